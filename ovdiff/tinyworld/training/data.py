@@ -1,0 +1,83 @@
+"""The training set: rendered once into a folder of arrays, then memory-mapped by every trainer.
+
+Command: ``python -m ovdiff.tinyworld.training.data RUNS`` (28,000 scenes of 64 pixels). Half of them show the
+whole scene and half a viewport of it, so that the models see things at twice their usual size too: the windows
+that inference cuts out and enlarges look like that.
+"""
+
+import json
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovdiff.tinyworld.world import NAMES, THINGS, Box, render, sample_scene
+
+SIZE_PX = 64
+COUNT = 28_000
+_VISIBLE_SHARE = 0.012
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """``images`` (N, 64, 64, 3) uint8, ``label_maps`` (N, 64, 64) uint8, and what is seen on each.
+
+    ``things[i]`` lists (name, colour) of the visible things of scene i, ``regions[i]`` the other visible names.
+    """
+
+    images: NDArray[np.uint8]
+    label_maps: NDArray[np.uint8]
+    things: list[list[tuple[str, str]]]
+    regions: list[list[str]]
+
+    def __len__(self) -> int:
+        """Return the number of scenes."""
+        return len(self.images)
+
+
+def load_training_set(runs: Path) -> TrainingSet:
+    """Open what ``main`` wrote."""
+    seen = json.loads((runs / "seen.json").read_text())
+    return TrainingSet(
+        np.load(runs / "images.npy", mmap_mode="r"),
+        np.load(runs / "label_maps.npy", mmap_mode="r"),
+        [[(name, colour) for name, colour in row] for row in seen["things"]],
+        seen["regions"],
+    )
+
+
+def _viewport(rng: np.random.Generator) -> Box:
+    if rng.random() < 0.5:
+        return 0, 0, 1, 1
+    side = rng.uniform(0.45, 0.95)
+    width, height = np.clip(side * rng.uniform(0.85, 1.18, 2), 0.4, 1)
+    x, y = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
+    return float(x), float(y), float(x + width), float(y + height)
+
+
+def _render_one(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[tuple[str, str]], list[str]]:
+    rng = np.random.default_rng([7, index])
+    scene = sample_scene(index, "train")
+    rendering = render(scene, SIZE_PX, _viewport(rng))
+    visible = rendering.visible(_VISIBLE_SHARE)
+    things = [(thing.name, thing.colour) for thing in scene.things if thing.name in visible]
+    regions = [name for name in visible if name not in THINGS]
+    return rendering.image, rendering.label_map, things, regions
+
+
+def main(runs: Path, count: int = COUNT) -> None:
+    """Render ``count`` scenes into ``runs``."""
+    runs.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(2) as pool:
+        rows = list(pool.map(_render_one, range(count), chunksize=200))
+    images, label_maps, things, regions = zip(*rows, strict=True)
+    np.save(runs / "images.npy", np.stack(images))
+    np.save(runs / "label_maps.npy", np.stack(label_maps))
+    (runs / "seen.json").write_text(json.dumps({"names": NAMES, "things": things, "regions": regions}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
