@@ -1,0 +1,81 @@
+"""Every error that :mod:`ovdiff` raises on purpose.
+
+::
+
+    OVDiffError
+     ├── VocabularyError            a category without a name, a duplicate, a prompt that is too long
+     ├── PresetError                an unknown field, an impossible value or combination
+     ├── WeightsError               model files missing or not the expected model
+     ├── ImageError                 not an (H, W, 3) uint8 array
+     ├── SupportError               no generated image of a category shows it
+     └── BankError                  the prototype store cannot be read or written
+          ├── BankCorruptError      a stored file does not match its card
+          └── MissingPrototypesError  a category of the vocabulary has no prototypes yet
+
+Messages say what was wrong, the value, and what to do next.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = [
+    "BankCorruptError",
+    "BankError",
+    "ImageError",
+    "MissingPrototypesError",
+    "OVDiffError",
+    "PresetError",
+    "SupportError",
+    "VocabularyError",
+    "WeightsError",
+]
+
+
+class OVDiffError(Exception):
+    """Base of all errors of the method: catch it to catch them all."""
+
+
+class VocabularyError(OVDiffError):
+    """The category names or their prompts cannot be used."""
+
+
+class PresetError(OVDiffError):
+    """A preset names an unknown field, or gives a field an impossible value."""
+
+
+class WeightsError(OVDiffError):
+    """Model weights are missing, or are not the model that was asked for."""
+
+
+class ImageError(OVDiffError):
+    """An image is not an (H, W, 3) uint8 RGB array with at least one pixel."""
+
+
+class SupportError(OVDiffError):
+    """No support image of a category has any foreground, so it has no prototypes."""
+
+
+class BankError(OVDiffError):
+    """The prototype store cannot be read or written."""
+
+
+class BankCorruptError(BankError):
+    """A stored file does not match its card; the message and ``path`` name the file."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        """Name the file at fault and what is wrong with it."""
+        self.path = path
+        super().__init__(
+            f"Prototype file {path} is damaged: {reason}. Remove it, or build its category again "
+            f"(building overwrites it); other categories are not touched."
+        )
+
+
+class MissingPrototypesError(BankError):
+    """Some categories have no prototypes in the bank; ``names`` lists them."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """Name the categories that must be built first."""
+        self.names = tuple(names)
+        listed = ", ".join(repr(name) for name in self.names)
+        super().__init__(f"No prototypes for {listed}. Call Engine.build for each of them first.")

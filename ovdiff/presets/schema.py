@@ -1,0 +1,313 @@
+"""Every number of the method as a named, documented field. Data only: no models, no torch.
+
+Defaults are the reference's: the paper (P) or its released code (R), by section of the specification
+(A.1, A.2, ...). A field marked *online* matters only when an image is segmented, so changing it never
+invalidates stored prototypes; all others are part of their content address.
+"""
+
+# ruff: noqa: RUF009 - setting() is dataclasses.field with documentation; it returns a field, not a default
+
+from dataclasses import MISSING, dataclass, field
+from typing import Any, Literal
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+ExtractorName = Literal["stable_diffusion", "clip", "dino"]
+PrototypeKind = Literal["class", "instance", "part"]
+Statistics = Literal["imagenet", "clip", "half"]
+
+
+def setting(
+    default: Any,
+    reason: str,
+    *,
+    unit: str = "",
+    minimum: float | None = None,
+    maximum: float | None = None,
+    online: bool = False,
+) -> Any:
+    """Declare a field with its default, the reason for it, its unit and inclusive bounds."""
+    metadata = {"reason": reason, "unit": unit, "minimum": minimum, "maximum": maximum, "online": online}
+    if default is MISSING:
+        return field(metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Where one model comes from and how precisely it computes."""
+
+    source: str = setting(MISSING, "'tinyworld:NAME' (embedded), a local folder, or a hub id")
+    revision: str = setting("", "hub commit; unused for folders and embedded weights")
+    dtype: Dtype = setting("float32", "dtype of the forward passes; everything after them is float32")
+
+
+@dataclass(frozen=True)
+class DiffusionModelSettings(ModelSettings):
+    """A latent diffusion pipeline: UNet and text encoder in one dtype, the VAE in its own."""
+
+    vae_dtype: Dtype = setting("float32", "bfloat16 has 8 bits of mantissa: about one grey level")
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of a preset; two equal entries are loaded once."""
+
+    generator: DiffusionModelSettings = setting(MISSING, "draws the support images")
+    stable_diffusion: DiffusionModelSettings = setting(MISSING, "gives the SD features")
+    clip: ModelSettings = setting(MISSING, "gives the CLIP features and the prefilter")
+    dino: ModelSettings = setting(MISSING, "gives the DINO features and MaskCut's affinities")
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """Support images (A.1)."""
+
+    prompt_template: str = setting("A good picture of a {category}", "R; the paper's v1 says 'photo'")
+    negative_prompt: str = setting(
+        "text, low quality, blurry, cartoon, meme, low resolution, bad, poor, faded", "R"
+    )
+    images: int = setting(32, "N, images a category: R 32, v1 64", minimum=1, maximum=1024)
+    steps: int = setting(30, "P, R", unit="denoising steps", minimum=1, maximum=1000)
+    guidance: float = setting(8.0, "P, R; 1 runs the conditional pass only", minimum=1.0, maximum=50.0)
+    size_px: int = setting(512, "P; the images are square", unit="px", minimum=8, maximum=4096)
+    seed: int = setting(42, "R; the same for every category", minimum=0)
+    scheduler: Literal["dpmsolver++", "ddim"] = setting("dpmsolver++", "P: DPM-Solver; 2M, midpoint")
+    timestep_spacing: Literal["linspace", "leading", "trailing"] = setting(
+        "linspace", "diffusers 0.14's default, which R used"
+    )
+    final_sigma: Literal["sigma_min", "zero"] = setting("sigma_min", "diffusers 0.14's default")
+    batch_size: int = setting(
+        8, "memory only: each image has its own generator", unit="images", minimum=1, online=True
+    )
+
+
+@dataclass(frozen=True)
+class AttributionSettings:
+    """Cross-attention maps (A.2)."""
+
+    layers: tuple[str, ...] = setting((), "prefixes of attn2 layers such as 'up_blocks.1'; () is all (R)")
+    step_range: tuple[float, float] = setting(
+        (0.0, 1.0), "R: all steps", unit="fractions of the schedule, [from, to)", minimum=0.0, maximum=1.0
+    )
+
+
+@dataclass(frozen=True)
+class MaskCutSettings:
+    """Training-free proposals from DINO's keys (D.1)."""
+
+    input_px: int = setting(480, "released; images are stretched to a square", unit="px", minimum=8)
+    tau: float = setting(0.15, "released pseudo-labels", unit="cosine", minimum=-1.0, maximum=1.0)
+    masks: int = setting(3, "rounds", minimum=1, maximum=20)
+    max_overlap: float = setting(0.5, "a round like the one before is dropped", unit="IoU", minimum=0.0)
+    min_area: float = setting(0.01, "smaller rounds are dropped", unit="fraction of the image", minimum=0.0)
+    refine: bool = setting(True, "PAMR in place of the dense CRF, which cannot be built (D.4)")
+    min_agreement: float = setting(
+        0.5, "a mask that refining changes more is dropped", unit="IoU", minimum=0.0, maximum=1.0
+    )
+
+
+@dataclass(frozen=True)
+class ProposalSettings:
+    """Where foreground and background candidates come from (A.3, A.4)."""
+
+    source: Literal["maskcut", "otsu", "multi_otsu", "fixed"] = setting(
+        "maskcut", "'otsu': a threshold an image; 'multi_otsu': two a category (A.4.6); 'fixed': below"
+    )
+    fixed_foreground: float = setting(0.5, "A.4.5", unit="attribution", minimum=0.0, maximum=1.0)
+    fixed_background: float = setting(0.2, "A.4.5; also Otsu's", unit="attribution", minimum=0.0, maximum=1.0)
+    maskcut: MaskCutSettings = field(default_factory=MaskCutSettings)
+
+
+@dataclass(frozen=True)
+class SupportSettings:
+    """Eq. 1's refinements (A.4)."""
+
+    background_max: float = setting(
+        0.2, "R: background must lie below", unit="attribution", minimum=0.0, maximum=1.0
+    )
+    erode_background: bool = setting(True, "R: one erosion with the 4-connected cross")
+
+
+@dataclass(frozen=True)
+class StableDiffusionFeatureSettings:
+    """UNet cross-attention queries (A.11)."""
+
+    layers: tuple[str, ...] = setting(
+        (
+            "down_blocks.0.attentions.0",
+            "up_blocks.1.attentions.0",
+            "up_blocks.1.attentions.1",
+            "up_blocks.1.attentions.2",
+            "up_blocks.2.attentions.0",
+            "up_blocks.2.attentions.1",
+            "up_blocks.2.attentions.2",
+            "up_blocks.3.attentions.2",
+        ),
+        "P: D = 6400; R adds 'mid_block.attentions.0': D = 7680",
+    )
+    timestep: int = setting(200, "P, R", unit="DDPM timestep", minimum=0, maximum=999)
+    noise_seed: int = setting(
+        43, "R; one noise for all images, so equal images have equal features", minimum=0
+    )
+    posterior: Literal["mode", "sample"] = setting("sample", "R; 'mode' leaves out the VAE's own noise")
+    normalise_layers: bool = setting(False, "R: layers with large norms dominate the cosine")
+    support_px: int = setting(512, "R; support images are stretched to it", unit="px", minimum=8)
+    window_px: int = setting(512, "R; windows are stretched to it", unit="px", minimum=8, online=True)
+    stuff_similarity: float = setting(
+        0.85, "A.9.3, R: background prototypes nearer to stuff are dropped", unit="cosine", online=True
+    )
+
+
+@dataclass(frozen=True)
+class ClipFeatureSettings:
+    """Keys of CLIP's image encoder (A.11)."""
+
+    layer: int = setting(-2, "P, R: the second-to-last block; later blocks are not run")
+    statistics: Statistics = setting("imagenet", "R, a quirk; 'clip' is what CLIP was trained with")
+    aspect: Literal["stretch", "keep"] = setting("stretch", "R", online=True)
+    support_px: int = setting(512, "R", unit="px", minimum=8)
+    window_px: int = setting(448, "R", unit="px", minimum=8, online=True)
+    stuff_similarity: float = setting(0.85, "A.9.3, R", unit="cosine", online=True)
+
+
+@dataclass(frozen=True)
+class DinoFeatureSettings:
+    """Keys of a self-supervised ViT (A.11)."""
+
+    layer: int = setting(-1, "P, R: the last block, of which only the keys are computed")
+    statistics: Statistics = setting("imagenet", "R")
+    aspect: Literal["stretch", "keep"] = setting(
+        "keep", "R: windows up to window_px stay as they are", online=True
+    )
+    support_px: int = setting(512, "R", unit="px", minimum=8)
+    window_px: int = setting(448, "R: short side of what is larger", unit="px", minimum=8, online=True)
+    stuff_similarity: float = setting(0.85, "A.9.3, R", unit="cosine", online=True)
+
+
+@dataclass(frozen=True)
+class ExtractorSettings:
+    """Which dense features are computed, and how (A.11)."""
+
+    use: tuple[ExtractorName, ...] = setting(("stable_diffusion", "dino", "clip"), "P")
+    stable_diffusion: StableDiffusionFeatureSettings = field(default_factory=StableDiffusionFeatureSettings)
+    clip: ClipFeatureSettings = field(default_factory=ClipFeatureSettings)
+    dino: DinoFeatureSettings = field(default_factory=DinoFeatureSettings)
+    batch_size: int = setting(16, "memory only", unit="images or windows", minimum=1, online=True)
+
+
+@dataclass(frozen=True)
+class PrototypeSettings:
+    """Eq. 2-3 (A.5, A.6)."""
+
+    parts: int = setting(32, "K; the paper found no sensitivity between 8 and 64", minimum=1, maximum=1024)
+    kmeans_seed: int = setting(0, "R", minimum=0)
+    kmeans_iterations: int = setting(300, "scikit-learn's default, which R used", minimum=1)
+    mask_coverage: float = setting(
+        0.0, "R: a feature cell counts where its bilinear mask value is greater", minimum=0.0, maximum=0.999
+    )
+
+
+@dataclass(frozen=True)
+class PrefilterSettings:
+    """Which things CLIP believes to be in the image (A.10)."""
+
+    enabled: bool = setting(True, "P; off keeps every category")
+    subsets: bool = setting(True, "P; off skips the second stage")
+    max_categories: int = setting(10, "eta, P; 2^eta - 1 subsets are scored", minimum=1, maximum=14)
+    template: str = setting("a {category}", "R")
+    joiner: str = setting(" and ", "R: 'a cat and a dog'")
+    logit_scale: float = setting(
+        1.0, "R: softmax of raw cosines; CLIP's own 100 would keep one or two", minimum=0.0
+    )
+
+
+@dataclass(frozen=True)
+class StuffFilterSettings:
+    """Drop background prototypes that look like stuff of the vocabulary (A.9)."""
+
+    enabled: bool = setting(True, "P")
+    extra_stuff: tuple[str, ...] = setting((), "names that are stuff beside the released table")
+
+
+@dataclass(frozen=True)
+class WindowSettings:
+    """Where features are computed in a target image (A.12)."""
+
+    short_side_px: int = setting(448, "P; Lanczos, aspect kept", unit="px", minimum=8, maximum=4096)
+    crops_px: tuple[tuple[int, int], ...] = setting(
+        ((448, 224), (336, 224)),
+        "P, R: (window, stride); () leaves only the whole image",
+        unit="px",
+        minimum=1,
+    )
+    whole_image: bool = setting(True, "R: one more window; a square image's counts twice")
+
+
+@dataclass(frozen=True)
+class MatchingSettings:
+    """Eq. 4 (A.8)."""
+
+    extractors: tuple[ExtractorName, ...] = setting((), "the voters among extractors.use; () is all")
+    kinds: tuple[PrototypeKind, ...] = setting(("class", "instance", "part"), "P, Eq. 3")
+    background: Literal["prototypes", "threshold"] = setting("prototypes", "P")
+    background_threshold: float = setting(
+        0.75, "P, for SD: a pixel whose best score is lower is background", minimum=-1.0, maximum=1.0
+    )
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    """PAMR (A.13) and clean-up of the label map."""
+
+    pamr: bool = setting(False, "P reports both; off is faster")
+    pamr_iterations: int = setting(10, "W, T, R", minimum=1)
+    pamr_dilations: tuple[int, ...] = setting((1, 2, 4, 8, 12, 24), "W, T, R", unit="px", minimum=1)
+    min_part_px: int = setting(0, "smaller parts become background", unit="px of the image", minimum=0)
+    max_hole_px: int = setting(0, "background holes up to it are filled", unit="px of the image", minimum=0)
+
+
+@dataclass(frozen=True)
+class CacheSettings:
+    """What is kept between calls."""
+
+    features_mib: int = setting(
+        256, "features of recent images: a vocabulary edit re-encodes nothing", unit="MiB", minimum=0
+    )
+    texts: int = setting(50_000, "CLIP text embeddings of category subsets", unit="entries", minimum=0)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One complete choice of models and hyper-parameters; see :func:`ovdiff.presets.load_preset`."""
+
+    name: str
+    models: Models
+    generation: GenerationSettings = field(default_factory=GenerationSettings)
+    attribution: AttributionSettings = field(default_factory=AttributionSettings)
+    proposals: ProposalSettings = field(default_factory=ProposalSettings)
+    support: SupportSettings = field(default_factory=SupportSettings)
+    extractors: ExtractorSettings = field(default_factory=ExtractorSettings)
+    prototypes: PrototypeSettings = field(default_factory=PrototypeSettings)
+    prefilter: PrefilterSettings = field(default_factory=PrefilterSettings, metadata={"online": True})
+    stuff_filter: StuffFilterSettings = field(default_factory=StuffFilterSettings, metadata={"online": True})
+    windows: WindowSettings = field(default_factory=WindowSettings, metadata={"online": True})
+    matching: MatchingSettings = field(default_factory=MatchingSettings, metadata={"online": True})
+    refine: RefineSettings = field(default_factory=RefineSettings, metadata={"online": True})
+    cache: CacheSettings = field(default_factory=CacheSettings, metadata={"online": True})
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values and combinations, also of presets made in code."""
+        from ovdiff.presets.validation import validate
+
+        validate(self)
+
+    def fingerprint(self) -> str:
+        """Return a hex hash of every field but the name and the cache sizes."""
+        from ovdiff.presets.mapping import digest, preset_to_mapping
+
+        values = preset_to_mapping(self)
+        return digest({key: value for key, value in values.items() if key not in ("name", "cache")})
+
+    def active_extractors(self) -> tuple[ExtractorName, ...]:
+        """Return the extractors that vote in Eq. 4."""
+        return self.matching.extractors or self.extractors.use

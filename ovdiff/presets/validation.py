@@ -1,0 +1,101 @@
+"""Which values and combinations of a preset make sense. Loads no model."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from ovdiff.errors import PresetError
+from ovdiff.presets.schema import Preset
+
+
+def validate(preset: Preset) -> None:
+    """Check every bound of the schema and what no single field can say.
+
+    Raises:
+        PresetError: naming the field, its value and what it should be.
+    """
+    _check_bounds(preset, "")
+    for problem in _problems(preset):
+        raise PresetError(f"Preset {preset.name!r}: {problem}")
+
+
+def _check_bounds(settings: Any, path: str) -> None:
+    for entry in dataclasses.fields(settings):
+        value = getattr(settings, entry.name)
+        name = f"{path}{entry.name}"
+        if dataclasses.is_dataclass(value):
+            _check_bounds(value, f"{name}.")
+            continue
+        lower, upper = entry.metadata.get("minimum"), entry.metadata.get("maximum")
+        for number in _numbers(value):
+            if (lower is not None and number < lower) or (upper is not None and number > upper):
+                unit = entry.metadata.get("unit") or "no unit"
+                raise PresetError(f"{name} is {value!r}; expected {_range(lower, upper)} ({unit}).")
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, tuple):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+
+
+def _range(lower: float | None, upper: float | None) -> str:
+    if upper is None:
+        return f"at least {lower}"
+    return f"at most {upper}" if lower is None else f"{lower} to {upper}"
+
+
+def _problems(preset: Preset) -> Iterator[str]:
+    yield from _text_problems(preset)
+    yield from _choice_problems(preset)
+    yield from _window_problems(preset)
+
+
+def _text_problems(preset: Preset) -> Iterator[str]:
+    for name, template in (
+        ("generation.prompt_template", preset.generation.prompt_template),
+        ("prefilter.template", preset.prefilter.template),
+    ):
+        if template.count("{category}") != 1:
+            yield f"{name} is {template!r}; it must contain '{{category}}' exactly once."
+    for field in dataclasses.fields(preset.models):
+        if not getattr(preset.models, field.name).source.strip():
+            yield f"models.{field.name}.source is blank; give 'tinyworld:NAME', a folder or a hub id."
+
+
+def _choice_problems(preset: Preset) -> Iterator[str]:
+    used, voting = preset.extractors.use, preset.matching.extractors
+    if not used:
+        yield "extractors.use is empty; name at least one extractor."
+    for name, values in (
+        ("extractors.use", used),
+        ("matching.extractors", voting),
+        ("matching.kinds", preset.matching.kinds),
+    ):
+        if len(set(values)) < len(values):
+            yield f"{name} is {list(values)}; name each once."
+    unbuilt = [name for name in voting if name not in used]
+    if unbuilt:
+        yield f"matching.extractors names {unbuilt[0]!r}, which extractors.use does not build."
+    if not preset.matching.kinds:
+        yield "matching.kinds is empty; name at least one of 'class', 'instance', 'part'."
+    if not preset.extractors.stable_diffusion.layers and "stable_diffusion" in used:
+        yield "extractors.stable_diffusion.layers is empty; name at least one attention layer."
+    first, last = preset.attribution.step_range
+    if first >= last:
+        yield f"attribution.step_range is ({first}, {last}); the first must be less than the second."
+    if preset.proposals.fixed_background > preset.proposals.fixed_foreground:
+        yield "proposals.fixed_background is above fixed_foreground; pixels would be both."
+
+
+def _window_problems(preset: Preset) -> Iterator[str]:
+    windows = preset.windows
+    if not windows.crops_px and not windows.whole_image:
+        yield "windows.crops_px is empty and windows.whole_image is off; nothing would be looked at."
+    for size, stride in windows.crops_px:
+        if stride > size:
+            yield f"windows.crops_px has ({size}, {stride}); a stride above the size leaves gaps."
+        if size > windows.short_side_px:
+            yield f"windows.crops_px has size {size}, above windows.short_side_px {windows.short_side_px}."

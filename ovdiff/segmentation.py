@@ -1,0 +1,40 @@
+"""The answer for one image: a label map with its evidence. Never imports torch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Labels of every pixel of one image, at the image's own size.
+
+    Attributes:
+        label_map: (H, W) int32; 0 is background, ``i + 1`` is ``vocabulary.categories[i]``.
+        scores: (H, W) float32 in [-1, 1]; Eq. 4's mean max-cosine of the winning class, before clean-up.
+        margins: (H, W) float32; winner minus runner-up, before clean-up. Small means undecided.
+    """
+
+    label_map: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    margins: NDArray[np.float32]
+
+    def mask(self, index: int) -> NDArray[np.bool_]:
+        """Return the (H, W) mask of ``vocabulary.categories[index]``."""
+        if index < 0:
+            raise IndexError(f"category index {index} is negative; the first category is 0")
+        mask: NDArray[np.bool_] = self.label_map == index + 1
+        return mask
+
+    def category_score(self, index: int) -> float:
+        """Return the mean winning score over a category's pixels, in [0, 1]; 0 where it has none."""
+        return _mean_score(self.scores[self.mask(index)])
+
+    def image_score(self) -> float:
+        """Return the mean winning score over all pixels, in [0, 1]: low where the method is unsure."""
+        return _mean_score(self.scores)
+
+
+def _mean_score(scores: NDArray[np.float32]) -> float:
+    return float(np.clip(scores, 0.0, 1.0).mean()) if scores.size else 0.0
