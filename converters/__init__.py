@@ -1,1 +1,18 @@
-"""."""
+"""Masks and regions between Label Studio's formats and the field's: pure, mirrored functions.
+
+Modules are named by format; import from them: `from converters.brush import mask_to_brush_rle`.
+
+    masks         components, holes, outlines, rasterised polygons; the `Mask` type they all share
+    brush         Label Studio's brush bit stream          <-> (H, W) bool
+    bitmask       Label Studio's PNG data URL              <-> (H, W) bool
+    coco_rle      COCO run lengths, compressed or not      <-> (H, W) bool
+    label_config  Label Studio's labelling XML              -> controls, labels, images
+    records       the neutral records every dataset format reads and writes
+    label_studio  Label Studio's exports and API tasks      -> records
+    coco          records                                   -> COCO instances
+    evaluate      label maps against label maps: IoU a category, mean IoU
+
+Needs numpy, Pillow, pycocotools and defusedxml; never torch, never Label Studio, never `ovdiff` or `backend`.
+Everything that reads from outside checks sizes before it allocates and raises a
+`converters.errors.ConverterError`.
+"""

@@ -1,0 +1,175 @@
+"""Label Studio's labelling configuration (XML) as data: controls, their labels, and the images they mark.
+
+    <View>
+      <Image name="image" value="$image"/>
+      <BrushLabels name="brush" toName="image">
+        <Label value="red disc" background="#ff0000"/>
+      </BrushLabels>
+    </View>
+
+A *control* is any tag with `name` and `toName`. The text comes from whoever talks to the backend or wrote the
+export: it is read with defusedxml, so entities, DTDs and external references are refused.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from converters.errors import LabelConfigError
+
+MAX_CHARACTERS = 2_000_000
+"""Longest configuration that is read; a thousand labels are about 0.1 million characters."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """One `<Label>`: its value and all its XML attributes (value, background, hotkey, prompts, ...)."""
+
+    value: str
+    attributes: Mapping[str, str]
+
+    @property
+    def result_name(self) -> str:
+        """The word that regions carry: the `alias` where there is one, else the value."""
+        return self.attributes.get("alias") or self.value
+
+
+@dataclass(frozen=True)
+class Control:
+    """One control tag. `kind` is the tag in lower case, as regions name it in `type`: "brushlabels", ..."""
+
+    name: str
+    kind: str
+    to_name: str
+    labels: tuple[Label, ...]
+    attributes: Mapping[str, str]
+
+    @property
+    def label_values(self) -> tuple[str, ...]:
+        """The labels' values in the order of the configuration."""
+        return tuple(label.value for label in self.labels)
+
+
+@dataclass(frozen=True)
+class ImageTag:
+    """One `<Image>`: its name and where a task keeps its address, `$image` or, for several, `valueList`."""
+
+    name: str
+    value: str
+
+    @property
+    def data_key(self) -> str:
+        """The key of the task's `data` that holds the address: "image" for `$image`."""
+        return self.value.removeprefix("$")
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """All controls and images of a configuration, in its order."""
+
+    controls: tuple[Control, ...]
+    images: tuple[ImageTag, ...]
+
+    def control(self, name: str) -> Control:
+        """Return the control of that name; raise LabelConfigError naming those that exist."""
+        for control in self.controls:
+            if control.name == name:
+                return control
+        raise LabelConfigError(
+            f"expected a control of the label config, one of {[c.name for c in self.controls]}, got {name!r}"
+        )
+
+    def of_kind(self, *kinds: str) -> tuple[Control, ...]:
+        """Return the controls of these kinds, for example "brushlabels"."""
+        return tuple(control for control in self.controls if control.kind in kinds)
+
+
+def parse_label_config(xml: str) -> LabelConfig:
+    """Read a labelling configuration.
+
+    Raises:
+        LabelConfigError: the text is no XML, declares entities or is too long; two tags or two labels of one
+            control are named alike; a label has no value; a control points at nothing.
+    """
+    root = _parse(xml)
+    images = tuple(_image(element) for element in root.iter() if element.tag.lower() == "image")
+    controls = tuple(_control(element) for element in root.iter() if _is_control(element))
+    _require_unique([image.name for image in images] + [control.name for control in controls], "tag names")
+    names = {element.get("name") for element in root.iter()}
+    for control in controls:
+        _require_targets(control, names)
+        _require_unique(list(control.label_values), f"labels of the control {control.name!r}")
+    return LabelConfig(controls, images)
+
+
+def _parse(xml: str) -> Element:
+    if not isinstance(xml, str) or not xml.strip():
+        raise LabelConfigError(f"expected a label config (XML text), got {xml!r:.60}")
+    if len(xml) > MAX_CHARACTERS:
+        raise LabelConfigError(
+            f"expected at most {MAX_CHARACTERS} characters of label config, got {len(xml)}"
+        )
+    try:
+        root: Element = fromstring(xml, forbid_dtd=True)
+    except DefusedXmlException as error:
+        raise LabelConfigError(
+            f"the label config declares a DTD or entities ({error}); Label Studio needs neither: remove them"
+        ) from error
+    except (ParseError, ValueError) as error:
+        raise LabelConfigError(f"expected a label config in XML, which cannot be read: {error}") from error
+    return root
+
+
+def _is_control(element: Element) -> bool:
+    return bool(element.get("toName")) and bool(element.get("name"))
+
+
+def _image(element: Element) -> ImageTag:
+    name, value = element.get("name"), element.get("value") or element.get("valueList")
+    if not name or not value:
+        raise LabelConfigError(
+            f"expected <Image> with a name and a value such as $image, got {element.attrib}"
+        )
+    return ImageTag(name, value)
+
+
+def _control(element: Element) -> Control:
+    labels = tuple(
+        _label(child, element) for child in element.iter() if child.tag.lower() in ("label", "choice")
+    )
+    return Control(
+        name=element.attrib["name"],
+        kind=element.tag.lower(),
+        to_name=element.attrib["toName"],
+        labels=labels,
+        attributes=MappingProxyType(dict(element.attrib)),
+    )
+
+
+def _label(element: Element, parent: Element) -> Label:
+    value = element.get("value")
+    if not value or not value.strip():
+        raise LabelConfigError(
+            f"expected a value for each label, got <{element.tag}> with {element.attrib} in "
+            f"<{parent.tag} name={parent.get('name')!r}>"
+        )
+    return Label(value, MappingProxyType(dict(element.attrib)))
+
+
+def _require_unique(names: list[str], what: str) -> None:
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise LabelConfigError(f"expected {what} to differ, got {twice} more than once")
+
+
+def _require_targets(control: Control, names: set[str | None]) -> None:
+    missing = [target for target in control.to_name.split(",") if target.strip() not in names]
+    if missing:
+        raise LabelConfigError(
+            f"expected toName of the control {control.name!r} to name a tag of the config, got {missing}"
+        )
