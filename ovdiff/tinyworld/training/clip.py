@@ -1,0 +1,118 @@
+"""Train the CLIPModel: images and captions that name any part of them.
+
+Command: ``python -m ovdiff.tinyworld.training.clip RUNS``. InfoNCE in which a caption that is also true of another
+image of the batch is no negative for it.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+from ovdiff.tinyworld.captions import full_caption, template, thing_phrase
+from ovdiff.tinyworld.training import tokenizer as tokenizers
+from ovdiff.tinyworld.training.data import SIZE_PX, load_training_set
+from ovdiff.tinyworld.training.loop import Plan, to_input, train
+from ovdiff.tinyworld.world import COLOURS, NAMES, THINGS
+
+PLAN = Plan(steps=2600, batch=128, learning_rate=1.5e-3, ema_decay=0.99, seed=2)
+_FACTS = [*NAMES, *((thing, colour) for thing in THINGS for colour in COLOURS)]
+_FACT_INDEX = {fact: i for i, fact in enumerate(_FACTS)}
+Thing = tuple[str, str | None]
+
+
+def build(tokenizer: CLIPTokenizer) -> CLIPModel:
+    """Build the untrained model: text 128 x 2, vision 128 x 4 with patches of 8 pixels, projection 96."""
+    special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    text = {
+        "vocab_size": len(tokenizer), "hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "max_position_embeddings": tokenizers.MAX_LENGTH, "projection_dim": 96,
+        "pad_token_id": tokenizer.pad_token_id, **special,
+    }  # fmt: skip
+    vision = {
+        "hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 4,
+        "image_size": SIZE_PX, "patch_size": 8, "projection_dim": 96,
+    }  # fmt: skip
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=96, attn_implementation="eager")
+    return CLIPModel(config)
+
+
+def _facts(things: list[Thing], regions: list[str]) -> NDArray[np.bool_]:
+    """Return which facts hold, as a vector over names and (thing, colour) pairs."""
+    facts = np.zeros(len(_FACTS), dtype=bool)
+    for name, colour in things:
+        facts[_FACT_INDEX[name]] = True
+        if colour:
+            facts[_FACT_INDEX[name, colour]] = True
+    facts[[_FACT_INDEX[region] for region in regions]] = True
+    return facts
+
+
+def _caption(
+    rng: np.random.Generator, things: list[tuple[str, str]], regions: list[str]
+) -> tuple[str, list[Thing], list[str]]:
+    """Choose a caption and say which facts it states."""
+    kind = rng.random()
+    if kind < 0.15 or not things and kind < 0.4:
+        return full_caption(rng, things, regions), list(things), regions
+    said: list[Thing] = [(name, colour if rng.random() < 0.4 else None) for name, colour in things]
+    areas: list[str] = []
+    if kind > 0.65 or not things:
+        everything: list[Thing | str] = [*said, *regions]
+        keep = rng.permutation(len(everything))[: int(rng.integers(1, min(3, len(everything)) + 1))]
+        said = [item for i in keep if not isinstance(item := everything[i], str)]
+        areas = [item for i in keep if isinstance(item := everything[i], str)]
+    rng.shuffle(said)
+    phrases = [thing_phrase(name, colour) for name, colour in said] + [f"a {area}" for area in areas]
+    return template(rng).format(" and ".join(phrases)), said, areas
+
+
+def _contrast(logits: Tensor, positive: Tensor) -> Tensor:
+    """InfoNCE whose other positives are left out of the denominator; ``positive`` (B, B) bool."""
+    other = positive & ~torch.eye(len(logits), dtype=torch.bool)
+    masked = logits.masked_fill(other, -torch.inf)
+    target = torch.arange(len(logits))
+    return (F.cross_entropy(masked, target) + F.cross_entropy(masked.T, target)) / 2
+
+
+def main(runs: Path) -> None:
+    """Train and write ``runs/clip`` with its tokenizer and image processor."""
+    data, tokenizer = load_training_set(runs), tokenizers.build()
+    torch.manual_seed(PLAN.seed)
+    model = build(tokenizer)
+
+    def step(number: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        chosen = np.sort(rng.choice(len(data), PLAN.batch, replace=False))
+        rows = [_caption(rng, data.things[i], data.regions[i]) for i in chosen]
+        holds = np.stack([_facts(list(data.things[i]), data.regions[i]) for i in chosen])
+        stated = np.stack([_facts(said, areas) for _, said, areas in rows])
+        positive = torch.from_numpy(~(stated[None, :, :] & ~holds[:, None, :]).any(-1))
+        images = data.images[chosen]
+        mirrored = rng.random(PLAN.batch) < 0.5
+        images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+        texts = tokenizer([caption for caption, _, _ in rows], padding=True, return_tensors="pt")
+        out = model(input_ids=texts.input_ids, attention_mask=texts.attention_mask,
+                    pixel_values=to_input(images).contiguous())  # fmt: skip
+        loss = _contrast(out.logits_per_image.float(), positive)
+        right = positive[torch.arange(PLAN.batch), out.logits_per_image.argmax(dim=1)].float().mean()
+        return loss, {"loss": loss.item(), "right": right.item(), "scale": model.logit_scale.exp().item()}
+
+    train("clip", model, step, PLAN, runs)
+    model.save_pretrained(runs / "clip")
+    tokenizer.save_pretrained(runs / "clip")
+    half = [0.5, 0.5, 0.5]
+    size = {"height": SIZE_PX, "width": SIZE_PX}
+    CLIPImageProcessor(
+        size=size, crop_size=size, do_center_crop=False, image_mean=half, image_std=half
+    ).save_pretrained(runs / "clip")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    main(Path(sys.argv[1]))

@@ -1,0 +1,232 @@
+"""Train the UNet2DConditionModel and its CLIPTextModel on the autoencoder's latents.
+
+Command: ``python -m ovdiff.tinyworld.training.diffusion RUNS`` (after ``autoencoder``). v-prediction on Stable
+Diffusion's noise schedule; one caption in five is left out.
+
+**The attention is supervised.** In every cross-attention layer of 8 x 8 or more, the map of each noun (and of its
+colour) is pulled towards the drawn mask by KL(mask / area, attention). For a sample whose caption was left out, the
+queries are held against the keys of the caption that it would have had: the features that OVDiff reads come from
+such a pass without text. Stable Diffusion had neither; without it, a model this small attributes a noun to the
+noun's surroundings.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import Attention, AttnProcessor
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from ovdiff.tinyworld.captions import full_caption, short_caption
+from ovdiff.tinyworld.training import tokenizer as tokenizers
+from ovdiff.tinyworld.training.data import TrainingSet, load_training_set
+from ovdiff.tinyworld.training.loop import Plan, to_input, train
+from ovdiff.tinyworld.world import COLOURS, NAMES, THINGS
+
+PLAN = Plan(steps=5000, batch=32, learning_rate=1e-3, warmup=200, ema_decay=0.998, seed=3)
+LATENT = 16
+_DROPPED = 0.2
+_ATTENTION_WEIGHT = 0.05
+_OBJECT_WEIGHT = 3.0
+_MIN_CELLS = 64
+"""Cross-attention layers coarser than 8 x 8 are left alone."""
+
+
+def build_unet() -> UNet2DConditionModel:
+    """Build the untrained UNet in Stable Diffusion's block layout."""
+    return UNet2DConditionModel(
+        sample_size=LATENT,
+        block_out_channels=(64, 96, 128, 128),
+        layers_per_block=1,
+        cross_attention_dim=128,
+        attention_head_dim=4,
+    )
+
+
+def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """Build the untrained text encoder, 128 x 2."""
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=512,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=tokenizers.MAX_LENGTH,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            attn_implementation="eager",
+        )
+    )
+
+
+def scheduler() -> DDPMScheduler:
+    """Return Stable Diffusion's noise schedule with v-prediction."""
+    return DDPMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type="v_prediction",
+        clip_sample=False,
+        steps_offset=1,
+    )
+
+
+class ProbedAttention(AttnProcessor):
+    """Cross-attention that also keeps its queries' probabilities over the keys of ``probe``'s text."""
+
+    def __init__(self, probe: dict[str, Tensor], kept: list[Tensor]) -> None:
+        super().__init__()
+        self._probe, self._kept = probe, kept
+
+    def __call__(
+        self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor, **unused: object
+    ) -> Tensor:
+        """Attend as AttnProcessor does, and keep the mean over heads, (B, cells, tokens)."""
+        query = attn.head_to_batch_dim(attn.to_q(hidden_states))
+        key = attn.head_to_batch_dim(attn.to_k(encoder_hidden_states))
+        value = attn.head_to_batch_dim(attn.to_v(encoder_hidden_states))
+        mixed = attn.batch_to_head_dim(torch.bmm(attn.get_attention_scores(query, key), value))
+        if hidden_states.shape[1] >= _MIN_CELLS:
+            probed = attn.head_to_batch_dim(attn.to_k(self._probe["text"]))
+            scores = attn.get_attention_scores(query, probed).float()
+            self._kept.append(scores.unflatten(0, (-1, attn.heads)).mean(dim=1))
+        return attn.to_out[0](mixed)
+
+
+class TextToLatent(nn.Module):
+    """The trained pair: text encoder and UNet, with the cross-attention probed."""
+
+    def __init__(self, tokenizer: CLIPTokenizer) -> None:
+        super().__init__()
+        self.unet = build_unet().to(memory_format=torch.channels_last)
+        self.text_encoder = build_text_encoder(tokenizer)
+        self._probe: dict[str, Tensor] = {}
+        self._kept: list[Tensor] = []
+        probed = ProbedAttention(self._probe, self._kept)
+        names = self.unet.attn_processors
+        self.unet.set_attn_processor({n: probed if ".attn2." in n else AttnProcessor() for n in names})
+
+    def forward(self, noisy: Tensor, times: Tensor, captions: Tensor, given: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the prediction and the attention maps, a list of (B, cells, tokens).
+
+        Args:
+            noisy: (B, 4, 16, 16) latents.
+            times: (B,) timesteps.
+            captions: (B, tokens) ids of the captions that are true of the latents.
+            given: (B, tokens) ids of the captions that the UNet is told (some of them empty).
+        """
+        self._kept.clear()
+        self._probe["text"] = self.text_encoder(captions).last_hidden_state
+        told = self.text_encoder(given).last_hidden_state
+        return self.unet(noisy, times, told).sample.float(), list(self._kept)
+
+
+def encode_all(vae: AutoencoderKL, data: TrainingSet, path: Path) -> Tensor:
+    """Return the scaled latents (N, 4, 16, 16) float32 of all images, from ``path`` if they are there."""
+    if not path.exists():
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            parts = [
+                vae.encode(to_input(data.images[i : i + 64])).latent_dist.mean.half()
+                for i in range(0, len(data), 64)
+            ]
+        torch.save(torch.cat(parts), path)
+    return torch.load(path, weights_only=True).float() * vae.config.scaling_factor
+
+
+def choose_caption(rng: np.random.Generator, things: list[tuple[str, str]], regions: list[str]) -> str:
+    """Mostly name everything that is seen; a scene of one thing (or region) is often named by it alone."""
+    if rng.random() < 0.4:
+        if len(things) == 1:
+            name, colour = things[0]
+            return short_caption(rng, name, colour if rng.random() < 0.4 else None)
+        if not things and len(regions) == 1:
+            return short_caption(rng, regions[0], None)
+    return full_caption(rng, things, regions)
+
+
+def attention_targets(caption: str, things: list[tuple[str, str]]) -> list[tuple[int, int]]:
+    """Return (token position, index into NAMES) for each noun of a caption and for its colour.
+
+    Every word of the world is one token, so a word's position is its place in the caption plus one.
+    """
+    words, targets = caption.split(), []
+    several = {name for name, _ in things if sum(name == other for other, _ in things) > 1}
+    for place, word in enumerate(words):
+        if word in NAMES:
+            targets.append((place + 1, NAMES.index(word)))
+            # The label map doesn't tell two things of one name apart, so their colours aren't supervised.
+            if word in THINGS and words[place - 1] in COLOURS and word not in several:
+                targets.append((place, NAMES.index(word)))
+    return targets
+
+
+def _cell_masks(label_maps: NDArray[np.uint8], side: int) -> Tensor:
+    """Return the share of each name in each cell, (B, names, side * side)."""
+    one_hot = F.one_hot(torch.from_numpy(label_maps.astype(np.int64)), len(NAMES)).permute(0, 3, 1, 2).float()
+    return F.adaptive_avg_pool2d(one_hot, side).flatten(2)
+
+
+def attention_loss(
+    maps: list[Tensor], targets: list[list[tuple[int, int]]], label_maps: NDArray[np.uint8]
+) -> Tensor:
+    """Mean over nouns and layers of KL(mask / area, attention over the cells)."""
+    rows = [(b, token, name) for b, row in enumerate(targets) for token, name in row]
+    sample, token, name = torch.tensor(rows).T
+    losses = []
+    for layer in maps:
+        masks = _cell_masks(label_maps, int(layer.shape[1] ** 0.5))[sample, name]
+        wanted = masks / masks.sum(dim=1, keepdim=True).clamp_min(1e-6)
+        seen = layer[sample, :, token]
+        seen = seen / seen.sum(dim=1, keepdim=True)
+        losses.append((wanted * (wanted.clamp_min(1e-6).log() - seen.clamp_min(1e-6).log())).sum(dim=1).mean())
+    return torch.stack(losses).mean()
+
+
+def main(runs: Path) -> None:
+    """Train and write ``runs/unet`` and ``runs/text_encoder``."""
+    data, tokenizer = load_training_set(runs), tokenizers.build()
+    latents = encode_all(AutoencoderKL.from_pretrained(runs / "vae"), data, runs / "latents.pt")
+    torch.manual_seed(PLAN.seed)
+    model, noise_schedule = TextToLatent(tokenizer), scheduler()
+
+    def tokens(captions: list[str]) -> Tensor:
+        encoded = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
+        return encoded.input_ids
+
+    def step(number: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        chosen = np.sort(rng.choice(len(data), PLAN.batch, replace=False))
+        captions = [choose_caption(rng, data.things[i], data.regions[i]) for i in chosen]
+        dropped = rng.random(PLAN.batch) < _DROPPED
+        given = ["" if gone else caption for caption, gone in zip(captions, dropped, strict=True)]
+        # Without text mostly little noise: there OVDiff reads its features.
+        most = np.where(dropped & (rng.random(PLAN.batch) < 0.7), 400, 1000)
+        times = torch.from_numpy((rng.random(PLAN.batch) * most).astype(np.int64))
+        clean = latents[torch.from_numpy(chosen)]
+        noise = torch.randn_like(clean)
+        noisy = noise_schedule.add_noise(clean, noise, times).contiguous(memory_format=torch.channels_last)
+        predicted, maps = model(noisy, times, tokens(captions), tokens(given))
+        label_maps = data.label_maps[chosen]
+        things = _cell_masks(label_maps, LATENT)[:, : len(THINGS)].sum(dim=1)
+        weight = 1 + _OBJECT_WEIGHT * things.view(-1, 1, LATENT, LATENT)
+        error = (predicted - noise_schedule.get_velocity(clean, noise, times)) ** 2
+        pixel_loss = (error * weight).sum() / weight.expand_as(error).sum()
+        targets = [attention_targets(c, data.things[i]) for c, i in zip(captions, chosen, strict=True)]
+        focus = attention_loss(maps, targets, label_maps)
+        return pixel_loss + _ATTENTION_WEIGHT * focus, {"v": pixel_loss.item(), "attention": focus.item()}
+
+    train("diffusion", model, step, PLAN, runs)
+    model.unet.to(memory_format=torch.contiguous_format).save_pretrained(runs / "unet")
+    model.text_encoder.save_pretrained(runs / "text_encoder")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    main(Path(sys.argv[1]))

@@ -1,0 +1,98 @@
+"""One training loop for all four models: AdamW, bf16 autocast, EMA, checkpoints, resume.
+
+One thread a process: on a shared machine a second OpenMP thread makes a step many times slower.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast to train.
+
+    ``learning_rate`` falls along a cosine to 2 % of itself over ``steps``, after ``warmup`` steps.
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    warmup: int = 100
+    ema_decay: float = 0.998
+    weight_decay: float = 0.01
+    seed: int = 0
+    checkpoint_every: int = 200
+
+
+Step = Callable[[int, np.random.Generator], tuple[Tensor, dict[str, float]]]
+
+
+def train(name: str, model: nn.Module, step: Step, plan: Plan, runs: Path) -> nn.Module:
+    """Train ``model`` in place and return it with its EMA weights.
+
+    Args:
+        name: of the checkpoint ``runs/NAME.pt``, from which an interrupted run continues.
+        model: all trained parameters.
+        step: takes the step's number and a generator seeded with it, returns the loss and figures to log.
+        plan: steps and rates.
+        runs: folder of checkpoints.
+    """
+    torch.set_num_threads(1)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay
+    )
+    average = {key: value.detach().clone() for key, value in model.state_dict().items()}
+    path, start = runs / f"{name}.pt", 0
+    if path.exists():
+        saved = torch.load(path, weights_only=True)
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        average, start = saved["average"], saved["step"]
+    model.train()
+    begun = time.monotonic()
+    for number in range(start, plan.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = plan.learning_rate * _rate(number, plan)
+        torch.manual_seed(plan.seed * 1_000_003 + number)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss, figures = step(number, np.random.default_rng([plan.seed, number]))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        decay = min(plan.ema_decay, (1 + number) / (10 + number))
+        for key, value in model.state_dict().items():
+            if value.is_floating_point():
+                average[key].lerp_(value, 1 - decay)
+        if number % 20 == 0:
+            pace = (time.monotonic() - begun) / (number - start + 1)
+            shown = " ".join(f"{key} {value:.4f}" for key, value in figures.items())
+            logger.info("%s step %d/%d, %.2f s a step: %s", name, number, plan.steps, pace, shown)
+        if (number + 1) % plan.checkpoint_every == 0 or number + 1 == plan.steps:
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average}
+            torch.save({**state, "step": number + 1}, path.with_suffix(".tmp"))
+            path.with_suffix(".tmp").replace(path)
+    model.load_state_dict(average)
+    return model.eval()
+
+
+def _rate(number: int, plan: Plan) -> float:
+    if number < plan.warmup:
+        return (number + 1) / plan.warmup
+    done = (number - plan.warmup) / max(1, plan.steps - plan.warmup)
+    return float(0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(done, 1.0))))
+
+
+def to_input(images: np.ndarray) -> Tensor:
+    """Turn (B, H, W, 3) uint8 into a channels-last (B, 3, H, W) float tensor in [-1, 1]."""
+    tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
+    return (tensor / 127.5 - 1).contiguous(memory_format=torch.channels_last)
