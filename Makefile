@@ -1,0 +1,92 @@
+# Every target sets up what it needs, from nothing but Python 3.11 or newer and git; what is set up already is left alone.
+#
+#   make demo         a Label Studio project pre-labelled by OVDiff, to look at; Ctrl-C ends it
+#   make demo-check   the same without a person, then checked; writes runs/demo-check.png
+#   make test         all tests, a real Label Studio and a headless Chromium included
+#   make check        what CI asks for: format, lint, types and tests
+#   make lock         pin the requirements anew (LOCK_FLAGS=--upgrade for the newest versions)
+#   make clean        remove the environments, the caches and the demo's project
+#
+# Variables: PYTHON (which Python to use), DEMO_FLAGS, PYTEST_FLAGS.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+DEMO_FLAGS ?=
+PYTEST_FLAGS ?=
+LOCK_FLAGS ?=
+
+LABEL_STUDIO_VERSION := 1.23.2
+ENV := .venv/.installed
+LABEL_STUDIO_ENV := .venv-label-studio/.installed
+LABEL_STUDIO := .venv-label-studio/bin/label-studio
+
+# uv of the machine if there is one, else a private one.
+UV := $(or $(shell command -v uv 2>/dev/null),.tools/uv/bin/uv)
+PRIVATE_UV := $(filter .tools/%,$(UV))
+
+# A name beyond Python 2's syntax here would hide the message from those who need it.
+define require_python
+@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). Name a Python 3.11 or newer: make PYTHON=..." >&2; exit 1; }
+@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed, but $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % v[:2])'
+endef
+
+.PHONY: help demo demo-check test check format lint types lock clean chromium
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(ENV) $(LABEL_STUDIO_ENV)
+	@.venv/bin/python -m backend.demo.run --label-studio $(LABEL_STUDIO) $(DEMO_FLAGS)
+
+demo-check: $(ENV) $(LABEL_STUDIO_ENV)
+	@.venv/bin/python -m backend.demo.check --label-studio $(LABEL_STUDIO) --sheet runs/demo-check.png $(DEMO_FLAGS)
+
+test: $(ENV) $(LABEL_STUDIO_ENV) chromium
+	.venv/bin/python -m pytest --label-studio $(LABEL_STUDIO) $(PYTEST_FLAGS)
+
+check: format lint types test
+
+format: $(ENV)
+	.venv/bin/ruff format --check .
+
+lint: $(ENV)
+	.venv/bin/ruff check .
+
+types: $(ENV)
+	.venv/bin/mypy
+
+# Only the browser test needs it. Where it can't be installed that test is skipped and says so; with CI set it fails.
+chromium:
+	@if command -v chromium chromedriver >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null && exit 0; \
+	fi; \
+	echo "Chromium and its driver are missing and can't be installed from here: the browser test will be skipped." >&2
+
+.tools/uv/bin/uv:
+	$(require_python)
+	$(PYTHON) -m venv .tools/uv
+	.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+$(ENV): requirements.lock pyproject.toml | $(PRIVATE_UV)
+	$(require_python)
+	@test -x .venv/bin/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" .venv
+	$(UV) pip install --quiet --python .venv -r requirements.lock
+	$(UV) pip install --quiet --python .venv --no-deps -e .
+	@touch $@
+
+$(LABEL_STUDIO_ENV): requirements-label-studio.lock | $(PRIVATE_UV)
+	$(require_python)
+	@test -x .venv-label-studio/bin/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" .venv-label-studio
+	$(UV) pip install --quiet --python .venv-label-studio -r requirements-label-studio.lock
+	@touch $@
+
+lock: | $(PRIVATE_UV)
+	$(UV) pip compile pyproject.toml --extra dev --python-version 3.11 --no-annotate --no-header --quiet $(LOCK_FLAGS) -o requirements.lock
+	echo label-studio==$(LABEL_STUDIO_VERSION) | $(UV) pip compile - --python-version 3.11 --no-annotate --no-header --quiet $(LOCK_FLAGS) -o requirements-label-studio.lock
+
+clean:
+	rm -rf .venv .venv-label-studio .tools .cache demo-data .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,158 @@
+"""The few calls of Label Studio's HTTP API that the demo and the end-to-end tests make.
+
+Written against 1.23.2. The action that retrieves predictions answers 200 whatever the backend did, so callers
+count the predictions themselves.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import requests
+
+from backend.demo.errors import RequestError
+
+# Longer than the 100 s that Label Studio gives the backend for one /predict.
+_TIMEOUT_S = 180.0
+_UPLOAD_NAME_PREFIX = 9  # eight hexadecimal digits and a dash, put before the name of every uploaded file
+_PAGE_SIZE = 500
+
+
+@dataclass(frozen=True)
+class StoredTask:
+    """A task: its id, the name its image was uploaded under, and the image's path in Label Studio."""
+
+    id: int
+    file_name: str
+    image: str
+
+
+@dataclass(frozen=True)
+class LabelStudioClient:
+    """Talks to one Label Studio as one user; ``token`` is a legacy access token."""
+
+    url: str
+    token: str
+
+    def whoami(self) -> str:
+        """Return the e-mail address of the token's user."""
+        return str(self._json("GET", "/api/current-user/whoami")["email"])
+
+    def create_project(self, title: str, label_config: str) -> int:
+        """Make a project and return its id."""
+        body = {"title": title, "label_config": label_config}
+        return int(self._json("POST", "/api/projects", json=body)["id"])
+
+    def find_project(self, title: str) -> int | None:
+        """Return the id of the newest project of this title, or None."""
+        found = self._json("GET", "/api/projects", params={"page_size": _PAGE_SIZE})["results"]
+        return max((int(project["id"]) for project in found if project["title"] == title), default=None)
+
+    def label_config(self, project: int) -> str:
+        """Return a project's label config."""
+        return str(self._json("GET", f"/api/projects/{project}")["label_config"])
+
+    def set_label_config(self, project: int, label_config: str) -> None:
+        """Replace a project's label config, as saving it in the settings page does."""
+        self._json("PATCH", f"/api/projects/{project}", json={"label_config": label_config})
+
+    def upload_images(self, project: int, paths: Sequence[Path]) -> None:
+        """Make one task of each image file."""
+        with ExitStack() as stack:
+            # Each file under a field name of its own: of several under one name Label Studio keeps the last.
+            files = {
+                f"file{i}": (path.name, stack.enter_context(path.open("rb"))) for i, path in enumerate(paths)
+            }
+            answer = self._json("POST", f"/api/projects/{project}/import", files=files)
+        if answer["task_count"] != len(paths):
+            raise RequestError(
+                f"{len(paths)} images were uploaded, but Label Studio made {answer['task_count']} tasks."
+            )
+
+    def tasks(self, project: int) -> list[StoredTask]:
+        """Return a project's tasks in the order of their ids."""
+        params = {"project": project, "page_size": _PAGE_SIZE, "fields": "task_only"}
+        found = self._json("GET", "/api/tasks", params=params)["tasks"]
+        return sorted(map(_stored_task, found), key=lambda task: task.id)
+
+    def backends(self, project: int) -> list[dict[str, Any]]:
+        """Return the project's ML backends; Label Studio calls /health and /setup of each for it."""
+        return list(self._json("GET", "/api/ml", params={"project": project}))
+
+    def connect_backend(self, project: int, url: str, title: str) -> dict[str, Any]:
+        """Connect an ML backend, or move the one of this title to ``url``; return Label Studio's record."""
+        body = {"url": url, "project": project, "title": title}
+        known = [backend for backend in self.backends(project) if backend["title"] == title]
+        if known and known[0]["url"] == url and known[0]["state"] == "CO":
+            return known[0]
+        if known:
+            # A moved backend is connected anew: its webhook would keep the old address.
+            self.disconnect_backends(project)
+        return dict(self._json("POST", "/api/ml", json=body))
+
+    def disconnect_backends(self, project: int) -> None:
+        """Remove the project's ML backends and its webhooks, which Label Studio would leave behind."""
+        for backend in self.backends(project):
+            self._request("DELETE", f"/api/ml/{backend['id']}")
+        for webhook in self._json("GET", "/api/webhooks/", params={"project": project}):
+            self._request("DELETE", f"/api/webhooks/{webhook['id']}/")
+
+    def retrieve_predictions(self, project: int, tasks: Iterable[int]) -> None:
+        """Run the Data Manager's "Retrieve Predictions" on these tasks.
+
+        Label Studio sends them to the backend in one request, stores what it answers, and says nothing of
+        failures.
+        """
+        body = {"selectedItems": {"all": False, "included": list(tasks)}}
+        params = {"id": "retrieve_tasks_predictions", "project": project}
+        self._json("POST", "/api/dm/actions", params=params, json=body)
+
+    def predictions(self, task: int) -> list[dict[str, Any]]:
+        """Return all predictions stored for a task, the oldest first."""
+        found = self._json("GET", "/api/predictions", params={"task": task})
+        return sorted(found, key=lambda prediction: int(prediction["id"]))
+
+    def create_annotation(self, task: int, result: Sequence[Mapping[str, Any]], prediction: int) -> int:
+        """Submit an annotation that corrects a prediction, as the editor does; return its id."""
+        body = {"result": list(result), "parent_prediction": prediction, "lead_time": 1.0}
+        return int(self._json("POST", f"/api/tasks/{task}/annotations", json=body)["id"])
+
+    def export_json(self, project: int) -> list[dict[str, Any]]:
+        """Return Label Studio's JSON export of the annotated tasks."""
+        return list(self._json("GET", f"/api/projects/{project}/export", params={"exportType": "JSON"}))
+
+    def download(self, image: str) -> bytes:
+        """Return the bytes of a task's image as Label Studio serves them."""
+        return self._request("GET", image).content
+
+    def _json(self, method: str, path: str, **arguments: Any) -> Any:
+        response = self._request(method, path, **arguments)
+        try:
+            return response.json()
+        except ValueError as error:
+            raise RequestError(
+                f"{method} {path}: Label Studio's answer is not JSON: {response.text[:200]!r}"
+            ) from error
+
+    def _request(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        headers = {"Authorization": f"Token {self.token}"}
+        with requests.Session() as session:
+            session.trust_env = False  # loopback: no proxy of the environment, no .netrc
+            try:
+                response = session.request(
+                    method, f"{self.url}{path}", headers=headers, timeout=_TIMEOUT_S, **arguments
+                )
+            except requests.RequestException as error:
+                raise RequestError(f"{method} {path}: Label Studio does not answer: {error}") from error
+        if not response.ok:
+            raise RequestError(
+                f"{method} {path}: Label Studio answers {response.status_code}: {response.text[:500]}"
+            )
+        return response
+
+
+def _stored_task(task: Mapping[str, Any]) -> StoredTask:
+    image = str(task["data"]["image"])
+    return StoredTask(int(task["id"]), PurePosixPath(image).name[_UPLOAD_NAME_PREFIX:], image)

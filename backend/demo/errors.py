@@ -1,0 +1,38 @@
+"""The errors of the demo.
+
+::
+
+    DemoError                 something a person can act on; its text is all that is shown
+     +-- ServerError          Label Studio or the backend did not start, or died; carries the end of its log
+     +-- RequestError         Label Studio refused a request
+     +-- CheckError           the demo ran, but what it made is not what was promised
+"""
+
+from pathlib import Path
+
+from backend.errors import BackendError
+
+_TAIL_LINES = 25
+
+
+class DemoError(BackendError):
+    """Base of all errors of the demo."""
+
+
+class ServerError(DemoError):
+    """A server did not start or died."""
+
+
+class RequestError(DemoError):
+    """Label Studio refused a request or answered something unexpected."""
+
+
+class CheckError(DemoError):
+    """A promise of the demo is not kept."""
+
+
+def log_tail(path: Path, lines: int = _TAIL_LINES) -> str:
+    """Return the last lines of a log, indented, under a line that names the file."""
+    text = path.read_text(errors="replace") if path.exists() else ""
+    tail = text.splitlines()[-lines:] or ["(empty)"]
+    return "\n".join([f"The end of {path}:", *(f"    {line}" for line in tail)])
