@@ -1,0 +1,70 @@
+"""Everything that can go wrong in the backend, as one tree.
+
+    BackendError
+    ├── SettingsError            the environment asks for something impossible; the service does not start
+    ├── StoreError               the state file cannot be read or written
+    ├── RequestError             the caller sent something unusable; becomes a 4xx answer
+    │   └── UnusableLabelConfigError  a label config from which no vocabulary can be made
+    ├── BusyError                all places for predictions are taken; becomes a 503 answer
+    ├── LabelStudioError         Label Studio refused or did not answer
+    └── ImageSourceError         an image of a task cannot be had
+        ├── ImageReferenceError  the task's value is not something that may be fetched
+        ├── ImageBlockedError    the address is outside what the settings allow
+        ├── ImageFetchError      the server did not deliver it
+        ├── ImageTooLargeError   more bytes or pixels than the settings allow
+        └── ImageDecodeError     the bytes are not a picture that can be read
+
+Messages say what was wrong, with which value, and what to do; they hold no secrets and may reach a client.
+"""
+
+
+class BackendError(Exception):
+    """Base of all errors of this package."""
+
+
+class SettingsError(BackendError):
+    """The environment holds an unknown, malformed or contradictory setting."""
+
+
+class StoreError(BackendError):
+    """The state file cannot be read or written."""
+
+
+class RequestError(BackendError):
+    """The request cannot be served as it is; the caller has to change it."""
+
+
+class UnusableLabelConfigError(RequestError):
+    """No vocabulary can be made from this label config."""
+
+
+class BusyError(BackendError):
+    """Every place for a prediction is taken; ask again later."""
+
+
+class LabelStudioError(BackendError):
+    """Label Studio refused a request of ours or did not answer."""
+
+
+class ImageSourceError(BackendError):
+    """An image of a task cannot be had."""
+
+
+class ImageReferenceError(ImageSourceError):
+    """The task's value is not a reference that may be fetched."""
+
+
+class ImageBlockedError(ImageSourceError):
+    """The address is outside what the settings allow."""
+
+
+class ImageFetchError(ImageSourceError):
+    """The server did not deliver the image."""
+
+
+class ImageTooLargeError(ImageSourceError):
+    """The image has more bytes or pixels than the settings allow."""
+
+
+class ImageDecodeError(ImageSourceError):
+    """The bytes are not a picture that can be read."""

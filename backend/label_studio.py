@@ -1,0 +1,178 @@
+"""This service as a client of Label Studio: showing who it is, and asking for a project's label config.
+
+Label Studio knows two kinds of token. A legacy token is sent as it is (`Token <key>`). A personal access token
+is a JWT; sent as it is, it is refused: it must be exchanged for an access token of five minutes at
+`/api/token/refresh/`. Which kind `LABEL_STUDIO_API_KEY` holds is seen from its form.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from backend.errors import LabelStudioError
+from backend.settings import LabelStudioSettings
+
+logger = logging.getLogger(__name__)
+
+RENEW_BEFORE_S = 30.0  # an access token must outlive the download that uses it
+DEFAULT_LIFETIME_S = 300.0  # Label Studio 1.23.2's, for access tokens that do not say
+TIMEOUT_S = (5.0, 10.0)  # connect, read
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project as Label Studio describes it; `uid` is how it names the project in /setup and /predict."""
+
+    uid: str
+    label_config: str
+
+
+@dataclass(frozen=True)
+class _Access:
+    token: str
+    expires_at_s: float
+
+
+class LabelStudioClient:
+    """Requests to one Label Studio as one user. Threads may share it."""
+
+    def __init__(
+        self, settings: LabelStudioSettings, *, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Remember address and token; nothing is sent yet."""
+        self.base_url = settings.url.rstrip("/")
+        self._key = settings.api_key
+        self._clock_s = clock_s
+        self._access: _Access | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def has_token(self) -> bool:
+        """Whether a token is set."""
+        return bool(self._key)
+
+    def owns(self, url: str) -> bool:
+        """Return whether an absolute URL leads to this Label Studio: same scheme, host and port."""
+        return _origin(url) == _origin(self.base_url)
+
+    def authorization(self) -> dict[str, str]:
+        """Return the header that shows who we are; empty without a token.
+
+        A personal access token is exchanged when there is no access token that lasts another half minute.
+
+        Raises:
+            LabelStudioError: the exchange failed.
+        """
+        if not self._key:
+            return {}
+        if not _is_jwt(self._key):
+            return {"Authorization": f"Token {self._key}"}
+        with self._lock:
+            if self._access is None or self._clock_s() > self._access.expires_at_s - RENEW_BEFORE_S:
+                self._access = self._exchange()
+            return {"Authorization": f"Bearer {self._access.token}"}
+
+    def forget_access(self) -> None:
+        """Drop the access token, for example because it was refused; the next request makes a new one."""
+        with self._lock:
+            self._access = None
+
+    def project(self, project_id: int) -> Project:
+        """Return a project as Label Studio has it now.
+
+        Raises:
+            LabelStudioError: no token is set, or Label Studio refused or did not answer.
+        """
+        if not self.has_token:
+            raise LabelStudioError(
+                "LABEL_STUDIO_API_KEY is not set, so Label Studio cannot be asked for a project."
+            )
+        url = f"{self.base_url}/api/projects/{project_id}/"
+        body = _json(lambda session: session.get(url, headers=self.authorization(), timeout=TIMEOUT_S), url)
+        try:
+            created_at = datetime.fromisoformat(body["created_at"])
+            return Project(f"{body['id']}.{int(created_at.timestamp())}", str(body["label_config"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise LabelStudioError(f"{url} did not answer with a project ({error!r}).") from error
+
+    def _exchange(self) -> _Access:
+        url = f"{self.base_url}/api/token/refresh/"
+        asked_at_s = self._clock_s()
+        body = _json(lambda session: session.post(url, json={"refresh": self._key}, timeout=TIMEOUT_S), url)
+        token = body.get("access")
+        if not isinstance(token, str):
+            raise LabelStudioError(f"{url} answered without an access token.")
+        return _Access(token, asked_at_s + _lifetime_s(token))
+
+
+def _json(send: Callable[[requests.Session], requests.Response], url: str) -> dict[str, Any]:
+    """Send a request and return its JSON object; messages hold the URL and the status, never the body."""
+    try:
+        with requests.Session() as session:
+            session.trust_env = (
+                False  # neither proxies nor .netrc: only backend.settings decides by environment
+            )
+            response = send(session)
+    except requests.RequestException as error:
+        raise LabelStudioError(
+            f"Label Studio did not answer at {url} ({type(error).__name__}). Check LABEL_STUDIO_URL."
+        ) from error
+    if response.status_code in (401, 403):
+        raise LabelStudioError(
+            f"Label Studio refused the token at {url} ({response.status_code}). {TOKEN_ADVICE}"
+        )
+    if not response.ok:
+        raise LabelStudioError(f"Label Studio answered {response.status_code} at {url}.")
+    try:
+        body = response.json()
+    except ValueError as error:
+        raise LabelStudioError(f"{url} did not answer with JSON. Check LABEL_STUDIO_URL.") from error
+    if not isinstance(body, dict):
+        raise LabelStudioError(f"{url} answered with {type(body).__name__}, expected an object.")
+    return body
+
+
+TOKEN_ADVICE = (
+    "Set LABEL_STUDIO_API_KEY to a token of a user who may see the project: a personal access token, or a "
+    "legacy token where the organisation allows these."
+)
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """Return a JWT's payload, unverified: only Label Studio can verify it, we merely read what it says."""
+    try:
+        _, payload, _ = token.split(".")
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (ValueError, binascii.Error):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def _is_jwt(token: str) -> bool:
+    return bool(_claims(token))
+
+
+def _lifetime_s(token: str) -> float:
+    """Return how long an access token lasts, by its own dates, so the clocks of two machines may differ."""
+    claims = _claims(token)
+    try:
+        return float(claims["exp"]) - float(claims["iat"])
+    except (KeyError, TypeError, ValueError):
+        return DEFAULT_LIFETIME_S
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -1,0 +1,337 @@
+"""Every setting of the service: one frozen object, built once from the environment and passed down.
+
+The only module of the project that reads the environment. A setting `x` is the variable `OVDIFF_X`; the two
+that describe Label Studio are `LABEL_STUDIO_URL` and `LABEL_STUDIO_API_KEY`, as in its own documentation. An
+`OVDIFF_` variable that is not a setting is an error: a misspelled limit must not silently be ignored.
+`settings_table()` returns what is below as a table.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import ipaddress
+import json
+import os
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from backend.errors import SettingsError
+
+PREFIX = "OVDIFF_"
+LABEL_STUDIO_PREFIX = "LABEL_STUDIO_"
+PILLOW_HARD_LIMIT_PX = 178_956_970  # PIL refuses to open more (2 * Image.MAX_IMAGE_PIXELS), whatever we allow
+
+T = TypeVar("T")
+
+
+def _setting(default: T, unit: str, reason: str, *, secret: bool = False) -> T:
+    """Declare a field with its unit and the reason for its default; a secret stays out of `repr`."""
+    return field(default=default, repr=not secret, metadata={"unit": unit, "reason": reason})
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """How the HTTP server listens and whom it answers."""
+
+    host: str = _setting(
+        "127.0.0.1", "address", "reachable from this machine only until somebody decides otherwise"
+    )
+    port: int = _setting(9090, "TCP port", "the port Label Studio's documentation uses for ML backends")
+    threads: int = _setting(
+        16, "threads", "twice prediction_slots, so /health always finds one: Label Studio waits 1 s"
+    )
+    max_body_bytes: int = _setting(
+        64 * 2**20,
+        "bytes",
+        "interactive requests carry every brush region of a task; 20 rough 12 MP masks are 11 MB",
+    )
+    basic_user: str = _setting("", "text", "empty: no authentication (only accepted on a loopback host)")
+    basic_password: str = _setting("", "text", "goes with basic_user", secret=True)
+    allow_anonymous: bool = _setting(
+        False, "yes/no", "listening to the network without a password must be said aloud"
+    )
+    log_level: str = _setting(
+        "INFO", "logging level", "one line an event; bodies and secrets are never logged"
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse half a password, and the network without one."""
+        _require_between("port", self.port, 0, 65535)
+        _require_between("threads", self.threads, 2, 256)
+        _require_between("max_body_bytes", self.max_body_bytes, 1024, 2**31)
+        if bool(self.basic_user) != bool(self.basic_password):
+            raise SettingsError(
+                "OVDIFF_BASIC_USER and OVDIFF_BASIC_PASSWORD go together; only one of them is set."
+            )
+        if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            raise SettingsError(
+                f"OVDIFF_LOG_LEVEL={self.log_level!r} is none of DEBUG, INFO, WARNING, ERROR."
+            )
+        if not (self.requires_password or self.allow_anonymous or _is_loopback(self.host)):
+            raise SettingsError(
+                f"OVDIFF_HOST={self.host!r} listens to the network without a password. Set "
+                "OVDIFF_BASIC_USER and OVDIFF_BASIC_PASSWORD, and the same in Label Studio's model settings, "
+                "or OVDIFF_ALLOW_ANONYMOUS=yes."
+            )
+
+    @property
+    def requires_password(self) -> bool:
+        """Whether requests need HTTP Basic authentication."""
+        return bool(self.basic_user)
+
+
+@dataclass(frozen=True)
+class LabelStudioSettings:
+    """Where Label Studio is and how this service shows who it is."""
+
+    url: str = _setting("http://localhost:8080", "URL", "Label Studio's own default address")
+    api_key: str = _setting(
+        "",
+        "token",
+        "a legacy token or a personal access token; the one in /setup is refused by new organisations",
+        secret=True,
+    )
+
+    def __post_init__(self) -> None:
+        """Require an absolute http(s) URL."""
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingsError(f"LABEL_STUDIO_URL={self.url!r} is not a URL such as http://localhost:8080.")
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """What may be fetched, from where, how long and how much."""
+
+    image_hosts: tuple[str, ...] = _setting(
+        ("*.amazonaws.com", "storage.googleapis.com", "*.blob.core.windows.net"),
+        "host names, *.name for subdomains",
+        "where Label Studio's presigned links lead; add a host to label images that lie elsewhere",
+    )
+    private_image_hosts: tuple[str, ...] = _setting(
+        (),
+        "host names",
+        "hosts allowed although their address is private, such as a MinIO; a task must not reach more",
+    )
+    image_max_bytes: int = _setting(
+        64 * 2**20, "bytes", "far above what a camera's JPEG needs; counted while it streams"
+    )
+    image_max_px: int = _setting(50_000_000, "pixels", "150 MB as RGB; read from the header, before decoding")
+    connect_timeout_s: float = _setting(5.0, "seconds", "a reachable server accepts well within it")
+    image_timeout_s: float = _setting(20.0, "seconds", "for one image with all its redirects")
+    max_redirects: int = _setting(4, "redirects", "presigned links need one or two")
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require_between("image_max_bytes", self.image_max_bytes, 1, 2**31)
+        _require_between("image_max_px", self.image_max_px, 1, PILLOW_HARD_LIMIT_PX)
+        _require_between("connect_timeout_s", self.connect_timeout_s, 0.05, 60)
+        _require_between("image_timeout_s", self.image_timeout_s, 0.05, 90)
+        _require_between("max_redirects", self.max_redirects, 0, 20)
+
+
+@dataclass(frozen=True)
+class PredictionSettings:
+    """How long a request may take and how much a project may ask for."""
+
+    wait_for_prototypes_s: float = _setting(
+        60.0, "seconds", "a first prediction often waits for prototypes; Label Studio gives up after 100 s"
+    )
+    answer_within_s: float = _setting(
+        85.0, "seconds", "below Label Studio's 100 s: a late answer is lost entirely"
+    )
+    prediction_slots: int = _setting(8, "requests", "they share one engine; more would only wait longer")
+    retry_failed_after_s: float = _setting(
+        300.0, "seconds", "a category that failed is tried again, but not at every /setup"
+    )
+    max_categories: int = _setting(
+        200, "categories", "each costs a generation; a longer config is probably a mistake"
+    )
+    event_rows: int = _setting(
+        10_000, "events", "the webhook is unauthenticated, so what it can store is bounded"
+    )
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require_between("wait_for_prototypes_s", self.wait_for_prototypes_s, 0, 3600)
+        _require_between("answer_within_s", self.answer_within_s, 0.1, 3600)
+        _require_between("prediction_slots", self.prediction_slots, 1, 128)
+        _require_between("retry_failed_after_s", self.retry_failed_after_s, 0, 86400)
+        _require_between("max_categories", self.max_categories, 1, 10_000)
+        _require_between("event_rows", self.event_rows, 1, 10_000_000)
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """How masks become regions. All of it is part of `model_version`: a change leads to new predictions."""
+
+    polygon_tolerance_px: float = _setting(
+        1.0, "px of the original image", "outlines stay within it of the mask"
+    )
+    polygon_max_vertices: int = _setting(200, "vertices", "a person still wants to drag them")
+    min_part_px: int = _setting(
+        16, "px of the original image", "smaller parts give no polygon or rectangle of their own"
+    )
+    max_regions: int = _setting(200, "regions", "the editor becomes slow to use far earlier")
+    max_result_bytes: int = _setting(
+        8 * 2**20,
+        "bytes of JSON",
+        "a task with 5.7 MB of bitmasks kept Label Studio's editor busy for two minutes",
+    )
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require_between("polygon_tolerance_px", self.polygon_tolerance_px, 0, 1000)
+        _require_between("polygon_max_vertices", self.polygon_max_vertices, 3, 100_000)
+        _require_between("min_part_px", self.min_part_px, 1, 10**9)
+        _require_between("max_regions", self.max_regions, 1, 100_000)
+        _require_between("max_result_bytes", self.max_result_bytes, 1024, 2**31)
+
+    def fingerprint(self) -> str:
+        """Return a hex hash of all values, for `model_version`."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings, in groups that are handed to whom they concern."""
+
+    data_dir: Path = _setting(  # noqa: RUF009 — dataclasses.field in disguise, and a Path does not change
+        Path("ovdiff-data"), "folder", "holds the prototype bank and the state; safe to copy"
+    )
+    preset: str = _setting("tinyworld", "preset name or file", "the embedded models need no download")
+    device: str = _setting("cpu", "torch device", "works everywhere; cuda where there is one")
+    server: ServerSettings = field(default_factory=ServerSettings)
+    label_studio: LabelStudioSettings = field(default_factory=LabelStudioSettings)
+    images: ImageSettings = field(default_factory=ImageSettings)
+    prediction: PredictionSettings = field(default_factory=PredictionSettings)
+    output: OutputSettings = field(default_factory=OutputSettings)
+
+    @property
+    def bank_dir(self) -> Path:
+        """Folder of the prototype bank."""
+        return self.data_dir / "bank"
+
+    @property
+    def state_file(self) -> Path:
+        """SQLite file with projects and events."""
+        return self.data_dir / "state.sqlite"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Build settings from variables.
+
+        Raises:
+            SettingsError: an OVDIFF_ variable is unknown, or a value is malformed or out of range.
+        """
+        known = {row.variable for row in _rows()}
+        for name in environment:
+            if name.startswith(PREFIX) and name not in known:
+                raise SettingsError(_unknown_variable(name, known))
+        groups = {name: group(**_values(group, environment)) for name, group in _groups().items()}
+        return cls(**_values(cls, environment), **groups)
+
+
+def read_settings() -> Settings:
+    """Build settings from the environment of this process."""
+    return Settings.from_environment(os.environ)
+
+
+@dataclass(frozen=True)
+class SettingRow:
+    """One line of the settings table."""
+
+    variable: str
+    default: str
+    unit: str
+    reason: str
+
+
+def settings_table() -> str:
+    """Return all settings as a Markdown table: variable, default, unit, reason."""
+    lines = ["| variable | default | unit | why |", "|---|---|---|---|"]
+    lines += [f"| `{row.variable}` | `{row.default}` | {row.unit} | {row.reason} |" for row in _rows()]
+    return "\n".join(lines)
+
+
+def _groups() -> dict[str, Any]:
+    """Return the fields of Settings that are groups, name to class."""
+    hints = typing.get_type_hints(Settings)
+    return {item.name: hints[item.name] for item in fields(Settings) if item.default is MISSING}
+
+
+def _rows() -> list[SettingRow]:
+    """Return every setting of Settings and of its groups."""
+    return [
+        SettingRow(
+            _variable(owner, item.name), _shown(item.default), item.metadata["unit"], item.metadata["reason"]
+        )
+        for owner in (Settings, *_groups().values())
+        for item in fields(owner)
+        if item.default is not MISSING
+    ]
+
+
+def _variable(owner: type, name: str) -> str:
+    prefix = LABEL_STUDIO_PREFIX if owner is LabelStudioSettings else PREFIX
+    return prefix + name.upper()
+
+
+def _shown(default: object) -> str:
+    return ", ".join(default) if isinstance(default, tuple) else str(default)
+
+
+def _values(owner: Any, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values of one class that the environment sets."""
+    hints = typing.get_type_hints(owner)
+    values: dict[str, Any] = {}
+    for item in fields(owner):
+        variable = _variable(owner, item.name)
+        if item.default is not MISSING and variable in environment:
+            values[item.name] = _parse(variable, environment[variable].strip(), hints[item.name])
+    return values
+
+
+def _parse(variable: str, text: str, kind: Any) -> Any:
+    """Return the text as the field's type; a tuple of names is separated by commas."""
+    if kind is bool:
+        return _parse_bool(variable, text)
+    if kind == tuple[str, ...]:
+        return tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    try:
+        return kind(text)
+    except ValueError:
+        raise SettingsError(f"{variable}={text!r} is not a number as expected ({kind.__name__}).") from None
+
+
+def _parse_bool(variable: str, text: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
+    try:
+        return words[text.lower()]
+    except KeyError:
+        raise SettingsError(f"{variable}={text!r} is neither yes nor no.") from None
+
+
+def _unknown_variable(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    advice = f" Did you mean {near[0]}?" if near else ""
+    return f"{name} is not a setting.{advice} `ovdiff settings` lists all of them."
+
+
+def _require_between(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise SettingsError(f"{PREFIX}{name.upper()}={value} is outside {low} to {high}.")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,152 @@
+"""What the service remembers across restarts, in one SQLite file.
+
+Projects with the label config they last had, the model versions they were given, and the events that Label
+Studio sent. Prototypes are not here, they are in the bank: losing this file loses no computed work, and the next
+/setup of each project writes it again.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from backend.errors import StoreError
+
+LOCK_TIMEOUT_S = 2.0  # Label Studio waits 3 s for /setup; a writer holds the file for milliseconds
+
+# Applied in order; `PRAGMA user_version` counts how many a file already has. Never edit one, append another.
+MIGRATIONS = (
+    """
+    CREATE TABLE project (uid TEXT PRIMARY KEY, label_config TEXT NOT NULL, changed_at TEXT NOT NULL);
+    CREATE TABLE model_version (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, project_uid TEXT NOT NULL, version TEXT NOT NULL,
+        UNIQUE (project_uid, version)
+    );
+    CREATE TABLE event (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, received_at TEXT NOT NULL, action TEXT NOT NULL,
+        details TEXT NOT NULL
+    );
+    """,
+)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something Label Studio told us: its action, when it arrived (ISO 8601, UTC) and the ids it concerns."""
+
+    received_at: str
+    action: str
+    details: Mapping[str, Any]
+
+
+class Store:
+    """The state file. Opens it anew for each call, so any thread may use it at any time."""
+
+    def __init__(self, path: Path, *, event_rows: int) -> None:
+        """Create or open the file and bring it to the current form.
+
+        Args:
+            path: the SQLite file; its folder is made.
+            event_rows: how many events are kept; the oldest go first.
+
+        Raises:
+            StoreError: the file is no database, comes from a newer version or cannot be written.
+        """
+        self._path = path
+        self._event_rows = event_rows
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"cannot make the folder {path.parent}: {error}. Set OVDIFF_DATA_DIR."
+            ) from error
+        with self._connection() as connection:
+            self._migrate(connection)
+
+    def label_configs(self) -> dict[str, str]:
+        """Return the label config of each project, by uid, the longest unchanged first."""
+        with self._connection() as connection:
+            rows = connection.execute("SELECT uid, label_config FROM project ORDER BY changed_at, uid")
+            return {str(uid): str(label_config) for uid, label_config in rows}
+
+    def save_label_config(self, project_uid: str, label_config: str) -> None:
+        """Remember a project's label config; saying the same again changes nothing."""
+        with self._connection() as connection:
+            connection.execute(
+                """
+                INSERT INTO project VALUES (?, ?, ?)
+                ON CONFLICT (uid) DO UPDATE
+                SET label_config = excluded.label_config, changed_at = excluded.changed_at
+                WHERE label_config != excluded.label_config
+                """,
+                (project_uid, label_config, _now()),
+            )
+
+    def save_model_version(self, project_uid: str, version: str) -> None:
+        """Remember that a project was given this model version."""
+        with self._connection() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO model_version (project_uid, version) VALUES (?, ?)",
+                (project_uid, version),
+            )
+
+    def model_versions(self) -> list[str]:
+        """Return every model version given so far, newest first, each once."""
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT version FROM model_version GROUP BY version ORDER BY MAX(id) DESC"
+            )
+            return [str(version) for (version,) in rows]
+
+    def add_event(self, action: str, details: Mapping[str, Any]) -> None:
+        """Remember an event and forget the oldest beyond the limit."""
+        with self._connection() as connection:
+            row = (_now(), action, json.dumps(details))
+            cursor = connection.execute(
+                "INSERT INTO event (received_at, action, details) VALUES (?, ?, ?)", row
+            )
+            connection.execute(
+                "DELETE FROM event WHERE id <= ?", ((cursor.lastrowid or 0) - self._event_rows,)
+            )
+
+    def events(self) -> list[Event]:
+        """Return the events kept, oldest first."""
+        with self._connection() as connection:
+            rows = connection.execute("SELECT received_at, action, details FROM event ORDER BY id")
+            return [Event(at, action, json.loads(details)) for at, action, details in rows]
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > len(MIGRATIONS):
+            raise StoreError(
+                f"{self._path} has form {version}, this version knows {len(MIGRATIONS)}. Use the newer version "
+                "of ovdiff, or another OVDIFF_DATA_DIR."
+            )
+        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+            connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection whose changes are kept if the block ends well, and closed in any case."""
+        try:
+            connection = sqlite3.connect(self._path, timeout=LOCK_TIMEOUT_S)
+            try:
+                with connection:
+                    yield connection
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"cannot use the state file {self._path}: {error}. If it is damaged, move it away: the next "
+                "/setup of each project writes it again, and computed prototypes are kept elsewhere."
+            ) from error
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
