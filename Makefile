@@ -4,6 +4,7 @@
 #   make demo-check   the same without a person, then checked; writes runs/demo-check.png
 #   make test         all tests, a real Label Studio and a headless Chromium included
 #   make check        what CI asks for: format, lint, types and tests
+#   make setup        only the two environments
 #   make lock         pin the requirements anew (LOCK_FLAGS=--upgrade for the newest versions)
 #   make clean        remove the environments, the caches and the demo's project
 #
@@ -33,10 +34,12 @@ define require_python
 @$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed, but $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % v[:2])'
 endef
 
-.PHONY: help demo demo-check test check format lint types lock clean chromium
+.PHONY: help setup demo demo-check test check format lint types lock clean chromium
 
 help:
 	@sed -n 's/^#   //p' Makefile
+
+setup: $(ENV) $(LABEL_STUDIO_ENV)
 
 demo: $(ENV) $(LABEL_STUDIO_ENV)
 	@.venv/bin/python -m backend.demo.run --label-studio $(LABEL_STUDIO) $(DEMO_FLAGS)

@@ -4,7 +4,7 @@
 
     DemoError                 something a person can act on; its text is all that is shown
      +-- ServerError          Label Studio or the backend did not start, or died; carries the end of its log
-     +-- RequestError         Label Studio refused a request
+     +-- ApiError         Label Studio refused a request
      +-- CheckError           the demo ran, but what it made is not what was promised
 """
 
@@ -23,7 +23,7 @@ class ServerError(DemoError):
     """A server did not start or died."""
 
 
-class RequestError(DemoError):
+class ApiError(DemoError):
     """Label Studio refused a request or answered something unexpected."""
 
 

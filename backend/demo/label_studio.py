@@ -1,11 +1,12 @@
 """A real Label Studio in a process of its own, on loopback, with its state in one folder.
 
-The first start of Label Studio makes its database, which takes half a minute and more; on a made one it takes
-three seconds. So a data folder is made once for each Label Studio version (:func:`ensure_template`) and copied.
+The first start of Label Studio makes its database, which takes half a minute and more; with one that
+is made it starts in three seconds. So a data folder is made once for each version of Label Studio
+(:func:`ensure_template`) and copied.
 
-Label Studio runs with an environment that holds nothing but what is set here: it looks up every setting as
-``LABEL_STUDIO_X``, ``HEARTEX_X`` and bare ``X``, so a stray ``HOST`` or ``PASSWORD`` of the shell would change
-it.
+Label Studio runs with an environment that holds nothing but what is set here: it looks up every setting
+as ``LABEL_STUDIO_X``, ``HEARTEX_X`` and bare ``X``, so a stray ``HOST`` or ``PASSWORD`` of the shell
+would change it.
 """
 
 import json
@@ -17,9 +18,9 @@ from pathlib import Path
 
 import requests
 
-from backend.demo.client import LabelStudioClient
+from backend.demo.api import LabelStudioApi
 from backend.demo.console import Console
-from backend.demo.errors import RequestError, ServerError
+from backend.demo.errors import ApiError, ServerError
 from backend.demo.processes import LOOPBACK, Child, ProcessGroups, free_port, wait_until_ready
 
 _EMAIL = "demo@example.com"
@@ -28,8 +29,8 @@ _FIRST_START_TIMEOUT_S = 600.0
 _START_TIMEOUT_S = 180.0
 
 _SETTINGS = {
-    # The backend runs on this machine, and Label Studio 1.23 refuses backends on private addresses by default;
-    # its webhooks have a guard of their own. Both are off only because this one listens on loopback alone.
+    # The backend runs on this machine, and Label Studio 1.23 refuses backends on private addresses by
+    # default; its webhooks have a guard of their own. Off only because this one is on loopback alone.
     "ML_BLOCK_LOCAL_IP": "false",
     "SSRF_PROTECTION_ENABLED": "false",
     # Checks every prediction against the label config and refuses a batch with a bad one; otherwise a wrong
@@ -62,9 +63,9 @@ class LabelStudio:
     login: Login
     child: Child
 
-    def client(self) -> LabelStudioClient:
+    def api(self) -> LabelStudioApi:
         """Return a client of its HTTP API."""
-        return LabelStudioClient(self.url, self.login.token)
+        return LabelStudioApi(self.url, self.login.token)
 
 
 def installed_version(executable: Path) -> str:
@@ -75,7 +76,7 @@ def installed_version(executable: Path) -> str:
     """
     if not executable.is_file():
         raise ServerError(
-            f"There is no Label Studio at {executable}. `make .venv-label-studio` installs it there."
+            f"There is no Label Studio at {executable}. `make setup` installs it."
         )
     environment = executable.absolute().parent.parent
     folders = sorted(environment.glob("lib/python*/site-packages/label_studio-*.dist-info"))
@@ -143,7 +144,7 @@ def start(
     login = _read_login(data_dir)
     port = free_port(preferred_port)
     url = f"http://{LOOPBACK}:{port}"
-    command = [
+    command: list[str | Path] = [
         executable,
         "start",
         "--no-browser",
@@ -164,7 +165,7 @@ def start(
         timeout_s,
         lambda s: console.progress(f"Label Studio is starting: {s // 5 * 5:.0f} s"),
     )
-    _ensure_ours(LabelStudioClient(url, login.token), login, child)
+    _ensure_ours(LabelStudioApi(url, login.token), login, child)
     return LabelStudio(url, login, child)
 
 
@@ -188,17 +189,17 @@ def _is_up(url: str) -> bool:
         return False
 
 
-def _ensure_ours(client: LabelStudioClient, login: Login, child: Child) -> None:
+def _ensure_ours(api: LabelStudioApi, login: Login, child: Child) -> None:
     # If another program takes the port first, Label Studio silently moves to the next one, and what answers
     # here is somebody else: only our own knows our token.
     try:
-        email = client.whoami()
-    except RequestError as error:
+        email = api.whoami()
+    except ApiError as error:
         raise ServerError(
-            f"What answers at {client.url} is not the Label Studio just started: {error}"
+            f"What answers at {api.url} is not the Label Studio just started: {error}"
         ) from error
     if email != login.email:
-        raise ServerError(f"{client.url} answers as {email}, but {child.name} was started for {login.email}.")
+        raise ServerError(f"{api.url} answers as {email}, but {child.name} was started for {login.email}.")
 
 
 def _write_login(data_dir: Path, login: Login) -> None:

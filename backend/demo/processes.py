@@ -1,8 +1,9 @@
 """Child processes that cannot outlive the demo.
 
-Each child leads a process group of its own, so a whole server, with whatever it spawned, is ended by one signal,
-and a Ctrl-C in the terminal reaches only the demo, which then stops its children in order. Signals that arrive
-while a child is half started or half stopped wait until that is done: this is where processes get left behind.
+Each child leads a process group of its own, so a whole server, with whatever it spawned, is ended by one
+signal, and a Ctrl-C in the terminal reaches only the demo, which then stops its children in order.
+Signals that arrive while a child is half started or half stopped wait until that is done: this is where
+processes get left behind.
 """
 
 import os

@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from backend.demo.errors import RequestError
+from backend.demo.errors import ApiError
 
 # Longer than the 100 s that Label Studio gives the backend for one /predict.
 _TIMEOUT_S = 180.0
@@ -30,7 +30,7 @@ class StoredTask:
 
 
 @dataclass(frozen=True)
-class LabelStudioClient:
+class LabelStudioApi:
     """Talks to one Label Studio as one user; ``token`` is a legacy access token."""
 
     url: str
@@ -67,7 +67,7 @@ class LabelStudioClient:
             }
             answer = self._json("POST", f"/api/projects/{project}/import", files=files)
         if answer["task_count"] != len(paths):
-            raise RequestError(
+            raise ApiError(
                 f"{len(paths)} images were uploaded, but Label Studio made {answer['task_count']} tasks."
             )
 
@@ -132,7 +132,7 @@ class LabelStudioClient:
         try:
             return response.json()
         except ValueError as error:
-            raise RequestError(
+            raise ApiError(
                 f"{method} {path}: Label Studio's answer is not JSON: {response.text[:200]!r}"
             ) from error
 
@@ -145,9 +145,9 @@ class LabelStudioClient:
                     method, f"{self.url}{path}", headers=headers, timeout=_TIMEOUT_S, **arguments
                 )
             except requests.RequestException as error:
-                raise RequestError(f"{method} {path}: Label Studio does not answer: {error}") from error
+                raise ApiError(f"{method} {path}: Label Studio does not answer: {error}") from error
         if not response.ok:
-            raise RequestError(
+            raise ApiError(
                 f"{method} {path}: Label Studio answers {response.status_code}: {response.text[:500]}"
             )
         return response

@@ -1,0 +1,118 @@
+"""The backend, ``ovdiff serve``, in a process of its own, and what it says of its prototypes."""
+
+import os
+import sysconfig
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from backend.demo.console import Console
+from backend.demo.errors import ServerError
+from backend.demo.label_studio import LabelStudio
+from backend.demo.processes import LOOPBACK, Child, ProcessGroups, free_port, wait_until_ready
+
+_START_TIMEOUT_S = 180.0
+_PROTOTYPES_TIMEOUT_S = 3600.0
+_POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class CategoryStatus:
+    """How far a category's prototypes are: ``state`` is ready, building, queued or failed."""
+
+    name: str
+    state: str
+    progress: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class BackendServer:
+    """A running backend; ``folder`` holds its bank and state."""
+
+    url: str
+    folder: Path
+    child: Child
+
+    def status(self) -> list[CategoryStatus]:
+        """Return the state of every category the backend was asked for."""
+        with requests.Session() as session:
+            session.trust_env = False
+            body = session.get(f"{self.url}/status", timeout=10).json()
+        return [_category(entry) for entry in body["categories"]]
+
+    def wait_for_prototypes(self, console: Console, timeout_s: float = _PROTOTYPES_TIMEOUT_S) -> None:
+        """Wait until every category has its prototypes, showing progress.
+
+        Raises:
+            ServerError: a category failed, the backend died, or it takes longer than ``timeout_s``.
+        """
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            self.child.ensure_running()
+            categories = self.status()
+            console.progress(_progress_text(categories))
+            if failed := [f"{c.name}: {c.reason}" for c in categories if c.state == "failed"]:
+                raise ServerError("The backend could not make the prototypes of " + "; ".join(failed))
+            if all(category.state == "ready" for category in categories):
+                console.end_progress()
+                return
+            time.sleep(_POLL_S)
+        raise ServerError(f"The prototypes are not ready after {timeout_s:.0f} s: {_progress_text(categories)}")
+
+
+def start(
+    folder: Path, label_studio: LabelStudio, groups: ProcessGroups, console: Console, *, preferred_port: int = 9090
+) -> BackendServer:
+    """Start the backend for one Label Studio and wait until it answers.
+
+    Raises:
+        ServerError: it did not start; the text ends with its log.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port(preferred_port)
+    url = f"http://{LOOPBACK}:{port}"
+    command = [Path(sysconfig.get_path("scripts")) / "ovdiff", "serve"]
+    child = groups.start("The backend", command, _environment(folder, port, label_studio), folder / "backend.log")
+    wait_until_ready(
+        child, lambda: _is_up(url), _START_TIMEOUT_S, lambda s: console.progress(f"The backend is starting: {s // 5 * 5:.0f} s")
+    )
+    return BackendServer(url, folder, child)
+
+
+def _environment(folder: Path, port: int, label_studio: LabelStudio) -> Mapping[str, str]:
+    return {
+        "PATH": os.defpath,
+        "HOME": str(folder.absolute()),
+        "OVDIFF_DATA_DIR": str(folder.absolute()),
+        "OVDIFF_PRESET": "tinyworld",
+        "OVDIFF_HOST": LOOPBACK,
+        "OVDIFF_PORT": str(port),
+        "LABEL_STUDIO_URL": label_studio.url,
+        "LABEL_STUDIO_API_KEY": label_studio.login.token,
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _is_up(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/health", timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
+def _category(entry: Mapping[str, Any]) -> CategoryStatus:
+    return CategoryStatus(
+        str(entry["name"]), str(entry["state"]), float(entry.get("progress") or 0), str(entry.get("reason") or "")
+    )
+
+
+def _progress_text(categories: list[CategoryStatus]) -> str:
+    ready = sum(category.state == "ready" for category in categories)
+    building = next((c for c in categories if c.state == "building"), None)
+    now = f", making {building.name!r} ({building.progress:.0%})" if building else ""
+    return f"prototypes of {ready} of {len(categories)} categories{now}"

@@ -1,0 +1,166 @@
+"""The demo's Label Studio project: its labels, its images, and the steps from nothing to predictions.
+
+Every step looks at what is there and adds what is missing, so a run that was interrupted is continued by
+the next one, and a run on a finished project does nothing twice.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+from PIL import Image
+
+from backend.demo.api import LabelStudioApi, StoredTask
+from backend.demo.backend_server import BackendServer
+from backend.demo.console import Console
+from backend.demo.errors import DemoError
+from ovdiff.tinyworld.world import NAMES, STUFF, THINGS, Rendering, render, sample_scene
+
+PROJECT_TITLE = "OVDiff demo: tiny world"
+BACKEND_TITLE = "OVDiff"
+IMAGE_TAG = "image"
+BRUSH_TAG = "label"
+
+LABEL_COLOURS = {
+    "ball": "#e6194b",
+    "car": "#9a1fd6",
+    "house": "#a0522d",
+    "tree": "#1b7a2f",
+    "boat": "#7a3b12",
+    "fish": "#ff7f0e",
+    "bird": "#3d348b",
+    "balloon": "#ff2fa0",
+    "mug": "#00a6a6",
+    "umbrella": "#c71585",
+    "mushroom": "#b22222",
+    "clock": "#111111",
+    "sky": "#7ec8f5",
+    "grass": "#7ac943",
+    "sand": "#e2c277",
+    "water": "#1e66d0",
+    "wall": "#c9a99a",
+    "snow": "#d5e8f7",
+    "road": "#5c5c62",
+}
+"""A colour for each label, close to what it stands for; dark or bright for things, as in life for stuff."""
+
+_CANDIDATES_PER_SCENE = 5
+_THINGS_PER_SCENE = 3
+_CHOOSING_SIZE_PX = 64
+_PREDICTIONS_PER_REQUEST = 4
+
+
+@dataclass(frozen=True)
+class DemoScene:
+    """A test scene of the tiny world; ``index`` is its number in the test split."""
+
+    index: int
+
+    @property
+    def file_name(self) -> str:
+        """The name its image is uploaded under."""
+        return f"scene-{self.index:04d}.png"
+
+    def render(self, size_px: int) -> Rendering:
+        """Draw it: image (S, S, 3) uint8 and label map (S, S), indices into the tiny world's NAMES."""
+        return render(sample_scene(self.index, "test", things=_THINGS_PER_SCENE), size_px)
+
+
+def choose_scenes(count: int) -> list[DemoScene]:
+    """Choose test scenes with two or more different things each, together showing every label evenly.
+
+    Greedy and without chance: the next scene is the one whose names are rarest among those chosen.
+    """
+    candidates = {index: _visible_names(DemoScene(index)) for index in range(count * _CANDIDATES_PER_SCENE)}
+    candidates = {i: names for i, names in candidates.items() if len(names & set(THINGS)) >= 2}
+    seen: Counter[str] = Counter()
+    chosen: list[int] = []
+    for _ in range(min(count, len(candidates))):
+        best = max(candidates, key=lambda i: (sum(1 / (1 + seen[name] ** 2) for name in candidates[i]), -i))
+        seen.update(candidates.pop(best))
+        chosen.append(best)
+    return [DemoScene(index) for index in sorted(chosen)]
+
+
+def _visible_names(scene: DemoScene) -> set[str]:
+    return set(scene.render(_CHOOSING_SIZE_PX).visible()) & {*THINGS, *STUFF}
+
+
+def write_images(scenes: Iterable[DemoScene], folder: Path, size_px: int) -> list[Path]:
+    """Draw the scenes into PNG files of ``size_px`` squared and return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for scene in scenes:
+        paths.append(folder / scene.file_name)
+        Image.fromarray(scene.render(size_px).image).save(paths[-1])
+    return paths
+
+
+def label_config(names: Sequence[str]) -> str:
+    """Return a label config with a brush for each name."""
+    labels = "\n".join(f"    <Label {_label_attributes(name)}/>" for name in names)
+    return (
+        "<View>\n"
+        f'  <Image name="{IMAGE_TAG}" value="$image" zoom="true"/>\n'
+        f'  <BrushLabels name="{BRUSH_TAG}" toName="{IMAGE_TAG}">\n{labels}\n  </BrushLabels>\n'
+        "</View>"
+    )
+
+
+def _label_attributes(name: str) -> str:
+    colour = LABEL_COLOURS.get(name)
+    return f"value={quoteattr(name)}" + (f' background="{colour}"' if colour else "")
+
+
+def demo_labels() -> list[str]:
+    """Return the demo's labels: all things and stuff of the tiny world that have a word in the vocabulary."""
+    return [name for name in NAMES if name in LABEL_COLOURS]
+
+
+@dataclass(frozen=True)
+class ProjectMaker:
+    """Makes projects in one Label Studio, pre-labelled by one backend."""
+
+    api: LabelStudioApi
+    backend: BackendServer
+    console: Console
+
+    def ensure_project(self, title: str, config: str, images: Sequence[Path]) -> int:
+        """Return the project of this title with a task for each image; make what is missing."""
+        project = self.api.find_project(title)
+        if project is None:
+            project = self.api.create_project(title, config)
+        present = {task.file_name for task in self.api.tasks(project)}
+        missing = [path for path in images if path.name not in present]
+        if missing:
+            self.api.upload_images(project, missing)
+        self.console.say(f"Project {project} ({title}): {len(images)} images, {len(missing)} of them new.")
+        return project
+
+    def connect(self, project: int) -> None:
+        """Connect the backend to a project; Label Studio then asks it to make the prototypes.
+
+        Raises:
+            DemoError: Label Studio does not reach the backend.
+        """
+        record = self.api.connect_backend(project, self.backend.url, BACKEND_TITLE)
+        if record["state"] != "CO":
+            raise DemoError(
+                f"Label Studio calls the backend at {self.backend.url} {record['readable_state']!r}, "
+                f"not connected: {record['error_message']}"
+            )
+
+    def predict(self, project: int) -> list[StoredTask]:
+        """Have all tasks predicted, a few at a time, and return them.
+
+        A few, because Label Studio gives the backend 100 s for all tasks of one request, and to show progress.
+        """
+        tasks = self.api.tasks(project)
+        for start in range(0, len(tasks), _PREDICTIONS_PER_REQUEST):
+            some = tasks[start : start + _PREDICTIONS_PER_REQUEST]
+            self.api.retrieve_predictions(project, [task.id for task in some])
+            self.console.progress(f"pre-labelled {start + len(some)} of {len(tasks)} images")
+        self.console.end_progress()
+        return tasks

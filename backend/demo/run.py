@@ -1,0 +1,103 @@
+"""The demo for a person: ``make demo``, or
+
+    python -m backend.demo.run --label-studio .venv-label-studio/bin/label-studio
+
+Starts Label Studio and the backend, makes a project of drawn scenes pre-labelled by OVDiff, prints its
+address and the login, and runs until Ctrl-C. The first run takes a few minutes (Label Studio's database, the
+prototypes of 19 categories); the next ones go on with the same project after some seconds.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from backend.demo.console import Console, standard_console
+from backend.demo.errors import DemoError
+from backend.demo.project import (
+    PROJECT_TITLE,
+    DemoScene,
+    choose_scenes,
+    demo_labels,
+    label_config,
+    write_images,
+)
+from backend.demo.session import Session, SessionSettings, open_session
+
+_SCENES = 24
+_SIZE_PX = 512
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo until Ctrl-C and return the exit status."""
+    options = _parser().parse_args(arguments)
+    settings = SessionSettings(
+        options.label_studio,
+        options.folder,
+        options.cache,
+        label_studio_port=options.port,
+        backend_port=options.backend_port,
+    )
+    console = standard_console()
+    try:
+        with open_session(settings, console) as session:
+            project = make_demo(session, choose_scenes(options.scenes), settings.folder)
+            console.say(_welcome(session, project))
+            _wait(session)
+    except DemoError as error:
+        console.say(f"The demo failed. {error}")
+        return 1
+    except KeyboardInterrupt:
+        console.say(f"Stopped; nothing is left running. The project is kept in {settings.folder}.")
+    return 0
+
+
+def make_demo(session: Session, scenes: Sequence[DemoScene], folder: Path, size_px: int = _SIZE_PX) -> int:
+    """Make the demo's project, or complete it, and return its id; shows progress on the way."""
+    maker = session.maker
+    images = write_images(scenes, folder / "scenes", size_px)
+    project = maker.ensure_project(PROJECT_TITLE, label_config(demo_labels()), images)
+    maker.connect(project)
+    session.backend.wait_for_prototypes(maker.console)
+    maker.predict(project)
+    return project
+
+
+def _welcome(session: Session, project: int) -> str:
+    login = session.label_studio.login
+    return (
+        "\n"
+        f"  Open      {session.label_studio.url}/projects/{project}/data\n"
+        f"  E-mail    {login.email}\n"
+        f"  Password  {login.password}\n"
+        "\n"
+        "Open a task to see its masks. Change the labels under Settings > Labeling Interface, open the task\n"
+        "list again, and only new labels are computed. Ctrl-C ends the demo.\n"
+    )
+
+
+def _wait(session: Session) -> None:
+    while True:
+        session.ensure_running()
+        time.sleep(0.5)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="backend.demo.run", description="Label Studio pre-labelled by OVDiff.")
+    add_session_options(parser)
+    parser.add_argument("--folder", type=Path, default=Path("demo-data"), help="state (%(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="Label Studio's, if free (%(default)s)")
+    parser.add_argument("--backend-port", type=int, default=9090, help="the backend's, if free (%(default)s)")
+    return parser
+
+
+def add_session_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that the demo and its check share."""
+    parser.add_argument("--label-studio", type=Path, required=True, help="Label Studio's executable")
+    parser.add_argument("--cache", type=Path, default=Path(".cache"), help="made databases (%(default)s)")
+    parser.add_argument("--scenes", type=int, default=_SCENES, help="how many images (%(default)s)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""Both servers of the demo, running for as long as a ``with`` block.
+
+    with open_session(settings, console) as session:
+        session.maker.ensure_project(...)
+
+The folder holds all state: Label Studio's database, the prototype bank, the images. With the folder kept, the
+next session goes on where this one ended.
+"""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend.demo import backend_server, label_studio
+from backend.demo.backend_server import BackendServer
+from backend.demo.console import Console
+from backend.demo.errors import DemoError
+from backend.demo.label_studio import LabelStudio
+from backend.demo.processes import ProcessGroups, exit_on_termination
+from backend.demo.project import ProjectMaker
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """What a session starts from; ports are taken when free, others otherwise."""
+
+    label_studio: Path
+    """Label Studio's executable, in an environment of its own."""
+    folder: Path = Path("demo-data")
+    cache: Path = Path(".cache")
+    """Holds Label Studio's made database, to be copied."""
+    label_studio_port: int = 8080
+    backend_port: int = 9090
+
+
+@dataclass(frozen=True)
+class Session:
+    """A running Label Studio, a running backend, and what makes projects in them."""
+
+    label_studio: LabelStudio
+    backend: BackendServer
+    maker: ProjectMaker
+
+    def ensure_running(self) -> None:
+        """Raise ServerError with the end of its log if one of the two has exited."""
+        self.label_studio.child.ensure_running()
+        self.backend.child.ensure_running()
+
+
+@contextmanager
+def open_session(settings: SessionSettings, console: Console) -> Iterator[Session]:
+    """Start both servers; stop them when the block ends, by an error, Ctrl-C, SIGTERM or SIGHUP too.
+
+    Raises:
+        ServerError: one of them did not start; the text ends with its log.
+        DemoError: another demo runs on this folder.
+    """
+    with exit_on_termination(), _only_one(settings.folder), ProcessGroups() as groups:
+        host = _start_label_studio(settings, groups, console)
+        backend = backend_server.start(
+            settings.folder / "backend", host, groups, console, preferred_port=settings.backend_port
+        )
+        yield Session(host, backend, ProjectMaker(host.api(), backend, console))
+
+
+def _start_label_studio(settings: SessionSettings, groups: ProcessGroups, console: Console) -> LabelStudio:
+    data_dir = settings.folder / "label-studio"
+    if not data_dir.exists():
+        template = label_studio.ensure_template(settings.label_studio, settings.cache, groups, console)
+        label_studio.ensure_data_dir(template, data_dir)
+    return label_studio.start(
+        settings.label_studio, data_dir, groups, console, preferred_port=settings.label_studio_port
+    )
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    # Two Label Studios on one SQLite file would spoil it. The lock ends with the process, however it ends.
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DemoError(
+                f"Another demo is running on {folder}. End it, or give this one a folder: --folder."
+            ) from None
+        yield
