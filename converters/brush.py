@@ -290,10 +290,9 @@ def _needed_tokens(stream: _Stream, tokens: _Tokens, filled: int) -> _Tokens:
     last = int(np.searchsorted(totals, stream.value_count))
     needed = tokens.first(last + 1)
     if needed.offsets.size == 0 or needed.end_of_last(stream.word_size) > stream.bit_count:
-        known = filled if needed.offsets.size == 0 else int(totals[needed.offsets.size - 1])
         raise BrushRLEError(
-            f"brush RLE of a {stream.origin}: expected {stream.value_count} values, got an end after "
-            f"{min(known, stream.value_count)} in {stream.bit_count // 8} bytes: the list is cut short"
+            f"brush RLE of a {stream.origin}: expected {stream.value_count} values, got "
+            f"{stream.bit_count // 8} bytes that end before the last of them: the list is cut short"
         )
     if last < totals.size and totals[last] > stream.value_count:
         raise BrushRLEError(
