@@ -62,11 +62,18 @@ class BackendServer:
                 console.end_progress()
                 return
             time.sleep(_POLL_S)
-        raise ServerError(f"The prototypes are not ready after {timeout_s:.0f} s: {_progress_text(categories)}")
+        raise ServerError(
+            f"The prototypes are not ready after {timeout_s:.0f} s: {_progress_text(categories)}"
+        )
 
 
 def start(
-    folder: Path, label_studio: LabelStudio, groups: ProcessGroups, console: Console, *, preferred_port: int = 9090
+    folder: Path,
+    label_studio: LabelStudio,
+    groups: ProcessGroups,
+    console: Console,
+    *,
+    preferred_port: int = 9090,
 ) -> BackendServer:
     """Start the backend for one Label Studio and wait until it answers.
 
@@ -76,10 +83,15 @@ def start(
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port(preferred_port)
     url = f"http://{LOOPBACK}:{port}"
-    command = [Path(sysconfig.get_path("scripts")) / "ovdiff", "serve"]
-    child = groups.start("The backend", command, _environment(folder, port, label_studio), folder / "backend.log")
+    command = [str(Path(sysconfig.get_path("scripts")) / "ovdiff"), "serve"]
+    child = groups.start(
+        "The backend", command, _environment(folder, port, label_studio), folder / "backend.log"
+    )
     wait_until_ready(
-        child, lambda: _is_up(url), _START_TIMEOUT_S, lambda s: console.progress(f"The backend is starting: {s // 5 * 5:.0f} s")
+        child,
+        lambda: _is_up(url),
+        _START_TIMEOUT_S,
+        lambda s: console.progress(f"The backend is starting: {s // 5 * 5:.0f} s"),
     )
     return BackendServer(url, folder, child)
 
@@ -107,7 +119,10 @@ def _is_up(url: str) -> bool:
 
 def _category(entry: Mapping[str, Any]) -> CategoryStatus:
     return CategoryStatus(
-        str(entry["name"]), str(entry["state"]), float(entry.get("progress") or 0), str(entry.get("reason") or "")
+        str(entry["name"]),
+        str(entry["state"]),
+        float(entry.get("progress") or 0),
+        str(entry.get("reason") or ""),
     )
 
 

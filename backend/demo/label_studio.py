@@ -75,9 +75,7 @@ def installed_version(executable: Path) -> str:
         ServerError: there is no Label Studio at that path.
     """
     if not executable.is_file():
-        raise ServerError(
-            f"There is no Label Studio at {executable}. `make setup` installs it."
-        )
+        raise ServerError(f"There is no Label Studio at {executable}. `make setup` installs it.")
     environment = executable.absolute().parent.parent
     folders = sorted(environment.glob("lib/python*/site-packages/label_studio-*.dist-info"))
     if not folders:

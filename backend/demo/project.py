@@ -155,7 +155,7 @@ class ProjectMaker:
     def predict(self, project: int) -> list[StoredTask]:
         """Have all tasks predicted, a few at a time, and return them.
 
-        A few, because Label Studio gives the backend 100 s for all tasks of one request, and to show progress.
+        A few, because Label Studio gives the backend 100 s for all tasks of one request; and for progress.
         """
         tasks = self.api.tasks(project)
         for start in range(0, len(tasks), _PREDICTIONS_PER_REQUEST):

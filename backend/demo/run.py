@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from backend.demo.console import Console, standard_console
+from backend.demo.console import standard_console
 from backend.demo.errors import DemoError
 from backend.demo.project import (
     PROJECT_TITLE,
@@ -84,7 +84,9 @@ def _wait(session: Session) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="backend.demo.run", description="Label Studio pre-labelled by OVDiff.")
+    parser = argparse.ArgumentParser(
+        prog="backend.demo.run", description="Label Studio pre-labelled by OVDiff."
+    )
     add_session_options(parser)
     parser.add_argument("--folder", type=Path, default=Path("demo-data"), help="state (%(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="Label Studio's, if free (%(default)s)")

@@ -1,0 +1,51 @@
+"""Fixtures that start what the end-to-end tests talk to, once for all of them."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from backend.demo.console import standard_console
+from backend.demo.session import Session, SessionSettings, open_session
+
+ROOT = Path(__file__).parents[1]
+CACHE = ROOT / ".cache"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--label-studio",
+        type=Path,
+        default=ROOT / ".venv-label-studio/bin/label-studio",
+        help="Label Studio's executable; `make setup` installs it where the default looks",
+    )
+
+
+Skipper = Callable[[str], None]
+
+
+@pytest.fixture(scope="session")
+def skip_for_want_of() -> Skipper:
+    """Skip the test and say what is missing; in CI, where nothing may be missing, fail."""
+    in_ci = os.environ.get("CI", "").lower() in ("1", "true", "yes")
+    return pytest.fail if in_ci else pytest.skip
+
+
+@pytest.fixture(scope="session")
+def label_studio_executable(request: pytest.FixtureRequest, skip_for_want_of: Skipper) -> Path:
+    executable: Path = request.config.getoption("--label-studio")
+    if not executable.is_file():
+        skip_for_want_of(f"There is no Label Studio at {executable}: `make setup` installs it.")
+    return executable.absolute()
+
+
+@pytest.fixture(scope="session")
+def session(label_studio_executable: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """A real Label Studio and a real backend with the embedded models, both with a state of their own.
+
+    Label Studio's database is made once and kept in the project's `.cache`: then this takes seconds.
+    """
+    settings = SessionSettings(label_studio_executable, tmp_path_factory.mktemp("session"), CACHE)
+    with open_session(settings, standard_console()) as running:
+        yield running
