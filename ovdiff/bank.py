@@ -45,11 +45,7 @@ class Bank:
         """Return the keys of all complete sets, sorted; their contents are not verified."""
         cards = self.folder.glob("*.json") if self.folder.is_dir() else ()
         return tuple(
-            sorted(
-                path.stem
-                for path in cards
-                if _KEY.fullmatch(path.stem) and self._tensors(path.stem).is_file()
-            )
+            sorted(path.stem for path in cards if _KEY.fullmatch(path.stem) and self._tensors(path.stem).is_file())
         )
 
     def has(self, key: str) -> bool:
@@ -170,10 +166,7 @@ def _pack(prototypes: PrototypeSet) -> dict[str, NDArray[Any]]:
 def _unpack(arrays: Mapping[str, NDArray[Any]]) -> PrototypeSet:
     names = sorted({name.split(".")[0] for name in arrays})
     return PrototypeSet(
-        {
-            name: FeatureSpacePrototypes(*(_unpack_side(arrays, f"{name}.{side}") for side in _SIDES))
-            for name in names
-        }
+        {name: FeatureSpacePrototypes(*(_unpack_side(arrays, f"{name}.{side}") for side in _SIDES)) for name in names}
     )
 
 

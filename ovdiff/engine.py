@@ -1,38 +1,204 @@
-"""The engine: prototype sets made once a category, masks made once an image."""
+"""The engine: prototype sets made once a category, masks made once an image.
 
-from collections.abc import Callable
+Building depends on one category alone, so a vocabulary edit builds only what is new; encoding depends on one
+image alone, so a vocabulary edit encodes nothing again. The two meet in :mod:`ovdiff.segmenter`.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ovdiff.bank import Bank
+from ovdiff.building import Progress, make_prototype_set, make_support_set
+from ovdiff.encoding import EncodedImage, EncodingCache, encode_image, image_key
+from ovdiff.errors import ImageError, MissingPrototypesError
+from ovdiff.generation.diffusion import image_seed
+from ovdiff.kinds import kind_of
+from ovdiff.parts import Parts
+from ovdiff.prefilter import choose_categories
 from ovdiff.presets import Preset
+from ovdiff.presets.schema import ExtractorName
+from ovdiff.recipe import library_versions, recipe, recipe_key
+from ovdiff.refine import clean_up, pamr
 from ovdiff.segmentation import Segmentation
+from ovdiff.segmenter import BACKGROUND, PrototypeTable, ScoreMerger, class_scores, decide, make_table
 from ovdiff.vocabulary import Category, Vocabulary
 
-Progress = Callable[[str, float], None]
-"""Called with a stage ("generating", "extracting", "clustering", "saving") and the fraction done, 0 to 1."""
+__all__ = ["Engine", "Progress", "Segmentation"]
+
+_TABLES_KEPT = 4
+Tables = dict[ExtractorName, PrototypeTable]
 
 
 class Engine:
-    """The method on loaded models. Weights load when first needed, once; safe for several threads."""
+    """The method on loaded models. Weights load when first needed, once; safe for several threads.
+
+    Models run under one lock, which a build gives up after each batch of images: a prediction waits for a
+    batch, not for a category.
+    """
 
     def __init__(self, preset: Preset, bank: Bank, *, device: str = "cpu") -> None:
-        """Prepare without loading anything."""
-        self.preset, self.bank, self.device = preset, bank, device
+        """Prepare without loading anything.
+
+        Args:
+            preset: models and hyper-parameters.
+            bank: where prototype sets are stored.
+            device: a torch device, such as "cpu" or "cuda".
+        """
+        self.preset, self.bank = preset, bank
+        self._parts = Parts(preset, device)
+        self._encodings = EncodingCache(preset.cache.features_mib << 20)
+        self._tables: OrderedDict[tuple[str, ...], Tables] = OrderedDict()
 
     def prototype_key(self, category: Category) -> str:
-        """Return the content address of the category's prototype set; loads no model."""
-        raise NotImplementedError
+        """Return the content address (64 hex digits) of the category's prototype set; loads no model.
+
+        Raises:
+            WeightsError: a model's files are missing.
+        """
+        return recipe_key(recipe(self.preset, category))
 
     def has(self, category: Category) -> bool:
         """Say whether the bank holds the category's prototypes, undamaged."""
         return self.bank.has(self.prototype_key(category))
 
     def build(self, category: Category, progress: Progress | None = None) -> None:
-        """Make and store the category's prototypes, unless the bank has them."""
-        raise NotImplementedError
+        """Make and store the category's prototypes, unless the bank has them.
+
+        Cost: minutes with full-size models, seconds with the embedded ones.
+
+        Args:
+            category: what to build.
+            progress: called with the stage and the fraction done.
+
+        Raises:
+            VocabularyError: a phrase is longer than the text encoder reads.
+            SupportError: no generated image shows the category.
+            WeightsError: a model cannot be loaded.
+            BankError: the bank cannot be written.
+        """
+        report = progress or (lambda _stage, _fraction: None)
+        made_from = recipe(self.preset, category)
+        key = recipe_key(made_from)
+        if not self.bank.has(key):
+            support = make_support_set(self._parts, category.phrases, report)
+            prototypes = make_prototype_set(self._parts, support, report)
+            seed, count = self.preset.generation.seed, len(support.images)
+            details = {
+                "category": category.name,
+                "image_seeds": [image_seed(seed, number) for number in range(count)],
+                "images_with_foreground": support.with_foreground(),
+                "library_versions": library_versions(),
+            }
+            self.bank.save(key, prototypes, {**made_from, **details})
+        report("done", 1.0)
 
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
-        """Label every pixel of an image."""
-        raise NotImplementedError
+        """Label every pixel of an image (Eq. 4).
+
+        Args:
+            image: (H, W, 3) uint8 RGB, upright.
+            vocabulary: every category must have been built.
+
+        Raises:
+            ImageError: not such an array.
+            MissingPrototypesError: categories that must be built first.
+            BankCorruptError: a stored set is damaged.
+        """
+        _check_image(image)
+        tables = self._tables_of(vocabulary)
+        encoded = self._encode(image)
+        scores, labels = self._scores(encoded, tables, self._candidates(encoded, vocabulary))
+        if self.preset.refine.pamr:
+            scores = pamr(encoded.working, scores, self.preset.refine)
+        decided = decide(scores, labels, (image.shape[0], image.shape[1]))
+        return Segmentation(clean_up(decided.label_map, self.preset.refine), decided.scores, decided.margins)
+
+    def _encode(self, image: NDArray[np.uint8]) -> EncodedImage:
+        key = image_key(image)
+        with self._parts.lock:
+            encoded = self._encodings.get(key)
+            if encoded is None:
+                encoded = encode_image(self._parts, image)
+                self._encodings.put(key, encoded)
+            return encoded
+
+    def _tables_of(self, vocabulary: Vocabulary) -> Tables:
+        keys = tuple(self.prototype_key(category) for category in vocabulary.categories)
+        known = (vocabulary.fingerprint(), *keys)
+        with self._parts.lock:
+            if known not in self._tables:
+                self._tables[known] = self._make_tables(vocabulary, keys)
+            self._tables.move_to_end(known)
+            while len(self._tables) > _TABLES_KEPT:
+                self._tables.popitem(last=False)
+            return self._tables[known]
+
+    def _make_tables(self, vocabulary: Vocabulary, keys: Sequence[str]) -> Tables:
+        missing = [
+            category.name for category, key in zip(vocabulary.categories, keys, strict=True) if not self.bank.has(key)
+        ]
+        if missing:
+            raise MissingPrototypesError(missing)
+        sets = [self.bank.load(key) for key in keys]
+        stuff = self._stuff(vocabulary)
+        return {
+            name: make_table(
+                [prototypes.spaces[name] for prototypes in sets],
+                stuff,
+                kinds=self.preset.matching.kinds,
+                stuff_similarity=self._stuff_similarity(name),
+            )
+            for name in self.preset.active_extractors()
+        }
+
+    def _stuff(self, vocabulary: Vocabulary) -> frozenset[int]:
+        extra = self.preset.stuff_filter.extra_stuff
+        kinds = [kind_of(category, extra) for category in vocabulary.categories]
+        return frozenset(index for index, kind in enumerate(kinds) if kind == "stuff")
+
+    def _stuff_similarity(self, name: ExtractorName) -> float | None:
+        if not self.preset.stuff_filter.enabled:
+            return None
+        similarity: float = getattr(self.preset.extractors, name).stuff_similarity
+        return similarity
+
+    def _candidates(self, encoded: EncodedImage, vocabulary: Vocabulary) -> list[int]:
+        """Return the indices of the categories to look for, ascending: all stuff, and likely things."""
+        everything = range(len(vocabulary.categories))
+        if encoded.embedding is None:
+            return list(everything)
+        stuff = self._stuff(vocabulary)
+        things = [index for index in everything if index not in stuff]
+        with self._parts.lock:
+            chosen = choose_categories(
+                encoded.embedding,
+                [vocabulary.categories[index] for index in things],
+                self._parts.texts,
+                self.preset.prefilter,
+            )
+        return sorted([*stuff, *(things[position] for position in chosen)])
+
+    def _scores(self, encoded: EncodedImage, tables: Tables, candidates: Sequence[int]) -> tuple[Tensor, list[int]]:
+        """Return score maps (1 + C, h, w) at working size, background first, and their label ids."""
+        classes = [BACKGROUND, *candidates]
+        merger = ScoreMerger(len(classes), (encoded.working.shape[0], encoded.working.shape[1]))
+        for name, batches in encoded.features.items():
+            table = tables[name].gated(candidates)
+            for batch in batches:
+                merger.add(class_scores(batch.features, table, classes), batch.windows)
+        scores = merger.mean()
+        if self.preset.matching.background == "threshold":
+            scores[0] = self.preset.matching.background_threshold
+        return scores, [0, *(index + 1 for index in candidates)]
+
+
+def _check_image(image: NDArray[np.uint8]) -> None:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ImageError(f"Expected an (H, W, 3) uint8 RGB array, got {kind}. Convert the image to RGB first.")
+    if not image.size:
+        raise ImageError(f"The image has no pixels: its shape is {image.shape}.")

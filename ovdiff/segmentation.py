@@ -12,7 +12,8 @@ class Segmentation:
 
     Attributes:
         label_map: (H, W) int32; 0 is background, ``i + 1`` is ``vocabulary.categories[i]``.
-        scores: (H, W) float32 in [-1, 1]; Eq. 4's mean max-cosine of the winning class, before clean-up.
+        scores: (H, W) float32 in [0, 1]; Eq. 4's mean max-cosine of the winning class, before clean-up;
+            negative cosines count as 0.
         margins: (H, W) float32; winner minus runner-up, before clean-up. Small means undecided.
     """
 

@@ -53,9 +53,7 @@ def _read(name_or_path: str | Path) -> str:
     path = Path(name_or_path)
     if path.suffix != ".toml":
         names = ", ".join(preset_names())
-        raise PresetError(
-            f"No preset {str(name_or_path)!r}. Known: {names}; or give the path of a .toml file."
-        )
+        raise PresetError(f"No preset {str(name_or_path)!r}. Known: {names}; or give the path of a .toml file.")
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

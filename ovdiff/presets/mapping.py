@@ -68,9 +68,7 @@ def _build(cls: type[T], mapping: Any, where: str, path: str) -> T:
     if missing:
         raise PresetError(f"{where}: missing field {_join(path, missing[0])!r}. A preset must give it.")
     hints = get_type_hints(cls)
-    return cls(
-        **{key: _convert(hints[key], value, where, _join(path, key)) for key, value in mapping.items()}
-    )
+    return cls(**{key: _convert(hints[key], value, where, _join(path, key)) for key, value in mapping.items()})
 
 
 def _refuse_unknown(mapping: Mapping[str, Any], known: Iterable[str], where: str, path: str) -> None:
@@ -93,9 +91,7 @@ def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
     if get_origin(hint) is Literal:
         if value in get_args(hint):
             return value
-        raise PresetError(
-            f"{where}: {path} is {value!r}; expected one of {', '.join(map(repr, get_args(hint)))}."
-        )
+        raise PresetError(f"{where}: {path} is {value!r}; expected one of {', '.join(map(repr, get_args(hint)))}.")
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:  # not isinstance: True is an int, and would pass for one
@@ -111,8 +107,7 @@ def _convert_tuple(hints: tuple[Any, ...], value: Any, where: str, path: str) ->
     if len(value) != len(hints):
         raise PresetError(f"{where}: {path} is {value!r}; expected {len(hints)} values.")
     return tuple(
-        _convert(hint, item, where, f"{path}[{i}]")
-        for i, (hint, item) in enumerate(zip(hints, value, strict=True))
+        _convert(hint, item, where, f"{path}[{i}]") for i, (hint, item) in enumerate(zip(hints, value, strict=True))
     )
 
 

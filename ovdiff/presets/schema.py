@@ -63,9 +63,7 @@ class GenerationSettings:
     """Support images (A.1)."""
 
     prompt_template: str = setting("A good picture of a {category}", "R; the paper's v1 says 'photo'")
-    negative_prompt: str = setting(
-        "text, low quality, blurry, cartoon, meme, low resolution, bad, poor, faded", "R"
-    )
+    negative_prompt: str = setting("text, low quality, blurry, cartoon, meme, low resolution, bad, poor, faded", "R")
     images: int = setting(32, "N, images a category: R 32, v1 64", minimum=1, maximum=1024)
     steps: int = setting(30, "P, R", unit="denoising steps", minimum=1, maximum=1000)
     guidance: float = setting(8.0, "P, R; 1 runs the conditional pass only", minimum=1.0, maximum=50.0)
@@ -76,9 +74,7 @@ class GenerationSettings:
         "linspace", "diffusers 0.14's default, which R used"
     )
     final_sigma: Literal["sigma_min", "zero"] = setting("sigma_min", "diffusers 0.14's default")
-    batch_size: int = setting(
-        8, "memory only: each image has its own generator", unit="images", minimum=1, online=True
-    )
+    batch_size: int = setting(8, "memory only: each image has its own generator", unit="images", minimum=1, online=True)
 
 
 @dataclass(frozen=True)
@@ -122,9 +118,7 @@ class ProposalSettings:
 class SupportSettings:
     """Eq. 1's refinements (A.4)."""
 
-    background_max: float = setting(
-        0.2, "R: background must lie below", unit="attribution", minimum=0.0, maximum=1.0
-    )
+    background_max: float = setting(0.2, "R: background must lie below", unit="attribution", minimum=0.0, maximum=1.0)
     erode_background: bool = setting(True, "R: one erosion with the 4-connected cross")
 
 
@@ -146,9 +140,7 @@ class StableDiffusionFeatureSettings:
         "P: D = 6400; R adds 'mid_block.attentions.0': D = 7680",
     )
     timestep: int = setting(200, "P, R", unit="DDPM timestep", minimum=0, maximum=999)
-    noise_seed: int = setting(
-        43, "R; one noise for all images, so equal images have equal features", minimum=0
-    )
+    noise_seed: int = setting(43, "R; one noise for all images, so equal images have equal features", minimum=0)
     posterior: Literal["mode", "sample"] = setting("sample", "R; 'mode' leaves out the VAE's own noise")
     normalise_layers: bool = setting(False, "R: layers with large norms dominate the cosine")
     support_px: int = setting(512, "R; support images are stretched to it", unit="px", minimum=8)
@@ -176,9 +168,7 @@ class DinoFeatureSettings:
 
     layer: int = setting(-1, "P, R: the last block, of which only the keys are computed")
     statistics: Statistics = setting("imagenet", "R")
-    aspect: Literal["stretch", "keep"] = setting(
-        "keep", "R: windows up to window_px stay as they are", online=True
-    )
+    aspect: Literal["stretch", "keep"] = setting("keep", "R: windows up to window_px stay as they are", online=True)
     support_px: int = setting(512, "R", unit="px", minimum=8)
     window_px: int = setting(448, "R: short side of what is larger", unit="px", minimum=8, online=True)
     stuff_similarity: float = setting(0.85, "A.9.3, R", unit="cosine", online=True)
@@ -216,9 +206,7 @@ class PrefilterSettings:
     max_categories: int = setting(10, "eta, P; 2^eta - 1 subsets are scored", minimum=1, maximum=14)
     template: str = setting("a {category}", "R")
     joiner: str = setting(" and ", "R: 'a cat and a dog'")
-    logit_scale: float = setting(
-        1.0, "R: softmax of raw cosines; CLIP's own 100 would keep one or two", minimum=0.0
-    )
+    logit_scale: float = setting(1.0, "R: softmax of raw cosines; CLIP's own 100 would keep one or two", minimum=0.0)
 
 
 @dataclass(frozen=True)
@@ -234,6 +222,7 @@ class WindowSettings:
     """Where features are computed in a target image (A.12)."""
 
     short_side_px: int = setting(448, "P; Lanczos, aspect kept", unit="px", minimum=8, maximum=4096)
+    max_long_side_px: int = setting(2048, "A.14's img_scale: bounds panoramas", unit="px", minimum=8)
     crops_px: tuple[tuple[int, int], ...] = setting(
         ((448, 224), (336, 224)),
         "P, R: (window, stride); () leaves only the whole image",

@@ -84,8 +84,11 @@ def _choice_problems(preset: Preset) -> Iterator[str]:
     if not preset.extractors.stable_diffusion.layers and "stable_diffusion" in used:
         yield "extractors.stable_diffusion.layers is empty; name at least one attention layer."
     first, last = preset.attribution.step_range
-    if first >= last:
-        yield f"attribution.step_range is ({first}, {last}); the first must be less than the second."
+    steps = preset.generation.steps
+    if not any(first <= index / steps < last for index in range(steps)):
+        yield f"attribution.step_range ({first}, {last}) contains none of the {steps} denoising steps."
+    if preset.generation.scheduler == "ddim" and preset.generation.final_sigma == "zero":
+        yield "generation.final_sigma is for 'dpmsolver++'; leave it at 'sigma_min' with 'ddim'."
     if preset.proposals.fixed_background > preset.proposals.fixed_foreground:
         yield "proposals.fixed_background is above fixed_foreground; pixels would be both."
 
@@ -94,6 +97,8 @@ def _window_problems(preset: Preset) -> Iterator[str]:
     windows = preset.windows
     if not windows.crops_px and not windows.whole_image:
         yield "windows.crops_px is empty and windows.whole_image is off; nothing would be looked at."
+    if windows.max_long_side_px < windows.short_side_px:
+        yield f"windows.max_long_side_px is {windows.max_long_side_px}, below windows.short_side_px."
     for size, stride in windows.crops_px:
         if stride > size:
             yield f"windows.crops_px has ({size}, {stride}); a stride above the size leaves gaps."

@@ -1,0 +1,29 @@
+"""The cross-attention layers of a UNet: attribution reads their probabilities, SD features their queries."""
+
+from collections.abc import Sequence
+
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
+
+from ovdiff.errors import PresetError
+
+
+def cross_attention_layers(unet: UNet2DConditionModel, prefixes: Sequence[str]) -> dict[str, Attention]:
+    """Return the attn2 modules whose names start with one of the prefixes, by name, in the UNet's order.
+
+    A prefix ends at a dot: ``up_blocks.1`` is not ``up_blocks.10``. No prefixes means all layers.
+
+    Raises:
+        PresetError: a prefix selects no layer; the message lists the UNet's.
+    """
+    layers = {name: module for name, module in unet.named_modules() if name.endswith(".attn2")}
+    for prefix in prefixes:
+        if not any(_matches(name, prefix) for name in layers):
+            raise PresetError(f"No cross-attention layer starts with {prefix!r}. This UNet has: {', '.join(layers)}.")
+    if not prefixes:
+        return layers
+    return {name: layer for name, layer in layers.items() if any(_matches(name, prefix) for prefix in prefixes)}
+
+
+def _matches(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")

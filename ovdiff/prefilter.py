@@ -1,0 +1,143 @@
+"""The CLIP category prefilter (A.10): which things are likely in the image at all.
+
+First, things whose caption fits the image better than average stay: with ``p = softmax(s)`` of raw cosines,
+``p_c >= 1/|C|`` is ``s_c >= log mean_j exp s_j``. Then every non-empty subset of them is written out ("a cat
+and a dog") and the best-fitting text wins. Stuff always stays.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import CLIPModel, CLIPTokenizer
+
+from ovdiff.extractors.pixels import images_to_pixels
+from ovdiff.presets.schema import PrefilterSettings
+from ovdiff.vocabulary import Category
+
+_BATCH = 256
+
+
+class ClipTexts:
+    """CLIP embeddings of texts, each computed once while the cache holds it."""
+
+    def __init__(self, model: CLIPModel, tokenizer: CLIPTokenizer, cache_size: int) -> None:
+        """Use a CLIP text encoder; keep the ``cache_size`` most recently used embeddings."""
+        self._model, self._tokenizer, self._cache_size = model, tokenizer, cache_size
+        self._cache: OrderedDict[str, Tensor | None] = OrderedDict()
+
+    def embed(self, texts: Sequence[str]) -> list[Tensor | None]:
+        """Return unit vectors (P,) float32, or ``None`` for a text longer than the encoder reads."""
+        missing = [text for text in dict.fromkeys(texts) if text not in self._cache]
+        self._cache.update(self._encode(missing))
+        found = [self._cache[text] for text in texts]
+        for text in dict.fromkeys(texts):
+            self._cache.move_to_end(text)
+        while len(self._cache) > self._cache_size:
+            self._cache.popitem(last=False)
+        return found
+
+    def _encode(self, texts: Sequence[str]) -> dict[str, Tensor | None]:
+        tokens = self._tokenizer(list(texts), truncation=False).input_ids if texts else []
+        limit = self._model.text_model.config.max_position_embeddings
+        short = sorted((len(ids), text, ids) for text, ids in zip(texts, tokens, strict=True) if len(ids) <= limit)
+        embedded: dict[str, Tensor | None] = dict.fromkeys(texts)
+        for start in range(0, len(short), _BATCH):
+            batch = short[start : start + _BATCH]
+            vectors = self._run([ids for _, _, ids in batch])
+            embedded.update(zip([text for _, text, _ in batch], vectors, strict=True))
+        return embedded
+
+    @torch.inference_mode()
+    def _run(self, tokens: Sequence[list[int]]) -> Tensor:
+        """Encode token lists, padded only to the longest of them: the text encoder is causal."""
+        length, padding = max(map(len, tokens)), self._tokenizer.pad_token_id
+        padded = torch.tensor([[*ids, *[padding] * (length - len(ids))] for ids in tokens])
+        features = self._model.get_text_features(padded.to(self._model.device)).pooler_output
+        return F.normalize(features.float(), dim=1)
+
+
+@torch.inference_mode()
+def embed_image(model: CLIPModel, image: NDArray[np.uint8]) -> Tensor:
+    """Return CLIP's unit embedding (P,) float32 of an image (H, W, 3), stretched to the model's input.
+
+    The released code stretches to 512 px first; one resize does the same.
+    """
+    side = model.vision_model.config.image_size
+    pixels = images_to_pixels(image[None], (side, side), "clip", model.visual_projection.weight)
+    return F.normalize(model.get_image_features(pixels).pooler_output.float(), dim=1)[0]
+
+
+def choose_categories(
+    image: Tensor, categories: Sequence[Category], texts: ClipTexts, settings: PrefilterSettings
+) -> tuple[int, ...]:
+    """Return the indices of the things that are likely in the image, ascending.
+
+    Args:
+        image: (P,) unit embedding of the image.
+        categories: things only, in vocabulary order.
+        texts: the text encoder.
+        settings: switches, templates and limits.
+    """
+    if not settings.enabled or len(categories) < 2:
+        return tuple(range(len(categories)))
+    similarities = np.array([_similarity(image, category, texts, settings) for category in categories])
+    kept = likely(similarities, settings)
+    if not settings.subsets or len(kept) < 2:
+        return kept
+    captions = [settings.template.replace("{category}", category.phrases[0]) for category in categories]
+    return best_subset(image, kept, captions, texts, settings.joiner)
+
+
+def likely(similarities: NDArray[np.float64], settings: PrefilterSettings) -> tuple[int, ...]:
+    """Return the indices whose softmax share is at least uniform, the largest ``max_categories`` of them.
+
+    Args:
+        similarities: (C,) cosines of image and captions; -inf for a caption that cannot be read.
+        settings: logit scale and limit.
+
+    Returns:
+        Indices, ascending; never empty.
+    """
+    logits = similarities * settings.logit_scale
+    shares = np.exp(logits - logits.max())
+    order = np.argsort(-shares, kind="stable")
+    # one rounding of slack: equal similarities are exactly average, and none may be lost
+    above = [int(index) for index in order if shares[index] >= shares.mean() * (1 - 1e-12)]
+    return tuple(sorted(above[: settings.max_categories]))
+
+
+def best_subset(
+    image: Tensor, indices: Sequence[int], captions: Sequence[str], texts: ClipTexts, joiner: str
+) -> tuple[int, ...]:
+    """Return the non-empty subset of indices whose joint text fits the image best (2^k - 1 texts).
+
+    Texts longer than the encoder reads are skipped; if all are, every index stays. Of equal fits the smaller
+    subset wins. The order within a text is that of ``indices``, so that texts recur and are cached.
+    """
+    subsets = all_subsets(indices)
+    vectors = texts.embed([joiner.join(captions[index] for index in subset) for subset in subsets])
+    readable = [(subset, vector) for subset, vector in zip(subsets, vectors, strict=True) if vector is not None]
+    if not readable:
+        return tuple(indices)
+    fits = torch.stack([vector for _, vector in readable]) @ image
+    return readable[int(fits.numpy(force=True).argmax())][0]  # numpy's argmax is the first of equals
+
+
+def all_subsets(indices: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return every non-empty subset, smaller ones first, each in the given order."""
+    return [subset for size in range(1, len(indices) + 1) for subset in combinations(indices, size)]
+
+
+def _similarity(image: Tensor, category: Category, texts: ClipTexts, settings: PrefilterSettings) -> float:
+    """Return the cosine of an image with the mean of a category's captions."""
+    captions = [settings.template.replace("{category}", phrase) for phrase in category.phrases]
+    vectors = [vector for vector in texts.embed(captions) if vector is not None]
+    if not vectors:
+        return float("-inf")
+    return float(F.normalize(torch.stack(vectors).mean(dim=0), dim=0) @ image)

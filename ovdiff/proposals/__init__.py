@@ -1,0 +1,46 @@
+"""Foreground and background candidates of a support image (A.3, D).
+
+Two shapes of source, each a plain dict. A *proposer* finds class-agnostic masks in an image, among which
+Eq. 1 chooses (:func:`ovdiff.support.choose_masks`); a *thresholder* cuts the attribution map itself. A new
+source is one file and one line here. This module imports no model library.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovdiff.presets.schema import Preset, ProposalSettings
+from ovdiff.proposals.threshold import Thresholds, fixed_thresholds, multi_otsu_thresholds, otsu_thresholds
+
+if TYPE_CHECKING:
+    from ovdiff.models import Models
+
+
+class Proposer(Protocol):
+    """Finds class-agnostic masks."""
+
+    def propose(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Return masks (J, H, W) of an (H, W, 3) uint8 RGB image; J may be 0, masks may overlap."""
+        ...
+
+
+def _maskcut(preset: Preset, models: "Models") -> Proposer:
+    from ovdiff.extractors.dino import DinoExtractor
+    from ovdiff.proposals.maskcut import MaskCut
+
+    dino = DinoExtractor(models.vit(preset.models.dino), preset.extractors.dino)
+    return MaskCut(dino, preset.proposals.maskcut)
+
+
+PROPOSERS: dict[str, Callable[[Preset, "Models"], Proposer]] = {"maskcut": _maskcut}
+
+Thresholder = Callable[[NDArray[np.float32], ProposalSettings], list[Thresholds]]
+"""Attribution maps (N, H, W) of one category, to one pair of thresholds an image."""
+
+THRESHOLDERS: dict[str, Thresholder] = {
+    "fixed": fixed_thresholds,
+    "otsu": otsu_thresholds,
+    "multi_otsu": multi_otsu_thresholds,
+}

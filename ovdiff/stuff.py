@@ -1,0 +1,27 @@
+"""The stuff filter (A.9): background prototypes that look like stuff of the vocabulary are not background.
+
+A boat's background is mostly water; without the filter "background" would win over a category "water".
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def keep_background(backgrounds: Tensor, stuff: Sequence[Tensor], max_similarity: float) -> Tensor:
+    """Say which background prototypes of things stay.
+
+    Args:
+        backgrounds: (Q, D) float32 background prototypes of things, raw or normalised.
+        stuff: the foreground prototypes (P, D) of each stuff category.
+        max_similarity: a background prototype nearer than this cosine to any stuff prototype goes.
+
+    Returns:
+        (Q,) bool.
+    """
+    if not stuff or not len(backgrounds):
+        return torch.ones(len(backgrounds), dtype=torch.bool, device=backgrounds.device)
+    similarities = F.normalize(backgrounds, dim=1) @ F.normalize(torch.cat(list(stuff)), dim=1).T
+    return similarities.amax(dim=1) <= max_similarity

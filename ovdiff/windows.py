@@ -1,0 +1,68 @@
+"""Where features are computed in a target image (A.12). Never imports torch."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ovdiff.presets.schema import WindowSettings
+
+
+class Window(NamedTuple):
+    """A rectangle of the working image, in px, and how often it counts."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    weight: int
+
+    def crop(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return this part of an (H, W, 3) image."""
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def working_size_hw(size_hw: Sequence[int], settings: WindowSettings) -> tuple[int, int]:
+    """Return the size (h, w) in px at which an image of (H, W) px is worked on.
+
+    The short side becomes ``short_side_px`` with the aspect kept, unless the long side would exceed
+    ``max_long_side_px``; then the long side becomes that.
+    """
+    height, width = size_hw
+    scale = min(settings.short_side_px / min(height, width), settings.max_long_side_px / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize_to_working(image: NDArray[np.uint8], settings: WindowSettings) -> NDArray[np.uint8]:
+    """Resize an (H, W, 3) uint8 image to its working size, by Lanczos."""
+    height, width = working_size_hw(image.shape[:2], settings)
+    if image.shape[:2] == (height, width):
+        return image
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(resized)
+
+
+def plan_windows(size_hw: Sequence[int], settings: WindowSettings) -> tuple[Window, ...]:
+    """Return the windows of a working image of (H, W) px.
+
+    Rows and columns of each (crop, stride) start every stride; the last is shifted back inside; a crop
+    larger than the image is the image. The whole image is one window more. Windows that coincide are listed
+    once, with their number as the weight: the reference computes and counts each.
+    """
+    height, width = size_hw
+    boxes: dict[tuple[int, int, int, int], int] = {}
+    for crop, stride in settings.crops_px:
+        crop_hw = min(crop, height), min(crop, width)
+        for top in _starts(height, crop, stride):
+            for left in _starts(width, crop, stride):
+                boxes[top, left, *crop_hw] = boxes.get((top, left, *crop_hw), 0) + 1
+    if settings.whole_image:
+        boxes[0, 0, height, width] = boxes.get((0, 0, height, width), 0) + 1
+    return tuple(Window(*box, weight=weight) for box, weight in boxes.items())
+
+
+def _starts(length: int, crop: int, stride: int) -> list[int]:
+    count = max(length - crop + stride - 1, 0) // stride + 1
+    return [max(0, min(index * stride, length - crop)) for index in range(count)]
