@@ -146,9 +146,7 @@ class Fetcher:
             return
         advice = ""
         if self.label_studio.owns(url):
-            advice = {401: TOKEN_ADVICE, 403: TOKEN_ADVICE, 404: _MISSING_ADVICE}.get(
-                response.status_code, ""
-            )
+            advice = {401: TOKEN_ADVICE, 403: TOKEN_ADVICE, 404: _MISSING_ADVICE}.get(response.status_code, "")
         raise ImageFetchError(f"{shown(url)} answered {response.status_code}. {advice}".rstrip())
 
     def _read(self, response: requests.Response, url: str, deadline_s: float) -> bytes:
@@ -165,9 +163,7 @@ class Fetcher:
                     raise _too_many_bytes(url, limit)
                 if time.monotonic() > deadline_s:
                     seconds = self.limits.image_timeout_s
-                    raise ImageFetchError(
-                        f"{shown(url)} took longer than {seconds:g} s (OVDIFF_IMAGE_TIMEOUT_S)."
-                    )
+                    raise ImageFetchError(f"{shown(url)} took longer than {seconds:g} s (OVDIFF_IMAGE_TIMEOUT_S).")
         except requests.RequestException as error:
             raise ImageFetchError(f"{shown(url)} broke off ({type(error).__name__}).") from error
         return bytes(body)
@@ -192,7 +188,7 @@ def _label_studio_url(path: str, base_url: str) -> str:
     """Return the URL of a path that Label Studio wrote, which holds its base path already or does not."""
     if not _is_image_path(urlsplit(path).path.removeprefix(urlsplit(base_url).path)):
         raise ImageReferenceError(
-            f"{path[:200]!r} is no path under which Label Studio serves images (/data/... or /tasks/<id>/...)."
+            f"{path[:200]!r} is no path where Label Studio has images (/data/... or /tasks/<id>/...)."
         )
     base_path = urlsplit(base_url).path
     return base_url + (path.removeprefix(base_path) if base_path else path)

@@ -1,7 +1,7 @@
 """This service as a client of Label Studio: showing who it is, and asking for a project's label config.
 
-Label Studio knows two kinds of token. A legacy token is sent as it is (`Token <key>`). A personal access token
-is a JWT; sent as it is, it is refused: it must be exchanged for an access token of five minutes at
+Label Studio knows two kinds of token. A legacy token is sent as it is (`Token <key>`). A personal access
+token is a JWT; sent as it is, it is refused: it must be exchanged for an access token of five minutes at
 `/api/token/refresh/`. Which kind `LABEL_STUDIO_API_KEY` holds is seen from its form.
 """
 
@@ -48,9 +48,7 @@ class _Access:
 class LabelStudioClient:
     """Requests to one Label Studio as one user. Threads may share it."""
 
-    def __init__(
-        self, settings: LabelStudioSettings, *, clock_s: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, settings: LabelStudioSettings, *, clock_s: Callable[[], float] = time.monotonic) -> None:
         """Remember address and token; nothing is sent yet."""
         self.base_url = settings.url.rstrip("/")
         self._key = settings.api_key
@@ -96,9 +94,7 @@ class LabelStudioClient:
             LabelStudioError: no token is set, or Label Studio refused or did not answer.
         """
         if not self.has_token:
-            raise LabelStudioError(
-                "LABEL_STUDIO_API_KEY is not set, so Label Studio cannot be asked for a project."
-            )
+            raise LabelStudioError("LABEL_STUDIO_API_KEY is not set, so Label Studio cannot be asked for a project.")
         url = f"{self.base_url}/api/projects/{project_id}/"
         body = _json(lambda session: session.get(url, headers=self.authorization(), timeout=TIMEOUT_S), url)
         try:
@@ -121,18 +117,14 @@ def _json(send: Callable[[requests.Session], requests.Response], url: str) -> di
     """Send a request and return its JSON object; messages hold the URL and the status, never the body."""
     try:
         with requests.Session() as session:
-            session.trust_env = (
-                False  # neither proxies nor .netrc: only backend.settings decides by environment
-            )
+            session.trust_env = False  # neither proxies nor .netrc: only backend.settings decides by environment
             response = send(session)
     except requests.RequestException as error:
         raise LabelStudioError(
             f"Label Studio did not answer at {url} ({type(error).__name__}). Check LABEL_STUDIO_URL."
         ) from error
     if response.status_code in (401, 403):
-        raise LabelStudioError(
-            f"Label Studio refused the token at {url} ({response.status_code}). {TOKEN_ADVICE}"
-        )
+        raise LabelStudioError(f"Label Studio refused the token at {url} ({response.status_code}). {TOKEN_ADVICE}")
     if not response.ok:
         raise LabelStudioError(f"Label Studio answered {response.status_code} at {url}.")
     try:

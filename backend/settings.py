@@ -38,9 +38,7 @@ def _setting(default: T, unit: str, reason: str, *, secret: bool = False) -> T:
 class ServerSettings:
     """How the HTTP server listens and whom it answers."""
 
-    host: str = _setting(
-        "127.0.0.1", "address", "reachable from this machine only until somebody decides otherwise"
-    )
+    host: str = _setting("127.0.0.1", "address", "reachable from this machine only until somebody decides otherwise")
     port: int = _setting(9090, "TCP port", "the port Label Studio's documentation uses for ML backends")
     threads: int = _setting(
         16, "threads", "twice prediction_slots, so /health always finds one: Label Studio waits 1 s"
@@ -52,12 +50,8 @@ class ServerSettings:
     )
     basic_user: str = _setting("", "text", "empty: no authentication (only accepted on a loopback host)")
     basic_password: str = _setting("", "text", "goes with basic_user", secret=True)
-    allow_anonymous: bool = _setting(
-        False, "yes/no", "listening to the network without a password must be said aloud"
-    )
-    log_level: str = _setting(
-        "INFO", "logging level", "one line an event; bodies and secrets are never logged"
-    )
+    allow_anonymous: bool = _setting(False, "yes/no", "listening to the network without a password must be said aloud")
+    log_level: str = _setting("INFO", "logging level", "one line an event; bodies and secrets are never logged")
 
     def __post_init__(self) -> None:
         """Refuse half a password, and the network without one."""
@@ -65,13 +59,9 @@ class ServerSettings:
         _require_between("threads", self.threads, 2, 256)
         _require_between("max_body_bytes", self.max_body_bytes, 1024, 2**31)
         if bool(self.basic_user) != bool(self.basic_password):
-            raise SettingsError(
-                "OVDIFF_BASIC_USER and OVDIFF_BASIC_PASSWORD go together; only one of them is set."
-            )
+            raise SettingsError("OVDIFF_BASIC_USER and OVDIFF_BASIC_PASSWORD go together; only one of them is set.")
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-            raise SettingsError(
-                f"OVDIFF_LOG_LEVEL={self.log_level!r} is none of DEBUG, INFO, WARNING, ERROR."
-            )
+            raise SettingsError(f"OVDIFF_LOG_LEVEL={self.log_level!r} is none of DEBUG, INFO, WARNING, ERROR.")
         if not (self.requires_password or self.allow_anonymous or _is_loopback(self.host)):
             raise SettingsError(
                 f"OVDIFF_HOST={self.host!r} listens to the network without a password. Set "
@@ -142,24 +132,23 @@ class PredictionSettings:
     wait_for_prototypes_s: float = _setting(
         60.0, "seconds", "a first prediction often waits for prototypes; Label Studio gives up after 100 s"
     )
-    answer_within_s: float = _setting(
-        85.0, "seconds", "below Label Studio's 100 s: a late answer is lost entirely"
-    )
+    answer_within_s: float = _setting(85.0, "seconds", "below Label Studio's 100 s: a late answer is lost entirely")
     prediction_slots: int = _setting(8, "requests", "they share one engine; more would only wait longer")
     retry_failed_after_s: float = _setting(
         300.0, "seconds", "a category that failed is tried again, but not at every /setup"
     )
-    max_categories: int = _setting(
-        200, "categories", "each costs a generation; a longer config is probably a mistake"
-    )
-    event_rows: int = _setting(
-        10_000, "events", "the webhook is unauthenticated, so what it can store is bounded"
-    )
+    max_categories: int = _setting(200, "categories", "each costs a generation; a longer config is probably a mistake")
+    event_rows: int = _setting(10_000, "events", "the webhook is unauthenticated, so what it can store is bounded")
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         _require_between("wait_for_prototypes_s", self.wait_for_prototypes_s, 0, 3600)
         _require_between("answer_within_s", self.answer_within_s, 0.1, 3600)
+        if self.wait_for_prototypes_s >= self.answer_within_s:
+            raise SettingsError(
+                f"OVDIFF_WAIT_FOR_PROTOTYPES_S={self.wait_for_prototypes_s:g} leaves no time to predict within "
+                f"OVDIFF_ANSWER_WITHIN_S={self.answer_within_s:g}."
+            )
         _require_between("prediction_slots", self.prediction_slots, 1, 128)
         _require_between("retry_failed_after_s", self.retry_failed_after_s, 0, 86400)
         _require_between("max_categories", self.max_categories, 1, 10_000)
@@ -170,9 +159,7 @@ class PredictionSettings:
 class OutputSettings:
     """How masks become regions. All of it is part of `model_version`: a change leads to new predictions."""
 
-    polygon_tolerance_px: float = _setting(
-        1.0, "px of the original image", "outlines stay within it of the mask"
-    )
+    polygon_tolerance_px: float = _setting(1.0, "px of the original image", "outlines stay within it of the mask")
     polygon_max_vertices: int = _setting(200, "vertices", "a person still wants to drag them")
     min_part_px: int = _setting(
         16, "px of the original image", "smaller parts give no polygon or rectangle of their own"
@@ -268,9 +255,7 @@ def _groups() -> dict[str, Any]:
 def _rows() -> list[SettingRow]:
     """Return every setting of Settings and of its groups."""
     return [
-        SettingRow(
-            _variable(owner, item.name), _shown(item.default), item.metadata["unit"], item.metadata["reason"]
-        )
+        SettingRow(_variable(owner, item.name), _shown(item.default), item.metadata["unit"], item.metadata["reason"])
         for owner in (Settings, *_groups().values())
         for item in fields(owner)
         if item.default is not MISSING

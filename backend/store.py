@@ -1,8 +1,8 @@
 """What the service remembers across restarts, in one SQLite file.
 
 Projects with the label config they last had, the model versions they were given, and the events that Label
-Studio sent. Prototypes are not here, they are in the bank: losing this file loses no computed work, and the next
-/setup of each project writes it again.
+Studio sent. Prototypes are not here, they are in the bank: losing this file loses no computed work, and the
+next /setup of each project writes it again.
 """
 
 from __future__ import annotations
@@ -63,9 +63,7 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(
-                f"cannot make the folder {path.parent}: {error}. Set OVDIFF_DATA_DIR."
-            ) from error
+            raise StoreError(f"cannot make the folder {path.parent}: {error}. Set OVDIFF_DATA_DIR.") from error
         with self._connection() as connection:
             self._migrate(connection)
 
@@ -99,21 +97,15 @@ class Store:
     def model_versions(self) -> list[str]:
         """Return every model version given so far, newest first, each once."""
         with self._connection() as connection:
-            rows = connection.execute(
-                "SELECT version FROM model_version GROUP BY version ORDER BY MAX(id) DESC"
-            )
+            rows = connection.execute("SELECT version FROM model_version GROUP BY version ORDER BY MAX(id) DESC")
             return [str(version) for (version,) in rows]
 
     def add_event(self, action: str, details: Mapping[str, Any]) -> None:
         """Remember an event and forget the oldest beyond the limit."""
         with self._connection() as connection:
             row = (_now(), action, json.dumps(details))
-            cursor = connection.execute(
-                "INSERT INTO event (received_at, action, details) VALUES (?, ?, ?)", row
-            )
-            connection.execute(
-                "DELETE FROM event WHERE id <= ?", ((cursor.lastrowid or 0) - self._event_rows,)
-            )
+            cursor = connection.execute("INSERT INTO event (received_at, action, details) VALUES (?, ?, ?)", row)
+            connection.execute("DELETE FROM event WHERE id <= ?", ((cursor.lastrowid or 0) - self._event_rows,))
 
     def events(self) -> list[Event]:
         """Return the events kept, oldest first."""
@@ -125,8 +117,8 @@ class Store:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > len(MIGRATIONS):
             raise StoreError(
-                f"{self._path} has form {version}, this version knows {len(MIGRATIONS)}. Use the newer version "
-                "of ovdiff, or another OVDIFF_DATA_DIR."
+                f"{self._path} has form {version}, this ovdiff knows {len(MIGRATIONS)}. Use the newer one "
+                "or another OVDIFF_DATA_DIR."
             )
         for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
             connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")

@@ -1,0 +1,38 @@
+"""The name under which Label Studio stores predictions.
+
+Label Studio asks for a task again exactly if it has no prediction of the version that /setup answered. So
+the name holds a hash of all that decides how a prediction looks: the categories and where they are drawn,
+the preset, the output settings, and which categories were ready. A task predicted while some were not is
+thereby asked for again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection
+
+from backend import __version__
+from backend.vocabulary import Labelling
+from ovdiff.vocabulary import Category
+
+HASH_DIGITS = 10
+
+
+def model_version(
+    labelling: Labelling, *, ready: Collection[Category], preset_fingerprint: str, output_fingerprint: str
+) -> str:
+    """Return `ovdiff-<version>+<hash>`."""
+    names = [category.name for category in labelling.categories if category in ready]
+    parts = [labelling.fingerprint(), preset_fingerprint, output_fingerprint, names]
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return f"ovdiff-{__version__}+{digest[:HASH_DIGITS]}"
+
+
+def failed_version(version: str) -> str:
+    """Return the version of an item that holds an error instead of a prediction.
+
+    It differs from what /setup answers, so Label Studio asks for the task again; it shows in the editor as a
+    prediction without regions whose name says why.
+    """
+    return f"{version}.failed"

@@ -1,0 +1,187 @@
+"""Prototypes made in the background: what projects want against what the bank has.
+
+There is no queue to lose. Each project says which categories it wants; one worker thread takes the next one
+that the bank does not have and has the engine build it. After a crash or a restart the same comparison
+finds what is missing, and a changed label config costs only its new categories.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from backend.engine import Builder
+from ovdiff.errors import OVDiffError
+from ovdiff.vocabulary import Category
+
+logger = logging.getLogger(__name__)
+
+State = Literal["queued", "building", "ready", "failed"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far the prototypes of one category are.
+
+    Attributes:
+        state: queued, building, ready or failed.
+        stage: what the engine is at while it builds, in its own words.
+        progress: fraction of the stage done, 0 to 1.
+        reason: why it failed.
+    """
+
+    state: State
+    stage: str = ""
+    progress: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    at_s: float
+    reason: str
+
+
+class Precompute:
+    """One worker thread that makes wanted prototypes, one category at a time. Threads may share it."""
+
+    def __init__(
+        self,
+        builder: Builder,
+        *,
+        retry_failed_after_s: float,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare; nothing is built before `start`."""
+        self._builder = builder
+        self._retry_failed_after_s = retry_failed_after_s
+        self._clock_s = clock_s
+        self._changed = threading.Condition()
+        self._wanted: dict[str, tuple[Category, ...]] = {}
+        self._failed: dict[str, _Failure] = {}
+        self._building: tuple[str, Status] | None = None
+        self._built: list[str] = []
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the worker."""
+        self._thread = threading.Thread(target=self._work, name="ovdiff-precompute", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Ask the worker to end after the category in hand, and wait for it that long."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def want(self, project_uid: str, categories: Sequence[Category]) -> None:
+        """Replace what a project wants; the project that spoke last is served first."""
+        with self._changed:
+            self._wanted.pop(project_uid, None)
+            self._wanted[project_uid] = tuple(categories)
+            self._changed.notify_all()
+
+    def status(self, category: Category) -> Status:
+        """Return how far a category is."""
+        with self._changed:
+            return self._status(category)
+
+    def ready(self, categories: Iterable[Category]) -> frozenset[Category]:
+        """Return those of the categories whose prototypes exist."""
+        with self._changed:
+            return frozenset(c for c in categories if self._status(c).state == "ready")
+
+    def wait(self, categories: Iterable[Category], timeout_s: float) -> None:
+        """Return when none of the categories is queued or being built any more, or after the timeout."""
+        waited_for = tuple(categories)
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_settled(waited_for), timeout_s)
+
+    @property
+    def built(self) -> tuple[str, ...]:
+        """The names of the categories this process has built, in order."""
+        with self._changed:
+            return tuple(self._built)
+
+    def _is_settled(self, categories: Iterable[Category]) -> bool:
+        return self._stopping or all(self._status(c).state in ("ready", "failed") for c in categories)
+
+    def _status(self, category: Category) -> Status:
+        key = self._builder.prototype_key(category)
+        if self._building is not None and self._building[0] == key:
+            return self._building[1]
+        if self._is_ready(category):
+            return Status("ready", progress=1.0)
+        if key in self._failed:
+            return Status("failed", reason=self._failed[key].reason)
+        return Status("queued")
+
+    def _is_ready(self, category: Category) -> bool:
+        """Ask the bank, which notices sets that were removed or damaged; it reads a file once, then its date."""
+        try:
+            return self._builder.has(category)
+        except OVDiffError as error:
+            logger.error("The bank cannot say whether it has %r: %s", category.name, error)
+            return False
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                category = self._next()
+                while category is None and not self._stopping:
+                    self._changed.wait()
+                    category = self._next()
+                if category is None or self._stopping:
+                    return
+                key = self._builder.prototype_key(category)
+                self._failed.pop(key, None)
+                self._building = (key, Status("building", stage="starting"))
+            self._build(category, key)
+
+    def _next(self) -> Category | None:
+        """Return the next wanted category that is missing and did not fail lately."""
+        for categories in reversed(self._wanted.values()):
+            for category in categories:
+                key = self._builder.prototype_key(category)
+                failure = self._failed.get(key)
+                if failure and self._clock_s() - failure.at_s < self._retry_failed_after_s:
+                    continue
+                if not self._is_ready(category):
+                    return category
+        return None
+
+    def _build(self, category: Category, key: str) -> None:
+        """Build one category; whatever goes wrong becomes its reason, because the worker must go on."""
+        started_s = self._clock_s()
+        failure = ""
+        try:
+            self._builder.build(category, self._report)
+            if not self._builder.has(category):  # would be built again at once, and again
+                failure = "it was built, but the bank does not have it; is the disk full or the folder shared?"
+        except OVDiffError as error:
+            failure = str(error)
+        except Exception as error:
+            logger.exception("Building %r failed unexpectedly.", category.name)
+            failure = f"unexpected {type(error).__name__}; the service's log has the details"
+        with self._changed:
+            self._building = None
+            if failure:
+                self._failed[key] = _Failure(self._clock_s(), failure)
+                logger.error("Category %r failed: %s", category.name, failure)
+            else:
+                self._built.append(category.name)
+                logger.info("Category %r is ready after %.1f s.", category.name, self._clock_s() - started_s)
+            self._changed.notify_all()
+
+    def _report(self, stage: str, fraction: float) -> None:
+        with self._changed:
+            if self._building is not None:
+                key, status = self._building
+                self._building = (key, replace(status, stage=stage, progress=min(1.0, max(0.0, fraction))))

@@ -1,0 +1,159 @@
+"""Masks as Label Studio regions, in the form its editor shows and its validator accepts.
+
+One region a category for brushes and bitmasks, because hundreds of regions freeze the editor and because a
+pixel has one label; one region a connected part for polygons and rectangles, which cannot hold more. Sizes
+and coordinates are those of the upright original image; Label Studio's numbers are percent of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.settings import OutputSettings
+from backend.vocabulary import Output
+from converters.bitmask import mask_to_data_url
+from converters.brush import mask_to_brush_rle
+from converters.masks import mask_to_polygons, remove_small_parts, split_parts
+from ovdiff.segmentation import Segmentation
+
+logger = logging.getLogger(__name__)
+
+Mask = NDArray[np.bool_]
+Region = dict[str, Any]
+ID_DIGITS = 10
+
+
+@dataclass(frozen=True)
+class RegionList:
+    """Regions of one image, and what was left out to keep the budget (empty if nothing)."""
+
+    regions: tuple[Region, ...]
+    omitted: str = ""
+
+
+@dataclass(frozen=True)
+class _Sized:
+    region: Region
+    area_px: int
+
+
+def segmentation_to_regions(
+    segmentation: Segmentation, outputs: Sequence[Output], settings: OutputSettings, *, task_id: object
+) -> RegionList:
+    """Return the regions of one segmented image.
+
+    Args:
+        segmentation: its label `i + 1` is `outputs[i].category`. outputs: where each category is drawn.
+        settings: outline precision and budget. task_id: makes the regions' ids stable from one prediction
+        of a task to the next, and different between
+            tasks.
+    """
+    sized = [
+        _Sized(region, int(mask.sum()))
+        for index, output in enumerate(outputs)
+        if (mask := segmentation.mask(index)).any()
+        for region in mask_to_regions(mask, output, settings, score=segmentation.category_score(index), key=task_id)
+    ]
+    return _within_budget(sized, settings)
+
+
+def mask_to_regions(mask: Mask, output: Output, settings: OutputSettings, *, score: float, key: object) -> list[Region]:
+    """Return the regions that show a mask in one control; none if all its parts are too small for it.
+
+    Args:
+        mask: (H, W) bool of the whole image.
+        output: control and label.
+        settings: outline precision, and the area under which a part gets no polygon or rectangle.
+        score: confidence in [0, 1], shown in the editor's region list.
+        key: hashed into the ids together with control, label and the part's number.
+    """
+    height, width = mask.shape
+    return [
+        {
+            "id": _region_id(key, output, number),
+            "from_name": output.control,
+            "to_name": output.image.name,
+            "type": output.control_kind,
+            "original_width": width,
+            "original_height": height,
+            "image_rotation": 0,
+            "score": round(score, 4),
+            "value": value | {output.control_kind: [output.label]},
+        }
+        for number, value in enumerate(_VALUES[output.control_kind](mask, settings))
+    ]
+
+
+def _brush_values(mask: Mask, settings: OutputSettings) -> list[Region]:
+    return [{"format": "rle", "rle": mask_to_brush_rle(mask)}]
+
+
+def _bitmask_values(mask: Mask, settings: OutputSettings) -> list[Region]:
+    return [{"imageDataURL": mask_to_data_url(mask)}]
+
+
+def _polygon_values(mask: Mask, settings: OutputSettings) -> list[Region]:
+    """Return one outline a part; holes are lost, which this control cannot show."""
+    percent = 100.0 / np.array(mask.shape[::-1], dtype=np.float64)
+    parts = remove_small_parts(mask, settings.min_part_px)
+    polygons = mask_to_polygons(parts, settings.polygon_tolerance_px, settings.polygon_max_vertices)
+    return [{"points": (polygon * percent).tolist(), "closed": True} for polygon in polygons]
+
+
+def _rectangle_values(mask: Mask, settings: OutputSettings) -> list[Region]:
+    """Return the bounding box of each part."""
+    parts = remove_small_parts(mask, settings.min_part_px)
+    return [_bounding_box(part) for part in split_parts(parts)]
+
+
+def _bounding_box(part: Mask) -> Region:
+    height, width = part.shape
+    rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
+    return {
+        "x": 100.0 * float(columns[0]) / width,
+        "y": 100.0 * float(rows[0]) / height,
+        "width": 100.0 * float(columns[-1] + 1 - columns[0]) / width,
+        "height": 100.0 * float(rows[-1] + 1 - rows[0]) / height,
+        "rotation": 0,
+    }
+
+
+_VALUES: dict[str, Callable[[Mask, OutputSettings], list[Region]]] = {
+    "brushlabels": _brush_values,
+    "bitmasklabels": _bitmask_values,
+    "polygonlabels": _polygon_values,
+    "rectanglelabels": _rectangle_values,
+}
+
+
+def _region_id(key: object, output: Output, number: int) -> str:
+    parts = [str(key), output.image.name, output.control, output.label, number]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:ID_DIGITS]
+
+
+def _within_budget(sized: Sequence[_Sized], settings: OutputSettings) -> RegionList:
+    """Keep the largest regions until the budget of regions and bytes is used up, in their original order."""
+    kept: set[int] = set()
+    used_bytes = 0
+    for index in sorted(range(len(sized)), key=lambda i: -sized[i].area_px):
+        size = len(json.dumps(sized[index].region))
+        if len(kept) < settings.max_regions and used_bytes + size <= settings.max_result_bytes:
+            kept.add(index)
+            used_bytes += size
+    regions = tuple(item.region for index, item in enumerate(sized) if index in kept)
+    if len(kept) == len(sized):
+        return RegionList(regions)
+    omitted = (
+        f"{len(sized) - len(kept)} of {len(sized)} regions left out: more than {settings.max_regions} "
+        f"regions (OVDIFF_MAX_REGIONS) or {settings.max_result_bytes} bytes (OVDIFF_MAX_RESULT_BYTES)"
+    )
+    logger.warning("%s.", omitted)
+    return RegionList(regions, omitted)
