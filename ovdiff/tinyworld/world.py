@@ -90,7 +90,8 @@ class Placement:
     def box(self) -> Box:
         """Return (x0, y0, x1, y1) in scene coordinates."""
         points = np.vstack([polygon.points for polygon in self.polygons()])
-        return (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())  # type: ignore[return-value]
+        (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+        return float(x0), float(y0), float(x1), float(y1)
 
 
 @dataclass(frozen=True)
@@ -104,15 +105,35 @@ class Scene:
 
 @dataclass(frozen=True)
 class Rendering:
-    """``image`` (S, S, 3) uint8 RGB and ``label_map`` (S, S) uint8, indices into :data:`NAMES`."""
+    """A drawn scene.
 
+    ``image`` is (S, S, 3) uint8 RGB; ``owners`` (S, S) uint8 says which part of the scene each pixel shows: an index
+    into ``scene.bands + scene.things``.
+    """
+
+    scene: Scene
     image: NDArray[np.uint8]
-    label_map: NDArray[np.uint8]
+    owners: NDArray[np.uint8]
+
+    @property
+    def label_map(self) -> NDArray[np.uint8]:
+        """(S, S) uint8, indices into :data:`NAMES`."""
+        parts: list[Band | Placement] = [*self.scene.bands, *self.scene.things]
+        return np.array([NAMES.index(part.name) for part in parts], dtype=np.uint8)[self.owners]
+
+    def mask(self, name: str, colour: str | None = None) -> NDArray[np.bool_]:
+        """Return where things or regions of a name are seen, (S, S) bool; of one colour only if it is given."""
+        parts: list[Band | Placement] = [*self.scene.bands, *self.scene.things]
+        wanted = [
+            i for i, part in enumerate(parts)
+            if part.name == name and colour in (None, getattr(part, "colour", None))
+        ]  # fmt: skip
+        return np.isin(self.owners, wanted)
 
     def visible(self, min_share: float = 0.01) -> list[str]:
         """Return the names that cover at least ``min_share`` of the pixels, in the order of :data:`NAMES`."""
         counts = np.bincount(self.label_map.ravel(), minlength=len(NAMES))
-        return [name for name, n in zip(NAMES, counts, strict=True) if n >= min_share * self.label_map.size]
+        return [name for name, n in zip(NAMES, counts, strict=True) if n >= min_share * self.owners.size]
 
 
 def sample_scene(index: int, split: Split = "train", things: int | None = None) -> Scene:
@@ -211,9 +232,7 @@ def _place(rng: np.random.Generator, name: str, bands: tuple[Band, ...], crowd: 
         depth = rng.uniform(0.15, 0.95) if name != "boat" else rng.uniform(0.2, 0.8)
         y = min(band.top + depth * (band.bottom - band.top), 1.02) - y1
         y = max(y, 0.02 - y0 - 0.08)
-    return Placement(
-        name, colour, draft.rgb, (float(x), float(y)), float(size), float(angle), draft.flip, draft.seed
-    )
+    return Placement(name, colour, draft.rgb, (float(x), float(y)), float(size), float(angle), draft.flip, draft.seed)
 
 
 def _visible_bands(bands: tuple[Band, ...]) -> list[Band]:
@@ -234,8 +253,8 @@ def render(scene: Scene, size_px: int, viewport: Box = (0, 0, 1, 1)) -> Renderin
     """Draw a scene, or the part of it inside ``viewport`` (x0, y0, x1, y1), stretched to a square of ``size_px``."""
     canvas = size_px * _SUPERSAMPLING
     image = Image.new("RGB", (canvas, canvas))
-    labels = Image.new("L", (canvas, canvas))
-    paint, mark = ImageDraw.Draw(image), ImageDraw.Draw(labels)
+    owners = Image.new("L", (canvas, canvas))
+    paint, mark = ImageDraw.Draw(image), ImageDraw.Draw(owners)
     origin = np.array(viewport[:2])
     scale = canvas / (np.array(viewport[2:]) - origin)
     for owner, polygon in _polygons(scene):
@@ -244,8 +263,8 @@ def render(scene: Scene, size_px: int, viewport: Box = (0, 0, 1, 1)) -> Renderin
         mark.polygon(points, fill=owner)
     pixels = np.asarray(image.resize((size_px, size_px), Image.Resampling.BOX), dtype=np.float32)
     centre = _SUPERSAMPLING // 2
-    label_map = np.array(labels)[centre::_SUPERSAMPLING, centre::_SUPERSAMPLING]
-    return Rendering(_lit(pixels, scene.seed), np.ascontiguousarray(label_map))
+    shown = np.array(owners)[centre::_SUPERSAMPLING, centre::_SUPERSAMPLING]
+    return Rendering(scene, _lit(pixels, scene.seed), np.ascontiguousarray(shown))
 
 
 def _lit(pixels: NDArray[np.float32], seed: int) -> NDArray[np.uint8]:
@@ -257,14 +276,10 @@ def _lit(pixels: NDArray[np.float32], seed: int) -> NDArray[np.uint8]:
 
 
 def _polygons(scene: Scene) -> list[tuple[int, Polygon]]:
-    """Return every polygon from back to front with its owner's index in :data:`NAMES`."""
+    """Return every polygon from back to front with its owner's index in ``scene.bands + scene.things``."""
     rng = np.random.default_rng(scene.seed)
-    parts: list[tuple[int, Polygon]] = []
-    for band in scene.bands:
-        parts += [(NAMES.index(band.name), polygon) for polygon in _texture(band, rng)]
-    for thing in scene.things:
-        parts += [(NAMES.index(thing.name), polygon) for polygon in thing.polygons()]
-    return parts
+    drawn = [_texture(band, rng) for band in scene.bands] + [thing.polygons() for thing in scene.things]
+    return [(owner, polygon) for owner, polygons in enumerate(drawn) for polygon in polygons]
 
 
 def _strip(rgb: Rgb, x0: float, y0: float, x1: float, y1: float) -> Polygon:
@@ -284,10 +299,10 @@ def _texture(band: Band, rng: np.random.Generator) -> list[Polygon]:
         return parts + _bricks(band, rng)
     if band.name == "road":
         middle = top + (bottom - top) * rng.uniform(0.4, 0.6)
-        x = np.arange(rng.uniform(-0.2, 0), 1, 0.26)
+        x = np.arange(rng.uniform(-0.2, 0), 1, 0.26).tolist()
         return parts + [_strip((236, 230, 190), a, middle, a + 0.15, middle + 0.022) for a in x]
     if band.name == "floor":
-        lines = np.arange(top + 0.03, 1, 0.085)
+        lines = np.arange(top + 0.03, 1, 0.085).tolist()
         return parts + [_strip(shade(rgb, 0.78), 0, y, 1, y + 0.012) for y in lines]
     return parts + _marks(band, rng)
 
@@ -320,12 +335,12 @@ def _clouds(band: Band, rng: np.random.Generator) -> list[Polygon]:
 def _bricks(band: Band, rng: np.random.Generator) -> list[Polygon]:
     mortar = shade(band.rgb, 0.82)
     if rng.random() < 0.5:  # striped wallpaper
-        return [_strip(mortar, x, band.top, x + 0.035, 1) for x in np.arange(0.04, 1, 0.14)]
-    rows = np.arange(band.top + 0.08, 1, 0.1)
+        return [_strip(mortar, x, band.top, x + 0.035, 1) for x in np.arange(0.04, 1, 0.14).tolist()]
+    rows = np.arange(band.top + 0.08, 1, 0.1).tolist()
     parts = [_strip(mortar, 0, y, 1, y + 0.014) for y in rows]
     for row, y in enumerate(rows):
         offset = 0.1 * (row % 2)
-        parts += [_strip(mortar, x, y, x + 0.014, y + 0.1) for x in np.arange(offset, 1, 0.2)]
+        parts += [_strip(mortar, x, y, x + 0.014, y + 0.1) for x in np.arange(offset, 1, 0.2).tolist()]
     return parts
 
 

@@ -59,7 +59,7 @@ def _caption(
 ) -> tuple[str, list[Thing], list[str]]:
     """Choose a caption and say which facts it states."""
     kind = rng.random()
-    if kind < 0.15 or not things and kind < 0.4:
+    if kind < 0.15 or (not things and kind < 0.4):
         return full_caption(rng, things, regions), list(things), regions
     said: list[Thing] = [(name, colour if rng.random() < 0.4 else None) for name, colour in things]
     areas: list[str] = []
@@ -68,7 +68,7 @@ def _caption(
         keep = rng.permutation(len(everything))[: int(rng.integers(1, min(3, len(everything)) + 1))]
         said = [item for i in keep if not isinstance(item := everything[i], str)]
         areas = [item for i in keep if isinstance(item := everything[i], str)]
-    rng.shuffle(said)
+    said = [said[i] for i in rng.permutation(len(said))]
     phrases = [thing_phrase(name, colour) for name, colour in said] + [f"a {area}" for area in areas]
     return template(rng).format(" and ".join(phrases)), said, areas
 

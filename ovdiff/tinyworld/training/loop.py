@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def train(name: str, model: nn.Module, step: Step, plan: Plan, runs: Path) -> nn
         with torch.autocast("cpu", torch.bfloat16):
             loss, figures = step(number, np.random.default_rng([plan.seed, number]))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         decay = min(plan.ema_decay, (1 + number) / (10 + number))
@@ -92,7 +93,7 @@ def _rate(number: int, plan: Plan) -> float:
     return float(0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(done, 1.0))))
 
 
-def to_input(images: np.ndarray) -> Tensor:
+def to_input(images: NDArray[np.uint8]) -> Tensor:
     """Turn (B, H, W, 3) uint8 into a channels-last (B, 3, H, W) float tensor in [-1, 1]."""
     tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
     return (tensor / 127.5 - 1).contiguous(memory_format=torch.channels_last)
