@@ -8,6 +8,8 @@ Modules are named by format; import from them: `from converters.brush import mas
     coco_rle      COCO run lengths, compressed or not      <-> (H, W) bool
     label_config  Label Studio's labelling XML              -> controls, labels, images
     records       the neutral records every dataset format reads and writes
+    json_stream   a large JSON array                        -> its elements, one at a time
+    image_files   image addresses of tasks                  -> file names and sizes
     label_studio  Label Studio's exports and API tasks      -> records
     coco          records                                   -> COCO instances
     evaluate      label maps against label maps: IoU a category, mean IoU

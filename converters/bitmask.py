@@ -55,8 +55,7 @@ def _base64_bytes(url: str, pixel_count: int) -> bytes:
     limit = pixel_count * _MAX_BYTES_PER_PIXEL + _MAX_EXTRA_BYTES
     if (len(url) - len(_PREFIX)) * 3 // 4 > limit:
         raise BitmaskError(
-            f"expected at most {limit} bytes of PNG for {pixel_count} pixels, got a data URL of "
-            f"{len(url)} characters"
+            f"expected at most {limit} bytes of PNG for {pixel_count} pixels, got a data URL of {len(url)} characters"
         )
     try:
         return base64.b64decode(url[len(_PREFIX) :], validate=True)
@@ -77,6 +76,4 @@ def _png_alpha(png: bytes, height: int, width: int) -> Image.Image:
     except BitmaskError:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise BitmaskError(
-            f"expected a PNG in the bitmask's data URL, which cannot be read: {error}"
-        ) from error
+        raise BitmaskError(f"expected a PNG in the bitmask's data URL, which cannot be read: {error}") from error

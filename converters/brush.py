@@ -87,9 +87,7 @@ def brush_rle_to_mask(rle: Sequence[int], size_hw: tuple[int, int], *, max_pixel
     return brush_rle_to_alpha(rle, size_hw, max_pixels=max_pixels) >= ALPHA_THRESHOLD
 
 
-def brush_rle_to_alpha(
-    rle: Sequence[int], size_hw: tuple[int, int], *, max_pixels: int = MAX_PIXELS
-) -> Alpha:
+def brush_rle_to_alpha(rle: Sequence[int], size_hw: tuple[int, int], *, max_pixels: int = MAX_PIXELS) -> Alpha:
     """Decode a brush region's `rle` into its alpha channel, (H, W) uint8.
 
     Words wider than 8 bits saturate at 255, as they do in the page's canvas. Bytes after the last value are
@@ -119,9 +117,7 @@ def _encode(starts: npt.NDArray[np.int64], values: npt.NDArray[np.uint64], pixel
     lengths = np.diff(starts, append=pixel_count) * _CHANNELS
     header_codes = np.array([pixel_count * _CHANNELS, _settings_bits()], dtype=np.uint64)
     codes, widths = _run_tokens(lengths, values)
-    stream = _pack_bits(
-        np.concatenate((header_codes, codes)), np.concatenate(([32, _HEADER_BITS - 32], widths))
-    )
+    stream = _pack_bits(np.concatenate((header_codes, codes)), np.concatenate(([32, _HEADER_BITS - 32], widths)))
     return list(stream)
 
 
@@ -222,9 +218,7 @@ class _Tokens:
     field_sizes: npt.NDArray[np.int64]
 
     def first(self, count: int) -> "_Tokens":
-        return _Tokens(
-            self.offsets[:count], self.is_run[:count], self.lengths[:count], self.field_sizes[:count]
-        )
+        return _Tokens(self.offsets[:count], self.is_run[:count], self.lengths[:count], self.field_sizes[:count])
 
     def end_of_last(self, word_size: int) -> int:
         words = 1 if self.is_run[-1] else int(self.lengths[-1])

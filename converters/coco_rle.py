@@ -109,14 +109,10 @@ def _decompress(text: bytes) -> _Counts:
         return codes
     if codes.min() < 0 or codes.max() > 63:
         bad = int(np.flatnonzero((codes < 0) | (codes > 63))[0])
-        raise CocoRLEError(
-            f"expected characters '0' to 'o' in 'counts', got {chr(text[bad])!r} at index {bad}"
-        )
+        raise CocoRLEError(f"expected characters '0' to 'o' in 'counts', got {chr(text[bad])!r} at index {bad}")
     is_last = codes & 32 == 0
     if not is_last[-1]:
-        raise CocoRLEError(
-            f"expected 'counts' to end with a whole number, got {text[-8:]!r}: it is cut short"
-        )
+        raise CocoRLEError(f"expected 'counts' to end with a whole number, got {text[-8:]!r}: it is cut short")
     ends = np.flatnonzero(is_last)
     starts = np.concatenate(([0], ends[:-1] + 1))
     digits = ends - starts + 1

@@ -9,6 +9,7 @@
     ├── LabelConfigError     a labelling configuration cannot be used
     ├── LabelStudioError     an export, task, annotation or region cannot be used
     ├── RecordError          records contradict each other
+    ├── ImageFileError       an image address does not lie where it was said to
     ├── CocoError            records cannot be written as COCO
     └── EvaluationError      label maps cannot be compared
 
@@ -50,6 +51,10 @@ class LabelStudioError(ConverterError):
 
 class RecordError(ConverterError):
     """Records contradict each other: a mask of another size, a category that does not exist."""
+
+
+class ImageFileError(ConverterError):
+    """An image address does not lie under the root that file names are relative to."""
 
 
 class CocoError(ConverterError):

@@ -111,9 +111,7 @@ def _parse(xml: str) -> Element:
     if not isinstance(xml, str) or not xml.strip():
         raise LabelConfigError(f"expected a label config (XML text), got {xml!r:.60}")
     if len(xml) > MAX_CHARACTERS:
-        raise LabelConfigError(
-            f"expected at most {MAX_CHARACTERS} characters of label config, got {len(xml)}"
-        )
+        raise LabelConfigError(f"expected at most {MAX_CHARACTERS} characters of label config, got {len(xml)}")
     try:
         root: Element = fromstring(xml, forbid_dtd=True)
     except DefusedXmlException as error:
@@ -132,16 +130,12 @@ def _is_control(element: Element) -> bool:
 def _image(element: Element) -> ImageTag:
     name, value = element.get("name"), element.get("value") or element.get("valueList")
     if not name or not value:
-        raise LabelConfigError(
-            f"expected <Image> with a name and a value such as $image, got {element.attrib}"
-        )
+        raise LabelConfigError(f"expected <Image> with a name and a value such as $image, got {element.attrib}")
     return ImageTag(name, value)
 
 
 def _control(element: Element) -> Control:
-    labels = tuple(
-        _label(child, element) for child in element.iter() if child.tag.lower() in ("label", "choice")
-    )
+    labels = tuple(_label(child, element) for child in element.iter() if child.tag.lower() in ("label", "choice"))
     return Control(
         name=element.attrib["name"],
         kind=element.tag.lower(),

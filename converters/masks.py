@@ -174,8 +174,7 @@ def mask_to_polygons(mask: Mask, tolerance_px: float = 1.0, max_vertices: int | 
     require_mask(mask)
     if tolerance_px < 0 or (max_vertices is not None and max_vertices < 3):
         raise PolygonError(
-            f"expected tolerance_px of 0 or more and max_vertices of 3 or more, got {tolerance_px} and "
-            f"{max_vertices}"
+            f"expected tolerance_px of 0 or more and max_vertices of 3 or more, got {tolerance_px} and {max_vertices}"
         )
     return [_simplify(ring, tolerance_px, max_vertices) for ring in _outer_rings(mask)]
 
@@ -318,9 +317,7 @@ def _require_polygon(points: npt.ArrayLike) -> Polygon:
 def _fill(mask: Mask, polygon: Polygon) -> None:
     """Set the pixels of `mask` (freshly made by the caller) whose centres the polygon winds around."""
     height, width = mask.shape
-    top, bottom = (
-        int(y) for y in np.clip(_rows_below([polygon[:, 1].min(), polygon[:, 1].max()]), 0, height)
-    )
+    top, bottom = (int(y) for y in np.clip(_rows_below([polygon[:, 1].min(), polygon[:, 1].max()]), 0, height))
     left, right = (int(x) for x in np.clip(_rows_below([polygon[:, 0].min(), polygon[:, 0].max()]), 0, width))
     if top >= bottom or left >= right:
         return

@@ -1,0 +1,322 @@
+"""Records to COCO instances: one region is one annotation, holes and negatives kept, nothing lost in silence.
+
+    {"info", "images": [{id, file_name, width, height, task_id}],
+     "categories": [{id, name, supercategory}],
+     "annotations": [{id, image_id, category_id, segmentation, area, bbox, iscrowd, region_id, origin?, score?}]}
+
+Segmentations are compressed RLE, or polygons where asked for (a region with holes stays RLE: COCO polygons
+cannot have any). Area and box are pycocotools'. Ids count from 1 in the order of the records; category ids are
+`records.categories_of`'s. Loadable by pycocotools; the extra keys are left alone by it.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from converters.coco_rle import CocoRLE, coco_rle_area, coco_rle_bbox_xywh, coco_rle_to_mask, mask_to_coco_rle
+from converters.errors import CocoError, RecordError
+from converters.image_files import SizeLookup, image_file_name
+from converters.masks import Polygon, has_holes, mask_iou, mask_to_polygons, split_parts
+from converters.records import Annotation, Category, ImageRecord, Prediction, Region
+
+CocoDataset = dict[str, Any]
+
+_DECIMALS = 3  # of polygon coordinates in pixels
+_MAX_DETAILS = 100
+
+
+@dataclass(frozen=True)
+class CocoOptions:
+    """What goes into a COCO file.
+
+    Attributes:
+        source: people's annotations, or models' predictions (with their scores).
+        every_annotator: take all annotations of an image (True), or the one that `preferred_annotation` picks.
+        keep_unlabelled: write images that nobody has annotated, without annotations.
+        split_parts: one annotation for each connected part (True), or one for each region.
+        segmentation: "rle", or "polygons" where there is no hole.
+        tolerance_px: how far a polygon's corner may lie from the region's outline, in pixels.
+        max_vertices: at most so many points a polygon.
+        image_root: address that file names are relative to; "" strips what Label Studio put in front.
+    """
+
+    source: Literal["annotations", "predictions"] = "annotations"
+    every_annotator: bool = False
+    keep_unlabelled: bool = False
+    split_parts: bool = False
+    segmentation: Literal["rle", "polygons"] = "rle"
+    tolerance_px: float = 1.0
+    max_vertices: int | None = None
+    image_root: str = ""
+
+
+@dataclass(frozen=True)
+class CocoCounts:
+    """What went in and what came out.
+
+    `left_out` says how often something was left behind and why; `details` where (the first 100 of them).
+    `lowest_polygon_iou` is the worst agreement of a polygon with its region, 1.0 if none was drawn.
+    """
+
+    images_in: int
+    images_out: int
+    regions_in: int
+    annotations_out: int
+    left_out: Mapping[str, int]
+    details: tuple[str, ...]
+    lowest_polygon_iou: float = 1.0
+
+
+def records_to_coco(
+    records: Iterable[ImageRecord],
+    categories: Sequence[Category],
+    options: CocoOptions | None = None,
+    size_of: SizeLookup | None = None,
+) -> tuple[CocoDataset, CocoCounts]:
+    """Convert records to a COCO instances dataset (or, of predictions, to one whose annotations have scores).
+
+    Args:
+        records: the images, for example from `label_studio.read_export`; read once, one at a time.
+        categories: the dataset's categories, for example from `records.categories_of`.
+        options: what goes in; the default is one RLE annotation for each region that a person marked.
+        size_of: sizes of images without any region, for example `image_files.folder_sizes(folder)`.
+
+    Returns:
+        The dataset, ready for JSON, and the counts.
+    """
+    builder = _Builder(categories, options or CocoOptions(), size_of or (lambda name: None))
+    for record in records:
+        builder.add(record)
+    return builder.dataset(), builder.counts()
+
+
+def coco_results(dataset: CocoDataset) -> list[dict[str, Any]]:
+    """Return the annotations of a dataset made of predictions as a COCO results list (for `loadRes`).
+
+    Raises:
+        CocoError: an annotation has no score.
+    """
+    keys = ("image_id", "category_id", "segmentation", "bbox", "score")
+    unscored = [annotation["id"] for annotation in dataset["annotations"] if "score" not in annotation]
+    if unscored:
+        raise CocoError(
+            f"expected a score for each annotation of a results file, got none for {len(unscored)} (ids "
+            f"{unscored[:5]}): results are made of predictions, source='predictions'"
+        )
+    return [{key: annotation[key] for key in keys} for annotation in dataset["annotations"]]
+
+
+def write_coco(dataset: CocoDataset | list[dict[str, Any]], path: Path, *, allow_empty: bool = False) -> None:
+    """Write a dataset or a results list as JSON, all of it or nothing (a temporary file, then a rename).
+
+    Raises:
+        CocoError: there is no annotation in it and `allow_empty` is not set.
+    """
+    annotations = dataset if isinstance(dataset, list) else dataset["annotations"]
+    if not annotations and not allow_empty:
+        raise CocoError(
+            f"expected at least one annotation for {path.name}, got none; look at what was left out and why, or "
+            "allow an empty file"
+        )
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.writelines(_json_lines(dataset))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _json_lines(dataset: CocoDataset | list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the JSON with one image, category or annotation a line: quick to write, and it can be compared."""
+    if isinstance(dataset, list):
+        yield from _json_list(dataset)
+        yield "\n"
+        return
+    for position, (key, value) in enumerate(dataset.items()):
+        yield ("{" if position == 0 else ",\n") + json.dumps(key) + ": "
+        yield from _json_list(value) if isinstance(value, list) else [json.dumps(value, ensure_ascii=False)]
+    yield "}\n"
+
+
+def _json_list(items: list[Any]) -> Iterator[str]:
+    yield "["
+    for position, item in enumerate(items):
+        yield (",\n" if position else "\n") + json.dumps(item, ensure_ascii=False)
+    yield "]"
+
+
+# ---------------------------------------------------------------- building
+
+
+@dataclass(frozen=True)
+class _Segmentation:
+    """One annotation's shape as COCO has it; `rle` is what pycocotools makes of it."""
+
+    segmentation: CocoRLE | list[list[float]]
+    rle: CocoRLE
+
+
+class _Builder:
+    """Collects images and annotations record by record, counting what is left out."""
+
+    def __init__(self, categories: Sequence[Category], options: CocoOptions, size_of: SizeLookup) -> None:
+        self._categories = _require_distinct(categories)
+        self._options = options
+        self._size_of = size_of
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+        self._left_out: Counter[str] = Counter()
+        self._details: list[str] = []
+        self._images_in = self._regions_in = 0
+        self._lowest_polygon_iou = 1.0
+
+    def add(self, record: ImageRecord) -> None:
+        self._images_in += 1
+        where = f"task {record.task_id}"
+        for item in record.left_out:
+            self._leave_out(item.reason, item.where)
+        chosen = self._chosen(record, where)
+        if chosen is None:
+            return
+        self._regions_in += sum(len(markup.regions) for markup in chosen)
+        name = image_file_name(record.image, self._options.image_root)
+        size_hw = record.size_hw or self._size_of(name)
+        if size_hw is None:
+            self._leave_out("image of unknown size", f"{where}: {name}")
+            return
+        image = {"id": len(self._images) + 1, "file_name": name, "width": size_hw[1], "height": size_hw[0]}
+        self._images.append({**image, "task_id": record.task_id})
+        for markup in chosen:
+            score = markup.score if isinstance(markup, Prediction) else None
+            for region in markup.regions:
+                self._add_region(region, len(self._images), score, where)
+
+    def dataset(self) -> CocoDataset:
+        return {
+            "info": {"description": "Label Studio regions as COCO instances, written by ovdiff"},
+            "images": self._images,
+            "categories": [
+                {"id": number, "name": name, "supercategory": ""} for name, number in self._categories.items()
+            ],
+            "annotations": self._annotations,
+        }
+
+    def counts(self) -> CocoCounts:
+        return CocoCounts(
+            images_in=self._images_in,
+            images_out=len(self._images),
+            regions_in=self._regions_in,
+            annotations_out=len(self._annotations),
+            left_out=dict(self._left_out),
+            details=tuple(self._details),
+            lowest_polygon_iou=self._lowest_polygon_iou,
+        )
+
+    def _leave_out(self, reason: str, where: str) -> None:
+        self._left_out[reason] += 1
+        if len(self._details) < _MAX_DETAILS:
+            self._details.append(f"{reason}: {where}")
+
+    def _chosen(self, record: ImageRecord, where: str) -> Sequence[Annotation | Prediction] | None:
+        """Return what of the record goes in, None if the image itself does not."""
+        if self._options.source == "predictions":
+            return self._only(record.predictions, record.predictions[-1:], where)
+        made = [annotation for annotation in record.annotations if not annotation.skipped]
+        if not made and record.annotations:
+            self._leave_out("skipped by the annotator", where)
+            return None
+        preferred = record.preferred_annotation()
+        wanted = made if self._options.every_annotator or preferred is None else [preferred]
+        return self._only(made, wanted, where)
+
+    def _only(
+        self,
+        made: Sequence[Annotation | Prediction],
+        wanted: Sequence[Annotation | Prediction],
+        where: str,
+    ) -> Sequence[Annotation | Prediction] | None:
+        for markup in made:
+            if not any(markup is other for other in wanted):
+                self._leave_out("another one of the same image was preferred", f"{where}, id {markup.id}")
+        if not made and not self._options.keep_unlabelled:
+            self._leave_out(f"image without {self._options.source}", where)
+            return None
+        return wanted
+
+    def _add_region(self, region: Region, image_id: int, score: float | None, where: str) -> None:
+        place = f"{where}, region {region.id!r}"
+        if not region.labels:
+            self._leave_out("region without a label", place)
+        for name in region.labels:
+            if name not in self._categories:
+                self._leave_out("label that is no category", f"{place}: {name!r}")
+                continue
+            for shape in self._segmentations(region):
+                self._annotations.append(
+                    {
+                        "id": len(self._annotations) + 1,
+                        "image_id": image_id,
+                        "category_id": self._categories[name],
+                        "segmentation": shape.segmentation,
+                        "area": coco_rle_area(shape.rle),
+                        "bbox": coco_rle_bbox_xywh(shape.rle),
+                        "iscrowd": 0,
+                        "region_id": region.id,
+                        **_known(origin=region.origin, score=score if region.score is None else region.score),
+                    }
+                )
+
+    def _segmentations(self, region: Region) -> Iterator[_Segmentation]:
+        """Yield the shape of each annotation that the region becomes."""
+        if not self._options.split_parts:
+            yield self._segmentation(region.rle, region.polygon)
+            return
+        for part in split_parts(region.mask()):
+            yield self._segmentation(mask_to_coco_rle(part), None)
+
+    def _segmentation(self, rle: CocoRLE, drawn: Sequence[tuple[float, float]] | None) -> _Segmentation:
+        if self._options.segmentation == "rle":
+            return _Segmentation(rle, rle)
+        mask = coco_rle_to_mask(rle)
+        if has_holes(mask):
+            return _Segmentation(rle, rle)
+        if drawn is None:
+            polygons = mask_to_polygons(mask, self._options.tolerance_px, self._options.max_vertices)
+        else:
+            polygons = [np.array(drawn)]
+        shape = _polygon_segmentation(polygons, rle["size"])
+        iou = mask_iou(coco_rle_to_mask(shape.rle), mask)
+        self._lowest_polygon_iou = min(self._lowest_polygon_iou, iou)
+        return shape
+
+
+def _polygon_segmentation(polygons: Sequence[Polygon], size_hw: Sequence[int]) -> _Segmentation:
+    flat = [[round(float(value), _DECIMALS) for value in polygon.ravel()] for polygon in polygons]
+    # pycocotools' stubs know polygons of whole numbers only; it takes floats.
+    merged = coco_mask.merge(coco_mask.frPyObjects(cast(Any, flat), size_hw[0], size_hw[1]))
+    counts = merged["counts"]
+    text = counts.decode("ascii") if isinstance(counts, bytes) else counts
+    return _Segmentation(flat, {"size": list(size_hw), "counts": text})
+
+
+def _require_distinct(categories: Sequence[Category]) -> dict[str, int]:
+    """Return ids by name; raise RecordError if there is none, or a name or an id comes twice."""
+    by_name = {category.name: category.id for category in categories}
+    if not categories or len(by_name) < len(categories) or len(set(by_name.values())) < len(categories):
+        raise RecordError(
+            "expected categories with a name and an id of their own each, got "
+            f"{[(c.id, c.name) for c in categories]!r:.200}"
+        )
+    return by_name
+
+
+def _known(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

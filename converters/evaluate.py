@@ -1,0 +1,103 @@
+"""Label maps against label maps: IoU of each category and their mean, over any number of images.
+
+Intersections and unions are summed over all images before they are divided (as PASCAL VOC, ADE20K and the
+paper do), so a small object in one image weighs what its pixels weigh. Both follow from one matrix:
+
+    confusion[t, p] = pixels of true label t that were given the label p          labels 0 (background) to n
+    IoU[c] = confusion[c, c] / (confusion[c, :].sum() + confusion[:, c].sum() - confusion[c, c])
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from converters.errors import EvaluationError
+from converters.masks import Mask, require_mask
+
+LabelMap = npt.NDArray[np.integer]
+"""(H, W) integers: 0 background, i the i-th category (from 1)."""
+
+Confusion = npt.NDArray[np.int64]
+"""(n + 1, n + 1) pixel counts, rows true labels, columns predicted ones."""
+
+IGNORE = 255
+"""A true label whose pixels do not count, as in PASCAL VOC."""
+
+
+def confusion_matrix(truth: LabelMap, predicted: LabelMap, category_count: int) -> Confusion:
+    """Count the pixels of each pair of labels; add up the matrices of several images.
+
+    Args:
+        truth: (H, W) integers 0..n; pixels of 255 (`IGNORE`) do not count unless there are that many categories.
+        predicted: (H, W) integers 0..n.
+        category_count: n, the number of categories without background.
+
+    Raises:
+        EvaluationError: the maps differ in shape or hold other labels.
+    """
+    if truth.shape != predicted.shape:
+        raise EvaluationError(f"expected label maps of one shape, got {truth.shape} and {predicted.shape}")
+    size = category_count + 1
+    counted = truth != IGNORE if category_count < IGNORE else np.ones(truth.shape, dtype=np.bool_)
+    true_labels, given_labels = truth[counted].astype(np.int64), predicted[counted].astype(np.int64)
+    for name, labels in (("true", true_labels), ("predicted", given_labels)):
+        strange = labels[(labels < 0) | (labels >= size)]
+        if strange.size:
+            raise EvaluationError(f"expected {name} labels from 0 to {category_count}, got {strange[0]}")
+    return np.bincount(true_labels * size + given_labels, minlength=size * size).reshape(size, size)
+
+
+def category_ious(confusion: Confusion) -> npt.NDArray[np.float64]:
+    """Return the IoU of background and each category, (n + 1,) float64; NaN where neither side has a pixel."""
+    intersections = np.diag(confusion)
+    unions = confusion.sum(axis=0) + confusion.sum(axis=1) - intersections
+    ious = np.full(len(unions), np.nan)
+    np.divide(intersections, unions, out=ious, where=unions > 0)
+    return ious
+
+
+def mean_iou(confusion: Confusion, *, with_background: bool = True) -> float:
+    """Return the mean IoU over the categories that occur; NaN if none does."""
+    ious = category_ious(confusion)[0 if with_background else 1 :]
+    known = ious[~np.isnan(ious)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+@dataclass(frozen=True)
+class LabelledMask:
+    """A mask on its way into a label map: (H, W) bool, its label (from 1), and its score if it has one."""
+
+    mask: Mask
+    label: int
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class FlatLabels:
+    """A label map (H, W) int32 made of masks, and how many pixels more than one label claimed."""
+
+    label_map: npt.NDArray[np.int32]
+    contested_px: int
+
+
+def masks_to_label_map(masks: Iterable[LabelledMask], size_hw: tuple[int, int]) -> FlatLabels:
+    """Give each pixel the label of one mask: of the higher score, then the smaller area, then the earlier one.
+
+    A mask without a score was drawn by a person and goes before all that have one.
+    """
+    ordered = _by_precedence(list(masks))
+    label_map = np.zeros(size_hw, dtype=np.int32)
+    contested = np.zeros(size_hw, dtype=np.bool_)
+    for item in ordered:
+        require_mask(item.mask)
+        if item.mask.shape != tuple(size_hw):
+            raise EvaluationError(f"expected a mask of shape {tuple(size_hw)}, got {item.mask.shape}")
+        contested |= item.mask & (label_map != 0) & (label_map != item.label)
+        label_map[item.mask & (label_map == 0)] = item.label
+    return FlatLabels(label_map, int(contested.sum()))
+
+
+def _by_precedence(masks: Sequence[LabelledMask]) -> list[LabelledMask]:
+    return sorted(masks, key=lambda m: (-np.inf if m.score is None else -m.score, int(m.mask.sum())))

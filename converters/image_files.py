@@ -1,0 +1,64 @@
+"""Image files behind the addresses in tasks: their names in a dataset, and their sizes.
+
+A file name here is relative, with "/" between folders, as COCO's `file_name` has it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from PIL import Image
+
+from converters.errors import ImageFileError
+
+SizeLookup = Callable[[str], tuple[int, int] | None]
+"""From a file name to (height, width) in pixels as shown (EXIF applied), None if unknown."""
+
+_EXIF_ORIENTATION = 0x0112
+_SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
+
+
+def image_file_name(address: str, image_root: str = "") -> str:
+    """Return the file name for an image's address: relative to `image_root`, without Label Studio's own parts.
+
+    >>> image_file_name("/data/upload/7/1f2e3d4c-cat%201.png")
+    '1f2e3d4c-cat 1.png'
+    >>> image_file_name("/data/local-files/?d=imgs/cat.png")
+    'imgs/cat.png'
+    >>> image_file_name("s3://bucket/a/cat.png", image_root="s3://bucket/")
+    'a/cat.png'
+
+    Raises:
+        ImageFileError: the address does not begin with `image_root`.
+    """
+    if image_root:
+        if not address.startswith(image_root):
+            raise ImageFileError(f"expected an image address that begins with {image_root!r}, got {address!r}")
+        return unquote(address.removeprefix(image_root)).lstrip("/")
+    parts = urlsplit(address)
+    if parts.path.rstrip("/").endswith("/data/local-files"):
+        return parse_qs(parts.query).get("d", [address])[0].lstrip("/")
+    _, is_upload, after = parts.path.partition("/data/upload/")
+    return unquote(after.partition("/")[2] if is_upload else parts.path).lstrip("/")
+
+
+def folder_sizes(folder: Path) -> SizeLookup:
+    """Return a look-up of image sizes by file name in a folder, as shown: EXIF orientation applied.
+
+    Only headers are read. A name outside the folder, missing or no image has no size.
+    """
+    root = folder.resolve()
+
+    def size_hw(name: str) -> tuple[int, int] | None:
+        path = (root / name).resolve()
+        if not path.is_relative_to(root) or not path.is_file():
+            return None
+        try:
+            with Image.open(path) as image:
+                width, height = image.size
+                sideways = image.getexif().get(_EXIF_ORIENTATION, 1) in _SIDEWAYS
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            return None
+        return (width, height) if sideways else (height, width)
+
+    return size_hw

@@ -1,0 +1,112 @@
+"""A large JSON array read one element at a time, so that an export need not fit in memory.
+
+Brush regions are lists of numbers: a 500 MB export would take several GB as one Python object.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from converters.errors import LabelStudioError
+
+_CHUNK_CHARACTERS = 1 << 20
+MAX_ELEMENT_CHARACTERS = 1 << 27
+"""Longest single element that is read: a task of 128 million characters."""
+
+_WHITESPACE = " \t\r\n"
+_LONGEST_LITERAL = len("-Infinity")
+
+
+def read_json_array(path: Path, *, max_element_characters: int = MAX_ELEMENT_CHARACTERS) -> Iterator[Any]:
+    """Yield the elements of the JSON array in a file; a file with one JSON object yields just that.
+
+    Raises:
+        LabelStudioError: the file is no UTF-8 JSON array or object, ends too early, or has a longer element
+            than `max_element_characters`.
+        OSError: the file cannot be opened.
+    """
+    with path.open(encoding="utf-8-sig") as file:
+        try:
+            yield from _Reader(file, str(path), max_element_characters).elements()
+        except UnicodeDecodeError as error:
+            raise LabelStudioError(f"{path}: expected JSON in UTF-8, got other bytes: {error}") from error
+
+
+class _Reader:
+    """A window on the text that slides over it element by element; `_at` is where it has got to."""
+
+    def __init__(self, file: TextIO, origin: str, max_element_characters: int) -> None:
+        self._file = file
+        self._origin = origin
+        self._limit = max_element_characters
+        self._text = ""
+        self._at = 0
+        self._decoder = json.JSONDecoder()
+
+    def elements(self) -> Iterator[Any]:
+        opening = self._next_character()
+        if opening == "{":
+            yield self._take_element()
+        elif opening == "[":
+            yield from self._array_elements()
+        else:
+            raise self._error("expected a JSON array of tasks")
+        if self._next_character():
+            raise self._error("expected nothing after the tasks")
+
+    def _array_elements(self) -> Iterator[Any]:
+        self._at += 1
+        if self._next_character() == "]":
+            self._at += 1
+            return
+        while True:
+            self._next_character()
+            yield self._take_element()
+            separator = self._next_character()
+            if separator not in ("]", ","):
+                raise self._error("expected ',' or ']' after a task")
+            self._at += 1
+            if separator == "]":
+                return
+
+    def _next_character(self) -> str:
+        """Go to the next character that is no white space and return it; "" at the end."""
+        while True:
+            while self._at < len(self._text):
+                if self._text[self._at] not in _WHITESPACE:
+                    return self._text[self._at]
+                self._at += 1
+            if not self._read_more():
+                return ""
+
+    def _take_element(self) -> Any:
+        """Parse one element, reading on (twice as much each time) until it is complete."""
+        while True:
+            try:
+                element, end = self._decoder.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                if not self._may_be_incomplete(error) or not self._read_more():
+                    raise self._error(f"expected JSON, which breaks or ends too early ({error.msg})") from error
+            except RecursionError as error:
+                raise self._error("expected JSON that is not nested without end") from error
+            else:
+                if end < len(self._text) or not self._read_more():
+                    self._at = end
+                    return element
+
+    def _may_be_incomplete(self, error: json.JSONDecodeError) -> bool:
+        return error.msg.startswith("Unterminated") or error.pos >= len(self._text) - _LONGEST_LITERAL
+
+    def _read_more(self) -> bool:
+        self._text = self._text[self._at :]
+        self._at = 0
+        if len(self._text) > self._limit:
+            raise self._error(f"expected tasks of at most {self._limit} characters")
+        chunk = self._file.read(max(len(self._text), _CHUNK_CHARACTERS))
+        self._text += chunk
+        return bool(chunk)
+
+    def _error(self, expected: str) -> LabelStudioError:
+        got = self._text[self._at : self._at + 40]
+        return LabelStudioError(f"{self._origin}: {expected}, got {got!r}" + ("" if got else " (the end)"))

@@ -1,0 +1,382 @@
+"""Label Studio's JSON to records: the JSON export, JSON_MIN, and tasks as the API gives them.
+
+    task ─ data {"image": address} ─ annotations [{result: [region, ...]}] ─ predictions [{result, score}]
+    JSON_MIN: one flat object an annotation, {"id", "image", "<control name>": [value, ...], "annotator", ...}
+
+Coordinates are percent of the image. `original_width`, `original_height` and all coordinates are those of the
+unrotated image whatever `image_rotation` says: turning an image turns only the view (Label Studio 1.23.2,
+Image.js `rotate`, canvas.js `exportRLE`), so nothing has to be turned back. A rectangle's own `rotation` is in
+degrees, clockwise, about its top left corner.
+
+A region that cannot be read does not stop the others: it is listed in its record's `left_out`. What is no task
+at all raises LabelStudioError.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.bitmask import data_url_to_mask
+from converters.brush import brush_rle_to_mask
+from converters.coco_rle import mask_to_coco_rle
+from converters.errors import ConverterError, LabelStudioError
+from converters.json_stream import read_json_array
+from converters.label_config import ImageTag, LabelConfig
+from converters.masks import MAX_PIXELS, Mask, Polygon, polygons_to_mask, require_size
+from converters.records import Annotation, ImageRecord, LeftOut, Prediction, Region
+
+Json = Mapping[str, Any]
+
+_ELLIPSE_VERTICES = 360
+_LABEL_KEYS_END = "labels"
+
+
+def read_export(path: Path, config: LabelConfig, *, max_pixels: int = MAX_PIXELS) -> Iterator[ImageRecord]:
+    """Read an export file (JSON or JSON_MIN) task by task, in bounded memory.
+
+    Args:
+        path: the file.
+        config: the project's label config.
+        max_pixels: leave out regions of larger images.
+
+    Raises:
+        LabelStudioError: the file is no export; the message names the file or task.
+        OSError: it cannot be read.
+    """
+    return tasks_to_records(read_json_array(path), config, max_pixels=max_pixels)
+
+
+def tasks_to_records(
+    tasks: Iterable[Json], config: LabelConfig, *, max_pixels: int = MAX_PIXELS
+) -> Iterator[ImageRecord]:
+    """Convert tasks (of an export or of the API, full or JSON_MIN) to one record for each of their images.
+
+    Raises:
+        LabelStudioError: the config shows no image, or a task is no object or has no data for its image.
+    """
+    if not config.images:
+        raise LabelStudioError("expected a label config with an <Image>, got one that shows no image")
+    for position, task in enumerate(tasks):
+        yield from _task_records(_full_task(task, config, position), config, max_pixels)
+
+
+# ---------------------------------------------------------------- tasks
+
+
+def _full_task(task: Json, config: LabelConfig, position: int) -> Json:
+    """Return the task in the full form, whichever form it came in."""
+    if not isinstance(task, Mapping):
+        raise LabelStudioError(f"task {position}: expected an object, got {type(task).__name__}")
+    if isinstance(task.get("data"), Mapping):
+        return task
+    if not any(image.data_key in task for image in config.images):
+        raise LabelStudioError(
+            f"task {task.get('id', position)}: expected 'data' with {[i.data_key for i in config.images]} (or a "
+            f"JSON_MIN task with these keys), got the keys {sorted(map(str, task))[:20]}"
+        )
+    results = [
+        {
+            **{key: value[key] for key in ("original_width", "original_height") if key in value},
+            "from_name": control.name,
+            "to_name": control.to_name,
+            "type": control.kind,
+            "value": value,
+        }
+        for control in config.controls
+        for value in _min_values(task.get(control.name))
+    ]
+    annotation = {
+        "id": task.get("annotation_id"),
+        "completed_by": task.get("annotator"),
+        "updated_at": task.get("updated_at"),
+        "result": results,
+    }
+    annotated = task.get("annotation_id") is not None
+    return {"id": task.get("id"), "data": task, "annotations": [annotation] if annotated else []}
+
+
+def _min_values(values: Any) -> list[Json]:
+    """Return the region values under a control's name; choices and texts are no regions."""
+    if not isinstance(values, list):
+        return []
+    return [value for value in values if isinstance(value, Mapping)]
+
+
+def _task_records(task: Json, config: LabelConfig, max_pixels: int) -> Iterator[ImageRecord]:
+    results = [*_results(task, "annotations"), *_results(task, "predictions")]
+    places = [
+        _Place(tag, index, image, max_pixels) for tag in config.images for index, image in enumerate(_images(task, tag))
+    ]
+    strays = _strays(task, results, places)
+    for place in places:
+        yield _image_record(task, results, place, strays if place is places[0] else [])
+
+
+def _images(task: Json, tag: ImageTag) -> list[str]:
+    address = task["data"].get(tag.data_key)
+    addresses = address if isinstance(address, list) else [address]
+    if not addresses or not all(isinstance(a, str) and a for a in addresses):
+        raise LabelStudioError(
+            f"task {task.get('id')}: expected the address of the image {tag.name!r} in data.{tag.data_key}, got "
+            f"{address!r:.80}"
+        )
+    return addresses
+
+
+def _results(task: Json, key: str) -> list[tuple[str, Json]]:
+    """Return ("annotations" or "predictions", object) pairs; bare ids, as exports have them, hold nothing."""
+    items = task.get(key) or []
+    if not isinstance(items, list):
+        raise LabelStudioError(f"task {task.get('id')}: expected {key} to be a list, got {type(items).__name__}")
+    return [(key, item) for item in items if isinstance(item, Mapping)]
+
+
+def _strays(task: Json, results: Sequence[tuple[str, Json]], places: Sequence["_Place"]) -> list[LeftOut]:
+    """List the results that were drawn on none of the task's images: relations, choices, unknown images."""
+    return [
+        LeftOut(f"{_type_of(result)} on no image of the task", _where(task, key, item))
+        for key, item in results
+        for result in _result_list(item, _where(task, key, item))
+        if not any(place.shows(result) for place in places)
+    ]
+
+
+def _where(task: Json, key: str, item: Json) -> str:
+    return f"task {task.get('id')}, {key.removesuffix('s')} {item.get('id')}"
+
+
+def _result_list(item: Json, where: str) -> list[Any]:
+    results = item.get("result")
+    if not isinstance(results, list):
+        raise LabelStudioError(f"{where}: expected 'result' to be a list, got {type(results).__name__}")
+    return results
+
+
+def _type_of(result: Any) -> str:
+    return str(result.get("type") or "result") if isinstance(result, Mapping) else "a result that is no object"
+
+
+# ---------------------------------------------------------------- one image
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Which image of a task is being read."""
+
+    tag: ImageTag
+    index: int
+    image: str
+    max_pixels: int
+
+    def shows(self, result: Any) -> bool:
+        """Tell whether a result was drawn on this image."""
+        if not isinstance(result, Mapping):
+            return False
+        return result.get("to_name") == self.tag.name and (result.get("item_index") or 0) == self.index
+
+
+def _image_record(
+    task: Json, results: Sequence[tuple[str, Json]], place: _Place, strays: Sequence[LeftOut]
+) -> ImageRecord:
+    read = _RegionReader(place)
+    annotations: list[Annotation] = []
+    predictions: list[Prediction] = []
+    for key, item in results:
+        where = _where(task, key, item)
+        regions = tuple(read.regions(_result_list(item, where), where))
+        if key == "annotations":
+            annotations.append(_annotation(item, regions))
+        else:
+            predictions.append(_prediction(item, regions))
+    return ImageRecord(
+        task_id=task.get("id"),
+        image=place.image,
+        image_tag=place.tag.name,
+        index=place.index,
+        size_hw=read.size_hw,
+        annotations=tuple(annotations),
+        predictions=tuple(predictions),
+        left_out=(*strays, *read.left_out),
+    )
+
+
+def _annotation(item: Json, regions: tuple[Region, ...]) -> Annotation:
+    completed_by = item.get("completed_by")
+    return Annotation(
+        id=item.get("id"),
+        regions=regions,
+        annotator=completed_by.get("email") if isinstance(completed_by, Mapping) else completed_by,
+        skipped=bool(item.get("was_cancelled")),
+        ground_truth=bool(item.get("ground_truth")),
+        parent_prediction=item.get("parent_prediction"),
+        updated_at=str(item.get("updated_at") or ""),
+    )
+
+
+def _prediction(item: Json, regions: tuple[Region, ...]) -> Prediction:
+    return Prediction(
+        id=item.get("id"),
+        regions=regions,
+        score=_number_or_none(item.get("score")),
+        model_version=str(item.get("model_version") or ""),
+    )
+
+
+class _RegionReader:
+    """Reads the regions of one image, keeping the image's size and what could not be read."""
+
+    def __init__(self, place: _Place) -> None:
+        self._place = place
+        self.size_hw: tuple[int, int] | None = None
+        self.left_out: list[LeftOut] = []
+
+    def regions(self, results: Sequence[Any], where: str) -> Iterator[Region]:
+        here = [result for result in results if self._place.shows(result)]
+        for group in _same_region(here):
+            region_id = str(group[0].get("id", ""))
+            try:
+                yield self._region(group, region_id)
+            except _NoAreaError as error:
+                self.left_out.append(LeftOut(str(error), f"{where}, region {region_id!r}"))
+            except ConverterError as error:
+                self.left_out.append(LeftOut("unreadable region", f"{where}, region {region_id!r}: {error}"))
+
+    def _region(self, group: Sequence[Json], region_id: str) -> Region:
+        shape = next((result for result in group if _shape_reader(result)), None)
+        read = _shape_reader(shape) if shape is not None else None
+        if shape is None or read is None:
+            raise _NoAreaError(f"{_type_of(group[0])} has no area")
+        size_hw = self._image_size(shape)
+        mask, polygon = read(shape["value"], size_hw)
+        if not mask.any():
+            raise _NoAreaError("region without a pixel")
+        return Region(
+            id=region_id,
+            labels=tuple(dict.fromkeys(word for result in group for word in _labels(result))),
+            control=str(shape.get("from_name", "")),
+            rle=mask_to_coco_rle(mask),
+            polygon=None if polygon is None else tuple((float(x), float(y)) for x, y in polygon),
+            score=_number_or_none(shape.get("score")),
+            origin=shape.get("origin"),
+        )
+
+    def _image_size(self, result: Json) -> tuple[int, int]:
+        """Return the size that the region states, having held it against the other regions' of this image."""
+        size_hw = require_size(
+            (result.get("original_height"), result.get("original_width")),  # type: ignore[arg-type]
+            max_pixels=self._place.max_pixels,
+        )
+        if self.size_hw is None:
+            self.size_hw = size_hw
+        if self.size_hw != size_hw:
+            raise LabelStudioError(
+                f"expected an image of {self.size_hw[1]}x{self.size_hw[0]} as its other regions say, got "
+                f"{size_hw[1]}x{size_hw[0]}"
+            )
+        return size_hw
+
+
+class _NoAreaError(ConverterError):
+    """A result that is no region with an area: the message is the reason to count by."""
+
+
+def _same_region(results: Sequence[Json]) -> Iterator[list[Json]]:
+    """Group the results that share an id: a shape and, from a <Labels> tag of its own, its words."""
+    groups: dict[Any, list[Json]] = {}
+    for position, result in enumerate(results):
+        groups.setdefault(result.get("id") or (position,), []).append(result)
+    yield from groups.values()
+
+
+def _labels(result: Json) -> list[str]:
+    """Return the words of a result: the list under its value's "...labels" key."""
+    value = result.get("value")
+    words = [v for k, v in value.items() if k.endswith(_LABEL_KEYS_END)] if isinstance(value, Mapping) else []
+    return [word for found in words if isinstance(found, list) for word in found if isinstance(word, str)]
+
+
+def _number_or_none(value: Any) -> float | None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_number else None
+
+
+# ---------------------------------------------------------------- shapes
+
+_Shape = tuple[Mask, Polygon | None]
+_ShapeReader = Callable[[Json, tuple[int, int]], _Shape]
+
+
+def _shape_reader(result: Json) -> _ShapeReader | None:
+    """Return what reads a result's shape, None if it has none; told by the value's keys as the editor does."""
+    value = result.get("value")
+    if not isinstance(value, Mapping):
+        return None
+    return next((read for keys, read in _SHAPE_READERS if keys <= value.keys()), None)
+
+
+def _brush(value: Json, size_hw: tuple[int, int]) -> _Shape:
+    return brush_rle_to_mask(value["rle"], size_hw), None
+
+
+def _bitmask(value: Json, size_hw: tuple[int, int]) -> _Shape:
+    return data_url_to_mask(value["imageDataURL"], size_hw), None
+
+
+def _mask_url(value: Json, size_hw: tuple[int, int]) -> _Shape:
+    return data_url_to_mask(value["maskDataURL"], size_hw), None
+
+
+def _polygon(value: Json, size_hw: tuple[int, int]) -> _Shape:
+    try:
+        points = np.asarray(value["points"], dtype=np.float64)
+        points = points * (size_hw[1] / 100, size_hw[0] / 100)
+    except (TypeError, ValueError) as error:
+        raise LabelStudioError(f"expected polygon points as pairs of percent: {error}") from error
+    return polygons_to_mask([points], size_hw), points
+
+
+def _rectangle(value: Json, size_hw: tuple[int, int]) -> _Shape:
+    x, y, width, height = _pixels(value, ("x", "y", "width", "height"), size_hw)
+    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)])
+    return polygons_to_mask([_turned(corners, value) + np.array((x, y))], size_hw), None
+
+
+def _ellipse(value: Json, size_hw: tuple[int, int]) -> _Shape:
+    x, y, radius_x, radius_y = _pixels(value, ("x", "y", "radiusX", "radiusY"), size_hw)
+    angles = np.arange(_ELLIPSE_VERTICES) * (2 * np.pi / _ELLIPSE_VERTICES)
+    outline = np.stack((radius_x * np.cos(angles), radius_y * np.sin(angles)), axis=1)
+    return polygons_to_mask([_turned(outline, value) + np.array((x, y))], size_hw), None
+
+
+def _pixels(value: Json, keys: Sequence[str], size_hw: tuple[int, int]) -> list[float]:
+    """Return percent values as pixels; keys alternate between x and y."""
+    percents = [_number_or_none(value[key]) for key in keys]
+    if None in percents:
+        raise LabelStudioError(f"expected numbers for {keys}, got {[value[key] for key in keys]!r:.80}")
+    sides = (size_hw[1], size_hw[0])
+    return [float(p) * sides[i % 2] / 100 for i, p in enumerate(percents) if p is not None]
+
+
+def _turned(points: Polygon, value: Json) -> Polygon:
+    """Turn points clockwise about (0, 0) by the value's `rotation` in degrees."""
+    rotation = _number_or_none(value.get("rotation", 0))
+    if rotation is None:
+        raise LabelStudioError(f"expected 'rotation' in degrees, got {value['rotation']!r:.40}")
+    angle = math.radians(rotation)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    turned: Polygon = points @ np.array([(cosine, sine), (-sine, cosine)])
+    return turned
+
+
+_SHAPE_READERS: tuple[tuple[frozenset[str], _ShapeReader], ...] = (
+    (frozenset({"rle"}), _brush),
+    (frozenset({"imageDataURL"}), _bitmask),
+    (frozenset({"maskDataURL"}), _mask_url),
+    (frozenset({"points"}), _polygon),
+    (frozenset({"x", "y", "radiusX", "radiusY"}), _ellipse),
+    (frozenset({"x", "y", "width", "height"}), _rectangle),
+)

@@ -1,0 +1,179 @@
+"""The neutral records: one image with everything that was marked on it, as every dataset format sees it.
+
+    ImageRecord ─┬─ Annotation  (a person's, maybe skipped) ── Region, Region, ...
+                 ├─ Prediction  (a model's, with its score) ── Region, ...
+                 └─ LeftOut     (what could not be read, and why)
+
+Masks are kept as COCO RLE, exact and small: a task of 200 regions on a large image fits in memory, and a
+dataset can stream record by record. Nothing here knows a file format.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from converters.coco_rle import CocoRLE, coco_rle_to_mask
+from converters.errors import RecordError
+from converters.label_config import Label, LabelConfig
+from converters.masks import Mask
+
+MASK_KINDS = (
+    "brushlabels",
+    "bitmasklabels",
+    "polygonlabels",
+    "rectanglelabels",
+    "ellipselabels",
+    "labels",
+)
+"""Kinds of controls whose labels are categories of regions with an area."""
+
+
+@dataclass(frozen=True)
+class Category:
+    """One category of a dataset: its number there and its word in the label config."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Region:
+    """One marked region.
+
+    Attributes:
+        id: as in Label Studio, kept from a prediction to the annotation that corrects it.
+        labels: the categories it carries; usually one, none if it was never labelled.
+        control: name of the control tag it was drawn with.
+        rle: its pixels, of the image's size.
+        polygon: its points if it was drawn as a polygon, ((x, y), ...) in pixels.
+        score: confidence of the model that predicted it, 0..1; None if a person drew it.
+        origin: "manual", "prediction" (accepted as it was) or "prediction-changed"; None if unknown.
+    """
+
+    id: str
+    labels: tuple[str, ...]
+    control: str
+    rle: CocoRLE
+    polygon: tuple[tuple[float, float], ...] | None = None
+    score: float | None = None
+    origin: str | None = None
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of the image it was drawn on, in pixels."""
+        return self.rle["size"][0], self.rle["size"][1]
+
+    def mask(self) -> Mask:
+        """Decode the pixels: (H, W) bool."""
+        height, width = self.size_hw
+        return coco_rle_to_mask(self.rle, max_pixels=height * width)
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What one person marked on one image. `skipped`: they said that it cannot be marked."""
+
+    id: int | str | None
+    regions: tuple[Region, ...]
+    annotator: int | str | None = None
+    skipped: bool = False
+    ground_truth: bool = False
+    parent_prediction: int | None = None
+    updated_at: str = ""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one model marked on one image; `score` 0..1 is for the whole task."""
+
+    id: int | str | None
+    regions: tuple[Region, ...]
+    score: float | None = None
+    model_version: str = ""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Something that could not be converted: the reason (to be counted by) and where it was, with details."""
+
+    reason: str
+    where: str
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image of one task: a task with several images makes several records.
+
+    Attributes:
+        task_id: Label Studio's number of the task.
+        image: its address as in the task's data: a path, URL or cloud URI.
+        image_tag: name of the `<Image>` tag it is shown in.
+        index: position in a list of images (`valueList`), else 0.
+        size_hw: height and width in pixels as its regions tell; None if it has none.
+        annotations, predictions: in the order of the export.
+        left_out: what could not be read.
+    """
+
+    task_id: int | str | None
+    image: str
+    image_tag: str
+    index: int = 0
+    size_hw: tuple[int, int] | None = None
+    annotations: tuple[Annotation, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+    def preferred_annotation(self) -> Annotation | None:
+        """Return the annotation that stands for the image where one is wanted, None if nobody made one.
+
+        Ground truth goes first, then the one changed last; skipped ones never count.
+        """
+        candidates = [annotation for annotation in self.annotations if not annotation.skipped]
+        return max(candidates, key=lambda a: (a.ground_truth, a.updated_at), default=None)
+
+
+def categories_of(config: LabelConfig, *, controls: Iterable[str] | None = None) -> tuple[Category, ...]:
+    """Return the categories of a label config, in its order.
+
+    A label with `category="7"` gets the id 7; the others get the free ids from 1 on, in order. A word that
+    several controls share is one category.
+
+    Args:
+        config: the label config.
+        controls: names of the controls to take (None: all that mark areas).
+
+    Raises:
+        RecordError: two words ask for one id, one word asks for two, or an id is no positive whole number.
+        LabelConfigError: a control does not exist.
+    """
+    chosen = config.of_kind(*MASK_KINDS) if controls is None else tuple(map(config.control, controls))
+    wanted: dict[str, int | None] = {}
+    for label in (label for control in chosen for label in control.labels):
+        wanted[label.value] = _merge_ids(label.value, wanted.get(label.value), _wanted_id(label))
+    taken = [number for number in wanted.values() if number is not None]
+    if len(set(taken)) < len(taken):
+        raise RecordError(f"expected category= to differ from label to label, got {sorted(taken)}")
+    free = _free_ids(set(taken))
+    return tuple(Category(next(free) if number is None else number, name) for name, number in wanted.items())
+
+
+def _wanted_id(label: Label) -> int | None:
+    text = label.attributes.get("category")
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise RecordError(f"expected category= of the label {label.value!r} to be a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def _merge_ids(name: str, first: int | None, second: int | None) -> int | None:
+    if first is not None and second is not None and first != second:
+        raise RecordError(f"expected one category= for the label {name!r}, got {first} and {second}")
+    return second if first is None else first
+
+
+def _free_ids(taken: set[int]) -> Iterator[int]:
+    number = 0
+    while True:
+        number += 1
+        if number not in taken:
+            yield number
