@@ -108,8 +108,13 @@ def _min_values(values: Any) -> list[Json]:
 
 def _task_records(task: Json, config: LabelConfig, max_pixels: int) -> Iterator[ImageRecord]:
     results = [*_results(task, "annotations"), *_results(task, "predictions")]
+    categories = {
+        control.name: {label.result_name: label.value for label in control.labels} for control in config.controls
+    }
     places = [
-        _Place(tag, index, image, max_pixels) for tag in config.images for index, image in enumerate(_images(task, tag))
+        _Place(tag, index, image, max_pixels, categories)
+        for tag in config.images
+        for index, image in enumerate(_images(task, tag))
     ]
     strays = _strays(task, results, places)
     for place in places:
@@ -165,12 +170,13 @@ def _type_of(result: Any) -> str:
 
 @dataclass(frozen=True)
 class _Place:
-    """Which image of a task is being read."""
+    """Which image of a task is being read, and what the words on its regions mean, control by control."""
 
     tag: ImageTag
     index: int
     image: str
     max_pixels: int
+    categories: Mapping[str, Mapping[str, str]]
 
     def shows(self, result: Any) -> bool:
         """Tell whether a result was drawn on this image."""
@@ -256,13 +262,18 @@ class _RegionReader:
             raise _NoAreaError("region without a pixel")
         return Region(
             id=region_id,
-            labels=tuple(dict.fromkeys(word for result in group for word in _labels(result))),
+            labels=tuple(dict.fromkeys(name for result in group for name in self._labels(result))),
             control=str(shape.get("from_name", "")),
             rle=mask_to_coco_rle(mask),
             polygon=None if polygon is None else tuple((float(x), float(y)) for x, y in polygon),
             score=_number_or_none(shape.get("score")),
             origin=shape.get("origin"),
         )
+
+    def _labels(self, result: Json) -> list[str]:
+        """Return the categories that a result names; a word that its control does not know stays as it is."""
+        known = self._place.categories.get(str(result.get("from_name")), {})
+        return [known.get(word, word) for word in _words(result)]
 
     def _image_size(self, result: Json) -> tuple[int, int]:
         """Return the size that the region states, having held it against the other regions' of this image."""
@@ -292,7 +303,7 @@ def _same_region(results: Sequence[Json]) -> Iterator[list[Json]]:
     yield from groups.values()
 
 
-def _labels(result: Json) -> list[str]:
+def _words(result: Json) -> list[str]:
     """Return the words of a result: the list under its value's "...labels" key."""
     value = result.get("value")
     words = [v for k, v in value.items() if k.endswith(_LABEL_KEYS_END)] if isinstance(value, Mapping) else []
