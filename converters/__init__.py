@@ -7,6 +7,7 @@ Modules are named by format; import from them: `from converters.brush import mas
     bitmask       Label Studio's PNG data URL              <-> (H, W) bool
     coco_rle      COCO run lengths, compressed or not      <-> (H, W) bool
     label_config  Label Studio's labelling XML              -> controls, labels, images
+    shapes        a region's value, whatever tool drew it    -> (H, W) bool
     records       the neutral records every dataset format reads and writes
     json_stream   a large JSON array                        -> its elements, one at a time
     image_files   image addresses of tasks                  -> file names and sizes

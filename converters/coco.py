@@ -10,6 +10,7 @@ cannot have any). Area and box are pycocotools'. Ids count from 1 in the order o
 """
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from pycocotools import mask as coco_mask
 from converters.coco_rle import CocoRLE, coco_rle_area, coco_rle_bbox_xywh, coco_rle_to_mask, mask_to_coco_rle
 from converters.errors import CocoError, RecordError
 from converters.image_files import SizeLookup, image_file_name
-from converters.masks import Polygon, has_holes, mask_iou, mask_to_polygons, split_parts
+from converters.masks import Mask, Polygon, has_holes, mask_iou, mask_to_polygons, split_parts
 from converters.records import Annotation, Category, ImageRecord, Prediction, Region
 
 CocoDataset = dict[str, Any]
@@ -285,7 +286,7 @@ class _Builder:
     def _segmentation(self, rle: CocoRLE, drawn: Sequence[tuple[float, float]] | None) -> _Segmentation:
         if self._options.segmentation == "rle":
             return _Segmentation(rle, rle)
-        mask = coco_rle_to_mask(rle)
+        mask = _mask_of(rle)
         if has_holes(mask):
             return _Segmentation(rle, rle)
         if drawn is None:
@@ -293,9 +294,14 @@ class _Builder:
         else:
             polygons = [np.array(drawn)]
         shape = _polygon_segmentation(polygons, rle["size"])
-        iou = mask_iou(coco_rle_to_mask(shape.rle), mask)
+        iou = mask_iou(_mask_of(shape.rle), mask)
         self._lowest_polygon_iou = min(self._lowest_polygon_iou, iou)
         return shape
+
+
+def _mask_of(rle: CocoRLE) -> Mask:
+    """Decode without a limit: the records hold nothing that was not below one."""
+    return coco_rle_to_mask(rle, max_pixels=math.prod(rle["size"]))
 
 
 def _polygon_segmentation(polygons: Sequence[Polygon], size_hw: Sequence[int]) -> _Segmentation:

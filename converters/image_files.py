@@ -50,10 +50,10 @@ def folder_sizes(folder: Path) -> SizeLookup:
     root = folder.resolve()
 
     def size_hw(name: str) -> tuple[int, int] | None:
-        path = (root / name).resolve()
-        if not path.is_relative_to(root) or not path.is_file():
-            return None
         try:
+            path = (root / name).resolve()
+            if not path.is_relative_to(root) or not path.is_file():
+                return None
             with Image.open(path) as image:
                 width, height = image.size
                 sideways = image.getexif().get(_EXIF_ORIENTATION, 1) in _SIDEWAYS

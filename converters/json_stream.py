@@ -15,6 +15,7 @@ MAX_ELEMENT_CHARACTERS = 1 << 27
 """Longest single element that is read: a task of 128 million characters."""
 
 _WHITESPACE = " \t\r\n"
+_AFTER_ELEMENT = tuple(_WHITESPACE + ",]")
 _LONGEST_LITERAL = len("-Infinity")
 
 
@@ -88,10 +89,11 @@ class _Reader:
             except json.JSONDecodeError as error:
                 if not self._may_be_incomplete(error) or not self._read_more():
                     raise self._error(f"expected JSON, which breaks or ends too early ({error.msg})") from error
-            except RecursionError as error:
-                raise self._error("expected JSON that is not nested without end") from error
+            except (RecursionError, ValueError) as error:  # nested or counted without end
+                raise self._error(f"expected JSON of sane depth and numbers ({error})") from error
             else:
-                if end < len(self._text) or not self._read_more():
+                # A number cut in two ("1" of "1.5") parses as well: only what may follow an element ends it.
+                if self._text[end : end + 1] in _AFTER_ELEMENT or not self._read_more():
                     self._at = end
                     return element
 

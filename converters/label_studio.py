@@ -3,35 +3,23 @@
     task ─ data {"image": address} ─ annotations [{result: [region, ...]}] ─ predictions [{result, score}]
     JSON_MIN: one flat object an annotation, {"id", "image", "<control name>": [value, ...], "annotator", ...}
 
-Coordinates are percent of the image. `original_width`, `original_height` and all coordinates are those of the
-unrotated image whatever `image_rotation` says: turning an image turns only the view (Label Studio 1.23.2,
-Image.js `rotate`, canvas.js `exportRLE`), so nothing has to be turned back. A rectangle's own `rotation` is in
-degrees, clockwise, about its top left corner.
-
 A region that cannot be read does not stop the others: it is listed in its record's `left_out`. What is no task
 at all raises LabelStudioError.
 """
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from converters.bitmask import data_url_to_mask
-from converters.brush import brush_rle_to_mask
 from converters.coco_rle import mask_to_coco_rle
 from converters.errors import ConverterError, LabelStudioError
 from converters.json_stream import read_json_array
 from converters.label_config import ImageTag, LabelConfig
-from converters.masks import MAX_PIXELS, Mask, Polygon, polygons_to_mask, require_size
+from converters.masks import MAX_PIXELS, require_size
 from converters.records import Annotation, ImageRecord, LeftOut, Prediction, Region
+from converters.shapes import Json, finite_number, shape_reader
 
-Json = Mapping[str, Any]
-
-_ELLIPSE_VERTICES = 360
 _LABEL_KEYS_END = "labels"
 
 
@@ -227,7 +215,7 @@ def _prediction(item: Json, regions: tuple[Region, ...]) -> Prediction:
     return Prediction(
         id=item.get("id"),
         regions=regions,
-        score=_number_or_none(item.get("score")),
+        score=finite_number(item.get("score")),
         model_version=str(item.get("model_version") or ""),
     )
 
@@ -252,8 +240,8 @@ class _RegionReader:
                 self.left_out.append(LeftOut("unreadable region", f"{where}, region {region_id!r}: {error}"))
 
     def _region(self, group: Sequence[Json], region_id: str) -> Region:
-        shape = next((result for result in group if _shape_reader(result)), None)
-        read = _shape_reader(shape) if shape is not None else None
+        shape = next((result for result in group if shape_reader(result)), None)
+        read = shape_reader(shape) if shape is not None else None
         if shape is None or read is None:
             raise _NoAreaError(f"{_type_of(group[0])} has no area")
         size_hw = self._image_size(shape)
@@ -266,7 +254,7 @@ class _RegionReader:
             control=str(shape.get("from_name", "")),
             rle=mask_to_coco_rle(mask),
             polygon=None if polygon is None else tuple((float(x), float(y)) for x, y in polygon),
-            score=_number_or_none(shape.get("score")),
+            score=finite_number(shape.get("score")),
             origin=shape.get("origin"),
         )
 
@@ -308,86 +296,3 @@ def _words(result: Json) -> list[str]:
     value = result.get("value")
     words = [v for k, v in value.items() if k.endswith(_LABEL_KEYS_END)] if isinstance(value, Mapping) else []
     return [word for found in words if isinstance(found, list) for word in found if isinstance(word, str)]
-
-
-def _number_or_none(value: Any) -> float | None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if is_number else None
-
-
-# ---------------------------------------------------------------- shapes
-
-_Shape = tuple[Mask, Polygon | None]
-_ShapeReader = Callable[[Json, tuple[int, int]], _Shape]
-
-
-def _shape_reader(result: Json) -> _ShapeReader | None:
-    """Return what reads a result's shape, None if it has none; told by the value's keys as the editor does."""
-    value = result.get("value")
-    if not isinstance(value, Mapping):
-        return None
-    return next((read for keys, read in _SHAPE_READERS if keys <= value.keys()), None)
-
-
-def _brush(value: Json, size_hw: tuple[int, int]) -> _Shape:
-    return brush_rle_to_mask(value["rle"], size_hw), None
-
-
-def _bitmask(value: Json, size_hw: tuple[int, int]) -> _Shape:
-    return data_url_to_mask(value["imageDataURL"], size_hw), None
-
-
-def _mask_url(value: Json, size_hw: tuple[int, int]) -> _Shape:
-    return data_url_to_mask(value["maskDataURL"], size_hw), None
-
-
-def _polygon(value: Json, size_hw: tuple[int, int]) -> _Shape:
-    try:
-        points = np.asarray(value["points"], dtype=np.float64)
-        points = points * (size_hw[1] / 100, size_hw[0] / 100)
-    except (TypeError, ValueError) as error:
-        raise LabelStudioError(f"expected polygon points as pairs of percent: {error}") from error
-    return polygons_to_mask([points], size_hw), points
-
-
-def _rectangle(value: Json, size_hw: tuple[int, int]) -> _Shape:
-    x, y, width, height = _pixels(value, ("x", "y", "width", "height"), size_hw)
-    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)])
-    return polygons_to_mask([_turned(corners, value) + np.array((x, y))], size_hw), None
-
-
-def _ellipse(value: Json, size_hw: tuple[int, int]) -> _Shape:
-    x, y, radius_x, radius_y = _pixels(value, ("x", "y", "radiusX", "radiusY"), size_hw)
-    angles = np.arange(_ELLIPSE_VERTICES) * (2 * np.pi / _ELLIPSE_VERTICES)
-    outline = np.stack((radius_x * np.cos(angles), radius_y * np.sin(angles)), axis=1)
-    return polygons_to_mask([_turned(outline, value) + np.array((x, y))], size_hw), None
-
-
-def _pixels(value: Json, keys: Sequence[str], size_hw: tuple[int, int]) -> list[float]:
-    """Return percent values as pixels; keys alternate between x and y."""
-    percents = [_number_or_none(value[key]) for key in keys]
-    if None in percents:
-        raise LabelStudioError(f"expected numbers for {keys}, got {[value[key] for key in keys]!r:.80}")
-    sides = (size_hw[1], size_hw[0])
-    return [float(p) * sides[i % 2] / 100 for i, p in enumerate(percents) if p is not None]
-
-
-def _turned(points: Polygon, value: Json) -> Polygon:
-    """Turn points clockwise about (0, 0) by the value's `rotation` in degrees."""
-    rotation = _number_or_none(value.get("rotation", 0))
-    if rotation is None:
-        raise LabelStudioError(f"expected 'rotation' in degrees, got {value['rotation']!r:.40}")
-    angle = math.radians(rotation)
-    cosine, sine = math.cos(angle), math.sin(angle)
-    turned: Polygon = points @ np.array([(cosine, sine), (-sine, cosine)])
-    return turned
-
-
-_SHAPE_READERS: tuple[tuple[frozenset[str], _ShapeReader], ...] = (
-    (frozenset({"rle"}), _brush),
-    (frozenset({"imageDataURL"}), _bitmask),
-    (frozenset({"maskDataURL"}), _mask_url),
-    (frozenset({"points"}), _polygon),
-    (frozenset({"x", "y", "radiusX", "radiusY"}), _ellipse),
-    (frozenset({"x", "y", "width", "height"}), _rectangle),
-)

@@ -217,9 +217,7 @@ def test_no_size_is_refused(size_hw: tuple[int, int]) -> None:
     ],
 )
 def test_what_is_no_mask_is_refused(mask: np.ndarray, got: str) -> None:
-    with pytest.raises(
-        MaskError, match=rf"expected a \(H, W\) bool mask with at least one pixel, got {got}; compare"
-    ):
+    with pytest.raises(MaskError, match=rf"expected a \(H, W\) bool mask with at least one pixel, got {got}; compare"):
         mask_to_brush_rle(mask)
 
 

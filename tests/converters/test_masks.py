@@ -133,9 +133,7 @@ def test_overlapping_polygons_add_up_whatever_their_direction() -> None:
 
 def test_closed_polygons_are_read_as_open_ones() -> None:
     square = [[1, 1], [5, 1], [5, 5], [1, 5]]
-    assert np.array_equal(
-        polygons_to_mask([[*square, square[0]]], (9, 9)), polygons_to_mask([square], (9, 9))
-    )
+    assert np.array_equal(polygons_to_mask([[*square, square[0]]], (9, 9)), polygons_to_mask([square], (9, 9)))
 
 
 @pytest.mark.parametrize(
@@ -156,9 +154,7 @@ def test_what_is_no_polygon_is_refused(polygon: list[list[float]], message: str)
 
 @pytest.mark.parametrize(("tolerance_px", "max_vertices"), [(-1, None), (1, 2)])
 def test_impossible_wishes_are_refused(tolerance_px: float, max_vertices: int | None) -> None:
-    with pytest.raises(
-        PolygonError, match="expected tolerance_px of 0 or more and max_vertices of 3 or more"
-    ):
+    with pytest.raises(PolygonError, match="expected tolerance_px of 0 or more and max_vertices of 3 or more"):
         mask_to_polygons(RING, tolerance_px, max_vertices)
 
 

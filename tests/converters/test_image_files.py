@@ -1,0 +1,47 @@
+"""File names of addresses, and sizes of files."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from converters.errors import ImageFileError
+from converters.image_files import folder_sizes, image_file_name
+
+ADDRESSES = [
+    ("/data/upload/7/1f2e3d4c-cat%201.png", "", "1f2e3d4c-cat 1.png"),
+    ("/prefix/data/upload/7/a.png", "", "a.png"),
+    ("/data/local-files/?d=imgs/cat.png", "", "imgs/cat.png"),
+    ("/data/local-files/?d=imgs/cat.png", "/data/local-files/?d=imgs/", "cat.png"),
+    ("/data/local-files/?d=my%20imgs/cat.png", "", "my imgs/cat.png"),
+    ("s3://bucket/a/cat.png", "", "a/cat.png"),
+    ("s3://bucket/a/cat.png", "s3://bucket/a", "cat.png"),
+    ("https://example.com/pets/cat.png?size=9", "", "pets/cat.png"),
+    ("cat.png", "", "cat.png"),
+]
+
+
+@pytest.mark.parametrize(("address", "root", "name"), ADDRESSES)
+def test_an_address_becomes_a_relative_name(address: str, root: str, name: str) -> None:
+    assert image_file_name(address, root) == name
+
+
+def test_an_address_elsewhere_is_refused() -> None:
+    with pytest.raises(ImageFileError, match="expected an image address that begins with 's3://a/', got 's3://b/x'"):
+        image_file_name("s3://b/x", "s3://a/")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_size_is_that_of_the_image_as_shown(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg", exif=exif)
+    assert folder_sizes(tmp_path)("a.jpg") == ((48, 64) if orientation < 5 else (64, 48))
+
+
+def test_what_is_outside_missing_or_no_image_has_no_size(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "outside.png")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "note.png").write_text("no image")
+    size_of = folder_sizes(tmp_path / "images")
+    assert [size_of(name) for name in ("../outside.png", "missing.png", "note.png", ".", "a\0b")] == [None] * 5
