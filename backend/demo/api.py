@@ -62,14 +62,10 @@ class LabelStudioApi:
         """Make one task of each image file."""
         with ExitStack() as stack:
             # Each file under a field name of its own: of several under one name Label Studio keeps the last.
-            files = {
-                f"file{i}": (path.name, stack.enter_context(path.open("rb"))) for i, path in enumerate(paths)
-            }
+            files = {f"file{i}": (path.name, stack.enter_context(path.open("rb"))) for i, path in enumerate(paths)}
             answer = self._json("POST", f"/api/projects/{project}/import", files=files)
         if answer["task_count"] != len(paths):
-            raise ApiError(
-                f"{len(paths)} images were uploaded, but Label Studio made {answer['task_count']} tasks."
-            )
+            raise ApiError(f"{len(paths)} images were uploaded, but Label Studio made {answer['task_count']} tasks.")
 
     def tasks(self, project: int) -> list[StoredTask]:
         """Return a project's tasks in the order of their ids."""
@@ -132,9 +128,7 @@ class LabelStudioApi:
         try:
             return response.json()
         except ValueError as error:
-            raise ApiError(
-                f"{method} {path}: Label Studio's answer is not JSON: {response.text[:200]!r}"
-            ) from error
+            raise ApiError(f"{method} {path}: Label Studio's answer is not JSON: {response.text[:200]!r}") from error
 
     def _request(self, method: str, path: str, **arguments: Any) -> requests.Response:
         headers = {"Authorization": f"Token {self.token}"}
@@ -147,9 +141,7 @@ class LabelStudioApi:
             except requests.RequestException as error:
                 raise ApiError(f"{method} {path}: Label Studio does not answer: {error}") from error
         if not response.ok:
-            raise ApiError(
-                f"{method} {path}: Label Studio answers {response.status_code}: {response.text[:500]}"
-            )
+            raise ApiError(f"{method} {path}: Label Studio answers {response.status_code}: {response.text[:500]}")
         return response
 
 

@@ -18,14 +18,19 @@ from backend.demo.processes import LOOPBACK, Child, ProcessGroups, free_port, wa
 _START_TIMEOUT_S = 180.0
 _PROTOTYPES_TIMEOUT_S = 3600.0
 _POLL_S = 0.5
+_STATUS_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
 class CategoryStatus:
-    """How far a category's prototypes are: ``state`` is ready, building, queued or failed."""
+    """How far a category's prototypes are.
+
+    ``state`` is ready, building, queued or failed; ``progress`` (0 to 1) is that of ``stage`` while building.
+    """
 
     name: str
     state: str
+    stage: str
     progress: float
     reason: str
 
@@ -38,33 +43,52 @@ class BackendServer:
     folder: Path
     child: Child
 
-    def status(self) -> list[CategoryStatus]:
-        """Return the state of every category the backend was asked for."""
+    def built(self) -> list[str]:
+        """Return the categories that this process has made prototypes of, in order."""
+        return list(map(str, self._status()["built"]))
+
+    def categories(self, project: int) -> list[CategoryStatus]:
+        """Return the state of every category of a project.
+
+        Raises:
+            ServerError: the backend does not know the project, or cannot use its label config.
+        """
+        projects = self._status()["projects"]
+        known = next((status for uid, status in projects.items() if uid.split(".")[0] == str(project)), None)
+        if known is None:
+            raise ServerError(f"The backend was never asked to prepare project {project}; it knows {list(projects)}.")
+        if known["error"]:
+            raise ServerError(f"The backend cannot use the labels of project {project}: {known['error']}")
+        return [_category(entry) for entry in known["categories"]]
+
+    def _status(self) -> dict[str, Any]:
         with requests.Session() as session:
             session.trust_env = False
-            body = session.get(f"{self.url}/status", timeout=10).json()
-        return [_category(entry) for entry in body["categories"]]
+            try:
+                response = session.get(f"{self.url}/status", timeout=_STATUS_TIMEOUT_S)
+                response.raise_for_status()
+            except requests.RequestException as error:
+                self.child.ensure_running()
+                raise ServerError(f"The backend does not tell its status: {error}") from error
+        return dict(response.json())
 
-    def wait_for_prototypes(self, console: Console, timeout_s: float = _PROTOTYPES_TIMEOUT_S) -> None:
-        """Wait until every category has its prototypes, showing progress.
+    def wait_for_prototypes(self, project: int, console: Console, timeout_s: float = _PROTOTYPES_TIMEOUT_S) -> None:
+        """Wait until every category of a project has its prototypes, showing progress.
 
         Raises:
             ServerError: a category failed, the backend died, or it takes longer than ``timeout_s``.
         """
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            self.child.ensure_running()
-            categories = self.status()
-            console.progress(_progress_text(categories))
+            categories = self.categories(project)
+            console.progress(_ready_text(categories), _building_text(categories))
             if failed := [f"{c.name}: {c.reason}" for c in categories if c.state == "failed"]:
                 raise ServerError("The backend could not make the prototypes of " + "; ".join(failed))
             if all(category.state == "ready" for category in categories):
                 console.end_progress()
                 return
             time.sleep(_POLL_S)
-        raise ServerError(
-            f"The prototypes are not ready after {timeout_s:.0f} s: {_progress_text(categories)}"
-        )
+        raise ServerError(f"The prototypes are not ready after {timeout_s:.0f} s: {_ready_text(categories)}.")
 
 
 def start(
@@ -84,9 +108,7 @@ def start(
     port = free_port(preferred_port)
     url = f"http://{LOOPBACK}:{port}"
     command = [str(Path(sysconfig.get_path("scripts")) / "ovdiff"), "serve"]
-    child = groups.start(
-        "The backend", command, _environment(folder, port, label_studio), folder / "backend.log"
-    )
+    child = groups.start("The backend", command, _environment(folder, port, label_studio), folder / "backend.log")
     wait_until_ready(
         child,
         lambda: _is_up(url),
@@ -121,13 +143,17 @@ def _category(entry: Mapping[str, Any]) -> CategoryStatus:
     return CategoryStatus(
         str(entry["name"]),
         str(entry["state"]),
-        float(entry.get("progress") or 0),
-        str(entry.get("reason") or ""),
+        str(entry["stage"]),
+        float(entry["progress"]),
+        str(entry["reason"]),
     )
 
 
-def _progress_text(categories: list[CategoryStatus]) -> str:
+def _ready_text(categories: list[CategoryStatus]) -> str:
     ready = sum(category.state == "ready" for category in categories)
-    building = next((c for c in categories if c.state == "building"), None)
-    now = f", making {building.name!r} ({building.progress:.0%})" if building else ""
-    return f"prototypes of {ready} of {len(categories)} categories{now}"
+    return f"prototypes of {ready} of {len(categories)} categories are ready"
+
+
+def _building_text(categories: list[CategoryStatus]) -> str:
+    building = [c for c in categories if c.state == "building"]
+    return ", ".join(f"{c.name}: {c.stage} {c.progress:.0%}" for c in building)

@@ -18,13 +18,12 @@ class Console:
         self.stream.write(f"{text}\n")
         self.stream.flush()
 
-    def progress(self, text: str) -> None:
-        """Show how far something is; the same text again writes nothing."""
-        if text == self._progress:
-            return
+    def progress(self, text: str, detail: str = "") -> None:
+        """Show how far something is; ``detail``, which changes often, only where it can be rewritten."""
         if self.stream.isatty():
+            text = f"{text} ({detail})" if detail else text
             self.stream.write(f"\r\x1b[K  {text}")
-        else:
+        elif text != self._progress:
             self.stream.write(f"  {text}\n")
         self.stream.flush()
         self._progress = text

@@ -193,9 +193,7 @@ def _ensure_ours(api: LabelStudioApi, login: Login, child: Child) -> None:
     try:
         email = api.whoami()
     except ApiError as error:
-        raise ServerError(
-            f"What answers at {api.url} is not the Label Studio just started: {error}"
-        ) from error
+        raise ServerError(f"What answers at {api.url} is not the Label Studio just started: {error}") from error
     if email != login.email:
         raise ServerError(f"{api.url} answers as {email}, but {child.name} was started for {login.email}.")
 

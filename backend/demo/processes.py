@@ -75,9 +75,7 @@ class ProcessGroups:
         """Stop all children."""
         self.stop_all()
 
-    def start(
-        self, name: str, command: Sequence[str | Path], env: Mapping[str, str], log_path: Path
-    ) -> Child:
+    def start(self, name: str, command: Sequence[str | Path], env: Mapping[str, str], log_path: Path) -> Child:
         """Start a child with exactly this environment; its output goes to ``log_path``.
 
         Raises:
@@ -204,8 +202,6 @@ def wait_until_ready(
         child.ensure_running()
         waited_s = time.monotonic() - start
         if waited_s > timeout_s:
-            raise ServerError(
-                f"{child.name} is not ready after {timeout_s:.0f} s.\n{log_tail(child.log_path)}"
-            )
+            raise ServerError(f"{child.name} is not ready after {timeout_s:.0f} s.\n{log_tail(child.log_path)}")
         on_wait(waited_s)
         time.sleep(0.5)

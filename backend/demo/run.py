@@ -59,7 +59,7 @@ def make_demo(session: Session, scenes: Sequence[DemoScene], folder: Path, size_
     images = write_images(scenes, folder / "scenes", size_px)
     project = maker.ensure_project(PROJECT_TITLE, label_config(demo_labels()), images)
     maker.connect(project)
-    session.backend.wait_for_prototypes(maker.console)
+    session.backend.wait_for_prototypes(project, maker.console)
     maker.predict(project)
     return project
 
@@ -84,9 +84,7 @@ def _wait(session: Session) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="backend.demo.run", description="Label Studio pre-labelled by OVDiff."
-    )
+    parser = argparse.ArgumentParser(prog="backend.demo.run", description="Label Studio pre-labelled by OVDiff.")
     add_session_options(parser)
     parser.add_argument("--folder", type=Path, default=Path("demo-data"), help="state (%(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="Label Studio's, if free (%(default)s)")

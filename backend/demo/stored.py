@@ -1,0 +1,83 @@
+"""What Label Studio has stored, as arrays: the only way to know that a prediction arrived as it was meant."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.demo.api import LabelStudioApi, StoredTask
+from backend.demo.errors import CheckError
+from converters.evaluate import LabelledMask, masks_to_label_map
+from converters.label_config import parse_label_config
+from converters.label_studio import tasks_to_records
+from converters.records import Prediction, Region
+
+
+@dataclass(frozen=True)
+class StoredPredictions:
+    """A task with all its predictions, the oldest first."""
+
+    task: StoredTask
+    predictions: tuple[Prediction, ...]
+
+    def of_version(self, model_version: str) -> Prediction:
+        """Return the task's prediction of this version.
+
+        Raises:
+            CheckError: there is none, or more than one.
+        """
+        found = [prediction for prediction in self.predictions if prediction.model_version == model_version]
+        if len(found) != 1:
+            versions = ", ".join(prediction.model_version for prediction in self.predictions)
+            raise CheckError(
+                f"Task {self.task.id} ({self.task.file_name}) has {len(found)} predictions of {model_version}, "
+                f"expected one; it has: {versions or 'none at all'}."
+            )
+        return found[0]
+
+
+def read_predictions(api: LabelStudioApi, project: int) -> list[StoredPredictions]:
+    """Return every task of a project with the predictions that Label Studio has stored for it.
+
+    Raises:
+        CheckError: a stored region cannot be read, for instance because its mask is of another size.
+    """
+    config = parse_label_config(api.label_config(project))
+    stored = []
+    for task in api.tasks(project):
+        source = {"id": task.id, "data": {"image": task.image}, "predictions": api.predictions(task.id)}
+        (record,) = tasks_to_records([source], config)
+        if record.left_out:
+            reasons = "; ".join(f"{item.reason} ({item.where})" for item in record.left_out)
+            raise CheckError(f"Task {task.id} ({task.file_name}) has regions that cannot be read: {reasons}")
+        stored.append(StoredPredictions(task, record.predictions))
+    return stored
+
+
+def label_map(regions: Sequence[Region], names: Sequence[str], size_hw: tuple[int, int]) -> NDArray[np.int32]:
+    """Return a label map (H, W): 0 where no region is, else 1 + the index of the region's label in ``names``.
+
+    Raises:
+        CheckError: a region is for an image of another size, has a label that is not in ``names``, or shares
+            pixels with another region: the method gives each pixel one word.
+    """
+    masks = [LabelledMask(_mask(region, size_hw), _label(region, names)) for region in regions]
+    flat = masks_to_label_map(masks, size_hw)
+    if flat.contested_px:
+        raise CheckError(f"{flat.contested_px} pixels have more than one label; expected at most one each.")
+    return flat.label_map
+
+
+def _mask(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    if region.size_hw != size_hw:
+        raise CheckError(
+            f"Region {region.id} is for an image of {region.size_hw}, but it has {size_hw} (height, width)."
+        )
+    return region.mask()
+
+
+def _label(region: Region, names: Sequence[str]) -> int:
+    if len(region.labels) != 1 or region.labels[0] not in names:
+        raise CheckError(f"Region {region.id} has the labels {region.labels}; expected one of {names}.")
+    return names.index(region.labels[0]) + 1
