@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from ovdiff.tinyworld.captions import full_caption, template, thing_phrase
 from ovdiff.tinyworld.training import tokenizer as tokenizers
@@ -82,7 +82,7 @@ def _contrast(logits: Tensor, positive: Tensor) -> Tensor:
 
 
 def main(runs: Path) -> None:
-    """Train and write ``runs/clip`` with its tokenizer and image processor."""
+    """Train and leave the checkpoint ``runs/clip.pt``."""
     data, tokenizer = load_training_set(runs), tokenizers.build()
     torch.manual_seed(PLAN.seed)
     model = build(tokenizer)
@@ -104,13 +104,6 @@ def main(runs: Path) -> None:
         return loss, {"loss": loss.item(), "right": right.item(), "scale": model.logit_scale.exp().item()}
 
     train("clip", model, step, PLAN, runs)
-    model.save_pretrained(runs / "clip")
-    tokenizer.save_pretrained(runs / "clip")
-    half = [0.5, 0.5, 0.5]
-    size = {"height": SIZE_PX, "width": SIZE_PX}
-    CLIPImageProcessor(
-        size=size, crop_size=size, do_center_crop=False, image_mean=half, image_std=half
-    ).save_pretrained(runs / "clip")
 
 
 if __name__ == "__main__":

@@ -188,7 +188,7 @@ def attention_loss(maps: list[Tensor], targets: list[list[tuple[int, int]]], lab
 
 
 def main(runs: Path) -> None:
-    """Train and write ``runs/unet`` and ``runs/text_encoder``."""
+    """Train and leave the checkpoint ``runs/diffusion.pt``."""
     data, tokenizer = load_training_set(runs), tokenizers.build()
     latents = encode_all(
         AutoencoderKL.from_pretrained(runs / "vae", low_cpu_mem_usage=False), data, runs / "latents.pt"
@@ -222,8 +222,6 @@ def main(runs: Path) -> None:
         return pixel_loss + _ATTENTION_WEIGHT * focus, {"v": pixel_loss.item(), "attention": focus.item()}
 
     train("diffusion", model, step, PLAN, runs)
-    model.unet.save_pretrained(runs / "unet")
-    model.text_encoder.save_pretrained(runs / "text_encoder")
 
 
 if __name__ == "__main__":

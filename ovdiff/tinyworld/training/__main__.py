@@ -1,0 +1,17 @@
+"""Train everything: ``python -m ovdiff.tinyworld.training RUNS``, resumable; ``make tinyworld`` calls it."""
+
+import logging
+import sys
+from pathlib import Path
+
+from ovdiff.tinyworld import weights_dir
+from ovdiff.tinyworld.training import autoencoder, clip, data, diffusion, dino, export
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    runs = Path(sys.argv[1])
+    if not (runs / "seen.json").exists():
+        data.main(runs)
+    for trainer in (autoencoder, diffusion, clip, dino):
+        trainer.main(runs)
+    export.main(runs, weights_dir())

@@ -1,0 +1,80 @@
+"""Put the trained models where the product loads them, in half precision.
+
+Command: ``python -m ovdiff.tinyworld.training.export RUNS [FOLDER]``, seconds. Takes the averaged weights of the newest
+checkpoints, so that a run still under way can be looked at; a model whose training has not begun is left out.
+"""
+
+import sys
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from torch import nn
+from transformers import CLIPImageProcessor, ViTImageProcessor
+
+from ovdiff.tinyworld import weights_dir
+from ovdiff.tinyworld.training import clip, diffusion, dino, tokenizer
+from ovdiff.tinyworld.training.data import SIZE_PX
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def _averaged(model: Model, checkpoint: Path) -> Model:
+    """Load a checkpoint's EMA weights."""
+    model.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
+    return model.eval()
+
+
+def export_stable_diffusion(runs: Path, folder: Path) -> None:
+    """Write the pipeline: autoencoder, UNet, text encoder, tokenizer, scheduler."""
+    words = tokenizer.build()
+    trained = _averaged(diffusion.TextToLatent(words), runs / "diffusion.pt")
+    unet = diffusion.build_unet()
+    unet.load_state_dict(trained.unet.state_dict())
+    StableDiffusionPipeline(
+        vae=AutoencoderKL.from_pretrained(runs / "vae", low_cpu_mem_usage=False),
+        text_encoder=trained.text_encoder,
+        tokenizer=words,
+        unet=unet,
+        scheduler=diffusion.scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).to(torch.float16).save_pretrained(folder)
+
+
+def export_clip(runs: Path, folder: Path) -> None:
+    """Write the CLIPModel with its tokenizer and image processor."""
+    words = tokenizer.build()
+    _averaged(clip.build(words), runs / "clip.pt").half().save_pretrained(folder)
+    words.save_pretrained(folder)
+    half = [0.5, 0.5, 0.5]
+    size = {"height": SIZE_PX, "width": SIZE_PX}
+    processor = CLIPImageProcessor(size=size, crop_size=size, do_center_crop=False, image_mean=half, image_std=half)
+    processor.save_pretrained(folder)
+
+
+def export_dino(runs: Path, folder: Path) -> None:
+    """Write the teacher's ViTModel with its image processor."""
+    _averaged(dino.StudentAndTeacher(), runs / "dino.pt").teacher.vit.half().save_pretrained(folder)
+    half = [0.5, 0.5, 0.5]
+    ViTImageProcessor(size={"height": SIZE_PX, "width": SIZE_PX}, image_mean=half, image_std=half).save_pretrained(
+        folder
+    )
+
+
+def main(runs: Path, folder: Path) -> None:
+    """Export every model that has a checkpoint."""
+    exporters = {
+        "diffusion": (export_stable_diffusion, "stable_diffusion"),
+        "clip": (export_clip, "clip"),
+        "dino": (export_dino, "dino"),
+    }
+    for name, (export, target) in exporters.items():
+        if (runs / f"{name}.pt").exists():
+            export(runs, folder / target)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else weights_dir())
