@@ -29,11 +29,13 @@ class EncodedImage:
     """All that the models say about one image.
 
     Attributes:
+        size_hw: the image's own size (H, W) in px.
         working: (h, w, 3) uint8 RGB, the image at working size.
         features: by extractor, one entry a batch of windows.
         embedding: (P,) CLIP's unit vector, or ``None`` where the prefilter is off.
     """
 
+    size_hw: tuple[int, int]
     working: NDArray[np.uint8]
     features: Mapping[ExtractorName, tuple[WindowFeatures, ...]]
     embedding: Tensor | None
@@ -55,7 +57,7 @@ def encode_image(parts: Parts, image: NDArray[np.uint8]) -> EncodedImage:
             for name in preset.active_extractors()
         }
         embedding = embed_image(parts.models.clip(preset.models.clip), working) if preset.prefilter.enabled else None
-    return EncodedImage(working, features, embedding)
+    return EncodedImage((image.shape[0], image.shape[1]), working, features, embedding)
 
 
 def batch_windows(windows: Sequence[Window], limit: int) -> list[tuple[Window, ...]]:

@@ -97,7 +97,7 @@ class Engine:
         report("done", 1.0)
 
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
-        """Label every pixel of an image (Eq. 4).
+        """Label every pixel of an image: :meth:`encode`, the expensive half, then :meth:`label`.
 
         Args:
             image: (H, W, 3) uint8 RGB, upright.
@@ -109,15 +109,16 @@ class Engine:
             BankCorruptError: a stored set is damaged.
         """
         _check_image(image)
-        tables = self._tables_of(vocabulary)
-        encoded = self._encode(image)
-        scores, labels = self._scores(encoded, tables, self._candidates(encoded, vocabulary))
-        if self.preset.refine.pamr:
-            scores = pamr(encoded.working, scores, self.preset.refine)
-        decided = decide(scores, labels, (image.shape[0], image.shape[1]))
-        return Segmentation(clean_up(decided.label_map, self.preset.refine), decided.scores, decided.margins)
+        self._tables_of(vocabulary)  # what is missing is said before anything is encoded
+        return self.label(self.encode(image), vocabulary)
 
-    def _encode(self, image: NDArray[np.uint8]) -> EncodedImage:
+    def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
+        """Run the models on an (H, W, 3) uint8 RGB image; recent images are remembered.
+
+        Raises:
+            ImageError: not such an array.
+        """
+        _check_image(image)
         key = image_key(image)
         with self._parts.lock:
             encoded = self._encodings.get(key)
@@ -125,6 +126,20 @@ class Engine:
                 encoded = encode_image(self._parts, image)
                 self._encodings.put(key, encoded)
             return encoded
+
+    def label(self, encoded: EncodedImage, vocabulary: Vocabulary) -> Segmentation:
+        """Match an encoded image with a vocabulary's prototypes (Eq. 4); runs no image through a model.
+
+        Raises:
+            MissingPrototypesError: categories that must be built first.
+            BankCorruptError: a stored set is damaged.
+        """
+        tables = self._tables_of(vocabulary)
+        scores, labels = self._scores(encoded, tables, self._candidates(encoded, vocabulary))
+        if self.preset.refine.pamr:
+            scores = pamr(encoded.working, scores, self.preset.refine)
+        decided = decide(scores, labels, encoded.size_hw)
+        return Segmentation(clean_up(decided.label_map, self.preset.refine), decided.scores, decided.margins)
 
     def _tables_of(self, vocabulary: Vocabulary) -> Tables:
         keys = tuple(self.prototype_key(category) for category in vocabulary.categories)
@@ -169,7 +184,7 @@ class Engine:
     def _candidates(self, encoded: EncodedImage, vocabulary: Vocabulary) -> list[int]:
         """Return the indices of the categories to look for, ascending: all stuff, and likely things."""
         everything = range(len(vocabulary.categories))
-        if encoded.embedding is None:
+        if encoded.embedding is None or not self.preset.prefilter.enabled:
             return list(everything)
         stuff = self._stuff(vocabulary)
         things = [index for index in everything if index not in stuff]
@@ -186,10 +201,10 @@ class Engine:
         """Return score maps (1 + C, h, w) at working size, background first, and their label ids."""
         classes = [BACKGROUND, *candidates]
         merger = ScoreMerger(len(classes), (encoded.working.shape[0], encoded.working.shape[1]))
-        for name, batches in encoded.features.items():
-            table = tables[name].gated(candidates)
-            for batch in batches:
-                merger.add(class_scores(batch.features, table, classes), batch.windows)
+        for name, table in tables.items():
+            gated = table.gated(candidates)
+            for batch in encoded.features[name]:
+                merger.add(class_scores(batch.features, gated, classes), batch.windows)
         scores = merger.mean()
         if self.preset.matching.background == "threshold":
             scores[0] = self.preset.matching.background_threshold

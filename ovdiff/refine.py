@@ -30,7 +30,7 @@ def pamr(image: NDArray[np.uint8], scores: Tensor, settings: RefineSettings) -> 
     Returns:
         (C, H, W) float32. Memory: 8 * len(dilations) * (C + 6) * H * W floats at the peak.
     """
-    colours = torch.from_numpy(np.ascontiguousarray(image)).to(scores.device).permute(2, 0, 1).float()
+    colours = torch.tensor(image, device=scores.device).permute(2, 0, 1).float()
     if scores.shape[1:] != colours.shape[1:]:
         scores = F.interpolate(scores[None], size=colours.shape[1:], mode="bilinear", align_corners=True)[0]
     weights = _affinity(colours, settings.pamr_dilations)

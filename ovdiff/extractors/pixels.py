@@ -33,7 +33,7 @@ def images_to_pixels(
     Returns:
         (B, 3, h, w); resized bicubically in float32 (antialiased), then cast.
     """
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).to(like.device).permute(0, 3, 1, 2).float() / 255
+    pixels = torch.tensor(images, device=like.device).permute(0, 3, 1, 2).float() / 255
     if pixels.shape[-2:] != size_hw:
         resized = F.interpolate(pixels, size=size_hw, mode="bicubic", align_corners=False, antialias=True)
         pixels = resized.clamp(0, 1)

@@ -1,0 +1,79 @@
+"""Small models with random weights, of the embedded world's architectures, saved as real weights are."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from ovdiff.models import Models
+from ovdiff.presets import Preset, load_preset
+from ovdiff.presets.schema import DiffusionModelSettings, ModelSettings
+from ovdiff.presets.schema import Models as ModelChoice
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with stable_diffusion/, clip/ and dino/, each loadable with from_pretrained."""
+    from diffusers import StableDiffusionPipeline
+
+    from ovdiff.tinyworld.training import autoencoder, clip, diffusion, dino, tokenizer
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("weights")
+    words = tokenizer.build()
+    pipeline = StableDiffusionPipeline(
+        vae=autoencoder.build(scaling_factor=0.5),
+        text_encoder=diffusion.build_text_encoder(words),
+        tokenizer=words,
+        unet=diffusion.build_unet(),
+        scheduler=diffusion.scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder / "stable_diffusion")
+    clip.build(words).save_pretrained(folder / "clip")
+    words.save_pretrained(folder / "clip")
+    dino.build().save_pretrained(folder / "dino")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def preset(weights_folder: Path) -> Preset:
+    """The embedded preset on random weights in float32, with few images and steps."""
+    diffusion = DiffusionModelSettings(source=str(weights_folder / "stable_diffusion"))
+    base = load_preset("tinyworld")
+    return replace(
+        base,
+        name="random",
+        models=ModelChoice(
+            generator=diffusion,
+            stable_diffusion=diffusion,
+            clip=ModelSettings(source=str(weights_folder / "clip")),
+            dino=ModelSettings(source=str(weights_folder / "dino")),
+        ),
+        generation=replace(base.generation, images=3, steps=2, batch_size=2),
+        prototypes=replace(base.prototypes, parts=2),
+    )
+
+
+@pytest.fixture(scope="session")
+def models() -> Models:
+    """One set of loaded models for all tests; none of them changes a model."""
+    return Models()
+
+
+@pytest.fixture
+def image() -> NDArray[np.uint8]:
+    """An image of 80 x 100 px with some structure."""
+    rows, columns = np.mgrid[:80, :100]
+    channels = np.stack([rows * 3, columns * 2, (rows + columns) % 256], axis=2)
+    return channels.astype(np.uint8)
