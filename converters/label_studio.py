@@ -122,7 +122,9 @@ def _images(task: Json, tag: ImageTag) -> list[str]:
 
 def _results(task: Json, key: str) -> list[tuple[str, Json]]:
     """Return ("annotations" or "predictions", object) pairs; bare ids, as exports have them, hold nothing."""
-    items = task.get(key) or []
+    items = task.get(key)
+    if items is None:
+        return []
     if not isinstance(items, list):
         raise LabelStudioError(f"task {task.get('id')}: expected {key} to be a list, got {type(items).__name__}")
     return [(key, item) for item in items if isinstance(item, Mapping)]
@@ -246,6 +248,7 @@ class _RegionReader:
             raise _NoAreaError(f"{_type_of(group[0])} has no area")
         size_hw = self._image_size(shape)
         mask, polygon = read(shape["value"], size_hw)
+        self.size_hw = size_hw  # only now: a region that cannot be read has no say
         if not mask.any():
             raise _NoAreaError("region without a pixel")
         return Region(
@@ -269,9 +272,7 @@ class _RegionReader:
             (result.get("original_height"), result.get("original_width")),  # type: ignore[arg-type]
             max_pixels=self._place.max_pixels,
         )
-        if self.size_hw is None:
-            self.size_hw = size_hw
-        if self.size_hw != size_hw:
+        if self.size_hw not in (None, size_hw):
             raise LabelStudioError(
                 f"expected an image of {self.size_hw[1]}x{self.size_hw[0]} as its other regions say, got "
                 f"{size_hw[1]}x{size_hw[0]}"
@@ -285,9 +286,9 @@ class _NoAreaError(ConverterError):
 
 def _same_region(results: Sequence[Json]) -> Iterator[list[Json]]:
     """Group the results that share an id: a shape and, from a <Labels> tag of its own, its words."""
-    groups: dict[Any, list[Json]] = {}
+    groups: dict[str | int, list[Json]] = {}
     for position, result in enumerate(results):
-        groups.setdefault(result.get("id") or (position,), []).append(result)
+        groups.setdefault(str(result["id"]) if result.get("id") else position, []).append(result)
     yield from groups.values()
 
 

@@ -1,0 +1,82 @@
+"""Categories of a label config, and which annotation stands for an image."""
+
+import numpy as np
+import pytest
+
+from converters.coco_rle import mask_to_coco_rle
+from converters.errors import LabelConfigError, RecordError
+from converters.label_config import LabelConfig, parse_label_config
+from converters.records import Annotation, Category, ImageRecord, Region, categories_of
+
+
+def config(brush: str, polygon: str = "") -> LabelConfig:
+    return parse_label_config(
+        f'<View><Image name="i" value="$image"/><BrushLabels name="b" toName="i">{brush}</BrushLabels>'
+        f'<PolygonLabels name="p" toName="i">{polygon}</PolygonLabels>'
+        '<Choices name="c" toName="i"><Choice value="good"/></Choices></View>'
+    )
+
+
+def pairs(categories: tuple[Category, ...]) -> list[tuple[int, str]]:
+    return [(category.id, category.name) for category in categories]
+
+
+def test_ids_follow_the_order_of_the_config() -> None:
+    labels = '<Label value="zebra"/><Label value="ant"/>'
+    assert pairs(categories_of(config(labels))) == [(1, "zebra"), (2, "ant")]
+
+
+def test_a_word_of_two_controls_is_one_category() -> None:
+    both = config('<Label value="cat"/>', '<Label value="dog"/><Label value="cat"/>')
+    assert pairs(categories_of(both)) == [(1, "cat"), (2, "dog")]
+    assert pairs(categories_of(both, controls=["p"])) == [(1, "dog"), (2, "cat")]
+
+
+def test_category_attributes_are_obeyed_and_the_others_take_what_is_free() -> None:
+    labels = '<Label value="a"/><Label value="b" category="1"/><Label value="c"/><Label value="d" category="9"/>'
+    assert pairs(categories_of(config(labels))) == [(2, "a"), (1, "b"), (3, "c"), (9, "d")]
+    assert pairs(categories_of(config('<Label value="a"/>', '<Label value="a" category="4"/>'))) == [(4, "a")]
+
+
+@pytest.mark.parametrize(
+    ("brush", "polygon", "message"),
+    [
+        ('<Label value="a" category="0"/>', "", "expected category= of the label 'a' to be a whole number from 1"),
+        ('<Label value="a" category="x"/>', "", "got 'x'"),
+        ('<Label value="a" category="²"/>', "", "got '²'"),
+        (
+            '<Label value="a" category="2"/><Label value="b" category="2"/>',
+            "",
+            r"expected category= to differ from label to label, got \[2, 2\]",
+        ),
+        (
+            '<Label value="a" category="2"/>',
+            '<Label value="a" category="3"/>',
+            "expected one category= for the label 'a', got 2 and 3",
+        ),
+    ],
+)
+def test_impossible_ids_are_refused(brush: str, polygon: str, message: str) -> None:
+    with pytest.raises(RecordError, match=message):
+        categories_of(config(brush, polygon))
+
+
+def test_an_unknown_control_is_refused() -> None:
+    with pytest.raises(LabelConfigError, match=r"one of \['b', 'p', 'c'\], got 'x'"):
+        categories_of(config(""), controls=["x"])
+
+
+def test_ground_truth_stands_for_an_image_then_what_changed_last() -> None:
+    old, new = Annotation(1, (), updated_at="2026-01-01"), Annotation(2, (), updated_at="2026-02-01")
+    truth = Annotation(3, (), ground_truth=True, updated_at="2025-01-01")
+    skipped = Annotation(4, (), skipped=True, updated_at="2026-03-01")
+    assert ImageRecord(1, "a", "i", annotations=(new, old, skipped)).preferred_annotation() is new
+    assert ImageRecord(1, "a", "i", annotations=(old, truth, new)).preferred_annotation() is truth
+    assert ImageRecord(1, "a", "i", annotations=(skipped,)).preferred_annotation() is None
+
+
+def test_a_region_knows_its_size_and_pixels() -> None:
+    mask = np.eye(3, 5, dtype=np.bool_)
+    region = Region("r", ("x",), "b", mask_to_coco_rle(mask))
+    assert region.size_hw == (3, 5)
+    assert np.array_equal(region.mask(), mask)
