@@ -26,6 +26,7 @@ from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -157,14 +158,15 @@ class Fetcher:
             raise _too_many_bytes(url, limit)
         body = bytearray()
         try:
-            for chunk in response.iter_content(CHUNK_BYTES):
+            # read1 returns with what has come; `iter_content` waits for a full chunk, however slowly it drips.
+            while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
                 body += chunk
                 if len(body) > limit:
                     raise _too_many_bytes(url, limit)
                 if time.monotonic() > deadline_s:
                     seconds = self.limits.image_timeout_s
                     raise ImageFetchError(f"{shown(url)} took longer than {seconds:g} s (OVDIFF_IMAGE_TIMEOUT_S).")
-        except requests.RequestException as error:
+        except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ImageFetchError(f"{shown(url)} broke off ({type(error).__name__}).") from error
         return bytes(body)
 

@@ -17,7 +17,7 @@ from backend.errors import ImageDecodeError, ImageTooLargeError
 from backend.fetch import Fetcher
 
 # What cameras, browsers and scanners make. Pillow's other readers (PostScript, ...) get no strangers' bytes.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "MPO", "PPM", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 
 from backend.errors import StoreError
 
-LOCK_TIMEOUT_S = 2.0  # Label Studio waits 3 s for /setup; a writer holds the file for milliseconds
+LOCK_TIMEOUT_S = 2.0  # for another process on the file; Label Studio waits 3 s for /setup
 
 # Applied in order; `PRAGMA user_version` counts how many a file already has. Never edit one, append another.
 MIGRATIONS = (
@@ -46,7 +47,7 @@ class Event:
 
 
 class Store:
-    """The state file. Opens it anew for each call, so any thread may use it at any time."""
+    """The state file. Threads may share it: they take turns, and each call opens the file anew."""
 
     def __init__(self, path: Path, *, event_rows: int) -> None:
         """Create or open the file and bring it to the current form.
@@ -60,11 +61,14 @@ class Store:
         """
         self._path = path
         self._event_rows = event_rows
+        self._lock = threading.Lock()  # fairer than SQLite's own, which lets late comers pass until one times out
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"cannot make the folder {path.parent}: {error}. Set OVDIFF_DATA_DIR.") from error
         with self._connection() as connection:
+            # A commit then waits for no disk: a power cut may cost the last events, never the file.
+            connection.execute("PRAGMA journal_mode = WAL")
             self._migrate(connection)
 
     def label_configs(self) -> dict[str, str]:
@@ -127,12 +131,8 @@ class Store:
     def _connection(self) -> Iterator[sqlite3.Connection]:
         """Yield a connection whose changes are kept if the block ends well, and closed in any case."""
         try:
-            connection = sqlite3.connect(self._path, timeout=LOCK_TIMEOUT_S)
-            try:
-                with connection:
-                    yield connection
-            finally:
-                connection.close()
+            with self._lock, closing(sqlite3.connect(self._path, timeout=LOCK_TIMEOUT_S)) as connection, connection:
+                yield connection
         except sqlite3.Error as error:
             raise StoreError(
                 f"cannot use the state file {self._path}: {error}. If it is damaged, move it away: the next "

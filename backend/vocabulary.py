@@ -125,7 +125,7 @@ def _kind(label: Label) -> Kind | None:
     text = label.attributes.get("kind", "").strip().lower()
     for kind in get_args(Kind):
         if text == kind:
-            return kind  # type: ignore[no-any-return]  # get_args forgets that it is a Kind
+            return kind
     if text:
         raise UnusableLabelConfigError(f"Label {label.value!r} has kind={text!r}; expected thing or stuff.")
     return None

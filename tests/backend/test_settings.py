@@ -1,0 +1,93 @@
+import tomllib
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+
+import backend
+from backend.errors import SettingsError
+from backend.settings import ServerSettings, Settings, settings_table
+
+
+def test_defaults_need_no_environment() -> None:
+    settings = Settings.from_environment({})
+    assert settings == Settings()
+    assert settings.server.host == "127.0.0.1"
+    assert settings.bank_dir == settings.data_dir / "bank"
+
+
+def test_values_are_parsed_by_their_type() -> None:
+    settings = Settings.from_environment(
+        {
+            "OVDIFF_DATA_DIR": "/some/where",
+            "OVDIFF_PORT": "9191",
+            "OVDIFF_IMAGE_TIMEOUT_S": "2.5",
+            "OVDIFF_IMAGE_HOSTS": "Images.example.org, *.example.com",
+            "OVDIFF_ALLOW_ANONYMOUS": "yes",
+            "LABEL_STUDIO_URL": "https://labels.example.org/studio",
+            "LABEL_STUDIO_API_KEY": "secret-token",
+        }
+    )
+    assert settings.data_dir == Path("/some/where")
+    assert settings.server.port == 9191
+    assert settings.images.image_timeout_s == 2.5
+    assert settings.images.image_hosts == ("images.example.org", "*.example.com")
+    assert settings.server.allow_anonymous is True
+    assert settings.label_studio.url == "https://labels.example.org/studio"
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    assert Settings.from_environment({"PATH": "/bin", "LABEL_STUDIO_HOST": "x"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"OVDIFF_PROT": "1"}, "OVDIFF_PROT is not a setting. Did you mean OVDIFF_PORT?"),
+        ({"OVDIFF_PORT": "many"}, "OVDIFF_PORT='many' is not a number as expected (int)."),
+        ({"OVDIFF_PORT": "70000"}, "OVDIFF_PORT=70000 is outside 0 to 65535."),
+        ({"OVDIFF_ALLOW_ANONYMOUS": "perhaps"}, "OVDIFF_ALLOW_ANONYMOUS='perhaps' is neither yes nor no."),
+        ({"OVDIFF_BASIC_USER": "ann"}, "OVDIFF_BASIC_USER and OVDIFF_BASIC_PASSWORD go together"),
+        ({"OVDIFF_HOST": "0.0.0.0"}, "OVDIFF_HOST='0.0.0.0' listens to the network without a password."),
+        ({"OVDIFF_LOG_LEVEL": "LOUD"}, "OVDIFF_LOG_LEVEL='LOUD' is none of DEBUG"),
+        ({"LABEL_STUDIO_URL": "localhost:8080"}, "LABEL_STUDIO_URL='localhost:8080' is not a URL"),
+        ({"OVDIFF_WAIT_FOR_PROTOTYPES_S": "90"}, "leaves no time to predict within OVDIFF_ANSWER_WITHIN_S=85"),
+        ({"OVDIFF_IMAGE_MAX_PX": "1000000000"}, "OVDIFF_IMAGE_MAX_PX=1000000000 is outside 1 to 178956970."),
+    ],
+)
+def test_mistakes_are_named(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment(environment)
+    assert message in str(caught.value)
+
+
+def test_the_network_is_allowed_with_a_password() -> None:
+    assert ServerSettings(host="0.0.0.0", basic_user="ann", basic_password="secret").requires_password
+
+
+def test_secrets_are_not_shown() -> None:
+    environment = {
+        "OVDIFF_BASIC_USER": "ann",
+        "OVDIFF_BASIC_PASSWORD": "hush-password",
+        "LABEL_STUDIO_API_KEY": "hush-token",
+    }
+    assert "hush" not in repr(Settings.from_environment(environment))
+
+
+def test_every_setting_is_in_the_table_with_unit_and_reason() -> None:
+    rows = [line.strip("|").split("|") for line in settings_table().splitlines()[2:]]
+    variables = [row[0].strip(" `") for row in rows]
+    groups = [group for group in Settings.__annotations__ if is_dataclass(getattr(Settings(), group))]
+    count = len(fields(Settings)) - len(groups) + sum(len(fields(getattr(Settings(), group))) for group in groups)
+    assert len(variables) == len(set(variables)) == count
+    assert all(cell.strip() for row in rows for cell in (row[2], row[3]))
+
+
+def test_output_settings_have_a_fingerprint() -> None:
+    changed = Settings.from_environment({"OVDIFF_MIN_PART_PX": "17"})
+    assert changed.output.fingerprint() != Settings().output.fingerprint() == Settings().output.fingerprint()
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert backend.__version__ == project["version"]
