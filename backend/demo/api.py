@@ -38,44 +38,44 @@ class LabelStudioApi:
 
     def whoami(self) -> str:
         """Return the e-mail address of the token's user."""
-        return str(self._json("GET", "/api/current-user/whoami")["email"])
+        return str(self.call("GET", "/api/current-user/whoami")["email"])
 
     def create_project(self, title: str, label_config: str) -> int:
         """Make a project and return its id."""
         body = {"title": title, "label_config": label_config}
-        return int(self._json("POST", "/api/projects", json=body)["id"])
+        return int(self.call("POST", "/api/projects", json=body)["id"])
 
     def find_project(self, title: str) -> int | None:
         """Return the id of the newest project of this title, or None."""
-        found = self._json("GET", "/api/projects", params={"page_size": _PAGE_SIZE})["results"]
+        found = self.call("GET", "/api/projects", params={"page_size": _PAGE_SIZE})["results"]
         return max((int(project["id"]) for project in found if project["title"] == title), default=None)
 
     def label_config(self, project: int) -> str:
         """Return a project's label config."""
-        return str(self._json("GET", f"/api/projects/{project}")["label_config"])
+        return str(self.call("GET", f"/api/projects/{project}")["label_config"])
 
     def set_label_config(self, project: int, label_config: str) -> None:
         """Replace a project's label config, as saving it in the settings page does."""
-        self._json("PATCH", f"/api/projects/{project}", json={"label_config": label_config})
+        self.call("PATCH", f"/api/projects/{project}", json={"label_config": label_config})
 
     def upload_images(self, project: int, paths: Sequence[Path]) -> None:
         """Make one task of each image file."""
         with ExitStack() as stack:
             # Each file under a field name of its own: of several under one name Label Studio keeps the last.
             files = {f"file{i}": (path.name, stack.enter_context(path.open("rb"))) for i, path in enumerate(paths)}
-            answer = self._json("POST", f"/api/projects/{project}/import", files=files)
+            answer = self.call("POST", f"/api/projects/{project}/import", files=files)
         if answer["task_count"] != len(paths):
             raise ApiError(f"{len(paths)} images were uploaded, but Label Studio made {answer['task_count']} tasks.")
 
     def tasks(self, project: int) -> list[StoredTask]:
         """Return a project's tasks in the order of their ids."""
         params = {"project": project, "page_size": _PAGE_SIZE, "fields": "task_only"}
-        found = self._json("GET", "/api/tasks", params=params)["tasks"]
+        found = self.call("GET", "/api/tasks", params=params)["tasks"]
         return sorted(map(_stored_task, found), key=lambda task: task.id)
 
     def backends(self, project: int) -> list[dict[str, Any]]:
         """Return the project's ML backends; Label Studio calls /health and /setup of each for it."""
-        return list(self._json("GET", "/api/ml", params={"project": project}))
+        return list(self.call("GET", "/api/ml", params={"project": project}))
 
     def connect_backend(self, project: int, url: str, title: str) -> dict[str, Any]:
         """Connect an ML backend, or move the one of this title to ``url``; return Label Studio's record."""
@@ -86,14 +86,14 @@ class LabelStudioApi:
         if known:
             # A moved backend is connected anew: its webhook would keep the old address.
             self.disconnect_backends(project)
-        return dict(self._json("POST", "/api/ml", json=body))
+        return dict(self.call("POST", "/api/ml", json=body))
 
     def disconnect_backends(self, project: int) -> None:
         """Remove the project's ML backends and its webhooks, which Label Studio would leave behind."""
         for backend in self.backends(project):
-            self._request("DELETE", f"/api/ml/{backend['id']}")
-        for webhook in self._json("GET", "/api/webhooks/", params={"project": project}):
-            self._request("DELETE", f"/api/webhooks/{webhook['id']}/")
+            self.request("DELETE", f"/api/ml/{backend['id']}")
+        for webhook in self.call("GET", "/api/webhooks/", params={"project": project}):
+            self.request("DELETE", f"/api/webhooks/{webhook['id']}/")
 
     def retrieve_predictions(self, project: int, tasks: Iterable[int]) -> None:
         """Run the Data Manager's "Retrieve Predictions" on these tasks.
@@ -103,34 +103,44 @@ class LabelStudioApi:
         """
         body = {"selectedItems": {"all": False, "included": list(tasks)}}
         params = {"id": "retrieve_tasks_predictions", "project": project}
-        self._json("POST", "/api/dm/actions", params=params, json=body)
+        self.call("POST", "/api/dm/actions", params=params, json=body)
 
     def predictions(self, task: int) -> list[dict[str, Any]]:
         """Return all predictions stored for a task, the oldest first."""
-        found = self._json("GET", "/api/predictions", params={"task": task})
+        found = self.call("GET", "/api/predictions", params={"task": task})
         return sorted(found, key=lambda prediction: int(prediction["id"]))
 
     def create_annotation(self, task: int, result: Sequence[Mapping[str, Any]], prediction: int) -> int:
         """Submit an annotation that corrects a prediction, as the editor does; return its id."""
         body = {"result": list(result), "parent_prediction": prediction, "lead_time": 1.0}
-        return int(self._json("POST", f"/api/tasks/{task}/annotations", json=body)["id"])
+        return int(self.call("POST", f"/api/tasks/{task}/annotations", json=body)["id"])
 
     def export_json(self, project: int) -> list[dict[str, Any]]:
         """Return Label Studio's JSON export of the annotated tasks."""
-        return list(self._json("GET", f"/api/projects/{project}/export", params={"exportType": "JSON"}))
+        return list(self.call("GET", f"/api/projects/{project}/export", params={"exportType": "JSON"}))
 
     def download(self, image: str) -> bytes:
         """Return the bytes of a task's image as Label Studio serves them."""
-        return self._request("GET", image).content
+        return self.request("GET", image).content
 
-    def _json(self, method: str, path: str, **arguments: Any) -> Any:
-        response = self._request(method, path, **arguments)
+    def call(self, method: str, path: str, **arguments: Any) -> Any:
+        """Make a request and return its JSON answer; ``arguments`` are those of ``requests.request``.
+
+        Raises:
+            ApiError: as `request`, or the answer is not JSON.
+        """
+        response = self.request(method, path, **arguments)
         try:
             return response.json()
         except ValueError as error:
             raise ApiError(f"{method} {path}: Label Studio's answer is not JSON: {response.text[:200]!r}") from error
 
-    def _request(self, method: str, path: str, **arguments: Any) -> requests.Response:
+    def request(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        """Make a request and return its answer.
+
+        Raises:
+            ApiError: Label Studio does not answer, or answers with an error; the text holds what it says.
+        """
         headers = {"Authorization": f"Token {self.token}"}
         with requests.Session() as session:
             session.trust_env = False  # loopback: no proxy of the environment, no .netrc

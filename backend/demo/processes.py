@@ -144,12 +144,20 @@ def deferred_signals() -> Iterator[None]:
 
 @contextmanager
 def exit_on_termination() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into SystemExit (128 + number) inside the block, so that clean-up code runs."""
+    """Turn SIGTERM and SIGHUP into SystemExit (128 + number) inside the block, so that clean-up code runs.
+
+    SIGINT raises KeyboardInterrupt as ever, also where a script's background job would ignore it: there a
+    Ctrl-C would end the script and leave the demo. Who wants SIGHUP ignored (nohup) has it so.
+    """
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    previous = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handlers: dict[int, Callable[[int, FrameType | None], None]] = {signal.SIGTERM: leave}
+    handlers[signal.SIGINT] = signal.default_int_handler
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        handlers[signal.SIGHUP] = leave
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:

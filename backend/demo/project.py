@@ -35,7 +35,7 @@ LABEL_COLOURS = {
     "mug": "#00a6a6",
     "umbrella": "#c71585",
     "mushroom": "#b22222",
-    "clock": "#111111",
+    "clock": "#f2e205",
     "sky": "#7ec8f5",
     "grass": "#7ac943",
     "sand": "#e2c277",

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw
 
 _TILE_PX = 128
-_GAP_PX = 8
+_STEP_PX = _TILE_PX + 2
+_GAP_PX = 10
 _TRIPLES_PER_ROW = 4
 _LEGEND_COLUMNS = 8
 _LEGEND_ROW_PX = 20
@@ -29,15 +30,15 @@ class Triple:
 def contact_sheet(triples: Sequence[Triple], colours: Mapping[str, str]) -> Image.Image:
     """Return the sheet; label map value i + 1 has the colour of the i-th label in ``colours``."""
     rows, legend_rows = ceil(len(triples) / _TRIPLES_PER_ROW), ceil(len(colours) / _LEGEND_COLUMNS)
-    width = _TRIPLES_PER_ROW * (3 * _TILE_PX + _GAP_PX) - _GAP_PX
+    width = _TRIPLES_PER_ROW * (3 * _STEP_PX + _GAP_PX) - _GAP_PX
     pictures_px = rows * (_TILE_PX + _GAP_PX)
     sheet = Image.new("RGB", (width, pictures_px + legend_rows * _LEGEND_ROW_PX), _BACKGROUND)
     palette = np.array([_NO_LABEL_RGB, *map(ImageColor.getrgb, colours.values())], dtype=np.uint8)
     for number, triple in enumerate(triples):
         row, column = divmod(number, _TRIPLES_PER_ROW)
-        left = column * (3 * _TILE_PX + _GAP_PX)
+        left = column * (3 * _STEP_PX + _GAP_PX)
         for place, pixels in enumerate((triple.image, palette[triple.truth], palette[triple.mask])):
-            sheet.paste(_tile(pixels), (left + place * _TILE_PX, row * (_TILE_PX + _GAP_PX)))
+            sheet.paste(_tile(pixels), (left + place * _STEP_PX, row * (_TILE_PX + _GAP_PX)))
     _draw_legend(ImageDraw.Draw(sheet), colours, pictures_px, width // _LEGEND_COLUMNS)
     return sheet
 

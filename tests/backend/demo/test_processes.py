@@ -65,8 +65,7 @@ def test_children_end_when_the_block_fails(tmp_path: Path) -> None:
 def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backend.demo.processes._GRACE_S", 0.3)
     stubborn = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-        "print('deaf', flush=True); time.sleep(600)"
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);print('deaf', flush=True); time.sleep(600)"
     )
     log = tmp_path / "log"
     with ProcessGroups() as groups:
@@ -131,6 +130,24 @@ def test_termination_becomes_an_exit(number: signal.Signals) -> None:
         signal.raise_signal(number)
     assert exit_.value.code == 128 + number
     assert signal.getsignal(number) == before
+
+
+def test_ctrl_c_ends_a_background_job_too() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt), exit_on_termination():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_nohup_is_respected() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with exit_on_termination():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_preferred_port_is_taken_if_free_and_avoided_if_not() -> None:

@@ -1,0 +1,191 @@
+"""A real Label Studio with a real backend on the embedded models: what one stores of what the other answers."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backend.demo import backend_server
+from backend.demo.api import StoredTask
+from backend.demo.console import standard_console
+from backend.demo.errors import ApiError
+from backend.demo.processes import ProcessGroups
+from backend.demo.project import (
+    BACKEND_TITLE,
+    BRUSH_TAG,
+    IMAGE_TAG,
+    DemoScene,
+    choose_scenes,
+    label_config,
+    write_images,
+)
+from backend.demo.session import Session
+from backend.demo.stored import label_map, read_predictions
+from converters.brush import mask_to_brush_rle
+from converters.coco import records_to_coco
+from converters.coco_rle import coco_rle_to_mask
+from converters.label_config import parse_label_config
+from converters.label_studio import tasks_to_records
+from converters.records import categories_of
+from ovdiff.bank import Bank
+from ovdiff.tinyworld.world import NAMES
+
+pytestmark = pytest.mark.end_to_end
+
+_LABELS = ("balloon", "sky", "grass")
+_SIZE_PX = 256
+_SCENES = 3
+
+
+@dataclass(frozen=True)
+class Prelabelled:
+    """A project whose tasks all have a prediction."""
+
+    session: Session
+    project: int
+    scenes: list[DemoScene]
+
+    @property
+    def version(self) -> str:
+        return str(self.session.maker.api.backends(self.project)[0]["model_version"])
+
+    def truth(self, task: StoredTask, name: str) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+        scene = next(scene for scene in self.scenes if scene.file_name == task.file_name)
+        return scene.render(_SIZE_PX).label_map == NAMES.index(name)
+
+
+@pytest.fixture(scope="module")
+def prelabelled(session: Session, tmp_path_factory: pytest.TempPathFactory) -> Prelabelled:
+    scenes = choose_scenes(_SCENES)
+    images = write_images(scenes, tmp_path_factory.mktemp("images"), _SIZE_PX)
+    project = session.maker.ensure_project("End to end", label_config(_LABELS), images)
+    session.maker.connect(project)
+    session.backend.wait_for_prototypes(project, session.maker.console)
+    session.maker.predict(project)
+    return Prelabelled(session, project, scenes)
+
+
+def test_each_label_is_made_once(prelabelled: Prelabelled) -> None:
+    built = prelabelled.session.backend.built()
+    assert [built.count(name) for name in _LABELS] == [1] * len(_LABELS)
+    assert len(Bank(prelabelled.session.backend.folder / "bank").keys()) == len(built)
+
+
+def test_label_studio_refuses_predictions_that_do_not_fit(prelabelled: Prelabelled) -> None:
+    """So what it stores below has passed its own validation."""
+    api = prelabelled.session.maker.api
+    bad = {"result": [{"from_name": "no such control", "to_name": "image", "type": "brushlabels", "value": {}}]}
+    with pytest.raises(ApiError, match="400"):
+        api.call("POST", "/api/predictions", json={"task": api.tasks(prelabelled.project)[0].id, **bad})
+
+
+def test_every_task_has_one_prediction_with_masks_of_its_size(prelabelled: Prelabelled) -> None:
+    stored = read_predictions(prelabelled.session.maker.api, prelabelled.project)
+    assert [len(item.predictions) for item in stored] == [1] * _SCENES
+    for item in stored:
+        prediction = item.of_version(prelabelled.version)
+        assert 0 <= (prediction.score or 0) <= 1
+        assert label_map(prediction.regions, _LABELS, (_SIZE_PX, _SIZE_PX)).any()
+
+
+def test_masks_are_where_the_sky_is(prelabelled: Prelabelled) -> None:
+    ious = []
+    for item in read_predictions(prelabelled.session.maker.api, prelabelled.project):
+        truth = prelabelled.truth(item.task, "sky")
+        found = label_map(item.predictions[-1].regions, _LABELS, truth.shape) == _LABELS.index("sky") + 1
+        ious.append(np.count_nonzero(truth & found) / max(np.count_nonzero(truth | found), 1))
+    assert np.mean(ious) > 0.5, ious
+
+
+def test_opening_a_new_task_is_enough_for_a_prediction(prelabelled: Prelabelled, tmp_path: Path) -> None:
+    api, project = prelabelled.session.maker.api, prelabelled.project
+    api.upload_images(project, write_images([DemoScene(0)], tmp_path, _SIZE_PX))
+    task = api.tasks(project)[-1]
+    try:
+        api.call("GET", f"/api/tasks/{task.id}")
+        assert [p["model_version"] for p in api.predictions(task.id)] == [prelabelled.version]
+    finally:
+        api.request("DELETE", f"/api/tasks/{task.id}/")
+
+
+def test_a_correction_comes_back_as_coco_rle(prelabelled: Prelabelled) -> None:
+    api, project = prelabelled.session.maker.api, prelabelled.project
+    task = api.tasks(project)[0]
+    prediction = api.predictions(task.id)[-1]
+    truth = prelabelled.truth(task, "sky")
+    api.create_annotation(task.id, [_brush("sky", truth)], prediction["id"])
+    export = api.export_json(project)
+    assert [item["annotations"][0]["parent_prediction"] for item in export] == [prediction["id"]]
+    config = parse_label_config(api.label_config(project))
+    dataset, counts = records_to_coco(tasks_to_records(export, config), categories_of(config))
+    assert dict(counts.left_out) == {}
+    (annotation,) = dataset["annotations"]
+    assert annotation["category_id"] == _LABELS.index("sky") + 1
+    assert np.array_equal(coco_rle_to_mask(annotation["segmentation"]), truth)
+
+
+def _brush(name: str, mask: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> dict[str, Any]:
+    return {
+        "from_name": BRUSH_TAG,
+        "to_name": IMAGE_TAG,
+        "type": "brushlabels",
+        "original_width": mask.shape[1],
+        "original_height": mask.shape[0],
+        "image_rotation": 0,
+        "value": {"format": "rle", "rle": mask_to_brush_rle(mask), "brushlabels": [name]},
+    }
+
+
+@pytest.fixture
+def with_added_label(prelabelled: Prelabelled) -> Iterator[str]:
+    """The project with one more label, and without it again afterwards."""
+    api = prelabelled.session.maker.api
+    api.set_label_config(prelabelled.project, label_config((*_LABELS, "snow")))
+    yield "snow"
+    api.set_label_config(prelabelled.project, label_config(_LABELS))
+
+
+def test_an_added_label_costs_one_category(prelabelled: Prelabelled, with_added_label: str) -> None:
+    maker, backend = prelabelled.session.maker, prelabelled.session.backend
+    before = backend.built()
+    old_version = read_predictions(maker.api, prelabelled.project)[0].predictions[-1].model_version
+    maker.api.backends(prelabelled.project)
+    backend.wait_for_prototypes(prelabelled.project, maker.console)
+    assert backend.built() == [*before, with_added_label]
+    maker.predict(prelabelled.project)
+    assert prelabelled.version != old_version
+    for item in read_predictions(maker.api, prelabelled.project):
+        assert item.of_version(prelabelled.version) == item.predictions[-1]
+
+
+def test_a_backend_with_a_personal_access_token_reads_the_images(prelabelled: Prelabelled, tmp_path: Path) -> None:
+    """And a backend that finds its prototypes on disk makes none."""
+    host, api = prelabelled.session.label_studio, prelabelled.session.maker.api
+    personal = replace(host, login=replace(host.login, token=api.call("POST", "/api/token/")["token"]))
+    shutil.copytree(prelabelled.session.backend.folder / "bank", tmp_path / "bank")
+    images = write_images([DemoScene(0)], tmp_path / "images", _SIZE_PX)
+    with ProcessGroups() as groups:
+        other = backend_server.start(tmp_path, personal, groups, standard_console())
+        maker = replace(prelabelled.session.maker, backend=other)
+        project = maker.ensure_project("Personal access token", label_config(_LABELS), images)
+        maker.connect(project)
+        maker.predict(project)
+        (stored,) = read_predictions(api, project)
+        version = str(api.backends(project)[0]["model_version"])
+        assert stored.of_version(version).regions
+        assert other.built() == []
+
+
+def test_a_backend_that_moved_is_connected_once(prelabelled: Prelabelled) -> None:
+    api, project = prelabelled.session.maker.api, prelabelled.project
+    url = prelabelled.session.backend.url
+    api.connect_backend(project, url.replace("127.0.0.1", "localhost"), BACKEND_TITLE)
+    record = api.connect_backend(project, url, BACKEND_TITLE)
+    assert record["state"] == "CO"
+    assert [backend["url"] for backend in api.backends(project)] == [url]
+    hooks = api.call("GET", "/api/webhooks/", params={"project": project})
+    assert [hook["url"] for hook in hooks] == [f"{url}/webhook"]
