@@ -33,7 +33,7 @@ def multi_otsu_thresholds(attributions: NDArray[np.float32], settings: ProposalS
     from skimage.filters import threshold_multiotsu
 
     try:
-        background, foreground = threshold_multiotsu(attributions, classes=3)
+        background, foreground = threshold_multiotsu(attributions.reshape(len(attributions), -1), classes=3)
     except ValueError:
         return fixed_thresholds(attributions, settings)
     return [Thresholds(float(foreground), float(background))] * len(attributions)

@@ -1,0 +1,124 @@
+import tomllib
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ovdiff import presets
+from ovdiff.errors import PresetError
+from ovdiff.presets import load_preset, preset_names, preset_to_mapping, prototype_parameters
+from ovdiff.presets.schema import Preset
+
+
+def _write(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_every_packaged_preset_loads_under_its_own_name() -> None:
+    assert "tinyworld" in preset_names()
+    for name in preset_names():
+        assert load_preset(name).name == name
+
+
+def test_tinyworld_file_names_every_field() -> None:
+    """The file that users copy is complete: nothing in it comes from a default."""
+    written = tomllib.loads(Path(presets.__file__).with_name("tinyworld.toml").read_text("utf-8"))
+    assert _paths(written) == _paths(preset_to_mapping(load_preset("tinyworld")))
+
+
+def _paths(mapping: dict[str, Any], prefix: str = "") -> set[str]:
+    paths = set()
+    for key, value in mapping.items():
+        paths |= _paths(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}"}
+    return paths
+
+
+def test_file_may_change_one_field_of_a_base(tmp_path: Path) -> None:
+    preset = load_preset(_write(tmp_path, 'base = "tinyworld"\nname = "mine"\n[generation]\nimages = 2\n'))
+    base = load_preset("tinyworld")
+    assert preset == replace(base, name="mine", generation=replace(base.generation, images=2))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("[generation]\nimagse = 2", r"unknown field 'generation.imagse'. Did you mean 'generation.images'\?"),
+        ("nonsense = 1", "unknown field 'nonsense'. Known: name, models"),
+        ("[generation]\nimages = 0", r"generation.images is 0; expected 1 to 1024"),
+        ("[generation]\nimages = true", "generation.images is True; expected an integer"),
+        ("[generation]\nimages = '8'", "generation.images is '8'; expected an integer"),
+        ("generation = 3", "generation must be a table"),
+        ("[windows]\ncrops_px = [[96]]", r"windows.crops_px\[0\] is \[96\]; expected 2 values"),
+        ("[windows]\ncrops_px = [[96, 120]]", "stride above the size leaves gaps"),
+        ("[windows]\ncrops_px = []\nwhole_image = false", "nothing would be looked at"),
+        ("[windows]\nmax_long_side_px = 64", "max_long_side_px is 64"),
+        ("[extractors]\nuse = ['mae']", "extractors.use\\[0\\] is 'mae'; expected one of 'stable_diffusion'"),
+        ("[extractors]\nuse = []", "extractors.use is empty"),
+        ("[extractors]\nuse = ['clip']\n[matching]\nextractors = ['dino']", "which extractors.use does not build"),
+        ("[matching]\nkinds = ['part', 'part']", "name each once"),
+        ("[matching]\nkinds = []", "matching.kinds is empty"),
+        ("[generation]\nprompt_template = 'a photo'", "must contain '{category}' exactly once"),
+        ("[attribution]\nstep_range = [0.5, 0.5]", "contains none of the 12 denoising steps"),
+        ("[proposals]\nfixed_background = 0.6", "pixels would be both"),
+        ("[models.clip]\nsource = ' '", "models.clip.source is blank"),
+        ("[models.clip]\ndtype = 'int8'", "models.clip.dtype is 'int8'; expected one of 'float32'"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_name(tmp_path: Path, change: str, message: str) -> None:
+    with pytest.raises(PresetError, match=message):
+        load_preset(_write(tmp_path, f'base = "tinyworld"\n{change}\n'))
+
+
+def test_missing_models_and_missing_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(PresetError, match="missing field 'models'"):
+        load_preset(_write(tmp_path, 'name = "mine"'))
+    with pytest.raises(PresetError, match=r"No preset 'papre'. Known: .*tinyworld"):
+        load_preset("papre")
+    with pytest.raises(PresetError, match="cannot be read"):
+        load_preset(tmp_path / "absent.toml")
+    with pytest.raises(PresetError, match="is not TOML"):
+        load_preset(_write(tmp_path, "name = "))
+
+
+def test_base_that_goes_in_a_circle_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    with pytest.raises(PresetError, match="circle"):
+        load_preset(_write(tmp_path, f'base = "{path}"'))
+
+
+def test_changes_in_code_are_validated_too() -> None:
+    base = load_preset("tinyworld")
+    with pytest.raises(PresetError, match=r"prototypes\.parts is 0"):
+        replace(base, prototypes=replace(base.prototypes, parts=0))
+
+
+def test_fingerprint_sees_every_field_but_name_and_cache() -> None:
+    base = load_preset("tinyworld")
+    assert replace(base, name="other", cache=replace(base.cache, texts=1)).fingerprint() == base.fingerprint()
+    assert replace(base, refine=replace(base.refine, pamr=True)).fingerprint() != base.fingerprint()
+
+
+def test_prototype_parameters_hold_no_online_field() -> None:
+    parameters = prototype_parameters(load_preset("tinyworld"))
+    assert {"models", "generation", "attribution", "proposals", "support", "extractors", "prototypes"} == set(
+        parameters
+    )
+    assert "batch_size" not in parameters["generation"]
+    assert {"window_px", "stuff_similarity"}.isdisjoint(parameters["extractors"]["clip"])
+    assert {"support_px", "layer"} <= set(parameters["extractors"]["clip"])
+
+
+def test_every_field_gives_its_reason() -> None:
+    def check(settings: Any) -> None:
+        for entry in fields(settings):
+            value = getattr(settings, entry.name)
+            if is_dataclass(value):
+                check(value)
+            elif entry.name != "name":
+                assert entry.metadata["reason"], entry.name
+
+    check(load_preset("tinyworld"))
+    assert "name" in {entry.name for entry in fields(Preset)}

@@ -1,0 +1,106 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from ovdiff.presets.schema import SupportSettings
+from ovdiff.proposals.threshold import Thresholds
+from ovdiff.support import SupportImage, SupportSet, choose_masks, threshold_masks
+
+FALLBACK = Thresholds(0.5, 0.2)
+PLAIN = SupportSettings(background_max=1.1 - 0.1, erode_background=False)
+
+
+def _ramp() -> np.ndarray:
+    """Attribution 8 x 8: 0.9 in the left half, 0.1 in the right."""
+    attribution = np.full((8, 8), 0.1, np.float32)
+    attribution[:, :4] = 0.9
+    return attribution
+
+
+def _masks(*columns: slice) -> np.ndarray:
+    masks = np.zeros((len(columns), 8, 8), dtype=bool)
+    for mask, span in zip(masks, columns, strict=True):
+        mask[:, span] = True
+    return masks
+
+
+def test_eq_1_takes_the_highest_and_the_lowest_mean_attribution() -> None:
+    foreground, background = choose_masks(_ramp(), _masks(slice(0, 3), slice(5, 8)), PLAIN, FALLBACK)
+    np.testing.assert_array_equal(foreground, _masks(slice(0, 3))[0])
+    np.testing.assert_array_equal(background, _masks(slice(5, 8))[0])
+
+
+def test_what_no_proposal_covers_is_a_candidate() -> None:
+    foreground, background = choose_masks(_ramp(), _masks(slice(0, 4)), PLAIN, FALLBACK)
+    np.testing.assert_array_equal(foreground, _masks(slice(0, 4))[0])
+    np.testing.assert_array_equal(background, _masks(slice(4, 8))[0])
+
+
+def test_pixels_of_two_masks_belong_to_the_one_with_the_higher_score() -> None:
+    foreground, background = choose_masks(_ramp(), _masks(slice(0, 4), slice(2, 8)), PLAIN, FALLBACK)
+    np.testing.assert_array_equal(foreground, _masks(slice(0, 4))[0])
+    np.testing.assert_array_equal(background, _masks(slice(4, 8))[0])
+
+
+def test_background_belongs_to_the_lowest_mask_that_owns_a_pixel() -> None:
+    hidden = _masks(slice(0, 4), slice(0, 8))  # a third mask, wholly covered by better ones
+    hidden = np.concatenate([hidden, _masks(slice(3, 4))])
+    _, background = choose_masks(_ramp(), hidden, PLAIN, FALLBACK)
+    np.testing.assert_array_equal(background, _masks(slice(4, 8))[0])
+
+
+def test_background_is_thresholded_and_eroded_and_foreground_is_not() -> None:
+    attribution = _ramp()
+    attribution[3, 6] = 0.3
+    foreground, background = choose_masks(attribution, _masks(slice(0, 4)), SupportSettings(), FALLBACK)
+    np.testing.assert_array_equal(foreground, _masks(slice(0, 4))[0])
+    expected = np.zeros((8, 8), dtype=bool)
+    expected[1:7, 5:7] = True  # one pixel off each side of columns 4 to 7, image border included
+    expected[2:5, 6] = False  # the cross around the pixel above 0.2
+    expected[3, 5] = False
+    np.testing.assert_array_equal(background, expected)
+
+
+def test_one_mask_over_everything_leaves_no_background() -> None:
+    foreground, background = choose_masks(_ramp(), _masks(slice(0, 8)), PLAIN, FALLBACK)
+    assert foreground.all() and not background.any()
+
+
+def test_nothing_proposed_falls_back_to_thresholds_without_erosion() -> None:
+    for proposals in (np.zeros((0, 8, 8), bool), np.zeros((2, 8, 8), bool)):
+        foreground, background = choose_masks(_ramp(), proposals, SupportSettings(), FALLBACK)
+        np.testing.assert_array_equal(foreground, _masks(slice(0, 4))[0])
+        np.testing.assert_array_equal(background, _masks(slice(4, 8))[0])
+
+
+def test_empty_proposals_are_skipped() -> None:
+    with_empty = np.concatenate([np.zeros((1, 8, 8), bool), _masks(slice(0, 4))])
+    foreground, _ = choose_masks(_ramp(), with_empty, PLAIN, FALLBACK)
+    np.testing.assert_array_equal(foreground, _masks(slice(0, 4))[0])
+
+
+@given(
+    attribution=npst.arrays(np.float32, (6, 6), elements=st.floats(0, 1, width=32)),
+    proposals=npst.arrays(bool, npst.array_shapes(min_dims=3, max_dims=3, min_side=6, max_side=6)),
+)
+def test_foreground_and_background_never_overlap(attribution: np.ndarray, proposals: np.ndarray) -> None:
+    before = proposals.copy()
+    foreground, background = choose_masks(attribution, proposals, SupportSettings(), FALLBACK)
+    assert not (foreground & background).any()
+    assert foreground.any() or not proposals.any()
+    np.testing.assert_array_equal(proposals, before)
+
+
+def test_threshold_masks_exclude_the_thresholds_themselves() -> None:
+    foreground, background = threshold_masks(np.array([[0.5, 0.6, 0.2, 0.1]], np.float32), Thresholds(0.5, 0.2))
+    np.testing.assert_array_equal(foreground, [[False, True, False, False]])
+    assert background[0, 3] and not background[0, :2].any()
+
+
+def test_support_set_counts_images_that_show_the_category() -> None:
+    def image(value: bool) -> SupportImage:
+        mask = np.full((2, 2), value)
+        return SupportImage(np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.float32), mask, ~mask)
+
+    assert SupportSet((image(True), image(False), image(True))).with_foreground() == 2

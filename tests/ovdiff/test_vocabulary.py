@@ -1,0 +1,40 @@
+from typing import Any
+
+import pytest
+
+from ovdiff.errors import VocabularyError
+from ovdiff.vocabulary import Category, Vocabulary
+
+
+def test_phrases_are_the_prompts_or_the_name() -> None:
+    assert Category(" boat ").phrases == ("boat",)
+    assert Category("vessel", ("boat", "ship")).phrases == ("boat", "ship")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": " "}, "needs a name"),
+        ({"name": "boat", "prompts": ("",)}, "blank prompt"),
+        ({"name": "boat", "prompts": ("ship", "ship")}, "Duplicate prompt of category 'boat': 'ship'"),
+        ({"name": "boat", "kind": "animal"}, "of kind 'animal'"),
+    ],
+)
+def test_bad_categories_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(VocabularyError, match=message):
+        Category(**arguments)
+
+
+def test_bad_vocabularies_are_refused() -> None:
+    with pytest.raises(VocabularyError, match="empty"):
+        Vocabulary(())
+    with pytest.raises(VocabularyError, match="Duplicate category: 'boat'"):
+        Vocabulary((Category("boat"), Category("sky"), Category("boat")))
+
+
+def test_fingerprint_depends_on_order_prompts_and_kind_alone() -> None:
+    boat, sky = Category("boat"), Category("sky")
+    plain = Vocabulary((boat, sky)).fingerprint()
+    assert plain == Vocabulary((Category("boat", ("boat",)), sky)).fingerprint()
+    others = [(sky, boat), (boat,), (Category("boat", ("ship",)), sky), (boat, Category("sky", kind="stuff"))]
+    assert len({plain, *(Vocabulary(categories).fingerprint() for categories in others)}) == 5
