@@ -54,14 +54,15 @@ def model_like_mask(size_hw: tuple[int, int], seed: int = 0) -> Mask:
 
 def measure(mask: Mask, repeats: int) -> Result:
     """Time both codecs on one mask, having checked that they agree."""
+    size_hw = (mask.shape[0], mask.shape[1])
     pixels = mask.astype(np.uint8) * 255
     rle = mask_to_brush_rle(mask)
-    if not np.array_equal(brush_rle_to_mask(sdk.mask2rle(pixels), mask.shape), mask):
+    if not np.array_equal(brush_rle_to_mask(sdk.mask2rle(pixels), size_hw), mask):
         raise RuntimeError("the codecs disagree: see tests/converters/test_brush.py")
     return Result(
         encode_s=median_s(lambda: mask_to_brush_rle(mask), repeats),
         sdk_encode_s=median_s(lambda: sdk.mask2rle(pixels), repeats),
-        decode_s=median_s(lambda: brush_rle_to_mask(rle, mask.shape), repeats),
+        decode_s=median_s(lambda: brush_rle_to_mask(rle, size_hw), repeats),
         sdk_decode_s=median_s(lambda: sdk.decode_rle(rle).reshape(*mask.shape, 4)[:, :, 3] >= 128, repeats),
         stream_bytes=len(rle),
     )

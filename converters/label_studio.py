@@ -9,6 +9,7 @@ at all raises LabelStudioError.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,23 @@ def tasks_to_records(
     """
     if not config.images:
         raise LabelStudioError("expected a label config with an <Image>, got one that shows no image")
-    for position, task in enumerate(tasks):
-        yield from _task_records(_full_task(task, config, position), config, max_pixels)
+    for _, rows in groupby(enumerate(tasks), key=_task_key):
+        full = [_full_task(task, config, position) for position, task in rows]
+        yield from _task_records(full[0] if len(full) == 1 else _merged(full), config, max_pixels)
 
 
 # ---------------------------------------------------------------- tasks
+
+
+def _task_key(row: tuple[int, Any]) -> tuple[str, Any]:
+    """Return what rows of one task share: JSON_MIN has one for each annotation, one after another."""
+    position, task = row
+    is_min = isinstance(task, Mapping) and not isinstance(task.get("data"), Mapping)
+    return ("id", task["id"]) if is_min and task.get("id") is not None else ("position", position)
+
+
+def _merged(rows: Sequence[Json]) -> Json:
+    return {**rows[0], "annotations": [annotation for row in rows for annotation in row["annotations"]]}
 
 
 def _full_task(task: Json, config: LabelConfig, position: int) -> Json:
