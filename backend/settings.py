@@ -177,7 +177,7 @@ class OutputSettings:
         _require_between("polygon_max_vertices", self.polygon_max_vertices, 3, 100_000)
         _require_between("min_part_px", self.min_part_px, 1, 10**9)
         _require_between("max_regions", self.max_regions, 1, 100_000)
-        _require_between("max_result_bytes", self.max_result_bytes, 1024, 2**31)
+        _require_between("max_result_bytes", self.max_result_bytes, 1, 2**31)
 
     def fingerprint(self) -> str:
         """Return a hex hash of all values, for `model_version`."""

@@ -1,0 +1,155 @@
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backend.precompute import Precompute
+from ovdiff.vocabulary import Category
+from tests.fakes.engine import FakeEngine
+
+RED, BLUE, GREEN = Category("red"), Category("blue"), Category("green")
+TIMEOUT_S = 10.0
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> FakeEngine:
+    return FakeEngine(tmp_path / "bank")
+
+
+@pytest.fixture
+def precompute(engine: FakeEngine) -> Iterator[Precompute]:
+    worker = Precompute(engine, retry_failed_after_s=300.0)
+    worker.start()
+    yield worker
+    if engine.gate is not None:
+        engine.gate.set()
+    worker.stop()
+
+
+def states(precompute: Precompute, *categories: Category) -> list[str]:
+    return [precompute.status(category).state for category in categories]
+
+
+def test_wanted_categories_become_ready(precompute: Precompute, engine: FakeEngine) -> None:
+    precompute.want("1", [RED, BLUE])
+    precompute.wait([RED, BLUE], TIMEOUT_S)
+    assert engine.built == ["red", "blue"] == list(precompute.built)
+    assert precompute.ready([RED, BLUE, GREEN]) == {RED, BLUE}
+
+
+def test_what_the_bank_has_is_not_built_again(precompute: Precompute, engine: FakeEngine, tmp_path: Path) -> None:
+    FakeEngine(tmp_path / "bank").build(RED)
+    precompute.want("1", [RED, BLUE])
+    precompute.wait([RED, BLUE], TIMEOUT_S)
+    assert engine.built == ["blue"]
+
+
+def test_a_category_of_two_projects_is_built_once(precompute: Precompute, engine: FakeEngine) -> None:
+    engine.gate = threading.Event()
+    precompute.want("1", [RED])
+    precompute.want("2", [RED])
+    engine.gate.set()
+    precompute.wait([RED], TIMEOUT_S)
+    assert engine.built == ["red"]
+
+
+def test_stage_and_progress_are_told_while_it_builds(precompute: Precompute, engine: FakeEngine) -> None:
+    engine.gate = threading.Event()
+    precompute.want("1", [RED, BLUE])
+    for _ in range(1000):
+        if precompute.status(RED).stage == "generating":
+            break
+        threading.Event().wait(0.005)
+    assert (precompute.status(RED).state, precompute.status(RED).progress) == ("building", 0.5)
+    assert states(precompute, BLUE) == ["queued"]
+
+
+def test_waiting_ends_after_the_timeout(precompute: Precompute, engine: FakeEngine) -> None:
+    engine.gate = threading.Event()
+    precompute.want("1", [RED])
+    precompute.wait([RED], 0.05)
+    assert precompute.ready([RED]) == frozenset()
+
+
+def test_the_project_that_spoke_last_is_served_first(precompute: Precompute, engine: FakeEngine) -> None:
+    engine.gate = threading.Event()
+    precompute.want("1", [RED, BLUE])
+    while states(precompute, RED) != ["building"]:
+        threading.Event().wait(0.005)
+    precompute.want("2", [GREEN])
+    engine.gate.set()
+    precompute.wait([RED, BLUE, GREEN], TIMEOUT_S)
+    assert engine.built == ["red", "green", "blue"]
+
+
+def test_a_failure_has_its_reason_and_stops_nothing(precompute: Precompute, engine: FakeEngine) -> None:
+    engine.failing = frozenset({"red"})
+    precompute.want("1", [RED, BLUE])
+    precompute.wait([RED, BLUE], TIMEOUT_S)
+    assert states(precompute, RED, BLUE) == ["failed", "ready"]
+    assert precompute.status(RED).reason == "No support image of 'red' has any foreground."
+
+
+def test_an_unexpected_failure_does_not_end_the_worker(
+    precompute: Precompute, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.folder.parent.joinpath("bank").touch()  # a file where a folder is needed
+    precompute.want("1", [RED])
+    precompute.wait([RED], TIMEOUT_S)
+    assert "unexpected" in precompute.status(RED).reason
+    assert "Traceback" in caplog.text
+    engine.folder.unlink()
+    precompute.want("1", [BLUE])
+    precompute.wait([BLUE], TIMEOUT_S)
+    assert states(precompute, BLUE) == ["ready"]
+
+
+def test_a_failed_category_is_tried_again_later_when_somebody_asks(tmp_path: Path) -> None:
+    now_s = 0.0
+    engine = FakeEngine(tmp_path / "bank", failing=frozenset({"red"}))
+    precompute = Precompute(engine, retry_failed_after_s=300.0, clock_s=lambda: now_s)
+    precompute.start()
+    precompute.want("1", [RED])
+    precompute.wait([RED], TIMEOUT_S)
+    engine.failing = frozenset()
+    precompute.want("1", [RED])
+    precompute.wait([RED], 0.1)
+    assert states(precompute, RED) == ["failed"]
+    now_s = 301.0
+    precompute.want("1", [RED])
+    for _ in range(1000):
+        if precompute.ready([RED]):
+            break
+        threading.Event().wait(0.005)
+    assert states(precompute, RED) == ["ready"]
+    precompute.stop()
+
+
+def test_a_set_that_vanishes_from_the_bank_is_built_again(precompute: Precompute, engine: FakeEngine) -> None:
+    precompute.want("1", [RED])
+    precompute.wait([RED], TIMEOUT_S)
+    (engine.folder / engine.prototype_key(RED)).unlink()
+    precompute.want("1", [RED])
+    precompute.wait([RED], TIMEOUT_S)
+    assert engine.built == ["red", "red"]
+
+
+def test_a_bank_that_keeps_nothing_is_a_failure_not_an_endless_loop(
+    precompute: Precompute, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "has", lambda category: False)
+    precompute.want("1", [RED])
+    precompute.wait([RED], TIMEOUT_S)
+    assert "the bank does not have it" in precompute.status(RED).reason
+    assert engine.built == ["red"]
+
+
+def test_stopping_releases_those_who_wait(precompute: Precompute, engine: FakeEngine) -> None:
+    engine.gate = threading.Event()
+    precompute.want("1", [RED])
+    waiter = threading.Thread(target=precompute.wait, args=([RED], 60.0))
+    waiter.start()
+    precompute.stop(timeout_s=0.1)
+    waiter.join(5)
+    assert not waiter.is_alive()
