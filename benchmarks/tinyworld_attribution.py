@@ -85,7 +85,7 @@ def train_judge(vae: AutoencoderKL, runs: Path) -> UNet2DModel:
 @torch.inference_mode()
 def judged(judge: UNet2DModel, images: Tensor) -> NDArray[np.int64]:
     """Return the judge's label maps (B, 64, 64), indices into the world's names."""
-    return np.concatenate([judge_logits(judge, part).argmax(dim=1).numpy() for part in torch.split(images, 32)])  # type: ignore[no-untyped-call]
+    return np.concatenate([judge_logits(judge, part).argmax(dim=1).numpy() for part in torch.split(images, 32)])
 
 
 def judge_quality(judge: UNet2DModel, vae: AutoencoderKL, scenes: int = 150) -> float:

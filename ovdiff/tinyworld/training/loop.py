@@ -95,5 +95,5 @@ def _rate(number: int, plan: Plan) -> float:
 
 def to_input(images: NDArray[np.uint8]) -> Tensor:
     """Turn (B, H, W, 3) uint8 into a channels-last (B, 3, H, W) float tensor in [-1, 1]."""
-    tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
+    tensor = torch.tensor(images).permute(0, 3, 1, 2).float()
     return (tensor / 127.5 - 1).contiguous(memory_format=torch.channels_last)
