@@ -12,6 +12,7 @@ Modules are named by format; import from them: `from converters.brush import mas
     json_stream   a large JSON array                        -> its elements, one at a time
     image_files   image addresses of tasks                  -> file names and sizes
     label_studio  Label Studio's exports and API tasks      -> records
+    selection     which images and regions go into a dataset, and the count of the rest
     coco          records                                   -> COCO instances
     evaluate      label maps against label maps: IoU a category, mean IoU
 

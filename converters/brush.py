@@ -37,6 +37,7 @@ _WORD_SIZE = 8
 _LENGTH_SIZES = np.array([3, 4, 8, 16], dtype=np.int64)
 _LONGEST_RUN = 1 << 16
 _BLOCK_BITS = 1 << 19  # tokens are found in blocks of 64 KiB of stream: bounded memory, and it stays in cache
+_BLOCK_RUNS = 1 << 18  # runs are written so many at a time: noise of 12 million pixels is as many runs
 _MAX_CANVAS_VALUE = 255
 
 
@@ -114,11 +115,15 @@ def _encode(starts: npt.NDArray[np.int64], values: npt.NDArray[np.uint64], pixel
     """Write header and runs; `starts` are pixel indices, `values` one 8-bit word a run."""
     if pixel_count * _CHANNELS >= 1 << 32:
         raise MaskError(f"expected fewer than 2**30 pixels (the stream counts in 32 bits), got {pixel_count}")
-    lengths = np.diff(starts, append=pixel_count) * _CHANNELS
-    header_codes = np.array([pixel_count * _CHANNELS, _settings_bits()], dtype=np.uint64)
-    codes, widths = _run_tokens(lengths, values)
-    stream = _pack_bits(np.concatenate((header_codes, codes)), np.concatenate(([32, _HEADER_BITS - 32], widths)))
-    return list(stream)
+    header = np.array([pixel_count * _CHANNELS, _settings_bits()], dtype=np.uint64)
+    writer = _BitWriter()
+    writer.write(header, np.array([32, _HEADER_BITS - 32]))
+    for first in range(0, starts.size, _BLOCK_RUNS):
+        block = slice(first, first + _BLOCK_RUNS)
+        end = starts[block.stop] if block.stop < starts.size else pixel_count
+        lengths = np.diff(starts[block], append=end) * _CHANNELS
+        writer.write(*_run_tokens(lengths, values[block]))
+    return list(writer.finish())
 
 
 def _settings_bits() -> int:
@@ -144,8 +149,31 @@ def _run_tokens(
     return codes.astype(np.uint64) | np.repeat(values, pieces), 3 + field_sizes + _WORD_SIZE
 
 
-def _pack_bits(codes: npt.NDArray[np.uint64], widths: npt.NDArray[np.int64]) -> bytes:
-    """Write each code's low `widths` (at most 32) bits after one another, padded with zeros to a byte."""
+class _BitWriter:
+    """Writes codes of up to 32 bits after one another, in blocks; holds back the last incomplete word."""
+
+    def __init__(self) -> None:
+        self._words: list[bytes] = []
+        # The bits held back, right-aligned, and how many they are: one code or none.
+        self._rest: npt.NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)
+        self._rest_width: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+
+    def write(self, codes: npt.NDArray[np.uint64], widths: npt.NDArray[np.int64]) -> None:
+        """Append each code's low `widths` bits."""
+        words, bit_count = _pack(np.concatenate((self._rest, codes)), np.concatenate((self._rest_width, widths)))
+        complete, rest = divmod(bit_count, 32)
+        self._words.append(words[:complete].astype(">u4").tobytes())
+        self._rest = words[complete : complete + bool(rest)] >> np.uint64(32 - rest)
+        self._rest_width = np.array([rest] if rest else [], dtype=np.int64)
+
+    def finish(self) -> bytes:
+        """Return everything written, padded with zeros to a whole byte."""
+        rest = _pack(self._rest, self._rest_width)[0].astype(">u4").tobytes() if self._rest.size else b""
+        return b"".join((*self._words, rest[: (int(self._rest_width.sum()) + 7) // 8]))
+
+
+def _pack(codes: npt.NDArray[np.uint64], widths: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint64], int]:
+    """Return the codes' bits as 32-bit words (and zeros after the last bit), and how many bits they are."""
     ends = np.cumsum(widths)
     offsets = ends - widths
     first_word = offsets >> 5
@@ -155,7 +183,7 @@ def _pack_bits(codes: npt.NDArray[np.uint64], widths: npt.NDArray[np.int64]) -> 
     words = np.zeros(int(first_word[-1]) + 2, dtype=np.uint64)
     words[first_word[group]] = np.bitwise_or.reduceat(placed >> np.uint64(32), group)
     words[first_word[group] + 1] |= np.bitwise_or.reduceat(placed & np.uint64(0xFFFFFFFF), group)
-    return words.astype(">u4").tobytes()[: (int(ends[-1]) + 7) // 8]
+    return words, int(ends[-1])
 
 
 # ---------------------------------------------------------------- decoding

@@ -12,7 +12,6 @@ cannot have any). Area and box are pycocotools'. Ids count from 1 in the order o
 import json
 import math
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,39 +22,31 @@ from pycocotools import mask as coco_mask
 
 from converters.coco_rle import CocoRLE, coco_rle_area, coco_rle_bbox_xywh, coco_rle_to_mask, mask_to_coco_rle
 from converters.errors import CocoError, RecordError
-from converters.image_files import SizeLookup, image_file_name
+from converters.image_files import SizeLookup
 from converters.masks import Mask, Polygon, has_holes, mask_iou, mask_to_polygons, split_parts
-from converters.records import Annotation, Category, ImageRecord, Prediction, Region
+from converters.records import Category, ImageRecord, Region
+from converters.selection import SelectedImage, Selection, Tally, select_images
 
 CocoDataset = dict[str, Any]
 
 _DECIMALS = 3  # of polygon coordinates in pixels
-_MAX_DETAILS = 100
 
 
 @dataclass(frozen=True)
-class CocoOptions:
-    """What goes into a COCO file.
+class CocoOptions(Selection):
+    """What goes into a COCO file (see `Selection`), and how.
 
     Attributes:
-        source: people's annotations, or models' predictions (with their scores).
-        every_annotator: take all annotations of an image (True), or the one that `preferred_annotation` picks.
-        keep_unlabelled: write images that nobody has annotated, without annotations.
         split_parts: one annotation for each connected part (True), or one for each region.
         segmentation: "rle", or "polygons" where there is no hole.
         tolerance_px: how far a polygon's corner may lie from the region's outline, in pixels.
         max_vertices: at most so many points a polygon.
-        image_root: address that file names are relative to; "" strips what Label Studio put in front.
     """
 
-    source: Literal["annotations", "predictions"] = "annotations"
-    every_annotator: bool = False
-    keep_unlabelled: bool = False
     split_parts: bool = False
     segmentation: Literal["rle", "polygons"] = "rle"
     tolerance_px: float = 1.0
     max_vertices: int | None = None
-    image_root: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,9 +83,11 @@ def records_to_coco(
     Returns:
         The dataset, ready for JSON, and the counts.
     """
-    builder = _Builder(categories, options or CocoOptions(), size_of or (lambda name: None))
-    for record in records:
-        builder.add(record)
+    options = options or CocoOptions()
+    tally = Tally()
+    builder = _Builder(categories, options, tally)
+    for image in select_images(records, options, size_of, tally):
+        builder.add(image)
     return builder.dataset(), builder.counts()
 
 
@@ -166,39 +159,29 @@ class _Segmentation:
 
 
 class _Builder:
-    """Collects images and annotations record by record, counting what is left out."""
+    """Collects images and annotations one image at a time."""
 
-    def __init__(self, categories: Sequence[Category], options: CocoOptions, size_of: SizeLookup) -> None:
+    def __init__(self, categories: Sequence[Category], options: CocoOptions, tally: Tally) -> None:
         self._categories = _require_distinct(categories)
         self._options = options
-        self._size_of = size_of
+        self._tally = tally
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
-        self._left_out: Counter[str] = Counter()
-        self._details: list[str] = []
-        self._images_in = self._regions_in = 0
         self._lowest_polygon_iou = 1.0
 
-    def add(self, record: ImageRecord) -> None:
-        self._images_in += 1
-        where = f"task {record.task_id}"
-        for item in record.left_out:
-            self._leave_out(item.reason, item.where)
-        chosen = self._chosen(record, where)
-        if chosen is None:
-            return
-        self._regions_in += sum(len(markup.regions) for markup in chosen)
-        name = image_file_name(record.image, self._options.image_root)
-        size_hw = record.size_hw or self._size_of(name)
-        if size_hw is None:
-            self._leave_out("image of unknown size", f"{where}: {name}")
-            return
-        image = {"id": len(self._images) + 1, "file_name": name, "width": size_hw[1], "height": size_hw[0]}
-        self._images.append({**image, "task_id": record.task_id})
-        for markup in chosen:
-            score = markup.score if isinstance(markup, Prediction) else None
-            for region in markup.regions:
-                self._add_region(region, len(self._images), score, where)
+    def add(self, image: SelectedImage) -> None:
+        height, width = image.size_hw
+        entry = {"id": len(self._images) + 1, "file_name": image.file_name, "width": width, "height": height}
+        self._images.append({**entry, "task_id": image.task_id})
+        for region in image.regions:
+            where = f"task {image.task_id}, region {region.id!r}"
+            if not region.labels:
+                self._tally.leave_out("region without a label", where)
+            for name in region.labels:
+                if name in self._categories:
+                    self._add_region(region, self._categories[name])
+                else:
+                    self._tally.leave_out("label that is no category", f"{where}: {name!r}")
 
     def dataset(self) -> CocoDataset:
         return {
@@ -212,68 +195,30 @@ class _Builder:
 
     def counts(self) -> CocoCounts:
         return CocoCounts(
-            images_in=self._images_in,
-            images_out=len(self._images),
-            regions_in=self._regions_in,
+            images_in=self._tally.images_in,
+            images_out=self._tally.images_out,
+            regions_in=self._tally.regions_in,
             annotations_out=len(self._annotations),
-            left_out=dict(self._left_out),
-            details=tuple(self._details),
+            left_out=self._tally.left_out,
+            details=self._tally.details,
             lowest_polygon_iou=self._lowest_polygon_iou,
         )
 
-    def _leave_out(self, reason: str, where: str) -> None:
-        self._left_out[reason] += 1
-        if len(self._details) < _MAX_DETAILS:
-            self._details.append(f"{reason}: {where}")
-
-    def _chosen(self, record: ImageRecord, where: str) -> Sequence[Annotation | Prediction] | None:
-        """Return what of the record goes in, None if the image itself does not."""
-        if self._options.source == "predictions":
-            return self._only(record.predictions, record.predictions[-1:], where)
-        made = [annotation for annotation in record.annotations if not annotation.skipped]
-        if not made and record.annotations:
-            self._leave_out("skipped by the annotator", where)
-            return None
-        preferred = record.preferred_annotation()
-        wanted = made if self._options.every_annotator or preferred is None else [preferred]
-        return self._only(made, wanted, where)
-
-    def _only(
-        self,
-        made: Sequence[Annotation | Prediction],
-        wanted: Sequence[Annotation | Prediction],
-        where: str,
-    ) -> Sequence[Annotation | Prediction] | None:
-        for markup in made:
-            if not any(markup is other for other in wanted):
-                self._leave_out("another one of the same image was preferred", f"{where}, id {markup.id}")
-        if not made and not self._options.keep_unlabelled:
-            self._leave_out(f"image without {self._options.source}", where)
-            return None
-        return wanted
-
-    def _add_region(self, region: Region, image_id: int, score: float | None, where: str) -> None:
-        place = f"{where}, region {region.id!r}"
-        if not region.labels:
-            self._leave_out("region without a label", place)
-        for name in region.labels:
-            if name not in self._categories:
-                self._leave_out("label that is no category", f"{place}: {name!r}")
-                continue
-            for shape in self._segmentations(region):
-                self._annotations.append(
-                    {
-                        "id": len(self._annotations) + 1,
-                        "image_id": image_id,
-                        "category_id": self._categories[name],
-                        "segmentation": shape.segmentation,
-                        "area": coco_rle_area(shape.rle),
-                        "bbox": coco_rle_bbox_xywh(shape.rle),
-                        "iscrowd": 0,
-                        "region_id": region.id,
-                        **_known(origin=region.origin, score=score if region.score is None else region.score),
-                    }
-                )
+    def _add_region(self, region: Region, category_id: int) -> None:
+        for shape in self._segmentations(region):
+            self._annotations.append(
+                {
+                    "id": len(self._annotations) + 1,
+                    "image_id": len(self._images),
+                    "category_id": category_id,
+                    "segmentation": shape.segmentation,
+                    "area": coco_rle_area(shape.rle),
+                    "bbox": coco_rle_bbox_xywh(shape.rle),
+                    "iscrowd": 0,
+                    "region_id": region.id,
+                    **_known(origin=region.origin, score=region.score),
+                }
+            )
 
     def _segmentations(self, region: Region) -> Iterator[_Segmentation]:
         """Yield the shape of each annotation that the region becomes."""
@@ -289,10 +234,10 @@ class _Builder:
         mask = _mask_of(rle)
         if has_holes(mask):
             return _Segmentation(rle, rle)
-        if drawn is None:
-            polygons = mask_to_polygons(mask, self._options.tolerance_px, self._options.max_vertices)
-        else:
+        if drawn is not None and _is_inside(drawn, rle["size"]):
             polygons = [np.array(drawn)]
+        else:
+            polygons = mask_to_polygons(mask, self._options.tolerance_px, self._options.max_vertices)
         shape = _polygon_segmentation(polygons, rle["size"])
         iou = mask_iou(_mask_of(shape.rle), mask)
         self._lowest_polygon_iou = min(self._lowest_polygon_iou, iou)
@@ -302,6 +247,11 @@ class _Builder:
 def _mask_of(rle: CocoRLE) -> Mask:
     """Decode without a limit: the records hold nothing that was not below one."""
     return coco_rle_to_mask(rle, max_pixels=math.prod(rle["size"]))
+
+
+def _is_inside(points: Sequence[tuple[float, float]], size_hw: Sequence[int]) -> bool:
+    """Tell whether all points lie in the image: pycocotools walks along every edge, however far it goes."""
+    return all(0 <= x <= size_hw[1] and 0 <= y <= size_hw[0] for x, y in points)
 
 
 def _polygon_segmentation(polygons: Sequence[Polygon], size_hw: Sequence[int]) -> _Segmentation:

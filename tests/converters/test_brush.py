@@ -4,11 +4,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from label_studio_sdk.converter import brush as sdk
 
+from converters import brush
 from converters.brush import (
     ALPHA_THRESHOLD,
     alpha_to_brush_rle,
@@ -119,6 +120,15 @@ def test_runs_longer_than_16_bits_and_streams_longer_than_a_block_survive() -> N
     assert len(rle) > 3 * 65536 // 2
     assert np.array_equal(brush_rle_to_mask(rle, mask.shape), mask)
     assert np.array_equal(sdk.decode_rle(rle)[3::4].reshape(mask.shape) > 0, mask)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(masks, st.integers(1, 20))
+def test_blocks_of_runs_join_without_a_seam(monkeypatch: pytest.MonkeyPatch, mask: np.ndarray, block: int) -> None:
+    whole = mask_to_brush_rle(mask)
+    with monkeypatch.context() as patch:
+        patch.setattr(brush, "_BLOCK_RUNS", block)
+        assert mask_to_brush_rle(mask) == whole
 
 
 def test_the_header_is_label_studios() -> None:

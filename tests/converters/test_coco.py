@@ -144,6 +144,14 @@ def test_a_drawn_polygon_is_written_as_it_was_drawn() -> None:
     assert dataset["annotations"][0]["segmentation"] == [[3.25, 3.5, 20, 4, 12, 20]]
 
 
+def test_a_polygon_drawn_beyond_the_image_is_outlined_anew() -> None:
+    far = ((-1e8, 2.0), (10.0, 2.0), (10.0, 9.0))
+    mask = polygons_to_mask([far], SIZE_HW)
+    options = CocoOptions(segmentation="polygons")
+    dataset, _ = records_to_coco([record(region(mask, polygon=far))], CATEGORIES, options)
+    assert dataset["annotations"][0]["segmentation"] == [[0, 2, 10, 2, 10, 9, 0, 9]]
+
+
 def left_out(*records: ImageRecord, **options: Any) -> dict[str, int]:
     return dict(records_to_coco(records, CATEGORIES, CocoOptions(**options))[1].left_out)
 

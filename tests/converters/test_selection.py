@@ -1,0 +1,59 @@
+"""Which images and regions go into a dataset, and the count of those that do not."""
+
+import numpy as np
+
+from converters.coco_rle import mask_to_coco_rle
+from converters.records import Annotation, ImageRecord, LeftOut, Prediction, Region
+from converters.selection import SelectedImage, Selection, Tally, select_images
+
+RLE = mask_to_coco_rle(np.eye(4, 6, dtype=np.bool_))
+
+
+def region(region_id: str, score: float | None = None) -> Region:
+    return Region(region_id, ("cat",), "brush", RLE, score=score)
+
+
+OLD = Annotation(1, (region("old"),), updated_at="1")
+NEW = Annotation(2, (region("new"),), updated_at="2")
+RECORD = ImageRecord(7, "/data/upload/1/a.png", "image", size_hw=(4, 6), annotations=(OLD, NEW))
+
+
+def select(record: ImageRecord, **selection: object) -> tuple[list[SelectedImage], Tally]:
+    tally = Tally()
+    return list(select_images([record], Selection(**selection), None, tally)), tally  # type: ignore[arg-type]
+
+
+def ids(images: list[SelectedImage]) -> list[str]:
+    return [region.id for image in images for region in image.regions]
+
+
+def test_one_annotation_stands_for_an_image_unless_all_are_asked_for() -> None:
+    (image,), tally = select(RECORD)
+    assert (image.task_id, image.file_name, image.size_hw) == (7, "a.png", (4, 6))
+    assert ids([image]) == ["new"]
+    assert tally.details == ("another one of the same image was preferred: task 7, id 1",)
+    assert (tally.images_in, tally.images_out, tally.regions_in) == (1, 1, 1)
+    assert ids(select(RECORD, every_annotator=True)[0]) == ["old", "new"]
+
+
+def test_the_last_prediction_counts_and_its_score_stands_for_regions_without() -> None:
+    first, last = Prediction(1, (region("a"),)), Prediction(2, (region("b"), region("c", score=0.9)), score=0.4)
+    record = ImageRecord(7, "a.png", "image", size_hw=(4, 6), predictions=(first, last))
+    (image,), tally = select(record, source="predictions")
+    assert [(r.id, r.score) for r in image.regions] == [("b", 0.4), ("c", 0.9)]
+    assert tally.left_out == {"another one of the same image was preferred": 1}
+
+
+def test_records_stream() -> None:
+    tally = Tally()
+    images = select_images((RECORD for _ in iter(int, 1)), Selection(), None, tally)  # endless
+    next(images)
+    next(images)
+    assert tally.images_in == 2
+
+
+def test_details_are_kept_for_the_first_hundred_only() -> None:
+    record = ImageRecord(7, "a.png", "image", left_out=tuple(LeftOut("unreadable region", str(i)) for i in range(150)))
+    _, tally = select(record)
+    assert tally.left_out["unreadable region"] == 150
+    assert len(tally.details) == 100
