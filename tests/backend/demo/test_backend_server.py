@@ -1,0 +1,72 @@
+import io
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.demo.backend_server import BackendServer
+from backend.demo.console import Console
+from backend.demo.errors import ServerError
+from backend.demo.processes import ProcessGroups
+from tests.fakes.scripted_server import ScriptedServer
+
+
+@pytest.fixture
+def backend(server: ScriptedServer, tmp_path: Path) -> Iterator[BackendServer]:
+    """The scripted server as a backend whose process is one that sleeps."""
+    with ProcessGroups() as groups:
+        command = [sys.executable, "-c", "import time; time.sleep(600)"]
+        child = groups.start("The backend", command, {"PATH": os.defpath}, tmp_path / "log")
+        yield BackendServer(server.url, tmp_path, child)
+
+
+def _status(error: str | None = None, **states: str) -> dict[str, Any]:
+    categories = [
+        {"name": name, "state": state, "stage": "images", "progress": 0.5, "reason": "no such weights"}
+        for name, state in states.items()
+    ]
+    return {"built": ["ball"], "projects": {"7.1795200099": {"error": error, "categories": categories}}}
+
+
+def test_waiting_ends_when_all_are_ready(server: ScriptedServer, backend: BackendServer) -> None:
+    server.answers["GET /status"] = 200, _status(ball="ready", sky="ready")
+    stream = io.StringIO()
+    backend.wait_for_prototypes(7, Console(stream))
+    assert stream.getvalue() == "  prototypes of 2 of 2 categories are ready\n"
+    assert backend.built() == ["ball"]
+
+
+def test_waiting_has_an_end(server: ScriptedServer, backend: BackendServer) -> None:
+    server.answers["GET /status"] = 200, _status(ball="ready", sky="building")
+    with pytest.raises(ServerError, match=r"not ready after 1 s: prototypes of 1 of 2 categories are ready\."):
+        backend.wait_for_prototypes(7, Console(io.StringIO()), timeout_s=1)
+
+
+def test_a_failed_category_is_named_with_its_reason(server: ScriptedServer, backend: BackendServer) -> None:
+    server.answers["GET /status"] = 200, _status(ball="ready", sky="failed")
+    with pytest.raises(ServerError, match="could not make the prototypes of sky: no such weights"):
+        backend.wait_for_prototypes(7, Console(io.StringIO()))
+
+
+def test_a_project_that_the_backend_was_never_told_of(server: ScriptedServer, backend: BackendServer) -> None:
+    server.answers["GET /status"] = 200, _status(ball="ready")
+    with pytest.raises(ServerError, match=r"never asked to prepare project 79; it knows \['7\.1795200099'\]"):
+        backend.categories(79)
+
+
+def test_labels_that_the_backend_cannot_use(server: ScriptedServer, backend: BackendServer) -> None:
+    server.answers["GET /status"] = 200, _status(error="no labels")
+    with pytest.raises(ServerError, match="cannot use the labels of project 7: no labels"):
+        backend.categories(7)
+
+
+def test_a_backend_that_died_shows_its_log(backend: BackendServer) -> None:
+    backend.child.log_path.write_text("out of memory\n")
+    backend.child.process.kill()
+    backend.child.process.wait()
+    gone = BackendServer("http://127.0.0.1:1", backend.folder, backend.child)
+    with pytest.raises(ServerError, match=r"(?s)The backend exited with status -9.*out of memory"):
+        gone.categories(7)
