@@ -1,16 +1,16 @@
 """The name under which Label Studio stores predictions.
 
-Label Studio asks for a task again exactly if it has no prediction of the version that /setup answered. So
-the name holds a hash of all that decides how a prediction looks: the categories and where they are drawn,
-the preset, the output settings, and which categories were ready. A task predicted while some were not is
-thereby asked for again.
+Label Studio asks for a task again exactly if it has no prediction of the version that /setup answered. So the
+name holds a hash of all that decides how a prediction looks: the categories and where they are drawn, the
+preset, the output settings, and the prototypes that were ready. A task predicted while some were not is thereby
+asked for again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from backend import __version__
 from backend.vocabulary import Labelling
@@ -20,11 +20,18 @@ HASH_DIGITS = 10
 
 
 def model_version(
-    labelling: Labelling, *, ready: Collection[Category], preset_fingerprint: str, output_fingerprint: str
+    labelling: Labelling, *, ready: Mapping[Category, str], preset_fingerprint: str, output_fingerprint: str
 ) -> str:
-    """Return `ovdiff-<version>+<hash>`."""
-    names = [category.name for category in labelling.categories if category in ready]
-    parts = [labelling.fingerprint(), preset_fingerprint, output_fingerprint, names]
+    """Return `ovdiff-<version>+<hash>`.
+
+    Args:
+        labelling: the categories and where they are drawn.
+        ready: the content address of the prototypes of each category that has some.
+        preset_fingerprint: models and hyper-parameters.
+        output_fingerprint: how masks become regions.
+    """
+    prototypes = [ready.get(category) for category in labelling.categories]
+    parts = [labelling.fingerprint(), preset_fingerprint, output_fingerprint, prototypes]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     return f"ovdiff-{__version__}+{digest[:HASH_DIGITS]}"
 

@@ -8,6 +8,7 @@ finds what is missing, and a changed label config costs only its new categories.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -32,18 +33,14 @@ class Status:
         stage: what the engine is at while it builds, in its own words.
         progress: fraction of the stage done, 0 to 1.
         reason: why it failed.
+        retry_at_s: the moment, on the worker's clock, from which it is tried again if somebody still wants it.
     """
 
     state: State
     stage: str = ""
     progress: float = 0.0
     reason: str = ""
-
-
-@dataclass(frozen=True)
-class _Failure:
-    at_s: float
-    reason: str
+    retry_at_s: float = math.inf
 
 
 class Precompute:
@@ -62,7 +59,7 @@ class Precompute:
         self._clock_s = clock_s
         self._changed = threading.Condition()
         self._wanted: dict[str, tuple[Category, ...]] = {}
-        self._failed: dict[str, _Failure] = {}
+        self._failed: dict[str, Status] = {}
         self._building: tuple[str, Status] | None = None
         self._built: list[str] = []
         self._stopping = False
@@ -93,10 +90,11 @@ class Precompute:
         with self._changed:
             return self._status(category)
 
-    def ready(self, categories: Iterable[Category]) -> frozenset[Category]:
-        """Return those of the categories whose prototypes exist."""
+    def ready(self, categories: Iterable[Category]) -> dict[Category, str]:
+        """Return those of the categories whose prototypes exist, each with the key of its prototypes."""
         with self._changed:
-            return frozenset(c for c in categories if self._status(c).state == "ready")
+            ready = [category for category in categories if self._status(category).state == "ready"]
+            return {category: self._builder.prototype_key(category) for category in ready}
 
     def wait(self, categories: Iterable[Category], timeout_s: float) -> None:
         """Return when none of the categories is queued or being built any more, or after the timeout."""
@@ -114,22 +112,16 @@ class Precompute:
         return self._stopping or all(self._status(c).state in ("ready", "failed") for c in categories)
 
     def _status(self, category: Category) -> Status:
-        key = self._builder.prototype_key(category)
-        if self._building is not None and self._building[0] == key:
-            return self._building[1]
-        if self._is_ready(category):
-            return Status("ready", progress=1.0)
-        if key in self._failed:
-            return Status("failed", reason=self._failed[key].reason)
-        return Status("queued")
-
-    def _is_ready(self, category: Category) -> bool:
-        """Ask the bank, which notices sets that were removed or damaged; it reads a file once, then its date."""
+        """Ask the bank each time: it notices sets that were removed or damaged, by their files' dates."""
         try:
-            return self._builder.has(category)
-        except OVDiffError as error:
-            logger.error("The bank cannot say whether it has %r: %s", category.name, error)
-            return False
+            key = self._builder.prototype_key(category)
+            if self._building is not None and self._building[0] == key:
+                return self._building[1]
+            if self._builder.has(category):
+                return Status("ready", progress=1.0)
+        except OVDiffError as error:  # a model or the bank is not there; nothing can be built
+            return Status("failed", reason=str(error))
+        return self._failed.get(key, Status("queued"))
 
     def _work(self) -> None:
         while True:
@@ -140,7 +132,10 @@ class Precompute:
                     category = self._next()
                 if category is None or self._stopping:
                     return
-                key = self._builder.prototype_key(category)
+                try:
+                    key = self._builder.prototype_key(category)
+                except OVDiffError:  # models that vanish this very moment; the category's status will say it
+                    continue
                 self._failed.pop(key, None)
                 self._building = (key, Status("building", stage="starting"))
             self._build(category, key)
@@ -149,13 +144,15 @@ class Precompute:
         """Return the next wanted category that is missing and did not fail lately."""
         for categories in reversed(self._wanted.values()):
             for category in categories:
-                key = self._builder.prototype_key(category)
-                failure = self._failed.get(key)
-                if failure and self._clock_s() - failure.at_s < self._retry_failed_after_s:
-                    continue
-                if not self._is_ready(category):
+                if self._is_due(category):
                     return category
         return None
+
+    def _is_due(self, category: Category) -> bool:
+        status = self._status(category)
+        if status.state == "failed":
+            return self._clock_s() >= status.retry_at_s
+        return status.state == "queued"
 
     def _build(self, category: Category, key: str) -> None:
         """Build one category; whatever goes wrong becomes its reason, because the worker must go on."""
@@ -173,7 +170,8 @@ class Precompute:
         with self._changed:
             self._building = None
             if failure:
-                self._failed[key] = _Failure(self._clock_s(), failure)
+                retry_at_s = self._clock_s() + self._retry_failed_after_s
+                self._failed[key] = Status("failed", reason=failure, retry_at_s=retry_at_s)
                 logger.error("Category %r failed: %s", category.name, failure)
             else:
                 self._built.append(category.name)

@@ -48,13 +48,13 @@ class Batch:
 
     Attributes:
         labelling: what the label config asks for.
-        ready: the categories that have prototypes.
+        ready: the categories that have prototypes, each with the key of these.
         version: the model version that follows from both.
         deadline_s: the moment, on the predictor's clock, after which no further task is begun.
     """
 
     labelling: Labelling
-    ready: frozenset[Category]
+    ready: Mapping[Category, str]
     version: str
     deadline_s: float
 

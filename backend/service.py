@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 from backend import __version__
@@ -159,13 +158,19 @@ class Service:
         if labelling is None:
             return {"error": error, "model_version": None, "counts": {}, "categories": []}
         statuses = {category: self._precompute.status(category) for category in labelling.categories}
-        ready = frozenset(category for category, status in statuses.items() if status.state == "ready")
         return {
             "error": error,
-            "model_version": self._version(labelling, ready),
+            "model_version": self._version(labelling, self._precompute.ready(labelling.categories)),
             "counts": Counter(status.state for status in statuses.values()),
             "categories": [
-                {"name": category.name, "prompts": list(category.phrases), **asdict(status)}
+                {
+                    "name": category.name,
+                    "prompts": list(category.phrases),
+                    "state": status.state,
+                    "stage": status.stage,
+                    "progress": status.progress,
+                    "reason": status.reason,
+                }
                 for category, status in statuses.items()
             ],
         }
@@ -186,7 +191,7 @@ class Service:
             self._store.save_label_config(project, label_config)
         return labelling
 
-    def _version(self, labelling: Labelling, ready: frozenset[Category]) -> str:
+    def _version(self, labelling: Labelling, ready: Mapping[Category, str]) -> str:
         return model_version(
             labelling,
             ready=ready,

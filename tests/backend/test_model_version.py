@@ -12,8 +12,9 @@ LABELLING = read_labelling(
 RED, BLUE = Category("red"), Category("blue")
 
 
-def version(*ready: Category, preset: str = "p", output: str = "o") -> str:
-    return model_version(LABELLING, ready=ready, preset_fingerprint=preset, output_fingerprint=output)
+def version(*ready: Category, preset: str = "p", output: str = "o", suffix: str = "") -> str:
+    keys = {category: category.name + suffix for category in ready}
+    return model_version(LABELLING, ready=keys, preset_fingerprint=preset, output_fingerprint=output)
 
 
 def test_it_names_the_release_and_ten_hex_digits() -> None:
@@ -21,8 +22,15 @@ def test_it_names_the_release_and_ten_hex_digits() -> None:
 
 
 def test_it_follows_ready_categories_preset_and_output_settings() -> None:
-    versions = {version(), version(RED), version(RED, BLUE), version(RED, preset="q"), version(RED, output="n")}
-    assert len(versions) == 5
+    versions = {
+        version(),
+        version(RED),
+        version(RED, BLUE),
+        version(RED, preset="q"),
+        version(RED, output="n"),
+        version(RED, suffix="of other weights"),
+    }
+    assert len(versions) == 6
 
 
 def test_the_order_in_which_categories_became_ready_does_not_matter() -> None:

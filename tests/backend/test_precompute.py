@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from backend.precompute import Precompute
+from ovdiff.errors import WeightsError
 from ovdiff.vocabulary import Category
 from tests.fakes.engine import FakeEngine
+from tests.fakes.waiting import eventually
 
 RED, BLUE, GREEN = Category("red"), Category("blue"), Category("green")
 TIMEOUT_S = 10.0
@@ -35,7 +37,7 @@ def test_wanted_categories_become_ready(precompute: Precompute, engine: FakeEngi
     precompute.want("1", [RED, BLUE])
     precompute.wait([RED, BLUE], TIMEOUT_S)
     assert engine.built == ["red", "blue"] == list(precompute.built)
-    assert precompute.ready([RED, BLUE, GREEN]) == {RED, BLUE}
+    assert precompute.ready([RED, BLUE, GREEN]) == {c: engine.prototype_key(c) for c in (RED, BLUE)}
 
 
 def test_what_the_bank_has_is_not_built_again(precompute: Precompute, engine: FakeEngine, tmp_path: Path) -> None:
@@ -57,10 +59,7 @@ def test_a_category_of_two_projects_is_built_once(precompute: Precompute, engine
 def test_stage_and_progress_are_told_while_it_builds(precompute: Precompute, engine: FakeEngine) -> None:
     engine.gate = threading.Event()
     precompute.want("1", [RED, BLUE])
-    for _ in range(1000):
-        if precompute.status(RED).stage == "generating":
-            break
-        threading.Event().wait(0.005)
+    assert eventually(lambda: precompute.status(RED).stage == "generating")
     assert (precompute.status(RED).state, precompute.status(RED).progress) == ("building", 0.5)
     assert states(precompute, BLUE) == ["queued"]
 
@@ -69,14 +68,13 @@ def test_waiting_ends_after_the_timeout(precompute: Precompute, engine: FakeEngi
     engine.gate = threading.Event()
     precompute.want("1", [RED])
     precompute.wait([RED], 0.05)
-    assert precompute.ready([RED]) == frozenset()
+    assert precompute.ready([RED]) == {}
 
 
 def test_the_project_that_spoke_last_is_served_first(precompute: Precompute, engine: FakeEngine) -> None:
     engine.gate = threading.Event()
     precompute.want("1", [RED, BLUE])
-    while states(precompute, RED) != ["building"]:
-        threading.Event().wait(0.005)
+    assert eventually(lambda: states(precompute, RED) == ["building"])
     precompute.want("2", [GREEN])
     engine.gate.set()
     precompute.wait([RED, BLUE, GREEN], TIMEOUT_S)
@@ -118,11 +116,7 @@ def test_a_failed_category_is_tried_again_later_when_somebody_asks(tmp_path: Pat
     assert states(precompute, RED) == ["failed"]
     now_s = 301.0
     precompute.want("1", [RED])
-    for _ in range(1000):
-        if precompute.ready([RED]):
-            break
-        threading.Event().wait(0.005)
-    assert states(precompute, RED) == ["ready"]
+    assert eventually(lambda: states(precompute, RED) == ["ready"])
     precompute.stop()
 
 
@@ -143,6 +137,22 @@ def test_a_bank_that_keeps_nothing_is_a_failure_not_an_endless_loop(
     precompute.wait([RED], TIMEOUT_S)
     assert "the bank does not have it" in precompute.status(RED).reason
     assert engine.built == ["red"]
+
+
+def test_missing_weights_are_the_reason_of_every_category(
+    precompute: Precompute, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(category: Category) -> str:
+        raise WeightsError("Model folder 'sd' does not exist.")
+
+    monkeypatch.setattr(engine, "prototype_key", refuse)
+    precompute.want("1", [RED])
+    precompute.wait([RED], TIMEOUT_S)
+    assert precompute.status(RED).reason == "Model folder 'sd' does not exist."
+    monkeypatch.undo()
+    precompute.want("1", [RED])
+    precompute.wait([RED], TIMEOUT_S)
+    assert states(precompute, RED) == ["ready"]
 
 
 def test_stopping_releases_those_who_wait(precompute: Precompute, engine: FakeEngine) -> None:

@@ -13,6 +13,7 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.fixtures import MakeApp
 from tests.fakes.label_studio import PROJECT_UID, FakeLabelStudio
 from tests.fakes.pictures import encoded, red_and_blue
+from tests.fakes.waiting import eventually
 
 
 def config(*labels: str, control: str = "BrushLabels") -> str:
@@ -174,11 +175,7 @@ def test_a_restart_goes_on_with_what_was_not_ready(make_app: MakeApp, settings: 
     before.stop()
     restarted = FakeEngine(settings.bank_dir)
     make_app(settings, restarted)
-    for _ in range(1000):
-        if restarted.built:
-            break
-        threading.Event().wait(0.005)
-    assert restarted.built == ["blue"]
+    assert eventually(lambda: restarted.built == ["blue"])
 
 
 def test_eight_threads_at_once(service: Service, engine: FakeEngine) -> None:
@@ -198,8 +195,7 @@ def test_too_many_requests_are_turned_away(
     service = make_app(narrow, engine).extensions["ovdiff"]
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(service.predict, PROJECT_UID, [task()], RED_BLUE)
-        while not service.status()["projects"]:
-            threading.Event().wait(0.005)
+        assert eventually(lambda: bool(service.status()["projects"]))
         with pytest.raises(BusyError, match=r"1 requests .*OVDIFF_PREDICTION_SLOTS"):
             service.predict(PROJECT_UID, [task()], RED_BLUE)
         engine.gate.set()
@@ -247,11 +243,6 @@ def test_a_click_does_not_wait_for_prototypes(service: Service, engine: FakeEngi
     assert item["result"] == []
 
 
-def settle(service: Service) -> None:
-    """Wait until what an event set in motion has been done."""
-    service.stop()
-
-
 def test_a_changed_project_is_read_from_label_studio_not_from_the_event(
     service: Service, engine: FakeEngine, label_studio: FakeLabelStudio
 ) -> None:
@@ -259,17 +250,12 @@ def test_a_changed_project_is_read_from_label_studio_not_from_the_event(
     label_studio.label_config = config("red", "blue", "green")
     event = {"project": {"id": 1, "label_config": config("red", "blue", "forged")}}
     assert service.event("PROJECT_UPDATED", event)["status"] == "recorded"
-    for _ in range(1000):
-        if len(engine.built) == 3:
-            break
-        threading.Event().wait(0.005)
-    assert engine.built == ["red", "blue", "green"]
+    assert eventually(lambda: engine.built == ["red", "blue", "green"])
 
 
 def test_an_unknown_project_is_not_asked_for(service: Service, label_studio: FakeLabelStudio) -> None:
     service.event("PROJECT_UPDATED", {"project": {"id": 1, "label_config": RED_BLUE}})
-    settle(service)
-    assert label_studio.requests == []
+    assert not eventually(lambda: label_studio.requests != [], timeout_s=0.2)
     assert service.status()["projects"] == {}
 
 

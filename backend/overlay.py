@@ -1,0 +1,50 @@
+"""A segmentation painted over its image, with a legend, to look at."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from ovdiff.segmentation import Segmentation
+
+OPACITY = 0.5
+GOLDEN_RATIO = 0.618034  # steps of it around the colour circle keep any number of hues apart
+LEGEND_ROW_PX = 18
+
+
+def draw_overlay(image: NDArray[np.uint8], segmentation: Segmentation, names: Sequence[str]) -> NDArray[np.uint8]:
+    """Return the image with each category tinted, and below it a legend of those that occur.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        segmentation: of that image.
+        names: `names[i]` is the category of label `i + 1`.
+
+    Returns:
+        (H + rows, W, 3) uint8 RGB; 18 px a category of the legend.
+    """
+    palette = np.array([(0, 0, 0), *(_colour(index) for index in range(len(names)))], dtype=np.float64)
+    labels = segmentation.label_map
+    tint = np.where(labels[..., None] > 0, OPACITY, 0.0)
+    painted = (image * (1 - tint) + palette[labels] * tint).round().astype(np.uint8)
+    found = [index for index in range(len(names)) if segmentation.mask(index).any()]
+    return np.concatenate([painted, _legend(found, segmentation, names, width=image.shape[1])])
+
+
+def _colour(index: int) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(index * GOLDEN_RATIO % 1.0, 0.9, 1.0)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _legend(found: Sequence[int], segmentation: Segmentation, names: Sequence[str], *, width: int) -> NDArray[np.uint8]:
+    picture = Image.new("RGB", (width, LEGEND_ROW_PX * len(found)), "white")
+    draw = ImageDraw.Draw(picture)
+    for row, index in enumerate(found):
+        top = row * LEGEND_ROW_PX
+        draw.rectangle((2, top + 2, 14, top + 14), fill=_colour(index))
+        draw.text((20, top + 2), f"{names[index]}  {segmentation.category_score(index):.2f}", fill="black")
+    return np.asarray(picture, dtype=np.uint8).reshape(-1, width, 3)
