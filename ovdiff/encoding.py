@@ -56,7 +56,7 @@ def encode_image(parts: Parts, image: NDArray[np.uint8]) -> EncodedImage:
             name: tuple(_encode_windows(parts, name, working, batch) for batch in batches)
             for name in preset.active_extractors()
         }
-        embedding = embed_image(parts.models.clip(preset.models.clip), working) if preset.prefilter.enabled else None
+        embedding = _embed(parts, working) if preset.prefilter.enabled else None
     return EncodedImage((image.shape[0], image.shape[1]), working, features, embedding)
 
 
@@ -97,6 +97,11 @@ class EncodingCache:
 def image_key(image: NDArray[np.uint8]) -> str:
     """Return a content hash of an image: its shape and pixels."""
     return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
+def _embed(parts: Parts, working: NDArray[np.uint8]) -> Tensor:
+    clip = parts.models.clip(parts.preset.models.clip)
+    return embed_image(clip, working, parts.preset.prefilter.statistics)
 
 
 def _encode_windows(

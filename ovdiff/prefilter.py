@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer
 
 from ovdiff.extractors.pixels import images_to_pixels
-from ovdiff.presets.schema import PrefilterSettings
+from ovdiff.presets.schema import PrefilterSettings, Statistics
 from ovdiff.vocabulary import Category
 
 _BATCH = 256
@@ -63,13 +63,13 @@ class ClipTexts:
 
 
 @torch.inference_mode()
-def embed_image(model: CLIPModel, image: NDArray[np.uint8]) -> Tensor:
+def embed_image(model: CLIPModel, image: NDArray[np.uint8], statistics: Statistics) -> Tensor:
     """Return CLIP's unit embedding (P,) float32 of an image (H, W, 3), stretched to the model's input.
 
     The released code stretches to 512 px first; one resize does the same.
     """
     side = model.vision_model.config.image_size
-    pixels = images_to_pixels(image[None], (side, side), "clip", model.visual_projection.weight)
+    pixels = images_to_pixels(image[None], (side, side), statistics, model.visual_projection.weight)
     return F.normalize(model.get_image_features(pixels).pooler_output.float(), dim=1)[0]
 
 

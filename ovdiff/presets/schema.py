@@ -206,6 +206,7 @@ class PrefilterSettings:
     max_categories: int = setting(10, "eta, P; 2^eta - 1 subsets are scored", minimum=1, maximum=14)
     template: str = setting("a {category}", "R")
     joiner: str = setting(" and ", "R: 'a cat and a dog'")
+    statistics: Statistics = setting("clip", "R: here, other than for features, CLIP's own")
     logit_scale: float = setting(1.0, "R: softmax of raw cosines; CLIP's own 100 would keep one or two", minimum=0.0)
 
 

@@ -1,0 +1,22 @@
+import numpy as np
+import torch
+
+from ovdiff.extractors.dino import DinoExtractor
+from ovdiff.extractors.pixels import images_to_pixels
+from ovdiff.models import Models
+from ovdiff.presets import Preset
+
+
+def test_features_are_the_keys_of_the_last_block(preset: Preset, models: Models, image: np.ndarray) -> None:
+    vit = models.vit(preset.models.dino)
+    found = DinoExtractor(vit, preset.extractors.dino).extract(image[None], "support")
+    pixels = images_to_pixels(image[None], (64, 64), "half", torch.zeros(1))
+    states = vit(pixels, output_hidden_states=True, interpolate_pos_encoding=True).hidden_states
+    block = vit.layers[-1]
+    keys = block.attention.k_proj(block.layernorm_before(states[-2]))[0, 1:]
+    torch.testing.assert_close(found[0], keys.reshape(8, 8, -1).permute(2, 0, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_keys_at_another_size_interpolate_positions(preset: Preset, models: Models, image: np.ndarray) -> None:
+    extractor = DinoExtractor(models.vit(preset.models.dino), preset.extractors.dino)
+    assert extractor.keys(image[None], 120).shape == (1, 128, 15, 15)

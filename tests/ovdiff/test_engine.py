@@ -1,0 +1,185 @@
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ovdiff.bank import Bank
+from ovdiff.engine import Engine
+from ovdiff.errors import BankCorruptError, ImageError, MissingPrototypesError, OVDiffError
+from ovdiff.presets import Preset
+from ovdiff.vocabulary import Category, Vocabulary
+
+BOAT, WATER, FISH = Category("boat"), Category("water"), Category("red fish")
+VOCABULARY = Vocabulary((BOAT, WATER, FISH))
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
+    return Bank(tmp_path_factory.mktemp("bank"))
+
+
+@pytest.fixture(scope="module")
+def engine(preset: Preset, bank: Bank) -> Engine:
+    engine = Engine(preset, bank)
+    for category in VOCABULARY.categories:
+        engine.build(category)
+    return engine
+
+
+def _variant(engine: Engine, section: str, **changes: object) -> Engine:
+    """The same bank and models' settings, one section of the preset changed."""
+    preset = replace(engine.preset, **{section: replace(getattr(engine.preset, section), **changes)})  # type: ignore[arg-type]
+    return Engine(preset, engine.bank)
+
+
+def test_segmentation_has_the_image_s_size_and_known_labels(engine: Engine, image: np.ndarray) -> None:
+    before = image.copy()
+    found = engine.segment(image, VOCABULARY)
+    assert found.label_map.shape == found.scores.shape == found.margins.shape == image.shape[:2]
+    assert set(np.unique(found.label_map)) <= {0, 1, 2, 3}
+    assert found.scores.min() >= 0 and found.scores.max() <= 1 + 1e-6 and found.margins.min() >= 0
+    np.testing.assert_array_equal(image, before)
+
+
+def test_same_inputs_give_the_same_bank_and_the_same_masks(
+    engine: Engine, preset: Preset, tmp_path: Path, image: np.ndarray
+) -> None:
+    again = Engine(preset, Bank(tmp_path))
+    for category in reversed(VOCABULARY.categories):  # the order of building does not matter
+        again.build(category)
+    keys = engine.bank.keys()
+    for key in keys:
+        for suffix in (".safetensors", ".json"):
+            name = f"{key}{suffix}"
+            assert (tmp_path / name).read_bytes() == (engine.bank.folder / name).read_bytes()
+    first, second = engine.segment(image, VOCABULARY), again.segment(image, VOCABULARY)
+    np.testing.assert_array_equal(first.label_map, second.label_map)
+    np.testing.assert_array_equal(first.scores, second.scores)
+
+
+def test_building_again_does_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.bank, "save", lambda *_: pytest.fail("saved again"))
+    stages: list[tuple[str, float]] = []
+    engine.build(BOAT, lambda stage, fraction: stages.append((stage, fraction)))
+    assert stages == [("done", 1.0)]
+
+
+def test_card_says_what_made_the_set(engine: Engine) -> None:
+    card = engine.bank.card(engine.prototype_key(FISH))
+    assert card["category"] == "red fish" and card["phrases"] == ["red fish"]
+    assert len(card["image_seeds"]) == engine.preset.generation.images
+    assert card["parameters"]["generation"]["steps"] == engine.preset.generation.steps
+    assert card["weights"]["clip"].startswith("sha256:")
+    assert card["images_with_foreground"] >= 1 and "torch" in card["library_versions"]
+
+
+def test_what_is_missing_is_named(engine: Engine, image: np.ndarray) -> None:
+    with pytest.raises(MissingPrototypesError, match="'clock', 'mug'") as caught:
+        engine.segment(image, Vocabulary((Category("clock"), BOAT, Category("mug"))))
+    assert caught.value.names == ("clock", "mug")
+
+
+def test_damaged_set_counts_as_missing_and_building_heals_it(preset: Preset, tmp_path: Path, image: np.ndarray) -> None:
+    engine = Engine(preset, Bank(tmp_path))
+    engine.build(BOAT)
+    file = tmp_path / f"{engine.prototype_key(BOAT)}.safetensors"
+    file.write_bytes(file.read_bytes()[:-5])
+    assert not engine.has(BOAT)
+    with pytest.raises(MissingPrototypesError):
+        engine.segment(image, Vocabulary((BOAT,)))
+    with pytest.raises(BankCorruptError, match=file.name[:16]):
+        engine.bank.load(engine.prototype_key(BOAT))
+    engine.build(BOAT)
+    assert engine.has(BOAT)
+    engine.segment(image, Vocabulary((BOAT,)))
+
+
+def test_a_vocabulary_edit_encodes_nothing_again(
+    engine: Engine, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.segment(image, VOCABULARY)
+    monkeypatch.setattr("ovdiff.engine.encode_image", lambda *_: pytest.fail("encoded again"))
+    engine.segment(image, Vocabulary((FISH, BOAT)))
+
+
+def test_label_ids_follow_the_vocabulary_s_order(engine: Engine, image: np.ndarray) -> None:
+    everything = _variant(engine, "prefilter", enabled=False)
+    forward = everything.segment(image, VOCABULARY).label_map
+    backward = everything.segment(image, Vocabulary(VOCABULARY.categories[::-1])).label_map
+    np.testing.assert_array_equal(backward, np.where(forward > 0, 4 - forward, 0))
+
+
+NO_IMAGES = [
+    np.zeros((4, 4), np.uint8),
+    np.zeros((4, 4, 4), np.uint8),
+    np.zeros((4, 4, 3)),
+    np.zeros((0, 4, 3), np.uint8),
+    [[1]],
+]
+
+
+@pytest.mark.parametrize("bad", NO_IMAGES)
+def test_what_is_no_image_is_refused(engine: Engine, bad: np.ndarray) -> None:
+    with pytest.raises(ImageError, match=r"uint8 RGB array, got|no pixels"):
+        engine.segment(bad, VOCABULARY)
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (3, 200), (200, 3), (64, 64)])
+def test_odd_sizes_work(engine: Engine, size_hw: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), dtype=np.uint8)
+    assert engine.segment(image, VOCABULARY).label_map.shape == size_hw
+
+
+def test_threshold_instead_of_background_prototypes(engine: Engine, image: np.ndarray) -> None:
+    strict = _variant(engine, "matching", background="threshold", background_threshold=1.0)
+    assert not strict.segment(image, VOCABULARY).label_map.any()
+    lenient = _variant(engine, "matching", background="threshold", background_threshold=0.0).segment(image, VOCABULARY)
+    np.testing.assert_array_equal(lenient.label_map > 0, lenient.scores > 0)
+
+
+def test_one_extractor_may_vote_alone_on_the_same_bank(engine: Engine, image: np.ndarray) -> None:
+    alone = _variant(engine, "matching", extractors=("clip",))
+    assert alone.has(BOAT)
+    assert not np.array_equal(alone.segment(image, VOCABULARY).scores, engine.segment(image, VOCABULARY).scores)
+
+
+def test_pamr_is_switched_on_by_the_preset(engine: Engine, image: np.ndarray) -> None:
+    refined = _variant(engine, "refine", pamr=True, pamr_iterations=2)
+    assert not np.array_equal(refined.segment(image, VOCABULARY).scores, engine.segment(image, VOCABULARY).scores)
+
+
+def test_stuff_is_never_prefiltered_and_gives_no_background(engine: Engine, image: np.ndarray) -> None:
+    found = engine.segment(image, Vocabulary((WATER,)))
+    np.testing.assert_array_equal(found.label_map > 0, found.scores > 0)  # nothing else is there to win
+    assert found.label_map.any()
+
+
+def test_making_an_engine_loads_nothing(preset: Preset, bank: Bank) -> None:
+    fresh = Engine(preset, bank)
+    assert fresh.has(BOAT) in (True, False)
+    assert not fresh._parts.models._loaded
+
+
+def test_threads_share_one_engine(engine: Engine) -> None:
+    random = np.random.default_rng(0)
+    images = [random.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(3)]
+    expected = [engine.segment(image, VOCABULARY).label_map for image in images]
+    fresh, found = Engine(engine.preset, engine.bank), {}
+
+    def work(number: int) -> None:
+        found[number] = fresh.segment(images[number % 3], VOCABULARY).label_map
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(6):
+        np.testing.assert_array_equal(found[number], expected[number % 3])
+
+
+def test_every_failure_is_one_of_ours(engine: Engine) -> None:
+    with pytest.raises(OVDiffError):
+        engine.build(Category("very " * 60 + "long"))
