@@ -12,8 +12,10 @@ Modules are named by format; import from them: `from converters.brush import mas
     json_stream   a large JSON array                        -> its elements, one at a time
     image_files   image addresses of tasks                  -> file names and sizes
     label_studio  Label Studio's exports and API tasks      -> records
+    tasks         records                                   -> Label Studio tasks, label configs
     selection     which images and regions go into a dataset, and the count of the rest
     coco          records                                   -> COCO instances
+    coco_reader   COCO instances                            -> records
     evaluate      label maps against label maps: IoU a category, mean IoU
 
 Needs numpy, Pillow, pycocotools and defusedxml; never torch, never Label Studio, never `ovdiff` or `backend`.

@@ -61,6 +61,7 @@ class ImageTag:
 
     name: str
     value: str
+    is_list: bool = False
 
     @property
     def data_key(self) -> str:
@@ -128,10 +129,10 @@ def _is_control(element: Element) -> bool:
 
 
 def _image(element: Element) -> ImageTag:
-    name, value = element.get("name"), element.get("value") or element.get("valueList")
+    name, value = element.get("name"), element.get("valueList") or element.get("value")
     if not name or not value:
         raise LabelConfigError(f"expected <Image> with a name and a value such as $image, got {element.attrib}")
-    return ImageTag(name, value)
+    return ImageTag(name, value, is_list=bool(element.get("valueList")))
 
 
 def _control(element: Element) -> Control:

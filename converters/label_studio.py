@@ -19,7 +19,7 @@ from converters.json_stream import read_json_array
 from converters.label_config import ImageTag, LabelConfig
 from converters.masks import MAX_PIXELS, require_size
 from converters.records import Annotation, ImageRecord, LeftOut, Prediction, Region
-from converters.shapes import Json, finite_number, shape_reader
+from converters.shapes import Json, finite_number, shape_of, shape_reader
 
 _LABEL_KEYS_END = "labels"
 
@@ -298,11 +298,25 @@ class _NoAreaError(ConverterError):
 
 
 def _same_region(results: Sequence[Json]) -> Iterator[list[Json]]:
-    """Group the results that share an id: a shape and, from a <Labels> tag of its own, its words."""
-    groups: dict[str | int, list[Json]] = {}
+    """Group the results of one region: the same id and, where both have one, the same shape.
+
+    A region drawn with <Brush> and named with <Labels> comes as two results. Two shapes with one id are two
+    regions, whatever made them so.
+    """
+    groups: dict[str | int, list[list[Json]]] = {}
     for position, result in enumerate(results):
-        groups.setdefault(str(result["id"]) if result.get("id") else position, []).append(result)
-    yield from groups.values()
+        same_id = groups.setdefault(str(result["id"]) if result.get("id") else position, [])
+        group = next((group for group in same_id if _may_be_one(group, result)), None)
+        if group is None:
+            same_id.append([result])
+        else:
+            group.append(result)
+    yield from (group for same_id in groups.values() for group in same_id)
+
+
+def _may_be_one(group: Sequence[Json], result: Json) -> bool:
+    shape = shape_of(result)
+    return not shape or all(other in ({}, shape) for other in map(shape_of, group))
 
 
 def _words(result: Json) -> list[str]:

@@ -42,6 +42,12 @@ def shape_reader(result: Json) -> ShapeReader | None:
     return next((read for keys, read in _SHAPE_READERS if keys <= value.keys()), None)
 
 
+def shape_of(result: Json) -> Json:
+    """Return the part of a result's value that is its shape, {} if it has none."""
+    value = result.get("value")
+    return {key: value[key] for key in value if key in _SHAPE_KEYS} if isinstance(value, Mapping) else {}
+
+
 def finite_number(value: Any) -> float | None:
     """Return a finite JSON number as float, None for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -119,3 +125,4 @@ _SHAPE_READERS: tuple[tuple[frozenset[str], ShapeReader], ...] = (
     (frozenset({"x", "y", "radiusX", "radiusY"}), _ellipse),
     (frozenset({"x", "y", "width", "height"}), _rectangle),
 )
+_SHAPE_KEYS = frozenset({"rotation"}).union(*(keys for keys, _ in _SHAPE_READERS))

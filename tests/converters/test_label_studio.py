@@ -258,3 +258,11 @@ def test_what_is_no_task_is_a_clear_error(junk: Any) -> None:
             list(tasks_to_records([broken], CONFIG))
         except LabelStudioError as error:
             assert "expected" in str(error)
+
+
+def test_two_shapes_with_one_id_are_two_regions() -> None:
+    box = {"x": 0, "y": 0, "width": 50, "height": 50}
+    first, second = region("rectanglelabels", box), region("rectanglelabels", {**box, "x": 25})
+    regions = record(task(first, second, first)).annotations[0].regions
+    assert [r.id for r in regions] == ["r-rectanglelabels"] * 2
+    assert regions[0].rle != regions[1].rle

@@ -1,0 +1,177 @@
+"""COCO instances to records, the way back in: what `coco` writes, and any other COCO file, this reads.
+
+Images whose annotations have scores become predictions, all others annotations. Polygons are filled as
+pycocotools fills them. What cannot be read is listed in its image's `left_out`.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from pycocotools import mask as coco_mask
+
+from converters.coco import CocoDataset
+from converters.coco_rle import CocoRLE, coco_rle_to_mask, mask_to_coco_rle
+from converters.errors import CocoError, ConverterError, MaskError
+from converters.masks import MAX_PIXELS, require_size
+from converters.records import Annotation, Category, ImageRecord, LeftOut, Prediction, Region
+from converters.shapes import finite_number
+
+MAX_FILE_BYTES = 1 << 30
+"""Largest COCO file that is read: COCO's own instances_train2017.json has 0.45 GB."""
+
+_BEYOND = 4  # a polygon may stick out of its image by this many times its longer side
+
+
+def read_coco(path: Path) -> CocoDataset:
+    """Read a COCO file.
+
+    Raises:
+        CocoError: the file is too large, no JSON, or lacks images, categories or annotations.
+        OSError: it cannot be opened.
+    """
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise CocoError(f"{path}: expected at most {MAX_FILE_BYTES} bytes, got {path.stat().st_size}")
+    try:
+        dataset = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CocoError(f"{path}: expected JSON, which cannot be read: {error}") from error
+    for key in ("images", "categories", "annotations"):
+        if not isinstance(dataset, dict) or not _is_list_of_objects(dataset.get(key)):
+            raise CocoError(f"{path}: expected a list of objects under {key!r}")
+    return cast(CocoDataset, dataset)
+
+
+def coco_categories(dataset: CocoDataset) -> tuple[Category, ...]:
+    """Return the categories of a dataset, in its order."""
+    return tuple(Category(_id(item, "category"), str(item.get("name", ""))) for item in dataset["categories"])
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the images of a dataset will be shown: what precedes their names, and in which `<Image>` tag."""
+
+    image_root: str = ""
+    image_tag: str = "image"
+
+
+def coco_to_records(
+    dataset: CocoDataset, place: Place | None = None, *, max_pixels: int = MAX_PIXELS
+) -> list[ImageRecord]:
+    """Convert a COCO dataset to one record for each of its images, in its order.
+
+    Args:
+        dataset: as `read_coco` returns it.
+        place: where its images will be shown.
+        max_pixels: leave out annotations of larger images.
+
+    Raises:
+        CocoError: an image or category has no whole number as id, or an annotation belongs to no image.
+    """
+    place = place or Place()
+    names = {category.id: category.name for category in coco_categories(dataset)}
+    by_image: dict[int, list[Mapping[str, Any]]] = {_id(image, "image"): [] for image in dataset["images"]}
+    for annotation in dataset["annotations"]:
+        image_id = annotation.get("image_id")
+        if not isinstance(image_id, int) or image_id not in by_image:
+            raise CocoError(f"annotation {annotation.get('id')}: expected the id of an image, got {image_id!r:.40}")
+        by_image[image_id].append(annotation)
+    return [_record(image, by_image[image["id"]], names, place, max_pixels) for image in dataset["images"]]
+
+
+def _record(
+    image: Mapping[str, Any],
+    annotations: Sequence[Mapping[str, Any]],
+    names: Mapping[int, str],
+    place: Place,
+    max_pixels: int,
+) -> ImageRecord:
+    where = f"image {image['id']}"
+    try:
+        size_hw = require_size((image.get("height"), image.get("width")), max_pixels=max_pixels)  # type: ignore[arg-type]
+    except MaskError as error:
+        raise CocoError(f"{where}: {error}") from error
+    regions: list[Region] = []
+    left_out: list[LeftOut] = []
+    for annotation in annotations:
+        try:
+            _add(regions, _region(annotation, size_hw, names))
+        except ConverterError as error:
+            left_out.append(LeftOut("unreadable annotation", f"{where}, annotation {annotation.get('id')}: {error}"))
+    is_predicted = any(region.score is not None for region in regions)
+    return ImageRecord(
+        task_id=image.get("task_id", image["id"]),
+        image=place.image_root + str(image.get("file_name", "")),
+        image_tag=place.image_tag,
+        size_hw=size_hw,
+        annotations=() if is_predicted else (Annotation(None, tuple(regions)),),
+        predictions=(Prediction(None, tuple(regions)),) if is_predicted else (),
+        left_out=tuple(left_out),
+    )
+
+
+def _add(regions: list[Region], new: Region) -> None:
+    """Append a region, or join it with the one that it is another label of; ids stay unique in an image."""
+    same_id = [position for position, region in enumerate(regions) if region.id == new.id]
+    same = [position for position in same_id if regions[position].rle == new.rle]
+    if same:
+        joined = dict.fromkeys((*regions[same[0]].labels, *new.labels))
+        regions[same[0]] = replace(regions[same[0]], labels=tuple(joined))
+    else:
+        regions.append(replace(new, id=f"{new.id}-{len(regions) + 1}") if same_id else new)
+
+
+def _region(annotation: Mapping[str, Any], size_hw: tuple[int, int], names: Mapping[int, str]) -> Region:
+    category_id = annotation.get("category_id")
+    if not isinstance(category_id, int) or category_id not in names:
+        raise CocoError(f"expected the id of a category, got {category_id!r:.40}")
+    rle = _rle(annotation.get("segmentation"), size_hw)
+    if rle["size"] != list(size_hw):
+        raise CocoError(f"expected a segmentation of {list(size_hw)} (height, width), got {rle['size']}")
+    origin = annotation.get("origin")
+    return Region(
+        id=str(annotation.get("region_id") or annotation.get("id")),
+        labels=(names[category_id],),
+        control="",
+        rle=rle,
+        score=finite_number(annotation.get("score")),
+        origin=origin if isinstance(origin, str) else None,
+    )
+
+
+def _rle(segmentation: Any, size_hw: tuple[int, int]) -> CocoRLE:
+    """Return a segmentation of any form as compressed RLE, having checked it."""
+    if isinstance(segmentation, Mapping):
+        return mask_to_coco_rle(coco_rle_to_mask(segmentation, max_pixels=math.prod(size_hw)))
+    polygons = [_flat_polygon(points, size_hw) for points in segmentation] if isinstance(segmentation, list) else []
+    if not polygons:
+        raise CocoError(f"expected a segmentation as RLE or polygons, got {segmentation!r:.60}")
+    merged = coco_mask.merge(coco_mask.frPyObjects(cast(Any, polygons), size_hw[0], size_hw[1]))
+    counts = merged["counts"]
+    return {"size": list(size_hw), "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
+
+
+def _flat_polygon(points: Any, size_hw: tuple[int, int]) -> list[float]:
+    """Return [x, y, x, y, ...]; a bound keeps pycocotools, which walks along every edge, from walking for ever."""
+    numbers = [finite_number(value) for value in points] if isinstance(points, list) else []
+    limit = _BEYOND * max(size_hw)
+    flat = [value for value in numbers if value is not None and abs(value) <= limit]
+    if len(flat) < len(numbers) or len(flat) < 6 or len(flat) % 2:
+        raise CocoError(
+            f"expected polygons of 3 or more x, y pairs within {limit} pixels of the image, got {points!r:.60}"
+        )
+    return flat
+
+
+def _id(item: Mapping[str, Any], what: str) -> int:
+    number = item.get("id")
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise CocoError(f"expected a whole number as id of each {what}, got {number!r:.40}")
+    return number
+
+
+def _is_list_of_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, Mapping) for item in value)

@@ -1,0 +1,215 @@
+"""Records to Label Studio tasks, the way back in: what `label_studio` reads, this writes.
+
+    {"data": {"image": address}, "predictions": [{"result": [...], "score", "model_version"}],
+     "annotations": [{"result": [...], "was_cancelled", "ground_truth"}]}
+
+Ready for `POST /api/projects/N/import` or "Import" in the page. A region is written with the control it came
+from, or the first one of the config that has its label. Brushes and bitmasks keep every pixel; a polygon
+control gets one polygon for each connected part (holes filled), a rectangle control one box.
+"""
+
+import colorsys
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, zip_longest
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from converters.bitmask import mask_to_data_url
+from converters.brush import mask_to_brush_rle
+from converters.coco_rle import coco_rle_bbox_xywh
+from converters.errors import LabelStudioError
+from converters.label_config import Control, ImageTag, LabelConfig
+from converters.masks import mask_to_polygons
+from converters.records import Annotation, Category, ImageRecord, Prediction, Region
+
+JsonObject = dict[str, Any]
+
+
+def records_to_tasks(records: Iterable[ImageRecord], config: LabelConfig) -> Iterator[JsonObject]:
+    """Convert records to tasks for import, one at a time.
+
+    Args:
+        records: the images; those of one task (several `<Image>` tags) one after another.
+        config: label config of the project they go to.
+
+    Raises:
+        LabelStudioError: the config has no such image, or no control that could show a region.
+    """
+    for _, same_task in groupby(enumerate(records), key=_task_key):
+        yield _task([record for _, record in same_task], config)
+
+
+def region_to_results(region: Region, control: Control, image_name: str) -> list[JsonObject]:
+    """Convert one region to the results that a control shows: one, or one a part for polygons.
+
+    Args:
+        region: the region; its id, origin and score are kept.
+        control: a control of the kind brushlabels, bitmasklabels, polygonlabels or rectanglelabels.
+        image_name: name of the `<Image>` tag.
+    """
+    height, width = region.size_hw
+    words = [label.result_name for label in control.labels if label.value in region.labels]
+    known = {"score": region.score, "origin": region.origin}
+    values = list(_values(region, control))
+    return [
+        {
+            "id": region.id if len(values) == 1 else f"{region.id}-{part}",
+            "from_name": control.name,
+            "to_name": image_name,
+            "type": control.kind,
+            "original_width": width,
+            "original_height": height,
+            "image_rotation": 0,
+            "value": {**value, control.kind: words},
+            **{key: item for key, item in known.items() if item is not None},
+        }
+        for part, value in enumerate(values, start=1)
+    ]
+
+
+def label_config_for(categories: Sequence[Category], kind: str = "BrushLabels", image: str = "$image") -> str:
+    """Write a label config for these categories: their ids as `category=`, a colour that follows from the name.
+
+    Args:
+        categories: the categories, in the order of the page.
+        kind: the control tag, for example BrushLabels, BitmaskLabels or PolygonLabels.
+        image: where a task keeps its image's address.
+    """
+    labels = "\n".join(
+        f"    <Label value={quoteattr(category.name)} background={quoteattr(colour_of(category.name))} "
+        f'category="{category.id}"/>'
+        for category in categories
+    )
+    return (
+        f'<View>\n  <Image name="image" value={quoteattr(image)} zoom="true"/>\n'
+        f'  <{kind} name="label" toName="image">\n{labels}\n  </{kind}>\n</View>\n'
+    )
+
+
+def colour_of(name: str) -> str:
+    """Return a strong colour for a name, always the same: "#rrggbb"."""
+    digest = hashlib.sha256(name.encode("utf-8")).digest()
+    hue, saturation = digest[0] / 256, 0.6 + digest[1] / 256 * 0.35
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, 0.95 - digest[2] / 256 * 0.25)
+    return f"#{int(red * 255):02x}{int(green * 255):02x}{int(blue * 255):02x}"
+
+
+# ---------------------------------------------------------------- parts of a task
+
+
+def _task_key(row: tuple[int, ImageRecord]) -> tuple[str, Any]:
+    position, record = row
+    return ("position", position) if record.task_id is None else ("task", record.task_id)
+
+
+def _task(records: Sequence[ImageRecord], config: LabelConfig) -> JsonObject:
+    """Join the images of one task: the n-th annotation of each is one annotation of the task."""
+    data: dict[str, Any] = {}
+    for record in records:
+        tag = _image_tag(record, config)
+        if tag.is_list:
+            data.setdefault(tag.data_key, []).append(record.image)
+        else:
+            data[tag.data_key] = record.image
+    annotations = zip_longest(*([(record, item) for item in record.annotations] for record in records))
+    predictions = zip_longest(*([(record, item) for item in record.predictions] for record in records))
+    return {
+        "data": data,
+        "annotations": [_annotation([pair for pair in pairs if pair], config) for pairs in annotations],
+        "predictions": [_prediction([pair for pair in pairs if pair], config) for pairs in predictions],
+    }
+
+
+def _annotation(pairs: Sequence[tuple[ImageRecord, Annotation]], config: LabelConfig) -> JsonObject:
+    return {
+        "result": [result for record, item in pairs for result in _results(item.regions, record, config)],
+        "was_cancelled": pairs[0][1].skipped,
+        "ground_truth": pairs[0][1].ground_truth,
+    }
+
+
+def _prediction(pairs: Sequence[tuple[ImageRecord, Prediction]], config: LabelConfig) -> JsonObject:
+    first = pairs[0][1]
+    known = {"score": first.score, "model_version": first.model_version or None}
+    return {
+        "result": [result for record, item in pairs for result in _results(item.regions, record, config)],
+        **{key: value for key, value in known.items() if value is not None},
+    }
+
+
+def _results(regions: Sequence[Region], record: ImageRecord, config: LabelConfig) -> list[JsonObject]:
+    results = [
+        result
+        for region in regions
+        for result in region_to_results(region, _control_for(region, config), record.image_tag)
+    ]
+    return results if record.index == 0 else [{**result, "item_index": record.index} for result in results]
+
+
+def _image_tag(record: ImageRecord, config: LabelConfig) -> ImageTag:
+    for tag in config.images:
+        if tag.name == record.image_tag:
+            return tag
+    raise LabelStudioError(
+        f"expected one of the config's images {[tag.name for tag in config.images]}, got {record.image_tag!r}"
+    )
+
+
+def _control_for(region: Region, config: LabelConfig) -> Control:
+    """Return the control that the region came from, or the first one that can show it."""
+    able = [
+        control
+        for control in config.of_kind(*_VALUE_WRITERS)
+        if region.labels and set(region.labels) <= set(control.label_values)
+    ]
+    if not able:
+        raise LabelStudioError(
+            f"region {region.id!r}: expected a control of the config (of {sorted(_VALUE_WRITERS)}) with the labels "
+            f"{list(region.labels)}, got none"
+        )
+    return next((control for control in able if control.name == region.control), able[0])
+
+
+# ---------------------------------------------------------------- values
+
+
+def _values(region: Region, control: Control) -> Iterator[JsonObject]:
+    if control.kind not in _VALUE_WRITERS:
+        raise LabelStudioError(f"expected a control of {sorted(_VALUE_WRITERS)}, got {control.kind!r}")
+    yield from _VALUE_WRITERS[control.kind](region)
+
+
+def _brush(region: Region) -> Iterator[JsonObject]:
+    yield {"format": "rle", "rle": mask_to_brush_rle(region.mask())}
+
+
+def _bitmask(region: Region) -> Iterator[JsonObject]:
+    yield {"imageDataURL": mask_to_data_url(region.mask())}
+
+
+def _polygon(region: Region) -> Iterator[JsonObject]:
+    height, width = region.size_hw
+    drawn = [region.polygon] if region.polygon else [p.tolist() for p in mask_to_polygons(region.mask())]
+    for points in drawn:
+        yield {"points": [[x * 100 / width, y * 100 / height] for x, y in points], "closed": True}
+
+
+def _rectangle(region: Region) -> Iterator[JsonObject]:
+    height, width = region.size_hw
+    x, y, box_width, box_height = coco_rle_bbox_xywh(region.rle)
+    yield {
+        "x": x * 100 / width,
+        "y": y * 100 / height,
+        "width": box_width * 100 / width,
+        "height": box_height * 100 / height,
+        "rotation": 0,
+    }
+
+
+_VALUE_WRITERS = {
+    "brushlabels": _brush,
+    "bitmasklabels": _bitmask,
+    "polygonlabels": _polygon,
+    "rectanglelabels": _rectangle,
+}
