@@ -109,7 +109,7 @@ def _segment(options: argparse.Namespace, settings: Settings) -> None:
 
     out = options.out or options.image.with_suffix(".overlay.png")
     vocabulary = read_categories(options.categories)
-    _say(segment_file(options.image, vocabulary, out, settings=settings, engine=make_engine(settings)))
+    _say(segment_file(options.image, vocabulary, out, settings=settings, engine=make_engine(settings), say=_say))
     _say(f"overlay: {out}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -36,7 +35,9 @@ def read_categories(text: str) -> Vocabulary:
     return Vocabulary(tuple(_category(part) for part in text.split(",") if part.strip()))
 
 
-def segment_file(image_path: Path, vocabulary: Vocabulary, out: Path, *, settings: Settings, engine: Engine) -> str:
+def segment_file(
+    image_path: Path, vocabulary: Vocabulary, out: Path, *, settings: Settings, engine: Engine, say: Say
+) -> str:
     """Segment an image file, write the overlay, and return what was found as text.
 
     Prototypes that the bank lacks are made first, which takes from seconds to minutes a category.
@@ -47,7 +48,7 @@ def segment_file(image_path: Path, vocabulary: Vocabulary, out: Path, *, setting
         OVDiffError: prototypes cannot be made, or the image not be segmented.
     """
     image = _read_image(image_path, settings)
-    build_missing(vocabulary.categories, engine)
+    build_missing(vocabulary.categories, engine, say)
     segmentation = engine.segment(image, vocabulary)
     try:
         Image.fromarray(draw_overlay(image, segmentation, vocabulary.names)).save(out)
@@ -56,7 +57,7 @@ def segment_file(image_path: Path, vocabulary: Vocabulary, out: Path, *, setting
     return _summary(segmentation, vocabulary)
 
 
-def build_missing(categories: Sequence[Category], engine: Engine, say: Say = logging.getLogger(__name__).info) -> None:
+def build_missing(categories: Sequence[Category], engine: Engine, say: Say) -> None:
     """Make the prototypes of those categories that the bank lacks, telling each stage.
 
     Raises:
@@ -78,7 +79,8 @@ def build_missing(categories: Sequence[Category], engine: Engine, say: Say = log
 
 def list_prototypes(bank: Bank) -> list[str]:
     """Return a line a prototype set: its key, the category it was first made for, and its prompts."""
-    return [_bank_line(bank, key) for key in bank.keys()]
+    keys = bank.keys()
+    return [_bank_line(bank, key) for key in keys]
 
 
 def convert_to_coco(export: Path, label_config: Path, out: Path, options: CocoOptions, *, allow_empty: bool) -> str:

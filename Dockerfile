@@ -1,0 +1,31 @@
+# The backend with the embedded models, on a CPU. Built where Docker is; the project's own checks do not build it.
+#
+#   docker build --tag ovdiff .
+#   docker run --publish 9090:9090 --volume ovdiff-data:/data \
+#       --env OVDIFF_BASIC_USER=... --env OVDIFF_BASIC_PASSWORD=... \
+#       --env LABEL_STUDIO_URL=http://label-studio:8080 --env LABEL_STUDIO_API_KEY=... ovdiff
+#
+# It does not start without a password, because in a container it listens to the network. Give the same user and
+# password in Label Studio's model settings. LABEL_STUDIO_URL is the address as seen from inside the container.
+
+FROM python:3.11-slim AS build
+RUN pip install --no-cache-dir uv==0.13.8
+WORKDIR /source
+COPY pyproject.toml requirements.lock README.md LICENSE ./
+COPY converters converters
+COPY ovdiff ovdiff
+COPY backend backend
+# The lock as a constraint pins what is installed without adding the tools of development that it holds as well.
+RUN uv venv /opt/ovdiff && uv pip install --no-cache --python /opt/ovdiff/bin/python --constraint requirements.lock .
+
+FROM python:3.11-slim
+COPY --from=build /opt/ovdiff /opt/ovdiff
+RUN useradd --create-home ovdiff && install --directory --owner ovdiff /data
+USER ovdiff
+ENV OVDIFF_DATA_DIR=/data OVDIFF_HOST=0.0.0.0 OVDIFF_PORT=9090
+VOLUME /data
+EXPOSE 9090
+# That the port answers, not /health: /health asks for the password, which has no business in a health check.
+HEALTHCHECK --start-period=60s CMD ["/opt/ovdiff/bin/python", "-c", \
+    "import socket; socket.create_connection(('127.0.0.1', 9090), timeout=2)"]
+CMD ["/opt/ovdiff/bin/ovdiff", "serve"]
