@@ -47,8 +47,9 @@ demo: $(ENV) $(LABEL_STUDIO_ENV)
 demo-check: $(ENV) $(LABEL_STUDIO_ENV)
 	@.venv/bin/python -m backend.demo.check --label-studio $(LABEL_STUDIO) --sheet runs/demo-check.png $(DEMO_FLAGS)
 
+# One thread: the models are tiny, and torch's threads wait for one another as soon as a machine has other work.
 test: $(ENV) $(LABEL_STUDIO_ENV) chromium
-	.venv/bin/python -m pytest --label-studio $(LABEL_STUDIO) $(PYTEST_FLAGS)
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --label-studio $(LABEL_STUDIO) $(PYTEST_FLAGS)
 
 check: format lint types test
 

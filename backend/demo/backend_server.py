@@ -129,6 +129,9 @@ def _environment(folder: Path, port: int, label_studio: LabelStudio) -> Mapping[
         "LABEL_STUDIO_URL": label_studio.url,
         "LABEL_STUDIO_API_KEY": label_studio.login.token,
         "PYTHONUNBUFFERED": "1",
+        # The embedded models are too small to share among threads, and threads that wait for one another
+        # beside Label Studio and a browser made a category of 5 s take up to four minutes.
+        "OMP_NUM_THREADS": "1",
     }
 
 
