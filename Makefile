@@ -34,6 +34,9 @@ define require_python
 @$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed, but $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % v[:2])'
 endef
 
+# The pinned wheels are for Python 3.11 to 3.13. Where PYTHON is newer, uv fetches a 3.13.
+VENV_PYTHON = $$($(PYTHON) -c 'import sys; print(sys.executable if sys.version_info < (3, 14) else "3.13")')
+
 .PHONY: help setup demo demo-check test check format lint types lock clean chromium
 
 help:
@@ -77,14 +80,14 @@ chromium:
 
 $(ENV): requirements.lock pyproject.toml | $(PRIVATE_UV)
 	$(require_python)
-	@test -x .venv/bin/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" .venv
+	@test -x .venv/bin/python || $(UV) venv --quiet --python "$(VENV_PYTHON)" .venv
 	$(UV) pip install --quiet --python .venv -r requirements.lock
 	$(UV) pip install --quiet --python .venv --no-deps -e .
 	@touch $@
 
 $(LABEL_STUDIO_ENV): requirements-label-studio.lock | $(PRIVATE_UV)
 	$(require_python)
-	@test -x .venv-label-studio/bin/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" .venv-label-studio
+	@test -x .venv-label-studio/bin/python || $(UV) venv --quiet --python "$(VENV_PYTHON)" .venv-label-studio
 	$(UV) pip install --quiet --python .venv-label-studio -r requirements-label-studio.lock
 	@touch $@
 
