@@ -20,11 +20,12 @@ class Console:
 
     def progress(self, text: str, detail: str = "") -> None:
         """Show how far something is; ``detail``, which changes often, only where it can be rewritten."""
-        if self.stream.isatty():
-            text = f"{text} ({detail})" if detail else text
-            self.stream.write(f"\r\x1b[K  {text}")
-        elif text != self._progress:
-            self.stream.write(f"  {text}\n")
+        rewritten = self.stream.isatty()
+        if rewritten and detail:
+            text = f"{text} ({detail})"
+        if text == self._progress:
+            return
+        self.stream.write(f"\r\x1b[K  {text}" if rewritten else f"  {text}\n")
         self.stream.flush()
         self._progress = text
 
