@@ -22,6 +22,9 @@ from __future__ import annotations
 
 import hmac
 import logging
+import os
+import signal
+import threading
 import uuid
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -31,7 +34,7 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from backend.engine import Engine
-from backend.errors import BusyError, RequestError
+from backend.errors import BusyError, ListenError, RequestError
 from backend.fetch import Fetcher
 from backend.images import ImageSource
 from backend.label_studio import LabelStudioClient
@@ -88,27 +91,51 @@ def make_engine(settings: Settings) -> Engine:
 
 
 def serve(settings: Settings) -> None:
-    """Answer requests until interrupted.
+    """Answer requests until Ctrl-C or SIGTERM.
 
     Raises:
-        OSError: the port is taken or not allowed.
+        ListenError: the address or port is taken or not allowed.
     """
-    import waitress
-
+    # As the first process of a container nothing would end it: the kernel keeps SIGTERM's default from process 1.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app = create_app(settings)
-    server = settings.server
-    logger.info("Listening on http://%s:%d, data in %s.", server.host, server.port, settings.data_dir)
     try:
-        waitress.serve(
-            app,
-            host=server.host,
-            port=server.port,
-            threads=server.threads,
-            max_request_body_size=server.max_body_bytes,
-            ident="ovdiff",
+        server = _listen(app, settings.server)
+        logger.info(
+            "Listening on http://%s:%d, data in %s.", settings.server.host, settings.server.port, settings.data_dir
         )
+        server.run()
     finally:
         app.extensions["ovdiff"].stop()
+    _end_despite_busy_threads()
+
+
+def _listen(app: Flask, settings: ServerSettings) -> Any:
+    """Return a waitress server that has its port."""
+    import waitress
+
+    try:
+        return waitress.create_server(
+            app,
+            host=settings.host,
+            port=settings.port,
+            threads=settings.threads,
+            max_request_body_size=settings.max_body_bytes,
+            ident="ovdiff",
+        )
+    except (OSError, ValueError) as error:
+        address = f"{settings.host}:{settings.port}"
+        raise ListenError(f"Cannot listen on {address} (OVDIFF_HOST, OVDIFF_PORT): {error}.") from error
+
+
+def _end_despite_busy_threads() -> None:
+    """Leave at once if a thread is still inside a model: Python's own end would pull torch away and abort.
+
+    Nothing is lost by it: prototypes and the state file are written whole or not at all.
+    """
+    if any(thread is not threading.main_thread() for thread in threading.enumerate()):
+        logging.shutdown()
+        os._exit(0)
 
 
 def _add_routes(app: Flask, service: Service) -> None:

@@ -2,6 +2,7 @@
 
     BackendError
     ├── SettingsError            the environment asks for something impossible; the service does not start
+    ├── ListenError              the address or port to listen on is taken or not allowed
     ├── StoreError               the state file cannot be read or written
     ├── RequestError             the caller sent something unusable; becomes a 4xx answer
     │   └── UnusableLabelConfigError  a label config from which no vocabulary can be made
@@ -24,6 +25,10 @@ class BackendError(Exception):
 
 class SettingsError(BackendError):
     """The environment holds an unknown, malformed or contradictory setting."""
+
+
+class ListenError(BackendError):
+    """The address or port to listen on is taken or not allowed."""
 
 
 class StoreError(BackendError):

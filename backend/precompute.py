@@ -43,6 +43,10 @@ class Status:
     retry_at_s: float = math.inf
 
 
+class _StoppedError(Exception):
+    """The build in hand is given up because the service ends; what is missing is found again at the next start."""
+
+
 class Precompute:
     """One worker thread that makes wanted prototypes, one category at a time. Threads may share it."""
 
@@ -71,7 +75,7 @@ class Precompute:
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Ask the worker to end after the category in hand, and wait for it that long."""
+        """Ask the worker to end after the batch in hand, and wait for it that long."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -162,6 +166,8 @@ class Precompute:
             self._builder.build(category, self._report)
             if not self._builder.has(category):  # would be built again at once, and again
                 failure = "it was built, but the bank does not have it; is the disk full or the folder shared?"
+        except _StoppedError:
+            return
         except OVDiffError as error:
             failure = str(error)
         except Exception as error:
@@ -179,7 +185,10 @@ class Precompute:
             self._changed.notify_all()
 
     def _report(self, stage: str, fraction: float) -> None:
+        """Note how far the build is; end it if the worker is to stop, for this is called between batches."""
         with self._changed:
+            if self._stopping:
+                raise _StoppedError
             if self._building is not None:
                 key, status = self._building
                 self._building = (key, replace(status, stage=stage, progress=min(1.0, max(0.0, fraction))))

@@ -73,7 +73,7 @@ class Service:
         self._precompute.start()
 
     def stop(self) -> None:
-        """End the background threads after what they have in hand."""
+        """End the background threads, a build between two batches."""
         self._refresher.shutdown(cancel_futures=True)
         self._precompute.stop()
 

@@ -1,3 +1,6 @@
+import signal
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,10 +12,13 @@ from tests.fakes.pictures import encoded, red_and_blue
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Run with a fake engine and a data folder of the test."""
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Run with a fake engine and a data folder of the test, and leave the process's signals as they were."""
     monkeypatch.setenv("OVDIFF_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setattr(app, "make_engine", lambda settings: FakeEngine(settings.bank_dir))
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
 
 
 def test_settings_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,12 +77,12 @@ def test_interrupting_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_taken_port_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def refuse(settings: object) -> None:
-        raise OSError(98, "Address already in use")
-
-    monkeypatch.setattr(app, "serve", refuse)
-    assert cli.main(["serve"]) == 1
-    assert "Address already in use" in capsys.readouterr().err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("OVDIFF_PORT", str(port))
+        assert cli.main(["serve"]) == 1
+    message = f"ovdiff: Cannot listen on 127.0.0.1:{port} (OVDIFF_HOST, OVDIFF_PORT): "
+    assert capsys.readouterr().err.splitlines()[-1].startswith(message)
 
 
 def test_the_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:

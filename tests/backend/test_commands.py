@@ -46,7 +46,7 @@ def test_an_image_file_is_segmented(tmp_path: Path, engine: FakeEngine) -> None:
         say=said.append,
     )
     assert [line.split() for line in summary.splitlines()[1:]] == [["red", "12.5%", "0.75"], ["green", "0.0%", "0.00"]]
-    assert said == ["red: generating", "green: generating"]
+    assert said == [f"{name}: {stage}" for name in ("red", "green") for stage in ("generating", "extracting")]
     assert np.asarray(Image.open(tmp_path / "out.png")).shape[1] == 64
 
 
@@ -75,7 +75,7 @@ def test_only_missing_prototypes_are_built(engine: FakeEngine) -> None:
     said: list[str] = []
     engine.build(Category("red"))
     build_missing(read_categories("red, blue").categories, engine, said.append)
-    assert said == ["red: ready", "blue: generating"]
+    assert said == ["red: ready", "blue: generating", "blue: extracting"]
     engine.failing = frozenset({"green"})
     with pytest.raises(SupportError):
         build_missing([Category("green")], engine, said.append)

@@ -155,6 +155,18 @@ def test_missing_weights_are_the_reason_of_every_category(
     assert states(precompute, RED) == ["ready"]
 
 
+def test_stopping_ends_a_build_between_two_batches(engine: FakeEngine) -> None:
+    engine.gate = threading.Event()
+    precompute = Precompute(engine, retry_failed_after_s=300.0)
+    precompute.start()
+    precompute.want("1", [RED])
+    assert eventually(lambda: precompute.status(RED).stage == "generating")
+    precompute.stop(timeout_s=0.0)
+    engine.gate.set()
+    assert not eventually(lambda: engine.has(RED), timeout_s=0.2)
+    assert engine.built == []
+
+
 def test_stopping_releases_those_who_wait(precompute: Precompute, engine: FakeEngine) -> None:
     engine.gate = threading.Event()
     precompute.want("1", [RED])

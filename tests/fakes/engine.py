@@ -61,6 +61,8 @@ class FakeEngine:
         if self.gate is not None:
             self.gate.wait(10)
         time.sleep(self.build_seconds)
+        if progress is not None:
+            progress("extracting", 0.5)
         if category.name in self.failing:
             raise SupportError(f"No support image of {category.name!r} has any foreground.")
         self.built.append(category.name)

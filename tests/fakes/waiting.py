@@ -1,0 +1,14 @@
+"""Waiting for what another thread does."""
+
+import time
+from collections.abc import Callable
+
+
+def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
+    """Return whether a condition becomes true in time."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(0.005)
+    return True
