@@ -67,7 +67,6 @@ class Store:
         except OSError as error:
             raise StoreError(f"cannot make the folder {path.parent}: {error}. Set OVDIFF_DATA_DIR.") from error
         with self._connection() as connection:
-            # A commit then waits for no disk: a power cut may cost the last events, never the file.
             connection.execute("PRAGMA journal_mode = WAL")
             self._migrate(connection)
 
@@ -132,6 +131,8 @@ class Store:
         """Yield a connection whose changes are kept if the block ends well, and closed in any case."""
         try:
             with self._lock, closing(sqlite3.connect(self._path, timeout=LOCK_TIMEOUT_S)) as connection, connection:
+                # In WAL mode, commits wait for no disk then: a power cut may cost the last ones, never the file.
+                connection.execute("PRAGMA synchronous = NORMAL")
                 yield connection
         except sqlite3.Error as error:
             raise StoreError(
