@@ -6,6 +6,8 @@ image alone, so a vocabulary edit encodes nothing again. The two meet in :mod:`o
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ from ovdiff.parts import Parts
 from ovdiff.prefilter import choose_categories
 from ovdiff.presets import Preset
 from ovdiff.presets.schema import ExtractorName
-from ovdiff.recipe import library_versions, recipe, recipe_key
+from ovdiff.recipe import category_recipe, library_versions, preset_recipe, recipe_key
 from ovdiff.refine import clean_up, pamr
 from ovdiff.segmentation import Segmentation
 from ovdiff.segmenter import BACKGROUND, PrototypeTable, ScoreMerger, class_scores, decide, make_table
@@ -59,7 +61,7 @@ class Engine:
         Raises:
             WeightsError: a model's files are missing.
         """
-        return recipe_key(recipe(self.preset, category))
+        return recipe_key(category_recipe(self._preset_recipe, category))
 
     def has(self, category: Category) -> bool:
         """Say whether the bank holds the category's prototypes, undamaged."""
@@ -81,7 +83,7 @@ class Engine:
             BankError: the bank cannot be written.
         """
         report = progress or (lambda _stage, _fraction: None)
-        made_from = recipe(self.preset, category)
+        made_from = category_recipe(self._preset_recipe, category)
         key = recipe_key(made_from)
         if not self.bank.has(key):
             support = make_support_set(self._parts, category.phrases, report)
@@ -140,6 +142,10 @@ class Engine:
             scores = pamr(encoded.working, scores, self.preset.refine)
         decided = decide(scores, labels, encoded.size_hw)
         return Segmentation(clean_up(decided.label_map, self.preset.refine), decided.scores, decided.margins)
+
+    @cached_property
+    def _preset_recipe(self) -> dict[str, Any]:
+        return preset_recipe(self.preset)
 
     def _tables_of(self, vocabulary: Vocabulary) -> Tables:
         keys = tuple(self.prototype_key(category) for category in vocabulary.categories)

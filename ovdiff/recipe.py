@@ -3,7 +3,7 @@
 Never imports torch and loads no model, so that asking whether a set exists is cheap.
 """
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ovdiff.bank import SCHEMA_VERSION
@@ -21,10 +21,10 @@ def models_used(preset: Preset) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def recipe(preset: Preset, category: Category) -> dict[str, Any]:
-    """Return everything that shapes a category's prototypes, as JSON values.
+def preset_recipe(preset: Preset) -> dict[str, Any]:
+    """Return all of a preset that shapes prototypes, with the identity of each model's weights, as JSON values.
 
-    The category's name and kind are no part of it: a renamed label with the same prompts keeps its set.
+    Cost: the model folders are walked; an engine does it once.
 
     Raises:
         WeightsError: a model's files are missing.
@@ -35,10 +35,17 @@ def recipe(preset: Preset, category: Category) -> dict[str, Any]:
     parameters["extractors"] = {name: parameters["extractors"][name] for name in preset.extractors.use}
     return {
         "schema_version": SCHEMA_VERSION,
-        "phrases": list(category.phrases),
         "parameters": parameters,
         "weights": {name: weights_identity(getattr(preset.models, name)) for name in used},
     }
+
+
+def category_recipe(of_preset: dict[str, Any], category: Category) -> dict[str, Any]:
+    """Return everything that shapes a category's prototypes.
+
+    The category's name and kind are no part of it: a renamed label with the same prompts keeps its set.
+    """
+    return {**of_preset, "phrases": list(category.phrases)}
 
 
 def recipe_key(made_from: dict[str, Any]) -> str:
@@ -53,8 +60,6 @@ def library_versions() -> dict[str, str]:
 
 
 def _version(name: str) -> str:
-    from importlib.metadata import PackageNotFoundError
-
     try:
         return version(name)
     except PackageNotFoundError:  # ovdiff itself, run from a checkout

@@ -1,5 +1,6 @@
 """After the scores: PAMR on score maps (A.13), holes and small parts of the label map."""
 
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
@@ -28,36 +29,37 @@ def pamr(image: NDArray[np.uint8], scores: Tensor, settings: RefineSettings) -> 
         settings: iterations and dilations.
 
     Returns:
-        (C, H, W) float32. Memory: 8 * len(dilations) * (C + 6) * H * W floats at the peak.
+        (C, H, W) float32. Memory: about 30 * len(dilations) * H * W floats at the peak, whatever C.
     """
     colours = torch.tensor(image, device=scores.device).permute(2, 0, 1).float()
     if scores.shape[1:] != colours.shape[1:]:
         scores = F.interpolate(scores[None], size=colours.shape[1:], mode="bilinear", align_corners=True)[0]
     weights = _affinity(colours, settings.pamr_dilations)
     for _ in range(settings.pamr_iterations):
-        scores = (_neighbours(scores, settings.pamr_dilations) * weights[:, None]).sum(dim=0)
+        moved = torch.zeros_like(scores)
+        for weight, neighbour in zip(weights, _neighbours(scores, settings.pamr_dilations), strict=True):
+            moved.addcmul_(weight, neighbour)
+        scores = moved
     return scores
 
 
 def _affinity(colours: Tensor, dilations: tuple[int, ...]) -> Tensor:
     """Return the weight (8 * dilations, H, W) of each neighbour; they sum to 1 at every pixel."""
-    neighbours = _neighbours(colours, dilations)
+    neighbours = torch.stack(list(_neighbours(colours, dilations)))
     centres = colours.expand(len(dilations), *colours.shape)  # the centre is in each dilation's 3 x 3
     deviation = torch.cat([neighbours, centres]).std(dim=0)
     likeness = -(neighbours - colours).abs() / (1e-8 + 0.1 * deviation)
     return likeness.mean(dim=1).softmax(dim=0)
 
 
-def _neighbours(maps: Tensor, dilations: tuple[int, ...]) -> Tensor:
-    """Return each pixel's neighbours: (C, H, W) to (8 * dilations, C, H, W), borders repeated."""
+def _neighbours(maps: Tensor, dilations: tuple[int, ...]) -> Iterator[Tensor]:
+    """Yield maps (C, H, W) shifted towards each of the 8 neighbours of each dilation, borders repeated."""
     height, width = maps.shape[1:]
-    shifted = []
     for dilation in dilations:
         padded = F.pad(maps[None], (dilation,) * 4, mode="replicate")[0]
         for row, column in _OFFSETS:
             top, left = dilation * (1 + row), dilation * (1 + column)
-            shifted.append(padded[:, top : top + height, left : left + width])
-    return torch.stack(shifted)
+            yield padded[:, top : top + height, left : left + width]
 
 
 def clean_up(label_map: NDArray[np.int32], settings: RefineSettings) -> NDArray[np.int32]:

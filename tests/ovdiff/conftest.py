@@ -1,7 +1,7 @@
 """Small models with random weights, of the embedded world's architectures, saved as real weights are."""
 
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +9,20 @@ import torch
 from numpy.typing import NDArray
 
 from ovdiff.models import Models
-from ovdiff.presets import Preset, load_preset
-from ovdiff.presets.schema import DiffusionModelSettings, ModelSettings
+from ovdiff.presets import Preset
+from ovdiff.presets.schema import (
+    AttributionSettings,
+    ClipFeatureSettings,
+    DiffusionModelSettings,
+    DinoFeatureSettings,
+    ExtractorSettings,
+    GenerationSettings,
+    ModelSettings,
+    ProposalSettings,
+    PrototypeSettings,
+    StableDiffusionFeatureSettings,
+    WindowSettings,
+)
 from ovdiff.presets.schema import Models as ModelChoice
 
 
@@ -48,11 +60,10 @@ def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def preset(weights_folder: Path) -> Preset:
-    """The embedded preset on random weights in float32, with few images and steps."""
+    """A preset on random weights in float32, with few images and steps; nothing depends on a tuned preset."""
     diffusion = DiffusionModelSettings(source=str(weights_folder / "stable_diffusion"))
-    base = load_preset("tinyworld")
-    return replace(
-        base,
+    small: dict[str, Any] = {"support_px": 64, "window_px": 64}
+    return Preset(
         name="random",
         models=ModelChoice(
             generator=diffusion,
@@ -60,8 +71,20 @@ def preset(weights_folder: Path) -> Preset:
             clip=ModelSettings(source=str(weights_folder / "clip")),
             dino=ModelSettings(source=str(weights_folder / "dino")),
         ),
-        generation=replace(base.generation, images=3, steps=2, batch_size=2),
-        prototypes=replace(base.prototypes, parts=2),
+        generation=GenerationSettings(
+            prompt_template="a good photo of a {category}", images=3, steps=2, guidance=3.0, size_px=64, batch_size=2
+        ),
+        attribution=AttributionSettings(layers=("down_blocks.0", "up_blocks.3")),
+        proposals=ProposalSettings(source="otsu"),
+        extractors=ExtractorSettings(
+            stable_diffusion=StableDiffusionFeatureSettings(
+                layers=("down_blocks.0", "up_blocks.2"), posterior="mode", **small
+            ),
+            clip=ClipFeatureSettings(statistics="half", **small),
+            dino=DinoFeatureSettings(statistics="half", aspect="stretch", **small),
+        ),
+        prototypes=PrototypeSettings(parts=2),
+        windows=WindowSettings(short_side_px=128, crops_px=((128, 64), (96, 64))),
     )
 
 

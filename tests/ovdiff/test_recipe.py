@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 
 from ovdiff.presets import Preset
-from ovdiff.recipe import library_versions, models_used, recipe, recipe_key
+from ovdiff.recipe import category_recipe, library_versions, models_used, preset_recipe, recipe_key
 from ovdiff.vocabulary import Category
 
 
 def _key(preset: Preset, category: Category | None = None) -> str:
-    return recipe_key(recipe(preset, category or Category("boat")))
+    return recipe_key(category_recipe(preset_recipe(preset), category or Category("boat")))
 
 
 def test_key_is_the_prompts_and_not_the_name_or_kind(preset: Preset) -> None:
@@ -51,8 +51,8 @@ def test_what_shapes_prototypes_changes_the_key(preset: Preset, section: str, ch
 def test_only_models_that_take_part_are_in_the_recipe(preset: Preset) -> None:
     clip_only = replace(preset, extractors=replace(preset.extractors, use=("clip",)))
     assert models_used(clip_only) == ("clip", "generator")
-    assert set(recipe(clip_only, Category("boat"))["weights"]) == {"clip", "generator"}
-    assert set(recipe(clip_only, Category("boat"))["parameters"]["extractors"]) == {"clip"}
+    assert set(preset_recipe(clip_only)["weights"]) == {"clip", "generator"}
+    assert set(preset_recipe(clip_only)["parameters"]["extractors"]) == {"clip"}
     maskcut = replace(clip_only, proposals=replace(preset.proposals, source="maskcut"))
     assert models_used(maskcut) == ("clip", "dino", "generator")
 

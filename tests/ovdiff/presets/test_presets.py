@@ -54,14 +54,14 @@ def test_file_may_change_one_field_of_a_base(tmp_path: Path) -> None:
         ("[windows]\ncrops_px = [[96]]", r"windows.crops_px\[0\] is \[96\]; expected 2 values"),
         ("[windows]\ncrops_px = [[96, 120]]", "stride above the size leaves gaps"),
         ("[windows]\ncrops_px = []\nwhole_image = false", "nothing would be looked at"),
-        ("[windows]\nmax_long_side_px = 64", "max_long_side_px is 64"),
+        ("[windows]\nmax_long_side_px = 32", "max_long_side_px is 32"),
         ("[extractors]\nuse = ['mae']", "extractors.use\\[0\\] is 'mae'; expected one of 'stable_diffusion'"),
         ("[extractors]\nuse = []", "extractors.use is empty"),
         ("[extractors]\nuse = ['clip']\n[matching]\nextractors = ['dino']", "which extractors.use does not build"),
         ("[matching]\nkinds = ['part', 'part']", "name each once"),
         ("[matching]\nkinds = []", "matching.kinds is empty"),
         ("[generation]\nprompt_template = 'a photo'", "must contain '{category}' exactly once"),
-        ("[attribution]\nstep_range = [0.5, 0.5]", "contains none of the 12 denoising steps"),
+        ("[attribution]\nstep_range = [0.5, 0.5]", r"contains none of the \d+ denoising steps"),
         ("[proposals]\nfixed_background = 0.6", "pixels would be both"),
         ("[models.clip]\nsource = ' '", "models.clip.source is blank"),
         ("[models.clip]\ndtype = 'int8'", "models.clip.dtype is 'int8'; expected one of 'float32'"),
@@ -98,7 +98,8 @@ def test_changes_in_code_are_validated_too() -> None:
 def test_fingerprint_sees_every_field_but_name_and_cache() -> None:
     base = load_preset("tinyworld")
     assert replace(base, name="other", cache=replace(base.cache, texts=1)).fingerprint() == base.fingerprint()
-    assert replace(base, refine=replace(base.refine, pamr=True)).fingerprint() != base.fingerprint()
+    refined = replace(base, refine=replace(base.refine, pamr=not base.refine.pamr))
+    assert refined.fingerprint() != base.fingerprint()
 
 
 def test_prototype_parameters_hold_no_online_field() -> None:
