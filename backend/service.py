@@ -101,8 +101,8 @@ class Service:
     ) -> list[Item]:
         """Return exactly one item a task, in order.
 
-        What an item can be is told in `backend.predictions`. With a context, the answer is the
-        mask that somebody asked for by a click or a rectangle; for that nobody is kept waiting.
+        What an item can be is told in `backend.predictions`. With a context, the answer is the mask that
+        somebody asked for by a click or a rectangle; for that nobody is kept waiting.
 
         Raises:
             BusyError: too many requests are being answered.
@@ -139,7 +139,10 @@ class Service:
 
     def versions(self) -> dict[str, list[str]]:
         """Return every model version given so far, newest first."""
-        return {"versions": self._store.model_versions() or [BASE_VERSION]}
+        versions: list[str] = []
+        with self._tolerating_store_errors():
+            versions = self._store.model_versions()
+        return {"versions": versions or [BASE_VERSION]}
 
     def status(self) -> dict[str, Any]:
         """Return, as JSON, how far the categories of each project are."""

@@ -24,7 +24,7 @@ from backend.errors import SettingsError
 
 PREFIX = "OVDIFF_"
 LABEL_STUDIO_PREFIX = "LABEL_STUDIO_"
-PILLOW_HARD_LIMIT_PX = 178_956_970  # PIL refuses to open more (2 * Image.MAX_IMAGE_PIXELS), whatever we allow
+MOST_PIXELS = 100_000_000  # what converters.masks rasterises; Pillow would open 178 million
 
 T = TypeVar("T")
 
@@ -119,7 +119,7 @@ class ImageSettings:
     def __post_init__(self) -> None:
         """Check the ranges."""
         _require_between("image_max_bytes", self.image_max_bytes, 1, 2**31)
-        _require_between("image_max_px", self.image_max_px, 1, PILLOW_HARD_LIMIT_PX)
+        _require_between("image_max_px", self.image_max_px, 1, MOST_PIXELS)
         _require_between("connect_timeout_s", self.connect_timeout_s, 0.05, 60)
         _require_between("image_timeout_s", self.image_timeout_s, 0.05, 90)
         _require_between("max_redirects", self.max_redirects, 0, 20)

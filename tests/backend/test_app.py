@@ -145,6 +145,7 @@ def test_a_broken_state_file_costs_no_prediction(app: Flask, settings: Settings)
     assert post(app, "/setup", SETUP).status_code == 200
     assert post(app, "/predict", PREDICT).get_json()["results"][0]["result"]
     assert post(app, "/webhook", {"action": "TASKS_CREATED"}).status_code == 200
+    assert app.test_client().get("/versions").get_json() == {"versions": ["ovdiff-0.1.0"]}
 
 
 def test_a_state_file_that_is_no_database_stops_the_start(settings: Settings, engine: FakeEngine) -> None:

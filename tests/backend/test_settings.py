@@ -52,7 +52,7 @@ def test_variables_of_others_are_left_alone() -> None:
         ({"OVDIFF_LOG_LEVEL": "LOUD"}, "OVDIFF_LOG_LEVEL='LOUD' is none of DEBUG"),
         ({"LABEL_STUDIO_URL": "localhost:8080"}, "LABEL_STUDIO_URL='localhost:8080' is not a URL"),
         ({"OVDIFF_WAIT_FOR_PROTOTYPES_S": "90"}, "leaves no time to predict within OVDIFF_ANSWER_WITHIN_S=85"),
-        ({"OVDIFF_IMAGE_MAX_PX": "1000000000"}, "OVDIFF_IMAGE_MAX_PX=1000000000 is outside 1 to 178956970."),
+        ({"OVDIFF_IMAGE_MAX_PX": "1000000000"}, "OVDIFF_IMAGE_MAX_PX=1000000000 is outside 1 to 100000000."),
     ],
 )
 def test_mistakes_are_named(environment: dict[str, str], message: str) -> None:
