@@ -29,7 +29,7 @@ from ovdiff.tinyworld.training.data import TrainingSet, load_training_set
 from ovdiff.tinyworld.training.loop import Plan, to_input, train
 from ovdiff.tinyworld.world import COLOURS, NAMES, THINGS
 
-PLAN = Plan(steps=4600, batch=32, learning_rate=1e-3, warmup=200, ema_decay=0.998, seed=3)
+PLAN = Plan(steps=4200, batch=32, learning_rate=1e-3, warmup=200, ema_decay=0.998, seed=3)
 LATENT = 16
 _DROPPED = 0.2
 _ATTENTION_WEIGHT = 0.1
