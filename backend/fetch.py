@@ -10,7 +10,8 @@ it stands in. Each address, also after each redirect, is one of:
   differently the second time gains nothing;
 - a host of `private_image_hosts`: no token, any address.
 
-Everything else is refused.
+Everything else is refused. Judged is the URL as requests will send it, because parsers differ: for `urlsplit`,
+`http://a\\@b/` is on host b, while urllib3 connects to a.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def image_url(reference: str, *, label_studio_url: str, task_id: int | None) -> 
     Raises:
         ImageReferenceError: it is none of these.
     """
-    scheme = urlsplit(reference).scheme.lower()
+    scheme = _scheme(reference)
     if scheme in ("http", "https"):
         return reference
     if reference.startswith("/") and not reference.startswith("//"):
@@ -88,7 +89,7 @@ class Fetcher:
             ImageFetchError: a server could not be reached or did not deliver.
             ImageTooLargeError: there are more bytes than allowed.
         """
-        url = image_url(reference, label_studio_url=self.label_studio.base_url, task_id=task_id)
+        url = _sent_url(image_url(reference, label_studio_url=self.label_studio.base_url, task_id=task_id))
         deadline_s = time.monotonic() + self.limits.image_timeout_s
         with requests.Session() as session:
             session.trust_env = False  # neither proxies nor .netrc of the environment
@@ -100,7 +101,7 @@ class Fetcher:
                     if response.status_code not in REDIRECTS:
                         self._require_success(response, url)
                         return self._read(response, url, deadline_s)
-                    url = urljoin(url, response.headers.get("Location", ""))
+                    url = _sent_url(url, response.headers.get("Location", ""))
         raise ImageFetchError(f"{shown(reference)} redirects more than {self.limits.max_redirects} times.")
 
     def _get(self, session: requests.Session, url: str, deadline_s: float) -> requests.Response:
@@ -184,6 +185,28 @@ def shown(url: str) -> str:
 _MISSING_ADVICE = (
     "It is gone, or (for /data/local-files/) the token's user sees no project whose local storage covers it."
 )
+
+
+def _scheme(reference: str) -> str:
+    try:
+        return urlsplit(reference).scheme.lower()
+    except ValueError:  # brackets without an IPv6 address between them
+        return ""
+
+
+def _sent_url(url: str, location: str = "") -> str:
+    """Return a URL, or where a redirect from there leads, in the form in which requests sends it.
+
+    Raises:
+        ImageReferenceError: it is no URL.
+    """
+    try:
+        return str(requests.Request("GET", urljoin(url, location)).prepare().url)
+    except (requests.RequestException, ValueError) as error:
+        address = (location or url).partition("?")[0]
+        raise ImageReferenceError(
+            f"{address[:200]!r} is no image that can be fetched: no valid URL ({type(error).__name__})."
+        ) from error
 
 
 def _label_studio_url(path: str, base_url: str) -> str:

@@ -136,6 +136,27 @@ def test_hosts_outside_the_allow_list_are_not_contacted(label_studio: FakeLabelS
         fetcher(label_studio).fetch(f"http://{host}/a.png")
 
 
+@pytest.mark.parametrize("is_redirect", [False, True])
+def test_the_host_that_is_judged_is_the_one_that_is_connected_to(
+    label_studio: FakeLabelStudio, is_redirect: bool
+) -> None:
+    """For `urlsplit` the host is what follows the "@"; urllib3 ends it at the backslash."""
+    reference = label_studio.url.replace("http://", "http://127.0.0.2\\@") + "/data/upload/1/picture.png"
+    if is_redirect:
+        label_studio.redirects["/data/upload/1/moved.png"] = reference
+        reference = "/data/upload/1/moved.png"
+    with pytest.raises(ImageBlockedError, match=r"127\.0\.0\.2, from which images are not fetched"):
+        fetcher(label_studio).fetch(reference)
+
+
+@pytest.mark.parametrize(
+    "reference", ["http://[", "http://ls:99999/a.png", "http://a b/a.png", "https://", "http://[::1"]
+)
+def test_a_malformed_address_is_named(label_studio: FakeLabelStudio, reference: str) -> None:
+    with pytest.raises(ImageReferenceError, match="is no image that can be fetched"):
+        fetcher(label_studio).fetch(reference)
+
+
 def test_too_many_redirects_end(label_studio: FakeLabelStudio) -> None:
     label_studio.redirects["/data/upload/1/round.png"] = "/data/upload/1/round.png"
     with pytest.raises(ImageFetchError, match="redirects more than 4 times"):
