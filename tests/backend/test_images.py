@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from backend.errors import ImageDecodeError, ImageTooLargeError
 from backend.fetch import Fetcher
@@ -53,6 +54,29 @@ def lopsided() -> NDArray[np.uint8]:
 def test_every_orientation_is_made_upright(orientation: int) -> None:
     stored = np.ascontiguousarray(STORED[orientation](lopsided()))
     data = encoded(stored, "PNG", exif=exif(orientation))
+    assert np.array_equal(decode_image(data, max_px=MAX_PX), lopsided())
+
+
+XMP = b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+
+
+@pytest.mark.parametrize("picture_format", ["JPEG", "WEBP", "PNG"])
+def test_an_orientation_that_browsers_do_not_read_is_not_applied(picture_format: str) -> None:
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", XMP.decode())
+    data = encoded(lopsided(), picture_format, **({"pnginfo": text} if picture_format == "PNG" else {"xmp": XMP}))
+    assert decode_image(data, max_px=MAX_PX).shape == lopsided().shape
+
+
+def test_damaged_exif_does_not_cost_the_picture() -> None:
+    data = encoded(lopsided(), "PNG", exif=b"Exif\0\0garbage!")
+    assert np.array_equal(decode_image(data, max_px=MAX_PX), lopsided())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_is_turned_once(orientation: int) -> None:
+    stored = np.ascontiguousarray(STORED[orientation](lopsided()))
+    data = encoded(stored, "TIFF", exif=exif(orientation))
     assert np.array_equal(decode_image(data, max_px=MAX_PX), lopsided())
 
 

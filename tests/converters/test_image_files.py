@@ -45,3 +45,21 @@ def test_what_is_outside_missing_or_no_image_has_no_size(tmp_path: Path) -> None
     (tmp_path / "images" / "note.png").write_text("no image")
     size_of = folder_sizes(tmp_path / "images")
     assert [size_of(name) for name in ("../outside.png", "missing.png", "note.png", ".", "a\0b")] == [None] * 5
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_size_follows_only_the_orientations_that_are_shown(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.tiff", exif=exif)
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg", xmp=f'<x tiff:Orientation="{orientation}"/>'.encode())
+    assert folder_sizes(tmp_path)("a.tiff") == ((48, 64) if orientation < 5 else (64, 48))
+    assert folder_sizes(tmp_path)("a.jpg") == (48, 64)
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"Exif\0\0garbage!", b"Exif\0\0", b"Exif\0\0II*\0\x08\0\0\0\x05\0", b"no Exif at all"]
+)
+def test_damaged_exif_leaves_a_picture_as_it_is(tmp_path: Path, damaged: bytes) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.webp", exif=damaged)
+    assert folder_sizes(tmp_path)("a.webp") == (48, 64)
