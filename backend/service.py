@@ -107,6 +107,7 @@ class Service:
         Raises:
             BusyError: too many requests are being answered.
         """
+        deadline_s = self._clock_s() + self._settings.prediction.answer_within_s
         with self._slot():
             try:
                 labelling = self._adopt(project, label_config)
@@ -114,9 +115,9 @@ class Service:
                 logger.warning("Project %s: %s", project, error)
                 return [failed_item(BASE_VERSION, str(error)) for _ in tasks]
             if context is not None:
-                batch = self._snapshot(labelling, wait_s=0.0)
+                batch = self._snapshot(labelling, deadline_s, wait_s=0.0)
                 return [self._predictor.answer(task, context, batch) for task in tasks]
-            batch = self._snapshot(labelling, wait_s=self._settings.prediction.wait_for_prototypes_s)
+            batch = self._snapshot(labelling, deadline_s, wait_s=self._settings.prediction.wait_for_prototypes_s)
             return [self._predictor.predict(task, batch) for task in tasks]
 
     def event(self, action: str, data: Mapping[str, Any]) -> dict[str, str]:
@@ -202,9 +203,8 @@ class Service:
             output_fingerprint=self._settings.output.fingerprint(),
         )
 
-    def _snapshot(self, labelling: Labelling, *, wait_s: float) -> Batch:
+    def _snapshot(self, labelling: Labelling, deadline_s: float, *, wait_s: float) -> Batch:
         """Wait for prototypes, no longer than given, and fix what this request is answered with."""
-        deadline_s = self._clock_s() + self._settings.prediction.answer_within_s
         self._precompute.wait(labelling.categories, wait_s)
         ready = self._precompute.ready(labelling.categories)
         return Batch(labelling, ready, self._version(labelling, ready), deadline_s)

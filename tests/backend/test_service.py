@@ -202,6 +202,29 @@ def test_too_many_requests_are_turned_away(
         assert labels(first.result()[0]) == ["red", "blue"]
 
 
+def test_waiting_for_a_place_counts_as_time_of_the_request(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = replace(settings.prediction, prediction_slots=1, wait_for_prototypes_s=0.1, answer_within_s=0.3)
+    service = make_app(replace(settings, prediction=limits), engine).extensions["ovdiff"]
+    wait_until_ready(service, PROJECT_UID, RED_BLUE)
+    busy = threading.Event()
+    segment = engine.segment
+
+    def slow(*arguments: Any) -> Any:
+        busy.set()
+        threading.Event().wait(0.6)
+        return segment(*arguments)
+
+    monkeypatch.setattr(engine, "segment", slow)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(service.predict, PROJECT_UID, [task(1)], RED_BLUE)
+        assert busy.wait(10)
+        (late,) = service.predict(PROJECT_UID, [task(2)], RED_BLUE)
+        assert labels(first.result()[0]) == ["red", "blue"]
+    assert late["error"] == "No time was left in this request; ask again."
+
+
 def test_every_image_of_a_task_is_predicted(service: Service, label_studio: FakeLabelStudio) -> None:
     label_studio.files["/data/upload/1/second.png"] = ("image/png", encoded(red_and_blue(32, 20)))
     two = (
