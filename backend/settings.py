@@ -132,7 +132,11 @@ class PredictionSettings:
     wait_for_prototypes_s: float = _setting(
         60.0, "seconds", "a first prediction often waits for prototypes; Label Studio gives up after 100 s"
     )
-    answer_within_s: float = _setting(85.0, "seconds", "below Label Studio's 100 s: a late answer is lost entirely")
+    answer_within_s: float = _setting(
+        75.0,
+        "seconds",
+        "no task is begun later: its image may take image_timeout_s, and after 100 s Label Studio drops the whole answer",
+    )
     prediction_slots: int = _setting(8, "requests", "they share one engine; more would only wait longer")
     retry_failed_after_s: float = _setting(
         300.0, "seconds", "a category that failed is tried again, but not at every /setup"
