@@ -135,7 +135,7 @@ class PredictionSettings:
     answer_within_s: float = _setting(
         75.0,
         "seconds",
-        "no task is begun later: its image may take image_timeout_s, and after 100 s Label Studio drops the whole answer",
+        "no task is begun later; its image may take image_timeout_s, and Label Studio drops answers after 100 s",
     )
     prediction_slots: int = _setting(8, "requests", "they share one engine; more would only wait longer")
     retry_failed_after_s: float = _setting(
