@@ -153,7 +153,8 @@ def main(write: Callable[[str], None] = print) -> None:
     torch.set_num_threads(1)
     preset = load_preset(options.preset)
     with tempfile.TemporaryDirectory() as folder:
-        encoder = Engine(preset, Bank(Path(folder) / "none"))
+        voters = {"extractors": EXTRACTOR_SETS["SD + DINO + CLIP"]}
+        encoder = Engine(vary(preset, matching=voters), Bank(Path(folder) / "none"))
         chosen_on = encode_scenes(encoder, "thresholds", options.threshold_scenes)
         scenes = encode_scenes(encoder, "test", options.scenes)
         by_seed = {}

@@ -43,7 +43,7 @@ class ClipTexts:
         return found
 
     def _encode(self, texts: Sequence[str]) -> dict[str, Tensor | None]:
-        tokens = self._tokenizer(list(texts), truncation=False).input_ids if texts else []
+        tokens = self._tokenizer(list(texts), truncation=False, verbose=False).input_ids if texts else []
         limit = self._model.text_model.config.max_position_embeddings
         short = sorted((len(ids), text, ids) for text, ids in zip(texts, tokens, strict=True) if len(ids) <= limit)
         embedded: dict[str, Tensor | None] = dict.fromkeys(texts)
