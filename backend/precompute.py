@@ -123,7 +123,7 @@ class Precompute:
                 return self._building[1]
             if self._builder.has(category):
                 return Status("ready", progress=1.0)
-        except OVDiffError as error:  # a model or the bank is not there; nothing can be built
+        except (OVDiffError, OSError) as error:  # a model or the bank is not there or not readable
             return Status("failed", reason=str(error))
         return self._failed.get(key, Status("queued"))
 
@@ -138,7 +138,7 @@ class Precompute:
                     return
                 try:
                     key = self._builder.prototype_key(category)
-                except OVDiffError:  # models that vanish this very moment; the category's status will say it
+                except (OVDiffError, OSError):  # models that vanish this very moment; the category's status will say it
                     continue
                 self._failed.pop(key, None)
                 self._building = (key, Status("building", stage="starting"))

@@ -175,3 +175,23 @@ def test_stopping_releases_those_who_wait(precompute: Precompute, engine: FakeEn
     precompute.stop(timeout_s=0.1)
     waiter.join(5)
     assert not waiter.is_alive()
+
+
+def test_a_bank_that_cannot_be_read_for_a_while_does_not_end_the_worker(
+    precompute: Precompute, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has, readable = engine.has, threading.Event()
+
+    def denied(category: Category) -> bool:
+        if readable.is_set():
+            return has(category)
+        raise PermissionError(13, "Permission denied", "bank")
+
+    monkeypatch.setattr(engine, "has", denied)
+    precompute.want("1", [RED])
+    assert eventually(lambda: precompute.status(RED).state == "failed")
+    assert "Permission denied" in precompute.status(RED).reason
+    readable.set()
+    precompute.want("1", [RED])
+    precompute.wait([RED], 1.0)
+    assert engine.built == ["red"]
