@@ -41,7 +41,10 @@ class Label:
 
 @dataclass(frozen=True)
 class Control:
-    """One control tag. `kind` is the tag in lower case, as regions name it in `type`: "brushlabels", ..."""
+    """One control tag. `kind` is the tag in lower case, as regions name it in `type`: "brushlabels", ...
+
+    `labels` are its `<Label>` tags. A `<Choice>` is none: a taxonomy may have the same word in several branches.
+    """
 
     name: str
     kind: str
@@ -136,7 +139,7 @@ def _image(element: Element) -> ImageTag:
 
 
 def _control(element: Element) -> Control:
-    labels = tuple(_label(child, element) for child in element.iter() if child.tag.lower() in ("label", "choice"))
+    labels = tuple(_label(child, element) for child in element.iter() if child.tag.lower() == "label")
     return Control(
         name=element.attrib["name"],
         kind=element.tag.lower(),

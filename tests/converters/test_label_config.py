@@ -34,9 +34,21 @@ def test_controls_labels_and_images_are_read_in_order() -> None:
         ("quality", "choices", "image"),
     ]
     assert config.controls[0].label_values == ("red disc", "blue square")
-    assert config.controls[3].label_values == ("good", "bad")
+    assert config.controls[3].label_values == ()
     assert config.images == (ImageTag("image", "$image"),)
     assert config.images[0].data_key == "image"
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        '<Choice value="A"><Choice value="x"/></Choice><Choice value="B"><Choice value="x"/></Choice>',
+        '<Choice alias="x"/>',
+    ],
+)
+def test_choices_are_no_labels_and_may_be_named_as_they_like(choices: str) -> None:
+    config = parse_label_config(wrap(f'<Taxonomy name="t" toName="image">{choices}</Taxonomy>'))
+    assert [(c.name, c.kind, c.labels) for c in config.controls] == [("t", "taxonomy", ())]
 
 
 def test_attributes_of_labels_and_controls_are_kept() -> None:
