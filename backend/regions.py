@@ -21,7 +21,7 @@ from backend.settings import OutputSettings
 from backend.vocabulary import Output
 from converters.bitmask import mask_to_data_url
 from converters.brush import mask_to_brush_rle
-from converters.masks import mask_to_polygons, remove_small_parts, split_parts
+from converters.masks import mask_to_polygons, part_boxes_xywh, remove_small_parts
 from ovdiff.segmentation import Segmentation
 
 logger = logging.getLogger(__name__)
@@ -111,20 +111,17 @@ def _polygon_values(mask: Mask, settings: OutputSettings) -> list[Region]:
 
 def _rectangle_values(mask: Mask, settings: OutputSettings) -> list[Region]:
     """Return the bounding box of each part."""
-    parts = remove_small_parts(mask, settings.min_part_px)
-    return [_bounding_box(part) for part in split_parts(parts)]
-
-
-def _bounding_box(part: Mask) -> Region:
-    height, width = part.shape
-    rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
-    return {
-        "x": 100.0 * float(columns[0]) / width,
-        "y": 100.0 * float(rows[0]) / height,
-        "width": 100.0 * float(columns[-1] + 1 - columns[0]) / width,
-        "height": 100.0 * float(rows[-1] + 1 - rows[0]) / height,
-        "rotation": 0,
-    }
+    height, width = mask.shape
+    return [
+        {
+            "x": 100.0 * x / width,
+            "y": 100.0 * y / height,
+            "width": 100.0 * box_width / width,
+            "height": 100.0 * box_height / height,
+            "rotation": 0,
+        }
+        for x, y, box_width, box_height in part_boxes_xywh(remove_small_parts(mask, settings.min_part_px))
+    ]
 
 
 _VALUES: dict[str, Callable[[Mask, OutputSettings], list[Region]]] = {

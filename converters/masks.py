@@ -94,10 +94,24 @@ def label_parts(mask: Mask, *, connectivity: Literal[4, 8] = 8) -> tuple[Labels,
     return np.ascontiguousarray(labels), first_runs.size
 
 
-def split_parts(mask: Mask, *, connectivity: Literal[4, 8] = 8) -> list[Mask]:
-    """Return each connected part as a mask of the same size, in reading order."""
+def split_parts(mask: Mask, *, connectivity: Literal[4, 8] = 8) -> Iterator[Mask]:
+    """Yield each connected part as a mask of the same size, in reading order; one at a time, for there may be many."""
     labels, count = label_parts(mask, connectivity=connectivity)
-    return [labels == number for number in range(1, count + 1)]
+    return (labels == number for number in range(1, count + 1))
+
+
+def part_boxes_xywh(mask: Mask) -> list[tuple[int, int, int, int]]:
+    """Return the bounding box (x, y, width, height) in pixels of each 8-connected part, in reading order."""
+    labels, count = label_parts(mask)
+    starts, ends = _row_runs(mask)
+    rows, left = np.divmod(starts, mask.shape[1] + 1)
+    number = labels[rows, left] - 1
+    low = np.full((2, count), max(mask.shape), dtype=np.int64)
+    high = np.zeros((2, count), dtype=np.int64)
+    for side, first, last in ((0, left, left + ends - starts), (1, rows, rows + 1)):
+        np.minimum.at(low[side], number, first)
+        np.maximum.at(high[side], number, last)
+    return [(x, y, width, height) for x, y, width, height in np.concatenate((low, high - low)).T.tolist()]
 
 
 def remove_small_parts(mask: Mask, min_area_px: int) -> Mask:

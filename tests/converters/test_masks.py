@@ -1,5 +1,7 @@
 """Parts, holes and polygons, held against scipy and against a point-by-point winding number."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from converters.masks import (
     label_parts,
     mask_iou,
     mask_to_polygons,
+    part_boxes_xywh,
     polygons_to_mask,
     remove_small_parts,
     split_parts,
@@ -50,8 +53,30 @@ def test_a_long_spiral_is_one_part() -> None:
 
 @given(masks)
 def test_parts_add_up_to_the_mask(mask: np.ndarray) -> None:
-    parts = split_parts(mask)
+    parts = list(split_parts(mask))
     assert np.array_equal(sum((part.astype(int) for part in parts), np.zeros(mask.shape, int)), mask)
+
+
+@given(masks)
+def test_boxes_are_those_of_the_parts(mask: np.ndarray) -> None:
+    expected = []
+    for part in split_parts(mask):
+        rows, columns = np.nonzero(part)
+        x, y = columns.min(), rows.min()
+        expected.append((x, y, columns.max() + 1 - x, rows.max() + 1 - y))
+    assert part_boxes_xywh(mask) == expected
+
+
+def test_many_parts_are_not_held_as_as_many_masks() -> None:
+    dots = np.zeros((1000, 1000), dtype=np.bool_)
+    dots[::20, ::20] = True
+    tracemalloc.start()
+    try:
+        assert len(part_boxes_xywh(dots)) == 2500 == sum(part.sum() for part in split_parts(dots))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 100 * dots.size
 
 
 @given(masks)
