@@ -15,18 +15,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backend.settings import OutputSettings
 from backend.vocabulary import Output
 from converters.bitmask import mask_to_data_url
 from converters.brush import mask_to_brush_rle
-from converters.masks import mask_to_polygons, part_boxes_xywh, remove_small_parts
+from converters.masks import Mask, Polygon, mask_to_polygons, part_boxes_xywh, remove_small_parts
 from ovdiff.segmentation import Segmentation
 
 logger = logging.getLogger(__name__)
 
-Mask = NDArray[np.bool_]
 Region = dict[str, Any]
 ID_DIGITS = 10
 DECIMALS = 4  # of percent: a hundredth of a pixel in a picture 10 000 pixels wide
@@ -42,8 +40,10 @@ class RegionList:
 
 @dataclass(frozen=True)
 class _Sized:
-    region: Region
-    area_px: int
+    """A region, or the value of one, and how many pixels it covers."""
+
+    content: Region
+    area_px: float
 
 
 def segmentation_to_regions(
@@ -52,16 +52,17 @@ def segmentation_to_regions(
     """Return the regions of one segmented image.
 
     Args:
-        segmentation: its label `i + 1` is `outputs[i].category`. outputs: where each category is drawn.
-        settings: outline precision and budget. task_id: makes the regions' ids stable from one prediction
-        of a task to the next, and different between
+        segmentation: its label `i + 1` is `outputs[i].category`.
+        outputs: where each category is drawn.
+        settings: outline precision and budget.
+        task_id: makes the regions' ids stable from one prediction of a task to the next, and different between
             tasks.
     """
     sized = [
-        _Sized(region, int(mask.sum()))
+        region
         for index, output in enumerate(outputs)
         if (mask := segmentation.mask(index)).any()
-        for region in mask_to_regions(mask, output, settings, score=segmentation.category_score(index), key=task_id)
+        for region in _sized_regions(mask, output, settings, score=segmentation.category_score(index), key=task_id)
     ]
     return _within_budget(sized, settings)
 
@@ -76,55 +77,77 @@ def mask_to_regions(mask: Mask, output: Output, settings: OutputSettings, *, sco
         score: confidence in [0, 1], shown in the editor's region list.
         key: hashed into the ids together with control, label and the part's number.
     """
+    return [sized.content for sized in _sized_regions(mask, output, settings, score=score, key=key)]
+
+
+def _sized_regions(mask: Mask, output: Output, settings: OutputSettings, *, score: float, key: object) -> list[_Sized]:
     height, width = mask.shape
+    shared = {
+        "from_name": output.control,
+        "to_name": output.image.name,
+        "type": output.control_kind,
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "score": round(score, 4),
+    }
     return [
-        {
-            "id": _region_id(key, output, number),
-            "from_name": output.control,
-            "to_name": output.image.name,
-            "type": output.control_kind,
-            "original_width": width,
-            "original_height": height,
-            "image_rotation": 0,
-            "score": round(score, 4),
-            "value": value | {output.control_kind: [output.label]},
-        }
+        _Sized(
+            {
+                "id": _region_id(key, output, number),
+                **shared,
+                "value": value.content | {output.control_kind: [output.label]},
+            },
+            value.area_px,
+        )
         for number, value in enumerate(_VALUES[output.control_kind](mask, settings))
     ]
 
 
-def _brush_values(mask: Mask, settings: OutputSettings) -> list[Region]:
-    return [{"format": "rle", "rle": mask_to_brush_rle(mask)}]
+def _brush_values(mask: Mask, settings: OutputSettings) -> list[_Sized]:
+    return [_Sized({"format": "rle", "rle": mask_to_brush_rle(mask)}, np.count_nonzero(mask))]
 
 
-def _bitmask_values(mask: Mask, settings: OutputSettings) -> list[Region]:
-    return [{"imageDataURL": mask_to_data_url(mask)}]
+def _bitmask_values(mask: Mask, settings: OutputSettings) -> list[_Sized]:
+    return [_Sized({"imageDataURL": mask_to_data_url(mask)}, np.count_nonzero(mask))]
 
 
-def _polygon_values(mask: Mask, settings: OutputSettings) -> list[Region]:
+def _polygon_values(mask: Mask, settings: OutputSettings) -> list[_Sized]:
     """Return one outline a part; holes are lost, which this control cannot show."""
     percent = 100.0 / np.array(mask.shape[::-1], dtype=np.float64)
     parts = remove_small_parts(mask, settings.min_part_px)
     polygons = mask_to_polygons(parts, settings.polygon_tolerance_px, settings.polygon_max_vertices)
-    return [{"points": (polygon * percent).round(DECIMALS).tolist(), "closed": True} for polygon in polygons]
+    return [
+        _Sized({"points": (polygon * percent).round(DECIMALS).tolist(), "closed": True}, _polygon_area_px(polygon))
+        for polygon in polygons
+    ]
 
 
-def _rectangle_values(mask: Mask, settings: OutputSettings) -> list[Region]:
+def _polygon_area_px(polygon: Polygon) -> float:
+    """Return the area inside an (n, 2) outline, by the shoelace formula."""
+    x, y = polygon.T
+    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
+
+
+def _rectangle_values(mask: Mask, settings: OutputSettings) -> list[_Sized]:
     """Return the bounding box of each part."""
     height, width = mask.shape
     return [
-        {
-            "x": 100.0 * x / width,
-            "y": 100.0 * y / height,
-            "width": 100.0 * box_width / width,
-            "height": 100.0 * box_height / height,
-            "rotation": 0,
-        }
+        _Sized(
+            {
+                "x": 100.0 * x / width,
+                "y": 100.0 * y / height,
+                "width": 100.0 * box_width / width,
+                "height": 100.0 * box_height / height,
+                "rotation": 0,
+            },
+            box_width * box_height,
+        )
         for x, y, box_width, box_height in part_boxes_xywh(remove_small_parts(mask, settings.min_part_px))
     ]
 
 
-_VALUES: dict[str, Callable[[Mask, OutputSettings], list[Region]]] = {
+_VALUES: dict[str, Callable[[Mask, OutputSettings], list[_Sized]]] = {
     "brushlabels": _brush_values,
     "bitmasklabels": _bitmask_values,
     "polygonlabels": _polygon_values,
@@ -142,11 +165,11 @@ def _within_budget(sized: Sequence[_Sized], settings: OutputSettings) -> RegionL
     kept: set[int] = set()
     used_bytes = 0
     for index in sorted(range(len(sized)), key=lambda i: -sized[i].area_px):
-        size = len(json.dumps(sized[index].region))
+        size = len(json.dumps(sized[index].content))
         if len(kept) < settings.max_regions and used_bytes + size <= settings.max_result_bytes:
             kept.add(index)
             used_bytes += size
-    regions = tuple(item.region for index, item in enumerate(sized) if index in kept)
+    regions = tuple(item.content for index, item in enumerate(sized) if index in kept)
     if len(kept) == len(sized):
         return RegionList(regions)
     omitted = (

@@ -119,3 +119,13 @@ def test_over_budget_the_largest_stay_and_the_log_says_so(
     assert found.regions[-1]["value"]["polygonlabels"] == ["blue"]
     assert "of 3 regions left out" in found.omitted
     assert found.omitted in caplog.text
+
+
+@pytest.mark.parametrize("control", ["PolygonLabels", "RectangleLabels"])
+def test_over_budget_a_speck_of_a_large_category_goes_before_a_small_object(control: str) -> None:
+    labels = label_map()
+    labels[0:4, 0:4] = 2  # of blue, which covers more than red in all
+    outputs, three = labelling(control).outputs, replace(SETTINGS, max_regions=3)
+    found = segmentation_to_regions(segmentation(labels), outputs, three, task_id=1)
+    words = [region["value"][region["type"]] for region in found.regions]
+    assert words == [["red"], ["red"], ["blue"]]
