@@ -139,9 +139,8 @@ class Fetcher:
 
     def _carries_token(self, url: str) -> bool:
         """Return whether the URL is an image path of Label Studio, below its base URL."""
-        base = self.label_studio.base_url
-        path = urlsplit(url).path.removeprefix(urlsplit(base).path)
-        return self.label_studio.owns(url) and _is_image_path(path)
+        base_path = urlsplit(self.label_studio.base_url).path
+        return self.label_studio.owns(url) and _is_image_path(urlsplit(url).path, base_path)
 
     def _require_success(self, response: requests.Response, url: str) -> None:
         if response.ok:
@@ -211,17 +210,19 @@ def _sent_url(url: str, location: str = "") -> str:
 
 def _label_studio_url(path: str, base_url: str) -> str:
     """Return the URL of a path that Label Studio wrote, which holds its base path already or does not."""
-    if not _is_image_path(urlsplit(path).path.removeprefix(urlsplit(base_url).path)):
+    base_path = urlsplit(base_url).path
+    has_base_path = _is_image_path(urlsplit(path).path, base_path)
+    if not (has_base_path or _is_image_path(urlsplit(path).path)):
         raise ImageReferenceError(
             f"{path[:200]!r} is no path where Label Studio has images (/data/... or /tasks/<id>/...)."
         )
-    base_path = urlsplit(base_url).path
-    return base_url + (path.removeprefix(base_path) if base_path else path)
+    return base_url + (path.removeprefix(base_path) if has_base_path else path)
 
 
-def _is_image_path(path: str) -> bool:
-    """Return whether Label Studio serves images there; `..`, also percent-encoded, is resolved first."""
-    return _IMAGE_PATH.match(posixpath.normpath(unquote(path)) + "/") is not None
+def _is_image_path(path: str, base_path: str = "") -> bool:
+    """Return whether a Label Studio below a path has images there; `..`, also percent-encoded, is resolved first."""
+    resolved = posixpath.normpath(unquote(path)) + "/"
+    return resolved.startswith(f"{base_path}/") and _IMAGE_PATH.match(resolved.removeprefix(base_path)) is not None
 
 
 def _matches(host: str, pattern: str) -> bool:

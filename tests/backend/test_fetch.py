@@ -103,6 +103,16 @@ def test_an_encoded_way_out_of_the_image_paths_carries_no_token(label_studio: Fa
     assert [authorization for *_, authorization in label_studio.requests] == [None]
 
 
+@pytest.mark.parametrize(
+    "path", ["/data/a.png", "/studio/../data/a.png", "/studio/%2e%2e/data/a.png", "/studiodata/a.png"]
+)
+def test_beside_a_label_studio_below_a_path_no_token_is_sent(label_studio: FakeLabelStudio, path: str) -> None:
+    below = LabelStudioClient(LabelStudioSettings(url=f"{label_studio.url}/studio", api_key=LEGACY_TOKEN))
+    with pytest.raises(ImageFetchError):
+        Fetcher(below, LIMITS).fetch(label_studio.url + path)
+    assert [authorization for *_, authorization in label_studio.requests] == [None]
+
+
 def test_a_redirect_does_not_take_the_token_along(label_studio: FakeLabelStudio, elsewhere: FakeLabelStudio) -> None:
     label_studio.redirects["/data/upload/1/moved.png"] = f"{elsewhere.url}/public/picture.png"
     limits = replace(LIMITS, private_image_hosts=("127.0.0.1",))
