@@ -57,6 +57,7 @@ class Service:
         self._precompute = Precompute(engine, retry_failed_after_s=settings.prediction.retry_failed_after_s)
         self._predictor = Predictor(engine, images, settings.output, clock_s)
         self._slots = threading.BoundedSemaphore(settings.prediction.prediction_slots)
+        self._waiting = threading.BoundedSemaphore(settings.prediction.waiting_places)
         self._lock = threading.Lock()
         self._labellings: dict[str, Labelling] = {}
         self._config_errors: dict[str, str] = {}
@@ -232,13 +233,22 @@ class Service:
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
-        if not self._slots.acquire(timeout=SLOT_WAIT_S):
+        if not (self._slots.acquire(blocking=False) or self._wait_for_slot()):
             count = self._settings.prediction.prediction_slots
             raise BusyError(f"{count} requests for predictions are being answered (OVDIFF_PREDICTION_SLOTS).")
         try:
             yield
         finally:
             self._slots.release()
+
+    def _wait_for_slot(self) -> bool:
+        """Return whether a slot came free; only so many may wait that the server has threads left for /health."""
+        if not self._waiting.acquire(blocking=False):
+            return False
+        try:
+            return self._slots.acquire(timeout=SLOT_WAIT_S)
+        finally:
+            self._waiting.release()
 
     @contextmanager
     def _tolerating_store_errors(self) -> Iterator[None]:

@@ -41,7 +41,7 @@ class ServerSettings:
     host: str = _setting("127.0.0.1", "address", "reachable from this machine only until somebody decides otherwise")
     port: int = _setting(9090, "TCP port", "the port Label Studio's documentation uses for ML backends")
     threads: int = _setting(
-        16, "threads", "twice prediction_slots, so /health always finds one: Label Studio waits 1 s"
+        16, "threads", "predicting or waiting to takes 12 at most, so /health always finds one: Label Studio waits 1 s"
     )
     max_body_bytes: int = _setting(
         64 * 2**20,
@@ -144,6 +144,11 @@ class PredictionSettings:
     max_categories: int = _setting(200, "categories", "each costs a generation; a longer config is probably a mistake")
     event_rows: int = _setting(10_000, "events", "the webhook is unauthenticated, so what it can store is bounded")
 
+    @property
+    def waiting_places(self) -> int:
+        """How many requests may wait for one of the slots; others are turned away at once."""
+        return max(1, self.prediction_slots // 2)
+
     def __post_init__(self) -> None:
         """Check the ranges."""
         _require_between("wait_for_prototypes_s", self.wait_for_prototypes_s, 0, 3600)
@@ -202,6 +207,15 @@ class Settings:
     images: ImageSettings = field(default_factory=ImageSettings)
     prediction: PredictionSettings = field(default_factory=PredictionSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
+
+    def __post_init__(self) -> None:
+        """Require a thread that no request for predictions can hold."""
+        slots, waiting = self.prediction.prediction_slots, self.prediction.waiting_places
+        if self.server.threads <= slots + waiting:
+            raise SettingsError(
+                f"OVDIFF_THREADS={self.server.threads} leaves none for /health: {slots} (OVDIFF_PREDICTION_SLOTS) "
+                f"predict, {waiting} wait."
+            )
 
     @property
     def bank_dir(self) -> Path:

@@ -1,5 +1,5 @@
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
 
@@ -200,6 +200,20 @@ def test_too_many_requests_are_turned_away(
             service.predict(PROJECT_UID, [task()], RED_BLUE)
         engine.gate.set()
         assert labels(first.result()[0]) == ["red", "blue"]
+
+
+def test_only_some_wait_for_a_place_so_that_threads_are_left_for_health(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine
+) -> None:
+    engine.gate = threading.Event()
+    narrow = replace(settings, prediction=replace(settings.prediction, prediction_slots=1))
+    service = make_app(narrow, engine).extensions["ovdiff"]
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(service.predict, PROJECT_UID, [task()], RED_BLUE) for _ in range(3)]
+        done, _ = wait(asked, timeout=service_module.SLOT_WAIT_S / 2, return_when=FIRST_COMPLETED)
+        assert [type(future.exception()) for future in done] == [BusyError]
+        engine.gate.set()
+        assert sorted(future.exception() is None for future in asked) == [False, True, True]
 
 
 def test_waiting_for_a_place_counts_as_time_of_the_request(

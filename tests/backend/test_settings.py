@@ -52,6 +52,10 @@ def test_variables_of_others_are_left_alone() -> None:
         ({"OVDIFF_LOG_LEVEL": "LOUD"}, "OVDIFF_LOG_LEVEL='LOUD' is none of DEBUG"),
         ({"LABEL_STUDIO_URL": "localhost:8080"}, "LABEL_STUDIO_URL='localhost:8080' is not a URL"),
         ({"OVDIFF_WAIT_FOR_PROTOTYPES_S": "90"}, "leaves no time to predict within OVDIFF_ANSWER_WITHIN_S=75"),
+        (
+            {"OVDIFF_THREADS": "12"},
+            "OVDIFF_THREADS=12 leaves none for /health: 8 (OVDIFF_PREDICTION_SLOTS) predict, 4 wait",
+        ),
         ({"OVDIFF_IMAGE_MAX_PX": "1000000000"}, "OVDIFF_IMAGE_MAX_PX=1000000000 is outside 1 to 100000000."),
     ],
 )
