@@ -54,9 +54,10 @@ _PREDICTIONS_PER_REQUEST = 4
 
 @dataclass(frozen=True)
 class DemoScene:
-    """A test scene of the tiny world; ``index`` is its number in the test split."""
+    """A test scene of the tiny world: its number in the test split and how many things are placed in it."""
 
     index: int
+    things: int = _THINGS_PER_SCENE
 
     @property
     def file_name(self) -> str:
@@ -65,7 +66,7 @@ class DemoScene:
 
     def render(self, size_px: int) -> Rendering:
         """Draw it: image (S, S, 3) uint8 and label map (S, S), indices into the tiny world's NAMES."""
-        return render(sample_scene(self.index, "test", things=_THINGS_PER_SCENE), size_px)
+        return render(sample_scene(self.index, "test", things=self.things), size_px)
 
 
 def choose_scenes(count: int) -> list[DemoScene]:

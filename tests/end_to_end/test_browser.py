@@ -12,10 +12,10 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from backend.demo.project import BRUSH_TAG, IMAGE_TAG
+from backend.demo.project import BRUSH_TAG, IMAGE_TAG, DemoScene, write_images
 from backend.demo.session import Session
 from backend.demo.stored import label_map, read_predictions
-from ovdiff.tinyworld.world import NAMES, Rendering, render, sample_scene
+from ovdiff.tinyworld.world import NAMES, Rendering
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.browser]
 
@@ -24,7 +24,7 @@ _CONFIG = (
     f'<View><Image name="{IMAGE_TAG}" value="$image"/><BrushLabels name="{BRUSH_TAG}" toName="{IMAGE_TAG}">'
     f'<Label value="balloon" background="{_MAGENTA}"/></BrushLabels></View>'
 )
-_SCENE_INDEX = 111  # a large yellow balloon in the sky, above water and a road
+_SCENE = DemoScene(111, things=1)  # a large yellow balloon in the sky, above water and a road
 _SIZE_PX = 512
 _SETTLE_S = 90.0
 _MAGENTA_RGB = np.array(ImageColor.getrgb(_MAGENTA), dtype=np.float64)
@@ -42,16 +42,14 @@ _LARGEST_IMAGE_BOX = """
 
 @pytest.fixture(scope="module")
 def scene() -> Rendering:
-    return render(sample_scene(_SCENE_INDEX, "test", things=1), _SIZE_PX)
+    return _SCENE.render(_SIZE_PX)
 
 
 @pytest.fixture
 def opened_task(session: Session, browser: webdriver.Chrome, scene: Rendering, tmp_path: Path) -> tuple[int, int]:
     """Make a project with one pre-labelled task and open it; return the project's and the task's id."""
-    path = tmp_path / "balloon.png"
-    Image.fromarray(scene.image).save(path)
     maker = session.maker
-    project = maker.ensure_project("Browser", _CONFIG, [path])
+    project = maker.ensure_project("Browser", _CONFIG, write_images([_SCENE], tmp_path, _SIZE_PX))
     maker.connect(project)
     session.backend.wait_for_prototypes(project, maker.console)
     (task,) = maker.predict(project)

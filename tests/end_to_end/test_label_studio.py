@@ -61,8 +61,9 @@ class Prelabelled:
 
 @pytest.fixture(scope="module")
 def prelabelled(session: Session, tmp_path_factory: pytest.TempPathFactory) -> Prelabelled:
-    with_both = (s for s in map(DemoScene, itertools.count()) if {"balloon", "sky"} <= {*s.render(64).visible()})
-    scenes = list(itertools.islice(with_both, _SCENES))
+    one_thing = (DemoScene(index, things=1) for index in itertools.count())
+    suitable = (scene for scene in one_thing if {"balloon", "sky"} <= {*scene.render(64).visible()})
+    scenes = list(itertools.islice(suitable, _SCENES))
     images = write_images(scenes, tmp_path_factory.mktemp("images"), _SIZE_PX)
     project = session.maker.ensure_project("End to end", label_config(_LABELS), images)
     session.maker.connect(project)
