@@ -9,6 +9,7 @@ import json
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -58,25 +59,27 @@ def _viewport(rng: np.random.Generator) -> Box:
     return float(x), float(y), float(x + width), float(y + height)
 
 
-def _render_one(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[tuple[str, str]], list[str]]:
+def _render_one(
+    index: int, things: int | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[tuple[str, str]], list[str]]:
     rng = np.random.default_rng([7, index])
-    scene = sample_scene(index, "train")
+    scene = sample_scene(index, "train", things)
     rendering = render(scene, SIZE_PX, _viewport(rng))
     visible = rendering.visible(_VISIBLE_SHARE)
-    things = [(thing.name, thing.colour) for thing in scene.things if thing.name in visible]
+    seen = [(thing.name, thing.colour) for thing in scene.things if thing.name in visible]
     regions = [name for name in visible if name not in THINGS]
-    return rendering.image, rendering.label_map, things, regions
+    return rendering.image, rendering.label_map, seen, regions
 
 
-def main(runs: Path, count: int = COUNT) -> None:
-    """Render ``count`` scenes into ``runs``."""
+def main(runs: Path, count: int = COUNT, *, things: int | None = None, first: int = 0) -> None:
+    """Render ``count`` scenes into ``runs``, from scene ``first`` on, each of ``things`` things if that is given."""
     runs.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(2) as pool:
-        rows = list(pool.map(_render_one, range(count), chunksize=200))
-    images, label_maps, things, regions = zip(*rows, strict=True)
+        rows = list(pool.map(partial(_render_one, things=things), range(first, first + count), chunksize=200))
+    images, label_maps, seen_things, regions = zip(*rows, strict=True)
     np.save(runs / "images.npy", np.stack(images))
     np.save(runs / "label_maps.npy", np.stack(label_maps))
-    (runs / "seen.json").write_text(json.dumps({"names": NAMES, "things": things, "regions": regions}))
+    (runs / "seen.json").write_text(json.dumps({"names": NAMES, "things": seen_things, "regions": regions}))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def export_stable_diffusion(runs: Path, folder: Path) -> None:
 def export_clip(runs: Path, folder: Path) -> None:
     """Write the CLIPModel with its tokenizer and image processor."""
     words = tokenizer.build()
-    _averaged(clip.build(words), runs / "clip.pt").half().save_pretrained(folder)
+    _averaged(clip.build(words), runs / "clip_second.pt").half().save_pretrained(folder)
     words.save_pretrained(folder)
     half = [0.5, 0.5, 0.5]
     size = {"height": SIZE_PX, "width": SIZE_PX}
@@ -68,7 +68,7 @@ def main(runs: Path, folder: Path) -> None:
     """Export every model that has a checkpoint."""
     exporters = {
         "diffusion": (export_stable_diffusion, "stable_diffusion"),
-        "clip": (export_clip, "clip"),
+        "clip_second": (export_clip, "clip"),
         "dino": (export_dino, "dino"),
     }
     for name, (export, target) in exporters.items():

@@ -10,7 +10,7 @@ import torch
 
 from ovdiff.tinyworld.training import autoencoder, clip, data, diffusion, dino, export, tokenizer
 from ovdiff.tinyworld.training.loop import Plan, train
-from ovdiff.tinyworld.world import NAMES
+from ovdiff.tinyworld.world import NAMES, THINGS
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,9 @@ def test_all_trainers_run_and_export(runs: Path, monkeypatch: pytest.MonkeyPatch
     short = {"steps": 2, "batch": 4, "warmup": 1, "checkpoint_every": 2}
     for module in (autoencoder, clip, diffusion, dino):
         monkeypatch.setattr(module, "PLAN", dataclasses.replace(module.PLAN, **short))
-    monkeypatch.setattr(autoencoder, "SECOND_PLAN", dataclasses.replace(autoencoder.SECOND_PLAN, **short))
+    for module in (autoencoder, clip):
+        monkeypatch.setattr(module, "SECOND_PLAN", dataclasses.replace(module.SECOND_PLAN, **short))
+    monkeypatch.setattr(clip, "CROWDED", 12)
     for module in (autoencoder, clip, diffusion, dino):
         module.main(runs)
     export.main(runs, runs / "weights")
@@ -101,6 +103,17 @@ def test_sinkhorn_gives_every_row_one_and_every_prototype_its_share() -> None:
     share = dino.sinkhorn(torch.rand(60, 6))
     assert torch.allclose(share.sum(dim=1), torch.ones(60))
     assert share.sum(dim=0).std() < 3
+
+
+def test_rivals_of_the_exact_caption_are_wrong() -> None:
+    for seed in range(10):
+        exact, *wrong = clip._rivals(np.random.default_rng(seed), [("ball", "red"), ("tree", "green")])
+
+        def things(caption: str) -> set[str]:
+            return set(caption.split()) & set(THINGS)
+
+        assert things(exact) == {"ball", "tree"}
+        assert all(things(caption) != {"ball", "tree"} for caption in wrong)
 
 
 def test_a_caption_true_of_another_image_is_no_negative() -> None:

@@ -25,7 +25,7 @@ def _scene_with(thing: str, **changes: object) -> Scene:
 def test_names_are_the_two_vocabularies_and_what_is_in_neither() -> None:
     assert len(THINGS) == 12
     assert len(STUFF) == 7
-    assert NAMES == (*THINGS, *STUFF, *UNNAMED)
+    assert (*THINGS, *STUFF, *UNNAMED) == NAMES
 
 
 def test_a_scene_is_its_index() -> None:
