@@ -75,7 +75,7 @@ class Service:
 
     def stop(self) -> None:
         """End the background threads, a build between two batches."""
-        self._refresher.shutdown(cancel_futures=True)
+        self._refresher.shutdown(wait=False, cancel_futures=True)  # a refresh may wait for Label Studio
         self._precompute.stop()
 
     def setup(self, project: str, schema: str, extra_params: object = None) -> dict[str, str]:

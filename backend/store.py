@@ -19,7 +19,7 @@ from typing import Any
 
 from backend.errors import StoreError
 
-LOCK_TIMEOUT_S = 2.0  # for another process on the file; Label Studio waits 3 s for /setup
+LOCK_TIMEOUT_S = 1.0  # for another process on the file; /setup writes twice, and Label Studio waits 3 s for it
 
 # Applied in order; `PRAGMA user_version` counts how many a file already has. Never edit one, append another.
 MIGRATIONS = (
