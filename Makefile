@@ -52,7 +52,7 @@ demo-check: $(ENV) $(LABEL_STUDIO_ENV)
 
 # One thread: the models are tiny, and torch's threads wait for one another as soon as a machine has other work.
 test: $(ENV) $(LABEL_STUDIO_ENV) chromium
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --label-studio $(LABEL_STUDIO) $(PYTEST_FLAGS)
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --label-studio=$(LABEL_STUDIO) $(PYTEST_FLAGS)
 
 check: format lint types test
 
