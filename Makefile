@@ -5,6 +5,7 @@
 #   make test         all tests, a real Label Studio and a headless Chromium included
 #   make check        what CI asks for: format, lint, types and tests
 #   make setup        only the two environments
+#   make tinyworld    train the embedded models anew in runs/tinyworld, hours; resumable
 #   make lock         pin the requirements anew (LOCK_FLAGS=--upgrade for the newest versions)
 #   make clean        remove the environments, the caches and the demo's project
 #
@@ -37,7 +38,7 @@ endef
 # The pinned wheels are for Python 3.11 to 3.13. Where PYTHON is newer, uv fetches a 3.13.
 VENV_PYTHON = $$($(PYTHON) -c 'import sys; print(sys.executable if sys.version_info < (3, 14) else "3.13")')
 
-.PHONY: help setup demo demo-check test check format lint types lock clean chromium
+.PHONY: help setup demo demo-check test check format lint types tinyworld lock clean chromium
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -90,6 +91,9 @@ $(LABEL_STUDIO_ENV): requirements-label-studio.lock | $(PRIVATE_UV)
 	@test -x .venv-label-studio/bin/python || $(UV) venv --quiet --python "$(VENV_PYTHON)" .venv-label-studio
 	$(UV) pip install --quiet --python .venv-label-studio -r requirements-label-studio.lock
 	@touch $@
+
+tinyworld: $(ENV)
+	OMP_NUM_THREADS=1 .venv/bin/python -m ovdiff.tinyworld.training runs/tinyworld
 
 lock: | $(PRIVATE_UV)
 	$(UV) pip compile pyproject.toml --extra dev --python-version 3.11 --no-annotate --no-header --quiet $(LOCK_FLAGS) -o requirements.lock
