@@ -32,7 +32,8 @@ def preset_recipe(preset: Preset) -> dict[str, Any]:
     used = models_used(preset)
     parameters = prototype_parameters(preset)
     parameters["models"] = {name: parameters["models"][name] for name in used}
-    parameters["extractors"] = {name: parameters["extractors"][name] for name in preset.extractors.use}
+    # by model, not by extractors.use: MaskCut reads DINO's keys by the DINO extractor's layer and statistics
+    parameters["extractors"] = {name: parameters["extractors"][name] for name in used if name != "generator"}
     return {
         "schema_version": SCHEMA_VERSION,
         "parameters": parameters,

@@ -57,5 +57,19 @@ def test_only_models_that_take_part_are_in_the_recipe(preset: Preset) -> None:
     assert models_used(maskcut) == ("clip", "dino", "generator")
 
 
+def test_maskcut_s_dino_settings_are_in_the_key_though_dino_gives_no_features(preset: Preset) -> None:
+    clip_only = replace(preset.extractors, use=("clip",))
+    maskcut = replace(
+        preset,
+        extractors=clip_only,
+        proposals=replace(preset.proposals, source="maskcut"),
+        matching=replace(preset.matching, extractors=()),
+    )
+    dino = replace(clip_only.dino, statistics="imagenet", layer=-2)
+    assert _key(replace(maskcut, extractors=replace(clip_only, dino=dino))) != _key(maskcut)
+    otsu = replace(maskcut, proposals=replace(preset.proposals, source="otsu"))
+    assert _key(replace(otsu, extractors=replace(clip_only, dino=dino))) == _key(otsu)
+
+
 def test_versions_name_the_libraries_that_compute() -> None:
     assert {"torch", "diffusers", "transformers"} <= set(library_versions())
