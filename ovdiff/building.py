@@ -47,7 +47,11 @@ def make_support_set(parts: Parts, phrases: Sequence[str], progress: Progress) -
 
 
 def make_prototype_set(parts: Parts, support: SupportSet, progress: Progress) -> PrototypeSet:
-    """Extract features of a support set and turn them into prototypes, for each extractor in use."""
+    """Extract features of a support set and turn them into prototypes, for each extractor in use.
+
+    Raises:
+        SupportError: an extractor has no usable feature of the foreground.
+    """
     names = parts.preset.extractors.use
     spaces = {}
     for index, name in enumerate(names):
@@ -105,4 +109,11 @@ def _one_space(parts: Parts, name: ExtractorName, support: SupportSet) -> Featur
         for item, maps in zip(batch, features.permute(0, 2, 3, 1).cpu().numpy(), strict=True):
             foreground.append(maps[cell_mask(item.foreground, maps.shape[:2], coverage)])
             background.append(maps[cell_mask(item.background, maps.shape[:2], coverage)])
-    return build_prototypes(foreground, background, parts.preset.prototypes)
+    prototypes = build_prototypes(foreground, background, parts.preset.prototypes)
+    if not len(prototypes.foreground.vectors):
+        raise SupportError(
+            f"There are no usable {name} features of its foreground in any of the {len(support.images)} images: it "
+            f"covers no feature cell, or the features are not finite. Lower prototypes.mask_coverage ({coverage}), or "
+            f"give models.{name} a wider dtype than {getattr(parts.preset.models, name).dtype!r}."
+        )
+    return prototypes

@@ -69,3 +69,15 @@ def test_a_category_that_no_image_shows_is_an_error_that_says_so(preset: Preset)
     nothing = replace(preset.proposals, source="fixed", fixed_foreground=1.0)
     with pytest.raises(SupportError, match=r"None of the 3 images generated for 'boat' has a foreground.*'fixed'"):
         make_support_set(Parts(replace(preset, proposals=nothing), "cpu"), ["boat"], lambda *_: None)
+
+
+def test_foreground_that_reaches_no_feature_cell_is_an_error_and_not_an_empty_set(
+    parts: Parts, support: SupportSet
+) -> None:
+    specks = []
+    for item in support.images:
+        speck = np.zeros_like(item.foreground)
+        speck[0, 0] = True  # cells are sampled at their middle
+        specks.append(replace(item, foreground=speck))
+    with pytest.raises(SupportError, match=r"no usable .* features of its foreground.*mask_coverage"):
+        make_prototype_set(parts, SupportSet(tuple(specks)), lambda *_: None)
