@@ -102,9 +102,13 @@ def likely(similarities: NDArray[np.float64], settings: PrefilterSettings) -> tu
         settings: logit scale and limit.
 
     Returns:
-        Indices, ascending; never empty.
+        Indices, ascending; never empty: where no caption can be read, all are equally likely.
     """
-    logits = similarities * settings.logit_scale
+    readable = np.isfinite(similarities)
+    if not readable.any():
+        return tuple(range(len(similarities)))[: settings.max_categories]
+    logits = np.full(len(similarities), -np.inf)
+    logits[readable] = similarities[readable] * settings.logit_scale
     shares = np.exp(logits - logits.max())
     order = np.argsort(-shares, kind="stable")
     # one rounding of slack: equal similarities are exactly average, and none may be lost

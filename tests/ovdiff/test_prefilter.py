@@ -141,3 +141,9 @@ def test_a_caption_that_cannot_be_read_is_never_likely(texts: ClipTexts) -> None
     assert embedding is not None
     categories = [Category("boat " * 60), Category("boat"), Category("clock")]
     assert 0 not in choose_categories(embedding, categories, texts, PrefilterSettings(subsets=False))
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_captions_of_which_none_can_be_read_are_all_kept(scale: float) -> None:
+    settings = PrefilterSettings(logit_scale=scale, max_categories=2)
+    assert likely(np.full(3, -np.inf), settings) == (0, 1)
