@@ -97,7 +97,7 @@ def ensure_template(executable: Path, cache: Path, groups: ProcessGroups, consol
     console.say("Making Label Studio's database (once, about a minute) ...")
     partial = cache / f"{template.name}.{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial.mkdir(parents=True, mode=0o700)  # holds the login and the secret key
     _write_login(partial, Login(_EMAIL, secrets.token_hex(6), secrets.token_hex(20)))
     try:
         groups.stop(start(executable, partial, groups, console, timeout_s=_FIRST_START_TIMEOUT_S).child)
