@@ -1,6 +1,7 @@
 """Which values and combinations of a preset make sense. Loads no model."""
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,8 @@ def _check_bounds(settings: Any, path: str) -> None:
             continue
         lower, upper = entry.metadata.get("minimum"), entry.metadata.get("maximum")
         for number in _numbers(value):
+            if math.isnan(number):  # TOML can say it, and it is below no bound and above none
+                raise PresetError(f"{name} is {value!r}; expected a number.")
             if (lower is not None and number < lower) or (upper is not None and number > upper):
                 unit = entry.metadata.get("unit") or "no unit"
                 raise PresetError(f"{name} is {value!r}; expected {_range(lower, upper)} ({unit}).")

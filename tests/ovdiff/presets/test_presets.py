@@ -123,3 +123,13 @@ def test_every_field_gives_its_reason() -> None:
 
     check(load_preset("tinyworld"))
     assert "name" in {entry.name for entry in fields(Preset)}
+
+
+@pytest.mark.parametrize(
+    ("section", "field"),
+    [("matching", "background_threshold"), ("generation", "guidance"), ("prefilter", "logit_scale")],
+)
+def test_not_a_number_is_refused(section: str, field: str) -> None:
+    preset = load_preset("tinyworld")
+    with pytest.raises(PresetError, match=f"{section}.{field} is nan"):
+        replace(preset, **{section: replace(getattr(preset, section), **{field: float("nan")})})
