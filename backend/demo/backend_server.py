@@ -13,7 +13,7 @@ import requests
 from backend.demo.console import Console
 from backend.demo.errors import ServerError
 from backend.demo.label_studio import LabelStudio
-from backend.demo.processes import LOOPBACK, Child, ProcessGroups, free_port, wait_until_ready
+from backend.demo.processes import LOOPBACK, Child, ProcessGroups, free_port, is_up, wait_until_ready
 
 _START_TIMEOUT_S = 180.0
 _PROTOTYPES_TIMEOUT_S = 3600.0
@@ -111,7 +111,7 @@ def start(
     child = groups.start("The backend", command, _environment(folder, port, label_studio), folder / "backend.log")
     wait_until_ready(
         child,
-        lambda: _is_up(url),
+        lambda: is_up(url),
         _START_TIMEOUT_S,
         lambda s: console.progress(f"The backend is starting: {s // 5 * 5:.0f} s"),
     )
@@ -133,13 +133,6 @@ def _environment(folder: Path, port: int, label_studio: LabelStudio) -> Mapping[
         # beside Label Studio and a browser made a category of 5 s take up to four minutes.
         "OMP_NUM_THREADS": "1",
     }
-
-
-def _is_up(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/health", timeout=2).ok
-    except requests.RequestException:
-        return False
 
 
 def _category(entry: Mapping[str, Any]) -> CategoryStatus:

@@ -16,12 +16,10 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import requests
-
 from backend.demo.api import LabelStudioApi
 from backend.demo.console import Console
 from backend.demo.errors import ApiError, ServerError
-from backend.demo.processes import LOOPBACK, Child, ProcessGroups, free_port, wait_until_ready
+from backend.demo.processes import LOOPBACK, Child, ProcessGroups, free_port, is_up, wait_until_ready
 
 _EMAIL = "demo@example.com"
 _LOGIN_FILE = "login.json"
@@ -159,7 +157,7 @@ def start(
     )
     wait_until_ready(
         child,
-        lambda: _is_up(url),
+        lambda: is_up(url),
         timeout_s,
         lambda s: console.progress(f"Label Studio is starting: {s // 5 * 5:.0f} s"),
     )
@@ -178,13 +176,6 @@ def _environment(data_dir: Path, login: Login) -> dict[str, str]:
         "LABEL_STUDIO_PASSWORD": login.password,
         "LABEL_STUDIO_USER_TOKEN": login.token,
     }
-
-
-def _is_up(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/health", timeout=2).ok
-    except requests.RequestException:
-        return False
 
 
 def _ensure_ours(api: LabelStudioApi, login: Login, child: Child) -> None:

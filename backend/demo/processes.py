@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
+import requests
+
 from backend.demo.errors import ServerError, log_tail
 
 LOOPBACK = "127.0.0.1"
@@ -195,6 +197,14 @@ def _any_free_port() -> int:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def is_up(url: str) -> bool:
+    """Whether the server at ``url`` says that it is healthy; both of the demo's servers have ``/health``."""
+    try:
+        return requests.get(f"{url}/health", timeout=2).ok
+    except requests.RequestException:
+        return False
 
 
 def wait_until_ready(
