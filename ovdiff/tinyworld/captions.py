@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ovdiff.tinyworld.world import COLOURS, NAMES, STUFF, THINGS
+from ovdiff.tinyworld.world import COLOURS, NAMES
 
 TEMPLATES = (
     "a good photo of {}",
@@ -50,8 +50,3 @@ def short_caption(rng: np.random.Generator, name: str, colour: str | None) -> st
 def template(rng: np.random.Generator) -> str:
     """Choose one of :data:`TEMPLATES`."""
     return TEMPLATES[int(rng.integers(len(TEMPLATES)))]
-
-
-__all__ = [
-    "ARTICLE", "STUFF", "TEMPLATES", "THINGS", "WORDS", "full_caption", "short_caption", "template", "thing_phrase",
-]  # fmt: skip

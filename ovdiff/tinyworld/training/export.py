@@ -6,7 +6,7 @@ checkpoints, so that a run still under way can be looked at; a model whose train
 
 import sys
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
@@ -16,6 +16,14 @@ from transformers import CLIPImageProcessor, ViTImageProcessor
 from ovdiff.tinyworld import weights_dir
 from ovdiff.tinyworld.training import clip, diffusion, dino, tokenizer
 from ovdiff.tinyworld.training.data import SIZE_PX
+
+_HALF = [0.5, 0.5, 0.5]
+_INPUT: dict[str, Any] = {
+    "size": {"height": SIZE_PX, "width": SIZE_PX},
+    "image_mean": _HALF,
+    "image_std": _HALF,
+}
+"""All models were trained on images of this size in [-1, 1]."""
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -30,13 +38,11 @@ def export_stable_diffusion(runs: Path, folder: Path) -> None:
     """Write the pipeline: autoencoder, UNet, text encoder, tokenizer, scheduler."""
     words = tokenizer.build()
     trained = _averaged(diffusion.TextToLatent(words), runs / "diffusion.pt")
-    unet = diffusion.build_unet()
-    unet.load_state_dict(trained.unet.state_dict())
     StableDiffusionPipeline(
         vae=AutoencoderKL.from_pretrained(runs / "vae", low_cpu_mem_usage=False),
         text_encoder=trained.text_encoder,
         tokenizer=words,
-        unet=unet,
+        unet=trained.unet,
         scheduler=diffusion.scheduler(),
         safety_checker=None,
         feature_extractor=None,
@@ -49,19 +55,13 @@ def export_clip(runs: Path, folder: Path) -> None:
     words = tokenizer.build()
     _averaged(clip.build(words), runs / "clip_second.pt").half().save_pretrained(folder)
     words.save_pretrained(folder)
-    half = [0.5, 0.5, 0.5]
-    size = {"height": SIZE_PX, "width": SIZE_PX}
-    processor = CLIPImageProcessor(size=size, crop_size=size, do_center_crop=False, image_mean=half, image_std=half)
-    processor.save_pretrained(folder)
+    CLIPImageProcessor(**_INPUT, crop_size=_INPUT["size"], do_center_crop=False).save_pretrained(folder)
 
 
 def export_dino(runs: Path, folder: Path) -> None:
     """Write the teacher's ViTModel with its image processor."""
     _averaged(dino.StudentAndTeacher(), runs / "dino.pt").teacher.vit.half().save_pretrained(folder)
-    half = [0.5, 0.5, 0.5]
-    ViTImageProcessor(size={"height": SIZE_PX, "width": SIZE_PX}, image_mean=half, image_std=half).save_pretrained(
-        folder
-    )
+    ViTImageProcessor(**_INPUT).save_pretrained(folder)
 
 
 def main(runs: Path, folder: Path) -> None:

@@ -14,7 +14,7 @@ from ovdiff.tinyworld.world import (
 )
 
 
-def _scene_with(thing: str, **changes: object) -> Scene:
+def _scene_with(thing: str) -> Scene:
     for index in range(400):
         scene = sample_scene(index, "test", 1)
         if [placed.name for placed in scene.things] == [thing]:
