@@ -24,7 +24,7 @@ from safetensors.numpy import save as save_tensors
 from ovdiff.errors import BankCorruptError, BankError
 from ovdiff.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of files and of the code that makes prototypes; part of every key. Raise it when either changes."""
 
 _KEY = re.compile(r"[0-9a-f]{16,64}")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ovdiff.parts import Parts
 from ovdiff.prefilter import embed_image
+from ovdiff.presets import given
 from ovdiff.presets.schema import ExtractorName
 from ovdiff.windows import Window, plan_windows, resize_to_working
 
@@ -100,7 +101,7 @@ def image_key(image: NDArray[np.uint8]) -> str:
 
 
 def _embed(parts: Parts, working: NDArray[np.uint8]) -> Tensor:
-    clip = parts.models.clip(parts.preset.models.clip)
+    clip = parts.models.clip(given(parts.preset, "clip"))
     return embed_image(clip, working, parts.preset.prefilter.statistics)
 
 

@@ -7,6 +7,7 @@
      ├── PresetError                an unknown field, an impossible value or combination
      ├── WeightsError               model files missing or not the expected model
      ├── ImageError                 not an (H, W, 3) uint8 array
+     ├── DeviceMemoryError          not even one image fits into the device's memory
      ├── SupportError               no generated image of a category shows it
      └── BankError                  the prototype store cannot be read or written
           ├── BankCorruptError      a stored file does not match its card
@@ -21,6 +22,7 @@ from pathlib import Path
 __all__ = [
     "BankCorruptError",
     "BankError",
+    "DeviceMemoryError",
     "ImageError",
     "MissingPrototypesError",
     "OVDiffError",
@@ -49,6 +51,10 @@ class WeightsError(OVDiffError):
 
 class ImageError(OVDiffError):
     """An image is not an (H, W, 3) uint8 RGB array with at least one pixel."""
+
+
+class DeviceMemoryError(OVDiffError):
+    """The device's memory, or the preset's budget of it, is too small for even one item."""
 
 
 class SupportError(OVDiffError):

@@ -11,7 +11,7 @@ from transformers import CLIPModel, CLIPTokenizer, ViTModel
 from transformers.utils import logging as transformers_logging
 
 from ovdiff.errors import WeightsError
-from ovdiff.presets.schema import DiffusionModelSettings, ModelSettings
+from ovdiff.presets.model_settings import DiffusionModelSettings, ModelSettings
 from ovdiff.weights import locate
 
 T = TypeVar("T")

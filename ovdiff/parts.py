@@ -7,7 +7,7 @@ from ovdiff.extractors import EXTRACTORS, Extractor
 from ovdiff.generation.diffusion import SupportGenerator
 from ovdiff.models import Models
 from ovdiff.prefilter import ClipTexts
-from ovdiff.presets import Preset
+from ovdiff.presets import Preset, given
 from ovdiff.presets.schema import ExtractorName
 from ovdiff.proposals import PROPOSERS, Proposer
 
@@ -39,7 +39,7 @@ class Parts:
     @cached_property
     def texts(self) -> ClipTexts:
         """Embeds captions for the prefilter."""
-        clip = self.preset.models.clip
+        clip = given(self.preset, "clip")
         return ClipTexts(self.models.clip(clip), self.models.clip_tokenizer(clip), self.preset.cache.texts)
 
     def extractor(self, name: ExtractorName) -> Extractor:

@@ -4,41 +4,66 @@ Never imports torch and loads no model, so that asking whether a set exists is c
 """
 
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Literal
 
 from ovdiff.bank import SCHEMA_VERSION
 from ovdiff.presets import Preset, prototype_parameters
 from ovdiff.presets.mapping import digest
 from ovdiff.vocabulary import Category
-from ovdiff.weights import weights_identity
+from ovdiff.weights import Weights, weights_identity
 
 
 def models_used(preset: Preset) -> tuple[str, ...]:
     """Return the names of the models that take part in making prototypes, sorted."""
     names = {"generator", *preset.extractors.use}
-    if preset.proposals.source == "maskcut":
-        names.add("dino")
+    names |= {"maskcut": {"dino"}, "cutler": {"cutler"}}.get(preset.proposals.source, set())
+    if (checker := safety_model(preset)) is not None:
+        names.add(checker)
     return tuple(sorted(names))
+
+
+def safety_model(preset: Preset) -> Literal["safety_checker", "clip"] | None:
+    """Return the model that looks at generated images, or ``None`` where nothing does."""
+    check = preset.safety.check
+    if check == "off":
+        return None
+    if check == "auto":
+        return "clip" if preset.models.safety_checker is None else "safety_checker"
+    return "clip" if check == "clip_text" else "safety_checker"
 
 
 def preset_recipe(preset: Preset) -> dict[str, Any]:
     """Return all of a preset that shapes prototypes, with the identity of each model's weights, as JSON values.
+
+    What the preset gives but does not use is left out, and so is where weights lie: the identity of their
+    content stands for it. So a moved folder or a field of another proposal source makes nothing anew.
 
     Cost: the model folders are walked; an engine does it once.
 
     Raises:
         WeightsError: a model's files are missing.
     """
-    used = models_used(preset)
     parameters = prototype_parameters(preset)
-    parameters["models"] = {name: parameters["models"][name] for name in used}
-    # by model, not by extractors.use: MaskCut reads DINO's keys by the DINO extractor's layer and statistics
-    parameters["extractors"] = {name: parameters["extractors"][name] for name in used if name != "generator"}
+    models, extractors = parameters.pop("models"), parameters.pop("extractors")
+    parameters["extractors"] = {name: extractors[name] for name in sorted(preset.extractors.use)}
+    parameters["generation"].pop("phrases")  # the phrase itself is in the category's part
+    for unused in {"cutler", "maskcut", "detectron2"} - {preset.proposals.source}:
+        parameters["proposals"].pop(unused)
     return {
         "schema_version": SCHEMA_VERSION,
         "parameters": parameters,
-        "weights": {name: weights_identity(getattr(preset.models, name)) for name in used},
+        "models": {name: _model_recipe(getattr(preset.models, name), models[name]) for name in models_used(preset)},
     }
+
+
+def _model_recipe(settings: Weights, values: dict[str, Any]) -> dict[str, Any]:
+    """Return how a model computes and what its weights are; not where they lie."""
+    kept = {name: value for name, value in values.items() if name not in ("source", "revision", "sha256", "adapter")}
+    kept["weights"] = weights_identity(settings)
+    adapter = getattr(settings, "adapter", None)
+    if adapter is not None:
+        kept["adapter"] = {"weights": weights_identity(adapter), "scale": adapter.scale}
+    return kept
 
 
 def category_recipe(of_preset: dict[str, Any], category: Category) -> dict[str, Any]:

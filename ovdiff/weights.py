@@ -8,13 +8,16 @@ from functools import lru_cache
 from pathlib import Path
 
 from ovdiff.errors import WeightsError
-from ovdiff.presets.schema import ModelSettings
+from ovdiff.presets.model_settings import AdapterSettings, CheckpointSettings, ModelSettings
+
+Weights = ModelSettings | AdapterSettings | CheckpointSettings
+"""Whatever names weights in a preset."""
 
 _EMBEDDED = "tinyworld:"
 _SAMPLE_BYTES = 1 << 20
 
 
-def locate(settings: ModelSettings) -> Path | None:
+def locate(settings: Weights) -> Path | None:
     """Return the folder of a model's files, or ``None`` when the source is a hub id.
 
     Raises:
@@ -30,7 +33,7 @@ def locate(settings: ModelSettings) -> Path | None:
     return None
 
 
-def weights_identity(settings: ModelSettings) -> str:
+def weights_identity(settings: Weights) -> str:
     """Return what tells one set of weights from another: a content hash, or the hub id and revision.
 
     Cheap: of each file the name, the size, and the first and last MiB are hashed; a retrained model differs
@@ -41,7 +44,8 @@ def weights_identity(settings: ModelSettings) -> str:
     """
     folder = locate(settings)
     if folder is None:
-        return f"{settings.source}@{settings.revision or 'main'}"
+        version = settings.sha256 if isinstance(settings, CheckpointSettings) else settings.revision
+        return f"{settings.source}@{version or 'main'}"
     files = sorted(path for path in folder.rglob("*") if path.is_file() and _is_model_file(path))
     if not files:
         raise WeightsError(f"Model folder {folder} holds no .json, .txt or .safetensors files.")

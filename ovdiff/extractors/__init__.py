@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ovdiff.presets import given
 from ovdiff.presets.schema import ExtractorName, Preset
 
 if TYPE_CHECKING:
@@ -31,20 +32,20 @@ class Extractor(Protocol):
 def _stable_diffusion(preset: Preset, models: "Models") -> Extractor:
     from ovdiff.extractors.stable_diffusion import StableDiffusionExtractor
 
-    pipeline = models.diffusion(preset.models.stable_diffusion)
+    pipeline = models.diffusion(given(preset, "stable_diffusion"))
     return StableDiffusionExtractor(pipeline, preset.extractors.stable_diffusion)
 
 
 def _clip(preset: Preset, models: "Models") -> Extractor:
     from ovdiff.extractors.clip import ClipExtractor
 
-    return ClipExtractor(models.clip(preset.models.clip).vision_model, preset.extractors.clip)
+    return ClipExtractor(models.clip(given(preset, "clip")).vision_model, preset.extractors.clip)
 
 
 def _dino(preset: Preset, models: "Models") -> Extractor:
     from ovdiff.extractors.dino import DinoExtractor
 
-    return DinoExtractor(models.vit(preset.models.dino), preset.extractors.dino)
+    return DinoExtractor(models.vit(given(preset, "dino")), preset.extractors.dino)
 
 
 EXTRACTORS: dict[ExtractorName, Callable[[Preset, "Models"], Extractor]] = {

@@ -13,13 +13,27 @@ from ovdiff.errors import PresetError
 from ovdiff.presets.mapping import mapping_to_preset, preset_to_mapping, prototype_parameters
 from ovdiff.presets.schema import Preset
 
-__all__ = ["Preset", "load_preset", "preset_names", "preset_to_mapping", "prototype_parameters"]
+__all__ = ["Preset", "given", "load_preset", "preset_names", "preset_to_mapping", "prototype_parameters"]
+
+_OF_ONE_SOURCE = ("revision", "licence", "sha256", "variant", "adapter")
 
 
 def preset_names() -> tuple[str, ...]:
     """Return the names of the presets that come with the package."""
     files = resources.files(__name__).iterdir()
     return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+
+
+def given(preset: Preset, model: str) -> Any:
+    """Return a preset's settings of one model, which something of the preset asks for.
+
+    Raises:
+        PresetError: the preset does not give it.
+    """
+    settings = getattr(preset.models, model)
+    if settings is None:
+        raise PresetError(f"Preset {preset.name!r} has no models.{model}; add a [models.{model}] table with a source.")
+    return settings
 
 
 def load_preset(name_or_path: str | Path) -> Preset:
@@ -62,6 +76,8 @@ def _read(name_or_path: str | Path) -> str:
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
+    if "source" in changes:  # of other weights, what is known of the base's is not true any more
+        merged = {key: value for key, value in base.items() if key not in _OF_ONE_SOURCE}
     for key, value in changes.items():
         under = merged.get(key)
         both_tables = isinstance(under, Mapping) and isinstance(value, Mapping)

@@ -84,6 +84,8 @@ def _required(entry: dataclasses.Field[Any]) -> bool:
 
 
 def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
+    if get_origin(hint) is types.UnionType:  # of a table and None, the only unions of the schema
+        return None if value is None else _convert(get_args(hint)[0], value, where, path)
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, where, path)  # type: ignore[arg-type]
     if get_origin(hint) is tuple:

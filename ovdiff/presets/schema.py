@@ -7,55 +7,16 @@ invalidates stored prototypes; all others are part of their content address.
 
 # ruff: noqa: RUF009 - setting() is dataclasses.field with documentation; it returns a field, not a default
 
-from dataclasses import MISSING, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
-Dtype = Literal["float32", "bfloat16", "float16"]
-ExtractorName = Literal["stable_diffusion", "clip", "dino"]
+from ovdiff.presets.fields import setting
+from ovdiff.presets.model_settings import Models
+
+ExtractorName = Literal["stable_diffusion", "clip", "dino", "dinov2", "dinov3", "mae"]
 PrototypeKind = Literal["class", "instance", "part"]
 Statistics = Literal["imagenet", "clip", "half"]
-
-
-def setting(
-    default: Any,
-    reason: str,
-    *,
-    unit: str = "",
-    minimum: float | None = None,
-    maximum: float | None = None,
-    online: bool = False,
-) -> Any:
-    """Declare a field with its default, the reason for it, its unit and inclusive bounds."""
-    metadata = {"reason": reason, "unit": unit, "minimum": minimum, "maximum": maximum, "online": online}
-    if default is MISSING:
-        return field(metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """Where one model comes from and how precisely it computes."""
-
-    source: str = setting(MISSING, "'tinyworld:NAME' (embedded), a local folder, or a hub id")
-    revision: str = setting("", "hub commit; unused for folders and embedded weights")
-    dtype: Dtype = setting("float32", "dtype of the forward passes; everything after them is float32")
-
-
-@dataclass(frozen=True)
-class DiffusionModelSettings(ModelSettings):
-    """A latent diffusion pipeline: UNet and text encoder in one dtype, the VAE in its own."""
-
-    vae_dtype: Dtype = setting("float32", "bfloat16 has 8 bits of mantissa: about one grey level")
-
-
-@dataclass(frozen=True)
-class Models:
-    """The models of a preset; two equal entries are loaded once."""
-
-    generator: DiffusionModelSettings = setting(MISSING, "draws the support images")
-    stable_diffusion: DiffusionModelSettings = setting(MISSING, "gives the SD features")
-    clip: ModelSettings = setting(MISSING, "gives the CLIP features and the prefilter")
-    dino: ModelSettings = setting(MISSING, "gives the DINO features and MaskCut's affinities")
+Aspect = Literal["stretch", "keep"]
 
 
 @dataclass(frozen=True)
@@ -69,12 +30,39 @@ class GenerationSettings:
     guidance: float = setting(8.0, "P, R; 1 runs the conditional pass only", minimum=1.0, maximum=50.0)
     size_px: int = setting(512, "P; the images are square", unit="px", minimum=8, maximum=4096)
     seed: int = setting(42, "R; the same for every category", minimum=0)
-    scheduler: Literal["dpmsolver++", "ddim"] = setting("dpmsolver++", "P: DPM-Solver; 2M, midpoint")
+    scheduler: Literal["dpmsolver++", "ddim", "lcm", "euler"] = setting(
+        "dpmsolver++", "P: DPM-Solver; 2M, midpoint. 'lcm' is for LCM-LoRA, 'euler' for SD-Turbo"
+    )
     timestep_spacing: Literal["linspace", "leading", "trailing"] = setting(
         "linspace", "diffusers 0.14's default, which R used"
     )
     final_sigma: Literal["sigma_min", "zero"] = setting("sigma_min", "diffusers 0.14's default")
-    batch_size: int = setting(8, "memory only: each image has its own generator", unit="images", minimum=1, online=True)
+    phrases: tuple[tuple[str, str], ...] = setting(
+        (), "(name, phrase): what to draw for a name that would be misunderstood; a category's own prompts win"
+    )
+    batch_size: int = setting(
+        8,
+        "at most; less where memory is short. Each image has its own generator",
+        unit="images",
+        minimum=1,
+        online=True,
+    )
+    mib_per_image: int = setting(
+        520, "of sampling with guidance; benchmarks/full_size_cost.py", unit="MiB", minimum=0, online=True
+    )
+
+
+@dataclass(frozen=True)
+class SafetySettings:
+    """Images that nobody should have to look at are drawn anew."""
+
+    check: Literal["off", "auto", "safety_checker", "clip_text"] = setting(
+        "auto", "'auto': Stable Diffusion's checker where models.safety_checker is given, else CLIP's texts"
+    )
+    max_redraws: int = setting(4, "an image that is refused once more after them is left out", minimum=0, maximum=100)
+    margin: float = setting(
+        0.0, "'clip_text': refused where an unsafe text fits better than every safe one by this", unit="cosine"
+    )
 
 
 @dataclass(frozen=True)
@@ -92,6 +80,8 @@ class MaskCutSettings:
     """Training-free proposals from DINO's keys (D.1)."""
 
     input_px: int = setting(480, "released; images are stretched to a square", unit="px", minimum=8)
+    layer: int = setting(-1, "released: keys of the last block")
+    statistics: Statistics = setting("imagenet", "released")
     tau: float = setting(0.15, "released pseudo-labels", unit="cosine", minimum=-1.0, maximum=1.0)
     masks: int = setting(3, "rounds", minimum=1, maximum=20)
     max_overlap: float = setting(0.5, "a round like the one before is dropped", unit="IoU", minimum=0.0)
@@ -103,15 +93,37 @@ class MaskCutSettings:
 
 
 @dataclass(frozen=True)
+class CutlerSettings:
+    """CutLER's detector (A.3, D.2)."""
+
+    min_score: float = setting(0.35, "P, R", unit="score", minimum=0.0, maximum=1.0)
+    short_side_px: int = setting(800, "released", unit="px", minimum=32, maximum=4096)
+    max_long_side_px: int = setting(1333, "released", unit="px", minimum=32, maximum=8192)
+    max_detections: int = setting(100, "released", minimum=1, maximum=1000)
+    box_nms: float = setting(0.5, "released", unit="IoU", minimum=0.0, maximum=1.0)
+
+
+@dataclass(frozen=True)
+class Detectron2Settings:
+    """An instance segmentation model of the user's own, run by detectron2 where that is installed."""
+
+    config: str = setting("", "detectron2 config file (YAML)")
+    weights: str = setting("", "checkpoint file; read with weights_only=True")
+    min_score: float = setting(0.35, "as CutLER's", unit="score", minimum=0.0, maximum=1.0)
+
+
+@dataclass(frozen=True)
 class ProposalSettings:
     """Where foreground and background candidates come from (A.3, A.4)."""
 
-    source: Literal["maskcut", "otsu", "multi_otsu", "fixed"] = setting(
-        "maskcut", "'otsu': a threshold an image; 'multi_otsu': two a category (A.4.6); 'fixed': below"
+    source: Literal["cutler", "maskcut", "detectron2", "otsu", "multi_otsu", "fixed"] = setting(
+        "cutler", "P. 'otsu': a threshold an image; 'multi_otsu': two a category (A.4.6); 'fixed': below"
     )
     fixed_foreground: float = setting(0.5, "A.4.5", unit="attribution", minimum=0.0, maximum=1.0)
     fixed_background: float = setting(0.2, "A.4.5; also Otsu's", unit="attribution", minimum=0.0, maximum=1.0)
+    cutler: CutlerSettings = field(default_factory=CutlerSettings)
     maskcut: MaskCutSettings = field(default_factory=MaskCutSettings)
+    detectron2: Detectron2Settings = field(default_factory=Detectron2Settings)
 
 
 @dataclass(frozen=True)
@@ -146,32 +158,67 @@ class StableDiffusionFeatureSettings:
     support_px: int = setting(512, "R; support images are stretched to it", unit="px", minimum=8)
     window_px: int = setting(512, "R; windows are stretched to it", unit="px", minimum=8, online=True)
     stuff_similarity: float = setting(
-        0.85, "A.9.3, R: background prototypes nearer to stuff are dropped", unit="cosine", online=True
+        0.85,
+        "A.9.3, R: background prototypes nearer to stuff are dropped",
+        unit="cosine",
+        minimum=-1.0,
+        maximum=1.0,
+        online=True,
     )
+    mib_per_image: int = setting(420, "benchmarks/full_size_cost.py", unit="MiB", minimum=0, online=True)
 
 
 @dataclass(frozen=True)
-class ClipFeatureSettings:
-    """Keys of CLIP's image encoder (A.11)."""
+class TransformerFeatureSettings:
+    """What the extractors on vision transformers have in common (A.11)."""
 
-    layer: int = setting(-2, "P, R: the second-to-last block; later blocks are not run")
-    statistics: Statistics = setting("imagenet", "R, a quirk; 'clip' is what CLIP was trained with")
-    aspect: Literal["stretch", "keep"] = setting("stretch", "R", online=True)
+    feature: Literal["keys", "tokens"] = setting("keys", "'tokens' is what the whole encoder says of each patch")
+    layer: int = setting(-1, "block whose keys are read; nothing after it is run. Unused for tokens")
+    statistics: Statistics = setting("imagenet", "P, R")
+    aspect: Aspect = setting("stretch", "R", online=True)
     support_px: int = setting(512, "R", unit="px", minimum=8)
     window_px: int = setting(448, "R", unit="px", minimum=8, online=True)
-    stuff_similarity: float = setting(0.85, "A.9.3, R", unit="cosine", online=True)
+    stuff_similarity: float = setting(0.85, "A.9.3, R", unit="cosine", minimum=-1.0, maximum=1.0, online=True)
+    mib_per_image: int = setting(160, "benchmarks/full_size_cost.py", unit="MiB", minimum=0, online=True)
 
 
 @dataclass(frozen=True)
-class DinoFeatureSettings:
-    """Keys of a self-supervised ViT (A.11)."""
+class ClipFeatureSettings(TransformerFeatureSettings):
+    """CLIP's image encoder; its tokens are projected into the space of its texts."""
 
-    layer: int = setting(-1, "P, R: the last block, of which only the keys are computed")
-    statistics: Statistics = setting("imagenet", "R")
-    aspect: Literal["stretch", "keep"] = setting("keep", "R: windows up to window_px stay as they are", online=True)
-    support_px: int = setting(512, "R", unit="px", minimum=8)
+    layer: int = setting(-2, "P, R: the second-to-last block")
+    statistics: Statistics = setting("imagenet", "R, a quirk; 'clip' is what CLIP was trained with")
+
+
+@dataclass(frozen=True)
+class DinoFeatureSettings(TransformerFeatureSettings):
+    """DINO's ViT; patches of 8 px."""
+
+    aspect: Aspect = setting("keep", "R: windows up to window_px stay as they are", online=True)
     window_px: int = setting(448, "R: short side of what is larger", unit="px", minimum=8, online=True)
-    stuff_similarity: float = setting(0.85, "A.9.3, R", unit="cosine", online=True)
+
+
+@dataclass(frozen=True)
+class Dinov2FeatureSettings(TransformerFeatureSettings):
+    """DINOv2's ViT; patches of 14 px, and tokens that were trained to be used as they are."""
+
+    feature: Literal["keys", "tokens"] = setting("tokens", "what DINOv2 is used for; 'keys' as DINO's")
+    support_px: int = setting(518, "what it was trained at last: 37 x 37 patches", unit="px", minimum=8)
+    window_px: int = setting(518, "as support_px", unit="px", minimum=8, online=True)
+
+
+@dataclass(frozen=True)
+class Dinov3FeatureSettings(TransformerFeatureSettings):
+    """DINOv3's ViT; patches of 16 px, rotary positions."""
+
+    feature: Literal["keys", "tokens"] = setting("tokens", "as DINOv2's")
+
+
+@dataclass(frozen=True)
+class MaeFeatureSettings(TransformerFeatureSettings):
+    """MAE's encoder, with no patch masked (P: ViT-L/16 at 448 px)."""
+
+    support_px: int = setting(512, "R", unit="px", minimum=8)
 
 
 @dataclass(frozen=True)
@@ -182,7 +229,12 @@ class ExtractorSettings:
     stable_diffusion: StableDiffusionFeatureSettings = field(default_factory=StableDiffusionFeatureSettings)
     clip: ClipFeatureSettings = field(default_factory=ClipFeatureSettings)
     dino: DinoFeatureSettings = field(default_factory=DinoFeatureSettings)
-    batch_size: int = setting(16, "memory only", unit="images or windows", minimum=1, online=True)
+    dinov2: Dinov2FeatureSettings = field(default_factory=Dinov2FeatureSettings)
+    dinov3: Dinov3FeatureSettings = field(default_factory=Dinov3FeatureSettings)
+    mae: MaeFeatureSettings = field(default_factory=MaeFeatureSettings)
+    batch_size: int = setting(
+        16, "at most; less where memory is short", unit="images or windows", minimum=1, online=True
+    )
 
 
 @dataclass(frozen=True)
@@ -190,7 +242,10 @@ class PrototypeSettings:
     """Eq. 2-3 (A.5, A.6)."""
 
     parts: int = setting(32, "K; the paper found no sensitivity between 8 and 64", minimum=1, maximum=1024)
-    kmeans_seed: int = setting(0, "R", minimum=0)
+    clustering: Literal["scikit-learn", "torch"] = setting(
+        "scikit-learn", "R; 'torch' is the same algorithm on the models' device: seconds where that takes a minute"
+    )
+    kmeans_seed: int = setting(0, "R", minimum=0, maximum=2**32 - 1)
     kmeans_iterations: int = setting(300, "scikit-learn's default, which R used", minimum=1)
     mask_coverage: float = setting(
         0.0, "R: a feature cell counts where its bilinear mask value is greater", minimum=0.0, maximum=0.999
@@ -216,6 +271,9 @@ class StuffFilterSettings:
 
     enabled: bool = setting(True, "P")
     extra_stuff: tuple[str, ...] = setting((), "names that are stuff beside the released table")
+    unknown_names: Literal["thing", "nearest"] = setting(
+        "thing", "R; 'nearest': as the known name that is nearest in CLIP's text space"
+    )
 
 
 @dataclass(frozen=True)
@@ -239,7 +297,9 @@ class MatchingSettings:
 
     extractors: tuple[ExtractorName, ...] = setting((), "the voters among extractors.use; () is all")
     kinds: tuple[PrototypeKind, ...] = setting(("class", "instance", "part"), "P, Eq. 3")
-    background: Literal["prototypes", "threshold"] = setting("prototypes", "P")
+    background: Literal["prototypes", "threshold", "none"] = setting(
+        "prototypes", "P; 'none' labels every pixel: the 'without background' protocol"
+    )
     background_threshold: float = setting(
         0.75, "P, for SD: a pixel whose best score is lower is background", minimum=-1.0, maximum=1.0
     )
@@ -267,12 +327,21 @@ class CacheSettings:
 
 
 @dataclass(frozen=True)
+class MemorySettings:
+    """How much of the device's memory may be used; batches become smaller to keep to it."""
+
+    build_gib: float = setting(12.0, "a consumer GPU", unit="GiB, weights included", minimum=0.1)
+    segment_gib: float = setting(6.0, "leaves room for a second model", unit="GiB, weights included", minimum=0.1)
+
+
+@dataclass(frozen=True)
 class Preset:
     """One complete choice of models and hyper-parameters; see :func:`ovdiff.presets.load_preset`."""
 
     name: str
     models: Models
     generation: GenerationSettings = field(default_factory=GenerationSettings)
+    safety: SafetySettings = field(default_factory=SafetySettings)
     attribution: AttributionSettings = field(default_factory=AttributionSettings)
     proposals: ProposalSettings = field(default_factory=ProposalSettings)
     support: SupportSettings = field(default_factory=SupportSettings)
@@ -283,6 +352,7 @@ class Preset:
     windows: WindowSettings = field(default_factory=WindowSettings, metadata={"online": True})
     matching: MatchingSettings = field(default_factory=MatchingSettings, metadata={"online": True})
     refine: RefineSettings = field(default_factory=RefineSettings, metadata={"online": True})
+    memory: MemorySettings = field(default_factory=MemorySettings, metadata={"online": True})
     cache: CacheSettings = field(default_factory=CacheSettings, metadata={"online": True})
 
     def __post_init__(self) -> None:
@@ -292,11 +362,11 @@ class Preset:
         validate(self)
 
     def fingerprint(self) -> str:
-        """Return a hex hash of every field but the name and the cache sizes."""
+        """Return a hex hash of every field but the name, the cache sizes and the memory limits."""
         from ovdiff.presets.mapping import digest, preset_to_mapping
 
         values = preset_to_mapping(self)
-        return digest({key: value for key, value in values.items() if key not in ("name", "cache")})
+        return digest({key: value for key, value in values.items() if key not in ("name", "cache", "memory")})
 
     def active_extractors(self) -> tuple[ExtractorName, ...]:
         """Return the extractors that vote in Eq. 4."""

@@ -52,7 +52,9 @@ def _range(lower: float | None, upper: float | None) -> str:
 
 def _problems(preset: Preset) -> Iterator[str]:
     yield from _text_problems(preset)
+    yield from _model_problems(preset)
     yield from _choice_problems(preset)
+    yield from _generation_problems(preset)
     yield from _window_problems(preset)
 
 
@@ -63,9 +65,46 @@ def _text_problems(preset: Preset) -> Iterator[str]:
     ):
         if template.count("{category}") != 1:
             yield f"{name} is {template!r}; it must contain '{{category}}' exactly once."
-    for field in dataclasses.fields(preset.models):
-        if not getattr(preset.models, field.name).source.strip():
-            yield f"models.{field.name}.source is blank; give 'tinyworld:NAME', a folder or a hub id."
+    names = [name.casefold() for name, _ in preset.generation.phrases]
+    if len(set(names)) < len(names):
+        yield "generation.phrases gives a name twice; name each once."
+    if any(not text.strip() for pair in preset.generation.phrases for text in pair):
+        yield "generation.phrases has a blank name or phrase."
+
+
+def _model_problems(preset: Preset) -> Iterator[str]:
+    for name, model in vars(preset.models).items():
+        if model is not None and not model.source.strip():
+            yield f"models.{name}.source is blank; give 'tinyworld:NAME', a folder or a hub id."
+    for name, reason in _needed_models(preset):
+        if getattr(preset.models, name) is None:
+            yield f"models.{name} is missing, which {reason} needs; add a [models.{name}] table with a source."
+    if preset.safety.check == "auto" and preset.models.safety_checker is None and preset.models.clip is None:
+        yield "safety.check is 'auto' without models.safety_checker or models.clip; give one, or set it to 'off'."
+    clip = preset.models.clip
+    if clip is not None and clip.library == "open_clip" and clip.source.startswith("tinyworld:"):
+        yield "models.clip.library is 'open_clip'; the embedded CLIP is of 'transformers'."
+    own = preset.proposals.detectron2
+    if preset.proposals.source == "detectron2" and not (own.config.strip() and own.weights.strip()):
+        yield "proposals.source is 'detectron2'; proposals.detectron2 must give a config and a weights file."
+
+
+def _needed_models(preset: Preset) -> Iterator[tuple[str, str]]:
+    """Yield each model that something else of the preset asks for, and what that is."""
+    for name in preset.extractors.use:
+        yield name, f"extractors.use ({name!r})"
+    if preset.prefilter.enabled:
+        yield "clip", "prefilter.enabled"
+    if preset.stuff_filter.unknown_names == "nearest":
+        yield "clip", "stuff_filter.unknown_names = 'nearest'"
+    if preset.safety.check == "clip_text":
+        yield "clip", "safety.check = 'clip_text'"
+    if preset.safety.check == "safety_checker":
+        yield "safety_checker", "safety.check = 'safety_checker'"
+    if preset.proposals.source == "maskcut":
+        yield "dino", "proposals.source = 'maskcut'"
+    if preset.proposals.source == "cutler":
+        yield "cutler", "proposals.source = 'cutler'"
 
 
 def _choice_problems(preset: Preset) -> Iterator[str]:
@@ -86,14 +125,20 @@ def _choice_problems(preset: Preset) -> Iterator[str]:
         yield "matching.kinds is empty; name at least one of 'class', 'instance', 'part'."
     if not preset.extractors.stable_diffusion.layers and "stable_diffusion" in used:
         yield "extractors.stable_diffusion.layers is empty; name at least one attention layer."
+    if preset.proposals.fixed_background > preset.proposals.fixed_foreground:
+        yield "proposals.fixed_background is above fixed_foreground; pixels would be both."
+
+
+def _generation_problems(preset: Preset) -> Iterator[str]:
     first, last = preset.attribution.step_range
     steps = preset.generation.steps
     if not any(first <= index / steps < last for index in range(steps)):
         yield f"attribution.step_range ({first}, {last}) contains none of the {steps} denoising steps."
-    if preset.generation.scheduler == "ddim" and preset.generation.final_sigma == "zero":
-        yield "generation.final_sigma is for 'dpmsolver++'; leave it at 'sigma_min' with 'ddim'."
-    if preset.proposals.fixed_background > preset.proposals.fixed_foreground:
-        yield "proposals.fixed_background is above fixed_foreground; pixels would be both."
+    generation = preset.generation
+    if generation.scheduler != "dpmsolver++" and generation.final_sigma == "zero":
+        yield f"generation.final_sigma is for 'dpmsolver++'; leave it at 'sigma_min' with {generation.scheduler!r}."
+    if generation.size_px % 8:
+        yield f"generation.size_px is {generation.size_px}; latent diffusion needs a multiple of 8."
 
 
 def _window_problems(preset: Preset) -> Iterator[str]:

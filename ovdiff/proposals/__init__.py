@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ovdiff.presets.schema import Preset, ProposalSettings
+from ovdiff.presets import given
+from ovdiff.presets.schema import DinoFeatureSettings, Preset, ProposalSettings
 from ovdiff.proposals.threshold import Thresholds, fixed_thresholds, multi_otsu_thresholds, otsu_thresholds
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ def _maskcut(preset: Preset, models: "Models") -> Proposer:
     from ovdiff.extractors.dino import DinoExtractor
     from ovdiff.proposals.maskcut import MaskCut
 
-    dino = DinoExtractor(models.vit(preset.models.dino), preset.extractors.dino)
-    return MaskCut(dino, preset.proposals.maskcut)
+    settings = preset.proposals.maskcut
+    reads = DinoFeatureSettings(layer=settings.layer, statistics=settings.statistics)
+    return MaskCut(DinoExtractor(models.vit(given(preset, "dino")), reads), settings)
 
 
 PROPOSERS: dict[str, Callable[[Preset, "Models"], Proposer]] = {"maskcut": _maskcut}

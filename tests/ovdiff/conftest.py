@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 
 from ovdiff.models import Models
 from ovdiff.presets import Preset
+from ovdiff.presets.model_settings import ClipModelSettings, DiffusionModelSettings, ModelSettings
+from ovdiff.presets.model_settings import Models as ModelChoice
 from ovdiff.presets.schema import (
     AttributionSettings,
     ClipFeatureSettings,
-    DiffusionModelSettings,
     DinoFeatureSettings,
     ExtractorSettings,
     GenerationSettings,
-    ModelSettings,
     ProposalSettings,
     PrototypeSettings,
+    SafetySettings,
     StableDiffusionFeatureSettings,
     WindowSettings,
 )
-from ovdiff.presets.schema import Models as ModelChoice
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,12 +68,13 @@ def preset(weights_folder: Path) -> Preset:
         models=ModelChoice(
             generator=diffusion,
             stable_diffusion=diffusion,
-            clip=ModelSettings(source=str(weights_folder / "clip")),
+            clip=ClipModelSettings(source=str(weights_folder / "clip")),
             dino=ModelSettings(source=str(weights_folder / "dino")),
         ),
         generation=GenerationSettings(
             prompt_template="a good photo of a {category}", images=3, steps=2, guidance=3.0, size_px=64, batch_size=2
         ),
+        safety=SafetySettings(check="off"),
         attribution=AttributionSettings(layers=("down_blocks.0", "up_blocks.3")),
         proposals=ProposalSettings(source="otsu"),
         extractors=ExtractorSettings(

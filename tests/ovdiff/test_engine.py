@@ -71,7 +71,7 @@ def test_card_says_what_made_the_set(engine: Engine) -> None:
     assert card["category"] == "red fish" and card["phrases"] == ["red fish"]
     assert len(card["image_seeds"]) == engine.preset.generation.images
     assert card["parameters"]["generation"]["steps"] == engine.preset.generation.steps
-    assert card["weights"]["clip"].startswith("sha256:")
+    assert card["models"]["clip"]["weights"].startswith("sha256:")
     assert card["images_with_foreground"] >= 1 and "torch" in card["library_versions"]
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from ovdiff.errors import WeightsError
 from ovdiff.models import Models
 from ovdiff.presets import Preset
-from ovdiff.presets.schema import ModelSettings
+from ovdiff.presets.model_settings import ModelSettings
 
 
 def test_equal_settings_share_one_model(preset: Preset, models: Models) -> None:

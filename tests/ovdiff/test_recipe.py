@@ -1,9 +1,13 @@
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ovdiff.presets import Preset
+from ovdiff.presets.model_settings import AdapterSettings, ModelSettings
+from ovdiff.presets.schema import SafetySettings
 from ovdiff.recipe import category_recipe, library_versions, models_used, preset_recipe, recipe_key
 from ovdiff.vocabulary import Category
 
@@ -51,24 +55,45 @@ def test_what_shapes_prototypes_changes_the_key(preset: Preset, section: str, ch
 def test_only_models_that_take_part_are_in_the_recipe(preset: Preset) -> None:
     clip_only = replace(preset, extractors=replace(preset.extractors, use=("clip",)))
     assert models_used(clip_only) == ("clip", "generator")
-    assert set(preset_recipe(clip_only)["weights"]) == {"clip", "generator"}
+    assert set(preset_recipe(clip_only)["models"]) == {"clip", "generator"}
     assert set(preset_recipe(clip_only)["parameters"]["extractors"]) == {"clip"}
     maskcut = replace(clip_only, proposals=replace(preset.proposals, source="maskcut"))
     assert models_used(maskcut) == ("clip", "dino", "generator")
 
 
-def test_maskcut_s_dino_settings_are_in_the_key_though_dino_gives_no_features(preset: Preset) -> None:
-    clip_only = replace(preset.extractors, use=("clip",))
-    maskcut = replace(
-        preset,
-        extractors=clip_only,
-        proposals=replace(preset.proposals, source="maskcut"),
-        matching=replace(preset.matching, extractors=()),
-    )
-    dino = replace(clip_only.dino, statistics="imagenet", layer=-2)
-    assert _key(replace(maskcut, extractors=replace(clip_only, dino=dino))) != _key(maskcut)
-    otsu = replace(maskcut, proposals=replace(preset.proposals, source="otsu"))
-    assert _key(replace(otsu, extractors=replace(clip_only, dino=dino))) == _key(otsu)
+def test_only_settings_of_the_chosen_proposal_source_are_in_the_key(preset: Preset) -> None:
+    deeper = replace(preset.proposals.maskcut, layer=-2)
+    maskcut = replace(preset, proposals=replace(preset.proposals, source="maskcut"))
+    assert _key(replace(maskcut, proposals=replace(maskcut.proposals, maskcut=deeper))) != _key(maskcut)
+    assert _key(replace(preset, proposals=replace(preset.proposals, maskcut=deeper))) == _key(preset)
+
+
+def test_weights_count_by_what_they_are_and_not_by_where_they_lie(preset: Preset, tmp_path: Path) -> None:
+    before = preset.models.clip
+    assert before is not None
+    copied = shutil.copytree(before.source, tmp_path / "elsewhere")
+    moved = replace(preset, models=replace(preset.models, clip=replace(before, source=str(copied), licence="mine")))
+    assert _key(moved) == _key(preset)
+    (copied / "config.json").write_text((copied / "config.json").read_text() + " ")
+    assert _key(moved) != _key(preset)
+
+
+def test_an_adapter_is_in_the_key(preset: Preset) -> None:
+    def with_adapter(scale: float) -> Preset:
+        adapter = AdapterSettings("some/adapter", revision="1", scale=scale)
+        return replace(
+            preset, models=replace(preset.models, generator=replace(preset.models.generator, adapter=adapter))
+        )
+
+    assert len({_key(preset), _key(with_adapter(1.0)), _key(with_adapter(0.5))}) == 3
+
+
+def test_the_model_that_looks_for_unsafe_images_takes_part(preset: Preset) -> None:
+    sd_only = replace(preset, extractors=replace(preset.extractors, use=("stable_diffusion",)))
+    assert "clip" not in models_used(sd_only)
+    assert "clip" in models_used(replace(sd_only, safety=SafetySettings("auto")))
+    checker = replace(sd_only.models, safety_checker=ModelSettings("some/checker"))
+    assert "safety_checker" in models_used(replace(sd_only, safety=SafetySettings("auto"), models=checker))
 
 
 def test_versions_name_the_libraries_that_compute() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from ovdiff.errors import WeightsError
-from ovdiff.presets.schema import ModelSettings
+from ovdiff.presets.model_settings import ModelSettings
 from ovdiff.weights import locate, weights_identity
 
 

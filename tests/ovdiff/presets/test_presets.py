@@ -1,14 +1,14 @@
 import tomllib
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from ovdiff import presets
 from ovdiff.errors import PresetError
 from ovdiff.presets import load_preset, preset_names, preset_to_mapping, prototype_parameters
-from ovdiff.presets.schema import Preset
+from ovdiff.presets.schema import ExtractorName, Preset
 
 
 def _write(folder: Path, text: str) -> Path:
@@ -23,10 +23,16 @@ def test_every_packaged_preset_loads_under_its_own_name() -> None:
         assert load_preset(name).name == name
 
 
-def test_tinyworld_file_names_every_field() -> None:
-    """The file that users copy is complete: nothing in it comes from a default."""
-    written = tomllib.loads(Path(presets.__file__).with_name("tinyworld.toml").read_text("utf-8"))
-    assert _paths(written) == _paths(preset_to_mapping(load_preset("tinyworld")))
+@pytest.mark.parametrize("name", preset_names())
+def test_packaged_files_name_every_field_that_their_preset_reads(name: str) -> None:
+    """The files that users copy are complete: nothing that matters comes from a default."""
+    preset = load_preset(name)
+    written = _paths(tomllib.loads(Path(presets.__file__).with_name(f"{name}.toml").read_text("utf-8")))
+    unread = {"models"} | {f"proposals.{source}" for source in ("cutler", "maskcut", "detectron2")}
+    unread |= {f"extractors.{extractor}" for extractor in get_args(ExtractorName)}
+    unread -= {f"proposals.{preset.proposals.source}", *(f"extractors.{used}" for used in preset.extractors.use)}
+    absent = _paths(preset_to_mapping(preset)) - written
+    assert {path for path in absent if not any(path.startswith(f"{table}.") for table in unread)} == set()
 
 
 def _paths(mapping: dict[str, Any], prefix: str = "") -> set[str]:
@@ -55,7 +61,18 @@ def test_file_may_change_one_field_of_a_base(tmp_path: Path) -> None:
         ("[windows]\ncrops_px = [[96, 120]]", "stride above the size leaves gaps"),
         ("[windows]\ncrops_px = []\nwhole_image = false", "nothing would be looked at"),
         ("[windows]\nmax_long_side_px = 32", "max_long_side_px is 32"),
-        ("[extractors]\nuse = ['mae']", "extractors.use\\[0\\] is 'mae'; expected one of 'stable_diffusion'"),
+        ("[extractors]\nuse = ['sam']", "extractors.use\\[0\\] is 'sam'; expected one of 'stable_diffusion'"),
+        ("[extractors]\nuse = ['mae']\n[matching]\nextractors = []", "models.mae is missing, which extractors.use"),
+        ("[proposals]\nsource = 'cutler'", r"models.cutler is missing.*add a \[models.cutler\] table"),
+        ("[proposals]\nsource = 'detectron2'", "must give a config and a weights file"),
+        ("[safety]\ncheck = 'safety_checker'", "models.safety_checker is missing"),
+        ("[models.clip]\nlibrary = 'open_clip'", "the embedded CLIP is of 'transformers'"),
+        ("[models.clip]\nadapter = 1", "unknown field 'models.clip.adapter'"),
+        ("[generation]\nsize_px = 60", "needs a multiple of 8"),
+        ("[generation]\nscheduler = 'lcm'\nfinal_sigma = 'zero'", "leave it at 'sigma_min' with 'lcm'"),
+        ("[generation]\nphrases = [['tank', 'a'], ['Tank', 'b']]", "gives a name twice"),
+        ("[generation]\nphrases = [['tank', ' ']]", "blank name or phrase"),
+        ("[prototypes]\nkmeans_seed = 5000000000", "kmeans_seed is 5000000000; expected 0 to 4294967295"),
         ("[extractors]\nuse = []", "extractors.use is empty"),
         ("[extractors]\nuse = ['clip']\n[matching]\nextractors = ['dino']", "which extractors.use does not build"),
         ("[matching]\nkinds = ['part', 'part']", "name each once"),
@@ -133,3 +150,40 @@ def test_not_a_number_is_refused(section: str, field: str) -> None:
     preset = load_preset("tinyworld")
     with pytest.raises(PresetError, match=f"{section}.{field} is nan"):
         replace(preset, **{section: replace(getattr(preset, section), **{field: float("nan")})})
+
+
+def test_other_weights_lose_what_was_said_of_the_base_s(tmp_path: Path) -> None:
+    text = 'base = "fast"\nname = "mine"\n[models.generator]\nsource = "/my/model"\n'
+    generator = load_preset(_write(tmp_path, text)).models.generator
+    assert (generator.revision, generator.variant, generator.adapter) == ("", "", None)
+    assert generator.dtype == "float16"
+
+
+def test_presets_for_real_use_pin_what_they_load() -> None:
+    """Every hub id carries a revision; commits where they could be looked up."""
+    for name in ("paper", "fast"):
+        for model, settings in vars(load_preset(name).models).items():
+            if settings is not None and model != "cutler":
+                assert settings.revision, f"{name}: models.{model}"
+
+
+def test_paper_follows_the_specification() -> None:
+    preset = load_preset("paper")
+    generation = preset.generation
+    assert (generation.images, generation.steps, generation.guidance, generation.scheduler) == (
+        32, 30, 8.0, "dpmsolver++"
+    )  # fmt: skip
+    assert (generation.timestep_spacing, generation.final_sigma) == ("linspace", "sigma_min")
+    assert preset.extractors.use == ("stable_diffusion", "dino", "clip")
+    assert (preset.proposals.source, preset.prototypes.parts, preset.refine.pamr) == ("cutler", 32, False)
+    assert preset.windows.crops_px == ((448, 224), (336, 224))
+    assert preset.prefilter.enabled
+    assert preset.stuff_filter.enabled
+
+
+def test_fast_runs_no_diffusion_when_an_image_is_segmented() -> None:
+    preset = load_preset("fast")
+    assert "stable_diffusion" not in preset.active_extractors()
+    assert preset.models.stable_diffusion is None
+    assert preset.generation.steps <= 8
+    assert preset.generation.guidance == 1.0

@@ -1,0 +1,106 @@
+"""Under which terms the weights of a preset may be used. Data and words; no lawyer wrote this.
+
+A model's ``licence`` field wins; a known source is looked up; anything else is said to be unknown.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ovdiff.presets.model_settings import AdapterSettings, CheckpointSettings, DiffusionModelSettings, ModelSettings
+from ovdiff.presets.schema import Preset
+
+UNKNOWN = "unknown"
+
+LICENCES: dict[str, str] = {
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": "CreativeML-OpenRAIL-M",
+    "CompVis/stable-diffusion-safety-checker": "CreativeML-OpenRAIL-M",
+    "latent-consistency/lcm-lora-sdv1-5": "OpenRAIL++",
+    "stabilityai/sd-turbo": "Stability-AI",
+    "openai/clip-vit-base-patch16": "MIT",
+    "timm/vit_base_patch16_clip_224.openai": "MIT",
+    "facebook/dino-vitb8": "Apache-2.0",
+    "facebook/dino-vits8": "Apache-2.0",
+    "facebook/dinov2-base": "Apache-2.0",
+    "facebook/dinov3-vitb16-pretrain-lvd1689m": "DINOv3",
+    "facebook/vit-mae-large": "Apache-2.0",
+}
+"""Licence names by hub id, as their model cards and the specification give them."""
+
+_EMBEDDED = "Apache-2.0"  # ours
+_CUTLER = "CC-BY-NC-SA-4.0"
+_NOTES = {
+    UNKNOWN: "its licence is not known here: ask where it came from, and write it into the preset's 'licence'",
+    "CreativeML-OpenRAIL-M": "commercial use is allowed, harmful uses that the licence lists are not",
+    "OpenRAIL++": "commercial use is allowed, harmful uses that the licence lists are not",
+    "Stability-AI": "terms depend on who uses it and for what; read the licence before commercial use",
+    "DINOv3": "a licence of its own, and access on request; read it before use",
+}
+_FREE = "commercial use is allowed"
+_NON_COMMERCIAL = "NON-COMMERCIAL: not for commercial use"
+
+
+@dataclass(frozen=True)
+class WeightsLicence:
+    """The terms of one of a preset's models.
+
+    Attributes:
+        model: the field of ``models`` that it is given in, such as "generator" or "generator.adapter".
+        source: where the weights come from.
+        licence: its name, or :data:`UNKNOWN`.
+        note: what that means for a user, in words.
+    """
+
+    model: str
+    source: str
+    licence: str
+    note: str
+
+    @property
+    def non_commercial(self) -> bool:
+        """Whether the licence forbids commercial use outright."""
+        return _is_non_commercial(self.licence)
+
+
+def weights_licences(preset: Preset) -> tuple[WeightsLicence, ...]:
+    """Return the terms of every model that a preset names, in the order of its fields."""
+    return tuple(
+        WeightsLicence(name, settings.source, licence, licence_note(licence))
+        for name, settings in _models(preset)
+        for licence in [_licence_of(name, settings)]
+    )
+
+
+def licence_note(licence: str) -> str:
+    """Say in words what a licence means for commercial use; non-commercial ones are said to be that."""
+    if licence in _NOTES:
+        return _NOTES[licence]
+    if _is_non_commercial(licence):
+        return _NON_COMMERCIAL
+    return _FREE if licence in ("MIT", "Apache-2.0") else "as its licence says"
+
+
+def _is_non_commercial(licence: str) -> bool:
+    words = licence.casefold().replace("_", "-").split("-")
+    return "nc" in words or "non-commercial" in licence.casefold() or "noncommercial" in licence.casefold()
+
+
+Source = ModelSettings | AdapterSettings | CheckpointSettings
+
+
+def _models(preset: Preset) -> Iterator[tuple[str, Source]]:
+    for name, settings in vars(preset.models).items():
+        if settings is None:
+            continue
+        yield name, settings
+        if isinstance(settings, DiffusionModelSettings) and settings.adapter is not None:
+            yield f"{name}.adapter", settings.adapter
+
+
+def _licence_of(name: str, settings: Source) -> str:
+    if settings.licence:
+        return settings.licence
+    if settings.source.startswith("tinyworld:"):
+        return _EMBEDDED
+    if name == "cutler":  # whatever its file is called, CutLER's authors licence their weights so
+        return _CUTLER
+    return LICENCES.get(settings.source, UNKNOWN)

@@ -1,0 +1,75 @@
+"""Which weights a preset uses, and where each comes from. Data only."""
+
+# ruff: noqa: RUF009 - setting() is dataclasses.field with documentation; it returns a field, not a default
+
+from dataclasses import MISSING, dataclass
+from typing import Literal
+
+from ovdiff.presets.fields import setting
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Where one model comes from and how precisely it computes."""
+
+    source: str = setting(MISSING, "'tinyworld:NAME' (embedded), a local folder, or a hub id")
+    revision: str = setting("", "hub commit; unused for folders and embedded weights")
+    dtype: Dtype = setting("float32", "dtype of the forward passes; everything after them is float32")
+    licence: str = setting(
+        "", "of the weights; '' looks the source up in ovdiff.licences, a local folder's is unknown", online=True
+    )
+
+
+@dataclass(frozen=True)
+class AdapterSettings:
+    """A LoRA of the UNet, fused into its weights when they are loaded."""
+
+    source: str = setting(MISSING, "a local folder or a hub id")
+    revision: str = setting("", "hub commit")
+    scale: float = setting(1.0, "1 is what it was trained for", minimum=0.0, maximum=2.0)
+    licence: str = setting("", "as a model's", online=True)
+
+
+@dataclass(frozen=True)
+class DiffusionModelSettings(ModelSettings):
+    """A latent diffusion pipeline: UNet and text encoder in one dtype, the VAE in its own."""
+
+    vae_dtype: Dtype = setting("float32", "bfloat16 has 8 bits of mantissa: about one grey level")
+    variant: str = setting("", "which of a hub repository's weight files, such as 'fp16': half the download")
+    adapter: AdapterSettings | None = setting(None, "such as LCM-LoRA, which draws in four steps")
+
+
+@dataclass(frozen=True)
+class ClipModelSettings(ModelSettings):
+    """A CLIP model with both towers and its tokenizer."""
+
+    library: Literal["transformers", "open_clip"] = setting(
+        "transformers", "whose files they are: config.json, or open_clip_config.json"
+    )
+
+
+@dataclass(frozen=True)
+class CheckpointSettings:
+    """A detector's checkpoint: one file, read with ``weights_only=True``."""
+
+    source: str = setting(MISSING, "a local file, or an https address that it is fetched from once")
+    sha256: str = setting("", "hex digest that the file must have; '' accepts any")
+    dtype: Dtype = setting("float32", "dtype of the forward pass")
+    licence: str = setting("", "as a model's", online=True)
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of a preset; ``None`` is for those that it has no use for. Two equal entries are loaded once."""
+
+    generator: DiffusionModelSettings = setting(MISSING, "draws the support images")
+    stable_diffusion: DiffusionModelSettings | None = setting(None, "gives the SD features")
+    clip: ClipModelSettings | None = setting(None, "gives the CLIP features, the prefilter and the nearest names")
+    dino: ModelSettings | None = setting(None, "gives the DINO features and MaskCut's affinities")
+    dinov2: ModelSettings | None = setting(None, "gives the DINOv2 features")
+    dinov3: ModelSettings | None = setting(None, "gives the DINOv3 features")
+    mae: ModelSettings | None = setting(None, "gives the MAE features")
+    cutler: CheckpointSettings | None = setting(None, "gives CutLER's proposals")
+    safety_checker: ModelSettings | None = setting(None, "Stable Diffusion's own image check, where it is wanted")
