@@ -121,7 +121,7 @@ def test_fingerprint_sees_every_field_but_name_and_cache() -> None:
 
 def test_prototype_parameters_hold_no_online_field() -> None:
     parameters = prototype_parameters(load_preset("tinyworld"))
-    assert {"models", "generation", "attribution", "proposals", "support", "extractors", "prototypes"} == set(
+    assert {"models", "generation", "safety", "attribution", "proposals", "support", "extractors", "prototypes"} == set(
         parameters
     )
     assert "batch_size" not in parameters["generation"]
