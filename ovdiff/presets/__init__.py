@@ -6,6 +6,7 @@ A file may give ``base = "tinyworld"`` and only the fields that differ from it. 
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,15 @@ from ovdiff.errors import PresetError
 from ovdiff.presets.mapping import mapping_to_preset, preset_to_mapping, prototype_parameters
 from ovdiff.presets.schema import Preset
 
-__all__ = ["Preset", "given", "load_preset", "preset_names", "preset_to_mapping", "prototype_parameters"]
+__all__ = [
+    "Preset",
+    "given",
+    "load_preset",
+    "preset_description",
+    "preset_names",
+    "preset_to_mapping",
+    "prototype_parameters",
+]
 
 _OF_ONE_SOURCE = ("revision", "licence", "sha256", "variant", "adapter")
 
@@ -43,6 +52,16 @@ def load_preset(name_or_path: str | Path) -> Preset:
         PresetError: no such preset or file, not TOML, or a field that is unknown or impossible.
     """
     return mapping_to_preset(_load_mapping(name_or_path, depth=0), f"Preset {str(name_or_path)!r}")
+
+
+def preset_description(name_or_path: str | Path) -> str:
+    """Return what a preset's file says about itself: the comment that it begins with, or ``""``.
+
+    Raises:
+        PresetError: no such preset or file.
+    """
+    comment = takewhile(lambda line: line.startswith("#"), _read(name_or_path).splitlines())
+    return "\n".join(line.removeprefix("#").removeprefix(" ").rstrip() for line in comment)
 
 
 def _load_mapping(name_or_path: str | Path, depth: int) -> dict[str, Any]:

@@ -7,7 +7,13 @@ import pytest
 
 from ovdiff import presets
 from ovdiff.errors import PresetError
-from ovdiff.presets import load_preset, preset_names, preset_to_mapping, prototype_parameters
+from ovdiff.presets import (
+    load_preset,
+    preset_description,
+    preset_names,
+    preset_to_mapping,
+    prototype_parameters,
+)
 from ovdiff.presets.schema import ExtractorName, Preset
 
 
@@ -46,6 +52,14 @@ def test_file_may_change_one_field_of_a_base(tmp_path: Path) -> None:
     preset = load_preset(_write(tmp_path, 'base = "tinyworld"\nname = "mine"\n[generation]\nimages = 2\n'))
     base = load_preset("tinyworld")
     assert preset == replace(base, name="mine", generation=replace(base.generation, images=2))
+
+
+def test_a_file_describes_itself_in_its_first_comment(tmp_path: Path) -> None:
+    path = _write(tmp_path, '# Ours.\n#   - "indented"\n\n# About the name.\nname = "mine"\n')
+    assert preset_description(path) == 'Ours.\n  - "indented"'
+    assert preset_description(_write(tmp_path, 'name = "mine"  # no\n# description')) == ""
+    for name in preset_names():
+        assert preset_description(name)
 
 
 @pytest.mark.parametrize(
