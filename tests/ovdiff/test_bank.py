@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from ovdiff.bank import Bank
+from ovdiff.bank import SCHEMA_VERSION, Bank
 from ovdiff.errors import BankCorruptError, BankError
 from ovdiff.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 
@@ -35,7 +35,7 @@ def test_a_set_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.foreground.images, [0, 1, 2])
     assert found.background.vectors.shape == (0, 4)
     assert bank.keys() == (KEY,) and bank.has(KEY)
-    assert bank.card(KEY)["category"] == "Boot" and bank.card(KEY)["schema_version"] == 1
+    assert bank.card(KEY)["category"] == "Boot" and bank.card(KEY)["schema_version"] == SCHEMA_VERSION
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
