@@ -1,0 +1,166 @@
+"""How much memory and arithmetic a computation takes, without a GPU and without doing it.
+
+Tensors on torch's "meta" device have shapes and no values, so a full-size model runs there in a second. Two modes
+make of it a GPU whose memory is counted::
+
+    with MemoryTrace() as trace, PretendedGpu():   # counts          | answers where values would be needed
+        trace.hold(model.parameters())
+        model(pixels)
+    trace.peak_bytes
+
+What is counted is every storage between the operation that makes it and the moment its last tensor is let go,
+rounded as torch's CUDA allocator rounds. What is *not* counted are the kernels' own workspaces (cuDNN, cuBLAS),
+the allocator's fragments and the CUDA context: for these :mod:`ovdiff.memory` holds a reserve back.
+"""
+
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+MIB = 1 << 20
+_ALLOCATION_BYTES = 512  # the CUDA caching allocator's unit
+_aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a piece of work takes.
+
+    Attributes:
+        peak_mib: memory at its fullest, beyond what was there when the work began.
+        gmac: 10^9 multiplications with addition, of matrix products, convolutions and attention alone.
+    """
+
+    peak_mib: float
+    gmac: float
+
+
+class MemoryTrace(TorchDispatchMode):
+    """Follows the storages of one kind of device: how many bytes are alive, and how many were at most."""
+
+    def __init__(self, device_type: str = "meta") -> None:
+        """Count tensors on devices of this type."""
+        super().__init__()
+        self.live_bytes = self.peak_bytes = 0
+        self._device_type = device_type
+        self._known: set[int] = set()
+
+    def hold(self, tensors: Iterable[Tensor]) -> None:
+        """Count tensors that were made before, such as weights."""
+        for tensor in tensors:
+            if tensor.device.type == self._device_type:
+                self._follow(tensor.untyped_storage())
+
+    def forget_peak(self) -> None:
+        """Look for the highest use from now on."""
+        self.peak_bytes = self.live_bytes
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, in its parts where it has any: they allocate too."""
+        kwargs = kwargs or {}
+        if func is torch.ops.prim.device.default:
+            return func(*args, **kwargs)
+        with self:
+            parts = func.decompose(*args, **kwargs)
+        if parts is not NotImplemented:
+            return parts
+        result = func(*args, **kwargs)
+        self.hold(leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor))
+        return result
+
+    def _follow(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self._known:
+            return
+        size = -(-storage.nbytes() // _ALLOCATION_BYTES) * _ALLOCATION_BYTES
+        self._known.add(key)
+        self.live_bytes += size
+        self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+        # torch keeps the Python object of a storage for as long as the storage itself
+        weakref.finalize(storage, self._let_go, key, size).atexit = False
+
+    def _let_go(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.live_bytes -= size
+
+
+class PretendedGpu(TorchDispatchMode):
+    """Lets code that was written for a GPU run on "meta" tensors.
+
+    Attention becomes the fused kernel that CUDA has for every head width, which keeps no matrix of all pairs. A
+    copy to the CPU is zeros, a scalar that is read is 0, and a search finds one element.
+    """
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, or what stands for it."""
+        kwargs = kwargs or {}
+        stand_in = _STAND_INS.get(func)
+        if stand_in is not None and args[0].device.type == "meta":
+            stood_in = stand_in(*args, **kwargs)
+            if stood_in is not NotImplemented:
+                return stood_in
+        return func(*args, **kwargs)
+
+
+def cost_of(work: Callable[[], object], held: Iterable[Tensor] = (), device_type: str = "meta") -> Cost:
+    """Return what a piece of work takes.
+
+    Args:
+        work: is run once; on "meta" as on a GPU, elsewhere for real.
+        held: tensors that exist already and are not part of its cost: the weights.
+        device_type: where memory is counted.
+    """
+    flops = FlopCounterMode(display=False)
+    # outside inference mode autograd takes attention apart before a dispatch mode can see it
+    with torch.inference_mode(), flops, MemoryTrace(device_type) as trace, PretendedGpu():
+        trace.hold(held)
+        before = trace.live_bytes
+        trace.forget_peak()
+        work()
+    return Cost((trace.peak_bytes - before) / MIB, flops.get_total_flops() / 2e9)
+
+
+def _fused_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    if query.dim() != 4 or enable_gqa or dropout_p:
+        return NotImplemented
+    if attn_mask is not None:
+        attn_mask = attn_mask.expand(*query.shape[:3], key.shape[2])
+    return _aten._scaled_dot_product_efficient_attention(
+        query, key, value, attn_mask, compute_log_sumexp=False, is_causal=is_causal, scale=scale
+    )[0]
+
+
+def _copied(source: Tensor, **options: Any) -> Any:
+    target = options.get("device")
+    if target is None or torch.device(target).type == "meta":
+        return NotImplemented
+    return torch.zeros(source.shape, dtype=options.get("dtype") or source.dtype, device=target)
+
+
+def _found_one(source: Tensor) -> Tensor:
+    return torch.zeros(1, source.dim(), dtype=torch.long, device="meta")
+
+
+_STAND_INS: dict[Any, Callable[..., Any]] = {
+    _aten.scaled_dot_product_attention.default: _fused_attention,
+    _aten._to_copy.default: _copied,
+    _aten._local_scalar_dense.default: lambda _source: 0,
+    _aten.nonzero.default: _found_one,
+}
