@@ -42,7 +42,7 @@ def test_weights_are_counted_once_and_let_go_with_their_model() -> None:
 def test_views_and_changes_in_place_take_nothing() -> None:
     def work() -> None:
         values = torch.zeros(256, 256, device="meta")
-        values.T.reshape(2, -1)[0].add_(1)
+        values.T[:3].add_(1)
         values.relu_()
 
     assert cost_of(work).peak_mib == 256 * 256 * 4 / MIB
