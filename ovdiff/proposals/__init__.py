@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ovdiff.licences import weights_licences
 from ovdiff.presets import given
 from ovdiff.presets.schema import DinoFeatureSettings, Preset, ProposalSettings
 from ovdiff.proposals.threshold import Thresholds, fixed_thresholds, multi_otsu_thresholds, otsu_thresholds
@@ -36,7 +37,28 @@ def _maskcut(preset: Preset, models: "Models") -> Proposer:
     return MaskCut(DinoExtractor(models.vit(given(preset, "dino")), reads), settings)
 
 
-PROPOSERS: dict[str, Callable[[Preset, "Models"], Proposer]] = {"maskcut": _maskcut}
+def _cutler(preset: Preset, models: "Models") -> Proposer:
+    import torch
+
+    from ovdiff.proposals.cutler import Cutler, load_cutler
+
+    checkpoint = given(preset, "cutler")
+    terms = next(entry.note for entry in weights_licences(preset) if entry.model == "cutler")
+    network = load_cutler(checkpoint, terms, models.device)
+    return Cutler(network, preset.proposals.cutler, getattr(torch, checkpoint.dtype))
+
+
+def _detectron2(preset: Preset, models: "Models") -> Proposer:
+    from ovdiff.proposals.detectron2 import Detectron2
+
+    return Detectron2(preset.proposals.detectron2, models.device)
+
+
+PROPOSERS: dict[str, Callable[[Preset, "Models"], Proposer]] = {
+    "cutler": _cutler,
+    "detectron2": _detectron2,
+    "maskcut": _maskcut,
+}
 
 Thresholder = Callable[[NDArray[np.float32], ProposalSettings], list[Thresholds]]
 """Attribution maps (N, H, W) of one category, to one pair of thresholds an image."""
