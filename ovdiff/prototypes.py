@@ -64,6 +64,7 @@ def build_prototypes(
     foreground: Sequence[NDArray[np.float32]],
     background: Sequence[NDArray[np.float32]],
     settings: PrototypeSettings,
+    device: str = "cpu",
 ) -> FeatureSpacePrototypes:
     """Make a category's prototypes in one feature space: class, instance and part (Eq. 2-3).
 
@@ -73,15 +74,18 @@ def build_prototypes(
         foreground: for each support image the features (n, D) under its foreground, n >= 0.
         background: the same for its background.
         settings: number of parts and k-means' settings.
+        device: where torch's k-means runs; scikit-learn's runs on the CPU.
     """
     kept = [number for number, cells in enumerate(foreground) if len(cells)]
     return FeatureSpacePrototypes(
-        build_side({number: foreground[number] for number in kept}, settings),
-        build_side({number: background[number] for number in kept}, settings),
+        build_side({number: foreground[number] for number in kept}, settings, device),
+        build_side({number: background[number] for number in kept}, settings, device),
     )
 
 
-def build_side(cells: Mapping[int, NDArray[np.float32]], settings: PrototypeSettings) -> Prototypes:
+def build_side(
+    cells: Mapping[int, NDArray[np.float32]], settings: PrototypeSettings, device: str = "cpu"
+) -> Prototypes:
     """Make the prototypes of one side from the features (n, D) of each image number.
 
     The class prototype is the mean of all features, so large instances weigh more; an image without any
@@ -93,22 +97,47 @@ def build_side(cells: Mapping[int, NDArray[np.float32]], settings: PrototypeSett
         return _stack(np.zeros((0, depth), dtype=np.float32), 0, [])
     pooled = np.concatenate(list(present.values()))
     means = [rows.mean(axis=0, dtype=np.float64) for rows in present.values()]
-    vectors = np.vstack([pooled.mean(axis=0, dtype=np.float64), *means, cluster(pooled, settings)])
+    vectors = np.vstack([pooled.mean(axis=0, dtype=np.float64), *means, cluster(pooled, settings, device)])
     return _stack(vectors.astype(np.float32), 1, list(present))
 
 
-def cluster(features: NDArray[np.float32], settings: PrototypeSettings) -> NDArray[np.float32]:
+def cluster(features: NDArray[np.float32], settings: PrototypeSettings, device: str = "cpu") -> NDArray[np.float32]:
     """Return the k-means centroids (K, D) of features (n, D), by Euclidean distance (A.6); K <= n."""
+    parts = min(settings.parts, len(features))
+    by_library = {"scikit-learn": _cluster_by_scikit_learn, "torch": _cluster_by_torch}
+    return by_library[settings.clustering](features, parts, settings, device)
+
+
+def _cluster_by_scikit_learn(
+    features: NDArray[np.float32], parts: int, settings: PrototypeSettings, _device: str
+) -> NDArray[np.float32]:
     from sklearn.cluster import KMeans
 
     means = KMeans(
-        n_clusters=min(settings.parts, len(features)),
+        n_clusters=parts,
         init="k-means++",
         n_init="auto",
         random_state=settings.kmeans_seed,
         max_iter=settings.kmeans_iterations,
     )
     centroids: NDArray[np.float32] = means.fit(features).cluster_centers_.astype(np.float32)
+    return centroids
+
+
+def _cluster_by_torch(
+    features: NDArray[np.float32], parts: int, settings: PrototypeSettings, device: str
+) -> NDArray[np.float32]:
+    import torch
+
+    from ovdiff.clustering import k_means
+
+    centroids: NDArray[np.float32] = k_means(
+        torch.from_numpy(features),
+        parts,
+        seed=settings.kmeans_seed,
+        iterations=settings.kmeans_iterations,
+        device=torch.device(device),
+    ).numpy()
     return centroids
 
 

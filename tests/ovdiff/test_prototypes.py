@@ -1,3 +1,5 @@
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from ovdiff.presets.schema import PrototypeSettings
 from ovdiff.prototypes import KINDS, Prototypes, build_prototypes, build_side, cell_mask, cluster
 
 SETTINGS = PrototypeSettings(parts=2)
+both_libraries = pytest.mark.parametrize("clustering", ["scikit-learn", "torch"])
 
 
 def _cells(*sizes: int) -> list[np.ndarray]:
@@ -75,24 +78,37 @@ def _slow_k_means(features: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     return centroids
 
 
-def test_centroids_are_a_fixed_point_of_slow_k_means() -> None:
+@both_libraries
+def test_centroids_are_a_fixed_point_of_slow_k_means(clustering: Literal["scikit-learn", "torch"]) -> None:
     features = np.random.default_rng(3).normal(size=(200, 4)).astype(np.float32)
-    centroids = cluster(features, PrototypeSettings(parts=6))
+    centroids = cluster(features, PrototypeSettings(parts=6, clustering=clustering))
     np.testing.assert_allclose(_slow_k_means(features, centroids), centroids, atol=2e-2)
     assert len(set(pairwise_distances_argmin(features, centroids))) == 6
 
 
-def test_k_means_finds_separate_clumps_and_repeats_itself() -> None:
+@both_libraries
+def test_k_means_finds_separate_clumps_and_repeats_itself(clustering: Literal["scikit-learn", "torch"]) -> None:
     clumps = np.repeat(np.eye(4, dtype=np.float32) * 10, 20, axis=0)
     features = clumps + np.random.default_rng(0).normal(scale=0.1, size=clumps.shape).astype(np.float32)
-    settings = PrototypeSettings(parts=4)
+    settings = PrototypeSettings(parts=4, clustering=clustering)
     centroids = cluster(features, settings)
     np.testing.assert_allclose(np.sort(centroids.max(axis=1)), np.full(4, 10), atol=0.2)
     np.testing.assert_array_equal(centroids, cluster(features, settings))
 
 
-def test_fewer_cells_than_parts_give_as_many_parts() -> None:
-    assert len(cluster(_cells(3)[0], PrototypeSettings(parts=32))) == 3
+@both_libraries
+def test_fewer_cells_than_parts_give_as_many_parts(clustering: Literal["scikit-learn", "torch"]) -> None:
+    assert len(cluster(_cells(3)[0], PrototypeSettings(parts=32, clustering=clustering))) == 3
+
+
+def test_the_library_of_k_means_changes_only_the_parts() -> None:
+    cells = _cells(30, 40)
+    first, second = (
+        build_side(dict(enumerate(cells)), PrototypeSettings(parts=5, clustering=clustering))
+        for clustering in ("scikit-learn", "torch")
+    )
+    np.testing.assert_array_equal(first.kinds, second.kinds)
+    np.testing.assert_array_equal(first.vectors[first.kinds < 2], second.vectors[second.kinds < 2])
 
 
 @given(mask=npst.arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40))), rows=st.integers(1, 12))
