@@ -109,7 +109,7 @@ def _one_space(parts: Parts, name: ExtractorName, support: SupportSet) -> Featur
         for item, maps in zip(batch, features.permute(0, 2, 3, 1).cpu().numpy(), strict=True):
             foreground.append(maps[cell_mask(item.foreground, maps.shape[:2], coverage)])
             background.append(maps[cell_mask(item.background, maps.shape[:2], coverage)])
-    prototypes = build_prototypes(foreground, background, parts.preset.prototypes)
+    prototypes = build_prototypes(foreground, background, parts.preset.prototypes, str(parts.models.device))
     if not len(prototypes.foreground.vectors):
         raise SupportError(
             f"There are no usable {name} features of its foreground in any of the {len(support.images)} images: it "
