@@ -26,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 MIB = 1 << 20
 _ALLOCATION_BYTES = 512  # the CUDA caching allocator's unit
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 _aten = torch.ops.aten
 
 
@@ -65,12 +66,9 @@ class MemoryTrace(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, in its parts where it has any: they allocate too."""
         kwargs = kwargs or {}
-        if func is torch.ops.prim.device.default:
-            return func(*args, **kwargs)
-        with self:
-            parts = func.decompose(*args, **kwargs)
-        if parts is not NotImplemented:
-            return parts
+        if _is_composite(func):
+            with self:
+                return func._op_dk(_COMPOSITE, *args, **kwargs)
         result = func(*args, **kwargs)
         self.hold(leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor))
         return result
@@ -106,6 +104,9 @@ class PretendedGpu(TorchDispatchMode):
             stood_in = stand_in(*args, **kwargs)
             if stood_in is not NotImplemented:
                 return stood_in
+        if _is_composite(func):
+            with self:
+                return func._op_dk(_COMPOSITE, *args, **kwargs)
         return func(*args, **kwargs)
 
 
@@ -125,6 +126,14 @@ def cost_of(work: Callable[[], object], held: Iterable[Tensor] = (), device_type
         trace.forget_peak()
         work()
     return Cost((trace.peak_bytes - before) / MIB, flops.get_total_flops() / 2e9)
+
+
+def _is_composite(func: Any) -> bool:
+    """Say whether an operation is made of others in torch's own code.
+
+    ``func.decompose`` would also take apart what a GPU has one kernel for, such as bicubic resizing.
+    """
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _COMPOSITE)
 
 
 def _fused_attention(
