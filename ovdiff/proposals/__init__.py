@@ -29,12 +29,14 @@ class Proposer(Protocol):
 
 
 def _maskcut(preset: Preset, models: "Models") -> Proposer:
-    from ovdiff.extractors.dino import DinoExtractor
+    from ovdiff.extractors.dino import dino_transformer
+    from ovdiff.extractors.transformer import TransformerExtractor
     from ovdiff.proposals.maskcut import MaskCut
 
     settings = preset.proposals.maskcut
     reads = DinoFeatureSettings(layer=settings.layer, statistics=settings.statistics)
-    return MaskCut(DinoExtractor(models.vit(given(preset, "dino")), reads), settings)
+    dino = dino_transformer(models.vit(given(preset, "dino")))
+    return MaskCut(TransformerExtractor(dino, reads, "proposals.maskcut"), settings)
 
 
 def _cutler(preset: Preset, models: "Models") -> Proposer:

@@ -115,7 +115,7 @@ def _problem(what: str, entries: Iterable[str]) -> list[str]:
 
 
 def _kind(value: Any) -> str:
-    return "nothing" if isinstance(value, Mapping) and not value else f"a {type(value).__name__}"
+    return "nothing" if isinstance(value, Mapping) and not value else f"something of type {type(value).__name__}"
 
 
 def _read(path: Path) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ovdiff.extractors.dino import DinoExtractor
+from ovdiff.extractors.transformer import TransformerExtractor
 from ovdiff.presets.schema import MaskCutSettings, RefineSettings
 
 _NO_EDGE = 1e-5
@@ -19,7 +19,7 @@ _CORNERS = ((0, 0), (0, -1), (-1, 0), (-1, -1))
 class MaskCut:
     """Proposes up to ``masks`` disjoint masks an image. Cost: one ViT pass and as many eigenproblems."""
 
-    def __init__(self, dino: DinoExtractor, settings: MaskCutSettings) -> None:
+    def __init__(self, dino: TransformerExtractor, settings: MaskCutSettings) -> None:
         """Use the keys of a self-supervised transformer."""
         self._dino, self._settings = dino, settings
 
