@@ -7,14 +7,10 @@ paper do), so a small object in one image weighs what its pixels weigh. Both fol
     IoU[c] = confusion[c, c] / (confusion[c, :].sum() + confusion[:, c].sum() - confusion[c, c])
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 from converters.errors import EvaluationError
-from converters.masks import Mask, require_mask
 
 LabelMap = npt.NDArray[np.integer]
 """(H, W) integers: 0 background, i the i-th category (from 1)."""
@@ -63,41 +59,3 @@ def mean_iou(confusion: Confusion, *, with_background: bool = True) -> float:
     ious = category_ious(confusion)[0 if with_background else 1 :]
     known = ious[~np.isnan(ious)]
     return float(known.mean()) if known.size else float("nan")
-
-
-@dataclass(frozen=True)
-class LabelledMask:
-    """A mask on its way into a label map: (H, W) bool, its label (from 1), and its score if it has one."""
-
-    mask: Mask
-    label: int
-    score: float | None = None
-
-
-@dataclass(frozen=True)
-class FlatLabels:
-    """A label map (H, W) int32 made of masks, and how many pixels more than one label claimed."""
-
-    label_map: npt.NDArray[np.int32]
-    contested_px: int
-
-
-def masks_to_label_map(masks: Iterable[LabelledMask], size_hw: tuple[int, int]) -> FlatLabels:
-    """Give each pixel the label of one mask: of the higher score, then the smaller area, then the earlier one.
-
-    A mask without a score was drawn by a person and goes before all that have one.
-    """
-    ordered = _by_precedence(list(masks))
-    label_map = np.zeros(size_hw, dtype=np.int32)
-    contested = np.zeros(size_hw, dtype=np.bool_)
-    for item in ordered:
-        require_mask(item.mask)
-        if item.mask.shape != tuple(size_hw):
-            raise EvaluationError(f"expected a mask of shape {tuple(size_hw)}, got {item.mask.shape}")
-        contested |= item.mask & (label_map != 0) & (label_map != item.label)
-        label_map[item.mask & (label_map == 0)] = item.label
-    return FlatLabels(label_map, int(contested.sum()))
-
-
-def _by_precedence(masks: Sequence[LabelledMask]) -> list[LabelledMask]:
-    return sorted(masks, key=lambda m: (-np.inf if m.score is None else -m.score, int(m.mask.sum())))

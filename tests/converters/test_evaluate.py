@@ -1,4 +1,4 @@
-"""Scores of label maps, held against scikit-learn, and masks flattened by the stated rule."""
+"""Scores of label maps, held against scikit-learn."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 
 from converters.errors import EvaluationError
-from converters.evaluate import LabelledMask, category_ious, confusion_matrix, masks_to_label_map, mean_iou
+from converters.evaluate import category_ious, confusion_matrix, mean_iou
 
 label_maps = arrays(np.uint8, (6, 7), elements=st.integers(0, 3))
 
@@ -55,31 +55,3 @@ def test_ignored_pixels_do_not_count() -> None:
 def test_maps_that_cannot_be_compared_are_refused(truth: list, predicted: list, message: str) -> None:
     with pytest.raises(EvaluationError, match=message):
         confusion_matrix(np.array(truth), np.array(predicted), 2)
-
-
-def row(*columns: int) -> np.ndarray:
-    return np.isin(np.arange(6), columns)[None]
-
-
-def test_contested_pixels_go_to_the_higher_score_then_the_smaller_then_the_earlier() -> None:
-    flat = masks_to_label_map(
-        [
-            LabelledMask(row(0, 1, 2), 1, score=0.5),
-            LabelledMask(row(2, 3), 2, score=0.9),
-            LabelledMask(row(1), 3, score=0.5),
-            LabelledMask(row(1), 4, score=0.5),
-            LabelledMask(row(3), 5),
-        ],
-        (1, 6),
-    )
-    assert flat.label_map.tolist() == [[1, 3, 2, 5, 0, 0]]
-    assert flat.contested_px == 3
-
-
-def test_two_masks_of_one_label_do_not_contest() -> None:
-    assert masks_to_label_map([LabelledMask(row(0, 1), 1), LabelledMask(row(1, 2), 1)], (1, 6)).contested_px == 0
-
-
-def test_a_mask_of_another_size_is_refused() -> None:
-    with pytest.raises(EvaluationError, match=r"expected a mask of shape \(1, 5\), got \(1, 6\)"):
-        masks_to_label_map([LabelledMask(row(0), 1)], (1, 5))
