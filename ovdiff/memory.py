@@ -75,7 +75,7 @@ def batch_size(memory: DeviceMemory | None, wanted: int, mib_per_item: int, budg
     """
     if memory is None or mib_per_item == 0:
         return wanted
-    room = min(memory.free_mib() - _RESERVE_MIB, budget_gib * 1024 - memory.used_mib())
+    room = min(memory.free_mib(), budget_gib * 1024 - memory.used_mib()) - _RESERVE_MIB
     fitting = int(room // mib_per_item)
     if fitting < 1:
         raise DeviceMemoryError(

@@ -26,7 +26,7 @@ def test_a_device_with_room_runs_what_is_wanted() -> None:
 
 
 def test_the_budget_counts_even_where_more_is_free() -> None:
-    assert batch_size(Memory(80_000, 10_000), 8, 500, 12.0, "x") == 4  # (12288 - 10000) / 500
+    assert batch_size(Memory(80_000, 10_000), 8, 500, 12.0, "x") == 3  # (12288 - 10000 - 512) / 500
 
 
 def test_free_memory_counts_even_where_the_budget_is_larger() -> None:
