@@ -1,7 +1,7 @@
 """CutLER: class-agnostic masks from a detector that learnt them without labels (A.3, D.2).
 
-Its weights are for non-commercial use only; an address that they would be fetched from is logged first,
-with that. Cost, measured on two CPU cores: an image of 512 x 512 px takes about 3 s and 1.8 GB at its peak (D.3).
+Its weights are for non-commercial use only; before they are fetched, that is logged with their address.
+Cost of an image of 512 x 512 px on two CPU cores: 2.8 s at best, 1.8 GB at the peak (D.3).
 """
 
 import numpy as np

@@ -23,6 +23,7 @@ from ovdiff.proposals.boxes import ASPECTS, anchor_boxes, apply_deltas, has_area
 STRIDE_PX = 32
 """Of the deepest features: sides of the input are multiples of it."""
 
+_BLOCKS = (3, 4, 6, 3)  # of res2 to res5
 _ANCHOR_PX, _FINEST_STRIDE_PX = 32, 4  # at p2; both double from level to level
 _MAX_PROPOSALS, _PROPOSAL_NMS = 1000, 0.65
 _STAGE_WEIGHTS = ((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0))
@@ -34,7 +35,6 @@ class Widths:
     """Sizes of the network: the released one's by default, smaller ones for tests."""
 
     stem: int = 64
-    blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
     pyramid: int = 256
     fully_connected: int = 1024
 
@@ -120,7 +120,7 @@ class ResNet(nn.Module):
         super().__init__()
         self.stem = nn.ModuleDict({"conv1": ConvNorm(3, widths.stem, 7, stride=2)})
         inputs = widths.stem
-        for index, depth in enumerate(widths.blocks):
+        for index, depth in enumerate(_BLOCKS):
             inner = widths.stem << index
             first = Bottleneck(inputs, inner, stride=1 if index == 0 else 2)
             inputs = 4 * inner

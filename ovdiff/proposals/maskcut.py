@@ -5,6 +5,8 @@ The second eigenvector comes from a sparse solver on ``D^-1/2 A D^-1/2`` with a 
 package cannot be built any more, is replaced by PAMR.
 """
 
+import logging
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -13,6 +15,7 @@ from ovdiff.extractors.transformer import TransformerExtractor
 from ovdiff.presets.schema import MaskCutSettings, RefineSettings
 
 _NO_EDGE = 1e-5
+_log = logging.getLogger(__name__)
 _CORNERS = ((0, 0), (0, -1), (-1, 0), (-1, -1))
 
 
@@ -46,17 +49,19 @@ def cut_masks(keys: NDArray[np.float32], settings: MaskCutSettings) -> list[NDAr
     Returns:
         Disjoint masks (h, w) bool, at most one a round.
     """
-    taken = np.zeros(keys.shape[:2], dtype=np.bool_)
-    previous = taken
+    previous = taken = np.zeros(keys.shape[:2], dtype=np.bool_)
     masks: list[NDArray[np.bool_]] = []
-    for _ in range(settings.masks):
+    for number in range(settings.masks):
         mask = bipartition(np.where(taken[..., None], 0.0, keys), settings.tau)
-        repeated = bool(previous.any()) and _iou(mask, previous) > settings.max_overlap
+        # the first round is never dropped; a dropped one takes nothing and is the empty "previous" of the next
+        if number > 0 and (_iou(mask, previous) > settings.max_overlap or mask.mean() <= settings.min_area):
+            mask = np.zeros_like(mask)
         fresh = mask & ~taken
-        if not repeated and mask.mean() > settings.min_area and fresh.any():
+        if fresh.any():
             masks.append(fresh)
-            previous = mask
-        taken = taken | mask
+        previous, taken = mask, taken | mask
+        if taken.all():  # no feature is left to cut
+            break
     return masks
 
 
@@ -87,16 +92,36 @@ def affinity(vectors: NDArray[np.float32], tau: float) -> NDArray[np.float32]:
 
 
 def second_eigenvector(graph: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the second-smallest solution (n,) of the normalised cut ``(D - A) x = lambda D x``."""
-    from scipy.sparse.linalg import eigsh
+    """Return the second-smallest solution (n,) of the normalised cut ``(D - A) x = lambda D x``.
 
+    Its sign, which is free but decides a bipartition that holds no corner, makes the largest entry positive.
+    """
     scale = 1 / np.sqrt(graph.sum(axis=1))
-    symmetric = scale[:, None] * graph * scale[None, :]
+    second = scale * _second_largest(scale[:, None] * graph * scale[None, :])
+    signed: NDArray[np.float32] = second * np.sign(second[np.abs(second).argmax()])
+    return signed
+
+
+def _second_largest(symmetric: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the eigenvector (n,) of the second-largest eigenvalue.
+
+    Where the sparse solver does not converge the dense one answers, in many seconds instead of a fraction of one.
+    """
+    from scipy.linalg import eigh
+    from scipy.sparse.linalg import ArpackError, eigsh
+
+    size = len(symmetric)
     # any fixed start will do, but not a constant one: it is nearly the first eigenvector
-    start = np.random.default_rng(0).standard_normal(len(graph)).astype(np.float32)
-    values, vectors = eigsh(symmetric, k=2, which="LA", v0=start)
-    second: NDArray[np.float32] = scale * vectors[:, values.argmin()]
-    return second
+    start = np.random.default_rng(0).standard_normal(size).astype(np.float32)
+    if size > 2:  # what the sparse solver asks for
+        try:
+            values, vectors = eigsh(symmetric, k=2, which="LA", v0=start)
+            return vectors[:, values.argmin()]
+        except ArpackError as error:
+            _log.warning("MaskCut's sparse eigen-solver failed (%s); solving densely", error)
+    _, vectors = eigh(symmetric.astype(np.float64), subset_by_index=[max(0, size - 2), size - 1])
+    found: NDArray[np.float32] = vectors[:, 0].astype(np.float32)
+    return found
 
 
 def refine_mask(image: NDArray[np.uint8], mask: NDArray[np.bool_], min_agreement: float) -> NDArray[np.bool_] | None:

@@ -1,4 +1,4 @@
-"""A narrow CutLER with seeded weights that detects things, and a picture for it."""
+"""A narrow CutLER, as deep as the real one, with seeded weights that detects things, and a picture for it."""
 
 import numpy as np
 import torch
@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 from ovdiff.presets.schema import CutlerSettings
 from ovdiff.proposals.cutler_network import CascadeMaskRcnn, Widths
 
-NARROW = Widths(stem=8, blocks=(1, 1, 1, 1), pyramid=16, fully_connected=32)
+NARROW = Widths(stem=8, pyramid=16, fully_connected=32)
 SETTINGS = CutlerSettings(min_score=0.1, short_side_px=128, max_long_side_px=256, max_detections=8)
 
 _GAINS = {
+    "conv3": 0.3,  # what a residual block adds is small, or 16 of them explode
     "cls_score": 1.0,
     "bbox_pred": 0.2,
     "objectness_logits": 1.0,
