@@ -6,6 +6,7 @@ image alone, so a vocabulary edit encodes nothing again. The two meet in :mod:`o
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -14,20 +15,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ovdiff.bank import Bank
-from ovdiff.building import Progress, make_prototype_set, make_support_set
+from ovdiff.building import Progress, make_prototype_set, make_support_set, stored_support_set
 from ovdiff.encoding import EncodedImage, EncodingCache, encode_image, image_key
-from ovdiff.errors import ImageError, MissingPrototypesError
-from ovdiff.generation.diffusion import image_seed
+from ovdiff.errors import BankError, ImageError, MissingPrototypesError
 from ovdiff.kinds import kind_of
+from ovdiff.licences import weights_licences
 from ovdiff.parts import Parts
 from ovdiff.prefilter import choose_categories
 from ovdiff.presets import Preset
 from ovdiff.presets.schema import ExtractorName
-from ovdiff.recipe import category_recipe, library_versions, preset_recipe, recipe_key
+from ovdiff.recipe import (
+    category_recipe,
+    library_versions,
+    masks_recipe,
+    preset_recipe,
+    recipe_key,
+    support_recipe,
+)
 from ovdiff.refine import clean_up, pamr
 from ovdiff.segmentation import Segmentation
 from ovdiff.segmenter import BACKGROUND, PrototypeTable, ScoreMerger, class_scores, decide, make_table
-from ovdiff.vocabulary import Category, Vocabulary
+from ovdiff.support import SupportSet
+from ovdiff.support_store import SupportStore
+from ovdiff.vocabulary import Category, Vocabulary, with_phrase
 
 __all__ = ["Engine", "Progress", "Segmentation"]
 
@@ -51,6 +61,7 @@ class Engine:
             device: a torch device, such as "cpu" or "cuda".
         """
         self.preset, self.bank = preset, bank
+        self.support_store = SupportStore(bank.folder / "support")
         self._parts = Parts(preset, device)
         self._encodings = EncodingCache(preset.cache.features_mib << 20)
         self._tables: OrderedDict[tuple[str, ...], Tables] = OrderedDict()
@@ -61,7 +72,7 @@ class Engine:
         Raises:
             WeightsError: a model's files are missing.
         """
-        return recipe_key(category_recipe(self._preset_recipe, category))
+        return recipe_key(category_recipe(self._preset_recipe, self._with_phrase(category)))
 
     def has(self, category: Category) -> bool:
         """Say whether the bank holds the category's prototypes, undamaged."""
@@ -83,20 +94,38 @@ class Engine:
             BankError: the bank cannot be written.
         """
         report = progress or (lambda _stage, _fraction: None)
-        made_from = category_recipe(self._preset_recipe, category)
-        key = recipe_key(made_from)
-        if not self.bank.has(key):
-            support = make_support_set(self._parts, category.phrases, report)
+        if not self.has(category):
+            support_key, masks_key = self._support_keys(category)
+            shelf = self.support_store.shelf(support_key, masks_key)
+            made_from = category_recipe(self._preset_recipe, self._with_phrase(category))
+            support = make_support_set(self._parts, made_from["phrases"], report, shelf)
             prototypes = make_prototype_set(self._parts, support, report)
-            seed, count = self.preset.generation.seed, len(support.images)
             details = {
                 "category": category.name,
-                "image_seeds": [image_seed(seed, number) for number in range(count)],
+                "image_seeds": list(support.seeds),
                 "images_with_foreground": support.with_foreground(),
+                "refused_images": support.refused,
+                "support_key": support_key,
+                "licences": [asdict(licence) for licence in weights_licences(self.preset)],
                 "library_versions": library_versions(),
             }
-            self.bank.save(key, prototypes, {**made_from, **details})
+            self.bank.save(recipe_key(made_from), prototypes, {**made_from, **details})
         report("done", 1.0)
+
+    def support_set(self, category: Category) -> SupportSet:
+        """Return a category's support images, attribution maps and masks as they are kept; loads no model.
+
+        Raises:
+            BankError: they are not all there; the message says what to do.
+            WeightsError: a model's files are missing.
+        """
+        support = stored_support_set(self.support_store.shelf(*self._support_keys(category)), self.preset)
+        if support is None:
+            raise BankError(
+                f"The support images of {category.name!r} are not in {self.support_store.folder}, or not all of them. "
+                f"Remove the category's prototypes, if there are any, and build it again."
+            )
+        return support
 
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
         """Label every pixel of an image: :meth:`encode`, the expensive half, then :meth:`label`.
@@ -146,6 +175,15 @@ class Engine:
     @cached_property
     def _preset_recipe(self) -> dict[str, Any]:
         return preset_recipe(self.preset)
+
+    def _support_keys(self, category: Category) -> tuple[str, str]:
+        """Return the keys of a category's support images and of their masks."""
+        images = support_recipe(self.preset, self._preset_recipe, self._with_phrase(category))
+        return recipe_key(images), recipe_key(masks_recipe(self.preset, self._preset_recipe))
+
+    def _with_phrase(self, category: Category) -> Category:
+        """Return what the preset takes a category for; the generator and the prefilter must see the same."""
+        return with_phrase(category, self.preset.generation.phrases)
 
     def _tables_of(self, vocabulary: Vocabulary) -> Tables:
         keys = tuple(self.prototype_key(category) for category in vocabulary.categories)
@@ -197,7 +235,7 @@ class Engine:
         with self._parts.lock:
             chosen = choose_categories(
                 encoded.embedding,
-                [vocabulary.categories[index] for index in things],
+                [self._with_phrase(vocabulary.categories[index]) for index in things],
                 self._parts.texts,
                 self.preset.prefilter,
             )

@@ -5,6 +5,7 @@ from functools import cached_property
 
 from ovdiff.extractors import EXTRACTORS, Extractor
 from ovdiff.generation.diffusion import SupportGenerator
+from ovdiff.generation.safety import SafetyCheck, make_safety_check
 from ovdiff.models import Models
 from ovdiff.prefilter import ClipTexts
 from ovdiff.presets import Preset, given
@@ -30,6 +31,11 @@ class Parts:
         """Makes support images."""
         pipeline = self.models.diffusion(self.preset.models.generator)
         return SupportGenerator(pipeline, self.preset.generation, self.preset.attribution)
+
+    @cached_property
+    def safety(self) -> SafetyCheck | None:
+        """Finds support images that nobody should see; ``None`` where the preset checks nothing."""
+        return make_safety_check(self.preset, self.models)
 
     @cached_property
     def proposer(self) -> Proposer:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ovdiff.bank import SCHEMA_VERSION
 from ovdiff.presets import Preset, prototype_parameters
 from ovdiff.presets.mapping import digest
+from ovdiff.support_store import SUPPORT_VERSION
 from ovdiff.vocabulary import Category
 from ovdiff.weights import Weights, weights_identity
 
@@ -16,7 +17,7 @@ from ovdiff.weights import Weights, weights_identity
 def models_used(preset: Preset) -> tuple[str, ...]:
     """Return the names of the models that take part in making prototypes, sorted."""
     names = {"generator", *preset.extractors.use}
-    names |= {"maskcut": {"dino"}, "cutler": {"cutler"}}.get(preset.proposals.source, set())
+    names |= _proposal_models(preset)
     if (checker := safety_model(preset)) is not None:
         names.add(checker)
     return tuple(sorted(names))
@@ -30,6 +31,10 @@ def safety_model(preset: Preset) -> Literal["safety_checker", "clip"] | None:
     if check == "auto":
         return "clip" if preset.models.safety_checker is None else "safety_checker"
     return "clip" if check == "clip_text" else "safety_checker"
+
+
+def _proposal_models(preset: Preset) -> set[str]:
+    return {"maskcut": {"dino"}, "cutler": {"cutler"}}.get(preset.proposals.source, set())
 
 
 def preset_recipe(preset: Preset) -> dict[str, Any]:
@@ -72,6 +77,29 @@ def category_recipe(of_preset: dict[str, Any], category: Category) -> dict[str, 
     The category's name and kind are no part of it: a renamed label with the same prompts keeps its set.
     """
     return {**of_preset, "phrases": list(category.phrases)}
+
+
+def support_recipe(preset: Preset, of_preset: dict[str, Any], category: Category) -> dict[str, Any]:
+    """Return everything that shapes a category's support images, out of what shapes its prototypes.
+
+    Presets that differ in proposals, extractors or prototypes draw the same images.
+    """
+    names = {"generator", safety_model(preset) or "generator"}
+    return {
+        "support_version": SUPPORT_VERSION,
+        "parameters": {name: of_preset["parameters"][name] for name in ("attribution", "generation", "safety")},
+        "models": {name: of_preset["models"][name] for name in sorted(names)},
+        "phrases": list(category.phrases),
+    }
+
+
+def masks_recipe(preset: Preset, of_preset: dict[str, Any]) -> dict[str, Any]:
+    """Return everything that turns support images into foreground and background."""
+    return {
+        "schema_version": of_preset["schema_version"],
+        "parameters": {name: of_preset["parameters"][name] for name in ("proposals", "support")},
+        "models": {name: of_preset["models"][name] for name in sorted(_proposal_models(preset))},
+    }
 
 
 def recipe_key(made_from: dict[str, Any]) -> str:

@@ -29,9 +29,17 @@ class SupportImage:
 
 @dataclass(frozen=True)
 class SupportSet:
-    """All support images of a category, in the order of their numbers."""
+    """All support images of a category, in the order of their numbers.
+
+    Attributes:
+        images: those that were not left out as unsafe.
+        seeds: of each one's noise.
+        refused: drawings that were refused as unsafe.
+    """
 
     images: tuple[SupportImage, ...]
+    seeds: tuple[int, ...] = ()
+    refused: int = 0
 
     def with_foreground(self) -> int:
         """Return how many images show the category; the others give no prototypes."""

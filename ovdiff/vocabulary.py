@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ovdiff.errors import VocabularyError
@@ -49,6 +49,20 @@ class Category:
     def phrases(self) -> tuple[str, ...]:
         """The texts that describe this category to a model: its prompts, or its name."""
         return tuple(prompt.strip() for prompt in self.prompts or (self.name,))
+
+
+def with_phrase(category: Category, phrases: Iterable[tuple[str, str]]) -> Category:
+    """Return the category with the phrase that is given for its name, ignoring case; its own prompts win.
+
+    Args:
+        category: any.
+        phrases: (name, phrase), as in a preset's ``generation.phrases``.
+    """
+    if category.prompts:
+        return category
+    known = {name.strip().casefold(): phrase for name, phrase in phrases}
+    phrase = known.get(category.name.strip().casefold())
+    return category if phrase is None else replace(category, prompts=(phrase,))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Support images: one category's prompts through a latent diffusion model (A.1).
 
-Image n of a category has a random generator of its own, seeded from the preset's seed and n, so that the
-batch size, the number of images and the order of categories change no image (rounding apart).
+Image n of a category has a random generator of its own, seeded from the preset's seed, n and how often n was
+drawn before, so that the batch size, the number of images and the order of categories change no image
+(rounding apart).
 """
 
 import hashlib
@@ -11,45 +12,71 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    StableDiffusionPipeline,
+)
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ovdiff.generation.attribution import AttributionRecorder, normalise_maps
-from ovdiff.generation.tokens import category_span
+from ovdiff.errors import VocabularyError
+from ovdiff.generation.attribution import AttributionRecorder
+from ovdiff.generation.tokens import category_span, fill
 from ovdiff.presets.schema import AttributionSettings, GenerationSettings
+
+LCM_STEPS = 50
+"""Steps of the schedule that latent consistency models were distilled on; a run takes some of them."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images that are sampled together: one phrase, and the images' numbers within the category."""
+    """Images that are sampled together.
+
+    Attributes:
+        phrase: what they show.
+        numbers: theirs within the category.
+        attempt: how many times these numbers were drawn before and refused.
+    """
 
     phrase: str
     numbers: tuple[int, ...]
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
 class Generated:
-    """A batch's result: images (B, S, S, 3) uint8 RGB and attributions (B, S, S) float32 in [0, 1]."""
+    """A batch's result.
+
+    Attributes:
+        images: (B, S, S, 3) uint8 RGB.
+        maps: (B, g, g) float32, attribution as recorded: g is the latent grid, the scale arbitrary.
+    """
 
     images: NDArray[np.uint8]
-    attributions: NDArray[np.float32]
+    maps: NDArray[np.float32]
 
 
-def plan_batches(phrases: Sequence[str], images: int, batch_size: int) -> tuple[Batch, ...]:
-    """Share N images out among the phrases, evenly, and group each phrase's into batches."""
-    batches = []
-    for index, phrase in enumerate(phrases):
-        numbers = range(index, images, len(phrases))
-        batches += [
-            Batch(phrase, tuple(numbers[start : start + batch_size])) for start in range(0, len(numbers), batch_size)
-        ]
-    return tuple(batches)
+def share_out(phrases: Sequence[str], images: int) -> dict[str, tuple[int, ...]]:
+    """Share the numbers of N images out among the phrases, evenly.
+
+    Raises:
+        VocabularyError: there are more phrases than images, so that some would never be drawn.
+    """
+    if len(phrases) > images:
+        raise VocabularyError(
+            f"A category has {len(phrases)} prompts ({', '.join(map(repr, phrases))}), but the preset draws "
+            f"{images} images a category. Give at most {images}, or raise generation.images."
+        )
+    return {phrase: tuple(range(index, images, len(phrases))) for index, phrase in enumerate(phrases)}
 
 
-def image_seed(seed: int, number: int) -> int:
-    """Return the seed of one image: a hash, so that preset seeds 42 and 43 share no image."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{number}".encode()).digest()[:7], "big")
+def image_seed(seed: int, number: int, attempt: int = 0) -> int:
+    """Return the seed of one drawing of an image: a hash, so that preset seeds 42 and 43 share no image."""
+    text = f"{seed}:{number}:{attempt}" if attempt else f"{seed}:{number}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
 class SupportGenerator:
@@ -69,29 +96,28 @@ class SupportGenerator:
         self._generation, self._attribution = generation, attribution
 
     def generate(self, batch: Batch, on_step: Callable[[], None] = lambda: None) -> Generated:
-        """Sample one batch.
+        """Sample one batch; ``on_step`` is called after each denoising step.
 
         Raises:
             VocabularyError: the phrase does not fit into the prompt.
             PresetError: an attribution layer that the UNet does not have.
         """
-        settings, count = self._generation, len(batch.numbers)
-        prompt = settings.prompt_template.replace("{category}", batch.phrase)
+        settings = self._generation
+        span = category_span(self._pipeline.tokenizer, settings.prompt_template, batch.phrase)
         recorder = AttributionRecorder(
             self._pipeline.unet,
             self._attribution,
-            category_span(self._pipeline.tokenizer, prompt, batch.phrase),
-            images=count,
+            span,
+            images=len(batch.numbers),
             grid=settings.size_px // self._pipeline.vae_scale_factor,
             steps=settings.steps,
         )
         with recorder:
-            latents = self._sample(prompt, batch, recorder, on_step)
-        maps = normalise_maps(recorder.maps(), settings.size_px)
-        return Generated(decode(self._pipeline, latents), maps.cpu().numpy())
+            latents = self._sample(batch, recorder, on_step)
+        return Generated(decode(self._pipeline, latents), recorder.maps().cpu().numpy())
 
     @torch.inference_mode()
-    def _sample(self, prompt: str, batch: Batch, recorder: AttributionRecorder, on_step: Callable[[], None]) -> Tensor:
+    def _sample(self, batch: Batch, recorder: AttributionRecorder, on_step: Callable[[], None]) -> Tensor:
         settings = self._generation
 
         def end_step(_pipeline: Any, _index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -100,20 +126,21 @@ class SupportGenerator:
             return tensors
 
         latents: Tensor = self._pipeline(
-            [prompt] * len(batch.numbers),
-            negative_prompt=[settings.negative_prompt] * len(batch.numbers),
+            fill(settings.prompt_template, batch.phrase),
+            negative_prompt=settings.negative_prompt,
+            num_images_per_prompt=len(batch.numbers),  # the text is encoded once
             height=settings.size_px,
             width=settings.size_px,
             num_inference_steps=settings.steps,
             guidance_scale=settings.guidance,
-            generator=[self._random(number) for number in batch.numbers],
+            generator=[self._random(number, batch.attempt) for number in batch.numbers],
             callback_on_step_end=end_step,
             output_type="latent",
         ).images
         return latents
 
-    def _random(self, number: int) -> torch.Generator:
-        return torch.Generator("cpu").manual_seed(image_seed(self._generation.seed, number))
+    def _random(self, number: int, attempt: int) -> torch.Generator:
+        return torch.Generator("cpu").manual_seed(image_seed(self._generation.seed, number, attempt))
 
 
 def make_scheduler(settings: GenerationSettings, config: Any) -> Any:
@@ -123,6 +150,12 @@ def make_scheduler(settings: GenerationSettings, config: Any) -> Any:
     """
     if settings.scheduler == "ddim":
         return DDIMScheduler.from_config(config, timestep_spacing=settings.timestep_spacing)
+    if settings.scheduler == "lcm":  # steps are the last of its distillation's fifty, whatever the spacing
+        return LCMScheduler.from_config(config, original_inference_steps=LCM_STEPS)
+    if settings.scheduler == "euler":
+        return EulerDiscreteScheduler.from_config(
+            config, timestep_spacing=settings.timestep_spacing, use_karras_sigmas=False, final_sigmas_type="zero"
+        )
     return DPMSolverMultistepScheduler.from_config(
         config,
         algorithm_type="dpmsolver++",
@@ -137,8 +170,18 @@ def make_scheduler(settings: GenerationSettings, config: Any) -> Any:
 
 @torch.inference_mode()
 def decode(pipeline: StableDiffusionPipeline, latents: Tensor) -> NDArray[np.uint8]:
-    """Decode latents (B, C, h, w) to images (B, H, W, 3) uint8 RGB, in the VAE's own dtype."""
+    """Decode latents (B, C, h, w) to images (B, H, W, 3) uint8 RGB, in the VAE's own dtype.
+
+    On a GPU one at a time, whatever the batch: the decoder takes more memory an image than the UNet.
+    """
     vae = pipeline.vae
-    pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
-    scaled = ((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    scaled = latents.to(vae.dtype) / vae.config.scaling_factor
+    at_once = len(latents) if latents.device.type == "cpu" else 1
+    images = [_to_bytes(vae.decode(part, return_dict=False)[0]) for part in scaled.split(at_once)]
+    return torch.cat(images).numpy()
+
+
+def _to_bytes(pixels: Tensor) -> Tensor:
+    """Turn pixels (B, 3, H, W) in [-1, 1] into (B, H, W, 3) uint8 on the CPU."""
+    levels = ((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return levels.permute(0, 2, 3, 1).contiguous().cpu()

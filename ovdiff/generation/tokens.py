@@ -1,43 +1,51 @@
 """Where a category stands among the tokens of its prompt. Never imports torch."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from ovdiff.errors import VocabularyError
 
+_PLACE = "{category}"
 
-def category_span(tokenizer: Any, prompt: str, phrase: str) -> slice:
-    """Return the positions of a phrase's tokens in a tokenised prompt (start token included).
 
-    The whole sub-sequence is matched, and its last occurrence taken: a category named "a" or "good photo"
-    occurs in the template too, and the template puts the category last (A.2.3).
+def fill(template: str, phrase: str) -> str:
+    """Return the prompt that a template makes of a phrase."""
+    return template.replace(_PLACE, phrase)
+
+
+def category_span(tokenizer: Any, template: str, phrase: str) -> slice:
+    """Return the positions of a phrase's tokens in its tokenised prompt (start token included).
+
+    The span is everything that the tokenizer makes of the phrase's characters, found by where the template
+    puts them. Searching for the phrase's tokens (A.2.3) errs for a category that occurs in the template too,
+    such as "a" or "good photo", and for one whose last token changes with the full stop behind it.
 
     Args:
-        tokenizer: a CLIPTokenizer.
-        prompt: the full prompt, which contains the phrase.
+        tokenizer: a CLIPTokenizer; its offsets are read.
+        template: contains ``{category}`` once.
         phrase: the category's phrase.
 
     Raises:
-        VocabularyError: the prompt is longer than the text encoder reads, so that the phrase is cut off.
+        VocabularyError: the prompt is longer than the text encoder reads, so that the phrase is cut off, or
+            the phrase is only a part of a word.
     """
-    limit = tokenizer.model_max_length
-    wanted = tokenizer(phrase, add_special_tokens=False).input_ids
-    read = tokenizer(prompt, truncation=True, max_length=limit).input_ids
-    start = find_last(read, wanted)
-    if start is None:
+    prompt, start = fill(template, phrase), template.index(_PLACE)
+    end = start + len(phrase)
+    _refuse_part_of_word(prompt, start, end)
+    offsets = tokenizer(prompt, return_offsets_mapping=True, verbose=False).offset_mapping
+    inside = [index for index, (first, last) in enumerate(offsets) if first < end and last > start]
+    readable = tokenizer.model_max_length - 1  # the end token takes the last place
+    if not inside or inside[-1] >= readable:
         raise VocabularyError(
-            f"The prompt {prompt!r} is longer than the {limit} tokens that the text encoder reads, or "
-            f"{phrase!r} ({len(wanted)} tokens) is not a phrase of its own in it. Use a shorter phrase."
+            f"{phrase!r} does not fit: with its {len(inside)} tokens it ends beyond the {readable + 1} tokens that the "
+            f"text encoder reads of the prompt {prompt!r}. Use a shorter phrase."
         )
-    return slice(start, start + len(wanted))
+    return slice(inside[0], inside[-1] + 1)
 
 
-def find_last(sequence: Sequence[int], wanted: Sequence[int]) -> int | None:
-    """Return where ``wanted`` last occurs as a contiguous run; ``None`` if it is empty or does not occur."""
-    length = len(wanted)
-    if not length:
-        return None
-    for start in range(len(sequence) - length, -1, -1):
-        if list(sequence[start : start + length]) == list(wanted):
-            return start
-    return None
+def _refuse_part_of_word(prompt: str, start: int, end: int) -> None:
+    for left, right in ((start - 1, start), (end - 1, end)):
+        if left >= 0 and right < len(prompt) and prompt[left].isalnum() and prompt[right].isalnum():
+            raise VocabularyError(
+                f"{prompt[start:end]!r} is only part of a word in the prompt {prompt!r}. "
+                f"Put spaces around {_PLACE!r} in generation.prompt_template."
+            )

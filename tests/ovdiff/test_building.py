@@ -6,7 +6,7 @@ import pytest
 
 from ovdiff.building import find_masks, make_prototype_set, make_support_set
 from ovdiff.errors import SupportError
-from ovdiff.generation.diffusion import Batch, Generated
+from ovdiff.generation.diffusion import Batch
 from ovdiff.parts import Parts
 from ovdiff.presets import Preset
 from ovdiff.support import SupportSet
@@ -59,8 +59,8 @@ def test_every_source_gives_disjoint_masks(source: Any, preset: Preset, support:
     small = replace(preset.proposals.maskcut, input_px=64)
     parts = Parts(replace(preset, proposals=replace(preset.proposals, source=source, maskcut=small)), "cpu")
     images = np.stack([item.image for item in support.images])
-    maps = np.stack([item.attribution for item in support.images])
-    for foreground, background in find_masks(parts, Generated(images, maps)):
+    attributions = np.stack([item.attribution for item in support.images])
+    for foreground, background in find_masks(parts, images, attributions):
         assert foreground.shape == background.shape == images.shape[1:3]
         assert foreground.any() and not (foreground & background).any()
 

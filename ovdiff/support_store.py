@@ -1,0 +1,348 @@
+"""Support images on disk, so that a killed build goes on where it was and a person can look at them.
+
+::
+
+    <folder>/<key>/batch-0000/0000.png      an image, 8-bit RGB
+                             /0000.npy      its attribution as recorded: (g, g) float32
+                             /batch.json    prompt, seeds, attempts, what was refused
+                             /checksums.json
+                  /masks-<name>/0000.png    foreground white, background grey, the rest black
+                               /checksums.json
+
+A key is the digest of everything that shapes the images, so presets that differ in proposals, extractors or
+prototypes share them. A folder is written under another name and renamed: it is there whole or not at all.
+What is damaged is logged, never used, and replaced. Never imports torch.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ovdiff.errors import BankError
+
+SUPPORT_VERSION = 1
+"""Version of the code that draws and of these files; part of every key. Raise it when either changes."""
+
+IDLE_S = 3600.0
+"""What was written to less than so many seconds ago may belong to a build that is running."""
+
+Masks = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+"""Foreground and background of one image, each (S, S) bool."""
+
+_KEY = re.compile(r"[0-9a-f]{16,64}")
+_VALUES = "batch.json"
+_CHECKSUMS = "checksums.json"
+_FOREGROUND, _BACKGROUND = 255, 128  # grey levels of stored masks
+_PARTIAL = ".partial-"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DrawnImage:
+    """One support image as it was drawn.
+
+    Attributes:
+        number: within its category.
+        seed: of its noise.
+        attempt: how many drawings of this number were refused before.
+        image: (S, S, 3) uint8 RGB.
+        attribution: (g, g) float32, as recorded, on the latent grid.
+    """
+
+    number: int
+    seed: int
+    attempt: int
+    image: NDArray[np.uint8]
+    attribution: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class DrawnBatch:
+    """Images that were drawn together.
+
+    Attributes:
+        prompt: the whole text.
+        images: those that can be shown.
+        left_out: numbers of which every drawing was refused.
+        refused: drawings that were refused; none of them is kept.
+    """
+
+    prompt: str
+    images: tuple[DrawnImage, ...]
+    left_out: tuple[int, ...] = ()
+    refused: int = 0
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """Every number that is settled with this batch."""
+        return frozenset(item.number for item in self.images) | frozenset(self.left_out)
+
+
+class SupportStore:
+    """A folder of support sets. Safe for several threads and processes: batches only ever appear whole."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use ``folder``; it is created when the first batch is kept."""
+        self.folder = Path(folder)
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the keys of all sets, finished or not, sorted."""
+        entries = self.folder.iterdir() if self.folder.is_dir() else ()
+        return tuple(sorted(entry.name for entry in entries if _KEY.fullmatch(entry.name) and entry.is_dir()))
+
+    def shelf(self, key: str, masks_key: str) -> "Shelf":
+        """Return where one set is kept; nothing is created yet.
+
+        Args:
+            key: digest of what shapes its images.
+            masks_key: digest of what turns the images into masks.
+
+        Raises:
+            BankError: not a key.
+        """
+        return Shelf(self._folder(key), masks_key)
+
+    def remove(self, key: str) -> None:
+        """Delete a set's images and masks; nothing happens when there are none.
+
+        Raises:
+            BankError: not a key.
+        """
+        _remove_folder(self._folder(key))
+
+    def remove_unused(self, used: Collection[str], *, idle_s: float = IDLE_S) -> tuple[str, ...]:
+        """Delete the sets that no prototype set was made from, and return their keys.
+
+        Args:
+            used: keys to spare: every ``support_key`` of the bank's cards.
+            idle_s: sets that were written to later than this many seconds ago are spared too.
+        """
+        gone = [key for key in self.keys() if key not in used and _idle_s(self.folder / key) >= idle_s]
+        for key in gone:
+            self.remove(key)
+        return tuple(gone)
+
+    def _folder(self, key: str) -> Path:
+        if not _KEY.fullmatch(key):
+            raise BankError(f"{key!r} is no key of support images; expected 16 to 64 hexadecimal digits.")
+        return self.folder / key
+
+
+class Shelf:
+    """The stored images and masks of one support set."""
+
+    def __init__(self, folder: Path, masks_key: str) -> None:
+        """Use a set's folder, and the masks in it that were made as ``masks_key`` says."""
+        self.folder, self._masks_key = folder, masks_key
+
+    def batches(self) -> tuple[DrawnBatch, ...]:
+        """Return the batches that are whole, in the order of their first numbers.
+
+        No number occurs twice, also where two processes with other batch sizes wrote at once.
+        """
+        found: list[DrawnBatch] = []
+        seen: set[int] = set()
+        for folder in sorted(self.folder.glob("batch-*")):
+            files = _read_sealed(folder)
+            batch = None if files is None else _files_to_batch(files)
+            if batch is not None and not batch.numbers & seen:
+                found.append(batch)
+                seen |= batch.numbers
+        return tuple(found)
+
+    def keep(self, batch: DrawnBatch) -> None:
+        """Store a finished batch; a whole one that another process has stored meanwhile stays.
+
+        Raises:
+            BankError: the folder cannot be written.
+        """
+        self._keep(self.folder / f"batch-{min(batch.numbers):04d}", _batch_to_files(batch))
+
+    def masks(self, drawn: Sequence[DrawnImage]) -> tuple[Masks, ...] | None:
+        """Return the masks of images, in their order; ``None`` when they are not kept."""
+        files = _read_sealed(self._masks_folder(drawn))
+        if files is None:
+            return None
+        return tuple(_png_to_masks(files[f"{item.number:04d}.png"]) for item in drawn)
+
+    def keep_masks(self, drawn: Sequence[DrawnImage], masks: Sequence[Masks]) -> None:
+        """Store the masks of images, in their order; foreground and background are disjoint.
+
+        Raises:
+            BankError: the folder cannot be written.
+        """
+        files = {f"{item.number:04d}.png": _masks_to_png(*pair) for item, pair in zip(drawn, masks, strict=True)}
+        self._keep(self._masks_folder(drawn), files)
+
+    def _masks_folder(self, drawn: Sequence[DrawnImage]) -> Path:
+        """Name the folder by what the masks were made from, so that those of other images are never found."""
+        content = hashlib.sha256(self._masks_key.encode())
+        for item in drawn:
+            content.update(f"{item.number}".encode())
+            content.update(item.image.tobytes())
+            content.update(item.attribution.tobytes())
+        return self.folder / f"masks-{content.hexdigest()[:16]}"
+
+    def _keep(self, final: Path, files: Mapping[str, bytes]) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _sweep(self.folder)
+            with _partial(self.folder) as partial:
+                _write_sealed(partial, files)
+                if _read_sealed(final) is None:
+                    _remove_folder(final)
+                    _rename(partial, final)
+            _sync_folder(self.folder)
+        except OSError as error:
+            raise BankError(
+                f"Support images cannot be written to {self.folder}: {error}. Make room there, or make it writable."
+            ) from error
+
+
+def _batch_to_files(batch: DrawnBatch) -> dict[str, bytes]:
+    files = {}
+    for item in batch.images:
+        files[f"{item.number:04d}.png"] = _image_to_png(item.image)
+        array = io.BytesIO()
+        np.save(array, item.attribution)
+        files[f"{item.number:04d}.npy"] = array.getvalue()
+    values = {
+        "prompt": batch.prompt,
+        "images": [{"number": item.number, "seed": item.seed, "attempt": item.attempt} for item in batch.images],
+        "left_out": list(batch.left_out),
+        "refused": batch.refused,
+    }
+    return {**files, _VALUES: _to_json(values)}
+
+
+def _files_to_batch(files: Mapping[str, bytes]) -> DrawnBatch:
+    values = json.loads(files[_VALUES])
+    images = tuple(
+        DrawnImage(
+            **row,
+            image=_png_to_image(files[f"{row['number']:04d}.png"]),
+            attribution=np.load(io.BytesIO(files[f"{row['number']:04d}.npy"]), allow_pickle=False),
+        )
+        for row in values["images"]
+    )
+    return DrawnBatch(values["prompt"], images, tuple(values["left_out"]), values["refused"])
+
+
+def _image_to_png(image: NDArray[np.uint8]) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, "PNG")
+    return data.getvalue()
+
+
+def _png_to_image(data: bytes) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.array(picture)
+
+
+def _masks_to_png(foreground: NDArray[np.bool_], background: NDArray[np.bool_]) -> bytes:
+    levels = np.where(foreground, _FOREGROUND, np.where(background, _BACKGROUND, 0))
+    return _image_to_png(levels.astype(np.uint8))
+
+
+def _png_to_masks(data: bytes) -> Masks:
+    levels = _png_to_image(data)
+    return levels == _FOREGROUND, levels == _BACKGROUND
+
+
+def _to_json(values: Any) -> bytes:
+    return f"{json.dumps(values, indent=2, ensure_ascii=False)}\n".encode()
+
+
+def _write_sealed(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files and, last, their checksums."""
+    checksums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    for name, data in {**files, _CHECKSUMS: _to_json(checksums)}.items():
+        with (folder / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    _sync_folder(folder)
+
+
+def _read_sealed(folder: Path) -> dict[str, bytes] | None:
+    """Return a folder's files; ``None``, and a line in the log, unless each matches its checksum."""
+    if not folder.exists():
+        return None
+    try:
+        checksums = json.loads((folder / _CHECKSUMS).read_text("utf-8"))
+        files = {name: (folder / name).read_bytes() for name in checksums}
+        wrong = [name for name, data in files.items() if hashlib.sha256(data).hexdigest() != checksums[name]]
+        if files and not wrong:
+            return files
+        reason = f"{wrong[0]} does not match its checksum" if wrong else f"{_CHECKSUMS} names no file"
+    except (OSError, ValueError, TypeError) as error:
+        reason = str(error)
+    _log.warning("Stored support images %s are damaged and are made anew: %s.", folder, reason)
+    return None
+
+
+@contextlib.contextmanager
+def _partial(parent: Path) -> Iterator[Path]:
+    """Yield a new folder beside the finished ones; it is gone afterwards unless it was renamed."""
+    folder = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=parent))
+    try:
+        folder.chmod(0o755)  # mkdtemp's are for their owner alone
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(parent: Path) -> None:
+    """Delete what killed processes left half-written."""
+    for folder in parent.glob(f"{_PARTIAL}*"):
+        if _idle_s(folder) >= IDLE_S:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _rename(partial: Path, final: Path) -> None:
+    try:
+        partial.rename(final)
+    except OSError:
+        if not final.is_dir():
+            raise
+        # another process stored the same a moment ago: either will do
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove_folder(folder: Path) -> None:
+    """Delete a folder under another name, so that no reader meets one that is half gone."""
+    doomed = folder.with_name(f"{_PARTIAL}{folder.name}-{os.getpid()}-{time.monotonic_ns()}")
+    with contextlib.suppress(FileNotFoundError):  # it never was, or another process was first
+        folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _idle_s(folder: Path) -> float:
+    """Return how many seconds ago something was last written to a folder."""
+    try:
+        return time.time() - folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
