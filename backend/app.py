@@ -33,7 +33,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from backend.engine import Engine
+from backend.engine import Engine, make_engine
 from backend.errors import BusyError, ListenError, RequestError
 from backend.fetch import Fetcher
 from backend.images import ImageSource
@@ -41,6 +41,8 @@ from backend.label_studio import LabelStudioClient
 from backend.service import Service
 from backend.settings import ServerSettings, Settings
 from backend.store import Store
+from ovdiff.bank import Bank
+from ovdiff.presets import load_preset
 
 logger = logging.getLogger(__name__)
 
@@ -60,11 +62,12 @@ def create_app(settings: Settings, engine: Engine | None = None) -> Flask:
     Raises:
         StoreError: the state file cannot be used.
         PresetError: there is no such preset.
+        SettingsError: the device cannot be used.
     """
     label_studio = LabelStudioClient(settings.label_studio)
     service = Service(
         settings,
-        make_engine(settings) if engine is None else engine,
+        _own_engine(settings) if engine is None else engine,
         store=Store(settings.state_file, event_rows=settings.prediction.event_rows),
         images=ImageSource(Fetcher(label_studio, settings.images)),
         label_studio=label_studio,
@@ -79,15 +82,8 @@ def create_app(settings: Settings, engine: Engine | None = None) -> Flask:
     return app
 
 
-def make_engine(settings: Settings) -> Engine:
-    """Return the real engine on the preset and the bank of the settings; loads no weights yet."""
-    from ovdiff.bank import Bank
-    from ovdiff.engine import (
-        Engine as OVDiffEngine,
-    )  # brings torch in, which the rest of the module can do without
-    from ovdiff.presets import load_preset
-
-    return OVDiffEngine(load_preset(settings.preset), Bank(settings.bank_dir), device=settings.device)
+def _own_engine(settings: Settings) -> Engine:
+    return make_engine(load_preset(settings.preset), Bank(settings.bank_dir), settings.device)
 
 
 def serve(settings: Settings) -> None:

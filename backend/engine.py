@@ -1,4 +1,4 @@
-"""What the service needs of the method, as protocols: `ovdiff.engine.Engine`, or a quick stand-in in tests."""
+"""What backend and commands need of the method, as protocols: `ovdiff.engine.Engine`, or a quick stand-in in tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.errors import SettingsError
+from ovdiff.bank import Bank
+from ovdiff.presets import Preset
 from ovdiff.segmentation import Segmentation
+from ovdiff.support import SupportSet
 from ovdiff.vocabulary import Category, Vocabulary
 
 
@@ -44,6 +48,28 @@ class Engine(Builder, Protocol):
         """The models and hyper-parameters in use."""
         ...
 
+    def support_set(self, category: Category) -> SupportSet:
+        """Return the images that a category's prototypes were made from, with their masks; loads no model."""
+        ...
+
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
         """Return the segmentation of an (H, W, 3) uint8 RGB image; every category must be in the bank."""
         ...
+
+
+def make_engine(preset: Preset, bank: Bank, device: str) -> Engine:
+    """Return the real engine; loads no weights yet, but brings torch in.
+
+    Raises:
+        SettingsError: torch cannot use the device.
+    """
+    import torch
+
+    from ovdiff.engine import Engine as OVDiffEngine
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # an unknown name; a device that is not there
+        reason = str(error).partition("\n")[0]
+        raise SettingsError(f"Device {device!r} (OVDIFF_DEVICE, --device) cannot be used: {reason}") from error
+    return OVDiffEngine(preset, bank, device=device)

@@ -2,6 +2,7 @@
 
     BackendError
     ├── SettingsError            the environment asks for something impossible; the service does not start
+    ├── UsageError               the arguments of a command contradict each other or what is on disk
     ├── ListenError              the address or port to listen on is taken or not allowed
     ├── StoreError               the state file cannot be read or written
     ├── RequestError             the caller sent something unusable; becomes a 4xx answer
@@ -25,6 +26,10 @@ class BackendError(Exception):
 
 class SettingsError(BackendError):
     """The environment holds an unknown, malformed or contradictory setting."""
+
+
+class UsageError(BackendError):
+    """The arguments of a command contradict each other or what is on disk; nothing was done."""
 
 
 class ListenError(BackendError):

@@ -1,4 +1,4 @@
-"""A segmentation painted over its image, with a legend, to look at."""
+"""A segmentation as pictures: painted over its image to look at, or as label ids to work with. Same colours."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from ovdiff.segmentation import Segmentation
 OPACITY = 0.5
 GOLDEN_RATIO = 0.618034  # steps of it around the colour circle keep any number of hues apart
 LEGEND_ROW_PX = 18
+MOST_INDEXED = 255  # categories of a palette picture: 8 bits, less the background
+
+
+def label_colours(count: int) -> NDArray[np.uint8]:
+    """Return the colours of label ids 0 to `count`, (1 + count, 3) uint8 RGB; background is black."""
+    return np.array([(0, 0, 0), *(_colour(index) for index in range(count))], dtype=np.uint8)
 
 
 def draw_overlay(image: NDArray[np.uint8], segmentation: Segmentation, names: Sequence[str]) -> NDArray[np.uint8]:
@@ -27,12 +33,24 @@ def draw_overlay(image: NDArray[np.uint8], segmentation: Segmentation, names: Se
     Returns:
         (H + rows, W, 3) uint8 RGB; 18 px a category of the legend.
     """
-    palette = np.array([(0, 0, 0), *(_colour(index) for index in range(len(names)))], dtype=np.float64)
+    colours = label_colours(len(names))
     labels = segmentation.label_map
     tint = np.where(labels[..., None] > 0, OPACITY, 0.0)
-    painted = (image * (1 - tint) + palette[labels] * tint).round().astype(np.uint8)
+    painted = (image * (1 - tint) + colours[labels] * tint).round().astype(np.uint8)
     found = [index for index in range(len(names)) if segmentation.mask(index).any()]
     return np.concatenate([painted, _legend(found, segmentation, names, width=image.shape[1])])
+
+
+def draw_indexed(segmentation: Segmentation, count: int) -> Image.Image:
+    """Return a palette picture of the image's size: pixel values are label ids, the palette their colours.
+
+    Args:
+        segmentation: its label `i + 1` is category i; 0 is background.
+        count: how many categories there are, at most MOST_INDEXED.
+    """
+    picture = Image.fromarray(segmentation.label_map.astype(np.uint8))
+    picture.putpalette(label_colours(count).tobytes())
+    return picture
 
 
 def _colour(index: int) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from backend.precompute import Precompute
+from ovdiff.bank import Bank
 from ovdiff.errors import WeightsError
 from ovdiff.vocabulary import Category
 from tests.fakes.engine import FakeEngine
@@ -90,14 +91,17 @@ def test_a_failure_has_its_reason_and_stops_nothing(precompute: Precompute, engi
 
 
 def test_an_unexpected_failure_does_not_end_the_worker(
-    precompute: Precompute, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+    precompute: Precompute, engine: FakeEngine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine.folder.parent.joinpath("bank").touch()  # a file where a folder is needed
-    precompute.want("1", [RED])
-    precompute.wait([RED], TIMEOUT_S)
-    assert "unexpected" in precompute.status(RED).reason
+    def fail(category: Category, progress: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "build", fail)
+        precompute.want("1", [RED])
+        precompute.wait([RED], TIMEOUT_S)
+    assert "unexpected ZeroDivisionError" in precompute.status(RED).reason
     assert "Traceback" in caplog.text
-    engine.folder.unlink()
     precompute.want("1", [BLUE])
     precompute.wait([BLUE], TIMEOUT_S)
     assert states(precompute, BLUE) == ["ready"]
@@ -123,7 +127,7 @@ def test_a_failed_category_is_tried_again_later_when_somebody_asks(tmp_path: Pat
 def test_a_set_that_vanishes_from_the_bank_is_built_again(precompute: Precompute, engine: FakeEngine) -> None:
     precompute.want("1", [RED])
     precompute.wait([RED], TIMEOUT_S)
-    (engine.folder / engine.prototype_key(RED)).unlink()
+    Bank(engine.folder).remove(engine.prototype_key(RED))
     precompute.want("1", [RED])
     precompute.wait([RED], TIMEOUT_S)
     assert engine.built == ["red", "red"]

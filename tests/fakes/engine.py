@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ovdiff.errors import MissingPrototypesError, SupportError
+from ovdiff.bank import Bank
+from ovdiff.errors import BankError, MissingPrototypesError, SupportError
+from ovdiff.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.segmentation import Segmentation
+from ovdiff.support import SupportImage, SupportSet
 from ovdiff.vocabulary import Category, Vocabulary
 
 COLOURS = {
@@ -24,6 +27,7 @@ COLOURS = {
 }
 TOLERANCE = 60  # JPEG's colours are not exact
 SCORE = 0.75
+SEEDS = (7, 8)
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class FakePreset:
 
 @dataclass
 class FakeEngine:
-    """Keeps its bank as empty files, so a second one on the same folder finds what the first one made."""
+    """Keeps prototype sets in a real bank, so that a second one on the same folder finds what the first one made."""
 
     folder: Path
     preset: FakePreset = FakePreset()
@@ -47,13 +51,14 @@ class FakeEngine:
     segmented: int = 0
     segmenting: int = 0
     most_at_once: int = 0
+    on_segment: Callable[[], None] = lambda: None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def prototype_key(self, category: Category) -> str:
         return hashlib.sha256(json.dumps([category.phrases, category.kind, self.preset.name]).encode()).hexdigest()
 
     def has(self, category: Category) -> bool:
-        return (self.folder / self.prototype_key(category)).is_file()
+        return Bank(self.folder).has(self.prototype_key(category))
 
     def build(self, category: Category, progress: Callable[[str, float], None] | None = None) -> None:
         if progress is not None:
@@ -66,13 +71,22 @@ class FakeEngine:
         if category.name in self.failing:
             raise SupportError(f"No support image of {category.name!r} has any foreground.")
         self.built.append(category.name)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / self.prototype_key(category)).touch()
+        Bank(self.folder).save(self.prototype_key(category), _prototypes(), _card(category))
+
+    def support_set(self, category: Category) -> SupportSet:
+        if not self.has(category):
+            raise BankError(f"The support images of {category.name!r} are not kept.")
+        image = np.zeros((8, 8, 3), dtype=np.uint8)
+        image[2:6, 2:6] = colour_of(category)
+        foreground = image.any(axis=2)
+        item = SupportImage(image, foreground.astype(np.float32), foreground, ~foreground)
+        return SupportSet((item,) * len(SEEDS), SEEDS, refused=1)
 
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
         missing = [category.name for category in vocabulary.categories if not self.has(category)]
         if missing:
             raise MissingPrototypesError(missing)
+        self.on_segment()
         with self._lock:
             self.segmenting += 1
             self.segmented += 1
@@ -94,3 +108,21 @@ def colour_of(category: Category) -> tuple[int, int, int]:
             if word in COLOURS:
                 return COLOURS[word]
     return (1000, 1000, 1000)
+
+
+def _prototypes() -> PrototypeSet:
+    one = Prototypes(np.ones((1, 2), np.float32), np.zeros(1, np.uint8), np.full(1, -1, np.int32))
+    return PrototypeSet({"clip": FeatureSpacePrototypes(one, one)})
+
+
+def _card(category: Category) -> dict[str, object]:
+    return {
+        "category": category.name,
+        "phrases": list(category.phrases),
+        "parameters": {"generation": {"prompt_template": "a {category}"}},
+        "licences": [{"model": "generator", "source": "fake:generator", "licence": "MIT", "note": ""}],
+        "image_seeds": list(SEEDS),
+        "images_with_foreground": len(SEEDS),
+        "refused_images": 1,
+        "support_key": hashlib.sha256(category.name.encode()).hexdigest(),
+    }

@@ -1,0 +1,38 @@
+"""What a command tells the person in front of it: results on stdout, complaints and progress on stderr."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+from backend.errors import UsageError
+
+_BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+
+
+def say(text: str) -> None:
+    """Write a line of the result; a progress bar makes room for it."""
+    tqdm.write(text, file=sys.stdout)
+
+
+def complain(text: object) -> None:
+    """Write a line about something that went wrong."""
+    tqdm.write(f"ovdiff: {text}", file=sys.stderr)
+
+
+def progress_bar(total: float) -> tqdm[Any]:
+    """Return a progress bar on stderr; where that is no terminal, one that shows nothing."""
+    return tqdm(total=total, bar_format=_BAR, file=sys.stderr, disable=None, leave=False)
+
+
+def ask(question: str) -> bool:
+    """Ask the person at the terminal for a yes.
+
+    Raises:
+        UsageError: nobody sits there.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} Nobody is there to answer; say it with --yes.")
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")

@@ -1,0 +1,176 @@
+"""Which images a run reads and which files it writes, settled before anything runs.
+
+A folder is read with all its folders, and the folder of the results gets the same structure. An image's name is its
+place under the folder that was named, or the file's own name; results are called after it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from backend.errors import UsageError
+
+IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+"""What is taken for an image in a folder; a file that is named itself may be called anything."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a run is to write.
+
+    Attributes:
+        out: folder of the pictures, or the file of the only one; None is beside each image.
+        overlay: NAME.overlay.png, the image with its categories tinted.
+        indexed: NAME.indexed.png, a palette picture of label ids.
+        coco: COCO file of the whole run.
+    """
+
+    out: Path | None = None
+    overlay: bool = True
+    indexed: bool = False
+    coco: Path | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image, its name ("/" between folders), and where its pictures go; None is not wanted."""
+
+    image: Path
+    name: str
+    overlay: Path | None
+    indexed: Path | None
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """The pictures that this job writes."""
+        return tuple(path for path in (self.overlay, self.indexed) if path is not None)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run: its jobs, what it is to write, and how many files of the folders are no images, by suffix."""
+
+    jobs: tuple[Job, ...]
+    wanted: Wanted
+    left_out: Mapping[str, int]
+
+    @property
+    def coco(self) -> Path | None:
+        """Where the COCO file goes."""
+        return self.wanted.coco
+
+    def places(self) -> tuple[Path, ...]:
+        """Return where the results are: the pictures of a single image, else their folders; and the COCO file."""
+        pictures = [path for job in self.jobs for path in job.written]
+        if len(self.jobs) > 1:
+            pictures = [self.wanted.out] if self.wanted.out else [path.parent for path in pictures]
+        return tuple(dict.fromkeys([*pictures, *([self.coco] if self.coco else [])]))
+
+
+@dataclass(frozen=True)
+class _Input:
+    path: Path
+    name: str
+
+
+def make_plan(inputs: Sequence[Path], wanted: Wanted) -> Plan:
+    """Find the images of a run and decide where their results go; nothing is written.
+
+    Raises:
+        UsageError: an input does not exist, a folder holds no image, or results would overwrite one another, an
+            image of the run, or something outside the folder of the results.
+    """
+    _check_out(inputs, wanted)
+    left_out: Counter[str] = Counter()
+    found = tuple(image for path in inputs for image in _images_of(path, wanted.out, left_out))
+    jobs = tuple(_job(image, inputs, wanted) for image in found)
+    _refuse_clashes(jobs, wanted.coco)
+    if wanted.out is not None:
+        _refuse_escapes(jobs, wanted.out)
+    return Plan(jobs, wanted, dict(left_out))
+
+
+def _images_of(path: Path, out: Path | None, left_out: Counter[str]) -> Iterator[_Input]:
+    """Yield a file, or the images of a folder in the order of their names, without those of earlier runs."""
+    if not path.is_dir():
+        if not path.exists():
+            raise UsageError(f"There is no image or folder {str(path)!r}.")
+        yield _Input(path, path.name)
+        return
+    files = [file for file in sorted(path.rglob("*")) if not file.is_dir() and not (out and _is_in(file, out))]
+    images = [file for file in files if _is_image(file)]
+    left_out.update(file.suffix or file.name for file in files if not _is_image(file))
+    if not images:
+        raise UsageError(f"The folder {str(path)!r} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+    yield from (_Input(file, file.relative_to(path).as_posix()) for file in images)
+
+
+def _looks_like_file(out: Path) -> bool:
+    return out.exists() or out.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
+
+
+def _check_out(inputs: Sequence[Path], wanted: Wanted) -> None:
+    """Refuse a folder of results that is missing, a file, called like a picture, or one of the inputs."""
+    folders = [path for path in inputs if path.is_dir()]
+    pictures = wanted.overlay or wanted.indexed
+    if wanted.out is None:
+        if folders and pictures:
+            raise UsageError(f"Say with --out where the results of the folder {str(folders[0])!r} are to go.")
+    elif any(path.resolve() == wanted.out.resolve() for path in folders):
+        raise UsageError(f"--out is {str(wanted.out)!r}, the folder of the images; name another one.")
+    elif not _is_one_file(inputs, wanted) and not wanted.out.is_dir() and _looks_like_file(wanted.out):
+        raise UsageError(
+            f"--out is {str(wanted.out)!r}; expected a folder, or for one picture of one image a file NAME.png."
+        )
+    if wanted.coco is not None and (wanted.coco.is_dir() or not wanted.coco.parent.is_dir()):
+        raise UsageError(f"--coco is {str(wanted.coco)!r}; expected the name of a file in a folder that exists.")
+
+
+def _is_one_file(inputs: Sequence[Path], wanted: Wanted) -> bool:
+    """Tell whether --out names the only picture of the only image."""
+    out = wanted.out
+    is_png = out is not None and out.suffix.lower() == ".png" and not out.is_dir()
+    return is_png and len(inputs) == 1 and not inputs[0].is_dir() and wanted.overlay != wanted.indexed
+
+
+def _job(image: _Input, inputs: Sequence[Path], wanted: Wanted) -> Job:
+    if _is_one_file(inputs, wanted):
+        return Job(image.path, image.name, *((wanted.out, None) if wanted.overlay else (None, wanted.out)))
+    stem = PurePosixPath(image.name).with_suffix("")
+    base = image.path.parent / stem.name if wanted.out is None else wanted.out / stem
+    overlay, indexed = (base.with_name(f"{base.name}.{kind}.png") for kind in ("overlay", "indexed"))
+    return Job(image.path, image.name, overlay if wanted.overlay else None, indexed if wanted.indexed else None)
+
+
+def _refuse_clashes(jobs: Sequence[Job], coco: Path | None) -> None:
+    """Refuse to write one file twice, or over an image of the run."""
+    images = {job.image.resolve(): job.image for job in jobs}
+    writers: dict[Path, Path] = {}
+    for path, image in [(path, job.image) for job in jobs for path in job.written] + ([(coco, coco)] if coco else []):
+        place = path.resolve()
+        if place in images:
+            raise UsageError(f"{path} is an image of this run, and would be overwritten by the result of {image}.")
+        if place in writers:
+            raise UsageError(f"{writers[place]} and {image} would both write {path}; rename one, or run them apart.")
+        writers[place] = image
+    twice = [name for name, count in Counter(job.name for job in jobs).items() if count > 1]
+    if coco is not None and twice:
+        raise UsageError(f"{twice[0]!r} would be the name of two images in {coco}; name the folder that holds both.")
+
+
+def _refuse_escapes(jobs: Sequence[Job], out: Path) -> None:
+    """Refuse to follow a link out of the folder of the results."""
+    for path in (path for job in jobs for path in job.written):
+        if path != out and not _is_in(path.parent, out):
+            raise UsageError(f"{path} lies behind a link that leads out of {out}; nothing is written there.")
+
+
+def _is_in(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())

@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from backend.commands.show import show_prototypes
+from backend.errors import UsageError
+from ovdiff.bank import Bank
+from ovdiff.vocabulary import Category
+from tests.fakes.engine import FakeEngine, FakePreset
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> FakeEngine:
+    engine = FakeEngine(tmp_path / "bank")
+    engine.build(Category("fire/engine", ("red car",)))
+    return engine
+
+
+def test_a_sheet_is_written(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    show_prototypes(Bank(engine.folder), "fire/engine", engine, None)
+    assert capsys.readouterr().out == "sheet: fire_engine.support.png\n"
+    assert Image.open(tmp_path / "fire_engine.support.png").mode == "RGB"
+    (key,) = Bank(engine.folder).keys()
+    show_prototypes(Bank(engine.folder), key[:8], engine, tmp_path / "named.png")
+    assert (tmp_path / "named.png").read_bytes() == (tmp_path / "fire_engine.support.png").read_bytes()
+
+
+def test_of_several_sets_the_presets_own_is_shown(engine: FakeEngine, tmp_path: Path) -> None:
+    other = FakeEngine(engine.folder, FakePreset("other"))
+    with pytest.raises(UsageError, match=r"\(fire/engine\): made with another preset than this one"):
+        show_prototypes(Bank(engine.folder), "fire/engine", other, tmp_path / "sheet.png")
+    other.build(Category("fire/engine", ("red car",)))
+    show_prototypes(Bank(engine.folder), "fire/engine", other, tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").is_file()
+
+
+def test_what_cannot_be_shown_is_said(engine: FakeEngine, tmp_path: Path) -> None:
+    bank = Bank(engine.folder)
+    with pytest.raises(UsageError, match=r"expected the name of a file that ends in \.png"):
+        show_prototypes(bank, "fire/engine", engine, tmp_path / "sheet.jpg")
+    (key,) = bank.keys()
+    (bank.folder / f"{key}.json").write_text("{")
+    with pytest.raises(UsageError, match="not JSON"):
+        show_prototypes(bank, key, engine, None)

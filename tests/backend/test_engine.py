@@ -1,0 +1,14 @@
+from pathlib import Path
+
+import pytest
+
+from backend.engine import make_engine
+from backend.errors import SettingsError
+from ovdiff.bank import Bank
+from ovdiff.presets import load_preset
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_a_device_that_is_not_there_is_named(device: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=f"Device '{device}' .OVDIFF_DEVICE, --device. cannot be used: "):
+        make_engine(load_preset("tinyworld"), Bank(tmp_path), device)
