@@ -9,6 +9,7 @@ import logging
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
 from ovdiff.extractors.transformer import TransformerExtractor
@@ -27,15 +28,20 @@ class MaskCut:
         self._dino, self._settings = dino, settings
 
     def propose(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Return masks (J, H, W), 0 <= J <= masks, of an (H, W, 3) uint8 RGB image."""
+        """Return masks (J, H, W), 0 <= J <= masks, of an (H, W, 3) uint8 RGB image.
+
+        All is done on the image stretched to a square; only the result has the image's size (D.1.1, D.1.7, D.1.8).
+        """
         settings = self._settings
-        keys = self._dino.keys(image[None], settings.input_px)[0].permute(1, 2, 0).cpu().numpy()
         height, width = image.shape[:2]
-        large = [_enlarge(mask, (height, width)) for mask in cut_masks(keys, settings)]
+        square = (settings.input_px, settings.input_px)
+        stretched = np.array(Image.fromarray(image).resize(square, Image.Resampling.LANCZOS))
+        keys = self._dino.keys(stretched[None], settings.input_px)[0].permute(1, 2, 0).cpu().numpy()
+        masks = [_resize(mask, square) for mask in cut_masks(keys, settings)]
         if settings.refine:
-            large = [
-                refined for mask in large if (refined := refine_mask(image, mask, settings.min_agreement)) is not None
-            ]
+            refined = (refine_mask(stretched, mask, settings.min_agreement) for mask in masks)
+            masks = [mask for mask in refined if mask is not None]
+        large = [_resize(mask, (height, width)) for mask in masks]
         return np.array(large, dtype=np.bool_).reshape(-1, height, width)
 
 
@@ -141,7 +147,7 @@ def refine_mask(image: NDArray[np.uint8], mask: NDArray[np.bool_], min_agreement
     return filled if _iou(filled, mask) >= min_agreement else None
 
 
-def _enlarge(mask: NDArray[np.bool_], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+def _resize(mask: NDArray[np.bool_], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     """Resize a mask by nearest neighbour."""
     rows, columns = (np.arange(size) * length // size for size, length in zip(size_hw, mask.shape, strict=True))
     return mask[np.ix_(rows, columns)]

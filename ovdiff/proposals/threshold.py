@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from ovdiff.presets.schema import ProposalSettings
 
+_OTSU_CELLS = 64  # a side: the latent grid of 512 px, where the released code looks for the thresholds
+
 
 class Thresholds(NamedTuple):
     """Foreground is attribution above the first value, background is attribution below the second."""
@@ -26,17 +28,30 @@ def otsu_thresholds(attributions: NDArray[np.float32], settings: ProposalSetting
 
 
 def multi_otsu_thresholds(attributions: NDArray[np.float32], settings: ProposalSettings) -> list[Thresholds]:
-    """Return one pair for the whole category, from three-class Otsu over all its maps (A.4.6).
+    """Return one pair for the whole category, from three-class Otsu over all its maps at 64 x 64 (A.4.6).
 
     Maps of fewer than three distinct values have no such pair; they take the fixed one.
     """
     from skimage.filters import threshold_multiotsu
 
+    small = _average_pool(attributions, _OTSU_CELLS)
     try:
-        background, foreground = threshold_multiotsu(attributions.reshape(len(attributions), -1), classes=3)
+        background, foreground = threshold_multiotsu(small.reshape(len(small), -1), classes=3)
     except ValueError:
         return fixed_thresholds(attributions, settings)
     return [Thresholds(float(foreground), float(background))] * len(attributions)
+
+
+def _average_pool(maps: NDArray[np.float32], most: int) -> NDArray[np.float32]:
+    """Average square maps (N, S, S) over blocks so that at most ``most`` cells a side remain.
+
+    Rows and columns at the end that fill no block are left out.
+    """
+    side = maps.shape[1]
+    block = -(-side // most)
+    cells = side // block
+    blocks = maps[:, : cells * block, : cells * block].reshape(-1, cells, block, cells, block)
+    return blocks.mean(axis=(2, 4))
 
 
 def _otsu(attribution: NDArray[np.float32], settings: ProposalSettings) -> Thresholds:

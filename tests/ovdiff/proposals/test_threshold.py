@@ -37,3 +37,18 @@ def test_multi_otsu_gives_one_pair_to_the_whole_category() -> None:
 
 def test_multi_otsu_falls_back_where_there_are_too_few_values() -> None:
     assert multi_otsu_thresholds(np.zeros((2, 4, 4), np.float32), SETTINGS) == [(0.5, 0.2)] * 2
+
+
+def test_multi_otsu_looks_at_the_latent_grid_not_at_enlarged_maps() -> None:
+    small = np.stack([_two_levels(0.2, 0.7), _two_levels(0.3, 0.5)]).repeat(8, axis=1).repeat(8, axis=2)
+    large = small.repeat(8, axis=1).repeat(8, axis=2)  # 512 px
+    large[:, ::2] += 0.1  # gone on average
+    large[:, 1::2] -= 0.1
+    found = multi_otsu_thresholds(large, SETTINGS)
+    np.testing.assert_allclose(found, multi_otsu_thresholds(small, SETTINGS), atol=1e-5)
+
+
+def test_multi_otsu_takes_any_size() -> None:
+    maps = np.random.default_rng(0).uniform(size=(2, 150, 150)).astype(np.float32)
+    background, foreground = sorted(multi_otsu_thresholds(maps, SETTINGS)[0])
+    assert 0.3 < background < foreground < 0.7  # thirds of what averages of 3 x 3 vary over
