@@ -21,11 +21,11 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from converters.coco_rle import CocoRLE, coco_rle_area, coco_rle_bbox_xywh, coco_rle_to_mask, mask_to_coco_rle
-from converters.errors import CocoError, RecordError
+from converters.errors import CocoError
 from converters.image_files import SizeLookup
 from converters.masks import Mask, Polygon, has_holes, mask_iou, mask_to_polygons, split_parts
 from converters.records import Category, ImageRecord, Region
-from converters.selection import SelectedImage, Selection, Tally, select_images
+from converters.selection import SelectedImage, Selection, Tally, labelled_regions, require_distinct, select_images
 
 CocoDataset = dict[str, Any]
 
@@ -162,7 +162,7 @@ class _Builder:
     """Collects images and annotations one image at a time."""
 
     def __init__(self, categories: Sequence[Category], options: CocoOptions, tally: Tally) -> None:
-        self._categories = _require_distinct(categories)
+        self._categories = require_distinct(categories)
         self._options = options
         self._tally = tally
         self._images: list[dict[str, Any]] = []
@@ -173,15 +173,8 @@ class _Builder:
         height, width = image.size_hw
         entry = {"id": len(self._images) + 1, "file_name": image.file_name, "width": width, "height": height}
         self._images.append({**entry, "task_id": image.task_id})
-        for region in image.regions:
-            where = f"task {image.task_id}, region {region.id!r}"
-            if not region.labels:
-                self._tally.leave_out("region without a label", where)
-            for name in region.labels:
-                if name in self._categories:
-                    self._add_region(region, self._categories[name])
-                else:
-                    self._tally.leave_out("label that is no category", f"{where}: {name!r}")
+        for region, category_id in labelled_regions(image, self._categories, self._tally):
+            self._add_region(region, category_id)
 
     def dataset(self) -> CocoDataset:
         return {
@@ -261,17 +254,6 @@ def _polygon_segmentation(polygons: Sequence[Polygon], size_hw: Sequence[int]) -
     counts = merged["counts"]
     text = counts.decode("ascii") if isinstance(counts, bytes) else counts
     return _Segmentation(flat, {"size": list(size_hw), "counts": text})
-
-
-def _require_distinct(categories: Sequence[Category]) -> dict[str, int]:
-    """Return ids by name; raise RecordError if there is none, or a name or an id comes twice."""
-    by_name = {category.name: category.id for category in categories}
-    if not categories or len(by_name) < len(categories) or len(set(by_name.values())) < len(categories):
-        raise RecordError(
-            "expected categories with a name and an id of their own each, got "
-            f"{[(c.id, c.name) for c in categories]!r:.200}"
-        )
-    return by_name
 
 
 def _known(**values: Any) -> dict[str, Any]:

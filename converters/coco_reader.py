@@ -6,6 +6,7 @@ pycocotools fills them. What cannot be read is listed in its image's `left_out`.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +18,13 @@ from converters.coco import CocoDataset
 from converters.coco_rle import CocoRLE, coco_rle_to_mask, mask_to_coco_rle
 from converters.errors import CocoError, ConverterError, MaskError
 from converters.masks import MAX_PIXELS, require_size
-from converters.records import Annotation, Category, ImageRecord, LeftOut, Prediction, Region
+from converters.records import Annotation, Category, ImageRecord, Kind, LeftOut, Prediction, Region
 from converters.shapes import finite_number
 
 MAX_FILE_BYTES = 1 << 30
 """Largest COCO file that is read: COCO's own instances_train2017.json has 0.45 GB."""
 
+_KINDS: dict[str, Kind] = {"1": "thing", "0": "stuff"}  # of a panoptic category's `isthing`
 _BEYOND = 4  # a polygon may stick out of its image by this many times its longer side
 
 
@@ -46,8 +48,43 @@ def read_coco(path: Path) -> CocoDataset:
 
 
 def coco_categories(dataset: CocoDataset) -> tuple[Category, ...]:
-    """Return the categories of a dataset, in its order."""
-    return tuple(Category(_id(item, "category"), str(item.get("name", ""))) for item in dataset["categories"])
+    """Return the categories of a dataset, in its order; `isthing`, where there is one, tells things from stuff.
+
+    Raises:
+        CocoError: an id is no whole number or comes twice, or a name is no text or comes twice.
+    """
+    categories = tuple(
+        Category(_id(item, "category"), _category_name(item), _KINDS.get(str(item.get("isthing"))))
+        for item in dataset["categories"]
+    )
+    _require_distinct([category.id for category in categories], "category ids")
+    _require_distinct([category.name for category in categories], "category names")
+    return categories
+
+
+def image_size(image: Mapping[str, Any], max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Return (height, width) of an entry of `images`; raise CocoError if it has none or it is too large."""
+    try:
+        return require_size((image.get("height"), image.get("width")), max_pixels=max_pixels)  # type: ignore[arg-type]
+    except MaskError as error:
+        raise CocoError(f"image {image.get('id')}: {error}") from error
+
+
+def annotations_by_image(dataset: CocoDataset) -> dict[int, list[Mapping[str, Any]]]:
+    """Return the annotations of each image, images in the dataset's order.
+
+    Raises:
+        CocoError: an image's id is no whole number or comes twice, or an annotation belongs to no image.
+    """
+    ids = [_id(image, "image") for image in dataset["images"]]
+    _require_distinct(ids, "image ids")
+    by_image: dict[int, list[Mapping[str, Any]]] = {number: [] for number in ids}
+    for annotation in dataset["annotations"]:
+        image_id = annotation.get("image_id")
+        if isinstance(image_id, bool) or not isinstance(image_id, int) or image_id not in by_image:
+            raise CocoError(f"annotation {annotation.get('id')}: expected the id of an image, got {image_id!r:.40}")
+        by_image[image_id].append(annotation)
+    return by_image
 
 
 @dataclass(frozen=True)
@@ -73,12 +110,7 @@ def coco_to_records(
     """
     place = place or Place()
     names = {category.id: category.name for category in coco_categories(dataset)}
-    by_image: dict[int, list[Mapping[str, Any]]] = {_id(image, "image"): [] for image in dataset["images"]}
-    for annotation in dataset["annotations"]:
-        image_id = annotation.get("image_id")
-        if not isinstance(image_id, int) or image_id not in by_image:
-            raise CocoError(f"annotation {annotation.get('id')}: expected the id of an image, got {image_id!r:.40}")
-        by_image[image_id].append(annotation)
+    by_image = annotations_by_image(dataset)
     return [_record(image, by_image[image["id"]], names, place, max_pixels) for image in dataset["images"]]
 
 
@@ -90,10 +122,7 @@ def _record(
     max_pixels: int,
 ) -> ImageRecord:
     where = f"image {image['id']}"
-    try:
-        size_hw = require_size((image.get("height"), image.get("width")), max_pixels=max_pixels)  # type: ignore[arg-type]
-    except MaskError as error:
-        raise CocoError(f"{where}: {error}") from error
+    size_hw = image_size(image, max_pixels)
     regions: list[Region] = []
     left_out: list[LeftOut] = []
     for annotation in annotations:
@@ -171,6 +200,19 @@ def _id(item: Mapping[str, Any], what: str) -> int:
     if isinstance(number, bool) or not isinstance(number, int):
         raise CocoError(f"expected a whole number as id of each {what}, got {number!r:.40}")
     return number
+
+
+def _category_name(item: Mapping[str, Any]) -> str:
+    name = item.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise CocoError(f"category {item.get('id')}: expected a name, got {name!r:.40}")
+    return name
+
+
+def _require_distinct(values: Sequence[int | str], what: str) -> None:
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise CocoError(f"expected {what} to differ, got {twice[0]!r} more than once")
 
 
 def _is_list_of_objects(value: Any) -> bool:

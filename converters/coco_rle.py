@@ -11,7 +11,7 @@ mask is allocated, and says what is wrong where pycocotools says "Invalid RLE ma
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,40 @@ def mask_to_coco_rle(mask: Mask) -> CocoRLE:
         "size": [int(side) for side in encoded["size"]],
         "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts,
     }
+
+
+def label_map_to_coco_rles(label_map: npt.NDArray[np.integer]) -> dict[int, CocoRLE]:
+    """Encode each label of a label map as COCO's compressed RLE, background (0) left out.
+
+    Takes as long as the map has runs, however many labels there are.
+
+    Args:
+        label_map: (H, W) integers.
+
+    Returns:
+        The labels that occur, in increasing order, with the pixels of each.
+    """
+    height, width = label_map.shape
+    flat = label_map.ravel(order="F")
+    starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
+    ends = np.concatenate((starts[1:], [flat.size]))
+    values = flat[starts]
+    order = np.argsort(values, kind="stable")
+    labels, first = np.unique(values[order], return_index=True)
+    return {
+        int(label): _runs_to_coco_rle(starts[runs], ends[runs], height, width)
+        for label, runs in zip(labels, np.split(order, first[1:]), strict=True)
+        if label != 0
+    }
+
+
+def _runs_to_coco_rle(starts: _Counts, ends: _Counts, height: int, width: int) -> CocoRLE:
+    """Encode the runs inside, given as positions in column-major order (ends exclusive)."""
+    borders = np.stack((starts, ends), axis=1).ravel()
+    counts = np.diff(borders, prepend=0, append=[height * width] if ends[-1] < height * width else []).tolist()
+    # pycocotools' stubs know one form of this only.
+    rle: Any = coco_mask.frPyObjects(cast(Any, {"size": [height, width], "counts": counts}), height, width)
+    return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
 
 
 def coco_rle_to_mask(rle: Mapping[str, Any], *, max_pixels: int = MAX_PIXELS) -> Mask:

@@ -10,7 +10,12 @@
     ├── LabelStudioError     an export, task, annotation or region cannot be used
     ├── RecordError          records contradict each other
     ├── ImageFileError       an image address does not lie where it was said to
-    ├── CocoError            records cannot be written as COCO
+    ├── CocoError            a COCO file cannot be used, or records cannot be written as one
+    ├── PNGError             a file is no PNG, is too large, or of another size or mode
+    ├── PanopticError        a COCO panoptic dataset cannot be used
+    ├── SemanticPNGError     indexed PNGs and their labels cannot be used, or written
+    ├── YOLOError            a YOLO dataset cannot be used
+    ├── OutputError          a file or folder cannot be written
     └── EvaluationError      label maps cannot be compared
 
 A message says what was expected, what was got and where it came from; it is meant to be shown to a person.
@@ -58,7 +63,27 @@ class ImageFileError(ConverterError):
 
 
 class CocoError(ConverterError):
-    """Records cannot be written as COCO, or a COCO file would come out wrong."""
+    """A COCO file is damaged, or records cannot be written as one."""
+
+
+class PNGError(ConverterError):
+    """A file is no PNG, is damaged, too large, or of another size or mode than expected."""
+
+
+class PanopticError(ConverterError):
+    """A COCO panoptic dataset is damaged, or its PNGs and its JSON contradict each other."""
+
+
+class SemanticPNGError(ConverterError):
+    """Indexed PNGs or their labels are damaged or contradict each other, or there are too many categories."""
+
+
+class YOLOError(ConverterError):
+    """A YOLO dataset is damaged: its data.yaml, its folders or its lines."""
+
+
+class OutputError(ConverterError):
+    """A file or folder cannot be written where it was asked for."""
 
 
 class EvaluationError(ConverterError):

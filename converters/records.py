@@ -10,6 +10,7 @@ dataset can stream record by record. Nothing here knows a file format.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from converters.coco_rle import CocoRLE, coco_rle_to_mask
 from converters.errors import RecordError
@@ -25,14 +26,21 @@ MASK_KINDS = (
     "labels",
 )
 """Kinds of controls whose labels are categories of regions with an area."""
+_MAX_ID_DIGITS = 15  # exact in every reader of JSON
+
+Kind = Literal["thing", "stuff"]
 
 
 @dataclass(frozen=True)
 class Category:
-    """One category of a dataset: its number there and its word in the label config."""
+    """One category of a dataset: its number there, its word in the label config, and what it is if that is known.
+
+    A *thing* can be counted, *stuff* (sky, grass) cannot: panoptic datasets tell them apart.
+    """
 
     id: int
     name: str
+    kind: Kind | None = None
 
 
 @dataclass(frozen=True)
@@ -135,14 +143,15 @@ def categories_of(config: LabelConfig, *, controls: Iterable[str] | None = None)
     """Return the categories of a label config, in its order.
 
     A label with `category="7"` gets the id 7; the others get the free ids from 1 on, in order. A word that
-    several controls share is one category.
+    several controls share is one category. Its `kind="stuff"` or `kind="thing"` is kept.
 
     Args:
         config: the label config.
         controls: names of the controls to take (None: all that mark areas).
 
     Raises:
-        RecordError: two words ask for one id, one word asks for two, or an id is no positive whole number.
+        RecordError: two words ask for one id, one word asks for two, an id is no whole number from 0, or a kind
+            is neither thing nor stuff.
         LabelConfigError: a control does not exist.
     """
     chosen = config.of_kind(*MASK_KINDS) if controls is None else tuple(map(config.control, controls))
@@ -153,15 +162,30 @@ def categories_of(config: LabelConfig, *, controls: Iterable[str] | None = None)
     if len(set(taken)) < len(taken):
         raise RecordError(f"expected category= to differ from label to label, got {sorted(taken)}")
     free = _free_ids(set(taken))
-    return tuple(Category(next(free) if number is None else number, name) for name, number in wanted.items())
+    kinds: dict[str, Kind | None] = {}
+    for label in (label for control in chosen for label in control.labels):
+        kinds[label.value] = kinds.get(label.value) or _kind(label)
+    return tuple(
+        Category(next(free) if number is None else number, name, kinds[name]) for name, number in wanted.items()
+    )
+
+
+def _kind(label: Label) -> Kind | None:
+    text = label.attributes.get("kind", "").strip().lower()
+    for kind in get_args(Kind):
+        if text == kind:
+            return kind
+    if text:
+        raise RecordError(f"expected kind= of the label {label.value!r} to be thing or stuff, got {text!r}")
+    return None
 
 
 def _wanted_id(label: Label) -> int | None:
     text = label.attributes.get("category")
     if not text:
         return None
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise RecordError(f"expected category= of the label {label.value!r} to be a whole number from 1, got {text!r}")
+    if not text.isascii() or not text.isdigit() or len(text) > _MAX_ID_DIGITS:
+        raise RecordError(f"expected category= of the label {label.value!r} to be a whole number from 0, got {text!r}")
     return int(text)
 
 

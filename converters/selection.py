@@ -1,7 +1,7 @@
 """Which images and regions of the records go into a dataset, whatever its format, and the count of the rest.
 
-records ── select_images ──> SelectedImage(file_name, size_hw, regions) ──> coco, ...
-                 └────────── Tally: what was left out, why and where
+records ── select_images ──> SelectedImage(file_name, size_hw, regions) ──> coco, panoptic, ...
+                 └────────── Tally ──> Counts: what was left out, why and where
 """
 
 from collections import Counter
@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from converters.errors import ImageFileError, RecordError
 from converters.image_files import SizeLookup, image_file_name
-from converters.records import Annotation, ImageRecord, Prediction, Region
+from converters.records import Annotation, Category, ImageRecord, Prediction, Region
 
 _MAX_DETAILS = 100
 
@@ -42,6 +43,27 @@ class SelectedImage:
     regions: tuple[Region, ...]
 
 
+@dataclass(frozen=True)
+class Counts:
+    """What went into a conversion and what came out.
+
+    Attributes:
+        images_in, images_out: images read and written.
+        regions_in, regions_out: regions read, and entries written for them.
+        left_out: how often something was left behind, by reason.
+        details: reason and place of the first 100.
+        notes: what was written otherwise than it was drawn, in words, with how often: nothing is lost by it.
+    """
+
+    images_in: int
+    images_out: int
+    regions_in: int
+    regions_out: int
+    left_out: Mapping[str, int]
+    details: tuple[str, ...]
+    notes: Mapping[str, int]
+
+
 class Tally:
     """Counts of what went in and, by reason, of what was left out; the one thing here that changes."""
 
@@ -50,6 +72,8 @@ class Tally:
         self.images_in = 0
         self.images_out = 0
         self.regions_in = 0
+        self.regions_out = 0
+        self._notes: Counter[str] = Counter()
         self._left_out: Counter[str] = Counter()
         self._details: list[str] = []
 
@@ -58,6 +82,26 @@ class Tally:
         self._left_out[reason] += 1
         if len(self._details) < _MAX_DETAILS:
             self._details.append(f"{reason}: {where}")
+
+    def note(self, what: str, times: int = 1) -> None:
+        """Count something that was written otherwise than it was drawn."""
+        self._notes[what] += times
+
+    def counts(self) -> Counts:
+        """Return the counts as they stand."""
+        return Counts(
+            images_in=self.images_in,
+            images_out=self.images_out,
+            regions_in=self.regions_in,
+            regions_out=self.regions_out,
+            left_out=self.left_out,
+            details=self.details,
+            notes={what: times for what, times in self._notes.items() if times},
+        )
+
+    def reasons(self) -> str:
+        """Say in words why things were left out."""
+        return "; ".join(f"{reason} ({times})" for reason, times in self._left_out.items()) or "nothing was left out"
 
     @property
     def left_out(self) -> Mapping[str, int]:
@@ -90,13 +134,41 @@ def select_images(
             continue
         regions = tuple(region for markup in markups for region in _scored_regions(markup))
         tally.regions_in += len(regions)
-        name = image_file_name(record.image, selection.image_root)
+        try:
+            name = image_file_name(record.image, selection.image_root)
+        except ImageFileError as error:
+            tally.leave_out("image outside the image root", f"task {record.task_id}: {error}")
+            continue
         size_hw = record.size_hw or (size_of(name) if size_of else None)
         if size_hw is None:
             tally.leave_out("image of unknown size", f"task {record.task_id}: {name}")
             continue
         tally.images_out += 1
         yield SelectedImage(record.task_id, name, size_hw, regions)
+
+
+def labelled_regions(image: SelectedImage, categories: Mapping[str, int], tally: Tally) -> Iterator[tuple[Region, int]]:
+    """Yield each region with the id of each of its categories; count those that have none."""
+    for region in image.regions:
+        where = f"task {image.task_id}, region {region.id!r}"
+        if not region.labels:
+            tally.leave_out("region without a label", where)
+        for name in region.labels:
+            if name in categories:
+                yield region, categories[name]
+            else:
+                tally.leave_out("label that is no category", f"{where}: {name!r}")
+
+
+def require_distinct(categories: Sequence[Category]) -> dict[str, int]:
+    """Return ids by name; raise RecordError if there is none, or a name or an id comes twice."""
+    by_name = {category.name: category.id for category in categories}
+    if not categories or len(by_name) < len(categories) or len(set(by_name.values())) < len(categories):
+        raise RecordError(
+            "expected categories with a name and an id of their own each, got "
+            f"{[(c.id, c.name) for c in categories]!r:.200}"
+        )
+    return by_name
 
 
 def _markups(record: ImageRecord, selection: Selection, tally: Tally) -> Sequence[Annotation | Prediction] | None:

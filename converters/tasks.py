@@ -8,8 +8,6 @@ from, or the first one of the config that has its label. Brushes and bitmasks ke
 control gets one polygon for each connected part (holes filled), a rectangle control one box.
 """
 
-import colorsys
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, zip_longest
 from typing import Any
@@ -18,6 +16,7 @@ from xml.sax.saxutils import quoteattr
 from converters.bitmask import mask_to_data_url
 from converters.brush import mask_to_brush_rle
 from converters.coco_rle import coco_rle_bbox_xywh
+from converters.colours import colour_of
 from converters.errors import LabelStudioError
 from converters.label_config import Control, ImageTag, LabelConfig
 from converters.masks import mask_to_polygons
@@ -69,7 +68,8 @@ def region_to_results(region: Region, control: Control, image_name: str) -> list
 
 
 def label_config_for(categories: Sequence[Category], kind: str = "BrushLabels", image: str = "$image") -> str:
-    """Write a label config for these categories: their ids as `category=`, a colour that follows from the name.
+    """Write a label config for these categories: their ids as `category=`, a colour that follows from the name,
+    and `kind=` where it is known that they are things or stuff.
 
     Args:
         categories: the categories, in the order of the page.
@@ -78,7 +78,7 @@ def label_config_for(categories: Sequence[Category], kind: str = "BrushLabels", 
     """
     labels = "\n".join(
         f"    <Label value={quoteattr(category.name)} background={quoteattr(colour_of(category.name))} "
-        f'category="{category.id}"/>'
+        f'category="{category.id}"{_kind_attribute(category)}/>'
         for category in categories
     )
     return (
@@ -87,12 +87,8 @@ def label_config_for(categories: Sequence[Category], kind: str = "BrushLabels", 
     )
 
 
-def colour_of(name: str) -> str:
-    """Return a strong colour for a name, always the same: "#rrggbb"."""
-    digest = hashlib.sha256(name.encode("utf-8")).digest()
-    hue, saturation = digest[0] / 256, 0.6 + digest[1] / 256 * 0.35
-    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, 0.95 - digest[2] / 256 * 0.25)
-    return f"#{int(red * 255):02x}{int(green * 255):02x}{int(blue * 255):02x}"
+def _kind_attribute(category: Category) -> str:
+    return f' kind="{category.kind}"' if category.kind else ""
 
 
 # ---------------------------------------------------------------- parts of a task

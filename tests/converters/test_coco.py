@@ -14,7 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 from converters.coco import CocoOptions, coco_results, records_to_coco, write_coco
 from converters.coco_rle import mask_to_coco_rle
-from converters.errors import CocoError, ImageFileError, RecordError
+from converters.errors import CocoError, RecordError
 from converters.masks import mask_iou, polygons_to_mask
 from converters.records import Annotation, Category, ImageRecord, LeftOut, Prediction, Region
 
@@ -184,8 +184,10 @@ def test_sizes_of_negatives_are_looked_up() -> None:
 def test_file_names_are_relative_to_the_root() -> None:
     dataset, _ = records_to_coco([record()], CATEGORIES, CocoOptions(image_root="/data/"))
     assert dataset["images"][0]["file_name"] == "upload/1/1.png"
-    with pytest.raises(ImageFileError, match="expected an image address that begins with 's3://'"):
-        records_to_coco([record()], CATEGORIES, CocoOptions(image_root="s3://"))
+    dataset, counts = records_to_coco([record()], CATEGORIES, CocoOptions(image_root="s3://"))
+    assert dataset["images"] == []
+    assert counts.left_out == {"image outside the image root": 1}
+    assert "expected an image address that begins with 's3://'" in counts.details[0]
 
 
 def test_an_empty_file_is_refused_unless_it_is_meant(tmp_path: Path) -> None:

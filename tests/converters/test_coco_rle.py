@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
-from converters.coco_rle import coco_rle_area, coco_rle_bbox_xywh, coco_rle_to_mask, mask_to_coco_rle
+from converters.coco_rle import (
+    coco_rle_area,
+    coco_rle_bbox_xywh,
+    coco_rle_to_mask,
+    label_map_to_coco_rles,
+    mask_to_coco_rle,
+)
 from converters.errors import CocoRLEError, MaskError
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=48))
@@ -95,3 +101,9 @@ def test_random_text_is_read_or_refused(counts: str) -> None:
         return
     theirs = coco_mask.decode({"size": [3, 4], "counts": counts.encode()})
     assert np.array_equal(mask, theirs > 0)
+
+
+@given(arrays(np.int32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 4)))
+def test_each_label_of_a_map_is_encoded_as_its_mask_would_be(label_map: np.ndarray) -> None:
+    expected = {int(label): mask_to_coco_rle(label_map == label) for label in np.unique(label_map) if label}
+    assert label_map_to_coco_rles(label_map) == expected

@@ -38,10 +38,21 @@ def test_category_attributes_are_obeyed_and_the_others_take_what_is_free() -> No
     assert pairs(categories_of(config('<Label value="a"/>', '<Label value="a" category="4"/>'))) == [(4, "a")]
 
 
+def test_an_id_may_be_0_as_in_label_studios_own_coco_files() -> None:
+    assert pairs(categories_of(config('<Label value="a" category="0"/><Label value="b"/>'))) == [(0, "a"), (1, "b")]
+
+
+def test_a_label_may_say_that_it_is_stuff() -> None:
+    both = config('<Label value="sky" kind="Stuff"/><Label value="cat"/>', '<Label value="sky"/>')
+    assert [category.kind for category in categories_of(both)] == ["stuff", None]
+
+
 @pytest.mark.parametrize(
     ("brush", "polygon", "message"),
     [
-        ('<Label value="a" category="0"/>', "", "expected category= of the label 'a' to be a whole number from 1"),
+        ('<Label value="a" category="-1"/>', "", "expected category= of the label 'a' to be a whole number from 0"),
+        ('<Label value="a" category="9999999999999999"/>', "", "to be a whole number from 0"),
+        ('<Label value="a" kind="animal"/>', "", "expected kind= of the label 'a' to be thing or stuff, got 'animal'"),
         ('<Label value="a" category="x"/>', "", "got 'x'"),
         ('<Label value="a" category="²"/>', "", "got '²'"),
         (

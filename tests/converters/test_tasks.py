@@ -10,12 +10,13 @@ from label_studio_sdk.label_interface import LabelInterface
 from converters.coco import records_to_coco
 from converters.coco_reader import coco_to_records
 from converters.coco_rle import mask_to_coco_rle
+from converters.colours import colour_of
 from converters.errors import LabelStudioError
 from converters.label_config import parse_label_config
 from converters.label_studio import tasks_to_records
 from converters.masks import fill_holes
 from converters.records import Annotation, Category, ImageRecord, Prediction, Region, categories_of
-from converters.tasks import colour_of, label_config_for, records_to_tasks, region_to_results
+from converters.tasks import label_config_for, records_to_tasks, region_to_results
 
 SIZE_HW = (20, 30)
 XML = (
@@ -145,9 +146,6 @@ def test_a_config_is_written_for_categories_and_read_back() -> None:
         assert config.controls[0].labels[1].attributes["background"] == colour_of("cat")
 
 
-@given(st.text())
-def test_a_colour_is_always_the_same_and_never_pale_or_black(name: str) -> None:
-    assert colour_of(name) == colour_of(name)
-    channels = [int(colour_of(name)[i : i + 2], 16) for i in (1, 3, 5)]
-    assert max(channels) > 170
-    assert min(channels) < 110
+def test_the_config_says_which_categories_are_stuff() -> None:
+    categories = (Category(1, "sky", "stuff"), Category(2, "cat", "thing"), Category(3, "dog"))
+    assert categories_of(parse_label_config(label_config_for(categories))) == categories

@@ -1,0 +1,160 @@
+"""Files and folders that appear whole or not at all, and JSON lists that grow on disk instead of in memory.
+
+A file is written beside its place under a temporary name and renamed; a folder likewise, and never over one that
+holds something. Nothing here reads.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from tempfile import SpooledTemporaryFile
+from typing import Any, TextIO
+
+from converters.errors import OutputError
+
+_IN_MEMORY_BYTES = 1 << 20
+_LONGEST_NAME_BYTES = 200  # file systems allow 255; a suffix and the temporary name's parts need room
+
+
+class JsonList:
+    """A JSON list of any length: what is appended goes to a temporary file, one item a line."""
+
+    def __init__(self) -> None:
+        """Start an empty list."""
+        # Closed with its last reference: it has no name on disk.
+        self._file = SpooledTemporaryFile(_IN_MEMORY_BYTES, mode="w+", encoding="utf-8")  # noqa: SIM115
+        self._count = 0
+
+    def __len__(self) -> int:
+        """Return how many items were appended."""
+        return self._count
+
+    def append(self, item: Any) -> None:
+        """Add an item at the end."""
+        self._file.write((",\n" if self._count else "\n") + json_text(item))
+        self._count += 1
+
+    def text(self) -> Iterator[str]:
+        """Yield the list as JSON, piece by piece."""
+        self._file.seek(0)
+        yield "["
+        while piece := self._file.read(_IN_MEMORY_BYTES):
+            yield piece
+        self._file.seek(0, os.SEEK_END)
+        yield "]"
+
+
+Json = Mapping[str, Any] | Sequence[Any] | JsonList
+
+
+def write_json(value: Json, path: Path) -> None:
+    """Write an object or a list as JSON, one item of each (top-level) list a line; whole or not at all.
+
+    Lists may be `JsonList`s.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with new_file(path) as file:
+        file.writelines(_document(value))
+
+
+def json_text(item: Any) -> str:
+    """Return one line of JSON, in UTF-8's letters unless a string holds half a surrogate pair."""
+    text = json.dumps(item, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(item, allow_nan=False)
+    return text
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[TextIO]:
+    """Open a text file that takes its name when the block ends well, replacing what had it.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    partial = _partial(path)
+    with _told_as_output_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("w", encoding="utf-8") as file:
+                yield file
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder that takes the name `path` when the block ends well.
+
+    Raises:
+        OutputError: something is there already, or it cannot be written.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise OutputError(f"expected {path} to be a new or an empty folder, got one that holds files: name another")
+    partial = _partial(path)
+    with _told_as_output_error(path):
+        partial.mkdir(parents=True)
+        try:
+            yield partial
+            partial.replace(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def name_in_folder(name: str, suffix: str) -> PurePosixPath | None:
+    """Return an image's file name with another suffix, None if it cannot be a file inside a folder.
+
+    Names come from exports: "../x", a NUL, a name of a thousand letters.
+
+    >>> name_in_folder("cats/one.jpg", ".png")
+    PurePosixPath('cats/one.png')
+    """
+    path = PurePosixPath(name)
+    if "\0" in name or "\\" in name or path.is_absolute() or not path.name or ".." in path.parts:
+        return None
+    try:
+        longest = max(len(part.encode("utf-8")) for part in path.parts)
+    except UnicodeEncodeError:
+        return None
+    return path.with_suffix(suffix) if longest <= _LONGEST_NAME_BYTES else None
+
+
+def _document(value: Json) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield from _list(value)
+        yield "\n"
+        return
+    for position, (key, item) in enumerate(value.items()):
+        yield ("{" if position == 0 else ",\n") + json_text(key) + ": "
+        yield from _list(item) if isinstance(item, (list, tuple, JsonList)) else [json_text(item)]
+    yield "}\n" if value else "{}\n"
+
+
+def _list(items: Sequence[Any] | JsonList) -> Iterator[str]:
+    if isinstance(items, JsonList):
+        yield from items.text()
+        return
+    yield "["
+    for position, item in enumerate(items):
+        yield (",\n" if position else "\n") + json_text(item)
+    yield "]"
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+@contextmanager
+def _told_as_output_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error}") from error
