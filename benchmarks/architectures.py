@@ -322,7 +322,10 @@ def build_dinov3(device: str = "cpu", shrink: int = 1) -> DINOv3ViTModel:
 def build_mae(device: str = "cpu", shrink: int = 1) -> ViTMAEModel:
     """Build MAE's encoder ViT-L/16: 303.3 M parameters."""
     with torch.device(device):
-        return ViTMAEModel(ViTMAEConfig(**narrow(MAE_L16, shrink))).eval()
+        model = ViTMAEModel(ViTMAEConfig(**narrow(MAE_L16, shrink))).eval()
+        for start in (model.embeddings.position_embeddings, model.embeddings.cls_token):
+            torch.nn.init.normal_(start, std=0.02)  # the library leaves them at zero for a checkpoint to fill
+        return model
 
 
 def save_open_clip(model: open_clip.CLIP, folder: Path, shrink: int = 1) -> None:

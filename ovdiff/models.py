@@ -1,26 +1,50 @@
-"""Loading the library models: each once, from a folder or a hub id, in the preset's dtype."""
+"""The loaded models of a preset: each once, on one device."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from diffusers import StableDiffusionPipeline
+from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
 from diffusers.utils import logging as diffusers_logging
-from transformers import CLIPModel, CLIPTokenizer, ViTModel
+from transformers import (
+    CLIPImageProcessor,
+    CLIPModel,
+    CLIPTokenizer,
+    Dinov2Model,
+    DINOv3ViTModel,
+    ViTMAEModel,
+    ViTModel,
+)
 from transformers.utils import logging as transformers_logging
 
-from ovdiff.errors import WeightsError
-from ovdiff.presets.model_settings import DiffusionModelSettings, ModelSettings
-from ovdiff.weights import locate
+from ovdiff.clip import Clip, OpenClip, TransformersClip
+from ovdiff.presets.model_settings import ClipModelSettings, DiffusionModelSettings, ModelSettings
+from ovdiff.pretrained import (
+    DTYPES,
+    errors_of_loading,
+    load_diffusion,
+    load_open_clip,
+    load_transformer,
+    where,
+)
 
 T = TypeVar("T")
+
+
+class SafetyChecker(NamedTuple):
+    """Stable Diffusion's own image check, and what makes its input of an image."""
+
+    model: StableDiffusionSafetyChecker
+    processor: CLIPImageProcessor
 
 
 class Models:
     """Loaded models by their settings; equal settings share one model. Not thread-safe: the engine locks.
 
-    Weights come only from safetensors files; nothing is unpickled.
+    Every method raises a :class:`WeightsError` where files are missing or are not the model that was asked for.
     """
 
     def __init__(self, device: str = "cpu") -> None:
@@ -29,86 +53,76 @@ class Models:
         self._loaded: dict[tuple[str, ModelSettings], Any] = {}
 
     def diffusion(self, settings: DiffusionModelSettings) -> StableDiffusionPipeline:
-        """Return a latent diffusion pipeline without its safety checker."""
-        return self._once("a StableDiffusionPipeline", settings, lambda: self._load_diffusion(settings))
+        """Return a latent diffusion pipeline without its safety checker, its adapter fused into it."""
+        return self._once("a StableDiffusionPipeline", settings, lambda: load_diffusion(settings).to(self.device))
 
-    def clip(self, settings: ModelSettings) -> CLIPModel:
-        """Return a CLIP model with both of its towers."""
-        return self._once("a CLIPModel", settings, lambda: self._load(CLIPModel, settings))
-
-    def clip_tokenizer(self, settings: ModelSettings) -> CLIPTokenizer:
-        """Return the tokenizer that lies beside a CLIP model."""
-        return self._once("a CLIPTokenizer", settings, lambda: CLIPTokenizer.from_pretrained(**_where(settings)))
+    def clip(self, settings: ClipModelSettings) -> Clip:
+        """Return a CLIP model: the image tower in the wanted dtype, the text tower in float32."""
+        load = {"transformers": self._load_clip, "open_clip": self._load_open_clip}[settings.library]
+        return self._once(f"a CLIP model of {settings.library}", settings, lambda: load(settings))
 
     def vit(self, settings: ModelSettings) -> ViTModel:
-        """Return a vision transformer."""
-        return self._once("a ViTModel", settings, lambda: self._load(ViTModel, settings, add_pooling_layer=False))
+        """Return a vision transformer, such as DINO."""
+        return self._load(ViTModel, settings, add_pooling_layer=False)
+
+    def dinov2(self, settings: ModelSettings) -> Dinov2Model:
+        """Return DINOv2."""
+        return self._load(Dinov2Model, settings)
+
+    def dinov3(self, settings: ModelSettings) -> DINOv3ViTModel:
+        """Return DINOv3, a vision transformer."""
+        return self._load(DINOv3ViTModel, settings)
+
+    def mae(self, settings: ModelSettings) -> ViTMAEModel:
+        """Return MAE's encoder, which masks no patch."""
+        return self._load(ViTMAEModel, settings, mask_ratio=0.0)
+
+    def safety_checker(self, settings: ModelSettings) -> SafetyChecker:
+        """Return Stable Diffusion's safety checker and its image processor, which lies beside it."""
+        return self._once("a StableDiffusionSafetyChecker", settings, lambda: self._load_safety_checker(settings))
+
+    def _load(self, model: Any, settings: ModelSettings, **options: Any) -> Any:
+        def load() -> Any:
+            return load_transformer(model, settings, DTYPES[settings.dtype], **options).to(self.device)
+
+        return self._once(f"a {model.__name__}", settings, load)
+
+    def _load_clip(self, settings: ClipModelSettings) -> Clip:
+        model = load_transformer(CLIPModel, settings, torch.float32)
+        for image_part in (model.vision_model, model.visual_projection):
+            image_part.to(DTYPES[settings.dtype])
+        return TransformersClip(model.to(self.device), CLIPTokenizer.from_pretrained(**where(settings)))
+
+    def _load_open_clip(self, settings: ClipModelSettings) -> Clip:
+        model, words = load_open_clip(settings)
+        model.visual.to(DTYPES[settings.dtype])
+        return OpenClip(model.to(self.device), words)
+
+    def _load_safety_checker(self, settings: ModelSettings) -> SafetyChecker:
+        model = load_transformer(StableDiffusionSafetyChecker, settings, DTYPES[settings.dtype])
+        return SafetyChecker(model.to(self.device), CLIPImageProcessor.from_pretrained(**where(settings)))
 
     def _once(self, what: str, settings: ModelSettings, load: Callable[[], T]) -> T:
         key = (what, settings)
         if key not in self._loaded:
-            try:
-                with _quietly():
-                    self._loaded[key] = load()
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
-                raise WeightsError(f"{settings.source!r} does not load as {what}: {error}") from error
+            with errors_of_loading(settings, what), _quietly():
+                self._loaded[key] = load()
         loaded: T = self._loaded[key]
         return loaded
-
-    def _load_diffusion(self, settings: DiffusionModelSettings) -> StableDiffusionPipeline:
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            **_where(settings),
-            dtype={"default": _dtype(settings.dtype), "vae": _dtype(settings.vae_dtype)},
-            low_cpu_mem_usage=False,  # True needs the accelerate package
-            use_safetensors=True,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-        pipeline.set_progress_bar_config(disable=True)
-        pipeline.to(self.device)
-        for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-            part.requires_grad_(False).eval()
-        return pipeline
-
-    def _load(self, model: Any, settings: ModelSettings, **options: Any) -> Any:
-        loaded, report = model.from_pretrained(
-            **_where(settings),
-            dtype=_dtype(settings.dtype),
-            use_safetensors=True,
-            output_loading_info=True,
-            **options,
-        )
-        if missing := sorted(report["missing_keys"]):  # they would be random numbers
-            raise WeightsError(
-                f"{settings.source!r} lacks {len(missing)} weights of a {model.__name__}, such as {missing[0]!r}."
-            )
-        return loaded.to(self.device).requires_grad_(False).eval()
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Load without progress bars and without the report of weights that the model has no use for."""
-    bars, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
-    transformers_logging.disable_progress_bar()
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
+    """Load without progress bars and the libraries' reports: what matters in them is raised as an error."""
+    libraries = (transformers_logging, diffusers_logging)
+    before = [(library.is_progress_bar_enabled(), library.get_verbosity()) for library in libraries]
+    for library in libraries:
+        library.disable_progress_bar()
+        library.set_verbosity(logging.CRITICAL)
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()
-            diffusers_logging.enable_progress_bar()
-
-
-def _where(settings: ModelSettings) -> dict[str, Any]:
-    folder = locate(settings)
-    if folder is not None:
-        return {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
-    return {"pretrained_model_name_or_path": settings.source, "revision": settings.revision or None}
-
-
-def _dtype(name: str) -> torch.dtype:
-    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    return dtypes[name]
+        for library, (bars, level) in zip(libraries, before, strict=True):
+            library.set_verbosity(level)
+            if bars:
+                library.enable_progress_bar()

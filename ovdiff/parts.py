@@ -45,8 +45,7 @@ class Parts:
     @cached_property
     def texts(self) -> ClipTexts:
         """Embeds captions for the prefilter."""
-        clip = given(self.preset, "clip")
-        return ClipTexts(self.models.clip(clip), self.models.clip_tokenizer(clip), self.preset.cache.texts)
+        return ClipTexts(self.models.clip(given(self.preset, "clip")), self.preset.cache.texts)
 
     def extractor(self, name: ExtractorName) -> Extractor:
         """Return an extractor by its name."""

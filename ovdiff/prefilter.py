@@ -14,27 +14,24 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import CLIPModel, CLIPTokenizer
 
-from ovdiff.extractors.pixels import images_to_pixels
+from ovdiff.clip import Clip
 from ovdiff.presets.schema import PrefilterSettings, Statistics
 from ovdiff.vocabulary import Category
-
-_BATCH = 256
 
 
 class ClipTexts:
     """CLIP embeddings of texts, each computed once while the cache holds it."""
 
-    def __init__(self, model: CLIPModel, tokenizer: CLIPTokenizer, cache_size: int) -> None:
+    def __init__(self, clip: Clip, cache_size: int) -> None:
         """Use a CLIP text encoder; keep the ``cache_size`` most recently used embeddings."""
-        self._model, self._tokenizer, self._cache_size = model, tokenizer, cache_size
+        self._clip, self._cache_size = clip, cache_size
         self._cache: OrderedDict[str, Tensor | None] = OrderedDict()
 
     def embed(self, texts: Sequence[str]) -> list[Tensor | None]:
         """Return unit vectors (P,) float32, or ``None`` for a text longer than the encoder reads."""
         missing = [text for text in dict.fromkeys(texts) if text not in self._cache]
-        self._cache.update(self._encode(missing))
+        self._cache.update(zip(missing, self._clip.embed_texts(missing), strict=True))
         found = [self._cache[text] for text in texts]
         for text in dict.fromkeys(texts):
             self._cache.move_to_end(text)
@@ -42,35 +39,13 @@ class ClipTexts:
             self._cache.popitem(last=False)
         return found
 
-    def _encode(self, texts: Sequence[str]) -> dict[str, Tensor | None]:
-        tokens = self._tokenizer(list(texts), truncation=False, verbose=False).input_ids if texts else []
-        limit = self._model.text_model.config.max_position_embeddings
-        short = sorted((len(ids), text, ids) for text, ids in zip(texts, tokens, strict=True) if len(ids) <= limit)
-        embedded: dict[str, Tensor | None] = dict.fromkeys(texts)
-        for start in range(0, len(short), _BATCH):
-            batch = short[start : start + _BATCH]
-            vectors = self._run([ids for _, _, ids in batch])
-            embedded.update(zip([text for _, text, _ in batch], vectors, strict=True))
-        return embedded
 
-    @torch.inference_mode()
-    def _run(self, tokens: Sequence[list[int]]) -> Tensor:
-        """Encode token lists, padded only to the longest of them: the text encoder is causal."""
-        length, padding = max(map(len, tokens)), self._tokenizer.pad_token_id
-        padded = torch.tensor([[*ids, *[padding] * (length - len(ids))] for ids in tokens])
-        features = self._model.get_text_features(padded.to(self._model.device)).pooler_output
-        return F.normalize(features.float(), dim=1)
-
-
-@torch.inference_mode()
-def embed_image(model: CLIPModel, image: NDArray[np.uint8], statistics: Statistics) -> Tensor:
+def embed_image(clip: Clip, image: NDArray[np.uint8], statistics: Statistics) -> Tensor:
     """Return CLIP's unit embedding (P,) float32 of an image (H, W, 3), stretched to the model's input.
 
     The released code stretches to 512 px first; one resize does the same.
     """
-    side = model.vision_model.config.image_size
-    pixels = images_to_pixels(image[None], (side, side), statistics, model.visual_projection.weight)
-    return F.normalize(model.get_image_features(pixels).pooler_output.float(), dim=1)[0]
+    return clip.embed_images(image[None], statistics)[0]
 
 
 def choose_categories(

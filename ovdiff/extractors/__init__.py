@@ -1,16 +1,17 @@
 """Image to dense features (A.11): one Protocol, one dict. A new extractor is one file and one line here.
 
-This module imports no model library; each extractor's builder does when it is called.
+Its file has ``make_extractor(preset, models) -> Extractor``. This module imports no model library.
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ovdiff.presets import given
-from ovdiff.presets.schema import ExtractorName, Preset
+from ovdiff.presets import Preset
+from ovdiff.presets.schema import ExtractorName
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,27 +30,21 @@ class Extractor(Protocol):
         ...
 
 
-def _stable_diffusion(preset: Preset, models: "Models") -> Extractor:
-    from ovdiff.extractors.stable_diffusion import StableDiffusionExtractor
+def _from(module: str) -> Callable[[Preset, "Models"], Extractor]:
+    """Return a maker that imports its file only when it is called: a preset's extractors bring their own libraries."""
 
-    pipeline = models.diffusion(given(preset, "stable_diffusion"))
-    return StableDiffusionExtractor(pipeline, preset.extractors.stable_diffusion)
+    def make(preset: Preset, models: "Models") -> Extractor:
+        extractor: Extractor = import_module(f"{__name__}.{module}").make_extractor(preset, models)
+        return extractor
 
-
-def _clip(preset: Preset, models: "Models") -> Extractor:
-    from ovdiff.extractors.clip import ClipExtractor
-
-    return ClipExtractor(models.clip(given(preset, "clip")).vision_model, preset.extractors.clip)
-
-
-def _dino(preset: Preset, models: "Models") -> Extractor:
-    from ovdiff.extractors.dino import DinoExtractor
-
-    return DinoExtractor(models.vit(given(preset, "dino")), preset.extractors.dino)
+    return make
 
 
 EXTRACTORS: dict[ExtractorName, Callable[[Preset, "Models"], Extractor]] = {
-    "stable_diffusion": _stable_diffusion,
-    "clip": _clip,
-    "dino": _dino,
+    "stable_diffusion": _from("stable_diffusion"),
+    "clip": _from("clip"),
+    "dino": _from("dino"),
+    "dinov2": _from("dinov2"),
+    "dinov3": _from("dinov3"),
+    "mae": _from("mae"),
 }

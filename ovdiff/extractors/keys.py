@@ -1,37 +1,55 @@
-"""Attention keys of one block of a vision transformer, as a feature map."""
+"""Passes through a transformer that end where what is wanted was made, and feature maps of their tokens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from ovdiff.errors import PresetError
+
 
 class _ReachedError(Exception):
-    """Ends a forward pass at the module that was waited for."""
-
-    def __init__(self, output: Tensor) -> None:
-        super().__init__("the module was reached")
-        self.output = output
+    """Ends a forward pass when all that was waited for is there."""
 
 
 @torch.inference_mode()
-def output_of(module: nn.Module, forward: Callable[[], object]) -> Tensor:
-    """Run ``forward`` until ``module`` has made its output, and return that; later layers never run."""
+def outputs_of(modules: Sequence[nn.Module], forward: Callable[[], object]) -> list[Tensor]:
+    """Run ``forward`` until each of ``modules`` has made its output, and return those; nothing later is run."""
+    found: dict[nn.Module, Tensor] = {}
 
-    def stop(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        raise _ReachedError(output)
+    def keep(module: nn.Module, _inputs: object, output: Tensor) -> None:
+        found[module] = output
+        if len(found) == len(modules):
+            raise _ReachedError
 
-    handle = module.register_forward_hook(stop)
+    handles = [module.register_forward_hook(keep) for module in modules]
     try:
         forward()
-    except _ReachedError as reached:
-        return reached.output
+    except _ReachedError:
+        return [found[module] for module in modules]
     finally:
-        handle.remove()
-    raise RuntimeError(f"The forward pass never ran {type(module).__name__}; is it a part of this model?")
+        for handle in handles:
+            handle.remove()
+    unreached = next(module for module in modules if module not in found)
+    raise RuntimeError(f"The forward pass never ran {type(unreached).__name__}; is it a part of this model?")
 
 
-def tokens_to_grid(tokens: Tensor, grid_hw: tuple[int, int]) -> Tensor:
-    """Turn tokens (B, 1 + h*w, D), CLS first, into a float32 map (B, D, h, w) without CLS."""
-    maps = tokens[:, 1:].float().transpose(1, 2)
+def output_of(module: nn.Module, forward: Callable[[], object]) -> Tensor:
+    """Run ``forward`` until ``module`` has made its output, and return that."""
+    return outputs_of([module], forward)[0]
+
+
+def tokens_to_grid(tokens: Tensor, grid_hw: tuple[int, int], prefix: int = 1) -> Tensor:
+    """Turn tokens (B, prefix + h*w, D) into a float32 map (B, D, h, w) without the prefix: CLS, and registers."""
+    maps = tokens[:, prefix:].float().transpose(1, 2)
     return maps.reshape(*maps.shape[:2], *grid_hw)
+
+
+def check_block(field: str, layer: int, blocks: int) -> None:
+    """Refuse a block that a transformer does not have; ``layer`` may count from the end.
+
+    Raises:
+        PresetError: naming the preset's field.
+    """
+    if not -blocks <= layer < blocks:
+        raise PresetError(f"{field} is {layer}; this transformer has {blocks} blocks, 0 to {blocks - 1}.")

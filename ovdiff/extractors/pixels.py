@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ovdiff.presets.schema import Statistics
+from ovdiff.extractors import Purpose
+from ovdiff.presets.schema import Statistics, TransformerFeatureSettings
 
 STATISTICS: dict[Statistics, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -54,6 +55,15 @@ def input_size_hw(
     height, width = size_hw
     scale = min(1.0, target_px / min(height, width))
     return _whole_patches(height * scale, patch_px), _whole_patches(width * scale, patch_px)
+
+
+def purpose_size_hw(
+    size_hw: Sequence[int], settings: TransformerFeatureSettings, purpose: Purpose, patch_px: int
+) -> tuple[int, int]:
+    """Return the size at which a transformer should see an image of ``size_hw``; support images are stretched."""
+    if purpose == "support":
+        return input_size_hw(size_hw, settings.support_px, "stretch", patch_px)
+    return input_size_hw(size_hw, settings.window_px, settings.aspect, patch_px)
 
 
 def _whole_patches(length: float, patch_px: int) -> int:

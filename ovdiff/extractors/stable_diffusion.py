@@ -9,12 +9,22 @@ from torch import Tensor, nn
 
 from ovdiff.cross_attention import cross_attention_layers
 from ovdiff.extractors import Purpose
+from ovdiff.extractors.keys import outputs_of
 from ovdiff.extractors.pixels import images_to_pixels
+from ovdiff.models import Models
+from ovdiff.presets import Preset, given
 from ovdiff.presets.schema import StableDiffusionFeatureSettings
 
 
+def make_extractor(preset: Preset, models: Models) -> "StableDiffusionExtractor":
+    """Make the extractor of a preset."""
+    pipeline = models.diffusion(given(preset, "stable_diffusion"))
+    return StableDiffusionExtractor(pipeline, preset.extractors.stable_diffusion)
+
+
 class StableDiffusionExtractor:
-    """One conditional UNet pass with the empty text; each layer's queries, enlarged to the latent grid.
+    """One conditional UNet pass with the empty text, up to the last layer that is read; each layer's queries,
+    enlarged to the latent grid.
 
     The noise, and the posterior's where it is sampled, is one fixed tensor for all images: the released code
     draws it anew for every window, which makes equal windows differ.
@@ -62,22 +72,9 @@ class StableDiffusionExtractor:
 
     def _run(self, latents: Tensor) -> list[Tensor]:
         unet = self._pipeline.unet
-        captured: dict[nn.Module, Tensor] = {}
-
-        def keep(module: nn.Module, _inputs: object, output: Tensor) -> None:
-            captured[module] = output
-
-        handles = [module.register_forward_hook(keep) for module in self._queries]
-        try:
-            unet(
-                latents.to(unet.dtype),
-                torch.tensor(self._settings.timestep, device=latents.device),
-                encoder_hidden_states=self._empty_text.expand(len(latents), -1, -1),
-            )
-        finally:
-            for handle in handles:
-                handle.remove()
-        return [captured[module] for module in self._queries]
+        timestep = torch.tensor(self._settings.timestep, device=latents.device)
+        text = self._empty_text.expand(len(latents), -1, -1)
+        return outputs_of(self._queries, lambda: unet(latents.to(unet.dtype), timestep, encoder_hidden_states=text))
 
 
 @torch.inference_mode()

@@ -1,5 +1,6 @@
 """Small models with random weights, of the embedded world's architectures, saved as real weights are."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from ovdiff.presets.schema import (
     AttributionSettings,
     ClipFeatureSettings,
     DinoFeatureSettings,
+    Dinov2FeatureSettings,
+    Dinov3FeatureSettings,
     ExtractorSettings,
     GenerationSettings,
+    MaeFeatureSettings,
     ProposalSettings,
     PrototypeSettings,
     SafetySettings,
@@ -33,9 +37,10 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with stable_diffusion/, clip/ and dino/, each loadable with from_pretrained."""
+    """Folder with stable_diffusion/, clip/, dino/, dinov2/, dinov3/ and mae/, each loadable with from_pretrained."""
     from diffusers import StableDiffusionPipeline
 
+    from benchmarks import architectures
     from ovdiff.tinyworld.training import autoencoder, clip, diffusion, dino, tokenizer
 
     torch.manual_seed(0)
@@ -55,6 +60,12 @@ def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clip.build(words).save_pretrained(folder / "clip")
     words.save_pretrained(folder / "clip")
     dino.build().save_pretrained(folder / "dino")
+    for name, build in (
+        ("dinov2", architectures.build_dinov2),
+        ("dinov3", architectures.build_dinov3),
+        ("mae", architectures.build_mae),
+    ):
+        build(shrink=8).save_pretrained(folder / name)
     return folder
 
 
@@ -69,7 +80,7 @@ def preset(weights_folder: Path) -> Preset:
             generator=diffusion,
             stable_diffusion=diffusion,
             clip=ClipModelSettings(source=str(weights_folder / "clip")),
-            dino=ModelSettings(source=str(weights_folder / "dino")),
+            **{name: ModelSettings(source=str(weights_folder / name)) for name in ("dino", "dinov2", "dinov3", "mae")},
         ),
         generation=GenerationSettings(
             prompt_template="a good photo of a {category}", images=3, steps=2, guidance=3.0, size_px=64, batch_size=2
@@ -83,6 +94,9 @@ def preset(weights_folder: Path) -> Preset:
             ),
             clip=ClipFeatureSettings(statistics="half", **small),
             dino=DinoFeatureSettings(statistics="half", aspect="stretch", **small),
+            dinov2=Dinov2FeatureSettings(support_px=56, window_px=56),
+            dinov3=Dinov3FeatureSettings(**small),
+            mae=MaeFeatureSettings(**small),
         ),
         prototypes=PrototypeSettings(parts=2),
         windows=WindowSettings(short_side_px=128, crops_px=((128, 64), (96, 64))),
@@ -101,3 +115,14 @@ def image() -> NDArray[np.uint8]:
     rows, columns = np.mgrid[:80, :100]
     channels = np.stack([rows * 3, columns * 2, (rows + columns) % 256], axis=2)
     return channels.astype(np.uint8)
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As HF_HUB_OFFLINE=1, which is read at import; and a connection that is tried all the same fails the test."""
+
+    def refuse(_socket: socket.socket, address: object) -> None:
+        pytest.fail(f"a connection to {address} was tried")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(socket.socket, "connect", refuse)

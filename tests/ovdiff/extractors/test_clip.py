@@ -1,43 +1,39 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
+from ovdiff.errors import PresetError
 from ovdiff.extractors.clip import ClipExtractor
-from ovdiff.extractors.pixels import images_to_pixels
 from ovdiff.models import Models
 from ovdiff.presets import Preset
+from ovdiff.presets.schema import ClipFeatureSettings
 
 
-def test_features_are_the_keys_of_the_second_to_last_block(preset: Preset, models: Models, image: np.ndarray) -> None:
-    vision = models.clip(preset.models.clip).vision_model
-    found = ClipExtractor(vision, preset.extractors.clip).extract(image[None], "support")
-    pixels = images_to_pixels(image[None], (64, 64), "half", torch.zeros(1))
-    states = vision(pixels, output_hidden_states=True, interpolate_pos_encoding=True).hidden_states
-    block = vision.encoder.layers[-2]
-    keys = block.self_attn.k_proj(block.layer_norm1(states[-3]))[0, 1:]  # without CLS
-    expected = keys.reshape(8, 8, -1).permute(2, 0, 1)
-    torch.testing.assert_close(found[0], expected, rtol=1e-4, atol=1e-5)
+def test_features_are_the_clip_s_keys_or_tokens(preset: Preset, models: Models, image: np.ndarray) -> None:
+    clip, settings = models.clip(preset.models.clip), preset.extractors.clip
+    keys = ClipExtractor(clip, settings).extract(image[None], "support")
+    assert torch.equal(keys, clip.keys(image[None], (64, 64), -2, "half"))
+    tokens = ClipExtractor(clip, replace(settings, feature="tokens")).extract(image[None], "support")
+    assert torch.equal(tokens, clip.tokens(image[None], (64, 64), "half"))
 
 
-def test_later_blocks_never_run(preset: Preset, models: Models, image: np.ndarray) -> None:
-    vision = models.clip(preset.models.clip).vision_model
-    runs: list[int] = []
-    handles = [
-        layer.register_forward_hook(lambda *_, number=number: runs.append(number))
-        for number, layer in enumerate(vision.encoder.layers)
-    ]
-    ClipExtractor(vision, preset.extractors.clip).extract(image[None], "window")
-    for handle in handles:
-        handle.remove()
-    assert runs == [0, 1]  # block 2 is left in the middle, block 3 never begun
+def test_the_paper_reads_the_second_to_last_block_with_imagenet_s_statistics() -> None:
+    assert (ClipFeatureSettings().layer, ClipFeatureSettings().statistics) == (-2, "imagenet")
 
 
 def test_window_aspect_may_be_kept_and_statistics_matter(preset: Preset, models: Models) -> None:
-    vision = models.clip(preset.models.clip).vision_model
+    clip, settings = models.clip(preset.models.clip), preset.extractors.clip
     wide = np.random.default_rng(0).integers(0, 256, (1, 32, 64, 3), dtype=np.uint8)
-    kept = ClipExtractor(vision, replace(preset.extractors.clip, aspect="keep"))
+    kept = ClipExtractor(clip, replace(settings, aspect="keep"))
     assert kept.extract(wide, "window").shape[2:] == (4, 8)
     assert kept.extract(wide, "support").shape[2:] == (8, 8)
-    other = ClipExtractor(vision, replace(preset.extractors.clip, aspect="keep", statistics="imagenet"))
+    other = ClipExtractor(clip, replace(settings, aspect="keep", statistics="imagenet"))
     assert not torch.allclose(kept.extract(wide, "window"), other.extract(wide, "window"))
+
+
+def test_an_unknown_block_is_refused(preset: Preset, models: Models) -> None:
+    settings = replace(preset.extractors.clip, layer=-5)
+    with pytest.raises(PresetError, match=r"extractors\.clip\.layer is -5; this transformer has 4 blocks, 0 to 3"):
+        ClipExtractor(models.clip(preset.models.clip), settings)

@@ -1,15 +1,15 @@
 import numpy as np
 import torch
 
-from ovdiff.extractors.dino import DinoExtractor
+from ovdiff.extractors.dino import dino_transformer, make_extractor
 from ovdiff.extractors.pixels import images_to_pixels
 from ovdiff.models import Models
 from ovdiff.presets import Preset
 
 
 def test_features_are_the_keys_of_the_last_block(preset: Preset, models: Models, image: np.ndarray) -> None:
+    found = make_extractor(preset, models).extract(image[None], "support")
     vit = models.vit(preset.models.dino)
-    found = DinoExtractor(vit, preset.extractors.dino).extract(image[None], "support")
     pixels = images_to_pixels(image[None], (64, 64), "half", torch.zeros(1))
     states = vit(pixels, output_hidden_states=True, interpolate_pos_encoding=True).hidden_states
     block = vit.layers[-1]
@@ -18,5 +18,10 @@ def test_features_are_the_keys_of_the_last_block(preset: Preset, models: Models,
 
 
 def test_keys_at_another_size_interpolate_positions(preset: Preset, models: Models, image: np.ndarray) -> None:
-    extractor = DinoExtractor(models.vit(preset.models.dino), preset.extractors.dino)
-    assert extractor.keys(image[None], 120).shape == (1, 128, 15, 15)
+    assert make_extractor(preset, models).keys(image[None], 120).shape == (1, 128, 15, 15)
+
+
+def test_tokens_are_normalised_by_the_model(preset: Preset, models: Models) -> None:
+    vit = models.vit(preset.models.dino)
+    tokens = dino_transformer(vit).encode(torch.zeros(1, 3, 64, 64))
+    torch.testing.assert_close(tokens, vit(torch.zeros(1, 3, 64, 64)).last_hidden_state)

@@ -38,18 +38,42 @@ def test_features_are_float32_maps_and_equal_images_have_equal_features(
     assert batch.std() > 0
 
 
-@pytest.mark.parametrize(("name", "grid"), [("stable_diffusion", 24), ("clip", 12), ("dino", 12)])
-def test_sizes_come_from_the_preset(name: ExtractorName, grid: int, preset: Preset, models: Models) -> None:
-    settings = replace(getattr(preset.extractors, name), support_px=96, window_px=64)
+@pytest.mark.parametrize(
+    ("name", "support", "window"),
+    [
+        ("stable_diffusion", 48, 28),
+        ("clip", 24, 14),
+        ("dino", 24, 14),
+        ("dinov2", 14, 8),
+        ("dinov3", 12, 7),
+        ("mae", 12, 7),
+    ],
+)
+def test_sizes_come_from_the_preset(
+    name: ExtractorName, support: int, window: int, preset: Preset, models: Models
+) -> None:
+    settings = replace(getattr(preset.extractors, name), support_px=192, window_px=112)
     chosen = replace(preset, extractors=replace(preset.extractors, **{name: settings}))
     extractor = EXTRACTORS[name](chosen, models)
-    assert extractor.extract(_images(1), "support").shape[2:] == (grid, grid)
-    assert extractor.extract(_images(1), "window").shape[2:] == (grid * 64 // 96,) * 2
+    assert extractor.extract(_images(1), "support").shape[2:] == (support, support)
+    assert extractor.extract(_images(1, 112, 112), "window").shape[2:] == (window, window)
 
 
-@pytest.mark.parametrize("name", ["clip", "dino"])
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"stable_diffusion"}))
 def test_an_unknown_block_is_refused(name: ExtractorName, preset: Preset, models: Models) -> None:
-    settings = replace(getattr(preset.extractors, name), layer=4)
+    settings = replace(getattr(preset.extractors, name), layer=24)
     chosen = replace(preset, extractors=replace(preset.extractors, **{name: settings}))
-    with pytest.raises(PresetError, match=f"extractors.{name}.layer is 4; this .* has 4 blocks"):
+    with pytest.raises(PresetError, match=f"extractors.{name}.layer is 24; this transformer has"):
         EXTRACTORS[name](chosen, models)
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"stable_diffusion"}))
+def test_transformers_give_keys_and_tokens(name: ExtractorName, preset: Preset, models: Models) -> None:
+    found = []
+    for feature in ("keys", "tokens"):
+        settings = replace(getattr(preset.extractors, name), feature=feature)
+        chosen = replace(preset, extractors=replace(preset.extractors, **{name: settings}))
+        found.append(EXTRACTORS[name](chosen, models).extract(_images(1), "window"))
+    keys, tokens = found
+    assert keys.shape[2:] == tokens.shape[2:]
+    assert keys.shape != tokens.shape or not torch.allclose(keys, tokens)

@@ -63,6 +63,25 @@ def test_an_unknown_layer_is_refused(preset: Preset, models: Models) -> None:
         StableDiffusionExtractor(models.diffusion(preset.models.stable_diffusion), settings)
 
 
+def test_the_unet_is_left_after_the_last_layer_that_is_read(preset: Preset, models: Models, image: np.ndarray) -> None:
+    pipeline = models.diffusion(preset.models.stable_diffusion)
+    settings = replace(preset.extractors.stable_diffusion, layers=("up_blocks.1", "down_blocks.0"))
+    extractor = StableDiffusionExtractor(pipeline, settings)
+    runs: list[str] = []
+    handles = [
+        block.register_forward_pre_hook(lambda *_, name=name: runs.append(name))
+        for name, block in pipeline.unet.named_children()
+        if name in ("mid_block", "conv_out")
+    ] + [
+        block.register_forward_pre_hook(lambda *_, number=number: runs.append(f"up_blocks.{number}"))
+        for number, block in enumerate(pipeline.unet.up_blocks)
+    ]
+    extractor.extract(image[None], "window")
+    for handle in handles:
+        handle.remove()
+    assert runs == ["mid_block", "up_blocks.0", "up_blocks.1"]
+
+
 def test_the_paper_s_layers_of_stable_diffusion_1_5_are_6400_wide() -> None:
     with torch.device("meta"):
         unet = UNet2DConditionModel(cross_attention_dim=768, attention_head_dim=8)  # SD 1.5's defaults

@@ -1,0 +1,22 @@
+"""DINOv2 (A.11): patches of 14 px; its tokens were trained to be used as they are."""
+
+from transformers import Dinov2Model
+
+from ovdiff.extractors.transformer import TransformerExtractor, VisionTransformer
+from ovdiff.models import Models
+from ovdiff.presets import Preset, given
+
+
+def make_extractor(preset: Preset, models: Models) -> TransformerExtractor:
+    """Make the extractor of a preset."""
+    vit = dinov2_transformer(models.dinov2(given(preset, "dinov2")))
+    return TransformerExtractor(vit, preset.extractors.dinov2, "extractors.dinov2")
+
+
+def dinov2_transformer(vit: Dinov2Model) -> VisionTransformer:
+    """Describe a DINOv2; it resizes its position embeddings by itself."""
+    return VisionTransformer(
+        keys=[block.attention.k_proj for block in vit.encoder.layer],
+        encode=lambda pixels: vit(pixels).last_hidden_state,
+        patch_px=int(vit.config.patch_size),
+    )

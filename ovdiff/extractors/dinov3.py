@@ -1,0 +1,23 @@
+"""DINOv3 (A.11): patches of 16 px, rotary positions, and registers between CLS and the patches."""
+
+from transformers import DINOv3ViTModel
+
+from ovdiff.extractors.transformer import TransformerExtractor, VisionTransformer
+from ovdiff.models import Models
+from ovdiff.presets import Preset, given
+
+
+def make_extractor(preset: Preset, models: Models) -> TransformerExtractor:
+    """Make the extractor of a preset."""
+    vit = dinov3_transformer(models.dinov3(given(preset, "dinov3")))
+    return TransformerExtractor(vit, preset.extractors.dinov3, "extractors.dinov3")
+
+
+def dinov3_transformer(vit: DINOv3ViTModel) -> VisionTransformer:
+    """Describe a DINOv3; keys are read before their rotation, so that they say what, and not where."""
+    return VisionTransformer(
+        keys=[block.attention.k_proj for block in vit.model.layer],
+        encode=lambda pixels: vit(pixels).last_hidden_state,
+        patch_px=int(vit.config.patch_size),
+        prefix=1 + vit.config.num_register_tokens,
+    )

@@ -1,0 +1,29 @@
+"""MAE's encoder (A.11), with every patch seen."""
+
+import torch
+from torch import Tensor
+from transformers import ViTMAEModel
+
+from ovdiff.extractors.transformer import TransformerExtractor, VisionTransformer
+from ovdiff.models import Models
+from ovdiff.presets import Preset, given
+
+
+def make_extractor(preset: Preset, models: Models) -> TransformerExtractor:
+    """Make the extractor of a preset."""
+    vit = mae_transformer(models.mae(given(preset, "mae")))
+    return TransformerExtractor(vit, preset.extractors.mae, "extractors.mae")
+
+
+def mae_transformer(vit: ViTMAEModel) -> VisionTransformer:
+    """Describe an MAE whose configuration masks nothing; its position embeddings are resized to the input."""
+    patch = int(vit.config.patch_size)
+
+    def encode(pixels: Tensor) -> Tensor:
+        # The library sorts the patches by random numbers even where it masks none; these keep them in order.
+        patches = pixels.shape[2] // patch * (pixels.shape[3] // patch)
+        order = torch.arange(patches, device=pixels.device).expand(len(pixels), -1)
+        tokens: Tensor = vit(pixels, noise=order, interpolate_pos_encoding=True).last_hidden_state
+        return tokens
+
+    return VisionTransformer([block.attention.k_proj for block in vit.layers], encode, patch)

@@ -1,0 +1,71 @@
+"""Features of a vision transformer (A.11): keys of one block, or the tokens that come out of its end.
+
+What differs between DINO, DINOv2, DINOv3 and MAE is a :class:`VisionTransformer`, which the file of each makes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ovdiff.extractors import Purpose
+from ovdiff.extractors.keys import check_block, output_of, tokens_to_grid
+from ovdiff.extractors.pixels import images_to_pixels, input_size_hw, purpose_size_hw
+from ovdiff.presets.schema import TransformerFeatureSettings
+
+
+@dataclass(frozen=True)
+class VisionTransformer:
+    """What an extractor must know of a transformer.
+
+    Attributes:
+        keys: of each block in order, the layer that makes the keys of all heads.
+        encode: pixels (B, 3, h * patch_px, w * patch_px) to tokens (B, prefix + h * w, D), normalised at the end.
+        patch_px: side of a patch.
+        prefix: tokens before the patches: CLS, and registers where there are any.
+    """
+
+    keys: Sequence[nn.Linear]
+    encode: Callable[[Tensor], Tensor]
+    patch_px: int
+    prefix: int = 1
+
+
+class TransformerExtractor:
+    """Keys with all heads side by side, or tokens. Of the block whose keys are read, nothing else is computed."""
+
+    def __init__(self, vit: VisionTransformer, settings: TransformerFeatureSettings, field: str) -> None:
+        """Use a vision transformer; ``field`` is where the preset gives the settings, such as "extractors.dino".
+
+        Raises:
+            PresetError: the transformer has no such block.
+        """
+        check_block(f"{field}.layer", settings.layer, len(vit.keys))
+        self._vit, self._settings = vit, settings
+
+    def extract(self, images: NDArray[np.uint8], purpose: Purpose) -> Tensor:
+        """Return features (B, D, h, w) float32 of images (B, H, W, 3) uint8; support images are stretched."""
+        size_hw = purpose_size_hw(images.shape[1:3], self._settings, purpose, self._vit.patch_px)
+        if self._settings.feature == "keys":
+            return self._keys(images, size_hw)
+        with torch.inference_mode():
+            return self._to_grid(self._vit.encode(self._pixels(images, size_hw)), size_hw)
+
+    def keys(self, images: NDArray[np.uint8], size_px: int) -> Tensor:
+        """Return keys (B, D, h, w) float32 of images stretched to a square of ``size_px``."""
+        return self._keys(images, input_size_hw(images.shape[1:3], size_px, "stretch", self._vit.patch_px))
+
+    def _keys(self, images: NDArray[np.uint8], size_hw: tuple[int, int]) -> Tensor:
+        pixels = self._pixels(images, size_hw)
+        keys = self._vit.keys[self._settings.layer]
+        return self._to_grid(output_of(keys, lambda: self._vit.encode(pixels)), size_hw)
+
+    def _pixels(self, images: NDArray[np.uint8], size_hw: tuple[int, int]) -> Tensor:
+        return images_to_pixels(images, size_hw, self._settings.statistics, self._vit.keys[0].weight)
+
+    def _to_grid(self, tokens: Tensor, size_hw: tuple[int, int]) -> Tensor:
+        grid_hw = size_hw[0] // self._vit.patch_px, size_hw[1] // self._vit.patch_px
+        return tokens_to_grid(tokens, grid_hw, self._vit.prefix)

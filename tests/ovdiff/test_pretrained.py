@@ -1,0 +1,388 @@
+"""What is read is read whole: folders as the hub has them, damaged in one place each."""
+
+import os
+import pickle
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from benchmarks import architectures as real
+from ovdiff.errors import WeightsError
+from ovdiff.models import Models
+from ovdiff.presets import Preset
+from ovdiff.presets.model_settings import AdapterSettings, ClipModelSettings, DiffusionModelSettings, ModelSettings
+
+Weights = dict[str, Tensor]
+PARTS = {
+    "unet": ("UNet2DConditionModel", "diffusion_pytorch_model.safetensors", "conv_in.weight"),
+    "vae": ("AutoencoderKL", "diffusion_pytorch_model.safetensors", "quant_conv.weight"),
+    "text_encoder": ("CLIPTextModel", "model.safetensors", "final_layer_norm.weight"),
+}
+
+
+def changed(source: Path, target: Path, file: str, change: Callable[[Weights], Weights]) -> str:
+    """Copy a model folder with one of its weights files changed."""
+    shutil.copytree(source, target, copy_function=os.link)
+    weights = change(load_file(target / file))
+    (target / file).unlink()  # the copy is of links
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, target / file, {"format": "pt"})
+    return str(target)
+
+
+def without(name: str) -> Callable[[Weights], Weights]:
+    return lambda weights: {key: value for key, value in weights.items() if key != name}
+
+
+# ---- whole models only
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_one_missing_tensor_of_a_pipeline_is_named(part: str, weights_folder: Path, tmp_path: Path) -> None:
+    """It was filled with random numbers, silently."""
+    model, file, tensor = PARTS[part]
+    folder = changed(weights_folder / "stable_diffusion", tmp_path / "sd", f"{part}/{file}", without(tensor))
+    with pytest.raises(WeightsError, match=f"lacks 1 weights of a {model}, such as '{tensor}'"):
+        Models().diffusion(DiffusionModelSettings(source=folder))
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_tensor_too_many_is_named(part: str, weights_folder: Path, tmp_path: Path) -> None:
+    model, file, _ = PARTS[part]
+    folder = changed(
+        weights_folder / "stable_diffusion",
+        tmp_path / "sd",
+        f"{part}/{file}",
+        lambda weights: weights | {"another.weight": torch.ones(2)},
+    )
+    with pytest.raises(WeightsError, match=rf"has 1 weights that a {model} .* has not, such as 'another\.weight'"):
+        Models().diffusion(DiffusionModelSettings(source=folder))
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_tensor_of_another_shape_is_named(part: str, weights_folder: Path, tmp_path: Path) -> None:
+    _, file, tensor = PARTS[part]
+    folder = changed(
+        weights_folder / "stable_diffusion",
+        tmp_path / "sd",
+        f"{part}/{file}",
+        lambda weights: weights | {tensor: torch.ones(3)},
+    )
+    with pytest.raises(WeightsError, match=rf"{tensor}.*\(?\[?3"):
+        Models().diffusion(DiffusionModelSettings(source=folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "model"),
+    [
+        ("clip", "model.safetensors", "CLIPModel"),
+        ("dinov2", "model.safetensors", "Dinov2Model"),
+        ("dinov3", "model.safetensors", "DINOv3ViTModel"),
+        ("mae", "model.safetensors", "ViTMAEModel"),
+        ("dino", "model.safetensors", "ViTModel"),
+    ],
+)
+def test_holes_in_a_transformer_are_refused(
+    name: str, file: str, model: str, preset: Preset, weights_folder: Path, tmp_path: Path
+) -> None:
+    hole = next(key for key in sorted(load_file(weights_folder / name / file)) if ".0." in key)
+    folder = changed(weights_folder / name, tmp_path / name, file, without(hole))
+    load = getattr(Models(), "vit" if name == "dino" else name)
+    with pytest.raises(WeightsError, match=rf"lacks 1 weights of a {model}, such as '.*\.0\."):
+        load(replace(getattr(preset.models, name), source=folder))
+
+
+# ---- the files that are out there
+
+
+def test_published_names_of_older_versions_are_read(weights_folder: Path, tmp_path: Path) -> None:
+    """SD 1.5's files: the text encoder in its wrapper, with a counter; the VAE's attention by its old names."""
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+
+    def rename(weights: Weights) -> Weights:
+        names = {key: key for key in weights}
+        for new, former in old.items():
+            names = {
+                key: name.replace(f"attentions.0.{new}.", f"attentions.0.{former}.") for key, name in names.items()
+            }
+        return {names[key]: value for key, value in weights.items()}
+
+    def wrap(weights: Weights) -> Weights:
+        wrapped = {f"text_model.{key}": value for key, value in weights.items()}
+        return wrapped | {"text_model.embeddings.position_ids": torch.arange(48)[None]}
+
+    source = weights_folder / "stable_diffusion"
+    once = changed(source, tmp_path / "once", "text_encoder/model.safetensors", wrap)
+    folder = changed(Path(once), tmp_path / "sd", "vae/diffusion_pytorch_model.safetensors", rename)
+    found = Models().diffusion(DiffusionModelSettings(source=folder))
+    expected = Models().diffusion(DiffusionModelSettings(source=str(source)))
+    for part in ("vae", "text_encoder"):
+        for one, other in zip(getattr(found, part).parameters(), getattr(expected, part).parameters(), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_mae_s_decoder_and_a_vit_s_pooler_are_left_where_they_are(
+    preset: Preset, weights_folder: Path, tmp_path: Path
+) -> None:
+    def wrap(weights: Weights) -> Weights:
+        wrapped = {f"vit.{key}": value for key, value in weights.items()}
+        return wrapped | {"decoder.decoder_embed.weight": torch.ones(2, 2), "mask_token": torch.ones(2)}
+
+    folder = changed(weights_folder / "mae", tmp_path / "mae", "model.safetensors", wrap)
+    found = Models().mae(ModelSettings(source=folder))
+    assert torch.equal(found.layernorm.weight, Models().mae(preset.models.mae).layernorm.weight)
+    pooled = changed(
+        weights_folder / "dino",
+        tmp_path / "dino",
+        "model.safetensors",
+        lambda weights: weights | {"pooler.dense.weight": torch.ones(128, 128)},
+    )
+    Models().vit(ModelSettings(source=pooled))
+
+
+def test_a_safety_checker_s_published_names_are_read(tmp_path: Path) -> None:
+    real.save_safety_checker(real.build_safety_checker(shrink=16), tmp_path / "checker")
+
+    def wrap(weights: Weights) -> Weights:
+        return {key.replace("vision_model.", "vision_model.vision_model."): value for key, value in weights.items()}
+
+    folder = changed(tmp_path / "checker", tmp_path / "published", "model.safetensors", wrap)
+    found, processor = Models().safety_checker(ModelSettings(source=folder))
+    expected, _ = Models().safety_checker(ModelSettings(source=str(tmp_path / "checker")))
+    for one, other in zip(found.parameters(), expected.parameters(), strict=True):
+        assert torch.equal(one, other)
+    pixels = processor([np.zeros((32, 32, 3), np.uint8)], return_tensors="pt").pixel_values
+    assert pixels.shape == (1, 3, 224, 224)
+
+
+def test_a_variant_of_the_files_is_read_where_it_is_asked_for(weights_folder: Path, tmp_path: Path) -> None:
+    source = str(weights_folder / "stable_diffusion")
+    StableDiffusionPipeline.from_pretrained(source).to(torch.float16).save_pretrained(tmp_path, variant="fp16")
+    settings = DiffusionModelSettings(source=str(tmp_path), variant="fp16", dtype="float16")
+    found = Models().diffusion(settings)
+    assert found.unet.dtype == torch.float16 and found.vae.dtype == torch.float32
+    with pytest.raises(WeightsError, match="does not load as a StableDiffusionPipeline"):
+        Models().diffusion(replace(settings, variant=""))
+
+
+# ---- nothing is unpickled
+
+
+class Malicious:
+    """Unpickling it would make a folder."""
+
+    def __init__(self, mark: Path) -> None:
+        self._mark = mark
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self._mark),)
+
+
+def _with_bin(source: Path, target: Path, safe: str, pickled: str) -> Path:
+    """Copy a model folder with its weights in a .bin file."""
+    shutil.copytree(source, target, copy_function=os.link)
+    torch.save(load_file(target / safe), target / pickled)
+    (target / safe).unlink()
+    return target
+
+
+@pytest.mark.parametrize("name", ["dino", "dinov2", "clip"])
+def test_bin_files_are_read_but_never_unpickled(
+    name: str, preset: Preset, weights_folder: Path, tmp_path: Path
+) -> None:
+    folder = _with_bin(weights_folder / name, tmp_path / name, "model.safetensors", "pytorch_model.bin")
+    settings = replace(getattr(preset.models, name), source=str(folder))
+    load = "vit" if name == "dino" else name
+    assert getattr(Models(), load)(settings) is not None
+    mark = tmp_path / "executed"
+    (folder / "pytorch_model.bin").unlink()
+    torch.save({"x": Malicious(mark)}, folder / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match="does not load"):
+        getattr(Models(), load)(settings)
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"x": Malicious(mark)}))
+    with pytest.raises(WeightsError, match="does not load"):
+        getattr(Models(), load)(settings)
+    assert not mark.exists()
+
+
+def test_a_pipeline_s_bin_files_are_read_but_never_unpickled(weights_folder: Path, tmp_path: Path) -> None:
+    stem = "unet/diffusion_pytorch_model"
+    folder = _with_bin(weights_folder / "stable_diffusion", tmp_path / "sd", f"{stem}.safetensors", f"{stem}.bin")
+    settings = DiffusionModelSettings(source=str(folder))
+    assert Models().diffusion(settings).unet.dtype == torch.float32
+    mark = tmp_path / "executed"
+    (folder / f"{stem}.bin").unlink()
+    torch.save({"x": Malicious(mark)}, folder / f"{stem}.bin")
+    with pytest.raises(WeightsError, match="does not load as a StableDiffusionPipeline"):
+        Models().diffusion(settings)
+    assert not mark.exists()
+
+
+# ---- open_clip
+
+
+@pytest.fixture(scope="module")
+def open_clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("open_clip")
+    real.save_open_clip(real.build_open_clip(shrink=8), folder, 8)
+    return folder
+
+
+def _open_clip(folder: Path | str) -> ClipModelSettings:
+    return ClipModelSettings(source=str(folder), library="open_clip")
+
+
+def test_open_clip_s_tensors_must_all_be_there_and_fit(open_clip_folder: Path, tmp_path: Path) -> None:
+    file, name = "open_clip_model.safetensors", "visual.proj"
+    for number, (change, message) in enumerate(
+        (
+            (without(name), rf"lacks 1 weights of a CLIP of open_clip, such as '{name}'"),
+            (lambda weights: weights | {"x": torch.ones(1)}, "has 1 weights that a CLIP of open_clip .* such as 'x'"),
+            (
+                lambda weights: weights | {name: torch.ones(1)},
+                rf"another shape .* '{name}': \(1,\) instead of \(96, 64\)",
+            ),
+        )
+    ):
+        folder = changed(open_clip_folder, tmp_path / str(number), file, change)
+        with pytest.raises(WeightsError, match=message):
+            Models().clip(_open_clip(folder))
+
+
+def test_open_clip_s_bin_is_read_but_never_unpickled(open_clip_folder: Path, tmp_path: Path) -> None:
+    safe, pickled = "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
+    folder = _with_bin(open_clip_folder, tmp_path / "clip", safe, pickled)
+    found, expected = (Models().clip(_open_clip(place)).embed_texts(["a"])[0] for place in (folder, open_clip_folder))
+    assert found is not None and expected is not None and torch.equal(found, expected)
+    (folder / pickled).unlink()
+    torch.save({"x": Malicious(tmp_path / "executed")}, folder / pickled)
+    with pytest.raises(WeightsError, match="does not load as a CLIP model of open_clip"):
+        Models().clip(_open_clip(folder))
+    assert not (tmp_path / "executed").exists()
+
+
+def test_open_clip_s_other_architectures_are_refused_by_name(open_clip_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(open_clip_folder, tmp_path / "siglip")
+    config = tmp_path / "siglip" / "open_clip_config.json"
+    config.write_text(config.read_text().replace('"vision_cfg": {', '"vision_cfg": {"timm_model_name": "vit", '))
+    with pytest.raises(WeightsError, match="open_clip with timm_model_name; only OpenAI's architecture"):
+        Models().clip(_open_clip(tmp_path / "siglip"))
+
+
+# ---- adapters
+
+
+@pytest.fixture(scope="module")
+def adapter_folder(weights_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA of rank 2 and alpha 6 on the queries and values of the small UNet."""
+    folder = tmp_path_factory.mktemp("lora")
+    unet = UNet2DConditionModel.from_pretrained(weights_folder / "stable_diffusion", subfolder="unet")
+    unet.add_adapter(LoraConfig(r=2, lora_alpha=6, target_modules=["to_q", "to_v"]))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, weight in unet.named_parameters():
+            if "lora_" in name:
+                weight.normal_(std=0.1)
+    layers = get_peft_model_state_dict(unet)
+    metadata = unet.peft_config["default"].to_dict()
+    StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=layers, unet_lora_adapter_metadata=metadata)
+    return folder
+
+
+def _with_adapter(weights_folder: Path, adapter: Path, **options: float) -> DiffusionModelSettings:
+    return DiffusionModelSettings(
+        source=str(weights_folder / "stable_diffusion"), adapter=AdapterSettings(source=str(adapter), **options)
+    )
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_an_adapter_is_fused_into_the_weights(scale: float, weights_folder: Path, adapter_folder: Path) -> None:
+    fused = Models().diffusion(_with_adapter(weights_folder, adapter_folder, scale=scale)).unet
+    plain = Models().diffusion(DiffusionModelSettings(source=str(weights_folder / "stable_diffusion"))).unet
+    lora = load_file(adapter_folder / "pytorch_lora_weights.safetensors")
+    assert [name for name, _ in fused.named_parameters()] == [name for name, _ in plain.named_parameters()]
+    expected = plain.state_dict()
+    changed_names = [name for name in expected if f"unet.{name.removesuffix('.weight')}.lora_A.weight" in lora]
+    assert len(changed_names) == len(lora) // 2 > 0
+    for name in changed_names:
+        down, up = (lora[f"unet.{name.removesuffix('.weight')}.lora_{part}.weight"] for part in "AB")
+        expected[name] = expected[name] + scale * (6 / 2) * up @ down
+    for name, weight in fused.state_dict().items():
+        torch.testing.assert_close(weight, expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_an_adapter_changes_the_images(preset: Preset, weights_folder: Path, adapter_folder: Path) -> None:
+    images = []
+    for settings in (preset.models.generator, _with_adapter(weights_folder, adapter_folder)):
+        pipeline, generator = Models().diffusion(settings), torch.Generator().manual_seed(0)
+        drawn = pipeline(
+            "a boat", num_inference_steps=2, height=64, width=64, generator=generator, output_type="np"
+        ).images
+        images.append(drawn)
+    assert np.abs(images[0] - images[1]).max() > 0.01
+
+
+def test_an_adapter_in_the_names_of_other_trainers_is_read(
+    weights_folder: Path, adapter_folder: Path, tmp_path: Path
+) -> None:
+    """LCM-LoRA's file: names joined by underscores, and an alpha a layer."""
+    lora, kohya = load_file(adapter_folder / "pytorch_lora_weights.safetensors"), {}
+    for name, tensor in lora.items():
+        layer, part = re.fullmatch(r"unet\.(.*)\.lora_([AB])\.weight", name).groups()  # type: ignore[union-attr]
+        joined = "lora_unet_" + layer.replace(".", "_")
+        kohya[f"{joined}.lora_{'down' if part == 'A' else 'up'}.weight"] = tensor
+        kohya[f"{joined}.alpha"] = torch.tensor(6.0)
+    save_file(kohya, tmp_path / "pytorch_lora_weights.safetensors")
+    found = Models().diffusion(_with_adapter(weights_folder, tmp_path)).unet
+    expected = Models().diffusion(_with_adapter(weights_folder, adapter_folder)).unet
+    for one, other in zip(found.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_an_adapter_of_another_unet_is_refused(weights_folder: Path, adapter_folder: Path, tmp_path: Path) -> None:
+    file = "pytorch_lora_weights.safetensors"
+
+    def elsewhere(weights: Weights) -> Weights:
+        return {name.replace("down_blocks.0", "down_blocks.7"): tensor for name, tensor in weights.items()}
+
+    def wider(weights: Weights) -> Weights:
+        return {name: torch.ones(2, 999) if "lora_A" in name else tensor for name, tensor in weights.items()}
+
+    def nameless(weights: Weights) -> Weights:
+        return {f"other.{name}": tensor for name, tensor in weights.items()}
+
+    for change, message in (
+        (elsewhere, "The adapter '{}' does not fit: 72 of its 80 tensors have a place"),
+        (wider, r"'{}' does not load as a LoRA of this pipeline: .*size mismatch for down_blocks\.0"),
+        (nameless, "The adapter '{}' does not fit: 0 of its 80 tensors have a place"),
+    ):
+        folder = tmp_path / change.__name__
+        folder.mkdir()
+        save_file(change(load_file(adapter_folder / file)), folder / file)
+        with pytest.raises(WeightsError, match=message.format(folder)):
+            Models().diffusion(_with_adapter(weights_folder, folder))
+
+
+def test_an_adapter_s_file_must_be_the_one(weights_folder: Path, adapter_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"holds 0 \.safetensors files; leave one there, or name it pytorch_lora_w"):
+        Models().diffusion(_with_adapter(weights_folder, tmp_path))
+    shutil.copy(adapter_folder / "pytorch_lora_weights.safetensors", tmp_path / "mine.safetensors")
+    Models().diffusion(_with_adapter(weights_folder, tmp_path))
+
+
+def test_an_adapter_of_an_unreachable_hub_offers_a_folder(weights_folder: Path, offline: None) -> None:
+    settings = replace(
+        _with_adapter(weights_folder, Path("unused")), adapter=AdapterSettings(source="owner/lora", revision="abc")
+    )
+    with pytest.raises(WeightsError, match=r"'owner/lora' .* give its folder as the source"):
+        Models().diffusion(settings)
