@@ -94,6 +94,7 @@ def _full_task(task: Json, config: LabelConfig, position: int) -> Json:
         "id": task.get("annotation_id"),
         "completed_by": task.get("annotator"),
         "updated_at": task.get("updated_at"),
+        "lead_time": task.get("lead_time"),
         "result": results,
     }
     annotated = task.get("annotation_id") is not None
@@ -108,7 +109,7 @@ def _min_values(values: Any) -> list[Json]:
 
 
 def _task_records(task: Json, config: LabelConfig, max_pixels: int) -> Iterator[ImageRecord]:
-    results = [*_results(task, "annotations"), *_results(task, "predictions")]
+    results = [*_results(task, "annotations"), *_results(task, "predictions"), *_kept_predictions(task)]
     categories = {
         control.name: {label.result_name: label.value for label in control.labels} for control in config.controls
     }
@@ -141,6 +142,17 @@ def _results(task: Json, key: str) -> list[tuple[str, Json]]:
     if not isinstance(items, list):
         raise LabelStudioError(f"task {task.get('id')}: expected {key} to be a list, got {type(items).__name__}")
     return [(key, item) for item in items if isinstance(item, Mapping)]
+
+
+def _kept_predictions(task: Json) -> list[tuple[str, Json]]:
+    """Return the predictions that annotations keep a copy of, where the task itself holds but their ids.
+
+    Label Studio copies the prediction of the project's model version into each new annotation's `prediction`.
+    """
+    there = {str(item.get("id")) for _, item in _results(task, "predictions")}
+    copies = [item.get("prediction") for _, item in _results(task, "annotations")]
+    kept = {str(c.get("id")): c for c in copies if isinstance(c, Mapping) and isinstance(c.get("result"), list)}
+    return [("predictions", copy) for number, copy in kept.items() if number not in there]
 
 
 def _strays(task: Json, results: Sequence[tuple[str, Json]], places: Sequence["_Place"]) -> list[LeftOut]:
@@ -223,6 +235,7 @@ def _annotation(item: Json, regions: tuple[Region, ...]) -> Annotation:
         ground_truth=bool(item.get("ground_truth")),
         parent_prediction=item.get("parent_prediction"),
         updated_at=str(item.get("updated_at") or ""),
+        lead_time_s=finite_number(item.get("lead_time")),
     )
 
 
@@ -232,6 +245,7 @@ def _prediction(item: Json, regions: tuple[Region, ...]) -> Prediction:
         regions=regions,
         score=finite_number(item.get("score")),
         model_version=str(item.get("model_version") or ""),
+        created_at=str(item.get("created_at") or ""),
     )
 
 

@@ -78,7 +78,10 @@ class Region:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What one person marked on one image. `skipped`: they said that it cannot be marked."""
+    """What one person marked on one image.
+
+    `skipped`: they said that it cannot be marked. `lead_time_s`: how long they took for the task, in seconds.
+    """
 
     id: int | str | None
     regions: tuple[Region, ...]
@@ -87,6 +90,7 @@ class Annotation:
     ground_truth: bool = False
     parent_prediction: int | None = None
     updated_at: str = ""
+    lead_time_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class Prediction:
     regions: tuple[Region, ...]
     score: float | None = None
     model_version: str = ""
+    created_at: str = ""
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,18 @@ def test_annotations_tell_who_what_and_from_which_prediction() -> None:
     assert (second.annotator, second.skipped, second.regions) == (2, True, ())
 
 
+def test_the_prediction_that_an_annotation_keeps_a_copy_of_stands_in_for_its_bare_id() -> None:
+    copy = {"id": 7, "result": [brush()], "score": 0.5, "model_version": "v1", "created_at": "2026-11-20"}
+    first = {"id": 3, "result": [], "prediction": copy, "lead_time": 12.5}
+    others = [{"id": 4, "result": [], "prediction": {}}, {"id": 5, "result": [], "prediction": {"result": None}}]
+    found = record(task(annotations=[first, {**first, "id": 6}, *others], predictions=[7]))
+    assert [(p.id, p.model_version, p.created_at, len(p.regions)) for p in found.predictions] == [
+        (7, "v1", "2026-11-20", 1)
+    ]
+    assert [a.lead_time_s for a in found.annotations] == [12.5, 12.5, None, None]
+    assert len(record(task(annotations=[first], predictions=[{**copy, "id": 7}])).predictions) == 1
+
+
 def test_predictions_have_scores_and_versions_and_bare_ids_hold_nothing() -> None:
     prediction = {"id": 5, "score": 0.7, "model_version": "v1", "result": [brush(score=0.8)]}
     (found,) = record(task(predictions=[prediction, 6])).predictions

@@ -1,0 +1,158 @@
+"""Panoptic quality: which segments were found, and how well they fit (Kirillov et al., CVPR 2019).
+
+    PQ = sum of IoU(p, g) over matches / (TP + FP / 2 + FN / 2)  =  SQ * RQ
+    SQ = mean IoU of the matches          RQ = TP / (TP + FP / 2 + FN / 2)          for each category
+
+A predicted and a true segment of one category match if their IoU exceeds 0.5; segments do not overlap, so none
+can match twice. Pixels that are void in the truth count nowhere, and a predicted segment that lies in them by
+more than half is no false positive. Counts of several images add up before anything is divided.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from converters.errors import EvaluationError
+
+Counts = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SegmentMap:
+    """One image cut into segments that do not overlap.
+
+    Attributes:
+        ids: (H, W) integers: 0 where there is no segment, else its number, from 1.
+        categories: categories[i] is the category, from 1, of segment i + 1.
+    """
+
+    ids: npt.NDArray[np.integer]
+    categories: tuple[int, ...]
+
+    def label_map(self) -> npt.NDArray[np.int32]:
+        """Return the category of each pixel, (H, W) int32, 0 where there is no segment."""
+        by_id: npt.NDArray[np.int32] = np.array((0, *self.categories), dtype=np.int32)
+        return by_id[self.ids]
+
+
+@dataclass(frozen=True)
+class SegmentMatches:
+    """Matches and misses of each category, (n,) each; `+` joins those of several images."""
+
+    true_positives: Counts
+    false_positives: Counts
+    false_negatives: Counts
+    iou_sum: Scores
+
+    @classmethod
+    def none(cls, category_count: int) -> "SegmentMatches":
+        """Return the counts of no image at all."""
+        zeros = np.zeros(category_count, dtype=np.int64)
+        return cls(zeros, zeros, zeros, np.zeros(category_count))
+
+    def __add__(self, other: "SegmentMatches") -> "SegmentMatches":
+        """Return the counts of the images of both."""
+        return SegmentMatches(
+            self.true_positives + other.true_positives,
+            self.false_positives + other.false_positives,
+            self.false_negatives + other.false_negatives,
+            self.iou_sum + other.iou_sum,
+        )
+
+    @property
+    def recognition_quality(self) -> Scores:
+        """RQ of each category, (n,) float64; NaN where neither side has a segment."""
+        return _ratio(self.true_positives, self._weight)
+
+    @property
+    def segmentation_quality(self) -> Scores:
+        """SQ of each category, (n,) float64; 0 where nothing matched, NaN where neither side has a segment."""
+        fit = _ratio(self.iou_sum, self.true_positives)
+        return np.where(np.isnan(fit) & (self._weight > 0), 0.0, fit)
+
+    @property
+    def panoptic_quality(self) -> Scores:
+        """PQ of each category, (n,) float64; NaN where neither side has a segment."""
+        return _ratio(self.iou_sum, self._weight)
+
+    @property
+    def _weight(self) -> Scores:
+        return self.true_positives + (self.false_positives + self.false_negatives) / 2
+
+
+def match_segments(
+    truth: SegmentMap, predicted: SegmentMap, category_count: int, void: npt.NDArray[np.bool_] | None = None
+) -> SegmentMatches:
+    """Match the segments of one image.
+
+    Args:
+        truth, predicted: its segments.
+        category_count: n; categories are 1..n.
+        void: (H, W) bool, the pixels of which the truth is not known (None: all are).
+
+    Raises:
+        EvaluationError: the maps differ in shape, or hold ids or categories that do not exist.
+    """
+    _require(truth, category_count)
+    _require(predicted, category_count)
+    if truth.ids.shape != predicted.ids.shape or (void is not None and void.shape != truth.ids.shape):
+        shapes = [truth.ids.shape, predicted.ids.shape, *([] if void is None else [void.shape])]
+        raise EvaluationError(f"expected segments (and void) of one shape, got {shapes}")
+    true_categories, given_categories = np.array((0, *truth.categories)), np.array((0, *predicted.categories))
+    all_given_px = np.bincount(predicted.ids.ravel(), minlength=given_categories.size)
+    known = np.ones(truth.ids.shape, dtype=np.bool_) if void is None else ~void
+    true_ids, given_ids = truth.ids[known], predicted.ids[known]
+    true_px = np.bincount(true_ids, minlength=true_categories.size)
+    given_px = np.bincount(given_ids, minlength=given_categories.size)
+
+    t, g, shared_px = _overlaps(true_ids, given_ids, given_categories.size)
+    union_px = true_px[t] + given_px[g] - shared_px
+    matched = (t > 0) & (g > 0) & (true_categories[t] == given_categories[g]) & (2 * shared_px > union_px)
+    t, g, ious = t[matched], g[matched], shared_px[matched] / union_px[matched]
+
+    missed = true_px > 0
+    missed[t] = False
+    wrong = (all_given_px > 0) & (2 * given_px >= all_given_px)  # not by more than half in void
+    wrong[g] = False
+
+    size = category_count + 1
+    return SegmentMatches(
+        np.bincount(true_categories[t], minlength=size)[1:],
+        np.bincount(given_categories[wrong], minlength=size)[1:],
+        np.bincount(true_categories[missed], minlength=size)[1:],
+        np.bincount(true_categories[t], ious, minlength=size)[1:].astype(np.float64),
+    )
+
+
+def _overlaps(
+    true_ids: npt.NDArray[np.integer], given_ids: npt.NDArray[np.integer], given_count: int
+) -> tuple[Counts, Counts, Counts]:
+    """Return each pair of ids that share pixels, and how many: the true ids, the given ids, the pixels."""
+    codes = true_ids.astype(np.int64) * given_count + given_ids
+    pairs: Counts
+    if codes.size and codes.max() <= codes.size:  # counting is quicker than sorting, but room for all pairs may not be
+        pixels = np.bincount(codes)
+        pairs = np.flatnonzero(pixels)
+        pixels = pixels[pairs]
+    else:
+        pairs, pixels = np.unique(codes, return_counts=True)
+    return pairs // given_count, pairs % given_count, pixels
+
+
+def _require(segments: SegmentMap, category_count: int) -> None:
+    ids, categories = segments.ids, segments.categories
+    if ids.size and not 0 <= ids.min() <= ids.max() <= len(categories):
+        raise EvaluationError(
+            f"expected segment ids from 0 to {len(categories)}, one category each, got {ids.min()} to {ids.max()}"
+        )
+    strange = [category for category in categories if not 1 <= category <= category_count]
+    if strange:
+        raise EvaluationError(f"expected categories from 1 to {category_count}, got {strange[0]}")
+
+
+def _ratio(over: npt.NDArray[np.number], under: npt.NDArray[np.number]) -> Scores:
+    ratio = np.full(over.shape, np.nan)
+    np.divide(over, under, out=ratio, where=under > 0)
+    return ratio
