@@ -4,13 +4,15 @@ Building depends on one category alone, so a vocabulary edit builds only what is
 image alone, so a vocabulary edit encodes nothing again. The two meet in :mod:`ovdiff.segmenter`.
 """
 
+import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,12 +20,13 @@ from ovdiff.bank import Bank
 from ovdiff.building import Progress, make_prototype_set, make_support_set, stored_support_set
 from ovdiff.encoding import EncodedImage, EncodingCache, encode_image, image_key
 from ovdiff.errors import BankError, ImageError, MissingPrototypesError
-from ovdiff.kinds import kind_of
+from ovdiff.kinds import KindDecision, NearestKinds, known_kind
 from ovdiff.licences import weights_licences
 from ovdiff.parts import Parts
 from ovdiff.prefilter import choose_categories
 from ovdiff.presets import Preset
 from ovdiff.presets.schema import ExtractorName
+from ovdiff.prototypes import FeatureSpacePrototypes
 from ovdiff.recipe import (
     category_recipe,
     library_versions,
@@ -41,7 +44,11 @@ from ovdiff.vocabulary import Category, Vocabulary, with_phrase
 
 __all__ = ["Engine", "Progress", "Segmentation"]
 
-_TABLES_KEPT = 4
+_VOCABULARIES_KEPT = 4
+_log = logging.getLogger(__name__)
+
+K = TypeVar("K")
+V = TypeVar("V")
 Tables = dict[ExtractorName, PrototypeTable]
 
 
@@ -63,8 +70,9 @@ class Engine:
         self.preset, self.bank = preset, bank
         self.support_store = SupportStore(bank.folder / "support")
         self._parts = Parts(preset, device)
-        self._encodings = EncodingCache(preset.cache.features_mib << 20)
+        self._encodings = EncodingCache(preset.cache.features_mib)
         self._tables: OrderedDict[tuple[str, ...], Tables] = OrderedDict()
+        self._kinds: OrderedDict[str, tuple[KindDecision, ...]] = OrderedDict()
 
     def prototype_key(self, category: Category) -> str:
         """Return the content address (64 hex digits) of the category's prototype set; loads no model.
@@ -127,6 +135,17 @@ class Engine:
             )
         return support
 
+    def kinds(self, vocabulary: Vocabulary) -> tuple[KindDecision, ...]:
+        """Say what each category is taken for, thing or stuff, and by what (A.9), in the vocabulary's order.
+
+        CLIP is loaded only where the preset asks it about unknown names, and only if there are any.
+
+        Raises:
+            WeightsError: CLIP cannot be loaded.
+        """
+        with self._parts.lock:
+            return _recent(self._kinds, vocabulary.fingerprint(), lambda: self._decide_kinds(vocabulary))
+
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
         """Label every pixel of an image: :meth:`encode`, the expensive half, then :meth:`label`.
 
@@ -138,6 +157,8 @@ class Engine:
             ImageError: not such an array.
             MissingPrototypesError: categories that must be built first.
             BankCorruptError: a stored set is damaged.
+            WeightsError: a model cannot be loaded, or gives features that are not finite.
+            DeviceMemoryError: not even one window fits into the device's memory.
         """
         _check_image(image)
         self._tables_of(vocabulary)  # what is missing is said before anything is encoded
@@ -148,6 +169,8 @@ class Engine:
 
         Raises:
             ImageError: not such an array.
+            WeightsError: a model cannot be loaded, or gives features that are not finite.
+            DeviceMemoryError: not even one window fits into the device's memory.
         """
         _check_image(image)
         key = image_key(image)
@@ -189,12 +212,7 @@ class Engine:
         keys = tuple(self.prototype_key(category) for category in vocabulary.categories)
         known = (vocabulary.fingerprint(), *keys)
         with self._parts.lock:
-            if known not in self._tables:
-                self._tables[known] = self._make_tables(vocabulary, keys)
-            self._tables.move_to_end(known)
-            while len(self._tables) > _TABLES_KEPT:
-                self._tables.popitem(last=False)
-            return self._tables[known]
+            return _recent(self._tables, known, lambda: self._make_tables(vocabulary, keys))
 
     def _make_tables(self, vocabulary: Vocabulary, keys: Sequence[str]) -> Tables:
         missing = [
@@ -203,27 +221,35 @@ class Engine:
         if missing:
             raise MissingPrototypesError(missing)
         sets = [self.bank.load(key) for key in keys]
-        stuff = self._stuff(vocabulary)
         return {
-            name: make_table(
-                [prototypes.spaces[name] for prototypes in sets],
-                stuff,
-                kinds=self.preset.matching.kinds,
-                stuff_similarity=self._stuff_similarity(name),
-            )
+            name: self._make_table(name, [prototypes.spaces[name] for prototypes in sets], self._stuff(vocabulary))
             for name in self.preset.active_extractors()
         }
 
-    def _stuff(self, vocabulary: Vocabulary) -> frozenset[int]:
-        extra = self.preset.stuff_filter.extra_stuff
-        kinds = [kind_of(category, extra) for category in vocabulary.categories]
-        return frozenset(index for index, kind in enumerate(kinds) if kind == "stuff")
-
-    def _stuff_similarity(self, name: ExtractorName) -> float | None:
+    def _make_table(
+        self, name: ExtractorName, sets: Sequence[FeatureSpacePrototypes], stuff: Collection[int]
+    ) -> PrototypeTable:
+        matching, settings = self.preset.matching, getattr(self.preset.extractors, name)
+        table = make_table(sets, stuff, kinds=matching.kinds, background=matching.background == "prototypes")
         if not self.preset.stuff_filter.enabled:
-            return None
-        similarity: float = getattr(self.preset.extractors, name).stuff_similarity
-        return similarity
+            return table
+        return table.without_stuff_in_background(stuff, settings.stuff_similarity, self._parts.models.device)
+
+    def _stuff(self, vocabulary: Vocabulary) -> frozenset[int]:
+        return frozenset(index for index, found in enumerate(self.kinds(vocabulary)) if found.kind == "stuff")
+
+    def _decide_kinds(self, vocabulary: Vocabulary) -> tuple[KindDecision, ...]:
+        settings = self.preset.stuff_filter
+        known = [(category, known_kind(category, settings)) for category in vocabulary.categories]
+        found = tuple(
+            decision or self._nearest_kinds.decide(self._with_phrase(category)) for category, decision in known
+        )
+        _log.info("%s", "; ".join(map(str, found)))
+        return found
+
+    @cached_property
+    def _nearest_kinds(self) -> NearestKinds:
+        return NearestKinds(self._parts.texts, self.preset.prefilter.template, self.preset.stuff_filter)
 
     def _candidates(self, encoded: EncodedImage, vocabulary: Vocabulary) -> list[int]:
         """Return the indices of the categories to look for, ascending: all stuff, and likely things."""
@@ -242,17 +268,29 @@ class Engine:
         return sorted([*stuff, *(things[position] for position in chosen)])
 
     def _scores(self, encoded: EncodedImage, tables: Tables, candidates: Sequence[int]) -> tuple[Tensor, list[int]]:
-        """Return score maps (1 + C, h, w) at working size, background first, and their label ids."""
-        classes = [BACKGROUND, *candidates]
-        merger = ScoreMerger(len(classes), (encoded.working.shape[0], encoded.working.shape[1]))
+        """Return score maps (C, h, w) at working size and their label ids; background, if there is one, first."""
+        matching, device = self.preset.matching, self._parts.models.device
+        classes = [BACKGROUND, *candidates] if matching.background == "prototypes" else list(candidates)
+        merger = ScoreMerger(len(classes), (encoded.working.shape[0], encoded.working.shape[1]), device)
         for name, table in tables.items():
-            gated = table.gated(candidates)
+            gated = table.gated(candidates).to(device)
             for batch in encoded.features[name]:
                 merger.add(class_scores(batch.features, gated, classes), batch.windows)
-        scores = merger.mean()
-        if self.preset.matching.background == "threshold":
-            scores[0] = self.preset.matching.background_threshold
-        return scores, [0, *(index + 1 for index in candidates)]
+        scores, labels = merger.mean(), [index + 1 for index in classes]  # BACKGROUND's is 0
+        if matching.background == "threshold":
+            threshold = torch.full_like(scores[:1], matching.background_threshold)
+            return torch.cat([threshold, scores]), [0, *labels]
+        return scores, labels
+
+
+def _recent(cache: OrderedDict[K, V], key: K, make: Callable[[], V]) -> V:
+    """Return a cache's entry, made where it is absent; the few most recently used stay."""
+    if key not in cache:
+        cache[key] = make()
+    cache.move_to_end(key)
+    while len(cache) > _VOCABULARIES_KEPT:
+        cache.popitem(last=False)
+    return cache[key]
 
 
 def _check_image(image: NDArray[np.uint8]) -> None:

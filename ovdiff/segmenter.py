@@ -7,10 +7,14 @@
 
 The prefilter's gate comes first: prototypes of categories that it removed, background ones included, are
 never compared. Averaging comes after the maximum, so extractors need not share prototypes. All in float32.
+
+Features and a vocabulary's table lie in the machine's memory; what is matched, gated rows and a bounded number
+of places at a time, is on the device.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import torch
@@ -26,6 +30,9 @@ from ovdiff.windows import Window
 
 BACKGROUND = -1
 """Stands for the background class among category indices."""
+
+_CHUNK_BYTES = 64 << 20
+_DECIDE_ON_DEVICE_PX = 32 << 20  # about 30 bytes a pixel: below 1 GiB
 
 
 @dataclass(frozen=True)
@@ -44,8 +51,26 @@ class PrototypeTable:
 
     def gated(self, candidates: Collection[int]) -> "PrototypeTable":
         """Return only the rows of candidate categories."""
-        keep = np.isin(self.owners, list(candidates))
-        return PrototypeTable(self.vectors[torch.from_numpy(keep)], self.classes[keep], self.owners[keep])
+        return self._only(np.isin(self.owners, list(candidates)))
+
+    def without_stuff_in_background(
+        self, stuff: Collection[int], max_similarity: float, device: torch.device
+    ) -> "PrototypeTable":
+        """Return the table less the background rows that look like a stuff category (A.9)."""
+        keep = np.ones(len(self.classes), dtype=np.bool_)
+        background = self.classes == BACKGROUND
+        of_stuff = self._only(np.isin(self.classes, list(stuff)))
+        kept = keep_background(self._only(background).vectors.to(device), of_stuff.vectors.to(device), max_similarity)
+        keep[background] = kept.cpu().numpy()
+        return self._only(keep)
+
+    def to(self, device: torch.device) -> "PrototypeTable":
+        """Return the table with its vectors on a device."""
+        return replace(self, vectors=self.vectors.to(device))
+
+    def _only(self, keep: NDArray[np.bool_]) -> "PrototypeTable":
+        rows = torch.from_numpy(keep).to(self.vectors.device)
+        return PrototypeTable(self.vectors[rows], self.classes[keep], self.owners[keep])
 
 
 def make_table(
@@ -53,7 +78,7 @@ def make_table(
     stuff: Collection[int],
     *,
     kinds: tuple[PrototypeKind, ...],
-    stuff_similarity: float | None,
+    background: bool = True,
 ) -> PrototypeTable:
     """Assemble a vocabulary's table for one extractor.
 
@@ -61,21 +86,15 @@ def make_table(
         sets: prototypes of each category, in vocabulary order.
         stuff: indices of stuff categories, which give no background prototypes.
         kinds: which prototypes to use.
-        stuff_similarity: the stuff filter's threshold; ``None`` turns the filter off.
+        background: whether background prototypes are used at all.
     """
     foregrounds = [_rows(space.foreground.of_kinds(kinds).vectors) for space in sets]
-    backgrounds = {
-        index: _rows(space.background.of_kinds(kinds).vectors) for index, space in enumerate(sets) if index not in stuff
-    }
-    if stuff_similarity is not None:
-        present = [foregrounds[index] for index in sorted(stuff)]
-        backgrounds = {
-            index: rows[keep_background(rows, present, stuff_similarity)] for index, rows in backgrounds.items()
-        }
-    owners = [*backgrounds, *range(len(sets))]
-    classes = [*([BACKGROUND] * len(backgrounds)), *range(len(sets))]
-    parts = [*backgrounds.values(), *foregrounds]
+    givers = [index for index in range(len(sets)) if background and index not in stuff]
+    backgrounds = [_rows(sets[index].background.of_kinds(kinds).vectors) for index in givers]
+    parts = [*backgrounds, *foregrounds]
     counts = [len(rows) for rows in parts]
+    classes = [*([BACKGROUND] * len(givers)), *range(len(sets))]
+    owners = [*givers, *range(len(sets))]
     return PrototypeTable(torch.cat(parts), np.repeat(classes, counts), np.repeat(owners, counts))
 
 
@@ -89,41 +108,44 @@ def class_scores(features: Tensor, table: PrototypeTable, classes: Sequence[int]
     """Return each class's largest cosine at each place.
 
     Args:
-        features: (B, D, h, w) float32, raw.
-        table: gated prototypes.
+        features: (B, D, h, w) float16 or float32, raw, on any device.
+        table: gated prototypes, on the device that computes.
         classes: C class ids; one without prototypes scores -1.
 
     Returns:
-        (B, C, h, w) float32 in [-1, 1].
+        (B, C, h, w) float32 in [-1, 1], on the table's device. Memory beside it: a few times 64 MiB, however many
+        windows, places and prototypes there are.
     """
-    count, _, height, width = features.shape
-    places = F.normalize(features, dim=1).permute(0, 2, 3, 1).flatten(0, 2)
-    cosines = places @ table.vectors.T
-    scores = cosines.new_full((len(places), len(classes)), -1.0)
-    for column, wanted in enumerate(classes):
-        first, last = np.searchsorted(table.classes, [wanted, wanted + 1])
-        if last > first:
-            scores[:, column] = cosines[:, first:last].amax(dim=1)
-    return scores.clamp(-1, 1).reshape(count, height, width, -1).permute(0, 3, 1, 2)
+    count, depth, height, width = features.shape
+    scores = torch.full((count, len(classes), height * width), -1.0, device=table.vectors.device)
+    step = max(1, _CHUNK_BYTES // (4 * max(depth, len(table.vectors))))
+    spans = [np.searchsorted(table.classes, [wanted, wanted + 1]).tolist() for wanted in classes]
+    for window, first in product(range(count), range(0, height * width, step)):
+        places = features[window].flatten(1)[:, first : first + step].to(scores.device, torch.float32)
+        cosines = table.vectors @ F.normalize(places, dim=0)
+        for column, (start, end) in enumerate(spans):
+            if end > start:
+                scores[window, column, first : first + step] = cosines[start:end].amax(dim=0)
+    return scores.clamp_(-1, 1).reshape(count, len(classes), height, width)
 
 
 class ScoreMerger:
     """Averages score maps of windows over a working image, an equal vote for each extractor and window."""
 
-    def __init__(self, classes: int, size_hw: tuple[int, int]) -> None:
-        """Start from nothing, for ``classes`` maps of a working image."""
-        self._total = torch.zeros(classes, *size_hw)
-        self._count = torch.zeros(size_hw)
+    def __init__(self, classes: int, size_hw: tuple[int, int], device: torch.device | None = None) -> None:
+        """Start from nothing, for ``classes`` maps of a working image, on a device (default: the CPU)."""
+        self._total = torch.zeros(classes, *size_hw, device=device)
+        self._count = torch.zeros(size_hw, device=device)
 
     @torch.inference_mode()
     def add(self, scores: Tensor, windows: Sequence[Window]) -> None:
         """Add score maps (B, C, h, w) of B windows of one size, enlarged bilinearly to it."""
-        size = windows[0].height, windows[0].width
-        enlarged = F.interpolate(scores, size=size, mode="bilinear", align_corners=False).clamp(-1, 1).cpu()
-        for window, score in zip(windows, enlarged, strict=True):
+        for window, score in zip(windows, scores, strict=True):
+            size = window.height, window.width
+            enlarged = F.interpolate(score[None], size=size, mode="bilinear", align_corners=False)[0].clamp_(-1, 1)
             rows = slice(window.top, window.top + window.height)
             columns = slice(window.left, window.left + window.width)
-            self._total[:, rows, columns] += window.weight * score
+            self._total[:, rows, columns] += window.weight * enlarged
             self._count[rows, columns] += window.weight
 
     def mean(self) -> Tensor:
@@ -135,22 +157,26 @@ class ScoreMerger:
 def decide(scores: Tensor, labels: Sequence[int], size_hw: tuple[int, int]) -> Segmentation:
     """Enlarge scores to the image and let the best class win.
 
-    Negative scores count as 0, so a pixel that resembles nothing is background, which wins ties. Classes are
-    enlarged one after another, so that a large image never holds all their maps at once.
+    Where there is a background, negative scores count as 0, so a pixel that resembles nothing is background,
+    which wins ties. Without one every pixel gets a category. Classes are enlarged one after another, so that a
+    large image never holds all their maps at once.
 
     Args:
-        scores: (C, h, w) float32; the first is background.
-        labels: label id of each class; the first is 0.
+        scores: (C, h, w) float32; the first is background where its label is 0.
+        labels: label id of each class.
         size_hw: (H, W) of the image.
     """
-    best = torch.full(size_hw, -torch.inf)
-    second = torch.full(size_hw, -torch.inf)
-    label_map = torch.zeros(size_hw, dtype=torch.int32)
+    lowest = 0.0 if labels[0] == 0 else -1.0
+    scores = scores if size_hw[0] * size_hw[1] <= _DECIDE_ON_DEVICE_PX else scores.cpu()
+    best = torch.full(size_hw, -torch.inf, device=scores.device)
+    second = torch.full_like(best, -1.0)  # what nothing at all scores
+    label_map = torch.zeros_like(best, dtype=torch.int32)
     for label, score in zip(labels, scores, strict=True):
         enlarged = F.interpolate(score[None, None], size=size_hw, mode="bilinear", align_corners=False)
-        enlarged = enlarged[0, 0].clamp(min=0)
+        enlarged = enlarged[0, 0].clamp(min=lowest)
         wins = enlarged > best
         second = torch.where(wins, best, torch.maximum(second, enlarged))
         best = torch.where(wins, enlarged, best)
         label_map.masked_fill_(wins, label)
-    return Segmentation(label_map.numpy(), best.numpy(), (best - second).numpy())
+    margins = best - second.clamp(min=-1.0)
+    return Segmentation(label_map.numpy(force=True), best.clamp(min=0).numpy(force=True), margins.numpy(force=True))

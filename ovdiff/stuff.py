@@ -3,25 +3,23 @@
 A boat's background is mostly water; without the filter "background" would win over a category "water".
 """
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def keep_background(backgrounds: Tensor, stuff: Sequence[Tensor], max_similarity: float) -> Tensor:
+def keep_background(backgrounds: Tensor, stuff: Tensor, max_similarity: float) -> Tensor:
     """Say which background prototypes of things stay.
 
     Args:
         backgrounds: (Q, D) float32 background prototypes of things, raw or normalised.
-        stuff: the foreground prototypes (P, D) of each stuff category.
-        max_similarity: a background prototype nearer than this cosine to any stuff prototype goes.
+        stuff: (S, D) the foreground prototypes of all stuff categories, on the same device.
+        max_similarity: a background prototype nearer than this cosine to any of them goes.
 
     Returns:
         (Q,) bool.
     """
-    if not stuff or not len(backgrounds):
+    if not len(stuff) or not len(backgrounds):
         return torch.ones(len(backgrounds), dtype=torch.bool, device=backgrounds.device)
-    similarities = F.normalize(backgrounds, dim=1) @ F.normalize(torch.cat(list(stuff)), dim=1).T
+    similarities = F.normalize(backgrounds, dim=1) @ F.normalize(stuff, dim=1).T
     return similarities.amax(dim=1) <= max_similarity

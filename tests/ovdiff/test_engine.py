@@ -1,3 +1,4 @@
+import logging
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from ovdiff.bank import Bank
 from ovdiff.engine import Engine
 from ovdiff.errors import BankCorruptError, ImageError, MissingPrototypesError, OVDiffError
+from ovdiff.kind_table import STUFF_NAMES
 from ovdiff.presets import Preset
 from ovdiff.vocabulary import Category, Vocabulary
 
@@ -137,6 +139,59 @@ def test_threshold_instead_of_background_prototypes(engine: Engine, image: np.nd
     assert not strict.segment(image, VOCABULARY).label_map.any()
     lenient = _variant(engine, "matching", background="threshold", background_threshold=0.0).segment(image, VOCABULARY)
     np.testing.assert_array_equal(lenient.label_map > 0, lenient.scores > 0)
+
+
+def test_threshold_never_scores_background_prototypes(engine: Engine, image: np.ndarray) -> None:
+    chosen = _variant(engine, "matching", background="threshold", background_threshold=0.6)
+    assert all((table.classes >= 0).all() for table in chosen._tables_of(VOCABULARY).values())
+    everything = replace(chosen.preset, prefilter=replace(chosen.preset.prefilter, enabled=False))
+    found = Engine(everything, engine.bank).segment(image, VOCABULARY)
+    np.testing.assert_array_equal(found.label_map == 0, found.scores <= np.float32(0.6))
+
+
+def test_without_background_every_pixel_is_labelled_as_the_categories_rank(engine: Engine, image: np.ndarray) -> None:
+    ungated = _variant(engine, "prefilter", enabled=False)
+    none = _variant(ungated, "matching", background="none").segment(image, VOCABULARY)
+    strict = _variant(ungated, "matching", background="threshold", background_threshold=0.0).segment(image, VOCABULARY)
+    assert (none.label_map > 0).all() and np.isfinite(none.margins).all()
+    assert (none.scores[strict.label_map == 0] == 0).all()  # where all cosines are negative
+    labelled = strict.label_map > 0
+    np.testing.assert_array_equal(none.label_map[labelled], strict.label_map[labelled])
+
+
+def test_kinds_are_decided_once_a_vocabulary_and_said_once(
+    engine: Engine, image: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    fresh = Engine(engine.preset, engine.bank)
+    with caplog.at_level(logging.INFO, "ovdiff.engine"):
+        fresh.segment(image, VOCABULARY)
+        fresh.segment(image, VOCABULARY)
+        found = fresh.kinds(VOCABULARY)
+    assert [(each.kind, each.decided_by) for each in found] == [
+        ("thing", "table"),
+        ("stuff", "table"),
+        ("thing", "default"),
+    ]
+    assert [record.message for record in caplog.records] == [
+        "'boat' is thing (table); 'water' is stuff (table); 'red fish' is thing (default)"
+    ]
+
+
+def test_unknown_names_ask_clip_where_the_preset_says_so_and_only_they(engine: Engine) -> None:
+    nearest = _variant(engine, "stuff_filter", unknown_names="nearest")
+    known = nearest.kinds(Vocabulary((BOAT, WATER)))
+    assert [each.decided_by for each in known] == ["table", "table"]
+    assert "texts" not in vars(nearest._parts)  # no CLIP for known names
+    (unknown,) = nearest.kinds(Vocabulary((FISH,)))
+    assert unknown.decided_by == "nearest" and unknown.nearest is not None
+    assert unknown.kind == ("stuff" if unknown.nearest in STUFF_NAMES else "thing")
+    assert unknown.similarity == pytest.approx(_cosine(nearest, "a red fish", f"a {unknown.nearest}"), abs=1e-5)
+
+
+def _cosine(engine: Engine, first: str, second: str) -> float:
+    vectors = engine._parts.texts.embed([first, second])
+    assert vectors[0] is not None and vectors[1] is not None
+    return float(vectors[0] @ vectors[1])
 
 
 def test_one_extractor_may_vote_alone_on_the_same_bank(engine: Engine, image: np.ndarray) -> None:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ovdiff import segmenter
 from ovdiff.presets.schema import PrototypeKind
 from ovdiff.prototypes import FeatureSpacePrototypes, Prototypes
 from ovdiff.segmenter import BACKGROUND, ScoreMerger, class_scores, decide, make_table
@@ -13,6 +14,7 @@ from ovdiff.windows import Window
 
 ALL: tuple[PrototypeKind, ...] = ("class", "instance", "part")
 DEPTH = 5
+CPU = torch.device("cpu")
 
 
 def _side(count: int, seed: int) -> Prototypes:
@@ -48,13 +50,36 @@ def test_scores_are_the_slow_reference_s(
     sets: list[FeatureSpacePrototypes], candidates: list[int], stuff: set[int]
 ) -> None:
     features = torch.randn(2, DEPTH, 3, 4, generator=torch.Generator().manual_seed(0))
-    table = make_table(sets, stuff, kinds=ALL, stuff_similarity=None).gated(candidates)
+    table = make_table(sets, stuff, kinds=ALL).gated(candidates)
     found = class_scores(features, table, [BACKGROUND, *candidates])
     np.testing.assert_allclose(found.numpy(), _slow_scores(features, sets, candidates, stuff), atol=1e-5)
 
 
+@pytest.mark.parametrize("chunk_bytes", [1, 4 * DEPTH * 5, 64 << 20])
+def test_scores_do_not_depend_on_how_many_places_are_matched_at_once(
+    sets: list[FeatureSpacePrototypes], chunk_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segmenter, "_CHUNK_BYTES", chunk_bytes)
+    features = torch.randn(2, DEPTH, 3, 4, generator=torch.Generator().manual_seed(0))
+    found = class_scores(features, make_table(sets, set(), kinds=ALL), [BACKGROUND, 0, 1, 2])
+    np.testing.assert_allclose(found.numpy(), _slow_scores(features, sets, [0, 1, 2], set()), atol=1e-5)
+
+
+def test_features_may_be_half_precision(sets: list[FeatureSpacePrototypes]) -> None:
+    features = torch.randn(1, DEPTH, 3, 4, generator=torch.Generator().manual_seed(0)).half()
+    found = class_scores(features, make_table(sets, set(), kinds=ALL), [0, 1])
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), _slow_scores(features.float(), sets, [0, 1], set())[:, 1:], atol=1e-5)
+
+
+def test_without_background_prototypes_none_are_in_the_table(sets: list[FeatureSpacePrototypes]) -> None:
+    table = make_table(sets, set(), kinds=ALL, background=False)
+    assert len(table.vectors) == 3 * 4 and table.classes.min() == 0
+    np.testing.assert_array_equal(table.classes, table.owners)
+
+
 def test_gate_excludes_background_prototypes_too(sets: list[FeatureSpacePrototypes]) -> None:
-    table = make_table(sets, set(), kinds=ALL, stuff_similarity=None)
+    table = make_table(sets, set(), kinds=ALL)
     assert len(table.vectors) == 3 * 4 + 2 * 3
     assert set(table.gated([1, 2]).owners) == {1, 2}
     assert (table.gated([1]).classes == BACKGROUND).sum() == 3
@@ -64,8 +89,8 @@ def test_stuff_filter_removes_only_background_rows_of_things_like_stuff() -> Non
     like_stuff = FeatureSpacePrototypes(_side(2, 0), Prototypes(_side(2, 5).vectors * 3, *_labels(2)))
     stuff = FeatureSpacePrototypes(_side(2, 5), _side(3, 6))
     other = FeatureSpacePrototypes(_side(2, 7), _side(1, 8))
-    off = make_table([like_stuff, stuff, other], {1}, kinds=ALL, stuff_similarity=None)
-    on = make_table([like_stuff, stuff, other], {1}, kinds=ALL, stuff_similarity=0.999)
+    off = make_table([like_stuff, stuff, other], {1}, kinds=ALL)
+    on = off.without_stuff_in_background({1}, 0.999, CPU)
     assert list(off.owners[off.classes == BACKGROUND]) == [0, 0, 2]
     assert list(on.owners[on.classes == BACKGROUND]) == [2]
     np.testing.assert_array_equal(off.classes[off.classes >= 0], on.classes[on.classes >= 0])
@@ -76,7 +101,7 @@ def _labels(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_kinds_restrict_both_sides(sets: list[FeatureSpacePrototypes]) -> None:
-    table = make_table(sets, set(), kinds=("class",), stuff_similarity=None)
+    table = make_table(sets, set(), kinds=("class",))
     assert len(table.vectors) == 3 * 2 + 2 * 1
 
 
@@ -109,6 +134,27 @@ def test_decision_margin_and_background() -> None:
     np.testing.assert_allclose(found.scores, [[0.5, 0.9, 0, 0.3]], atol=1e-6)
     np.testing.assert_allclose(found.margins, [[0.1, 0.3, 0, 0]], atol=1e-6)
     assert found.label_map.dtype == np.int32 and found.scores.dtype == found.margins.dtype == np.float32
+
+
+def test_without_background_every_pixel_gets_a_category() -> None:
+    scores = torch.tensor([[[-0.4, 0.1, -0.9]], [[-0.1, 0.6, -1.0]]])
+    found = decide(scores, [1, 5], (1, 3))
+    assert found.label_map.tolist() == [[5, 5, 1]]
+    np.testing.assert_allclose(found.scores, [[0, 0.6, 0]], atol=1e-6)
+    np.testing.assert_allclose(found.margins, [[0.3, 0.5, 0.1]], atol=1e-6)
+
+
+def test_a_category_alone_wins_by_its_distance_from_the_worst_cosine() -> None:
+    found = decide(torch.tensor([[[-0.4, 0.1]]]), [1], (1, 2))
+    assert found.label_map.tolist() == [[1, 1]]
+    np.testing.assert_allclose(found.margins, [[0.6, 1.1]], atol=1e-6)
+
+
+def test_what_is_too_large_for_the_device_is_decided_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = torch.rand(3, 5, 6, generator=torch.Generator().manual_seed(2))
+    on_device = decide(scores, [0, 1, 2], (23, 31))
+    monkeypatch.setattr(segmenter, "_DECIDE_ON_DEVICE_PX", 0)
+    np.testing.assert_array_equal(decide(scores, [0, 1, 2], (23, 31)).label_map, on_device.label_map)
 
 
 def test_decision_at_image_size_is_argmax_of_enlarged_scores() -> None:
