@@ -60,7 +60,7 @@ class Cutler:
         """Return the detections in an (H, W, 3) uint8 RGB image, boxes in its pixels."""
         height, width = image.shape[:2]
         resized_hw = resized_size_hw((height, width), self._settings.short_side_px, self._settings.max_long_side_px)
-        pixels = _pixels(image, resized_hw).to(self._device)
+        pixels = detector_pixels(image, resized_hw).to(self._device)
         mixed = self._dtype is not torch.float32
         with torch.inference_mode(), torch.autocast(self._device.type, self._dtype, enabled=mixed):
             found: Detections = self._network(pixels, resized_hw, self._settings)
@@ -82,7 +82,7 @@ def resized_size_hw(size_hw: tuple[int, int], short_side_px: int, max_long_side_
     return max(1, int(height * shrink + 0.5)), max(1, int(width * shrink + 0.5))
 
 
-def _pixels(image: NDArray[np.uint8], size_hw: tuple[int, int]) -> Tensor:
+def detector_pixels(image: NDArray[np.uint8], size_hw: tuple[int, int]) -> Tensor:
     """Return (1, 3, H, W) float32: resized as bytes, normalised, then zeros to the right and below."""
     height, width = size_hw
     resized = np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

@@ -3,16 +3,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 import torch
 from safetensors.torch import save_file
 
 from ovdiff.errors import WeightsError
 from ovdiff.models import Models
-from ovdiff.presets import Preset
+from ovdiff.presets import Preset, load_preset
 from ovdiff.presets.model_settings import CheckpointSettings
 from ovdiff.presets.schema import Detectron2Settings
 from ovdiff.proposals import PROPOSERS
-from ovdiff.proposals.cutler import Cutler, load_cutler, resized_size_hw
+from ovdiff.proposals.cutler import Cutler, detector_pixels, load_cutler, resized_size_hw
 from tests.fakes.cutler import NARROW, SETTINGS, picture, seeded_cutler
 
 CPU = torch.device("cpu")
@@ -32,6 +33,14 @@ def test_the_short_side_is_800_unless_the_long_one_would_exceed_1333(
     size_hw: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     assert resized_size_hw(size_hw, 800, 1333) == expected
+
+
+def test_pixels_are_rgb_normalised_and_padded_with_zeros() -> None:
+    pixels = detector_pixels(np.full((10, 20, 3), (10, 120, 230), np.uint8), (20, 40))
+    assert pixels.shape == (1, 3, 32, 64)
+    expected = [(10 - 123.675) / 58.395, (120 - 116.28) / 57.12, (230 - 103.53) / 57.375]  # D.3
+    np.testing.assert_allclose(pixels[0, :, 19, 39], expected, rtol=1e-5)
+    assert not pixels[0, :, 20:].any() and not pixels[0, :, :, 40:].any()
 
 
 def test_golden_boxes_scores_and_masks(cutler: Cutler) -> None:
@@ -104,6 +113,26 @@ def test_the_registered_proposer_asks_for_the_released_network(tmp_path: Path, p
     )
     message = r"narrow\.pth is not a checkpoint of this CascadeMaskRcnn with its 408 entries: \d+ of another shape"
     with pytest.raises(WeightsError, match=message):
+        PROPOSERS["cutler"](chosen, models)
+
+
+def test_fetching_says_first_that_the_weights_are_non_commercial(
+    preset: Preset, models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    released = load_preset("paper").models.cutler
+    chosen = replace(
+        preset,
+        models=replace(preset.models, cutler=released),
+        proposals=replace(preset.proposals, source="cutler"),
+    )
+
+    def offline(*_: object, **__: object) -> None:
+        assert "NON-COMMERCIAL" in caplog.text and "https://dl.fbaipublicfiles.com/cutler/" in caplog.text
+        raise requests.ConnectionError("no network")
+
+    monkeypatch.setattr(requests, "get", offline)
+    with pytest.raises(WeightsError, match=r"no network\. Download it by hand"):
         PROPOSERS["cutler"](chosen, models)
 
 
