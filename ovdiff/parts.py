@@ -1,9 +1,9 @@
 """The working parts of a preset, each made when first used, and the one lock that guards them."""
 
-import threading
 from functools import cached_property
 
 from ovdiff.extractors import EXTRACTORS, Extractor
+from ovdiff.fair_lock import FairLock
 from ovdiff.generation.diffusion import SupportGenerator
 from ovdiff.generation.safety import SafetyCheck, make_safety_check
 from ovdiff.models import Models
@@ -23,7 +23,7 @@ class Parts:
         """Load nothing yet."""
         self.preset = preset
         self.models = Models(device)
-        self.lock = threading.RLock()
+        self.lock = FairLock()
         self._extractors: dict[ExtractorName, Extractor] = {}
 
     @cached_property

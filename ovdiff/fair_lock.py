@@ -1,0 +1,43 @@
+"""A lock that threads get in the order in which they asked for it."""
+
+import threading
+from collections import deque
+from typing import Self
+
+
+class FairLock:
+    """A re-entrant lock with a queue.
+
+    Python's own locks are not fair: a build that gives its lock up after each batch and takes it again at once
+    nearly always wins against a prediction that has been waiting for it.
+    """
+
+    def __init__(self) -> None:
+        """Start unlocked."""
+        self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()
+        self._owner: int | None = None
+        self._depth = 0
+
+    def __enter__(self) -> Self:
+        """Wait for those that asked before, and take the lock."""
+        thread, ticket = threading.get_ident(), object()
+        with self._changed:
+            if self._owner != thread:
+                self._waiting.append(ticket)
+                try:
+                    self._changed.wait_for(lambda: self._owner is None and self._waiting[0] is ticket)
+                finally:  # an interrupt must not leave a ticket that nobody will ever use
+                    self._waiting.remove(ticket)
+                    self._changed.notify_all()
+                self._owner = thread
+            self._depth += 1
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Give the lock up where this was the outermost ``with``."""
+        with self._changed:
+            self._depth -= 1
+            if not self._depth:
+                self._owner = None
+                self._changed.notify_all()
