@@ -1,6 +1,7 @@
 """Where a model's files are, and what identifies them. Never imports torch.
 
-A source is ``tinyworld:NAME`` (embedded), a local folder, or a hub id with a revision.
+A source is ``tinyworld:NAME`` (embedded), a local folder, or a hub id with a revision; a checkpoint's is a local
+file or an https address.
 """
 
 import hashlib
@@ -14,15 +15,18 @@ Weights = ModelSettings | AdapterSettings | CheckpointSettings
 """Whatever names weights in a preset."""
 
 _EMBEDDED = "tinyworld:"
+_MODEL_FILES = (".json", ".txt", ".safetensors", ".bin", ".pth", ".pt")
 _SAMPLE_BYTES = 1 << 20
 
 
 def locate(settings: Weights) -> Path | None:
-    """Return the folder of a model's files, or ``None`` when the source is a hub id.
+    """Return the folder of a model's files, or a checkpoint's file; ``None`` where they are to be downloaded.
 
     Raises:
         WeightsError: an embedded model or a path that does not exist.
     """
+    if isinstance(settings, CheckpointSettings):
+        return _checkpoint(settings)
     if settings.source.startswith(_EMBEDDED):
         return _embedded(settings.source)
     folder = Path(settings.source).expanduser()
@@ -34,23 +38,47 @@ def locate(settings: Weights) -> Path | None:
 
 
 def weights_identity(settings: Weights) -> str:
-    """Return what tells one set of weights from another: a content hash, or the hub id and revision.
+    """Return what tells one set of weights from another.
 
-    Cheap: of each file the name, the size, and the first and last MiB are hashed; a retrained model differs
-    in these. A folder is hashed once as long as its files keep their sizes and times.
+    Of a folder or file it is a hash of the content: of each file the name, the size, and its first and last MiB;
+    a retrained model differs in these. Files are hashed once as long as they keep their sizes and times. Of a hub
+    id it is the id and the revision. **A hub id without a revision is "main", which moves**: new weights there are
+    not noticed, so presets pin a commit where they can. A checkpoint with a ``sha256`` is identified by that,
+    wherever it lies; one at an address without, by the address.
 
     Raises:
         WeightsError: as :func:`locate`, or the folder holds no files.
     """
+    if isinstance(settings, CheckpointSettings):
+        return _checkpoint_identity(settings)
     folder = locate(settings)
     if folder is None:
-        version = settings.sha256 if isinstance(settings, CheckpointSettings) else settings.revision
-        return f"{settings.source}@{version or 'main'}"
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and _is_model_file(path))
+        return f"{settings.source}@{settings.revision or 'main'}"
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in _MODEL_FILES)
     if not files:
-        raise WeightsError(f"Model folder {folder} holds no .json, .txt or .safetensors files.")
-    stamps = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
-    return _hash_files(str(folder), stamps)
+        raise WeightsError(f"Model folder {folder} holds no files of a model: {', '.join(_MODEL_FILES)}.")
+    return _hash_files(tuple((path.relative_to(folder).as_posix(), *_stamp(path)) for path in files))
+
+
+def _checkpoint(settings: CheckpointSettings) -> Path | None:
+    if settings.source.startswith("https://"):
+        return None
+    file = Path(settings.source).expanduser()
+    if not file.is_file():
+        raise WeightsError(f"Checkpoint file {settings.source!r} does not exist. Correct the preset's source.")
+    return file
+
+
+def _checkpoint_identity(settings: CheckpointSettings) -> str:
+    if settings.sha256:  # checked when the file is read
+        return f"sha256:{settings.sha256.lower()}"
+    file = locate(settings)
+    return settings.source if file is None else _hash_files((("", *_stamp(file)),))
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    status = path.stat()
+    return str(path), status.st_size, status.st_mtime_ns
 
 
 def _embedded(source: str) -> Path:
@@ -62,16 +90,13 @@ def _embedded(source: str) -> Path:
     return folder
 
 
-def _is_model_file(path: Path) -> bool:
-    return path.suffix in (".json", ".txt", ".safetensors")
-
-
 @lru_cache(maxsize=64)
-def _hash_files(folder: str, stamps: tuple[tuple[str, int, int], ...]) -> str:
+def _hash_files(files: tuple[tuple[str, str, int, int], ...]) -> str:
+    """Hash files of (name to hash, path, size, time); the time is only there to notice a change."""
     total = hashlib.sha256()
-    for name, size, _ in stamps:
-        total.update(f"{Path(name).relative_to(folder).as_posix()}\0{size}\0".encode())
-        with Path(name).open("rb") as file:
+    for name, path, size, _ in files:
+        total.update(f"{name}\0{size}\0".encode())
+        with Path(path).open("rb") as file:
             total.update(file.read(_SAMPLE_BYTES))
             file.seek(max(0, size - _SAMPLE_BYTES))
             total.update(file.read(_SAMPLE_BYTES))
