@@ -1,18 +1,25 @@
 """Attribution against a direct computation from full attention probabilities."""
 
-from typing import Any
+import copy
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from diffusers import StableDiffusionPipeline
-from diffusers.models.attention_processor import Attention, AttnProcessor
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ovdiff.cross_attention import cross_attention_layers
 from ovdiff.errors import PresetError
-from ovdiff.generation.attribution import AttributionRecorder, normalise_maps, recorded_steps
+from ovdiff.generation.attribution import (
+    AttributionRecorder,
+    normalise_maps,
+    recorded_steps,
+    token_probabilities,
+    upsample_and_merge,
+)
 from ovdiff.models import Models
 from ovdiff.presets import Preset
 from ovdiff.presets.schema import AttributionSettings
@@ -45,54 +52,112 @@ def _sample(pipeline: StableDiffusionPipeline, guidance: float, on_step: Any = l
     ).images
 
 
-class _FullProbabilities(AttnProcessor):
-    """The library's unfused processor, which also keeps every probability."""
+class _Unfused:
+    """Attention by its definition, every probability kept: both halves, all heads, all tokens."""
 
-    def __init__(self, name: str, kept: list[tuple[str, int, Tensor]], step: list[int]) -> None:
-        super().__init__()
+    def __init__(self, name: str, kept: list["_Kept"], step: list[int]) -> None:
         self.name, self.kept, self.step = name, kept, step
 
     def __call__(
-        self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, *_: Any, **__: Any
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
     ) -> Tensor:
-        query = attn.head_to_batch_dim(attn.to_q(hidden_states))
-        key = attn.head_to_batch_dim(attn.to_k(encoder_hidden_states))
-        self.kept.append((self.name, self.step[0], attn.get_attention_scores(query, key)))
-        return super().__call__(attn, hidden_states, encoder_hidden_states)
+        assert encoder_hidden_states is not None and attention_mask is None
+        batch, places, width = hidden_states.shape
+        query, key, value = (
+            layer(states).reshape(batch, -1, attn.heads, width // attn.heads).transpose(1, 2)
+            for layer, states in (
+                (attn.to_q, hidden_states),
+                (attn.to_k, encoder_hidden_states),
+                (attn.to_v, encoder_hidden_states),
+            )
+        )
+        scores = torch.einsum("bhpd,bhtd->bhpt", query, key) / (width // attn.heads) ** 0.5
+        exponents = (scores - scores.amax(dim=-1, keepdim=True)).exp()
+        probabilities = exponents / exponents.sum(dim=-1, keepdim=True)
+        self.kept.append(_Kept(self.name, self.step[0], probabilities.double().numpy()))
+        merged = torch.einsum("bhpt,bhtd->bhpd", probabilities, value).transpose(1, 2).reshape(batch, places, width)
+        output: Tensor = attn.to_out[1](attn.to_out[0](merged))
+        return output
 
 
-def _direct(
+class _Kept(NamedTuple):
+    """Probabilities (2B, heads, places, tokens) of one layer in one step; only B without guidance."""
+
+    layer: str
+    step: int
+    probabilities: NDArray[np.float64]
+
+
+def _unfused(
     pipeline: StableDiffusionPipeline, settings: AttributionSettings, guidance: float
-) -> tuple[Tensor, list[tuple[str, int, Tensor]]]:
-    """Attribution by the definition: all probabilities kept, then averaged one map after the other."""
-    kept: list[tuple[str, int, Tensor]] = []
+) -> tuple[list[_Kept], Tensor]:
+    """Sample with definitions in place of the fused cross-attention."""
+    kept: list[_Kept] = []
     step = [0]
     layers = cross_attention_layers(pipeline.unet, settings.layers)
     originals = {name: layer.processor for name, layer in layers.items()}
     for name, layer in layers.items():
-        layer.set_processor(_FullProbabilities(name, kept, step))
+        layer.set_processor(_Unfused(name, kept, step))
 
     def count() -> None:
         step[0] += 1
 
-    _sample(pipeline, guidance, count)
-    for name, layer in layers.items():
-        layer.set_processor(originals[name])
+    try:
+        return kept, _sample(pipeline, guidance, count)
+    finally:
+        for name, layer in layers.items():
+            layer.set_processor(originals[name])
+
+
+def _by_definition(kept: list[_Kept], settings: AttributionSettings, half: slice) -> NDArray[np.float64]:
+    """A.2, steps 2 to 5, map by map: each head of each layer and step counts alike."""
     first, last = settings.step_range
-    maps = []
-    for name, at, probabilities in kept:
-        if not first <= at / STEPS < last:
+    total, count = np.zeros((2, GRID, GRID)), 0
+    for entry in kept:
+        if not first <= entry.step / STEPS < last:
             continue
-        heads = layers[name].heads
-        side = round(probabilities.shape[1] ** 0.5)
-        by_head = probabilities.reshape(-1, heads, side, side, probabilities.shape[-1])[-2:]  # conditional half
-        for head in range(heads):
-            tokens = [
-                F.interpolate(by_head[:, head, None, :, :, token], (GRID, GRID), mode="bicubic").clamp(min=0)[:, 0]
-                for token in range(SPAN.start, SPAN.stop)
-            ]
-            maps.append(torch.stack(tokens).mean(dim=0))
-    return torch.stack(maps).mean(dim=0), kept
+        side = round(entry.probabilities.shape[2] ** 0.5)
+        enlarge = _bicubic(side, GRID)
+        for head in range(entry.probabilities.shape[1]):
+            for image, probabilities in enumerate(entry.probabilities[half, head]):
+                tokens = [
+                    np.maximum(0, enlarge @ probabilities[:, token].reshape(side, side) @ enlarge.T)
+                    for token in range(SPAN.start, SPAN.stop)
+                ]
+                total[image] += np.mean(tokens, axis=0)
+            count += 1
+    return total / count
+
+
+def _bicubic(size: int, wanted: int) -> NDArray[np.float64]:
+    """Return the (wanted, size) matrix of Keys' cubic with a = -0.75, corners not aligned, borders repeated."""
+
+    def weight(distance: float) -> float:
+        x, a = abs(distance), -0.75
+        if x <= 1:
+            return (a + 2) * x**3 - (a + 3) * x**2 + 1
+        return a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a if x < 2 else 0.0
+
+    matrix = np.zeros((wanted, size))
+    for row in range(wanted):
+        centre = (row + 0.5) * size / wanted - 0.5
+        for tap in range(int(np.floor(centre)) - 1, int(np.floor(centre)) + 3):
+            matrix[row, min(max(tap, 0), size - 1)] += weight(centre - tap)
+    return matrix
+
+
+def _bilinear(size: int, wanted: int) -> NDArray[np.float64]:
+    centres = (np.arange(wanted) + 0.5) * size / wanted - 0.5
+    return np.stack([np.interp(centres, np.arange(size), unit) for unit in np.eye(size)], axis=1)
+
+
+def _scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (values - values.min()) / (values.max() - values.min())
 
 
 def _recorded(
@@ -116,22 +181,77 @@ def _recorded(
 def test_recorded_maps_are_the_directly_computed_ones(
     pipeline: StableDiffusionPipeline, settings: AttributionSettings, guidance: float
 ) -> None:
-    expected, kept = _direct(pipeline, settings, guidance)
+    kept, _ = _unfused(pipeline, settings, guidance)
+    expected = _by_definition(kept, settings, slice(-2, None))
     found, _ = _recorded(pipeline, settings, guidance)
-    assert len({name for name, _, _ in kept}) == len(cross_attention_layers(pipeline.unet, settings.layers))
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    assert len({entry.layer for entry in kept}) == len(cross_attention_layers(pipeline.unet, settings.layers))
+    assert all(len(entry.probabilities) == (4 if guidance > 1 else 2) for entry in kept)
+    assert all(entry.probabilities.shape[-1] == pipeline.tokenizer.model_max_length for entry in kept)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-6)
     assert found.std() > 0
 
 
-def test_recording_changes_no_image(pipeline: StableDiffusionPipeline) -> None:
+def test_the_unconditional_half_would_give_other_maps(pipeline: StableDiffusionPipeline) -> None:
+    kept, _ = _unfused(pipeline, AttributionSettings(), 3.0)
+    conditional, unconditional = (
+        _by_definition(kept, AttributionSettings(), half) for half in (slice(2, None), slice(0, 2))
+    )
+    assert np.abs(conditional - unconditional).max() > 100 * 1e-6
+
+
+def test_maps_are_scaled_enlarged_and_scaled_again(pipeline: StableDiffusionPipeline) -> None:
+    recorded, _ = _recorded(pipeline, AttributionSettings(), 3.0)
+    enlarge = _bilinear(GRID, 64)
+    expected = [_scaled(enlarge @ _scaled(one) @ enlarge.T) for one in recorded.double().numpy()]
+    # the reference's eps of 1e-6 keeps the greatest value a little below 1 where a map is nearly flat
+    np.testing.assert_allclose(normalise_maps(recorded, 64).numpy(), expected, atol=2e-2)
+    np.testing.assert_allclose(normalise_maps(recorded * 1e4, 64).numpy(), expected, atol=1e-4)
+
+
+def test_recording_changes_no_bit_of_an_image(pipeline: StableDiffusionPipeline) -> None:
     _, recorded = _recorded(pipeline, AttributionSettings(), 3.0)
     assert torch.equal(recorded, _sample(pipeline, 3.0))
+
+
+def test_fused_and_unfused_attention_draw_the_same_image(pipeline: StableDiffusionPipeline) -> None:
+    _, unfused = _unfused(pipeline, AttributionSettings(), 3.0)
+    torch.testing.assert_close(unfused, _sample(pipeline, 3.0), rtol=1e-3, atol=1e-3)
+
+
+def test_bicubic_overshoot_is_clamped_and_every_head_counts_alike() -> None:
+    maps = torch.zeros(1, 2, 1, 4, 4)
+    maps[0, 0, 0, 1, 1] = 1.0  # beside a peak, bicubic interpolation falls below 0
+    maps[0, 1] = 0.25
+    merged = upsample_and_merge(maps, 16)
+    enlarge = _bicubic(4, 16)
+    peak = enlarge @ maps[0, 0, 0].double().numpy() @ enlarge.T
+    assert peak.min() < -0.01
+    np.testing.assert_allclose(merged[0].numpy(), np.maximum(peak, 0) + 0.25, atol=1e-6)
+
+
+def test_tokens_of_one_category_are_averaged() -> None:
+    maps = torch.rand(2, 3, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    merged = upsample_and_merge(maps, 8)
+    torch.testing.assert_close(merged, maps.mean(dim=2).sum(dim=1))
+
+
+def test_probabilities_are_float32_in_a_half_precision_model(pipeline: StableDiffusionPipeline) -> None:
+    layer = next(iter(cross_attention_layers(pipeline.unet, ("down_blocks.0",)).values()))
+    hidden = torch.randn(1, 16, layer.query_dim, generator=torch.Generator().manual_seed(0))
+    text = torch.randn(1, 48, layer.cross_attention_dim, generator=torch.Generator().manual_seed(1))
+    exact = token_probabilities(layer, hidden, text, slice(0, 48))
+    half = token_probabilities(copy.deepcopy(layer).bfloat16(), hidden.bfloat16(), text.bfloat16(), slice(0, 48))
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half.sum(dim=2), torch.ones(1, layer.heads, 4, 4))  # bfloat16 sums are 1e-2 off
+    torch.testing.assert_close(half, exact, rtol=0.2, atol=1e-3)
 
 
 def test_self_attention_is_left_alone_and_processors_are_put_back(pipeline: StableDiffusionPipeline) -> None:
     before = dict(pipeline.unet.attn_processors)
     recorder = AttributionRecorder(pipeline.unet, AttributionSettings(), SPAN, images=1, grid=GRID, steps=STEPS)
     with pytest.raises(RuntimeError, match="stop"), recorder:
+        own = {name: type(pipeline.unet.attn_processors[name]) for name in before if ".attn1." in name}
+        assert own and set(own.values()) == {AttnProcessor2_0}  # fused
         changed = {name for name, processor in pipeline.unet.attn_processors.items() if processor is not before[name]}
         assert changed == {name for name in before if ".attn2." in name}
         raise RuntimeError("stop")
