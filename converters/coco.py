@@ -172,6 +172,7 @@ class _Builder:
     def add(self, image: SelectedImage) -> None:
         height, width = image.size_hw
         entry = {"id": len(self._images) + 1, "file_name": image.file_name, "width": width, "height": height}
+        self._tally.images_out += 1
         self._images.append({**entry, "task_id": image.task_id})
         for region, category_id in labelled_regions(image, self._categories, self._tally):
             self._add_region(region, category_id)

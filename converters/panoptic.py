@@ -112,6 +112,7 @@ def write_panoptic(
             Image.fromarray(segment_ids_to_rgb(segment_ids)).save(pngs / png_name)
             height, width = image.size_hw
             entry = {"id": number, "file_name": image.file_name, "width": width, "height": height}
+            tally.images_out += 1
             images.append({**entry, "task_id": image.task_id})
             annotations.append({"image_id": number, "file_name": png_name, "segments_info": segments})
         if not images:

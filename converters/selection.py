@@ -7,10 +7,12 @@ records ── select_images ──> SelectedImage(file_name, size_hw, regions) 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Literal
 
 from converters.errors import ImageFileError, RecordError
 from converters.image_files import SizeLookup, image_file_name
+from converters.output import name_in_folder
 from converters.records import Annotation, Category, ImageRecord, Prediction, Region
 
 _MAX_DETAILS = 100
@@ -48,7 +50,7 @@ class Counts:
     """What went into a conversion and what came out.
 
     Attributes:
-        images_in, images_out: images read and written.
+        images_in, images_out: images read, and written.
         regions_in, regions_out: regions read, and entries written for them.
         left_out: how often something was left behind, by reason.
         details: reason and place of the first 100.
@@ -119,6 +121,8 @@ def select_images(
 ) -> Iterator[SelectedImage]:
     """Yield the images that go in, one at a time; count the others, and what is left out of each, in `tally`.
 
+    What comes out (`images_out`, `regions_out`) is counted by who writes it.
+
     Args:
         records: the images, read once.
         selection: what goes in.
@@ -143,8 +147,27 @@ def select_images(
         if size_hw is None:
             tally.leave_out("image of unknown size", f"task {record.task_id}: {name}")
             continue
-        tally.images_out += 1
         yield SelectedImage(record.task_id, name, size_hw, regions)
+
+
+def with_own_file(
+    images: Iterable[SelectedImage], suffix: str, tally: Tally
+) -> Iterator[tuple[SelectedImage, PurePosixPath]]:
+    """Yield each image with the name of the file that is its own: its name with another suffix.
+
+    Images whose names lead out of the folder, or differ in the suffix alone, are left out.
+    """
+    taken: set[PurePosixPath] = set()
+    for image in images:
+        name = name_in_folder(image.file_name, suffix)
+        where = f"task {image.task_id}: {image.file_name!r:.200}"
+        if name is None:
+            tally.leave_out("image name that cannot be a file inside a folder", where)
+        elif name in taken:
+            tally.leave_out("image name taken by another image whose suffix alone differs", where)
+        else:
+            taken.add(name)
+            yield image, name
 
 
 def labelled_regions(image: SelectedImage, categories: Mapping[str, int], tally: Tally) -> Iterator[tuple[Region, int]]:

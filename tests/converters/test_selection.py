@@ -4,7 +4,7 @@ import numpy as np
 
 from converters.coco_rle import mask_to_coco_rle
 from converters.records import Annotation, ImageRecord, LeftOut, Prediction, Region
-from converters.selection import SelectedImage, Selection, Tally, select_images
+from converters.selection import SelectedImage, Selection, Tally, labelled_regions, select_images, with_own_file
 
 RLE = mask_to_coco_rle(np.eye(4, 6, dtype=np.bool_))
 
@@ -32,7 +32,7 @@ def test_one_annotation_stands_for_an_image_unless_all_are_asked_for() -> None:
     assert (image.task_id, image.file_name, image.size_hw) == (7, "a.png", (4, 6))
     assert ids([image]) == ["new"]
     assert tally.details == ("another one of the same image was preferred: task 7, id 1",)
-    assert (tally.images_in, tally.images_out, tally.regions_in) == (1, 1, 1)
+    assert (tally.images_in, tally.regions_in) == (1, 1)
     assert ids(select(RECORD, every_annotator=True)[0]) == ["old", "new"]
 
 
@@ -57,3 +57,51 @@ def test_details_are_kept_for_the_first_hundred_only() -> None:
     _, tally = select(record)
     assert tally.left_out["unreadable region"] == 150
     assert len(tally.details) == 100
+
+
+def test_each_image_has_a_file_of_its_own() -> None:
+    names = ["a/cat.jpg", "a/cat.png", "cat.jpg", "../../etc/passwd"]
+    tally = Tally()
+    named = list(with_own_file([SelectedImage(1, name, (4, 6), ()) for name in names], ".txt", tally))
+    assert [str(name) for _, name in named] == ["a/cat.txt", "cat.txt"]
+    assert tally.left_out == {
+        "image name taken by another image whose suffix alone differs": 1,
+        "image name that cannot be a file inside a folder": 1,
+    }
+    assert "task 1: '../../etc/passwd'" in tally.details[1]
+
+
+def test_regions_come_with_each_of_their_categories() -> None:
+    both = Region("r", ("cat", "dog", "fly"), "", RLE)
+    tally = Tally()
+    found = list(
+        labelled_regions(SelectedImage(1, "a", (4, 6), (both, Region("s", (), "", RLE))), {"cat": 3, "dog": 1}, tally)
+    )
+    assert found == [(both, 3), (both, 1)]
+    assert tally.details == (
+        "label that is no category: task 1, region 'r': 'fly'",
+        "region without a label: task 1, region 's'",
+    )
+
+
+def test_an_address_outside_the_root_is_left_out_and_stops_nothing() -> None:
+    elsewhere = ImageRecord(8, "s3://b/a.png", "image", size_hw=(4, 6), annotations=(NEW,))
+    tally = Tally()
+    (image,) = select_images([elsewhere, RECORD], Selection(image_root="/data/"), None, tally)
+    assert image.task_id == 7
+    assert tally.left_out["image outside the image root"] == 1
+
+
+def test_counts_say_what_was_left_out_and_what_was_written_otherwise() -> None:
+    tally = Tally()
+    assert tally.reasons() == "nothing was left out"
+    tally.leave_out("too odd", "task 1")
+    tally.note("pixels moved", 5)
+    tally.note("pixels eaten", 0)
+    counts = tally.counts()
+    assert (counts.left_out, counts.details, counts.notes) == (
+        {"too odd": 1},
+        ("too odd: task 1",),
+        {"pixels moved": 5},
+    )
+    assert tally.reasons() == "too odd (1)"
