@@ -124,7 +124,13 @@ def _support_set(
         SupportImage(item.image, attribution, *pair)
         for item, attribution, pair in zip(drawn, attributions, masks, strict=True)
     )
-    return SupportSet(images, tuple(item.seed for item in drawn), sum(batch.refused for batch in batches))
+    prompt_of = {item.number: batch.prompt for batch in batches for item in batch.images}
+    return SupportSet(
+        images,
+        seeds=tuple(item.seed for item in drawn),
+        refused=sum(batch.refused for batch in batches),
+        prompts=tuple(prompt_of[item.number] for item in drawn),
+    )
 
 
 def _one_space(parts: Parts, name: ExtractorName, support: SupportSet) -> FeatureSpacePrototypes:

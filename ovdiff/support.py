@@ -35,11 +35,13 @@ class SupportSet:
         images: those that were not left out as unsafe.
         seeds: of each one's noise.
         refused: drawings that were refused as unsafe.
+        prompts: the whole text that each was drawn from.
     """
 
     images: tuple[SupportImage, ...]
     seeds: tuple[int, ...] = ()
     refused: int = 0
+    prompts: tuple[str, ...] = ()
 
     def with_foreground(self) -> int:
         """Return how many images show the category; the others give no prototypes."""

@@ -34,7 +34,7 @@ def show_prototypes(bank: Bank, which: str, engine: Engine, out: Path | None) ->
         raise UsageError(f"--out is {str(out)!r}; expected the name of a file that ends in .png.")
     item = _made_by(engine, find_sets(bank, which))
     support = engine.support_set(_category(item))
-    sheet = draw_support_sheet(support, _title(item, support, bank), [f"seed {seed}" for seed in support.seeds])
+    sheet = draw_support_sheet(support, _title(item, support), _captions(support))
     path = out or Path(f"{_file_name(item.category)}.support.png")
     write_png(sheet, path)
     say(f"sheet: {path}")
@@ -56,11 +56,21 @@ def _category(item: StoredSet) -> Category:
     return Category(item.category, item.prompts)
 
 
-def _title(item: StoredSet, support: SupportSet, bank: Bank) -> str:
-    template = bank.card(item.key)["parameters"]["generation"]["prompt_template"]
-    prompts = [f'"{template.replace("{category}", prompt)}"' for prompt in item.prompts]
+def _title(item: StoredSet, support: SupportSet) -> str:
     count = f"{len(support.images)} images, {support.with_foreground()} with a foreground, {support.refused} refused"
+    prompts = [f"prompt {number}: {text}" for text, number in _prompt_numbers(support).items()]
     return "\n".join([f"{item.category}, {item.short_key}: {count}", *prompts])
+
+
+def _captions(support: SupportSet) -> list[str]:
+    """Return what is said above each image: which prompt and which seed it is of."""
+    numbers = _prompt_numbers(support)
+    pairs = zip(support.prompts, support.seeds, strict=True)
+    return [f"prompt {numbers[prompt]}, seed\n{seed}" for prompt, seed in pairs]
+
+
+def _prompt_numbers(support: SupportSet) -> dict[str, int]:
+    return {text: number for number, text in enumerate(dict.fromkeys(support.prompts), start=1)}
 
 
 def _file_name(category: str) -> str:

@@ -80,7 +80,8 @@ class FakeEngine:
         image[2:6, 2:6] = colour_of(category)
         foreground = image.any(axis=2)
         item = SupportImage(image, foreground.astype(np.float32), foreground, ~foreground)
-        return SupportSet((item,) * len(SEEDS), SEEDS, refused=1)
+        prompts = tuple(f"a {category.phrases[n % len(category.phrases)]}" for n in range(len(SEEDS)))
+        return SupportSet((item,) * len(SEEDS), SEEDS, refused=1, prompts=prompts)
 
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
         missing = [category.name for category in vocabulary.categories if not self.has(category)]
@@ -119,7 +120,6 @@ def _card(category: Category) -> dict[str, object]:
     return {
         "category": category.name,
         "phrases": list(category.phrases),
-        "parameters": {"generation": {"prompt_template": "a {category}"}},
         "licences": [{"model": "generator", "source": "fake:generator", "licence": "MIT", "note": ""}],
         "image_seeds": list(SEEDS),
         "images_with_foreground": len(SEEDS),

@@ -81,3 +81,8 @@ def test_foreground_that_reaches_no_feature_cell_is_an_error_and_not_an_empty_se
         specks.append(replace(item, foreground=speck))
     with pytest.raises(SupportError, match=r"no usable .* features of its foreground.*mask_coverage"):
         make_prototype_set(parts, SupportSet(tuple(specks)), lambda *_: None)
+
+
+def test_each_image_tells_its_prompt_and_seed(support: SupportSet) -> None:
+    assert support.prompts == tuple(f"a good photo of a {phrase}" for phrase in ("boat", "ship", "boat"))
+    assert len(set(support.seeds)) == len(support.images)

@@ -3,9 +3,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from backend.commands import show
 from backend.commands.show import show_prototypes
 from backend.errors import UsageError
+from backend.support_sheet import draw_support_sheet
 from ovdiff.bank import Bank
+from ovdiff.support import SupportSet
 from ovdiff.vocabulary import Category
 from tests.fakes.engine import FakeEngine, FakePreset
 
@@ -27,6 +30,21 @@ def test_a_sheet_is_written(
     (key,) = Bank(engine.folder).keys()
     show_prototypes(Bank(engine.folder), key[:8], engine, tmp_path / "named.png")
     assert (tmp_path / "named.png").read_bytes() == (tmp_path / "fire_engine.support.png").read_bytes()
+
+
+def test_the_sheet_says_which_prompt_and_seed_each_image_is_of(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def draw(support: SupportSet, title: str, captions: list[str]) -> Image.Image:
+        said.extend([*title.splitlines()[1:], *captions])
+        return draw_support_sheet(support, title, captions)
+
+    monkeypatch.setattr(show, "draw_support_sheet", draw)
+    engine.build(Category("sea", ("wave", "water")))
+    show_prototypes(Bank(engine.folder), "sea", engine, tmp_path / "sheet.png")
+    assert said == ["prompt 1: a wave", "prompt 2: a water", "prompt 1, seed\n7", "prompt 2, seed\n8"]
 
 
 def test_of_several_sets_the_presets_own_is_shown(engine: FakeEngine, tmp_path: Path) -> None:
