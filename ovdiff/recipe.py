@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ovdiff.bank import SCHEMA_VERSION
 from ovdiff.presets import Preset, prototype_parameters
 from ovdiff.presets.mapping import digest
+from ovdiff.presets.model_settings import CheckpointSettings
 from ovdiff.support_store import SUPPORT_VERSION
 from ovdiff.vocabulary import Category
 from ovdiff.weights import Weights, weights_identity
@@ -54,6 +55,9 @@ def preset_recipe(preset: Preset) -> dict[str, Any]:
     parameters["generation"].pop("phrases")  # the phrase itself is in the category's part
     for unused in {"cutler", "maskcut", "detectron2"} - {preset.proposals.source}:
         parameters["proposals"].pop(unused)
+    for name in ("config", "weights") if preset.proposals.source == "detectron2" else ():
+        file = CheckpointSettings(source=getattr(preset.proposals.detectron2, name))
+        parameters["proposals"]["detectron2"][name] = weights_identity(file)
     return {
         "schema_version": SCHEMA_VERSION,
         "parameters": parameters,

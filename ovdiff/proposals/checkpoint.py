@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ovdiff.errors import WeightsError
 from ovdiff.presets.model_settings import CheckpointSettings
+from ovdiff.weights import locate
 
 _TIMEOUT_S = (10, 60)  # to connect; between two pieces of the file
 _PIECE_BYTES = 1 << 20
@@ -41,16 +42,16 @@ def checkpoint_file(settings: CheckpointSettings, terms: str) -> Path:
     Raises:
         WeightsError: there is no such file, it cannot be fetched, or it has another SHA-256.
     """
-    source = settings.source
-    fetched = source.startswith("https://")
-    path = _cached(source) if fetched else Path(source).expanduser()
-    if fetched and not path.is_file():
-        _log.warning("fetching %s into %s; terms of these weights: %s", source, path.parent, terms)
-        _fetch(source, path, settings.sha256)
+    path = locate(settings)
+    if path is not None:
+        _check_sha256(path, settings.sha256, settings.source)
         return path
-    if not path.is_file():
-        raise WeightsError(f"There is no checkpoint file {source!r}. Give a file or an https address as the source.")
-    _check_sha256(path, settings.sha256, f"{source} (in {path})" if fetched else source)
+    path = _cached(settings.source)
+    if path.is_file():
+        _check_sha256(path, settings.sha256, f"{settings.source} (in {path})")
+        return path
+    _log.warning("fetching %s into %s; terms of these weights: %s", settings.source, path.parent, terms)
+    _fetch(settings.source, path, settings.sha256)
     return path
 
 

@@ -7,13 +7,33 @@ import pytest
 
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import AdapterSettings, ModelSettings
-from ovdiff.presets.schema import SafetySettings
-from ovdiff.recipe import category_recipe, library_versions, models_used, preset_recipe, recipe_key
+from ovdiff.presets.schema import Detectron2Settings, SafetySettings
+from ovdiff.recipe import (
+    category_recipe,
+    library_versions,
+    masks_recipe,
+    models_used,
+    preset_recipe,
+    recipe_key,
+    support_recipe,
+)
 from ovdiff.vocabulary import Category
 
 
 def _key(preset: Preset, category: Category | None = None) -> str:
     return recipe_key(category_recipe(preset_recipe(preset), category or Category("boat")))
+
+
+def _support_key(preset: Preset, category: Category | None = None) -> str:
+    return recipe_key(support_recipe(preset, preset_recipe(preset), category or Category("boat")))
+
+
+def _masks_key(preset: Preset) -> str:
+    return recipe_key(masks_recipe(preset, preset_recipe(preset)))
+
+
+def _changed(preset: Preset, section: str, change: dict[str, Any]) -> Preset:
+    return replace(preset, **{section: replace(getattr(preset, section), **change)})
 
 
 def test_key_is_the_prompts_and_not_the_name_or_kind(preset: Preset) -> None:
@@ -78,6 +98,18 @@ def test_weights_count_by_what_they_are_and_not_by_where_they_lie(preset: Preset
     assert _key(moved) != _key(preset)
 
 
+def test_files_of_detectron2_count_by_what_they_hold(preset: Preset, tmp_path: Path) -> None:
+    def key(folder: str, content: str) -> str:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        config, weights = tmp_path / folder / "model.yaml", tmp_path / folder / "model.pth"
+        config.write_text(content)
+        weights.write_bytes(b"weights")
+        files = Detectron2Settings(config=str(config), weights=str(weights))
+        return _key(replace(preset, proposals=replace(preset.proposals, source="detectron2", detectron2=files)))
+
+    assert key("here", "VERSION: 2") == key("there", "VERSION: 2") != key("there", "VERSION: 1 ")
+
+
 def test_an_adapter_is_in_the_key(preset: Preset) -> None:
     def with_adapter(scale: float) -> Preset:
         adapter = AdapterSettings("some/adapter", revision="1", scale=scale)
@@ -98,3 +130,55 @@ def test_the_model_that_looks_for_unsafe_images_takes_part(preset: Preset) -> No
 
 def test_versions_name_the_libraries_that_compute() -> None:
     assert {"torch", "diffusers", "transformers"} <= set(library_versions())
+
+
+@pytest.mark.parametrize(
+    ("section", "change"),
+    [
+        ("proposals", {"source": "maskcut"}),
+        ("support", {"erode_background": False}),
+        ("extractors", {"use": ("clip",)}),
+        ("prototypes", {"parts": 3}),
+        ("generation", {"batch_size": 5}),
+        ("prefilter", {"enabled": False}),
+    ],
+)
+def test_what_draws_no_image_keeps_the_images(preset: Preset, section: str, change: dict[str, Any]) -> None:
+    assert _support_key(_changed(preset, section, change)) == _support_key(preset)
+
+
+@pytest.mark.parametrize(
+    ("section", "change"),
+    [
+        ("generation", {"seed": 43}),
+        ("generation", {"negative_prompt": "blurry"}),
+        ("attribution", {"step_range": (0.0, 0.5)}),
+        ("safety", {"check": "clip_text"}),
+        ("safety", {"max_redraws": 1}),
+    ],
+)
+def test_what_draws_other_images_changes_their_key(preset: Preset, section: str, change: dict[str, Any]) -> None:
+    assert _support_key(_changed(preset, section, change)) != _support_key(preset)
+
+
+def test_the_weights_that_draw_and_check_are_in_the_images_key(preset: Preset) -> None:
+    checked = replace(preset, safety=SafetySettings("clip_text"))
+    clip = replace(preset.models, clip=replace(preset.models.clip, dtype="bfloat16"))  # type: ignore[type-var]
+    assert _support_key(replace(checked, models=clip)) != _support_key(checked)
+    assert _support_key(replace(preset, models=clip)) == _support_key(preset)
+    generator = replace(preset.models, generator=replace(preset.models.generator, dtype="bfloat16"))
+    assert _support_key(replace(preset, models=generator)) != _support_key(preset)
+
+
+def test_images_are_those_of_the_phrases(preset: Preset) -> None:
+    assert _support_key(preset, Category("Boot", ("boat",), "stuff")) == _support_key(preset)
+    assert _support_key(preset, Category("boat", ("boat", "ship"))) != _support_key(preset)
+
+
+def test_masks_depend_on_proposals_and_eq_1_alone(preset: Preset) -> None:
+    maskcut = _changed(preset, "proposals", {"source": "maskcut"})
+    dino = replace(preset.models, dino=replace(preset.models.dino, dtype="bfloat16"))  # type: ignore[type-var]
+    assert _masks_key(_changed(preset, "prototypes", {"parts": 3})) == _masks_key(preset)
+    assert _masks_key(replace(preset, models=dino)) == _masks_key(preset)
+    others = [maskcut, replace(maskcut, models=dino), _changed(preset, "support", {"background_max": 0.3})]
+    assert len({_masks_key(one) for one in [preset, *others]}) == 4
