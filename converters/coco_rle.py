@@ -107,6 +107,18 @@ def coco_rle_area(rle: CocoRLE) -> int:
     return int(coco_mask.area({"size": rle["size"], "counts": rle["counts"].encode("ascii")}))
 
 
+def coco_rle_intersection(first: CocoRLE, second: CocoRLE) -> int:
+    """Return the number of pixels inside both, without decoding either.
+
+    Raises:
+        CocoRLEError: they are of two sizes.
+    """
+    if list(first["size"]) != list(second["size"]):
+        raise CocoRLEError(f"expected two RLEs of one size, got {first['size']} and {second['size']}")
+    pair: Any = [{"size": rle["size"], "counts": rle["counts"].encode("ascii")} for rle in (first, second)]
+    return int(coco_mask.area(coco_mask.merge(pair, intersect=True)))
+
+
 def coco_rle_bbox_xywh(rle: CocoRLE) -> list[float]:
     """Return [x, y, width, height] of the box around all pixels, in pixels, as pycocotools computes it."""
     box = coco_mask.toBbox({"size": rle["size"], "counts": rle["counts"].encode("ascii")})

@@ -10,6 +10,7 @@ from pycocotools import mask as coco_mask
 from converters.coco_rle import (
     coco_rle_area,
     coco_rle_bbox_xywh,
+    coco_rle_intersection,
     coco_rle_to_mask,
     label_map_to_coco_rles,
     mask_to_coco_rle,
@@ -107,3 +108,14 @@ def test_random_text_is_read_or_refused(counts: str) -> None:
 def test_each_label_of_a_map_is_encoded_as_its_mask_would_be(label_map: np.ndarray) -> None:
     expected = {int(label): mask_to_coco_rle(label_map == label) for label in np.unique(label_map) if label}
     assert label_map_to_coco_rles(label_map) == expected
+
+
+@given(arrays(np.bool_, (5, 7)), arrays(np.bool_, (5, 7)))
+def test_the_intersection_is_that_of_the_masks(first: np.ndarray, second: np.ndarray) -> None:
+    shared = coco_rle_intersection(mask_to_coco_rle(first), mask_to_coco_rle(second))
+    assert shared == np.count_nonzero(first & second)
+
+
+def test_an_intersection_of_two_sizes_is_refused() -> None:
+    with pytest.raises(CocoRLEError, match=r"expected two RLEs of one size, got \[5, 7\] and \[7, 5\]"):
+        coco_rle_intersection(mask_to_coco_rle(np.ones((5, 7), bool)), mask_to_coco_rle(np.ones((7, 5), bool)))
