@@ -8,7 +8,7 @@ from ovdiff.proposals.threshold import Thresholds
 from ovdiff.support import SupportImage, SupportSet, choose_masks, threshold_masks
 
 FALLBACK = Thresholds(0.5, 0.2)
-PLAIN = SupportSettings(background_max=1.1 - 0.1, erode_background=False)
+PLAIN = SupportSettings(background_max=1.0, erode_background=False)
 
 
 def _ramp() -> np.ndarray:
@@ -78,6 +78,55 @@ def test_empty_proposals_are_skipped() -> None:
     with_empty = np.concatenate([np.zeros((1, 8, 8), bool), _masks(slice(0, 4))])
     foreground, _ = choose_masks(_ramp(), with_empty, PLAIN, FALLBACK)
     np.testing.assert_array_equal(foreground, _masks(slice(0, 4))[0])
+
+
+def _by_definition(
+    attribution: np.ndarray, proposals: np.ndarray, settings: SupportSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """A.4 pixel by pixel, as the released code is described: argmax of mask times score, for J > 0."""
+    size = len(attribution)
+    candidates = [[[not any(m[y][x] for m in proposals) for x in range(size)] for y in range(size)], *proposals]
+    inside = [[(y, x) for y in range(size) for x in range(size) if mask[y][x]] for mask in candidates]
+    scored = [(sum(float(attribution[p]) for p in pixels) / len(pixels), set(pixels)) for pixels in inside if pixels]
+    scored.sort(key=lambda pair: -pair[0])
+    foreground, low = np.zeros((size, size), bool), np.zeros((size, size), bool)
+    owner = {
+        (y, x): max((score * ((y, x) in pixels), -rank) for rank, (score, pixels) in enumerate(scored))[1]
+        for y in range(size)
+        for x in range(size)
+    }
+    last = min(owner.values())
+    for pixel, rank in owner.items():
+        foreground[pixel] = rank == 0
+        low[pixel] = last < 0 and rank == last and attribution[pixel] < settings.background_max
+    if not settings.erode_background:
+        return foreground, low
+    eroded = np.zeros_like(low)
+    for y in range(size):
+        for x in range(size):
+            cross = [(y, x), (y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]
+            eroded[y, x] = all(0 <= v < size and 0 <= u < size and low[v, u] for v, u in cross)
+    return foreground, eroded
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(1, 4),
+    share=st.sampled_from([0.1, 0.5, 0.9]),
+    background_max=st.sampled_from([0.2, 0.6, 1.0]),
+    erode=st.booleans(),
+)
+def test_eq_1_and_its_refinements_pixel_by_pixel(
+    seed: int, count: int, share: float, background_max: float, erode: bool
+) -> None:
+    random = np.random.default_rng(seed)
+    attribution = random.random((7, 7), dtype=np.float32)
+    proposals = random.random((count, 7, 7)) < share
+    if not proposals.any():
+        return
+    settings = SupportSettings(background_max=background_max, erode_background=erode)
+    found = choose_masks(attribution, proposals, settings, FALLBACK)
+    np.testing.assert_array_equal(found, _by_definition(attribution, proposals, settings))
 
 
 @given(

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from ovdiff.errors import VocabularyError
-from ovdiff.vocabulary import Category, Vocabulary
+from ovdiff.vocabulary import Category, Vocabulary, with_phrase
 
 
 def test_phrases_are_the_prompts_or_the_name() -> None:
@@ -38,3 +38,17 @@ def test_fingerprint_depends_on_order_prompts_and_kind_alone() -> None:
     assert plain == Vocabulary((Category("boat", ("boat",)), sky)).fingerprint()
     others = [(sky, boat), (boat,), (Category("boat", ("ship",)), sky), (boat, Category("sky", kind="stuff"))]
     assert len({plain, *(Vocabulary(categories).fingerprint() for categories in others)}) == 5
+
+
+PHRASES = (("tank", "liquid tank"), ("Blind ", "window blinds"))
+
+
+@pytest.mark.parametrize("name", ["tank", "Tank", " TANK "])
+def test_a_name_takes_the_phrase_that_is_given_for_it(name: str) -> None:
+    assert with_phrase(Category(name, kind="thing"), PHRASES) == Category(name, ("liquid tank",), "thing")
+
+
+def test_own_prompts_win_and_other_names_stay() -> None:
+    for category in (Category("tank", ("army tank",)), Category("boat"), Category("liquid tank")):
+        assert with_phrase(category, PHRASES) is category
+    assert with_phrase(Category("blind"), PHRASES).phrases == ("window blinds",)
