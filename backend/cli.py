@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SettingsError, UsageError, PresetError, VocabularyError) as error:
         complain(error)
         return WRONG_USE
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        return FAILED
     except (BackendError, OVDiffError, ConverterError, OSError) as error:
         complain(error)
         return FAILED

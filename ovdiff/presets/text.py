@@ -63,7 +63,7 @@ def _field(entry: dataclasses.Field[Any], value: Any) -> Iterator[str]:
 def _comment(entry: dataclasses.Field[Any], value: Any) -> str:
     """Return unit and reason; the reason is the default's, so that is named where the value is another."""
     unit, reason = entry.metadata.get("unit", ""), entry.metadata.get("reason", "")
-    if entry.default not in (value, dataclasses.MISSING):
+    if entry.default not in (value, dataclasses.MISSING, "", ()):
         default = _value(entry.default)
         reason = f"default {default if len(default) < _SHORT_CHARACTERS else 'another'}: {reason}"
     return "; ".join(text for text in (unit, reason) if text)

@@ -225,3 +225,12 @@ def test_looking_things_up_needs_no_torch(arguments: list[str]) -> None:
     assert run.stdout
     assert {"torch", "diffusers", "transformers", "sklearn", "flask"} & set(run.stderr.split()) == set()
     assert "numpy" in run.stderr.split()
+
+
+def test_a_reader_that_has_seen_enough_is_no_complaint() -> None:
+    command = [sys.executable, "-m", "backend.cli", "presets", "list"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdout is not None and run.stderr is not None
+        run.stdout.close()
+        assert run.wait(60) == 1
+        assert run.stderr.read() == b""

@@ -77,7 +77,7 @@ class FakeEngine:
         if not self.has(category):
             raise BankError(f"The support images of {category.name!r} are not kept.")
         image = np.zeros((8, 8, 3), dtype=np.uint8)
-        image[2:6, 2:6] = colour_of(category)
+        image[2:6, 2:6] = np.minimum(colour_of(category), 255)
         foreground = image.any(axis=2)
         item = SupportImage(image, foreground.astype(np.float32), foreground, ~foreground)
         prompts = tuple(f"a {category.phrases[n % len(category.phrases)]}" for n in range(len(SEEDS)))
