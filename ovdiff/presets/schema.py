@@ -19,6 +19,10 @@ Statistics = Literal["imagenet", "clip", "half"]
 Aspect = Literal["stretch", "keep"]
 
 
+LCM_STEPS = 50
+"""Steps of the schedule that latent consistency models were distilled on; a run takes some of them."""
+
+
 @dataclass(frozen=True)
 class GenerationSettings:
     """Support images (A.1)."""
@@ -48,7 +52,11 @@ class GenerationSettings:
         online=True,
     )
     mib_per_image: int = setting(
-        520, "of sampling with guidance; benchmarks/full_size_cost.py", unit="MiB", minimum=0, online=True
+        390,
+        "of one at a time, for a batch takes less an image; benchmarks/full_size_cost.py",
+        unit="MiB",
+        minimum=0,
+        online=True,
     )
 
 
@@ -165,7 +173,7 @@ class StableDiffusionFeatureSettings:
         maximum=1.0,
         online=True,
     )
-    mib_per_image: int = setting(420, "benchmarks/full_size_cost.py", unit="MiB", minimum=0, online=True)
+    mib_per_image: int = setting(330, "benchmarks/full_size_cost.py", unit="MiB", minimum=0, online=True)
 
 
 @dataclass(frozen=True)
@@ -179,7 +187,7 @@ class TransformerFeatureSettings:
     support_px: int = setting(512, "R", unit="px", minimum=8)
     window_px: int = setting(448, "R", unit="px", minimum=8, online=True)
     stuff_similarity: float = setting(0.85, "A.9.3, R", unit="cosine", minimum=-1.0, maximum=1.0, online=True)
-    mib_per_image: int = setting(160, "benchmarks/full_size_cost.py", unit="MiB", minimum=0, online=True)
+    mib_per_image: int = setting(80, "DINO's; benchmarks/full_size_cost.py", unit="MiB", minimum=0, online=True)
 
 
 @dataclass(frozen=True)
