@@ -2,16 +2,19 @@
 
 ``<key>.safetensors`` holds the arrays (vectors in float16), ``<key>.json`` says what made them and carries
 the checksum. Both are written to a temporary file and renamed, the card last: a set without its card does
-not exist, so a crash loses at most the set in hand. Never imports torch.
+not exist, so a crash loses at most the set in hand. Whoever changes a set locks the folder meanwhile, so that
+two builds of one category end with the two files of one of them. Never imports torch.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import logging
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,18 +114,31 @@ class Bank:
         text = json.dumps(complete, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write_atomically(self._tensors(key), data)
-            _write_atomically(self._card(key), text.encode())
+            with self._locked():
+                _write_atomically(self._tensors(key), data)
+                _write_atomically(self._card(key), text.encode())
         except OSError as error:
             raise BankError(f"Prototype set {key} cannot be written to {self.folder}: {error}.") from error
 
     def remove(self, key: str) -> None:
         """Delete a set; nothing happens when it is not there."""
-        self._card(key).unlink(missing_ok=True)  # first, so that no card ever names a missing file
-        self._tensors(key).unlink(missing_ok=True)
+        card, tensors = self._card(key), self._tensors(key)
         self._verified.pop(key, None)
+        if not self.folder.is_dir():
+            return
+        with self._locked():
+            card.unlink(missing_ok=True)  # first, so that no card ever names a missing file
+            tensors.unlink(missing_ok=True)
 
     def _verify(self, key: str, *, reread: bool = False) -> bytes:
+        """Return the bytes of a set's arrays; none where the files have not changed since they were verified."""
+        try:
+            return self._read(key, reread)
+        except BankCorruptError:
+            with self._locked():  # one file of the set may be new and the other old: look again when both are
+                return self._read(key, reread)
+
+    def _read(self, key: str, reread: bool) -> bytes:
         paths = (self._card(key), self._tensors(key))
         try:
             stamp = tuple((path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
@@ -135,6 +151,17 @@ class Bank:
             raise BankCorruptError(paths[1], "its SHA-256 differs from its card's")
         self._verified[key] = stamp
         return data
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Wait for other threads and processes that change sets, and keep them waiting meanwhile."""
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # some network file systems lock no folders; each file is still whole
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)  # and with it goes the lock
 
     def _tensors(self, key: str) -> Path:
         return self._path(key, ".safetensors")

@@ -1,6 +1,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +115,34 @@ def test_a_crash_before_the_card_leaves_the_old_set_or_none(tmp_path: Path, monk
     assert not bank.has(KEY)
     bank.save(KEY, _set(), {})
     assert bank.has(KEY)
+
+
+SAVE_OFTEN = """
+import sys
+from pathlib import Path
+import numpy as np
+from ovdiff.bank import Bank
+from ovdiff.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
+key, value = sys.argv[2], float(sys.argv[3])
+side = Prototypes(np.full((500, 40), value, np.float32), np.zeros(500, np.uint8), np.zeros(500, np.int32))
+for _ in range(60):
+    Bank(Path(sys.argv[1])).save(key, PrototypeSet({"clip": FeatureSpacePrototypes(side, side)}), {"value": value})
+"""
+
+
+def test_processes_that_save_one_set_at_once_leave_it_whole_at_every_moment(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    bank.save(KEY, _set(), {})
+    writers = [
+        subprocess.Popen([sys.executable, "-c", SAVE_OFTEN, str(tmp_path), KEY, value]) for value in ("1.0", "2.0")
+    ]
+    reads = 0
+    while any(writer.poll() is None for writer in writers):
+        bank.load(KEY)  # raises where the two files are of different builds
+        reads += 1
+    assert [writer.returncode for writer in writers] == [0, 0] and reads > 20
+    vectors = bank.load(KEY).spaces["clip"].foreground.vectors
+    assert (vectors == bank.card(KEY)["value"]).all()
 
 
 def test_what_does_not_fit_half_precision_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -233,6 +234,17 @@ def test_threads_share_one_engine(engine: Engine) -> None:
         thread.join()
     for number in range(6):
         np.testing.assert_array_equal(found[number], expected[number % 3])
+
+
+def test_two_engines_that_build_one_category_at_once_both_have_it(
+    preset: Preset, tmp_path: Path, image: np.ndarray
+) -> None:
+    engines = [Engine(preset, Bank(tmp_path)) for _ in range(2)]
+    with ThreadPoolExecutor(len(engines)) as pool:
+        list(pool.map(lambda engine: engine.build(BOAT), engines))
+    assert all(engine.has(BOAT) for engine in engines)
+    first, second = (engine.segment(image, Vocabulary((BOAT,))) for engine in engines)
+    np.testing.assert_array_equal(first.label_map, second.label_map)
 
 
 def test_every_failure_is_one_of_ours(engine: Engine) -> None:
