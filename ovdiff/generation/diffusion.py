@@ -25,10 +25,7 @@ from torch import Tensor
 from ovdiff.errors import VocabularyError
 from ovdiff.generation.attribution import AttributionRecorder
 from ovdiff.generation.tokens import category_span, fill
-from ovdiff.presets.schema import AttributionSettings, GenerationSettings
-
-LCM_STEPS = 50
-"""Steps of the schedule that latent consistency models were distilled on; a run takes some of them."""
+from ovdiff.presets.schema import LCM_STEPS, AttributionSettings, GenerationSettings
 
 
 @dataclass(frozen=True)
@@ -150,7 +147,7 @@ def make_scheduler(settings: GenerationSettings, config: Any) -> Any:
     """
     if settings.scheduler == "ddim":
         return DDIMScheduler.from_config(config, timestep_spacing=settings.timestep_spacing)
-    if settings.scheduler == "lcm":  # steps are the last of its distillation's fifty, whatever the spacing
+    if settings.scheduler == "lcm":  # takes some of its distillation's steps, evenly; it knows no spacing
         return LCMScheduler.from_config(config, original_inference_steps=LCM_STEPS)
     if settings.scheduler == "euler":
         return EulerDiscreteScheduler.from_config(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ovdiff.errors import PresetError
-from ovdiff.presets.schema import Preset
+from ovdiff.presets.schema import LCM_STEPS, Preset
 
 
 def validate(preset: Preset) -> None:
@@ -137,6 +137,8 @@ def _generation_problems(preset: Preset) -> Iterator[str]:
     generation = preset.generation
     if generation.scheduler != "dpmsolver++" and generation.final_sigma == "zero":
         yield f"generation.final_sigma is for 'dpmsolver++'; leave it at 'sigma_min' with {generation.scheduler!r}."
+    if generation.scheduler == "lcm" and generation.steps > LCM_STEPS:
+        yield f"generation.steps is {generation.steps}; 'lcm' has {LCM_STEPS} at most, and is meant for 2 to 8."
     if generation.size_px % 8:
         yield f"generation.size_px is {generation.size_px}; latent diffusion needs a multiple of 8."
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from ovdiff.errors import SupportError, VocabularyError
+from ovdiff.errors import DeviceMemoryError, SupportError, VocabularyError
 from ovdiff.generation.diffusion import Batch, Generated, image_seed
 from ovdiff.generation.drawing import draw_images
 from ovdiff.parts import Parts
@@ -162,3 +162,24 @@ def test_no_refused_image_is_stored(preset: Preset, tmp_path: Path) -> None:
     _draw(_parts(preset, _Generator(), _Safety((1, 0), (4, 0), (4, 1), (4, 2))), ["boat"], shelf)
     assert {tuple(pixel[:2]) for pixel in _shown(shelf.batches()).values()} == {(0, 0), (1, 1), (2, 0), (3, 0), (5, 0)}
     assert len(list(shelf.folder.rglob("*.png"))) == 5
+
+
+class _Memory:
+    """A device on which 700 MiB are free and nothing is used."""
+
+    def free_mib(self) -> float:
+        return 700.0
+
+    def used_mib(self) -> float:
+        return 0.0
+
+
+def test_batches_are_as_large_as_the_memory_allows(preset: Preset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ovdiff.generation.drawing.memory_of", lambda _: _Memory())
+    small = replace(preset, generation=replace(preset.generation, mib_per_image=60))
+    generator = _Generator()
+    _draw(_parts(small, generator, batch_size=6), ["boat"])
+    assert [len(batch.numbers) for batch in generator.asked] == [3, 3]
+    large = replace(preset, generation=replace(preset.generation, mib_per_image=600))
+    with pytest.raises(DeviceMemoryError, match="no room for sampling a support image: it takes 600 MiB"):
+        _draw(_parts(large, generator), ["boat"])

@@ -84,6 +84,7 @@ def test_a_file_describes_itself_in_its_first_comment(tmp_path: Path) -> None:
         ("[models.clip]\nadapter = 1", "unknown field 'models.clip.adapter'"),
         ("[generation]\nsize_px = 60", "needs a multiple of 8"),
         ("[generation]\nscheduler = 'lcm'\nfinal_sigma = 'zero'", "leave it at 'sigma_min' with 'lcm'"),
+        ("[generation]\nscheduler = 'lcm'\nsteps = 51", "steps is 51; 'lcm' has 50 at most"),
         ("[generation]\nphrases = [['tank', 'a'], ['Tank', 'b']]", "gives a name twice"),
         ("[generation]\nphrases = [['tank', ' ']]", "blank name or phrase"),
         ("[prototypes]\nkmeans_seed = 5000000000", "kmeans_seed is 5000000000; expected 0 to 4294967295"),
