@@ -16,6 +16,11 @@ SizeLookup = Callable[[str], tuple[int, int] | None]
 """From a file name to (height, width) in pixels as shown (EXIF applied), None if unknown."""
 
 _EXIF_ORIENTATION = 0x0112
+_SUFFIXES = tuple(
+    suffix
+    for lower in (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+    for suffix in (lower, lower.upper())
+)
 _SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
 
 
@@ -57,6 +62,16 @@ def exif_orientation(image: Image.Image) -> int:
     except (SyntaxError, ValueError, LookupError, OSError, struct.error):  # no EXIF, whatever it was called
         return 1
     return orientation if orientation in range(1, 9) else 1
+
+
+def folder_names(folder: Path) -> Callable[[str], str | None]:
+    """Return a look-up from an image's name without its suffix to its file name in a folder, None if it has none."""
+
+    def file_name(stem: str) -> str | None:
+        names = (stem + suffix for suffix in _SUFFIXES)
+        return next((name for name in names if (folder / name).is_file()), None)
+
+    return file_name
 
 
 def folder_sizes(folder: Path) -> SizeLookup:
