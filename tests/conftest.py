@@ -1,6 +1,7 @@
-"""Fixtures that start what the end-to-end tests talk to, once for all of them."""
+"""Fixtures that start what the end-to-end tests talk to, once for all of them; and one that ends all talk."""
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -49,3 +50,14 @@ def session(label_studio_executable: Path, tmp_path_factory: pytest.TempPathFact
     settings = SessionSettings(label_studio_executable, tmp_path_factory.mktemp("session"), CACHE)
     with open_session(settings, standard_console()) as running:
         yield running
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As HF_HUB_OFFLINE=1, which is read at import; and a connection that is tried all the same fails the test."""
+
+    def refuse(_socket: socket.socket, address: object) -> None:
+        pytest.fail(f"a connection to {address} was tried")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(socket.socket, "connect", refuse)

@@ -1,6 +1,5 @@
 """Small models with random weights, of the embedded world's architectures, saved as real weights are."""
 
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -115,14 +114,3 @@ def image() -> NDArray[np.uint8]:
     rows, columns = np.mgrid[:80, :100]
     channels = np.stack([rows * 3, columns * 2, (rows + columns) % 256], axis=2)
     return channels.astype(np.uint8)
-
-
-@pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As HF_HUB_OFFLINE=1, which is read at import; and a connection that is tried all the same fails the test."""
-
-    def refuse(_socket: socket.socket, address: object) -> None:
-        pytest.fail(f"a connection to {address} was tried")
-
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(socket.socket, "connect", refuse)

@@ -209,7 +209,7 @@ def test_bin_files_are_read_but_never_unpickled(
     torch.save({"x": Malicious(mark)}, folder / "pytorch_model.bin")
     with pytest.raises(WeightsError, match="does not load"):
         getattr(Models(), load)(settings)
-    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"x": Malicious(mark)}))
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"x": Malicious(mark)}, protocol=2))
     with pytest.raises(WeightsError, match="does not load"):
         getattr(Models(), load)(settings)
     assert not mark.exists()
@@ -269,6 +269,32 @@ def test_open_clip_s_bin_is_read_but_never_unpickled(open_clip_folder: Path, tmp
     with pytest.raises(WeightsError, match="does not load as a CLIP model of open_clip"):
         Models().clip(_open_clip(folder))
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("file", ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"])
+def test_open_clip_s_hub_files_are_of_the_preset_s_revision(
+    file: str, open_clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """open_clip itself would take whatever "main" is."""
+    hub, cache = tmp_path / "hub", tmp_path / "cache"
+    if file.endswith(".bin"):
+        _with_bin(open_clip_folder, hub, "open_clip_model.safetensors", file)
+    else:
+        shutil.copytree(open_clip_folder, hub)
+    asked = []
+
+    def download(source: str, revision: str, allow_patterns: list[str]) -> str:
+        asked.append((source, revision))
+        cache.mkdir(exist_ok=True)
+        for name in allow_patterns:
+            if (hub / name).is_file():
+                shutil.copy(hub / name, cache)
+        return str(cache)
+
+    monkeypatch.setattr("ovdiff.pretrained.snapshot_download", download)
+    found = Models().clip(ClipModelSettings(source="timm/clip", revision="abc", library="open_clip"))
+    assert found.embed_texts(["a"])[0] is not None
+    assert set(asked) == {("timm/clip", "abc")}
 
 
 def test_open_clip_s_other_architectures_are_refused_by_name(open_clip_folder: Path, tmp_path: Path) -> None:
@@ -378,6 +404,28 @@ def test_an_adapter_s_file_must_be_the_one(weights_folder: Path, adapter_folder:
         Models().diffusion(_with_adapter(weights_folder, tmp_path))
     shutil.copy(adapter_folder / "pytorch_lora_weights.safetensors", tmp_path / "mine.safetensors")
     Models().diffusion(_with_adapter(weights_folder, tmp_path))
+
+
+def test_a_hub_s_adapter_is_of_the_preset_s_revision(
+    weights_folder: Path, adapter_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def download(source: str, name: str, revision: str) -> str:
+        asked.append((source, name, revision))
+        return str(adapter_folder / name)
+
+    monkeypatch.setattr("ovdiff.pretrained.hf_hub_download", download)
+    adapter = AdapterSettings(source="owner/lora", revision="abc")
+    Models().diffusion(replace(_with_adapter(weights_folder, Path()), adapter=adapter))
+    assert asked == [("owner/lora", "pytorch_lora_weights.safetensors", "abc")]
+
+
+def test_loading_an_adapter_says_nothing(
+    weights_folder: Path, adapter_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Models().diffusion(_with_adapter(weights_folder, adapter_folder))
+    assert capfd.readouterr().err == ""
 
 
 def test_an_adapter_of_an_unreachable_hub_offers_a_folder(weights_folder: Path, offline: None) -> None:
