@@ -1,9 +1,10 @@
 """Train the CLIPModel: images and captions that name any part of them.
 
 Command: ``python -m ovdiff.tinyworld.training.clip RUNS``. InfoNCE in which a caption that is also true of another
-image of the batch is no negative for it; then a second round on crowded scenes, in which the caption that names exactly
-the things of an image competes with captions that leave one out, add one or exchange one. Without it the model rarely
-preferred the complete caption of a scene of three things, and the prefilter's second stage dropped what was there.
+image of the batch is no negative for it; then a second round, half of it on crowded scenes, in which the caption that
+names exactly the things of an image competes with captions that leave one out, add one or exchange one. Without it the
+model rarely preferred the complete caption of a scene of three things, and the prefilter's second stage dropped what
+was there; on crowded scenes alone it forgot what scenes of one thing look like.
 """
 
 import logging
@@ -25,7 +26,7 @@ from ovdiff.tinyworld.training.loop import Plan, to_input, train
 from ovdiff.tinyworld.world import COLOURS, NAMES, THINGS
 
 PLAN = Plan(steps=2600, batch=128, learning_rate=1.5e-3, ema_decay=0.99, seed=2)
-SECOND_PLAN = Plan(steps=800, batch=96, learning_rate=8e-4, warmup=50, ema_decay=0.98, seed=7)
+SECOND_PLAN = Plan(steps=1400, batch=112, learning_rate=8e-4, warmup=50, ema_decay=0.98, seed=7)
 CROWDED = 14_000
 """Scenes of the second round, each of three things where they fit; the numbers follow the first round's."""
 _RIVALS = 5
@@ -135,27 +136,32 @@ def _rivals(rng: np.random.Generator, things: list[tuple[str, str]]) -> list[str
 
 
 def _second_round(model: CLIPModel, tokenizer: CLIPTokenizer, runs: Path) -> None:
-    """Continue on crowded scenes, leaving the checkpoint ``runs/clip_second.pt``."""
+    """Continue on crowded and usual scenes, leaving the checkpoint ``runs/clip_second.pt``."""
     if not (runs / "crowded" / "seen.json").exists():
         render_scenes(runs / "crowded", CROWDED, things=3, first=COUNT)
-    data = load_training_set(runs / "crowded")
-    usable = np.array([i for i, things in enumerate(data.things) if things])
+    halves = [load_training_set(runs / "crowded"), load_training_set(runs)]
+    usable = [np.array([i for i, things in enumerate(half.things) if things]) for half in halves]
 
     def step(number: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        chosen = rng.choice(usable, SECOND_PLAN.batch, replace=False)
-        captions = [caption for i in chosen for caption in _rivals(rng, data.things[i])]
+        things, regions, images = [], [], []
+        for half, rows in zip(halves, usable, strict=True):
+            chosen = rng.choice(rows, SECOND_PLAN.batch // 2, replace=False)
+            things += [half.things[i] for i in chosen]
+            regions += [half.regions[i] for i in chosen]
+            images.append(half.images[chosen])
+        captions = [caption for seen in things for caption in _rivals(rng, seen)]
         texts = tokenizer(captions, padding=True, return_tensors="pt")
         out = model(
             input_ids=texts.input_ids,
             attention_mask=texts.attention_mask,
-            pixel_values=to_input(data.images[chosen]).contiguous(),
+            pixel_values=to_input(np.concatenate(images)).contiguous(),
         )
         logits = out.logits_per_image.float().view(SECOND_PLAN.batch, SECOND_PLAN.batch, _RIVALS + 1)
         own = logits.diagonal().T
         first = torch.zeros(SECOND_PLAN.batch, dtype=torch.long)
         exact = F.cross_entropy(own, first)
         # Among the images of the batch too, so that the first round's sense of single things is kept.
-        holds = np.stack([_facts(list(data.things[i]), data.regions[i]) for i in chosen])
+        holds = np.stack([_facts(list(seen), areas) for seen, areas in zip(things, regions, strict=True)])
         names = holds[:, : len(NAMES)] & np.isin(NAMES, THINGS)
         positive = torch.from_numpy(~(names[None] & ~names[:, None]).any(-1))
         loss = exact + _contrast(logits[:, :, 0], positive)
