@@ -110,6 +110,7 @@ class Engine:
             prototypes = make_prototype_set(self._parts, support, report)
             details = {
                 "category": category.name,
+                "preset": self.preset.name,
                 "image_seeds": list(support.seeds),
                 "images_with_foreground": support.with_foreground(),
                 "refused_images": support.refused,

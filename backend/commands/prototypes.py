@@ -83,7 +83,7 @@ def list_prototypes(bank: Bank, *, as_json: bool) -> None:
     if not whole:
         say(f"no prototypes in {bank.folder}")
     else:
-        header = ("key", "category", "images", "refused", "KiB", "prompts", "models")
+        header = ("key", "category", "images", "refused", "KiB", "preset", "prompts")
         say(table([header, *map(_row, whole)], right=(2, 3, 4)))
     for item in stored:
         if item.error:
@@ -140,6 +140,6 @@ def _row(item: StoredSet) -> Sequence[str]:
         f"{item.images_with_foreground}/{item.images}",
         str(item.refused_images),
         f"{item.size_bytes / 1024:.0f}",
+        item.preset,
         "; ".join(item.prompts),
-        ", ".join(dict.fromkeys(item.models.values())),
     )

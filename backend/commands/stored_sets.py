@@ -23,6 +23,7 @@ class StoredSet:
         key: its content address.
         category: under which it was first built; another one with the same prompts shares it.
         prompts: what was drawn.
+        preset: the name of the preset that it was built with; another one that draws and extracts alike shares it.
         models: the source of each model of the preset, by its role.
         images: support images.
         images_with_foreground: those of them that show the category.
@@ -35,6 +36,7 @@ class StoredSet:
     key: str
     category: str = ""
     prompts: tuple[str, ...] = ()
+    preset: str = ""
     models: Mapping[str, str] = field(default_factory=dict)
     images: int = 0
     images_with_foreground: int = 0
@@ -90,6 +92,7 @@ def _stored_set(bank: Bank, key: str) -> StoredSet:
         key,
         category=str(card.get("category", "")),
         prompts=tuple(map(str, card.get("phrases", ()))),
+        preset=str(card.get("preset", "")),
         models={str(entry["model"]): str(entry["source"]) for entry in card.get("licences", ())},
         images=len(card.get("image_seeds", ())),
         images_with_foreground=int(card.get("images_with_foreground", 0)),

@@ -71,7 +71,7 @@ class FakeEngine:
         if category.name in self.failing:
             raise SupportError(f"No support image of {category.name!r} has any foreground.")
         self.built.append(category.name)
-        Bank(self.folder).save(self.prototype_key(category), _prototypes(), _card(category))
+        Bank(self.folder).save(self.prototype_key(category), _prototypes(), _card(category, self.preset.name))
 
     def support_set(self, category: Category) -> SupportSet:
         if not self.has(category):
@@ -116,9 +116,10 @@ def _prototypes() -> PrototypeSet:
     return PrototypeSet({"clip": FeatureSpacePrototypes(one, one)})
 
 
-def _card(category: Category) -> dict[str, object]:
+def _card(category: Category, preset: str) -> dict[str, object]:
     return {
         "category": category.name,
+        "preset": preset,
         "phrases": list(category.phrases),
         "licences": [{"model": "generator", "source": "fake:generator", "licence": "MIT", "note": ""}],
         "image_seeds": list(SEEDS),

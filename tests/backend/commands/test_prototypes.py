@@ -87,9 +87,9 @@ def test_the_bank_is_listed(engine: FakeEngine, bank: Bank, capsys: pytest.Captu
     capsys.readouterr()
     list_prototypes(bank, as_json=False)
     header, water, boat = capsys.readouterr().out.splitlines()
-    assert header.split() == ["key", "category", "images", "refused", "KiB", "prompts", "models"]
+    assert header.split() == ["key", "category", "images", "refused", "KiB", "preset", "prompts"]
     assert water.split()[1:4] == ["Water", "2/2", "1"]
-    assert boat.endswith("red boat; ship  fake:generator")
+    assert boat.endswith("  fake    red boat; ship")
 
 
 def test_the_list_can_be_read_by_programs(engine: FakeEngine, bank: Bank, capsys: pytest.CaptureFixture[str]) -> None:

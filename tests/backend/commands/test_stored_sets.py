@@ -27,6 +27,7 @@ def test_a_set_is_what_its_card_says(tmp_path: Path) -> None:
     engine.build(Category("boat", ("red boat", "ship")))
     (item,) = stored_sets(Bank(engine.folder))
     assert (item.category, item.prompts, item.models) == ("boat", ("red boat", "ship"), {"generator": "fake:generator"})
+    assert item.preset == "mine"
     assert (item.images, item.images_with_foreground, item.refused_images) == (2, 2, 1)
     assert item.size_bytes == sum(path.stat().st_size for path in engine.folder.iterdir())
     assert item.key.startswith(item.short_key)
