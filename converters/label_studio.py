@@ -3,8 +3,8 @@
     task ─ data {"image": address} ─ annotations [{result: [region, ...]}] ─ predictions [{result, score}]
     JSON_MIN: one flat object an annotation, {"id", "image", "<control name>": [value, ...], "annotator", ...}
 
-A region that cannot be read does not stop the others: it is listed in its record's `left_out`. What is no task
-at all raises LabelStudioError.
+What cannot be read, from a region to a whole task, does not stop the rest: it is listed in a record's `left_out`.
+A task that shows no image at all becomes a record without an address (`ImageRecord.image` is "") that says so.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,8 +33,8 @@ def read_export(path: Path, config: LabelConfig, *, max_pixels: int = MAX_PIXELS
         max_pixels: leave out regions of larger images.
 
     Raises:
-        LabelStudioError: the file is no export; the message names the file or task.
-        OSError: it cannot be read.
+        LabelStudioError: the file is no JSON, or ends too early.
+        OSError: it cannot be opened.
     """
     return tasks_to_records(read_json_array(path), config, max_pixels=max_pixels)
 
@@ -45,13 +45,19 @@ def tasks_to_records(
     """Convert tasks (of an export or of the API, full or JSON_MIN) to one record for each of their images.
 
     Raises:
-        LabelStudioError: the config shows no image, or a task is no object or has no data for its image.
+        LabelStudioError: the config shows no image.
     """
     if not config.images:
         raise LabelStudioError("expected a label config with an <Image>, got one that shows no image")
     for _, rows in groupby(enumerate(tasks), key=_task_key):
-        full = [_full_task(task, config, position) for position, task in rows]
-        yield from _task_records(full[0] if len(full) == 1 else _merged(full), config, max_pixels)
+        same_task = list(rows)
+        try:
+            full = [_full_task(task, config, position) for position, task in same_task]
+        except LabelStudioError as error:
+            task_id = _identifier(same_task[0][1].get("id")) if isinstance(same_task[0][1], Mapping) else None
+            yield _without_image(task_id, config, [LeftOut("unreadable task", str(error))])
+        else:
+            yield from _task_records(full[0] if len(full) == 1 else _merged(full), config, max_pixels)
 
 
 # ---------------------------------------------------------------- tasks
@@ -109,75 +115,106 @@ def _min_values(values: Any) -> list[Json]:
 
 
 def _task_records(task: Json, config: LabelConfig, max_pixels: int) -> Iterator[ImageRecord]:
-    results = [*_results(task, "annotations"), *_results(task, "predictions"), *_kept_predictions(task)]
+    left_out: list[LeftOut] = []
     categories = {
         control.name: {label.result_name: label.value for label in control.labels} for control in config.controls
     }
     places = [
         _Place(tag, index, image, max_pixels, categories)
         for tag in config.images
-        for index, image in enumerate(_images(task, tag))
+        for index, image in enumerate(_images(task, tag, left_out))
     ]
-    strays = _strays(task, results, places)
+    annotations = list(_items(task, "annotations", left_out))
+    predictions = list(_items(task, "predictions", left_out))
+    items = [*annotations, *predictions, *_kept_predictions(annotations, predictions)]
+    left_out += _strays(items, places)
+    if not places:
+        yield _without_image(_identifier(task.get("id")), config, left_out)
     for place in places:
-        yield _image_record(task, results, place, strays if place is places[0] else [])
+        yield _image_record(task, items, place, left_out if place is places[0] else [])
 
 
-def _images(task: Json, tag: ImageTag) -> list[str]:
+def _without_image(task_id: int | str | None, config: LabelConfig, left_out: Sequence[LeftOut]) -> ImageRecord:
+    return ImageRecord(task_id=task_id, image="", image_tag=config.images[0].name, left_out=tuple(left_out))
+
+
+def _images(task: Json, tag: ImageTag, left_out: list[LeftOut]) -> list[str]:
+    """Return the addresses under an image tag; none, having said so, if one of them is missing."""
     address = task["data"].get(tag.data_key)
     addresses = address if isinstance(address, list) else [address]
-    if not addresses or not all(isinstance(a, str) and a for a in addresses):
-        raise LabelStudioError(
-            f"task {task.get('id')}: expected the address of the image {tag.name!r} in data.{tag.data_key}, got "
-            f"{address!r:.80}"
-        )
-    return addresses
+    if addresses and all(isinstance(a, str) and a for a in addresses):
+        return addresses
+    where = (
+        f"task {_short(task.get('id'))}: expected the address of the image {tag.name!r} in data.{tag.data_key}, got "
+        f"{address!r:.80}"
+    )
+    left_out.append(LeftOut("image without an address", where))
+    return []
 
 
-def _results(task: Json, key: str) -> list[tuple[str, Json]]:
-    """Return ("annotations" or "predictions", object) pairs; bare ids, as exports have them, hold nothing."""
+@dataclass(frozen=True)
+class _Item:
+    """An annotation or a prediction of a task (`key` says which) with its results."""
+
+    key: str
+    content: Json
+    results: list[Any]
+    where: str
+
+
+def _items(task: Json, key: str, left_out: list[LeftOut]) -> Iterator[_Item]:
+    """Yield annotations or predictions; bare ids, as exports have them, hold nothing."""
     items = task.get(key)
-    if items is None:
-        return []
-    if not isinstance(items, list):
-        raise LabelStudioError(f"task {task.get('id')}: expected {key} to be a list, got {type(items).__name__}")
-    return [(key, item) for item in items if isinstance(item, Mapping)]
+    if items is not None and not isinstance(items, list):
+        where = f"task {_short(task.get('id'))}: expected {key} to be a list, got {type(items).__name__}"
+        left_out.append(LeftOut("unreadable annotations", where))
+        return
+    for content in (content for content in items or [] if isinstance(content, Mapping)):
+        where = f"task {_short(task.get('id'))}, {key.removesuffix('s')} {_short(content.get('id'))}"
+        results = content.get("result")
+        if isinstance(results, list):
+            yield _Item(key, content, results, where)
+        else:
+            where += f": expected 'result' to be a list, got {type(results).__name__}"
+            left_out.append(LeftOut("unreadable result", where))
 
 
-def _kept_predictions(task: Json) -> list[tuple[str, Json]]:
+def _kept_predictions(annotations: Sequence[_Item], predictions: Sequence[_Item]) -> list[_Item]:
     """Return the predictions that annotations keep a copy of, where the task itself holds but their ids.
 
     Label Studio copies the prediction of the project's model version into each new annotation's `prediction`.
     """
-    there = {str(item.get("id")) for _, item in _results(task, "predictions")}
-    copies = [item.get("prediction") for _, item in _results(task, "annotations")]
-    kept = {str(c.get("id")): c for c in copies if isinstance(c, Mapping) and isinstance(c.get("result"), list)}
-    return [("predictions", copy) for number, copy in kept.items() if number not in there]
+    there = {str(item.content.get("id")) for item in predictions}
+    copies = [(item.content.get("prediction"), item.where) for item in annotations]
+    kept = {
+        str(copy.get("id")): _Item("predictions", copy, copy["result"], f"{where}, its copy of a prediction")
+        for copy, where in copies
+        if isinstance(copy, Mapping) and isinstance(copy.get("result"), list)
+    }
+    return [item for number, item in kept.items() if number not in there]
 
 
-def _strays(task: Json, results: Sequence[tuple[str, Json]], places: Sequence["_Place"]) -> list[LeftOut]:
+def _strays(items: Sequence[_Item], places: Sequence["_Place"]) -> list[LeftOut]:
     """List the results that were drawn on none of the task's images: relations, choices, unknown images."""
     return [
-        LeftOut(f"{_type_of(result)} on no image of the task", _where(task, key, item))
-        for key, item in results
-        for result in _result_list(item, _where(task, key, item))
+        LeftOut(f"{_type_of(result)} on no image of the task", item.where)
+        for item in items
+        for result in item.results
         if not any(place.shows(result) for place in places)
     ]
 
 
-def _where(task: Json, key: str, item: Json) -> str:
-    return f"task {task.get('id')}, {key.removesuffix('s')} {item.get('id')}"
+def _identifier(value: Any) -> int | str | None:
+    """Return what can be the number or name of something, None for anything else."""
+    return value if isinstance(value, (int, str)) and not isinstance(value, bool) else None
 
 
-def _result_list(item: Json, where: str) -> list[Any]:
-    results = item.get("result")
-    if not isinstance(results, list):
-        raise LabelStudioError(f"{where}: expected 'result' to be a list, got {type(results).__name__}")
-    return results
+def _short(value: Any) -> str:
+    return f"{value!s:.40}"
 
 
 def _type_of(result: Any) -> str:
-    return str(result.get("type") or "result") if isinstance(result, Mapping) else "a result that is no object"
+    return _short(result.get("type") or "result") if isinstance(result, Mapping) else "a result that is no object"
 
 
 # ---------------------------------------------------------------- one image
@@ -200,52 +237,49 @@ class _Place:
         return result.get("to_name") == self.tag.name and (result.get("item_index") or 0) == self.index
 
 
-def _image_record(
-    task: Json, results: Sequence[tuple[str, Json]], place: _Place, strays: Sequence[LeftOut]
-) -> ImageRecord:
+def _image_record(task: Json, items: Sequence[_Item], place: _Place, left_out: Sequence[LeftOut]) -> ImageRecord:
     read = _RegionReader(place)
     annotations: list[Annotation] = []
     predictions: list[Prediction] = []
-    for key, item in results:
-        where = _where(task, key, item)
-        regions = tuple(read.regions(_result_list(item, where), where))
-        if key == "annotations":
-            annotations.append(_annotation(item, regions))
+    for item in items:
+        regions = tuple(read.regions(item.results, item.where))
+        if item.key == "annotations":
+            annotations.append(_annotation(item.content, regions))
         else:
-            predictions.append(_prediction(item, regions))
+            predictions.append(_prediction(item.content, regions))
     return ImageRecord(
-        task_id=task.get("id"),
+        task_id=_identifier(task.get("id")),
         image=place.image,
         image_tag=place.tag.name,
         index=place.index,
         size_hw=read.size_hw,
         annotations=tuple(annotations),
         predictions=tuple(predictions),
-        left_out=(*strays, *read.left_out),
+        left_out=(*left_out, *read.left_out),
     )
 
 
-def _annotation(item: Json, regions: tuple[Region, ...]) -> Annotation:
-    completed_by = item.get("completed_by")
+def _annotation(content: Json, regions: tuple[Region, ...]) -> Annotation:
+    completed_by, parent = content.get("completed_by"), content.get("parent_prediction")
     return Annotation(
-        id=item.get("id"),
+        id=_identifier(content.get("id")),
         regions=regions,
-        annotator=completed_by.get("email") if isinstance(completed_by, Mapping) else completed_by,
-        skipped=bool(item.get("was_cancelled")),
-        ground_truth=bool(item.get("ground_truth")),
-        parent_prediction=item.get("parent_prediction"),
-        updated_at=str(item.get("updated_at") or ""),
-        lead_time_s=finite_number(item.get("lead_time")),
+        annotator=_identifier(completed_by.get("email") if isinstance(completed_by, Mapping) else completed_by),
+        skipped=bool(content.get("was_cancelled")),
+        ground_truth=bool(content.get("ground_truth")),
+        parent_prediction=parent if isinstance(parent, int) and not isinstance(parent, bool) else None,
+        updated_at=str(content.get("updated_at") or ""),
+        lead_time_s=finite_number(content.get("lead_time")),
     )
 
 
-def _prediction(item: Json, regions: tuple[Region, ...]) -> Prediction:
+def _prediction(content: Json, regions: tuple[Region, ...]) -> Prediction:
     return Prediction(
-        id=item.get("id"),
+        id=_identifier(content.get("id")),
         regions=regions,
-        score=finite_number(item.get("score")),
-        model_version=str(item.get("model_version") or ""),
-        created_at=str(item.get("created_at") or ""),
+        score=finite_number(content.get("score")),
+        model_version=str(content.get("model_version") or ""),
+        created_at=str(content.get("created_at") or ""),
     )
 
 
@@ -278,6 +312,7 @@ class _RegionReader:
         self.size_hw = size_hw  # only now: a region that cannot be read has no say
         if not mask.any():
             raise _NoAreaError("region without a pixel")
+        origin = shape.get("origin")
         return Region(
             id=region_id,
             labels=tuple(dict.fromkeys(name for result in group for name in self._labels(result))),
@@ -285,7 +320,7 @@ class _RegionReader:
             rle=mask_to_coco_rle(mask),
             polygon=None if polygon is None else tuple((float(x), float(y)) for x, y in polygon),
             score=finite_number(shape.get("score")),
-            origin=shape.get("origin"),
+            origin=origin if isinstance(origin, str) else None,
         )
 
     def _labels(self, result: Json) -> list[str]:

@@ -118,7 +118,8 @@ class ImageRecord:
 
     Attributes:
         task_id: Label Studio's number of the task.
-        image: its address as in the task's data: a path, URL or cloud URI.
+        image: its address as in the task's data: a path, URL or cloud URI; "" if nothing of it could be read, and
+            `left_out` says why.
         image_tag: name of the `<Image>` tag it is shown in.
         index: position in a list of images (`valueList`), else 0.
         size_hw: height and width in pixels as its regions tell; None if it has none.

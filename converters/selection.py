@@ -133,7 +133,7 @@ def select_images(
         tally.images_in += 1
         for item in record.left_out:
             tally.leave_out(item.reason, item.where)
-        markups = _markups(record, selection, tally)
+        markups = _markups(record, selection, tally) if record.image else None
         if markups is None:
             continue
         regions = tuple(region for markup in markups for region in _scored_regions(markup))
