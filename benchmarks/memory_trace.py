@@ -93,7 +93,8 @@ class PretendedGpu(TorchDispatchMode):
     """Lets code that was written for a GPU run on "meta" tensors.
 
     Attention becomes the fused kernel that CUDA has for every head width, which keeps no matrix of all pairs. A
-    copy to the CPU is zeros, a scalar that is read is 0, and a search finds one element.
+    copy to the CPU is zeros, a number that is read is 0, the answer to a question is yes, and a search finds one
+    element.
     """
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -170,6 +171,6 @@ def _found_one(source: Tensor) -> Tensor:
 _STAND_INS: dict[Any, Callable[..., Any]] = {
     _aten.scaled_dot_product_attention.default: _fused_attention,
     _aten._to_copy.default: _copied,
-    _aten._local_scalar_dense.default: lambda _source: 0,
+    _aten._local_scalar_dense.default: lambda source: True if source.dtype is torch.bool else 0,
     _aten.nonzero.default: _found_one,
 }

@@ -48,6 +48,12 @@ def test_views_and_changes_in_place_take_nothing() -> None:
     assert cost_of(work).peak_mib == 256 * 256 * 4 / MIB
 
 
+def test_what_a_gpu_has_one_kernel_for_makes_nothing_on_the_way() -> None:
+    grid = torch.zeros(1, 768, 14, 14, device="meta")
+    cost = cost_of(lambda: F.interpolate(grid, size=(56, 56), mode="bicubic"), [grid])
+    assert cost.peak_mib == 768 * 56 * 56 * 4 / MIB
+
+
 def test_a_small_tensor_takes_an_allocators_block() -> None:
     assert cost_of(lambda: torch.zeros(1, device="meta")).peak_mib == 512 / MIB
 
@@ -91,6 +97,7 @@ def test_values_that_are_asked_for_are_made_up() -> None:
         values = torch.ones(3, 2, device="meta")
         assert values.cpu().tolist() == [[0, 0]] * 3
         assert values.sum().item() == 0
+        assert values.isfinite().all()
         assert values.nonzero().shape == (1, 2)
         assert values.half().device.type == "meta"
 

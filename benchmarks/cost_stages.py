@@ -1,0 +1,288 @@
+"""The stages of building a category and of labelling an image, as the product runs them, at full size.
+
+A stage is a function of a preset's parts and a number of items; it returns a callable that runs the product's own
+code on so many. Beside each stands its floor: what the arithmetic alone asks for, counted by hand in section B of the
+specification, in 10^9 multiplications with addition, attention included.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ovdiff.clustering import k_means
+from ovdiff.extractors import Purpose
+from ovdiff.extractors.transformer import TransformerExtractor
+from ovdiff.generation.attribution import AttributionRecorder
+from ovdiff.generation.diffusion import Batch, decode
+from ovdiff.parts import Parts
+from ovdiff.prefilter import embed_image
+from ovdiff.presets import Preset, given
+from ovdiff.presets.schema import ExtractorName
+from ovdiff.refine import pamr
+from ovdiff.segmenter import BACKGROUND, PrototypeTable, class_scores
+from ovdiff.windows import plan_windows
+
+Run = Callable[[], object]
+SizeHW = tuple[int, int]
+
+WORKING_HW = (448, 597)
+"""The working size of a 4:3 image (A.12)."""
+
+CATEGORIES = 20
+"""Of the vocabulary that is matched: VOC's."""
+
+TEXTS = 256
+"""Captions that the prefilter embeds: a quarter of the most that an image can ask for (A.10)."""
+
+_UNET, _VAE_DECODE, _VAE_ENCODE = 402.0, 1257.0, 558.0
+_CLIP_TEXT = 3.0
+_BY_INPUT: dict[tuple[str, SizeHW], float] = {
+    ("dino", (336, 336)): 208.0,
+    ("dino", (448, 448)): 448.0,
+    ("dino", (448, 597)): 669.0,
+    ("dino", (512, 512)): 658.0,
+    ("clip", (224, 224)): 18.0,
+    ("clip", (448, 448)): 78.0,
+    ("clip", (512, 512)): 107.0,
+    ("mae", (448, 448)): 268.0,
+}
+_MATCHING = {"stable_diffusion": 68.0, "dino": 6.2, "clip": 1.6}  # half of section B's GFLOP at 21 classes
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        item: what is counted: "image", "window", ...
+        prepare: gives the callable that runs a number of items.
+        per_category: items that one category takes.
+        per_image: items that one 4:3 image takes.
+        floor_gmac: section B's arithmetic an item; ``None`` where it tells none.
+        batches: how many items at once are traced.
+        traced_on: "cpu" where what is run depends on values, so that it must be run for real.
+    """
+
+    item: str
+    prepare: Callable[[Parts, int], Run]
+    per_category: int = 0
+    per_image: int = 0
+    floor_gmac: float | None = None
+    batches: tuple[int, ...] = (1, 2, 4, 8)
+    traced_on: Literal["meta", "cpu"] = "meta"
+
+
+def stages(preset: Preset) -> dict[str, Stage]:
+    """Return a preset's stages by name, in the order in which they run."""
+    return {**_category_stages(preset), **_image_stages(preset)}
+
+
+def few_steps(preset: Preset) -> Preset:
+    """Return a preset that samples in two steps: later ones take no more memory than the first two."""
+    return replace(preset, generation=replace(preset.generation, steps=2))
+
+
+def _category_stages(preset: Preset) -> dict[str, Stage]:
+    generation = preset.generation
+    passes = 2 if generation.guidance > 1 else 1
+    found = {
+        "denoising step with attribution": Stage(
+            "image", denoising_step, generation.images * generation.steps, 0, passes * _UNET, (1, 2, 4, 8, 16)
+        ),
+        "VAE decoding": Stage("image", decoding, generation.images, 0, _VAE_DECODE, (1, 2)),
+        "safety check": Stage("image", checking, generation.images),
+    }
+    if preset.proposals.source == "maskcut":
+        found["MaskCut's keys"] = Stage("image", maskcut_keys, generation.images, 0, None, (1,))
+    if preset.proposals.source == "cutler":
+        found["CutLER"] = Stage("image", proposing, generation.images, 0, None, (1,), "cpu")
+    for name in preset.extractors.use:
+        size = getattr(preset.extractors, name).support_px
+        found[f"{name} features, support image"] = Stage(
+            "image", features(name, (size, size), "support"), generation.images, 0, _feature_floor(name, (size, size))
+        )
+        found[f"{name} clustering"] = Stage("side", clustering(name), 2, 0, None, (1,))
+    return found
+
+
+def _image_stages(preset: Preset) -> dict[str, Stage]:
+    found = {}
+    for name in preset.active_extractors():
+        for size_hw, count in _window_sizes(preset).items():
+            seen_hw = _seen_hw(preset, name, size_hw)
+            found[f"{name} features, window {size_hw[0]} x {size_hw[1]}"] = Stage(
+                "window", features(name, size_hw, "window"), 0, count, _feature_floor(name, seen_hw)
+            )
+        windows = sum(_window_sizes(preset).values())
+        found[f"{name} matching"] = Stage("window", matching(name), 0, windows, _MATCHING.get(name))
+    if preset.prefilter.enabled:
+        found["CLIP image embedding"] = Stage("image", embedding, 0, 1, _BY_INPUT["clip", (224, 224)], (1,))
+        texts = 2**preset.prefilter.max_categories - 1
+        found["CLIP text embedding"] = Stage("text", captions, 0, texts, _CLIP_TEXT, (TEXTS,))
+    found["PAMR"] = Stage("image", refining, 0, int(preset.refine.pamr), None, (1,))
+    return found
+
+
+def _window_sizes(preset: Preset) -> dict[SizeHW, int]:
+    """Return how many windows of each size a 4:3 image has."""
+    sizes: dict[SizeHW, int] = {}
+    for window in plan_windows(WORKING_HW, preset.windows):
+        size_hw = window.height, window.width
+        sizes[size_hw] = sizes.get(size_hw, 0) + 1
+    return sizes
+
+
+def _seen_hw(preset: Preset, name: ExtractorName, size_hw: SizeHW) -> SizeHW:
+    """Return the size at which an extractor sees a window, before it is rounded to patches."""
+    settings = getattr(preset.extractors, name)
+    if getattr(settings, "aspect", "stretch") == "keep":
+        return size_hw
+    return settings.window_px, settings.window_px
+
+
+def _feature_floor(name: ExtractorName, seen_hw: SizeHW) -> float | None:
+    return _VAE_ENCODE + _UNET if name == "stable_diffusion" else _BY_INPUT.get((name, seen_hw))
+
+
+def noise(count: int, size_hw: SizeHW) -> NDArray[np.uint8]:
+    """Return images (B, H, W, 3) uint8."""
+    return np.random.default_rng(0).integers(0, 256, (count, *size_hw, 3), dtype=np.uint8)
+
+
+def denoising_step(parts: Parts, count: int, *, recorded: bool = True) -> Run:
+    """One step of sampling: the UNet on both halves of guidance, attribution recorded."""
+    settings, pipeline = parts.preset.generation, parts.models.diffusion(parts.preset.models.generator)
+    unet, grid = pipeline.unet, settings.size_px // pipeline.vae_scale_factor
+    rows = count * (2 if settings.guidance > 1 else 1)
+    latents = torch.randn(rows, unet.config.in_channels, grid, grid).to(unet.device, unet.dtype)
+    text = torch.randn(rows, pipeline.tokenizer.model_max_length, unet.config.cross_attention_dim)
+    states, timestep = text.to(unet.device, unet.dtype), torch.tensor(500)
+
+    @torch.inference_mode()
+    def run() -> None:
+        if not recorded:
+            unet(latents, timestep, encoder_hidden_states=states)
+            return
+        span = slice(6, 7)  # a category of one token behind "A good picture of a"
+        with AttributionRecorder(unet, parts.preset.attribution, span, images=count, grid=grid, steps=1) as recorder:
+            unet(latents, timestep, encoder_hidden_states=states)
+            recorder.end_step()
+
+    return run
+
+
+def decoding(parts: Parts, count: int) -> Run:
+    """Latents to images."""
+    pipeline = parts.models.diffusion(parts.preset.models.generator)
+    grid = parts.preset.generation.size_px // pipeline.vae_scale_factor
+    latents = torch.randn(count, pipeline.vae.config.latent_channels, grid, grid).to(pipeline.vae.device)
+    return lambda: decode(pipeline, latents)
+
+
+def support_images(parts: Parts, count: int) -> Run:
+    """A batch of support images with attribution, from prompt to pixels."""
+    generator, batch = parts.generator, Batch("cat", tuple(range(count)))
+    return lambda: generator.generate(batch)
+
+
+def checking(parts: Parts, count: int) -> Run:
+    """The look for images that nobody should see."""
+    check, size = parts.safety, parts.preset.generation.size_px
+    pixels = noise(count, (size, size))
+    return lambda: check is None or check.refused(pixels)
+
+
+def proposing(parts: Parts, _count: int) -> Run:
+    """Class-agnostic masks of one support image."""
+    proposer, size = parts.proposer, parts.preset.generation.size_px
+    image = noise(1, (size, size))[0]
+    return lambda: proposer.propose(image)
+
+
+def maskcut_keys(parts: Parts, count: int) -> Run:
+    """What of MaskCut runs on the device: DINO's keys."""
+    extractor, side = cast(TransformerExtractor, parts.extractor("dino")), parts.preset.proposals.maskcut.input_px
+    pixels = noise(count, (side, side))
+    return lambda: extractor.keys(pixels, side)
+
+
+def features(name: ExtractorName, size_hw: SizeHW, purpose: Purpose) -> Callable[[Parts, int], Run]:
+    """Return the stage of one extractor on images of one size."""
+
+    def prepare(parts: Parts, count: int) -> Run:
+        extractor, pixels = parts.extractor(name), noise(count, size_hw)
+        return lambda: extractor.extract(pixels, purpose)
+
+    return prepare
+
+
+def clustering(name: ExtractorName) -> Callable[[Parts, int], Run]:
+    """Return the stage of k-means on one side of a category, at most: every cell of every support image.
+
+    On "meta" one pass follows the seeding; a real run makes as many as the features need.
+    """
+
+    def prepare(parts: Parts, _count: int) -> Run:
+        width, cells = feature_shape(parts.preset, name, "support")
+        dtype = torch.float16 if getattr(parts.preset.models, name).dtype == "float16" else torch.float32
+        rows = torch.empty(parts.preset.generation.images * cells * cells, width, dtype=dtype)
+        settings, device = parts.preset.prototypes, torch.device(parts.models.device)
+        return lambda: k_means(
+            rows, settings.parts, seed=settings.kmeans_seed, iterations=settings.kmeans_iterations, device=device
+        )
+
+    return prepare
+
+
+def embedding(parts: Parts, _count: int) -> Run:
+    """CLIP's opinion of an image, for the prefilter."""
+    clip = parts.models.clip(given(parts.preset, "clip"))
+    image = noise(1, WORKING_HW)[0]
+    return lambda: embed_image(clip, image, parts.preset.prefilter.statistics)
+
+
+def captions(parts: Parts, count: int) -> Run:
+    """Captions of subsets of categories."""
+    texts = parts.texts
+    names = [f"a cat and a dog and a number {index}" for index in range(count)]
+    return lambda: texts.embed(names)
+
+
+def matching(name: ExtractorName, categories: int = CATEGORIES) -> Callable[[Parts, int], Run]:
+    """Return the stage of Eq. 4 on windows: cosines with every prototype, and the best of each class."""
+
+    def prepare(parts: Parts, count: int) -> Run:
+        width, cells = feature_shape(parts.preset, name, "window")
+        a_side = 1 + parts.preset.generation.images + parts.preset.prototypes.parts  # A.7
+        owners = np.repeat(np.tile(np.arange(categories), 2), a_side)
+        classes = np.repeat([*([BACKGROUND] * categories), *range(categories)], a_side)
+        vectors = torch.zeros(len(owners), width, device=parts.models.device)
+        maps = torch.zeros(count, width, cells, cells)  # as costly as any, and not even written on "meta"
+        return lambda: class_scores(maps, PrototypeTable(vectors, classes, owners), [BACKGROUND, *range(categories)])
+
+    return prepare
+
+
+def refining(parts: Parts, _count: int) -> Run:
+    """PAMR on the score maps of a 4:3 image."""
+    scores = torch.rand(CATEGORIES + 1, *WORKING_HW).to(parts.models.device)
+    image = noise(1, WORKING_HW)[0]
+    return lambda: pamr(image, scores, parts.preset.refine)
+
+
+def feature_shape(preset: Preset, name: ExtractorName, purpose: Purpose) -> tuple[int, int]:
+    """Return a full-size extractor's width and the cells along a side of a square support image or window."""
+    widths: dict[str, int] = {"stable_diffusion": 6400, "mae": 1024}
+    patches: dict[str, int] = {"stable_diffusion": 8, "dino": 8, "dinov2": 14}
+    settings = getattr(preset.extractors, name)
+    side = settings.support_px if purpose == "support" else settings.window_px
+    return widths.get(name, 768), side // patches.get(name, 16)
+
+
+def used_extractors(preset: Preset) -> Iterator[ExtractorName]:
+    """Yield the extractors whose weights a preset loads."""
+    yield from dict.fromkeys((*preset.extractors.use, *preset.active_extractors()))

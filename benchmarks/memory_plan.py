@@ -1,0 +1,151 @@
+"""Does a preset keep to its memory budgets? Its stages with the batches that :mod:`ovdiff.memory` would choose.
+
+::
+
+    peak of a stage = weights of every model of the preset + the stage's own peak, traced at that batch + reserve
+
+The reserve is for what a trace does not see: kernels' workspaces and the allocator's fragments. All models are
+counted although a stage runs one: a server that has built a category and labelled an image holds them all.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from unittest import mock
+
+import torch
+
+from benchmarks.cost_stages import Stage, few_steps, stages, used_extractors
+from benchmarks.full_size_models import full_size_parts, weights_of
+from benchmarks.memory_trace import MIB, Cost, MemoryTrace, PretendedGpu, cost_of
+from ovdiff.memory import RESERVE_MIB, batch_size
+from ovdiff.parts import Parts
+from ovdiff.presets import Preset
+
+_SAMPLING = ("denoising step with attribution", "VAE decoding", "safety check")  # one batch goes through them
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """One stage within its budget.
+
+    Attributes:
+        stage: its name.
+        batch: items that are run at once.
+        weights_mib: of all models.
+        own_mib: what the stage takes beside them.
+        budget_mib: what the preset allows.
+    """
+
+    stage: str
+    batch: int
+    weights_mib: float
+    own_mib: float
+    budget_mib: float
+
+    @property
+    def peak_mib(self) -> float:
+        """Return all that the stage takes, the reserve included."""
+        return self.weights_mib + self.own_mib + RESERVE_MIB
+
+
+class Card:
+    """A GPU's memory, as :class:`ovdiff.memory.DeviceMemory`, of which a trace says how much is used."""
+
+    def __init__(self, total_mib: float, trace: MemoryTrace) -> None:
+        """Have so much memory and nobody else on the card."""
+        self._total_mib, self._trace = total_mib, trace
+
+    def free_mib(self) -> float:
+        """Return what is left."""
+        return self._total_mib - self.used_mib()
+
+    def used_mib(self) -> float:
+        """Return what lives."""
+        return self._trace.live_bytes / MIB
+
+
+@contextmanager
+def pretended_card(total_gib: float) -> Iterator[MemoryTrace]:
+    """Let the product ask a card of a size for its memory while it runs on "meta"; yield what it uses."""
+    readers = ("ovdiff.encoding", "ovdiff.building", "ovdiff.generation.drawing", "ovdiff.clustering")
+    with torch.inference_mode(), ExitStack() as stack:
+        trace = stack.enter_context(MemoryTrace())
+        card = Card(total_gib * 1024, trace)
+        for reader in readers:
+            stack.enter_context(mock.patch(f"{reader}.memory_of", lambda _device: card))
+        stack.enter_context(PretendedGpu())
+        yield trace
+
+
+def load_everything(parts: Parts) -> None:
+    """Make every part that a preset has, and so load every weight."""
+    with torch.inference_mode(), PretendedGpu():
+        _ = parts.generator, parts.safety
+        if parts.preset.proposals.source in ("cutler", "maskcut"):
+            _ = parts.proposer
+        if parts.preset.prefilter.enabled:
+            _ = parts.texts
+        for name in used_extractors(parts.preset):
+            parts.extractor(name)
+
+
+def plan(preset: Preset, *, quick: bool = False) -> list[PlannedStage]:
+    """Return every stage of a preset, each with the batch that fits; ``quick`` leaves out what must run for real.
+
+    Raises:
+        DeviceMemoryError: one of a stage's items does not fit.
+    """
+    parts = full_size_parts(few_steps(preset), "meta")
+    load_everything(parts)
+    wanted = {name: stage for name, stage in stages(preset).items() if not quick or stage.traced_on == "meta"}
+    batches = {name: _batch(parts, name, stage) for name, stage in wanted.items()}  # errors before the long part
+    weights_mib = sum(weight.nbytes for weight in weights_of(parts)) / MIB
+    return [
+        PlannedStage(
+            name,
+            batches[name],
+            weights_mib,
+            stage_cost(parts, stage, batches[name]).peak_mib,
+            _budget_gib(preset, stage) * 1024,
+        )
+        for name, stage in wanted.items()
+    ]
+
+
+def preset_mib(preset: Preset, name: str) -> int:
+    """Return what the preset says that an item of a stage takes; 0 where its batches are not rationed."""
+    if name in _SAMPLING:
+        return preset.generation.mib_per_image
+    extractor, _, rest = name.partition(" features")
+    return int(getattr(preset.extractors, extractor).mib_per_image) if rest else 0
+
+
+def stage_cost(parts: Parts, stage: Stage, batch: int) -> Cost:
+    """Trace a stage; one that must run for real runs on the CPU, in float32."""
+    if stage.traced_on == "cpu":
+        parts = full_size_parts(parts.preset, "cpu")
+    with torch.inference_mode(), PretendedGpu():
+        run = stage.prepare(parts, batch)
+    return cost_of(run, weights_of(parts), stage.traced_on)
+
+
+def _batch(parts: Parts, name: str, stage: Stage) -> int:
+    preset, budget_gib = parts.preset, _budget_gib(parts.preset, stage)
+    with MemoryTrace() as trace:
+        trace.hold(weights_of(parts))
+        card = Card(budget_gib * 1024, trace)
+        return batch_size(card, _wanted(preset, name, stage), preset_mib(preset, name), budget_gib, name)
+
+
+def _budget_gib(preset: Preset, stage: Stage) -> float:
+    return preset.memory.build_gib if stage.per_category else preset.memory.segment_gib
+
+
+def _wanted(preset: Preset, name: str, stage: Stage) -> int:
+    """Return how many items the product would like to run at once."""
+    if name in _SAMPLING:
+        return min(preset.generation.batch_size, preset.generation.images)
+    if preset_mib(preset, name):
+        return min(preset.extractors.batch_size, stage.per_image or preset.generation.images)
+    return stage.batches[-1]

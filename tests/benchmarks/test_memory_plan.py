@@ -1,0 +1,80 @@
+"""The presets keep to their memory budgets by construction: traced at full size, without a GPU."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from benchmarks.cost_stages import stages
+from benchmarks.full_size_models import full_size_parts, weights_of
+from benchmarks.memory_plan import PlannedStage, load_everything, plan, preset_mib, pretended_card
+from benchmarks.memory_trace import MIB
+from ovdiff import load_preset
+from ovdiff.encoding import encode_image
+from ovdiff.errors import DeviceMemoryError
+from ovdiff.memory import RESERVE_MIB
+from ovdiff.parts import Parts
+
+SMALL_CARD_GIB = 4.5
+
+
+@cache
+def planned(name: str) -> list[PlannedStage]:
+    return plan(load_preset(name), quick=True)
+
+
+@pytest.mark.parametrize("name", ["paper", "fast"])
+def test_every_stage_keeps_to_its_budget(name: str) -> None:
+    over = [stage for stage in planned(name) if stage.peak_mib > stage.budget_mib]
+    assert not over
+
+
+def test_paper_takes_under_12_gb_a_category_and_under_6_gb_an_image() -> None:
+    peaks = {stage.stage: stage.peak_mib * MIB / 1e9 for stage in planned("paper")}
+    of_image = stages(load_preset("paper"))
+    assert max(peaks.values()) < 12
+    assert max(peak for stage, peak in peaks.items() if of_image[stage].per_image) < 6
+
+
+@pytest.mark.parametrize("name", ["paper", "fast"])
+def test_a_batch_never_takes_more_than_the_preset_says_of_its_items(name: str) -> None:
+    preset = load_preset(name)
+    for stage in planned(name):
+        if allowed := preset_mib(preset, stage.stage):
+            assert stage.own_mib <= stage.batch * allowed, f"{stage.stage}: raise mib_per_image in {name}.toml"
+
+
+@pytest.mark.parametrize(("section", "gib"), [("build_gib", 3.0), ("segment_gib", 3.0)])
+def test_a_budget_that_the_weights_fill_is_a_clear_error(section: str, gib: float) -> None:
+    preset = load_preset("paper")
+    small = replace(preset, memory=replace(preset.memory, **{section: gib}))
+    with pytest.raises(DeviceMemoryError, match=r"no room for .*: it takes \d+ MiB; of a budget of 3\.0 GiB"):
+        plan(small, quick=True)
+
+
+def test_an_image_is_encoded_within_a_small_card() -> None:
+    found, peak_mib = encoded(loaded("paper"), SMALL_CARD_GIB)
+    assert max(found) == 1  # windows of Stable Diffusion at once
+    assert peak_mib + RESERVE_MIB <= SMALL_CARD_GIB * 1024
+
+
+def test_a_larger_card_is_used() -> None:
+    found, peak_mib = encoded(loaded("paper"), 6.0)
+    assert max(found) == 5  # of six
+    assert peak_mib + RESERVE_MIB <= 5.5 * 1024  # the preset's budget
+
+
+@cache
+def loaded(name: str) -> Parts:
+    parts = full_size_parts(load_preset(name), "meta")
+    load_everything(parts)
+    return parts
+
+
+def encoded(parts: Parts, card_gib: float) -> tuple[list[int], float]:
+    """Return the batches of Stable Diffusion's windows of a 4:3 image, and all that was taken at most in MiB."""
+    with pretended_card(card_gib) as trace:
+        trace.hold(weights_of(parts))
+        result = encode_image(parts, np.zeros((480, 640, 3), np.uint8))
+    return [len(batch.windows) for batch in result.features["stable_diffusion"]], trace.peak_bytes / MIB
