@@ -3,6 +3,7 @@
 A file name here is relative, with "/" between folders, as COCO's `file_name` has it.
 """
 
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from PIL import Image
 
 from converters.errors import ImageFileError
+from converters.masks import require_size
 
 SizeLookup = Callable[[str], tuple[int, int] | None]
 """From a file name to (height, width) in pixels as shown (EXIF applied), None if unknown."""
@@ -21,6 +23,16 @@ _SUFFIXES = tuple(
     for lower in (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
     for suffix in (lower, lower.upper())
 )
+_UPLOAD_PREFIX = re.compile(r"((?:^|.*/))[0-9a-f]{8}-(?=[^/]+$)")
+_TO_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
 
 
@@ -72,6 +84,38 @@ def folder_names(folder: Path) -> Callable[[str], str | None]:
         return next((name for name in names if (folder / name).is_file()), None)
 
     return file_name
+
+
+def find_image_file(folder: Path, name: str) -> Path | None:
+    """Return the file of that name in a folder, None if there is none or it lies outside.
+
+    Label Studio puts eight digits and a dash before the names of uploaded files: without them it is found too.
+    """
+    root = folder.resolve()
+    for candidate in (name, _UPLOAD_PREFIX.sub(r"\1", name)):
+        try:
+            path = (root / candidate).resolve()
+            if path.is_relative_to(root) and path.is_file():
+                return path
+        except (OSError, ValueError):  # a name of a thousand letters, a NUL
+            continue
+    return None
+
+
+def upright_image(path: Path) -> Image.Image:
+    """Read an image as it is shown: RGB, turned by its EXIF orientation.
+
+    Raises:
+        ImageFileError: it cannot be read, or has too many pixels.
+    """
+    try:
+        with Image.open(path) as image:
+            require_size((image.height, image.width))
+            turn = _TO_UPRIGHT.get(exif_orientation(image))
+            shown = image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageFileError(f"{path.name!r} is no image that can be read: {error}") from error
+    return shown if turn is None else shown.transpose(turn)
 
 
 def folder_sizes(folder: Path) -> SizeLookup:
