@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from backend.errors import UsageError
 
@@ -22,9 +25,11 @@ def complain(text: object) -> None:
     tqdm.write(f"ovdiff: {text}", file=sys.stderr)
 
 
-def progress_bar(total: float) -> tqdm[Any]:
-    """Return a progress bar on stderr; where that is no terminal, one that shows nothing."""
-    return tqdm(total=total, bar_format=_BAR, file=sys.stderr, disable=None, leave=False)
+@contextmanager
+def progress_bar(total: float) -> Iterator[tqdm[Any]]:
+    """Show a progress bar on stderr, above which logs are written; where that is no terminal, nothing is shown."""
+    with logging_redirect_tqdm(), tqdm(total=total, bar_format=_BAR, file=sys.stderr, disable=None, leave=False) as bar:
+        yield bar
 
 
 def ask(question: str) -> bool:

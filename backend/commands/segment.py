@@ -93,7 +93,7 @@ def _finish(plan: Plan, totals: Totals, coco: CocoFile) -> None:
     if totals.segmented:
         say(totals.table())
     counts = {"segmented": totals.segmented, "failed": totals.failed}
-    counts["not begun"] = len(plan.jobs) - sum(counts.values())
+    counts["not done"] = len(plan.jobs) - sum(counts.values())
     listed = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "segmented")
     say(f"images: {len(plan.jobs)} in, {listed}")
     if plan.left_out:

@@ -103,7 +103,7 @@ def test_what_is_finished_is_kept(
         segment_images(plan, read_categories("red"), engine, max_px=PIXELS)
     assert (tmp_path / "out/a.overlay.png").is_file()
     assert [image["file_name"] for image in json.loads((tmp_path / "masks.json").read_text())["images"]] == ["a.png"]
-    assert "images: 2 in, 1 segmented, 1 not begun\n" in capsys.readouterr().out
+    assert "images: 2 in, 1 segmented, 1 not done\n" in capsys.readouterr().out
 
 
 def test_a_run_without_any_result_leaves_the_coco_file_of_an_earlier_one(tmp_path: Path, engine: FakeEngine) -> None:
