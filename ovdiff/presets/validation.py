@@ -125,6 +125,8 @@ def _choice_problems(preset: Preset) -> Iterator[str]:
         yield "matching.kinds is empty; name at least one of 'class', 'instance', 'part'."
     if not preset.extractors.stable_diffusion.layers and "stable_diffusion" in used:
         yield "extractors.stable_diffusion.layers is empty; name at least one attention layer."
+    if preset.matching.background == "none" and (smallest := preset.refine.min_part_px):
+        yield f"refine.min_part_px is {smallest}, smaller parts become background; matching.background is 'none'."
     if preset.proposals.fixed_background > preset.proposals.fixed_foreground:
         yield "proposals.fixed_background is above fixed_foreground; pixels would be both."
 
