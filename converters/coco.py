@@ -9,13 +9,11 @@ cannot have any). Area and box are pycocotools'. Ids count from 1 in the order o
 `records.categories_of`'s. Loadable by pycocotools; the extra keys are left alone by it.
 """
 
-import json
 import math
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -24,10 +22,12 @@ from converters.coco_rle import CocoRLE, coco_rle_area, coco_rle_bbox_xywh, coco
 from converters.errors import CocoError
 from converters.image_files import SizeLookup
 from converters.masks import Mask, Polygon, has_holes, mask_iou, mask_to_polygons, split_parts
+from converters.output import JsonList, write_json
 from converters.records import Category, ImageRecord, Region
-from converters.selection import SelectedImage, Selection, Tally, labelled_regions, require_distinct, select_images
+from converters.selection import Counts, Selection, Tally, labelled_regions, require_distinct, select_images
 
 CocoDataset = dict[str, Any]
+JsonObject = dict[str, Any]
 
 _DECIMALS = 3  # of polygon coordinates in pixels
 
@@ -50,20 +50,18 @@ class CocoOptions(Selection):
 
 
 @dataclass(frozen=True)
-class CocoCounts:
-    """What went in and what came out.
+class CocoCounts(Counts):
+    """What went in and what came out; a region with several labels or parts makes several annotations.
 
-    `left_out` says how often something was left behind and why; `details` where (the first 100 of them).
     `lowest_polygon_iou` is the worst agreement of a polygon with its region, 1.0 if none was drawn.
     """
 
-    images_in: int
-    images_out: int
-    regions_in: int
-    annotations_out: int
-    left_out: Mapping[str, int]
-    details: tuple[str, ...]
     lowest_polygon_iou: float = 1.0
+
+    @property
+    def annotations_out(self) -> int:
+        """Annotations written."""
+        return self.regions_out
 
 
 def records_to_coco(
@@ -84,11 +82,61 @@ def records_to_coco(
         The dataset, ready for JSON, and the counts.
     """
     options = options or CocoOptions()
-    tally = Tally()
-    builder = _Builder(categories, options, tally)
-    for image in select_images(records, options, size_of, tally):
-        builder.add(image)
-    return builder.dataset(), builder.counts()
+    images: list[JsonObject] = []
+    annotations: list[JsonObject] = []
+    counts = _convert(records, categories, options, size_of, (images, annotations))
+    return _dataset(categories, images, annotations), counts
+
+
+def write_coco_file(
+    records: Iterable[ImageRecord],
+    categories: Sequence[Category],
+    path: Path,
+    options: CocoOptions | None = None,
+    size_of: SizeLookup | None = None,
+    *,
+    allow_empty: bool = False,
+) -> CocoCounts:
+    """Do the same straight into a file, in bounded memory: images and annotations wait on disk, not in lists.
+
+    Raises:
+        CocoError: there is no annotation in it and `allow_empty` is not set.
+        OutputError: the file cannot be written.
+    """
+    options = options or CocoOptions()
+    images, annotations = _lists_beside(path)
+    counts = _convert(records, categories, options, size_of, (images, annotations))
+    _require_some(annotations, path, allow_empty, counts)
+    write_json(_dataset(categories, images, annotations), path)
+    return counts
+
+
+def write_coco_results_file(
+    records: Iterable[ImageRecord],
+    categories: Sequence[Category],
+    path: Path,
+    options: CocoOptions | None = None,
+    size_of: SizeLookup | None = None,
+    *,
+    allow_empty: bool = False,
+) -> CocoCounts:
+    """Write predictions as a COCO results list (for `loadRes`), in bounded memory.
+
+    Its image ids count images as `write_coco_file` counts those of the same export and the same selection. A region
+    without a score is left out.
+
+    Raises:
+        CocoError: `options.source` is not "predictions", or as `write_coco_file`.
+        OutputError: the file cannot be written.
+    """
+    options = options or CocoOptions(source="predictions")
+    if options.source != "predictions":
+        raise CocoError(f"expected results of predictions, source='predictions', got {options.source!r}")
+    images, results = _lists_beside(path)
+    counts = _convert(records, categories, options, size_of, (images, results), only_results=True)
+    _require_some(results, path, allow_empty, counts)
+    write_json(results, path)
+    return counts
 
 
 def coco_results(dataset: CocoDataset) -> list[dict[str, Any]]:
@@ -97,14 +145,13 @@ def coco_results(dataset: CocoDataset) -> list[dict[str, Any]]:
     Raises:
         CocoError: an annotation has no score.
     """
-    keys = ("image_id", "category_id", "segmentation", "bbox", "score")
     unscored = [annotation["id"] for annotation in dataset["annotations"] if "score" not in annotation]
     if unscored:
         raise CocoError(
             f"expected a score for each annotation of a results file, got none for {len(unscored)} (ids "
             f"{unscored[:5]}): results are made of predictions, source='predictions'"
         )
-    return [{key: annotation[key] for key in keys} for annotation in dataset["annotations"]]
+    return [_result(annotation) for annotation in dataset["annotations"]]
 
 
 def write_coco(dataset: CocoDataset | list[dict[str, Any]], path: Path, *, allow_empty: bool = False) -> None:
@@ -113,128 +160,130 @@ def write_coco(dataset: CocoDataset | list[dict[str, Any]], path: Path, *, allow
     Raises:
         CocoError: there is no annotation in it and `allow_empty` is not set.
     """
-    annotations = dataset if isinstance(dataset, list) else dataset["annotations"]
-    if not annotations and not allow_empty:
+    _require_some(dataset if isinstance(dataset, list) else dataset["annotations"], path, allow_empty)
+    write_json(dataset, path)
+
+
+def _lists_beside(path: Path) -> tuple[JsonList, JsonList]:
+    folder = path.parent if path.parent.is_dir() else None
+    return JsonList(folder), JsonList(folder)
+
+
+def _require_some(annotations: Sized, path: Path, allow_empty: bool, counts: Counts | None = None) -> None:
+    if not allow_empty and not len(annotations):
+        reasons = counts.reasons() if counts else "look at what was left out and why"
         raise CocoError(
-            f"expected at least one annotation for {path.name}, got none; look at what was left out and why, or "
-            "allow an empty file"
+            f"expected at least one annotation for {path.name}, got none ({reasons}); allow an empty file if that is "
+            "meant"
         )
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.writelines(_json_lines(dataset))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _json_lines(dataset: CocoDataset | list[dict[str, Any]]) -> Iterator[str]:
-    """Yield the JSON with one image, category or annotation a line: quick to write, and it can be compared."""
-    if isinstance(dataset, list):
-        yield from _json_list(dataset)
-        yield "\n"
-        return
-    for position, (key, value) in enumerate(dataset.items()):
-        yield ("{" if position == 0 else ",\n") + json.dumps(key) + ": "
-        yield from _json_list(value) if isinstance(value, list) else [json.dumps(value, ensure_ascii=False)]
-    yield "}\n"
-
-
-def _json_list(items: list[Any]) -> Iterator[str]:
-    yield "["
-    for position, item in enumerate(items):
-        yield (",\n" if position else "\n") + json.dumps(item, ensure_ascii=False)
-    yield "]"
 
 
 # ---------------------------------------------------------------- building
 
 
+class _Appendable(Protocol):
+    """A list in memory, or one on disk."""
+
+    def append(self, item: JsonObject, /) -> None: ...
+
+
+def _convert(
+    records: Iterable[ImageRecord],
+    categories: Sequence[Category],
+    options: CocoOptions,
+    size_of: SizeLookup | None,
+    lists: tuple[_Appendable, _Appendable],
+    *,
+    only_results: bool = False,
+) -> CocoCounts:
+    """Append images and annotations (or results) to two lists, one image at a time."""
+    ids = require_distinct(categories)
+    images, annotations = lists
+    tally, shapes = Tally(), CocoShapes(options)
+    for image_id, image in enumerate(select_images(records, options, size_of, tally), start=1):
+        height, width = image.size_hw
+        entry = {"id": image_id, "file_name": image.file_name, "width": width, "height": height}
+        images.append({**entry, "task_id": image.task_id})
+        tally.images_out += 1
+        for region, category_id in labelled_regions(image, ids, tally):
+            if only_results and region.score is None:
+                tally.leave_out("region without a score", f"task {image.task_id}, region {region.id!r}")
+                continue
+            for shape in shapes.of(region):
+                tally.regions_out += 1
+                annotation = {
+                    "id": tally.regions_out,
+                    "image_id": image_id,
+                    "category_id": category_id,
+                    **shape.keys(),
+                    "iscrowd": 0,
+                    "region_id": region.id,
+                    **_known(origin=region.origin, score=region.score),
+                }
+                annotations.append(_result(annotation) if only_results else annotation)
+    return CocoCounts(**vars(tally.counts()), lowest_polygon_iou=shapes.lowest_polygon_iou)
+
+
+def _dataset(
+    categories: Sequence[Category], images: list[JsonObject] | JsonList, annotations: list[JsonObject] | JsonList
+) -> CocoDataset:
+    return {
+        "info": {"description": "Label Studio regions as COCO instances, written by ovdiff"},
+        "images": images,
+        "categories": [{"id": c.id, "name": c.name, "supercategory": ""} for c in categories],
+        "annotations": annotations,
+    }
+
+
+def _result(annotation: JsonObject) -> JsonObject:
+    return {key: annotation[key] for key in ("image_id", "category_id", "segmentation", "bbox", "score")}
+
+
 @dataclass(frozen=True)
-class _Segmentation:
+class CocoShape:
     """One annotation's shape as COCO has it; `rle` is what pycocotools makes of it."""
 
     segmentation: CocoRLE | list[list[float]]
     rle: CocoRLE
 
-
-class _Builder:
-    """Collects images and annotations one image at a time."""
-
-    def __init__(self, categories: Sequence[Category], options: CocoOptions, tally: Tally) -> None:
-        self._categories = require_distinct(categories)
-        self._options = options
-        self._tally = tally
-        self._images: list[dict[str, Any]] = []
-        self._annotations: list[dict[str, Any]] = []
-        self._lowest_polygon_iou = 1.0
-
-    def add(self, image: SelectedImage) -> None:
-        height, width = image.size_hw
-        entry = {"id": len(self._images) + 1, "file_name": image.file_name, "width": width, "height": height}
-        self._tally.images_out += 1
-        self._images.append({**entry, "task_id": image.task_id})
-        for region, category_id in labelled_regions(image, self._categories, self._tally):
-            self._add_region(region, category_id)
-
-    def dataset(self) -> CocoDataset:
+    def keys(self) -> JsonObject:
+        """Return the keys of an annotation that follow from its shape."""
         return {
-            "info": {"description": "Label Studio regions as COCO instances, written by ovdiff"},
-            "images": self._images,
-            "categories": [
-                {"id": number, "name": name, "supercategory": ""} for name, number in self._categories.items()
-            ],
-            "annotations": self._annotations,
+            "segmentation": self.segmentation,
+            "area": coco_rle_area(self.rle),
+            "bbox": coco_rle_bbox_xywh(self.rle),
         }
 
-    def counts(self) -> CocoCounts:
-        return CocoCounts(
-            images_in=self._tally.images_in,
-            images_out=self._tally.images_out,
-            regions_in=self._tally.regions_in,
-            annotations_out=len(self._annotations),
-            left_out=self._tally.left_out,
-            details=self._tally.details,
-            lowest_polygon_iou=self._lowest_polygon_iou,
-        )
 
-    def _add_region(self, region: Region, category_id: int) -> None:
-        for shape in self._segmentations(region):
-            self._annotations.append(
-                {
-                    "id": len(self._annotations) + 1,
-                    "image_id": len(self._images),
-                    "category_id": category_id,
-                    "segmentation": shape.segmentation,
-                    "area": coco_rle_area(shape.rle),
-                    "bbox": coco_rle_bbox_xywh(shape.rle),
-                    "iscrowd": 0,
-                    "region_id": region.id,
-                    **_known(origin=region.origin, score=region.score),
-                }
-            )
+class CocoShapes:
+    """Makes the shapes of regions as the options say, and remembers how well polygons agree with them."""
 
-    def _segmentations(self, region: Region) -> Iterator[_Segmentation]:
+    def __init__(self, options: CocoOptions) -> None:
+        """Start with none drawn."""
+        self._options = options
+        self.lowest_polygon_iou = 1.0
+
+    def of(self, region: Region) -> Iterator[CocoShape]:
         """Yield the shape of each annotation that the region becomes."""
         if not self._options.split_parts:
-            yield self._segmentation(region.rle, region.polygon)
+            yield self._shape(region.rle, region.polygon)
             return
         for part in split_parts(region.mask()):
-            yield self._segmentation(mask_to_coco_rle(part), None)
+            yield self._shape(mask_to_coco_rle(part), None)
 
-    def _segmentation(self, rle: CocoRLE, drawn: Sequence[tuple[float, float]] | None) -> _Segmentation:
+    def _shape(self, rle: CocoRLE, drawn: Sequence[tuple[float, float]] | None) -> CocoShape:
         if self._options.segmentation == "rle":
-            return _Segmentation(rle, rle)
+            return CocoShape(rle, rle)
         mask = _mask_of(rle)
         if has_holes(mask):
-            return _Segmentation(rle, rle)
+            return CocoShape(rle, rle)
         if drawn is not None and _is_inside(drawn, rle["size"]):
             polygons = [np.array(drawn)]
         else:
             polygons = mask_to_polygons(mask, self._options.tolerance_px, self._options.max_vertices)
-        shape = _polygon_segmentation(polygons, rle["size"])
+        shape = _polygon_shape(polygons, rle["size"])
         iou = mask_iou(_mask_of(shape.rle), mask)
-        self._lowest_polygon_iou = min(self._lowest_polygon_iou, iou)
+        self.lowest_polygon_iou = min(self.lowest_polygon_iou, iou)
         return shape
 
 
@@ -248,13 +297,13 @@ def _is_inside(points: Sequence[tuple[float, float]], size_hw: Sequence[int]) ->
     return all(0 <= x <= size_hw[1] and 0 <= y <= size_hw[0] for x, y in points)
 
 
-def _polygon_segmentation(polygons: Sequence[Polygon], size_hw: Sequence[int]) -> _Segmentation:
+def _polygon_shape(polygons: Sequence[Polygon], size_hw: Sequence[int]) -> CocoShape:
     flat = [[round(float(value), _DECIMALS) for value in polygon.ravel()] for polygon in polygons]
     # pycocotools' stubs know polygons of whole numbers only; it takes floats.
     merged = coco_mask.merge(coco_mask.frPyObjects(cast(Any, flat), size_hw[0], size_hw[1]))
     counts = merged["counts"]
     text = counts.decode("ascii") if isinstance(counts, bytes) else counts
-    return _Segmentation(flat, {"size": list(size_hw), "counts": text})
+    return CocoShape(flat, {"size": list(size_hw), "counts": text})
 
 
 def _known(**values: Any) -> dict[str, Any]:

@@ -22,10 +22,12 @@ _LONGEST_NAME_BYTES = 200  # file systems allow 255; a suffix and the temporary 
 class JsonList:
     """A JSON list of any length: what is appended goes to a temporary file, one item a line."""
 
-    def __init__(self) -> None:
-        """Start an empty list."""
+    def __init__(self, folder: Path | None = None) -> None:
+        """Start an empty list; `folder` is where its file goes once it is large (None: the system's folder)."""
         # Closed with its last reference: it has no name on disk.
-        self._file = SpooledTemporaryFile(_IN_MEMORY_BYTES, mode="w+", encoding="utf-8")  # noqa: SIM115
+        self._file = SpooledTemporaryFile(  # noqa: SIM115
+            _IN_MEMORY_BYTES, mode="w+", encoding="utf-8", dir=None if folder is None else str(folder)
+        )
         self._count = 0
 
     def __len__(self) -> int:
@@ -63,8 +65,15 @@ def write_json(value: Json, path: Path) -> None:
 
 
 def json_text(item: Any) -> str:
-    """Return one line of JSON, in UTF-8's letters unless a string holds half a surrogate pair."""
-    text = json.dumps(item, ensure_ascii=False, allow_nan=False)
+    """Return one line of JSON, in UTF-8's letters unless a string holds half a surrogate pair.
+
+    Raises:
+        OutputError: it holds NaN or an infinite number, which JSON cannot.
+    """
+    try:
+        text = json.dumps(item, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise OutputError(f"expected numbers that JSON can hold, got NaN or infinity in {item!r:.80}") from error
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -102,8 +102,8 @@ def write_panoptic(
     things = _things(categories, options.stuff)
     ids = require_distinct(categories)
     tally = Tally()
-    images, annotations = JsonList(), JsonList()
     with new_folder(folder) as partial:
+        images, annotations = JsonList(partial), JsonList(partial)
         pngs = partial / Path(JSON_NAME).stem
         pngs.mkdir()
         for number, image in enumerate(select_images(records, options, size_of, tally), start=1):
@@ -116,7 +116,7 @@ def write_panoptic(
             images.append({**entry, "task_id": image.task_id})
             annotations.append({"image_id": number, "file_name": png_name, "segments_info": segments})
         if not images:
-            raise PanopticError(f"expected at least one image for {folder}, got none: {tally.reasons()}")
+            raise PanopticError(f"expected at least one image for {folder}, got none: {tally.counts().reasons()}")
         dataset = {
             "info": {"description": "Label Studio regions as COCO panoptic, written by ovdiff"},
             "categories": [_category(category, things) for category in categories],

@@ -65,6 +65,10 @@ class Counts:
     details: tuple[str, ...]
     notes: Mapping[str, int]
 
+    def reasons(self) -> str:
+        """Say in words why things were left out."""
+        return "; ".join(f"{reason} ({times})" for reason, times in self.left_out.items()) or "nothing was left out"
+
 
 class Tally:
     """Counts of what went in and, by reason, of what was left out; the one thing here that changes."""
@@ -100,10 +104,6 @@ class Tally:
             details=self.details,
             notes={what: times for what, times in self._notes.items() if times},
         )
-
-    def reasons(self) -> str:
-        """Say in words why things were left out."""
-        return "; ".join(f"{reason} ({times})" for reason, times in self._left_out.items()) or "nothing was left out"
 
     @property
     def left_out(self) -> Mapping[str, int]:

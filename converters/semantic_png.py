@@ -93,8 +93,8 @@ def write_semantic_png(
     options = options or SemanticOptions()
     values = _values(categories, options.ignore_label)
     tally = Tally()
-    images = JsonList()
     with new_folder(folder) as partial:
+        images = JsonList(partial)
         for image, name in with_own_file(select_images(records, options, size_of, tally), ".png", tally):
             path = partial / MASKS_NAME / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def write_semantic_png(
             entry = {"file_name": image.file_name, "mask": str(name), "width": width, "height": height}
             images.append({**entry, "task_id": image.task_id})
         if not images:
-            raise SemanticPNGError(f"expected at least one image for {folder}, got none: {tally.reasons()}")
+            raise SemanticPNGError(f"expected at least one image for {folder}, got none: {tally.counts().reasons()}")
         labels = [_BACKGROUND, *(_label(category, values[category.name]) for category in categories)]
         write_json({"labels": labels, "images": images}, partial / LABELS_NAME)
     return tally.counts()

@@ -9,8 +9,10 @@ control gets one polygon for each connected part (holes filled), a rectangle con
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, zip_longest
-from typing import Any
+from dataclasses import replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Literal
 from xml.sax.saxutils import quoteattr
 
 from converters.bitmask import mask_to_data_url
@@ -19,8 +21,10 @@ from converters.coco_rle import coco_rle_bbox_xywh
 from converters.colours import colour_of
 from converters.errors import LabelStudioError
 from converters.label_config import Control, ImageTag, LabelConfig
-from converters.masks import mask_to_polygons
+from converters.masks import has_holes, mask_to_polygons
+from converters.output import JsonList, write_json
 from converters.records import Annotation, Category, ImageRecord, Prediction, Region
+from converters.selection import Counts, Tally
 
 JsonObject = dict[str, Any]
 
@@ -29,14 +33,89 @@ def records_to_tasks(records: Iterable[ImageRecord], config: LabelConfig) -> Ite
     """Convert records to tasks for import, one at a time.
 
     Args:
-        records: the images; those of one task (several `<Image>` tags) one after another.
+        records: the images; those of one task (several `<Image>` tags) one after another. Those without an address,
+            of which nothing could be read, make no task.
         config: label config of the project they go to.
 
     Raises:
         LabelStudioError: the config has no such image, or no control that could show a region.
     """
-    for _, same_task in groupby(enumerate(records), key=_task_key):
-        yield _task([record for _, record in same_task], config)
+    for same_task in _by_task(record for record in records if record.image):
+        yield _task(same_task, config)
+
+
+def marked_as(record: ImageRecord, what: Literal["annotations", "predictions"], model_version: str = "") -> ImageRecord:
+    """Return the record with all its markings as annotations, or as predictions of a model version.
+
+    Predictions are what a person starts from; annotations count as finished work.
+    """
+    if what == "annotations":
+        made = tuple(Annotation(None, prediction.regions) for prediction in record.predictions)
+        return replace(record, annotations=(*record.annotations, *made), predictions=())
+    guessed = tuple(
+        Prediction(None, annotation.regions, model_version=model_version)
+        for annotation in record.annotations
+        if not annotation.skipped
+    )
+    known = tuple(replace(p, model_version=p.model_version or model_version) for p in record.predictions)
+    return replace(record, annotations=(), predictions=(*known, *guessed))
+
+
+def write_tasks(records: Iterable[ImageRecord], config: LabelConfig, path: Path) -> Counts:
+    """Write records as a JSON file of tasks for import, one at a time; whole or not at all.
+
+    A region that no control of the config can show is left out. So are holes (polygons) and outlines (rectangles):
+    they are counted in `notes`.
+
+    Args:
+        records: the images; those of one task one after another.
+        config: label config of the project they go to.
+        path: the file.
+
+    Raises:
+        LabelStudioError: the config has no such image, or there was no image to write.
+        OutputError: the file cannot be written.
+    """
+    tally = Tally()
+    tasks = JsonList(path.parent if path.parent.is_dir() else None)
+    for task in records_to_tasks(_showable(records, config, tally), config):
+        tasks.append(task)
+    if not tally.images_out:
+        raise LabelStudioError(f"expected at least one image for {path.name}, got none: {tally.counts().reasons()}")
+    write_json(tasks, path)
+    return tally.counts()
+
+
+def _showable(records: Iterable[ImageRecord], config: LabelConfig, tally: Tally) -> Iterator[ImageRecord]:
+    """Yield the records with the regions that the config can show; count everything."""
+    for record in records:
+        tally.images_in += 1
+        for item in record.left_out:
+            tally.leave_out(item.reason, item.where)
+        if not record.image:
+            continue
+        tally.images_out += 1
+        yield replace(
+            record,
+            annotations=tuple(replace(a, regions=_shown(a.regions, record, config, tally)) for a in record.annotations),
+            predictions=tuple(replace(p, regions=_shown(p.regions, record, config, tally)) for p in record.predictions),
+        )
+
+
+def _shown(regions: Sequence[Region], record: ImageRecord, config: LabelConfig, tally: Tally) -> tuple[Region, ...]:
+    shown = []
+    for region in regions:
+        tally.regions_in += 1
+        try:
+            kind = _control_for(region, config).kind
+        except LabelStudioError as error:
+            tally.leave_out("region that no control can show", f"image {record.image}: {error}")
+            continue
+        tally.regions_out += 1
+        tally.note("regions that became boxes", int(kind == "rectanglelabels"))
+        tally.note("regions whose holes were filled", int(kind == "polygonlabels" and has_holes(region.mask())))
+        shown.append(region)
+    return tuple(shown)
 
 
 def region_to_results(region: Region, control: Control, image_name: str) -> list[JsonObject]:
@@ -94,9 +173,21 @@ def _kind_attribute(category: Category) -> str:
 # ---------------------------------------------------------------- parts of a task
 
 
-def _task_key(row: tuple[int, ImageRecord]) -> tuple[str, Any]:
-    position, record = row
-    return ("position", position) if record.task_id is None else ("task", record.task_id)
+def _by_task(records: Iterable[ImageRecord]) -> Iterator[list[ImageRecord]]:
+    """Group the images of one task: neighbours of one number, as long as each is in a place of its own."""
+    group: list[ImageRecord] = []
+    for record in records:
+        is_same = bool(group) and record.task_id is not None and record.task_id == group[0].task_id
+        if group and not (is_same and all(_place(record) != _place(other) for other in group)):
+            yield group
+            group = []
+        group.append(record)
+    if group:
+        yield group
+
+
+def _place(record: ImageRecord) -> tuple[str, int]:
+    return record.image_tag, record.index
 
 
 def _task(records: Sequence[ImageRecord], config: LabelConfig) -> JsonObject:

@@ -214,7 +214,7 @@ def write_yolo(
             if image_folder is not None:
                 _copy_image(image, image_folder, partial / IMAGES_NAME, tally)
         if not tally.images_out:
-            raise YOLOError(f"expected at least one image for {folder}, got none: {tally.reasons()}")
+            raise YOLOError(f"expected at least one image for {folder}, got none: {tally.counts().reasons()}")
     return YoloCounts(**vars(tally.counts()), lowest_iou=lines.lowest_iou, mean_iou=lines.mean_iou)
 
 

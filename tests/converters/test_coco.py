@@ -12,7 +12,14 @@ from hypothesis.extra.numpy import arrays
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from converters.coco import CocoOptions, coco_results, records_to_coco, write_coco
+from converters.coco import (
+    CocoOptions,
+    coco_results,
+    records_to_coco,
+    write_coco,
+    write_coco_file,
+    write_coco_results_file,
+)
 from converters.coco_rle import mask_to_coco_rle
 from converters.errors import CocoError, RecordError
 from converters.masks import mask_iou, polygons_to_mask
@@ -190,9 +197,41 @@ def test_file_names_are_relative_to_the_root() -> None:
     assert "expected an image address that begins with 's3://'" in counts.details[0]
 
 
+def test_a_file_is_written_as_it_goes_and_is_the_dataset(tmp_path: Path) -> None:
+    records = [record(region(RING, "cat"), region(BLOB, "cat", "dog", "fly"), task_id=n) for n in range(1, 4)]
+    dataset, in_memory = records_to_coco(records, CATEGORIES)
+    counts = write_coco_file((r for r in records), CATEGORIES, tmp_path / "coco.json")
+    assert json.loads((tmp_path / "coco.json").read_text()) == dataset
+    assert counts == in_memory
+    assert (counts.images_out, counts.regions_in, counts.annotations_out) == (3, 6, 9)
+    assert counts.left_out == {"label that is no category": 3}
+    assert [path.name for path in tmp_path.iterdir()] == ["coco.json"]
+
+
+def test_results_are_written_as_they_go(tmp_path: Path) -> None:
+    regions = (region(RING, score=0.5), region(BLOB))
+    predicted = [record(annotations=(), predictions=(Prediction(1, regions),), task_id=n) for n in (1, 2)]
+    counts = write_coco_results_file(predicted, CATEGORIES, tmp_path / "results.json")
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert [(result["image_id"], result["score"]) for result in results] == [(1, 0.5), (2, 0.5)]
+    assert sorted(results[0]) == ["bbox", "category_id", "image_id", "score", "segmentation"]
+    assert counts.left_out == {"region without a score": 2}
+    with pytest.raises(CocoError, match="expected results of predictions, source='predictions', got 'annotations'"):
+        write_coco_results_file(predicted, CATEGORIES, tmp_path / "results.json", CocoOptions())
+
+
+def test_a_file_without_an_annotation_says_why_and_replaces_nothing(tmp_path: Path) -> None:
+    (tmp_path / "coco.json").write_text("old")
+    with pytest.raises(CocoError, match=r"got none \(image without annotations \(1\)\); allow an empty file"):
+        write_coco_file([record(annotations=())], CATEGORIES, tmp_path / "coco.json")
+    assert (tmp_path / "coco.json").read_text() == "old"
+    write_coco_file([record()], CATEGORIES, tmp_path / "coco.json", allow_empty=True)
+    assert len(json.loads((tmp_path / "coco.json").read_text())["images"]) == 1
+
+
 def test_an_empty_file_is_refused_unless_it_is_meant(tmp_path: Path) -> None:
     dataset, _ = records_to_coco([record()], CATEGORIES)
-    with pytest.raises(CocoError, match=r"expected at least one annotation for out\.json, got none; look at what"):
+    with pytest.raises(CocoError, match=r"expected at least one annotation for out\.json, got none .look at what"):
         write_coco(dataset, tmp_path / "out.json")
     write_coco(dataset, tmp_path / "out.json", allow_empty=True)
     assert json.loads((tmp_path / "out.json").read_text())["annotations"] == []

@@ -39,6 +39,12 @@ def test_a_long_list_and_half_a_surrogate_pair_are_written(tmp_path: Path) -> No
     assert json.loads((tmp_path / "out.json").read_text("utf-8"))["a"] == ["é" * 700_000] * 3 + ["\ud800"]
 
 
+def test_what_json_cannot_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="expected numbers that JSON can hold, got NaN or infinity in"):
+        write_json([{"score": float("nan")}], tmp_path / "out.json")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_or_folder_that_fails_half_way_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "out.json").write_text("old")
     with pytest.raises(KeyError), new_file(tmp_path / "out.json") as file:

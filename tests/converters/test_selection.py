@@ -94,7 +94,7 @@ def test_an_address_outside_the_root_is_left_out_and_stops_nothing() -> None:
 
 def test_counts_say_what_was_left_out_and_what_was_written_otherwise() -> None:
     tally = Tally()
-    assert tally.reasons() == "nothing was left out"
+    assert tally.counts().reasons() == "nothing was left out"
     tally.leave_out("too odd", "task 1")
     tally.note("pixels moved", 5)
     tally.note("pixels eaten", 0)
@@ -104,4 +104,4 @@ def test_counts_say_what_was_left_out_and_what_was_written_otherwise() -> None:
         ("too odd: task 1",),
         {"pixels moved": 5},
     )
-    assert tally.reasons() == "too odd (1)"
+    assert tally.counts().reasons() == "too odd (1)"

@@ -1,5 +1,8 @@
 """Records written as Label Studio tasks: what `label_studio` reads back, and what label-studio-sdk accepts."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,8 +18,8 @@ from converters.errors import LabelStudioError
 from converters.label_config import parse_label_config
 from converters.label_studio import tasks_to_records
 from converters.masks import fill_holes
-from converters.records import Annotation, Category, ImageRecord, Prediction, Region, categories_of
-from converters.tasks import label_config_for, records_to_tasks, region_to_results
+from converters.records import Annotation, Category, ImageRecord, LeftOut, Prediction, Region, categories_of
+from converters.tasks import label_config_for, marked_as, records_to_tasks, region_to_results, write_tasks
 
 SIZE_HW = (20, 30)
 XML = (
@@ -149,3 +152,42 @@ def test_a_config_is_written_for_categories_and_read_back() -> None:
 def test_the_config_says_which_categories_are_stuff() -> None:
     categories = (Category(1, "sky", "stuff"), Category(2, "cat", "thing"), Category(3, "dog"))
     assert categories_of(parse_label_config(label_config_for(categories))) == categories
+
+
+def test_two_images_of_one_number_in_one_place_are_two_tasks() -> None:
+    records = [ImageRecord(1, name, "image") for name in ("/a.png", "/b.png")]
+    assert [task["data"] for task in records_to_tasks(records, CONFIG)] == [{"image": "/a.png"}, {"image": "/b.png"}]
+
+
+def test_what_has_no_address_makes_no_task() -> None:
+    assert list(records_to_tasks([ImageRecord(1, "", "image")], CONFIG)) == []
+
+
+def test_markings_become_annotations_or_predictions() -> None:
+    drawn = region(BLOB, "cat")
+    both = record(drawn, predictions=(Prediction(3, (drawn,), score=0.5, model_version="v1"),))
+    finished = marked_as(both, "annotations")
+    assert ([a.regions for a in finished.annotations], finished.predictions) == ([(drawn,)] * 2, ())
+    guessed = marked_as(both, "predictions", "imported")
+    assert [(p.score, p.model_version) for p in guessed.predictions] == [(0.5, "v1"), (None, "imported")]
+    skipped = marked_as(ImageRecord(1, "a", "image", annotations=(Annotation(1, (), skipped=True),)), "predictions")
+    assert (skipped.annotations, skipped.predictions) == ((), ())
+
+
+def test_a_file_of_tasks_is_counted(tmp_path: Path) -> None:
+    ring = BLOB & ~np.roll(BLOB, 3, axis=1)
+    ring[10, 13:18] = True
+    holed = np.ones(SIZE_HW, dtype=np.bool_)
+    holed[4:6, 4:6] = False
+    records = [
+        record(region(BLOB, "cat"), region(holed, "bird"), region(ring, "fish"), region(BLOB, "unknown")),
+        ImageRecord(2, "", "image", left_out=(LeftOut("unreadable task", "task 2"),)),
+    ]
+    counts = write_tasks(records, CONFIG, tmp_path / "tasks.json")
+    (task,) = json.loads((tmp_path / "tasks.json").read_text())
+    assert len(task["annotations"][0]["result"]) == 3
+    assert (counts.images_in, counts.images_out, counts.regions_in, counts.regions_out) == (2, 1, 4, 3)
+    assert counts.left_out == {"unreadable task": 1, "region that no control can show": 1}
+    assert counts.notes == {"regions whose holes were filled": 1, "regions that became boxes": 1}
+    with pytest.raises(LabelStudioError, match=r"at least one image for tasks.json, got none: unreadable task \(1\)"):
+        write_tasks(records[1:], CONFIG, tmp_path / "tasks.json")
