@@ -17,13 +17,13 @@ import open_clip
 import torch
 from accelerate import init_empty_weights
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
-from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub import snapshot_download
 from safetensors.torch import load_file
-from torch import nn
 from transformers import CLIPTextModel
 
+from ovdiff.adapters import fuse_adapter
 from ovdiff.errors import DeviceMemoryError, OVDiffError, WeightsError
-from ovdiff.presets.model_settings import AdapterSettings, DiffusionModelSettings, Dtype, ModelSettings
+from ovdiff.presets.model_settings import DiffusionModelSettings, Dtype, ModelSettings
 from ovdiff.weights import Weights, locate
 
 DTYPES: dict[Dtype, torch.dtype] = {
@@ -32,7 +32,6 @@ DTYPES: dict[Dtype, torch.dtype] = {
     "float16": torch.float16,
 }
 
-_ADAPTER_FILE = "pytorch_lora_weights.safetensors"  # diffusers' name for it
 _OPEN_CLIP_CONFIG = "open_clip_config.json"
 _OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
@@ -128,27 +127,6 @@ def load_diffusion(settings: DiffusionModelSettings) -> StableDiffusionPipeline:
     return pipeline
 
 
-def fuse_adapter(pipeline: StableDiffusionPipeline, settings: AdapterSettings) -> None:
-    """Add a LoRA to the weights that it changes, W + scale * alpha / rank * B A, and leave no layer of it behind.
-
-    Raises:
-        WeightsError: the adapter has layers that this pipeline has not, or of other widths.
-    """
-    file = _adapter_file(settings)
-    found: dict[str, Any] = {"weight_name": file.name, "local_files_only": True, "use_safetensors": True}
-    tensors, _ = pipeline.lora_state_dict(str(file.parent), unet_config=pipeline.unet.config, **found)
-    wanted = [name for name in tensors if not name.endswith("alpha")]
-    pipeline.load_lora_weights(str(file.parent), **found)
-    present = sum("lora_" in name for part in _adapted(pipeline) for name, _ in part.named_parameters())
-    if not wanted or present != len(wanted):
-        raise WeightsError(
-            f"The adapter {settings.source!r} does not fit: {present} of its {len(wanted)} tensors have a place in "
-            f"this pipeline. Is it a LoRA of another version of Stable Diffusion?"
-        )
-    pipeline.fuse_lora(lora_scale=settings.scale, safe_fusing=True)
-    pipeline.unload_lora_weights()
-
-
 def load_open_clip(settings: ModelSettings) -> tuple[open_clip.CLIP, open_clip.SimpleTokenizer]:
     """Load a CLIP of the open_clip library in float32, and its tokenizer.
 
@@ -177,26 +155,6 @@ def _load_diffusion_part(model: Any, name: str, settings: DiffusionModelSettings
     return loaded
 
 
-def _adapted(pipeline: StableDiffusionPipeline) -> tuple[nn.Module, nn.Module]:
-    return pipeline.unet, pipeline.text_encoder
-
-
-def _adapter_file(settings: AdapterSettings) -> Path:
-    """Return the adapter's one file: any .safetensors of a folder, diffusers' name for it of a hub repository."""
-    folder = locate(settings)
-    if folder is None:
-        return Path(hf_hub_download(settings.source, _ADAPTER_FILE, revision=settings.revision or None))
-    files = sorted(folder.glob("*.safetensors"))
-    if len(files) == 1:
-        return files[0]
-    if folder / _ADAPTER_FILE in files:
-        return folder / _ADAPTER_FILE
-    raise WeightsError(
-        f"The adapter folder {folder} holds {len(files)} .safetensors files; leave one there, "
-        f"or name it {_ADAPTER_FILE}."
-    )
-
-
 def _fetch_open_clip(settings: ModelSettings) -> Path:
     """Download a hub repository's configuration and the first weights file that it has, of one revision."""
     for name in _OPEN_CLIP_FILES:
@@ -208,10 +166,12 @@ def _fetch_open_clip(settings: ModelSettings) -> Path:
 
 
 def _read_open_clip(folder: Path) -> dict[str, torch.Tensor]:
-    safetensors, pickled = (folder / name for name in _OPEN_CLIP_FILES)
-    if safetensors.is_file():
-        return load_file(safetensors)
-    tensors: dict[str, torch.Tensor] = torch.load(pickled, map_location="cpu", weights_only=True)
+    file = next((folder / name for name in _OPEN_CLIP_FILES if (folder / name).is_file()), None)
+    if file is None:
+        raise WeightsError(f"{folder} holds no weights of open_clip: {' or '.join(_OPEN_CLIP_FILES)}.")
+    if file.suffix == ".safetensors":
+        return load_file(file)
+    tensors: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)
     return tensors
 
 

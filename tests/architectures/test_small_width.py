@@ -183,6 +183,17 @@ def test_features_are_computed_from_the_folders(
     assert found.isfinite().all() and not torch.allclose(found[0], found[1])
 
 
+@pytest.mark.parametrize("name", EXTRACTORS)
+def test_half_precision_gives_nearly_the_same_features(name: ExtractorName, preset: Preset, loaded: Models) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (1, 112, 112, 3), dtype=np.uint8)
+    half = {"dtype": "float16", **({"vae_dtype": "float16"} if name == "stable_diffusion" else {})}
+    halved = replace(preset.models, **{name: replace(getattr(preset.models, name), **half)})
+    exact = EXTRACTORS[name](preset, loaded).extract(images, "window")
+    rounded = EXTRACTORS[name](replace(preset, models=halved), Models()).extract(images, "window")
+    assert rounded.dtype == torch.float32 and not torch.equal(rounded, exact)
+    assert float((rounded - exact).norm() / exact.norm()) < 0.02
+
+
 def test_sd_turbo_gives_features_too(preset: Preset, folder: Path, loaded: Models) -> None:
     turbo = _settings(DiffusionModelSettings, folder / "turbo")
     chosen = replace(preset, models=replace(preset.models, stable_diffusion=turbo))
