@@ -68,10 +68,9 @@ def boundary_counts(
         raise EvaluationError(f"expected label maps of one shape, got {truth.shape} and {predicted.shape}")
     width_px = boundary_width_px((truth.shape[0], truth.shape[1]), dilation_ratio)
     counts = np.zeros((2, category_count), dtype=np.int64)
-    for label in np.union1d(np.unique(truth), np.unique(predicted)):
-        if 1 <= label <= category_count:
-            ours, theirs = (mask_to_boundary(label_map == label, width_px) for label_map in (truth, predicted))
-            counts[:, label - 1] = np.count_nonzero(ours & theirs), np.count_nonzero(ours | theirs)
+    for label in sorted(_labels_in(truth, category_count) | _labels_in(predicted, category_count)):
+        ours, theirs = (mask_to_boundary(label_map == label, width_px) for label_map in (truth, predicted))
+        counts[:, label - 1] = np.count_nonzero(ours & theirs), np.count_nonzero(ours | theirs)
     return counts
 
 
@@ -80,6 +79,12 @@ def boundary_ious(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     ious = np.full(counts.shape[1], np.nan)
     np.divide(counts[0], counts[1], out=ious, where=counts[1] > 0)
     return ious
+
+
+def _labels_in(label_map: npt.NDArray[np.integer], category_count: int) -> set[int]:
+    """Return the labels 1..n that occur."""
+    pixels = np.bincount(label_map.clip(0, category_count + 1).ravel(), minlength=category_count + 2)
+    return set((np.flatnonzero(pixels[1:-1]) + 1).tolist())
 
 
 def _eroded(mask: Mask, width_px: int) -> Mask:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from converters.markup import escape_html, shorten
 
-_LABEL_WIDTH = 190
+_LABEL_WIDTH = 200
 _PLOT_WIDTH = 470
 _RIGHT_WIDTH = 110
 _ROW_HEIGHT = 28
 _TOP = 30
-_LABEL_LENGTH = 26
+_LABEL_LENGTH = 24
 _CELL = 40
 _SIDE = 300
 _LINE_HEIGHT = 220
@@ -208,11 +208,10 @@ def _cell(x: float, y: float, share: float, count: int, is_right: bool) -> list[
     css = "c-accepted" if is_right else "c-removed"
     marks = [_rect(x + 1, y + 1, _CELL - 2, _CELL - 2, "empty")]
     if count:
-        opacity = 0.12 + 0.88 * share
+        opacity = 0.1 + 0.5 * share  # never so strong that the number on it cannot be read
         rect = _rect(x + 1, y + 1, _CELL - 2, _CELL - 2, css)
         marks.append(rect.replace("/>", f' fill-opacity="{opacity:.2f}"/>'))
-        ink = ("on-accepted" if is_right else "on-removed") if share > 0.5 else "label"
-        marks.append(_text(x + _CELL / 2, y + _CELL / 2 + 4, _cell_percent(share), f"{ink} centre small"))
+        marks.append(_text(x + _CELL / 2, y + _CELL / 2 + 4, _cell_percent(share), "label centre small"))
     return marks
 
 

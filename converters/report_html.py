@@ -20,7 +20,7 @@ from converters.charts import (
 from converters.corrections import Correction
 from converters.markup import escape_html
 from converters.report import CategoryReport, CorrectionReport, WorstImage
-from converters.report_pictures import picture_of
+from converters.report_pictures import picture_of, words_of
 from converters.report_text import (
     DEFINITIONS,
     NOTHING,
@@ -42,6 +42,7 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _MOST_BARS = 40
 _MOST_CONFUSED = 14
 _MOST_VERSIONS = 40
+_MOST_CHANGES = 5
 
 
 def report_to_html(
@@ -203,7 +204,7 @@ def _reliability(report: CorrectionReport) -> str:
         description="Mean IoU and accepted share of the regions of each of ten bins of scores; on the diagonal scores "
         "are right.",
         x_name="mean score",
-        y_name="mean IoU",
+        y_name="mean IoU, share accepted",
     )
     legend = _legend((("c-iou", "mean IoU, larger with more regions"), ("hollow", "share accepted")))
     head = ("Score", "Regions", "Mean score", "Mean IoU", "Accepted")
@@ -267,10 +268,13 @@ def _worst(worst: Sequence[WorstImage], corrections: Sequence[Correction], image
 def _figure(image: WorstImage, item: Correction, images: Path | None, image_root: str) -> str:
     picture = picture_of(item, images, image_root)
     missing = f" Without the image: {escape_html(picture.missing)}." if picture.missing else ""
+    changes = [words_of(pair) for pair in item.pairs if pair.outcome != "accepted"]
+    more = f"; and {len(changes) - _MOST_CHANGES} more" if len(changes) > _MOST_CHANGES else ""
     return (
         f"<figure>{picture.svg}<figcaption><b>Task {escape_html(image.task_id)}</b>: mean IoU "
-        f"{number(image.mean_iou)}, {thousands(image.changed_px)} pixels set right.<br>{escape_html(image.image)}."
-        f"{missing}</figcaption></figure>"
+        f"{number(image.mean_iou)}, {thousands(image.changed_px)} pixels set right.<br>"
+        f"{escape_html('; '.join(changes[:_MOST_CHANGES]))}{more}.<br>{escape_html(image.image)}.{missing}"
+        "</figcaption></figure>"
     )
 
 

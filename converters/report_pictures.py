@@ -52,7 +52,7 @@ def picture_of(item: Correction, images: Path | None, image_root: str = "") -> P
         except ImageFileError as error:
             missing = str(error)
     name = f"Task {item.record.task_id}: prediction and annotation"
-    regions = "; ".join(_words(pair) for pair in item.pairs)
+    regions = "; ".join(words_of(pair) for pair in item.pairs)
     photo = f'<image href="{embedded}" width="{shown_wh[0]}" height="{shown_wh[1]}"/>' if embedded else ""
     shapes = "".join(_shapes(pair, scale) for pair in item.pairs)
     svg = (
@@ -86,7 +86,7 @@ def _shapes(pair: RegionPair, scale: float) -> str:
     """Return the outlines of a pair and the shade of its difference."""
     before = "" if pair.predicted is None else _outline(pair.predicted.mask(), scale)
     after = "" if pair.annotated is None else _outline(pair.annotated.mask(), scale)
-    title = f"<title>{escape_html(_words(pair))}</title>"
+    title = f"<title>{escape_html(words_of(pair))}</title>"
     if pair.outcome == "accepted":
         return f'<g>{title}<path class="halo" d="{after}"/><path class="after" d="{after}"/></g>'
     shade = "relabelled" if pair.relabelled else "difference"
@@ -111,8 +111,8 @@ def _outline(mask: Mask, scale: float) -> str:
     return "".join("M" + " ".join(f"{x:.1f},{y:.1f}" for x, y in (ring * scale).tolist()) + "Z" for ring in rings)
 
 
-def _words(pair: RegionPair) -> str:
-    """Return what happened to the region in words."""
+def words_of(pair: RegionPair) -> str:
+    """Return what happened to the region in words, not escaped."""
     before = ", ".join(pair.predicted.labels) if pair.predicted is not None else ""
     after = ", ".join(pair.annotated.labels) if pair.annotated is not None else ""
     if pair.relabelled:
