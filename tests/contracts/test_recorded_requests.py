@@ -82,10 +82,15 @@ def test_setup_names_a_model_version(app: Flask) -> None:
     assert replay(app, "setup").get_json()["model_version"].startswith("ovdiff-")
 
 
+def wait_for_prototypes(app: Flask, body: dict[str, Any]) -> None:
+    """Ask as for whole predictions: a request with a click in its params waits for nothing."""
+    app.test_client().post("/predict", json=body | {"tasks": [], "params": {}})
+
+
 @pytest.mark.parametrize("name", PREDICTIONS)
 def test_predictions_pass_label_studios_own_check(app: Flask, name: str) -> None:
     body = recorded(name)["body"]
-    app.test_client().post("/predict", json=body | {"tasks": []})  # so that prototypes are ready also for clicks
+    wait_for_prototypes(app, body)
     results = replay(app, name).get_json()["results"]
     assert len(results) == len(body["tasks"])
     interface = LabelInterface(body["label_config"])
@@ -115,7 +120,7 @@ def test_whole_predictions_hold_both_objects(app: Flask, name: str) -> None:
 )
 def test_a_prompt_gets_the_shape_it_points_at(app: Flask, name: str, area_px: int) -> None:
     body = recorded(name)["body"]
-    app.test_client().post("/predict", json=body | {"tasks": []})
+    wait_for_prototypes(app, body)
     (prediction,) = replay(app, name).get_json()["results"]
     (region,) = prediction["result"]
     drawn = body["params"]["context"]["result"][-1]
