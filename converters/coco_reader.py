@@ -123,34 +123,74 @@ def _record(
 ) -> ImageRecord:
     where = f"image {image['id']}"
     size_hw = image_size(image, max_pixels)
-    regions: list[Region] = []
-    left_out: list[LeftOut] = []
-    for annotation in annotations:
-        try:
-            _add(regions, _region(annotation, size_hw, names))
-        except ConverterError as error:
-            left_out.append(LeftOut("unreadable annotation", f"{where}, annotation {annotation.get('id')}: {error}"))
-    is_predicted = any(region.score is not None for region in regions)
+    file_name, task_id = image.get("file_name"), image.get("task_id", image["id"])
+    if not isinstance(file_name, str) or not file_name:
+        left_out = (LeftOut("image without a file name", f"{where}: {file_name!r:.60}"),)
+        return ImageRecord(image["id"], "", place.image_tag, left_out=left_out)
+    found = read_regions(annotations, size_hw, names, where)
+    is_predicted = any(region.score is not None for region in found.regions)
     return ImageRecord(
-        task_id=image.get("task_id", image["id"]),
-        image=place.image_root + str(image.get("file_name", "")),
+        task_id=task_id if isinstance(task_id, (int, str)) and not isinstance(task_id, bool) else image["id"],
+        image=place.image_root + file_name,
         image_tag=place.image_tag,
         size_hw=size_hw,
-        annotations=() if is_predicted else (Annotation(None, tuple(regions)),),
-        predictions=(Prediction(None, tuple(regions)),) if is_predicted else (),
-        left_out=tuple(left_out),
+        annotations=() if is_predicted else (Annotation(None, found.regions),),
+        predictions=(Prediction(None, found.regions),) if is_predicted else (),
+        left_out=found.left_out,
     )
 
 
-def _add(regions: list[Region], new: Region) -> None:
-    """Append a region, or join it with the one that it is another label of; ids stay unique in an image."""
-    same_id = [position for position, region in enumerate(regions) if region.id == new.id]
-    same = [position for position in same_id if regions[position].rle == new.rle]
-    if same:
-        joined = dict.fromkeys((*regions[same[0]].labels, *new.labels))
-        regions[same[0]] = replace(regions[same[0]], labels=tuple(joined))
-    else:
-        regions.append(replace(new, id=f"{new.id}-{len(regions) + 1}") if same_id else new)
+@dataclass(frozen=True)
+class FoundRegions:
+    """The regions of one image, with the annotations that each was made of (by region id), and what was left out."""
+
+    regions: tuple[Region, ...]
+    sources: Mapping[str, tuple[Mapping[str, Any], ...]]
+    left_out: tuple[LeftOut, ...]
+
+
+def read_regions(
+    annotations: Sequence[Mapping[str, Any]], size_hw: tuple[int, int], names: Mapping[int, str], where: str
+) -> FoundRegions:
+    """Read the annotations of one image; those of one `region_id` and one shape are labels of one region.
+
+    Args:
+        annotations: of a COCO dataset.
+        size_hw: of the image.
+        names: of the categories, by id.
+        where: the image, in words.
+    """
+    regions: dict[str, Region] = {}
+    sources: dict[str, tuple[Mapping[str, Any], ...]] = {}
+    by_shape: dict[tuple[str, str], str] = {}
+    left_out: list[LeftOut] = []
+    for annotation in annotations:
+        try:
+            new = _region(annotation, size_hw, names)
+        except ConverterError as error:
+            place = f"{where}, annotation {annotation.get('id')!r:.40}"
+            left_out.append(LeftOut("unreadable annotation", f"{place}: {error}"))
+            continue
+        shape = (new.id, new.rle["counts"])
+        if shape in by_shape:  # the same region under another label
+            region_id = by_shape[shape]
+            joined = dict.fromkeys((*regions[region_id].labels, *new.labels))
+            regions[region_id] = replace(regions[region_id], labels=tuple(joined))
+        else:
+            region_id = _free_id(new.id, regions)
+            regions[region_id] = replace(new, id=region_id)
+        by_shape[shape] = region_id
+        sources[region_id] = (*sources.get(region_id, ()), annotation)
+    return FoundRegions(tuple(regions.values()), sources, tuple(left_out))
+
+
+def _free_id(wanted: str, taken: Mapping[str, Region]) -> str:
+    """Return an id that is unique in its image: parts of one region come with one id."""
+    number, found = len(taken), wanted
+    while found in taken:
+        number += 1
+        found = f"{wanted}-{number}"
+    return found
 
 
 def _region(annotation: Mapping[str, Any], size_hw: tuple[int, int], names: Mapping[int, str]) -> Region:

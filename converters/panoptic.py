@@ -241,6 +241,10 @@ def _record(
 ) -> ImageRecord:
     size_hw = image_size(image, max_pixels)
     where = f"image {image['id']}"
+    file_name, task_id = image.get("file_name"), image.get("task_id", image["id"])
+    if not isinstance(file_name, str) or not file_name:
+        nameless = (LeftOut("image without a file name", f"{where}: {file_name!r:.60}"),)
+        return ImageRecord(image["id"], "", place.image_tag, left_out=nameless)
     regions: tuple[Region, ...] = ()
     left_out: list[LeftOut] = []
     is_read = False
@@ -253,8 +257,8 @@ def _record(
             left_out.append(LeftOut("unreadable annotation", f"{where}: {error}"))
     is_predicted = any(region.score is not None for region in regions)
     return ImageRecord(
-        task_id=image.get("task_id", image["id"]),
-        image=place.image_root + str(image.get("file_name", "")),
+        task_id=task_id if isinstance(task_id, (int, str)) and not isinstance(task_id, bool) else image["id"],
+        image=place.image_root + file_name,
         image_tag=place.image_tag,
         size_hw=size_hw,
         annotations=(Annotation(None, regions),) if is_read and not is_predicted else (),
