@@ -5,11 +5,15 @@ Features are averaged and clustered raw; they are normalised once, when matched 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.presets.schema import PrototypeKind, PrototypeSettings
+
+Features = NDArray[np.floating[Any]]
+"""(n, D) float16 or float32; what is computed from them is float32."""
 
 KINDS: tuple[PrototypeKind, ...] = ("class", "instance", "part")
 
@@ -61,8 +65,8 @@ def cell_mask(mask: NDArray[np.bool_], grid_hw: tuple[int, int], coverage: float
 
 
 def build_prototypes(
-    foreground: Sequence[NDArray[np.float32]],
-    background: Sequence[NDArray[np.float32]],
+    foreground: Sequence[Features],
+    background: Sequence[Features],
     settings: PrototypeSettings,
     device: str = "cpu",
 ) -> FeatureSpacePrototypes:
@@ -83,9 +87,7 @@ def build_prototypes(
     )
 
 
-def build_side(
-    cells: Mapping[int, NDArray[np.float32]], settings: PrototypeSettings, device: str = "cpu"
-) -> Prototypes:
+def build_side(cells: Mapping[int, Features], settings: PrototypeSettings, device: str = "cpu") -> Prototypes:
     """Make the prototypes of one side from the features (n, D) of each image number.
 
     The class prototype is the mean of all features, so large instances weigh more; an image without any
@@ -101,7 +103,7 @@ def build_side(
     return _stack(vectors.astype(np.float32), 1, list(present))
 
 
-def cluster(features: NDArray[np.float32], settings: PrototypeSettings, device: str = "cpu") -> NDArray[np.float32]:
+def cluster(features: Features, settings: PrototypeSettings, device: str = "cpu") -> NDArray[np.float32]:
     """Return the k-means centroids (K, D) of features (n, D), by Euclidean distance (A.6); K <= n."""
     parts = min(settings.parts, len(features))
     by_library = {"scikit-learn": _cluster_by_scikit_learn, "torch": _cluster_by_torch}
@@ -109,7 +111,7 @@ def cluster(features: NDArray[np.float32], settings: PrototypeSettings, device: 
 
 
 def _cluster_by_scikit_learn(
-    features: NDArray[np.float32], parts: int, settings: PrototypeSettings, _device: str
+    features: Features, parts: int, settings: PrototypeSettings, _device: str
 ) -> NDArray[np.float32]:
     from sklearn.cluster import KMeans
 
@@ -120,13 +122,13 @@ def _cluster_by_scikit_learn(
         random_state=settings.kmeans_seed,
         max_iter=settings.kmeans_iterations,
     )
-    centroids: NDArray[np.float32] = means.fit(features).cluster_centers_.astype(np.float32)
+    centroids: NDArray[np.float32] = means.fit(features.astype(np.float32, copy=False)).cluster_centers_.astype(
+        np.float32
+    )
     return centroids
 
 
-def _cluster_by_torch(
-    features: NDArray[np.float32], parts: int, settings: PrototypeSettings, device: str
-) -> NDArray[np.float32]:
+def _cluster_by_torch(features: Features, parts: int, settings: PrototypeSettings, device: str) -> NDArray[np.float32]:
     import torch
 
     from ovdiff.clustering import k_means
@@ -141,7 +143,7 @@ def _cluster_by_torch(
     return centroids
 
 
-def _finite(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+def _finite(rows: Features) -> Features:
     """Drop rows that a half-precision overflow has spoilt; one would spoil every mean."""
     return rows[np.isfinite(rows).all(axis=1)]
 

@@ -111,6 +111,18 @@ def test_the_library_of_k_means_changes_only_the_parts() -> None:
     np.testing.assert_array_equal(first.vectors[first.kinds < 2], second.vectors[second.kinds < 2])
 
 
+@both_libraries
+def test_half_precision_features_give_the_prototypes_of_their_values(
+    clustering: Literal["scikit-learn", "torch"],
+) -> None:
+    settings = PrototypeSettings(parts=3, clustering=clustering)
+    halves = {number: rows.astype(np.float16) for number, rows in enumerate(_cells(20, 30))}
+    found = build_side(halves, settings)
+    same = build_side({number: rows.astype(np.float32) for number, rows in halves.items()}, settings)
+    assert found.vectors.dtype == np.float32
+    np.testing.assert_array_equal(found.vectors, same.vectors)
+
+
 @given(mask=npst.arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40))), rows=st.integers(1, 12))
 def test_cells_are_those_of_torch_s_bilinear_resize(mask: np.ndarray, rows: int) -> None:
     resized = F.interpolate(torch.from_numpy(mask)[None, None].double(), (rows, 7), mode="bilinear")[0, 0].numpy()
