@@ -20,7 +20,8 @@ from ovdiff.extractors.pixels import images_to_pixels
 from ovdiff.presets.schema import Statistics
 
 _TEXTS = 16
-"""Texts in a pass of the text encoder; always as many, see :func:`_encode_texts`."""
+_STEP = 8
+"""Texts in a pass of the text encoder, always as many, and the tokens by which passes differ in width."""
 
 
 class Clip(Protocol):
@@ -118,8 +119,8 @@ class TransformersClip:
 class OpenClip:
     """CLIP as the open_clip library has it.
 
-    Its image tower reads one size only, so the pass is spelt out here with the library's own modules, and position
-    embeddings are resized as transformers resizes them.
+    Its towers read one size and one length only, so the passes are spelt out here with the library's own modules, and
+    position embeddings are resized as transformers resizes them.
     """
 
     def __init__(self, model: open_clip.CLIP, tokenizer: open_clip.SimpleTokenizer) -> None:
@@ -165,7 +166,13 @@ class OpenClip:
         return self._to_grid(self._visual.ln_post(states) @ self._visual.proj, size_hw)
 
     def _encode(self, tokens: Tensor) -> Tensor:
-        found: Tensor = self._model.encode_text(tokens.to(self._model.positional_embedding.device))
+        """Do what the library's encode_text does, which reads nothing shorter than the whole context."""
+        model, length = self._model, tokens.shape[1]
+        tokens = tokens.to(model.positional_embedding.device)
+        states = model.token_embedding(tokens) + model.positional_embedding[:length]
+        states = model.ln_final(model.transformer(states, attn_mask=model.attn_mask[:length, :length]))
+        ends = tokens.argmax(dim=1)  # the end token has the largest number
+        found: Tensor = states[torch.arange(len(tokens), device=tokens.device), ends] @ model.text_projection
         return found
 
     def _embed_patches(self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics) -> Tensor:
@@ -203,18 +210,28 @@ def _encode_texts(
 ) -> list[Tensor | None]:
     """Encode token rows into unit vectors (P,), ``None`` for those of more than ``length`` tokens.
 
-    Every pass has the same shape: rows are padded to the whole context, the batch to its full size. A library
-    chooses its kernels, and with them the order in which it adds, by the shape; in bfloat16 a shorter batch-mate
-    moved a text's vector by 1e-3.
+    The shape of a row's pass follows from the row alone: it is padded to the next multiple of 8 tokens, the batch
+    to its full size. A library chooses its kernels, and with them the order in which it adds, by the shape; in
+    bfloat16 a shorter batch-mate moved a text's vector by 1e-3. Nothing is lost by stopping short of the whole
+    context: the encoder is causal, and reads the vector off the last token.
     """
-    short = [index for index, row in enumerate(rows) if len(row) <= length]
     found: list[Tensor | None] = [None] * len(rows)
-    for start in range(0, len(short), _TEXTS):
-        batch = short[start : start + _TEXTS]
-        tokens = torch.full((_TEXTS, length), padding)
-        for place, index in enumerate(batch):
-            tokens[place, : len(rows[index])] = torch.tensor(rows[index])
-        vectors = F.normalize(encode(tokens).float(), dim=1)
-        for place, index in enumerate(batch):
-            found[index] = vectors[place].clone()  # a view would keep the whole batch
+    for width, indices in _by_width(rows, length).items():
+        for start in range(0, len(indices), _TEXTS):
+            batch = indices[start : start + _TEXTS]
+            tokens = torch.full((_TEXTS, width), padding)
+            for place, index in enumerate(batch):
+                tokens[place, : len(rows[index])] = torch.tensor(rows[index])
+            vectors = F.normalize(encode(tokens).float(), dim=1)
+            for place, index in enumerate(batch):
+                found[index] = vectors[place].clone()  # a view would keep the whole batch
     return found
+
+
+def _by_width(rows: Sequence[list[int]], length: int) -> dict[int, list[int]]:
+    """Group the indices of rows of at most ``length`` tokens by the width that they are padded to."""
+    groups: dict[int, list[int]] = {}
+    for index, row in enumerate(rows):
+        if len(row) <= length:
+            groups.setdefault(min(length, -(-len(row) // _STEP) * _STEP), []).append(index)
+    return groups
