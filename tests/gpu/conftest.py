@@ -1,0 +1,13 @@
+"""The small random-weight models of the method's own tests, and the device."""
+
+import pytest
+import torch
+
+from tests.ovdiff.conftest import image, preset, weights_folder  # noqa: F401 - fixtures
+
+
+@pytest.fixture(scope="session")
+def device() -> str:
+    if not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    return "cuda"

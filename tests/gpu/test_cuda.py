@@ -1,0 +1,140 @@
+"""What runs on a CUDA device gives what the CPU gives, and leaves no features on it.
+
+Command: ``pytest -m gpu tests/gpu``; about a minute. Skipped where there is no CUDA device.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+
+from ovdiff.bank import Bank
+from ovdiff.clustering import k_means
+from ovdiff.engine import Engine
+from ovdiff.memory import CudaMemory, batch_size
+from ovdiff.presets import Preset
+from ovdiff.prototypes import FeatureSpacePrototypes
+from ovdiff.vocabulary import Category, Vocabulary
+
+pytestmark = pytest.mark.gpu
+
+CATEGORIES = (Category("boat"), Category("water"), Category("red fish"))
+VOCABULARY = Vocabulary(CATEGORIES)
+REFINED: dict[str, Any] = {"pamr": True, "pamr_iterations": 2}
+
+
+@pytest.fixture(scope="module")
+def on_cpu(preset: Preset, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    engine = Engine(preset, Bank(tmp_path_factory.mktemp("cpu")))
+    for category in CATEGORIES:
+        engine.build(category)
+    return engine
+
+
+@pytest.fixture(scope="module")
+def on_device(preset: Preset, device: str, on_cpu: Engine) -> Engine:
+    """On the CPU's bank, so that segmenting is compared alone."""
+    return Engine(preset, on_cpu.bank, device=device)
+
+
+@pytest.fixture(autouse=True)
+def exact_products(device: str) -> Iterator[None]:
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
+def test_features_are_the_cpu_s_and_do_not_stay_on_the_device(
+    on_cpu: Engine, on_device: Engine, image: np.ndarray
+) -> None:
+    expected, found = on_cpu.encode(image), on_device.encode(image)
+    for name, batches in expected.features.items():
+        for theirs, ours in zip(batches, found.features[name], strict=True):
+            assert ours.windows == theirs.windows and ours.features.device.type == "cpu"
+            scale = float(theirs.features.abs().mean())
+            torch.testing.assert_close(ours.features, theirs.features, rtol=1e-2, atol=1e-2 * scale)
+
+
+@pytest.mark.parametrize("background", ["prototypes", "threshold", "none"])
+@pytest.mark.parametrize("refine", [{}, REFINED], ids=["plain", "pamr"])
+def test_masks_are_the_cpu_s(
+    background: Literal["prototypes", "threshold", "none"],
+    refine: dict[str, Any],
+    on_cpu: Engine,
+    device: str,
+    image: np.ndarray,
+) -> None:
+    preset = on_cpu.preset
+    chosen = replace(
+        preset, matching=replace(preset.matching, background=background), refine=replace(preset.refine, **refine)
+    )
+    theirs, ours = (Engine(chosen, on_cpu.bank, device=where).segment(image, VOCABULARY) for where in ("cpu", device))
+    assert (ours.label_map == theirs.label_map).mean() > 0.98
+    np.testing.assert_allclose(ours.scores, theirs.scores, atol=5e-3)
+
+
+def test_the_same_features_give_the_same_labels(on_cpu: Engine, on_device: Engine, image: np.ndarray) -> None:
+    encoded = replace(on_cpu.encode(image), embedding=None)  # no prefilter: its texts would come from two devices
+    theirs, ours = on_cpu.label(encoded, VOCABULARY), on_device.label(encoded, VOCABULARY)
+    np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-5)
+    clear = theirs.margins > 1e-4
+    np.testing.assert_array_equal(ours.label_map[clear], theirs.label_map[clear])
+
+
+@pytest.mark.parametrize("clustering", ["scikit-learn", "torch"])
+def test_a_category_is_built(clustering: str, preset: Preset, on_cpu: Engine, device: str, tmp_path: Path) -> None:
+    chosen = replace(preset, prototypes=replace(preset.prototypes, clustering=clustering))  # type: ignore[arg-type]
+    engine = Engine(chosen, Bank(tmp_path), device=device)
+    engine.build(CATEGORIES[0])
+    ours = engine.bank.load(engine.prototype_key(CATEGORIES[0])).spaces
+    theirs = on_cpu.bank.load(on_cpu.prototype_key(CATEGORIES[0])).spaces
+    for name, space in ours.items():
+        assert _cosine_of_class(space, theirs[name]) > 0.98
+
+
+def _cosine_of_class(first: FeatureSpacePrototypes, second: FeatureSpacePrototypes) -> float:
+    one, other = (space.foreground.of_kinds(("class",)).vectors[0] for space in (first, second))
+    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_builds_and_segments(
+    dtype: Any, preset: Preset, device: str, tmp_path: Path, image: np.ndarray
+) -> None:
+    models = preset.models
+    halves = {name: replace(getattr(models, name), dtype=dtype) for name in ("generator", "clip", "dino")}
+    halves["stable_diffusion"] = halves["generator"]
+    engine = Engine(replace(preset, models=replace(models, **halves)), Bank(tmp_path), device=device)
+    engine.build(CATEGORIES[0])
+    found = engine.segment(image, Vocabulary(CATEGORIES[:1]))
+    stored = torch.float16 if dtype == "float16" else torch.float32
+    assert all(b.features.dtype == stored for batches in engine.encode(image).features.values() for b in batches)
+    assert np.isfinite(found.scores).all() and np.isfinite(found.margins).all()
+
+
+def test_k_means_is_the_cpu_s_and_repeats_itself(device: str) -> None:
+    features = torch.randn(3000, 64, generator=torch.Generator().manual_seed(0))
+    runs = [k_means(features, 8, seed=0, iterations=300, device=torch.device(where)) for where in (device, device)]
+    theirs = k_means(features, 8, seed=0, iterations=300, device=torch.device("cpu"))
+    assert torch.equal(*runs)
+    inertias = [float(torch.cdist(features, centres).min(dim=1).values.square().sum()) for centres in (runs[0], theirs)]
+    assert inertias[0] == pytest.approx(inertias[1], rel=0.02)
+
+
+def test_encoding_leaves_only_weights_on_the_device(on_device: Engine, image: np.ndarray) -> None:
+    on_device.segment(image, VOCABULARY)  # everything is loaded
+    before = torch.cuda.memory_allocated()
+    for seed in range(4):
+        on_device.segment(np.random.default_rng(seed).integers(0, 256, (60, 90, 3), dtype=np.uint8), VOCABULARY)
+    assert torch.cuda.memory_allocated() - before < 1 << 20
+
+
+def test_the_device_s_memory_is_known(device: str) -> None:
+    memory = CudaMemory(torch.device(device))
+    assert memory.free_mib() > 0 and memory.used_mib() >= 0
+    assert batch_size(memory, 4, 1, memory.used_mib() / 1024 + 2, "a test") == 4
