@@ -257,14 +257,19 @@ def matching(name: ExtractorName, categories: int = CATEGORIES) -> Callable[[Par
 
     def prepare(parts: Parts, count: int) -> Run:
         width, cells = feature_shape(parts.preset, name, "window")
-        a_side = 1 + parts.preset.generation.images + parts.preset.prototypes.parts  # A.7
-        owners = np.repeat(np.tile(np.arange(categories), 2), a_side)
-        classes = np.repeat([*([BACKGROUND] * categories), *range(categories)], a_side)
-        vectors = torch.zeros(len(owners), width, device=parts.models.device)
+        table = prototype_table(parts.preset, width, categories, parts.models.device)
         maps = torch.zeros(count, width, cells, cells)  # as costly as any, and not even written on "meta"
-        return lambda: class_scores(maps, PrototypeTable(vectors, classes, owners), [BACKGROUND, *range(categories)])
+        return lambda: class_scores(maps, table, [BACKGROUND, *range(categories)])
 
     return prepare
+
+
+def prototype_table(preset: Preset, width: int, categories: int, device: torch.device) -> PrototypeTable:
+    """Return a table of as many prototypes as things of a vocabulary have; the vectors are zeros."""
+    a_side = 1 + preset.generation.images + preset.prototypes.parts  # A.7
+    owners = np.repeat(np.tile(np.arange(categories), 2), a_side)
+    classes = np.repeat([*([BACKGROUND] * categories), *range(categories)], a_side)
+    return PrototypeTable(torch.zeros(len(owners), width, device=device), classes, owners)
 
 
 def refining(parts: Parts, _count: int) -> Run:

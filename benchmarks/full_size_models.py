@@ -20,21 +20,22 @@ from ovdiff.parts import Parts
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ClipModelSettings, ModelSettings
 from ovdiff.proposals.cutler import Cutler
-from ovdiff.proposals.cutler_network import CascadeMaskRcnn
+from ovdiff.proposals.cutler_network import CascadeMaskRcnn, Widths
 
 
-def full_size_parts(preset: Preset, device: str, dtype: torch.dtype | None = None) -> Parts:
+def full_size_parts(preset: Preset, device: str, dtype: torch.dtype | None = None, shrink: int = 1) -> Parts:
     """Return a preset's working parts on random weights.
 
     Args:
         preset: which of its models are used, and how.
         device: "meta", "cpu" or "cuda".
         dtype: instead of the preset's: float16 is slow on a CPU.
+        shrink: what every width is divided by; more than 1 is for trying things out.
     """
-    parts = Parts(preset, device)
-    parts.models = cast(Models, FullSizeModels(device, dtype))
+    parts, models = Parts(preset, device), FullSizeModels(device, dtype, shrink)
+    parts.models = cast(Models, models)
     if preset.proposals.source == "cutler":
-        parts.proposer = Cutler(cast(FullSizeModels, parts.models).cutler(), preset.proposals.cutler)
+        parts.proposer = Cutler(models.cutler(), preset.proposals.cutler)
     return parts
 
 
@@ -46,10 +47,11 @@ def weights_of(parts: Parts) -> list[Tensor]:
 class FullSizeModels:
     """Does what :class:`ovdiff.models.Models` does, without files: each model is built once, when first asked for."""
 
-    def __init__(self, device: str, dtype: torch.dtype | None = None) -> None:
+    def __init__(self, device: str, dtype: torch.dtype | None = None, shrink: int = 1) -> None:
         """Build nothing yet."""
         self.device = torch.device(device)
         self._dtype = dtype
+        self._how: dict[str, Any] = {"device": device, "shrink": shrink}
         self._made: dict[str, Any] = {}
         self._modules: list[nn.Module] = []
 
@@ -61,7 +63,7 @@ class FullSizeModels:
         """Return Stable Diffusion 1.5."""
 
         def build() -> StableDiffusionPipeline:
-            pipeline = architectures.build_diffusion(device=str(self.device))
+            pipeline = architectures.build_diffusion(**self._how)
             for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
                 self._settle(part, settings)
             pipeline.set_progress_bar_config(disable=True)
@@ -101,28 +103,29 @@ class FullSizeModels:
         """Return CutLER's network, in float32 as the product loads it."""
 
         def build() -> CascadeMaskRcnn:
+            shrink = self._how["shrink"]
             with self.device:
-                network = CascadeMaskRcnn()
+                network = CascadeMaskRcnn(Widths(64 // shrink, pyramid=256 // shrink, fully_connected=1024 // shrink))
             self._modules.append(network)
             return network.requires_grad_(False).eval()
 
         return cast(CascadeMaskRcnn, self._once("cutler", build))
 
     def _build_clip(self, settings: ModelSettings) -> TransformersClip:
-        model = cast(CLIPModel, architectures.build_clip(device=str(self.device)))
+        model = cast(CLIPModel, architectures.build_clip(**self._how))
         self._modules.append(model.requires_grad_(False))
         for image_part in (model.vision_model, model.visual_projection):
             self._cast(image_part, settings)
         return TransformersClip(model, architectures.build_tokenizer())
 
     def _build_open_clip(self, settings: ModelSettings) -> OpenClip:
-        model = architectures.build_open_clip(device=str(self.device))
+        model = architectures.build_open_clip(**self._how)
         self._modules.append(model.requires_grad_(False))
         self._cast(model.visual, settings)
         return OpenClip(model, open_clip.SimpleTokenizer(context_length=model.context_length))
 
     def _simple(self, name: str, build: Callable[..., nn.Module], settings: ModelSettings) -> nn.Module:
-        return cast(nn.Module, self._once(name, lambda: self._settle(build(device=str(self.device)), settings)))
+        return cast(nn.Module, self._once(name, lambda: self._settle(build(**self._how), settings)))
 
     def _once(self, name: str, build: Callable[[], object]) -> object:
         if name not in self._made:
