@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from scipy import ndimage
 
 from ovdiff.bank import Bank
 from ovdiff.engine import Engine
@@ -204,6 +206,22 @@ def test_one_extractor_may_vote_alone_on_the_same_bank(engine: Engine, image: np
 def test_pamr_is_switched_on_by_the_preset(engine: Engine, image: np.ndarray) -> None:
     refined = _variant(engine, "refine", pamr=True, pamr_iterations=2)
     assert not np.array_equal(refined.segment(image, VOCABULARY).scores, engine.segment(image, VOCABULARY).scores)
+
+
+def _part_sizes(label_map: np.ndarray) -> list[int]:
+    labelled = [ndimage.label(label_map == label)[0] for label in np.unique(label_map) if label > 0]
+    return sorted(int(size) for pieces in labelled for size in np.bincount(pieces.ravel())[1:])
+
+
+@pytest.mark.parametrize("size_hw", [(40, 50), (200, 260)])  # smaller and larger than the working image
+def test_clean_up_counts_pixels_of_the_image_itself(engine: Engine, size_hw: tuple[int, int]) -> None:
+    blocks = np.random.default_rng(0).integers(0, 256, (20, 26, 3), dtype=np.uint8)
+    image = np.asarray(Image.fromarray(blocks).resize(size_hw[::-1], Image.Resampling.NEAREST))
+    sizes = _part_sizes(engine.segment(image, VOCABULARY).label_map)
+    limit = sizes[len(sizes) // 2]
+    assert sizes[0] < limit
+    cleaned = _variant(engine, "refine", min_part_px=limit).segment(image, VOCABULARY)
+    assert _part_sizes(cleaned.label_map) == [size for size in sizes if size >= limit]
 
 
 def test_stuff_is_never_prefiltered_and_gives_no_background(engine: Engine, image: np.ndarray) -> None:

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ovdiff import segmenter
-from ovdiff.presets.schema import PrototypeKind
+from ovdiff.presets.schema import PrototypeKind, RefineSettings
 from ovdiff.prototypes import FeatureSpacePrototypes, Prototypes
+from ovdiff.refine import pamr
 from ovdiff.segmenter import BACKGROUND, ScoreMerger, class_scores, decide, make_table
 from ovdiff.windows import Window
 
@@ -125,6 +126,17 @@ def test_windows_of_a_batch_go_to_their_own_places() -> None:
     merger = ScoreMerger(1, (2, 4))
     merger.add(torch.tensor([[[[1.0]]], [[[0.5]]]]), [Window(0, 0, 2, 2, 1), Window(0, 2, 2, 2, 1)])
     assert merger.mean().tolist() == [[[1, 1, 0.5, 0.5]] * 2]
+
+
+def test_matching_and_merging_happen_on_the_table_s_device(sets: list[FeatureSpacePrototypes]) -> None:
+    """The meta device computes nothing, but like any other refuses to be mixed with the CPU."""
+    elsewhere = torch.device("meta")
+    table = make_table(sets, {1}, kinds=ALL).gated([0, 1]).to(elsewhere)
+    merger = ScoreMerger(3, (6, 8), elsewhere)
+    found = class_scores(torch.randn(1, DEPTH, 3, 4), table, [BACKGROUND, 0, 1])
+    merger.add(found, [Window(0, 0, 6, 8, weight=2)])
+    refined = pamr(np.zeros((6, 8, 3), np.uint8), merger.mean(), RefineSettings(pamr=True))
+    assert found.device == refined.device == elsewhere and refined.shape == (3, 6, 8)
 
 
 def test_decision_margin_and_background() -> None:
