@@ -167,9 +167,10 @@ def line_chart(names: Sequence[str], series: Sequence[Series], *, title: str, de
 
 def _svg(width: float, height: float, title: str, description: str, parts: Iterable[str]) -> str:
     return (
-        f'<svg class="chart" role="img" viewBox="0 0 {_n(width)} {_n(height)}" width="{_n(width)}" '
-        f'height="{_n(height)}" aria-label="{escape_html(f"{title}. {description}")}">'
-        f"<desc>{escape_html(description)}</desc>{''.join(parts)}</svg>"
+        f'<svg class="chart" role="img" viewBox="0 0 {_n(width)} {_n(height)}" '
+        # On a narrow page down to two thirds of its size; then it is scrolled.
+        f'style="max-width: {_n(width)}px; min-width: {_n(width * 2 / 3)}px" '
+        f'aria-label="{escape_html(f"{title}. {description}")}">{"".join(parts)}</svg>'
     )
 
 
@@ -216,11 +217,13 @@ def _cell(x: float, y: float, share: float, count: int, is_right: bool) -> list[
 
 
 def _cell_percent(share: float) -> str:
-    """Return percent in at most four characters: 100, 99.6 is no 100, 0.04 is not nothing."""
+    """Return percent in few characters, without making nothing of little or everything of nearly all."""
     percent = share * 100
-    if percent < 0.1:
-        return "<0.1" if percent else "0"
-    return f"{percent:.1f}" if percent < 10 or 99 < percent < 100 else f"{percent:.0f}"
+    if 0 < percent < 0.1:
+        return "<0.1"
+    if 99.9 < percent < 100:
+        return ">99.9"
+    return f"{percent:.1f}" if 0 < percent < 10 else f"{percent:.0f}"
 
 
 def _row_label(label: str, y: float) -> str:

@@ -233,7 +233,7 @@ def _versions(report: CorrectionReport) -> str:
         title="Learning curve",
         description="Mean IoU and accepted share of each model version, in order of time.",
     )
-    legend = _legend((("c-iou", "mean IoU"), ("c-accepted", "share accepted")))
+    legend = _legend((("line c-iou", "mean IoU"), ("line c-accepted", "share accepted")))
     head = ("Version", "Since", "Corrections", "Mean IoU", "Accepted", "Pixels set right", "Median time")
     rows = (
         (
@@ -319,7 +319,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _legend(entries: Iterable[tuple[str, str]]) -> str:
     """Return what each colour or line style means."""
-    lines = ("marker", "before", "after")
+    lines = ("marker", "before", "after", "line c-iou", "line c-accepted")
     items = []
     for css, words in entries:
         mark = (

@@ -116,7 +116,7 @@ def words_of(pair: RegionPair) -> str:
     before = ", ".join(pair.predicted.labels) if pair.predicted is not None else ""
     after = ", ".join(pair.annotated.labels) if pair.annotated is not None else ""
     if pair.relabelled:
-        return f"{before} relabelled to {after}, shapes agree by {pair.iou:.2f}"
+        return f"{before} relabelled to {after}, IoU {pair.iou:.2f}"
     if pair.outcome == "changed":
         return f"{after} changed, IoU {pair.iou:.2f}"
     return f"{after or before or 'region without a label'} {pair.outcome}"

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from converters.errors import ImageFileError
-from converters.image_files import folder_sizes, image_file_name
+from converters.image_files import find_image_file, folder_sizes, image_file_name, upright_image
 
 ADDRESSES = [
     ("/data/upload/7/1f2e3d4c-cat%201.png", "", "1f2e3d4c-cat 1.png"),
@@ -63,3 +63,38 @@ def test_a_size_follows_only_the_orientations_that_are_shown(tmp_path: Path, ori
 def test_damaged_exif_leaves_a_picture_as_it_is(tmp_path: Path, damaged: bytes) -> None:
     Image.new("RGB", (64, 48)).save(tmp_path / "a.webp", exif=damaged)
     assert folder_sizes(tmp_path)("a.webp") == (48, 64)
+
+
+def test_a_file_is_found_under_its_name_or_without_the_upload_s_prefix(tmp_path: Path) -> None:
+    (tmp_path / "pets").mkdir()
+    for name in ("cat.png", "pets/dog.png", "1f2e3d4c-cow.png"):
+        (tmp_path / name).touch()
+    assert find_image_file(tmp_path, "cat.png") == tmp_path / "cat.png"
+    assert find_image_file(tmp_path, "1f2e3d4c-cat.png") == tmp_path / "cat.png"
+    assert find_image_file(tmp_path, "pets/1f2e3d4c-dog.png") == tmp_path / "pets/dog.png"
+    assert find_image_file(tmp_path, "1f2e3d4c-cow.png") == tmp_path / "1f2e3d4c-cow.png"
+
+
+@pytest.mark.parametrize("name", ["none.png", "pets", "../outside.png", "/etc/hostname", "a\0b", "x" * 5000, ""])
+def test_what_is_no_file_of_the_folder_is_not_found(tmp_path: Path, name: str) -> None:
+    (tmp_path / "images" / "pets").mkdir(parents=True)
+    (tmp_path / "outside.png").touch()
+    assert find_image_file(tmp_path / "images", name) is None
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_read_as_pillow_turns_it(tmp_path: Path, orientation: int) -> None:
+    drawn = Image.effect_noise((5, 3), 90).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    drawn.save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as stored:
+        expected = ImageOps.exif_transpose(stored)
+    assert upright_image(tmp_path / "a.png").tobytes() == expected.tobytes()
+    assert upright_image(tmp_path / "a.png").size == expected.size
+
+
+def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"hello")
+    with pytest.raises(ImageFileError, match=r"'a\.png' is no image that can be read"):
+        upright_image(tmp_path / "a.png")
