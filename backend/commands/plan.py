@@ -129,8 +129,13 @@ def _check_out(inputs: Sequence[Path], wanted: Wanted) -> None:
         raise UsageError(
             f"--out is {str(wanted.out)!r}; expected a folder, or for one picture of one image a file NAME.png."
         )
-    if wanted.coco is not None and (wanted.coco.is_dir() or not wanted.coco.parent.is_dir()):
+    if wanted.coco is not None and (wanted.coco.is_dir() or not _will_have_folder(wanted.coco, wanted.out)):
         raise UsageError(f"--coco is {str(wanted.coco)!r}; expected the name of a file in a folder that exists.")
+
+
+def _will_have_folder(path: Path, out: Path | None) -> bool:
+    """Tell whether a file's folder is there, or is within the folder of results, which is made when needed."""
+    return path.parent.is_dir() or (out is not None and path.parent.resolve().is_relative_to(out.resolve()))
 
 
 def _is_one_file(inputs: Sequence[Path], wanted: Wanted) -> bool:

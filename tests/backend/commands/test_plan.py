@@ -52,6 +52,11 @@ def test_the_only_picture_of_the_only_image_may_have_a_name(tmp_path: Path) -> N
     assert make_plan([image], Wanted(folder)).jobs[0].overlay == folder / "x.overlay.png"
 
 
+def test_a_coco_file_may_lie_in_the_folder_of_results_that_is_still_to_be_made(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new"
+    assert make_plan([photos], Wanted(out=out, coco=out / "sub/masks.json")).coco == out / "sub/masks.json"
+
+
 def test_a_coco_file_alone_needs_no_folder(photos: Path, tmp_path: Path) -> None:
     plan = make_plan([photos], Wanted(overlay=False, coco=tmp_path / "masks.json"))
     assert [job.written for job in plan.jobs] == [(), (), ()]
