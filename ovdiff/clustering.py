@@ -27,17 +27,21 @@ _SHARE_OF_FREE_MEMORY = 0.5
 class Points:
     """Features (n, D) of any floating dtype, given out as centred float32 chunks on a device.
 
-    Where they would take more than half of the device's free memory they stay where they are, and every pass
-    sends them over chunk by chunk.
+    They lie there as such, unless that would take more than half of the device's free memory: then they stay
+    where they are, and every pass sends them over chunk by chunk.
     """
 
     def __init__(self, features: Tensor, device: torch.device) -> None:
         """Use n >= 1 finite rows, on any device."""
         self.device = device
-        self._features = _place(features, device)
+        self._features, self._ready = features, False
         self._mean = torch.zeros(features.shape[1], device=device)
         total = sum((chunk.sum(dim=0, dtype=torch.float64) for chunk in self.chunks()), start=self._mean.double())
         self._mean = (total / len(features)).float()
+        if _fits(features, device):
+            self._features, self._ready = self._centred(), True
+        self.norms = torch.cat([chunk.square().sum(dim=1) for chunk in self.chunks()])
+        """Squared lengths (n,) of the centred rows."""
 
     def __len__(self) -> int:
         """Return n."""
@@ -46,11 +50,11 @@ class Points:
     def chunks(self) -> Iterator[Tensor]:
         """Yield all rows in order, a bounded number of bytes at a time."""
         for part in torch.split(self._features, max(1, _CHUNK_BYTES // (4 * self._features.shape[1]))):
-            yield part.to(self.device, torch.float32) - self._mean
+            yield self._sent(part)
 
     def rows(self, indices: list[int]) -> Tensor:
         """Return some rows (m, D), centred."""
-        return self._features[indices].to(self.device, torch.float32) - self._mean
+        return self._sent(self._features[indices])
 
     def uncentred(self, rows: Tensor) -> Tensor:
         """Return centred rows (m, D) in the features' own space."""
@@ -58,8 +62,18 @@ class Points:
 
     def variance(self) -> float:
         """Return the variance of a feature, averaged over features."""
-        total = sum(float(chunk.square().sum(dtype=torch.float64)) for chunk in self.chunks())
-        return total / self._features.numel()
+        return float(self.norms.sum(dtype=torch.float64)) / self._features.numel()
+
+    def _sent(self, rows: Tensor) -> Tensor:
+        return rows if self._ready else rows.to(self.device, torch.float32) - self._mean
+
+    def _centred(self) -> Tensor:
+        centred = torch.empty(self._features.shape, device=self.device)
+        first = 0
+        for chunk in self.chunks():
+            centred[first : first + len(chunk)] = chunk
+            first += len(chunk)
+        return centred
 
 
 class Clustering(NamedTuple):
@@ -135,8 +149,8 @@ class _Assignment(NamedTuple):
 def _assign(points: Points, centres: Tensor) -> _Assignment:
     labels, distances = [], []
     totals = torch.zeros_like(centres)
-    for chunk in points.chunks():
-        nearest = _distances(chunk, centres).min(dim=1)
+    for chunk, norms in _chunks_with_norms(points):
+        nearest = _distances(chunk, norms, centres).min(dim=1)
         labels.append(nearest.indices)
         distances.append(nearest.values)
         totals += F.one_hot(nearest.indices, len(centres)).float().T @ chunk
@@ -172,12 +186,20 @@ def _means(points: Points, found: _Assignment, centres: Tensor) -> Tensor:
 
 def _squared_distances(points: Points, centres: Tensor) -> Tensor:
     """Return the squared distance (n, K) of every point to every centre."""
-    return torch.cat([_distances(chunk, centres) for chunk in points.chunks()])
+    return torch.cat([_distances(chunk, norms, centres) for chunk, norms in _chunks_with_norms(points)])
 
 
-def _distances(chunk: Tensor, centres: Tensor) -> Tensor:
+def _chunks_with_norms(points: Points) -> Iterator[tuple[Tensor, Tensor]]:
+    first = 0
+    for chunk in points.chunks():
+        yield chunk, points.norms[first : first + len(chunk)]
+        first += len(chunk)
+
+
+def _distances(chunk: Tensor, norms: Tensor, centres: Tensor) -> Tensor:
+    """Return |x - c|^2 (m, K) as |x|^2 - 2 x c + |c|^2."""
     products = torch.addmm(centres.square().sum(dim=1), chunk, centres.T, alpha=-2)
-    return (products + chunk.square().sum(dim=1, keepdim=True)).clamp(min=0)
+    return (products + norms[:, None]).clamp(min=0)
 
 
 def _draw(weights: Tensor, count: int, random: torch.Generator) -> list[int]:
@@ -188,8 +210,6 @@ def _draw(weights: Tensor, count: int, random: torch.Generator) -> list[int]:
     return chosen
 
 
-def _place(features: Tensor, device: torch.device) -> Tensor:
+def _fits(features: Tensor, device: torch.device) -> bool:
     memory = memory_of(device)
-    if memory is not None and features.nbytes / (1 << 20) > memory.free_mib() * _SHARE_OF_FREE_MEMORY:
-        return features
-    return features.to(device)
+    return memory is None or 4 * features.numel() / (1 << 20) < memory.free_mib() * _SHARE_OF_FREE_MEMORY

@@ -109,6 +109,24 @@ def test_features_may_be_half_precision_and_are_left_alone() -> None:
     np.testing.assert_array_equal(found.numpy(), _k_means(features.float().numpy(), 3))
 
 
+def test_features_that_do_not_fit_are_sent_over_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = np.random.default_rng(2).normal(size=(200, 8)).astype(np.float16)
+    resident = _k_means(features, 9)
+    monkeypatch.setattr(clustering, "memory_of", lambda _device: Full())
+    monkeypatch.setattr(clustering, "_CHUNK_BYTES", 4 * 8 * 200)
+    np.testing.assert_array_equal(_k_means(features, 9), resident)
+
+
+class Full:
+    """A device without free memory."""
+
+    def free_mib(self) -> float:
+        return 0.0
+
+    def used_mib(self) -> float:
+        return 1000.0
+
+
 def test_an_empty_cluster_takes_the_farthest_point() -> None:
     features = torch.tensor([[0.0], [1.0], [2.0], [30.0]])
     points = Points(features, CPU)
