@@ -16,6 +16,15 @@ Modules are named by format; import from them: `from converters.brush import mas
     selection     which images and regions go into a dataset, and the count of the rest
     coco          records                                   -> COCO instances
     coco_reader   COCO instances                            -> records
+    coco_update   corrected records                         -> the COCO file that they began with
+    panoptic      COCO panoptic                            <-> records
+    semantic_png  indexed PNGs and their labels            <-> records
+    yolo          YOLO segmentation (data_yaml: its names) <-> records
+    overlaps      regions that overlap -> one label a pixel, by the stated rule
+    colours       a category's colour; VOC's palette
+    png, output   PNGs held against a size; files and folders that appear whole or not at all
+    validate      what Label Studio drops or hides in silence (shape_faults: of one region)
+    cli, commands `python -m converters`
     evaluate      label maps against label maps: IoU a category, mean IoU
 
 Needs numpy, Pillow, pycocotools and defusedxml; never torch, never Label Studio, never `ovdiff` or `backend`.

@@ -11,7 +11,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from converters.brush import ALPHA_THRESHOLD
+from converters.brush import ALPHA_THRESHOLD, Alpha
 from converters.errors import BitmaskError
 from converters.masks import MAX_PIXELS, Mask, require_mask, require_size
 
@@ -44,11 +44,25 @@ def data_url_to_mask(url: str, size_hw: tuple[int, int], *, max_pixels: int = MA
         BitmaskError: no PNG data URL, damaged, implausibly long, or of another size.
         MaskError: `size_hw` is no size, or larger than `max_pixels`.
     """
+    return data_url_to_alpha(url, size_hw, max_pixels=max_pixels) >= ALPHA_THRESHOLD
+
+
+def data_url_to_alpha(url: str, size_hw: tuple[int, int], *, max_pixels: int = MAX_PIXELS) -> Alpha:
+    """Decode the `imageDataURL` of a bitmask region into its alpha channel, (H, W) uint8; else as the mask."""
     height, width = require_size(size_hw, max_pixels=max_pixels)
+    return np.asarray(_png_alpha(_png_bytes(url, height * width), height, width))
+
+
+def data_url_has_transparency(url: str) -> bool:
+    """Tell whether the PNG of a data URL that was decoded before has any transparency: without, it is opaque."""
+    with Image.open(io.BytesIO(base64.b64decode(url[len(_PREFIX) :])), formats=("PNG",)) as image:
+        return "A" in image.getbands() or "transparency" in image.info
+
+
+def _png_bytes(url: str, pixel_count: int) -> bytes:
     if not isinstance(url, str) or not url.startswith(_PREFIX):
         raise BitmaskError(f"expected a data URL that begins with {_PREFIX!r}, got {url!r:.60}")
-    alpha = _png_alpha(_base64_bytes(url, height * width), height, width)
-    return np.asarray(alpha) >= ALPHA_THRESHOLD
+    return _base64_bytes(url, pixel_count)
 
 
 def _base64_bytes(url: str, pixel_count: int) -> bytes:

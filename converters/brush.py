@@ -102,6 +102,13 @@ def brush_rle_to_alpha(rle: Sequence[int], size_hw: tuple[int, int], *, max_pixe
     return alpha.reshape(height, width)
 
 
+def announced_pixels(rle: object) -> int | None:
+    """Return how many pixels a stream's header announces, None if it has no such header."""
+    if not isinstance(rle, (list, tuple)) or len(rle) < 4 or not all(map(_is_byte, rle[:4])):
+        return None
+    return int.from_bytes(bytes(rle[:4]), "big") // _CHANNELS
+
+
 # ---------------------------------------------------------------- encoding
 
 

@@ -14,6 +14,7 @@ export: it is read with defusedxml, so entities, DTDs and external references ar
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from xml.etree.ElementTree import Element, ParseError
 
@@ -24,6 +25,7 @@ from converters.errors import LabelConfigError
 
 MAX_CHARACTERS = 2_000_000
 """Longest configuration that is read; a thousand labels are about 0.1 million characters."""
+_MAX_BYTES_PER_CHARACTER = 4  # UTF-8
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,18 @@ class LabelConfig:
     def of_kind(self, *kinds: str) -> tuple[Control, ...]:
         """Return the controls of these kinds, for example "brushlabels"."""
         return tuple(control for control in self.controls if control.kind in kinds)
+
+
+def read_label_config(path: Path) -> LabelConfig:
+    """Read a labelling configuration from a file in UTF-8; errors as `parse_label_config`, OSError if there is none."""
+    if path.stat().st_size > MAX_CHARACTERS * _MAX_BYTES_PER_CHARACTER:
+        raise LabelConfigError(f"{path}: expected at most {MAX_CHARACTERS} characters, got {path.stat().st_size} bytes")
+    try:
+        return parse_label_config(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise LabelConfigError(f"{path}: expected XML in UTF-8, got other bytes: {error}") from error
+    except LabelConfigError as error:
+        raise LabelConfigError(f"{path}: {error}") from error
 
 
 def parse_label_config(xml: str) -> LabelConfig:

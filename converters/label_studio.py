@@ -52,7 +52,7 @@ def tasks_to_records(
     for _, rows in groupby(enumerate(tasks), key=_task_key):
         same_task = list(rows)
         try:
-            full = [_full_task(task, config, position) for position, task in same_task]
+            full = [full_task(task, config, position) for position, task in same_task]
         except LabelStudioError as error:
             task_id = _identifier(same_task[0][1].get("id")) if isinstance(same_task[0][1], Mapping) else None
             yield _without_image(task_id, config, [LeftOut("unreadable task", str(error))])
@@ -74,8 +74,12 @@ def _merged(rows: Sequence[Json]) -> Json:
     return {**rows[0], "annotations": [annotation for row in rows for annotation in row["annotations"]]}
 
 
-def _full_task(task: Json, config: LabelConfig, position: int) -> Json:
-    """Return the task in the full form, whichever form it came in."""
+def full_task(task: Json, config: LabelConfig, position: int) -> Json:
+    """Return the task in the full form, whichever form it came in.
+
+    Raises:
+        LabelStudioError: it is no object, or has neither `data` nor the keys of an image.
+    """
     if not isinstance(task, Mapping):
         raise LabelStudioError(f"task {position}: expected an object, got {type(task).__name__}")
     if isinstance(task.get("data"), Mapping):

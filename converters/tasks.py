@@ -28,6 +28,9 @@ from converters.selection import Counts, Tally
 
 JsonObject = dict[str, Any]
 
+WRITABLE_TAGS = ("BrushLabels", "BitmaskLabels", "PolygonLabels", "RectangleLabels")
+"""Control tags that regions can be written for; the first two keep every pixel."""
+
 
 def records_to_tasks(records: Iterable[ImageRecord], config: LabelConfig) -> Iterator[JsonObject]:
     """Convert records to tasks for import, one at a time.

@@ -1,0 +1,232 @@
+"""The command `python -m converters`.
+
+    python -m converters convert coco export.json --label-config config.xml --out coco.json
+    python -m converters convert panoptic export.json --label-config config.xml --out panoptic --stuff sky grass
+    python -m converters convert semantic-png export.json --label-config config.xml --out masks --ignore-label unsure
+    python -m converters convert yolo export.json --label-config config.xml --out yolo --images pictures
+    python -m converters import coco coco.json --out tasks.json --label-config-out config.xml
+    python -m converters convert coco export.json --label-config config.xml --original coco.json --out corrected.json
+    python -m converters validate export.json --label-config config.xml --images pictures
+    python -m converters evaluate-corrections export.json --label-config config.xml --out corrections
+
+Every command ends with what went in and what came out. Exit status: 0 if all of it did, 3 if something was left
+behind (the output is there, and the reasons are listed), 1 if it failed and wrote nothing, 2 if the arguments are
+wrong, 130 after Ctrl-C. Output appears whole or not at all; exports stream.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from converters import commands
+from converters.console import FAILED, INTERRUPTED, complain
+from converters.errors import ConverterError
+from converters.tasks import WRITABLE_TAGS
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m converters", description="Label Studio's formats and the field's.")
+    add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
+    options = parser.parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add the commands to what `ArgumentParser.add_subparsers` returned; each sets `run`, from options to status."""
+    _add_convert(subparsers)
+    _add_import(subparsers)
+    _add_validate(subparsers)
+    _add_evaluate(subparsers)
+
+
+def _run(command: Run, options: argparse.Namespace) -> int:
+    """Run a command; what it cannot use is one line on stderr."""
+    try:
+        return command(options)
+    except (ConverterError, OSError) as error:
+        complain(error)
+        return FAILED
+
+
+def _set_run(parser: argparse.ArgumentParser, command: Run) -> None:
+    parser.set_defaults(run=partial(_run, command))
+
+
+# ---------------------------------------------------------------- convert
+
+
+def _add_convert(subparsers: Any) -> None:
+    convert = subparsers.add_parser("convert", help="convert a Label Studio export")
+    formats = convert.add_subparsers(required=True, metavar="FORMAT")
+
+    coco = formats.add_parser("coco", help="to COCO instances")
+    _add_export_arguments(coco, "the COCO file")
+    _add_shape_arguments(coco)
+    coco.add_argument("--polygons", action="store_true", help="polygons where a mask has no hole (default: RLE)")
+    coco.add_argument("--results", action="store_true", help="a results list, for loadRes; needs --predictions")
+    coco.add_argument(
+        "--original",
+        type=Path,
+        metavar="COCO",
+        help="write the corrections back into this file, which was imported: what nobody touched stays as it was",
+    )
+    coco.add_argument("--allow-empty", action="store_true", help="write the file even without any annotation")
+    _set_run(coco, commands.convert_coco)
+
+    panoptic = formats.add_parser("panoptic", help="to COCO panoptic: PNGs and a JSON")
+    _add_export_arguments(panoptic, "a new folder")
+    panoptic.add_argument(
+        "--stuff", nargs="+", default=[], metavar="LABEL", help='stuff, beside labels with kind="stuff"'
+    )
+    _set_run(panoptic, commands.convert_panoptic)
+
+    semantic = formats.add_parser("semantic-png", help="to one indexed PNG an image and labels.json")
+    _add_export_arguments(semantic, "a new folder")
+    semantic.add_argument("--ignore-label", metavar="LABEL", help="its regions become 255: pixels that do not count")
+    _set_run(semantic, commands.convert_semantic_png)
+
+    yolo = formats.add_parser("yolo", help="to YOLO segmentation in Ultralytics' layout")
+    _add_export_arguments(yolo, "a new folder")
+    _add_shape_arguments(yolo)
+    _set_run(yolo, commands.convert_yolo)
+
+
+def _add_export_arguments(parser: argparse.ArgumentParser, out: str) -> None:
+    parser.add_argument("export", type=Path, help="JSON or JSON_MIN export, or tasks as the API gives them")
+    parser.add_argument("--label-config", type=Path, required=True, help="the project's label config (XML file)")
+    parser.add_argument("--out", type=Path, required=True, help=out)
+    parser.add_argument("--predictions", action="store_true", help="what models predicted, not what people marked")
+    parser.add_argument("--every-annotator", action="store_true", help="all annotations of an image, not one of them")
+    parser.add_argument("--keep-unlabelled", action="store_true", help="also images that nobody has annotated")
+    _add_image_arguments(parser, "where the images are: sizes of those without a region (YOLO: copied, too)")
+
+
+def _add_image_arguments(parser: argparse.ArgumentParser, images: str) -> None:
+    parser.add_argument("--images", type=_folder, metavar="DIR", help=images)
+    parser.add_argument(
+        "--image-root", default="", metavar="ADDRESS", help="what precedes the file names in the tasks' addresses"
+    )
+
+
+def _add_shape_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--split-parts", action="store_true", help="an entry for each connected part of a region")
+    parser.add_argument(
+        "--tolerance", type=_distance, default=1.0, metavar="PX", help="of a polygon, in pixels (default: 1)"
+    )
+    parser.add_argument("--max-vertices", type=_vertices, metavar="N", help="at most so many points a polygon")
+
+
+# ---------------------------------------------------------------- import
+
+
+def _add_import(subparsers: Any) -> None:
+    parser = subparsers.add_parser("import", help="turn a dataset into Label Studio tasks")
+    formats = parser.add_subparsers(required=True, metavar="FORMAT")
+
+    coco = formats.add_parser("coco", help="COCO instances")
+    _add_import_arguments(coco, "the COCO file")
+    _set_run(coco, commands.import_coco)
+
+    panoptic = formats.add_parser("panoptic", help="COCO panoptic")
+    _add_import_arguments(panoptic, "the JSON, or the folder that `convert panoptic` made")
+    panoptic.add_argument("--masks", type=_folder, metavar="DIR", help="PNGs (default: beside the JSON, named as it)")
+    _set_run(panoptic, commands.import_panoptic)
+
+    semantic = formats.add_parser("semantic-png", help="indexed PNGs")
+    _add_import_arguments(semantic, "a folder with labels.json and masks/")
+    semantic.add_argument(
+        "--image-suffix", default=".png", metavar=".jpg", help="of the images, where labels.json does not list them"
+    )
+    _set_run(semantic, commands.import_semantic_png)
+
+    yolo = formats.add_parser("yolo", help="YOLO segmentation")
+    _add_import_arguments(yolo, "a folder with data.yaml, labels/ and images/")
+    yolo.add_argument("--images", type=_folder, metavar="DIR", help="where the images are (default: images/ in it)")
+    _set_run(yolo, commands.import_yolo)
+
+
+def _add_import_arguments(parser: argparse.ArgumentParser, source: str) -> None:
+    parser.add_argument("source", type=Path, help=source)
+    parser.add_argument("--out", type=Path, required=True, metavar="tasks.json", help="what to import in Label Studio")
+    parser.add_argument("--label-config-out", type=Path, metavar="config.xml", help="a label config that fits")
+    parser.add_argument(
+        "--as",
+        dest="mark_as",
+        choices=("predictions", "annotations"),
+        help="predictions are there to be corrected, annotations are finished (default: predictions if they have "
+        "scores)",
+    )
+    parser.add_argument("--model-version", default="imported", help="of predictions that name none")
+    parser.add_argument(
+        "--image-root", default="", metavar="ADDRESS", help="put before each file name, e.g. /data/local-files/?d=x/"
+    )
+    parser.add_argument(
+        "--control", choices=WRITABLE_TAGS, default=WRITABLE_TAGS[0], help="which tool shows the regions"
+    )
+
+
+# ---------------------------------------------------------------- look
+
+
+def _add_validate(subparsers: Any) -> None:
+    validate = subparsers.add_parser("validate", help="find what Label Studio drops or hides in silence")
+    validate.add_argument("file", type=Path, help="tasks for import, an export, or tasks as the API gives them")
+    validate.add_argument("--label-config", type=Path, required=True, help="the project's label config (XML file)")
+    validate.add_argument("--negatives", action="store_true", help="annotations without a region are meant")
+    validate.add_argument("--json", action="store_true", help="one JSON list of findings, for programs")
+    _add_image_arguments(validate, "where the images are, to hold sizes against them (EXIF applied)")
+    _set_run(validate, commands.validate)
+
+
+def _add_evaluate(subparsers: Any) -> None:
+    evaluate = subparsers.add_parser(
+        "evaluate-corrections", help="compare predictions with the annotations that replaced them"
+    )
+    evaluate.add_argument("export", type=Path, help="JSON that holds predictions, too")
+    evaluate.add_argument("--label-config", type=Path, required=True, help="the project's label config (XML file)")
+    evaluate.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the report: JSON, Markdown, HTML")
+    evaluate.add_argument("--unlinked", action="store_true", help="annotations that name no prediction, too")
+    evaluate.add_argument("--worst", type=_count, default=8, metavar="N", help="so many pictures (default: 8)")
+    _add_image_arguments(evaluate, "where the images are, for pictures of the worst")
+    _set_run(evaluate, commands.evaluate)
+
+
+# ---------------------------------------------------------------- values
+
+
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"expected a folder, got {text!r}")
+    return path
+
+
+def _distance(text: str) -> float:
+    return _number(text, float, 0, "a distance of 0 or more pixels")
+
+
+def _vertices(text: str) -> int:
+    return int(_number(text, int, 3, "a whole number of 3 or more"))
+
+
+def _count(text: str) -> int:
+    return int(_number(text, int, 0, "a whole number of 0 or more"))
+
+
+def _number(text: str, kind: Callable[[str], float], least: float, what: str) -> float:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = float("nan")
+    if not least <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}")
+    return value

@@ -1,0 +1,198 @@
+"""What the commands do, without their arguments' names and types: those are in `cli`.
+
+Each takes the parsed options and returns an exit status (`console`). Everything it cannot use raises ConverterError
+or OSError.
+"""
+
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from converters.coco import CocoOptions, write_coco_file, write_coco_results_file
+from converters.coco_reader import Place, coco_categories, coco_to_records, read_coco
+from converters.coco_update import update_coco
+from converters.console import DONE, LEFT_BEHIND, say, say_counts, say_left_out
+from converters.evaluate_corrections import EvaluationOptions, evaluate_corrections, write_evaluation
+from converters.image_files import SizeLookup, folder_names, folder_sizes
+from converters.label_config import LabelConfig, parse_label_config, read_label_config
+from converters.label_studio import read_export
+from converters.output import JsonList, new_file, write_json
+from converters.panoptic import PanopticOptions, panoptic_to_records, read_panoptic, write_panoptic
+from converters.records import Category, ImageRecord, categories_of
+from converters.selection import Counts
+from converters.semantic_png import SemanticOptions, read_semantic_png, semantic_png_to_records, write_semantic_png
+from converters.tasks import label_config_for, marked_as, write_tasks
+from converters.validate import Expectations, Finding, Seen, validate_file
+from converters.yolo import IMAGES_NAME, YoloOptions, read_yolo, write_yolo, yolo_to_records
+
+# ---------------------------------------------------------------- out
+
+
+def convert_coco(options: Namespace) -> int:
+    """Write an export as a COCO file, as results, or back into the COCO file that it began with."""
+    chosen = CocoOptions(
+        **_selection(options),
+        split_parts=options.split_parts,
+        segmentation="polygons" if options.polygons else "rle",
+        tolerance_px=options.tolerance,
+        max_vertices=options.max_vertices,
+    )
+    if options.original:
+        return _convert_into_original(options, chosen)
+    write = write_coco_results_file if options.results else write_coco_file
+    records, categories = _export(options)
+    counts = write(records, categories, options.out, chosen, _sizes(options), allow_empty=options.allow_empty)
+    drawn = f"lowest IoU of a polygon with its region: {counts.lowest_polygon_iou:.4f}" if options.polygons else ""
+    return _written(counts, options.out, drawn)
+
+
+def _convert_into_original(options: Namespace, chosen: CocoOptions) -> int:
+    config = read_label_config(options.label_config)
+    dataset, counts = update_coco(read_coco(options.original), read_export(options.export, config), config, chosen)
+    write_json(dataset, options.out)
+    return _written(counts, options.out)
+
+
+def convert_panoptic(options: Namespace) -> int:
+    """Write an export as COCO panoptic."""
+    chosen = PanopticOptions(**_selection(options), stuff=frozenset(options.stuff))
+    return _written(write_panoptic(*_export(options), options.out, chosen, _sizes(options)), options.out)
+
+
+def convert_semantic_png(options: Namespace) -> int:
+    """Write an export as semantic PNGs."""
+    chosen = SemanticOptions(**_selection(options), ignore_label=options.ignore_label)
+    return _written(write_semantic_png(*_export(options), options.out, chosen, _sizes(options)), options.out)
+
+
+def convert_yolo(options: Namespace) -> int:
+    """Write an export as a YOLO segmentation dataset, with its images if their folder is given."""
+    chosen = YoloOptions(
+        **_selection(options),
+        split_parts=options.split_parts,
+        tolerance_px=options.tolerance,
+        max_vertices=options.max_vertices,
+    )
+    counts = write_yolo(*_export(options), options.out, chosen, _sizes(options), options.images)
+    agreement = f"IoU of what was written with the masks: {counts.mean_iou:.4f} on average, {counts.lowest_iou:.4f} at "
+    return _written(counts, options.out, agreement + "least")
+
+
+def _selection(options: Namespace) -> dict[str, Any]:
+    return {
+        "source": "predictions" if options.predictions else "annotations",
+        "every_annotator": options.every_annotator,
+        "keep_unlabelled": options.keep_unlabelled,
+        "image_root": options.image_root,
+    }
+
+
+def _export(options: Namespace) -> tuple[Iterator[ImageRecord], tuple[Category, ...]]:
+    config = read_label_config(options.label_config)
+    return read_export(options.export, config), categories_of(config)
+
+
+def _sizes(options: Namespace) -> SizeLookup | None:
+    return folder_sizes(options.images) if options.images else None
+
+
+def _written(counts: Counts, out: Path, more: str = "") -> int:
+    status = say_counts(counts, more)
+    say(f"written: {out}")
+    return status
+
+
+# ---------------------------------------------------------------- back in
+
+
+def import_coco(options: Namespace) -> int:
+    """Write a COCO file as tasks for import."""
+    dataset = read_coco(options.source)
+    return _import(options, coco_categories(dataset), lambda place: coco_to_records(dataset, place))
+
+
+def import_panoptic(options: Namespace) -> int:
+    """Write a COCO panoptic dataset as tasks for import."""
+    dataset, masks = read_panoptic(options.source)
+    folder = options.masks or masks
+    return _import(options, coco_categories(dataset), lambda place: panoptic_to_records(dataset, folder, place))
+
+
+def import_semantic_png(options: Namespace) -> int:
+    """Write semantic PNGs as tasks for import."""
+    dataset = read_semantic_png(options.source, image_suffix=options.image_suffix)
+    return _import(options, dataset.categories, lambda place: semantic_png_to_records(dataset, place))
+
+
+def import_yolo(options: Namespace) -> int:
+    """Write a YOLO segmentation dataset as tasks for import."""
+    dataset = read_yolo(options.source)
+    images = options.images or options.source / IMAGES_NAME
+    sizes, names = folder_sizes(images), folder_names(images)
+    return _import(options, dataset.categories, lambda place: yolo_to_records(dataset, sizes, names, place))
+
+
+def _import(
+    options: Namespace, categories: tuple[Category, ...], records_at: Callable[[Place], Iterable[ImageRecord]]
+) -> int:
+    """Write tasks and, if asked for, the label config that fits them."""
+    xml = label_config_for(categories, options.control)
+    config: LabelConfig = parse_label_config(xml)
+    records = records_at(Place(options.image_root, config.images[0].name))
+    if options.mark_as:
+        records = (marked_as(record, options.mark_as, options.model_version) for record in records)
+    counts = write_tasks(records, config, options.out)
+    if options.label_config_out:
+        with new_file(options.label_config_out) as file:
+            file.write(xml)
+    return _written(counts, options.out)
+
+
+# ---------------------------------------------------------------- look
+
+
+def validate(options: Namespace) -> int:
+    """Say what Label Studio would drop or hide in silence."""
+    config = read_label_config(options.label_config)
+    expected = Expectations(config, _sizes(options), options.image_root, negatives=options.negatives)
+    seen = Seen()
+    findings = validate_file(options.file, expected, seen)
+    count = _say_json(findings, options.file) if options.json else _say_lines(findings, options.file)
+    if not options.json:
+        say(f"{seen.tasks} tasks and {seen.results} results looked at, {count} findings")
+    return LEFT_BEHIND if count else DONE
+
+
+def _say_lines(findings: Iterable[Finding], file: Path) -> int:
+    count = 0
+    for finding in findings:
+        say(f"{file}: {finding.text()}")
+        count += 1
+    return count
+
+
+def _say_json(findings: Iterable[Finding], file: Path) -> int:
+    """Write one JSON list, when all is looked at."""
+    found = JsonList()
+    for finding in findings:
+        found.append({"file": str(file), **asdict(finding)})
+    say("".join(found.text()))
+    return len(found)
+
+
+def evaluate(options: Namespace) -> int:
+    """Compare predictions with the annotations that replaced them, and write what that says."""
+    config = read_label_config(options.label_config)
+    chosen = EvaluationOptions(unlinked=options.unlinked, worst_count=options.worst)
+    evaluation = evaluate_corrections(options.export, config, chosen)
+    paths = write_evaluation(evaluation, options.out, images=options.images, image_root=options.image_root)
+    counts = evaluation.report.counts
+    say(f"images: {counts.images_in} read; corrections compared: {counts.corrections_out}")
+    say(f"regions: {counts.predicted_regions} predicted, {counts.annotated_regions} annotated")
+    for reason, times in counts.not_compared.items():
+        say(f"not compared, {reason}: {times}")
+    status = say_left_out(counts.left_out, counts.details)
+    say(f"written: {', '.join(map(str, paths))}")
+    return status

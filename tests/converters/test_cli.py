@@ -1,0 +1,272 @@
+"""The command: each format there and back, counts, exit status, and nothing half written."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from converters.brush import mask_to_brush_rle
+from converters.cli import main
+from converters.console import DONE, FAILED, LEFT_BEHIND, WRONG_USE
+from converters.label_config import parse_label_config
+from converters.label_studio import read_export
+from converters.masks import Mask
+
+GOLDEN = Path(__file__).parent / "golden"
+HEIGHT, WIDTH = 24, 36
+XML = (
+    '<View><Image name="image" value="$image"/><BrushLabels name="brush" toName="image">'
+    '<Label value="cat" category="7"/><Label value="sky" kind="stuff"/></BrushLabels></View>'
+)
+CAT = np.zeros((HEIGHT, WIDTH), dtype=np.bool_)
+CAT[4:12, 6:20] = True
+SKY = ~CAT
+SKY[12:] = False
+
+
+def result(mask: Mask, label: str, region_id: str, **more: Any) -> dict[str, Any]:
+    return {
+        "id": region_id, "from_name": "brush", "to_name": "image", "type": "brushlabels", "original_width": WIDTH,
+        "original_height": HEIGHT, "value": {"format": "rle", "rle": mask_to_brush_rle(mask), "brushlabels": [label]},
+        **more,
+    }  # fmt: skip
+
+
+def task(number: int, *results: Any) -> dict[str, Any]:
+    return {
+        "id": number,
+        "data": {"image": f"/pictures/{number}.png"},
+        "annotations": [{"id": 1, "result": list(results)}],
+    }
+
+
+TASKS = [task(1, result(CAT, "cat", "a"), result(SKY, "sky", "b")), task(2, result(CAT, "cat", "c"))]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "config.xml").write_text(XML)
+    (tmp_path / "export.json").write_text(json.dumps(TASKS))
+    (tmp_path / "images" / "pictures").mkdir(parents=True)
+    for number in (1, 2):
+        Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "images" / "pictures" / f"{number}.png")
+    return tmp_path
+
+
+def run(folder: Path, *words: str | Path) -> int:
+    return main([str(word) for word in words])
+
+
+def convert(folder: Path, kind: str, out: str, *more: str | Path, export: str = "export.json") -> int:
+    words = ("convert", kind, folder / export, "--label-config", folder / "config.xml", "--out", folder / out)
+    return run(folder, *words, *more)
+
+
+def masks_in(folder: Path, tasks: str = "tasks.json", config: str = "back.xml") -> list[list[tuple[str, bytes]]]:
+    """Return labels and pixels of each image's regions in a file of tasks."""
+    records = read_export(folder / tasks, parse_label_config((folder / config).read_text()))
+    regions = [[r for a in (*record.annotations, *record.predictions) for r in a.regions] for record in records]
+    return [sorted((r.labels[0], r.mask().tobytes()) for r in image) for image in regions]
+
+
+EXPECTED = [[("cat", CAT.tobytes()), ("sky", SKY.tobytes())], [("cat", CAT.tobytes())]]
+IMAGES = {"coco": "coco.json", "panoptic": "panoptic", "semantic-png": "semantic", "yolo": "yolo"}
+
+
+@pytest.mark.parametrize("kind", list(IMAGES))
+@pytest.mark.parametrize("mark_as", ["predictions", "annotations"])
+def test_there_and_back_with_counts(folder: Path, kind: str, mark_as: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = IMAGES[kind]
+    more = ["--images", folder / "images", "--tolerance", "0"] if kind == "yolo" else []
+    assert convert(folder, kind, out, *more) == DONE
+    said = capsys.readouterr().out
+    assert "images: 2 read, 2 written\nregions: 3 read, 3 entries written\n" in said
+    assert said.endswith(f"written: {folder / out}\n")
+    words = ("import", kind, folder / out, "--out", folder / "tasks.json", "--label-config-out", folder / "back.xml")
+    assert run(folder, *words, "--as", mark_as, "--image-root", "/served/") == DONE
+    assert "images: 2 read, 2 written\nregions: 3 read, 3 entries written\n" in capsys.readouterr().out
+    tasks = json.loads((folder / "tasks.json").read_text())
+    assert [t["data"]["image"] for t in tasks] == ["/served/pictures/1.png", "/served/pictures/2.png"]
+    assert all(
+        t[mark_as] and not t[{"predictions": "annotations", "annotations": "predictions"}[mark_as]] for t in tasks
+    )
+    assert masks_in(folder) == EXPECTED
+
+
+def test_the_imported_tasks_are_valid(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    convert(folder, "coco", "coco.json")
+    run(folder, "import", "coco", folder / "coco.json", "--out", folder / "tasks.json", "--label-config-out",
+        folder / "back.xml", "--as", "predictions")  # fmt: skip
+    capsys.readouterr()
+    words = ("validate", folder / "tasks.json", "--label-config", folder / "back.xml", "--images", folder / "images")
+    assert run(folder, *words) == DONE
+    assert capsys.readouterr().out == "2 tasks and 3 results looked at, 0 findings\n"
+
+
+def test_a_coco_file_is_loadable_with_the_configs_ids(folder: Path) -> None:
+    assert convert(folder, "coco", "coco.json", "--polygons") == DONE
+    coco = COCO(str(folder / "coco.json"))
+    assert {c["name"]: c["id"] for c in coco.dataset["categories"]} == {"cat": 7, "sky": 1}
+    assert [image["file_name"] for image in coco.dataset["images"]] == ["pictures/1.png", "pictures/2.png"]
+
+
+def test_corrections_go_back_into_the_file_that_they_began_with(folder: Path) -> None:
+    convert(folder, "coco", "original.json")
+    original = json.loads((folder / "original.json").read_text()) | {"licenses": [{"id": 1}]}
+    (folder / "original.json").write_text(json.dumps(original))
+    run(folder, "import", "coco", folder / "original.json", "--out", folder / "tasks.json", "--label-config-out",
+        folder / "config.xml", "--as", "annotations")  # fmt: skip
+    words = ("--original", folder / "original.json")
+    assert convert(folder, "coco", "new.json", *words, export="tasks.json") == DONE
+    assert json.loads((folder / "new.json").read_text()) == original
+
+
+def test_results_of_predictions_are_a_list(folder: Path) -> None:
+    predicted = [
+        {**t, "annotations": [], "predictions": [{"score": 0.5, "result": t["annotations"][0]["result"]}]}
+        for t in TASKS
+    ]
+    (folder / "export.json").write_text(json.dumps(predicted))
+    assert convert(folder, "coco", "results.json", "--predictions", "--results") == DONE
+    assert [r["score"] for r in json.loads((folder / "results.json").read_text())] == [0.5] * 3
+
+
+def test_what_was_left_behind_is_told_and_the_rest_is_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = [5, {"id": 9}, task(3, result(CAT, "unknown", "u"), {**result(CAT, "cat", "v"), "value": {"rle": [1]}})]
+    (folder / "export.json").write_text(json.dumps([*TASKS, *broken]))
+    assert convert(folder, "coco", "coco.json") == LEFT_BEHIND
+    said = capsys.readouterr().out
+    assert "images: 5 read, 3 written" in said
+    assert "left out, unreadable task: 2\n" in said
+    assert "left out, label that is no category: 1\n" in said
+    assert "left out, unreadable region: 1\n" in said
+    assert "  unreadable task: task 2: expected an object, got int\n" in said
+    assert len(json.loads((folder / "coco.json").read_text())["annotations"]) == 3
+
+
+def test_a_hundred_reasons_are_not_all_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "export.json").write_text(json.dumps([*TASKS, *[5] * 120]))
+    assert convert(folder, "coco", "coco.json") == LEFT_BEHIND
+    assert "  and 110 more\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", list(IMAGES))
+def test_a_failure_says_why_in_a_line_and_writes_nothing(
+    folder: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "export.json").write_text(json.dumps(TASKS)[:-2])
+    before = sorted(folder.iterdir())
+    assert convert(folder, kind, "out") == FAILED
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"converters: {folder / 'export.json'}: expected JSON, which breaks or ends too")
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("convert coco none.json --label-config config.xml --out x", "No such file or directory"),
+        ("convert coco export.json --label-config none.xml --out x", "No such file or directory"),
+        ("convert coco export.json --label-config export.json --out x", "expected a label config"),
+        ("convert coco export.json --label-config config.xml --out export.json/x", "cannot be written"),
+        ("convert coco export.json --label-config config.xml --out x --results", "source='predict"),
+        ("convert panoptic export.json --label-config config.xml --out .", "one that holds files"),
+        ("convert panoptic export.json --label-config config.xml --out x --stuff sea", "['sea']"),
+        ("import coco export.json --out x", "expected a list of objects under 'images'"),
+        ("import yolo . --out x", "data.yaml"),
+        ("import semantic-png . --out x", "labels.json"),
+        ("import panoptic none.json --out x", "No such file or directory"),
+        ("validate config.xml --label-config config.xml", "expected a JSON array of tasks"),
+        ("evaluate-corrections export.json --label-config config.xml --out x", "at least one annotation"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, words: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert main(words.split()) == FAILED
+    error = capsys.readouterr().err
+    assert error.startswith("converters: ")
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["convert", "coco", "export.json", "--out", "x"],
+        ["convert", "coco", "e", "--label-config", "c", "--out", "x", "--tolerance", "-1"],
+        ["convert", "coco", "e", "--label-config", "c", "--out", "x", "--tolerance", "nan"],
+        ["convert", "coco", "e", "--label-config", "c", "--out", "x", "--max-vertices", "2"],
+        ["convert", "yolo", "e", "--label-config", "c", "--out", "x", "--images", "no such folder"],
+        ["import", "coco", "c", "--out", "x", "--as", "guesses"],
+        ["import", "coco", "c", "--out", "x", "--control", "Brush"],
+    ],
+)
+def test_wrong_use_has_a_status_of_its_own(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == WRONG_USE
+
+
+def test_findings_are_lines_or_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tasks = [*TASKS, task(3, {**result(CAT, "cow", "v"), "score": 7}), task(4)]
+    (folder / "export.json").write_text(json.dumps(tasks))
+    words = ("validate", folder / "export.json", "--label-config", folder / "config.xml")
+    assert run(folder, *words) == LEFT_BEHIND
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{folder / 'export.json'}: task 3, annotation 1, region v: expected a score")
+    assert (len(lines), last) == (3, "4 tasks and 4 results looked at, 3 findings")
+    assert run(folder, *words, "--json", "--negatives") == LEFT_BEHIND
+    found = json.loads(capsys.readouterr().out)
+    assert [finding["kind"] for finding in found] == ["bad-score", "unknown-label"]
+    assert set(found[0]) == {"file", "kind", "task", "item", "region", "what", "advice"}
+    (folder / "export.json").write_text(json.dumps(TASKS))
+    assert run(folder, *words, "--json") == DONE
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_corrections_are_evaluated(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    predicted = {"id": 5, "model_version": "v1", "result": [result(CAT, "cat", "a", score=0.9)]}
+    corrected = {"id": 1, "parent_prediction": 5, "result": [result(CAT, "cat", "a", origin="prediction", score=0.9)]}
+    tasks = [{"id": 1, "data": {"image": "/1.png"}, "annotations": [corrected], "predictions": [predicted]}]
+    (folder / "export.json").write_text(json.dumps(tasks))
+    words = ("evaluate-corrections", folder / "export.json", "--label-config", folder / "config.xml")
+    assert run(folder, *words, "--out", folder / "report") == DONE
+    said = capsys.readouterr().out
+    assert "images: 1 read; corrections compared: 1\nregions: 1 predicted, 1 annotated\n" in said
+    assert (folder / "report" / "corrections.html").is_file()
+
+
+def test_names_that_the_terminal_lacks_do_not_stop_it(folder: Path) -> None:
+    (folder / "export.json").write_text(json.dumps([task(1, result(CAT, "猫", "a"), result(CAT, "cat", "b"))]))
+    words = ["convert", "coco", "export.json", "--label-config", "config.xml", "--out", "coco.json"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "converters", *words],
+        cwd=folder,
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (LEFT_BEHIND, b"")
+    assert b"label that is no category: task 1, region 'a': '\\u732b'" in ran.stdout
+
+
+@pytest.mark.parametrize("form", ["export_json", "export_json_min", "api_tasks"])
+@pytest.mark.parametrize("kind", list(IMAGES))
+def test_what_a_real_label_studio_exported_converts(
+    tmp_path: Path, form: str, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["convert", kind, GOLDEN / f"{form}.json", "--label-config", GOLDEN / "label_config.xml"]
+    status = run(tmp_path, *words, "--out", tmp_path / "out")
+    said = capsys.readouterr().out
+    assert status in (DONE, LEFT_BEHIND), said
+    assert (status == LEFT_BEHIND) == ("left out, " in said)
+    assert (tmp_path / "out").exists()
