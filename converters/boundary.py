@@ -39,7 +39,8 @@ def mask_to_boundary(mask: Mask, width_px: int) -> Mask:
 
 def boundary_iou(truth: Mask, predicted: Mask, dilation_ratio: float = DILATION_RATIO) -> float:
     """Return the boundary IoU of two masks of one image; 1.0 if both are empty."""
-    counts = boundary_counts(truth.astype(np.uint8), predicted.astype(np.uint8), 1, dilation_ratio)
+    width_px = boundary_width_px((truth.shape[0], truth.shape[1]), dilation_ratio)
+    counts = boundary_counts(truth.astype(np.uint8), predicted.astype(np.uint8), 1, width_px)
     intersection, union = counts[:, 0]
     return float(intersection / union) if union else 1.0
 
@@ -48,14 +49,14 @@ def boundary_counts(
     truth: npt.NDArray[np.integer],
     predicted: npt.NDArray[np.integer],
     category_count: int,
-    dilation_ratio: float = DILATION_RATIO,
+    width_px: int,
 ) -> npt.NDArray[np.int64]:
     """Count where the boundaries of each category meet in two label maps; add up the counts of several images.
 
     Args:
         truth, predicted: (H, W) integers 0..n, 0 background.
         category_count: n.
-        dilation_ratio: width of a boundary as a share of the diagonal.
+        width_px: of a boundary, for the whole image (`boundary_width_px`) even where the maps are a part of it.
 
     Returns:
         (2, n) int64: pixels in both boundaries of a category, pixels in one of them. Background has no outline
@@ -66,7 +67,6 @@ def boundary_counts(
     """
     if truth.shape != predicted.shape:
         raise EvaluationError(f"expected label maps of one shape, got {truth.shape} and {predicted.shape}")
-    width_px = boundary_width_px((truth.shape[0], truth.shape[1]), dilation_ratio)
     counts = np.zeros((2, category_count), dtype=np.int64)
     for label in sorted(_labels_in(truth, category_count) | _labels_in(predicted, category_count)):
         ours, theirs = (mask_to_boundary(label_map == label, width_px) for label_map in (truth, predicted))

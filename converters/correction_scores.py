@@ -11,7 +11,7 @@ from statistics import mean
 import numpy as np
 import numpy.typing as npt
 
-from converters.boundary import boundary_counts, boundary_ious
+from converters.boundary import boundary_counts, boundary_ious, boundary_width_px
 from converters.correction_sums import RegionSums, VersionSums, WorstCorrections, median_of
 from converters.corrections import Correction, NotCompared, RegionPair
 from converters.evaluate import category_ious, confusion_matrix, mean_iou
@@ -142,13 +142,15 @@ class CorrectionScores:
         size_hw = item.record.size_hw
         if size_hw is None:
             return  # nothing was predicted, nothing annotated
-        predicted = self._segments(item, item.prediction, size_hw)
-        truth = self._segments(item, item.annotation, size_hw)
+        predicted, truth = _cropped(
+            self._segments(item, item.prediction, size_hw), self._segments(item, item.annotation, size_hw)
+        )
         true_map, given_map = truth.label_map(), predicted.label_map()
         confusion = confusion_matrix(true_map, given_map, len(self._categories))
+        confusion[0, 0] += size_hw[0] * size_hw[1] - true_map.size
         self._confusion += confusion
         version.add_pixels(confusion)
-        self._boundaries += boundary_counts(true_map, given_map, len(self._categories))
+        self._boundaries += boundary_counts(true_map, given_map, len(self._categories), boundary_width_px(size_hw))
         self._matches += match_segments(truth, predicted, len(self._categories))
         self._worst.add(mean_iou(confusion, with_background=False), item)
 
@@ -221,6 +223,16 @@ class CorrectionScores:
             )
             for row, category in enumerate(self._categories)
         )
+
+
+def _cropped(first: SegmentMap, second: SegmentMap) -> tuple[SegmentMap, SegmentMap]:
+    """Cut from two maps of one image what has no segment around it: most images are mostly background."""
+    there = (first.ids > 0) | (second.ids > 0)
+    rows, columns = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
+    if not rows.size:
+        rows = columns = np.zeros(1, dtype=np.int64)
+    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    return SegmentMap(first.ids[box], first.categories), SegmentMap(second.ids[box], second.categories)
 
 
 def _worst_image(iou: float, item: Correction) -> WorstImage:

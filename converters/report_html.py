@@ -60,6 +60,7 @@ def report_to_html(
         images: folder of the images; without it outlines stand alone.
         image_root: address that image names are relative to.
     """
+    style = _STYLE_SHEET.read_text(encoding="utf-8")
     sections = [
         _categories(report),
         _regions(report),
@@ -74,7 +75,7 @@ def report_to_html(
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>What the corrections say: {escape_html(report.source)}</title>\n<style>{_STYLE_SHEET.read_text(encoding='utf-8')}</style>\n</head>\n"
+        f"<title>What the corrections say: {escape_html(report.source)}</title>\n<style>{style}</style>\n</head>\n"
         f"<body>\n<main>\n{_header(report)}\n{''.join(sections)}</main>\n</body>\n</html>\n"
     )
 

@@ -22,7 +22,7 @@ def test_a_boundary_is_what_repeated_erosion_takes_away(mask: np.ndarray, width_
 
 @given(label_maps, label_maps)
 def test_counts_are_those_of_the_definition(truth: np.ndarray, predicted: np.ndarray) -> None:
-    counts = boundary_counts(truth, predicted, 2)
+    counts = boundary_counts(truth, predicted, 2, width_px=1)
     for label in (1, 2):
         ours, theirs = (mask_to_boundary(labels == label, 1) for labels in (truth, predicted))
         assert counts[:, label - 1].tolist() == [(ours & theirs).sum(), (ours | theirs).sum()]
@@ -51,13 +51,13 @@ def test_the_image_s_border_is_an_outline_too() -> None:
 def test_empty_masks_agree_and_empty_categories_have_no_iou() -> None:
     empty = np.zeros((4, 5), dtype=np.bool_)
     assert boundary_iou(empty, empty) == 1.0
-    ious = boundary_ious(boundary_counts(np.eye(4, dtype=int), np.eye(4, dtype=int), 2))
+    ious = boundary_ious(boundary_counts(np.eye(4, dtype=int), np.eye(4, dtype=int), 2, 1))
     assert ious[0] == 1.0
     assert np.isnan(ious[1])
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(EvaluationError, match=r"expected label maps of one shape, got \(1, 2\) and \(2, 1\)"):
-        boundary_counts(np.zeros((1, 2), dtype=int), np.zeros((2, 1), dtype=int), 1)
+        boundary_counts(np.zeros((1, 2), dtype=int), np.zeros((2, 1), dtype=int), 1, 1)
     with pytest.raises(MaskError, match=r"expected a \(H, W\) bool mask"):
         mask_to_boundary(np.zeros((2, 2), dtype=np.uint8), 1)  # type: ignore[arg-type]

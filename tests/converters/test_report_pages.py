@@ -1,4 +1,4 @@
-"""The report as JSON, Markdown and HTML: the same numbers in each, nothing fetched, nothing from an export as markup."""
+"""The report as JSON, Markdown and HTML: the same numbers, nothing fetched, nothing of an export as markup."""
 
 import json
 import re
