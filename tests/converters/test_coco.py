@@ -1,6 +1,8 @@
 """COCO files as pycocotools reads them: pixels, areas, ids, negatives, and the count of what was left out."""
 
 import json
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +208,26 @@ def test_a_file_is_written_as_it_goes_and_is_the_dataset(tmp_path: Path) -> None
     assert (counts.images_out, counts.regions_in, counts.annotations_out) == (3, 6, 9)
     assert counts.left_out == {"label that is no category": 3}
     assert [path.name for path in tmp_path.iterdir()] == ["coco.json"]
+
+
+def test_what_is_written_waits_on_disk_not_in_memory(tmp_path: Path) -> None:
+    def records() -> Iterator[ImageRecord]:
+        rng = np.random.default_rng(0)
+        for number in range(3_000):
+            yield record(region(rng.random((60, 90)) < 0.5), task_id=number, size_hw=(60, 90))
+
+    def peak_bytes(convert: Callable[[], object]) -> int:
+        tracemalloc.start()
+        try:
+            convert()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    in_memory = peak_bytes(lambda: records_to_coco(records(), CATEGORIES))
+    as_it_goes = peak_bytes(lambda: write_coco_file(records(), CATEGORIES, tmp_path / "coco.json"))
+    assert len(json.loads((tmp_path / "coco.json").read_text())["annotations"]) == 3_000
+    assert as_it_goes < in_memory / 2
 
 
 def test_results_are_written_as_they_go(tmp_path: Path) -> None:
