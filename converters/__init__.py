@@ -26,6 +26,9 @@ Modules are named by format; import from them: `from converters.brush import mas
     validate      what Label Studio drops or hides in silence (shape_faults: of one region)
     cli, commands `python -m converters`
     evaluate      label maps against label maps: IoU a category, mean IoU
+    boundary, panoptic_quality, reliability   boundary IoU; PQ, SQ, RQ; scores against outcomes
+    corrections   annotations beside the predictions they replaced (correction_scores: their sums)
+    evaluate_corrections   an export -> report: JSON, Markdown (report_markdown), HTML (report_html, charts)
 
 Needs numpy, Pillow, pycocotools and defusedxml; never torch, never Label Studio, never `ovdiff` or `backend`.
 Everything that reads from outside checks sizes before it allocates and raises a

@@ -23,6 +23,9 @@ from converters.coco_rle import coco_rle_area, coco_rle_intersection
 from converters.errors import EvaluationError
 from converters.records import Annotation, ImageRecord, Prediction, Region
 
+NOT_IN_EXPORT = "prediction that is not in the export"
+"""Why an annotation cannot be compared that did replace a prediction."""
+
 Outcome = Literal["accepted", "changed", "added", "removed"]
 
 
@@ -127,7 +130,7 @@ def find_corrections(record: ImageRecord, *, unlinked: bool = False) -> Iterator
             continue
         prediction = _replaced_prediction(annotation, record.predictions)
         if prediction is None and _says_it_replaced_one(annotation):
-            yield NotCompared("prediction that is not in the export", record, annotation, is_loss=True)
+            yield NotCompared(NOT_IN_EXPORT, record, annotation, is_loss=True)
             continue
         if prediction is None and unlinked:
             prediction = _newest(record.predictions)

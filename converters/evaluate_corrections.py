@@ -4,7 +4,7 @@
     write_evaluation(evaluation, Path("corrections"), images=Path("images"))
 
 writes `corrections.json`, `corrections.md` and `corrections.html` into the folder. The export must hold the
-predictions themselves: see `_WHERE_PREDICTIONS_ARE`.
+predictions themselves: see `report_text.WHERE_PREDICTIONS_ARE`.
 """
 
 from collections.abc import Iterable
@@ -22,12 +22,7 @@ from converters.records import Category, ImageRecord, categories_of
 from converters.report import CorrectionReport, report_to_json
 from converters.report_html import report_to_html
 from converters.report_markdown import report_to_markdown
-
-_WHERE_PREDICTIONS_ARE = (
-    "Label Studio's export button leaves predictions out (JSON holds their ids, JSON_MIN nothing): export with "
-    'POST /api/projects/N/exports {"serialization_options": {"predictions": {"only_id": false}}}, or save '
-    "GET /api/tasks?project=N&fields=all"
-)
+from converters.report_text import WHERE_PREDICTIONS_ARE
 
 
 @dataclass(frozen=True)
@@ -87,7 +82,7 @@ def evaluate_records(
         reasons = {**report.counts.not_compared, **report.counts.left_out}
         raise EvaluationError(
             f"expected at least one annotation in {source} that replaced a prediction, got none in "
-            f"{report.counts.images_in} images ({reasons}). {_WHERE_PREDICTIONS_ARE}"
+            f"{report.counts.images_in} images ({reasons}). {WHERE_PREDICTIONS_ARE}"
         )
     return Evaluation(report, scores.worst())
 

@@ -25,6 +25,7 @@ from converters.report_text import (
     DEFINITIONS,
     NOTHING,
     counted,
+    missing_sentence,
     number,
     occurring,
     percent,
@@ -287,6 +288,7 @@ def _not_compared(report: CorrectionReport) -> str:
         return _section("What was not compared", "Nothing was left out.")
     places = "".join(f"<li>{escape_html(place)}</li>" for place in counts.details)
     words = "Counted by reason; what was left out should have been compared and could not be."
+    words = f"{words} {escape_html(missing_sentence(report))}"
     listed = _folded(f"The first {len(counts.details)} that were left out", f"<ul>{places}</ul>") if places else ""
     return _section("What was not compared", words, _wide(_table(("Reason", "", "Times"), rows)), listed)
 

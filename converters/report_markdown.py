@@ -8,6 +8,7 @@ from converters.report_text import (
     DEFINITIONS,
     NOTHING,
     counted,
+    missing_sentence,
     number,
     occurring,
     percent,
@@ -178,7 +179,7 @@ def _not_compared(report: CorrectionReport) -> list[str]:
     if not rows:
         return []
     places = "\n".join(f"- {escape_markdown(place)}" for place in counts.details)
-    return ["## What was not compared", _table(("Reason", "Times", ""), rows), places]
+    return ["## What was not compared", _table(("Reason", "Times", ""), rows), missing_sentence(report), places]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

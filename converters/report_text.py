@@ -1,8 +1,15 @@
 """What a report says in words and how it writes numbers, the same in Markdown and HTML. Plain text, not escaped."""
 
+from converters.corrections import NOT_IN_EXPORT
 from converters.report import CategoryReport, CorrectionReport, Number, RegionCounts
 
 NOTHING = "–"
+
+WHERE_PREDICTIONS_ARE = (
+    "Label Studio's export button leaves predictions out (JSON holds their ids, JSON_MIN nothing): make the export "
+    'with POST /api/projects/N/exports {"serialization_options": {"predictions": {"only_id": false}}}, or save the '
+    "tasks of GET /api/tasks?project=N&fields=all."
+)
 
 DEFINITIONS = (
     (
@@ -123,6 +130,11 @@ def reliability_sentence(report: CorrectionReport) -> str:
         f"{counted(found.scored_regions, 'region')} with a score. Expected calibration error: "
         f"{number(found.iou_error)} against IoU, {number(found.acceptance_error)} against being accepted.{without}"
     )
+
+
+def missing_sentence(report: CorrectionReport) -> str:
+    """Return how to get predictions that the export should have, "" if it has them."""
+    return WHERE_PREDICTIONS_ARE if NOT_IN_EXPORT in report.counts.left_out else ""
 
 
 def occurring(report: CorrectionReport) -> list[CategoryReport]:

@@ -21,6 +21,9 @@ from converters.label_config import parse_label_config
 from converters.label_studio import read_export
 from converters.records import categories_of
 from converters.report import CorrectionReport, PixelCounts, RegionCounts
+from converters.report_html import report_to_html
+from converters.report_markdown import report_to_markdown
+from converters.report_text import WHERE_PREDICTIONS_ARE
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -123,7 +126,10 @@ def test_the_worst_come_first_and_perfect_ones_not_at_all(report: CorrectionRepo
 
 
 def test_the_export_button_gives_only_what_annotations_keep_a_copy_of() -> None:
-    counts = evaluated("button").report.counts
+    report = evaluated("button").report
+    counts = report.counts
+    assert WHERE_PREDICTIONS_ARE in report_to_markdown(report)
+    assert "{&quot;only_id&quot;: false}" in report_to_html(report)
     assert (counts.corrections_out, counts.predicted_regions) == (1, 4)
     assert counts.left_out == {"prediction that is not in the export": 2}
     assert counts.details[0] == "prediction that is not in the export: task 2, annotation 2"
