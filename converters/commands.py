@@ -21,6 +21,7 @@ from converters.label_studio import read_export
 from converters.output import JsonList, new_file, write_json
 from converters.panoptic import PanopticOptions, panoptic_to_records, read_panoptic, write_panoptic
 from converters.records import Category, ImageRecord, categories_of
+from converters.report_text import missing_sentence
 from converters.selection import Counts
 from converters.semantic_png import SemanticOptions, read_semantic_png, semantic_png_to_records, write_semantic_png
 from converters.tasks import label_config_for, marked_as, write_tasks
@@ -194,5 +195,7 @@ def evaluate(options: Namespace) -> int:
     for reason, times in counts.not_compared.items():
         say(f"not compared, {reason}: {times}")
     status = say_left_out(counts.left_out, counts.details)
+    if how := missing_sentence(evaluation.report):
+        say(how)
     say(f"written: {', '.join(map(str, paths))}")
     return status

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from converters.brush import mask_to_brush_rle
-from converters.errors import EvaluationError, LabelStudioError, OutputError
+from converters.errors import ConverterError, EvaluationError, LabelStudioError, OutputError
 from converters.evaluate_corrections import (
     EvaluationOptions,
     evaluate_corrections,
@@ -19,7 +21,11 @@ from converters.evaluate_corrections import (
 )
 from converters.label_config import parse_label_config
 from converters.label_studio import tasks_to_records
+from converters.output import json_text
 from converters.records import ImageRecord, categories_of
+from converters.report import report_to_json
+from converters.report_html import report_to_html
+from converters.report_markdown import report_to_markdown
 
 HEIGHT, WIDTH = 48, 64
 CONFIG = parse_label_config(
@@ -120,3 +126,37 @@ def test_records_are_forgotten_once_they_are_counted() -> None:
 
     evaluate_records(records(), categories_of(CONFIG), "test", EvaluationOptions(worst_count=3))
     assert most <= 3 + 3  # the worst, the one being counted, and those on their way
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_damaged_task_is_evaluated_or_a_clear_error(data: st.DataObject) -> None:
+    damaged = json.loads(json.dumps(task(1)))
+    whole = data.draw(st.sampled_from([damaged, damaged["annotations"][0], damaged["predictions"][0]]))
+    part = data.draw(st.sampled_from([whole, *whole["result"]] if "result" in whole else [whole]))
+    names = (
+        "parent_prediction",
+        "prediction",
+        "model_version",
+        "created_at",
+        "completed_by",
+        "was_cancelled",
+        "origin",
+    )
+    part[data.draw(st.sampled_from(sorted({*part, *names})))] = data.draw(json_values)
+    try:
+        records = tasks_to_records([damaged, task(2)], CONFIG)
+        evaluation = evaluate_records(records, categories_of(CONFIG), "test", EvaluationOptions())
+    except ConverterError as error:
+        assert "expected" in str(error)
+    else:
+        json_text(report_to_json(evaluation.report))
+        report_to_html(evaluation.report, evaluation.worst).encode("utf-8")
+        report_to_markdown(evaluation.report).encode("utf-8")
