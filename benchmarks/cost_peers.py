@@ -3,24 +3,21 @@
 Seconds are those of the machine; the ratio is what travels.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
+from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from benchmarks.cost_seconds import in_turns, release
-from benchmarks.cost_stages import CATEGORIES, Run, denoising_step, feature_shape, prototype_table
+from benchmarks.cost_stages import CATEGORIES, Run, denoising_step, feature_shape, prototype_table, unfused_step
 from ovdiff.building import make_prototype_set, make_support_set
 from ovdiff.clustering import k_means
 from ovdiff.generation.diffusion import make_scheduler
 from ovdiff.generation.tokens import fill
 from ovdiff.parts import Parts
-from ovdiff.presets import Preset
 from ovdiff.segmenter import BACKGROUND, class_scores
 
 _ROWS, _CLUSTERS, _ITERATIONS = 20_000, 32, 20
@@ -52,24 +49,18 @@ def attribution(parts: Parts, device: str) -> list[Comparison]:
     The second peer is what reading probabilities out of attention processors leads to: with diffusers' own unfused
     processor in every layer, self-attention of 64 x 64 places makes a matrix of 4,096 x 4,096 a head.
     """
-    unet = parts.models.diffusion(parts.preset.models.generator).unet
-    plain = denoising_step(parts, 1, recorded=False)
-
-    def unfused() -> None:
-        with _processor(unet, AttnProcessor()):
-            plain()
-
-    ours, alone, slow = in_turns((denoising_step(parts, 1), plain, unfused), device, rounds=3)
+    calls = denoising_step(parts, 1), denoising_step(parts, 1, recorded=False), unfused_step(parts, 1)
+    ours, alone, unfused = in_turns(calls, device, rounds=3)
     step = "a denoising step of one image"
     return [
         Comparison(step, "attribution recorded", "diffusers' UNet alone", ours, alone),
-        Comparison(step, "attribution recorded", "diffusers' unfused attention, nothing recorded", ours, slow),
+        Comparison(step, "attribution recorded", "diffusers' unfused attention, nothing recorded", ours, unfused),
     ]
 
 
-def clustering(_parts: Parts, device: str) -> list[Comparison]:
+def clustering(parts: Parts, device: str) -> list[Comparison]:
     """K-means of the features of one side of a category, beside scikit-learn's."""
-    rows = clustered_rows(_ROWS, feature_shape(_parts.preset, "stable_diffusion", "support")[0])
+    rows = clustered_rows(_ROWS, feature_shape(parts.preset, "stable_diffusion", "support")[0])
     tensor = torch.from_numpy(rows)
     peer = KMeans(_CLUSTERS, n_init=1, max_iter=_ITERATIONS, random_state=0)
     ours_s, peer_s = in_turns(
@@ -130,28 +121,13 @@ def whole_category(parts: Parts, device: str) -> list[Comparison]:
     return [Comparison(what, "ovdiff", "diffusers' StableDiffusionPipeline alone", ours_s, peer_s)]
 
 
-def clustered_rows(count: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+def clustered_rows(count: int, width: int) -> NDArray[np.float32]:
     """Return rows (n, D) float32 around 64 centres: features of parts of things are no plain noise."""
     random = np.random.default_rng(0)
     centres = random.standard_normal((2 * _CLUSTERS, width), dtype=np.float32)
     rows = random.standard_normal((count, width), dtype=np.float32)
     rows += centres[random.integers(len(centres), size=count)]
     return rows
-
-
-def unguided(preset: Preset) -> Preset:
-    """Return a preset that runs the conditional pass only."""
-    return replace(preset, generation=replace(preset.generation, guidance=1.0))
-
-
-@contextmanager
-def _processor(unet: UNet2DConditionModel, processor: object) -> Iterator[None]:
-    before = unet.attn_processors
-    unet.set_attn_processor(processor)
-    try:
-        yield
-    finally:
-        unet.set_attn_processor(before)
 
 
 ON_A_CPU: dict[str, Compare] = {"attribution": attribution, "clustering": clustering, "gating": gating}

@@ -76,13 +76,15 @@ def in_turns(calls: Sequence[Run], device: str, rounds: int) -> list[float]:
 
 
 def time_once(call: Run, device: str) -> float:
-    """Return the seconds of one call."""
-    if device == "cuda":
-        torch.cuda.synchronize()
+    """Return the seconds of one call; a CPU's are processor seconds, which others on the machine do not lengthen."""
+    if device == "cpu":
+        begun = time.process_time()
+        call()
+        return time.process_time() - begun
+    torch.cuda.synchronize()
     begun = time.perf_counter()
     call()
-    if device == "cuda":
-        torch.cuda.synchronize()
+    torch.cuda.synchronize()
     return time.perf_counter() - begun
 
 

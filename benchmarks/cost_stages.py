@@ -11,6 +11,7 @@ from typing import Literal, cast
 
 import numpy as np
 import torch
+from diffusers.models.attention_processor import AttnProcessor
 from numpy.typing import NDArray
 
 from ovdiff.clustering import k_means
@@ -65,6 +66,7 @@ class Stage:
         floor_gmac: section B's arithmetic an item; ``None`` where it tells none.
         batches: how many items at once are traced.
         traced_on: "cpu" where what is run depends on values, so that it must be run for real.
+        float32: whether it computes in float32 whatever the preset's dtypes are.
     """
 
     item: str
@@ -74,11 +76,18 @@ class Stage:
     floor_gmac: float | None = None
     batches: tuple[int, ...] = (1, 2, 4, 8)
     traced_on: Literal["meta", "cpu"] = "meta"
+    float32: bool = False
 
 
 def stages(preset: Preset) -> dict[str, Stage]:
     """Return a preset's stages by name, in the order in which they run."""
     return {**_category_stages(preset), **_image_stages(preset)}
+
+
+def peer_stages(preset: Preset) -> dict[str, Stage]:
+    """Return what is no stage of the product, but is measured beside one."""
+    step = stages(preset)["denoising step with attribution"]
+    return {"denoising step, diffusers' unfused attention": replace(step, prepare=unfused_step, per_category=0)}
 
 
 def few_steps(preset: Preset) -> Preset:
@@ -99,49 +108,42 @@ def _category_stages(preset: Preset) -> dict[str, Stage]:
     if preset.proposals.source == "maskcut":
         found["MaskCut's keys"] = Stage("image", maskcut_keys, generation.images, 0, None, (1,))
     if preset.proposals.source == "cutler":
-        found["CutLER"] = Stage("image", proposing, generation.images, 0, None, (1,), "cpu")
+        found["CutLER"] = Stage("image", proposing, generation.images, 0, None, (1,), "cpu", float32=True)
     for name in preset.extractors.use:
         size = getattr(preset.extractors, name).support_px
         found[f"{name} features, support image"] = Stage(
             "image", features(name, (size, size), "support"), generation.images, 0, _feature_floor(name, (size, size))
         )
-        found[f"{name} clustering"] = Stage("side", clustering(name), 2, 0, None, (1,))
+        found[f"{name} clustering"] = Stage("side", clustering(name), 2, 0, None, (1,), float32=True)
     return found
 
 
 def _image_stages(preset: Preset) -> dict[str, Stage]:
     found = {}
     for name in preset.active_extractors():
-        for size_hw, count in _window_sizes(preset).items():
-            seen_hw = _seen_hw(preset, name, size_hw)
-            found[f"{name} features, window {size_hw[0]} x {size_hw[1]}"] = Stage(
-                "window", features(name, size_hw, "window"), 0, count, _feature_floor(name, seen_hw)
+        for seen_hw, windows in _windows_as_seen(preset, name).items():
+            found[f"{name} features, window at {seen_hw[0]} x {seen_hw[1]}"] = Stage(
+                "window", features(name, windows[0], "window"), 0, len(windows), _feature_floor(name, seen_hw)
             )
-        windows = sum(_window_sizes(preset).values())
-        found[f"{name} matching"] = Stage("window", matching(name), 0, windows, _MATCHING.get(name))
+        count = len(plan_windows(WORKING_HW, preset.windows))
+        found[f"{name} matching"] = Stage("window", matching(name), 0, count, _MATCHING.get(name), float32=True)
     if preset.prefilter.enabled:
         found["CLIP image embedding"] = Stage("image", embedding, 0, 1, _BY_INPUT["clip", (224, 224)], (1,))
         texts = 2**preset.prefilter.max_categories - 1
-        found["CLIP text embedding"] = Stage("text", captions, 0, texts, _CLIP_TEXT, (TEXTS,))
-    found["PAMR"] = Stage("image", refining, 0, int(preset.refine.pamr), None, (1,))
+        found["CLIP text embedding"] = Stage("text", captions, 0, texts, _CLIP_TEXT, (TEXTS,), float32=True)
+    found["PAMR"] = Stage("image", refining, 0, int(preset.refine.pamr), None, (1,), float32=True)
     return found
 
 
-def _window_sizes(preset: Preset) -> dict[SizeHW, int]:
-    """Return how many windows of each size a 4:3 image has."""
-    sizes: dict[SizeHW, int] = {}
+def _windows_as_seen(preset: Preset, name: ExtractorName) -> dict[SizeHW, list[SizeHW]]:
+    """Return the sizes of a 4:3 image's windows by the size at which an extractor sees them, before patches."""
+    settings = getattr(preset.extractors, name)
+    kept = getattr(settings, "aspect", "stretch") == "keep"
+    seen: dict[SizeHW, list[SizeHW]] = {}
     for window in plan_windows(WORKING_HW, preset.windows):
         size_hw = window.height, window.width
-        sizes[size_hw] = sizes.get(size_hw, 0) + 1
-    return sizes
-
-
-def _seen_hw(preset: Preset, name: ExtractorName, size_hw: SizeHW) -> SizeHW:
-    """Return the size at which an extractor sees a window, before it is rounded to patches."""
-    settings = getattr(preset.extractors, name)
-    if getattr(settings, "aspect", "stretch") == "keep":
-        return size_hw
-    return settings.window_px, settings.window_px
+        seen.setdefault(size_hw if kept else (settings.window_px,) * 2, []).append(size_hw)
+    return seen
 
 
 def _feature_floor(name: ExtractorName, seen_hw: SizeHW) -> float | None:
@@ -171,6 +173,24 @@ def denoising_step(parts: Parts, count: int, *, recorded: bool = True) -> Run:
         with AttributionRecorder(unet, parts.preset.attribution, span, images=count, grid=grid, steps=1) as recorder:
             unet(latents, timestep, encoder_hidden_states=states)
             recorder.end_step()
+
+    return run
+
+
+def unfused_step(parts: Parts, count: int) -> Run:
+    """The same step with diffusers' own processor that keeps every probability, in every layer; nothing recorded."""
+    unet, plain = (
+        parts.models.diffusion(parts.preset.models.generator).unet,
+        denoising_step(parts, count, recorded=False),
+    )
+
+    def run() -> None:
+        before = unet.attn_processors
+        unet.set_attn_processor(AttnProcessor())
+        try:
+            plain()
+        finally:
+            unet.set_attn_processor(before)
 
     return run
 
@@ -247,9 +267,9 @@ def embedding(parts: Parts, _count: int) -> Run:
 
 def captions(parts: Parts, count: int) -> Run:
     """Captions of subsets of categories."""
-    texts = parts.texts
+    clip = parts.models.clip(given(parts.preset, "clip"))  # not parts.texts, which remembers them
     names = [f"a cat and a dog and a number {index}" for index in range(count)]
-    return lambda: texts.embed(names)
+    return lambda: clip.embed_texts(names)
 
 
 def matching(name: ExtractorName, categories: int = CATEGORIES) -> Callable[[Parts, int], Run]:

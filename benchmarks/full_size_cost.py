@@ -11,7 +11,7 @@ Weights are random: cost depends on no trained value, and nothing is downloaded.
 - ``plan``: the batches that the preset's budgets leave, and what each stage then takes of them. A minute.
 - ``seconds``: stages on this machine, beside the time of their floor at the speed of a plain matrix product, and
   decisions beside named peers. Where there is a CUDA device it is used, with whole categories; a CPU runs one item
-  of each stage in bfloat16, in about 8 minutes on one thread and 5 GiB of memory.
+  of each stage in bfloat16, in about 8 minutes on one thread and 5 GiB of memory, counted in processor seconds.
 
 ``--stages`` takes parts of stages' names, such as ``dino clustering``; other stages keep their earlier results.
 Expect arithmetic within 10 % of section B's: the product runs less of a transformer's last block, and attribution
@@ -20,7 +20,8 @@ computes queries once more.
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ import torch
 
 from benchmarks.cost_peers import ON_A_CPU, ON_A_GPU
 from benchmarks.cost_seconds import gmac_per_s, machine, release, time_stage
-from benchmarks.cost_stages import TEXTS, Stage, few_steps, stages
+from benchmarks.cost_stages import TEXTS, Stage, few_steps, peer_stages, stages
 from benchmarks.full_size_models import full_size_parts
 from benchmarks.memory_plan import load_everything, plan, stage_cost
 from ovdiff import Preset, load_preset
@@ -43,7 +44,8 @@ def measure_memory(preset: Preset, wanted: Callable[[str], bool]) -> Results:
     """Trace every wanted stage at all of its batches."""
     parts = full_size_parts(few_steps(preset), "meta")
     load_everything(parts)
-    return {name: _traced(parts, stage) for name, stage in stages(preset).items() if wanted(name)}
+    both = {**stages(preset), **peer_stages(preset)}
+    return {name: _traced(parts, stage) for name, stage in both.items() if wanted(name)}
 
 
 def measure_plan(preset: Preset) -> list[Results]:
@@ -54,21 +56,23 @@ def measure_plan(preset: Preset) -> list[Results]:
 def measure_seconds(preset: Preset, wanted: Callable[[str], bool], device: str) -> Results:
     """Time the wanted stages and comparisons on one device."""
     dtype = torch.float16 if device == "cuda" else torch.bfloat16
-    speed = gmac_per_s(device, dtype)
+    speeds = {"half": gmac_per_s(device, dtype), "float32": gmac_per_s(device, torch.float32)}
     timed = {}
     for name, stage in stages(preset).items():
         if wanted(name) and (device == "cuda" or not name.endswith("clustering")):
-            timed[name] = _timed(preset, name, stage, device, speed)
+            _tell(name)
+            timed[name] = _timed(preset, stage, device, speeds["float32" if stage.float32 else "half"])
             release(device)
     peers = ON_A_GPU if device == "cuda" else ON_A_CPU
     compared: list[Results] = []
     for name, compare in peers.items():
         if wanted(name):
+            _tell(f"{name}, beside its peers")
             parts = full_size_parts(preset, device, None if device == "cuda" else dtype)
             compared += [{**asdict(found), "ratio": found.ratio} for found in compare(parts, device)]
             del parts
             release(device)
-    return {"machine": machine(device), "gmac_per_s": speed, "stages": timed, "peers": compared}
+    return {"machine": machine(device), "gmac_per_s": speeds, "stages": timed, "peers": compared}
 
 
 def _traced(parts: Any, stage: Stage) -> Results:
@@ -88,7 +92,7 @@ def _traced(parts: Any, stage: Stage) -> Results:
     }
 
 
-def _timed(preset: Preset, name: str, stage: Stage, device: str, speed: float) -> Results:
+def _timed(preset: Preset, stage: Stage, device: str, speed: float) -> Results:
     """Time a stage on models of its own, so that no more than one is in memory."""
     count = 1 if stage.batches[0] != TEXTS else TEXTS if device == "cuda" else _TEXTS_ON_A_CPU
     dtype = None if device == "cuda" else torch.bfloat16
@@ -105,7 +109,7 @@ def _timed(preset: Preset, name: str, stage: Stage, device: str, speed: float) -
     }
 
 
-def memory_table(rows: Results) -> list[str]:
+def memory_table(rows: Any) -> list[str]:
     """Return the trace as Markdown: memory an item, arithmetic an item and what section B says of it."""
     lines = _header("stage", "MiB at batches", "MiB an item", "GMAC an item", "section B", "a category", "an image")
     for name, row in rows.items():
@@ -124,7 +128,7 @@ def totals(rows: Results) -> dict[str, float]:
     return {"a category": tflop("items_per_category"), "an image": tflop("items_per_image")}
 
 
-def plan_table(rows: Sequence[Results]) -> list[str]:
+def plan_table(rows: Any) -> list[str]:
     """Return the plan as Markdown, in GiB."""
     lines = _header("stage", "batch", "weights of all models", "its own", "with the reserve", "budget")
     for row in rows:
@@ -133,9 +137,11 @@ def plan_table(rows: Sequence[Results]) -> list[str]:
     return lines
 
 
-def seconds_tables(measured: Results) -> list[str]:
+def seconds_tables(measured: Any) -> list[str]:
     """Return stages and comparisons as Markdown."""
-    lines = [f"{measured['machine']}; a matrix product runs {measured['gmac_per_s']:.0f} GMAC/s", ""]
+    speeds = measured["gmac_per_s"]
+    peer = f"a matrix product runs {speeds['half']:.0f} GMAC/s in half precision, {speeds['float32']:.0f} in float32"
+    lines = [f"{measured['machine']}; {peer}", ""]
     lines += _header("stage", "seconds an item", "floor", "ratio", "peak MiB", "a category", "an image")
     for name, row in measured["stages"].items():
         seconds, floor = row["seconds_per_item"], row["floor_seconds_per_item"]
@@ -172,6 +178,10 @@ def merged(earlier: Results, measured: Results) -> Results:
     return both | {name: merged(earlier[name], measured[name]) for name in nested}
 
 
+def _tell(what: str) -> None:
+    print(f"{what} ...", file=sys.stderr, flush=True)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", nargs="+", default=["paper", "fast"], help="names or TOML files")
@@ -197,14 +207,14 @@ def _measure(preset: Preset, options: argparse.Namespace) -> Iterable[tuple[str,
 def main(write: Callable[[str], None] = print) -> None:
     """Measure, print Markdown tables, and write the figures as JSON after each part."""
     options = _options()
+    torch.set_num_threads(1)
     earlier = json.loads(options.out.read_text()) if options.out and options.out.is_file() else {}
     for name in options.presets:
         for part, measured in _measure(load_preset(name), options):
             if options.stages == [""]:  # nothing of a stage that is no more
                 earlier.get(name, {}).pop(part, None)
             earlier = merged(earlier, {name: {part: measured}})
-            tables = {"memory": memory_table, "plan": plan_table}
-            table = tables.get(part, seconds_tables)
+            table = {"memory": memory_table, "plan": plan_table}.get(part, seconds_tables)
             write("\n".join([f"\n## {name}: {part}\n", *table(earlier[name][part])]))
             if options.out:
                 options.out.parent.mkdir(parents=True, exist_ok=True)
