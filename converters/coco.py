@@ -21,13 +21,16 @@ from pycocotools import mask as coco_mask
 from converters.coco_rle import CocoRLE, coco_rle_area, coco_rle_bbox_xywh, coco_rle_to_mask, mask_to_coco_rle
 from converters.errors import CocoError
 from converters.image_files import SizeLookup
-from converters.masks import Mask, Polygon, has_holes, mask_iou, mask_to_polygons, split_parts
+from converters.masks import Mask, Polygon, has_holes, mask_iou, mask_to_polygons, outline_length_px, split_parts
 from converters.output import JsonList, write_json
 from converters.records import Category, ImageRecord, Region
 from converters.selection import Counts, Selection, Tally, labelled_regions, require_distinct, select_images
 
 CocoDataset = dict[str, Any]
 JsonObject = dict[str, Any]
+
+MAX_OUTLINE_PX = 2_000_000
+"""Longest outline of a polygon that pycocotools is given: it keeps 40 bytes for each pixel of it, measured."""
 
 _DECIMALS = 3  # of polygon coordinates in pixels
 
@@ -293,8 +296,9 @@ def _mask_of(rle: CocoRLE) -> Mask:
 
 
 def _is_inside(points: Sequence[tuple[float, float]], size_hw: Sequence[int]) -> bool:
-    """Tell whether all points lie in the image: pycocotools walks along every edge, however far it goes."""
-    return all(0 <= x <= size_hw[1] and 0 <= y <= size_hw[0] for x, y in points)
+    """Tell whether all points lie in the image and not too far apart: pycocotools walks along every edge."""
+    inside = all(0 <= x <= size_hw[1] and 0 <= y <= size_hw[0] for x, y in points)
+    return inside and outline_length_px(np.array(points)) <= MAX_OUTLINE_PX
 
 
 def _polygon_shape(polygons: Sequence[Polygon], size_hw: Sequence[int]) -> CocoShape:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from pycocotools import mask as coco_mask
 
-from converters.coco import CocoDataset
+from converters.coco import MAX_OUTLINE_PX, CocoDataset
 from converters.coco_rle import CocoRLE, coco_rle_to_mask, mask_to_coco_rle
 from converters.errors import CocoError, ConverterError, MaskError
-from converters.masks import MAX_PIXELS, require_size
+from converters.masks import MAX_PIXELS, outline_length_px, require_size
 from converters.records import Annotation, Category, ImageRecord, Kind, LeftOut, Prediction, Region
 from converters.shapes import finite_number
 
@@ -232,6 +233,9 @@ def _flat_polygon(points: Any, size_hw: tuple[int, int]) -> list[float]:
         raise CocoError(
             f"expected polygons of 3 or more x, y pairs within {limit} pixels of the image, got {points!r:.60}"
         )
+    length_px = outline_length_px(np.array(flat).reshape(-1, 2))
+    if length_px > MAX_OUTLINE_PX:
+        raise CocoError(f"expected a polygon with an outline of at most {MAX_OUTLINE_PX} pixels, got {length_px:.0f}")
     return flat
 
 

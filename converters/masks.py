@@ -290,7 +290,16 @@ def _lengths(vectors: Polygon) -> npt.NDArray[np.float64]:
 
 # ---------------------------------------------------------------- polygons to masks
 
+
+def outline_length_px(polygon: Polygon) -> float:
+    """Return how many pixels a walk along the edges of a polygon (n, 2) takes, diagonal steps counted as one."""
+    steps = np.abs(polygon - np.roll(polygon, -1, axis=0))
+    return float(steps.max(axis=1).sum())
+
+
 _CROSSINGS_AT_ONCE = 1 << 20
+_MAX_CROSSINGS = 1 << 25  # seconds; an outline of 100 million pixels that touches them all has fewer
+_PIXELS_AT_ONCE = 1 << 22  # winding numbers take four bytes each, twice: a mask takes one
 
 
 def polygons_to_mask(
@@ -335,11 +344,20 @@ def _fill(mask: Mask, polygon: Polygon) -> None:
     left, right = (int(x) for x in np.clip(_rows_below([polygon[:, 0].min(), polygon[:, 0].max()]), 0, width))
     if top >= bottom or left >= right:
         return
-    steps = np.zeros((bottom - top, right - left + 1), dtype=np.int32)
-    for rows, crossings_x, directions in _crossings(polygon, top, bottom):
-        columns = np.clip(_rows_below(crossings_x), left, right) - left
-        np.add.at(steps, (rows - top, columns), directions)
-    mask[top:bottom, left:right] |= np.cumsum(steps, axis=1)[:, :-1] != 0
+    rows = np.clip(_rows_below(polygon[:, 1]), top, bottom)
+    crossings = int(np.abs(rows - np.roll(rows, -1)).sum())
+    if crossings > _MAX_CROSSINGS:
+        raise PolygonError(
+            f"expected a polygon whose edges cross at most {_MAX_CROSSINGS} rows of pixels in all, got {crossings}"
+        )
+    rows_at_once = max(1, _PIXELS_AT_ONCE // (right - left))
+    for first in range(top, bottom, rows_at_once):
+        last = min(first + rows_at_once, bottom)
+        steps = np.zeros((last - first, right - left + 1), dtype=np.int32)
+        for rows, crossings_x, directions in _crossings(polygon, first, last):
+            columns = np.clip(_rows_below(crossings_x), left, right) - left
+            np.add.at(steps, (rows - first, columns), directions)
+        mask[first:last, left:right] |= np.cumsum(steps, axis=1)[:, :-1] != 0
 
 
 def _rows_below(coordinate: npt.ArrayLike) -> _Indices:

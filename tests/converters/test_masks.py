@@ -16,6 +16,7 @@ from converters.masks import (
     label_parts,
     mask_iou,
     mask_to_polygons,
+    outline_length_px,
     part_boxes_xywh,
     polygons_to_mask,
     remove_small_parts,
@@ -154,6 +155,20 @@ def test_overlapping_polygons_add_up_whatever_their_direction() -> None:
     square = np.array([[1, 1], [5, 1], [5, 5], [1, 5]])
     mask = polygons_to_mask([square, square[::-1] + 2], (9, 9))
     assert mask.sum() == 16 + 16 - 4
+
+
+def test_a_large_polygon_is_filled_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    polygon = np.array([(1.2, 0.3), (19.8, 4.1), (11.5, 17.9), (3.3, 9.0)])
+    expected = polygons_to_mask([polygon], (20, 22))
+    monkeypatch.setattr("converters.masks._PIXELS_AT_ONCE", 40)
+    assert np.array_equal(polygons_to_mask([polygon], (20, 22)), expected)
+
+
+def test_a_polygon_that_goes_up_and_down_for_ever_is_refused() -> None:
+    zigzag = np.stack((np.linspace(0, 9, 10_000), np.arange(10_000) % 2 * 9000), axis=1)
+    with pytest.raises(PolygonError, match=r"cross at most 33554432 rows of pixels in all, got 900\d+"):
+        polygons_to_mask([zigzag], (9000, 10))
+    assert outline_length_px(zigzag) == 10_000 * 9000
 
 
 def test_closed_polygons_are_read_as_open_ones() -> None:
