@@ -6,8 +6,8 @@
                                                      two before
     {"size": [height, width], "counts": [3, 5, ...]} uncompressed
 
-Encoding is pycocotools'. Decoding is done here: it checks that the counts fill the image exactly before the
-mask is allocated, and says what is wrong where pycocotools says "Invalid RLE mask representation".
+Encoding gives what pycocotools makes of a mask. Decoding is done here: it checks that the counts fill the image
+exactly before the mask is allocated, and says what is wrong where pycocotools says "Invalid RLE mask representation".
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,12 +35,9 @@ class CocoRLE(TypedDict):
 def mask_to_coco_rle(mask: Mask) -> CocoRLE:
     """Encode a (H, W) bool mask as COCO's compressed RLE, holes and detached parts included."""
     require_mask(mask)
-    encoded = coco_mask.encode(np.asfortranarray(mask).view(np.uint8))
-    counts = encoded["counts"]
-    return {
-        "size": [int(side) for side in encoded["size"]],
-        "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts,
-    }
+    flat = mask.ravel(order="F")
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    return _borders_to_coco_rle(np.concatenate(([0], changes)) if flat[0] else changes, mask.shape)
 
 
 def label_map_to_coco_rles(label_map: npt.NDArray[np.integer]) -> dict[int, CocoRLE]:
@@ -54,7 +51,6 @@ def label_map_to_coco_rles(label_map: npt.NDArray[np.integer]) -> dict[int, Coco
     Returns:
         The labels that occur, in increasing order, with the pixels of each.
     """
-    height, width = label_map.shape
     flat = label_map.ravel(order="F")
     starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
     ends = np.concatenate((starts[1:], [flat.size]))
@@ -62,16 +58,20 @@ def label_map_to_coco_rles(label_map: npt.NDArray[np.integer]) -> dict[int, Coco
     order = np.argsort(values, kind="stable")
     labels, first = np.unique(values[order], return_index=True)
     return {
-        int(label): _runs_to_coco_rle(starts[runs], ends[runs], height, width)
+        int(label): _borders_to_coco_rle(np.stack((starts[runs], ends[runs]), axis=1).ravel(), label_map.shape)
         for label, runs in zip(labels, np.split(order, first[1:]), strict=True)
         if label != 0
     }
 
 
-def _runs_to_coco_rle(starts: _Counts, ends: _Counts, height: int, width: int) -> CocoRLE:
-    """Encode the runs inside, given as positions in column-major order (ends exclusive)."""
-    borders = np.stack((starts, ends), axis=1).ravel()
-    counts = np.diff(borders, prepend=0, append=[height * width] if ends[-1] < height * width else []).tolist()
+def _borders_to_coco_rle(borders: _Counts, size_hw: tuple[int, ...]) -> CocoRLE:
+    """Encode the positions, in column-major order, at which the mask begins and ends in turn.
+
+    pycocotools' own `encode` takes four bytes a pixel, and the process down with it where there are none to be had.
+    """
+    height, width = size_hw
+    end = [] if borders.size and borders[-1] == height * width else [height * width]
+    counts = np.diff(borders, prepend=0, append=end).tolist()
     # pycocotools' stubs know one form of this only.
     rle: Any = coco_mask.frPyObjects(cast(Any, {"size": [height, width], "counts": counts}), height, width)
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}

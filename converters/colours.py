@@ -14,7 +14,7 @@ def colour_of(name: str) -> str:
 
 def rgb_of(name: str) -> RGB:
     """Return the same colour as numbers."""
-    digest = hashlib.sha256(name.encode("utf-8")).digest()
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
     hue, saturation = digest[0] / 256, 0.6 + digest[1] / 256 * 0.35
     red, green, blue = colorsys.hsv_to_rgb(hue, saturation, 0.95 - digest[2] / 256 * 0.25)
     return int(red * 255), int(green * 255), int(blue * 255)

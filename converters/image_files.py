@@ -47,13 +47,16 @@ def image_file_name(address: str, image_root: str = "") -> str:
     'a/cat.png'
 
     Raises:
-        ImageFileError: the address does not begin with `image_root`.
+        ImageFileError: the address does not begin with `image_root`, or is no URL.
     """
     if image_root:
         if not address.startswith(image_root):
             raise ImageFileError(f"expected an image address that begins with {image_root!r}, got {address!r}")
         return unquote(address.removeprefix(image_root)).lstrip("/")
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise ImageFileError(f"expected a path or URL of an image, got {address!r:.100}: {error}") from error
     if parts.path.rstrip("/").endswith("/data/local-files"):
         return parse_qs(parts.query).get("d", [address])[0].lstrip("/")
     _, is_upload, after = parts.path.partition("/data/upload/")

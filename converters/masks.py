@@ -328,7 +328,7 @@ def polygons_to_mask(
 def _require_polygon(points: npt.ArrayLike) -> Polygon:
     try:
         polygon = np.asarray(points, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise PolygonError(f"expected a polygon as (x, y) pairs of numbers: {error}") from error
     if polygon.ndim != 2 or polygon.shape[0] < 3 or polygon.shape[1] != 2:
         raise PolygonError(f"expected a polygon of at least 3 (x, y) pairs, got shape {polygon.shape}")

@@ -141,7 +141,7 @@ def select_images(
         try:
             name = image_file_name(record.image, selection.image_root)
         except ImageFileError as error:
-            tally.leave_out("image outside the image root", f"task {record.task_id}: {error}")
+            tally.leave_out("image address that gives no file name", f"task {record.task_id}: {error}")
             continue
         size_hw = record.size_hw or (size_of(name) if size_of else None)
         if size_hw is None:

@@ -75,7 +75,7 @@ def _polygon(value: Json, size_hw: tuple[int, int]) -> Shape:
     try:
         points = np.asarray(value["points"], dtype=np.float64)
         points = points * (size_hw[1] / 100, size_hw[0] / 100)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise LabelStudioError(f"expected polygon points as pairs of percent: {error}") from error
     return _drawn(points, size_hw), points
 

@@ -34,6 +34,7 @@ KINDS = {
     "bad-score": "a score is no number from 0 to 1",
     "missing-name": "a result lacks from_name or to_name",
     "unknown-control": "from_name or to_name is in no control of the label config",
+    "unknown-image": "item_index is of no image of the task",
     "unknown-type": "a result's type is not its control's",
     "no-label": "a region carries no label",
     "unknown-label": "a label is not among its control's",
@@ -131,6 +132,7 @@ class _Task:
         self._item = ""
         self._region = ""
         self._image_sizes: dict[tuple[str, int], Size] = {}
+        self._image_counts: dict[str, int] = {}
         self._number: int | str | None = position
 
     def findings(self) -> Iterator[Finding]:
@@ -153,6 +155,7 @@ class _Task:
         for tag in self._expected.config.images:
             address = task["data"].get(tag.data_key)
             addresses = address if isinstance(address, list) else [address]
+            self._image_counts[tag.name] = len(addresses)
             for index, name in enumerate(addresses):
                 if not isinstance(name, str) or not name:
                     what = f"expected the address of the image {tag.name!r} in data.{tag.data_key}, got {name!r:.60}"
@@ -266,6 +269,7 @@ class _Task:
         if not isinstance(kind, str) or not kind or (control and kind != control.kind):
             what = f"expected the type {wanted!r}, got {kind!r:.40}"
             yield self._finding("unknown-type", what, "The result is dropped: name its own control and that one's tag.")
+        yield from self._about_index(result)
         yield from self._about_score(result)
         value = result.get("value")
         if not isinstance(value, Mapping):
@@ -279,6 +283,13 @@ class _Task:
         elif kind in _AREA_TYPES:
             what = f"expected the shape of a region of type {kind!r}, got the keys {sorted(value)!r:.100}"
             yield self._finding("no-shape", what, "It is listed and invisible.")
+
+    def _about_index(self, result: Json) -> Iterator[Finding]:
+        count = self._image_counts.get(str(result.get("to_name")))
+        index = result.get("item_index") or 0
+        if count is not None and index not in range(count):
+            what = f"expected an item_index from 0 to {count - 1}, got {index!r:.40}"
+            yield self._finding("unknown-image", what, "The region is on no image: number them from 0.")
 
     def _about_names(self, result: Json) -> Generator[Finding, None, Control | None]:
         """Yield findings; return the control that the result names, if it is in the config."""

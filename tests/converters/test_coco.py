@@ -195,7 +195,7 @@ def test_file_names_are_relative_to_the_root() -> None:
     assert dataset["images"][0]["file_name"] == "upload/1/1.png"
     dataset, counts = records_to_coco([record()], CATEGORIES, CocoOptions(image_root="s3://"))
     assert dataset["images"] == []
-    assert counts.left_out == {"image outside the image root": 1}
+    assert counts.left_out == {"image address that gives no file name": 1}
     assert "expected an image address that begins with 's3://'" in counts.details[0]
 
 

@@ -27,6 +27,8 @@ WIDE = np.tile(np.array([[False, True]]), (70_000, 1))  # counts of four digits,
 @example(WIDE)
 def test_a_mask_survives(mask: np.ndarray) -> None:
     rle = mask_to_coco_rle(mask)
+    theirs = coco_mask.encode(np.asfortranarray(mask).view(np.uint8))
+    assert rle == {"size": theirs["size"], "counts": theirs["counts"].decode()}
     assert rle["size"] == list(mask.shape)
     assert np.array_equal(coco_rle_to_mask(rle), mask)
     assert np.array_equal(coco_rle_to_mask({**rle, "counts": rle["counts"].encode()}), mask)

@@ -204,7 +204,7 @@ def test_strange_images_are_left_out_with_the_reason() -> None:
         "image of another size than in the COCO file": 1,
         "image that was in the export before": 1,
         "image that is not in the COCO file (or under another image root)": 1,
-        "image outside the image root": 1,
+        "image address that gives no file name": 1,
     }
 
 

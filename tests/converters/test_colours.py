@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from converters.colours import colour_of, hex_of, rgb_of, voc_palette
 
 
-@given(st.text())
+@given(st.text() | st.just("\ud800"))
 def test_a_colour_is_always_the_same_and_never_pale_or_black(name: str) -> None:
     assert colour_of(name) == colour_of(name) == hex_of(rgb_of(name))
     assert max(rgb_of(name)) > 170

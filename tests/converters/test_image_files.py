@@ -26,6 +26,11 @@ def test_an_address_becomes_a_relative_name(address: str, root: str, name: str) 
     assert image_file_name(address, root) == name
 
 
+def test_an_address_that_is_no_url_is_refused() -> None:
+    with pytest.raises(ImageFileError, match=r"expected a path or URL of an image, got 'http://\[::1/a.png'"):
+        image_file_name("http://[::1/a.png")
+
+
 def test_an_address_elsewhere_is_refused() -> None:
     with pytest.raises(ImageFileError, match="expected an image address that begins with 's3://a/', got 's3://b/x'"):
         image_file_name("s3://b/x", "s3://a/")

@@ -183,6 +183,7 @@ def test_closed_polygons_are_read_as_open_ones() -> None:
         ([[0, 0, 1]] * 4, r"got shape \(4, 3\)"),
         ([[0, 0], [1, 1], [float("nan"), 2]], "expected finite polygon coordinates in pixels"),
         ([[0, 0], [1, 1], [1e12, 2]], "expected finite polygon coordinates in pixels"),
+        ([[0, 0], [1, 1], [10**400, 2]], r"expected a polygon as \(x, y\) pairs of numbers"),
         ([[0, 0], [1, 1], ["a", 2]], r"expected a polygon as \(x, y\) pairs of numbers"),
         ([[0, 0], [1, 1], [2]], r"expected a polygon as \(x, y\) pairs of numbers"),
     ],

@@ -89,7 +89,7 @@ def test_an_address_outside_the_root_is_left_out_and_stops_nothing() -> None:
     tally = Tally()
     (image,) = select_images([elsewhere, RECORD], Selection(image_root="/data/"), None, tally)
     assert image.task_id == 7
-    assert tally.left_out["image outside the image root"] == 1
+    assert tally.left_out["image address that gives no file name"] == 1
 
 
 def test_counts_say_what_was_left_out_and_what_was_written_otherwise() -> None:

@@ -117,6 +117,8 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("missing-name", task(result(to_name="")), "expected to_name, got ''"),
     ("unknown-control", task(result(from_name="pen")), "expected a control of the config ['brush', "),
     ("unknown-control", task(result(to_name="photo")), "expected to_name 'image' of the control 'brush', got 'photo'"),
+    ("unknown-image", task(result(item_index=1)), "expected an item_index from 0 to 0, got 1"),
+    ("unknown-image", task(result(item_index=[0])), "got [0]"),
     ("unknown-type", task(result(type="brush")), "expected the type 'brushlabels', got 'brush'"),
     ("unknown-type", task(result(type=None)), "expected the type 'brushlabels', got None"),
     ("no-label", task({**result(), "value": SHAPE}), "labels under 'brushlabels', got None"),
