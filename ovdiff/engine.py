@@ -19,7 +19,7 @@ from torch import Tensor
 from ovdiff.bank import Bank
 from ovdiff.building import Progress, make_prototype_set, make_support_set, stored_support_set
 from ovdiff.encoding import EncodedImage, EncodingCache, encode_image, image_key
-from ovdiff.errors import BankError, ImageError, MissingPrototypesError
+from ovdiff.errors import BankError, DeviceMemoryError, ImageError, MissingPrototypesError
 from ovdiff.kinds import KindDecision, NearestKinds, known_kind
 from ovdiff.licences import weights_licences
 from ovdiff.parts import Parts
@@ -72,7 +72,7 @@ class Engine:
         self._parts = Parts(preset, device)
         self._encodings = EncodingCache(preset.cache.features_mib)
         self._tables: OrderedDict[tuple[str, ...], Tables] = OrderedDict()
-        self._kinds: OrderedDict[str, tuple[KindDecision, ...]] = OrderedDict()
+        self._kinds: dict[Category, KindDecision] = {}
 
     def prototype_key(self, category: Category) -> str:
         """Return the content address (64 hex digits) of the category's prototype set; loads no model.
@@ -144,8 +144,10 @@ class Engine:
         Raises:
             WeightsError: CLIP cannot be loaded.
         """
-        with self._parts.lock:
-            return _recent(self._kinds, vocabulary.fingerprint(), lambda: self._decide_kinds(vocabulary))
+        if unknown := [category for category in vocabulary.categories if category not in self._kinds]:
+            with self._parts.lock:
+                self._kinds |= self._decide_kinds(unknown)
+        return tuple(self._kinds[category] for category in vocabulary.categories)
 
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
         """Label every pixel of an image: :meth:`encode`, the expensive half, then :meth:`label`.
@@ -162,8 +164,12 @@ class Engine:
             DeviceMemoryError: not even one window fits into the device's memory.
         """
         _check_image(image)
-        self._tables_of(vocabulary)  # what is missing is said before anything is encoded
-        return self.label(self.encode(image), vocabulary)
+        key = image_key(image)
+        with self._parts.lock:  # once for all: whenever it is given up, a build may take it for a batch of images
+            tables = self._tables_of(vocabulary)  # what is missing is said before anything is encoded
+            encoded = self._encode(image, key)
+            candidates = self._candidates(encoded, vocabulary)
+        return self._match(encoded, tables, candidates)
 
     def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
         """Run the models on an (H, W, 3) uint8 RGB image; recent images are remembered.
@@ -174,13 +180,7 @@ class Engine:
             DeviceMemoryError: not even one window fits into the device's memory.
         """
         _check_image(image)
-        key = image_key(image)
-        with self._parts.lock:
-            encoded = self._encodings.get(key)
-            if encoded is None:
-                encoded = encode_image(self._parts, image)
-                self._encodings.put(key, encoded)
-            return encoded
+        return self._encode(image, image_key(image))
 
     def label(self, encoded: EncodedImage, vocabulary: Vocabulary) -> Segmentation:
         """Match an encoded image with a vocabulary's prototypes (Eq. 4); runs no image through a model.
@@ -188,13 +188,12 @@ class Engine:
         Raises:
             MissingPrototypesError: categories that must be built first.
             BankCorruptError: a stored set is damaged.
+            WeightsError: CLIP cannot be loaded, which embeds the categories' names.
+            DeviceMemoryError: the score maps do not fit into the device's memory.
         """
-        tables = self._tables_of(vocabulary)
-        scores, labels = self._scores(encoded, tables, self._candidates(encoded, vocabulary))
-        if self.preset.refine.pamr:
-            scores = pamr(encoded.working, scores, self.preset.refine)
-        decided = decide(scores, labels, encoded.size_hw)
-        return Segmentation(clean_up(decided.label_map, self.preset.refine), decided.scores, decided.margins)
+        with self._parts.lock:
+            tables, candidates = self._tables_of(vocabulary), self._candidates(encoded, vocabulary)
+        return self._match(encoded, tables, candidates)
 
     @cached_property
     def _preset_recipe(self) -> dict[str, Any]:
@@ -209,11 +208,34 @@ class Engine:
         """Return what the preset takes a category for; the generator and the prefilter must see the same."""
         return with_phrase(category, self.preset.generation.phrases)
 
+    def _encode(self, image: NDArray[np.uint8], key: str) -> EncodedImage:
+        with self._parts.lock:
+            encoded = self._encodings.get(key)
+            if encoded is None:
+                encoded = encode_image(self._parts, image)
+                self._encodings.put(key, encoded)
+            return encoded
+
+    def _match(self, encoded: EncodedImage, tables: Tables, candidates: Sequence[int]) -> Segmentation:
+        """Do what needs no model, and so no lock."""
+        try:
+            scores, labels = self._scores(encoded, tables, candidates)
+            if self.preset.refine.pamr:
+                scores = pamr(encoded.working, scores, self.preset.refine)
+            decided = decide(scores, labels, encoded.size_hw)
+        except torch.OutOfMemoryError as error:
+            height, width = encoded.working.shape[:2]
+            raise DeviceMemoryError(
+                f"The score maps of {len(candidates)} categories, {width} x {height} px each, do not fit into the "
+                f"device's free memory. End other programs on it, or lower windows.max_long_side_px."
+            ) from error
+        return Segmentation(clean_up(decided.label_map, self.preset.refine), decided.scores, decided.margins)
+
     def _tables_of(self, vocabulary: Vocabulary) -> Tables:
+        """Return a vocabulary's tables. Inside the lock."""
         keys = tuple(self.prototype_key(category) for category in vocabulary.categories)
         known = (vocabulary.fingerprint(), *keys)
-        with self._parts.lock:
-            return _recent(self._tables, known, lambda: self._make_tables(vocabulary, keys))
+        return _recent(self._tables, known, lambda: self._make_tables(vocabulary, keys))
 
     def _make_tables(self, vocabulary: Vocabulary, keys: Sequence[str]) -> Tables:
         missing = [
@@ -239,13 +261,13 @@ class Engine:
     def _stuff(self, vocabulary: Vocabulary) -> frozenset[int]:
         return frozenset(index for index, found in enumerate(self.kinds(vocabulary)) if found.kind == "stuff")
 
-    def _decide_kinds(self, vocabulary: Vocabulary) -> tuple[KindDecision, ...]:
-        settings = self.preset.stuff_filter
-        known = [(category, known_kind(category, settings)) for category in vocabulary.categories]
-        found = tuple(
-            decision or self._nearest_kinds.decide(self._with_phrase(category)) for category, decision in known
-        )
-        _log.info("%s", "; ".join(map(str, found)))
+    def _decide_kinds(self, categories: Sequence[Category]) -> dict[Category, KindDecision]:
+        known = {category: known_kind(category, self.preset.stuff_filter) for category in categories}
+        unknown = [category for category, decision in known.items() if decision is None]
+        nearest = self._nearest_kinds.decide(list(map(self._with_phrase, unknown))) if unknown else ()
+        asked = dict(zip(unknown, nearest, strict=True))
+        found = {category: decision or asked[category] for category, decision in known.items()}
+        _log.info("%s", "; ".join(map(str, found.values())))
         return found
 
     @cached_property
@@ -253,19 +275,18 @@ class Engine:
         return NearestKinds(self._parts.texts, self.preset.prefilter.template, self.preset.stuff_filter)
 
     def _candidates(self, encoded: EncodedImage, vocabulary: Vocabulary) -> list[int]:
-        """Return the indices of the categories to look for, ascending: all stuff, and likely things."""
+        """Return the categories to look for by index, ascending: all stuff, and likely things. Inside the lock."""
         everything = range(len(vocabulary.categories))
         if encoded.embedding is None or not self.preset.prefilter.enabled:
             return list(everything)
         stuff = self._stuff(vocabulary)
         things = [index for index in everything if index not in stuff]
-        with self._parts.lock:
-            chosen = choose_categories(
-                encoded.embedding,
-                [self._with_phrase(vocabulary.categories[index]) for index in things],
-                self._parts.texts,
-                self.preset.prefilter,
-            )
+        chosen = choose_categories(
+            encoded.embedding,
+            [self._with_phrase(vocabulary.categories[index]) for index in things],
+            self._parts.texts,
+            self.preset.prefilter,
+        )
         return sorted([*stuff, *(things[position] for position in chosen)])
 
     def _scores(self, encoded: EncodedImage, tables: Tables, candidates: Sequence[int]) -> tuple[Tensor, list[int]]:

@@ -88,12 +88,16 @@ class NearestKinds:
         self._texts, self._template = texts, template
         self._extra_stuff = frozenset(map(_plain, settings.extra_stuff))
 
-    def decide(self, category: Category) -> KindDecision:
+    def decide(self, categories: Sequence[Category]) -> tuple[KindDecision, ...]:
         """Decide by the mean caption of a category's phrases; of equally near names the first by alphabet decides.
 
         A category of which no phrase can be read is a thing.
         """
-        vectors = self._embed(category.phrases)
+        phrases = list(dict.fromkeys(phrase for category in categories for phrase in category.phrases))
+        vectors = dict(zip(phrases, self._embed(phrases), strict=True))  # all at once: the encoder reads in batches
+        return tuple(self._decide(each, [vectors[phrase] for phrase in each.phrases]) for each in categories)
+
+    def _decide(self, category: Category, vectors: Sequence[NDArray[np.float32] | None]) -> KindDecision:
         readable = [vector for vector in vectors if vector is not None]
         if not readable:
             return KindDecision(category.name, "thing", "default")

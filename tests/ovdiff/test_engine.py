@@ -1,19 +1,24 @@
 import logging
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy import ndimage
 
 from ovdiff.bank import Bank
 from ovdiff.engine import Engine
-from ovdiff.errors import BankCorruptError, ImageError, MissingPrototypesError, OVDiffError
+from ovdiff.errors import BankCorruptError, DeviceMemoryError, ImageError, MissingPrototypesError, OVDiffError
 from ovdiff.kind_table import STUFF_NAMES
+from ovdiff.kinds import NearestKinds
 from ovdiff.presets import Preset
+from ovdiff.segmenter import class_scores
 from ovdiff.vocabulary import Category, Vocabulary
 
 BOAT, WATER, FISH = Category("boat"), Category("water"), Category("red fish")
@@ -180,6 +185,18 @@ def test_kinds_are_decided_once_a_vocabulary_and_said_once(
     ]
 
 
+def test_of_a_changed_vocabulary_only_new_names_are_decided(
+    engine: Engine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = _variant(engine, "stuff_filter", unknown_names="nearest")
+    with caplog.at_level(logging.INFO, "ovdiff.engine"):
+        alone = fresh.kinds(Vocabulary((FISH,)))
+        monkeypatch.setattr(NearestKinds, "decide", lambda *_: pytest.fail("asked CLIP again"))
+        both = fresh.kinds(Vocabulary((BOAT, FISH)))
+    assert both[1] == alone[0]
+    assert [record.message.count(" is ") for record in caplog.records] == [1, 1]
+
+
 def test_unknown_names_ask_clip_where_the_preset_says_so_and_only_they(engine: Engine) -> None:
     nearest = _variant(engine, "stuff_filter", unknown_names="nearest")
     known = nearest.kinds(Vocabulary((BOAT, WATER)))
@@ -252,6 +269,45 @@ def test_threads_share_one_engine(engine: Engine) -> None:
         thread.join()
     for number in range(6):
         np.testing.assert_array_equal(found[number], expected[number % 3])
+
+
+def test_a_prediction_waits_for_one_batch_of_a_build_and_not_for_one_a_step(
+    engine: Engine, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches, running, stop, waited = 0, threading.Event(), threading.Event(), []
+
+    def build() -> None:
+        nonlocal batches
+        while not stop.is_set():
+            with engine._parts.lock:
+                batches += 1
+                running.set()
+                time.sleep(0.01)
+
+    def scores(*arguments: Any) -> Any:
+        waited.append(batches - asked)  # the models are done with; counted once an extractor and batch of windows
+        return class_scores(*arguments)
+
+    monkeypatch.setattr("ovdiff.engine.class_scores", scores)
+    builder = threading.Thread(target=build)
+    builder.start()
+    assert running.wait(10)
+    asked = batches
+    engine.segment(np.roll(image, 1, axis=1), VOCABULARY)
+    stop.set()
+    builder.join(10)
+    assert waited[0] <= 2  # the batch in the works, and one that may begin before this thread gets to ask
+
+
+def test_scores_that_do_not_fit_into_memory_are_an_error_that_says_so(
+    engine: Engine, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("ovdiff.engine.class_scores", full)
+    with pytest.raises(DeviceMemoryError, match=r"score maps of \d categories, 160 x 128 px each, do not fit"):
+        engine.segment(image, VOCABULARY)
 
 
 def test_two_engines_that_build_one_category_at_once_both_have_it(

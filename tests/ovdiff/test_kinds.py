@@ -78,14 +78,16 @@ class Letters:
 )
 def test_an_unknown_name_is_as_the_nearest_known_one(category: Category, kind: str, nearest: str) -> None:
     settings = StuffFilterSettings(unknown_names="nearest", extra_stuff=("LAV",))
-    found = NearestKinds(Letters(), "{category}", settings).decide(category)
+    (found,) = NearestKinds(Letters(), "{category}", settings).decide([category])
     assert (found.kind, found.decided_by, found.nearest) == (kind, "nearest", nearest)
     assert found.similarity == pytest.approx(1.0, abs=0.2)
 
 
 def test_nearest_is_by_the_slow_definition() -> None:
     letters = Letters()
-    found = NearestKinds(letters, "a {category}", NEAREST).decide(Category("x", ("meadow", "pasture")))
+    _, found = NearestKinds(letters, "a {category}", NEAREST).decide(
+        [Category("pasture"), Category("x", ("meadow", "pasture"))]
+    )
     both = sum(np.asarray(vector) for vector in letters.embed(["a meadow", "a pasture"]))
     names = sorted(STUFF_NAMES | THING_NAMES)
     cosines = {
@@ -99,7 +101,8 @@ def test_nearest_is_by_the_slow_definition() -> None:
 
 def test_of_equally_near_names_the_first_by_alphabet_decides() -> None:
     settings = StuffFilterSettings(unknown_names="nearest", extra_stuff=("zyxz", "xyzz"))
-    assert NearestKinds(Letters(), "{category}", settings).decide(Category("zzxy")).nearest == "xyzz"
+    (found,) = NearestKinds(Letters(), "{category}", settings).decide([Category("zzxy")])
+    assert found.nearest == "xyzz"
 
 
 def test_a_decision_says_itself_in_a_phrase() -> None:
@@ -113,12 +116,24 @@ def test_known_names_are_embedded_once() -> None:
     kinds = NearestKinds(letters, "a {category}", NEAREST)
     assert letters.seen == []
     for name in ("meadow", "beach", "meadow"):
-        kinds.decide(Category(name))
+        kinds.decide([Category(name)])
     assert letters.seen.count("a sky") == 1
 
 
 def test_a_category_that_cannot_be_read_is_a_thing() -> None:
     name = "very " * 10 + "long"
-    assert NearestKinds(Letters(), "{category}", NEAREST).decide(Category(name)) == KindDecision(
-        name, "thing", "default"
-    )
+    found = NearestKinds(Letters(), "{category}", NEAREST).decide([Category(name)])
+    assert found == (KindDecision(name, "thing", "default"),)
+
+
+def test_many_names_are_embedded_at_once() -> None:
+    class Counting(Letters):
+        calls = 0
+
+        def embed(self, texts: Sequence[str]) -> list[Tensor | None]:
+            self.calls += 1
+            return super().embed(texts)
+
+    letters = Counting()
+    found = NearestKinds(letters, "a {category}", NEAREST).decide([Category(f"thing {n}") for n in range(200)])
+    assert len(found) == 200 and letters.calls == 2  # theirs, and the known names
