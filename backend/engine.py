@@ -16,14 +16,6 @@ from ovdiff.support import SupportSet
 from ovdiff.vocabulary import Category, Vocabulary
 
 
-class Fingerprinted(Protocol):
-    """Something with a content hash."""
-
-    def fingerprint(self) -> str:
-        """Return a hex hash of its content."""
-        ...
-
-
 class Builder(Protocol):
     """The half that makes prototypes, once a category."""
 
@@ -43,9 +35,8 @@ class Builder(Protocol):
 class Engine(Builder, Protocol):
     """Both halves. Threads may share it."""
 
-    @property
-    def preset(self) -> Fingerprinted:
-        """The models and hyper-parameters in use."""
+    def fingerprint(self) -> str:
+        """Return a hash of all that makes masks, beside the prototypes: models' weights and hyper-parameters."""
         ...
 
     def support_set(self, category: Category) -> SupportSet:

@@ -2,8 +2,8 @@
 
 Label Studio asks for a task again exactly if it has no prediction of the version that /setup answered. So the
 name holds a hash of all that decides how a prediction looks: the categories and where they are drawn, the
-preset, the output settings, and the prototypes that were ready. A task predicted while some were not is thereby
-asked for again.
+preset, the weights, the output settings, and the prototypes that were ready. A task predicted while some were
+not is thereby asked for again.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ HASH_DIGITS = 10
 
 
 def model_version(
-    labelling: Labelling, *, ready: Mapping[Category, str], preset_fingerprint: str, output_fingerprint: str
+    labelling: Labelling, *, ready: Mapping[Category, str], engine_fingerprint: str, output_fingerprint: str
 ) -> str:
     """Return `ovdiff-<version>+<hash>`.
 
     Args:
         labelling: the categories and where they are drawn.
         ready: the content address of the prototypes of each category that has some.
-        preset_fingerprint: models and hyper-parameters.
+        engine_fingerprint: models' weights and hyper-parameters.
         output_fingerprint: how masks become regions.
     """
     prototypes = [ready.get(category) for category in labelling.categories]
-    parts = [labelling.fingerprint(), preset_fingerprint, output_fingerprint, prototypes]
+    parts = [labelling.fingerprint(), engine_fingerprint, output_fingerprint, prototypes]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     return f"ovdiff-{__version__}+{digest[:HASH_DIGITS]}"
 

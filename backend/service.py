@@ -200,7 +200,7 @@ class Service:
         return model_version(
             labelling,
             ready=ready,
-            preset_fingerprint=self._engine.preset.fingerprint(),
+            engine_fingerprint=self._engine.fingerprint(),
             output_fingerprint=self._settings.output.fingerprint(),
         )
 

@@ -19,12 +19,13 @@ from torch import Tensor
 from ovdiff.bank import Bank
 from ovdiff.building import Progress, make_prototype_set, make_support_set, stored_support_set
 from ovdiff.encoding import EncodedImage, EncodingCache, encode_image, image_key
-from ovdiff.errors import BankError, DeviceMemoryError, ImageError, MissingPrototypesError
+from ovdiff.errors import BankError, DeviceMemoryError, ImageError, MissingPrototypesError, WeightsError
 from ovdiff.kinds import KindDecision, NearestKinds, known_kind
 from ovdiff.licences import weights_licences
 from ovdiff.parts import Parts
 from ovdiff.prefilter import choose_categories
-from ovdiff.presets import Preset
+from ovdiff.presets import Preset, given
+from ovdiff.presets.mapping import digest
 from ovdiff.presets.schema import ExtractorName
 from ovdiff.prototypes import FeatureSpacePrototypes
 from ovdiff.recipe import (
@@ -33,6 +34,7 @@ from ovdiff.recipe import (
     masks_recipe,
     preset_recipe,
     recipe_key,
+    segmenting_models,
     support_recipe,
 )
 from ovdiff.refine import clean_up, pamr
@@ -41,6 +43,7 @@ from ovdiff.segmenter import BACKGROUND, PrototypeTable, ScoreMerger, class_scor
 from ovdiff.support import SupportSet
 from ovdiff.support_store import SupportStore
 from ovdiff.vocabulary import Category, Vocabulary, with_phrase
+from ovdiff.weights import weights_identity
 
 __all__ = ["Engine", "Progress", "Segmentation"]
 
@@ -81,6 +84,16 @@ class Engine:
             WeightsError: a model's files are missing.
         """
         return recipe_key(category_recipe(self._preset_recipe, self._with_phrase(category)))
+
+    def fingerprint(self) -> str:
+        """Return a hex hash of all that makes masks of an image, beside the prototypes: preset and weights.
+
+        While weights are missing there are no masks, and it is another hash than when they are there.
+        """
+        try:
+            return self._fingerprint
+        except WeightsError:
+            return self.preset.fingerprint()
 
     def has(self, category: Category) -> bool:
         """Say whether the bank holds the category's prototypes, undamaged."""
@@ -198,6 +211,12 @@ class Engine:
     @cached_property
     def _preset_recipe(self) -> dict[str, Any]:
         return preset_recipe(self.preset)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        """Once: what lies in the folders later is not what this engine has loaded."""
+        weights = {name: weights_identity(given(self.preset, name)) for name in segmenting_models(self.preset)}
+        return digest([self.preset.fingerprint(), weights])
 
     def _support_keys(self, category: Category) -> tuple[str, str]:
         """Return the keys of a category's support images and of their masks."""

@@ -24,6 +24,12 @@ def models_used(preset: Preset) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def segmenting_models(preset: Preset) -> tuple[str, ...]:
+    """Return the names of the models that take part in segmenting an image, sorted."""
+    asks_clip = preset.prefilter.enabled or preset.stuff_filter.unknown_names == "nearest"
+    return tuple(sorted({*preset.active_extractors(), *(["clip"] if asks_clip else [])}))
+
+
 def safety_model(preset: Preset) -> Literal["safety_checker", "clip"] | None:
     """Return the model that looks at generated images, or ``None`` where nothing does."""
     check = preset.safety.check

@@ -12,7 +12,7 @@ from backend import app, cli, engine
 from backend.settings import settings_table
 from ovdiff.bank import Bank
 from ovdiff.presets import Preset, load_preset
-from tests.fakes.engine import FakeEngine, FakePreset
+from tests.fakes.engine import FakeEngine
 from tests.fakes.pictures import encoded, red_and_blue
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path, str]]:
 
     def make(preset: Preset, bank: Bank, device: str) -> FakeEngine:
         asked.append((preset.name, bank.folder, device))
-        return FakeEngine(bank.folder, FakePreset(preset.name))
+        return FakeEngine(bank.folder, preset.name)
 
     monkeypatch.setattr(engine, "make_engine", make)
     return asked
@@ -164,7 +164,7 @@ def test_a_shown_preset_can_be_changed_and_used(
         (
             ["convert", "coco", "missing.json", "--label-config", "missing.xml", "--out", "x.json"],
             1,
-            "ovdiff: Cannot convert missing.json",
+            "converters: 'missing.xml' cannot be used: No such file or directory",
         ),
     ],
 )

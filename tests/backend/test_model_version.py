@@ -12,21 +12,21 @@ LABELLING = read_labelling(
 RED, BLUE = Category("red"), Category("blue")
 
 
-def version(*ready: Category, preset: str = "p", output: str = "o", suffix: str = "") -> str:
+def version(*ready: Category, engine: str = "e", output: str = "o", suffix: str = "") -> str:
     keys = {category: category.name + suffix for category in ready}
-    return model_version(LABELLING, ready=keys, preset_fingerprint=preset, output_fingerprint=output)
+    return model_version(LABELLING, ready=keys, engine_fingerprint=engine, output_fingerprint=output)
 
 
 def test_it_names_the_release_and_ten_hex_digits() -> None:
     assert re.fullmatch(r"ovdiff-\d+\.\d+\.\d+\+[0-9a-f]{10}", version(RED))
 
 
-def test_it_follows_ready_categories_preset_and_output_settings() -> None:
+def test_it_follows_ready_categories_engine_and_output_settings() -> None:
     versions = {
         version(),
         version(RED),
         version(RED, BLUE),
-        version(RED, preset="q"),
+        version(RED, engine="f"),
         version(RED, output="n"),
         version(RED, suffix="of other weights"),
     }

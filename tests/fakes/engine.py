@@ -30,20 +30,12 @@ SCORE = 0.75
 SEEDS = (7, 8)
 
 
-@dataclass(frozen=True)
-class FakePreset:
-    name: str = "fake"
-
-    def fingerprint(self) -> str:
-        return hashlib.sha256(self.name.encode()).hexdigest()
-
-
 @dataclass
 class FakeEngine:
     """Keeps prototype sets in a real bank, so that a second one on the same folder finds what the first one made."""
 
     folder: Path
-    preset: FakePreset = FakePreset()
+    preset: str = "fake"
     build_seconds: float = 0.0
     failing: frozenset[str] = frozenset()
     gate: threading.Event | None = None
@@ -55,7 +47,10 @@ class FakeEngine:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def prototype_key(self, category: Category) -> str:
-        return hashlib.sha256(json.dumps([category.phrases, category.kind, self.preset.name]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([category.phrases, category.kind, self.preset]).encode()).hexdigest()
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.preset.encode()).hexdigest()
 
     def has(self, category: Category) -> bool:
         return Bank(self.folder).has(self.prototype_key(category))
@@ -71,7 +66,7 @@ class FakeEngine:
         if category.name in self.failing:
             raise SupportError(f"No support image of {category.name!r} has any foreground.")
         self.built.append(category.name)
-        Bank(self.folder).save(self.prototype_key(category), _prototypes(), _card(category, self.preset.name))
+        Bank(self.folder).save(self.prototype_key(category), _prototypes(), _card(category, self.preset))
 
     def support_set(self, category: Category) -> SupportSet:
         if not self.has(category):

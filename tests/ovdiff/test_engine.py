@@ -1,4 +1,5 @@
 import logging
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from ovdiff.errors import BankCorruptError, DeviceMemoryError, ImageError, Missi
 from ovdiff.kind_table import STUFF_NAMES
 from ovdiff.kinds import NearestKinds
 from ovdiff.presets import Preset
+from ovdiff.presets.model_settings import ClipModelSettings
 from ovdiff.segmenter import class_scores
 from ovdiff.vocabulary import Category, Vocabulary
 
@@ -245,6 +247,37 @@ def test_stuff_is_never_prefiltered_and_gives_no_background(engine: Engine, imag
     found = engine.segment(image, Vocabulary((WATER,)))
     np.testing.assert_array_equal(found.label_map > 0, found.scores > 0)  # nothing else is there to win
     assert found.label_map.any()
+
+
+def test_fingerprint_follows_the_weights_that_run_on_images_and_no_others(
+    engine: Engine, weights_folder: Path, tmp_path: Path
+) -> None:
+    """CLIP that only prefilters is in no prototype set's key, yet decides what is looked for."""
+    folder = tmp_path / "clip"
+    shutil.copytree(weights_folder / "clip", folder)
+
+    def fresh(**changes: Any) -> Engine:
+        models = replace(engine.preset.models, clip=ClipModelSettings(source=str(folder)))
+        extractors = replace(engine.preset.extractors, use=("dino",))
+        return Engine(replace(engine.preset, models=models, extractors=extractors, **changes), engine.bank)
+
+    without_clip = {"prefilter": replace(engine.preset.prefilter, enabled=False)}
+    running, before, before_without = fresh(), fresh().fingerprint(), fresh(**without_clip).fingerprint()
+    assert running.fingerprint() == before
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"?")
+    assert fresh().fingerprint() != before
+    assert running.fingerprint() == before  # it goes on with what it has loaded
+    assert fresh(**without_clip).fingerprint() == before_without
+
+
+def test_fingerprint_of_missing_weights_is_another_one_and_no_error(engine: Engine, tmp_path: Path) -> None:
+    models = replace(engine.preset.models, clip=ClipModelSettings(source=str(tmp_path / "clip")))
+    missing = Engine(replace(engine.preset, models=models), engine.bank)
+    before = missing.fingerprint()
+    shutil.copytree(engine.preset.models.clip.source, tmp_path / "clip")  # type: ignore[union-attr]
+    assert missing.fingerprint() != before
 
 
 def test_making_an_engine_loads_nothing(preset: Preset, bank: Bank) -> None:

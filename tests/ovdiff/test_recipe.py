@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ovdiff.presets import Preset
+from ovdiff.presets import Preset, load_preset
 from ovdiff.presets.model_settings import AdapterSettings, ModelSettings
 from ovdiff.presets.schema import Detectron2Settings, SafetySettings
 from ovdiff.recipe import (
@@ -15,6 +15,7 @@ from ovdiff.recipe import (
     models_used,
     preset_recipe,
     recipe_key,
+    segmenting_models,
     support_recipe,
 )
 from ovdiff.vocabulary import Category
@@ -182,3 +183,15 @@ def test_masks_depend_on_proposals_and_eq_1_alone(preset: Preset) -> None:
     assert _masks_key(replace(preset, models=dino)) == _masks_key(preset)
     others = [maskcut, replace(maskcut, models=dino), _changed(preset, "support", {"background_max": 0.3})]
     assert len({_masks_key(one) for one in [preset, *others]}) == 4
+
+
+def test_models_that_segment_are_those_that_vote_and_clip_where_it_is_asked() -> None:
+    paper, fast = load_preset("paper"), load_preset("fast")
+    assert segmenting_models(paper) == ("clip", "dino", "stable_diffusion")
+    assert segmenting_models(fast) == ("clip", "dinov2")
+    alone = replace(paper, matching=replace(paper.matching, extractors=("dino",)))
+    assert segmenting_models(alone) == ("clip", "dino")
+    without = replace(alone, prefilter=replace(alone.prefilter, enabled=False))
+    assert segmenting_models(without) == ("clip", "dino")  # still asked about unknown names
+    parity = replace(without, stuff_filter=replace(without.stuff_filter, unknown_names="thing"))
+    assert segmenting_models(parity) == ("dino",)

@@ -18,7 +18,7 @@ from backend.errors import RequestError, UsageError
 from ovdiff.bank import Bank
 from ovdiff.errors import BankError, VocabularyError, WeightsError
 from ovdiff.vocabulary import Category
-from tests.fakes.engine import FakeEngine, FakePreset
+from tests.fakes.engine import FakeEngine
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_sets_are_removed_with_support_images_that_nothing_else_needs(
     boat, red = Category("boat"), Category("red")
     for category in (boat, red):
         engine.build(category)
-    FakeEngine(engine.folder, FakePreset("other")).build(red)  # of the same support images
+    FakeEngine(engine.folder, "other").build(red)  # of the same support images
     for key in [item.support_key for item in stored_sets(bank)]:
         (support_store(bank).folder / key).mkdir(parents=True, exist_ok=True)
     asked = []

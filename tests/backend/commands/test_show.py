@@ -10,7 +10,7 @@ from backend.support_sheet import draw_support_sheet
 from ovdiff.bank import Bank
 from ovdiff.support import SupportSet
 from ovdiff.vocabulary import Category
-from tests.fakes.engine import FakeEngine, FakePreset
+from tests.fakes.engine import FakeEngine
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_the_sheet_says_which_prompt_and_seed_each_image_is_of(
 
 
 def test_of_several_sets_the_presets_own_is_shown(engine: FakeEngine, tmp_path: Path) -> None:
-    other = FakeEngine(engine.folder, FakePreset("other"))
+    other = FakeEngine(engine.folder, "other")
     with pytest.raises(UsageError, match=r"\(fire/engine\): made with another preset than this one"):
         show_prototypes(Bank(engine.folder), "fire/engine", other, tmp_path / "sheet.png")
     other.build(Category("fire/engine", ("red car",)))

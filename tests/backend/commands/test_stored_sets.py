@@ -6,7 +6,7 @@ from backend.commands.stored_sets import find_sets, stored_sets
 from backend.errors import UsageError
 from ovdiff.bank import Bank
 from ovdiff.vocabulary import Category
-from tests.fakes.engine import FakeEngine, FakePreset
+from tests.fakes.engine import FakeEngine
 
 KEYS = ("abcdef0" + "0" * 57, "abcdef1" + "0" * 57, "123456" + "0" * 58)
 
@@ -23,7 +23,7 @@ def bank(tmp_path: Path) -> Bank:
 
 
 def test_a_set_is_what_its_card_says(tmp_path: Path) -> None:
-    engine = FakeEngine(tmp_path / "bank", FakePreset("mine"))
+    engine = FakeEngine(tmp_path / "bank", "mine")
     engine.build(Category("boat", ("red boat", "ship")))
     (item,) = stored_sets(Bank(engine.folder))
     assert (item.category, item.prompts, item.models) == ("boat", ("red boat", "ship"), {"generator": "fake:generator"})
