@@ -9,11 +9,15 @@
     ovdiff prototypes remove boat                             delete them
     ovdiff presets list                                       which models and hyper-parameters there are
     ovdiff presets show paper > mine.toml                     one of them as a file to change; `--preset mine.toml`
-    ovdiff convert coco export.json --label-config config.xml --out coco.json
+    ovdiff convert coco export.json --label-config config.xml --out coco.json   (or panoptic, semantic-png, yolo)
+    ovdiff import coco coco.json --out tasks.json             a dataset as Label Studio tasks
+    ovdiff validate export.json --label-config config.xml     what Label Studio would drop or hide in silence
+    ovdiff evaluate-corrections export.json --label-config config.xml --out report
     ovdiff settings                                           all settings as a table
 
 Exit status: 0 if it worked, 1 if it failed, also for a part of the images or categories, 2 if the arguments, the preset
-or the settings are wrong, 130 after Ctrl-C. What was finished before a failure or Ctrl-C is kept.
+or the settings are wrong, 3 if a converter left something behind, 130 after Ctrl-C. What was finished before a failure
+or Ctrl-C is kept.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ from backend import __version__
 from backend.commands.console import complain, say
 from backend.errors import BackendError, SettingsError, UsageError
 from backend.settings import Settings, read_settings, settings_table
+from converters.cli import add_commands
 from converters.errors import ConverterError
 from ovdiff.errors import OVDiffError, PresetError, VocabularyError
 
@@ -47,9 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status; errors are one line on stderr."""
     options = _parser().parse_args(arguments)
     try:
+        if "act" not in options:  # a command of the converters, which know no settings
+            status: int = options.run(options)
+            return status
         settings = read_settings()
         _start_logging(settings.server.log_level)
-        options.run(options, settings)
+        options.act(options, settings)
     except (SettingsError, UsageError, PresetError, VocabularyError) as error:
         complain(error)
         return WRONG_USE
@@ -79,9 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_segment(commands)
     _add_prototypes(commands)
     _add_presets(commands)
-    _add_convert(commands)
+    add_commands(commands)
     settings = commands.add_parser("settings", help="print all settings with units, defaults and reasons")
-    settings.set_defaults(run=lambda options, settings: say(settings_table()))
+    settings.set_defaults(act=lambda options, settings: say(settings_table()))
     return parser
 
 
@@ -90,7 +98,7 @@ Commands = argparse._SubParsersAction  # argparse has no public name for what ad
 
 def _add_serve(commands: Commands[argparse.ArgumentParser]) -> None:
     serve = commands.add_parser("serve", help="answer Label Studio's requests until interrupted")
-    serve.set_defaults(run=_serve)
+    serve.set_defaults(act=_serve)
 
 
 def _add_segment(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -119,7 +127,7 @@ def _add_segment(commands: Commands[argparse.ArgumentParser]) -> None:
         "--coco", type=Path, metavar="FILE", help="write one COCO file of all images: RLE masks with scores"
     )
     _add_engine_options(segment)
-    segment.set_defaults(run=_segment)
+    segment.set_defaults(act=_segment)
 
 
 def _add_prototypes(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -128,47 +136,33 @@ def _add_prototypes(commands: Commands[argparse.ArgumentParser]) -> None:
     build = verbs.add_parser("build", help="make the prototypes of categories that the bank lacks")
     build.add_argument("categories", metavar=CATEGORIES_FORM, help=CATEGORIES_HELP)
     _add_engine_options(build)
-    build.set_defaults(run=_build)
+    build.set_defaults(act=_build)
     listing = verbs.add_parser("list", help="list what the bank holds")
     listing.add_argument("--json", action="store_true", help="all that is known of each, for programs")
     _add_bank_option(listing)
-    listing.set_defaults(run=_list)
+    listing.set_defaults(act=_list)
     show = verbs.add_parser("show", help="write a sheet of a category's support images, attribution and masks")
     show.add_argument("which", metavar="CATEGORY_OR_KEY", help="as `list` shows it; six digits of a key will do")
     show.add_argument("--out", type=Path, metavar="FILE.png", help="default: CATEGORY.support.png in this folder")
     _add_engine_options(show)
-    show.set_defaults(run=_show)
+    show.set_defaults(act=_show)
     remove = verbs.add_parser("remove", help="delete prototypes, and support images that nothing else was made from")
     remove.add_argument("which", nargs="+", metavar="KEY_OR_CATEGORY", help="a category stands for all sets of it")
     remove.add_argument("--yes", action="store_true", help="do not ask")
     _add_bank_option(remove)
-    remove.set_defaults(run=_remove)
+    remove.set_defaults(act=_remove)
 
 
 def _add_presets(commands: Commands[argparse.ArgumentParser]) -> None:
     presets = commands.add_parser("presets", help="list presets, or show one as a file to change")
     verbs = presets.add_subparsers(required=True, metavar="VERB")
     listing = verbs.add_parser("list", help="list the presets that come with ovdiff, and their weights")
-    listing.set_defaults(run=_list_presets)
+    listing.set_defaults(act=_list_presets)
     show = verbs.add_parser("show", help="print all of a preset as TOML, with the licences of its weights")
     show.add_argument("preset", metavar="NAME_OR_FILE")
-    show.set_defaults(run=_show_preset)
+    show.set_defaults(act=_show_preset)
     for verb in (listing, show):
         verb.add_argument("--json", action="store_true", help="the same for programs")
-
-
-def _add_convert(commands: Commands[argparse.ArgumentParser]) -> None:
-    convert = commands.add_parser("convert", help="convert a Label Studio export")
-    formats = convert.add_subparsers(required=True, metavar="FORMAT")
-    coco = formats.add_parser("coco", help="to COCO instances, masks as run lengths")
-    coco.add_argument("export", type=Path, help="JSON or JSON_MIN export")
-    coco.add_argument("--label-config", type=Path, required=True, help="the project's label config (XML file)")
-    coco.add_argument("--out", type=Path, required=True)
-    coco.add_argument("--predictions", action="store_true", help="what models predicted, not what people marked")
-    coco.add_argument("--split-parts", action="store_true", help="an annotation for each connected part")
-    coco.add_argument("--polygons", action="store_true", help="polygons where a mask has no hole")
-    coco.add_argument("--allow-empty", action="store_true", help="write the file even without any annotation")
-    coco.set_defaults(run=_convert_coco)
 
 
 def _add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -236,18 +230,6 @@ def _show_preset(options: argparse.Namespace, settings: Settings) -> None:
     from backend.commands.presets import show_preset
 
     show_preset(options.preset, as_json=options.json)
-
-
-def _convert_coco(options: argparse.Namespace, settings: Settings) -> None:
-    from backend.commands.convert import convert_to_coco
-    from converters.coco import CocoOptions
-
-    chosen = CocoOptions(
-        source="predictions" if options.predictions else "annotations",
-        split_parts=options.split_parts,
-        segmentation="polygons" if options.polygons else "rle",
-    )
-    say(convert_to_coco(options.export, options.label_config, options.out, chosen, allow_empty=options.allow_empty))
 
 
 def _engine(options: argparse.Namespace, settings: Settings) -> Engine:

@@ -52,9 +52,12 @@ def _run(command: Run, options: argparse.Namespace) -> int:
     """Run a command; what it cannot use is one line on stderr."""
     try:
         return command(options)
-    except (ConverterError, OSError) as error:
+    except ConverterError as error:
         complain(error)
-        return FAILED
+    except OSError as error:
+        name = error.filename
+        complain(error if name is None else f"{str(name)!r} cannot be used: {error.strerror}. Correct its path.")
+    return FAILED
 
 
 def _set_run(parser: argparse.ArgumentParser, command: Run) -> None:
