@@ -3,6 +3,9 @@
 There is no queue to lose. Each project says which categories it wants; one worker thread takes the next one
 that the bank does not have and has the engine build it. After a crash or a restart the same comparison
 finds what is missing, and a changed label config costs only its new categories.
+
+Where a model cannot be had, that is the failure of every category: the others are not tried one by one, which
+would cost each the hub's patience of half a minute.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from backend.engine import Builder
-from ovdiff.errors import OVDiffError
+from ovdiff.errors import OVDiffError, WeightsError
 from ovdiff.vocabulary import Category
 
 logger = logging.getLogger(__name__)
@@ -31,7 +34,7 @@ class Status:
     Attributes:
         state: queued, building, ready or failed.
         stage: what the engine is at while it builds, in its own words.
-        progress: fraction of the stage done, 0 to 1.
+        progress: fraction of the whole build done, 0 to 1.
         reason: why it failed.
         retry_at_s: the moment, on the worker's clock, from which it is tried again if somebody still wants it.
     """
@@ -41,6 +44,12 @@ class Status:
     progress: float = 0.0
     reason: str = ""
     retry_at_s: float = math.inf
+
+    def __str__(self) -> str:
+        """Return it as a phrase, such as "building: generating, 40%"."""
+        if self.state == "building":
+            return f"building: {self.stage}, {self.progress:.0%}"
+        return f"{self.state}: {self.reason}" if self.reason else self.state
 
 
 class _StoppedError(Exception):
@@ -64,6 +73,7 @@ class Precompute:
         self._changed = threading.Condition()
         self._wanted: dict[str, tuple[Category, ...]] = {}
         self._failed: dict[str, Status] = {}
+        self._models_failed: Status | None = None
         self._building: tuple[str, Status] | None = None
         self._built: list[str] = []
         self._stopping = False
@@ -96,9 +106,15 @@ class Precompute:
 
     def ready(self, categories: Iterable[Category]) -> dict[Category, str]:
         """Return those of the categories whose prototypes exist, each with the key of its prototypes."""
+        return self.standing(categories)[0]
+
+    def standing(self, categories: Iterable[Category]) -> tuple[dict[Category, str], dict[Category, str]]:
+        """Return the ready ones of the categories as `ready` does, and of the others how each stands, in a phrase."""
         with self._changed:
-            ready = [category for category in categories if self._status(category).state == "ready"]
-            return {category: self._builder.prototype_key(category) for category in ready}
+            statuses = {category: self._status(category) for category in categories}
+            ready = [category for category, status in statuses.items() if status.state == "ready"]
+            waiting = {category: str(status) for category, status in statuses.items() if status.state != "ready"}
+            return {category: self._builder.prototype_key(category) for category in ready}, waiting
 
     def wait(self, categories: Iterable[Category], timeout_s: float) -> None:
         """Return when none of the categories is queued or being built any more, or after the timeout."""
@@ -125,7 +141,7 @@ class Precompute:
                 return Status("ready", progress=1.0)
         except (OVDiffError, OSError) as error:  # a model or the bank is not there or not readable
             return Status("failed", reason=str(error))
-        return self._failed.get(key, Status("queued"))
+        return self._failed.get(key) or self._models_failed or Status("queued")
 
     def _work(self) -> None:
         while True:
@@ -141,6 +157,7 @@ class Precompute:
                 except (OVDiffError, OSError):  # models that vanish this very moment; the category's status will say it
                     continue
                 self._failed.pop(key, None)
+                self._models_failed = None
                 self._building = (key, Status("building", stage="starting"))
             self._build(category, key)
 
@@ -161,7 +178,8 @@ class Precompute:
     def _build(self, category: Category, key: str) -> None:
         """Build one category; whatever goes wrong becomes its reason, because the worker must go on."""
         started_s = self._clock_s()
-        failure = ""
+        failure, of_all = "", False
+        logger.info("Category %r: making its prototypes.", category.name)
         try:
             self._builder.build(category, self._report)
             if not self._builder.has(category):  # would be built again at once, and again
@@ -169,7 +187,7 @@ class Precompute:
         except _StoppedError:
             return
         except OVDiffError as error:
-            failure = str(error)
+            failure, of_all = str(error), isinstance(error, WeightsError)
         except Exception as error:
             logger.exception("Building %r failed unexpectedly.", category.name)
             failure = f"unexpected {type(error).__name__}; the service's log has the details"
@@ -177,8 +195,14 @@ class Precompute:
             self._building = None
             if failure:
                 retry_at_s = self._clock_s() + self._retry_failed_after_s
-                self._failed[key] = Status("failed", reason=failure, retry_at_s=retry_at_s)
-                logger.error("Category %r failed: %s", category.name, failure)
+                status = Status("failed", reason=failure, retry_at_s=retry_at_s)
+                if of_all:
+                    self._models_failed = status
+                else:
+                    self._failed[key] = status
+                whose = "Every category" if of_all else f"Category {category.name!r}"
+                again = f"Tried again when asked for after {self._retry_failed_after_s:g} s."
+                logger.error("%s failed: %s %s", whose, failure, again)
             else:
                 self._built.append(category.name)
                 logger.info("Category %r is ready after %.1f s.", category.name, self._clock_s() - started_s)

@@ -4,7 +4,8 @@ Whatever goes wrong with one task becomes that task's item; the others are not t
 length, because Label Studio throws away a list of another length. An item is one of
 
     {"result": [...], "score": 0.8, "model_version": V}                     a prediction, perhaps with "warning"
-    {"result": [], "score": 0.0, "model_version": V, "error": "..."}          no category was ready
+    {"result": [], "score": 0.0, "model_version": V, "error": "..."}          no category was ready, or not the one
+                                                                            that somebody asked for by a click
     {"result": [], "score": 0.0, "model_version": "V.failed", "error": "..."}   something went wrong
     {"model_version": V, "error": "..."}                                    no time was left
 
@@ -49,19 +50,24 @@ class Batch:
     Attributes:
         labelling: what the label config asks for.
         ready: the categories that have prototypes, each with the key of these.
+        waiting: how each of the others stands, such as "queued".
         version: the model version that follows from both.
         deadline_s: the moment, on the predictor's clock, after which no further task is begun.
     """
 
     labelling: Labelling
     ready: Mapping[Category, str]
+    waiting: Mapping[Category, str]
     version: str
     deadline_s: float
 
     @property
     def missing(self) -> str:
-        """The categories that are not ready, as text."""
-        return ", ".join(c.name for c in self.labelling.categories if c not in self.ready)
+        """The categories that are not ready as text, those that stand alike together."""
+        alike: dict[str, list[str]] = {}
+        for category, standing in self.waiting.items():
+            alike.setdefault(standing, []).append(category.name)
+        return "; ".join(f"{', '.join(names)} ({standing})" for standing, names in alike.items())
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,8 @@ class Predictor:
         scores: list[float] = []
         warnings = [f"not ready, so not looked for: {batch.missing}"] if batch.missing else []
         for image, outputs in batch.labelling.by_image(batch.ready).items():
+            if not outputs:
+                continue
             segmentation = self._segment(task, image, outputs)
             found = segmentation_to_regions(segmentation, outputs, self.output, task_id=_task_id(task))
             regions += found.regions
@@ -102,6 +110,11 @@ class Predictor:
         nothing = _item([], 0.0, batch.version)
         if prompt is None:
             return nothing
+        for category, standing in batch.waiting.items():
+            if category.name == prompt.label:
+                reason = f"{prompt.label!r} is not ready ({standing})."
+                logger.info("Task %r: asked for a mask, but %s", _task_id(task), reason)
+                return nothing | {"error": reason}
         for image, outputs in batch.labelling.by_image(batch.ready).items():
             chosen = next((output for output in outputs if output.label == prompt.label), None)
             if image.name != prompt.image or chosen is None:

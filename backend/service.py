@@ -207,8 +207,8 @@ class Service:
     def _snapshot(self, labelling: Labelling, deadline_s: float, *, wait_s: float) -> Batch:
         """Wait for prototypes, no longer than given, and fix what this request is answered with."""
         self._precompute.wait(labelling.categories, wait_s)
-        ready = self._precompute.ready(labelling.categories)
-        return Batch(labelling, ready, self._version(labelling, ready), deadline_s)
+        ready, waiting = self._precompute.standing(labelling.categories)
+        return Batch(labelling, ready, waiting, self._version(labelling, ready), deadline_s)
 
     def _refresh_later(self, project_id: int) -> None:
         """Have the label config of a project read from Label Studio soon; asking twice does it once."""

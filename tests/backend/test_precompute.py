@@ -159,6 +159,44 @@ def test_missing_weights_are_the_reason_of_every_category(
     assert states(precompute, RED) == ["ready"]
 
 
+def test_where_a_model_cannot_be_had_one_category_is_tried_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now_s, tried, engine = 0.0, [], FakeEngine(tmp_path / "bank")
+
+    def unreachable(category: Category, progress: object) -> None:
+        tried.append(category.name)
+        raise WeightsError("'some/model' does not load: the hub cannot be reached.")
+
+    precompute = Precompute(engine, retry_failed_after_s=300.0, clock_s=lambda: now_s)
+    precompute.start()
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "build", unreachable)
+        for wanted in ([RED, BLUE, GREEN], [GREEN, RED]):
+            precompute.want("1", wanted)
+            precompute.wait(wanted, TIMEOUT_S)
+        assert tried == ["red"]
+        assert {precompute.status(each).reason for each in (RED, BLUE, GREEN)} == {
+            "'some/model' does not load: the hub cannot be reached."
+        }
+        (error,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
+        assert error.startswith("Every category failed: 'some/model'") and "after 300 s" in error
+    now_s = 301.0
+    precompute.want("1", [RED, BLUE, GREEN])
+    assert eventually(lambda: states(precompute, RED, BLUE, GREEN) == ["ready"] * 3)
+    precompute.stop()
+
+
+def test_the_log_says_when_a_build_begins_and_ends(
+    precompute: Precompute, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "backend.precompute"):
+        precompute.want("1", [RED])
+        precompute.wait([RED], TIMEOUT_S)
+    assert caplog.messages[0] == "Category 'red': making its prototypes."
+    assert caplog.messages[1].startswith("Category 'red' is ready after")
+
+
 def test_stopping_ends_a_build_between_two_batches(engine: FakeEngine) -> None:
     engine.gate = threading.Event()
     precompute = Precompute(engine, retry_failed_after_s=300.0)

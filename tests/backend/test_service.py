@@ -1,3 +1,4 @@
+import json
 import threading
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -62,9 +63,11 @@ def test_before_any_category_is_ready_the_answer_is_empty_and_not_final(
     engine.gate = threading.Event()
     impatient = replace(settings, prediction=replace(settings.prediction, wait_for_prototypes_s=0.05))
     service = make_app(impatient, engine).extensions["ovdiff"]
+    service.setup(PROJECT_UID, RED_BLUE)
+    assert eventually(lambda: '"generating"' in json.dumps(service.status()))
     (item,) = service.predict(PROJECT_UID, [task()], RED_BLUE)
     assert (item["result"], item["score"]) == ([], 0.0)
-    assert item["error"] == "No category is ready yet: red, blue."
+    assert item["error"] == "No category is ready yet: red (building: generating, 50%); blue (queued)."
     engine.gate.set()
     assert wait_until_ready(service, PROJECT_UID, RED_BLUE) != item["model_version"]
 
@@ -73,7 +76,8 @@ def test_what_is_ready_is_answered_and_the_rest_named(service: Service, engine: 
     engine.failing = frozenset({"blue"})
     (item,) = service.predict(PROJECT_UID, [task()], RED_BLUE)
     assert labels(item) == ["red"]
-    assert item["warning"] == "not ready, so not looked for: blue"
+    why = "failed: No support image of 'blue' has any foreground."
+    assert item["warning"] == f"not ready, so not looked for: blue ({why})"
 
 
 def test_a_failing_task_does_not_touch_the_others(service: Service, label_studio: FakeLabelStudio) -> None:
@@ -252,6 +256,21 @@ def test_every_image_of_a_task_is_predicted(service: Service, label_studio: Fake
     assert found == [("first", "x", 64), ("second", "y", 32), ("second", "y", 32)]
 
 
+def test_an_image_of_whose_categories_none_is_ready_does_not_fail_the_others(
+    service: Service, engine: FakeEngine
+) -> None:
+    engine.failing = frozenset({"blue"})
+    two = (
+        '<View><Image name="first" value="$a"/><Image name="second" value="$b"/>'
+        '<BrushLabels name="x" toName="first"><Label value="red"/></BrushLabels>'
+        '<BrushLabels name="y" toName="second"><Label value="blue"/></BrushLabels></View>'
+    )
+    data = {"a": "/data/upload/1/picture.png", "b": "/data/upload/1/picture.png"}
+    (item,) = service.predict(PROJECT_UID, [{"id": 1, "data": data}], two)
+    assert [(region["to_name"], region["from_name"]) for region in item["result"]] == [("first", "x")]
+    assert item["score"] > 0 and "error" not in item and "blue (failed" in item["warning"]
+
+
 def click(x: float, y: float, label: str = "red") -> dict[str, Any]:
     value = {"x": x, "y": y, "width": 0.2, "keypointlabels": [label]}
     region = {"type": "keypointlabels", "from_name": "k", "to_name": "image", "origin": "manual", "value": value}
@@ -275,9 +294,21 @@ def test_a_click_on_nothing_is_answered_with_nothing(service: Service, context: 
 
 def test_a_click_does_not_wait_for_prototypes(service: Service, engine: FakeEngine) -> None:
     engine.gate = threading.Event()
+    service.setup(PROJECT_UID, RED_BLUE)
+    assert eventually(lambda: '"generating"' in json.dumps(service.status()))
     (item,) = service.predict(PROJECT_UID, [task()], RED_BLUE, click(25, 50))
     engine.gate.set()
     assert item["result"] == []
+    assert item["error"] == "'red' is not ready (building: generating, 50%)."
+
+
+def test_a_click_for_a_category_that_failed_says_why(service: Service, engine: FakeEngine) -> None:
+    engine.failing = frozenset({"blue"})
+    service.predict(PROJECT_UID, [], RED_BLUE)
+    (item,) = service.predict(PROJECT_UID, [task()], RED_BLUE, click(75, 50, label="blue"))
+    assert item["error"] == "'blue' is not ready (failed: No support image of 'blue' has any foreground.)."
+    (other,) = service.predict(PROJECT_UID, [task()], RED_BLUE, click(25, 50))
+    assert labels(other) == ["red"] and "error" not in other
 
 
 def test_a_changed_project_is_read_from_label_studio_not_from_the_event(
