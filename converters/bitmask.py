@@ -89,5 +89,5 @@ def _png_alpha(png: bytes, height: int, width: int) -> Image.Image:
             return (image if image.mode == "RGBA" else image.convert("RGBA")).getchannel("A")
     except BitmaskError:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError) as error:
         raise BitmaskError(f"expected a PNG in the bitmask's data URL, which cannot be read: {error}") from error

@@ -13,7 +13,7 @@ segment are extra keys. A category is stuff if its label says `kind="stuff"` or 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from converters.colours import rgb_of
 from converters.errors import ConverterError, PanopticError, RecordError
 from converters.image_files import SizeLookup
 from converters.masks import MAX_PIXELS
-from converters.output import JsonList, new_folder, write_json
+from converters.output import JsonList, name_in_folder, new_folder, write_json
 from converters.overlaps import LabelledRegion, regions_to_label_map
 from converters.png import read_png
 from converters.records import Annotation, Category, ImageRecord, LeftOut, Prediction, Region
@@ -269,10 +269,10 @@ def _record(
 
 def _png_path(annotation: Json, pngs: Path) -> Path:
     name = annotation.get("file_name")
-    path = (pngs / name).resolve() if isinstance(name, str) and "\0" not in name else None
-    if path is None or not path.is_relative_to(pngs.resolve()):
+    inside = name_in_folder(name, PurePosixPath(name).suffix) if isinstance(name, str) else None
+    if inside is None:
         raise PanopticError(f"expected the name of a PNG in {pngs.name}, got {name!r:.60}")
-    return path
+    return pngs / inside
 
 
 def _regions(

@@ -14,13 +14,16 @@ from converters.masks import MAX_PIXELS
 
 Pixels = npt.NDArray[np.uint8]
 
+# MemoryError: Pillow believes the length of a damaged chunk.
+_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError)
+
 
 def png_size(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Return (height, width) in pixels as the header says; raise PNGError if that is too large or no PNG."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
             width, height = image.size
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise PNGError(f"{path.name}: expected a PNG, which cannot be read: {error}") from error
     if width * height > max_pixels:
         raise PNGError(f"{path.name}: expected at most {max_pixels} pixels, got {width}x{height}")
@@ -54,5 +57,5 @@ def read_png(
             return np.array(image, dtype=np.uint8)
     except PNGError:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise PNGError(f"{path.name}: expected a PNG, which cannot be read: {error}") from error

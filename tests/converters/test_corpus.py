@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,12 @@ from tests.converters.corpus.cases import DONE, FAILED, LEFT_BEHIND, Case
 from tests.converters.corpus.run import LIMIT_MIB, LIMIT_S, Outcome, all_cases, run_case
 
 ROOT = Path(__file__).parents[2]
-CASES = {case.name: case for case in all_cases()}
+CASES: dict[str, Case] = {}
+INPUTS: set[int] = set()
+for each in all_cases():  # their files are as large as they are many: they are not kept
+    assert each.name not in CASES
+    CASES[each.name] = replace(each, files={})
+    INPUTS.add(hash(tuple(sorted(each.files.items()))))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +46,8 @@ def wrong_with(case: Case, outcome: Outcome) -> str:
         f"raised {outcome.raised}": not outcome.raised,
         f"expected an exit status of {case.statuses}, got {outcome.status}": outcome.status in case.statuses,
         f"expected {case.message!r} to be said": case.message in said,
-        "expected one clear complaint": outcome.status != FAILED or (complaints == 1 and is_clear and not outcome.out),
+        "expected one clear complaint": outcome.status != FAILED or (complaints == 1 and is_clear),
+        "expected no counts of what failed": outcome.status != FAILED or "written" not in outcome.out,
         "expected reasons": outcome.status != LEFT_BEHIND or has_reasons,
         "expected no silent loss": outcome.status != DONE or not ("left out" in said or " 0 written" in said),
         f"expected no temporary file, got {outcome.left}": not outcome.left,
@@ -56,12 +63,10 @@ def test_a_broken_input_ends_well(name: str, outcomes: dict[str, Outcome]) -> No
     assert wrong_with(CASES[name], outcomes[name]) == ""
 
 
-def test_the_corpus_is_large_and_each_case_is_one() -> None:
-    inputs = {tuple(sorted(case.files.items())) for case in CASES.values()}
+def test_the_corpus_is_large() -> None:
     by_hand = {name for name in CASES if not name.startswith(("damaged-", "validate-"))}
-    assert len(inputs) > 400
+    assert len(INPUTS) > 400
     assert len(by_hand) > 200
-    assert len(CASES) == len(list(all_cases()))
 
 
 def test_all_ways_of_ending_occur(outcomes: dict[str, Outcome]) -> None:

@@ -172,6 +172,7 @@ BROKEN_PNGS: dict[str, bytes] = {
     "bomb": bomb_png(60_000, 60_000),
     "small-bomb": bomb_png(20_000, 6_000),
     "text-bomb": text_bomb_png(),
+    "endless-chunk": _png(_NOISE)[:33] + b"\x7f\xff\xff\xff" + _png(_NOISE)[37:],
     "damaged": _png(_NOISE)[:60] + b"\xff" * 20 + _png(_NOISE)[80:],
 }
 RGB_ONLY: dict[str, bytes] = {
@@ -199,7 +200,12 @@ def panoptic_cases() -> Iterator[Case]:
     for name, png in (BROKEN_PNGS | RGB_ONLY).items():
         yield case(f"png-{name}", {}, (LEFT_BEHIND,), _UNREADABLE, png)
     yield case("noise", {}, (LEFT_BEHIND,), "left out, pixels of a segment that the JSON does not list", _png(_NOISE))
-    for name, file_name in (("out", "../secret.png"), ("absolute", "/etc/passwd"), ("null", None), ("folder", ".")):
+    for name, file_name in (
+        ("out", "../secret.png"),
+        ("absolute", "/etc/passwd"),
+        ("null", None),
+        ("surrogate", "\ud800"),
+    ):
         yield case(f"name-{name}", {"file_name": file_name}, (LEFT_BEHIND,), _UNREADABLE)
     for name, odd in (("null", None), ("object", {}), ("string", "x")):
         yield case(f"segments-{name}", {"segments_info": odd}, (LEFT_BEHIND,), _UNREADABLE)
