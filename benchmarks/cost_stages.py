@@ -18,7 +18,7 @@ from ovdiff.clustering import k_means
 from ovdiff.extractors import Purpose
 from ovdiff.extractors.transformer import TransformerExtractor
 from ovdiff.generation.attribution import AttributionRecorder
-from ovdiff.generation.diffusion import Batch, decode
+from ovdiff.generation.diffusion import decode
 from ovdiff.parts import Parts
 from ovdiff.prefilter import embed_image
 from ovdiff.presets import Preset, given
@@ -88,11 +88,6 @@ def peer_stages(preset: Preset) -> dict[str, Stage]:
     """Return what is no stage of the product, but is measured beside one."""
     step = stages(preset)["denoising step with attribution"]
     return {"denoising step, diffusers' unfused attention": replace(step, prepare=unfused_step, per_category=0)}
-
-
-def few_steps(preset: Preset) -> Preset:
-    """Return a preset that samples in two steps: later ones take no more memory than the first two."""
-    return replace(preset, generation=replace(preset.generation, steps=2))
 
 
 def _category_stages(preset: Preset) -> dict[str, Stage]:
@@ -201,12 +196,6 @@ def decoding(parts: Parts, count: int) -> Run:
     grid = parts.preset.generation.size_px // pipeline.vae_scale_factor
     latents = torch.randn(count, pipeline.vae.config.latent_channels, grid, grid).to(pipeline.vae.device)
     return lambda: decode(pipeline, latents)
-
-
-def support_images(parts: Parts, count: int) -> Run:
-    """A batch of support images with attribution, from prompt to pixels."""
-    generator, batch = parts.generator, Batch("cat", tuple(range(count)))
-    return lambda: generator.generate(batch)
 
 
 def checking(parts: Parts, count: int) -> Run:

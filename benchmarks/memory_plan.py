@@ -15,7 +15,7 @@ from unittest import mock
 
 import torch
 
-from benchmarks.cost_stages import Stage, few_steps, stages, used_extractors
+from benchmarks.cost_stages import Stage, stages, used_extractors
 from benchmarks.full_size_models import full_size_parts, weights_of
 from benchmarks.memory_trace import MIB, Cost, MemoryTrace, PretendedGpu, cost_of
 from ovdiff.memory import RESERVE_MIB, batch_size
@@ -96,7 +96,7 @@ def plan(preset: Preset, *, quick: bool = False) -> list[PlannedStage]:
     Raises:
         DeviceMemoryError: one of a stage's items does not fit.
     """
-    parts = full_size_parts(few_steps(preset), "meta")
+    parts = full_size_parts(preset, "meta")
     load_everything(parts)
     wanted = {name: stage for name, stage in stages(preset).items() if not quick or stage.traced_on == "meta"}
     batches = {name: _batch(parts, name, stage) for name, stage in wanted.items()}  # errors before the long part

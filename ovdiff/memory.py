@@ -21,7 +21,9 @@ from ovdiff.errors import DeviceMemoryError
 T = TypeVar("T")
 
 _MIB = 1 << 20
-_RESERVE_MIB = 512  # the allocator's own fragments and cuBLAS's workspace
+RESERVE_MIB = 512
+"""Held back for what no batch accounts for: the allocator's fragments, workspaces of cuBLAS and cuDNN."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -75,7 +77,7 @@ def batch_size(memory: DeviceMemory | None, wanted: int, mib_per_item: int, budg
     """
     if memory is None or mib_per_item == 0:
         return wanted
-    room = min(memory.free_mib(), budget_gib * 1024 - memory.used_mib()) - _RESERVE_MIB
+    room = min(memory.free_mib(), budget_gib * 1024 - memory.used_mib()) - RESERVE_MIB
     fitting = int(room // mib_per_item)
     if fitting < 1:
         raise DeviceMemoryError(

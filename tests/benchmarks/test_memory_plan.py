@@ -9,10 +9,11 @@ import pytest
 from benchmarks.cost_stages import stages
 from benchmarks.full_size_models import full_size_parts, weights_of
 from benchmarks.memory_plan import PlannedStage, load_everything, plan, preset_mib, pretended_card
-from benchmarks.memory_trace import MIB
+from benchmarks.memory_trace import MIB, cost_of
 from ovdiff import load_preset
 from ovdiff.encoding import encode_image
 from ovdiff.errors import DeviceMemoryError
+from ovdiff.generation.diffusion import Batch
 from ovdiff.memory import RESERVE_MIB
 from ovdiff.parts import Parts
 
@@ -43,6 +44,15 @@ def test_a_batch_never_takes_more_than_the_preset_says_of_its_items(name: str) -
     for stage in planned(name):
         if allowed := preset_mib(preset, stage.stage):
             assert stage.own_mib <= stage.batch * allowed, f"{stage.stage}: raise mib_per_image in {name}.toml"
+
+
+def test_sampling_as_a_whole_takes_no_more_than_its_stages() -> None:
+    preset = load_preset("paper")
+    parts = full_size_parts(replace(preset, generation=replace(preset.generation, steps=2)), "meta")
+    generator, batch = parts.generator, Batch("cat", (0, 1, 2, 3))
+    peak_mib = cost_of(lambda: generator.generate(batch), weights_of(parts)).peak_mib
+    (step,) = (stage for stage in planned("paper") if stage.stage == "denoising step with attribution")
+    assert peak_mib == pytest.approx(step.own_mib * len(batch.numbers) / step.batch, rel=0.01)
 
 
 @pytest.mark.parametrize(("section", "gib"), [("build_gib", 3.0), ("segment_gib", 3.0)])
