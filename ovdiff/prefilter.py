@@ -3,11 +3,14 @@
 First, things whose caption fits the image better than average stay: with ``p = softmax(s)`` of raw cosines,
 ``p_c >= 1/|C|`` is ``s_c >= log mean_j exp s_j``. Then every non-empty subset of them is written out ("a cat
 and a dog") and the best-fitting text wins. Stuff always stays.
+
+The reference knows one phrase a category. Of several, s_c is the cosine of their mean, and a subset is written
+with the one that fits the image best: of "mug; cup" the image shows either, not the first.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from itertools import combinations
+from collections.abc import Mapping, Sequence
+from itertools import chain, combinations
 
 import numpy as np
 import torch
@@ -61,12 +64,15 @@ def choose_categories(
     """
     if not settings.enabled or len(categories) < 2:
         return tuple(range(len(categories)))
-    similarities = np.array([_similarity(image, category, texts, settings) for category in categories])
-    kept = likely(similarities, settings)
+    captions = [
+        [settings.template.replace("{category}", phrase) for phrase in category.phrases] for category in categories
+    ]
+    every = list(dict.fromkeys(chain.from_iterable(captions)))
+    vectors = dict(zip(every, texts.embed(every), strict=True))  # all at once: the encoder reads in batches
+    kept = likely(np.array([_similarity(image, [vectors[text] for text in own]) for own in captions]), settings)
     if not settings.subsets or len(kept) < 2:
         return kept
-    captions = [settings.template.replace("{category}", category.phrases[0]) for category in categories]
-    return best_subset(image, kept, captions, texts, settings.joiner)
+    return best_subset(image, kept, [_fittest(image, own, vectors) for own in captions], texts, settings.joiner)
 
 
 def likely(similarities: NDArray[np.float64], settings: PrefilterSettings) -> tuple[int, ...]:
@@ -113,10 +119,17 @@ def all_subsets(indices: Sequence[int]) -> list[tuple[int, ...]]:
     return [subset for size in range(1, len(indices) + 1) for subset in combinations(indices, size)]
 
 
-def _similarity(image: Tensor, category: Category, texts: ClipTexts, settings: PrefilterSettings) -> float:
-    """Return the cosine of an image with the mean of a category's captions."""
-    captions = [settings.template.replace("{category}", phrase) for phrase in category.phrases]
-    vectors = [vector for vector in texts.embed(captions) if vector is not None]
-    if not vectors:
+def _similarity(image: Tensor, captions: Sequence[Tensor | None]) -> float:
+    """Return the cosine of an image with the mean of a category's captions; -inf where none can be read."""
+    readable = [vector for vector in captions if vector is not None]
+    if not readable:
         return float("-inf")
-    return float(F.normalize(torch.stack(vectors).mean(dim=0), dim=0) @ image)
+    return float(F.normalize(torch.stack(readable).mean(dim=0), dim=0) @ image)
+
+
+def _fittest(image: Tensor, captions: Sequence[str], vectors: Mapping[str, Tensor | None]) -> str:
+    """Return that of a category's captions which fits the image best; of equal ones the first."""
+    if len(captions) == 1:
+        return captions[0]
+    fits = {text: float(vector @ image) for text in captions if (vector := vectors[text]) is not None}
+    return max(fits, key=lambda text: fits[text], default=captions[0])

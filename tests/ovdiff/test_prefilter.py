@@ -169,6 +169,24 @@ def test_several_prompts_of_a_category_are_averaged(texts: ClipTexts) -> None:
     assert 0 in choose_categories(embedding, with_ship, texts, only_first)
 
 
+def test_a_subset_is_written_with_the_phrase_that_fits_the_image() -> None:
+    vectors = {"a sea": [0.0, 0.1], "a lake": [1.0, 0.4], "a boat": [0.6, 1.0], "a tree": [-1.0, 0.0]}
+    joint = {"a sea and a boat": [0.0, 1.0], "a lake and a boat": [1.0, 0.5]}
+    drawn = {text: torch.nn.functional.normalize(torch.tensor(v), dim=0) for text, v in (vectors | joint).items()}
+    texts = ClipTexts(DrawnTexts(drawn), 100)  # type: ignore[arg-type]
+    categories = [Category("water", ("sea", "lake")), Category("boat"), Category("tree")]
+    image = torch.nn.functional.normalize(torch.tensor([1.0, 0.5]), dim=0)
+    assert choose_categories(image, categories, texts, SETTINGS) == (0, 1)
+
+
+def test_many_captions_are_embedded_at_once() -> None:
+    clip = CountingTexts()
+    categories = [Category(f"thing {number}") for number in range(200)]
+    alone = PrefilterSettings(subsets=False)
+    choose_categories(torch.tensor([1.0, 0.0]), categories, ClipTexts(clip, 1000), alone)  # type: ignore[arg-type]
+    assert len(clip.passes) == 1 and len(clip.passes[0]) == 200
+
+
 def test_unreadable_subsets_are_skipped(texts: ClipTexts) -> None:
     captions = ["a boat" + " boat" * 30, "a fish" + " fish" * 35]  # each alone fits, both do not
     embedding = texts.embed([captions[0]])[0]
