@@ -9,6 +9,7 @@
 Each region of a *thing* is a segment; all regions of a *stuff* category in an image are one (as in COCO). Regions
 that overlap are resolved by `overlaps`' rule. Readable by panopticapi: `isthing`, `region_id` and `score` of a
 segment are extra keys. A category is stuff if its label says `kind="stuff"` or `PanopticOptions.stuff` names it.
+Coming back, `iscrowd` and extra keys of others are not kept: Label Studio has no place for them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
