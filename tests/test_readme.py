@@ -39,7 +39,7 @@ def test_three_commands_make_a_coco_file_and_an_evaluation(tmp_path: Path, monke
 
 def test_the_parser_knows_every_command_of_the_readme() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
-    named = {match for match in re.findall(r"^ovdiff ([a-z-]+)", text, re.MULTILINE)}
+    named = set(re.findall(r"^ovdiff ([a-z-]+)", text, re.MULTILINE))
     assert {"segment", "prototypes", "presets", "convert", "validate", "evaluate-corrections"} <= named
     for command in named:
         with pytest.raises(SystemExit) as stopped:
