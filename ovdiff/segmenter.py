@@ -8,13 +8,12 @@
 The prefilter's gate comes first: prototypes of categories that it removed, background ones included, are
 never compared. Averaging comes after the maximum, so extractors need not share prototypes. All in float32.
 
-Features and a vocabulary's table lie in the machine's memory; what is matched, gated rows and a bounded number
-of places at a time, is on the device.
+Features and a vocabulary's table lie in the machine's memory; what is matched, gated rows and one window at a
+time, is on the device.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 import torch
@@ -69,6 +68,8 @@ class PrototypeTable:
         return replace(self, vectors=self.vectors.to(device))
 
     def _only(self, keep: NDArray[np.bool_]) -> "PrototypeTable":
+        if keep.all():  # nothing to copy: of 171 categories in SD's space it would be half a gigabyte an image
+            return self
         rows = torch.from_numpy(keep).to(self.vectors.device)
         return PrototypeTable(self.vectors[rows], self.classes[keep], self.owners[keep])
 
@@ -113,19 +114,21 @@ def class_scores(features: Tensor, table: PrototypeTable, classes: Sequence[int]
         classes: C class ids; one without prototypes scores -1.
 
     Returns:
-        (B, C, h, w) float32 in [-1, 1], on the table's device. Memory beside it: a few times 64 MiB, however many
-        windows, places and prototypes there are.
+        (B, C, h, w) float32 in [-1, 1], on the table's device. Memory beside it: the features of one window, and a few
+        times 64 MiB, however many windows and prototypes there are.
     """
     count, depth, height, width = features.shape
     scores = torch.full((count, len(classes), height * width), -1.0, device=table.vectors.device)
     step = max(1, _CHUNK_BYTES // (4 * max(depth, len(table.vectors))))
     spans = [np.searchsorted(table.classes, [wanted, wanted + 1]).tolist() for wanted in classes]
-    for window, first in product(range(count), range(0, height * width, step)):
-        places = features[window].flatten(1)[:, first : first + step].to(scores.device, torch.float32)
-        cosines = table.vectors @ F.normalize(places, dim=0)
-        for column, (start, end) in enumerate(spans):
-            if end > start:
-                scores[window, column, first : first + step] = cosines[start:end].amax(dim=0)
+    for window in range(count):
+        window_features = features[window].flatten(1).to(scores.device)  # whole and as stored: half the bytes to send
+        for first in range(0, height * width, step):
+            places = window_features[:, first : first + step].float()
+            cosines = table.vectors @ F.normalize(places, dim=0)
+            for column, (start, end) in enumerate(spans):
+                if end > start:
+                    scores[window, column, first : first + step] = cosines[start:end].amax(dim=0)
     return scores.clamp_(-1, 1).reshape(count, len(classes), height, width)
 
 
