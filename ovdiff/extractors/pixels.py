@@ -1,7 +1,6 @@
 """From image arrays to model inputs: the one place where size, range, layout and statistics change."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -42,28 +41,27 @@ def images_to_pixels(
     return ((pixels - mean) / deviation).to(like.dtype)
 
 
-def input_size_hw(
-    size_hw: Sequence[int], target_px: int, aspect: Literal["stretch", "keep"], patch_px: int
-) -> tuple[int, int]:
-    """Return the size at which a patch-based model should see an image, in px.
-
-    "stretch" gives a square of ``target_px``. "keep" keeps the size up to a short side of ``target_px`` and
-    shrinks larger images to it (A.11, DINO). Both are rounded to whole patches, at least one.
-    """
-    if aspect == "stretch":
-        return (_whole_patches(target_px, patch_px),) * 2
-    height, width = size_hw
-    scale = min(1.0, target_px / min(height, width))
-    return _whole_patches(height * scale, patch_px), _whole_patches(width * scale, patch_px)
+def square_hw(side_px: int, patch_px: int) -> tuple[int, int]:
+    """Return a square of about ``side_px`` in whole patches, at least one."""
+    return (_whole_patches(side_px, patch_px),) * 2
 
 
 def purpose_size_hw(
     size_hw: Sequence[int], settings: TransformerFeatureSettings, purpose: Purpose, patch_px: int
 ) -> tuple[int, int]:
-    """Return the size at which a transformer should see an image of ``size_hw``; support images are stretched."""
+    """Return the size at which a transformer should see an image of ``size_hw``, in whole patches, at least one.
+
+    Support images are stretched to a square, and so are windows where ``aspect`` is "stretch". "keep" keeps a
+    window's size up to a short side of ``window_px`` and a long one of ``max_long_side_px``, and shrinks larger
+    ones to these (A.11, DINO).
+    """
     if purpose == "support":
-        return input_size_hw(size_hw, settings.support_px, "stretch", patch_px)
-    return input_size_hw(size_hw, settings.window_px, settings.aspect, patch_px)
+        return square_hw(settings.support_px, patch_px)
+    if settings.aspect == "stretch":
+        return square_hw(settings.window_px, patch_px)
+    height, width = size_hw
+    scale = min(1.0, settings.window_px / min(height, width), settings.max_long_side_px / max(height, width))
+    return _whole_patches(height * scale, patch_px), _whole_patches(width * scale, patch_px)
 
 
 def _whole_patches(length: float, patch_px: int) -> int:

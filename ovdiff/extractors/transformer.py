@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ovdiff.extractors import Purpose
 from ovdiff.extractors.keys import check_block, output_of, tokens_to_grid
-from ovdiff.extractors.pixels import images_to_pixels, input_size_hw, purpose_size_hw
+from ovdiff.extractors.pixels import images_to_pixels, purpose_size_hw, square_hw
 from ovdiff.presets.schema import TransformerFeatureSettings
 
 
@@ -56,7 +56,7 @@ class TransformerExtractor:
 
     def keys(self, images: NDArray[np.uint8], size_px: int) -> Tensor:
         """Return keys (B, D, h, w) float32 of images stretched to a square of ``size_px``."""
-        return self._keys(images, input_size_hw(images.shape[1:3], size_px, "stretch", self._vit.patch_px))
+        return self._keys(images, square_hw(size_px, self._vit.patch_px))
 
     def _keys(self, images: NDArray[np.uint8], size_hw: tuple[int, int]) -> Tensor:
         pixels = self._pixels(images, size_hw)

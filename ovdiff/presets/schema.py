@@ -186,6 +186,9 @@ class TransformerFeatureSettings:
     aspect: Aspect = setting("stretch", "R", online=True)
     support_px: int = setting(512, "R", unit="px", minimum=8)
     window_px: int = setting(448, "R", unit="px", minimum=8, online=True)
+    max_long_side_px: int = setting(
+        800, "R, DINO: bounds panoramas where aspect is 'keep'", unit="px", minimum=8, online=True
+    )
     stuff_similarity: float = setting(0.85, "A.9.3, R", unit="cosine", minimum=-1.0, maximum=1.0, online=True)
     mib_per_image: int = setting(80, "DINO's; benchmarks/full_size_cost.py", unit="MiB", minimum=0, online=True)
 

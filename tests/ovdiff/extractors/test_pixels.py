@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from ovdiff.extractors.pixels import STATISTICS, images_to_pixels, input_size_hw
+from ovdiff.extractors.pixels import STATISTICS, images_to_pixels, purpose_size_hw, square_hw
+from ovdiff.presets.schema import DinoFeatureSettings
 
 
 @pytest.mark.parametrize("statistics", list(STATISTICS))
@@ -23,13 +24,26 @@ def test_resizing_keeps_the_range_and_takes_the_weight_s_dtype() -> None:
 
 
 def test_stretch_is_a_square_of_whole_patches() -> None:
-    assert input_size_hw((100, 300), 64, "stretch", 8) == (64, 64)
-    assert input_size_hw((100, 300), 70, "stretch", 16) == (64, 64)
-    assert input_size_hw((100, 300), 3, "stretch", 8) == (8, 8)
+    assert square_hw(64, 8) == (64, 64)
+    assert square_hw(70, 16) == (64, 64)
+    assert square_hw(3, 8) == (8, 8)
+
+
+def _kept(size_hw: tuple[int, int]) -> tuple[int, int]:
+    settings = DinoFeatureSettings(aspect="keep", window_px=448, max_long_side_px=800)
+    return purpose_size_hw(size_hw, settings, "window", 8)
 
 
 def test_keep_leaves_small_images_and_shrinks_large_ones() -> None:
-    assert input_size_hw((336, 336), 448, "keep", 8) == (336, 336)
-    assert input_size_hw((448, 597), 448, "keep", 8) == (448, 600)
-    assert input_size_hw((896, 1194), 448, "keep", 8) == (448, 600)
-    assert input_size_hw((1, 90), 448, "keep", 8) == (8, 88)
+    assert _kept((336, 336)) == (336, 336)
+    assert _kept((448, 597)) == (448, 600)
+    assert _kept((896, 1194)) == (448, 600)
+    assert _kept((1, 90)) == (8, 88)
+
+
+def test_keep_bounds_the_long_side_of_a_panorama() -> None:
+    """A whole image of 448 x 2,048 px was 14,336 patches; the released code stops at 800 px (A.11)."""
+    assert _kept((448, 896)) == (400, 800)
+    assert _kept((448, 2048)) == (176, 800)
+    assert _kept((2048, 448)) == (800, 176)
+    assert _kept((4096, 896)) == (800, 176)
