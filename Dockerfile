@@ -1,4 +1,5 @@
 # The backend with the embedded models, on a CPU. Built where Docker is; the project's own checks do not build it.
+# With a GPU and the models for photographs: docker run --gpus all --env OVDIFF_PRESET=fast --env OVDIFF_DEVICE=cuda ...
 #
 #   docker build --tag ovdiff .
 #   docker run --publish 9090:9090 --volume ovdiff-data:/data \
@@ -22,7 +23,8 @@ FROM python:3.11-slim
 COPY --from=build /opt/ovdiff /opt/ovdiff
 RUN useradd --create-home ovdiff && install --directory --owner ovdiff /data
 USER ovdiff
-ENV OVDIFF_DATA_DIR=/data OVDIFF_HOST=0.0.0.0 OVDIFF_PORT=9090
+# Weights that the presets for photographs fetch stay in the volume too.
+ENV OVDIFF_DATA_DIR=/data OVDIFF_HOST=0.0.0.0 OVDIFF_PORT=9090 HF_HOME=/data/hub TORCH_HOME=/data/torch
 VOLUME /data
 EXPOSE 9090
 # That the port answers, not /health: /health asks for the password, which has no business in a health check.
