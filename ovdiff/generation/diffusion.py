@@ -143,12 +143,13 @@ class SupportGenerator:
 def make_scheduler(settings: GenerationSettings, config: Any) -> Any:
     """Build the preset's scheduler on a model's own noise schedule and prediction type.
 
-    The flags that newer diffusers releases changed the defaults of are given explicitly (A.1).
+    The flags that newer diffusers releases changed the defaults of are given explicitly (A.1), and latents are
+    never clipped, which is for pixels.
     """
     if settings.scheduler == "ddim":
-        return DDIMScheduler.from_config(config, timestep_spacing=settings.timestep_spacing)
+        return DDIMScheduler.from_config(config, timestep_spacing=settings.timestep_spacing, clip_sample=False)
     if settings.scheduler == "lcm":  # takes some of its distillation's steps, evenly; it knows no spacing
-        return LCMScheduler.from_config(config, original_inference_steps=LCM_STEPS)
+        return LCMScheduler.from_config(config, original_inference_steps=LCM_STEPS, clip_sample=False)
     if settings.scheduler == "euler":
         return EulerDiscreteScheduler.from_config(
             config, timestep_spacing=settings.timestep_spacing, use_karras_sigmas=False, final_sigmas_type="zero"

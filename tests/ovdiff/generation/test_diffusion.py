@@ -4,7 +4,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, LCMScheduler
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    StableDiffusionPipeline,
+)
 from numpy.typing import NDArray
 
 from ovdiff.errors import VocabularyError
@@ -96,6 +102,21 @@ def test_scheduler_choices_reach_the_scheduler(preset: Preset, models: Models) -
     assert make_scheduler(settings, own).config.final_sigmas_type == "zero"
     ddim = make_scheduler(replace(settings, scheduler="ddim", final_sigma="sigma_min"), own)
     assert isinstance(ddim, DDIMScheduler) and ddim.config.timestep_spacing == "trailing"
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "lcm"])
+def test_latents_are_never_clipped_whatever_a_model_s_scheduler_says(
+    scheduler: Any, preset: Preset, models: Models, recwarn: pytest.WarningsRecorder
+) -> None:
+    """A configuration of another scheduler does not speak of it; DDIM's default is to clip, to the range of pixels."""
+    pipeline = models.diffusion(preset.models.generator)
+    silent = {name: value for name, value in pipeline.scheduler.config.items() if name != "clip_sample"}
+    settings = replace(preset.generation, scheduler=scheduler)
+    for config in (silent, {**silent, "clip_sample": True}):
+        made = make_scheduler(settings, config)
+        assert made.config.clip_sample is False
+        StableDiffusionPipeline(**{**pipeline.components, "scheduler": made}, requires_safety_checker=False)
+    assert not [warning for warning in recwarn if "clip_sample" in str(warning.message)]
 
 
 def test_lcm_takes_some_of_its_fifty_steps(preset: Preset, models: Models) -> None:
