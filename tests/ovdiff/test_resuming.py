@@ -4,6 +4,8 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from ovdiff.vocabulary import Category
 CATEGORY = Category("boat", ("boat", "red ship"))
 IMAGES, BATCH, STEPS = 6, 2, 2  # of two phrases: (0, 2), (4), (1, 3), (5)
 
-CHILD = """
+BUILDER = """
 import json, os, signal, sys, torch
 from pathlib import Path
 from ovdiff.bank import Bank
@@ -25,28 +27,48 @@ from ovdiff.engine import Engine
 from ovdiff.presets.mapping import mapping_to_preset
 from ovdiff.vocabulary import Category
 
-folder, preset, prompts, moment, count = sys.argv[1:]
-left = int(count)
+folder, preset, prompts = sys.argv[1:]
+torch.set_num_threads(1)  # and no work before the forks: a fork copies no other thread
 
-def die(stage, _fraction=0):
-    global left
-    left -= stage == moment
-    if not left:
-        os.kill(os.getpid(), signal.SIGKILL)
+def build(moment, left):
+    def die(stage, _fraction=0):
+        nonlocal left
+        left -= stage == moment
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-sync = os.fsync
-os.fsync = lambda handle: (sync(handle), die("writing"))
-torch.set_num_threads(1)
-engine = Engine(mapping_to_preset(json.loads(preset), "test"), Bank(Path(folder)))
-engine.build(Category("boat", tuple(json.loads(prompts))), die)
+    sync = os.fsync
+    os.fsync = lambda handle: (sync(handle), die("writing"))
+    engine = Engine(mapping_to_preset(json.loads(preset), "test"), Bank(Path(folder)))
+    engine.build(Category("boat", tuple(json.loads(prompts))), die)
+
+for line in sys.stdin:
+    moment, count = line.split()
+    child = os.fork()
+    if not child:
+        build(moment, int(count))
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
-def _killed(preset: Preset, folder: Path, moment: str, count: int) -> None:
-    """Build in another process, which kills itself at the ``count``-th such moment."""
-    arguments = [str(folder), json.dumps(preset_to_mapping(preset)), json.dumps(CATEGORY.prompts), moment, str(count)]
-    run = subprocess.run([sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True, check=False)
-    assert run.returncode == -signal.SIGKILL, run.stderr
+@contextmanager
+def _builder(preset: Preset, folder: Path) -> Iterator[Callable[[str, int], None]]:
+    """Yield what builds in a process that kills itself at the ``count``-th such moment.
+
+    Each is forked off one that has the libraries: importing them anew would be most of the time.
+    """
+    arguments = [str(folder), json.dumps(preset_to_mapping(preset)), json.dumps(CATEGORY.prompts)]
+    command = [sys.executable, "-c", BUILDER, *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        orders, answers = process.stdin, process.stdout
+
+        def killed(moment: str, count: int) -> None:
+            print(moment, count, file=orders, flush=True)
+            assert int(answers.readline()) == -signal.SIGKILL
+
+        yield killed
 
 
 def _batches(folder: Path) -> list[str]:
@@ -74,10 +96,11 @@ def test_a_build_that_was_killed_twice_ends_like_an_unbroken_one(small: Preset, 
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     Engine(small, Bank(unbroken)).build(CATEGORY)
 
-    _killed(small, broken, "writing", 11)  # 6 files and 2 folders of the first batch, then files of the second
-    assert _batches(broken) == ["batch-0000"]
-    assert list(broken.glob("support/*/.partial-*/*.png"))  # it did die in the middle
-    _killed(small, broken, "extracting", 1)  # images and masks are there, prototypes are not
+    with _builder(small, broken) as killed:
+        killed("writing", 11)  # 6 files and 2 folders of the first batch, then files of the second
+        assert _batches(broken) == ["batch-0000"]
+        assert list(broken.glob("support/*/.partial-*/*.png"))  # it did die in the middle
+        killed("extracting", 1)  # images and masks are there, prototypes are not
     assert _batches(broken) == _batches(unbroken) and not list(broken.glob("*.json"))
 
     drawn: list[tuple[str, float]] = []
