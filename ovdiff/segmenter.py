@@ -31,7 +31,7 @@ BACKGROUND = -1
 """Stands for the background class among category indices."""
 
 _CHUNK_BYTES = 64 << 20
-_DECIDE_ON_DEVICE_PX = 32 << 20  # about 30 bytes a pixel: below 1 GiB
+_DECIDE_ON_DEVICE_PX = 32 << 20  # about 25 bytes a pixel: below 1 GiB
 
 
 @dataclass(frozen=True)
@@ -175,11 +175,10 @@ def decide(scores: Tensor, labels: Sequence[int], size_hw: tuple[int, int]) -> S
     second = torch.full_like(best, -1.0)  # what nothing at all scores
     label_map = torch.zeros_like(best, dtype=torch.int32)
     for label, score in zip(labels, scores, strict=True):
-        enlarged = F.interpolate(score[None, None], size=size_hw, mode="bilinear", align_corners=False)
-        enlarged = enlarged[0, 0].clamp(min=lowest)
-        wins = enlarged > best
-        second = torch.where(wins, best, torch.maximum(second, enlarged))
-        best = torch.where(wins, enlarged, best)
-        label_map.masked_fill_(wins, label)
-    margins = best - second.clamp(min=-1.0)
+        enlarged = F.interpolate(score[None, None], size=size_hw, mode="bilinear", align_corners=False)[0, 0]
+        enlarged.clamp_(min=lowest)
+        label_map.masked_fill_(enlarged > best, label)
+        torch.maximum(second, torch.minimum(best, enlarged), out=second)
+        torch.maximum(best, enlarged, out=best)
+    margins = best - second
     return Segmentation(label_map.numpy(force=True), best.clamp(min=0).numpy(force=True), margins.numpy(force=True))

@@ -169,6 +169,14 @@ def test_what_is_too_large_for_the_device_is_decided_on_the_cpu(monkeypatch: pyt
     np.testing.assert_array_equal(decide(scores, [0, 1, 2], (23, 31)).label_map, on_device.label_map)
 
 
+@pytest.mark.parametrize("size_hw", [(5, 6), (23, 31)])  # as large as the scores, and larger
+def test_deciding_leaves_the_scores_as_they_are(size_hw: tuple[int, int]) -> None:
+    scores = torch.rand(3, 5, 6, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    before = scores.clone()
+    decide(scores, [0, 1, 2], size_hw)
+    assert torch.equal(scores, before)
+
+
 def test_decision_at_image_size_is_argmax_of_enlarged_scores() -> None:
     scores = torch.rand(4, 5, 6, generator=torch.Generator().manual_seed(2))
     found = decide(scores, [0, 1, 2, 3], (23, 31))
