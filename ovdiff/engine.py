@@ -6,10 +6,10 @@ image alone, so a vocabulary edit encodes nothing again. The two meet in :mod:`o
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,11 +47,9 @@ from ovdiff.weights import weights_identity
 
 __all__ = ["Engine", "Progress", "Segmentation"]
 
-_VOCABULARIES_KEPT = 4
+_TABLES_BYTES = 1 << 30  # of recent vocabularies; one of 171 categories in the paper's spaces takes 0.7 GB
 _log = logging.getLogger(__name__)
 
-K = TypeVar("K")
-V = TypeVar("V")
 Tables = dict[ExtractorName, PrototypeTable]
 
 
@@ -254,7 +252,12 @@ class Engine:
         """Return a vocabulary's tables. Inside the lock."""
         keys = tuple(self.prototype_key(category) for category in vocabulary.categories)
         known = (vocabulary.fingerprint(), *keys)
-        return _recent(self._tables, known, lambda: self._make_tables(vocabulary, keys))
+        if known not in self._tables:
+            self._tables[known] = self._make_tables(vocabulary, keys)
+        self._tables.move_to_end(known)
+        while len(self._tables) > 1 and sum(map(_size_bytes, self._tables.values())) > _TABLES_BYTES:
+            self._tables.popitem(last=False)
+        return self._tables[known]
 
     def _make_tables(self, vocabulary: Vocabulary, keys: Sequence[str]) -> Tables:
         missing = [
@@ -324,14 +327,8 @@ class Engine:
         return scores, labels
 
 
-def _recent(cache: OrderedDict[K, V], key: K, make: Callable[[], V]) -> V:
-    """Return a cache's entry, made where it is absent; the few most recently used stay."""
-    if key not in cache:
-        cache[key] = make()
-    cache.move_to_end(key)
-    while len(cache) > _VOCABULARIES_KEPT:
-        cache.popitem(last=False)
-    return cache[key]
+def _size_bytes(tables: Tables) -> int:
+    return sum(table.vectors.nbytes for table in tables.values())
 
 
 def _check_image(image: NDArray[np.uint8]) -> None:

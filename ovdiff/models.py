@@ -32,6 +32,7 @@ from ovdiff.pretrained import (
 )
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 class SafetyChecker(NamedTuple):
@@ -105,6 +106,7 @@ class Models:
     def _once(self, what: str, settings: ModelSettings, load: Callable[[], T]) -> T:
         key = (what, settings)
         if key not in self._loaded:
+            _log.info("Loading %s from %s.", what, settings.source)  # a hub that cannot be reached takes half a minute
             with errors_of_loading(settings, what), _quietly():
                 self._loaded[key] = load()
         loaded: T = self._loaded[key]

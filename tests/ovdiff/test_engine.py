@@ -116,6 +116,22 @@ def test_a_vocabulary_edit_encodes_nothing_again(
     engine.segment(image, Vocabulary((FISH, BOAT)))
 
 
+def test_tables_of_recent_vocabularies_are_kept_within_a_bound_on_memory(
+    engine: Engine, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh, loaded = Engine(engine.preset, engine.bank), []
+    load = fresh.bank.load
+    monkeypatch.setattr(fresh.bank, "load", lambda key: loaded.append(key) or load(key))
+    two, one = Vocabulary((BOAT, WATER)), Vocabulary((FISH,))
+    for vocabulary in (two, one, two, one):
+        fresh.segment(image, vocabulary)
+    assert len(loaded) == 3
+    monkeypatch.setattr("ovdiff.engine._TABLES_BYTES", 1)  # the vocabulary in hand is kept all the same
+    for vocabulary in (one, one, two, two):
+        fresh.segment(image, vocabulary)
+    assert len(loaded) == 3 + 2
+
+
 def test_label_ids_follow_the_vocabulary_s_order(engine: Engine, image: np.ndarray) -> None:
     everything = _variant(engine, "prefilter", enabled=False)
     forward = everything.segment(image, VOCABULARY).label_map
