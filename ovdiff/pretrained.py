@@ -137,6 +137,7 @@ def load_open_clip(settings: ModelSettings) -> tuple[open_clip.CLIP, open_clip.S
     folder = locate(settings) or _fetch_open_clip(settings)
     config = json.loads((folder / _OPEN_CLIP_CONFIG).read_text("utf-8"))["model_cfg"]
     _check_open_clip(settings.source, config)
+    config["quick_gelu"] = config.get("quick_gelu", False) or _trained_with_quick_gelu(settings.source)
     with init_empty_weights(include_buffers=False):
         model = open_clip.CLIP(**config)
     tensors = {name: tensor.float() for name, tensor in _read_open_clip(folder).items()}
@@ -173,6 +174,16 @@ def _read_open_clip(folder: Path) -> dict[str, torch.Tensor]:
         return load_file(file)
     tensors: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)
     return tensors
+
+
+def _trained_with_quick_gelu(source: str) -> bool:
+    """Say whether open_clip's own table gives a hub id's weights OpenAI's activation.
+
+    The library goes by this table and not by the repository's configuration, which may leave the activation out;
+    with the wrong one everything loads, and the features are poor.
+    """
+    known = (open_clip.get_pretrained_cfg(*entry) for entry in open_clip.list_pretrained())
+    return any(entry.get("quick_gelu") and entry.get("hf_hub", "").strip("/") == source for entry in known)
 
 
 def _check_open_clip(source: str, config: Mapping[str, Any]) -> None:

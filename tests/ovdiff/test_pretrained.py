@@ -1,5 +1,6 @@
 """What is read is read whole: folders as the hub has them, damaged in one place each."""
 
+import json
 import os
 import pickle
 import shutil
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from open_clip.transformer import QuickGELU
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -19,6 +21,7 @@ from ovdiff.errors import WeightsError
 from ovdiff.models import Models
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ClipModelSettings, DiffusionModelSettings, ModelSettings
+from ovdiff.pretrained import load_open_clip
 
 Weights = dict[str, Tensor]
 PARTS = {
@@ -298,6 +301,29 @@ def test_open_clip_s_hub_files_are_of_the_preset_s_revision(
     found = Models().clip(ClipModelSettings(source="timm/clip", revision="abc", library="open_clip"))
     assert found.embed_texts(["a"])[0] is not None
     assert set(asked) == {("timm/clip", "abc")}
+
+
+@pytest.mark.parametrize(
+    ("source", "activation"),
+    [
+        ("timm/vit_base_patch16_clip_224.openai", QuickGELU),
+        ("timm/vit_base_patch16_clip_224.laion2b", torch.nn.GELU),
+        ("owner/clip", torch.nn.GELU),
+    ],
+)
+def test_open_clip_s_own_table_knows_the_activation_that_a_configuration_leaves_out(
+    source: str, activation: type, open_clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenAI's weights with another activation load without a word and see badly."""
+    shutil.copytree(open_clip_folder, tmp_path / "clip")
+    file = tmp_path / "clip" / "open_clip_config.json"
+    config = json.loads(file.read_text())
+    del config["model_cfg"]["quick_gelu"]
+    file.write_text(json.dumps(config))
+    monkeypatch.setattr("ovdiff.pretrained.snapshot_download", lambda *_, **__: str(tmp_path / "clip"))
+    model, _ = load_open_clip(ClipModelSettings(source=source, library="open_clip"))
+    for tower in (model.visual.transformer, model.transformer):
+        assert type(tower.resblocks[0].mlp.gelu) is activation
 
 
 def test_open_clip_s_other_architectures_are_refused_by_name(open_clip_folder: Path, tmp_path: Path) -> None:
