@@ -17,7 +17,7 @@ LICENCES: dict[str, str] = {
     "latent-consistency/lcm-lora-sdv1-5": "OpenRAIL++",
     "stabilityai/sd-turbo": "Stability-AI",
     "openai/clip-vit-base-patch16": "MIT",
-    "timm/vit_base_patch16_clip_224.openai": "MIT",
+    "timm/vit_base_patch16_clip_224.openai": "Apache-2.0",  # of these files; OpenAI's own are MIT
     "facebook/dino-vitb8": "Apache-2.0",
     "facebook/dino-vits8": "Apache-2.0",
     "facebook/dinov2-base": "Apache-2.0",
