@@ -24,7 +24,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ SUPPORT_VERSION = 1
 """Version of the code that draws and of these files; part of every key. Raise it when either changes."""
 
 IDLE_S = 3600.0
-"""What was written to less than so many seconds ago may belong to a build that is running."""
+"""What was half written less than so many seconds ago may belong to a build that is running."""
 
 Masks = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 """Foreground and background of one image, each (S, S) bool."""
@@ -124,18 +124,6 @@ class SupportStore:
             BankError: not a key.
         """
         _remove_folder(self._folder(key))
-
-    def remove_unused(self, used: Collection[str], *, idle_s: float = IDLE_S) -> tuple[str, ...]:
-        """Delete the sets that no prototype set was made from, and return their keys.
-
-        Args:
-            used: keys to spare: every ``support_key`` of the bank's cards.
-            idle_s: sets that were written to later than this many seconds ago are spared too.
-        """
-        gone = [key for key in self.keys() if key not in used and _idle_s(self.folder / key) >= idle_s]
-        for key in gone:
-            self.remove(key)
-        return tuple(gone)
 
     def _folder(self, key: str) -> Path:
         if not _KEY.fullmatch(key):

@@ -188,18 +188,6 @@ def test_remove_takes_one_set(store: SupportStore) -> None:
     assert store.keys() == (other,)
 
 
-def test_unused_sets_go_unless_somebody_may_be_drawing_them(store: SupportStore) -> None:
-    used, gone, fresh = "a" * 16, "b" * 16, "c" * 16
-    for key in (used, gone, fresh):
-        store.shelf(key, MASKS_KEY).keep(_batch(0))
-    long_ago = time.time() - 2 * IDLE_S
-    for key in (used, gone):
-        os.utime(store.folder / key, (long_ago, long_ago))
-    assert store.remove_unused([used]) == (gone,)
-    assert store.keys() == (used, fresh)
-    assert store.remove_unused([], idle_s=0) == (used, fresh)
-
-
 @pytest.mark.parametrize("key", ["", "..", "../../etc", "A" * 16, "0" * 15])
 def test_only_keys_name_folders(store: SupportStore, key: str) -> None:
     with pytest.raises(BankError, match="no key of support images"):
