@@ -64,7 +64,7 @@ def test_a_value_of_the_users_own_has_the_default_beside_it() -> None:
     assert "images = 8 # default 32: N, images a category: R 32, v1 64\n" in text
     assert "seed = 42 # R; the same for every category\n" in text
     assert "# default another: P: D = 6400" in text
-    assert "\nlayers = [\"down_blocks.0\", \"down_blocks.1\"" in text  # of attribution: the default is none
+    assert '\nlayers = ["down_blocks.0", "down_blocks.1"' in text  # of attribution: the default is none
     assert "default []" not in text and 'default ""' not in text
 
 
