@@ -34,9 +34,11 @@ def draw_overlay(image: NDArray[np.uint8], segmentation: Segmentation, names: Se
         (H + rows, W, 3) uint8 RGB; 18 px a category of the legend.
     """
     colours = label_colours(len(names))
-    labels = segmentation.label_map
-    tint = np.where(labels[..., None] > 0, OPACITY, 0.0)
-    painted = (image * (1 - tint) + colours[labels] * tint).round().astype(np.uint8)
+    painted = image.copy()
+    for pixels, labels in zip(painted, segmentation.label_map, strict=True):  # a row at a time, for it is in floats
+        tinted = labels > 0
+        mixed = pixels[tinted] * (1 - OPACITY) + colours[labels[tinted]] * OPACITY
+        pixels[tinted] = mixed.round()
     found = [index for index in range(len(names)) if segmentation.mask(index).any()]
     return np.concatenate([painted, _legend(found, segmentation, names, width=image.shape[1])])
 

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 
 from backend.overlay import LEGEND_ROW_PX, draw_indexed, draw_overlay, label_colours
@@ -20,6 +22,16 @@ def test_categories_are_tinted_and_named() -> None:
     assert (overlay[10:20] == 100).all()
     assert not (overlay[0, 0] == overlay[25, 0]).all()
     assert (grey == 100).all()
+
+
+def test_painting_takes_little_more_memory_than_the_pictures() -> None:
+    image, labels = np.zeros((600, 800, 3), dtype=np.uint8), np.ones((600, 800), dtype=np.int32)
+    found = segmentation(labels)
+    tracemalloc.start()
+    draw_overlay(image, found, ["a"])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * image.nbytes  # in floats it would be 8 times a picture, and several at once
 
 
 def test_nothing_found_needs_no_legend() -> None:
