@@ -4,8 +4,8 @@ There is no queue to lose. Each project says which categories it wants; one work
 that the bank does not have and has the engine build it. After a crash or a restart the same comparison
 finds what is missing, and a changed label config costs only its new categories.
 
-Where a model cannot be had, that is the failure of every category: the others are not tried one by one, which
-would cost each the hub's patience of half a minute.
+Where a model cannot be had or the device is too small, that is the failure of every category: the others are not
+tried one by one, which would cost each the hub's patience of half a minute.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from backend.engine import Builder
-from ovdiff.errors import OVDiffError, WeightsError
+from ovdiff.errors import DeviceMemoryError, OVDiffError, WeightsError
 from ovdiff.vocabulary import Category
 
 logger = logging.getLogger(__name__)
+
+FAULTS_OF_ALL = (WeightsError, DeviceMemoryError)
+"""What is not the fault of the category that meets it."""
 
 State = Literal["queued", "building", "ready", "failed"]
 
@@ -187,7 +190,7 @@ class Precompute:
         except _StoppedError:
             return
         except OVDiffError as error:
-            failure, of_all = str(error), isinstance(error, WeightsError)
+            failure, of_all = str(error), isinstance(error, FAULTS_OF_ALL)
         except Exception as error:
             logger.exception("Building %r failed unexpectedly.", category.name)
             failure = f"unexpected {type(error).__name__}; the service's log has the details"

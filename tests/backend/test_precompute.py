@@ -6,7 +6,7 @@ import pytest
 
 from backend.precompute import Precompute
 from ovdiff.bank import Bank
-from ovdiff.errors import WeightsError
+from ovdiff.errors import DeviceMemoryError, WeightsError
 from ovdiff.vocabulary import Category
 from tests.fakes.engine import FakeEngine
 from tests.fakes.waiting import eventually
@@ -159,14 +159,15 @@ def test_missing_weights_are_the_reason_of_every_category(
     assert states(precompute, RED) == ["ready"]
 
 
+@pytest.mark.parametrize("kind", [WeightsError, DeviceMemoryError])
 def test_where_a_model_cannot_be_had_one_category_is_tried_for_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now_s, tried, engine = 0.0, [], FakeEngine(tmp_path / "bank")
 
     def unreachable(category: Category, progress: object) -> None:
         tried.append(category.name)
-        raise WeightsError("'some/model' does not load: the hub cannot be reached.")
+        raise kind("'some/model' does not load: the hub cannot be reached.")
 
     precompute = Precompute(engine, retry_failed_after_s=300.0, clock_s=lambda: now_s)
     precompute.start()

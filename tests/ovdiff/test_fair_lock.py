@@ -72,6 +72,35 @@ def test_never_two_at_once_and_everyone_in_turn() -> None:
     assert most == 1 and sorted(done) == list(range(8))
 
 
+def test_an_interrupted_wait_leaves_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, holds, let_go, taken = FairLock(), threading.Event(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            holds.set()
+            let_go.wait(WAIT_S)
+
+    def take() -> None:
+        with lock:
+            taken.set()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    holder, next_one = threading.Thread(target=hold), threading.Thread(target=take)
+    holder.start()
+    assert holds.wait(WAIT_S)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(lock._changed, "wait_for", interrupt)
+        lock.__enter__()
+    next_one.start()
+    assert not taken.wait(0.05)
+    let_go.set()
+    assert taken.wait(WAIT_S)
+    for thread in (holder, next_one):
+        thread.join(WAIT_S)
+
+
 def test_an_error_inside_gives_the_lock_up() -> None:
     lock = FairLock()
     with pytest.raises(ValueError, match="inside"), lock:
