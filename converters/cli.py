@@ -75,8 +75,9 @@ def _add_convert(subparsers: Any) -> None:
     _add_export_arguments(coco, "the COCO file")
     _add_shape_arguments(coco)
     coco.add_argument("--polygons", action="store_true", help="polygons where a mask has no hole (default: RLE)")
-    coco.add_argument("--results", action="store_true", help="a results list, for loadRes; needs --predictions")
-    coco.add_argument(
+    form = coco.add_mutually_exclusive_group()
+    form.add_argument("--results", action="store_true", help="a results list, for loadRes; needs --predictions")
+    form.add_argument(
         "--original",
         type=Path,
         metavar="COCO",

@@ -61,11 +61,14 @@ def update_coco(
         The updated dataset and the counts: `regions_out` are the annotations in it, `notes` say what became of them.
 
     Raises:
-        CocoError: `options.every_annotator` is set, two images share a file name, or the dataset contradicts itself.
+        CocoError: `options.every_annotator` or `options.split_parts` is set, two images share a file name, or the
+            dataset contradicts itself.
     """
     options = options or CocoOptions()
     if options.every_annotator:
         raise CocoError("expected one annotation an image to write back, got every_annotator: which would be right?")
+    if options.split_parts:
+        raise CocoError("expected whole regions to write back, got split_parts: an annotation is found by its region")
     tally = Tally()
     update = _Update(original, config, options, tally, max_pixels)
     for image in select_images(records, options, update.size_of, tally):

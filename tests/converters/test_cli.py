@@ -205,6 +205,7 @@ def test_what_cannot_be_used_is_one_line(
         ["convert", "coco", "e", "--label-config", "c", "--out", "x", "--tolerance", "-1"],
         ["convert", "coco", "e", "--label-config", "c", "--out", "x", "--tolerance", "nan"],
         ["convert", "coco", "e", "--label-config", "c", "--out", "x", "--max-vertices", "2"],
+        ["convert", "coco", "e", "--label-config", "c", "--out", "x", "--results", "--original", "o"],
         ["convert", "yolo", "e", "--label-config", "c", "--out", "x", "--images", "no such folder"],
         ["import", "coco", "c", "--out", "x", "--as", "guesses"],
         ["import", "coco", "c", "--out", "x", "--control", "Brush"],

@@ -214,6 +214,8 @@ def test_contradictions_are_refused() -> None:
         closed(twice, [], config_of(ORIGINAL))
     with pytest.raises(CocoError, match="expected one annotation an image to write back, got every_annotator"):
         closed(ORIGINAL, [], config_of(ORIGINAL), every_annotator=True)
+    with pytest.raises(CocoError, match="expected whole regions to write back, got split_parts"):
+        closed(ORIGINAL, [], config_of(ORIGINAL), split_parts=True)
 
 
 masks = arrays(np.bool_, (8, 9)).filter(lambda mask: bool(mask.any()))
