@@ -5,7 +5,8 @@
      "annotations": [{id, image_id, category_id, segmentation, area, bbox, iscrowd, region_id, origin?, score?}]}
 
 Segmentations are compressed RLE, or polygons where asked for (a region with holes stays RLE: COCO polygons
-cannot have any). Area and box are pycocotools'. Ids count from 1 in the order of the records; category ids are
+cannot have any). Area and box are pycocotools'. Ids count from 1 in the order of the records, those of images count
+what is left out, too: predictions and annotations of one export agree on them. Category ids are
 `records.categories_of`'s. Loadable by pycocotools; the extra keys are left alone by it.
 """
 
@@ -15,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
-import numpy as np
 from pycocotools import mask as coco_mask
 
 from converters.coco_rle import CocoRLE, coco_rle_area, coco_rle_bbox_xywh, coco_rle_to_mask, mask_to_coco_rle
@@ -125,8 +125,8 @@ def write_coco_results_file(
 ) -> CocoCounts:
     """Write predictions as a COCO results list (for `loadRes`), in bounded memory.
 
-    Its image ids count images as `write_coco_file` counts those of the same export and the same selection. A region
-    without a score is left out.
+    Its image ids are those that `write_coco_file` gives the images of the same export. A region without a score is
+    left out.
 
     Raises:
         CocoError: `options.source` is not "predictions", or as `write_coco_file`.
@@ -203,9 +203,9 @@ def _convert(
     ids = require_distinct(categories)
     images, annotations = lists
     tally, shapes = Tally(), CocoShapes(options)
-    for image_id, image in enumerate(select_images(records, options, size_of, tally), start=1):
+    for image in select_images(records, options, size_of, tally):
         height, width = image.size_hw
-        entry = {"id": image_id, "file_name": image.file_name, "width": width, "height": height}
+        entry = {"id": image.number, "file_name": image.file_name, "width": width, "height": height}
         images.append({**entry, "task_id": image.task_id})
         tally.images_out += 1
         for region, category_id in labelled_regions(image, ids, tally):
@@ -216,7 +216,7 @@ def _convert(
                 tally.regions_out += 1
                 annotation = {
                     "id": tally.regions_out,
-                    "image_id": image_id,
+                    "image_id": image.number,
                     "category_id": category_id,
                     **shape.keys(),
                     "iscrowd": 0,
@@ -269,19 +269,19 @@ class CocoShapes:
     def of(self, region: Region) -> Iterator[CocoShape]:
         """Yield the shape of each annotation that the region becomes."""
         if not self._options.split_parts:
-            yield self._shape(region.rle, region.polygon)
+            yield self._shape(region.rle, region.drawn_polygon(self._options.max_vertices))
             return
         for part in split_parts(region.mask()):
             yield self._shape(mask_to_coco_rle(part), None)
 
-    def _shape(self, rle: CocoRLE, drawn: Sequence[tuple[float, float]] | None) -> CocoShape:
+    def _shape(self, rle: CocoRLE, drawn: Polygon | None) -> CocoShape:
         if self._options.segmentation == "rle":
             return CocoShape(rle, rle)
         mask = _mask_of(rle)
         if has_holes(mask):
             return CocoShape(rle, rle)
-        if drawn is not None and _is_inside(drawn, rle["size"]):
-            polygons = [np.array(drawn)]
+        if drawn is not None and outline_length_px(drawn) <= MAX_OUTLINE_PX:
+            polygons = [drawn]
         else:
             polygons = mask_to_polygons(mask, self._options.tolerance_px, self._options.max_vertices)
         shape = _polygon_shape(polygons, rle["size"])
@@ -293,12 +293,6 @@ class CocoShapes:
 def _mask_of(rle: CocoRLE) -> Mask:
     """Decode without a limit: the records hold nothing that was not below one."""
     return coco_rle_to_mask(rle, max_pixels=math.prod(rle["size"]))
-
-
-def _is_inside(points: Sequence[tuple[float, float]], size_hw: Sequence[int]) -> bool:
-    """Tell whether all points lie in the image and not too far apart: pycocotools walks along every edge."""
-    inside = all(0 <= x <= size_hw[1] and 0 <= y <= size_hw[0] for x, y in points)
-    return inside and outline_length_px(np.array(points)) <= MAX_OUTLINE_PX
 
 
 def _polygon_shape(polygons: Sequence[Polygon], size_hw: Sequence[int]) -> CocoShape:

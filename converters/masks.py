@@ -337,9 +337,25 @@ def _require_polygon(points: npt.ArrayLike) -> Polygon:
     return polygon
 
 
+def fills_one_way(polygon: Polygon, size_hw: tuple[int, int]) -> bool:
+    """Tell whether a polygon covers the same pixels by even-odd filling (pycocotools, OpenCV) as by winding.
+
+    One that crosses itself may not.
+    """
+    return all(((winding != 0) == ((winding & 1) != 0)).all() for _, winding in _windings(polygon, size_hw))
+
+
 def _fill(mask: Mask, polygon: Polygon) -> None:
     """Set the pixels of `mask` (freshly made by the caller) whose centres the polygon winds around."""
-    height, width = mask.shape
+    for box, winding in _windings(polygon, (mask.shape[0], mask.shape[1])):
+        mask[box] |= winding != 0
+
+
+def _windings(
+    polygon: Polygon, size_hw: tuple[int, int]
+) -> Iterator[tuple[tuple[slice, slice], npt.NDArray[np.int32]]]:
+    """Yield the polygon's box in the image, in bands, and how often it winds around each pixel's centre there."""
+    height, width = size_hw
     top, bottom = (int(y) for y in np.clip(_rows_below([polygon[:, 1].min(), polygon[:, 1].max()]), 0, height))
     left, right = (int(x) for x in np.clip(_rows_below([polygon[:, 0].min(), polygon[:, 0].max()]), 0, width))
     if top >= bottom or left >= right:
@@ -357,7 +373,7 @@ def _fill(mask: Mask, polygon: Polygon) -> None:
         for rows, crossings_x, directions in _crossings(polygon, first, last):
             columns = np.clip(_rows_below(crossings_x), left, right) - left
             np.add.at(steps, (rows - first, columns), directions)
-        mask[first:last, left:right] |= np.cumsum(steps, axis=1)[:, :-1] != 0
+        yield (slice(first, last), slice(left, right)), np.cumsum(steps, axis=1, dtype=np.int32)[:, :-1]
 
 
 def _rows_below(coordinate: npt.ArrayLike) -> _Indices:

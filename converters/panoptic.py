@@ -107,15 +107,15 @@ def write_panoptic(
         images, annotations = JsonList(partial), JsonList(partial)
         pngs = partial / Path(JSON_NAME).stem
         pngs.mkdir()
-        for number, image in enumerate(select_images(records, options, size_of, tally), start=1):
-            png_name = f"{number:012d}.png"
+        for image in select_images(records, options, size_of, tally):
+            png_name = f"{image.number:012d}.png"
             segment_ids, segments = _segments(image, ids, things, tally)
             Image.fromarray(segment_ids_to_rgb(segment_ids)).save(pngs / png_name)
             height, width = image.size_hw
-            entry = {"id": number, "file_name": image.file_name, "width": width, "height": height}
+            entry = {"id": image.number, "file_name": image.file_name, "width": width, "height": height}
             tally.images_out += 1
             images.append({**entry, "task_id": image.task_id})
-            annotations.append({"image_id": number, "file_name": png_name, "segments_info": segments})
+            annotations.append({"image_id": image.number, "file_name": png_name, "segments_info": segments})
         if not images:
             raise PanopticError(f"expected at least one image for {folder}, got none: {tally.counts().reasons()}")
         dataset = {

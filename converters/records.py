@@ -12,10 +12,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
+
 from converters.coco_rle import CocoRLE, coco_rle_to_mask
 from converters.errors import RecordError
 from converters.label_config import Label, LabelConfig
-from converters.masks import Mask
+from converters.masks import Mask, Polygon, fills_one_way
 
 MASK_KINDS = (
     "brushlabels",
@@ -74,6 +76,19 @@ class Region:
         """Decode the pixels: (H, W) bool."""
         height, width = self.size_hw
         return coco_rle_to_mask(self.rle, max_pixels=height * width)
+
+    def drawn_polygon(self, max_vertices: int | None = None) -> Polygon | None:
+        """Return its points as they were drawn, (n, 2) in pixels, if a polygon format can take them for its pixels.
+
+        It cannot if they are more than `max_vertices`, lie outside the image, or make a figure that crosses itself
+        so that readers fill it in different ways.
+        """
+        if self.polygon is None or (max_vertices is not None and len(self.polygon) > max_vertices):
+            return None
+        height, width = self.size_hw
+        points = np.array(self.polygon)
+        is_inside = bool(((points >= 0) & (points <= (width, height))).all())
+        return points if is_inside and fills_one_way(points, self.size_hw) else None
 
 
 @dataclass(frozen=True)

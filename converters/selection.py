@@ -37,8 +37,12 @@ class Selection:
 
 @dataclass(frozen=True)
 class SelectedImage:
-    """An image that goes in: its name and size (pixels), and its regions with a score where one is known."""
+    """An image that goes in: its name and size (pixels), and its regions with a score where one is known.
 
+    `number` counts the images read, from 1: the same for predictions as for annotations, whatever was left out.
+    """
+
+    number: int
     task_id: int | str | None
     file_name: str
     size_hw: tuple[int, int]
@@ -147,7 +151,7 @@ def select_images(
         if size_hw is None:
             tally.leave_out("image of unknown size", f"task {record.task_id}: {name}")
             continue
-        yield SelectedImage(record.task_id, name, size_hw, regions)
+        yield SelectedImage(tally.images_in, record.task_id, name, size_hw, regions)
 
 
 def with_own_file(

@@ -251,8 +251,9 @@ class _LineWriter:
     def _polygons(self, region: Region, mask: Mask) -> list[Polygon]:
         """Return the polygon of each line that the region becomes."""
         parts = mask_to_polygons(mask, self._options.tolerance_px, self._options.max_vertices)
-        if region.polygon and len(parts) == 1:
-            return [np.array(region.polygon)]
+        drawn = region.drawn_polygon(self._options.max_vertices)
+        if drawn is not None and len(parts) == 1:
+            return [drawn]
         self._tally.note("regions whose holes were filled", int(has_holes(mask)))
         if self._options.split_parts:
             self._tally.note("regions split into their parts", int(len(parts) > 1))

@@ -153,6 +153,27 @@ def test_a_drawn_polygon_is_written_as_it_was_drawn() -> None:
     assert dataset["annotations"][0]["segmentation"] == [[3.25, 3.5, 20, 4, 12, 20]]
 
 
+def star(size: float = 10.0) -> tuple[tuple[float, float], ...]:
+    """Return a pentagram, which winds around its middle twice."""
+    angles = np.arange(5) * 4 * np.pi / 5
+    return tuple(zip((15 + size * np.sin(angles)).tolist(), (11 - size * np.cos(angles)).tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("drawn", "max_vertices"), [(star(), None), (((2, 2), (20, 2), (22, 9), (20, 18), (2, 18)), 4)]
+)
+def test_a_drawn_polygon_that_readers_fill_otherwise_or_with_too_many_points_is_outlined_anew(
+    drawn: tuple[tuple[float, float], ...], max_vertices: int | None
+) -> None:
+    mask = polygons_to_mask([drawn], SIZE_HW)
+    options = CocoOptions(segmentation="polygons", tolerance_px=0.5, max_vertices=max_vertices)
+    dataset, counts = records_to_coco([record(region(mask, polygon=drawn))], CATEGORIES, options)
+    (points,) = dataset["annotations"][0]["segmentation"]
+    assert points != [value for point in drawn for value in point]
+    assert max_vertices is None or len(points) <= 2 * max_vertices
+    assert counts.lowest_polygon_iou > 0.9
+
+
 def test_a_polygon_drawn_beyond_the_image_is_outlined_anew() -> None:
     far = ((-1e8, 2.0), (10.0, 2.0), (10.0, 9.0))
     mask = polygons_to_mask([far], SIZE_HW)
@@ -240,6 +261,20 @@ def test_results_are_written_as_they_go(tmp_path: Path) -> None:
     assert counts.left_out == {"region without a score": 2}
     with pytest.raises(CocoError, match="expected results of predictions, source='predictions', got 'annotations'"):
         write_coco_results_file(predicted, CATEGORIES, tmp_path / "results.json", CocoOptions())
+
+
+def test_images_keep_their_ids_whatever_is_selected(tmp_path: Path) -> None:
+    guess = Prediction(1, (region(BLOB, score=0.5),))
+    records = [
+        record(annotations=(), predictions=(guess,), task_id=1),
+        record(region(RING), predictions=(guess,), task_id=2),
+        record(region(RING), task_id=3),
+    ]
+    write_coco_file(records, CATEGORIES, tmp_path / "truth.json")
+    write_coco_results_file(records, CATEGORIES, tmp_path / "results.json")
+    truth, results = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("truth", "results"))
+    assert [(image["id"], image["task_id"]) for image in truth["images"]] == [(2, 2), (3, 3)]
+    assert [result["image_id"] for result in results] == [1, 2]
 
 
 def test_a_file_without_an_annotation_says_why_and_replaces_nothing(tmp_path: Path) -> None:

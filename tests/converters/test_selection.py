@@ -62,7 +62,7 @@ def test_details_are_kept_for_the_first_hundred_only() -> None:
 def test_each_image_has_a_file_of_its_own() -> None:
     names = ["a/cat.jpg", "a/cat.png", "cat.jpg", "../../etc/passwd"]
     tally = Tally()
-    named = list(with_own_file([SelectedImage(1, name, (4, 6), ()) for name in names], ".txt", tally))
+    named = list(with_own_file([SelectedImage(1, 1, name, (4, 6), ()) for name in names], ".txt", tally))
     assert [str(name) for _, name in named] == ["a/cat.txt", "cat.txt"]
     assert tally.left_out == {
         "image name taken by another image whose suffix alone differs": 1,
@@ -75,7 +75,9 @@ def test_regions_come_with_each_of_their_categories() -> None:
     both = Region("r", ("cat", "dog", "fly"), "", RLE)
     tally = Tally()
     found = list(
-        labelled_regions(SelectedImage(1, "a", (4, 6), (both, Region("s", (), "", RLE))), {"cat": 3, "dog": 1}, tally)
+        labelled_regions(
+            SelectedImage(1, 1, "a", (4, 6), (both, Region("s", (), "", RLE))), {"cat": 3, "dog": 1}, tally
+        )
     )
     assert found == [(both, 3), (both, 1)]
     assert tally.details == (

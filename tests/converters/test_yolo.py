@@ -96,6 +96,17 @@ def test_parts_are_joined_or_split_and_holes_are_filled_and_counted(tmp_path: Pa
     assert (split.regions_in, split.regions_out, split.left_out) == (2, 3, {})
 
 
+def test_a_drawn_polygon_is_written_as_it_is_unless_it_says_something_else(tmp_path: Path) -> None:
+    inside = ((3.0, 2.0), (24.0, 2.0), (12.0, 15.0))
+    beyond = ((20.0, 2.0), (50.0, 2.0), (50.0, 40.0))  # clipped corner by corner it would be another triangle
+    drawn = [region(polygons_to_mask([points], SIZE_HW), polygon=points) for points in (inside, beyond)]
+    counts = write_yolo([record(*drawn)], CATEGORIES, tmp_path / "out", EXACT)
+    assert counts.lowest_iou == 1.0
+    assert lines_of(tmp_path / "out")[0] == polygon_to_line(0, np.array(inside), SIZE_HW)
+    capped = write_yolo([record(drawn[0])], CATEGORIES, tmp_path / "capped", YoloOptions(max_vertices=3))
+    assert (capped.lowest_iou, len(lines_of(tmp_path / "capped")[0].split())) == (1.0, 7)
+
+
 def test_the_layout_is_that_of_ultralytics(tmp_path: Path) -> None:
     (tmp_path / "pictures" / "a").mkdir(parents=True)
     Image.new("RGB", (30, 20)).save(tmp_path / "pictures" / "a" / "cat.jpg")
