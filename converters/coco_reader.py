@@ -18,6 +18,7 @@ from pycocotools import mask as coco_mask
 from converters.coco import MAX_OUTLINE_PX, CocoDataset
 from converters.coco_rle import CocoRLE, coco_rle_to_mask, mask_to_coco_rle
 from converters.errors import CocoError, ConverterError, MaskError
+from converters.image_files import image_address
 from converters.masks import MAX_PIXELS, outline_length_px, require_size
 from converters.records import Annotation, Category, ImageRecord, Kind, LeftOut, Prediction, Region
 from converters.shapes import finite_number
@@ -95,6 +96,10 @@ class Place:
     image_root: str = ""
     image_tag: str = "image"
 
+    def address(self, file_name: str) -> str:
+        """Return the address of an image by its file name."""
+        return image_address(file_name, self.image_root)
+
 
 def coco_to_records(
     dataset: CocoDataset, place: Place | None = None, *, max_pixels: int = MAX_PIXELS
@@ -132,7 +137,7 @@ def _record(
     is_predicted = any(region.score is not None for region in found.regions)
     return ImageRecord(
         task_id=task_id if isinstance(task_id, (int, str)) and not isinstance(task_id, bool) else image["id"],
-        image=place.image_root + file_name,
+        image=place.address(file_name),
         image_tag=place.image_tag,
         size_hw=size_hw,
         annotations=() if is_predicted else (Annotation(None, found.regions),),

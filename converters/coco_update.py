@@ -260,11 +260,12 @@ def _images_by_name(dataset: CocoDataset) -> dict[str, Json]:
         if not isinstance(name, str) or name in by_name:
             raise CocoError(f"expected images with file names that differ, to find them again, got {name!r:.60} again")
         by_name[name] = image
-    # As the address of a task, "a%20b.jpg" or a URL comes back in other words.
-    in_other_words = {
-        other: image for name, image in by_name.items() for other in (unquote(name).lstrip("/"), image_file_name(name))
-    }
-    return {**in_other_words, **by_name}
+    # As the address of a task, "a%20b.jpg" or a URL comes back in other words; no two may do so in the same.
+    in_other_words: dict[str, list[Json]] = {}
+    for name, image in by_name.items():
+        for other in {unquote(name).lstrip("/"), image_file_name(name)}:
+            in_other_words.setdefault(other, []).append(image)
+    return {**{other: images[0] for other, images in in_other_words.items() if len(images) == 1}, **by_name}
 
 
 def _whole(value: Any) -> int | None:

@@ -7,7 +7,7 @@ import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from PIL import Image
 
@@ -24,6 +24,7 @@ _SUFFIXES = tuple(
     for suffix in (lower, lower.upper())
 )
 _UPLOAD_PREFIX = re.compile(r"((?:^|.*/))[0-9a-f]{8}-(?=[^/]+$)")
+_ASKED_FOR = ("/", "http://", "https://")
 _TO_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -54,13 +55,26 @@ def image_file_name(address: str, image_root: str = "") -> str:
             raise ImageFileError(f"expected an image address that begins with {image_root!r}, got {address!r}")
         return unquote(address.removeprefix(image_root)).lstrip("/")
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(address, allow_fragments=False)  # a "#" in a path is part of a name
     except ValueError as error:
         raise ImageFileError(f"expected a path or URL of an image, got {address!r:.100}: {error}") from error
     if parts.path.rstrip("/").endswith("/data/local-files"):
         return parse_qs(parts.query).get("d", [address])[0].lstrip("/")
     _, is_upload, after = parts.path.partition("/data/upload/")
     return unquote(after.partition("/")[2] if is_upload else parts.path).lstrip("/")
+
+
+def image_address(name: str, image_root: str = "") -> str:
+    """Return the address under which Label Studio shows a file: what `image_file_name` turns back with this root.
+
+    Names are quoted where a browser will ask for them; a cloud's own addresses and bare names stay as they are.
+
+    >>> image_address("cat #1.png", "/data/local-files/?d=imgs/")
+    '/data/local-files/?d=imgs/cat%20%231.png'
+    >>> image_address("cat #1.png", "s3://bucket/")
+    's3://bucket/cat #1.png'
+    """
+    return image_root + (quote(name, errors="surrogatepass") if image_root.startswith(_ASKED_FOR) else name)
 
 
 def exif_orientation(image: Image.Image) -> int:
@@ -124,15 +138,15 @@ def upright_image(path: Path) -> Image.Image:
 def folder_sizes(folder: Path) -> SizeLookup:
     """Return a look-up of image sizes by file name in a folder, as shown: EXIF orientation applied.
 
-    Only headers are read. A name outside the folder, missing or no image has no size.
+    Files are found as by `find_image_file`, and only their headers are read. A name outside the folder, missing or no
+    image has no size.
     """
-    root = folder.resolve()
 
     def size_hw(name: str) -> tuple[int, int] | None:
+        path = find_image_file(folder, name)
+        if path is None:
+            return None
         try:
-            path = (root / name).resolve()
-            if not path.is_relative_to(root) or not path.is_file():
-                return None
             with Image.open(path) as image:
                 width, height = image.size
                 sideways = exif_orientation(image) in _SIDEWAYS

@@ -259,7 +259,7 @@ def _record(
     is_predicted = any(region.score is not None for region in regions)
     return ImageRecord(
         task_id=task_id if isinstance(task_id, (int, str)) and not isinstance(task_id, bool) else image["id"],
-        image=place.image_root + file_name,
+        image=place.address(file_name),
         image_tag=place.image_tag,
         size_hw=size_hw,
         annotations=(Annotation(None, regions),) if is_read and not is_predicted else (),

@@ -226,7 +226,7 @@ def semantic_png_to_records(
             left_out.append(LeftOut("unreadable mask", str(error)))
         yield ImageRecord(
             task_id=task_id,
-            image=place.image_root + file_name,
+            image=place.address(file_name),
             image_tag=place.image_tag,
             size_hw=size_hw,
             annotations=annotations,

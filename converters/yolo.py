@@ -27,7 +27,7 @@ from converters.coco_reader import Place
 from converters.coco_rle import mask_to_coco_rle
 from converters.data_yaml import data_yaml_text, read_names
 from converters.errors import ConverterError, YOLOError
-from converters.image_files import SizeLookup
+from converters.image_files import SizeLookup, find_image_file
 from converters.masks import (
     MAX_PIXELS,
     Mask,
@@ -264,11 +264,11 @@ class _LineWriter:
 
 def _copy_image(image: SelectedImage, source: Path, target: Path, tally: Tally) -> None:
     """Copy an image that lies in the folder; leave it out if it does not."""
-    path = source / image.file_name  # `with_own_file` has made sure that the name stays inside
-    if not path.is_file():
+    path = find_image_file(source, image.file_name)
+    if path is None:
         tally.leave_out("image file that is not in the folder", f"task {image.task_id}: {image.file_name}")
         return
-    copy = target / image.file_name
+    copy = target / image.file_name  # `with_own_file` has made sure that the name stays inside
     copy.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, copy)
 
@@ -335,7 +335,7 @@ def yolo_to_records(
             left_out = (LeftOut("image that is not there: its size is unknown", f"{LABELS_NAME}/{name}"),)
             yield ImageRecord(None, "", place.image_tag, left_out=left_out)
             continue
-        yield _record(dataset, name, place.image_root + file_name, place.image_tag, size_hw, max_pixels)
+        yield _record(dataset, name, place.address(file_name), place.image_tag, size_hw, max_pixels)
 
 
 def _record(

@@ -218,6 +218,17 @@ def test_contradictions_are_refused() -> None:
         closed(ORIGINAL, [], config_of(ORIGINAL), split_parts=True)
 
 
+def test_images_whose_names_come_back_in_the_same_words_are_not_confused() -> None:
+    names = ("http://a/5.jpg?v=1", "http://a/5.jpg?v=2")
+    images = [{**ORIGINAL["images"][n], "file_name": name} for n, name in enumerate(names)]
+    twins = {**ORIGINAL, "images": images}
+    config = config_of(twins)
+    tasks = list(records_to_tasks(coco_to_records(twins), config))
+    updated, counts = closed(twins, tasks, config, image_root="")
+    assert updated == twins
+    assert counts.left_out == {"image that is not in the COCO file (or under another image root)": 2}
+
+
 masks = arrays(np.bool_, (8, 9)).filter(lambda mask: bool(mask.any()))
 
 

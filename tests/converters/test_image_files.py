@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from converters.errors import ImageFileError
-from converters.image_files import find_image_file, folder_sizes, image_file_name, upright_image
+from converters.image_files import find_image_file, folder_sizes, image_address, image_file_name, upright_image
 
 ADDRESSES = [
     ("/data/upload/7/1f2e3d4c-cat%201.png", "", "1f2e3d4c-cat 1.png"),
@@ -18,12 +20,28 @@ ADDRESSES = [
     ("s3://bucket/a/cat.png", "s3://bucket/a", "cat.png"),
     ("https://example.com/pets/cat.png?size=9", "", "pets/cat.png"),
     ("cat.png", "", "cat.png"),
+    ("cat #1.png", "", "cat #1.png"),
 ]
 
 
 @pytest.mark.parametrize(("address", "root", "name"), ADDRESSES)
 def test_an_address_becomes_a_relative_name(address: str, root: str, name: str) -> None:
     assert image_file_name(address, root) == name
+
+
+@given(
+    st.text(min_size=1).filter(lambda name: not name.startswith("/")),
+    st.sampled_from(["/data/local-files/?d=imgs/", "http://host:8080/a/", "https://host/"]),
+)
+def test_a_name_survives_as_an_address(name: str, root: str) -> None:
+    address = image_address(name, root)
+    assert image_file_name(address, root) == name
+    assert not set(address.removeprefix(root)) & set('#?&+ "<>')
+
+
+@pytest.mark.parametrize("root", ["", "s3://bucket/"])
+def test_a_name_that_no_browser_asks_for_is_not_quoted(root: str) -> None:
+    assert image_address("a b#1.png", root) == f"{root}a b#1.png"
 
 
 def test_an_address_that_is_no_url_is_refused() -> None:
@@ -42,6 +60,11 @@ def test_a_size_is_that_of_the_image_as_shown(tmp_path: Path, orientation: int) 
     exif[0x0112] = orientation
     Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg", exif=exif)
     assert folder_sizes(tmp_path)("a.jpg") == ((48, 64) if orientation < 5 else (64, 48))
+
+
+def test_a_file_that_was_uploaded_is_looked_up_under_its_own_name(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "cat.png")
+    assert folder_sizes(tmp_path)("1f2e3d4c-cat.png") == (48, 64)
 
 
 def test_what_is_outside_missing_or_no_image_has_no_size(tmp_path: Path) -> None:
