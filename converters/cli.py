@@ -15,6 +15,8 @@ wrong, 130 after Ctrl-C. Output appears whole or not at all; exports stream.
 """
 
 import argparse
+import os
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -35,33 +37,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         status: int = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     return status
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add the commands to what `ArgumentParser.add_subparsers` returned; each sets `run`, from options to status."""
+    """Add the commands to what `ArgumentParser.add_subparsers` returned; each sets `run`, from options to status.
+
+    `run` raises BrokenPipeError where nobody reads stdout any more.
+    """
     _add_convert(subparsers)
     _add_import(subparsers)
     _add_validate(subparsers)
     _add_evaluate(subparsers)
 
 
-def _run(command: Run, options: argparse.Namespace) -> int:
+def _run(command: Run, called: str, options: argparse.Namespace) -> int:
     """Run a command; what it cannot use is one line on stderr."""
     try:
         return command(options)
     except ConverterError as error:
-        complain(error)
+        complain(called, error)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         name = error.filename
-        complain(error if name is None else f"{str(name)!r} cannot be used: {error.strerror}. Correct its path.")
+        complain(
+            called, error if name is None else f"{str(name)!r} cannot be used: {error.strerror}. Correct its path."
+        )
     return FAILED
 
 
 def _set_run(parser: argparse.ArgumentParser, command: Run) -> None:
-    parser.set_defaults(run=partial(_run, command))
+    parser.set_defaults(run=partial(_run, command, parser.prog))
 
 
 # ---------------------------------------------------------------- convert

@@ -14,6 +14,7 @@ from converters.coco import CocoOptions, write_coco_file, write_coco_results_fil
 from converters.coco_reader import Place, coco_categories, coco_to_records, read_coco
 from converters.coco_update import update_coco
 from converters.console import DONE, LEFT_BEHIND, say, say_counts, say_left_out
+from converters.errors import OutputError
 from converters.evaluate_corrections import EvaluationOptions, evaluate_corrections, write_evaluation
 from converters.image_files import SizeLookup, folder_names, folder_sizes
 from converters.label_config import LabelConfig, parse_label_config, read_label_config
@@ -50,8 +51,9 @@ def convert_coco(options: Namespace) -> int:
 
 
 def _convert_into_original(options: Namespace, chosen: CocoOptions) -> int:
+    records, _ = _export(options)
     config = read_label_config(options.label_config)
-    dataset, counts = update_coco(read_coco(options.original), read_export(options.export, config), config, chosen)
+    dataset, counts = update_coco(read_coco(options.original), records, config, chosen)
     write_json(dataset, options.out)
     return _written(counts, options.out)
 
@@ -90,7 +92,16 @@ def _selection(options: Namespace) -> dict[str, Any]:
     }
 
 
+def _require_own_file(out: Path, *others: Path | None) -> None:
+    """Refuse to write over what is read, or over what else is written."""
+    if any(other is not None and out.resolve() == other.resolve() for other in others):
+        raise OutputError(
+            f"expected {out} to be a file of its own, got one that this command uses besides: name another"
+        )
+
+
 def _export(options: Namespace) -> tuple[Iterator[ImageRecord], tuple[Category, ...]]:
+    _require_own_file(options.out, options.export, options.label_config)
     config = read_label_config(options.label_config)
     return read_export(options.export, config), categories_of(config)
 
@@ -139,6 +150,9 @@ def _import(
     options: Namespace, categories: tuple[Category, ...], records_at: Callable[[Place], Iterable[ImageRecord]]
 ) -> int:
     """Write tasks and, if asked for, the label config that fits them."""
+    for out, other in ((options.out, options.label_config_out), (options.label_config_out, options.out)):
+        if out is not None:
+            _require_own_file(out, options.source, other)
     xml = label_config_for(categories, options.control)
     config: LabelConfig = parse_label_config(xml)
     records = records_at(Place(options.image_root, config.images[0].name))

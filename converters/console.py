@@ -17,10 +17,10 @@ def say(text: str) -> None:
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
-def complain(text: object) -> None:
-    """Write a line about something that went wrong."""
+def complain(command: str, text: object) -> None:
+    """Write a line about something that went wrong in a command, which is named as it was called."""
     encoding = sys.stderr.encoding or "utf-8"
-    sys.stderr.write(f"converters: {text}".encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    sys.stderr.write(f"{command}: {text}".encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def say_counts(counts: Counts, more: str = "") -> int:

@@ -164,7 +164,7 @@ def test_a_shown_preset_can_be_changed_and_used(
         (
             ["convert", "coco", "missing.json", "--label-config", "missing.xml", "--out", "x.json"],
             1,
-            "converters: 'missing.xml' cannot be used: No such file or directory",
+            "ovdiff convert coco: 'missing.xml' cannot be used: No such file or directory",
         ),
     ],
 )

@@ -1,6 +1,7 @@
 """The command: each format there and back, counts, exit status, and nothing half written."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -164,7 +165,9 @@ def test_a_failure_says_why_in_a_line_and_writes_nothing(
     before = sorted(folder.iterdir())
     assert convert(folder, kind, "out") == FAILED
     captured = capsys.readouterr()
-    assert captured.err.startswith(f"converters: {folder / 'export.json'}: expected JSON, which breaks or ends too")
+    assert captured.err.startswith(
+        f"python -m converters convert {kind}: {folder / 'export.json'}: expected JSON, which breaks or ends too"
+    )
     assert (captured.out, captured.err.count("\n")) == ("", 1)
     assert sorted(folder.iterdir()) == before
 
@@ -179,6 +182,8 @@ def test_a_failure_says_why_in_a_line_and_writes_nothing(
         ("convert coco export.json --label-config config.xml --out x --results", "source='predict"),
         ("convert panoptic export.json --label-config config.xml --out .", "one that holds files"),
         ("convert panoptic export.json --label-config config.xml --out x --stuff sea", "['sea']"),
+        ("convert coco export.json --label-config config.xml --out ./export.json", "to be a file of its own"),
+        ("convert coco export.json --label-config config.xml --out config.xml", "to be a file of its own"),
         ("import coco export.json --out x", "expected a list of objects under 'images'"),
         ("import yolo . --out x", "data.yaml"),
         ("import semantic-png . --out x", "labels.json"),
@@ -193,8 +198,23 @@ def test_what_cannot_be_used_is_one_line(
     monkeypatch.chdir(folder)
     assert main(words.split()) == FAILED
     error = capsys.readouterr().err
-    assert error.startswith("converters: ")
+    assert error.startswith(f"python -m converters {words.split(maxsplit=1)[0]}")
     assert message in error
+
+
+@pytest.mark.parametrize(
+    "outs",
+    ["--out coco.json", "--out x --label-config-out coco.json", "--out x --label-config-out ./x"],
+)
+def test_a_dataset_is_not_overwritten_by_its_tasks(
+    folder: Path, outs: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    convert(folder, "coco", "coco.json")
+    before = {path.name for path in folder.iterdir()}, (folder / "coco.json").read_bytes()
+    assert main(["import", "coco", "coco.json", *outs.split()]) == FAILED
+    assert "to be a file of its own, got one that this command uses besides" in capsys.readouterr().err
+    assert ({path.name for path in folder.iterdir()}, (folder / "coco.json").read_bytes()) == before
 
 
 @pytest.mark.parametrize(
@@ -258,6 +278,20 @@ def test_names_that_the_terminal_lacks_do_not_stop_it(folder: Path) -> None:
     )
     assert (ran.returncode, ran.stderr) == (LEFT_BEHIND, b"")
     assert b"label that is no category: task 1, region 'a': '\\u732b'" in ran.stdout
+
+
+def test_a_reader_that_has_enough_ends_it_without_a_word(folder: Path) -> None:
+    (folder / "export.json").write_text(json.dumps([5] * 20_000))
+    words = "validate export.json --label-config config.xml"
+    ran = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -m converters {words} | head -n 1'],
+        cwd=folder,
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": os.defpath, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.stdout.count("\n"), ran.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("form", ["export_json", "export_json_min", "api_tasks"])

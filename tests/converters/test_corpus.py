@@ -39,7 +39,7 @@ def outcomes() -> dict[str, Outcome]:
 def wrong_with(case: Case, outcome: Outcome) -> str:
     """Return what is wrong with how a case ended, "" if nothing is."""
     said = outcome.out + outcome.err
-    complaints = outcome.err.count("converters: ")
+    complaints = outcome.err.count("python -m converters ")
     is_clear = "expected" in outcome.err or "declares" in outcome.err
     has_reasons = "left out, " in outcome.out or "findings" in outcome.out
     rules = {
