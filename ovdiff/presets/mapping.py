@@ -5,7 +5,7 @@ import difflib
 import hashlib
 import json
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from ovdiff.errors import PresetError
@@ -33,6 +33,15 @@ def mapping_to_preset(mapping: Mapping[str, Any], where: str) -> Preset:
 def prototype_parameters(preset: Preset) -> dict[str, Any]:
     """Return the values that shape stored prototypes: all fields that are not marked *online*."""
     return _offline(preset)
+
+
+def without(mapping: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Return a copy of nested tables that lacks every field of these names, however deep."""
+    return {
+        key: without(value, names) if isinstance(value, Mapping) else value
+        for key, value in mapping.items()
+        if key not in names
+    }
 
 
 def digest(values: Any) -> str:

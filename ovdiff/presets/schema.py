@@ -337,6 +337,9 @@ class CacheSettings:
     texts: int = setting(50_000, "CLIP text embeddings of category subsets", unit="entries", minimum=0)
 
 
+_CHANGE_NO_MASK = frozenset({"name", "licence", "cache", "memory", "batch_size", "mib_per_image"})
+
+
 @dataclass(frozen=True)
 class MemorySettings:
     """How much of the device's memory may be used; batches become smaller to keep to it."""
@@ -373,11 +376,10 @@ class Preset:
         validate(self)
 
     def fingerprint(self) -> str:
-        """Return a hex hash of every field but the name, the cache sizes and the memory limits."""
-        from ovdiff.presets.mapping import digest, preset_to_mapping
+        """Return a hex hash of every field that can change a mask: not names, licences, caches, batches and memory."""
+        from ovdiff.presets.mapping import digest, preset_to_mapping, without
 
-        values = preset_to_mapping(self)
-        return digest({key: value for key, value in values.items() if key not in ("name", "cache", "memory")})
+        return digest(without(preset_to_mapping(self), _CHANGE_NO_MASK))
 
     def active_extractors(self) -> tuple[ExtractorName, ...]:
         """Return the extractors that vote in Eq. 4."""

@@ -134,6 +134,21 @@ def test_fingerprint_sees_every_field_but_name_and_cache() -> None:
     assert refined.fingerprint() != base.fingerprint()
 
 
+def test_what_changes_no_mask_is_not_in_the_fingerprint() -> None:
+    """Or Label Studio would ask for every task again after a smaller batch."""
+    base = load_preset("tinyworld")
+    clip = base.models.clip
+    assert clip is not None
+    same = replace(
+        base,
+        models=replace(base.models, clip=replace(clip, licence="mine")),
+        generation=replace(base.generation, batch_size=1, mib_per_image=1),
+        extractors=replace(base.extractors, batch_size=1, clip=replace(base.extractors.clip, mib_per_image=1)),
+        memory=replace(base.memory, build_gib=1.0),
+    )
+    assert same.fingerprint() == base.fingerprint()
+
+
 def test_prototype_parameters_hold_no_online_field() -> None:
     parameters = prototype_parameters(load_preset("tinyworld"))
     assert {"models", "generation", "safety", "attribution", "proposals", "support", "extractors", "prototypes"} == set(
