@@ -21,7 +21,7 @@ from typing import Literal
 
 from converters.coco_rle import coco_rle_area, coco_rle_intersection
 from converters.errors import EvaluationError
-from converters.records import Annotation, ImageRecord, Prediction, Region
+from converters.records import Annotation, ImageRecord, Prediction, Region, newest
 
 NOT_IN_EXPORT = "prediction that is not in the export"
 """Why an annotation cannot be compared that did replace a prediction."""
@@ -133,7 +133,7 @@ def find_corrections(record: ImageRecord, *, unlinked: bool = False) -> Iterator
             yield NotCompared(NOT_IN_EXPORT, record, annotation, is_loss=True)
             continue
         if prediction is None and unlinked:
-            prediction = _newest(record.predictions)
+            prediction = newest(record.predictions)
         if prediction is None:
             yield NotCompared("annotation made without a prediction", record, annotation)
         else:
@@ -179,8 +179,8 @@ def _replaced_prediction(annotation: Annotation, predictions: Sequence[Predictio
     shared = [len(ids & {region.id for region in prediction.regions}) for prediction in predictions]
     if any(shared):  # of equals the newest
         alike = [prediction for prediction, count in zip(predictions, shared, strict=True) if count == max(shared)]
-        return _newest(alike)
-    return _newest(predictions) if any(map(_was_predicted, annotation.regions)) else None
+        return newest(alike)
+    return newest(predictions) if any(map(_was_predicted, annotation.regions)) else None
 
 
 def _says_it_replaced_one(annotation: Annotation) -> bool:
@@ -189,11 +189,6 @@ def _says_it_replaced_one(annotation: Annotation) -> bool:
 
 def _was_predicted(region: Region) -> bool:
     return region.origin in ("prediction", "prediction-changed")
-
-
-def _newest(predictions: Sequence[Prediction]) -> Prediction | None:
-    """Return the one made last; where no time is known, the last one. Exports have either order."""
-    return max(reversed(predictions), key=lambda prediction: prediction.created_at, default=None)
 
 
 # ---------------------------------------------------------------- which region

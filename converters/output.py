@@ -94,6 +94,8 @@ def new_file(path: Path) -> Iterator[TextIO]:
         try:
             with partial.open("w", encoding="utf-8") as file:
                 yield file
+                file.flush()
+                os.fsync(file.fileno())  # or a power cut leaves the new name with nothing under it
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ Masks are kept as COCO RLE, exact and small: a task of 200 regions on a large im
 dataset can stream record by record. Nothing here knows a file format.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -158,6 +158,11 @@ class ImageRecord:
         """
         candidates = [annotation for annotation in self.annotations if not annotation.skipped]
         return max(candidates, key=lambda a: (a.ground_truth, a.updated_at), default=None)
+
+
+def newest(predictions: Sequence[Prediction]) -> Prediction | None:
+    """Return the one made last; where no time is known, the last one. Exports have either order."""
+    return max(reversed(predictions), key=lambda prediction: prediction.created_at, default=None)
 
 
 def categories_of(config: LabelConfig, *, controls: Iterable[str] | None = None) -> tuple[Category, ...]:

@@ -13,7 +13,7 @@ from typing import Literal
 from converters.errors import ImageFileError, RecordError
 from converters.image_files import SizeLookup, image_file_name
 from converters.output import name_in_folder
-from converters.records import Annotation, Category, ImageRecord, Prediction, Region
+from converters.records import Annotation, Category, ImageRecord, Prediction, Region, newest
 
 _MAX_DETAILS = 100
 
@@ -24,7 +24,8 @@ class Selection:
 
     Attributes:
         source: people's annotations, or models' predictions (with their scores).
-        every_annotator: take all annotations of an image (True), or the one that `preferred_annotation` picks.
+        every_annotator: take all annotations of an image (True), or the one that `preferred_annotation` picks; of
+            predictions the newest goes in.
         keep_unlabelled: take images that nobody has annotated, as images without a region.
         image_root: address that file names are relative to; "" strips what Label Studio put in front.
     """
@@ -203,7 +204,8 @@ def _markups(record: ImageRecord, selection: Selection, tally: Tally) -> Sequenc
     made: list[Annotation | Prediction]
     wanted: list[Annotation | Prediction]
     if selection.source == "predictions":
-        made, wanted = list(record.predictions), list(record.predictions[-1:])
+        last = newest(record.predictions)
+        made, wanted = list(record.predictions), [] if last is None else [last]
     else:
         made = [annotation for annotation in record.annotations if not annotation.skipped]
         if not made and record.annotations:

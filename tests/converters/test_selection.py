@@ -44,6 +44,14 @@ def test_the_last_prediction_counts_and_its_score_stands_for_regions_without() -
     assert tally.left_out == {"another one of the same image was preferred": 1}
 
 
+def test_the_newest_prediction_counts_in_whatever_order_they_come() -> None:
+    new = Prediction(2, (region("new"),), created_at="2026-02-01")
+    old = Prediction(1, (region("old"),), created_at="2026-01-01")
+    for predictions in ((new, old), (old, new)):
+        record = ImageRecord(7, "a.png", "image", size_hw=(4, 6), predictions=predictions)
+        assert ids(select(record, source="predictions")[0]) == ["new"]
+
+
 def test_records_stream() -> None:
     tally = Tally()
     images = select_images((RECORD for _ in iter(int, 1)), Selection(), None, tally)  # endless
