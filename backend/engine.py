@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from backend.errors import SettingsError
 from ovdiff.bank import Bank
+from ovdiff.kinds import KindDecision
 from ovdiff.presets import Preset
 from ovdiff.segmentation import Segmentation
 from ovdiff.support import SupportSet
@@ -37,6 +38,10 @@ class Engine(Builder, Protocol):
 
     def fingerprint(self) -> str:
         """Return a hash of all that makes masks, beside the prototypes: models' weights and hyper-parameters."""
+        ...
+
+    def kind_so_far(self, category: Category) -> KindDecision | None:
+        """Return whether a category is taken for a thing or for stuff, and why; ``None`` if only a model can tell."""
         ...
 
     def support_set(self, category: Category) -> SupportSet:

@@ -27,6 +27,7 @@ from backend.predictions import Batch, Item, Predictor, Task, failed_item
 from backend.settings import Settings
 from backend.store import Store
 from backend.vocabulary import Labelling, read_labelling
+from ovdiff.kinds import KindDecision
 from ovdiff.vocabulary import Category
 
 logger = logging.getLogger(__name__)
@@ -171,6 +172,7 @@ class Service:
                 {
                     "name": category.name,
                     "prompts": list(category.phrases),
+                    **_kind_fields(self._engine.kind_so_far(category)),
                     "state": status.state,
                     "stage": status.stage,
                     "progress": status.progress,
@@ -257,3 +259,10 @@ class Service:
             yield
         except StoreError as error:
             logger.error("%s", error)
+
+
+def _kind_fields(decision: KindDecision | None) -> dict[str, str | None]:
+    """Return what a category is taken for and who decided; nulls where a model has still to be asked."""
+    if decision is None:
+        return {"kind": None, "kind_decided_by": None}
+    return {"kind": decision.kind, "kind_decided_by": decision.reason}

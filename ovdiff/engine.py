@@ -160,6 +160,10 @@ class Engine:
                 self._kinds |= self._decide_kinds(unknown)
         return tuple(self._kinds[category] for category in vocabulary.categories)
 
+    def kind_so_far(self, category: Category) -> KindDecision | None:
+        """Say what a category is taken for, if that is decided or needs no model; never waits for the models."""
+        return self._kinds.get(category) or known_kind(category, self.preset.stuff_filter)
+
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
         """Label every pixel of an image: :meth:`encode`, the expensive half, then :meth:`label`.
 

@@ -51,10 +51,16 @@ class KindDecision:
     nearest: str | None = None
     similarity: float | None = None
 
+    @property
+    def reason(self) -> str:
+        """Who or what decided, in a few words."""
+        if self.nearest is None:
+            return self.decided_by
+        return f"nearest: {self.nearest!r}, cosine {self.similarity:.3f}"
+
     def __str__(self) -> str:
         """Return one phrase for logs and tables."""
-        how = self.decided_by if self.nearest is None else f"nearest: {self.nearest!r}, cosine {self.similarity:.3f}"
-        return f"{self.name!r} is {self.kind} ({how})"
+        return f"{self.name!r} is {self.kind} ({self.reason})"
 
 
 def known_kind(category: Category, settings: StuffFilterSettings) -> KindDecision | None:

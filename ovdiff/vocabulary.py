@@ -32,6 +32,11 @@ class Category:
 
     def __post_init__(self) -> None:
         """Refuse blank or repeated texts."""
+        if isinstance(self.prompts, str):  # a tuple of its letters, as far as Python is concerned
+            raise VocabularyError(
+                f"Category {self.name!r} has the prompts {self.prompts!r}; expected a tuple, such as ({self.prompts!r},)."
+            )
+        object.__setattr__(self, "prompts", tuple(self.prompts))  # of a list, too
         if not self.name.strip():
             raise VocabularyError(f"A category needs a name, got {self.name!r}. Remove it or name it.")
         if any(not prompt.strip() for prompt in self.prompts):

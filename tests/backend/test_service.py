@@ -340,3 +340,12 @@ def test_status_tells_how_far_each_category_is(service: Service, engine: FakeEng
     assert [(c["name"], c["state"]) for c in project["categories"]] == [("red", "ready"), ("blue", "failed")]
     assert "No support image" in project["categories"][1]["reason"]
     assert project["error"] is None
+
+
+def test_status_says_what_each_category_is_taken_for_and_why(service: Service) -> None:
+    config = """<View><Image name="image" value="$image"/><BrushLabels name="label" toName="image">
+        <Label value="red"/><Label value="blue" kind="stuff"/><Label value="unheard of"/></BrushLabels></View>"""
+    service.setup(PROJECT_UID, config)
+    categories = service.status()["projects"][PROJECT_UID]["categories"]
+    found = {each["name"]: (each["kind"], each["kind_decided_by"]) for each in categories}
+    assert found == {"red": ("thing", "table"), "blue": ("stuff", "category"), "unheard of": (None, None)}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
 from ovdiff.errors import BankError, MissingPrototypesError, SupportError
+from ovdiff.kinds import KindDecision
 from ovdiff.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.segmentation import Segmentation
 from ovdiff.support import SupportImage, SupportSet
@@ -67,6 +68,11 @@ class FakeEngine:
             raise SupportError(f"No support image of {category.name!r} has any foreground.")
         self.built.append(category.name)
         Bank(self.folder).save(self.prototype_key(category), _prototypes(), _card(category, self.preset))
+
+    def kind_so_far(self, category: Category) -> KindDecision | None:
+        if category.name == "unheard of":
+            return None
+        return KindDecision(category.name, category.kind or "thing", "category" if category.kind else "table")
 
     def support_set(self, category: Category) -> SupportSet:
         if not self.has(category):

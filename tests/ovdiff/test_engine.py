@@ -207,8 +207,11 @@ def test_of_a_changed_vocabulary_only_new_names_are_decided(
     engine: Engine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fresh = _variant(engine, "stuff_filter", unknown_names="nearest")
+    assert fresh.kind_so_far(FISH) is None  # CLIP has still to be asked
+    assert fresh.kind_so_far(BOAT) is not None
     with caplog.at_level(logging.INFO, "ovdiff.engine"):
         alone = fresh.kinds(Vocabulary((FISH,)))
+        assert fresh.kind_so_far(FISH) == alone[0]
         monkeypatch.setattr(NearestKinds, "decide", lambda *_: pytest.fail("asked CLIP again"))
         both = fresh.kinds(Vocabulary((BOAT, FISH)))
     assert both[1] == alone[0]

@@ -52,3 +52,10 @@ def test_own_prompts_win_and_other_names_stay() -> None:
     for category in (Category("tank", ("army tank",)), Category("boat"), Category("liquid tank")):
         assert with_phrase(category, PHRASES) is category
     assert with_phrase(Category("blind"), PHRASES).phrases == ("window blinds",)
+
+
+def test_prompts_may_be_a_list_but_not_a_text() -> None:
+    """A text would be read as its letters, and a list could not be looked up."""
+    assert hash(Category("boat", ["ship", "boat"])) == hash(Category("boat", ("ship", "boat")))  # type: ignore[arg-type]
+    with pytest.raises(VocabularyError, match=r"has the prompts 'ship'; expected a tuple, such as \('ship',\)"):
+        Category("boat", "ship")  # type: ignore[arg-type]
