@@ -34,7 +34,8 @@ class Category:
         """Refuse blank or repeated texts."""
         if isinstance(self.prompts, str):  # a tuple of its letters, as far as Python is concerned
             raise VocabularyError(
-                f"Category {self.name!r} has the prompts {self.prompts!r}; expected a tuple, such as ({self.prompts!r},)."
+                f"Category {self.name!r} has the prompts {self.prompts!r}; "
+                f"expected a tuple, such as ({self.prompts!r},)."
             )
         object.__setattr__(self, "prompts", tuple(self.prompts))  # of a list, too
         if not self.name.strip():
