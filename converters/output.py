@@ -83,11 +83,13 @@ def json_text(item: Any) -> str:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[TextIO]:
-    """Open a text file that takes its name when the block ends well, replacing what had it.
+    """Open a text file that takes its name when the block ends well, replacing the file that had it.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: it cannot be written, or a folder or a device has its name.
     """
+    if path.exists() and not path.is_file():
+        raise OutputError(f"expected {path} to be a new file or one to replace, got a folder or a device: name a file")
     partial = _partial(path)
     with _told_as_output_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -160,7 +160,7 @@ def with_own_file(
 ) -> Iterator[tuple[SelectedImage, PurePosixPath]]:
     """Yield each image with the name of the file that is its own: its name with another suffix.
 
-    Images whose names lead out of the folder, or differ in the suffix alone, are left out.
+    Images whose names lead out of the folder, or are those of another but for the suffix, are left out.
     """
     taken: set[PurePosixPath] = set()
     for image in images:
@@ -169,7 +169,7 @@ def with_own_file(
         if name is None:
             tally.leave_out("image name that cannot be a file inside a folder", where)
         elif name in taken:
-            tally.leave_out("image name taken by another image whose suffix alone differs", where)
+            tally.leave_out("image name that another image has, its suffix aside", where)
         else:
             taken.add(name)
             yield image, name

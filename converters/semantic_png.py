@@ -187,10 +187,10 @@ def read_semantic_png(folder: Path, *, image_suffix: str = ".png") -> SemanticDa
     path = folder / LABELS_NAME
     content = _read_json(path)
     labels = [_read_label(item, path) for item in _objects(content, "labels", path)]
-    for what, values in (("values", [v for v, _ in labels]), ("names", [c.name for _, c in labels])):
+    named = [(value, category) for value, category in labels if value != 0]
+    for what, values in (("values", [v for v, _ in labels]), ("names", [c.name for _, c in named])):
         if len(set(values)) < len(values):
             raise SemanticPNGError(f"{path}: expected labels with {what} that differ, got {values!r:.200}")
-    named = [(value, category) for value, category in labels if value != 0]
     masks = folder / MASKS_NAME
     listed = "images" in content
     return SemanticDataset(

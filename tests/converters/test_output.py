@@ -1,6 +1,7 @@
 """Files and folders that appear whole or not at all, lists that grow on disk, and names that stay inside."""
 
 import json
+import os
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -28,6 +29,16 @@ def test_what_is_written_is_json(tmp_path_factory: pytest.TempPathFactory, items
     assert json.loads(path.read_text("utf-8")) == items
     write_json({**head, "grown": grown, "list": items}, path)
     assert json.loads(path.read_text("utf-8")) == {**head, "grown": items, "list": items}
+
+
+def test_only_a_file_is_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # /dev/stdout may be one: a file renamed over it would take it from everybody
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(OutputError, match=f"expected {tmp_path / name} to be a new file or one to replace, got"):
+            write_json([], tmp_path / name)
+    assert (tmp_path / "pipe").is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
 
 
 def test_a_long_list_and_half_a_surrogate_pair_are_written(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_each_image_has_a_file_of_its_own() -> None:
     named = list(with_own_file([SelectedImage(1, 1, name, (4, 6), ()) for name in names], ".txt", tally))
     assert [str(name) for _, name in named] == ["a/cat.txt", "cat.txt"]
     assert tally.left_out == {
-        "image name taken by another image whose suffix alone differs": 1,
+        "image name that another image has, its suffix aside": 1,
         "image name that cannot be a file inside a folder": 1,
     }
     assert "task 1: '../../etc/passwd'" in tally.details[1]

@@ -56,6 +56,12 @@ def test_a_label_map_survives_exactly(tmp_path_factory: pytest.TempPathFactory, 
     assert list(semantic_png_to_records(dataset)) == before
 
 
+def test_a_label_may_be_called_background(tmp_path: Path) -> None:
+    before = record(region("1", "background", box(0, 0, 3, 3)))
+    write_semantic_png([before], [Category(1, "background")], tmp_path / "out")
+    assert list(semantic_png_to_records(read_semantic_png(tmp_path / "out"))) == [before]
+
+
 def test_the_picture_is_indexed_in_vocs_colours(tmp_path: Path) -> None:
     regions = (region("a", "cat", box(0, 0, 3, 3)), region("b", "dog", box(3, 3, 6, 6)))
     unsure = region("c", "unsure", box(0, 6, 2, 9))
