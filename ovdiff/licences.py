@@ -22,7 +22,7 @@ LICENCES: dict[str, str] = {
     "facebook/dino-vits8": "Apache-2.0",
     "facebook/dinov2-base": "Apache-2.0",
     "facebook/dinov3-vitb16-pretrain-lvd1689m": "DINOv3",
-    "facebook/vit-mae-large": "Apache-2.0",
+    "facebook/vit-mae-large": "Apache-2.0 or CC-BY-NC-4.0",
 }
 """Licence names by hub id, as their model cards and the specification give them."""
 
@@ -33,6 +33,7 @@ _NOTES = {
     "CreativeML-OpenRAIL-M": "commercial use is allowed, harmful uses that the licence lists are not",
     "OpenRAIL++": "commercial use is allowed, harmful uses that the licence lists are not",
     "Stability-AI": "terms depend on who uses it and for what; read the licence before commercial use",
+    "Apache-2.0 or CC-BY-NC-4.0": "its hub card and its authors' repository differ; ask before commercial use",
     "DINOv3": "a licence of its own, and access on request; read it before use",
 }
 _FREE = "commercial use is allowed"
