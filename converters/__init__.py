@@ -10,6 +10,7 @@ Modules are named by format; import from them: `from converters.brush import mas
     shapes        a region's value, whatever tool drew it    -> (H, W) bool
     records       the neutral records every dataset format reads and writes
     json_stream   a large JSON array                        -> its elements, one at a time
+    json_values   numbers and names in JSON                 -> those, or None
     image_files   image addresses of tasks                  -> file names and sizes
     label_studio  Label Studio's exports and API tasks      -> records
     tasks         records                                   -> Label Studio tasks, label configs

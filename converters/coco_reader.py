@@ -19,9 +19,9 @@ from converters.coco import MAX_OUTLINE_PX, CocoDataset
 from converters.coco_rle import CocoRLE, coco_rle_to_mask, mask_to_coco_rle
 from converters.errors import CocoError, ConverterError, MaskError
 from converters.image_files import image_address
+from converters.json_values import finite_number, identifier, whole_number
 from converters.masks import MAX_PIXELS, outline_length_px, require_size
 from converters.records import Annotation, Category, ImageRecord, Kind, LeftOut, Prediction, Region
-from converters.shapes import finite_number
 
 MAX_FILE_BYTES = 1 << 30
 """Largest COCO file that is read: COCO's own instances_train2017.json has 0.45 GB."""
@@ -82,9 +82,10 @@ def annotations_by_image(dataset: CocoDataset) -> dict[int, list[Mapping[str, An
     _require_distinct(ids, "image ids")
     by_image: dict[int, list[Mapping[str, Any]]] = {number: [] for number in ids}
     for annotation in dataset["annotations"]:
-        image_id = annotation.get("image_id")
-        if isinstance(image_id, bool) or not isinstance(image_id, int) or image_id not in by_image:
-            raise CocoError(f"annotation {annotation.get('id')}: expected the id of an image, got {image_id!r:.40}")
+        image_id = whole_number(annotation.get("image_id"))
+        if image_id is None or image_id not in by_image:
+            got = annotation.get("image_id")
+            raise CocoError(f"annotation {annotation.get('id')}: expected the id of an image, got {got!r:.40}")
         by_image[image_id].append(annotation)
     return by_image
 
@@ -128,22 +129,33 @@ def _record(
     max_pixels: int,
 ) -> ImageRecord:
     where = f"image {image['id']}"
-    size_hw = image_size(image, max_pixels)
-    file_name, task_id = image.get("file_name"), image.get("task_id", image["id"])
-    if not isinstance(file_name, str) or not file_name:
-        left_out = (LeftOut("image without a file name", f"{where}: {file_name!r:.60}"),)
-        return ImageRecord(image["id"], "", place.image_tag, left_out=left_out)
-    found = read_regions(annotations, size_hw, names, where)
+    empty = empty_record(image, place, max_pixels)
+    if empty.size_hw is None:
+        return empty
+    found = read_regions(annotations, empty.size_hw, names, where)
     is_predicted = any(region.score is not None for region in found.regions)
-    return ImageRecord(
-        task_id=task_id if isinstance(task_id, (int, str)) and not isinstance(task_id, bool) else image["id"],
-        image=place.address(file_name),
-        image_tag=place.image_tag,
-        size_hw=size_hw,
+    return replace(
+        empty,
         annotations=() if is_predicted else (Annotation(None, found.regions),),
         predictions=(Prediction(None, found.regions),) if is_predicted else (),
         left_out=found.left_out,
     )
+
+
+def empty_record(image: Mapping[str, Any], place: Place, max_pixels: int = MAX_PIXELS) -> ImageRecord:
+    """Return the record of an entry of `images`, without its regions; without a size, too, if it has no file name.
+
+    Raises:
+        CocoError: it has no size, or is too large.
+    """
+    size_hw = image_size(image, max_pixels)
+    file_name = image.get("file_name")
+    if not isinstance(file_name, str) or not file_name:
+        nameless = LeftOut("image without a file name", f"image {image['id']}: {file_name!r:.60}")
+        return ImageRecord(image["id"], "", place.image_tag, left_out=(nameless,))
+    task_id = identifier(image.get("task_id"))
+    address = place.address(file_name)
+    return ImageRecord(image["id"] if task_id is None else task_id, address, place.image_tag, size_hw=size_hw)
 
 
 @dataclass(frozen=True)
@@ -200,9 +212,9 @@ def _free_id(wanted: str, taken: Mapping[str, Region]) -> str:
 
 
 def _region(annotation: Mapping[str, Any], size_hw: tuple[int, int], names: Mapping[int, str]) -> Region:
-    category_id = annotation.get("category_id")
-    if not isinstance(category_id, int) or category_id not in names:
-        raise CocoError(f"expected the id of a category, got {category_id!r:.40}")
+    category_id = whole_number(annotation.get("category_id"))
+    if category_id is None or category_id not in names:
+        raise CocoError(f"expected the id of a category, got {annotation.get('category_id')!r:.40}")
     rle = _rle(annotation.get("segmentation"), size_hw)
     if rle["size"] != list(size_hw):
         raise CocoError(f"expected a segmentation of {list(size_hw)} (height, width), got {rle['size']}")
@@ -245,9 +257,9 @@ def _flat_polygon(points: Any, size_hw: tuple[int, int]) -> list[float]:
 
 
 def _id(item: Mapping[str, Any], what: str) -> int:
-    number = item.get("id")
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise CocoError(f"expected a whole number as id of each {what}, got {number!r:.40}")
+    number = whole_number(item.get("id"))
+    if number is None:
+        raise CocoError(f"expected a whole number as id of each {what}, got {item.get('id')!r:.40}")
     return number
 
 

@@ -28,6 +28,7 @@ from converters.coco_reader import annotations_by_image, coco_categories, image_
 from converters.coco_rle import CocoRLE, mask_to_coco_rle
 from converters.errors import CocoError, ConverterError
 from converters.image_files import image_file_name
+from converters.json_values import whole_number
 from converters.label_config import LabelConfig
 from converters.label_studio import tasks_to_records
 from converters.masks import MAX_PIXELS
@@ -103,7 +104,9 @@ class _Update:
         self._ids |= {category.name: category.id for category in self._new_categories}
         self._by_image = annotations_by_image(original)
         self._images = _images_by_name(original)
-        self._next_id = max((i for a in original["annotations"] if (i := _whole(a.get("id"))) is not None), default=0)
+        self._next_id = max(
+            (i for a in original["annotations"] if (i := whole_number(a.get("id"))) is not None), default=0
+        )
         self._replaced: dict[int, JsonObject | None] = {}  # by identity of the original's annotation
         self._added: list[JsonObject] = []
         self._done: set[int] = set()
@@ -266,7 +269,3 @@ def _images_by_name(dataset: CocoDataset) -> dict[str, Json]:
         for other in {unquote(name).lstrip("/"), image_file_name(name)}:
             in_other_words.setdefault(other, []).append(image)
     return {**{other: images[0] for other, images in in_other_words.items() if len(images) == 1}, **by_name}
-
-
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

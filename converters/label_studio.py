@@ -16,10 +16,11 @@ from typing import Any
 from converters.coco_rle import mask_to_coco_rle
 from converters.errors import ConverterError, LabelStudioError
 from converters.json_stream import read_json_array
+from converters.json_values import finite_number, identifier, whole_number
 from converters.label_config import ImageTag, LabelConfig
 from converters.masks import MAX_PIXELS, require_size
 from converters.records import Annotation, ImageRecord, LeftOut, Prediction, Region
-from converters.shapes import Json, finite_number, shape_of, shape_reader
+from converters.shapes import Json, shape_of, shape_reader
 
 _LABEL_KEYS_END = "labels"
 
@@ -54,7 +55,7 @@ def tasks_to_records(
         try:
             full = [full_task(task, config, position) for position, task in same_task]
         except LabelStudioError as error:
-            task_id = _identifier(same_task[0][1].get("id")) if isinstance(same_task[0][1], Mapping) else None
+            task_id = identifier(same_task[0][1].get("id")) if isinstance(same_task[0][1], Mapping) else None
             yield _without_image(task_id, config, [LeftOut("unreadable task", str(error))])
         else:
             yield from _task_records(full[0] if len(full) == 1 else _merged(full), config, max_pixels)
@@ -133,7 +134,7 @@ def _task_records(task: Json, config: LabelConfig, max_pixels: int) -> Iterator[
     items = [*annotations, *predictions, *_kept_predictions(annotations, predictions)]
     left_out += _strays(items, places)
     if not places:
-        yield _without_image(_identifier(task.get("id")), config, left_out)
+        yield _without_image(identifier(task.get("id")), config, left_out)
     for place in places:
         yield _image_record(task, items, place, left_out if place is places[0] else [])
 
@@ -208,11 +209,6 @@ def _strays(items: Sequence[_Item], places: Sequence["_Place"]) -> list[LeftOut]
     ]
 
 
-def _identifier(value: Any) -> int | str | None:
-    """Return what can be the number or name of something, None for anything else."""
-    return value if isinstance(value, (int, str)) and not isinstance(value, bool) else None
-
-
 def _short(value: Any) -> str:
     return f"{value!s:.40}"
 
@@ -252,7 +248,7 @@ def _image_record(task: Json, items: Sequence[_Item], place: _Place, left_out: S
         else:
             predictions.append(_prediction(item.content, regions))
     return ImageRecord(
-        task_id=_identifier(task.get("id")),
+        task_id=identifier(task.get("id")),
         image=place.image,
         image_tag=place.tag.name,
         index=place.index,
@@ -264,14 +260,14 @@ def _image_record(task: Json, items: Sequence[_Item], place: _Place, left_out: S
 
 
 def _annotation(content: Json, regions: tuple[Region, ...]) -> Annotation:
-    completed_by, parent = content.get("completed_by"), content.get("parent_prediction")
+    completed_by = content.get("completed_by")
     return Annotation(
-        id=_identifier(content.get("id")),
+        id=identifier(content.get("id")),
         regions=regions,
-        annotator=_identifier(completed_by.get("email") if isinstance(completed_by, Mapping) else completed_by),
+        annotator=identifier(completed_by.get("email") if isinstance(completed_by, Mapping) else completed_by),
         skipped=bool(content.get("was_cancelled")),
         ground_truth=bool(content.get("ground_truth")),
-        parent_prediction=parent if isinstance(parent, int) and not isinstance(parent, bool) else None,
+        parent_prediction=whole_number(content.get("parent_prediction")),
         updated_at=str(content.get("updated_at") or ""),
         lead_time_s=finite_number(content.get("lead_time")),
     )
@@ -279,7 +275,7 @@ def _annotation(content: Json, regions: tuple[Region, ...]) -> Annotation:
 
 def _prediction(content: Json, regions: tuple[Region, ...]) -> Prediction:
     return Prediction(
-        id=_identifier(content.get("id")),
+        id=identifier(content.get("id")),
         regions=regions,
         score=finite_number(content.get("score")),
         model_version=str(content.get("model_version") or ""),

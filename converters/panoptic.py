@@ -13,7 +13,7 @@ Coming back, `iscrowd` and extra keys of others are not kept: Label Studio has n
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,11 +22,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from converters.coco import CocoDataset
-from converters.coco_reader import Place, annotations_by_image, coco_categories, image_size, read_coco
+from converters.coco_reader import Place, annotations_by_image, coco_categories, empty_record, read_coco
 from converters.coco_rle import coco_rle_area, coco_rle_bbox_xywh, label_map_to_coco_rles
 from converters.colours import rgb_of
 from converters.errors import ConverterError, PanopticError, RecordError
 from converters.image_files import SizeLookup
+from converters.json_values import finite_number, whole_number
 from converters.masks import MAX_PIXELS
 from converters.output import JsonList, name_in_folder, new_folder, write_json
 from converters.overlaps import LabelledRegion, regions_to_label_map
@@ -41,7 +42,6 @@ from converters.selection import (
     require_distinct,
     select_images,
 )
-from converters.shapes import finite_number
 
 Json = Mapping[str, Any]
 SegmentIds = npt.NDArray[np.int32]
@@ -240,28 +240,23 @@ def panoptic_to_records(
 def _record(
     image: Json, annotation: Json | None, names: Mapping[int, str], pngs: Path, place: Place, max_pixels: int
 ) -> ImageRecord:
-    size_hw = image_size(image, max_pixels)
+    empty = empty_record(image, place, max_pixels)
+    if empty.size_hw is None:
+        return empty
     where = f"image {image['id']}"
-    file_name, task_id = image.get("file_name"), image.get("task_id", image["id"])
-    if not isinstance(file_name, str) or not file_name:
-        nameless = (LeftOut("image without a file name", f"{where}: {file_name!r:.60}"),)
-        return ImageRecord(image["id"], "", place.image_tag, left_out=nameless)
     regions: tuple[Region, ...] = ()
     left_out: list[LeftOut] = []
     is_read = False
     if annotation is not None:
         try:
-            rgb = read_png(_png_path(annotation, pngs), ("RGB",), size_hw, max_pixels=max_pixels)
+            rgb = read_png(_png_path(annotation, pngs), ("RGB",), empty.size_hw, max_pixels=max_pixels)
             regions = tuple(_regions(annotation, rgb_to_segment_ids(rgb), names, left_out, where))
             is_read = True
         except ConverterError as error:
             left_out.append(LeftOut("unreadable annotation", f"{where}: {error}"))
     is_predicted = any(region.score is not None for region in regions)
-    return ImageRecord(
-        task_id=task_id if isinstance(task_id, (int, str)) and not isinstance(task_id, bool) else image["id"],
-        image=place.address(file_name),
-        image_tag=place.image_tag,
-        size_hw=size_hw,
+    return replace(
+        empty,
         annotations=(Annotation(None, regions),) if is_read and not is_predicted else (),
         predictions=(Prediction(None, regions),) if is_predicted else (),
         left_out=tuple(left_out),
@@ -310,9 +305,10 @@ def _segment(segment: Any, names: Mapping[int, str]) -> tuple[int, str]:
     """Return id and category name of an entry of `segments_info`."""
     if not isinstance(segment, Mapping):
         raise PanopticError(f"expected objects in segments_info, got {type(segment).__name__}")
-    number, category_id = segment.get("id"), segment.get("category_id")
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number <= _MAX_ID:
-        raise PanopticError(f"expected a segment id from 1 to {_MAX_ID}, got {number!r:.40}")
-    if isinstance(category_id, bool) or not isinstance(category_id, int) or category_id not in names:
-        raise PanopticError(f"segment {number}: expected the id of a category, got {category_id!r:.40}")
+    number, category_id = whole_number(segment.get("id")), whole_number(segment.get("category_id"))
+    if number is None or not 0 < number <= _MAX_ID:
+        raise PanopticError(f"expected a segment id from 1 to {_MAX_ID}, got {segment.get('id')!r:.40}")
+    if category_id is None or category_id not in names:
+        got = segment.get("category_id")
+        raise PanopticError(f"segment {number}: expected the id of a category, got {got!r:.40}")
     return number, names[category_id]

@@ -28,6 +28,7 @@ from converters.coco_rle import label_map_to_coco_rles
 from converters.colours import hex_of, voc_palette
 from converters.errors import ConverterError, RecordError, SemanticPNGError
 from converters.image_files import SizeLookup
+from converters.json_values import identifier, whole_number
 from converters.masks import MAX_PIXELS
 from converters.output import JsonList, name_in_folder, new_folder, write_json
 from converters.overlaps import LabelledRegion, regions_to_label_map
@@ -263,12 +264,13 @@ def _objects(content: Json, key: str, path: Path) -> list[Json]:
 
 def _read_label(item: Json, path: Path) -> tuple[int, Category]:
     """Return pixel value and category of an entry of `labels`; an id of -1 stands for none."""
-    value, name, number, kind = item.get("value"), item.get("name"), item.get("id", -1), item.get("kind")
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= IGNORE:
-        raise SemanticPNGError(f"{path}: expected labels with a value from 0 to {IGNORE}, got {value!r:.40}")
+    value, name, number, kind = whole_number(item.get("value")), item.get("name"), item.get("id", -1), item.get("kind")
+    if value is None or not 0 <= value <= IGNORE:
+        got = item.get("value")
+        raise SemanticPNGError(f"{path}: expected labels with a value from 0 to {IGNORE}, got {got!r:.40}")
     if not isinstance(name, str) or not name.strip():
         raise SemanticPNGError(f"{path}: expected a name for the value {value}, got {name!r:.40}")
-    if isinstance(number, bool) or not isinstance(number, int):
+    if whole_number(number) is None:
         raise SemanticPNGError(f"{path}: expected a whole number as id of {name!r}, got {number!r:.40}")
     return value, Category(number, name, kind if kind in ("thing", "stuff") else None)
 
@@ -286,8 +288,7 @@ def _listed_images(items: Sequence[Json]) -> tuple[tuple[str, str, int | str | N
         file_name, mask, task_id = item.get("file_name"), item.get("mask"), item.get("task_id")
         if not isinstance(file_name, str) or not isinstance(mask, str):
             raise SemanticPNGError(f"expected images with a file_name and a mask, got {item!r:.80}")
-        is_id = isinstance(task_id, (int, str)) and not isinstance(task_id, bool)
-        found.append((file_name, mask, task_id if is_id else None))
+        found.append((file_name, mask, identifier(task_id)))
     return tuple(found)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from converters.bitmask import data_url_to_mask
 from converters.brush import brush_rle_to_mask
 from converters.errors import LabelStudioError
+from converters.json_values import finite_number
 from converters.masks import Mask, Polygon, polygons_to_mask
 
 Json = Mapping[str, Any]
@@ -46,17 +47,6 @@ def shape_of(result: Json) -> Json:
     """Return the part of a result's value that is its shape, {} if it has none."""
     value = result.get("value")
     return {key: value[key] for key in value if key in _SHAPE_KEYS} if isinstance(value, Mapping) else {}
-
-
-def finite_number(value: Any) -> float | None:
-    """Return a finite JSON number as float, None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # JSON's whole numbers have no limit
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _brush(value: Json, size_hw: tuple[int, int]) -> Shape:

@@ -16,12 +16,13 @@ from typing import Any
 from converters.errors import ConverterError, LabelStudioError
 from converters.image_files import SizeLookup, image_file_name
 from converters.json_stream import read_json_array
+from converters.json_values import finite_number, identifier
 from converters.label_config import Control, LabelConfig
 from converters.label_studio import full_task
 from converters.masks import MAX_PIXELS, require_size
 from converters.records import MASK_KINDS
 from converters.shape_faults import shape_faults
-from converters.shapes import finite_number, shape_of, shape_reader
+from converters.shapes import shape_of, shape_reader
 
 Json = Mapping[str, Any]
 Size = tuple[int, int]
@@ -141,8 +142,8 @@ class _Task:
         except LabelStudioError as error:
             yield self._finding("unreadable-task", str(error), "Label Studio imports objects with 'data'.")
             return
-        number = task.get("id")
-        self._number = number if isinstance(number, (int, str)) else self._position
+        number = identifier(task.get("id"))
+        self._number = self._position if number is None else number
         yield from self._images(task)
         for key in ("annotations", "predictions"):
             yield from self._items(task, key)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from converters.bitmask import mask_to_data_url
 from converters.brush import mask_to_brush_rle
 from converters.errors import ConverterError
-from converters.shapes import finite_number, shape_reader
+from converters.shapes import shape_reader
 
 SIZE_HW = (60, 80)
 DISC = np.hypot(*(np.indices(SIZE_HW) - np.array([30, 40])[:, None, None])) < 20
@@ -113,9 +113,3 @@ BROKEN = [
 def test_a_broken_value_says_what_is_wrong(value: dict[str, Any], message: str) -> None:
     with pytest.raises(ConverterError, match=message):
         read(value)
-
-
-def test_finite_numbers() -> None:
-    assert finite_number(0.5) == 0.5
-    assert finite_number(3) == 3.0
-    assert [finite_number(v) for v in (True, "1", None, float("nan"), float("inf"), 10**400)] == [None] * 6
