@@ -14,7 +14,7 @@ from converters.coco import CocoOptions, write_coco_file, write_coco_results_fil
 from converters.coco_reader import Place, coco_categories, coco_to_records, read_coco
 from converters.coco_update import update_coco
 from converters.console import DONE, LEFT_BEHIND, say, say_counts, say_left_out
-from converters.errors import OutputError
+from converters.errors import OutputError, YOLOError
 from converters.evaluate_corrections import EvaluationOptions, evaluate_corrections, write_evaluation
 from converters.image_files import SizeLookup, folder_names, folder_sizes
 from converters.label_config import LabelConfig, parse_label_config, read_label_config
@@ -23,7 +23,7 @@ from converters.output import JsonList, new_file, write_json
 from converters.panoptic import PanopticOptions, panoptic_to_records, read_panoptic, write_panoptic
 from converters.records import Category, ImageRecord, categories_of
 from converters.report_text import missing_sentence
-from converters.selection import Counts
+from converters.selection import UNKNOWN_SIZE, Counts
 from converters.semantic_png import SemanticOptions, read_semantic_png, semantic_png_to_records, write_semantic_png
 from converters.tasks import label_config_for, marked_as, write_tasks
 from converters.validate import Expectations, Finding, Seen, validate_file
@@ -112,6 +112,8 @@ def _sizes(options: Namespace) -> SizeLookup | None:
 
 def _written(counts: Counts, out: Path, more: str = "") -> int:
     status = say_counts(counts, more)
+    if UNKNOWN_SIZE in counts.left_out:
+        say("The size of an image without a region is that of its file: name the folder of the images with --images.")
     say(f"written: {out}")
     return status
 
@@ -142,6 +144,8 @@ def import_yolo(options: Namespace) -> int:
     """Write a YOLO segmentation dataset as tasks for import."""
     dataset = read_yolo(options.source)
     images = options.images or options.source / IMAGES_NAME
+    if not images.is_dir():
+        raise YOLOError(f"expected the images in {images}, for the sizes: name their folder with --images")
     sizes, names = folder_sizes(images), folder_names(images)
     return _import(options, dataset.categories, lambda place: yolo_to_records(dataset, sizes, names, place))
 

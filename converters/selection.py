@@ -15,6 +15,9 @@ from converters.image_files import SizeLookup, image_file_name
 from converters.output import name_in_folder
 from converters.records import Annotation, Category, ImageRecord, Prediction, Region, newest
 
+UNKNOWN_SIZE = "image of unknown size"
+"""Why an image without a region is left out: nothing but its file says how large it is."""
+
 _MAX_DETAILS = 100
 
 
@@ -150,7 +153,7 @@ def select_images(
             continue
         size_hw = record.size_hw or (size_of(name) if size_of else None)
         if size_hw is None:
-            tally.leave_out("image of unknown size", f"task {record.task_id}: {name}")
+            tally.leave_out(UNKNOWN_SIZE, f"task {record.task_id}: {name}")
             continue
         yield SelectedImage(tally.images_in, record.task_id, name, size_hw, regions)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -149,6 +150,27 @@ def test_what_was_left_behind_is_told_and_the_rest_is_there(folder: Path, capsys
     assert "left out, unreadable region: 1\n" in said
     assert "  unreadable task: task 2: expected an object, got int\n" in said
     assert len(json.loads((folder / "coco.json").read_text())["annotations"]) == 3
+
+
+def test_an_image_without_a_region_is_kept_once_its_file_says_how_large_it_is(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "export.json").write_text(json.dumps([TASKS[0], task(2)]))
+    assert convert(folder, "coco", "coco.json") == LEFT_BEHIND
+    assert "name the folder of the images with --images.\n" in capsys.readouterr().out
+    assert convert(folder, "coco", "coco.json", "--images", folder / "images") == DONE
+    images = json.loads((folder / "coco.json").read_text())["images"]
+    assert [(image["file_name"], image["width"], image["height"]) for image in images] == [
+        ("pictures/1.png", WIDTH, HEIGHT),
+        ("pictures/2.png", WIDTH, HEIGHT),
+    ]
+
+
+def test_lines_of_yolo_need_their_images(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    convert(folder, "yolo", "yolo")
+    shutil.rmtree(folder / "yolo" / "images")
+    assert run(folder, "import", "yolo", folder / "yolo", "--out", folder / "tasks.json") == FAILED
+    assert "for the sizes: name their folder with --images" in capsys.readouterr().err
 
 
 def test_a_hundred_reasons_are_not_all_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
