@@ -12,6 +12,7 @@ from scipy import ndimage
 from converters.errors import MaskError, PolygonError
 from converters.masks import (
     fill_holes,
+    fills_one_way,
     has_holes,
     label_parts,
     mask_iou,
@@ -149,6 +150,21 @@ def test_a_pixel_is_inside_if_the_polygon_winds_around_its_centre(
         winding += np.where(crosses, 1 if y1 > y0 else -1, 0)
     difference = (winding != 0) != polygons_to_mask([polygon], (height, width))
     assert difference.sum() <= 1  # a centre on an edge may fall to either side by rounding
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=3, max_size=8))
+def test_a_polygon_fills_one_way_unless_it_winds_twice_around_a_pixel(corners: list[tuple[int, int]]) -> None:
+    size_hw = (8, 10)
+    polygon = np.array(corners, dtype=np.float64) + 0.25  # no edge through a pixel's centre, but for some diagonals
+    ray = np.array([[(x + 0.5, y + 0.5) for x in range(size_hw[1])] for y in range(size_hw[0])])
+    even_odd = np.zeros(size_hw, dtype=np.bool_)
+    for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
+        if y0 != y1:
+            crosses = (min(y0, y1) <= ray[..., 1]) & (ray[..., 1] < max(y0, y1))
+            even_odd ^= crosses & (x0 + (ray[..., 1] - y0) * ((x1 - x0) / (y1 - y0)) <= ray[..., 0])
+    different = int((even_odd != polygons_to_mask([polygon], size_hw)).sum())
+    if different == 0 or different > 4:  # a centre on an edge may fall to either side by rounding
+        assert fills_one_way(polygon, size_hw) == (different == 0)
 
 
 def test_overlapping_polygons_add_up_whatever_their_direction() -> None:
