@@ -26,7 +26,7 @@ from ovdiff.tinyworld.training.loop import Plan, to_input, train
 from ovdiff.tinyworld.world import COLOURS, NAMES, THINGS
 
 PLAN = Plan(steps=2600, batch=128, learning_rate=1.5e-3, ema_decay=0.99, seed=2)
-SECOND_PLAN = Plan(steps=1400, batch=112, learning_rate=8e-4, warmup=50, ema_decay=0.98, seed=7)
+SECOND_PLAN = Plan(steps=2800, batch=112, learning_rate=8e-4, warmup=50, ema_decay=0.98, seed=7)
 CROWDED = 14_000
 """Scenes of the second round, each of three things where they fit; the numbers follow the first round's."""
 _RIVALS = 5
