@@ -15,21 +15,10 @@ from PIL import Image, UnidentifiedImageError
 
 from backend.errors import ImageDecodeError, ImageTooLargeError
 from backend.fetch import Fetcher
-from converters.image_files import exif_orientation
+from converters.image_files import turn_upright
 
 # What cameras, browsers and scanners make. Pillow's other readers (PostScript, ...) get no strangers' bytes.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-
-# What undoes each way of holding a camera (EXIF 2.3, tag 0x0112).
-_TO_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 @dataclass(frozen=True)
@@ -60,7 +49,7 @@ def decode_image(data: bytes, *, max_px: int) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _require_size(image.size, max_px)
-            return np.asarray(_to_rgb(_upright(image)), dtype=np.uint8)
+            return np.asarray(_to_rgb(turn_upright(image)), dtype=np.uint8)
     except UnidentifiedImageError:
         start = data[:16].decode("ascii", "replace")
         raise ImageDecodeError(
@@ -83,12 +72,6 @@ def _require_size(size_wh: tuple[int, int], max_px: int) -> None:
         raise ImageTooLargeError(
             f"the picture has {width} x {height} pixels, more than {max_px} (OVDIFF_IMAGE_MAX_PX)."
         )
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    image.load()  # a PNG may tell its orientation after its pixels
-    turn = _TO_UPRIGHT.get(exif_orientation(image))
-    return image if turn is None else image.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -119,6 +119,17 @@ def find_image_file(folder: Path, name: str) -> Path | None:
     return None
 
 
+def turn_upright(image: Image.Image) -> Image.Image:
+    """Return a picture as it is shown, turned by its EXIF orientation; its pixels are read first.
+
+    Raises:
+        OSError: the pixels cannot be read.
+    """
+    image.load()  # a PNG may tell its orientation after its pixels
+    turn = _TO_UPRIGHT.get(exif_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
 def upright_image(path: Path) -> Image.Image:
     """Read an image as it is shown: RGB, turned by its EXIF orientation.
 
@@ -128,11 +139,9 @@ def upright_image(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             require_size((image.height, image.width))
-            turn = _TO_UPRIGHT.get(exif_orientation(image))
-            shown = image.convert("RGB")
+            return turn_upright(image).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageFileError(f"{path.name!r} is no image that can be read: {error}") from error
-    return shown if turn is None else shown.transpose(turn)
 
 
 def folder_sizes(folder: Path) -> SizeLookup:

@@ -1,5 +1,7 @@
 """File names of addresses, and sizes of files."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -120,6 +122,17 @@ def test_every_orientation_is_read_as_pillow_turns_it(tmp_path: Path, orientatio
         expected = ImageOps.exif_transpose(stored)
     assert upright_image(tmp_path / "a.png").tobytes() == expected.tobytes()
     assert upright_image(tmp_path / "a.png").size == expected.size
+
+
+def test_a_png_may_tell_its_orientation_after_its_pixels(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (4, 2)).save(tmp_path / "a.png")
+    told = exif.tobytes().removeprefix(b"Exif\x00\x00")
+    chunk = struct.pack(">I", len(told)) + b"eXIf" + told + struct.pack(">I", zlib.crc32(b"eXIf" + told))
+    data = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(data[:-12] + chunk + data[-12:])  # the last 12 bytes are IEND
+    assert upright_image(tmp_path / "a.png").size == (2, 4)
 
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
