@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from backend.errors import SettingsError
 from ovdiff.bank import Bank
-from ovdiff.kinds import KindDecision
+from ovdiff.bank.support import SupportSet
 from ovdiff.presets import Preset
 from ovdiff.segmentation import Segmentation
-from ovdiff.support import SupportSet
 from ovdiff.vocabulary import Category, Vocabulary
+from ovdiff.vocabulary.kinds import KindDecision
 
 
 class Builder(Protocol):

@@ -24,7 +24,7 @@ from backend.errors import SettingsError
 
 PREFIX = "OVDIFF_"
 LABEL_STUDIO_PREFIX = "LABEL_STUDIO_"
-MOST_PIXELS = 100_000_000  # what converters.masks rasterises; Pillow would open 178 million
+MOST_PIXELS = 100_000_000  # what converters.encodings.masks rasterises; Pillow would open 178 million
 
 T = TypeVar("T")
 

@@ -18,8 +18,8 @@ import numpy as np
 from label_studio_sdk.converter import brush as sdk
 from scipy import ndimage
 
-from converters.brush import brush_rle_to_mask, mask_to_brush_rle
-from converters.masks import Mask
+from converters.encodings.brush import brush_rle_to_mask, mask_to_brush_rle
+from converters.encodings.masks import Mask
 
 SIZES_HW = ((480, 640), (1080, 1920), (3000, 4000))
 

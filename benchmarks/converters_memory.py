@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from converters.brush import mask_to_brush_rle
-from converters.masks import Mask
+from converters.encodings.brush import mask_to_brush_rle
+from converters.encodings.masks import Mask
 
 SIZE_HW = (480, 640)
 REGIONS = 3

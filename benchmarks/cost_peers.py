@@ -13,12 +13,12 @@ from sklearn.cluster import KMeans
 
 from benchmarks.cost_seconds import in_turns, release
 from benchmarks.cost_stages import CATEGORIES, Run, denoising_step, feature_shape, prototype_table, unfused_step
-from ovdiff.building import make_prototype_set, make_support_set
-from ovdiff.clustering import k_means
-from ovdiff.generation.diffusion import make_scheduler
-from ovdiff.generation.tokens import fill
-from ovdiff.parts import Parts
-from ovdiff.segmenter import BACKGROUND, class_scores
+from benchmarks.full_size_models import FullSizeParts
+from ovdiff.building.clustering import k_means
+from ovdiff.building.generation.diffusion import make_scheduler
+from ovdiff.building.generation.tokens import fill
+from ovdiff.building.steps import make_prototype_set, make_support_set
+from ovdiff.segmenting.segmenter import BACKGROUND, class_scores
 
 _ROWS, _CLUSTERS, _ITERATIONS = 20_000, 32, 20
 _GATED = 5  # categories that a prefilter leaves of twenty: a picture with few things in it
@@ -40,10 +40,10 @@ class Comparison:
         return self.peer_s / self.ours_s
 
 
-Compare = Callable[[Parts, str], list[Comparison]]
+Compare = Callable[[FullSizeParts, str], list[Comparison]]
 
 
-def attribution(parts: Parts, device: str) -> list[Comparison]:
+def attribution(parts: FullSizeParts, device: str) -> list[Comparison]:
     """Recording attribution, beside diffusers without it and beside attention that keeps every probability.
 
     The second peer is what reading probabilities out of attention processors leads to: with diffusers' own unfused
@@ -58,7 +58,7 @@ def attribution(parts: Parts, device: str) -> list[Comparison]:
     ]
 
 
-def clustering(parts: Parts, device: str) -> list[Comparison]:
+def clustering(parts: FullSizeParts, device: str) -> list[Comparison]:
     """K-means of the features of one side of a category, beside scikit-learn's."""
     rows = clustered_rows(_ROWS, feature_shape(parts.preset, "stable_diffusion", "support")[0])
     tensor = torch.from_numpy(rows)
@@ -72,10 +72,10 @@ def clustering(parts: Parts, device: str) -> list[Comparison]:
         rounds=1,
     )
     what = f"k-means, {_ROWS} x {rows.shape[1]}, K = {_CLUSTERS}"
-    return [Comparison(what, "ovdiff.clustering", "scikit-learn's KMeans", ours_s, peer_s)]
+    return [Comparison(what, "ovdiff.building.clustering", "scikit-learn's KMeans", ours_s, peer_s)]
 
 
-def gating(parts: Parts, device: str) -> list[Comparison]:
+def gating(parts: FullSizeParts, device: str) -> list[Comparison]:
     """Matching what the prefilter left, beside matching every category and masking afterwards (the released code)."""
     width, cells = feature_shape(parts.preset, "stable_diffusion", "window")
     table = prototype_table(parts.preset, width, CATEGORIES, parts.models.device)
@@ -90,7 +90,7 @@ def gating(parts: Parts, device: str) -> list[Comparison]:
     return [Comparison(what, f"gated first: {_GATED} categories", f"all {CATEGORIES} categories", ours_s, peer_s)]
 
 
-def whole_category(parts: Parts, device: str) -> list[Comparison]:
+def whole_category(parts: FullSizeParts, device: str) -> list[Comparison]:
     """Building a category, beside diffusers drawing as many images and nothing else. On a CPU this takes hours."""
     preset = parts.preset
     pipeline = parts.models.diffusion(preset.models.generator)

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.cost_stages import Run, Stage
+from benchmarks.full_size_models import FullSizeParts
 from benchmarks.memory_trace import MIB
-from ovdiff.parts import Parts
 
 _LONG_S = 2.0  # what takes longer is run once: it has warmed up within itself
 _REPEATS_CPU, _REPEATS_GPU, _WARM_UPS_GPU = 3, 5, 2
@@ -56,7 +56,7 @@ def gmac_per_s(device: str, dtype: torch.dtype) -> float:
     return side**3 / 1e9 / time_call(lambda: left @ right, device).seconds
 
 
-def time_stage(parts: Parts, stage: Stage, count: int, device: str) -> Timing:
+def time_stage(parts: FullSizeParts, stage: Stage, count: int, device: str) -> Timing:
     """Time a stage on a number of items."""
     with torch.inference_mode():
         return time_call(stage.prepare(parts, count), device)

@@ -14,18 +14,18 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 from numpy.typing import NDArray
 
-from ovdiff.clustering import k_means
+from benchmarks.full_size_models import FullSizeParts
+from ovdiff.building.clustering import k_means
+from ovdiff.building.generation.attribution import AttributionRecorder
+from ovdiff.building.generation.diffusion import decode
 from ovdiff.extractors import Purpose
 from ovdiff.extractors.transformer import TransformerExtractor
-from ovdiff.generation.attribution import AttributionRecorder
-from ovdiff.generation.diffusion import decode
-from ovdiff.parts import Parts
-from ovdiff.prefilter import embed_image
+from ovdiff.models.pamr import pamr
 from ovdiff.presets import Preset, given
 from ovdiff.presets.schema import ExtractorName
-from ovdiff.refine import pamr
-from ovdiff.segmenter import BACKGROUND, PrototypeTable, class_scores
-from ovdiff.windows import plan_windows
+from ovdiff.segmenting.prefilter import embed_image
+from ovdiff.segmenting.segmenter import BACKGROUND, PrototypeTable, class_scores
+from ovdiff.segmenting.windows import plan_windows
 
 Run = Callable[[], object]
 SizeHW = tuple[int, int]
@@ -70,7 +70,7 @@ class Stage:
     """
 
     item: str
-    prepare: Callable[[Parts, int], Run]
+    prepare: Callable[[FullSizeParts, int], Run]
     per_category: int = 0
     per_image: int = 0
     floor_gmac: float | None = None
@@ -150,7 +150,7 @@ def noise(count: int, size_hw: SizeHW) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (count, *size_hw, 3), dtype=np.uint8)
 
 
-def denoising_step(parts: Parts, count: int, *, recorded: bool = True) -> Run:
+def denoising_step(parts: FullSizeParts, count: int, *, recorded: bool = True) -> Run:
     """One step of sampling: the UNet on both halves of guidance, attribution recorded."""
     settings, pipeline = parts.preset.generation, parts.models.diffusion(parts.preset.models.generator)
     unet, grid = pipeline.unet, settings.size_px // pipeline.vae_scale_factor
@@ -172,7 +172,7 @@ def denoising_step(parts: Parts, count: int, *, recorded: bool = True) -> Run:
     return run
 
 
-def unfused_step(parts: Parts, count: int) -> Run:
+def unfused_step(parts: FullSizeParts, count: int) -> Run:
     """The same step with diffusers' own processor that keeps every probability, in every layer; nothing recorded."""
     unet, plain = (
         parts.models.diffusion(parts.preset.models.generator).unet,
@@ -190,7 +190,7 @@ def unfused_step(parts: Parts, count: int) -> Run:
     return run
 
 
-def decoding(parts: Parts, count: int) -> Run:
+def decoding(parts: FullSizeParts, count: int) -> Run:
     """Latents to images."""
     pipeline = parts.models.diffusion(parts.preset.models.generator)
     grid = parts.preset.generation.size_px // pipeline.vae_scale_factor
@@ -198,44 +198,44 @@ def decoding(parts: Parts, count: int) -> Run:
     return lambda: decode(pipeline, latents)
 
 
-def checking(parts: Parts, count: int) -> Run:
+def checking(parts: FullSizeParts, count: int) -> Run:
     """The look for images that nobody should see."""
     check, size = parts.safety, parts.preset.generation.size_px
     pixels = noise(count, (size, size))
     return lambda: check is None or check.refused(pixels)
 
 
-def proposing(parts: Parts, _count: int) -> Run:
+def proposing(parts: FullSizeParts, _count: int) -> Run:
     """Class-agnostic masks of one support image."""
     proposer, size = parts.proposer, parts.preset.generation.size_px
     image = noise(1, (size, size))[0]
     return lambda: proposer.propose(image)
 
 
-def maskcut_keys(parts: Parts, count: int) -> Run:
+def maskcut_keys(parts: FullSizeParts, count: int) -> Run:
     """What of MaskCut runs on the device: DINO's keys."""
-    extractor, side = cast(TransformerExtractor, parts.extractor("dino")), parts.preset.proposals.maskcut.input_px
+    extractor, side = cast(TransformerExtractor, parts.extractors["dino"]), parts.preset.proposals.maskcut.input_px
     pixels = noise(count, (side, side))
     return lambda: extractor.keys(pixels, side)
 
 
-def features(name: ExtractorName, size_hw: SizeHW, purpose: Purpose) -> Callable[[Parts, int], Run]:
+def features(name: ExtractorName, size_hw: SizeHW, purpose: Purpose) -> Callable[[FullSizeParts, int], Run]:
     """Return the stage of one extractor on images of one size."""
 
-    def prepare(parts: Parts, count: int) -> Run:
-        extractor, pixels = parts.extractor(name), noise(count, size_hw)
+    def prepare(parts: FullSizeParts, count: int) -> Run:
+        extractor, pixels = parts.extractors[name], noise(count, size_hw)
         return lambda: extractor.extract(pixels, purpose)
 
     return prepare
 
 
-def clustering(name: ExtractorName) -> Callable[[Parts, int], Run]:
+def clustering(name: ExtractorName) -> Callable[[FullSizeParts, int], Run]:
     """Return the stage of k-means on one side of a category, at most: every cell of every support image.
 
     On "meta" one pass follows the seeding; a real run makes as many as the features need.
     """
 
-    def prepare(parts: Parts, _count: int) -> Run:
+    def prepare(parts: FullSizeParts, _count: int) -> Run:
         width, cells = feature_shape(parts.preset, name, "support")
         dtype = torch.float16 if getattr(parts.preset.models, name).dtype == "float16" else torch.float32
         rows = torch.empty(parts.preset.generation.images * cells * cells, width, dtype=dtype)
@@ -247,24 +247,24 @@ def clustering(name: ExtractorName) -> Callable[[Parts, int], Run]:
     return prepare
 
 
-def embedding(parts: Parts, _count: int) -> Run:
+def embedding(parts: FullSizeParts, _count: int) -> Run:
     """CLIP's opinion of an image, for the prefilter."""
     clip = parts.models.clip(given(parts.preset, "clip"))
     image = noise(1, WORKING_HW)[0]
     return lambda: embed_image(clip, image, parts.preset.prefilter.statistics)
 
 
-def captions(parts: Parts, count: int) -> Run:
+def captions(parts: FullSizeParts, count: int) -> Run:
     """Captions of subsets of categories."""
-    clip = parts.models.clip(given(parts.preset, "clip"))  # not parts.texts, which remembers them
+    clip = parts.models.clip(given(parts.preset, "clip"))  # not parts.segmenting.texts, which remembers them
     names = [f"a cat and a dog and a number {index}" for index in range(count)]
     return lambda: clip.embed_texts(names)
 
 
-def matching(name: ExtractorName, categories: int = CATEGORIES) -> Callable[[Parts, int], Run]:
+def matching(name: ExtractorName, categories: int = CATEGORIES) -> Callable[[FullSizeParts, int], Run]:
     """Return the stage of Eq. 4 on windows: cosines with every prototype, and the best of each class."""
 
-    def prepare(parts: Parts, count: int) -> Run:
+    def prepare(parts: FullSizeParts, count: int) -> Run:
         width, cells = feature_shape(parts.preset, name, "window")
         table = prototype_table(parts.preset, width, categories, parts.models.device)
         maps = torch.zeros(count, width, cells, cells)  # as costly as any, and not even written on "meta"
@@ -281,7 +281,7 @@ def prototype_table(preset: Preset, width: int, categories: int, device: torch.d
     return PrototypeTable(torch.zeros(len(owners), width, device=device), classes, owners)
 
 
-def refining(parts: Parts, _count: int) -> Run:
+def refining(parts: FullSizeParts, _count: int) -> Run:
     """PAMR on the score maps of a 4:3 image."""
     scores = torch.rand(CATEGORIES + 1, *WORKING_HW).to(parts.models.device)
     image = noise(1, WORKING_HW)[0]

@@ -14,16 +14,27 @@ from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPModel, Dinov2Model, DINOv3ViTModel, ViTMAEModel, ViTModel
 
 from benchmarks import architectures
-from ovdiff.clip import Clip, OpenClip, TransformersClip
-from ovdiff.models import Models, SafetyChecker
-from ovdiff.parts import Parts
+from ovdiff.building.parts import BuildingParts
+from ovdiff.building.proposals.cutler import Cutler
+from ovdiff.building.proposals.cutler_network import CascadeMaskRcnn, Widths
+from ovdiff.models.clip import Clip, OpenClip, TransformersClip
+from ovdiff.models.fair_lock import FairLock
+from ovdiff.models.loaded import LoadedModels, SafetyChecker
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ClipModelSettings, ModelSettings
-from ovdiff.proposals.cutler import Cutler
-from ovdiff.proposals.cutler_network import CascadeMaskRcnn, Widths
+from ovdiff.segmenting.parts import SegmentingParts
 
 
-def full_size_parts(preset: Preset, device: str, dtype: torch.dtype | None = None, shrink: int = 1) -> Parts:
+class FullSizeParts(BuildingParts):
+    """The parts of the left half, and those of the right half on the same models."""
+
+    def __init__(self, preset: Preset, models: LoadedModels) -> None:
+        """Build nothing yet."""
+        super().__init__(preset, models)
+        self.segmenting = SegmentingParts(preset, models, self.extractors)
+
+
+def full_size_parts(preset: Preset, device: str, dtype: torch.dtype | None = None, shrink: int = 1) -> FullSizeParts:
     """Return a preset's working parts on random weights.
 
     Args:
@@ -32,24 +43,25 @@ def full_size_parts(preset: Preset, device: str, dtype: torch.dtype | None = Non
         dtype: instead of the preset's: float16 is slow on a CPU.
         shrink: what every width is divided by; more than 1 is for trying things out.
     """
-    parts, models = Parts(preset, device), FullSizeModels(device, dtype, shrink)
-    parts.models = cast(Models, models)
+    models = FullSizeModels(device, dtype, shrink)
+    parts = FullSizeParts(preset, cast(LoadedModels, models))
     if preset.proposals.source == "cutler":
         parts.proposer = Cutler(models.cutler(), preset.proposals.cutler)
     return parts
 
 
-def weights_of(parts: Parts) -> list[Tensor]:
+def weights_of(parts: BuildingParts) -> list[Tensor]:
     """Return the parameters and buffers of all models that some part has used."""
     return cast(FullSizeModels, parts.models).weights()
 
 
 class FullSizeModels:
-    """Does what :class:`ovdiff.models.Models` does, without files: each model is built once, when first asked for."""
+    """Does what :class:`ovdiff.models.loaded.LoadedModels` does, without files: each model is built once."""
 
     def __init__(self, device: str, dtype: torch.dtype | None = None, shrink: int = 1) -> None:
         """Build nothing yet."""
         self.device = torch.device(device)
+        self.lock = FairLock()
         self._dtype = dtype
         self._how: dict[str, Any] = {"device": device, "shrink": shrink}
         self._made: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Does a preset keep to its memory budgets? Its stages with the batches that :mod:`ovdiff.memory` would choose.
+"""Does a preset keep to its memory budgets? Its stages with the batches that :mod:`ovdiff.models.memory` would choose.
 
 ::
 
@@ -16,10 +16,9 @@ from unittest import mock
 import torch
 
 from benchmarks.cost_stages import Stage, stages, used_extractors
-from benchmarks.full_size_models import full_size_parts, weights_of
+from benchmarks.full_size_models import FullSizeParts, full_size_parts, weights_of
 from benchmarks.memory_trace import MIB, Cost, MemoryTrace, PretendedGpu, cost_of
-from ovdiff.memory import RESERVE_MIB, batch_size
-from ovdiff.parts import Parts
+from ovdiff.models.memory import RESERVE_MIB, batch_size
 from ovdiff.presets import Preset
 
 _SAMPLING = ("denoising step with attribution", "VAE decoding", "safety check")  # one batch goes through them
@@ -50,7 +49,7 @@ class PlannedStage:
 
 
 class Card:
-    """A GPU's memory, as :class:`ovdiff.memory.DeviceMemory`, of which a trace says how much is used."""
+    """A GPU's memory, as :class:`ovdiff.models.memory.DeviceMemory`, of which a trace says how much is used."""
 
     def __init__(self, total_mib: float, trace: MemoryTrace) -> None:
         """Have so much memory and nobody else on the card."""
@@ -68,7 +67,12 @@ class Card:
 @contextmanager
 def pretended_card(total_gib: float) -> Iterator[MemoryTrace]:
     """Let the product ask a card of a size for its memory while it runs on "meta"; yield what it uses."""
-    readers = ("ovdiff.encoding", "ovdiff.building", "ovdiff.generation.drawing", "ovdiff.clustering")
+    readers = (
+        "ovdiff.segmenting.encoding",
+        "ovdiff.building.steps",
+        "ovdiff.building.drawing",
+        "ovdiff.building.clustering",
+    )
     with torch.inference_mode(), ExitStack() as stack:
         trace = stack.enter_context(MemoryTrace())
         card = Card(total_gib * 1024, trace)
@@ -78,16 +82,16 @@ def pretended_card(total_gib: float) -> Iterator[MemoryTrace]:
         yield trace
 
 
-def load_everything(parts: Parts) -> None:
+def load_everything(parts: FullSizeParts) -> None:
     """Make every part that a preset has, and so load every weight."""
     with torch.inference_mode(), PretendedGpu():
         _ = parts.generator, parts.safety
         if parts.preset.proposals.source in ("cutler", "maskcut"):
             _ = parts.proposer
         if parts.preset.prefilter.enabled:
-            _ = parts.texts
+            _ = parts.segmenting.texts
         for name in used_extractors(parts.preset):
-            parts.extractor(name)
+            parts.extractors[name]
 
 
 def plan(preset: Preset, *, quick: bool = False) -> list[PlannedStage]:
@@ -121,7 +125,7 @@ def preset_mib(preset: Preset, name: str) -> int:
     return int(getattr(preset.extractors, extractor).mib_per_image) if rest else 0
 
 
-def stage_cost(parts: Parts, stage: Stage, batch: int) -> Cost:
+def stage_cost(parts: FullSizeParts, stage: Stage, batch: int) -> Cost:
     """Trace a stage; one that must run for real runs on the CPU, in float32."""
     if stage.traced_on == "cpu":
         parts = full_size_parts(parts.preset, "cpu")
@@ -130,7 +134,7 @@ def stage_cost(parts: Parts, stage: Stage, batch: int) -> Cost:
     return cost_of(run, weights_of(parts), stage.traced_on)
 
 
-def _batch(parts: Parts, name: str, stage: Stage) -> int:
+def _batch(parts: FullSizeParts, name: str, stage: Stage) -> int:
     preset, budget_gib = parts.preset, _budget_gib(parts.preset, stage)
     with MemoryTrace() as trace:
         trace.hold(weights_of(parts))

@@ -10,7 +10,7 @@ make of it a GPU whose memory is counted::
 
 What is counted is every storage between the operation that makes it and the moment its last tensor is let go,
 rounded as torch's CUDA allocator rounds. What is *not* counted are the kernels' own workspaces (cuDNN, cuBLAS),
-the allocator's fragments and the CUDA context: for these :mod:`ovdiff.memory` holds a reserve back.
+the allocator's fragments and the CUDA context: for these :mod:`ovdiff.models.memory` holds a reserve back.
 """
 
 import weakref

@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovdiff import load_preset
-from ovdiff.building import make_support_set
-from ovdiff.parts import Parts
-from ovdiff.prefilter import embed_image
+from ovdiff.building.parts import Parts
+from ovdiff.building.steps import make_support_set
+from ovdiff.segmenting.prefilter import embed_image
 from ovdiff.tinyworld import weights_dir
 from ovdiff.tinyworld.training.data import SIZE_PX, load_training_set
 from ovdiff.tinyworld.training.loop import Plan, to_input, train

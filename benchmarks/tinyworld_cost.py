@@ -18,7 +18,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from ovdiff import Bank, Category, Engine, Vocabulary, load_preset
-from ovdiff.generation.diffusion import make_scheduler
+from ovdiff.building.generation.diffusion import make_scheduler
 from ovdiff.tinyworld import weights_dir
 from ovdiff.tinyworld.world import THINGS, render, sample_scene
 

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from converters.evaluate import category_ious, confusion_matrix
+from converters.corrections.confusion import category_ious, confusion_matrix
 from ovdiff import Bank, Category, Engine, Preset, Vocabulary, load_preset
-from ovdiff.encoding import EncodedImage
+from ovdiff.segmenting.encoding import EncodedImage
 from ovdiff.tinyworld.world import NAMES, STUFF, THINGS, render, sample_scene
 
 SCENE_PX = 256

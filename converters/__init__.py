@@ -1,6 +1,6 @@
 """Masks and regions between Label Studio's formats and the field's: pure, mirrored functions.
 
-Modules are named by format; import from them: `from converters.brush import mask_to_brush_rle`.
+Modules are named by format; import from them: `from converters.encodings.brush import mask_to_brush_rle`.
 
     masks         components, holes, outlines, rasterised polygons; the `Mask` type they all share
     brush         Label Studio's brush bit stream          <-> (H, W) bool

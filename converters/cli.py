@@ -25,7 +25,7 @@ from typing import Any
 from converters import commands
 from converters.console import FAILED, INTERRUPTED, complain
 from converters.errors import ConverterError
-from converters.tasks import WRITABLE_TAGS
+from converters.label_studio.tasks import WRITABLE_TAGS
 
 Run = Callable[[argparse.Namespace], int]
 

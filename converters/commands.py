@@ -10,24 +10,29 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from converters.coco import CocoOptions, write_coco_file, write_coco_results_file
-from converters.coco_reader import Place, coco_categories, coco_to_records, read_coco
-from converters.coco_update import update_coco
 from converters.console import DONE, LEFT_BEHIND, say, say_counts, say_left_out
+from converters.datasets.coco import CocoOptions, write_coco_file, write_coco_results_file
+from converters.datasets.coco_reader import Place, coco_categories, coco_to_records, read_coco
+from converters.datasets.coco_update import update_coco
+from converters.datasets.panoptic import PanopticOptions, panoptic_to_records, read_panoptic, write_panoptic
+from converters.datasets.semantic_png import (
+    SemanticOptions,
+    read_semantic_png,
+    semantic_png_to_records,
+    write_semantic_png,
+)
+from converters.datasets.yolo import IMAGES_NAME, YoloOptions, read_yolo, write_yolo, yolo_to_records
 from converters.errors import OutputError, YOLOError
-from converters.evaluate_corrections import EvaluationOptions, evaluate_corrections, write_evaluation
-from converters.image_files import SizeLookup, folder_names, folder_sizes
-from converters.label_config import LabelConfig, parse_label_config, read_label_config
-from converters.label_studio import read_export
-from converters.output import JsonList, new_file, write_json
-from converters.panoptic import PanopticOptions, panoptic_to_records, read_panoptic, write_panoptic
+from converters.files.image_files import SizeLookup, folder_names, folder_sizes
+from converters.files.output import JsonList, new_file, write_json
+from converters.label_studio.label_config import LabelConfig, parse_label_config, read_label_config
+from converters.label_studio.reader import read_export
+from converters.label_studio.tasks import label_config_for, marked_as, write_tasks
+from converters.label_studio.validate import Expectations, Finding, Seen, validate_file
 from converters.records import Category, ImageRecord, categories_of
-from converters.report_text import missing_sentence
+from converters.report.evaluate_corrections import EvaluationOptions, evaluate_corrections, write_evaluation
+from converters.report.text import missing_sentence
 from converters.selection import UNKNOWN_SIZE, Counts
-from converters.semantic_png import SemanticOptions, read_semantic_png, semantic_png_to_records, write_semantic_png
-from converters.tasks import label_config_for, marked_as, write_tasks
-from converters.validate import Expectations, Finding, Seen, validate_file
-from converters.yolo import IMAGES_NAME, YoloOptions, read_yolo, write_yolo, yolo_to_records
 
 # ---------------------------------------------------------------- out
 

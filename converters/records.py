@@ -14,10 +14,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from converters.coco_rle import CocoRLE, coco_rle_to_mask
+from converters.encodings.coco_rle import CocoRLE, coco_rle_to_mask
+from converters.encodings.masks import Mask, Polygon, fills_one_way
 from converters.errors import RecordError
-from converters.label_config import Label, LabelConfig
-from converters.masks import Mask, Polygon, fills_one_way
+from converters.label_studio.label_config import Label, LabelConfig
 
 MASK_KINDS = (
     "brushlabels",

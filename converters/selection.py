@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from converters.errors import ImageFileError, RecordError
-from converters.image_files import SizeLookup, image_file_name
-from converters.output import name_in_folder
+from converters.files.image_files import SizeLookup, image_file_name
+from converters.files.output import name_in_folder
 from converters.records import Annotation, Category, ImageRecord, Prediction, Region, newest
 
 UNKNOWN_SIZE = "image of unknown size"

@@ -1,7 +1,7 @@
 """The engine: prototype sets made once a category, masks made once an image.
 
 Building depends on one category alone, so a vocabulary edit builds only what is new; encoding depends on one
-image alone, so a vocabulary edit encodes nothing again. The two meet in :mod:`ovdiff.segmenter`.
+image alone, so a vocabulary edit encodes nothing again. The two meet in :mod:`ovdiff.segmenting.segmenter`.
 """
 
 import logging
@@ -17,18 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ovdiff.bank import Bank
-from ovdiff.building import Progress, make_prototype_set, make_support_set, stored_support_set
-from ovdiff.encoding import EncodedImage, EncodingCache, encode_image, image_key
-from ovdiff.errors import BankError, DeviceMemoryError, ImageError, MissingPrototypesError, WeightsError
-from ovdiff.kinds import KindDecision, NearestKinds, known_kind
-from ovdiff.licences import weights_licences
-from ovdiff.parts import Parts
-from ovdiff.prefilter import choose_categories
-from ovdiff.presets import Preset, given
-from ovdiff.presets.mapping import digest
-from ovdiff.presets.schema import ExtractorName
-from ovdiff.prototypes import FeatureSpacePrototypes
-from ovdiff.recipe import (
+from ovdiff.bank.prototypes import FeatureSpacePrototypes
+from ovdiff.bank.recipe import (
     category_recipe,
     library_versions,
     masks_recipe,
@@ -37,13 +27,27 @@ from ovdiff.recipe import (
     segmenting_models,
     support_recipe,
 )
-from ovdiff.refine import clean_up, pamr
+from ovdiff.bank.support import SupportSet
+from ovdiff.bank.support_store import SupportStore
+from ovdiff.building.parts import BuildingParts
+from ovdiff.building.steps import Progress, make_prototype_set, make_support_set, stored_support_set
+from ovdiff.errors import BankError, DeviceMemoryError, ImageError, MissingPrototypesError, WeightsError
+from ovdiff.extractors import Extractors
+from ovdiff.models.licences import weights_licences
+from ovdiff.models.loaded import LoadedModels
+from ovdiff.models.pamr import pamr
+from ovdiff.models.weights import weights_identity
+from ovdiff.presets import Preset, given
+from ovdiff.presets.mapping import digest
+from ovdiff.presets.schema import ExtractorName
 from ovdiff.segmentation import Segmentation
-from ovdiff.segmenter import BACKGROUND, PrototypeTable, ScoreMerger, class_scores, decide, make_table
-from ovdiff.support import SupportSet
-from ovdiff.support_store import SupportStore
+from ovdiff.segmenting.encoding import EncodedImage, EncodingCache, encode_image, image_key
+from ovdiff.segmenting.parts import SegmentingParts
+from ovdiff.segmenting.prefilter import choose_categories
+from ovdiff.segmenting.refine import clean_up
+from ovdiff.segmenting.segmenter import BACKGROUND, PrototypeTable, ScoreMerger, class_scores, decide, make_table
 from ovdiff.vocabulary import Category, Vocabulary, with_phrase
-from ovdiff.weights import weights_identity
+from ovdiff.vocabulary.kinds import KindDecision, NearestKinds, known_kind
 
 __all__ = ["Engine", "Progress", "Segmentation"]
 
@@ -60,17 +64,21 @@ class Engine:
     batch, not for a category.
     """
 
-    def __init__(self, preset: Preset, bank: Bank, *, device: str = "cpu") -> None:
+    def __init__(self, preset: Preset, bank: Bank, *, device: str = "cpu", models: LoadedModels | None = None) -> None:
         """Prepare without loading anything.
 
         Args:
             preset: models and hyper-parameters.
             bank: where prototype sets are stored.
             device: a torch device, such as "cpu" or "cuda".
+            models: models to share with another engine, on their own device; ``None`` loads its own.
         """
         self.preset, self.bank = preset, bank
         self.support_store = SupportStore(bank.folder / "support")
-        self._parts = Parts(preset, device)
+        self._models = models or LoadedModels(device)
+        extractors = Extractors(preset, self._models)
+        self._building = BuildingParts(preset, self._models, extractors)
+        self._segmenting = SegmentingParts(preset, self._models, extractors)
         self._encodings = EncodingCache(preset.cache.features_mib)
         self._tables: OrderedDict[tuple[str, ...], Tables] = OrderedDict()
         self._kinds: dict[Category, KindDecision] = {}
@@ -117,8 +125,8 @@ class Engine:
             support_key, masks_key = self._support_keys(category)
             shelf = self.support_store.shelf(support_key, masks_key)
             made_from = category_recipe(self._preset_recipe, self._with_phrase(category))
-            support = make_support_set(self._parts, made_from["phrases"], report, shelf)
-            prototypes = make_prototype_set(self._parts, support, report)
+            support = make_support_set(self._building, made_from["phrases"], report, shelf)
+            prototypes = make_prototype_set(self._building, support, report)
             details = {
                 "category": category.name,
                 "preset": self.preset.name,
@@ -156,7 +164,7 @@ class Engine:
             WeightsError: CLIP cannot be loaded.
         """
         if unknown := [category for category in vocabulary.categories if category not in self._kinds]:
-            with self._parts.lock:
+            with self._models.lock:
                 self._kinds |= self._decide_kinds(unknown)
         return tuple(self._kinds[category] for category in vocabulary.categories)
 
@@ -180,7 +188,7 @@ class Engine:
         """
         _check_image(image)
         key = image_key(image)
-        with self._parts.lock:  # once for all: whenever it is given up, a build may take it for a batch of images
+        with self._models.lock:  # once for all: whenever it is given up, a build may take it for a batch of images
             tables = self._tables_of(vocabulary)  # what is missing is said before anything is encoded
             encoded = self._encode(image, key)
             candidates = self._candidates(encoded, vocabulary)
@@ -206,7 +214,7 @@ class Engine:
             WeightsError: CLIP cannot be loaded, which embeds the categories' names.
             DeviceMemoryError: the score maps do not fit into the device's memory.
         """
-        with self._parts.lock:
+        with self._models.lock:
             tables, candidates = self._tables_of(vocabulary), self._candidates(encoded, vocabulary)
         return self._match(encoded, tables, candidates)
 
@@ -230,10 +238,10 @@ class Engine:
         return with_phrase(category, self.preset.generation.phrases)
 
     def _encode(self, image: NDArray[np.uint8], key: str) -> EncodedImage:
-        with self._parts.lock:
+        with self._models.lock:
             encoded = self._encodings.get(key)
             if encoded is None:
-                encoded = encode_image(self._parts, image)
+                encoded = encode_image(self._segmenting, image)
                 self._encodings.put(key, encoded)
             return encoded
 
@@ -282,7 +290,7 @@ class Engine:
         table = make_table(sets, stuff, kinds=matching.kinds, background=matching.background == "prototypes")
         if not self.preset.stuff_filter.enabled:
             return table
-        return table.without_stuff_in_background(stuff, settings.stuff_similarity, self._parts.models.device)
+        return table.without_stuff_in_background(stuff, settings.stuff_similarity, self._models.device)
 
     def _stuff(self, vocabulary: Vocabulary) -> frozenset[int]:
         return frozenset(index for index, found in enumerate(self.kinds(vocabulary)) if found.kind == "stuff")
@@ -298,7 +306,7 @@ class Engine:
 
     @cached_property
     def _nearest_kinds(self) -> NearestKinds:
-        return NearestKinds(self._parts.texts, self.preset.prefilter.template, self.preset.stuff_filter)
+        return NearestKinds(self._segmenting.texts, self.preset.prefilter.template, self.preset.stuff_filter)
 
     def _candidates(self, encoded: EncodedImage, vocabulary: Vocabulary) -> list[int]:
         """Return the categories to look for by index, ascending: all stuff, and likely things. Inside the lock."""
@@ -310,14 +318,14 @@ class Engine:
         chosen = choose_categories(
             encoded.embedding,
             [self._with_phrase(vocabulary.categories[index]) for index in things],
-            self._parts.texts,
+            self._segmenting.texts,
             self.preset.prefilter,
         )
         return sorted([*stuff, *(things[position] for position in chosen)])
 
     def _scores(self, encoded: EncodedImage, tables: Tables, candidates: Sequence[int]) -> tuple[Tensor, list[int]]:
         """Return score maps (C, h, w) at working size and their label ids; background, if there is one, first."""
-        matching, device = self.preset.matching, self._parts.models.device
+        matching, device = self.preset.matching, self._models.device
         classes = [BACKGROUND, *candidates] if matching.background == "prototypes" else list(candidates)
         merger = ScoreMerger(len(classes), (encoded.working.shape[0], encoded.working.shape[1]), device)
         for name, table in tables.items():

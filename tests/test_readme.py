@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pycocotools.coco import COCO
 
-from backend import cli
+from backend.command import cli
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests/converters/golden"

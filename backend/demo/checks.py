@@ -24,11 +24,11 @@ from backend.demo.report import Report
 from backend.demo.session import Session
 from backend.demo.sheet import Triple, contact_sheet
 from backend.demo.stored import StoredPredictions, label_map, read_predictions
-from converters.brush import mask_to_brush_rle
-from converters.coco import records_to_coco, write_coco
-from converters.evaluate import category_ious, confusion_matrix, mean_iou
-from converters.label_config import parse_label_config
-from converters.label_studio import tasks_to_records
+from converters.corrections.confusion import category_ious, confusion_matrix, mean_iou
+from converters.datasets.coco import records_to_coco, write_coco
+from converters.encodings.brush import mask_to_brush_rle
+from converters.label_studio.label_config import parse_label_config
+from converters.label_studio.reader import tasks_to_records
 from converters.records import categories_of
 from ovdiff.bank import Bank
 from ovdiff.tinyworld.world import NAMES, THINGS

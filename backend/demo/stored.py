@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from backend.demo.api import LabelStudioApi, StoredTask
 from backend.demo.errors import CheckError
-from converters.label_config import parse_label_config
-from converters.label_studio import tasks_to_records
-from converters.overlaps import LabelledMask, masks_to_label_map
+from converters.encodings.overlaps import LabelledMask, masks_to_label_map
+from converters.label_studio.label_config import parse_label_config
+from converters.label_studio.reader import tasks_to_records
 from converters.records import Prediction, Region
 
 

@@ -16,7 +16,7 @@ from ovdiff.presets.schema import ExtractorName
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ovdiff.models import Models
+    from ovdiff.models.loaded import LoadedModels
 
 Purpose = Literal["support", "window"]
 """Support images and windows of a target image may be encoded at different sizes."""
@@ -30,17 +30,17 @@ class Extractor(Protocol):
         ...
 
 
-def _from(module: str) -> Callable[[Preset, "Models"], Extractor]:
+def _from(module: str) -> Callable[[Preset, "LoadedModels"], Extractor]:
     """Return a maker that imports its file only when it is called: a preset's extractors bring their own libraries."""
 
-    def make(preset: Preset, models: "Models") -> Extractor:
+    def make(preset: Preset, models: "LoadedModels") -> Extractor:
         extractor: Extractor = import_module(f"{__name__}.{module}").make_extractor(preset, models)
         return extractor
 
     return make
 
 
-EXTRACTORS: dict[ExtractorName, Callable[[Preset, "Models"], Extractor]] = {
+EXTRACTORS: dict[ExtractorName, Callable[[Preset, "LoadedModels"], Extractor]] = {
     "stable_diffusion": _from("stable_diffusion"),
     "clip": _from("clip"),
     "dino": _from("dino"),
@@ -48,3 +48,22 @@ EXTRACTORS: dict[ExtractorName, Callable[[Preset, "Models"], Extractor]] = {
     "dinov3": _from("dinov3"),
     "mae": _from("mae"),
 }
+
+
+class Extractors:
+    """The extractors of one preset, each made when first asked for. Each use happens inside ``with models.lock``."""
+
+    def __init__(self, preset: Preset, models: "LoadedModels") -> None:
+        """Load nothing yet."""
+        self._preset, self._models = preset, models
+        self._made: dict[ExtractorName, Extractor] = {}
+
+    def __getitem__(self, name: ExtractorName) -> Extractor:
+        """Return an extractor by its name.
+
+        Raises:
+            WeightsError: its model cannot be loaded.
+        """
+        if name not in self._made:
+            self._made[name] = EXTRACTORS[name](self._preset, self._models)
+        return self._made[name]

@@ -4,16 +4,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ovdiff.clip import Clip
 from ovdiff.extractors import Purpose
-from ovdiff.extractors.keys import check_block
-from ovdiff.extractors.pixels import purpose_size_hw
-from ovdiff.models import Models
+from ovdiff.extractors.sizes import purpose_size_hw
+from ovdiff.models.clip import Clip
+from ovdiff.models.keys import check_block
+from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset, given
 from ovdiff.presets.schema import ClipFeatureSettings
 
 
-def make_extractor(preset: Preset, models: Models) -> "ClipExtractor":
+def make_extractor(preset: Preset, models: LoadedModels) -> "ClipExtractor":
     """Make the extractor of a preset."""
     return ClipExtractor(models.clip(given(preset, "clip")), preset.extractors.clip)
 

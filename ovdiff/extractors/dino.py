@@ -3,11 +3,11 @@
 from transformers import ViTModel
 
 from ovdiff.extractors.transformer import TransformerExtractor, VisionTransformer
-from ovdiff.models import Models
+from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset, given
 
 
-def make_extractor(preset: Preset, models: Models) -> TransformerExtractor:
+def make_extractor(preset: Preset, models: LoadedModels) -> TransformerExtractor:
     """Make the extractor of a preset."""
     vit = dino_transformer(models.vit(given(preset, "dino")))
     return TransformerExtractor(vit, preset.extractors.dino, "extractors.dino")

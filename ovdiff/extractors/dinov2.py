@@ -3,11 +3,11 @@
 from transformers import Dinov2Model
 
 from ovdiff.extractors.transformer import TransformerExtractor, VisionTransformer
-from ovdiff.models import Models
+from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset, given
 
 
-def make_extractor(preset: Preset, models: Models) -> TransformerExtractor:
+def make_extractor(preset: Preset, models: LoadedModels) -> TransformerExtractor:
     """Make the extractor of a preset."""
     vit = dinov2_transformer(models.dinov2(given(preset, "dinov2")))
     return TransformerExtractor(vit, preset.extractors.dinov2, "extractors.dinov2")

@@ -5,11 +5,11 @@ from torch import Tensor
 from transformers import ViTMAEModel
 
 from ovdiff.extractors.transformer import TransformerExtractor, VisionTransformer
-from ovdiff.models import Models
+from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset, given
 
 
-def make_extractor(preset: Preset, models: Models) -> TransformerExtractor:
+def make_extractor(preset: Preset, models: LoadedModels) -> TransformerExtractor:
     """Make the extractor of a preset."""
     vit = mae_transformer(models.mae(given(preset, "mae")))
     return TransformerExtractor(vit, preset.extractors.mae, "extractors.mae")

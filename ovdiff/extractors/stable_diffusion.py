@@ -7,16 +7,16 @@ from diffusers import DDPMScheduler, StableDiffusionPipeline
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ovdiff.cross_attention import cross_attention_layers
 from ovdiff.extractors import Purpose
-from ovdiff.extractors.keys import outputs_of
-from ovdiff.extractors.pixels import images_to_pixels
-from ovdiff.models import Models
+from ovdiff.models.cross_attention import cross_attention_layers
+from ovdiff.models.keys import outputs_of
+from ovdiff.models.loaded import LoadedModels
+from ovdiff.models.pixels import images_to_pixels
 from ovdiff.presets import Preset, given
 from ovdiff.presets.schema import StableDiffusionFeatureSettings
 
 
-def make_extractor(preset: Preset, models: Models) -> "StableDiffusionExtractor":
+def make_extractor(preset: Preset, models: LoadedModels) -> "StableDiffusionExtractor":
     """Make the extractor of a preset."""
     pipeline = models.diffusion(given(preset, "stable_diffusion"))
     return StableDiffusionExtractor(pipeline, preset.extractors.stable_diffusion)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ovdiff.extractors import Purpose
-from ovdiff.extractors.keys import check_block, output_of, tokens_to_grid
-from ovdiff.extractors.pixels import images_to_pixels, purpose_size_hw, square_hw
+from ovdiff.extractors.sizes import purpose_size_hw, square_hw
+from ovdiff.models.keys import check_block, output_of, tokens_to_grid
+from ovdiff.models.pixels import images_to_pixels
 from ovdiff.presets.schema import TransformerFeatureSettings
 
 

@@ -18,7 +18,7 @@ class ModelSettings:
     revision: str = setting("", "hub commit; unused for folders and embedded weights")
     dtype: Dtype = setting("float32", "dtype of the forward passes; everything after them is float32")
     licence: str = setting(
-        "", "of the weights; '' looks the source up in ovdiff.licences, a local folder's is unknown", online=True
+        "", "of the weights; '' looks the source up in ovdiff.models.licences, a local folder's is unknown", online=True
     )
 
 

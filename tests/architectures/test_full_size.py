@@ -8,8 +8,6 @@ import pytest
 import torch
 
 from benchmarks import architectures as real
-from ovdiff.clip import Clip, OpenClip, TransformersClip
-from ovdiff.cross_attention import cross_attention_layers
 from ovdiff.extractors import Extractor
 from ovdiff.extractors.clip import ClipExtractor
 from ovdiff.extractors.dino import dino_transformer
@@ -18,6 +16,8 @@ from ovdiff.extractors.dinov3 import dinov3_transformer
 from ovdiff.extractors.mae import mae_transformer
 from ovdiff.extractors.stable_diffusion import StableDiffusionExtractor
 from ovdiff.extractors.transformer import TransformerExtractor
+from ovdiff.models.clip import Clip, OpenClip, TransformersClip
+from ovdiff.models.cross_attention import cross_attention_layers
 from ovdiff.presets import load_preset
 from ovdiff.presets.schema import (
     ClipFeatureSettings,

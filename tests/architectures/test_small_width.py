@@ -13,7 +13,7 @@ from torch import nn
 
 from benchmarks import architectures as real
 from ovdiff.extractors import EXTRACTORS
-from ovdiff.models import Models
+from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset, load_preset
 from ovdiff.presets.model_settings import ClipModelSettings, DiffusionModelSettings, ModelSettings
 from ovdiff.presets.schema import ExtractorName, ExtractorSettings
@@ -70,8 +70,8 @@ def originals(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def loaded() -> Models:
-    return Models()
+def loaded() -> LoadedModels:
+    return LoadedModels()
 
 
 def _settings(kind: type[ModelSettings], folder: Path, **options: Any) -> Any:
@@ -86,7 +86,7 @@ def _same(found: nn.Module, expected: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("name", ["sd15", "turbo"])
-def test_a_pipeline_is_read_back(name: str, folder: Path, originals: dict[str, Any], loaded: Models) -> None:
+def test_a_pipeline_is_read_back(name: str, folder: Path, originals: dict[str, Any], loaded: LoadedModels) -> None:
     found, expected = loaded.diffusion(_settings(DiffusionModelSettings, folder / name)), originals[name]
     for part in ("unet", "vae", "text_encoder"):
         _same(getattr(found, part), getattr(expected, part))
@@ -100,18 +100,18 @@ def test_a_pipeline_is_read_back(name: str, folder: Path, originals: dict[str, A
     ("name", "load"), [("dino", "vit"), ("dinov2", "dinov2"), ("dinov3", "dinov3"), ("mae", "mae")]
 )
 def test_a_transformer_is_read_back(
-    name: str, load: str, folder: Path, originals: dict[str, Any], loaded: Models
+    name: str, load: str, folder: Path, originals: dict[str, Any], loaded: LoadedModels
 ) -> None:
     _same(getattr(loaded, load)(_settings(ModelSettings, folder / name)), originals[name])
 
 
-def test_the_safety_checker_is_read_back(folder: Path, originals: dict[str, Any], loaded: Models) -> None:
+def test_the_safety_checker_is_read_back(folder: Path, originals: dict[str, Any], loaded: LoadedModels) -> None:
     found, processor = loaded.safety_checker(_settings(ModelSettings, folder / "safety_checker"))
     _same(found, originals["safety_checker"])
     assert processor.size == {"shortest_edge": 224}
 
 
-def test_both_clips_are_read_back(folder: Path, originals: dict[str, Any], loaded: Models) -> None:
+def test_both_clips_are_read_back(folder: Path, originals: dict[str, Any], loaded: LoadedModels) -> None:
     images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
     for library, name in (("transformers", "clip"), ("open_clip", "open_clip")):
         clip = loaded.clip(_settings(ClipModelSettings, folder / name, library=library))
@@ -175,7 +175,7 @@ def preset(folder: Path) -> Preset:
     ],
 )
 def test_features_are_computed_from_the_folders(
-    name: ExtractorName, width: int, grid: int, preset: Preset, loaded: Models
+    name: ExtractorName, width: int, grid: int, preset: Preset, loaded: LoadedModels
 ) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)
     found = EXTRACTORS[name](preset, loaded).extract(images, "window")
@@ -184,17 +184,19 @@ def test_features_are_computed_from_the_folders(
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)
-def test_half_precision_gives_nearly_the_same_features(name: ExtractorName, preset: Preset, loaded: Models) -> None:
+def test_half_precision_gives_nearly_the_same_features(
+    name: ExtractorName, preset: Preset, loaded: LoadedModels
+) -> None:
     images = np.random.default_rng(0).integers(0, 256, (1, 112, 112, 3), dtype=np.uint8)
     half = {"dtype": "float16", **({"vae_dtype": "float16"} if name == "stable_diffusion" else {})}
     halved = replace(preset.models, **{name: replace(getattr(preset.models, name), **half)})
     exact = EXTRACTORS[name](preset, loaded).extract(images, "window")
-    rounded = EXTRACTORS[name](replace(preset, models=halved), Models()).extract(images, "window")
+    rounded = EXTRACTORS[name](replace(preset, models=halved), LoadedModels()).extract(images, "window")
     assert rounded.dtype == torch.float32 and not torch.equal(rounded, exact)
     assert float((rounded - exact).norm() / exact.norm()) < 0.02
 
 
-def test_sd_turbo_gives_features_too(preset: Preset, folder: Path, loaded: Models) -> None:
+def test_sd_turbo_gives_features_too(preset: Preset, folder: Path, loaded: LoadedModels) -> None:
     turbo = _settings(DiffusionModelSettings, folder / "turbo")
     chosen = replace(preset, models=replace(preset.models, stable_diffusion=turbo))
     images = np.zeros((1, 64, 64, 3), np.uint8)

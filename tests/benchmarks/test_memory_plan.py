@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 
 from benchmarks.cost_stages import stages
-from benchmarks.full_size_models import full_size_parts, weights_of
+from benchmarks.full_size_models import FullSizeParts, full_size_parts, weights_of
 from benchmarks.memory_plan import PlannedStage, load_everything, plan, preset_mib, pretended_card
 from benchmarks.memory_trace import MIB, cost_of
 from ovdiff import load_preset
-from ovdiff.encoding import encode_image
+from ovdiff.building.generation.diffusion import Batch
 from ovdiff.errors import DeviceMemoryError
-from ovdiff.generation.diffusion import Batch
-from ovdiff.memory import RESERVE_MIB
-from ovdiff.parts import Parts
+from ovdiff.models.memory import RESERVE_MIB
+from ovdiff.segmenting.encoding import encode_image
 
 SMALL_CARD_GIB = 4.5
 
@@ -76,15 +75,15 @@ def test_a_larger_card_is_used() -> None:
 
 
 @cache
-def loaded(name: str) -> Parts:
+def loaded(name: str) -> FullSizeParts:
     parts = full_size_parts(load_preset(name), "meta")
     load_everything(parts)
     return parts
 
 
-def encoded(parts: Parts, card_gib: float) -> tuple[list[int], float]:
+def encoded(parts: FullSizeParts, card_gib: float) -> tuple[list[int], float]:
     """Return the batches of Stable Diffusion's windows of a 4:3 image, and all that was taken at most in MiB."""
     with pretended_card(card_gib) as trace:
         trace.hold(weights_of(parts))
-        result = encode_image(parts, np.zeros((480, 640, 3), np.uint8))
+        result = encode_image(parts.segmenting, np.zeros((480, 640, 3), np.uint8))
     return [len(batch.windows) for batch in result.features["stable_diffusion"]], trace.peak_bytes / MIB

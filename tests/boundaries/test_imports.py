@@ -74,7 +74,7 @@ def test_only_settings_reads_the_environment() -> None:
     ("statement", "unwanted"),
     [
         ("import ovdiff", ("torch", "diffusers", "transformers", "sklearn", "scipy")),
-        ("import ovdiff.presets, ovdiff.bank, ovdiff.recipe, ovdiff.segmentation", ("torch", "sklearn")),
+        ("import ovdiff.presets, ovdiff.bank.files, ovdiff.bank.recipe, ovdiff.segmentation", ("torch", "sklearn")),
         ("import converters", ("torch", "ovdiff", "backend")),
     ],
 )

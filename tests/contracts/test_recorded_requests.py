@@ -15,9 +15,9 @@ from label_studio_sdk.label_interface import LabelInterface
 from numpy.typing import NDArray
 from werkzeug.test import TestResponse
 
+from backend.serving.store import Store
 from backend.settings import Settings
-from backend.store import Store
-from converters.brush import brush_rle_to_mask
+from converters.encodings.brush import brush_rle_to_mask
 from tests.fakes.engine import FakeEngine
 from tests.fakes.label_studio import PROJECT_UID, FakeLabelStudio
 from tests.fakes.pictures import encoded

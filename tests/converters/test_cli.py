@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from converters.brush import mask_to_brush_rle
 from converters.cli import main
 from converters.console import DONE, FAILED, LEFT_BEHIND, WRONG_USE
-from converters.label_config import parse_label_config
-from converters.label_studio import read_export
-from converters.masks import Mask
+from converters.encodings.brush import mask_to_brush_rle
+from converters.encodings.masks import Mask
+from converters.label_studio.label_config import parse_label_config
+from converters.label_studio.reader import read_export
 
 GOLDEN = Path(__file__).parent / "golden"
 HEIGHT, WIDTH = 24, 36

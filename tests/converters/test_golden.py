@@ -9,9 +9,9 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from converters.coco import CocoOptions, records_to_coco, write_coco
-from converters.label_config import LabelConfig, parse_label_config
-from converters.label_studio import read_export
+from converters.datasets.coco import CocoOptions, records_to_coco, write_coco
+from converters.label_studio.label_config import LabelConfig, parse_label_config
+from converters.label_studio.reader import read_export
 from converters.records import Annotation, ImageRecord, categories_of
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -15,15 +15,15 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from converters.coco import CocoOptions, records_to_coco
-from converters.evaluate_corrections import Evaluation, EvaluationOptions, evaluate_corrections
-from converters.label_config import parse_label_config
-from converters.label_studio import read_export
+from converters.corrections.result import CorrectionReport, PixelCounts, RegionCounts
+from converters.datasets.coco import CocoOptions, records_to_coco
+from converters.label_studio.label_config import parse_label_config
+from converters.label_studio.reader import read_export
 from converters.records import categories_of
-from converters.report import CorrectionReport, PixelCounts, RegionCounts
-from converters.report_html import report_to_html
-from converters.report_markdown import report_to_markdown
-from converters.report_text import WHERE_PREDICTIONS_ARE
+from converters.report.evaluate_corrections import Evaluation, EvaluationOptions, evaluate_corrections
+from converters.report.html import report_to_html
+from converters.report.markdown import report_to_markdown
+from converters.report.text import WHERE_PREDICTIONS_ARE
 
 GOLDEN = Path(__file__).parent / "golden"
 

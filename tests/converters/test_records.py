@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from converters.coco_rle import mask_to_coco_rle
+from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.errors import LabelConfigError, RecordError
-from converters.label_config import LabelConfig, parse_label_config
+from converters.label_studio.label_config import LabelConfig, parse_label_config
 from converters.records import Annotation, Category, ImageRecord, Region, categories_of
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from converters.coco_rle import mask_to_coco_rle
+from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.records import Annotation, ImageRecord, LeftOut, Prediction, Region
 from converters.selection import SelectedImage, Selection, Tally, labelled_regions, select_images, with_own_file
 

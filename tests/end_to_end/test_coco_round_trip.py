@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backend import cli
+from backend.command import cli
 from backend.demo.session import Session
-from converters.brush import mask_to_brush_rle
-from converters.coco_rle import mask_to_coco_rle
+from converters.encodings.brush import mask_to_brush_rle
+from converters.encodings.coco_rle import mask_to_coco_rle
 
 pytestmark = pytest.mark.end_to_end
 

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from selenium import webdriver
 
-from converters.evaluate_corrections import evaluate_corrections, write_evaluation
-from converters.label_config import parse_label_config
+from converters.label_studio.label_config import parse_label_config
+from converters.report.evaluate_corrections import evaluate_corrections, write_evaluation
 
 pytestmark = pytest.mark.browser
 

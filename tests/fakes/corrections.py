@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.coco_rle import mask_to_coco_rle
+from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.records import Annotation, Category, ImageRecord, Prediction, Region
 
 SIZE_HW = (6, 8)

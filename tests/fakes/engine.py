@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
+from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
+from ovdiff.bank.support import SupportImage, SupportSet
 from ovdiff.errors import BankError, MissingPrototypesError, SupportError
-from ovdiff.kinds import KindDecision
-from ovdiff.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.segmentation import Segmentation
-from ovdiff.support import SupportImage, SupportSet
 from ovdiff.vocabulary import Category, Vocabulary
+from ovdiff.vocabulary.kinds import KindDecision
 
 COLOURS = {
     "red": (255, 0, 0),

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from backend.app import create_app
 from backend.engine import Engine
-from backend.service import Service
+from backend.serving.app import create_app
+from backend.serving.service import Service
 from backend.settings import LabelStudioSettings, PredictionSettings, Settings
 from tests.fakes.engine import FakeEngine
 from tests.fakes.label_studio import LEGACY_TOKEN, FakeLabelStudio, running

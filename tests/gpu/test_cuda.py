@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from ovdiff.bank import Bank
-from ovdiff.clustering import k_means
+from ovdiff.bank.prototypes import FeatureSpacePrototypes
+from ovdiff.building.clustering import k_means
 from ovdiff.engine import Engine
-from ovdiff.memory import CudaMemory, batch_size
+from ovdiff.models.memory import CudaMemory, batch_size
 from ovdiff.presets import Preset
-from ovdiff.prototypes import FeatureSpacePrototypes
 from ovdiff.vocabulary import Category, Vocabulary
 
 pytestmark = pytest.mark.gpu

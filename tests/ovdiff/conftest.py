@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from ovdiff.models import Models
+from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ClipModelSettings, DiffusionModelSettings, ModelSettings
 from ovdiff.presets.model_settings import Models as ModelChoice
@@ -103,9 +103,9 @@ def preset(weights_folder: Path) -> Preset:
 
 
 @pytest.fixture(scope="session")
-def models() -> Models:
+def models() -> LoadedModels:
     """One set of loaded models for all tests; none of them changes a model."""
-    return Models()
+    return LoadedModels()
 
 
 @pytest.fixture

@@ -19,20 +19,22 @@ from torch import Tensor
 
 from benchmarks.architectures import SD_15, build_unet
 from ovdiff.bank import Bank
-from ovdiff.cross_attention import cross_attention_layers
-from ovdiff.encoding import EncodedImage, WindowFeatures
+from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
+from ovdiff.building.generation.attribution import AttributionRecorder
+from ovdiff.building.proposals.maskcut import affinity, second_eigenvector
+from ovdiff.building.prototypes import build_prototypes
 from ovdiff.engine import Engine
-from ovdiff.generation.attribution import AttributionRecorder
-from ovdiff.models import Models
-from ovdiff.prefilter import ClipTexts, choose_categories
+from ovdiff.models.cross_attention import cross_attention_layers
+from ovdiff.models.loaded import LoadedModels
+from ovdiff.models.pamr import pamr
+from ovdiff.models.texts import ClipTexts
 from ovdiff.presets import Preset, load_preset
 from ovdiff.presets.schema import AttributionSettings, ExtractorName, WindowSettings
-from ovdiff.proposals.maskcut import affinity, second_eigenvector
-from ovdiff.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet, build_prototypes
-from ovdiff.refine import pamr
-from ovdiff.segmenter import BACKGROUND, make_table
+from ovdiff.segmenting.encoding import EncodedImage, WindowFeatures
+from ovdiff.segmenting.prefilter import choose_categories
+from ovdiff.segmenting.segmenter import BACKGROUND, make_table
+from ovdiff.segmenting.windows import Window, plan_windows
 from ovdiff.vocabulary import Category, Vocabulary
-from ovdiff.windows import Window, plan_windows
 
 Array = NDArray[Any]
 
@@ -137,7 +139,7 @@ def test_f_pamr_conserves_constants_and_its_weights_sum_to_1() -> None:
     torch.testing.assert_close(refined[3], torch.full((30, 40), 0.3), atol=1e-5, rtol=0)
 
 
-def test_f_attribution_reads_the_conditional_half_only(preset: Preset, models: Models) -> None:
+def test_f_attribution_reads_the_conditional_half_only(preset: Preset, models: LoadedModels) -> None:
     """A.2.2: of [negative; positive] the first half may be anything."""
     unet = models.diffusion(preset.models.generator).unet
     settings = AttributionSettings(layers=("up_blocks.3",))

@@ -16,12 +16,12 @@ from scipy import ndimage
 from ovdiff.bank import Bank
 from ovdiff.engine import Engine
 from ovdiff.errors import BankCorruptError, DeviceMemoryError, ImageError, MissingPrototypesError, OVDiffError
-from ovdiff.kind_table import STUFF_NAMES
-from ovdiff.kinds import NearestKinds
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ClipModelSettings
-from ovdiff.segmenter import class_scores
+from ovdiff.segmenting.segmenter import class_scores
 from ovdiff.vocabulary import Category, Vocabulary
+from ovdiff.vocabulary.kind_table import STUFF_NAMES
+from ovdiff.vocabulary.kinds import NearestKinds
 
 BOAT, WATER, FISH = Category("boat"), Category("water"), Category("red fish")
 VOCABULARY = Vocabulary((BOAT, WATER, FISH))
@@ -222,7 +222,7 @@ def test_unknown_names_ask_clip_where_the_preset_says_so_and_only_they(engine: E
     nearest = _variant(engine, "stuff_filter", unknown_names="nearest")
     known = nearest.kinds(Vocabulary((BOAT, WATER)))
     assert [each.decided_by for each in known] == ["table", "table"]
-    assert "texts" not in vars(nearest._parts)  # no CLIP for known names
+    assert "texts" not in vars(nearest._segmenting)  # no CLIP for known names
     (unknown,) = nearest.kinds(Vocabulary((FISH,)))
     assert unknown.decided_by == "nearest" and unknown.nearest is not None
     assert unknown.kind == ("stuff" if unknown.nearest in STUFF_NAMES else "thing")
@@ -230,7 +230,7 @@ def test_unknown_names_ask_clip_where_the_preset_says_so_and_only_they(engine: E
 
 
 def _cosine(engine: Engine, first: str, second: str) -> float:
-    vectors = engine._parts.texts.embed([first, second])
+    vectors = engine._segmenting.texts.embed([first, second])
     assert vectors[0] is not None and vectors[1] is not None
     return float(vectors[0] @ vectors[1])
 
@@ -302,7 +302,7 @@ def test_fingerprint_of_missing_weights_is_another_one_and_no_error(engine: Engi
 def test_making_an_engine_loads_nothing(preset: Preset, bank: Bank) -> None:
     fresh = Engine(preset, bank)
     assert fresh.has(BOAT) in (True, False)
-    assert not fresh._parts.models._loaded
+    assert not fresh._models._loaded
 
 
 def test_threads_share_one_engine(engine: Engine) -> None:
@@ -331,7 +331,7 @@ def test_a_prediction_waits_for_one_batch_of_a_build_and_not_for_one_a_step(
     def build() -> None:
         nonlocal batches
         while not stop.is_set():
-            with engine._parts.lock:
+            with engine._models.lock:
                 batches += 1
                 running.set()
                 time.sleep(0.01)

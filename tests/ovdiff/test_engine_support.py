@@ -45,7 +45,7 @@ def test_a_stored_support_set_is_shown_without_loading_a_model(engine: Engine) -
     support = fresh.support_set(BOAT)
     assert len(support.images) == engine.preset.generation.images and support.with_foreground() > 0
     assert support.images[0].image.shape == (*support.images[0].foreground.shape, 3)
-    assert not fresh._parts.models._loaded
+    assert not fresh._models._loaded
 
 
 def test_images_that_are_not_there_say_what_to_do(engine: Engine) -> None:
@@ -64,7 +64,7 @@ def test_presets_of_other_extractors_prototypes_and_proposals_share_the_images(e
         another = Engine(other, engine.bank)
         assert not another.has(BOAT)
         another.build(BOAT)
-        assert another.has(BOAT) and "generator" not in vars(another._parts)
+        assert another.has(BOAT) and "generator" not in vars(another._building)
     assert len(engine.support_store.keys()) == 1
     fixed = Engine(others[-1], engine.bank).support_set(BOAT)
     own = engine.support_set(BOAT)

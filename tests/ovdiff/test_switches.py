@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from ovdiff.bank import Bank
-from ovdiff.building import make_prototype_set, make_support_set
+from ovdiff.bank.prototypes import KINDS
+from ovdiff.bank.recipe import category_recipe, preset_recipe, recipe_key
+from ovdiff.building.parts import BuildingParts
+from ovdiff.building.steps import make_prototype_set, make_support_set
 from ovdiff.engine import Engine
 from ovdiff.errors import PresetError
-from ovdiff.models import Models
-from ovdiff.parts import Parts
+from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
-from ovdiff.prototypes import KINDS
-from ovdiff.recipe import category_recipe, preset_recipe, recipe_key
 from ovdiff.vocabulary import Category, Vocabulary
 
 Stages = Mapping[str, np.ndarray]
@@ -59,10 +59,9 @@ def _key(preset: Preset) -> str:
     return recipe_key(category_recipe(preset_recipe(preset), Category("boat")))
 
 
-def _build(preset: Preset, models: Models) -> Stages:
+def _build(preset: Preset, models: LoadedModels) -> Stages:
     """Build one category; all arrays on the way."""
-    parts = Parts(preset, "cpu")
-    parts.models = models
+    parts = BuildingParts(preset, models)
     support = make_support_set(parts, ["boat"], lambda *_: None)
     spaces = make_prototype_set(parts, support, lambda *_: None).spaces
     stages = {
@@ -82,7 +81,7 @@ def _prototypes(spaces: Iterable[str] = SPACES, kinds: Iterable[str] = KINDS) ->
 
 
 @pytest.fixture(scope="module")
-def built(preset: Preset, models: Models) -> Stages:
+def built(preset: Preset, models: LoadedModels) -> Stages:
     return _build(preset, models)
 
 
@@ -114,7 +113,7 @@ OFFLINE: list[tuple[Changes, set[str]]] = [
 
 @pytest.mark.parametrize(("changes", "expected"), OFFLINE, ids=_name)
 def test_switches_of_building(
-    changes: Changes, expected: set[str], preset: Preset, models: Models, built: Stages
+    changes: Changes, expected: set[str], preset: Preset, models: LoadedModels, built: Stages
 ) -> None:
     chosen = _switch(preset, changes)
     assert _changed(built, _build(chosen, models)) == expected
@@ -123,7 +122,7 @@ def test_switches_of_building(
 
 @pytest.mark.parametrize("changes", [{"prototypes": {"clustering": "torch"}}, {"prototypes": {"kmeans_seed": 3}}])
 def test_another_start_of_k_means_changes_parts_at_most(
-    changes: Changes, preset: Preset, models: Models, built: Stages
+    changes: Changes, preset: Preset, models: LoadedModels, built: Stages
 ) -> None:
     chosen = _switch(preset, changes)
     assert _changed(built, _build(chosen, models)) <= _prototypes(kinds=("part",))
@@ -145,10 +144,9 @@ def bank(preset: Preset, tmp_path_factory: pytest.TempPathFactory) -> Bank:
     return bank
 
 
-def _segment(preset: Preset, models: Models, bank: Bank, image: np.ndarray) -> Stages:
+def _segment(preset: Preset, models: LoadedModels, bank: Bank, image: np.ndarray) -> Stages:
     """Segment an image; all arrays on the way."""
-    engine = Engine(preset, bank)
-    engine._parts.models = models
+    engine = Engine(preset, bank, models=models)
     encoded, found = engine.encode(image), engine.segment(image, VOCABULARY)
     stages = {f"table of {name}": table.vectors.numpy() for name, table in engine._tables_of(VOCABULARY).items()}
     for name, batches in encoded.features.items():
@@ -160,7 +158,7 @@ def _segment(preset: Preset, models: Models, bank: Bank, image: np.ndarray) -> S
 
 
 @pytest.fixture(scope="module")
-def segmented(online: Preset, models: Models, bank: Bank, scene: np.ndarray) -> Stages:
+def segmented(online: Preset, models: LoadedModels, bank: Bank, scene: np.ndarray) -> Stages:
     return _segment(online, models, bank, scene)
 
 
@@ -199,7 +197,7 @@ def test_switches_of_segmenting(
     changes: Changes,
     expected: set[str],
     online: Preset,
-    models: Models,
+    models: LoadedModels,
     bank: Bank,
     scene: np.ndarray,
     segmented: Stages,
@@ -212,7 +210,9 @@ def test_switches_of_segmenting(
     assert _key(chosen) == _key(online)
 
 
-def test_the_threshold_is_a_switch_of_its_own(online: Preset, models: Models, bank: Bank, scene: np.ndarray) -> None:
+def test_the_threshold_is_a_switch_of_its_own(
+    online: Preset, models: LoadedModels, bank: Bank, scene: np.ndarray
+) -> None:
     low, high = (
         _segment(
             _switch(online, {"matching": {"background": "threshold", "background_threshold": value}}),
@@ -224,7 +224,7 @@ def test_the_threshold_is_a_switch_of_its_own(online: Preset, models: Models, ba
     assert (low["labels"] == 0).sum() < (high["labels"] == 0).sum()
 
 
-def test_top_k_bounds_the_things(online: Preset, models: Models, bank: Bank, scene: np.ndarray) -> None:
+def test_top_k_bounds_the_things(online: Preset, models: LoadedModels, bank: Bank, scene: np.ndarray) -> None:
     for count in (1, 2):
         limited = _switch(online, {"prefilter": {"subsets": False, "max_categories": count}})
         candidates = _segment(limited, models, bank, scene)["candidates"]

@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 from scipy.ndimage import binary_dilation
 
-from ovdiff.building import make_support_set
-from ovdiff.parts import Parts
+from ovdiff.bank.support import SupportImage
+from ovdiff.building.parts import BuildingParts
+from ovdiff.building.steps import make_support_set
+from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import load_preset
-from ovdiff.support import SupportImage
 from ovdiff.tinyworld.world import STUFF, THINGS
 
 _ENLARGED = 2
@@ -34,7 +35,7 @@ def tile(item: SupportImage) -> Image.Image:
 def main(out: Path, phrases: list[str]) -> None:
     """Write the sheet."""
     torch.set_num_threads(1)
-    parts = Parts(load_preset("tinyworld"), "cpu")
+    parts = BuildingParts(load_preset("tinyworld"), LoadedModels("cpu"))
     rows = []
     for phrase in phrases:
         tiles = [tile(item) for item in make_support_set(parts, [phrase], lambda _stage, _done: None).images]

@@ -13,7 +13,7 @@ from backend.demo.project import (
     label_config,
     write_images,
 )
-from converters.label_config import parse_label_config
+from converters.label_studio.label_config import parse_label_config
 from ovdiff.tinyworld.world import STUFF, THINGS
 
 

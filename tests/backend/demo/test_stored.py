@@ -8,8 +8,8 @@ from backend.demo.api import LabelStudioApi, StoredTask
 from backend.demo.errors import CheckError
 from backend.demo.project import label_config
 from backend.demo.stored import StoredPredictions, label_map, read_predictions
-from converters.brush import mask_to_brush_rle
-from converters.coco_rle import mask_to_coco_rle
+from converters.encodings.brush import mask_to_brush_rle
+from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.records import Prediction, Region
 from tests.fakes.scripted_server import ScriptedServer
 

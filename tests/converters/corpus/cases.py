@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.brush import mask_to_brush_rle
+from converters.encodings.brush import mask_to_brush_rle
 
 WIDTH, HEIGHT = 36, 24
 CONFIG_XML = (

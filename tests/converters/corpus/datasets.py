@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from converters.coco_rle import mask_to_coco_rle
+from converters.encodings.coco_rle import mask_to_coco_rle
 from tests.converters.corpus.cases import DONE, FAILED, HEIGHT, LEFT_BEHIND, MASK, WIDTH, Case, text
 from tests.converters.corpus.exports import bomb_png, png_bytes, text_bomb_png
 

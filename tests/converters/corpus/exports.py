@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from converters.brush import mask_to_brush_rle
+from converters.encodings.brush import mask_to_brush_rle
 from tests.converters.corpus.cases import (
     CONFIG_XML,
     CONVERT,

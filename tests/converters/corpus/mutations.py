@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from converters.bitmask import mask_to_data_url
+from converters.encodings.bitmask import mask_to_data_url
 from tests.converters.corpus.cases import CONFIG_XML, CONVERT, GOOD_TASK, MASK, VALIDATE, Case, region, task, text
 from tests.converters.corpus.datasets import COCO, _png
 from tests.converters.corpus.exports import png_bytes

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 from record_exports import Api
 
-from converters.brush import mask_to_brush_rle
+from converters.encodings.brush import mask_to_brush_rle
 
 FOLDER = Path(__file__).parent
 HEIGHT, WIDTH = 48, 64

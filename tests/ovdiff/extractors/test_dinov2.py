@@ -4,13 +4,13 @@ import numpy as np
 import torch
 
 from ovdiff.extractors.dinov2 import dinov2_transformer
-from ovdiff.extractors.pixels import images_to_pixels
 from ovdiff.extractors.transformer import TransformerExtractor
-from ovdiff.models import Models
+from ovdiff.models.loaded import LoadedModels
+from ovdiff.models.pixels import images_to_pixels
 from ovdiff.presets import Preset
 
 
-def test_features_are_patch_tokens_or_keys(preset: Preset, models: Models, image: np.ndarray) -> None:
+def test_features_are_patch_tokens_or_keys(preset: Preset, models: LoadedModels, image: np.ndarray) -> None:
     vit, settings = models.dinov2(preset.models.dinov2), preset.extractors.dinov2
     pixels = images_to_pixels(image[None], (56, 56), "imagenet", torch.zeros(1))
     output = vit(pixels, output_hidden_states=True)

@@ -4,13 +4,13 @@ import numpy as np
 import torch
 
 from ovdiff.extractors.dinov3 import dinov3_transformer
-from ovdiff.extractors.pixels import images_to_pixels
 from ovdiff.extractors.transformer import TransformerExtractor
-from ovdiff.models import Models
+from ovdiff.models.loaded import LoadedModels
+from ovdiff.models.pixels import images_to_pixels
 from ovdiff.presets import Preset
 
 
-def test_features_leave_out_cls_and_the_registers(preset: Preset, models: Models, image: np.ndarray) -> None:
+def test_features_leave_out_cls_and_the_registers(preset: Preset, models: LoadedModels, image: np.ndarray) -> None:
     vit, settings = models.dinov3(preset.models.dinov3), preset.extractors.dinov3
     pixels = images_to_pixels(image[None], (64, 64), "imagenet", torch.zeros(1))
     output = vit(pixels, output_hidden_states=True)

@@ -9,7 +9,7 @@ import torch
 
 from ovdiff.errors import PresetError
 from ovdiff.extractors import EXTRACTORS
-from ovdiff.models import Models
+from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.presets.schema import ExtractorName
 
@@ -26,7 +26,7 @@ def test_every_name_of_the_schema_has_an_extractor() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_features_are_float32_maps_and_equal_images_have_equal_features(
-    name: ExtractorName, preset: Preset, models: Models
+    name: ExtractorName, preset: Preset, models: LoadedModels
 ) -> None:
     extractor = EXTRACTORS[name](preset, models)
     images = _images(2)
@@ -50,7 +50,7 @@ def test_features_are_float32_maps_and_equal_images_have_equal_features(
     ],
 )
 def test_sizes_come_from_the_preset(
-    name: ExtractorName, support: int, window: int, preset: Preset, models: Models
+    name: ExtractorName, support: int, window: int, preset: Preset, models: LoadedModels
 ) -> None:
     settings = replace(getattr(preset.extractors, name), support_px=192, window_px=112)
     chosen = replace(preset, extractors=replace(preset.extractors, **{name: settings}))
@@ -60,7 +60,7 @@ def test_sizes_come_from_the_preset(
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"stable_diffusion"}))
-def test_an_unknown_block_is_refused(name: ExtractorName, preset: Preset, models: Models) -> None:
+def test_an_unknown_block_is_refused(name: ExtractorName, preset: Preset, models: LoadedModels) -> None:
     settings = replace(getattr(preset.extractors, name), layer=24)
     chosen = replace(preset, extractors=replace(preset.extractors, **{name: settings}))
     with pytest.raises(PresetError, match=f"extractors.{name}.layer is 24; this transformer has"):
@@ -68,7 +68,7 @@ def test_an_unknown_block_is_refused(name: ExtractorName, preset: Preset, models
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"stable_diffusion"}))
-def test_transformers_give_keys_and_tokens(name: ExtractorName, preset: Preset, models: Models) -> None:
+def test_transformers_give_keys_and_tokens(name: ExtractorName, preset: Preset, models: LoadedModels) -> None:
     found = []
     for feature in ("keys", "tokens"):
         settings = replace(getattr(preset.extractors, name), feature=feature)

@@ -4,13 +4,13 @@ import numpy as np
 import torch
 
 from ovdiff.extractors.mae import mae_transformer
-from ovdiff.extractors.pixels import images_to_pixels
 from ovdiff.extractors.transformer import TransformerExtractor
-from ovdiff.models import Models
+from ovdiff.models.loaded import LoadedModels
+from ovdiff.models.pixels import images_to_pixels
 from ovdiff.presets import Preset
 
 
-def test_patches_are_all_there_and_in_order(preset: Preset, models: Models) -> None:
+def test_patches_are_all_there_and_in_order(preset: Preset, models: LoadedModels) -> None:
     """A patch's token follows the patch: brighten one and it is that token that changes most."""
     vit = models.mae(preset.models.mae)
     assert vit.config.mask_ratio == 0
@@ -22,14 +22,14 @@ def test_patches_are_all_there_and_in_order(preset: Preset, models: Models) -> N
     assert len(changes) == 16 and int(changes.argmax()) == 1 * 4 + 3
 
 
-def test_features_are_the_same_every_time(preset: Preset, models: Models, image: np.ndarray) -> None:
+def test_features_are_the_same_every_time(preset: Preset, models: LoadedModels, image: np.ndarray) -> None:
     vit, settings = models.mae(preset.models.mae), preset.extractors.mae
     for feature in ("keys", "tokens"):
         extractor = TransformerExtractor(mae_transformer(vit), replace(settings, feature=feature), "")
         assert torch.equal(extractor.extract(image[None], "window"), extractor.extract(image[None], "window"))
 
 
-def test_keys_are_the_last_block_s(preset: Preset, models: Models, image: np.ndarray) -> None:
+def test_keys_are_the_last_block_s(preset: Preset, models: LoadedModels, image: np.ndarray) -> None:
     vit = models.mae(preset.models.mae)
     found = TransformerExtractor(mae_transformer(vit), preset.extractors.mae, "").extract(image[None], "support")
     pixels = images_to_pixels(image[None], (64, 64), "imagenet", torch.zeros(1))

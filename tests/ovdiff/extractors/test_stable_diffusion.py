@@ -6,17 +6,17 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler, UNet2DConditionModel
 
-from ovdiff.cross_attention import cross_attention_layers
 from ovdiff.errors import PresetError
-from ovdiff.extractors.pixels import images_to_pixels
 from ovdiff.extractors.stable_diffusion import StableDiffusionExtractor
-from ovdiff.models import Models
+from ovdiff.models.cross_attention import cross_attention_layers
+from ovdiff.models.loaded import LoadedModels
+from ovdiff.models.pixels import images_to_pixels
 from ovdiff.presets import Preset
 from ovdiff.presets.schema import StableDiffusionFeatureSettings
 
 
 def test_features_are_the_queries_of_a_noised_image_without_text(
-    preset: Preset, models: Models, image: np.ndarray
+    preset: Preset, models: LoadedModels, image: np.ndarray
 ) -> None:
     pipeline = models.diffusion(preset.models.stable_diffusion)
     settings = replace(preset.extractors.stable_diffusion, layers=("up_blocks.2.attentions.1",))
@@ -38,7 +38,7 @@ def test_features_are_the_queries_of_a_noised_image_without_text(
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_layers_are_concatenated_and_may_be_normalised(preset: Preset, models: Models, image: np.ndarray) -> None:
+def test_layers_are_concatenated_and_may_be_normalised(preset: Preset, models: LoadedModels, image: np.ndarray) -> None:
     pipeline = models.diffusion(preset.models.stable_diffusion)
     settings = preset.extractors.stable_diffusion
     widths = [layer.to_q.out_features for layer in cross_attention_layers(pipeline.unet, settings.layers).values()]
@@ -48,7 +48,9 @@ def test_layers_are_concatenated_and_may_be_normalised(preset: Preset, models: M
     assert float(scaled[:, : widths[0]].norm(dim=1).max()) <= 1 + 1e-5
 
 
-def test_posterior_noise_is_fixed_and_differs_from_the_mode(preset: Preset, models: Models, image: np.ndarray) -> None:
+def test_posterior_noise_is_fixed_and_differs_from_the_mode(
+    preset: Preset, models: LoadedModels, image: np.ndarray
+) -> None:
     pipeline = models.diffusion(preset.models.stable_diffusion)
     sampled = StableDiffusionExtractor(pipeline, replace(preset.extractors.stable_diffusion, posterior="sample"))
     mode = StableDiffusionExtractor(pipeline, preset.extractors.stable_diffusion)
@@ -57,13 +59,15 @@ def test_posterior_noise_is_fixed_and_differs_from_the_mode(preset: Preset, mode
     assert not torch.allclose(first, mode.extract(image[None], "window"))
 
 
-def test_an_unknown_layer_is_refused(preset: Preset, models: Models) -> None:
+def test_an_unknown_layer_is_refused(preset: Preset, models: LoadedModels) -> None:
     settings = replace(preset.extractors.stable_diffusion, layers=("up_blocks.0",))  # has no attention
     with pytest.raises(PresetError, match=r"No cross-attention layer starts with 'up_blocks\.0'"):
         StableDiffusionExtractor(models.diffusion(preset.models.stable_diffusion), settings)
 
 
-def test_the_unet_is_left_after_the_last_layer_that_is_read(preset: Preset, models: Models, image: np.ndarray) -> None:
+def test_the_unet_is_left_after_the_last_layer_that_is_read(
+    preset: Preset, models: LoadedModels, image: np.ndarray
+) -> None:
     pipeline = models.diffusion(preset.models.stable_diffusion)
     settings = replace(preset.extractors.stable_diffusion, layers=("up_blocks.1", "down_blocks.0"))
     extractor = StableDiffusionExtractor(pipeline, settings)

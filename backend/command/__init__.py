@@ -1,0 +1,1 @@
+"""The command `ovdiff`: its arguments, and what each command does."""

@@ -1,0 +1,251 @@
+"""The command `ovdiff`.
+
+    ovdiff serve                                              answer Label Studio (settings: `ovdiff settings`)
+    ovdiff segment boat.jpg --categories "boat, water"        write boat.overlay.png; seconds on the embedded models
+    ovdiff segment photos --categories "boat, water" --out masks --indexed --coco masks.json
+    ovdiff prototypes build "boat, water=sea;lake"            make prototypes ahead of time
+    ovdiff prototypes list                                    what the bank holds
+    ovdiff prototypes show boat                               write boat.support.png: images, attribution, masks
+    ovdiff prototypes remove boat                             delete them
+    ovdiff presets list                                       which models and hyper-parameters there are
+    ovdiff presets show paper > mine.toml                     one of them as a file to change; `--preset mine.toml`
+    ovdiff convert coco export.json --label-config config.xml --out coco.json   (or panoptic, semantic-png, yolo)
+    ovdiff import coco coco.json --out tasks.json             a dataset as Label Studio tasks
+    ovdiff validate export.json --label-config config.xml     what Label Studio would drop or hide in silence
+    ovdiff evaluate-corrections export.json --label-config config.xml --out report
+    ovdiff settings                                           all settings as a table
+
+Exit status: 0 if it worked, 1 if it failed, also for a part of the images or categories, 2 if the arguments, the preset
+or the settings are wrong, 3 if a converter left something behind, 130 after Ctrl-C. What was finished before a failure
+or Ctrl-C is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backend import __version__
+from backend.command.console import complain, say
+from backend.errors import BackendError, SettingsError, UsageError
+from backend.settings import Settings, read_settings, settings_table
+from converters.cli import add_commands
+from converters.errors import ConverterError
+from ovdiff.errors import OVDiffError, PresetError, VocabularyError
+
+if TYPE_CHECKING:
+    from backend.engine import Engine
+    from ovdiff.bank import Bank
+
+FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+CATEGORIES_FORM = '"boat, water=sea;lake"'
+CATEGORIES_HELP = "names, separated by commas; NAME=PHRASE;PHRASE draws the phrases instead of the name"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status; errors are one line on stderr."""
+    options = _parser().parse_args(arguments)
+    try:
+        if "act" not in options:  # a command of the converters, which know no settings
+            status: int = options.run(options)
+            return status
+        settings = read_settings()
+        _start_logging(settings.server.log_level)
+        options.act(options, settings)
+    except (SettingsError, UsageError, PresetError, VocabularyError) as error:
+        complain(error)
+        return WRONG_USE
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        return FAILED
+    except (BackendError, OVDiffError, ConverterError, OSError) as error:
+        complain(error)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def _start_logging(level: str) -> None:
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("huggingface_hub").propagate = False  # it writes by itself, and would say everything twice
+    # diffusers 0.42 passes what huggingface_hub 1 deprecates: nothing that a user could do about it
+    warnings.filterwarnings("ignore", message="The `local_dir_use_symlinks` argument", category=UserWarning)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ovdiff", description="A project's own words, turned into masks.")
+    parser.add_argument("--version", action="version", version=f"ovdiff {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_segment(commands)
+    _add_prototypes(commands)
+    _add_presets(commands)
+    add_commands(commands)
+    settings = commands.add_parser("settings", help="print all settings with units, defaults and reasons")
+    settings.set_defaults(act=lambda options, settings: say(settings_table()))
+    return parser
+
+
+Commands = argparse._SubParsersAction  # argparse has no public name for what add_subparsers returns
+
+
+def _add_serve(commands: Commands[argparse.ArgumentParser]) -> None:
+    serve = commands.add_parser("serve", help="answer Label Studio's requests until interrupted")
+    serve.set_defaults(act=_serve)
+
+
+def _add_segment(commands: Commands[argparse.ArgumentParser]) -> None:
+    segment = commands.add_parser(
+        "segment",
+        help="segment images and folders of images",
+        description="Segment images. Prototypes that are missing are made first. Without --overlay, --indexed or "
+        "--coco the overlay is written; with any of them, what they name. Results of the same name are replaced.",
+    )
+    segment.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image file, or a folder of them")
+    segment.add_argument("--categories", required=True, metavar=CATEGORIES_FORM, help=CATEGORIES_HELP)
+    segment.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="where the pictures go, in the folders of the images; for one picture of one image also a file "
+        "NAME.png (default: beside each image; a folder of images needs it)",
+    )
+    segment.add_argument("--overlay", action="store_true", help="write NAME.overlay.png: categories painted over it")
+    segment.add_argument(
+        "--indexed",
+        action="store_true",
+        help="write NAME.indexed.png: a palette picture, 0 background, 1 the first category, 2 the second, ...",
+    )
+    segment.add_argument(
+        "--coco", type=Path, metavar="FILE", help="write one COCO file of all images: RLE masks with scores"
+    )
+    _add_engine_options(segment)
+    segment.set_defaults(act=_segment)
+
+
+def _add_prototypes(commands: Commands[argparse.ArgumentParser]) -> None:
+    prototypes = commands.add_parser("prototypes", help="make, list, look at or remove prototypes")
+    verbs = prototypes.add_subparsers(required=True, metavar="VERB")
+    build = verbs.add_parser("build", help="make the prototypes of categories that the bank lacks")
+    build.add_argument("categories", metavar=CATEGORIES_FORM, help=CATEGORIES_HELP)
+    _add_engine_options(build)
+    build.set_defaults(act=_build)
+    listing = verbs.add_parser("list", help="list what the bank holds")
+    listing.add_argument("--json", action="store_true", help="all that is known of each, for programs")
+    _add_bank_option(listing)
+    listing.set_defaults(act=_list)
+    show = verbs.add_parser("show", help="write a sheet of a category's support images, attribution and masks")
+    show.add_argument("which", metavar="CATEGORY_OR_KEY", help="as `list` shows it; six digits of a key will do")
+    show.add_argument("--out", type=Path, metavar="FILE.png", help="default: CATEGORY.support.png in this folder")
+    _add_engine_options(show)
+    show.set_defaults(act=_show)
+    remove = verbs.add_parser("remove", help="delete prototypes, and support images that nothing else was made from")
+    remove.add_argument("which", nargs="+", metavar="KEY_OR_CATEGORY", help="a category stands for all sets of it")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
+    _add_bank_option(remove)
+    remove.set_defaults(act=_remove)
+
+
+def _add_presets(commands: Commands[argparse.ArgumentParser]) -> None:
+    presets = commands.add_parser("presets", help="list presets, or show one as a file to change")
+    verbs = presets.add_subparsers(required=True, metavar="VERB")
+    listing = verbs.add_parser("list", help="list the presets that come with ovdiff, and their weights")
+    listing.set_defaults(act=_list_presets)
+    show = verbs.add_parser("show", help="print all of a preset as TOML, with the licences of its weights")
+    show.add_argument("preset", metavar="NAME_OR_FILE")
+    show.set_defaults(act=_show_preset)
+    for verb in (listing, show):
+        verb.add_argument("--json", action="store_true", help="the same for programs")
+
+
+def _add_engine_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preset", metavar="NAME_OR_FILE", help="models and hyper-parameters; see `ovdiff presets` (or OVDIFF_PRESET)"
+    )
+    parser.add_argument("--device", help="torch device, such as cpu or cuda (or OVDIFF_DEVICE)")
+    _add_bank_option(parser)
+
+
+def _add_bank_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bank", type=Path, metavar="FOLDER", help="prototypes (default: bank in OVDIFF_DATA_DIR)")
+
+
+def _serve(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.serving.app import serve
+
+    serve(settings)
+
+
+def _segment(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.plan import Wanted, make_plan
+    from backend.command.prototypes import read_categories
+    from backend.command.segment import check_vocabulary, segment_images
+
+    overlay = options.overlay or not (options.indexed or options.coco)
+    vocabulary = read_categories(options.categories)
+    plan = make_plan(options.images, Wanted(options.out, overlay, options.indexed, options.coco))
+    check_vocabulary(vocabulary, plan)
+    segment_images(plan, vocabulary, _engine(options, settings), max_px=settings.images.image_max_px)
+
+
+def _build(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.prototypes import build_prototypes, read_categories
+
+    build_prototypes(read_categories(options.categories).categories, _engine(options, settings))
+
+
+def _list(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.prototypes import list_prototypes
+
+    list_prototypes(_bank(options, settings), as_json=options.json)
+
+
+def _show(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.show import show_prototypes
+
+    show_prototypes(_bank(options, settings), options.which, _engine(options, settings), options.out)
+
+
+def _remove(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.console import ask
+    from backend.command.prototypes import remove_prototypes
+
+    remove_prototypes(_bank(options, settings), options.which, (lambda question: True) if options.yes else ask)
+
+
+def _list_presets(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.presets import list_presets
+
+    list_presets(as_json=options.json)
+
+
+def _show_preset(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.presets import show_preset
+
+    show_preset(options.preset, as_json=options.json)
+
+
+def _engine(options: argparse.Namespace, settings: Settings) -> Engine:
+    """Return the engine that the options, or else the settings ask for; a wrong preset is told before torch loads."""
+    from backend import engine
+    from ovdiff.presets import load_preset
+
+    preset = load_preset(options.preset or settings.preset)
+    return engine.make_engine(preset, _bank(options, settings), options.device or settings.device)
+
+
+def _bank(options: argparse.Namespace, settings: Settings) -> Bank:
+    from ovdiff.bank import Bank
+
+    return Bank(options.bank or settings.bank_dir)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""The COCO file of a run: what was found in each image, one annotation a category, with its score.
+
+    {"info", "images": [{id, file_name, width, height}], "categories": [{id, name, supercategory}],
+     "annotations": [{id, image_id, category_id, segmentation, area, bbox, iscrowd, score}]}
+
+Loadable as `pycocotools.coco.COCO`; `converters.datasets.coco.coco_results` makes a results list of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from backend import __version__
+from converters.datasets.coco import CocoDataset
+from converters.encodings.coco_rle import coco_rle_area, coco_rle_bbox_xywh, mask_to_coco_rle
+from ovdiff.segmentation import Segmentation
+
+_SCORE_DECIMALS = 4
+
+
+class CocoFile:
+    """Collects segmentations, one image at a time; masks are kept as run lengths."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """Start an empty file; category i + 1 is `names[i]`."""
+        self._names = tuple(names)
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+
+    def add(self, file_name: str, segmentation: Segmentation) -> None:
+        """Add an image, also one in which nothing was found."""
+        height, width = segmentation.label_map.shape
+        self._images.append({"id": len(self._images) + 1, "file_name": file_name, "width": width, "height": height})
+        for index in range(len(self._names)):
+            mask = segmentation.mask(index)
+            if mask.any():
+                rle = mask_to_coco_rle(mask)
+                self._annotations.append(
+                    {
+                        "id": len(self._annotations) + 1,
+                        "image_id": len(self._images),
+                        "category_id": index + 1,
+                        "segmentation": rle,
+                        "area": coco_rle_area(rle),
+                        "bbox": coco_rle_bbox_xywh(rle),
+                        "iscrowd": 0,
+                        "score": round(segmentation.category_score(index), _SCORE_DECIMALS),
+                    }
+                )
+
+    def dataset(self) -> CocoDataset:
+        """Return what was added so far, ready for `converters.datasets.coco.write_coco`."""
+        return {
+            "info": {"description": "Predicted by ovdiff", "version": __version__},
+            "images": self._images,
+            "categories": [
+                {"id": number, "name": name, "supercategory": ""} for number, name in enumerate(self._names, start=1)
+            ],
+            "annotations": self._annotations,
+        }

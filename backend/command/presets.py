@@ -1,0 +1,82 @@
+"""`ovdiff presets`: what there is to choose from, and a preset as a file to change. Never imports torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from operator import attrgetter
+from typing import Any
+
+from backend.command.console import say
+from ovdiff.models.licences import WeightsLicence, weights_licences
+from ovdiff.presets import Preset, load_preset, preset_description, preset_names, preset_to_mapping
+from ovdiff.presets.text import preset_to_toml
+
+_REVISION_DIGITS = 12
+
+
+def list_presets(*, as_json: bool) -> None:
+    """Say which presets come with the package, what each is for, and which weights it uses."""
+    if as_json:
+        say(_json([_summary(name) for name in preset_names()]))
+        return
+    for name in preset_names():
+        say(f"{name}: {_first_sentence(preset_description(name))}")
+        for entry in weights_licences(load_preset(name)):
+            note = "; NON-COMMERCIAL" if entry.non_commercial else ""
+            say(f"    {entry.model:17} {entry.source}  ({entry.licence}{note})")
+
+
+def show_preset(name_or_file: str, *, as_json: bool) -> None:
+    """Say all of a preset as TOML that `--preset` takes, after its description and the terms of its weights.
+
+    Raises:
+        PresetError: there is no such preset, or it is not a valid one.
+    """
+    preset = load_preset(name_or_file)
+    if as_json:
+        say(_json({**_summary(name_or_file), "preset": preset_to_mapping(preset)}))
+        return
+    description = preset_description(name_or_file)
+    paragraphs = [description] * bool(description) + ["\n".join(_weights(preset))]
+    comments = ["\n".join(f"# {line}".rstrip() for line in text.splitlines()) for text in paragraphs]
+    say("\n\n".join([*comments, preset_to_toml(preset).rstrip()]))
+
+
+def _weights(preset: Preset) -> Iterator[str]:
+    """Yield two lines a model: what it is and where it comes from; under which terms."""
+    licences = weights_licences(preset)
+    yield "Weights, and under which terms:"
+    for entry in licences:
+        revision = _revision(preset, entry)[:_REVISION_DIGITS]
+        yield f"  {entry.model}: {entry.source}{f' @ {revision}' if revision else ''}"
+        yield f"      {entry.licence}: {entry.note}"
+    if forbidding := [entry.model for entry in licences if entry.non_commercial]:
+        yield f"With {', '.join(forbidding)} as it is, this preset is NOT for commercial use."
+
+
+def _revision(preset: Preset, entry: WeightsLicence) -> str:
+    settings = attrgetter(entry.model)(preset.models)
+    revision: str = getattr(settings, "revision", "") or getattr(settings, "sha256", "")
+    return revision
+
+
+def _summary(name_or_file: str) -> dict[str, Any]:
+    preset = load_preset(name_or_file)
+    return {
+        "name": preset.name,
+        "description": preset_description(name_or_file),
+        "weights": [
+            {**asdict(entry), "revision": _revision(preset, entry), "non_commercial": entry.non_commercial}
+            for entry in weights_licences(preset)
+        ],
+    }
+
+
+def _first_sentence(text: str) -> str:
+    return " ".join(text.partition("\n\n")[0].split()).partition(". ")[0].rstrip(".") + "."
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)

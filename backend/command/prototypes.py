@@ -1,0 +1,145 @@
+"""`ovdiff prototypes`: make, list and remove the prototype sets of a bank; `show` is `backend.command.show`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from backend.command.console import complain, progress_bar, say
+from backend.command.stored_sets import KEY_DIGITS, StoredSet, find_sets, stored_sets
+from backend.command.table import table
+from backend.engine import Builder
+from backend.errors import RequestError
+from ovdiff.bank import Bank
+from ovdiff.bank.support_store import SupportStore
+from ovdiff.errors import SupportError, VocabularyError
+from ovdiff.vocabulary import Category, Vocabulary
+
+CATEGORY_ERRORS = (SupportError, VocabularyError)
+"""What is the fault of one category: the others are built."""
+
+
+def read_categories(text: str) -> Vocabulary:
+    """Return the vocabulary of "boat, water" or, with prompts, "boat=a boat;a ship, water".
+
+    Raises:
+        VocabularyError: there is none, one is blank or named twice.
+    """
+    return Vocabulary(tuple(_category(part) for part in text.split(",") if part.strip()))
+
+
+def build_prototypes(categories: Sequence[Category], engine: Builder) -> None:
+    """Make the prototypes of those categories that the bank lacks, and say how each one stands.
+
+    Raises:
+        RequestError, OVDiffError: as `build_missing`.
+    """
+    for category in categories:
+        if engine.has(category):
+            say(f"{category.name}: ready, {_shown_key(category, engine)}")
+    build_missing(categories, engine)
+
+
+def build_missing(categories: Sequence[Category], engine: Builder) -> None:
+    """Make the prototypes of those categories that the bank lacks, with a progress bar.
+
+    Cost: seconds a category with the embedded models, minutes with full-size ones.
+
+    Raises:
+        RequestError: some categories cannot be built, which were told; the others are in the bank.
+        OVDiffError: nothing can be built, for a model is missing or the bank not writable. What was built is kept.
+    """
+    missing = [category for category in categories if not engine.has(category)]
+    failed = []
+    with progress_bar(len(missing)) as bar:
+        for number, category in enumerate(missing):
+
+            def report(stage: str, fraction: float, *, name: str = category.name, done: int = number) -> None:
+                bar.set_description(f"{name}, {stage}", refresh=False)
+                bar.update(done + fraction - bar.n)
+
+            started_s = time.monotonic()
+            try:
+                engine.build(category, report)
+            except CATEGORY_ERRORS as error:
+                failed.append(category.name)
+                complain(f"{category.name}: {error}")
+            else:
+                took_s = time.monotonic() - started_s
+                say(f"{category.name}: built in {took_s:.1f} s, {_shown_key(category, engine)}")
+    if failed:
+        raise RequestError(f"{len(failed)} of {len(missing)} categories could not be built: {', '.join(failed)}.")
+
+
+def list_prototypes(bank: Bank, *, as_json: bool) -> None:
+    """Say what the bank holds: a line a set, or all that is known of each as JSON."""
+    stored = stored_sets(bank)
+    if as_json:
+        say(json.dumps([asdict(item) for item in stored], indent=2, ensure_ascii=False))
+        return
+    whole = [item for item in stored if not item.error]
+    if not whole:
+        say(f"no prototypes in {bank.folder}")
+    else:
+        header = ("key", "category", "images", "refused", "KiB", "preset", "prompts")
+        say(table([header, *map(_row, whole)], right=(2, 3, 4)))
+    for item in stored:
+        if item.error:
+            say(f"{item.short_key}  {item.error}")
+
+
+def remove_prototypes(bank: Bank, texts: Sequence[str], confirm: Callable[[str], bool]) -> None:
+    """Remove sets that are named by category or key, once a person agrees; support images that no other set is of, too.
+
+    Raises:
+        UsageError: a text names nothing, or is ambiguous; nothing is removed.
+        RequestError: the person did not agree.
+    """
+    chosen = {item.key: item for text in texts for item in find_sets(bank, text)}
+    for item in chosen.values():
+        say(f"{item.label}  {'; '.join(item.prompts)}")
+    if not confirm(f"Remove {'this set' if len(chosen) == 1 else f'these {len(chosen)} sets'}?"):
+        raise RequestError("Nothing was removed.")
+    for key in chosen:
+        bank.remove(key)
+    say(
+        f"removed: {len(chosen)} prototype sets, {_remove_support(bank, tuple(chosen.values()))} sets of support images"
+    )
+
+
+def _remove_support(bank: Bank, removed: Sequence[StoredSet]) -> int:
+    """Remove the support images of sets that are gone, unless another set is made from them; return how many."""
+    store = support_store(bank)
+    unused = {item.support_key for item in removed} - {item.support_key for item in stored_sets(bank)}
+    kept = unused & set(store.keys())
+    for key in kept:
+        store.remove(key)
+    return len(kept)
+
+
+def support_store(bank: Bank) -> SupportStore:
+    """Return the store of the support images that a bank's sets were made from."""
+    return SupportStore(bank.folder / "support")
+
+
+def _category(text: str) -> Category:
+    name, _, prompts = text.partition("=")
+    return Category(name.strip(), tuple(prompt.strip() for prompt in prompts.split(";") if prompt.strip()))
+
+
+def _shown_key(category: Category, engine: Builder) -> str:
+    return engine.prototype_key(category)[:KEY_DIGITS]
+
+
+def _row(item: StoredSet) -> Sequence[str]:
+    return (
+        item.short_key,
+        item.category,
+        f"{item.images_with_foreground}/{item.images}",
+        str(item.refused_images),
+        f"{item.size_bytes / 1024:.0f}",
+        item.preset,
+        "; ".join(item.prompts),
+    )

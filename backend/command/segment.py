@@ -1,0 +1,111 @@
+"""`ovdiff segment`: images to pictures of their masks and one COCO file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from backend.command.coco_file import CocoFile
+from backend.command.console import complain, progress_bar, say
+from backend.command.files import write_png
+from backend.command.overlay import MOST_INDEXED, draw_indexed, draw_overlay
+from backend.command.plan import Job, Plan
+from backend.command.prototypes import build_missing
+from backend.command.totals import Totals
+from backend.engine import Engine
+from backend.errors import ImageSourceError, RequestError, UsageError
+from backend.sources.images import decode_image
+from converters.datasets.coco import write_coco
+from ovdiff.errors import DeviceMemoryError, ImageError
+from ovdiff.segmentation import Segmentation
+from ovdiff.vocabulary import Vocabulary
+
+IMAGE_ERRORS = (ImageSourceError, ImageError, DeviceMemoryError)
+"""What is the fault of one image: the others go on."""
+
+
+def check_vocabulary(vocabulary: Vocabulary, plan: Plan) -> None:
+    """Refuse more categories than an indexed picture can hold.
+
+    Raises:
+        UsageError: indexed pictures are wanted of too many.
+    """
+    count = len(vocabulary.categories)
+    if count > MOST_INDEXED and any(job.indexed for job in plan.jobs):
+        raise UsageError(f"--indexed holds at most {MOST_INDEXED} categories, got {count}; --coco holds any number.")
+
+
+def segment_images(plan: Plan, vocabulary: Vocabulary, engine: Engine, *, max_px: int) -> None:
+    """Segment the images of a plan, and say what was found.
+
+    Prototypes that the bank lacks are made first, seconds to minutes a category. Each picture is written as soon as
+    its image is done; the COCO file at the end, also of a run that is interrupted or fails, with what was done.
+
+    Args:
+        plan: the images, and where the results go.
+        vocabulary: what to look for.
+        engine: the method.
+        max_px: images with more pixels are refused.
+
+    Raises:
+        RequestError: some images could not be segmented, which were told, or a file cannot be written.
+        OVDiffError: prototypes cannot be made or read, or a model not be loaded.
+    """
+    build_missing(vocabulary.categories, engine)
+    totals, coco = Totals(vocabulary.names), CocoFile(vocabulary.names)
+    try:
+        with progress_bar(len(plan.jobs)) as bar:
+            for job in plan.jobs:
+                bar.set_description(job.name)
+                try:
+                    segmentation = _segment(job, vocabulary, engine, max_px)
+                except IMAGE_ERRORS as error:
+                    totals.failed += 1
+                    complain(f"{job.image}: {error}")
+                else:
+                    coco.add(job.name, segmentation)
+                    totals.add(segmentation)
+                bar.update()
+    finally:
+        _finish(plan, totals, coco)
+    if totals.failed:
+        raise RequestError(f"{totals.failed} of {len(plan.jobs)} images could not be segmented; they are named above.")
+
+
+def _segment(job: Job, vocabulary: Vocabulary, engine: Engine, max_px: int) -> Segmentation:
+    """Segment one image and write its pictures."""
+    image = _read_image(job.image, max_px)
+    segmentation = engine.segment(image, vocabulary)
+    if job.overlay is not None:
+        write_png(Image.fromarray(draw_overlay(image, segmentation, vocabulary.names)), job.overlay)
+    if job.indexed is not None:
+        write_png(draw_indexed(segmentation, len(vocabulary.names)), job.indexed)
+    return segmentation
+
+
+def _finish(plan: Plan, totals: Totals, coco: CocoFile) -> None:
+    """Write the COCO file of what was done, and say what went in and what came out."""
+    if plan.coco is not None and totals.segmented:
+        write_coco(coco.dataset(), plan.coco, allow_empty=True)
+    if totals.segmented:
+        say(totals.table())
+    counts = {"segmented": totals.segmented, "failed": totals.failed}
+    counts["not done"] = len(plan.jobs) - sum(counts.values())
+    listed = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "segmented")
+    say(f"images: {len(plan.jobs)} in, {listed}")
+    if plan.left_out:
+        listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(plan.left_out.items()))
+        say(f"other files in the folders, left alone: {listed}")
+    if totals.segmented:
+        say(f"results: {', '.join(map(str, plan.places()))}")
+
+
+def _read_image(path: Path, max_px: int) -> NDArray[np.uint8]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageSourceError(f"it cannot be read: {error.strerror or error}.") from error
+    return decode_image(data, max_px=max_px)

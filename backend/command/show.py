@@ -1,0 +1,77 @@
+"""`ovdiff prototypes show`: a sheet of what a category's prototypes were made from. Loads no model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from backend.command.console import say
+from backend.command.files import write_png
+from backend.command.stored_sets import StoredSet, find_sets
+from backend.command.support_sheet import draw_support_sheet
+from backend.engine import Engine
+from backend.errors import UsageError
+from ovdiff.bank import Bank
+from ovdiff.bank.support import SupportSet
+from ovdiff.vocabulary import Category
+
+
+def show_prototypes(bank: Bank, which: str, engine: Engine, out: Path | None) -> None:
+    """Write a sheet of a set's support images, attribution, foreground and background, and say where it is.
+
+    Args:
+        bank: where the set is.
+        which: its category or key.
+        engine: of the preset that it was made with.
+        out: a PNG file; None is CATEGORY.support.png in the current folder.
+
+    Raises:
+        UsageError: no such set, or it was made with another preset, or `out` is no name of a PNG file.
+        BankError: its support images were not kept.
+        RequestError: the sheet cannot be written.
+    """
+    if out is not None and (out.suffix.lower() != ".png" or out.is_dir()):
+        raise UsageError(f"--out is {str(out)!r}; expected the name of a file that ends in .png.")
+    item = _made_by(engine, find_sets(bank, which))
+    support = engine.support_set(_category(item))
+    sheet = draw_support_sheet(support, _title(item, support), _captions(support))
+    path = out or Path(f"{_file_name(item.category)}.support.png")
+    write_png(sheet, path)
+    say(f"sheet: {path}")
+
+
+def _made_by(engine: Engine, found: tuple[StoredSet, ...]) -> StoredSet:
+    """Return the one of the sets that the engine's preset made: the images of others are found by their presets."""
+    for item in found:
+        if item.error:
+            raise UsageError(f"{item.short_key}: {item.error}")
+        if engine.prototype_key(_category(item)) == item.key:
+            return item
+    raise UsageError(
+        f"{', '.join(item.label for item in found)}: made with another preset than this one; name that with --preset."
+    )
+
+
+def _category(item: StoredSet) -> Category:
+    return Category(item.category, item.prompts)
+
+
+def _title(item: StoredSet, support: SupportSet) -> str:
+    count = f"{len(support.images)} images, {support.with_foreground()} with a foreground, {support.refused} refused"
+    prompts = [f"prompt {number}: {text}" for text, number in _prompt_numbers(support).items()]
+    return "\n".join([f"{item.category}, {item.short_key}: {count}", *prompts])
+
+
+def _captions(support: SupportSet) -> list[str]:
+    """Return what is said above each image: which prompt and which seed it is of."""
+    numbers = _prompt_numbers(support)
+    pairs = zip(support.prompts, support.seeds, strict=True)
+    return [f"prompt {numbers[prompt]}, seed\n{seed}" for prompt, seed in pairs]
+
+
+def _prompt_numbers(support: SupportSet) -> dict[str, int]:
+    return {text: number for number, text in enumerate(dict.fromkeys(support.prompts), start=1)}
+
+
+def _file_name(category: str) -> str:
+    return re.sub(r"[^\w-]+", "_", category).strip("_") or "category"

@@ -1,0 +1,177 @@
+"""From tasks to the items that Label Studio stores: fetch, segment, draw.
+
+Whatever goes wrong with one task becomes that task's item; the others are not touched, and the list keeps its
+length, because Label Studio throws away a list of another length. An item is one of
+
+    {"result": [...], "score": 0.8, "model_version": V}                     a prediction, perhaps with "warning"
+    {"result": [], "score": 0.0, "model_version": V, "error": "..."}          no category was ready, or not the one
+                                                                            that somebody asked for by a click
+    {"result": [], "score": 0.0, "model_version": "V.failed", "error": "..."}   something went wrong
+    {"model_version": V, "error": "..."}                                    no time was left
+
+The first is final while V is in force. The second has a V that changes once a category is ready. The third
+is shown as an empty prediction whose name says why, the fourth is not stored; for both Label Studio asks
+again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from backend.engine import Engine
+from backend.errors import ImageSourceError, RequestError
+from backend.serving.interactive import Prompt, prompt_to_mask, read_prompt
+from backend.serving.model_version import failed_version
+from backend.serving.regions import mask_to_regions, segmentation_to_regions
+from backend.serving.vocabulary import Labelling, Output
+from backend.settings import OutputSettings
+from backend.sources.images import ImageSource
+from converters.label_studio.label_config import ImageTag
+from ovdiff.errors import OVDiffError
+from ovdiff.segmentation import Segmentation
+from ovdiff.vocabulary import Category, Vocabulary
+
+logger = logging.getLogger(__name__)
+
+Item = dict[str, Any]
+Task = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is the same for all tasks of one request.
+
+    Attributes:
+        labelling: what the label config asks for.
+        ready: the categories that have prototypes, each with the key of these.
+        waiting: how each of the others stands, such as "queued".
+        version: the model version that follows from both.
+        deadline_s: the moment, on the predictor's clock, after which no further task is begun.
+    """
+
+    labelling: Labelling
+    ready: Mapping[Category, str]
+    waiting: Mapping[Category, str]
+    version: str
+    deadline_s: float
+
+    @property
+    def missing(self) -> str:
+        """The categories that are not ready as text, those that stand alike together."""
+        alike: dict[str, list[str]] = {}
+        for category, standing in self.waiting.items():
+            alike.setdefault(standing, []).append(category.name)
+        return "; ".join(f"{', '.join(names)} ({standing})" for standing, names in alike.items())
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Makes the items of tasks; `clock_s` times the deadline. Threads may share it."""
+
+    engine: Engine
+    images: ImageSource
+    output: OutputSettings
+    clock_s: Callable[[], float] = time.monotonic
+
+    def predict(self, task: Task, batch: Batch) -> Item:
+        """Return the item of one task with all its regions; never raises."""
+        return _guarded(task, batch, lambda: self._predict(task, batch))
+
+    def answer(self, task: Task, context: Mapping[str, Any], batch: Batch) -> Item:
+        """Return an item with the mask that a click or a rectangle asks for; never raises."""
+        return _guarded(task, batch, lambda: self._answer(task, read_prompt(context), batch))
+
+    def _predict(self, task: Task, batch: Batch) -> Item:
+        if not batch.ready:
+            return _item([], 0.0, batch.version) | {"error": f"No category is ready yet: {batch.missing}."}
+        if self.clock_s() > batch.deadline_s:
+            return {"model_version": batch.version, "error": "No time was left in this request; ask again."}
+        regions: list[Any] = []
+        scores: list[float] = []
+        warnings = [f"not ready, so not looked for: {batch.missing}"] if batch.missing else []
+        for image, outputs in batch.labelling.by_image(batch.ready).items():
+            if not outputs:
+                continue
+            segmentation = self._segment(task, image, outputs)
+            found = segmentation_to_regions(segmentation, outputs, self.output, task_id=_task_id(task))
+            regions += found.regions
+            scores.append(segmentation.image_score())
+            warnings += [found.omitted] if found.omitted else []
+        item = _item(regions, sum(scores) / len(scores), batch.version)
+        return item | {"warning": "; ".join(warnings)} if warnings else item
+
+    def _answer(self, task: Task, prompt: Prompt | None, batch: Batch) -> Item:
+        nothing = _item([], 0.0, batch.version)
+        if prompt is None:
+            return nothing
+        for category, standing in batch.waiting.items():
+            if category.name == prompt.label:
+                reason = f"{prompt.label!r} is not ready ({standing})."
+                logger.info("Task %r: asked for a mask, but %s", _task_id(task), reason)
+                return nothing | {"error": reason}
+        for image, outputs in batch.labelling.by_image(batch.ready).items():
+            chosen = next((output for output in outputs if output.label == prompt.label), None)
+            if image.name != prompt.image or chosen is None:
+                continue
+            segmentation = self._segment(task, image, outputs)
+            mask = prompt_to_mask(prompt, segmentation, [output.label for output in outputs])
+            if mask.any():
+                score = float(np.clip(segmentation.scores[mask], 0.0, 1.0).mean())
+                key = f"{_task_id(task)} {prompt}"  # another click makes another region
+                regions = mask_to_regions(mask, chosen, self.output, score=score, key=key)
+                return _item(regions, score, batch.version)
+        return nothing
+
+    def _segment(self, task: Task, image: ImageTag, outputs: Sequence[Output]) -> Segmentation:
+        """Return the segmentation of one image of a task; its label `i + 1` is `outputs[i].category`."""
+        pixels = self.images.load(_reference(task, image), task_id=_task_id(task))
+        categories = tuple(output.category for output in outputs)
+        return self.engine.segment(pixels, Vocabulary(categories))
+
+
+def failed_item(version: str, reason: str) -> Item:
+    """Return the item of a task that went wrong."""
+    return _item([], 0.0, failed_version(version)) | {"error": reason}
+
+
+def _guarded(task: Task, batch: Batch, answer: Callable[[], Item]) -> Item:
+    """Return the answer, or what went wrong as an item."""
+    try:
+        return answer()
+    except (ImageSourceError, OVDiffError, RequestError) as error:
+        reason = str(error)
+    except Exception as error:
+        logger.exception("Task %r failed unexpectedly.", _task_id(task))
+        reason = f"Unexpected {type(error).__name__}; the service's log has the details."
+    logger.error("Task %r: %s", _task_id(task), reason)
+    return failed_item(batch.version, reason)
+
+
+def _item(regions: Sequence[Any], score: float, version: str) -> Item:
+    return {"result": list(regions), "score": round(min(1.0, max(0.0, score)), 4), "model_version": version}
+
+
+def _task_id(task: Task) -> int | None:
+    number = task.get("id")
+    return number if isinstance(number, int) else None
+
+
+def _reference(task: Task, image: ImageTag) -> str:
+    """Return what the task's data holds for an image."""
+    data = task.get("data")
+    if not isinstance(data, Mapping):
+        raise RequestError("The task has no data.")
+    value = data.get(image.data_key)
+    if not isinstance(value, str) or not value:
+        found = "a list of images" if isinstance(value, list) else f"{value!r:.80}"
+        raise RequestError(
+            f"The task's data has {found} for {image.data_key!r}, expected the address of an image, as "
+            f"<Image name={image.name!r}> of the label config says. Its keys: {list(data)}."
+        )
+    return value

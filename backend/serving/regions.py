@@ -1,0 +1,180 @@
+"""Masks as Label Studio regions, in the form its editor shows and its validator accepts.
+
+One region a category for brushes and bitmasks, because hundreds of regions freeze the editor and because a
+pixel has one label; one region a connected part for polygons and rectangles, which cannot hold more. Sizes
+and coordinates are those of the upright original image; Label Studio's numbers are percent of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from backend.serving.vocabulary import Output
+from backend.settings import OutputSettings
+from converters.encodings.bitmask import mask_to_data_url
+from converters.encodings.brush import mask_to_brush_rle
+from converters.encodings.masks import Mask, Polygon, mask_to_polygons, part_boxes_xywh, remove_small_parts
+from ovdiff.segmentation import Segmentation
+
+logger = logging.getLogger(__name__)
+
+Region = dict[str, Any]
+ID_DIGITS = 10
+DECIMALS = 4  # of percent: a hundredth of a pixel in a picture 10 000 pixels wide
+
+
+@dataclass(frozen=True)
+class RegionList:
+    """Regions of one image, and what was left out to keep the budget (empty if nothing)."""
+
+    regions: tuple[Region, ...]
+    omitted: str = ""
+
+
+@dataclass(frozen=True)
+class _Sized:
+    """A region, or the value of one, and how many pixels it covers."""
+
+    content: Region
+    area_px: float
+
+
+def segmentation_to_regions(
+    segmentation: Segmentation, outputs: Sequence[Output], settings: OutputSettings, *, task_id: object
+) -> RegionList:
+    """Return the regions of one segmented image.
+
+    Args:
+        segmentation: its label `i + 1` is `outputs[i].category`.
+        outputs: where each category is drawn.
+        settings: outline precision and budget.
+        task_id: makes the regions' ids stable from one prediction of a task to the next, and different between
+            tasks.
+    """
+    sized = [
+        region
+        for index, output in enumerate(outputs)
+        if (mask := segmentation.mask(index)).any()
+        for region in _sized_regions(mask, output, settings, score=segmentation.category_score(index), key=task_id)
+    ]
+    return _within_budget(sized, settings)
+
+
+def mask_to_regions(mask: Mask, output: Output, settings: OutputSettings, *, score: float, key: object) -> list[Region]:
+    """Return the regions that show a mask in one control; none if all its parts are too small for it.
+
+    Args:
+        mask: (H, W) bool of the whole image.
+        output: control and label.
+        settings: outline precision, and the area under which a part gets no polygon or rectangle.
+        score: confidence in [0, 1], shown in the editor's region list.
+        key: hashed into the ids together with control, label and the part's number.
+    """
+    return [sized.content for sized in _sized_regions(mask, output, settings, score=score, key=key)]
+
+
+def _sized_regions(mask: Mask, output: Output, settings: OutputSettings, *, score: float, key: object) -> list[_Sized]:
+    height, width = mask.shape
+    shared = {
+        "from_name": output.control,
+        "to_name": output.image.name,
+        "type": output.control_kind,
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "score": round(score, 4),
+    }
+    return [
+        _Sized(
+            {
+                "id": _region_id(key, output, number),
+                **shared,
+                "value": value.content | {output.control_kind: [output.label]},
+            },
+            value.area_px,
+        )
+        for number, value in enumerate(_VALUES[output.control_kind](mask, settings))
+    ]
+
+
+def _brush_values(mask: Mask, settings: OutputSettings) -> list[_Sized]:
+    return [_Sized({"format": "rle", "rle": mask_to_brush_rle(mask)}, np.count_nonzero(mask))]
+
+
+def _bitmask_values(mask: Mask, settings: OutputSettings) -> list[_Sized]:
+    return [_Sized({"imageDataURL": mask_to_data_url(mask)}, np.count_nonzero(mask))]
+
+
+def _polygon_values(mask: Mask, settings: OutputSettings) -> list[_Sized]:
+    """Return one outline a part; holes are lost, which this control cannot show."""
+    percent = 100.0 / np.array(mask.shape[::-1], dtype=np.float64)
+    parts = remove_small_parts(mask, settings.min_part_px)
+    polygons = mask_to_polygons(parts, settings.polygon_tolerance_px, settings.polygon_max_vertices)
+    return [
+        _Sized({"points": (polygon * percent).round(DECIMALS).tolist(), "closed": True}, _polygon_area_px(polygon))
+        for polygon in polygons
+    ]
+
+
+def _polygon_area_px(polygon: Polygon) -> float:
+    """Return the area inside an (n, 2) outline, by the shoelace formula."""
+    x, y = polygon.T
+    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
+
+
+def _rectangle_values(mask: Mask, settings: OutputSettings) -> list[_Sized]:
+    """Return the bounding box of each part."""
+    height, width = mask.shape
+    return [
+        _Sized(
+            {
+                "x": 100.0 * x / width,
+                "y": 100.0 * y / height,
+                "width": 100.0 * box_width / width,
+                "height": 100.0 * box_height / height,
+                "rotation": 0,
+            },
+            box_width * box_height,
+        )
+        for x, y, box_width, box_height in part_boxes_xywh(remove_small_parts(mask, settings.min_part_px))
+    ]
+
+
+_VALUES: dict[str, Callable[[Mask, OutputSettings], list[_Sized]]] = {
+    "brushlabels": _brush_values,
+    "bitmasklabels": _bitmask_values,
+    "polygonlabels": _polygon_values,
+    "rectanglelabels": _rectangle_values,
+}
+
+
+def _region_id(key: object, output: Output, number: int) -> str:
+    parts = [str(key), output.image.name, output.control, output.label, number]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:ID_DIGITS]
+
+
+def _within_budget(sized: Sequence[_Sized], settings: OutputSettings) -> RegionList:
+    """Keep the largest regions until the budget of regions and bytes is used up, in their original order."""
+    kept: set[int] = set()
+    used_bytes = 0
+    for index in sorted(range(len(sized)), key=lambda i: -sized[i].area_px):
+        size = len(json.dumps(sized[index].content))
+        if len(kept) < settings.max_regions and used_bytes + size <= settings.max_result_bytes:
+            kept.add(index)
+            used_bytes += size
+    regions = tuple(item.content for index, item in enumerate(sized) if index in kept)
+    if len(kept) == len(sized):
+        return RegionList(regions)
+    omitted = (
+        f"{len(sized) - len(kept)} of {len(sized)} regions left out: more than {settings.max_regions} "
+        f"regions (OVDIFF_MAX_REGIONS) or {settings.max_result_bytes} bytes (OVDIFF_MAX_RESULT_BYTES)"
+    )
+    logger.warning("%s.", omitted)
+    return RegionList(regions, omitted)

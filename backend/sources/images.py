@@ -1,0 +1,94 @@
+"""Image bytes to the one form used inside: (H, W, 3) uint8 RGB, upright.
+
+Upright means that the camera's EXIF orientation is applied, as a browser does: only then does a mask drawn on
+the array lie where the person who labels sees the object.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from backend.errors import ImageDecodeError, ImageTooLargeError
+from backend.sources.fetch import Fetcher
+from converters.files.image_files import turn_upright
+
+# What cameras, browsers and scanners make. Pillow's other readers (PostScript, ...) get no strangers' bytes.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Images of tasks, fetched and decoded."""
+
+    fetcher: Fetcher
+
+    def load(self, reference: str, *, task_id: int | None = None) -> NDArray[np.uint8]:
+        """Return the image a task's data refers to, (H, W, 3) uint8 RGB, upright.
+
+        Raises:
+            ImageSourceError: it may not or cannot be fetched, is too large or is no picture.
+        """
+        data = self.fetcher.fetch(reference, task_id=task_id)
+        return decode_image(data, max_px=self.fetcher.limits.image_max_px)
+
+
+def decode_image(data: bytes, *, max_px: int) -> NDArray[np.uint8]:
+    """Return a picture as (H, W, 3) uint8 RGB: upright, transparency on white, 16 bits reduced to 8.
+
+    The size is checked from the header, before memory for the pixels is asked for.
+
+    Raises:
+        ImageDecodeError: the bytes are no picture in one of FORMATS, or are damaged.
+        ImageTooLargeError: it has more than `max_px` pixels.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _require_size(image.size, max_px)
+            return np.asarray(_to_rgb(turn_upright(image)), dtype=np.uint8)
+    except UnidentifiedImageError:
+        start = data[:16].decode("ascii", "replace")
+        raise ImageDecodeError(
+            f"{len(data)} bytes that start with {start!r} are no picture in one of {', '.join(FORMATS)}."
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise ImageTooLargeError(f"{error} OVDIFF_IMAGE_MAX_PX allows {max_px} pixels.") from error
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+    ) as error:  # what Pillow's readers raise on damaged files
+        raise ImageDecodeError(f"the picture is damaged: {error}.") from error
+
+
+def _require_size(size_wh: tuple[int, int], max_px: int) -> None:
+    width, height = size_wh
+    if width * height > max_px:
+        raise ImageTooLargeError(
+            f"the picture has {width} x {height} pixels, more than {max_px} (OVDIFF_IMAGE_MAX_PX)."
+        )
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Return an RGB image of any mode, looking as it does on a white page."""
+    if image.mode.startswith("I"):
+        return _from_16_bit(image).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, of which nobody says what is white")
+    if image.has_transparency_data:
+        page = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(page, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    """Return an 8-bit grey image; Pillow's `convert` clips at 255, which makes nearly everything white."""
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"its grey values run from {values.min()} to {values.max()}, expected 0 to 65535")
+    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))

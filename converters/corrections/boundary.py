@@ -1,0 +1,102 @@
+"""Boundary IoU: how well outlines agree, where IoU of a large object hardly notices (Cheng et al., CVPR 2021).
+
+    boundary(M) = pixels of M within d of its outline:  M minus M eroded d times by a 3x3 square
+    boundary IoU(G, P) = |boundary(G) & boundary(P)| / |boundary(G) | boundary(P)|
+    d = 2 % of the image's diagonal in pixels, rounded, at least 1 (their `dilation_ratio` of 0.02)
+
+What lies outside the image counts as outside the mask, as in their code: a mask cut off by the border has an
+outline there. Eroding d times by a 3x3 square is eroding once by one of 2d + 1 pixels, which sums along rows
+and then along columns tell at once, whatever d.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from converters.encodings.masks import Mask, require_mask
+from converters.errors import EvaluationError
+
+DILATION_RATIO = 0.02
+"""Width of the boundary as a share of the image's diagonal; theirs."""
+
+
+def boundary_width_px(size_hw: tuple[int, int], dilation_ratio: float = DILATION_RATIO) -> int:
+    """Return d for an image of (height, width) pixels: at least 1."""
+    return max(1, round(dilation_ratio * math.hypot(*size_hw)))
+
+
+def mask_to_boundary(mask: Mask, width_px: int) -> Mask:
+    """Return the pixels of a (H, W) mask that are at most `width_px` from its outline (chessboard distance)."""
+    require_mask(mask)
+    boundary = np.zeros_like(mask)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if rows.size:  # around it nothing is True, so its box is as good as the whole image, and smaller
+        box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+        boundary[box] = mask[box] & ~_eroded(mask[box], width_px)
+    return boundary
+
+
+def boundary_iou(truth: Mask, predicted: Mask, dilation_ratio: float = DILATION_RATIO) -> float:
+    """Return the boundary IoU of two masks of one image; 1.0 if both are empty."""
+    width_px = boundary_width_px((truth.shape[0], truth.shape[1]), dilation_ratio)
+    counts = boundary_counts(truth.astype(np.uint8), predicted.astype(np.uint8), 1, width_px)
+    intersection, union = counts[:, 0]
+    return float(intersection / union) if union else 1.0
+
+
+def boundary_counts(
+    truth: npt.NDArray[np.integer],
+    predicted: npt.NDArray[np.integer],
+    category_count: int,
+    width_px: int,
+) -> npt.NDArray[np.int64]:
+    """Count where the boundaries of each category meet in two label maps; add up the counts of several images.
+
+    Args:
+        truth, predicted: (H, W) integers 0..n, 0 background.
+        category_count: n.
+        width_px: of a boundary, for the whole image (`boundary_width_px`) even where the maps are a part of it.
+
+    Returns:
+        (2, n) int64: pixels in both boundaries of a category, pixels in one of them. Background has no outline
+        of its own.
+
+    Raises:
+        EvaluationError: the maps differ in shape.
+    """
+    if truth.shape != predicted.shape:
+        raise EvaluationError(f"expected label maps of one shape, got {truth.shape} and {predicted.shape}")
+    counts = np.zeros((2, category_count), dtype=np.int64)
+    for label in sorted(_labels_in(truth, category_count) | _labels_in(predicted, category_count)):
+        ours, theirs = (mask_to_boundary(label_map == label, width_px) for label_map in (truth, predicted))
+        counts[:, label - 1] = np.count_nonzero(ours & theirs), np.count_nonzero(ours | theirs)
+    return counts
+
+
+def boundary_ious(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the boundary IoU of each category from counts, (n,) float64; NaN where there is none."""
+    ious = np.full(counts.shape[1], np.nan)
+    np.divide(counts[0], counts[1], out=ious, where=counts[1] > 0)
+    return ious
+
+
+def _labels_in(label_map: npt.NDArray[np.integer], category_count: int) -> set[int]:
+    """Return the labels 1..n that occur."""
+    pixels = np.bincount(label_map.clip(0, category_count + 1).ravel(), minlength=category_count + 2)
+    return set((np.flatnonzero(pixels[1:-1]) + 1).tolist())
+
+
+def _eroded(mask: Mask, width_px: int) -> Mask:
+    """Keep the pixels whose square of 2 * width_px + 1 pixels is all True; outside nothing is."""
+    return _eroded_along_rows(_eroded_along_rows(mask, width_px).T, width_px).T
+
+
+def _eroded_along_rows(mask: Mask, width_px: int) -> Mask:
+    """Keep the pixels that have `width_px` True ones on either side in their row."""
+    window = 2 * width_px + 1
+    kept = np.zeros_like(mask)
+    if mask.shape[1] >= window:
+        sums = np.cumsum(np.pad(mask, ((0, 0), (1, 0))), axis=1, dtype=np.int32)
+        kept[:, width_px : mask.shape[1] - width_px] = sums[:, window:] - sums[:, :-window] == window
+    return kept

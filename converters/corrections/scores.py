@@ -1,0 +1,262 @@
+"""Corrections summed up into a report, one image at a time; what is kept does not grow with the pixels.
+
+Label maps are made of regions by the rule of all semantic formats (`overlaps`): where regions overlap, higher
+score, then smaller area, then order. A region with several labels counts for each of them.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import mean
+
+import numpy as np
+import numpy.typing as npt
+
+from converters.corrections.boundary import boundary_counts, boundary_ious, boundary_width_px
+from converters.corrections.confusion import category_ious, confusion_matrix, mean_iou
+from converters.corrections.pairs import Correction, NotCompared, RegionPair
+from converters.corrections.panoptic_quality import SegmentMap, SegmentMatches, match_segments
+from converters.corrections.reliability import ReliabilityCounter
+from converters.corrections.result import (
+    SCHEMA,
+    CategoryReport,
+    Confusion,
+    CorrectionReport,
+    Counts,
+    Number,
+    Quality,
+    Seconds,
+    SecondsReport,
+    WorstImage,
+)
+from converters.corrections.sums import RegionSums, VersionSums, WorstCorrections, median_of
+from converters.encodings.overlaps import LabelledRegion, regions_to_label_map
+from converters.records import Annotation, Category, Prediction, Region
+from converters.selection import Tally
+
+BACKGROUND = "background"
+
+
+class CorrectionScores:
+    """Sums over corrections; `report` says what they come to so far."""
+
+    def __init__(self, categories: Sequence[Category], *, worst_count: int = 8) -> None:
+        """Start from nothing, and keep the `worst_count` images with the lowest agreement."""
+        size = len(categories)
+        self._categories = tuple(categories)
+        self._labels = {category.name: label for label, category in enumerate(categories, start=1)}
+        self._confusion = np.zeros((size + 1, size + 1), dtype=np.int64)
+        self._boundaries = np.zeros((2, size), dtype=np.int64)
+        self._matches = SegmentMatches.none(size)
+        self._regions = {category.name: RegionSums() for category in categories}
+        self._all_regions = RegionSums()
+        self._changed_shares: list[float] = []
+        self._reliability = ReliabilityCounter()
+        self._versions: dict[str, VersionSums] = {}
+        self._scratch_seconds: list[float] = []
+        self._worst = WorstCorrections(worst_count)
+        self._annotators: set[str] = set()
+        self._timed: tuple[object, set[str]] = (None, set())
+        self._overlapping_px = 0
+        self._not_compared: Counter[str] = Counter()
+        self.tally = Tally()
+
+    def add(self, item: Correction | NotCompared) -> None:
+        """Count one annotation, compared or not."""
+        if isinstance(item, NotCompared):
+            self._add_not_compared(item)
+            return
+        self.tally.images_out += 1
+        self._annotators.add(str(item.annotation.annotator))
+        version = self._versions.setdefault(item.prediction.model_version, VersionSums(len(self._categories)))
+        version.add(item, self._lead_time(item))
+        for pair in item.pairs:
+            self._add_pair(pair, item, version)
+        self._add_pixels(item, version)
+
+    def report(self, source: str) -> CorrectionReport:
+        """Return everything so far; `source` names the export."""
+        return CorrectionReport(
+            schema=SCHEMA,
+            source=source,
+            counts=self._counts(),
+            quality=self._quality(),
+            regions=self._all_regions.regions(),
+            pixels=self._all_regions.pixels(),
+            median_changed_share=median_of(self._changed_shares),
+            categories=self._category_reports(),
+            confusion=Confusion((BACKGROUND, *self._labels), tuple(tuple(row) for row in self._confusion.tolist())),
+            reliability=self._reliability.result(),
+            versions=tuple(
+                sums.report(name) for name, sums in sorted(self._versions.items(), key=lambda item: item[1].order)
+            ),
+            seconds=SecondsReport(
+                _seconds([s for sums in self._versions.values() for s in sums.seconds]),
+                _seconds(self._scratch_seconds),
+            ),
+            worst=tuple(_worst_image(iou, item) for iou, item in self._worst.found()),
+        )
+
+    def worst(self) -> tuple[Correction, ...]:
+        """Return the corrections behind the report's worst images, in its order."""
+        return tuple(item for _, item in self._worst.found())
+
+    # ------------------------------------------------------------ counting
+
+    def _add_not_compared(self, item: NotCompared) -> None:
+        annotation_id = None if item.annotation is None else item.annotation.id
+        if item.is_loss:
+            where = f"task {item.record.task_id}, annotation {annotation_id}"
+            self.tally.leave_out(item.reason, where)
+            return
+        self._not_compared[item.reason] += 1
+        if item.annotation is not None and not item.annotation.skipped:
+            self._scratch_seconds += self._lead_time(item)
+
+    def _lead_time(self, item: Correction | NotCompared) -> list[float]:
+        """Return the annotation's seconds, once for all images of its task; [] if unknown.
+
+        The images of one task come one after another.
+        """
+        annotation, task = item.annotation, item.record.task_id
+        if self._timed[0] != task or task is None:
+            self._timed = (task, set())
+        if annotation is None or annotation.lead_time_s is None or str(annotation.id) in self._timed[1]:
+            return []
+        self._timed[1].add(str(annotation.id))
+        return [annotation.lead_time_s]
+
+    def _add_pair(self, pair: RegionPair, item: Correction, version: VersionSums) -> None:
+        names = [name for region in (pair.predicted, pair.annotated) if region for name in region.labels]
+        category = next((name for name in names if name in self._labels), None)
+        if category is None:
+            return  # counted as left out where its pixels would be
+        for sums in (self._regions[category], self._all_regions, version.sums):
+            sums.add(pair)
+        if pair.outcome == "changed":
+            self._changed_shares.append((pair.painted_px + pair.erased_px) / max(pair.annotated_px, 1))
+        if pair.predicted is not None:
+            score = pair.predicted.score if pair.predicted.score is not None else item.prediction.score
+            self._reliability.add(score, 0.0 if pair.relabelled else pair.iou, pair.outcome == "accepted")
+
+    def _add_pixels(self, item: Correction, version: VersionSums) -> None:
+        size_hw = item.record.size_hw
+        if size_hw is None:
+            return  # nothing was predicted, nothing annotated
+        predicted, truth = _cropped(
+            self._segments(item, item.prediction, size_hw), self._segments(item, item.annotation, size_hw)
+        )
+        true_map, given_map = truth.label_map(), predicted.label_map()
+        confusion = confusion_matrix(true_map, given_map, len(self._categories))
+        confusion[0, 0] += size_hw[0] * size_hw[1] - true_map.size
+        self._confusion += confusion
+        version.add_pixels(confusion)
+        self._boundaries += boundary_counts(true_map, given_map, len(self._categories), boundary_width_px(size_hw))
+        self._matches += match_segments(truth, predicted, len(self._categories))
+        self._worst.add(mean_iou(confusion, with_background=False), item)
+
+    def _segments(self, item: Correction, side: Annotation | Prediction, size_hw: tuple[int, int]) -> SegmentMap:
+        """Cut one side's regions free of each other; count what has no category."""
+        kind = "prediction" if isinstance(side, Prediction) else "annotation"
+        where = f"task {item.record.task_id}, {kind} {side.id}"
+        labelled: list[tuple[Region, int]] = []
+        for region in side.regions:
+            if not region.labels:
+                self.tally.leave_out("region without a label", f"{where}, region {region.id!r}")
+            for name in region.labels:
+                if name in self._labels:
+                    labelled.append((region, self._labels[name]))
+                else:
+                    self.tally.leave_out("label that is no category", f"{where}, region {region.id!r}: {name!r}")
+        task_score = side.score if isinstance(side, Prediction) else None
+        flat = regions_to_label_map(
+            [
+                LabelledRegion(region.rle, number, task_score if region.score is None else region.score)
+                for number, (region, _) in enumerate(labelled, start=1)
+            ],
+            size_hw,
+        )
+        self._overlapping_px += flat.contested_px
+        return SegmentMap(flat.label_map, tuple(label for _, label in labelled))
+
+    # ------------------------------------------------------------ results
+
+    def _counts(self) -> Counts:
+        regions = self._all_regions
+        kept = regions.outcomes["accepted"] + regions.outcomes["changed"]
+        return Counts(
+            images_in=self.tally.images_in,
+            corrections_out=self.tally.images_out,
+            annotators=len(self._annotators),
+            predicted_regions=kept + regions.outcomes["removed"],
+            annotated_regions=kept + regions.outcomes["added"],
+            overlapping_px=self._overlapping_px,
+            not_compared=dict(self._not_compared),
+            left_out=dict(self.tally.left_out),
+            details=self.tally.details,
+        )
+
+    def _quality(self) -> Quality:
+        total = int(self._confusion.sum())
+        return Quality(
+            mean_iou=_number(mean_iou(self._confusion)),
+            mean_iou_without_background=_number(mean_iou(self._confusion, with_background=False)),
+            mean_boundary_iou=_mean(boundary_ious(self._boundaries)),
+            panoptic_quality=_mean(self._matches.panoptic_quality),
+            segmentation_quality=_mean(self._matches.segmentation_quality),
+            recognition_quality=_mean(self._matches.recognition_quality),
+            pixel_accuracy=int(np.trace(self._confusion)) / total if total else None,
+        )
+
+    def _category_reports(self) -> tuple[CategoryReport, ...]:
+        ious, boundaries = category_ious(self._confusion)[1:], boundary_ious(self._boundaries)
+        return tuple(
+            CategoryReport(
+                id=category.id,
+                name=category.name,
+                iou=_number(ious[row]),
+                boundary_iou=_number(boundaries[row]),
+                panoptic_quality=_number(self._matches.panoptic_quality[row]),
+                segmentation_quality=_number(self._matches.segmentation_quality[row]),
+                recognition_quality=_number(self._matches.recognition_quality[row]),
+                regions=self._regions[category.name].regions(),
+                pixels=self._regions[category.name].pixels(),
+            )
+            for row, category in enumerate(self._categories)
+        )
+
+
+def _cropped(first: SegmentMap, second: SegmentMap) -> tuple[SegmentMap, SegmentMap]:
+    """Cut from two maps of one image what has no segment around it: most images are mostly background."""
+    there = (first.ids > 0) | (second.ids > 0)
+    rows, columns = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
+    if not rows.size:
+        rows = columns = np.zeros(1, dtype=np.int64)
+    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    return SegmentMap(first.ids[box], first.categories), SegmentMap(second.ids[box], second.categories)
+
+
+def _worst_image(iou: float, item: Correction) -> WorstImage:
+    return WorstImage(
+        task_id=item.record.task_id,
+        annotation_id=item.annotation.id,
+        prediction_id=item.prediction.id,
+        model_version=item.prediction.model_version,
+        image=item.record.image,
+        mean_iou=iou,
+        changed_px=item.changed_px,
+    )
+
+
+def _seconds(values: list[float]) -> Seconds:
+    return Seconds(len(values), median_of(values), mean(values) if values else None, sum(values))
+
+
+def _number(value: float) -> Number:
+    """Return NaN as None."""
+    return None if np.isnan(value) else float(value)
+
+
+def _mean(values: npt.NDArray[np.float64]) -> Number:
+    """Return the mean of what is known, None if nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else None

@@ -1,0 +1,1 @@
+"""The formats of datasets, one module each, both ways."""

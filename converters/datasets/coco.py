@@ -1,0 +1,316 @@
+"""Records to COCO instances: one region is one annotation, holes and negatives kept, nothing lost in silence.
+
+    {"info", "images": [{id, file_name, width, height, task_id}],
+     "categories": [{id, name, supercategory}],
+     "annotations": [{id, image_id, category_id, segmentation, area, bbox, iscrowd, region_id, origin?, score?}]}
+
+Segmentations are compressed RLE, or polygons where asked for (a region with holes stays RLE: COCO polygons
+cannot have any). Area and box are pycocotools'. Ids count from 1 in the order of the records, those of images count
+what is left out, too: predictions and annotations of one export agree on them. Category ids are
+`records.categories_of`'s. Loadable by pycocotools; the extra keys are left alone by it.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+from pycocotools import mask as coco_mask
+
+from converters.encodings.coco_rle import CocoRLE, coco_rle_area, coco_rle_bbox_xywh, coco_rle_to_mask, mask_to_coco_rle
+from converters.encodings.masks import (
+    Mask,
+    Polygon,
+    has_holes,
+    mask_iou,
+    mask_to_polygons,
+    outline_length_px,
+    split_parts,
+)
+from converters.errors import CocoError
+from converters.files.image_files import SizeLookup
+from converters.files.output import JsonList, write_json
+from converters.records import Category, ImageRecord, Region
+from converters.selection import Counts, Selection, Tally, labelled_regions, require_distinct, select_images
+
+CocoDataset = dict[str, Any]
+JsonObject = dict[str, Any]
+
+MAX_OUTLINE_PX = 2_000_000
+"""Longest outline of a polygon that pycocotools is given: it keeps 40 bytes for each pixel of it, measured."""
+
+_DECIMALS = 3  # of polygon coordinates in pixels
+
+
+@dataclass(frozen=True)
+class CocoOptions(Selection):
+    """What goes into a COCO file (see `Selection`), and how.
+
+    Attributes:
+        split_parts: one annotation for each connected part (True), or one for each region.
+        segmentation: "rle", or "polygons" where there is no hole.
+        tolerance_px: how far a polygon's corner may lie from the region's outline, in pixels.
+        max_vertices: at most so many points a polygon.
+    """
+
+    split_parts: bool = False
+    segmentation: Literal["rle", "polygons"] = "rle"
+    tolerance_px: float = 1.0
+    max_vertices: int | None = None
+
+
+@dataclass(frozen=True)
+class CocoCounts(Counts):
+    """What went in and what came out; a region with several labels or parts makes several annotations.
+
+    `lowest_polygon_iou` is the worst agreement of a polygon with its region, 1.0 if none was drawn.
+    """
+
+    lowest_polygon_iou: float = 1.0
+
+    @property
+    def annotations_out(self) -> int:
+        """Annotations written."""
+        return self.regions_out
+
+
+def records_to_coco(
+    records: Iterable[ImageRecord],
+    categories: Sequence[Category],
+    options: CocoOptions | None = None,
+    size_of: SizeLookup | None = None,
+) -> tuple[CocoDataset, CocoCounts]:
+    """Convert records to a COCO instances dataset (or, of predictions, to one whose annotations have scores).
+
+    Args:
+        records: the images, for example from `label_studio.read_export`; read once, one at a time.
+        categories: the dataset's categories, for example from `records.categories_of`.
+        options: what goes in; the default is one RLE annotation for each region that a person marked.
+        size_of: sizes of images without any region, for example `image_files.folder_sizes(folder)`.
+
+    Returns:
+        The dataset, ready for JSON, and the counts.
+    """
+    options = options or CocoOptions()
+    images: list[JsonObject] = []
+    annotations: list[JsonObject] = []
+    counts = _convert(records, categories, options, size_of, (images, annotations))
+    return _dataset(categories, images, annotations), counts
+
+
+def write_coco_file(
+    records: Iterable[ImageRecord],
+    categories: Sequence[Category],
+    path: Path,
+    options: CocoOptions | None = None,
+    size_of: SizeLookup | None = None,
+    *,
+    allow_empty: bool = False,
+) -> CocoCounts:
+    """Do the same straight into a file, in bounded memory: images and annotations wait on disk, not in lists.
+
+    Raises:
+        CocoError: there is no annotation in it and `allow_empty` is not set.
+        OutputError: the file cannot be written.
+    """
+    options = options or CocoOptions()
+    images, annotations = _lists_beside(path)
+    counts = _convert(records, categories, options, size_of, (images, annotations))
+    _require_some(annotations, path, allow_empty, counts)
+    write_json(_dataset(categories, images, annotations), path)
+    return counts
+
+
+def write_coco_results_file(
+    records: Iterable[ImageRecord],
+    categories: Sequence[Category],
+    path: Path,
+    options: CocoOptions | None = None,
+    size_of: SizeLookup | None = None,
+    *,
+    allow_empty: bool = False,
+) -> CocoCounts:
+    """Write predictions as a COCO results list (for `loadRes`), in bounded memory.
+
+    Its image ids are those that `write_coco_file` gives the images of the same export. A region without a score is
+    left out.
+
+    Raises:
+        CocoError: `options.source` is not "predictions", or as `write_coco_file`.
+        OutputError: the file cannot be written.
+    """
+    options = options or CocoOptions(source="predictions")
+    if options.source != "predictions":
+        raise CocoError(f"expected results of predictions, source='predictions', got {options.source!r}")
+    images, results = _lists_beside(path)
+    counts = _convert(records, categories, options, size_of, (images, results), only_results=True)
+    _require_some(results, path, allow_empty, counts)
+    write_json(results, path)
+    return counts
+
+
+def coco_results(dataset: CocoDataset) -> list[dict[str, Any]]:
+    """Return the annotations of a dataset made of predictions as a COCO results list (for `loadRes`).
+
+    Raises:
+        CocoError: an annotation has no score.
+    """
+    unscored = [annotation["id"] for annotation in dataset["annotations"] if "score" not in annotation]
+    if unscored:
+        raise CocoError(
+            f"expected a score for each annotation of a results file, got none for {len(unscored)} (ids "
+            f"{unscored[:5]}): results are made of predictions, source='predictions'"
+        )
+    return [_result(annotation) for annotation in dataset["annotations"]]
+
+
+def write_coco(dataset: CocoDataset | list[dict[str, Any]], path: Path, *, allow_empty: bool = False) -> None:
+    """Write a dataset or a results list as JSON, all of it or nothing (a temporary file, then a rename).
+
+    Raises:
+        CocoError: there is no annotation in it and `allow_empty` is not set.
+    """
+    _require_some(dataset if isinstance(dataset, list) else dataset["annotations"], path, allow_empty)
+    write_json(dataset, path)
+
+
+def _lists_beside(path: Path) -> tuple[JsonList, JsonList]:
+    folder = path.parent if path.parent.is_dir() else None
+    return JsonList(folder), JsonList(folder)
+
+
+def _require_some(annotations: Sized, path: Path, allow_empty: bool, counts: Counts | None = None) -> None:
+    if not allow_empty and not len(annotations):
+        reasons = counts.reasons() if counts else "look at what was left out and why"
+        raise CocoError(
+            f"expected at least one annotation for {path.name}, got none ({reasons}); allow an empty file if that is "
+            "meant"
+        )
+
+
+# ---------------------------------------------------------------- building
+
+
+class _Appendable(Protocol):
+    """A list in memory, or one on disk."""
+
+    def append(self, item: JsonObject, /) -> None: ...
+
+
+def _convert(
+    records: Iterable[ImageRecord],
+    categories: Sequence[Category],
+    options: CocoOptions,
+    size_of: SizeLookup | None,
+    lists: tuple[_Appendable, _Appendable],
+    *,
+    only_results: bool = False,
+) -> CocoCounts:
+    """Append images and annotations (or results) to two lists, one image at a time."""
+    ids = require_distinct(categories)
+    images, annotations = lists
+    tally, shapes = Tally(), CocoShapes(options)
+    for image in select_images(records, options, size_of, tally):
+        height, width = image.size_hw
+        entry = {"id": image.number, "file_name": image.file_name, "width": width, "height": height}
+        images.append({**entry, "task_id": image.task_id})
+        tally.images_out += 1
+        for region, category_id in labelled_regions(image, ids, tally):
+            if only_results and region.score is None:
+                tally.leave_out("region without a score", f"task {image.task_id}, region {region.id!r}")
+                continue
+            for shape in shapes.of(region):
+                tally.regions_out += 1
+                annotation = {
+                    "id": tally.regions_out,
+                    "image_id": image.number,
+                    "category_id": category_id,
+                    **shape.keys(),
+                    "iscrowd": 0,
+                    "region_id": region.id,
+                    **_known(origin=region.origin, score=region.score),
+                }
+                annotations.append(_result(annotation) if only_results else annotation)
+    return CocoCounts(**vars(tally.counts()), lowest_polygon_iou=shapes.lowest_polygon_iou)
+
+
+def _dataset(
+    categories: Sequence[Category], images: list[JsonObject] | JsonList, annotations: list[JsonObject] | JsonList
+) -> CocoDataset:
+    return {
+        "info": {"description": "Label Studio regions as COCO instances, written by ovdiff"},
+        "images": images,
+        "categories": [{"id": c.id, "name": c.name, "supercategory": ""} for c in categories],
+        "annotations": annotations,
+    }
+
+
+def _result(annotation: JsonObject) -> JsonObject:
+    return {key: annotation[key] for key in ("image_id", "category_id", "segmentation", "bbox", "score")}
+
+
+@dataclass(frozen=True)
+class CocoShape:
+    """One annotation's shape as COCO has it; `rle` is what pycocotools makes of it."""
+
+    segmentation: CocoRLE | list[list[float]]
+    rle: CocoRLE
+
+    def keys(self) -> JsonObject:
+        """Return the keys of an annotation that follow from its shape."""
+        return {
+            "segmentation": self.segmentation,
+            "area": coco_rle_area(self.rle),
+            "bbox": coco_rle_bbox_xywh(self.rle),
+        }
+
+
+class CocoShapes:
+    """Makes the shapes of regions as the options say, and remembers how well polygons agree with them."""
+
+    def __init__(self, options: CocoOptions) -> None:
+        """Start with none drawn."""
+        self._options = options
+        self.lowest_polygon_iou = 1.0
+
+    def of(self, region: Region) -> Iterator[CocoShape]:
+        """Yield the shape of each annotation that the region becomes."""
+        if not self._options.split_parts:
+            yield self._shape(region.rle, region.drawn_polygon(self._options.max_vertices))
+            return
+        for part in split_parts(region.mask()):
+            yield self._shape(mask_to_coco_rle(part), None)
+
+    def _shape(self, rle: CocoRLE, drawn: Polygon | None) -> CocoShape:
+        if self._options.segmentation == "rle":
+            return CocoShape(rle, rle)
+        mask = _mask_of(rle)
+        if has_holes(mask):
+            return CocoShape(rle, rle)
+        if drawn is not None and outline_length_px(drawn) <= MAX_OUTLINE_PX:
+            polygons = [drawn]
+        else:
+            polygons = mask_to_polygons(mask, self._options.tolerance_px, self._options.max_vertices)
+        shape = _polygon_shape(polygons, rle["size"])
+        iou = mask_iou(_mask_of(shape.rle), mask)
+        self.lowest_polygon_iou = min(self.lowest_polygon_iou, iou)
+        return shape
+
+
+def _mask_of(rle: CocoRLE) -> Mask:
+    """Decode without a limit: the records hold nothing that was not below one."""
+    return coco_rle_to_mask(rle, max_pixels=math.prod(rle["size"]))
+
+
+def _polygon_shape(polygons: Sequence[Polygon], size_hw: Sequence[int]) -> CocoShape:
+    flat = [[round(float(value), _DECIMALS) for value in polygon.ravel()] for polygon in polygons]
+    # pycocotools' stubs know polygons of whole numbers only; it takes floats.
+    merged = coco_mask.merge(coco_mask.frPyObjects(cast(Any, flat), size_hw[0], size_hw[1]))
+    counts = merged["counts"]
+    text = counts.decode("ascii") if isinstance(counts, bytes) else counts
+    return CocoShape(flat, {"size": list(size_hw), "counts": text})
+
+
+def _known(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

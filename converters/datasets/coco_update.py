@@ -1,0 +1,271 @@
+"""Corrections back into the COCO file that they began with: what nobody touched stays as it was, byte for value.
+
+    coco.json -- coco_reader, tasks --> Label Studio -- export, label_studio --> records
+        |                                                                           |
+        +---------------------------> update_coco <--------------------------------+
+
+Kept are ids, extra keys (licenses, info, attributes, ...), the order, and every annotation of an image that is not
+in the export or that nobody annotated. An annotation is found again by its region's id. Whether it was touched is
+told by sending the original through the label config once more: what comes out of that is what was shown, also
+where a control cannot hold every pixel (polygons, boxes).
+
+    same shapes and labels        the annotation stays as it is
+    other pixels                  new segmentation, area and bbox; id and other keys stay
+    another label                 new category_id; id and other keys stay
+    gone                          removed
+    a region that was not there   a new annotation, numbered after the highest id
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+
+from converters.datasets.coco import CocoDataset, CocoOptions, CocoShape, CocoShapes
+from converters.datasets.coco_reader import annotations_by_image, coco_categories, image_size, read_regions
+from converters.encodings.coco_rle import CocoRLE, mask_to_coco_rle
+from converters.encodings.masks import MAX_PIXELS
+from converters.errors import CocoError, ConverterError
+from converters.files.image_files import image_file_name
+from converters.files.json_values import whole_number
+from converters.label_studio.label_config import LabelConfig
+from converters.label_studio.reader import tasks_to_records
+from converters.label_studio.tasks import records_to_tasks
+from converters.records import Annotation, Category, ImageRecord, Region, categories_of
+from converters.selection import Counts, SelectedImage, Tally, select_images
+
+Json = Mapping[str, Any]
+JsonObject = dict[str, Any]
+
+
+def update_coco(
+    original: CocoDataset,
+    records: Iterable[ImageRecord],
+    config: LabelConfig,
+    options: CocoOptions | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+) -> tuple[CocoDataset, Counts]:
+    """Write corrected records back into the COCO dataset that they were made of.
+
+    Args:
+        original: the dataset as `coco_reader.read_coco` returns it; not changed. Its images are found again by
+            their file names.
+        records: the corrected images, one at a time.
+        config: label config of the project they come from; its labels that are no category become new ones.
+        options: which annotations go in (one an image), and how changed shapes are written.
+        max_pixels: refuse larger images.
+
+    Returns:
+        The updated dataset and the counts: `regions_out` are the annotations in it, `notes` say what became of them.
+
+    Raises:
+        CocoError: `options.every_annotator` or `options.split_parts` is set, two images share a file name, or the
+            dataset contradicts itself.
+    """
+    options = options or CocoOptions()
+    if options.every_annotator:
+        raise CocoError("expected one annotation an image to write back, got every_annotator: which would be right?")
+    if options.split_parts:
+        raise CocoError("expected whole regions to write back, got split_parts: an annotation is found by its region")
+    tally = Tally()
+    update = _Update(original, config, options, tally, max_pixels)
+    for image in select_images(records, options, update.size_of, tally):
+        update.add(image)
+    return update.dataset(), tally.counts()
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A region of the original, the annotations it was made of, and what Label Studio was given to show it."""
+
+    region: Region
+    annotations: tuple[Json, ...]
+    given: tuple[Region, ...]
+
+
+class _Update:
+    """The original by image, and what replaces its annotations."""
+
+    def __init__(
+        self, original: CocoDataset, config: LabelConfig, options: CocoOptions, tally: Tally, max_pixels: int
+    ) -> None:
+        self._original = original
+        self._config = config
+        self._tally = tally
+        self._max_pixels = max_pixels
+        self._shapes = CocoShapes(options)
+        self._categories = coco_categories(original)
+        self._ids = {category.name: category.id for category in self._categories}
+        self._names = {category.id: category.name for category in self._categories}
+        self._new_categories = _new_categories(categories_of(config), self._ids)
+        self._ids |= {category.name: category.id for category in self._new_categories}
+        self._by_image = annotations_by_image(original)
+        self._images = _images_by_name(original)
+        self._next_id = max(
+            (i for a in original["annotations"] if (i := whole_number(a.get("id"))) is not None), default=0
+        )
+        self._replaced: dict[int, JsonObject | None] = {}  # by identity of the original's annotation
+        self._added: list[JsonObject] = []
+        self._done: set[int] = set()
+
+    def size_of(self, file_name: str) -> tuple[int, int] | None:
+        """Return the size of an image of the original."""
+        image = self._images.get(file_name)
+        return None if image is None else image_size(image, self._max_pixels)
+
+    def add(self, image: SelectedImage) -> None:
+        """Take over what is new in one image."""
+        original = self._images.get(image.file_name)
+        where = f"task {image.task_id}: {image.file_name!r:.200}"
+        if original is None:
+            self._tally.leave_out("image that is not in the COCO file (or under another image root)", where)
+        elif image_size(original, self._max_pixels) != image.size_hw:
+            self._tally.leave_out("image of another size than in the COCO file", where)
+        elif original["id"] in self._done:
+            self._tally.leave_out("image that was in the export before", where)
+        else:
+            self._done.add(original["id"])
+            self._tally.images_out += 1
+            self._add_regions(image, original["id"])
+
+    def dataset(self) -> CocoDataset:
+        """Return the updated dataset."""
+        kept = [self._replaced.get(id(annotation), annotation) for annotation in self._original["annotations"]]
+        annotations = [annotation for annotation in kept if annotation is not None] + self._added
+        self._tally.regions_out = len(annotations)
+        self._tally.note("images of the COCO file that stay as they were", len(self._by_image) - len(self._done))
+        used = {annotation.get("category_id") for annotation in self._added}
+        used |= {annotation["category_id"] for annotation in self._replaced.values() if annotation}
+        new = [{"id": c.id, "name": c.name, "supercategory": ""} for c in self._new_categories if c.id in used]
+        self._tally.note("categories added", len(new))
+        categories = [*self._original["categories"], *new]
+        return {**self._original, "categories": categories, "annotations": annotations}
+
+    def _add_regions(self, image: SelectedImage, image_id: int) -> None:
+        shown, unread = self._shown(image, image_id)
+        self._tally.note("annotations that could not be shown and stay as they were", unread)
+        owner = {given.id: position for position, item in enumerate(shown) for given in item.given}
+        corrected: list[list[Region]] = [[] for _ in shown]
+        new: list[Region] = []
+        for region in image.regions:
+            (corrected[owner[region.id]] if region.id in owner else new).append(region)
+        for item, regions in zip(shown, corrected, strict=True):
+            self._correct(item, regions, image_id)
+        for region in new:
+            self._tally.note("annotations added", self._add_new(region.labels, region, image_id))
+
+    def _shown(self, image: SelectedImage, image_id: int) -> tuple[list[_Shown], int]:
+        """Send the original regions of an image to Label Studio's form and back; count those that cannot go."""
+        found = read_regions(self._by_image[image_id], image.size_hw, self._names, f"image {image_id}")
+        shown = []
+        unread = len(found.left_out)
+        for region in found.regions:
+            given = self._given(region)
+            if given:
+                shown.append(_Shown(region, found.sources[region.id], given))
+            else:
+                unread += len(found.sources[region.id])
+        return shown, unread
+
+    def _given(self, region: Region) -> tuple[Region, ...]:
+        """Return the regions that Label Studio was given for one of the original; none if it cannot show it."""
+        record = ImageRecord(None, "image", self._config.images[0].name, annotations=(Annotation(None, (region,)),))
+        try:
+            (back,) = tasks_to_records(records_to_tasks([record], self._config), self._config)
+        except ConverterError:  # its label is in no control: it was left out on the way in as well, and counted there
+            return ()
+        return back.annotations[0].regions
+
+    def _correct(self, item: _Shown, regions: Sequence[Region], image_id: int) -> None:
+        """Hold what came back against what was given."""
+        if not regions:
+            self._replaced |= {id(annotation): None for annotation in item.annotations}
+            self._tally.note("annotations removed", len(item.annotations))
+            return
+        same_shape = sorted((r.id, r.rle["counts"]) for r in regions) == sorted(
+            (g.id, g.rle["counts"]) for g in item.given
+        )
+        labels = tuple(dict.fromkeys(label for region in regions for label in region.labels))
+        if same_shape and set(labels) == set(item.region.labels):
+            self._tally.note("annotations that stay as they were", len(item.annotations))
+            return
+        whole = None if same_shape else _joined(regions)
+        self._rewrite(item.annotations, labels, whole, _joined(regions), image_id)
+
+    def _rewrite(
+        self, annotations: Sequence[Json], labels: Sequence[str], changed: Region | None, shape: Region, image_id: int
+    ) -> None:
+        """Give each label one of the annotations; what is over goes, what is missing is made."""
+        free = {self._names[annotation["category_id"]]: annotation for annotation in annotations}
+        kept = {label: free.pop(label) for label in labels if label in free}
+        missing = [label for label in labels if label not in kept]
+        for label in list(missing):
+            if label in self._ids and free:
+                kept[label] = free.pop(next(iter(free)))
+                missing.remove(label)
+        for label, annotation in kept.items():
+            keys = {} if changed is None else self._shape(changed).keys()
+            new = {**annotation, "category_id": self._ids[label], **keys}
+            if new != annotation:
+                self._replaced[id(annotation)] = new
+            self._tally.note("annotations changed", int(new != annotation))
+        self._replaced |= {id(annotation): None for annotation in free.values()}
+        self._tally.note("annotations removed", len(free))
+        self._tally.note("annotations added", self._add_new(missing, shape, image_id))
+
+    def _add_new(self, labels: Sequence[str], region: Region, image_id: int) -> int:
+        """Add an annotation for each label that is a category; return how many."""
+        added = 0
+        if not region.labels:
+            self._tally.leave_out("region without a label", f"image {image_id}, region {region.id!r}")
+        for label in labels:
+            if label not in self._ids:
+                self._tally.leave_out("label that is no category", f"image {image_id}, region {region.id!r}: {label!r}")
+                continue
+            self._next_id += 1
+            added += 1
+            head = {"id": self._next_id, "image_id": image_id, "category_id": self._ids[label]}
+            self._added.append({**head, **self._shape(region).keys(), "iscrowd": 0})
+        return added
+
+    def _shape(self, region: Region) -> CocoShape:
+        return next(self._shapes.of(region))
+
+
+def _joined(regions: Sequence[Region]) -> Region:
+    """Return one region with the pixels of all: a polygon control shows each part of a region by itself."""
+    if len(regions) == 1:
+        return regions[0]
+    mask = np.logical_or.reduce([region.mask() for region in regions])
+    rle: CocoRLE = mask_to_coco_rle(mask)
+    return Region(regions[0].id, regions[0].labels, regions[0].control, rle)
+
+
+def _new_categories(configured: Iterable[Category], ids: Mapping[str, int]) -> tuple[Category, ...]:
+    """Return the labels that the dataset does not have, with ids that are free there."""
+    return tuple(_numbered((c for c in configured if c.name not in ids), set(ids.values())))
+
+
+def _numbered(categories: Iterable[Category], taken: set[int]) -> Iterator[Category]:
+    for category in categories:
+        number = category.id if category.id not in taken else max(taken) + 1
+        taken.add(number)
+        yield Category(number, category.name, category.kind)
+
+
+def _images_by_name(dataset: CocoDataset) -> dict[str, Json]:
+    by_name: dict[str, Json] = {}
+    for image in dataset["images"]:
+        name = image.get("file_name")
+        if not isinstance(name, str) or name in by_name:
+            raise CocoError(f"expected images with file names that differ, to find them again, got {name!r:.60} again")
+        by_name[name] = image
+    # As the address of a task, "a%20b.jpg" or a URL comes back in other words; no two may do so in the same.
+    in_other_words: dict[str, list[Json]] = {}
+    for name, image in by_name.items():
+        for other in {unquote(name).lstrip("/"), image_file_name(name)}:
+            in_other_words.setdefault(other, []).append(image)
+    return {**{other: images[0] for other, images in in_other_words.items() if len(images) == 1}, **by_name}

@@ -1,0 +1,392 @@
+"""YOLO segmentation in Ultralytics' layout, both ways: one text file an image, one polygon a line.
+
+    DIR/data.yaml          category names by number, from 0 in their order (`data_yaml`)
+    DIR/images/a/cat.jpg   the images, copied there if their folder is given
+    DIR/labels/a/cat.txt   "class x1 y1 x2 y2 ...": x and y as shares of the image's width and height, 0 to 1
+
+What YOLO cannot hold, and what becomes of it:
+
+    category ids, region ids, scores   are not written: a class is its place in data.yaml
+    holes                              are filled; counted
+    several parts in one region        are joined by lines of no width between their nearest corners, there and back,
+                                       as Ultralytics joins COCO's (or, with `split_parts`, written one a line)
+    pixels                             become polygons within `tolerance_px`; how well, `YoloCounts` says
+
+Back come polygons as regions; "class x y width height" is a box, and a number more is a score.
+"""
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from converters.datasets.coco_reader import Place
+from converters.datasets.data_yaml import data_yaml_text, read_names
+from converters.encodings.coco_rle import mask_to_coco_rle
+from converters.encodings.masks import (
+    MAX_PIXELS,
+    Mask,
+    Polygon,
+    has_holes,
+    mask_iou,
+    mask_to_polygons,
+    polygons_to_mask,
+    require_size,
+)
+from converters.errors import ConverterError, YOLOError
+from converters.files.image_files import SizeLookup, find_image_file
+from converters.files.output import new_folder
+from converters.records import Annotation, Category, ImageRecord, LeftOut, Prediction, Region
+from converters.selection import (
+    Counts,
+    SelectedImage,
+    Selection,
+    Tally,
+    labelled_regions,
+    require_distinct,
+    select_images,
+    with_own_file,
+)
+
+DATA_NAME, IMAGES_NAME, LABELS_NAME = "data.yaml", "images", "labels"
+_DECIMALS = 6  # a hundredth of a pixel in an image of 10,000
+_MAX_FILE_BYTES = 1 << 26
+_BEYOND = 1.0  # coordinates may lie outside the image by this share of its side
+_BOX_VALUES = 4
+
+
+@dataclass(frozen=True)
+class YoloOptions(Selection):
+    """What goes into a YOLO dataset (see `Selection`), and how.
+
+    Attributes:
+        split_parts: one line for each connected part (True), or one for each region.
+        tolerance_px: how far a polygon's corner may lie from the region's outline, in pixels.
+        max_vertices: at most so many points a part.
+    """
+
+    split_parts: bool = False
+    tolerance_px: float = 1.0
+    max_vertices: int | None = None
+
+
+@dataclass(frozen=True)
+class YoloCounts(Counts):
+    """What went in and came out, and how well the lines agree with the masks (IoU, 1.0 if there is none)."""
+
+    lowest_iou: float = 1.0
+    mean_iou: float = 1.0
+
+
+# ---------------------------------------------------------------- polygons
+
+
+def join_polygons(polygons: Sequence[Polygon]) -> Polygon:
+    """Join polygons to one, each to the next by a line of no width between their nearest corners, there and back.
+
+    The lines enclose nothing: the pixels inside are those of all polygons. Takes time as the product of two
+    neighbours' corners.
+
+    Args:
+        polygons: one or more, each (n, 2).
+    """
+    there: list[Polygon] = []
+    back: list[Polygon] = []
+    entry = 0
+    for polygon, following in pairwise(polygons):
+        leave, arrive = _nearest_corners(polygon, following)
+        ring = _ring_from(polygon, entry)
+        leave = (leave - entry) % len(polygon)
+        there.append(ring[: leave + 1])
+        back.append(ring[leave:])
+        entry = arrive
+    return np.concatenate((*there, _ring_from(polygons[-1], entry), *reversed(back)))
+
+
+def _ring_from(polygon: Polygon, first: int) -> Polygon:
+    """Return the corners from one on, closed: the first comes last again."""
+    return np.concatenate((polygon[first:], polygon[: first + 1]))
+
+
+def _nearest_corners(first: Polygon, second: Polygon) -> tuple[int, int]:
+    """Return the positions of the corner of each that is nearest to the other."""
+    if len(first) < len(second):
+        there, here = _nearest_corners(second, first)
+        return here, there
+    best = (np.inf, 0, 0)
+    for position, corner in enumerate(second):
+        distances = np.hypot(*(first - corner).T)
+        nearest = int(distances.argmin())
+        best = min(best, (float(distances[nearest]), nearest, position))
+    return best[1], best[2]
+
+
+def polygon_to_line(number: int, polygon: Polygon, size_hw: tuple[int, int]) -> str:
+    """Return a line of a label file: the class and the polygon as shares of the image's sides."""
+    shares = np.clip(polygon / (size_hw[1], size_hw[0]), 0, 1)
+    return " ".join((str(number), *(f"{value:.{_DECIMALS}f}".rstrip("0").rstrip(".") for value in shares.ravel())))
+
+
+@dataclass(frozen=True)
+class YoloShape:
+    """One line of a label file: its class, its polygon (n, 2) in pixels, and its score if it has one."""
+
+    number: int
+    polygon: Polygon
+    score: float | None = None
+
+
+def line_to_shape(line: str, size_hw: tuple[int, int]) -> YoloShape:
+    """Read a line of a label file: a polygon, or a box, with or without a score.
+
+    Raises:
+        YOLOError: it is none of that.
+    """
+    words = line.split()
+    try:
+        values = np.array([float(word) for word in words[1:]])
+        number = int(words[0])
+    except (ValueError, IndexError) as error:
+        raise YOLOError(f"expected 'class x y x y ...' in numbers, got {line!r:.60}") from error
+    score = None
+    if values.size % 2 and values.size > _BOX_VALUES:
+        values, score = values[:-1], float(values[-1])
+    if values.size % 2 or values.size < _BOX_VALUES or number < 0:
+        raise YOLOError(f"expected a class from 0, then 4 values of a box or 6 and more of a polygon, got {line!r:.60}")
+    if not (np.abs(values - 0.5) <= 0.5 + _BEYOND).all():
+        raise YOLOError(f"expected shares of the image's sides (0 to 1), got {line!r:.60}")
+    if score is not None and not 0 <= score <= 1:
+        raise YOLOError(f"expected a score from 0 to 1 after the last pair, got {score!r}")
+    shares = _box_corners(values) if values.size == _BOX_VALUES else values.reshape(-1, 2)
+    return YoloShape(number, shares * (size_hw[1], size_hw[0]), score)
+
+
+def _box_corners(values: Polygon) -> Polygon:
+    """Return the corners of a box given by its centre and its sides."""
+    x, y, width, height = values
+    signs = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+    corners: Polygon = np.array((x, y)) + signs * (width / 2, height / 2)
+    return corners
+
+
+# ---------------------------------------------------------------- out
+
+
+def write_yolo(
+    records: Iterable[ImageRecord],
+    categories: Sequence[Category],
+    folder: Path,
+    options: YoloOptions | None = None,
+    size_of: SizeLookup | None = None,
+    image_folder: Path | None = None,
+) -> YoloCounts:
+    """Write records as a YOLO dataset: a new folder, image by image, whole or not at all.
+
+    Args:
+        records: the images, read once, one at a time.
+        categories: the categories, for example from `records.categories_of`; numbered from 0 in this order.
+        folder: where to; it must not hold anything.
+        options: what goes in.
+        size_of: sizes of images without any region.
+        image_folder: where the images lie by their file names, to be copied (None: you put them there).
+
+    Raises:
+        RecordError: categories are not distinct.
+        YOLOError: there was no image to write.
+        OutputError: the folder is not empty or cannot be written.
+    """
+    options = options or YoloOptions()
+    numbers = {name: number for number, name in enumerate(require_distinct(categories))}
+    tally = Tally()
+    lines = _LineWriter(options, tally)
+    with new_folder(folder) as partial:
+        for part in (IMAGES_NAME, LABELS_NAME):
+            (partial / part).mkdir()
+        (partial / DATA_NAME).write_text(data_yaml_text(list(numbers)), encoding="utf-8", newline="\n")
+        for image, name in with_own_file(select_images(records, options, size_of, tally), ".txt", tally):
+            path = partial / LABELS_NAME / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(f"{line}\n" for line in lines.of(image, numbers)), encoding="ascii", newline="\n")
+            tally.images_out += 1
+            if image_folder is not None:
+                _copy_image(image, image_folder, partial / IMAGES_NAME, tally)
+        if not tally.images_out:
+            raise YOLOError(f"expected at least one image for {folder}, got none: {tally.counts().reasons()}")
+    return YoloCounts(**vars(tally.counts()), lowest_iou=lines.lowest_iou, mean_iou=lines.mean_iou)
+
+
+class _LineWriter:
+    """Makes the lines of each image and remembers how well they agree with the masks."""
+
+    def __init__(self, options: YoloOptions, tally: Tally) -> None:
+        self._options = options
+        self._tally = tally
+        self._iou_sum = 0.0
+        self._regions = 0
+        self.lowest_iou = 1.0
+
+    @property
+    def mean_iou(self) -> float:
+        return self._iou_sum / self._regions if self._regions else 1.0
+
+    def of(self, image: SelectedImage, numbers: Mapping[str, int]) -> Iterator[str]:
+        for region, number in labelled_regions(image, numbers, self._tally):
+            mask = region.mask()
+            lines = [polygon_to_line(number, polygon, image.size_hw) for polygon in self._polygons(region, mask)]
+            written = polygons_to_mask(
+                [line_to_shape(line, image.size_hw).polygon for line in lines],
+                image.size_hw,
+                max_pixels=mask.size,
+            )
+            iou = mask_iou(written, mask)
+            self.lowest_iou = min(self.lowest_iou, iou)
+            self._iou_sum += iou
+            self._regions += 1
+            self._tally.regions_out += len(lines)
+            yield from lines
+
+    def _polygons(self, region: Region, mask: Mask) -> list[Polygon]:
+        """Return the polygon of each line that the region becomes."""
+        parts = mask_to_polygons(mask, self._options.tolerance_px, self._options.max_vertices)
+        drawn = region.drawn_polygon(self._options.max_vertices)
+        if drawn is not None and len(parts) == 1:
+            return [drawn]
+        self._tally.note("regions whose holes were filled", int(has_holes(mask)))
+        if self._options.split_parts:
+            self._tally.note("regions split into their parts", int(len(parts) > 1))
+            return parts
+        self._tally.note("regions whose parts were joined by lines", int(len(parts) > 1))
+        return [parts[0] if len(parts) == 1 else join_polygons(parts)]
+
+
+def _copy_image(image: SelectedImage, source: Path, target: Path, tally: Tally) -> None:
+    """Copy an image that lies in the folder; leave it out if it does not."""
+    path = find_image_file(source, image.file_name)
+    if path is None:
+        tally.leave_out("image file that is not in the folder", f"task {image.task_id}: {image.file_name}")
+        return
+    copy = target / image.file_name  # `with_own_file` has made sure that the name stays inside
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, copy)
+
+
+# ---------------------------------------------------------------- back
+
+
+@dataclass(frozen=True)
+class YoloDataset:
+    """A YOLO dataset: its folder, its categories by number, and its label files relative to labels/."""
+
+    folder: Path
+    names: Mapping[int, str]
+    labels: tuple[str, ...]
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """The categories in order of their numbers, with ids from 1."""
+        return tuple(Category(number + 1, name) for number, name in sorted(self.names.items()))
+
+
+def read_yolo(folder: Path) -> YoloDataset:
+    """Read data.yaml of a folder and list its label files.
+
+    Args:
+        folder: holds data.yaml, labels/ and images/; folders within those (train, val) are part of the names.
+
+    Raises:
+        YOLOError: data.yaml cannot be used, or there is no label file.
+        OSError: it cannot be opened.
+    """
+    names = read_names(folder / DATA_NAME)
+    labels = folder / LABELS_NAME
+    found = tuple(sorted(path.relative_to(labels).as_posix() for path in labels.rglob("*.txt")))
+    if not found:
+        raise YOLOError(f"expected label files (.txt) in {labels}, got none")
+    return YoloDataset(folder, names, found)
+
+
+def yolo_to_records(
+    dataset: YoloDataset,
+    size_of: SizeLookup,
+    find_image: Callable[[str], str | None],
+    place: Place | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+) -> Iterator[ImageRecord]:
+    """Convert a YOLO dataset to one record for each label file, one at a time; a line is a region.
+
+    Args:
+        dataset: as `read_yolo` returns it.
+        size_of: size of an image by its file name, for example `image_files.folder_sizes(folder / "images")`: the
+            lines hold shares of it.
+        find_image: file name of the image of a label file's name without its suffix, None if there is none; for
+            example `image_files.folder_names(folder / "images")`.
+        place: where the images will be shown.
+        max_pixels: leave out larger images.
+    """
+    place = place or Place()
+    for name in dataset.labels:
+        file_name = find_image(name.removesuffix(".txt"))
+        size_hw = size_of(file_name) if file_name else None
+        if file_name is None or size_hw is None:
+            left_out = (LeftOut("image that is not there: its size is unknown", f"{LABELS_NAME}/{name}"),)
+            yield ImageRecord(None, "", place.image_tag, left_out=left_out)
+            continue
+        yield _record(dataset, name, place.address(file_name), place.image_tag, size_hw, max_pixels)
+
+
+def _record(
+    dataset: YoloDataset, name: str, address: str, image_tag: str, size_hw: tuple[int, int], max_pixels: int
+) -> ImageRecord:
+    left_out: list[LeftOut] = []
+    regions: list[Region] = []
+    try:
+        require_size(size_hw, max_pixels=max_pixels)
+        lines = _lines(dataset.folder / LABELS_NAME / name)
+    except ConverterError as error:
+        return ImageRecord(None, address, image_tag, left_out=(LeftOut("unreadable labels", f"{name}: {error}"),))
+    for number, line in lines:
+        try:
+            regions.append(_region(line_to_shape(line, size_hw), str(number), dataset.names, size_hw))
+        except ConverterError as error:
+            left_out.append(LeftOut("unreadable line", f"{name}, line {number}: {error}"))
+    is_predicted = any(region.score is not None for region in regions)
+    return ImageRecord(
+        task_id=None,
+        image=address,
+        image_tag=image_tag,
+        size_hw=size_hw,
+        annotations=() if is_predicted else (Annotation(None, tuple(regions)),),
+        predictions=(Prediction(None, tuple(regions)),) if is_predicted else (),
+        left_out=tuple(left_out),
+    )
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """Return the lines of a label file that hold something, with their numbers from 1."""
+    if path.stat().st_size > _MAX_FILE_BYTES:
+        raise YOLOError(f"expected a label file of at most {_MAX_FILE_BYTES} bytes, got {path.stat().st_size}")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise YOLOError(f"expected text in UTF-8, got other bytes: {error}") from error
+    return [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+
+
+def _region(shape: YoloShape, region_id: str, names: Mapping[int, str], size_hw: tuple[int, int]) -> Region:
+    if shape.number not in names:
+        raise YOLOError(f"expected a class of {DATA_NAME} ({min(names)} to {max(names)}), got {shape.number}")
+    mask = polygons_to_mask([shape.polygon], size_hw, max_pixels=size_hw[0] * size_hw[1])
+    if not mask.any():
+        raise YOLOError("expected a polygon around the centre of a pixel or more, got none")
+    return Region(
+        id=region_id,
+        labels=(names[shape.number],),
+        control="",
+        rle=mask_to_coco_rle(mask),
+        polygon=tuple((float(x), float(y)) for x, y in shape.polygon),
+        score=shape.score,
+    )

@@ -1,0 +1,173 @@
+"""COCO run lengths: column-major runs that start with background, as a list or as pycocotools' string.
+
+    {"size": [height, width], "counts": "..."}       compressed: 6 bits a character from "0" on, 5 of them
+                                                     payload (least significant first), one "more follows";
+                                                     from the fourth count on, the difference to the count
+                                                     two before
+    {"size": [height, width], "counts": [3, 5, ...]} uncompressed
+
+Encoding gives what pycocotools makes of a mask. Decoding is done here: it checks that the counts fill the image
+exactly before the mask is allocated, and says what is wrong where pycocotools says "Invalid RLE mask representation".
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, cast
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask
+
+from converters.encodings.masks import MAX_PIXELS, Mask, require_mask, require_size
+from converters.errors import CocoRLEError
+
+_Counts = npt.NDArray[np.int64]
+
+_MAX_DIGITS = 7  # 5 bits each: enough for any 32-bit count and its sign
+
+
+class CocoRLE(TypedDict):
+    """COCO's compressed segmentation, ready for JSON."""
+
+    size: list[int]
+    counts: str
+
+
+def mask_to_coco_rle(mask: Mask) -> CocoRLE:
+    """Encode a (H, W) bool mask as COCO's compressed RLE, holes and detached parts included."""
+    require_mask(mask)
+    flat = mask.ravel(order="F")
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    return _borders_to_coco_rle(np.concatenate(([0], changes)) if flat[0] else changes, mask.shape)
+
+
+def label_map_to_coco_rles(label_map: npt.NDArray[np.integer]) -> dict[int, CocoRLE]:
+    """Encode each label of a label map as COCO's compressed RLE, background (0) left out.
+
+    Takes as long as the map has runs, however many labels there are.
+
+    Args:
+        label_map: (H, W) integers.
+
+    Returns:
+        The labels that occur, in increasing order, with the pixels of each.
+    """
+    flat = label_map.ravel(order="F")
+    starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
+    ends = np.concatenate((starts[1:], [flat.size]))
+    values = flat[starts]
+    order = np.argsort(values, kind="stable")
+    labels, first = np.unique(values[order], return_index=True)
+    return {
+        int(label): _borders_to_coco_rle(np.stack((starts[runs], ends[runs]), axis=1).ravel(), label_map.shape)
+        for label, runs in zip(labels, np.split(order, first[1:]), strict=True)
+        if label != 0
+    }
+
+
+def _borders_to_coco_rle(borders: _Counts, size_hw: tuple[int, ...]) -> CocoRLE:
+    """Encode the positions, in column-major order, at which the mask begins and ends in turn.
+
+    pycocotools' own `encode` takes four bytes a pixel, and the process down with it where there are none to be had.
+    """
+    height, width = size_hw
+    end = [] if borders.size and borders[-1] == height * width else [height * width]
+    counts = np.diff(borders, prepend=0, append=end).tolist()
+    # pycocotools' stubs know one form of this only.
+    rle: Any = coco_mask.frPyObjects(cast(Any, {"size": [height, width], "counts": counts}), height, width)
+    return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+
+
+def coco_rle_to_mask(rle: Mapping[str, Any], *, max_pixels: int = MAX_PIXELS) -> Mask:
+    """Decode COCO's RLE, compressed (str or bytes) or not (list of int), into a (H, W) bool mask.
+
+    Raises:
+        CocoRLEError: keys are missing, counts are no counts, or do not fill the image exactly.
+        MaskError: `size` is no size, or larger than `max_pixels`.
+    """
+    if not isinstance(rle, Mapping) or not {"size", "counts"} <= rle.keys():
+        got = sorted(map(str, rle)) if isinstance(rle, Mapping) else type(rle).__name__
+        raise CocoRLEError(f"expected COCO RLE with the keys 'size' and 'counts', got {got}")
+    height, width = require_size(_size_of(rle["size"]), max_pixels=max_pixels)
+    counts = _counts_of(rle["counts"])
+    pixels = height * width
+    outside = counts[(counts < 0) | (counts > pixels)]
+    if outside.size:
+        raise CocoRLEError(f"expected counts between 0 and {pixels}, got {outside[0]}: the RLE is damaged")
+    if counts.sum() != pixels:
+        raise CocoRLEError(
+            f"expected counts that sum to {pixels} (a {width}x{height} image), got {counts.sum()}: "
+            "the RLE is cut short, damaged or of another size"
+        )
+    inside = np.arange(counts.size) % 2 == 1
+    return np.ascontiguousarray(np.repeat(inside, counts).reshape(width, height).T)
+
+
+def coco_rle_area(rle: CocoRLE) -> int:
+    """Return the number of pixels inside, as pycocotools counts them."""
+    return int(coco_mask.area({"size": rle["size"], "counts": rle["counts"].encode("ascii")}))
+
+
+def coco_rle_intersection(first: CocoRLE, second: CocoRLE) -> int:
+    """Return the number of pixels inside both, without decoding either.
+
+    Raises:
+        CocoRLEError: they are of two sizes.
+    """
+    if list(first["size"]) != list(second["size"]):
+        raise CocoRLEError(f"expected two RLEs of one size, got {first['size']} and {second['size']}")
+    pair: Any = [{"size": rle["size"], "counts": rle["counts"].encode("ascii")} for rle in (first, second)]
+    return int(coco_mask.area(coco_mask.merge(pair, intersect=True)))
+
+
+def coco_rle_bbox_xywh(rle: CocoRLE) -> list[float]:
+    """Return [x, y, width, height] of the box around all pixels, in pixels, as pycocotools computes it."""
+    box = coco_mask.toBbox({"size": rle["size"], "counts": rle["counts"].encode("ascii")})
+    return [float(value) for value in box]
+
+
+def _size_of(size: object) -> tuple[int, int]:
+    if not isinstance(size, (list, tuple)) or len(size) != 2:
+        raise CocoRLEError(f"expected 'size' to be [height, width], got {size!r:.60}")
+    return size[0], size[1]
+
+
+def _counts_of(counts: object) -> _Counts:
+    """Return run lengths from any of the three forms of `counts`."""
+    if isinstance(counts, str):
+        if not counts.isascii():
+            raise CocoRLEError(f"expected ASCII characters in 'counts', got {counts!r:.60}")
+        return _decompress(counts.encode("ascii"))
+    if isinstance(counts, bytes):
+        return _decompress(counts)
+    if isinstance(counts, Sequence):
+        bad = next((c for c in counts if isinstance(c, bool) or not isinstance(c, int)), None)
+        if bad is not None:
+            raise CocoRLEError(f"expected whole numbers in 'counts', got {bad!r:.60}")
+        # Nothing above 2**62 can be right; capping keeps such numbers wrong without overflowing int64.
+        return np.array([max(-1, min(c, 1 << 62)) for c in counts], dtype=np.int64)
+    raise CocoRLEError(f"expected 'counts' to be a string or a list, got {type(counts).__name__}")
+
+
+def _decompress(text: bytes) -> _Counts:
+    """Undo COCO's character coding (maskApi.c, rleFrString) for all counts at once."""
+    codes = np.frombuffer(text, dtype=np.uint8).astype(np.int64) - ord("0")
+    if codes.size == 0:
+        return codes
+    if codes.min() < 0 or codes.max() > 63:
+        bad = int(np.flatnonzero((codes < 0) | (codes > 63))[0])
+        raise CocoRLEError(f"expected characters '0' to 'o' in 'counts', got {chr(text[bad])!r} at index {bad}")
+    is_last = codes & 32 == 0
+    if not is_last[-1]:
+        raise CocoRLEError(f"expected 'counts' to end with a whole number, got {text[-8:]!r}: it is cut short")
+    ends = np.flatnonzero(is_last)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    digits = ends - starts + 1
+    if digits.max() > _MAX_DIGITS:
+        raise CocoRLEError(f"expected numbers of at most {_MAX_DIGITS} characters, got {int(digits.max())}")
+    place = np.arange(codes.size) - np.repeat(starts, digits)
+    numbers = np.add.reduceat((codes & 31) << 5 * place, starts)
+    numbers -= np.where(codes[ends] & 16, 1 << 5 * digits, 0)  # sign bit of the most significant digit
+    # counts[i] += counts[i - 2] from the fourth on: a running sum over odd and over even indices.
+    numbers[1::2] = np.cumsum(numbers[1::2])
+    numbers[2::2] = np.cumsum(numbers[2::2])
+    return numbers

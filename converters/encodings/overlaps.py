@@ -1,0 +1,100 @@
+"""One label a pixel from regions that overlap: the rule of every semantic format, in one place.
+
+    a pixel goes to the region of the higher score, then of the smaller area, then to the earlier one
+
+A region without a score was drawn by a person and goes before all that have one. What is decided this way is
+counted: the pixels that more than one label claimed, and the regions of which nothing is left to be seen.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from converters.encodings.coco_rle import CocoRLE, coco_rle_area, coco_rle_to_mask
+from converters.encodings.masks import Mask, require_mask
+from converters.errors import MaskError
+
+
+@dataclass(frozen=True)
+class LabelledMask:
+    """A mask on its way into a label map: (H, W) bool, its label (from 1), and its score if it has one."""
+
+    mask: Mask
+    label: int
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class LabelledRegion:
+    """The same as run lengths, decoded only while it is painted: a large image may have hundreds."""
+
+    rle: CocoRLE
+    label: int
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class FlatLabels:
+    """A label map made of masks, and what was decided on the way.
+
+    Attributes:
+        label_map: (H, W) int32, 0 where no mask is.
+        contested_px: pixels that more than one label claimed.
+        hidden: positions of the masks of which no pixel carries their label.
+    """
+
+    label_map: npt.NDArray[np.int32]
+    contested_px: int
+    hidden: tuple[int, ...] = ()
+
+
+def masks_to_label_map(masks: Iterable[LabelledMask], size_hw: tuple[int, int]) -> FlatLabels:
+    """Give each pixel the label of one mask, by the rule.
+
+    Raises:
+        MaskError: a mask is of another size.
+    """
+    given = list(masks)
+    for item in given:
+        require_mask(item.mask)
+    order = _by_precedence([(item.score, int(item.mask.sum())) for item in given])
+    return _paint(((i, given[i].mask, given[i].label) for i in order), size_hw)
+
+
+def regions_to_label_map(regions: Sequence[LabelledRegion], size_hw: tuple[int, int]) -> FlatLabels:
+    """Give each pixel the label of one region, by the rule; one mask at a time is in memory.
+
+    Raises:
+        MaskError: a region is of another size.
+    """
+    order = _by_precedence([(item.score, coco_rle_area(item.rle)) for item in regions])
+    pixels = size_hw[0] * size_hw[1]
+    decoded = ((i, coco_rle_to_mask(regions[i].rle, max_pixels=pixels), regions[i].label) for i in order)
+    return _paint(decoded, size_hw)
+
+
+def _by_precedence(scores_and_areas: Sequence[tuple[float | None, int]]) -> list[int]:
+    """Return positions, those that win first; equals stay in order."""
+
+    def key(position: int) -> tuple[float, int]:
+        score, area = scores_and_areas[position]
+        return (-np.inf if score is None else -score, area)
+
+    return sorted(range(len(scores_and_areas)), key=key)
+
+
+def _paint(ordered: Iterator[tuple[int, Mask, int]], size_hw: tuple[int, int]) -> FlatLabels:
+    """Paint (position, mask, label) one after another, each where nothing is yet."""
+    label_map = np.zeros(size_hw, dtype=np.int32)
+    contested = np.zeros(size_hw, dtype=np.bool_)
+    hidden = []
+    for position, mask, label in ordered:
+        if mask.shape != tuple(size_hw):
+            raise MaskError(f"expected a mask of shape {tuple(size_hw)}, got {mask.shape}")
+        contested |= mask & (label_map != 0) & (label_map != label)
+        label_map[mask & (label_map == 0)] = label
+        if not (label_map[mask] == label).any():
+            hidden.append(position)
+    return FlatLabels(label_map, int(contested.sum()), tuple(sorted(hidden)))

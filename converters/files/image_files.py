@@ -1,0 +1,166 @@
+"""Image files behind the addresses in tasks: their names in a dataset, and their sizes.
+
+A file name here is relative, with "/" between folders, as COCO's `file_name` has it.
+"""
+
+import re
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from PIL import Image
+
+from converters.encodings.masks import require_size
+from converters.errors import ImageFileError
+
+SizeLookup = Callable[[str], tuple[int, int] | None]
+"""From a file name to (height, width) in pixels as shown (EXIF applied), None if unknown."""
+
+_EXIF_ORIENTATION = 0x0112
+_SUFFIXES = tuple(
+    suffix
+    for lower in (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+    for suffix in (lower, lower.upper())
+)
+_UPLOAD_PREFIX = re.compile(r"((?:^|.*/))[0-9a-f]{8}-(?=[^/]+$)")
+_ASKED_FOR = ("/", "http://", "https://")
+_TO_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
+
+
+def image_file_name(address: str, image_root: str = "") -> str:
+    """Return the file name for an image's address: relative to `image_root`, without Label Studio's own parts.
+
+    >>> image_file_name("/data/upload/7/1f2e3d4c-cat%201.png")
+    '1f2e3d4c-cat 1.png'
+    >>> image_file_name("/data/local-files/?d=imgs/cat.png")
+    'imgs/cat.png'
+    >>> image_file_name("s3://bucket/a/cat.png", image_root="s3://bucket/")
+    'a/cat.png'
+
+    Raises:
+        ImageFileError: the address does not begin with `image_root`, or is no URL.
+    """
+    if image_root:
+        if not address.startswith(image_root):
+            raise ImageFileError(f"expected an image address that begins with {image_root!r}, got {address!r}")
+        return unquote(address.removeprefix(image_root)).lstrip("/")
+    try:
+        parts = urlsplit(address, allow_fragments=False)  # a "#" in a path is part of a name
+    except ValueError as error:
+        raise ImageFileError(f"expected a path or URL of an image, got {address!r:.100}: {error}") from error
+    if parts.path.rstrip("/").endswith("/data/local-files"):
+        return parse_qs(parts.query).get("d", [address])[0].lstrip("/")
+    _, is_upload, after = parts.path.partition("/data/upload/")
+    return unquote(after.partition("/")[2] if is_upload else parts.path).lstrip("/")
+
+
+def image_address(name: str, image_root: str = "") -> str:
+    """Return the address under which Label Studio shows a file: what `image_file_name` turns back with this root.
+
+    Names are quoted where a browser will ask for them; a cloud's own addresses and bare names stay as they are.
+
+    >>> image_address("cat #1.png", "/data/local-files/?d=imgs/")
+    '/data/local-files/?d=imgs/cat%20%231.png'
+    >>> image_address("cat #1.png", "s3://bucket/")
+    's3://bucket/cat #1.png'
+    """
+    return image_root + (quote(name, errors="surrogatepass") if image_root.startswith(_ASKED_FOR) else name)
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """Return how a picture is to be turned to stand upright, 1 to 8 (EXIF tag 0x0112), as a browser reads it.
+
+    That is, from EXIF alone. Pillow's own `getexif` also believes XMP and ImageMagick's text chunks, which Chromium
+    156 does not for any format: a mask made by Pillow's word would lie across the picture people see. A TIFF, which
+    Pillow turns by itself, is upright.
+    """
+    exif = Image.Exif()
+    try:
+        exif.load(image.info.get("exif") or b"")
+        orientation = exif.get(_EXIF_ORIENTATION, 1)
+    except (SyntaxError, ValueError, LookupError, OSError, struct.error):  # no EXIF, whatever it was called
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def folder_names(folder: Path) -> Callable[[str], str | None]:
+    """Return a look-up from an image's name without its suffix to its file name in a folder, None if it has none."""
+
+    def file_name(stem: str) -> str | None:
+        names = (stem + suffix for suffix in _SUFFIXES)
+        return next((name for name in names if (folder / name).is_file()), None)
+
+    return file_name
+
+
+def find_image_file(folder: Path, name: str) -> Path | None:
+    """Return the file of that name in a folder, None if there is none or it lies outside.
+
+    Label Studio puts eight digits and a dash before the names of uploaded files: without them it is found too.
+    """
+    root = folder.resolve()
+    for candidate in (name, _UPLOAD_PREFIX.sub(r"\1", name)):
+        try:
+            path = (root / candidate).resolve()
+            if path.is_relative_to(root) and path.is_file():
+                return path
+        except (OSError, ValueError):  # a name of a thousand letters, a NUL
+            continue
+    return None
+
+
+def turn_upright(image: Image.Image) -> Image.Image:
+    """Return a picture as it is shown, turned by its EXIF orientation; its pixels are read first.
+
+    Raises:
+        OSError: the pixels cannot be read.
+    """
+    image.load()  # a PNG may tell its orientation after its pixels
+    turn = _TO_UPRIGHT.get(exif_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def upright_image(path: Path) -> Image.Image:
+    """Read an image as it is shown: RGB, turned by its EXIF orientation.
+
+    Raises:
+        ImageFileError: it cannot be read, or has too many pixels.
+    """
+    try:
+        with Image.open(path) as image:
+            require_size((image.height, image.width))
+            return turn_upright(image).convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageFileError(f"{path.name!r} is no image that can be read: {error}") from error
+
+
+def folder_sizes(folder: Path) -> SizeLookup:
+    """Return a look-up of image sizes by file name in a folder, as shown: EXIF orientation applied.
+
+    Files are found as by `find_image_file`, and only their headers are read. A name outside the folder, missing or no
+    image has no size.
+    """
+
+    def size_hw(name: str) -> tuple[int, int] | None:
+        path = find_image_file(folder, name)
+        if path is None:
+            return None
+        try:
+            with Image.open(path) as image:
+                width, height = image.size
+                sideways = exif_orientation(image) in _SIDEWAYS
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            return None
+        return (width, height) if sideways else (height, width)
+
+    return size_hw

@@ -1,0 +1,118 @@
+"""The shape in a Label Studio region's value, whatever tool drew it, as a mask.
+
+    {"format": "rle", "rle": [...]}                      brush
+    {"imageDataURL": "data:image/png;base64,..."}        bitmask ("maskDataURL" in a brush region)
+    {"points": [[x, y], ...]}                            polygon
+    {"x", "y", "width", "height", "rotation"}            rectangle: rotation about its top left corner
+    {"x", "y", "radiusX", "radiusY", "rotation"}         ellipse: rotation about its centre
+
+Coordinates are percent of the image's width and height, rotations are degrees, clockwise. They are those of the
+unrotated image whatever the region's `image_rotation` says: turning an image turns only the view (Label Studio
+1.23.2, Image.js `rotate`, canvas.js `exportRLE`), so nothing has to be turned back.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from converters.encodings.bitmask import data_url_to_mask
+from converters.encodings.brush import brush_rle_to_mask
+from converters.encodings.masks import Mask, Polygon, polygons_to_mask
+from converters.errors import LabelStudioError
+from converters.files.json_values import finite_number
+
+Json = Mapping[str, Any]
+Shape = tuple[Mask, Polygon | None]
+"""(H, W) bool, and the polygon's (n, 2) points in pixels if it was drawn as one."""
+
+ShapeReader = Callable[[Json, tuple[int, int]], Shape]
+"""From a region's value and the image's (height, width) to its shape; raises ConverterError.
+
+The caller has held the size against its own limit of pixels."""
+
+_ELLIPSE_VERTICES = 360
+
+
+def shape_reader(result: Json) -> ShapeReader | None:
+    """Return what reads a result's shape, None if it has none; told by the value's keys as the editor does."""
+    value = result.get("value")
+    if not isinstance(value, Mapping):
+        return None
+    return next((read for keys, read in _SHAPE_READERS if keys <= value.keys()), None)
+
+
+def shape_of(result: Json) -> Json:
+    """Return the part of a result's value that is its shape, {} if it has none."""
+    value = result.get("value")
+    return {key: value[key] for key in value if key in _SHAPE_KEYS} if isinstance(value, Mapping) else {}
+
+
+def _brush(value: Json, size_hw: tuple[int, int]) -> Shape:
+    return brush_rle_to_mask(value["rle"], size_hw, max_pixels=math.prod(size_hw)), None
+
+
+def _bitmask(value: Json, size_hw: tuple[int, int]) -> Shape:
+    return data_url_to_mask(value["imageDataURL"], size_hw, max_pixels=math.prod(size_hw)), None
+
+
+def _mask_url(value: Json, size_hw: tuple[int, int]) -> Shape:
+    return data_url_to_mask(value["maskDataURL"], size_hw, max_pixels=math.prod(size_hw)), None
+
+
+def _polygon(value: Json, size_hw: tuple[int, int]) -> Shape:
+    try:
+        points = np.asarray(value["points"], dtype=np.float64)
+        points = points * (size_hw[1] / 100, size_hw[0] / 100)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise LabelStudioError(f"expected polygon points as pairs of percent: {error}") from error
+    return _drawn(points, size_hw), points
+
+
+def _rectangle(value: Json, size_hw: tuple[int, int]) -> Shape:
+    x, y, width, height = _pixels(value, ("x", "y", "width", "height"), size_hw)
+    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)])
+    return _drawn(_turned(corners, value) + np.array((x, y)), size_hw), None
+
+
+def _ellipse(value: Json, size_hw: tuple[int, int]) -> Shape:
+    x, y, radius_x, radius_y = _pixels(value, ("x", "y", "radiusX", "radiusY"), size_hw)
+    angles = np.arange(_ELLIPSE_VERTICES) * (2 * np.pi / _ELLIPSE_VERTICES)
+    outline = np.stack((radius_x * np.cos(angles), radius_y * np.sin(angles)), axis=1)
+    return _drawn(_turned(outline, value) + np.array((x, y)), size_hw), None
+
+
+def _drawn(points: Polygon, size_hw: tuple[int, int]) -> Mask:
+    return polygons_to_mask([points], size_hw, max_pixels=math.prod(size_hw))
+
+
+def _pixels(value: Json, keys: Sequence[str], size_hw: tuple[int, int]) -> list[float]:
+    """Return percent values as pixels; keys alternate between x and y."""
+    percents = [finite_number(value[key]) for key in keys]
+    if None in percents:
+        raise LabelStudioError(f"expected numbers for {keys}, got {[value[key] for key in keys]!r:.80}")
+    sides = (size_hw[1], size_hw[0])
+    return [float(p) * sides[i % 2] / 100 for i, p in enumerate(percents) if p is not None]
+
+
+def _turned(points: Polygon, value: Json) -> Polygon:
+    """Turn points clockwise about (0, 0) by the value's `rotation` in degrees."""
+    rotation = finite_number(value.get("rotation", 0))
+    if rotation is None:
+        raise LabelStudioError(f"expected 'rotation' in degrees, got {value['rotation']!r:.40}")
+    angle = math.radians(rotation)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    turned: Polygon = points @ np.array([(cosine, sine), (-sine, cosine)])
+    return turned
+
+
+_SHAPE_READERS: tuple[tuple[frozenset[str], ShapeReader], ...] = (
+    (frozenset({"rle"}), _brush),
+    (frozenset({"imageDataURL"}), _bitmask),
+    (frozenset({"maskDataURL"}), _mask_url),
+    (frozenset({"points"}), _polygon),
+    (frozenset({"x", "y", "radiusX", "radiusY"}), _ellipse),
+    (frozenset({"x", "y", "width", "height"}), _rectangle),
+)
+_SHAPE_KEYS = frozenset({"rotation"}).union(*(keys for keys, _ in _SHAPE_READERS))

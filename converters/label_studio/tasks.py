@@ -1,0 +1,305 @@
+"""Records to Label Studio tasks, the way back in: what `label_studio` reads, this writes.
+
+    {"data": {"image": address}, "predictions": [{"result": [...], "score", "model_version"}],
+     "annotations": [{"result": [...], "was_cancelled", "ground_truth"}]}
+
+Ready for `POST /api/projects/N/import` or "Import" in the page. A region is written with the control it came
+from, or the first one of the config that has its label. Brushes and bitmasks keep every pixel; a polygon
+control gets one polygon for each connected part (holes filled), a rectangle control one box.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Literal
+from xml.sax.saxutils import quoteattr
+
+from converters.encodings.bitmask import mask_to_data_url
+from converters.encodings.brush import mask_to_brush_rle
+from converters.encodings.coco_rle import coco_rle_bbox_xywh
+from converters.encodings.colours import colour_of
+from converters.encodings.masks import has_holes, mask_to_polygons
+from converters.errors import LabelStudioError
+from converters.files.output import JsonList, write_json
+from converters.label_studio.label_config import Control, ImageTag, LabelConfig
+from converters.records import Annotation, Category, ImageRecord, Prediction, Region
+from converters.selection import Counts, Tally
+
+JsonObject = dict[str, Any]
+
+WRITABLE_TAGS = ("BrushLabels", "BitmaskLabels", "PolygonLabels", "RectangleLabels")
+"""Control tags that regions can be written for; the first two keep every pixel."""
+
+
+def records_to_tasks(records: Iterable[ImageRecord], config: LabelConfig) -> Iterator[JsonObject]:
+    """Convert records to tasks for import, one at a time.
+
+    Args:
+        records: the images; those of one task (several `<Image>` tags) one after another. Those without an address,
+            of which nothing could be read, make no task.
+        config: label config of the project they go to.
+
+    Raises:
+        LabelStudioError: the config has no such image, or no control that could show a region.
+    """
+    for same_task in _by_task(record for record in records if record.image):
+        yield _task(same_task, config)
+
+
+def marked_as(record: ImageRecord, what: Literal["annotations", "predictions"], model_version: str = "") -> ImageRecord:
+    """Return the record with all its markings as annotations, or as predictions of a model version.
+
+    Predictions are what a person starts from; annotations count as finished work.
+    """
+    if what == "annotations":
+        made = tuple(Annotation(None, prediction.regions) for prediction in record.predictions)
+        return replace(record, annotations=(*record.annotations, *made), predictions=())
+    guessed = tuple(
+        Prediction(None, annotation.regions, model_version=model_version)
+        for annotation in record.annotations
+        if not annotation.skipped
+    )
+    known = tuple(replace(p, model_version=p.model_version or model_version) for p in record.predictions)
+    return replace(record, annotations=(), predictions=(*known, *guessed))
+
+
+def write_tasks(records: Iterable[ImageRecord], config: LabelConfig, path: Path) -> Counts:
+    """Write records as a JSON file of tasks for import, one at a time; whole or not at all.
+
+    A region that no control of the config can show is left out. So are holes (polygons) and outlines (rectangles):
+    they are counted in `notes`.
+
+    Args:
+        records: the images; those of one task one after another.
+        config: label config of the project they go to.
+        path: the file.
+
+    Raises:
+        LabelStudioError: the config has no such image, or there was no image to write.
+        OutputError: the file cannot be written.
+    """
+    tally = Tally()
+    tasks = JsonList(path.parent if path.parent.is_dir() else None)
+    for task in records_to_tasks(_showable(records, config, tally), config):
+        tasks.append(task)
+    if not tally.images_out:
+        raise LabelStudioError(f"expected at least one image for {path.name}, got none: {tally.counts().reasons()}")
+    write_json(tasks, path)
+    return tally.counts()
+
+
+def _showable(records: Iterable[ImageRecord], config: LabelConfig, tally: Tally) -> Iterator[ImageRecord]:
+    """Yield the records with the regions that the config can show; count everything."""
+    for record in records:
+        tally.images_in += 1
+        for item in record.left_out:
+            tally.leave_out(item.reason, item.where)
+        if not record.image:
+            continue
+        tally.images_out += 1
+        yield replace(
+            record,
+            annotations=tuple(replace(a, regions=_shown(a.regions, record, config, tally)) for a in record.annotations),
+            predictions=tuple(replace(p, regions=_shown(p.regions, record, config, tally)) for p in record.predictions),
+        )
+
+
+def _shown(regions: Sequence[Region], record: ImageRecord, config: LabelConfig, tally: Tally) -> tuple[Region, ...]:
+    shown = []
+    for region in regions:
+        tally.regions_in += 1
+        try:
+            kind = _control_for(region, config).kind
+        except LabelStudioError as error:
+            tally.leave_out("region that no control can show", f"image {record.image}: {error}")
+            continue
+        tally.regions_out += 1
+        tally.note("regions that became boxes", int(kind == "rectanglelabels"))
+        tally.note("regions whose holes were filled", int(kind == "polygonlabels" and has_holes(region.mask())))
+        shown.append(region)
+    return tuple(shown)
+
+
+def region_to_results(region: Region, control: Control, image_name: str) -> list[JsonObject]:
+    """Convert one region to the results that a control shows: one, or one a part for polygons.
+
+    Args:
+        region: the region; its id, origin and score are kept.
+        control: a control of the kind brushlabels, bitmasklabels, polygonlabels or rectanglelabels.
+        image_name: name of the `<Image>` tag.
+    """
+    height, width = region.size_hw
+    words = [label.result_name for label in control.labels if label.value in region.labels]
+    known = {"score": region.score, "origin": region.origin}
+    values = list(_values(region, control))
+    return [
+        {
+            "id": region.id if len(values) == 1 else f"{region.id}-{part}",
+            "from_name": control.name,
+            "to_name": image_name,
+            "type": control.kind,
+            "original_width": width,
+            "original_height": height,
+            "image_rotation": 0,
+            "value": {**value, control.kind: words},
+            **{key: item for key, item in known.items() if item is not None},
+        }
+        for part, value in enumerate(values, start=1)
+    ]
+
+
+def label_config_for(categories: Sequence[Category], kind: str = "BrushLabels", image: str = "$image") -> str:
+    """Write a label config for these categories: their ids as `category=`, a colour that follows from the name,
+    and `kind=` where it is known that they are things or stuff.
+
+    Args:
+        categories: the categories, in the order of the page.
+        kind: the control tag, for example BrushLabels, BitmaskLabels or PolygonLabels.
+        image: where a task keeps its image's address.
+    """
+    labels = "\n".join(
+        f"    <Label value={quoteattr(category.name)} background={quoteattr(colour_of(category.name))} "
+        f'category="{category.id}"{_kind_attribute(category)}/>'
+        for category in categories
+    )
+    return (
+        f'<View>\n  <Image name="image" value={quoteattr(image)} zoom="true"/>\n'
+        f'  <{kind} name="label" toName="image">\n{labels}\n  </{kind}>\n</View>\n'
+    )
+
+
+def _kind_attribute(category: Category) -> str:
+    return f' kind="{category.kind}"' if category.kind else ""
+
+
+# ---------------------------------------------------------------- parts of a task
+
+
+def _by_task(records: Iterable[ImageRecord]) -> Iterator[list[ImageRecord]]:
+    """Group the images of one task: neighbours of one number, as long as each is in a place of its own."""
+    group: list[ImageRecord] = []
+    for record in records:
+        is_same = bool(group) and record.task_id is not None and record.task_id == group[0].task_id
+        if group and not (is_same and all(_place(record) != _place(other) for other in group)):
+            yield group
+            group = []
+        group.append(record)
+    if group:
+        yield group
+
+
+def _place(record: ImageRecord) -> tuple[str, int]:
+    return record.image_tag, record.index
+
+
+def _task(records: Sequence[ImageRecord], config: LabelConfig) -> JsonObject:
+    """Join the images of one task: the n-th annotation of each is one annotation of the task."""
+    data: dict[str, Any] = {}
+    for record in records:
+        tag = _image_tag(record, config)
+        if tag.is_list:
+            data.setdefault(tag.data_key, []).append(record.image)
+        else:
+            data[tag.data_key] = record.image
+    annotations = zip_longest(*([(record, item) for item in record.annotations] for record in records))
+    predictions = zip_longest(*([(record, item) for item in record.predictions] for record in records))
+    return {
+        "data": data,
+        "annotations": [_annotation([pair for pair in pairs if pair], config) for pairs in annotations],
+        "predictions": [_prediction([pair for pair in pairs if pair], config) for pairs in predictions],
+    }
+
+
+def _annotation(pairs: Sequence[tuple[ImageRecord, Annotation]], config: LabelConfig) -> JsonObject:
+    return {
+        "result": [result for record, item in pairs for result in _results(item.regions, record, config)],
+        "was_cancelled": pairs[0][1].skipped,
+        "ground_truth": pairs[0][1].ground_truth,
+    }
+
+
+def _prediction(pairs: Sequence[tuple[ImageRecord, Prediction]], config: LabelConfig) -> JsonObject:
+    first = pairs[0][1]
+    known = {"score": first.score, "model_version": first.model_version or None}
+    return {
+        "result": [result for record, item in pairs for result in _results(item.regions, record, config)],
+        **{key: value for key, value in known.items() if value is not None},
+    }
+
+
+def _results(regions: Sequence[Region], record: ImageRecord, config: LabelConfig) -> list[JsonObject]:
+    results = [
+        result
+        for region in regions
+        for result in region_to_results(region, _control_for(region, config), record.image_tag)
+    ]
+    return results if record.index == 0 else [{**result, "item_index": record.index} for result in results]
+
+
+def _image_tag(record: ImageRecord, config: LabelConfig) -> ImageTag:
+    for tag in config.images:
+        if tag.name == record.image_tag:
+            return tag
+    raise LabelStudioError(
+        f"expected one of the config's images {[tag.name for tag in config.images]}, got {record.image_tag!r}"
+    )
+
+
+def _control_for(region: Region, config: LabelConfig) -> Control:
+    """Return the control that the region came from, or the first one that can show it."""
+    able = [
+        control
+        for control in config.of_kind(*_VALUE_WRITERS)
+        if region.labels and set(region.labels) <= set(control.label_values)
+    ]
+    if not able:
+        raise LabelStudioError(
+            f"region {region.id!r}: expected a control of the config (of {sorted(_VALUE_WRITERS)}) with the labels "
+            f"{list(region.labels)}, got none"
+        )
+    return next((control for control in able if control.name == region.control), able[0])
+
+
+# ---------------------------------------------------------------- values
+
+
+def _values(region: Region, control: Control) -> Iterator[JsonObject]:
+    if control.kind not in _VALUE_WRITERS:
+        raise LabelStudioError(f"expected a control of {sorted(_VALUE_WRITERS)}, got {control.kind!r}")
+    yield from _VALUE_WRITERS[control.kind](region)
+
+
+def _brush(region: Region) -> Iterator[JsonObject]:
+    yield {"format": "rle", "rle": mask_to_brush_rle(region.mask())}
+
+
+def _bitmask(region: Region) -> Iterator[JsonObject]:
+    yield {"imageDataURL": mask_to_data_url(region.mask())}
+
+
+def _polygon(region: Region) -> Iterator[JsonObject]:
+    height, width = region.size_hw
+    drawn = [region.polygon] if region.polygon else [p.tolist() for p in mask_to_polygons(region.mask())]
+    for points in drawn:
+        yield {"points": [[x * 100 / width, y * 100 / height] for x, y in points], "closed": True}
+
+
+def _rectangle(region: Region) -> Iterator[JsonObject]:
+    height, width = region.size_hw
+    x, y, box_width, box_height = coco_rle_bbox_xywh(region.rle)
+    yield {
+        "x": x * 100 / width,
+        "y": y * 100 / height,
+        "width": box_width * 100 / width,
+        "height": box_height * 100 / height,
+        "rotation": 0,
+    }
+
+
+_VALUE_WRITERS = {
+    "brushlabels": _brush,
+    "bitmasklabels": _bitmask,
+    "polygonlabels": _polygon,
+    "rectanglelabels": _rectangle,
+}

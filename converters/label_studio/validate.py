@@ -1,0 +1,368 @@
+"""What Label Studio drops or hides in silence: found in tasks, exports and predictions before a person wonders.
+
+    file -- json_stream --> tasks --> annotations, predictions --> results --> Finding, Finding, ...
+
+A finding says where (task, annotation or prediction, region), what is wrong, and what to do; `kind` is the same in a
+word, for programs (`KINDS`). Nothing is corrected. What is right about the seen behaviour is from Label Studio
+1.23.2: a mask of 0 and 1 is listed and invisible, an RLE of another size is painted as garbage, a truncated one
+stops the page, a prediction with an empty result or an unknown label is stored without a word.
+"""
+
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from converters.encodings.masks import MAX_PIXELS, require_size
+from converters.errors import ConverterError, LabelStudioError
+from converters.files.image_files import SizeLookup, image_file_name
+from converters.files.json_stream import read_json_array
+from converters.files.json_values import finite_number, identifier
+from converters.label_studio.label_config import Control, LabelConfig
+from converters.label_studio.reader import full_task
+from converters.label_studio.shape_faults import shape_faults
+from converters.label_studio.shapes import shape_of, shape_reader
+from converters.records import MASK_KINDS
+
+Json = Mapping[str, Any]
+Size = tuple[int, int]
+
+KINDS = {
+    "unreadable-task": "a task is no object, or has no address for an image",
+    "unreadable-item": "annotations, predictions or their results are no lists of objects",
+    "empty-result": "an annotation or prediction holds no region",
+    "no-model-version": "a prediction does not say which model made it",
+    "bad-score": "a score is no number from 0 to 1",
+    "missing-name": "a result lacks from_name or to_name",
+    "unknown-control": "from_name or to_name is in no control of the label config",
+    "unknown-image": "item_index is of no image of the task",
+    "unknown-type": "a result's type is not its control's",
+    "no-label": "a region carries no label",
+    "unknown-label": "a label is not among its control's",
+    "no-shape": "a region lacks the keys of its shape",
+    "bad-size": "original_width or original_height is missing or impossible",
+    "wrong-size": "the size is not that of the image, or of the other regions",
+    "truncated-mask": "a mask's data is cut short or damaged",
+    "faint-mask": "a mask's alpha is too low to be seen",
+    "opaque-mask": "a bitmask has no transparency and covers all",
+    "no-area": "a region covers no pixel",
+    "outside-image": "coordinates lie outside the image",
+    "duplicate-id": "two regions have one id",
+    "missing-region": "a relation points at no region",
+    "missing-image": "the image is not in the folder",
+}
+"""What each kind of finding means."""
+
+_AREA_TYPES = frozenset(MASK_KINDS) - {"labels"} | {"brush", "bitmask", "polygon", "rectangle", "ellipse"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong: `kind` is one of `KINDS`; `task`, `item` and `region` say where it is."""
+
+    kind: str
+    task: int | str | None
+    item: str
+    region: str
+    what: str
+    advice: str
+
+    def text(self) -> str:
+        """Return it as one line."""
+        place = ", ".join(part for part in (f"task {self.task}", self.item, self.region) if part)
+        return f"{place}: {self.what}. {self.advice} [{self.kind}]"
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """What a file is held against.
+
+    Attributes:
+        config: the project's label config.
+        size_of: size of an image by file name, EXIF applied (None: not known).
+        image_root: what precedes the file names in the tasks' addresses.
+        negatives: annotations without a region are meant: there is nothing to see in their images.
+        max_pixels: largest image that is decoded.
+    """
+
+    config: LabelConfig
+    size_of: SizeLookup | None = None
+    image_root: str = ""
+    negatives: bool = False
+    max_pixels: int = MAX_PIXELS
+
+
+@dataclass
+class Seen:
+    """How much was looked at."""
+
+    tasks: int = 0
+    results: int = 0
+
+
+def validate_file(path: Path, expected: Expectations, seen: Seen) -> Iterator[Finding]:
+    """Yield what is wrong in a file, task by task, in bounded memory.
+
+    Args:
+        path: tasks for import, an export, or tasks as the API gives them.
+        expected: what it is held against.
+        seen: counts what was looked at.
+
+    Raises:
+        LabelStudioError: the file is no JSON, or ends too early.
+        OSError: it cannot be opened.
+    """
+    return validate_tasks(read_json_array(path), expected, seen)
+
+
+def validate_tasks(tasks: Iterable[Any], expected: Expectations, seen: Seen) -> Iterator[Finding]:
+    """Yield what is wrong in tasks; arguments as `validate_file`."""
+    for position, task in enumerate(tasks):
+        seen.tasks += 1
+        yield from _Task(task, position, expected, seen).findings()
+
+
+class _Task:
+    """One task on its way through the checks."""
+
+    def __init__(self, task: Any, position: int, expected: Expectations, seen: Seen) -> None:
+        self._task = task
+        self._position = position
+        self._expected = expected
+        self._seen = seen
+        self._item = ""
+        self._region = ""
+        self._image_sizes: dict[tuple[str, int], Size] = {}
+        self._image_counts: dict[str, int] = {}
+        self._number: int | str | None = position
+
+    def findings(self) -> Iterator[Finding]:
+        try:
+            task = full_task(self._task, self._expected.config, self._position)
+        except LabelStudioError as error:
+            yield self._finding("unreadable-task", str(error), "Label Studio imports objects with 'data'.")
+            return
+        number = identifier(task.get("id"))
+        self._number = self._position if number is None else number
+        yield from self._images(task)
+        for key in ("annotations", "predictions"):
+            yield from self._items(task, key)
+
+    def _finding(self, kind: str, what: str, advice: str) -> Finding:
+        return Finding(kind, self._number, self._item, self._region, what, advice)
+
+    def _images(self, task: Json) -> Iterator[Finding]:
+        """Check the addresses of the images, and look up their sizes."""
+        for tag in self._expected.config.images:
+            address = task["data"].get(tag.data_key)
+            addresses = address if isinstance(address, list) else [address]
+            self._image_counts[tag.name] = len(addresses)
+            for index, name in enumerate(addresses):
+                if not isinstance(name, str) or not name:
+                    what = f"expected the address of the image {tag.name!r} in data.{tag.data_key}, got {name!r:.60}"
+                    yield self._finding("unreadable-task", what, "Without it the page stays empty.")
+                elif self._expected.size_of:
+                    yield from self._look_up(name, (tag.name, index), self._expected.size_of)
+
+    def _look_up(self, address: str, place: tuple[str, int], size_of: SizeLookup) -> Iterator[Finding]:
+        try:
+            size_hw = size_of(image_file_name(address, self._expected.image_root))
+        except ConverterError:
+            size_hw = None
+        if size_hw is None:
+            what = f"expected an image for {address!r:.100}, got none that can be read"
+            yield self._finding("missing-image", what, "Name its folder with --images and the rest with --image-root.")
+        else:
+            self._image_sizes[place] = size_hw
+
+    # ------------------------------------------------------------ annotations and predictions
+
+    def _items(self, task: Json, key: str) -> Iterator[Finding]:
+        items = task.get(key)
+        if items is not None and not isinstance(items, list):
+            what = f"expected {key} to be a list, got {type(items).__name__}"
+            yield self._finding("unreadable-item", what, "It is ignored.")
+            return
+        for position, item in enumerate(items or []):
+            self._item = (
+                f"{key.removesuffix('s')} {item.get('id', position) if isinstance(item, Mapping) else position}"
+            )
+            if isinstance(item, Mapping):
+                yield from self._about_item(item, key)
+            elif isinstance(item, bool) or not isinstance(item, int):  # exports have bare ids
+                what = f"expected an object, got {type(item).__name__}"
+                yield self._finding("unreadable-item", what, "It is ignored.")
+        self._item = ""
+
+    def _about_item(self, item: Json, key: str) -> Iterator[Finding]:
+        if key == "predictions":
+            yield from self._about_prediction(item)
+        results = item.get("result")
+        if not isinstance(results, list):
+            what = f"expected 'result' to be a list, got {type(results).__name__}"
+            yield self._finding("unreadable-item", what, "Nothing of it is shown.")
+            return
+        meant = item.get("was_cancelled") or (self._expected.negatives and key == "annotations")
+        if not results and not meant:
+            what = f"the {key.removesuffix('s')} holds no region"
+            advice = (
+                "If there is nothing to see, say --negatives." if key == "annotations" else "Leave the prediction out."
+            )
+            yield self._finding("empty-result", what, advice)
+        yield from self._results(results)
+
+    def _about_prediction(self, item: Json) -> Iterator[Finding]:
+        if not isinstance(item.get("model_version"), str) or not item["model_version"]:
+            what = f"expected a model_version, got {item.get('model_version')!r:.40}"
+            advice = "Name one: Label Studio shows and re-asks predictions by it."
+            yield self._finding("no-model-version", what, advice)
+        yield from self._about_score(item)
+
+    def _about_score(self, item: Json) -> Iterator[Finding]:
+        score = item.get("score")
+        number = finite_number(score)
+        if score is not None and (number is None or not 0 <= number <= 1):
+            what = f"expected a score from 0 to 1, got {score!r:.40}"
+            yield self._finding("bad-score", what, "Divide percents by 100; leave out what is unknown.")
+
+    # ------------------------------------------------------------ results
+
+    def _results(self, results: Sequence[Any]) -> Iterator[Finding]:
+        known: dict[str, tuple[Json, set[str]]] = {}
+        objects = [result for result in results if isinstance(result, Mapping)]
+        ids = {str(result["id"]) for result in objects if result.get("id")}
+        sizes: dict[tuple[str, int], Size] = {}
+        for result in results:
+            self._seen.results += 1
+            if not isinstance(result, Mapping):
+                what = f"expected a result to be an object, got {type(result).__name__}"
+                yield self._finding("unreadable-item", what, "It is ignored.")
+                continue
+            self._region = f"region {result['id']!s:.40}" if result.get("id") else ""
+            if result.get("type") == "relation":
+                yield from self._about_relation(result, ids)
+            else:
+                yield from self._about_result(result, sizes)
+                yield from self._about_id(result, known)
+            self._region = ""
+
+    def _about_relation(self, result: Json, ids: set[str]) -> Iterator[Finding]:
+        for key in ("from_id", "to_id"):
+            if str(result.get(key)) not in ids:
+                what = f"expected {key} of a relation to be the id of a region, got {result.get(key)!r:.40}"
+                yield self._finding("missing-region", what, "The relation is dropped.")
+
+    def _about_id(self, result: Json, known: dict[str, tuple[Json, set[str]]]) -> Iterator[Finding]:
+        """One id may come twice for one region (its shape, its labels), not for two."""
+        if not result.get("id"):
+            return
+        control = str(result.get("from_name"))
+        shape, controls = known.setdefault(str(result["id"]), (shape_of(result), set()))
+        if control in controls or shape_of(result) not in ({}, shape):
+            what = "another region of this result has the same id"
+            yield self._finding("duplicate-id", what, "One of them is hidden: give each an id of its own, or none.")
+        controls.add(control)
+
+    def _about_result(self, result: Json, sizes: dict[tuple[str, int], Size]) -> Iterator[Finding]:
+        control = yield from self._about_names(result)
+        kind = result.get("type")
+        wanted = control.kind if control else "of a control, in lower case"
+        if not isinstance(kind, str) or not kind or (control and kind != control.kind):
+            what = f"expected the type {wanted!r}, got {kind!r:.40}"
+            yield self._finding("unknown-type", what, "The result is dropped: name its own control and that one's tag.")
+        yield from self._about_index(result)
+        yield from self._about_score(result)
+        value = result.get("value")
+        if not isinstance(value, Mapping):
+            what = f"expected 'value' to be an object, got {type(value).__name__}"
+            yield self._finding("unreadable-item", what, "The result is dropped.")
+            return
+        if control:
+            yield from self._about_labels(value, control)
+        if shape_reader(result):
+            yield from self._about_shape(result, sizes)
+        elif kind in _AREA_TYPES:
+            what = f"expected the shape of a region of type {kind!r}, got the keys {sorted(value)!r:.100}"
+            yield self._finding("no-shape", what, "It is listed and invisible.")
+
+    def _about_index(self, result: Json) -> Iterator[Finding]:
+        count = self._image_counts.get(str(result.get("to_name")))
+        index = result.get("item_index") or 0
+        if count is not None and index not in range(count):
+            what = f"expected an item_index from 0 to {count - 1}, got {index!r:.40}"
+            yield self._finding("unknown-image", what, "The region is on no image: number them from 0.")
+
+    def _about_names(self, result: Json) -> Generator[Finding, None, Control | None]:
+        """Yield findings; return the control that the result names, if it is in the config."""
+        names = {key: result.get(key) for key in ("from_name", "to_name")}
+        for key, name in names.items():
+            if not isinstance(name, str) or not name:
+                what = f"expected {key}, got {name!r:.40}"
+                yield self._finding(
+                    "missing-name", what, "The result is dropped: name control and image of the config."
+                )
+        config = self._expected.config
+        control = next((control for control in config.controls if control.name == names["from_name"]), None)
+        if control is None and names["from_name"]:
+            what = (
+                f"expected a control of the config {[c.name for c in config.controls]}, got {names['from_name']!r:.60}"
+            )
+            yield self._finding("unknown-control", what, "The result is dropped: correct from_name, or the config.")
+        if control and names["to_name"] and names["to_name"] not in control.to_name.split(","):
+            what = f"expected to_name {control.to_name!r} of the control {control.name!r}, got {names['to_name']!r:.60}"
+            yield self._finding("unknown-control", what, "The result is dropped: correct to_name, or the config.")
+        return control
+
+    def _about_labels(self, value: Json, control: Control) -> Iterator[Finding]:
+        if control.kind not in (*MASK_KINDS, "keypointlabels"):
+            return
+        words = value.get(control.kind)
+        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+            what = f"expected a list of labels under {control.kind!r}, got {words!r:.60}"
+            yield self._finding("no-label", what, "The region is shown without a label, and exports lose it.")
+            return
+        if control.attributes.get("value"):  # labels that each task brings along
+            return
+        known = {label.result_name for label in control.labels}
+        for word in words:
+            if word not in known:
+                what = f"expected a label of the control {control.name!r}, {sorted(known)!r:.200}, got {word!r:.60}"
+                yield self._finding("unknown-label", what, "Correct the word (case counts), or add it to the config.")
+
+    # ------------------------------------------------------------ shapes
+
+    def _about_shape(self, result: Json, sizes: dict[tuple[str, int], Size]) -> Iterator[Finding]:
+        try:
+            size_hw = require_size(
+                (result.get("original_height"), result.get("original_width")),  # type: ignore[arg-type]
+                max_pixels=self._expected.max_pixels,
+            )
+        except ConverterError as error:
+            advice = "original_width and original_height are the image's size in pixels, after EXIF rotation."
+            yield self._finding("bad-size", str(error), advice)
+            return
+        yield from self._about_image_size(result, size_hw, sizes)
+        for fault in shape_faults(result, size_hw, max_pixels=self._expected.max_pixels):
+            yield self._finding(fault.kind, fault.what, fault.advice)
+
+    def _about_image_size(self, result: Json, size_hw: Size, sizes: dict[tuple[str, int], Size]) -> Iterator[Finding]:
+        index = result.get("item_index")
+        place = (str(result.get("to_name")), index if isinstance(index, int) else 0)
+        first = sizes.setdefault(place, size_hw)
+        actual = self._image_sizes.get(place)
+        if actual is None and first != size_hw:
+            what = f"expected {_wxh(first)} as the other regions of the image say, got {_wxh(size_hw)}"
+            yield self._finding("wrong-size", what, "One image has one size.")
+        if actual is not None and actual != size_hw:
+            what = f"expected {_wxh(actual)}, the size of the image as it is shown, got {_wxh(size_hw)}"
+            turned = actual == size_hw[::-1]
+            advice = (
+                "Sides are exchanged: the page applies EXIF orientation, so must who makes the mask."
+                if turned
+                else "Masks belong to the image at its full size: scale the mask, not the numbers."
+            )
+            yield self._finding("wrong-size", what, advice)
+
+
+def _wxh(size_hw: Size) -> str:
+    return f"{size_hw[1]}x{size_hw[0]}"

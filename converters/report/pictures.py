@@ -1,0 +1,122 @@
+"""Pictures of single corrections: the image, what was predicted and what the person made of it, as one SVG each.
+
+The image is embedded as a data URL, small; outlines are drawn over it, dashed for the prediction and solid for
+the annotation, and what differs between the two is shaded. Without the image the outlines stand alone.
+"""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from converters.corrections.pairs import Correction, RegionPair
+from converters.encodings.masks import Mask, fill_holes, mask_to_polygons, remove_small_parts
+from converters.errors import ImageFileError
+from converters.files.image_files import find_image_file, image_file_name, upright_image
+from converters.report.markup import escape_html
+
+PICTURE_PX = 640
+"""Longest side of an embedded picture."""
+
+_JPEG_QUALITY = 80
+_SMALLEST_PART_PX = 4  # shown pixels; less is not seen, and noise has thousands of such parts
+_MAX_VERTICES = 400
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An SVG, and why the image itself is not in it ("" if it is)."""
+
+    svg: str
+    missing: str
+
+
+def picture_of(item: Correction, images: Path | None, image_root: str = "") -> Picture:
+    """Draw one correction.
+
+    Args:
+        item: the correction.
+        images: the folder with the images, None if there is none.
+        image_root: address that image names are relative to.
+    """
+    height, width = item.record.size_hw or (1, 1)
+    scale = min(1.0, PICTURE_PX / max(height, width))
+    shown_wh = max(1, round(width * scale)), max(1, round(height * scale))
+    embedded, missing = "", "no folder of images was given"
+    if images is not None:
+        try:
+            embedded = _data_url(item, images, image_root, shown_wh)
+            missing = ""
+        except ImageFileError as error:
+            missing = str(error)
+    name = f"Task {item.record.task_id}: prediction and annotation"
+    regions = "; ".join(words_of(pair) for pair in item.pairs)
+    photo = f'<image href="{embedded}" width="{shown_wh[0]}" height="{shown_wh[1]}"/>' if embedded else ""
+    shapes = "".join(_shapes(pair, scale) for pair in item.pairs)
+    svg = (
+        f'<svg class="picture" role="img" viewBox="0 0 {shown_wh[0]} {shown_wh[1]}" width="{shown_wh[0]}" '
+        f'height="{shown_wh[1]}" aria-label="{escape_html(f"{name}. {regions}")}">'
+        f'<rect class="ground" width="100%" height="100%"/>{photo}{shapes}</svg>'
+    )
+    return Picture(svg, missing)
+
+
+def _data_url(item: Correction, images: Path, image_root: str, shown_wh: tuple[int, int]) -> str:
+    """Return the image, upright and small, as a data URL.
+
+    Raises:
+        ImageFileError: it is not there, cannot be read, or is not the one that was annotated.
+    """
+    name = image_file_name(item.record.image, image_root)
+    path = find_image_file(images, name)
+    if path is None:
+        raise ImageFileError(f"no file {name!r} in the folder of images")
+    image = upright_image(path)
+    if item.record.size_hw != (image.height, image.width):
+        height, width = item.record.size_hw or (0, 0)
+        raise ImageFileError(f"expected {name!r} to be {width}x{height}, got {image.width}x{image.height}")
+    target = io.BytesIO()
+    image.resize(shown_wh, Image.Resampling.LANCZOS).save(target, format="JPEG", quality=_JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(target.getvalue()).decode("ascii")
+
+
+def _shapes(pair: RegionPair, scale: float) -> str:
+    """Return the outlines of a pair and the shade of its difference."""
+    before = "" if pair.predicted is None else _outline(pair.predicted.mask(), scale)
+    after = "" if pair.annotated is None else _outline(pair.annotated.mask(), scale)
+    title = f"<title>{escape_html(words_of(pair))}</title>"
+    if pair.outcome == "accepted":
+        return f'<g>{title}<path class="halo" d="{after}"/><path class="after" d="{after}"/></g>'
+    shade = "relabelled" if pair.relabelled else "difference"
+    # Even-odd over both: what lies in one of them only is filled. A new label concerns the whole region.
+    area = after if pair.relabelled else f"{before}{after}"
+    return (
+        f'<g>{title}<path class="{shade}" fill-rule="evenodd" d="{area}"/>'
+        f'<path class="halo" d="{after}"/><path class="after" d="{after}"/>'
+        f'<path class="halo" d="{before}"/><path class="before" d="{before}"/></g>'
+    )
+
+
+def _outline(mask: Mask, scale: float) -> str:
+    """Return the outlines of a mask's parts and holes as SVG path data, in shown pixels."""
+    smallest = max(1, round(_SMALLEST_PART_PX / scale**2))
+    parts = remove_small_parts(mask, smallest)
+    holes = remove_small_parts(fill_holes(parts) & ~parts, smallest)
+    tolerance_px = 0.5 / scale
+    rings = [
+        ring for shape in (parts, holes) if shape.any() for ring in mask_to_polygons(shape, tolerance_px, _MAX_VERTICES)
+    ]
+    return "".join("M" + " ".join(f"{x:.1f},{y:.1f}" for x, y in (ring * scale).tolist()) + "Z" for ring in rings)
+
+
+def words_of(pair: RegionPair) -> str:
+    """Return what happened to the region in words, not escaped."""
+    before = ", ".join(pair.predicted.labels) if pair.predicted is not None else ""
+    after = ", ".join(pair.annotated.labels) if pair.annotated is not None else ""
+    if pair.relabelled:
+        return f"{before} relabelled to {after}, IoU {pair.iou:.2f}"
+    if pair.outcome == "changed":
+        return f"{after} changed, IoU {pair.iou:.2f}"
+    return f"{after or before or 'region without a label'} {pair.outcome}"

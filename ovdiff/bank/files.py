@@ -1,0 +1,219 @@
+"""The prototype store: one safetensors file and one JSON card a category, named by content address.
+
+``<key>.safetensors`` holds the arrays (vectors in float16), ``<key>.json`` says what made them and carries
+the checksum. Both are written to a temporary file and renamed, the card last: a set without its card does
+not exist, so a crash loses at most the set in hand. Whoever changes a set locks the folder meanwhile, so that
+two builds of one category end with the two files of one of them. Never imports torch.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
+from ovdiff.errors import BankCorruptError, BankError
+
+SCHEMA_VERSION = 2
+"""Version of files and of the code that makes prototypes; part of every key. Raise it when either changes."""
+
+_KEY = re.compile(r"[0-9a-f]{16,64}")
+_FIELDS = ("vectors", "kinds", "images")
+_SIDES = ("foreground", "background")
+_log = logging.getLogger(__name__)
+
+
+class Bank:
+    """A folder of prototype sets. Safe for several threads and processes: files only ever appear whole."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use ``folder``; it is created when the first set is saved."""
+        self.folder = Path(folder)
+        self._verified: dict[str, tuple[tuple[int, int], ...]] = {}
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the keys of all complete sets, sorted; their contents are not verified."""
+        cards = self.folder.glob("*.json") if self.folder.is_dir() else ()
+        return tuple(
+            sorted(path.stem for path in cards if _KEY.fullmatch(path.stem) and self._tensors(path.stem).is_file())
+        )
+
+    def has(self, key: str) -> bool:
+        """Say whether a set is stored and undamaged; a damaged one counts as absent, and is logged.
+
+        A file that was verified is hashed again only after it has changed on disk.
+        """
+        if not self._card(key).is_file():
+            return False
+        try:
+            self._verify(key)
+        except BankCorruptError as error:
+            _log.warning("%s", error)
+            return False
+        return True
+
+    def load(self, key: str) -> PrototypeSet:
+        """Read a set; vectors come back as float32.
+
+        Raises:
+            BankError: there is no such set.
+            BankCorruptError: a file does not match its card, or is not what it should be.
+        """
+        if not self._card(key).is_file():
+            raise BankError(f"No prototype set {key} in {self.folder}. Build its category first.")
+        data = self._verify(key, reread=True)
+        try:
+            return _unpack(load_tensors(data))
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise BankCorruptError(self._tensors(key), f"not a prototype set ({error})") from error
+
+    def card(self, key: str) -> dict[str, Any]:
+        """Return what made a set: prompts, seeds, models, hyper-parameters, schema version, checksum.
+
+        Raises:
+            BankError: there is no such set.
+            BankCorruptError: the card is not readable.
+        """
+        path = self._card(key)
+        try:
+            card = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError as error:
+            raise BankError(f"No prototype set {key} in {self.folder}. Build its category first.") from error
+        except (OSError, ValueError) as error:
+            raise BankCorruptError(path, f"its card is not JSON ({error})") from error
+        if not isinstance(card, dict) or not isinstance(card.get("sha256"), str):
+            raise BankCorruptError(path, "its card has no checksum")
+        return card
+
+    def save(self, key: str, prototypes: PrototypeSet, card: Mapping[str, Any]) -> None:
+        """Store a set under its key, replacing what is there.
+
+        Raises:
+            BankError: the folder cannot be written, or a vector does not fit float16.
+        """
+        data = save_tensors(_pack(prototypes))
+        complete = {
+            **card,
+            "key": key,
+            "schema_version": SCHEMA_VERSION,
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
+        text = json.dumps(complete, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self._locked():
+                _write_atomically(self._tensors(key), data)
+                _write_atomically(self._card(key), text.encode())
+        except OSError as error:
+            raise BankError(f"Prototype set {key} cannot be written to {self.folder}: {error}.") from error
+
+    def remove(self, key: str) -> None:
+        """Delete a set; nothing happens when it is not there."""
+        card, tensors = self._card(key), self._tensors(key)
+        self._verified.pop(key, None)
+        if not self.folder.is_dir():
+            return
+        with self._locked():
+            card.unlink(missing_ok=True)  # first, so that no card ever names a missing file
+            tensors.unlink(missing_ok=True)
+
+    def _verify(self, key: str, *, reread: bool = False) -> bytes:
+        """Return the bytes of a set's arrays; none where the files have not changed since they were verified."""
+        try:
+            return self._read(key, reread)
+        except BankCorruptError:
+            with self._locked():  # one file of the set may be new and the other old: look again when both are
+                return self._read(key, reread)
+
+    def _read(self, key: str, reread: bool) -> bytes:
+        paths = (self._card(key), self._tensors(key))
+        try:
+            stamp = tuple((path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
+            if not reread and self._verified.get(key) == stamp:
+                return b""
+            data = paths[1].read_bytes()
+        except OSError as error:
+            raise BankCorruptError(paths[1], f"it cannot be read ({error})") from error
+        if hashlib.sha256(data).hexdigest() != self.card(key)["sha256"]:
+            raise BankCorruptError(paths[1], "its SHA-256 differs from its card's")
+        self._verified[key] = stamp
+        return data
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Wait for other threads and processes that change sets, and keep them waiting meanwhile."""
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # some network file systems lock no folders; each file is still whole
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)  # and with it goes the lock
+
+    def _tensors(self, key: str) -> Path:
+        return self._path(key, ".safetensors")
+
+    def _card(self, key: str) -> Path:
+        return self._path(key, ".json")
+
+    def _path(self, key: str, suffix: str) -> Path:
+        if not _KEY.fullmatch(key):
+            raise BankError(f"{key!r} is not a prototype key; expected 16 to 64 hexadecimal digits.")
+        return self.folder / f"{key}{suffix}"
+
+
+def _pack(prototypes: PrototypeSet) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, space in prototypes.spaces.items():
+        for side in _SIDES:
+            part: Prototypes = getattr(space, side)
+            with np.errstate(over="ignore"):  # reported below, with a name
+                halves = part.vectors.astype(np.float16)
+            if not np.isfinite(halves).all():
+                raise BankError(f"{side} prototypes of {name} do not fit float16 (largest value 65504).")
+            arrays[f"{name}.{side}.vectors"] = np.ascontiguousarray(halves)
+            arrays[f"{name}.{side}.kinds"] = np.ascontiguousarray(part.kinds)
+            arrays[f"{name}.{side}.images"] = np.ascontiguousarray(part.images)
+    return arrays
+
+
+def _unpack(arrays: Mapping[str, NDArray[Any]]) -> PrototypeSet:
+    names = sorted({name.split(".")[0] for name in arrays})
+    return PrototypeSet(
+        {name: FeatureSpacePrototypes(*(_unpack_side(arrays, f"{name}.{side}") for side in _SIDES)) for name in names}
+    )
+
+
+def _unpack_side(arrays: Mapping[str, NDArray[Any]], prefix: str) -> Prototypes:
+    vectors, kinds, images = (arrays[f"{prefix}.{field}"] for field in _FIELDS)
+    if vectors.ndim != 2 or not len(vectors) == len(kinds) == len(images):
+        raise ValueError(f"{prefix} has arrays of different lengths")
+    return Prototypes(vectors.astype(np.float32), kinds, images)
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    """Write through a temporary file of the same folder, so that readers see the old file or the new."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:16]}-", suffix=".partial")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

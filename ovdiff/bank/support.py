@@ -1,0 +1,44 @@
+"""The support images of one category with their masks: what a prototype set was made from. Never imports torch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class SupportImage:
+    """One generated image of a category.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        attribution: (H, W) float32 in [0, 1].
+        foreground: (H, W) bool, F of Eq. 1.
+        background: (H, W) bool, B of Eq. 1; disjoint from the foreground, may be empty.
+    """
+
+    image: NDArray[np.uint8]
+    attribution: NDArray[np.float32]
+    foreground: NDArray[np.bool_]
+    background: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SupportSet:
+    """All support images of a category, in the order of their numbers.
+
+    Attributes:
+        images: those that were not left out as unsafe.
+        seeds: of each one's noise.
+        refused: drawings that were refused as unsafe.
+        prompts: the whole text that each was drawn from.
+    """
+
+    images: tuple[SupportImage, ...]
+    seeds: tuple[int, ...] = ()
+    refused: int = 0
+    prompts: tuple[str, ...] = ()
+
+    def with_foreground(self) -> int:
+        """Return how many images show the category; the others give no prototypes."""
+        return sum(bool(image.foreground.any()) for image in self.images)

@@ -1,0 +1,174 @@
+"""Attribution maps: where the cross-attention of a generated image looks for its category (A.2).
+
+::
+
+    A = 1/|C| * sum over (layer, step, head) of  mean over the category's tokens of
+        max(0, bicubic(softmax(q k^T / sqrt(d))[:, token]))
+
+Only attn2's processors are wrapped; the wrapped, fused processor still makes the output, so images are
+bit for bit those of an unrecorded run. Probabilities are computed once more, in float32, for the conditional
+half alone, and added to one (B, g, g) accumulator: a full map is never kept.
+"""
+
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
+from torch import Tensor
+
+from ovdiff.models.cross_attention import cross_attention_layers
+from ovdiff.presets.schema import AttributionSettings
+
+EPSILON = 1e-6
+
+
+class AttributionRecorder:
+    """Records attribution while a pipeline samples, inside a ``with`` block.
+
+    The pipeline must call :meth:`end_step` after each denoising step.
+    """
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        settings: AttributionSettings,
+        span: slice,
+        *,
+        images: int,
+        grid: int,
+        steps: int,
+    ) -> None:
+        """Prepare to record.
+
+        Args:
+            unet: whose attn2 layers are read.
+            settings: which layers and steps count.
+            span: positions of the category's tokens in the prompt.
+            images: B, images sampled at once. Guidance stacks [negative; positive] into 2B: the last B count.
+            grid: g, side of the maps: the latent grid.
+            steps: number of denoising steps.
+        """
+        self._layers = cross_attention_layers(unet, settings.layers)
+        self._wanted_steps = recorded_steps(settings, steps)
+        self._span, self._images, self._grid = span, images, grid
+        self._step, self._contributions = 0, 0
+        self._total: Tensor | None = None
+        self._originals: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        """Wrap the processors of the chosen layers."""
+        for name, layer in self._layers.items():
+            self._originals[name] = layer.processor
+            layer.set_processor(_RecordingProcessor(layer.processor, self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Put the original processors back."""
+        for name, layer in self._layers.items():
+            layer.set_processor(self._originals[name])
+
+    def end_step(self) -> None:
+        """Count a finished denoising step."""
+        self._step += 1
+
+    def maps(self) -> Tensor:
+        """Return the mean contribution, (B, g, g) float32, not normalised."""
+        if self._total is None:
+            raise RuntimeError("No step was recorded: sample with the pipeline inside the 'with' block first.")
+        return self._total / self._contributions
+
+    def record(self, layer: Attention, hidden: Tensor, text: Tensor) -> None:
+        """Add one layer's token maps; hidden (B or 2B, h*w, C), text (B or 2B, L, E)."""
+        if self._step not in self._wanted_steps:
+            return
+        conditional = slice(-self._images, None)
+        probabilities = token_probabilities(layer, hidden[conditional], text[conditional], self._span)
+        added = upsample_and_merge(probabilities, self._grid)
+        self._total = added if self._total is None else self._total + added
+        self._contributions += layer.heads
+
+
+class _RecordingProcessor:
+    """Runs the layer's own processor, then shows the recorder what went in."""
+
+    def __init__(self, inner: Any, recorder: AttributionRecorder) -> None:
+        self._inner, self._recorder = inner, recorder
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Tensor:
+        output: Tensor = self._inner(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
+        if encoder_hidden_states is not None:
+            self._recorder.record(attn, hidden_states, encoder_hidden_states)
+        return output
+
+
+def recorded_steps(settings: AttributionSettings, steps: int) -> range:
+    """Return the indices of the denoising steps that count: ``from <= index / steps < to``."""
+    first, last = settings.step_range
+    wanted = [index for index in range(steps) if first <= index / steps < last]
+    return range(wanted[0], wanted[-1] + 1) if wanted else range(0)
+
+
+def token_probabilities(layer: Attention, hidden: Tensor, text: Tensor, span: slice) -> Tensor:
+    """Return the attention that each place pays to the span's tokens.
+
+    Args:
+        layer: a cross-attention layer of Stable Diffusion (no mask, no query norms).
+        hidden: (B, h*w, C) its input.
+        text: (B, L, E) token embeddings; the softmax runs over all L.
+        span: T token positions.
+
+    Returns:
+        (B, heads, T, h, w) float32; maps are square.
+    """
+    query = layer.head_to_batch_dim(layer.to_q(hidden), out_dim=4).float()
+    key = layer.head_to_batch_dim(layer.to_k(text), out_dim=4).float()
+    scores = query @ key.transpose(-1, -2) * layer.scale
+    probabilities = scores.softmax(dim=-1)[..., span].transpose(-1, -2)
+    side = round(hidden.shape[1] ** 0.5)
+    return probabilities.reshape(*probabilities.shape[:3], side, side)
+
+
+def upsample_and_merge(probabilities: Tensor, grid: int) -> Tensor:
+    """Upsample each head's map, clamp at 0, sum over heads and average over tokens (A.2.4, A.2.5).
+
+    Args:
+        probabilities: (B, heads, T, h, w) float32.
+        grid: g, side of the result.
+
+    Returns:
+        (B, g, g) float32.
+    """
+    flat = probabilities.flatten(1, 2)
+    large = F.interpolate(flat, size=(grid, grid), mode="bicubic", align_corners=False).clamp(min=0)
+    return large.reshape(*probabilities.shape[:3], grid, grid).mean(dim=2).sum(dim=1)
+
+
+def normalise_maps(maps: Tensor, size_px: int) -> Tensor:
+    """Scale each map to [0, 1], enlarge it to the image, and scale again (A.2.6).
+
+    Args:
+        maps: (B, g, g) float32.
+        size_px: side of the images.
+
+    Returns:
+        (B, size_px, size_px) float32 in [0, 1]; a constant map becomes 0.
+    """
+    enlarged = F.interpolate(_min_max(maps)[:, None], size=(size_px, size_px), mode="bilinear", align_corners=False)
+    return _min_max(enlarged[:, 0])
+
+
+def _min_max(maps: Tensor) -> Tensor:
+    low, high = torch.aminmax(maps.flatten(1), dim=1)
+    return (maps - low[:, None, None]) / (high - low + EPSILON)[:, None, None]

@@ -1,0 +1,185 @@
+"""Support images: one category's prompts through a latent diffusion model (A.1).
+
+Image n of a category has a random generator of its own, seeded from the preset's seed, n and how often n was
+drawn before, so that the batch size, the number of images and the order of categories change no image
+(rounding apart).
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    StableDiffusionPipeline,
+)
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ovdiff.building.generation.attribution import AttributionRecorder
+from ovdiff.building.generation.tokens import category_span, fill
+from ovdiff.errors import VocabularyError
+from ovdiff.presets.schema import LCM_STEPS, AttributionSettings, GenerationSettings
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images that are sampled together.
+
+    Attributes:
+        phrase: what they show.
+        numbers: theirs within the category.
+        attempt: how many times these numbers were drawn before and refused.
+    """
+
+    phrase: str
+    numbers: tuple[int, ...]
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A batch's result.
+
+    Attributes:
+        images: (B, S, S, 3) uint8 RGB.
+        maps: (B, g, g) float32, attribution as recorded: g is the latent grid, the scale arbitrary.
+    """
+
+    images: NDArray[np.uint8]
+    maps: NDArray[np.float32]
+
+
+def share_out(phrases: Sequence[str], images: int) -> dict[str, tuple[int, ...]]:
+    """Share the numbers of N images out among the phrases, evenly.
+
+    Raises:
+        VocabularyError: there are more phrases than images, so that some would never be drawn.
+    """
+    if len(phrases) > images:
+        raise VocabularyError(
+            f"A category has {len(phrases)} prompts ({', '.join(map(repr, phrases))}), but the preset draws "
+            f"{images} images a category. Give at most {images}, or raise generation.images."
+        )
+    return {phrase: tuple(range(index, images, len(phrases))) for index, phrase in enumerate(phrases)}
+
+
+def image_seed(seed: int, number: int, attempt: int = 0) -> int:
+    """Return the seed of one drawing of an image: a hash, so that preset seeds 42 and 43 share no image."""
+    text = f"{seed}:{number}:{attempt}" if attempt else f"{seed}:{number}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+
+
+class SupportGenerator:
+    """Samples support images with their attribution maps."""
+
+    def __init__(
+        self,
+        pipeline: StableDiffusionPipeline,
+        generation: GenerationSettings,
+        attribution: AttributionSettings,
+    ) -> None:
+        """Use the pipeline's models with the preset's scheduler; the pipeline itself is left as it is."""
+        scheduler = make_scheduler(generation, pipeline.scheduler.config)
+        parts = {**pipeline.components, "scheduler": scheduler}
+        self._pipeline = StableDiffusionPipeline(**parts, requires_safety_checker=False)
+        self._pipeline.set_progress_bar_config(disable=True)
+        self._generation, self._attribution = generation, attribution
+
+    def generate(self, batch: Batch, on_step: Callable[[], None] = lambda: None) -> Generated:
+        """Sample one batch; ``on_step`` is called after each denoising step.
+
+        Raises:
+            VocabularyError: the phrase does not fit into the prompt.
+            PresetError: an attribution layer that the UNet does not have.
+        """
+        settings = self._generation
+        span = category_span(self._pipeline.tokenizer, settings.prompt_template, batch.phrase)
+        recorder = AttributionRecorder(
+            self._pipeline.unet,
+            self._attribution,
+            span,
+            images=len(batch.numbers),
+            grid=settings.size_px // self._pipeline.vae_scale_factor,
+            steps=settings.steps,
+        )
+        with recorder:
+            latents = self._sample(batch, recorder, on_step)
+        return Generated(decode(self._pipeline, latents), recorder.maps().cpu().numpy())
+
+    @torch.inference_mode()
+    def _sample(self, batch: Batch, recorder: AttributionRecorder, on_step: Callable[[], None]) -> Tensor:
+        settings = self._generation
+
+        def end_step(_pipeline: Any, _index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            recorder.end_step()
+            on_step()
+            return tensors
+
+        latents: Tensor = self._pipeline(
+            fill(settings.prompt_template, batch.phrase),
+            negative_prompt=settings.negative_prompt,
+            num_images_per_prompt=len(batch.numbers),  # the text is encoded once
+            height=settings.size_px,
+            width=settings.size_px,
+            num_inference_steps=settings.steps,
+            guidance_scale=settings.guidance,
+            generator=[self._random(number, batch.attempt) for number in batch.numbers],
+            callback_on_step_end=end_step,
+            output_type="latent",
+        ).images
+        return latents
+
+    def _random(self, number: int, attempt: int) -> torch.Generator:
+        return torch.Generator("cpu").manual_seed(image_seed(self._generation.seed, number, attempt))
+
+
+def make_scheduler(settings: GenerationSettings, config: Any) -> Any:
+    """Build the preset's scheduler on a model's own noise schedule and prediction type.
+
+    The flags that newer diffusers releases changed the defaults of are given explicitly (A.1), and latents are
+    never clipped, which is for pixels.
+    """
+    if settings.scheduler == "ddim":
+        return DDIMScheduler.from_config(config, timestep_spacing=settings.timestep_spacing, clip_sample=False)
+    if settings.scheduler == "lcm":  # takes some of its distillation's steps, evenly; it knows no spacing
+        return LCMScheduler.from_config(config, original_inference_steps=LCM_STEPS, clip_sample=False)
+    if settings.scheduler == "euler":
+        return EulerDiscreteScheduler.from_config(
+            config, timestep_spacing=settings.timestep_spacing, use_karras_sigmas=False, final_sigmas_type="zero"
+        )
+    return DPMSolverMultistepScheduler.from_config(
+        config,
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        solver_type="midpoint",
+        lower_order_final=True,
+        use_karras_sigmas=False,
+        timestep_spacing=settings.timestep_spacing,
+        final_sigmas_type=settings.final_sigma,
+    )
+
+
+@torch.inference_mode()
+def decode(pipeline: StableDiffusionPipeline, latents: Tensor) -> NDArray[np.uint8]:
+    """Decode latents (B, C, h, w) to images (B, H, W, 3) uint8 RGB, in the VAE's own dtype.
+
+    On a GPU one at a time, whatever the batch: the decoder takes more memory an image than the UNet.
+    """
+    vae = pipeline.vae
+    scaled = latents.to(vae.dtype) / vae.config.scaling_factor
+    at_once = len(latents) if latents.device.type == "cpu" else 1
+    images = [_to_bytes(vae.decode(part, return_dict=False)[0]) for part in scaled.split(at_once)]
+    return torch.cat(images).numpy()
+
+
+def _to_bytes(pixels: Tensor) -> Tensor:
+    """Turn pixels (B, 3, H, W) in [-1, 1] into (B, H, W, 3) uint8 on the CPU."""
+    levels = ((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return levels.permute(0, 2, 3, 1).contiguous().cpu()

@@ -1,0 +1,92 @@
+"""CutLER: class-agnostic masks from a detector that learnt them without labels (A.3, D.2).
+
+Its weights are for non-commercial use only; before they are fetched, that is logged with their address.
+Cost of an image of 512 x 512 px on two CPU cores: 2.8 s at best, 1.8 GB at the peak (D.3).
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ovdiff.building.proposals.boxes import has_area, paste_masks
+from ovdiff.building.proposals.checkpoint import checkpoint_file, load_weights, read_checkpoint
+from ovdiff.building.proposals.cutler_network import STRIDE_PX, CascadeMaskRcnn, Detections, Widths
+from ovdiff.presets.model_settings import CheckpointSettings
+from ovdiff.presets.schema import CutlerSettings
+
+_MEAN, _DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of RGB in 0 to 255
+
+
+def load_cutler(
+    settings: CheckpointSettings, terms: str, device: torch.device, widths: Widths | None = None
+) -> CascadeMaskRcnn:
+    """Load the detector from its released checkpoint's file, or one with the same entries.
+
+    Args:
+        settings: where the checkpoint is.
+        terms: of its licence, in words; logged before it is fetched.
+        device: where it will run.
+        widths: of the network, as released by default.
+
+    Raises:
+        WeightsError: the file is missing, cannot be fetched or read, or is of another model.
+    """
+    path = checkpoint_file(settings, terms)
+    with torch.device("meta"):  # nothing is allocated or drawn at random; the checkpoint's tensors move in
+        network = CascadeMaskRcnn(widths)
+    load_weights(network, read_checkpoint(path), path)
+    return network.float().to(device).requires_grad_(False).eval()
+
+
+class Cutler:
+    """Proposes the masks of what CutLER detects, the most certain first; they may overlap."""
+
+    def __init__(self, network: CascadeMaskRcnn, settings: CutlerSettings, dtype: torch.dtype = torch.float32) -> None:
+        """Use a loaded network; in another dtype than float32 its products are computed by autocast."""
+        self._network, self._settings, self._dtype = network, settings, dtype
+        self._device = next(network.parameters()).device
+
+    def propose(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Return masks (J, H, W), 0 <= J <= max_detections, of an (H, W, 3) uint8 RGB image."""
+        boxes, _, masks = self.detect(image)
+        height, width = image.shape[:2]
+        pasted: NDArray[np.bool_] = paste_masks(masks, boxes, (height, width)).cpu().numpy()
+        return pasted
+
+    def detect(self, image: NDArray[np.uint8]) -> Detections:
+        """Return the detections in an (H, W, 3) uint8 RGB image, boxes in its pixels."""
+        height, width = image.shape[:2]
+        resized_hw = resized_size_hw((height, width), self._settings.short_side_px, self._settings.max_long_side_px)
+        pixels = detector_pixels(image, resized_hw).to(self._device)
+        mixed = self._dtype is not torch.float32
+        with torch.inference_mode(), torch.autocast(self._device.type, self._dtype, enabled=mixed):
+            found: Detections = self._network(pixels, resized_hw, self._settings)
+        scale = found.boxes.new_tensor([width / resized_hw[1], height / resized_hw[0]] * 2)
+        limits = found.boxes.new_tensor([width, height] * 2)
+        boxes = torch.minimum(found.boxes * scale, limits)
+        kept = has_area(boxes)
+        return Detections(boxes[kept], found.scores[kept], found.masks[kept])
+
+
+def resized_size_hw(size_hw: tuple[int, int], short_side_px: int, max_long_side_px: int) -> tuple[int, int]:
+    """Return (h, w) with the short side as asked, or smaller so that the long one keeps to its limit.
+
+    The order of the roundings is detectron2's.
+    """
+    scale = short_side_px / min(size_hw)
+    height, width = (float(short_side_px) if side == min(size_hw) else scale * side for side in size_hw)
+    shrink = min(1.0, max_long_side_px / max(height, width))
+    return max(1, int(height * shrink + 0.5)), max(1, int(width * shrink + 0.5))
+
+
+def detector_pixels(image: NDArray[np.uint8], size_hw: tuple[int, int]) -> Tensor:
+    """Return (1, 3, H, W) float32: resized as bytes, normalised, then zeros to the right and below."""
+    height, width = size_hw
+    resized = np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    pixels = torch.from_numpy(resized).permute(2, 0, 1).float()
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in (_MEAN, _DEVIATION))
+    padding = (0, -width % STRIDE_PX, 0, -height % STRIDE_PX)
+    return F.pad((pixels - mean) / deviation, padding)[None]

@@ -1,0 +1,130 @@
+"""How features of support images become the prototypes of a category (Eq. 2-3). Imports torch only for its k-means.
+
+Features are averaged and clustered raw; they are normalised once, when matched (A.5).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes
+from ovdiff.presets.schema import PrototypeSettings
+
+Features = NDArray[np.floating[Any]]
+"""(n, D) float16 or float32; what is computed from them is float32."""
+
+
+def cell_mask(mask: NDArray[np.bool_], grid_hw: tuple[int, int], coverage: float) -> NDArray[np.bool_]:
+    """Say which cells of a feature grid a mask covers (A.5).
+
+    The mask (H, W) is resized bilinearly (two samples an axis and cell, not an average); a cell counts where
+    the value exceeds ``coverage``. At 0 this dilates the mask slightly, as the released code does.
+    """
+    rows, columns = (_bilinear(size, length) for size, length in zip(grid_hw, mask.shape, strict=True))
+    covered: NDArray[np.bool_] = rows @ mask.astype(np.float64) @ columns.T > coverage
+    return covered
+
+
+def build_prototypes(
+    foreground: Sequence[Features],
+    background: Sequence[Features],
+    settings: PrototypeSettings,
+    device: str = "cpu",
+) -> FeatureSpacePrototypes:
+    """Make a category's prototypes in one feature space: class, instance and part (Eq. 2-3).
+
+    An image without foreground is skipped with its background (A.5).
+
+    Args:
+        foreground: for each support image the features (n, D) under its foreground, n >= 0.
+        background: the same for its background.
+        settings: number of parts and k-means' settings.
+        device: where torch's k-means runs; scikit-learn's runs on the CPU.
+    """
+    kept = [number for number, cells in enumerate(foreground) if len(cells)]
+    return FeatureSpacePrototypes(
+        build_side({number: foreground[number] for number in kept}, settings, device),
+        build_side({number: background[number] for number in kept}, settings, device),
+    )
+
+
+def build_side(cells: Mapping[int, Features], settings: PrototypeSettings, device: str = "cpu") -> Prototypes:
+    """Make the prototypes of one side from the features (n, D) of each image number.
+
+    The class prototype is the mean of all features, so large instances weigh more; an image without any
+    feature gives no instance prototype. No features at all give no prototypes.
+    """
+    present = {number: finite for number, rows in cells.items() if len(finite := _finite(rows))}
+    if not present:
+        depth = next((rows.shape[1] for rows in cells.values()), 0)
+        return _stack(np.zeros((0, depth), dtype=np.float32), 0, [])
+    pooled = np.concatenate(list(present.values()))
+    means = [rows.mean(axis=0, dtype=np.float64) for rows in present.values()]
+    vectors = np.vstack([pooled.mean(axis=0, dtype=np.float64), *means, cluster(pooled, settings, device)])
+    return _stack(vectors.astype(np.float32), 1, list(present))
+
+
+def cluster(features: Features, settings: PrototypeSettings, device: str = "cpu") -> NDArray[np.float32]:
+    """Return the k-means centroids (K, D) of features (n, D), by Euclidean distance (A.6); K <= n."""
+    parts = min(settings.parts, len(features))
+    by_library = {"scikit-learn": _cluster_by_scikit_learn, "torch": _cluster_by_torch}
+    return by_library[settings.clustering](features, parts, settings, device)
+
+
+def _cluster_by_scikit_learn(
+    features: Features, parts: int, settings: PrototypeSettings, _device: str
+) -> NDArray[np.float32]:
+    from sklearn.cluster import KMeans
+
+    means = KMeans(
+        n_clusters=parts,
+        init="k-means++",
+        n_init="auto",
+        random_state=settings.kmeans_seed,
+        max_iter=settings.kmeans_iterations,
+    )
+    centroids: NDArray[np.float32] = means.fit(features.astype(np.float32, copy=False)).cluster_centers_.astype(
+        np.float32
+    )
+    return centroids
+
+
+def _cluster_by_torch(features: Features, parts: int, settings: PrototypeSettings, device: str) -> NDArray[np.float32]:
+    import torch
+
+    from ovdiff.building.clustering import k_means
+
+    centroids: NDArray[np.float32] = k_means(
+        torch.from_numpy(features),
+        parts,
+        seed=settings.kmeans_seed,
+        iterations=settings.kmeans_iterations,
+        device=torch.device(device),
+    ).numpy()
+    return centroids
+
+
+def _finite(rows: Features) -> Features:
+    """Drop rows that a half-precision overflow has spoilt; one would spoil every mean."""
+    return rows[np.isfinite(rows).all(axis=1)]
+
+
+def _stack(vectors: NDArray[np.float32], classes: int, images: list[int]) -> Prototypes:
+    """Label stacked rows: class prototypes first, then one instance an image, then parts."""
+    parts = len(vectors) - classes - len(images)
+    kinds = np.repeat(np.arange(3, dtype=np.uint8), [classes, len(images), parts])
+    numbers = np.array([-1] * classes + images + [-1] * parts, dtype=np.int32)
+    return Prototypes(vectors, kinds, numbers)
+
+
+def _bilinear(size: int, length: int) -> NDArray[np.float64]:
+    """Return the (size, length) matrix of bilinear resizing along one axis, corners not aligned."""
+    centres = np.clip((np.arange(size) + 0.5) * length / size - 0.5, 0, length - 1)
+    low = np.floor(centres).astype(np.intp)
+    high = np.minimum(low + 1, length - 1)
+    matrix = np.zeros((size, length))
+    np.add.at(matrix, (np.arange(size), low), 1 - (centres - low))
+    np.add.at(matrix, (np.arange(size), high), centres - low)
+    return matrix

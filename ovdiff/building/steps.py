@@ -1,0 +1,197 @@
+"""The offline half: one category's phrases to its prototype set."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ovdiff.bank.prototypes import FeatureSpacePrototypes, PrototypeSet
+from ovdiff.bank.support import SupportImage, SupportSet
+from ovdiff.bank.support_store import DrawnBatch, DrawnImage, Masks, Shelf
+from ovdiff.building.drawing import draw_images
+from ovdiff.building.generation.attribution import normalise_maps
+from ovdiff.building.parts import BuildingParts
+from ovdiff.building.proposals import THRESHOLDERS
+from ovdiff.building.proposals.threshold import Thresholds
+from ovdiff.building.prototypes import build_prototypes, cell_mask
+from ovdiff.building.support import choose_masks, threshold_masks
+from ovdiff.errors import SupportError
+from ovdiff.models.memory import batch_size, memory_of, run_in_batches
+from ovdiff.presets import Preset
+from ovdiff.presets.schema import ExtractorName
+
+Progress = Callable[[str, float], None]
+"""Called with a stage ("generating", "masking", "extracting", "done") and the fraction done, 0 to 1."""
+
+_GENERATING, _MASKING = 0.8, 0.85  # share of the time at the end of each stage; sampling is most of it
+
+
+def make_support_set(
+    parts: BuildingParts, phrases: Sequence[str], progress: Progress, shelf: Shelf | None = None
+) -> SupportSet:
+    """Generate a category's support images and find foreground and background in each.
+
+    Args:
+        parts: the models.
+        phrases: they share the images evenly.
+        progress: called with the stage and the fraction done.
+        shelf: where images and masks are kept; those that it has are not made again.
+
+    Raises:
+        VocabularyError: a phrase does not fit into the prompt, or there are more phrases than images.
+        SupportError: no image shows the category, or each was refused as unsafe.
+        DeviceMemoryError: not even one image fits.
+        BankError: the images cannot be stored.
+    """
+    progress("generating", 0.0)
+    batches = draw_images(parts, phrases, shelf, lambda done: progress("generating", _GENERATING * done))
+    progress("masking", _GENERATING)
+    drawn = _in_order(batches)
+    attributions = enlarge([item.attribution for item in drawn], parts.preset.generation.size_px)
+    masks = None if shelf is None else shelf.masks(drawn)
+    if masks is None:
+        masks = find_masks(parts, np.stack([item.image for item in drawn]), attributions)
+        if shelf is not None:
+            shelf.keep_masks(drawn, masks)
+    support = _support_set(batches, attributions, masks)
+    if not support.with_foreground():
+        raise SupportError(
+            f"None of the {len(masks)} images generated for {' / '.join(phrases)!r} has a foreground. "
+            f"Try another prompt, another seed, or other proposals than {parts.preset.proposals.source!r}."
+        )
+    return support
+
+
+def stored_support_set(shelf: Shelf, preset: Preset) -> SupportSet | None:
+    """Return a support set as it is kept, without any model; ``None`` unless all of it is."""
+    batches = shelf.batches()
+    settled = {number for batch in batches for number in batch.numbers}
+    drawn = _in_order(batches)
+    masks = shelf.masks(drawn) if drawn and settled >= set(range(preset.generation.images)) else None
+    if masks is None:
+        return None
+    return _support_set(batches, enlarge([item.attribution for item in drawn], preset.generation.size_px), masks)
+
+
+def make_prototype_set(parts: BuildingParts, support: SupportSet, progress: Progress) -> PrototypeSet:
+    """Extract features of a support set and turn them into prototypes, for each extractor in use.
+
+    Raises:
+        SupportError: an extractor has no usable feature of the foreground.
+    """
+    names = parts.preset.extractors.use
+    spaces = {}
+    for index, name in enumerate(names):
+        progress("extracting", _MASKING + (1 - _MASKING) * index / len(names))
+        spaces[str(name)] = _one_space(parts, name, support)
+    return PrototypeSet(spaces)
+
+
+def find_masks(parts: BuildingParts, images: NDArray[np.uint8], attributions: NDArray[np.float32]) -> tuple[Masks, ...]:
+    """Return foreground and background of each of the images (N, S, S, 3) with attributions (N, S, S) (A.4)."""
+    settings = parts.preset.proposals
+    if settings.source in THRESHOLDERS:
+        thresholds = THRESHOLDERS[settings.source](attributions, settings)
+        return tuple(threshold_masks(*pair) for pair in zip(attributions, thresholds, strict=True))
+    fallback = Thresholds(settings.fixed_foreground, settings.fixed_background)
+    masks = []
+    for image, attribution in zip(images, attributions, strict=True):
+        with parts.models.lock:
+            proposals = parts.proposer.propose(image)
+        masks.append(choose_masks(attribution, proposals, parts.preset.support, fallback))
+    return tuple(masks)
+
+
+def enlarge(maps: Sequence[NDArray[np.float32]], size_px: int) -> NDArray[np.float32]:
+    """Return recorded maps, each (g, g), as attributions (N, size_px, size_px) in [0, 1] (A.2.6).
+
+    On the CPU and one by one, so that stored maps give what new ones do, to the last bit.
+    """
+    large = [normalise_maps(torch.from_numpy(one)[None], size_px).numpy() for one in maps]
+    return np.concatenate(large)
+
+
+def _in_order(batches: Sequence[DrawnBatch]) -> list[DrawnImage]:
+    """Return all images by their numbers, whatever the batches were."""
+    return sorted((item for batch in batches for item in batch.images), key=lambda item: item.number)
+
+
+def _support_set(
+    batches: Sequence[DrawnBatch], attributions: NDArray[np.float32], masks: Sequence[Masks]
+) -> SupportSet:
+    drawn = _in_order(batches)
+    images = tuple(
+        SupportImage(item.image, attribution, *pair)
+        for item, attribution, pair in zip(drawn, attributions, masks, strict=True)
+    )
+    prompt_of = {item.number: batch.prompt for batch in batches for item in batch.images}
+    return SupportSet(
+        images,
+        seeds=tuple(item.seed for item in drawn),
+        refused=sum(batch.refused for batch in batches),
+        prompts=tuple(prompt_of[item.number] for item in drawn),
+    )
+
+
+def _one_space(parts: BuildingParts, name: ExtractorName, support: SupportSet) -> FeatureSpacePrototypes:
+    foreground: list[NDArray[np.floating]] = []
+    background: list[NDArray[np.floating]] = []
+    coverage = parts.preset.prototypes.mask_coverage
+
+    def extract(batch: Sequence[SupportImage]) -> None:
+        for sides in _masked_features(parts, name, batch):
+            foreground.append(sides[0])
+            background.append(sides[1])
+
+    run_in_batches(support.images, _batch_size(parts, name), extract, f"extracting {name} features")
+    prototypes = build_prototypes(foreground, background, parts.preset.prototypes, str(parts.models.device))
+    if not len(prototypes.foreground.vectors):
+        raise SupportError(
+            f"There are no usable {name} features of its foreground in any of the {len(support.images)} images: it "
+            f"covers no feature cell, or the features are not finite. Lower prototypes.mask_coverage ({coverage}), or "
+            f"give models.{name} a wider dtype than {getattr(parts.preset.models, name).dtype!r}."
+        )
+    return prototypes
+
+
+def _masked_features(
+    parts: BuildingParts, name: ExtractorName, batch: Sequence[SupportImage]
+) -> list[tuple[NDArray[np.floating], NDArray[np.floating]]]:
+    """Return, for each image, the features (n, D) under its foreground and under its background.
+
+    Only these leave the device: at N = 32 and D = 6400 all features would be 3.4 GB in float32.
+    """
+    coverage = parts.preset.prototypes.mask_coverage
+    half = getattr(parts.preset.models, name).dtype == "float16"  # then float32 would hold noise
+    with parts.models.lock:
+        features = parts.extractors[name].extract(np.stack([item.image for item in batch]), "support")
+        rows = features.permute(0, 2, 3, 1)
+        grid_hw = (rows.shape[1], rows.shape[2])
+        return [
+            (
+                _under(cell_mask(item.foreground, grid_hw, coverage), maps, half),
+                _under(cell_mask(item.background, grid_hw, coverage), maps, half),
+            )
+            for item, maps in zip(batch, rows, strict=True)
+        ]
+
+
+def _under(cells: NDArray[np.bool_], maps: Tensor, half: bool) -> NDArray[np.floating]:
+    """Return the features (n, D) of those cells (h, w) of maps (h, w, D) that count."""
+    rows = maps[torch.from_numpy(cells).to(maps.device)]
+    kept: NDArray[np.floating] = (rows.half() if half else rows).cpu().numpy()
+    return kept
+
+
+def _batch_size(parts: BuildingParts, name: ExtractorName) -> int:
+    with parts.models.lock:
+        _ = parts.extractors[name]  # weights first: what they leave is shared out
+        return batch_size(
+            memory_of(parts.models.device),
+            parts.preset.extractors.batch_size,
+            getattr(parts.preset.extractors, name).mib_per_image,
+            parts.preset.memory.build_gib,
+            f"extracting {name} features",
+        )

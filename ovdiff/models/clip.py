@@ -1,0 +1,237 @@
+"""CLIP: texts and images in one space (A.10), and features of its image encoder (A.11).
+
+Two libraries hold the same network: transformers with separate projections, open_clip with fused ones. Both stand
+behind one Protocol and give the same numbers for the same weights.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import CLIPModel, CLIPTokenizer
+
+from ovdiff.models.keys import output_of, tokens_to_grid
+from ovdiff.models.pixels import images_to_pixels
+from ovdiff.presets.schema import Statistics
+
+_TEXTS = 16
+_STEP = 8
+"""Texts in a pass of the text encoder, always as many, and the tokens by which passes differ in width."""
+
+
+class Clip(Protocol):
+    """A CLIP model with both towers. Images are (B, H, W, 3) uint8 RGB; results are float32 on the model's device."""
+
+    @property
+    def patch_px(self) -> int:
+        """Side of a patch."""
+        ...
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of the image encoder."""
+        ...
+
+    def embed_texts(self, texts: Sequence[str]) -> list[Tensor | None]:
+        """Return unit vectors (P,), or ``None`` for a text longer than the encoder reads.
+
+        A text's vector is the same, bit for bit, whichever others it is embedded with.
+        """
+        ...
+
+    def embed_images(self, images: NDArray[np.uint8], statistics: Statistics) -> Tensor:
+        """Return unit vectors (B, P) of images, stretched to the size that the encoder was trained with."""
+        ...
+
+    def keys(self, images: NDArray[np.uint8], size_hw: tuple[int, int], layer: int, statistics: Statistics) -> Tensor:
+        """Return the keys (B, D, h, w) of a block, all heads side by side; no later block is run.
+
+        ``size_hw`` is what images are stretched to, in px; ``layer`` may count from the end.
+        """
+        ...
+
+    def tokens(self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics) -> Tensor:
+        """Return what the whole encoder says of each patch (B, P, h, w), projected into the space of texts."""
+        ...
+
+
+class TransformersClip:
+    """CLIP as the transformers library has it."""
+
+    def __init__(self, model: CLIPModel, tokenizer: CLIPTokenizer) -> None:
+        """Use a model whose text tower is float32; its image tower may be of any dtype."""
+        self._model, self._tokenizer = model, tokenizer
+        self._vision = model.vision_model
+
+    @property
+    def patch_px(self) -> int:
+        """Side of a patch."""
+        return int(self._vision.config.patch_size)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of the image encoder."""
+        return len(self._vision.encoder.layers)
+
+    def embed_texts(self, texts: Sequence[str]) -> list[Tensor | None]:
+        """Embed texts; see :class:`Clip`."""
+        rows = self._tokenizer(list(texts), truncation=False, verbose=False).input_ids if texts else []
+        length = self._model.text_model.config.max_position_embeddings
+        return _encode_texts(rows, length, self._tokenizer.pad_token_id, self._encode)
+
+    @torch.inference_mode()
+    def embed_images(self, images: NDArray[np.uint8], statistics: Statistics) -> Tensor:
+        """Embed images; see :class:`Clip`."""
+        side = self._vision.config.image_size
+        pooled = self._vision(self._pixels(images, (side, side), statistics)).pooler_output
+        return F.normalize(self._model.visual_projection(pooled).float(), dim=1)
+
+    def keys(self, images: NDArray[np.uint8], size_hw: tuple[int, int], layer: int, statistics: Statistics) -> Tensor:
+        """Return a block's keys; see :class:`Clip`."""
+        keys = self._vision.encoder.layers[layer].self_attn.k_proj
+        pixels = self._pixels(images, size_hw, statistics)
+        tokens = output_of(keys, lambda: self._vision(pixels, interpolate_pos_encoding=True))
+        return self._to_grid(tokens, size_hw)
+
+    @torch.inference_mode()
+    def tokens(self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics) -> Tensor:
+        """Return projected patch tokens; see :class:`Clip`."""
+        pixels = self._pixels(images, size_hw, statistics)
+        states = self._vision(pixels, interpolate_pos_encoding=True).last_hidden_state
+        return self._to_grid(self._model.visual_projection(self._vision.post_layernorm(states)), size_hw)
+
+    def _encode(self, tokens: Tensor) -> Tensor:
+        found: Tensor = self._model.get_text_features(tokens.to(self._model.device)).pooler_output
+        return found
+
+    def _pixels(self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics) -> Tensor:
+        return images_to_pixels(images, size_hw, statistics, self._model.visual_projection.weight)
+
+    def _to_grid(self, tokens: Tensor, size_hw: tuple[int, int]) -> Tensor:
+        return tokens_to_grid(tokens, (size_hw[0] // self.patch_px, size_hw[1] // self.patch_px))
+
+
+class OpenClip:
+    """CLIP as the open_clip library has it.
+
+    Its towers read one size and one length only, so the passes are spelt out here with the library's own modules, and
+    position embeddings are resized as transformers resizes them.
+    """
+
+    def __init__(self, model: open_clip.CLIP, tokenizer: open_clip.SimpleTokenizer) -> None:
+        """Use a model whose text tower is float32; its image tower may be of any dtype."""
+        self._model, self._tokenizer = model, tokenizer
+        self._visual = model.visual
+
+    @property
+    def patch_px(self) -> int:
+        """Side of a patch."""
+        return int(self._visual.patch_size[0])
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of the image encoder."""
+        return len(self._visual.transformer.resblocks)
+
+    def embed_texts(self, texts: Sequence[str]) -> list[Tensor | None]:
+        """Embed texts; see :class:`Clip`."""
+        words = self._tokenizer
+        rows = [[words.sot_token_id, *words.encode(text), words.eot_token_id] for text in texts]
+        return _encode_texts(rows, self._model.context_length, 0, self._encode)
+
+    @torch.inference_mode()
+    def embed_images(self, images: NDArray[np.uint8], statistics: Statistics) -> Tensor:
+        """Embed images; see :class:`Clip`."""
+        return F.normalize(self._visual(self._pixels(images, self._visual.image_size, statistics)).float(), dim=1)
+
+    @torch.inference_mode()
+    def keys(self, images: NDArray[np.uint8], size_hw: tuple[int, int], layer: int, statistics: Statistics) -> Tensor:
+        """Return a block's keys, the second third of its fused projection; see :class:`Clip`."""
+        *before, block = self._visual.transformer.resblocks[: range(self.blocks)[layer] + 1]
+        tokens = self._embed_patches(images, size_hw, statistics)
+        for earlier in before:
+            tokens = earlier(tokens)
+        weight, bias = (fused.chunk(3)[1] for fused in (block.attn.in_proj_weight, block.attn.in_proj_bias))
+        return self._to_grid(F.linear(block.ln_1(tokens), weight, bias), size_hw)
+
+    @torch.inference_mode()
+    def tokens(self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics) -> Tensor:
+        """Return projected patch tokens; see :class:`Clip`."""
+        states = self._visual.transformer(self._embed_patches(images, size_hw, statistics))
+        return self._to_grid(self._visual.ln_post(states) @ self._visual.proj, size_hw)
+
+    def _encode(self, tokens: Tensor) -> Tensor:
+        """Do what the library's encode_text does, which reads nothing shorter than the whole context."""
+        model, length = self._model, tokens.shape[1]
+        tokens = tokens.to(model.positional_embedding.device)
+        states = model.token_embedding(tokens) + model.positional_embedding[:length]
+        states = model.ln_final(model.transformer(states, attn_mask=model.attn_mask[:length, :length]))
+        ends = tokens.argmax(dim=1)  # the end token has the largest number
+        found: Tensor = states[torch.arange(len(tokens), device=tokens.device), ends] @ model.text_projection
+        return found
+
+    def _embed_patches(self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics) -> Tensor:
+        """Return the first block's input (B, 1 + h*w, D), CLS first."""
+        visual = self._visual
+        patches = visual.conv1(self._pixels(images, size_hw, statistics)).flatten(2).transpose(1, 2)
+        start = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        positions = resize_positions(visual.positional_embedding, self._grid_hw(size_hw))
+        embedded: Tensor = visual.ln_pre(torch.cat([start, patches], dim=1) + positions)
+        return embedded
+
+    def _pixels(self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics) -> Tensor:
+        return images_to_pixels(images, size_hw, statistics, self._visual.conv1.weight)
+
+    def _grid_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        return size_hw[0] // self.patch_px, size_hw[1] // self.patch_px
+
+    def _to_grid(self, tokens: Tensor, size_hw: tuple[int, int]) -> Tensor:
+        return tokens_to_grid(tokens, self._grid_hw(size_hw))
+
+
+def resize_positions(positions: Tensor, grid_hw: tuple[int, int]) -> Tensor:
+    """Resize position embeddings (1 + n*n, D), CLS first, to (1 + h*w, D), bicubically; CLS's stays as it is."""
+    side = round((len(positions) - 1) ** 0.5)
+    if grid_hw == (side, side):
+        return positions
+    grid = positions[1:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    resized = F.interpolate(grid, size=grid_hw, mode="bicubic", align_corners=False)
+    return torch.cat([positions[:1], resized.flatten(2)[0].T.to(positions.dtype)])
+
+
+@torch.inference_mode()
+def _encode_texts(
+    rows: Sequence[list[int]], length: int, padding: int, encode: Callable[[Tensor], Tensor]
+) -> list[Tensor | None]:
+    """Encode token rows into unit vectors (P,), ``None`` for those of more than ``length`` tokens.
+
+    The shape of a row's pass follows from the row alone: it is padded to the next multiple of 8 tokens, the batch
+    to its full size. A library chooses its kernels, and with them the order in which it adds, by the shape; in
+    bfloat16 a shorter batch-mate moved a text's vector by 1e-3. Nothing is lost by stopping short of the whole
+    context: the encoder is causal, and reads the vector off the last token.
+    """
+    found: list[Tensor | None] = [None] * len(rows)
+    for width, indices in _by_width(rows, length).items():
+        for start in range(0, len(indices), _TEXTS):
+            batch = indices[start : start + _TEXTS]
+            tokens = torch.full((_TEXTS, width), padding)
+            for place, index in enumerate(batch):
+                tokens[place, : len(rows[index])] = torch.tensor(rows[index])
+            vectors = F.normalize(encode(tokens).float(), dim=1)
+            for place, index in enumerate(batch):
+                found[index] = vectors[place].clone()  # a view would keep the whole batch
+    return found
+
+
+def _by_width(rows: Sequence[list[int]], length: int) -> dict[int, list[int]]:
+    """Group the indices of rows of at most ``length`` tokens by the width that they are padded to."""
+    groups: dict[int, list[int]] = {}
+    for index, row in enumerate(rows):
+        if len(row) <= length:
+            groups.setdefault(min(length, -(-len(row) // _STEP) * _STEP), []).append(index)
+    return groups

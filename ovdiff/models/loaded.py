@@ -1,0 +1,134 @@
+"""The loaded models of a preset: each once, on one device."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from diffusers import StableDiffusionPipeline
+from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+from diffusers.utils import logging as diffusers_logging
+from transformers import (
+    CLIPImageProcessor,
+    CLIPModel,
+    CLIPTokenizer,
+    Dinov2Model,
+    DINOv3ViTModel,
+    ViTMAEModel,
+    ViTModel,
+)
+from transformers.utils import logging as transformers_logging
+
+from ovdiff.models.clip import Clip, OpenClip, TransformersClip
+from ovdiff.models.fair_lock import FairLock
+from ovdiff.models.pretrained import (
+    DTYPES,
+    errors_of_loading,
+    load_diffusion,
+    load_open_clip,
+    load_transformer,
+    where,
+)
+from ovdiff.presets.model_settings import ClipModelSettings, DiffusionModelSettings, ModelSettings
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class SafetyChecker(NamedTuple):
+    """Stable Diffusion's own image check, and what makes its input of an image."""
+
+    model: StableDiffusionSafetyChecker
+    processor: CLIPImageProcessor
+
+
+class LoadedModels:
+    """Loaded models by their settings; equal settings share one model.
+
+    Models keep state while they run (hooks, processors), so each use of one happens inside ``with models.lock``.
+
+    Every method raises a :class:`WeightsError` where files are missing or are not the model that was asked for.
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Remember the device; nothing is loaded yet."""
+        self.device = torch.device(device)
+        self.lock = FairLock()
+        self._loaded: dict[tuple[str, ModelSettings], Any] = {}
+
+    def diffusion(self, settings: DiffusionModelSettings) -> StableDiffusionPipeline:
+        """Return a latent diffusion pipeline without its safety checker, its adapter fused into it."""
+        return self._once("a StableDiffusionPipeline", settings, lambda: load_diffusion(settings).to(self.device))
+
+    def clip(self, settings: ClipModelSettings) -> Clip:
+        """Return a CLIP model: the image tower in the wanted dtype, the text tower in float32."""
+        load = {"transformers": self._load_clip, "open_clip": self._load_open_clip}[settings.library]
+        return self._once(f"a CLIP model of {settings.library}", settings, lambda: load(settings))
+
+    def vit(self, settings: ModelSettings) -> ViTModel:
+        """Return a vision transformer, such as DINO."""
+        return self._load(ViTModel, settings, add_pooling_layer=False)
+
+    def dinov2(self, settings: ModelSettings) -> Dinov2Model:
+        """Return DINOv2."""
+        return self._load(Dinov2Model, settings)
+
+    def dinov3(self, settings: ModelSettings) -> DINOv3ViTModel:
+        """Return DINOv3, a vision transformer."""
+        return self._load(DINOv3ViTModel, settings)
+
+    def mae(self, settings: ModelSettings) -> ViTMAEModel:
+        """Return MAE's encoder, which masks no patch."""
+        return self._load(ViTMAEModel, settings, mask_ratio=0.0)
+
+    def safety_checker(self, settings: ModelSettings) -> SafetyChecker:
+        """Return Stable Diffusion's safety checker and its image processor, which lies beside it."""
+        return self._once("a StableDiffusionSafetyChecker", settings, lambda: self._load_safety_checker(settings))
+
+    def _load(self, model: Any, settings: ModelSettings, **options: Any) -> Any:
+        def load() -> Any:
+            return load_transformer(model, settings, DTYPES[settings.dtype], **options).to(self.device)
+
+        return self._once(f"a {model.__name__}", settings, load)
+
+    def _load_clip(self, settings: ClipModelSettings) -> Clip:
+        model = load_transformer(CLIPModel, settings, torch.float32)
+        for image_part in (model.vision_model, model.visual_projection):
+            image_part.to(DTYPES[settings.dtype])
+        return TransformersClip(model.to(self.device), CLIPTokenizer.from_pretrained(**where(settings)))
+
+    def _load_open_clip(self, settings: ClipModelSettings) -> Clip:
+        model, words = load_open_clip(settings)
+        model.visual.to(DTYPES[settings.dtype])
+        return OpenClip(model.to(self.device), words)
+
+    def _load_safety_checker(self, settings: ModelSettings) -> SafetyChecker:
+        model = load_transformer(StableDiffusionSafetyChecker, settings, DTYPES[settings.dtype])
+        return SafetyChecker(model.to(self.device), CLIPImageProcessor.from_pretrained(**where(settings)))
+
+    def _once(self, what: str, settings: ModelSettings, load: Callable[[], T]) -> T:
+        key = (what, settings)
+        if key not in self._loaded:
+            _log.info("Loading %s from %s.", what, settings.source)  # a hub that cannot be reached takes half a minute
+            with errors_of_loading(settings, what), _quietly():
+                self._loaded[key] = load()
+        loaded: T = self._loaded[key]
+        return loaded
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Load without progress bars and the libraries' reports: what matters in them is raised as an error."""
+    libraries = (transformers_logging, diffusers_logging)
+    before = [(library.is_progress_bar_enabled(), library.get_verbosity()) for library in libraries]
+    for library in libraries:
+        library.disable_progress_bar()
+        library.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for library, (bars, level) in zip(libraries, before, strict=True):
+            library.set_verbosity(level)
+            if bars:
+                library.enable_progress_bar()

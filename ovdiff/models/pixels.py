@@ -1,0 +1,38 @@
+"""From image arrays to model inputs: the one place where size, range, layout and statistics change."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ovdiff.presets.schema import Statistics
+
+STATISTICS: dict[Statistics, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # [-1, 1], as the VAE takes it
+}
+"""Mean and standard deviation of each channel, for values in [0, 1]."""
+
+
+def images_to_pixels(
+    images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics, like: Tensor
+) -> Tensor:
+    """Resize and normalise images.
+
+    Args:
+        images: (B, H, W, 3) uint8 RGB.
+        size_hw: (h, w) of the result, in px; the aspect is not kept.
+        statistics: which mean and standard deviation to use.
+        like: a weight of the model: its device and dtype.
+
+    Returns:
+        (B, 3, h, w); resized bicubically in float32 (antialiased), then cast.
+    """
+    pixels = torch.tensor(images, device=like.device).permute(0, 3, 1, 2).float() / 255
+    if pixels.shape[-2:] != size_hw:
+        resized = F.interpolate(pixels, size=size_hw, mode="bicubic", align_corners=False, antialias=True)
+        pixels = resized.clamp(0, 1)
+    mean, deviation = (pixels.new_tensor(values)[:, None, None] for values in STATISTICS[statistics])
+    return ((pixels - mean) / deviation).to(like.dtype)

@@ -1,0 +1,28 @@
+"""CLIP's vectors of texts, each computed once."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ovdiff.models.clip import Clip
+
+
+class ClipTexts:
+    """CLIP embeddings of texts, each computed once while the cache holds it."""
+
+    def __init__(self, clip: Clip, cache_size: int) -> None:
+        """Use a CLIP text encoder; keep the ``cache_size`` most recently used embeddings."""
+        self._clip, self._cache_size = clip, cache_size
+        self._cache: OrderedDict[str, Tensor | None] = OrderedDict()
+
+    def embed(self, texts: Sequence[str]) -> list[Tensor | None]:
+        """Return unit vectors (P,) float32, or ``None`` for a text longer than the encoder reads."""
+        missing = [text for text in dict.fromkeys(texts) if text not in self._cache]
+        self._cache.update(zip(missing, self._clip.embed_texts(missing), strict=True))
+        found = [self._cache[text] for text in texts]
+        for text in dict.fromkeys(texts):
+            self._cache.move_to_end(text)
+        while len(self._cache) > self._cache_size:
+            self._cache.popitem(last=False)
+        return found

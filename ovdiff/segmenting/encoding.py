@@ -1,0 +1,182 @@
+"""The online half that depends on the image alone: windows, features, CLIP embedding, and their cache.
+
+Features leave the device as soon as a batch of windows has them, so that neither one image nor the cache takes
+more of its memory than a batch does.
+"""
+
+import hashlib
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ovdiff.errors import WeightsError
+from ovdiff.models.memory import batch_size, memory_of, run_in_batches
+from ovdiff.presets import given
+from ovdiff.presets.model_settings import Dtype
+from ovdiff.presets.schema import ExtractorName
+from ovdiff.segmenting.parts import SegmentingParts
+from ovdiff.segmenting.prefilter import embed_image
+from ovdiff.segmenting.windows import Window, plan_windows, resize_to_working
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WindowFeatures:
+    """Features (B, D, h, w) of B windows of one size, on the CPU.
+
+    float16 where the model computes in float16, which they came from; else float32.
+    """
+
+    windows: tuple[Window, ...]
+    features: Tensor
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """All that the models say about one image.
+
+    Attributes:
+        size_hw: the image's own size (H, W) in px.
+        working: (h, w, 3) uint8 RGB, the image at working size.
+        features: by extractor, one entry a batch of windows.
+        embedding: (P,) CLIP's unit vector, or ``None`` where the prefilter is off.
+    """
+
+    size_hw: tuple[int, int]
+    working: NDArray[np.uint8]
+    features: Mapping[ExtractorName, tuple[WindowFeatures, ...]]
+    embedding: Tensor | None
+
+    def size_bytes(self) -> int:
+        """Return the memory that the features take."""
+        batches = (batch.features for entries in self.features.values() for batch in entries)
+        return self.working.nbytes + sum(tensor.nbytes for tensor in batches)
+
+
+def encode_image(parts: SegmentingParts, image: NDArray[np.uint8]) -> EncodedImage:
+    """Encode an (H, W, 3) uint8 image with every voting extractor; windows of one size go in one batch.
+
+    Raises:
+        WeightsError: a model cannot be loaded, or gives features that are not finite.
+        DeviceMemoryError: not even one window fits into the device's memory.
+    """
+    preset = parts.preset
+    working = resize_to_working(image, preset.windows)
+    groups = group_by_size(plan_windows(working.shape[:2], preset.windows))
+    with parts.models.lock:
+        for name in preset.active_extractors():  # all of them first: room is what their weights leave
+            parts.extractors[name]
+        features = {name: _encode_windows(parts, name, working, groups) for name in preset.active_extractors()}
+        embedding = _embed(parts, working) if preset.prefilter.enabled else None
+    return EncodedImage((image.shape[0], image.shape[1]), working, features, embedding)
+
+
+def group_by_size(windows: Sequence[Window]) -> list[tuple[Window, ...]]:
+    """Group windows of one size, smaller ones first."""
+
+    def size(window: Window) -> tuple[int, int]:
+        return window.height, window.width
+
+    return [tuple(group) for _, group in groupby(sorted(windows, key=size), key=size)]
+
+
+class EncodingCache:
+    """The most recently used encodings, by image content, within a bound on memory. Not thread-safe."""
+
+    def __init__(self, max_mib: int) -> None:
+        """Keep at most ``max_mib`` MiB of features; an image that alone exceeds it is not kept. 0 keeps nothing."""
+        self._max_mib, self._bytes = max_mib, 0
+        self._entries: OrderedDict[str, EncodedImage] = OrderedDict()
+        self._told = False
+
+    def get(self, key: str) -> EncodedImage | None:
+        """Return an encoding and mark it as used, or ``None``."""
+        if key in self._entries:
+            self._entries.move_to_end(key)
+        return self._entries.get(key)
+
+    def put(self, key: str, encoded: EncodedImage) -> None:
+        """Keep an encoding, letting go of the least recently used."""
+        if key in self._entries:
+            return
+        if encoded.size_bytes() > self._max_mib << 20:
+            self._tell(encoded)
+            return
+        self._entries[key] = encoded
+        self._bytes += encoded.size_bytes()
+        while self._bytes > self._max_mib << 20:
+            self._bytes -= self._entries.popitem(last=False)[1].size_bytes()
+
+    def _tell(self, encoded: EncodedImage) -> None:
+        if self._told or not self._max_mib:
+            return
+        self._told = True
+        needed = math.ceil(encoded.size_bytes() / (1 << 20))
+        _log.warning(
+            "Features of an image of %d x %d px take %d MiB, more than cache.features_mib (%d): they are not kept, and "
+            "every change of the vocabulary encodes it again. Set cache.features_mib to %d or more.",
+            *(encoded.size_hw[1], encoded.size_hw[0], needed, self._max_mib, needed),
+        )
+
+
+def image_key(image: NDArray[np.uint8]) -> str:
+    """Return a content hash of an image: its shape and pixels."""
+    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
+def _embed(parts: SegmentingParts, working: NDArray[np.uint8]) -> Tensor:
+    settings = given(parts.preset, "clip")
+    embedding = embed_image(parts.clip, working, parts.preset.prefilter.statistics)
+    _check_finite(embedding, "clip", settings.dtype)
+    return embedding
+
+
+def _encode_windows(
+    parts: SegmentingParts, name: ExtractorName, working: NDArray[np.uint8], groups: Sequence[Sequence[Window]]
+) -> tuple[WindowFeatures, ...]:
+    preset, extractor = parts.preset, parts.extractors[name]
+    dtype: Dtype = getattr(preset.models, name).dtype
+    what = f"{name} features of a window"
+    limit = batch_size(
+        memory_of(parts.models.device),
+        preset.extractors.batch_size,
+        getattr(preset.extractors, name).mib_per_image,
+        preset.memory.segment_gib,
+        what,
+    )
+    found: list[WindowFeatures] = []
+
+    def run(windows: Sequence[Window]) -> None:
+        features = extractor.extract(np.stack([window.crop(working) for window in windows]), "window")
+        _check_finite(features, name, dtype)
+        found.append(WindowFeatures(tuple(windows), features.to("cpu", _STORED_AS[dtype])))
+
+    for windows in groups:
+        run_in_batches(windows, limit, run, what)
+    return tuple(found)
+
+
+_STORED_AS = {"float32": torch.float32, "bfloat16": torch.float32, "float16": torch.float16}
+"""bfloat16 has values that float16 has not, and float32 between whose values features were enlarged."""
+
+
+def _check_finite(features: Tensor, name: str, dtype: Dtype) -> None:
+    """Refuse NaN and infinity: they would win or lose every comparison in silence."""
+    smallest, largest = torch.aminmax(features)  # without a temporary of the same size
+    if smallest.isfinite() and largest.isfinite():
+        return
+    advice = {
+        "float16": f"Values above 65504 do not fit: set models.{name}.dtype to 'bfloat16' or 'float32'.",
+        "bfloat16": f"Set models.{name}.dtype to 'float32'; if that does not help, its weights are damaged.",
+        "float32": f"The weights of models.{name} are damaged, or of another model; fetch them again.",
+    }
+    raise WeightsError(f"Features of {name}, computed in {dtype}, are not finite numbers. {advice[dtype]}")

@@ -1,0 +1,115 @@
+"""The CLIP category prefilter (A.10): which things are likely in the image at all.
+
+First, things whose caption fits the image better than average stay: with ``p = softmax(s)`` of raw cosines,
+``p_c >= 1/|C|`` is ``s_c >= log mean_j exp s_j``. Then every non-empty subset of them is written out ("a cat
+and a dog") and the best-fitting text wins. Stuff always stays.
+
+The reference knows one phrase a category. Of several, s_c is the cosine of their mean, and a subset is written
+with the one that fits the image best: of "mug; cup" the image shows either, not the first.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain, combinations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ovdiff.models.clip import Clip
+from ovdiff.models.texts import ClipTexts
+from ovdiff.presets.schema import PrefilterSettings, Statistics
+from ovdiff.vocabulary import Category
+
+
+def embed_image(clip: Clip, image: NDArray[np.uint8], statistics: Statistics) -> Tensor:
+    """Return CLIP's unit embedding (P,) float32 of an image (H, W, 3), stretched to the model's input.
+
+    The released code stretches to 512 px first; one resize does the same.
+    """
+    return clip.embed_images(image[None], statistics)[0]
+
+
+def choose_categories(
+    image: Tensor, categories: Sequence[Category], texts: ClipTexts, settings: PrefilterSettings
+) -> tuple[int, ...]:
+    """Return the indices of the things that are likely in the image, ascending.
+
+    Args:
+        image: (P,) unit embedding of the image.
+        categories: things only, in vocabulary order.
+        texts: the text encoder.
+        settings: switches, templates and limits.
+    """
+    if not settings.enabled or len(categories) < 2:
+        return tuple(range(len(categories)))
+    captions = [
+        [settings.template.replace("{category}", phrase) for phrase in category.phrases] for category in categories
+    ]
+    every = list(dict.fromkeys(chain.from_iterable(captions)))
+    vectors = dict(zip(every, texts.embed(every), strict=True))  # all at once: the encoder reads in batches
+    kept = likely(np.array([_similarity(image, [vectors[text] for text in own]) for own in captions]), settings)
+    if not settings.subsets or len(kept) < 2:
+        return kept
+    return best_subset(image, kept, [_fittest(image, own, vectors) for own in captions], texts, settings.joiner)
+
+
+def likely(similarities: NDArray[np.float64], settings: PrefilterSettings) -> tuple[int, ...]:
+    """Return the indices whose softmax share is at least uniform, the largest ``max_categories`` of them.
+
+    Args:
+        similarities: (C,) cosines of image and captions; -inf for a caption that cannot be read.
+        settings: logit scale and limit.
+
+    Returns:
+        Indices, ascending; never empty: where no caption can be read, all are equally likely.
+    """
+    readable = np.isfinite(similarities)
+    if not readable.any():
+        return tuple(range(len(similarities)))[: settings.max_categories]
+    logits = np.full(len(similarities), -np.inf)
+    logits[readable] = similarities[readable] * settings.logit_scale
+    shares = np.exp(logits - logits.max())
+    order = np.argsort(-shares, kind="stable")
+    # one rounding of slack: equal similarities are exactly average, and none may be lost
+    above = [int(index) for index in order if shares[index] >= shares.mean() * (1 - 1e-12)]
+    return tuple(sorted(above[: settings.max_categories]))
+
+
+def best_subset(
+    image: Tensor, indices: Sequence[int], captions: Sequence[str], texts: ClipTexts, joiner: str
+) -> tuple[int, ...]:
+    """Return the non-empty subset of indices whose joint text fits the image best (2^k - 1 texts).
+
+    Texts longer than the encoder reads are skipped; if all are, every index stays. Of equal fits the smaller
+    subset wins. The order within a text is that of ``indices``, so that texts recur and are cached.
+    """
+    subsets = all_subsets(indices)
+    vectors = texts.embed([joiner.join(captions[index] for index in subset) for subset in subsets])
+    readable = [(subset, vector) for subset, vector in zip(subsets, vectors, strict=True) if vector is not None]
+    if not readable:
+        return tuple(indices)
+    fits = torch.stack([vector for _, vector in readable]) @ image
+    return readable[int(fits.numpy(force=True).argmax())][0]  # numpy's argmax is the first of equals
+
+
+def all_subsets(indices: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return every non-empty subset, smaller ones first, each in the given order."""
+    return [subset for size in range(1, len(indices) + 1) for subset in combinations(indices, size)]
+
+
+def _similarity(image: Tensor, captions: Sequence[Tensor | None]) -> float:
+    """Return the cosine of an image with the mean of a category's captions; -inf where none can be read."""
+    readable = [vector for vector in captions if vector is not None]
+    if not readable:
+        return float("-inf")
+    return float(F.normalize(torch.stack(readable).mean(dim=0), dim=0) @ image)
+
+
+def _fittest(image: Tensor, captions: Sequence[str], vectors: Mapping[str, Tensor | None]) -> str:
+    """Return that of a category's captions which fits the image best; of equal ones the first."""
+    if len(captions) == 1:
+        return captions[0]
+    fits = {text: float(vector @ image) for text in captions if (vector := vectors[text]) is not None}
+    return max(fits, key=lambda text: fits[text], default=captions[0])

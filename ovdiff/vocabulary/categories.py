@@ -1,0 +1,104 @@
+"""What to look for: categories and the vocabulary that orders them. Never imports torch."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ovdiff.errors import VocabularyError
+
+Kind = Literal["thing", "stuff"]
+
+
+@dataclass(frozen=True)
+class Category:
+    """One word of the vocabulary.
+
+    Attributes:
+        name: as the label config spells it.
+        prompts: phrases that stand for the category in a text prompt; ``()`` means the name itself.
+            Support images of several phrases are pooled into one prototype set.
+        kind: thing or stuff; ``None`` leaves the decision to :mod:`ovdiff.vocabulary.kinds`.
+
+    Raises:
+        VocabularyError: the name or a prompt is blank, or a prompt occurs twice.
+    """
+
+    name: str
+    prompts: tuple[str, ...] = ()
+    kind: Kind | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse blank or repeated texts."""
+        if isinstance(self.prompts, str):  # a tuple of its letters, as far as Python is concerned
+            raise VocabularyError(
+                f"Category {self.name!r} has the prompts {self.prompts!r}; "
+                f"expected a tuple, such as ({self.prompts!r},)."
+            )
+        object.__setattr__(self, "prompts", tuple(self.prompts))  # of a list, too
+        if not self.name.strip():
+            raise VocabularyError(f"A category needs a name, got {self.name!r}. Remove it or name it.")
+        if any(not prompt.strip() for prompt in self.prompts):
+            raise VocabularyError(
+                f"Category {self.name!r} has a blank prompt in {list(self.prompts)}. "
+                f"Write a phrase such as 'red car', or give no prompts to use the name."
+            )
+        _refuse_duplicates(self.prompts, f"prompt of category {self.name!r}")
+        if self.kind not in ("thing", "stuff", None):
+            raise VocabularyError(
+                f"Category {self.name!r} is of kind {self.kind!r}; expected 'thing', 'stuff' or None."
+            )
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """The texts that describe this category to a model: its prompts, or its name."""
+        return tuple(prompt.strip() for prompt in self.prompts or (self.name,))
+
+
+def with_phrase(category: Category, phrases: Iterable[tuple[str, str]]) -> Category:
+    """Return the category with the phrase that is given for its name, ignoring case; its own prompts win.
+
+    Args:
+        category: any.
+        phrases: (name, phrase), as in a preset's ``generation.phrases``.
+    """
+    if category.prompts:
+        return category
+    known = {name.strip().casefold(): phrase for name, phrase in phrases}
+    phrase = known.get(category.name.strip().casefold())
+    return category if phrase is None else replace(category, prompts=(phrase,))
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The categories of one project; their order gives the label ids 1..n.
+
+    Raises:
+        VocabularyError: there are no categories, or two have the same name.
+    """
+
+    categories: tuple[Category, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse an empty vocabulary and duplicate names."""
+        if not self.categories:
+            raise VocabularyError("The vocabulary is empty. Give at least one category, such as 'boat'.")
+        _refuse_duplicates((category.name for category in self.categories), "category")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The categories' names, in label-id order."""
+        return tuple(category.name for category in self.categories)
+
+    def fingerprint(self) -> str:
+        """Return a hex hash of names, prompts, kinds and their order."""
+        rows = [[category.name, category.phrases, category.kind] for category in self.categories]
+        return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+
+
+def _refuse_duplicates(texts: Iterable[str], what: str) -> None:
+    repeated = [text for text, count in Counter(texts).items() if count > 1]
+    if repeated:
+        raise VocabularyError(f"Duplicate {what}: {', '.join(map(repr, repeated))}. Name each once.")

@@ -1,0 +1,238 @@
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backend import engine
+from backend.command import cli
+from backend.serving import app
+from backend.settings import settings_table
+from ovdiff.bank import Bank
+from ovdiff.presets import Preset, load_preset
+from tests.fakes.engine import FakeEngine
+from tests.fakes.pictures import encoded, red_and_blue
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Run with a fake engine and a data folder of the test, and leave the process's signals as they were."""
+    monkeypatch.setenv("OVDIFF_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture(autouse=True)
+def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path, str]]:
+    """Preset, bank and device of every engine that was made."""
+    asked: list[tuple[str, Path, str]] = []
+
+    def make(preset: Preset, bank: Bank, device: str) -> FakeEngine:
+        asked.append((preset.name, bank.folder, device))
+        return FakeEngine(bank.folder, preset.name)
+
+    monkeypatch.setattr(engine, "make_engine", make)
+    return asked
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    path = tmp_path / "scene.png"
+    path.write_bytes(encoded(red_and_blue()))
+    return path
+
+
+def test_settings_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["settings"]) == 0
+    assert capsys.readouterr().out == settings_table() + "\n"
+
+
+def test_segment_writes_beside_the_image(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["segment", str(scene), "--categories", "red, blue"]) == 0
+    assert scene.with_name("scene.overlay.png").is_file()
+    assert f"results: {scene.with_name('scene.overlay.png')}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "files"),
+    [
+        ([], {"scene.overlay.png"}),
+        (["--indexed"], {"scene.indexed.png"}),
+        (["--indexed", "--overlay"], {"scene.indexed.png", "scene.overlay.png"}),
+        (["--coco", "masks.json"], {"masks.json"}),
+        (["--coco", "masks.json", "--overlay", "--out", "new"], {"masks.json", "new"}),
+        (["--out", "mask.png"], {"mask.png"}),
+    ],
+)
+def test_what_is_asked_for_is_written_and_nothing_else(options: list[str], files: set[str], scene: Path) -> None:
+    before = {"scene.png", "data"}
+    assert cli.main(["segment", "scene.png", "--categories", "red", *options]) == 0
+    assert {path.name for path in scene.parent.iterdir()} - before == files
+
+
+def test_several_images_and_one_that_is_none(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene.with_name("broken.png").write_text("no picture")
+    assert cli.main(["segment", "broken.png", "scene.png", "--categories", "red", "--out", "new"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[-1] == "ovdiff: 1 of 2 images could not be segmented; they are named above."
+    assert "images: 2 in, 1 segmented, 1 failed\n" in captured.out
+    assert [path.name for path in Path("new").iterdir()] == ["scene.overlay.png"]
+
+
+def test_prototypes_are_built_listed_shown_and_removed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["prototypes", "build", "red, sea=blue water"]) == 0
+    assert cli.main(["prototypes", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out.partition("[")[2].join(["[", ""]))
+    assert [item["category"] for item in listed] == ["red", "sea"]
+    assert cli.main(["prototypes", "show", "sea", "--out", "sheet.png"]) == 0
+    assert Path("sheet.png").is_file()
+    assert cli.main(["prototypes", "remove", "sea"]) == 2
+    assert "say it with --yes" in capsys.readouterr().err
+    assert cli.main(["prototypes", "remove", "sea", listed[0]["key"], "--yes"]) == 0
+    assert cli.main(["prototypes", "list"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("no prototypes in ")
+
+
+def test_options_win_over_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, made: list[tuple[str, Path, str]]
+) -> None:
+    (tmp_path / "mine.toml").write_text('base = "fast"\nname = "mine"\n')
+    monkeypatch.setenv("OVDIFF_PRESET", "paper")
+    monkeypatch.setenv("OVDIFF_DEVICE", "cuda")
+    assert cli.main(["prototypes", "build", "red"]) == 0
+    assert cli.main(["prototypes", "build", "red", "--preset", "mine.toml", "--device", "cpu", "--bank", "here"]) == 0
+    assert made == [("paper", tmp_path / "data/bank", "cuda"), ("mine", Path("here"), "cpu")]
+    assert len(Bank(tmp_path / "here").keys()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("[generation]\nimagse = 4", "unknown field 'generation.imagse'. Did you mean 'generation.images'?"),
+        ("[generation]\nimages = 0", "generation.images is 0; expected 1 to 1024"),
+        ("[extractors]\nuse = ['mae']", "models.mae is missing"),
+        ("[generation", "is not TOML"),
+    ],
+)
+def test_a_wrong_preset_is_told_before_anything_is_made(
+    change: str,
+    message: str,
+    scene: Path,
+    made: list[tuple[str, Path, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("mine.toml").write_text(f'base = "tinyworld"\nname = "mine"\n{change}\n')
+    assert cli.main(["segment", "scene.png", "--categories", "red", "--preset", "mine.toml"]) == 2
+    assert cli.main(["presets", "show", "mine.toml"]) == 2
+    monkeypatch.setenv("OVDIFF_PRESET", "mine.toml")
+    assert cli.main(["serve"]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 3
+    assert all(error.startswith("ovdiff: ") and message in error for error in errors)
+    assert made == []
+
+
+def test_a_shown_preset_can_be_changed_and_used(
+    made: list[tuple[str, Path, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["presets", "show", "tinyworld"]) == 0
+    text = capsys.readouterr().out
+    Path("mine.toml").write_text(text.replace("\nimages = 8 ", "\nimages = 4 ").replace('"tinyworld"', '"mine"', 1))
+    assert load_preset("mine.toml").generation.images == 4
+    assert cli.main(["prototypes", "build", "red", "--preset", "mine.toml"]) == 0
+    assert [name for name, _, _ in made] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["segment", "missing.png", "--categories", "red"], 2, "ovdiff: There is no image or folder 'missing.png'"),
+        (["segment", "missing.png", "--categories", ","], 2, "ovdiff: The vocabulary is empty"),
+        (["segment", ".", "--categories", "red"], 2, "ovdiff: Say with --out where"),
+        (["prototypes", "build", "red", "--preset", "papre"], 2, "ovdiff: No preset 'papre'. Known: fast, paper"),
+        (["prototypes", "show", "red"], 2, "ovdiff: No prototypes of 'red' in"),
+        (["prototypes", "remove", "red"], 2, "ovdiff: No prototypes of 'red' in"),
+        (["presets", "show", "papre"], 2, "ovdiff: No preset 'papre'"),
+        (["presets", "show", "missing.toml"], 2, "ovdiff: Preset file missing.toml cannot be read"),
+        (
+            ["convert", "coco", "missing.json", "--label-config", "missing.xml", "--out", "x.json"],
+            1,
+            "ovdiff convert coco: 'missing.xml' cannot be used: No such file or directory",
+        ),
+    ],
+)
+def test_failures_are_one_line(
+    arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == status
+    error = capsys.readouterr().err
+    assert error.startswith(message)
+    assert error.count("\n") == 1
+
+
+def test_wrong_settings_are_wrong_use(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("OVDIFF_PROT", "1")
+    assert cli.main(["settings"]) == 2
+    assert capsys.readouterr().err == (
+        "ovdiff: OVDIFF_PROT is not a setting. Did you mean OVDIFF_PORT? `ovdiff settings` lists all of them.\n"
+    )
+
+
+def test_interrupting_is_no_failure(monkeypatch: pytest.MonkeyPatch, scene: Path) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "serve", interrupt)
+    assert cli.main(["serve"]) == 130
+    monkeypatch.setattr(FakeEngine, "segment", interrupt)
+    assert cli.main(["segment", "scene.png", "--categories", "red"]) == 130
+
+
+def test_a_taken_port_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(app, "make_engine", engine.make_engine)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("OVDIFF_PORT", str(port))
+        assert cli.main(["serve"]) == 1
+    message = f"ovdiff: Cannot listen on 127.0.0.1:{port} (OVDIFF_HOST, OVDIFF_PORT): "
+    assert capsys.readouterr().err.splitlines()[-1].startswith(message)
+
+
+def test_the_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([])
+    assert caught.value.code == 2
+    assert "COMMAND" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["presets", "list"], ["presets", "show", "paper"], ["prototypes", "list"], ["settings"], ["--help"]]
+)
+def test_looking_things_up_needs_no_torch(arguments: list[str]) -> None:
+    program = (
+        "import sys\nfrom backend.command.cli import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit:\n    pass\n"
+        "sys.stderr.write(' '.join({name.split('.')[0] for name in sys.modules}))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout
+    assert {"torch", "diffusers", "transformers", "sklearn", "flask"} & set(run.stderr.split()) == set()
+    assert "numpy" in run.stderr.split()
+
+
+def test_a_reader_that_has_seen_enough_is_no_complaint() -> None:
+    command = [sys.executable, "-m", "backend.command.cli", "presets", "list"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdout is not None and run.stderr is not None
+        run.stdout.close()
+        assert run.wait(60) == 1
+        assert run.stderr.read() == b""

@@ -1,0 +1,40 @@
+import io
+import sys
+
+import pytest
+
+from backend.command.console import ask, complain, progress_bar, say
+from backend.errors import UsageError
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_results_and_complaints_go_their_own_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    say("found")
+    complain(ValueError("lost"))
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("found\n", "ovdiff: lost\n")
+
+
+def test_a_progress_bar_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream, shows in ((io.StringIO(), False), (Terminal(), True)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with progress_bar(2) as bar:
+            bar.set_description("a")
+            bar.update(1)
+        assert ("a:" in stream.getvalue()) == shows
+
+
+@pytest.mark.parametrize(("answer", "agreed"), [("y", True), (" Yes", True), ("", False), ("n", False)])
+def test_only_a_yes_is_a_yes(answer: str, agreed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(f"{answer}\n"))
+    assert ask("Remove it?") == agreed
+
+
+def test_nobody_to_ask_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    with pytest.raises(UsageError, match=r"Remove it\? Nobody is there to answer; say it with --yes"):
+        ask("Remove it?")

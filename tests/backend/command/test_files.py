@@ -1,0 +1,27 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from backend.command.files import write_png
+from backend.errors import RequestError
+
+RED = Image.new("RGB", (2, 2), "red")
+
+
+def test_a_picture_replaces_an_older_one_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "red.png"
+    write_png(Image.new("RGB", (5, 5)), path)
+    write_png(RED, path)
+    assert Image.open(path).size == (2, 2)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RequestError, match=r"Cannot write .*file/red\.png"):
+        write_png(RED, tmp_path / "file" / "red.png")
+    (tmp_path / "taken.png").mkdir()
+    with pytest.raises(RequestError, match=r"Cannot write .*taken\.png"):
+        write_png(RED, tmp_path / "taken.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken.png"]

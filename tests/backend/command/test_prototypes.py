@@ -1,0 +1,147 @@
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from backend.command.prototypes import (
+    build_missing,
+    build_prototypes,
+    list_prototypes,
+    read_categories,
+    remove_prototypes,
+    support_store,
+)
+from backend.command.stored_sets import stored_sets
+from backend.errors import RequestError, UsageError
+from ovdiff.bank import Bank
+from ovdiff.errors import BankError, VocabularyError, WeightsError
+from ovdiff.vocabulary import Category
+from tests.fakes.engine import FakeEngine
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> FakeEngine:
+    return FakeEngine(tmp_path / "bank")
+
+
+@pytest.fixture
+def bank(engine: FakeEngine) -> Bank:
+    return Bank(engine.folder)
+
+
+def test_categories_are_names_with_optional_prompts() -> None:
+    vocabulary = read_categories("boat, water=sea; lake ,")
+    assert vocabulary.categories == (Category("boat"), Category("water", ("sea", "lake")))
+    with pytest.raises(VocabularyError, match="The vocabulary is empty"):
+        read_categories(" , ")
+
+
+def test_only_missing_prototypes_are_built(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.build(Category("red"))
+    build_prototypes(read_categories("red, blue").categories, engine)
+    assert engine.built == ["red", "blue"]
+    ready, built = capsys.readouterr().out.splitlines()
+    assert ready == f"red: ready, {engine.prototype_key(Category('red'))[:12]}"
+    assert built.startswith("blue: built in 0.0 s, ")
+
+
+def test_the_stages_are_shown_on_a_terminal(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    engine.build_seconds = 0.2  # a bar is drawn ten times a second
+    build_missing(read_categories("red, blue").categories, engine)
+    assert "red, extracting:  25%|" in terminal.getvalue()
+    assert "blue, extracting:  75%|" in terminal.getvalue()
+
+
+def test_a_category_that_fails_is_told_and_the_others_are_built(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.failing = frozenset({"green"})
+    with pytest.raises(RequestError, match="1 of 2 categories could not be built: green"):
+        build_missing(read_categories("green, red").categories, engine)
+    assert engine.built == ["red"]
+    assert capsys.readouterr().err == "ovdiff: green: No support image of 'green' has any foreground.\n"
+
+
+def test_without_weights_nothing_else_is_tried(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def fail(category: Category, progress: object) -> None:
+        tried.append(category.name)
+        raise WeightsError("no weights")
+
+    monkeypatch.setattr(engine, "build", fail)
+    with pytest.raises(WeightsError):
+        build_missing(read_categories("green, red").categories, engine)
+    assert tried == ["green"]
+
+
+def test_the_bank_is_listed(engine: FakeEngine, bank: Bank, capsys: pytest.CaptureFixture[str]) -> None:
+    list_prototypes(bank, as_json=False)
+    assert capsys.readouterr().out == f"no prototypes in {bank.folder}\n"
+    build_missing(read_categories("boat=red boat;ship, Water").categories, engine)
+    capsys.readouterr()
+    list_prototypes(bank, as_json=False)
+    header, water, boat = capsys.readouterr().out.splitlines()
+    assert header.split() == ["key", "category", "images", "refused", "KiB", "preset", "prompts"]
+    assert water.split()[1:4] == ["Water", "2/2", "1"]
+    assert boat.endswith("  fake    red boat; ship")
+
+
+def test_the_list_can_be_read_by_programs(engine: FakeEngine, bank: Bank, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.build(Category("boat"))
+    engine.build(Category("red"))
+    (bank.folder / f"{engine.prototype_key(Category('red'))}.json").write_text("{")
+    list_prototypes(bank, as_json=True)
+    damaged, boat = json.loads(capsys.readouterr().out)
+    assert (boat["category"], boat["prompts"], boat["refused_images"]) == ("boat", ["boat"], 1)
+    assert "not JSON" in damaged["error"]
+    list_prototypes(bank, as_json=False)
+    assert "not JSON" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_sets_are_removed_with_support_images_that_nothing_else_needs(
+    engine: FakeEngine, bank: Bank, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boat, red = Category("boat"), Category("red")
+    for category in (boat, red):
+        engine.build(category)
+    FakeEngine(engine.folder, "other").build(red)  # of the same support images
+    for key in [item.support_key for item in stored_sets(bank)]:
+        (support_store(bank).folder / key).mkdir(parents=True, exist_ok=True)
+    asked = []
+
+    def agree(question: str) -> bool:
+        asked.append(question)
+        return True
+
+    remove_prototypes(bank, ["boat", engine.prototype_key(red)[:12], "boat"], agree)
+    assert asked == ["Remove these 2 sets?"]
+    assert not engine.has(boat)
+    assert len(bank.keys()) == 1
+    assert support_store(bank).keys() == (bank.card(bank.keys()[0])["support_key"],)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("(boat)  boat")
+    assert said[-1] == "removed: 2 prototype sets, 1 sets of support images"
+
+
+def test_nothing_is_removed_without_consent_or_by_a_wrong_name(engine: FakeEngine, bank: Bank) -> None:
+    engine.build(Category("boat"))
+    with pytest.raises(RequestError, match="Nothing was removed"):
+        remove_prototypes(bank, ["boat"], lambda question: False)
+    with pytest.raises(UsageError, match="No prototypes of 'ship'"):
+        remove_prototypes(bank, ["boat", "ship"], lambda question: True)
+    assert engine.has(Category("boat"))
+
+
+def test_a_damaged_set_can_be_removed(engine: FakeEngine, bank: Bank) -> None:
+    engine.build(Category("boat"))
+    (key,) = bank.keys()
+    (bank.folder / f"{key}.json").write_text("{")
+    remove_prototypes(bank, [key], lambda question: True)
+    with pytest.raises(BankError, match="No prototype set"):
+        bank.card(key)

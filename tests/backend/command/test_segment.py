@@ -1,0 +1,133 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backend.command.overlay import label_colours
+from backend.command.plan import Wanted, make_plan
+from backend.command.prototypes import read_categories
+from backend.command.segment import check_vocabulary, segment_images
+from backend.errors import RequestError, UsageError
+from ovdiff.bank import Bank
+from ovdiff.errors import WeightsError
+from tests.fakes.engine import FakeEngine
+from tests.fakes.pictures import encoded, red_and_blue
+
+PIXELS = 10_000
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> FakeEngine:
+    return FakeEngine(tmp_path / "bank")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a.png").write_bytes(encoded(red_and_blue()))
+    (folder / "deep/b.jpg").write_bytes(encoded(red_and_blue(), "JPEG", quality=95))
+    return folder
+
+
+def test_a_folder_becomes_pictures_and_one_coco_file(
+    photos: Path, tmp_path: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, coco = tmp_path / "out", tmp_path / "masks.json"
+    plan = make_plan([photos], Wanted(out, indexed=True, coco=coco))
+    segment_images(plan, read_categories("blue, green, red"), engine, max_px=PIXELS)
+    files = sorted(str(path.relative_to(out)) for path in out.rglob("*.*"))
+    assert files == ["a.indexed.png", "a.overlay.png", "deep/b.indexed.png", "deep/b.overlay.png"]
+    indexed = Image.open(out / "a.indexed.png")
+    assert (indexed.mode, indexed.size, indexed.info) == ("P", (64, 48), {})
+    labels = np.asarray(indexed)
+    assert [labels[0, 0], labels[24, 48], labels[24, 16]] == [0, 1, 3]
+    assert np.array_equal(np.asarray(indexed.convert("RGB")), label_colours(3)[labels])
+    dataset = json.loads(coco.read_text())
+    assert [image["file_name"] for image in dataset["images"]] == ["a.png", "deep/b.jpg"]
+    assert [(a["image_id"], a["category_id"]) for a in dataset["annotations"]] == [(1, 1), (1, 3), (2, 1), (2, 3)]
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[1:3] for line in said[:3]] == [["built", "in"]] * 3
+    assert said[4].split() == ["blue", "2", "12.4%", "0.75"]
+    assert said[-2:] == ["images: 2 in, 2 segmented", f"results: {out}, {coco}"]
+
+
+def test_unusable_images_are_told_and_the_others_go_on(
+    photos: Path, tmp_path: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "aa.png").write_text("no picture")
+    (photos / "large.png").write_bytes(encoded(np.zeros((200, 200, 3), dtype=np.uint8)))
+    (photos / "link.png").symlink_to("gone.png")
+    (photos / "notes.txt").touch()
+    with pytest.raises(RequestError, match="3 of 5 images could not be segmented; they are named above"):
+        segment_images(
+            make_plan([photos], Wanted(tmp_path / "out", coco=tmp_path / "masks.json")),
+            read_categories("red"),
+            engine,
+            max_px=PIXELS,
+        )
+    captured = capsys.readouterr()
+    assert f"{photos / 'aa.png'}: 10 bytes that start with 'no picture'" in captured.err
+    assert f"{photos / 'large.png'}: the picture has 200 x 200 pixels" in captured.err
+    assert f"{photos / 'link.png'}: it cannot be read: No such file or directory" in captured.err
+    assert "images: 5 in, 2 segmented, 3 failed\n" in captured.out
+    assert "left alone: 1 .txt\n" in captured.out
+    assert len(json.loads((tmp_path / "masks.json").read_text())["images"]) == 2
+    assert (tmp_path / "out/deep/b.overlay.png").is_file()
+
+
+def test_the_upright_picture_is_segmented(tmp_path: Path, engine: FakeEngine) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # held sideways
+    (tmp_path / "a.jpg").write_bytes(encoded(red_and_blue(), "JPEG", exif=exif))
+    plan = make_plan([tmp_path / "a.jpg"], Wanted(overlay=False, indexed=True, coco=tmp_path / "masks.json"))
+    segment_images(plan, read_categories("red"), engine, max_px=PIXELS)
+    assert Image.open(tmp_path / "a.indexed.png").size == (48, 64)
+    (image,) = json.loads((tmp_path / "masks.json").read_text())["images"]
+    assert (image["width"], image["height"]) == (48, 64)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), WeightsError("no weights")])
+def test_what_is_finished_is_kept(
+    error: BaseException, photos: Path, tmp_path: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop_at_the_second() -> None:
+        if engine.segmented:
+            raise error
+
+    engine.on_segment = stop_at_the_second
+    plan = make_plan([photos], Wanted(tmp_path / "out", coco=tmp_path / "masks.json"))
+    with pytest.raises(type(error)):
+        segment_images(plan, read_categories("red"), engine, max_px=PIXELS)
+    assert (tmp_path / "out/a.overlay.png").is_file()
+    assert [image["file_name"] for image in json.loads((tmp_path / "masks.json").read_text())["images"]] == ["a.png"]
+    assert "images: 2 in, 1 segmented, 1 not done\n" in capsys.readouterr().out
+
+
+def test_a_run_without_any_result_leaves_the_coco_file_of_an_earlier_one(tmp_path: Path, engine: FakeEngine) -> None:
+    (tmp_path / "a.png").write_text("no picture")
+    (tmp_path / "masks.json").write_text("earlier")
+    plan = make_plan([tmp_path / "a.png"], Wanted(overlay=False, coco=tmp_path / "masks.json"))
+    with pytest.raises(RequestError, match="1 of 1"):
+        segment_images(plan, read_categories("red"), engine, max_px=PIXELS)
+    assert (tmp_path / "masks.json").read_text() == "earlier"
+
+
+def test_missing_prototypes_are_built_first(photos: Path, tmp_path: Path, engine: FakeEngine) -> None:
+    engine.failing = frozenset({"blue"})
+    plan = make_plan([photos], Wanted(tmp_path / "out"))
+    with pytest.raises(RequestError, match="1 of 2 categories could not be built: blue"):
+        segment_images(plan, read_categories("blue, red"), engine, max_px=PIXELS)
+    assert len(Bank(engine.folder).keys()) == 1
+    assert engine.segmented == 0
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_indexed_picture_holds_only_so_many_categories(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    many = read_categories(",".join(map(str, range(256))))
+    with pytest.raises(UsageError, match="at most 255 categories, got 256"):
+        check_vocabulary(many, make_plan([tmp_path / "a.png"], Wanted(indexed=True)))
+    check_vocabulary(many, make_plan([tmp_path / "a.png"], Wanted()))

@@ -1,0 +1,41 @@
+import re
+
+from backend.serving.model_version import failed_version, model_version
+from backend.serving.vocabulary import read_labelling
+from ovdiff.vocabulary import Category
+
+LABELLING = read_labelling(
+    '<View><Image name="image" value="$image"/><BrushLabels name="b" toName="image">'
+    '<Label value="red"/><Label value="blue"/></BrushLabels></View>',
+    max_categories=10,
+)
+RED, BLUE = Category("red"), Category("blue")
+
+
+def version(*ready: Category, engine: str = "e", output: str = "o", suffix: str = "") -> str:
+    keys = {category: category.name + suffix for category in ready}
+    return model_version(LABELLING, ready=keys, engine_fingerprint=engine, output_fingerprint=output)
+
+
+def test_it_names_the_release_and_ten_hex_digits() -> None:
+    assert re.fullmatch(r"ovdiff-\d+\.\d+\.\d+\+[0-9a-f]{10}", version(RED))
+
+
+def test_it_follows_ready_categories_engine_and_output_settings() -> None:
+    versions = {
+        version(),
+        version(RED),
+        version(RED, BLUE),
+        version(RED, engine="f"),
+        version(RED, output="n"),
+        version(RED, suffix="of other weights"),
+    }
+    assert len(versions) == 6
+
+
+def test_the_order_in_which_categories_became_ready_does_not_matter() -> None:
+    assert version(RED, BLUE) == version(BLUE, RED)
+
+
+def test_a_failed_version_is_another_one() -> None:
+    assert failed_version(version(RED)) != version(RED)

@@ -1,0 +1,351 @@
+import json
+import threading
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from backend.errors import BusyError, UnusableLabelConfigError
+from backend.serving import service as service_module
+from backend.serving.service import Service
+from backend.settings import PredictionSettings, Settings
+from tests.fakes.engine import FakeEngine
+from tests.fakes.fixtures import MakeApp
+from tests.fakes.label_studio import PROJECT_UID, FakeLabelStudio
+from tests.fakes.pictures import encoded, red_and_blue
+from tests.fakes.waiting import eventually
+
+
+def config(*labels: str, control: str = "BrushLabels") -> str:
+    body = "".join(f'<Label value="{label}"/>' for label in labels)
+    return f'<View><Image name="image" value="$image"/><{control} name="b" toName="image">{body}</{control}></View>'
+
+
+def task(number: int = 1, image: str = "/data/upload/1/picture.png") -> dict[str, Any]:
+    return {"id": number, "data": {"image": image}}
+
+
+RED_BLUE = config("red", "blue")
+
+
+def labels(item: dict[str, Any]) -> list[str]:
+    return [region["value"]["brushlabels"][0] for region in item["result"]]
+
+
+def wait_until_ready(service: Service, project: str, label_config: str) -> str:
+    """Return the model version once all categories are ready."""
+    service.predict(project, [], label_config)
+    return service.setup(project, label_config)["model_version"]
+
+
+def test_a_task_is_predicted(service: Service) -> None:
+    (item,) = service.predict(PROJECT_UID, [task()], RED_BLUE)
+    assert labels(item) == ["red", "blue"]
+    assert item["score"] > 0
+    assert item["model_version"] == service.setup(PROJECT_UID, RED_BLUE)["model_version"]
+    assert "warning" not in item
+    assert "error" not in item
+
+
+def test_setup_returns_at_once_and_names_another_version_when_more_is_ready(
+    service: Service, engine: FakeEngine
+) -> None:
+    engine.gate = threading.Event()
+    early = service.setup(PROJECT_UID, RED_BLUE)["model_version"]
+    engine.gate.set()
+    assert wait_until_ready(service, PROJECT_UID, RED_BLUE) != early
+
+
+def test_before_any_category_is_ready_the_answer_is_empty_and_not_final(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine
+) -> None:
+    engine.gate = threading.Event()
+    impatient = replace(settings, prediction=replace(settings.prediction, wait_for_prototypes_s=0.05))
+    service = make_app(impatient, engine).extensions["ovdiff"]
+    service.setup(PROJECT_UID, RED_BLUE)
+    assert eventually(lambda: '"generating"' in json.dumps(service.status()))
+    (item,) = service.predict(PROJECT_UID, [task()], RED_BLUE)
+    assert (item["result"], item["score"]) == ([], 0.0)
+    assert item["error"] == "No category is ready yet: red (building: generating, 50%); blue (queued)."
+    engine.gate.set()
+    assert wait_until_ready(service, PROJECT_UID, RED_BLUE) != item["model_version"]
+
+
+def test_what_is_ready_is_answered_and_the_rest_named(service: Service, engine: FakeEngine) -> None:
+    engine.failing = frozenset({"blue"})
+    (item,) = service.predict(PROJECT_UID, [task()], RED_BLUE)
+    assert labels(item) == ["red"]
+    why = "failed: No support image of 'blue' has any foreground."
+    assert item["warning"] == f"not ready, so not looked for: blue ({why})"
+
+
+def test_a_failing_task_does_not_touch_the_others(service: Service, label_studio: FakeLabelStudio) -> None:
+    label_studio.files["/data/upload/1/page.html"] = ("text/html", b"<html>")
+    tasks = [
+        task(1),
+        task(2, "/data/upload/1/missing.png"),
+        {"id": 3, "data": {"text": "no image"}},
+        {"id": 4},
+        task(5, "/data/upload/1/page.html"),
+        {"data": {"image": ["/data/upload/1/picture.png"]}},
+        task(7),
+    ]
+    items = service.predict(PROJECT_UID, tasks, RED_BLUE)
+    assert [labels(item) for item in items] == [["red", "blue"], [], [], [], [], [], ["red", "blue"]]
+    errors = [item.get("error", "") for item in items]
+    assert "answered 404" in errors[1]
+    assert "The task's data has None for 'image'" in errors[2]
+    assert "['text']" in errors[2]
+    assert errors[3] == "The task has no data."
+    assert "are no picture" in errors[4]
+    assert "a list of images" in errors[5]
+    assert {item["model_version"] for item in items[1:6]} == {items[0]["model_version"] + ".failed"}
+    assert all(item["score"] == 0.0 for item in items[1:6])
+
+
+def test_an_unexpected_failure_shows_no_details(
+    service: Service, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def explode(*_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(engine, "segment", explode)
+    (item,) = service.predict(PROJECT_UID, [task()], RED_BLUE)
+    assert item["error"] == "Unexpected RuntimeError; the service's log has the details."
+    assert "secret detail" in caplog.text
+
+
+def test_an_unusable_label_config_gives_an_item_a_task(service: Service) -> None:
+    items = service.predict(PROJECT_UID, [task(1), task(2)], "<View/>")
+    assert [item["result"] for item in items] == [[], []]
+    assert "shows no <Image>" in items[0]["error"]
+
+
+def test_setup_refuses_an_unusable_label_config_and_keeps_what_was(service: Service, engine: FakeEngine) -> None:
+    wait_until_ready(service, PROJECT_UID, RED_BLUE)
+    with pytest.raises(UnusableLabelConfigError, match="shows no <Image>"):
+        service.setup(PROJECT_UID, "<View/>")
+    project = service.status()["projects"][PROJECT_UID]
+    assert "shows no <Image>" in project["error"]
+    assert project["counts"] == {"ready": 2}
+
+
+def test_tasks_beyond_the_time_limit_get_items_that_are_not_stored(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurried = replace(settings, prediction=PredictionSettings(wait_for_prototypes_s=0.1, answer_within_s=0.3))
+    service = make_app(hurried, engine).extensions["ovdiff"]
+    wait_until_ready(service, PROJECT_UID, RED_BLUE)
+    segment = engine.segment
+
+    def slow(*arguments: Any) -> Any:
+        threading.Event().wait(0.4)
+        return segment(*arguments)
+
+    monkeypatch.setattr(engine, "segment", slow)
+    items = service.predict(PROJECT_UID, [task(1), task(2), task(3)], RED_BLUE)
+    assert len(items) == 3
+    assert labels(items[0]) == ["red", "blue"]
+    assert ["result" in item for item in items] == [True, False, False]
+    assert items[2]["error"] == "No time was left in this request; ask again."
+
+
+def test_a_label_added_computes_only_that_category(service: Service, engine: FakeEngine) -> None:
+    first = wait_until_ready(service, PROJECT_UID, RED_BLUE)
+    second = wait_until_ready(service, PROJECT_UID, config("red", "blue", "green"))
+    assert engine.built == ["red", "blue", "green"]
+    assert first != second
+    assert service.status()["built"] == ["red", "blue", "green"]
+
+
+def test_a_restart_keeps_projects_and_prototypes(make_app: MakeApp, settings: Settings, engine: FakeEngine) -> None:
+    before = make_app(settings, engine).extensions["ovdiff"]
+    version = wait_until_ready(before, PROJECT_UID, RED_BLUE)
+    before.stop()
+    restarted = FakeEngine(settings.bank_dir)
+    after = make_app(settings, restarted).extensions["ovdiff"]
+    project = after.status()["projects"][PROJECT_UID]
+    assert (project["model_version"], project["counts"]) == (version, {"ready": 2})
+    assert labels(after.predict(PROJECT_UID, [task()], RED_BLUE)[0]) == ["red", "blue"]
+    assert restarted.built == []
+    assert version in after.versions()["versions"]
+
+
+def test_a_restart_goes_on_with_what_was_not_ready(make_app: MakeApp, settings: Settings, engine: FakeEngine) -> None:
+    engine.failing = frozenset({"blue"})
+    before = make_app(settings, engine).extensions["ovdiff"]
+    before.predict(PROJECT_UID, [], RED_BLUE)
+    before.stop()
+    restarted = FakeEngine(settings.bank_dir)
+    make_app(settings, restarted)
+    assert eventually(lambda: restarted.built == ["blue"])
+
+
+def test_eight_threads_at_once(service: Service, engine: FakeEngine) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda n: service.predict(PROJECT_UID, [task(n)], RED_BLUE), range(16)))
+    assert [labels(items[0]) for items in answers] == [["red", "blue"]] * 16
+    assert len({items[0]["model_version"] for items in answers}) == 1
+    assert engine.built == ["red", "blue"]
+
+
+def test_too_many_requests_are_turned_away(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "SLOT_WAIT_S", 0.05)
+    engine.gate = threading.Event()
+    narrow = replace(settings, prediction=replace(settings.prediction, prediction_slots=1))
+    service = make_app(narrow, engine).extensions["ovdiff"]
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(service.predict, PROJECT_UID, [task()], RED_BLUE)
+        assert eventually(lambda: bool(service.status()["projects"]))
+        with pytest.raises(BusyError, match=r"1 requests .*OVDIFF_PREDICTION_SLOTS"):
+            service.predict(PROJECT_UID, [task()], RED_BLUE)
+        engine.gate.set()
+        assert labels(first.result()[0]) == ["red", "blue"]
+
+
+def test_only_some_wait_for_a_place_so_that_threads_are_left_for_health(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine
+) -> None:
+    engine.gate = threading.Event()
+    narrow = replace(settings, prediction=replace(settings.prediction, prediction_slots=1))
+    service = make_app(narrow, engine).extensions["ovdiff"]
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(service.predict, PROJECT_UID, [task()], RED_BLUE) for _ in range(3)]
+        done, _ = wait(asked, timeout=service_module.SLOT_WAIT_S / 2, return_when=FIRST_COMPLETED)
+        assert [type(future.exception()) for future in done] == [BusyError]
+        engine.gate.set()
+        assert sorted(future.exception() is None for future in asked) == [False, True, True]
+
+
+def test_waiting_for_a_place_counts_as_time_of_the_request(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = replace(settings.prediction, prediction_slots=1, wait_for_prototypes_s=0.1, answer_within_s=0.3)
+    service = make_app(replace(settings, prediction=limits), engine).extensions["ovdiff"]
+    wait_until_ready(service, PROJECT_UID, RED_BLUE)
+    busy = threading.Event()
+    segment = engine.segment
+
+    def slow(*arguments: Any) -> Any:
+        busy.set()
+        threading.Event().wait(0.6)
+        return segment(*arguments)
+
+    monkeypatch.setattr(engine, "segment", slow)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(service.predict, PROJECT_UID, [task(1)], RED_BLUE)
+        assert busy.wait(10)
+        (late,) = service.predict(PROJECT_UID, [task(2)], RED_BLUE)
+        assert labels(first.result()[0]) == ["red", "blue"]
+    assert late["error"] == "No time was left in this request; ask again."
+
+
+def test_every_image_of_a_task_is_predicted(service: Service, label_studio: FakeLabelStudio) -> None:
+    label_studio.files["/data/upload/1/second.png"] = ("image/png", encoded(red_and_blue(32, 20)))
+    two = (
+        '<View><Image name="first" value="$a"/><Image name="second" value="$b"/>'
+        '<BrushLabels name="x" toName="first"><Label value="red"/></BrushLabels>'
+        '<PolygonLabels name="y" toName="second"><Label value="red"/><Label value="blue"/></PolygonLabels></View>'
+    )
+    data = {"a": "/data/upload/1/picture.png", "b": "/data/upload/1/second.png"}
+    (item,) = service.predict(PROJECT_UID, [{"id": 1, "data": data}], two)
+    found = [(r["to_name"], r["from_name"], r["original_width"]) for r in item["result"]]
+    assert found == [("first", "x", 64), ("second", "y", 32), ("second", "y", 32)]
+
+
+def test_an_image_of_whose_categories_none_is_ready_does_not_fail_the_others(
+    service: Service, engine: FakeEngine
+) -> None:
+    engine.failing = frozenset({"blue"})
+    two = (
+        '<View><Image name="first" value="$a"/><Image name="second" value="$b"/>'
+        '<BrushLabels name="x" toName="first"><Label value="red"/></BrushLabels>'
+        '<BrushLabels name="y" toName="second"><Label value="blue"/></BrushLabels></View>'
+    )
+    data = {"a": "/data/upload/1/picture.png", "b": "/data/upload/1/picture.png"}
+    (item,) = service.predict(PROJECT_UID, [{"id": 1, "data": data}], two)
+    assert [(region["to_name"], region["from_name"]) for region in item["result"]] == [("first", "x")]
+    assert item["score"] > 0 and "error" not in item and "blue (failed" in item["warning"]
+
+
+def click(x: float, y: float, label: str = "red") -> dict[str, Any]:
+    value = {"x": x, "y": y, "width": 0.2, "keypointlabels": [label]}
+    region = {"type": "keypointlabels", "from_name": "k", "to_name": "image", "origin": "manual", "value": value}
+    return {"result": [region]}
+
+
+def test_a_click_is_answered_with_one_region(service: Service) -> None:
+    wait_until_ready(service, PROJECT_UID, RED_BLUE)
+    (item,) = service.predict(PROJECT_UID, [task()], RED_BLUE, click(25, 50))
+    assert labels(item) == ["red"]
+    assert item["result"][0]["from_name"] == "b"
+
+
+@pytest.mark.parametrize("context", [{}, {"result": []}, click(50, 50), click(25, 50, label="unheard of")])
+def test_a_click_on_nothing_is_answered_with_nothing(service: Service, context: dict[str, Any]) -> None:
+    wait_until_ready(service, PROJECT_UID, RED_BLUE)
+    (item,) = service.predict(PROJECT_UID, [task()], RED_BLUE, context)
+    assert item["result"] == []
+    assert "error" not in item
+
+
+def test_a_click_does_not_wait_for_prototypes(service: Service, engine: FakeEngine) -> None:
+    engine.gate = threading.Event()
+    service.setup(PROJECT_UID, RED_BLUE)
+    assert eventually(lambda: '"generating"' in json.dumps(service.status()))
+    (item,) = service.predict(PROJECT_UID, [task()], RED_BLUE, click(25, 50))
+    engine.gate.set()
+    assert item["result"] == []
+    assert item["error"] == "'red' is not ready (building: generating, 50%)."
+
+
+def test_a_click_for_a_category_that_failed_says_why(service: Service, engine: FakeEngine) -> None:
+    engine.failing = frozenset({"blue"})
+    service.predict(PROJECT_UID, [], RED_BLUE)
+    (item,) = service.predict(PROJECT_UID, [task()], RED_BLUE, click(75, 50, label="blue"))
+    assert item["error"] == "'blue' is not ready (failed: No support image of 'blue' has any foreground.)."
+    (other,) = service.predict(PROJECT_UID, [task()], RED_BLUE, click(25, 50))
+    assert labels(other) == ["red"] and "error" not in other
+
+
+def test_a_changed_project_is_read_from_label_studio_not_from_the_event(
+    service: Service, engine: FakeEngine, label_studio: FakeLabelStudio
+) -> None:
+    wait_until_ready(service, PROJECT_UID, RED_BLUE)
+    label_studio.label_config = config("red", "blue", "green")
+    event = {"project": {"id": 1, "label_config": config("red", "blue", "forged")}}
+    assert service.event("PROJECT_UPDATED", event)["status"] == "recorded"
+    assert eventually(lambda: engine.built == ["red", "blue", "green"])
+
+
+def test_an_unknown_project_is_not_asked_for(service: Service, label_studio: FakeLabelStudio) -> None:
+    service.event("PROJECT_UPDATED", {"project": {"id": 1, "label_config": RED_BLUE}})
+    assert not eventually(lambda: label_studio.requests != [], timeout_s=0.2)
+    assert service.status()["projects"] == {}
+
+
+def test_events_say_honestly_what_comes_of_them(service: Service) -> None:
+    assert "does not learn" in service.event("START_TRAINING", {"project": {"id": 1}})["detail"]
+    assert service.event("ANNOTATION_CREATED", {"annotation": {"id": 1}}) == {"status": "recorded"}
+
+
+def test_status_tells_how_far_each_category_is(service: Service, engine: FakeEngine) -> None:
+    engine.failing = frozenset({"blue"})
+    service.predict(PROJECT_UID, [], RED_BLUE)
+    project = service.status()["projects"][PROJECT_UID]
+    assert project["counts"] == {"ready": 1, "failed": 1}
+    assert [(c["name"], c["state"]) for c in project["categories"]] == [("red", "ready"), ("blue", "failed")]
+    assert "No support image" in project["categories"][1]["reason"]
+    assert project["error"] is None
+
+
+def test_status_says_what_each_category_is_taken_for_and_why(service: Service) -> None:
+    config = """<View><Image name="image" value="$image"/><BrushLabels name="label" toName="image">
+        <Label value="red"/><Label value="blue" kind="stuff"/><Label value="unheard of"/></BrushLabels></View>"""
+    service.setup(PROJECT_UID, config)
+    categories = service.status()["projects"][PROJECT_UID]["categories"]
+    found = {each["name"]: (each["kind"], each["kind_decided_by"]) for each in categories}
+    assert found == {"red": ("thing", "table"), "blue": ("stuff", "category"), "unheard of": (None, None)}

@@ -1,0 +1,65 @@
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from backend.errors import StoreError
+from backend.serving.store import Store
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "state.sqlite"
+
+
+def test_projects_outlive_the_process(path: Path) -> None:
+    store = Store(path, event_rows=10)
+    store.save_label_config("1.5", "<View/>")
+    store.save_label_config("2.6", "<View>two</View>")
+    store.save_label_config("1.5", "<View>new</View>")
+    assert Store(path, event_rows=10).label_configs() == {"2.6": "<View>two</View>", "1.5": "<View>new</View>"}
+
+
+def test_model_versions_come_newest_first_and_once(path: Path) -> None:
+    store = Store(path, event_rows=10)
+    for project, version in [("1", "a"), ("1", "b"), ("2", "a"), ("1", "a")]:
+        store.save_model_version(project, version)
+    assert store.model_versions() == ["a", "b"]
+
+
+def test_only_the_newest_events_are_kept(path: Path) -> None:
+    store = Store(path, event_rows=3)
+    for number in range(10):
+        store.add_event("ANNOTATION_CREATED", {"annotation": number})
+    assert [event.details["annotation"] for event in store.events()] == [7, 8, 9]
+    assert store.events()[0].received_at.endswith("+00:00")
+
+
+def test_threads_may_write_at_once(path: Path) -> None:
+    store = Store(path, event_rows=1000)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: store.add_event("X", {"n": number}), range(40)))
+    assert sorted(event.details["n"] for event in store.events()) == list(range(40))
+
+
+def test_a_damaged_file_is_named_and_left_as_it_is(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"this is no database" * 100)
+    with pytest.raises(StoreError, match=r"state\.sqlite: file is not a database\. If it is damaged, move it away"):
+        Store(path, event_rows=10)
+    assert path.read_bytes() == b"this is no database" * 100
+
+
+def test_a_file_of_a_newer_version_is_refused(path: Path) -> None:
+    Store(path, event_rows=10)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(StoreError, match="has form 99, this ovdiff knows 1"):
+        Store(path, event_rows=10)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"cannot make the folder .*Set OVDIFF_DATA_DIR"):
+        Store(tmp_path / "file" / "state.sqlite", event_rows=10)

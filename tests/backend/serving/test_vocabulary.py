@@ -1,0 +1,121 @@
+import pytest
+from label_studio_sdk.label_interface import LabelInterface
+
+from backend.errors import UnusableLabelConfigError
+from backend.serving.vocabulary import Labelling, read_labelling
+from converters.label_studio.label_config import ImageTag
+from ovdiff.vocabulary import Category
+
+IMAGE = '<Image name="image" value="$image"/>'
+
+
+def labelling(body: str, *, max_categories: int = 200) -> Labelling:
+    return read_labelling(f"<View>{IMAGE}{body}</View>", max_categories=max_categories)
+
+
+def drawn(labelling: Labelling) -> list[tuple[str, str]]:
+    return [(output.label, output.control) for output in labelling.outputs]
+
+
+def test_labels_are_categories_in_their_order() -> None:
+    found = labelling('<BrushLabels name="b" toName="image"><Label value="boat"/><Label value="water"/></BrushLabels>')
+    assert found.categories == (Category("boat"), Category("water"))
+    assert drawn(found) == [("boat", "b"), ("water", "b")]
+
+
+def test_prompts_and_kind_are_read_and_tolerated_by_label_studio() -> None:
+    config = (
+        f'<View>{IMAGE}<BrushLabels name="b" toName="image">'
+        '<Label value="boat" prompts="a boat; a ship ;" kind="Thing"/><Label value="water" kind="stuff"/>'
+        "</BrushLabels></View>"
+    )
+    found = read_labelling(config, max_categories=10)
+    assert found.categories == (
+        Category("boat", ("a boat", "a ship"), "thing"),
+        Category("water", (), "stuff"),
+    )
+    LabelInterface(config).validate()
+
+
+def test_identifiers_are_read_as_words() -> None:
+    found = labelling('<BrushLabels name="b" toName="image"><Label value="traffic_light"/></BrushLabels>')
+    assert found.categories == (Category("traffic_light", ("traffic light",)),)
+
+
+def test_an_alias_is_the_word_in_regions() -> None:
+    found = labelling('<BrushLabels name="b" toName="image"><Label value="boat" alias="B1"/></BrushLabels>')
+    assert found.categories == (Category("boat"),)
+    assert drawn(found) == [("B1", "b")]
+
+
+@pytest.mark.parametrize("control", ["BrushLabels", "BitmaskLabels", "PolygonLabels", "RectangleLabels"])
+def test_every_shape_control_is_an_output(control: str) -> None:
+    found = labelling(f'<{control} name="c" toName="image"><Label value="boat"/></{control}>')
+    assert [(o.control, o.control_kind) for o in found.outputs] == [("c", control.lower())]
+
+
+def test_a_label_in_several_controls_goes_to_the_first_that_draws_masks() -> None:
+    found = labelling(
+        '<RectangleLabels name="r" toName="image"><Label value="a"/><Label value="only box"/></RectangleLabels>'
+        '<KeyPointLabels name="k" toName="image"><Label value="a"/><Label value="only point"/></KeyPointLabels>'
+        '<PolygonLabels name="p" toName="image"><Label value="a"/></PolygonLabels>'
+        '<BrushLabels name="b" toName="image"><Label value="a"/><Label value="c"/></BrushLabels>'
+    )
+    assert drawn(found) == [("a", "p"), ("c", "b"), ("only box", "r")]
+
+
+def test_every_image_has_its_own_outputs() -> None:
+    found = labelling(
+        '<Image name="second" value="$other"/>'
+        '<BrushLabels name="b" toName="image"><Label value="a"/></BrushLabels>'
+        '<BrushLabels name="c" toName="second"><Label value="a"/><Label value="d"/></BrushLabels>'
+    )
+    assert found.categories == (Category("a"), Category("d"))
+    outputs = found.by_image({Category("a")})
+    assert {image: [o.control for o in of_image] for image, of_image in outputs.items()} == {
+        ImageTag("image", "$image"): ["b"],
+        ImageTag("second", "$other"): ["c"],
+    }
+
+
+def test_the_fingerprint_follows_what_is_drawn_where() -> None:
+    brush = labelling('<BrushLabels name="b" toName="image"><Label value="a" background="#f00"/></BrushLabels>')
+    recoloured = labelling('<BrushLabels name="b" toName="image"><Label value="a"/></BrushLabels>')
+    polygon = labelling('<PolygonLabels name="b" toName="image"><Label value="a"/></PolygonLabels>')
+    prompted = labelling('<BrushLabels name="b" toName="image"><Label value="a" prompts="x"/></BrushLabels>')
+    assert brush.fingerprint() == recoloured.fingerprint()
+    assert len({brush.fingerprint(), polygon.fingerprint(), prompted.fingerprint()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("not xml", "cannot be read"),
+        ('<!DOCTYPE x [<!ENTITY a "b">]><View/>', "declares a DTD or entities"),
+        ('<View><Text name="t" value="$t"/></View>', "shows no <Image>"),
+        (f"<View>{IMAGE}</View>", "has no BrushLabels, BitmaskLabels, PolygonLabels or RectangleLabels"),
+        (
+            f'<View>{IMAGE}<Choices name="c" toName="image"><Choice value="a"/></Choices></View>',
+            "its controls: choices",
+        ),
+        (f'<View>{IMAGE}<BrushLabels name="b" toName="image"/></View>', "has no <Label value=...>"),
+        (
+            f'<View>{IMAGE}<BrushLabels name="b" toName="image"><Label value="a" kind="fluid"/></BrushLabels></View>',
+            "Label 'a' has kind='fluid'; expected thing or stuff.",
+        ),
+        (
+            f'<View>{IMAGE}<BrushLabels name="b" toName="image"><Label value="a" prompts="x;x"/></BrushLabels></View>',
+            "Duplicate prompt of category 'a': 'x'",
+        ),
+    ],
+)
+def test_unusable_configs_say_what_is_missing(config: str, message: str) -> None:
+    with pytest.raises(UnusableLabelConfigError) as caught:
+        read_labelling(config, max_categories=10)
+    assert message in str(caught.value)
+
+
+def test_too_many_labels_are_refused() -> None:
+    labels = "".join(f'<Label value="l{number}"/>' for number in range(4))
+    with pytest.raises(UnusableLabelConfigError, match=r"4 labels, more than 3 \(OVDIFF_MAX_CATEGORIES\)"):
+        labelling(f'<BrushLabels name="b" toName="image">{labels}</BrushLabels>', max_categories=3)

@@ -1,0 +1,248 @@
+"""A COCO file opened, corrected and written back: what nobody touched is what it was."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from converters.datasets.coco import CocoDataset, CocoOptions
+from converters.datasets.coco_reader import Place, coco_categories, coco_to_records, read_coco
+from converters.datasets.coco_update import update_coco
+from converters.encodings.brush import mask_to_brush_rle
+from converters.encodings.coco_rle import coco_rle_to_mask, mask_to_coco_rle
+from converters.errors import CocoError
+from converters.files.output import write_json
+from converters.label_studio.label_config import LabelConfig, parse_label_config
+from converters.label_studio.reader import tasks_to_records
+from converters.label_studio.tasks import label_config_for, marked_as, records_to_tasks
+from converters.selection import Counts
+
+SIZE_HW = (20, 30)
+ROOT = "/data/local-files/?d=pictures/"
+RLE = mask_to_coco_rle(np.eye(*SIZE_HW, dtype=np.bool_))
+POLYGONS = [[3.3, 2.1, 20.8, 5.5, 9.2, 17.9], [22.0, 1.0, 28.0, 1.0, 28.0, 6.5, 22.0, 6.5]]
+ORIGINAL: CocoDataset = {
+    "licenses": [{"id": 4, "name": "CC-BY", "url": "http://example.com"}],
+    "info": {"year": 2017, "version": "1.0", "contributor": "someone"},
+    "annotations": [
+        {"id": 900, "image_id": 5, "category_id": 18, "segmentation": POLYGONS, "area": 123.456,
+         "bbox": [3.3, 1, 25, 17], "iscrowd": 0, "attributes": {"occluded": True}},
+        {"image_id": 5, "category_id": 3, "id": 17, "iscrowd": 1, "segmentation": RLE, "area": 20.0,
+         "bbox": [0, 0, 20, 20]},
+        {"id": 30, "image_id": 5, "category_id": 3, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0, "segmentation": []},
+        {"id": 2, "image_id": 9, "category_id": 18, "segmentation": [[1, 1, 9, 1, 9, 9]], "area": 32, "iscrowd": 0},
+    ],
+    "images": [
+        {"id": 9, "file_name": "train/a b%20c.jpg", "width": 30, "height": 20, "license": 4, "coco_url": "http://x/9"},
+        {"id": 5, "file_name": "train/5.jpg", "width": 30, "height": 20, "license": 4, "date_captured": "2013"},
+        {"id": 6, "file_name": "train/6.jpg", "width": 30, "height": 20},
+    ],
+    "categories": [
+        {"supercategory": "animal", "id": 18, "name": "dog", "keypoints": ["nose"]},
+        {"supercategory": "vehicle", "id": 3, "name": "car"},
+    ],
+}  # fmt: skip
+
+
+def config_of(dataset: CocoDataset, kind: str = "BrushLabels") -> LabelConfig:
+    return parse_label_config(label_config_for(coco_categories(dataset), kind))
+
+
+def opened(dataset: CocoDataset, config: LabelConfig) -> list[dict[str, Any]]:
+    """Return the tasks that Label Studio would be given; as an export they are what it gives back."""
+    return list(records_to_tasks(coco_to_records(dataset, Place(ROOT)), config))
+
+
+def closed(
+    dataset: CocoDataset, tasks: list[dict[str, Any]], config: LabelConfig, **options: Any
+) -> tuple[CocoDataset, Counts]:
+    before = copy.deepcopy(dataset)
+    options = {"image_root": ROOT, **options}
+    updated = update_coco(dataset, tasks_to_records(tasks, config), config, CocoOptions(**options))
+    assert dataset == before  # never modified
+    return updated
+
+
+def by_id(dataset: CocoDataset) -> dict[int, dict[str, Any]]:
+    return {annotation["id"]: annotation for annotation in dataset["annotations"]}
+
+
+def task_of(tasks: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    return next(task for task in tasks if task["data"]["image"].endswith(name))
+
+
+def result(region_id: str, mask: np.ndarray, label: str = "car") -> dict[str, Any]:
+    return {
+        "id": region_id, "from_name": "label", "to_name": "image", "type": "brushlabels", "original_width": 30,
+        "original_height": 20, "value": {"format": "rle", "rle": mask_to_brush_rle(mask), "brushlabels": [label]},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["BrushLabels", "BitmaskLabels", "PolygonLabels", "RectangleLabels"])
+def test_what_nobody_touched_stays_byte_for_byte(tmp_path: Path, kind: str) -> None:
+    write_json(ORIGINAL, tmp_path / "original.json")
+    config = config_of(ORIGINAL, kind)
+    updated, counts = closed(read_coco(tmp_path / "original.json"), opened(ORIGINAL, config), config)
+    write_json(updated, tmp_path / "updated.json")
+    assert (tmp_path / "updated.json").read_bytes() == (tmp_path / "original.json").read_bytes()
+    assert counts.left_out == {}
+    assert (counts.images_in, counts.images_out, counts.regions_out) == (3, 3, 4)
+    assert counts.notes == {
+        "annotations that stay as they were": 3, "annotations that could not be shown and stay as they were": 1
+    }  # fmt: skip
+
+
+def test_one_changed_mask_changes_one_annotation() -> None:
+    config = config_of(ORIGINAL)
+    tasks = opened(ORIGINAL, config)
+    mask = np.zeros(SIZE_HW, dtype=np.bool_)
+    mask[2:10, 4:8] = True
+    task = task_of(tasks, "5.jpg")
+    (changed,) = [r for r in task["annotations"][0]["result"] if r["id"] == "900"]
+    changed["value"]["rle"] = mask_to_brush_rle(mask)
+    updated, counts = closed(ORIGINAL, tasks, config)
+    new = {"segmentation": mask_to_coco_rle(mask), "area": 32, "bbox": [4, 2, 4, 8]}
+    assert by_id(updated) == {**by_id(ORIGINAL), 900: {**by_id(ORIGINAL)[900], **new}}
+    assert [a["id"] for a in updated["annotations"]] == [900, 17, 30, 2]
+    assert {key: updated[key] for key in updated if key != "annotations"} == {
+        key: ORIGINAL[key] for key in ORIGINAL if key != "annotations"
+    }
+    assert counts.notes["annotations changed"] == 1
+
+
+def test_another_label_changes_the_category_alone() -> None:
+    config = config_of(ORIGINAL)
+    tasks = opened(ORIGINAL, config)
+    for changed in task_of(tasks, "5.jpg")["annotations"][0]["result"]:
+        changed["value"]["brushlabels"] = ["car"]
+    updated, _ = closed(ORIGINAL, tasks, config)
+    assert by_id(updated) == {**by_id(ORIGINAL), 900: {**by_id(ORIGINAL)[900], "category_id": 3}}
+
+
+def test_regions_are_removed_and_added() -> None:
+    config = config_of(ORIGINAL)
+    tasks = opened(ORIGINAL, config)
+    mask = np.zeros(SIZE_HW, dtype=np.bool_)
+    mask[0, 0] = True
+    task_of(tasks, "5.jpg")["annotations"][0]["result"] = [result("new", mask)]
+    task_of(tasks, "6.jpg")["annotations"][0]["result"] = [result("newer", ~mask, "dog")]
+    updated, counts = closed(ORIGINAL, tasks, config)
+    assert [a["id"] for a in updated["annotations"]] == [30, 2, 901, 902]
+    assert by_id(updated)[901] == {
+        "id": 901, "image_id": 5, "category_id": 3, "segmentation": mask_to_coco_rle(mask), "area": 1,
+        "bbox": [0, 0, 1, 1], "iscrowd": 0,
+    }  # fmt: skip
+    assert (by_id(updated)[902]["image_id"], by_id(updated)[902]["category_id"]) == (6, 18)
+    assert (counts.notes["annotations removed"], counts.notes["annotations added"]) == (2, 2)
+
+
+def test_a_new_label_becomes_a_new_category() -> None:
+    config = parse_label_config(
+        label_config_for((*coco_categories(ORIGINAL),)).replace("</Brush", '<Label value="cat"/></Brush')
+    )
+    tasks = opened(ORIGINAL, config)
+    task_of(tasks, "6.jpg")["annotations"][0]["result"] = [result("new", np.ones(SIZE_HW, dtype=np.bool_), "cat")]
+    updated, counts = closed(ORIGINAL, tasks, config)
+    assert updated["categories"][:2] == ORIGINAL["categories"]
+    assert updated["categories"][2] == {"id": 1, "name": "cat", "supercategory": ""}
+    assert by_id(updated)[901]["category_id"] == 1
+    assert counts.notes["categories added"] == 1
+
+
+def test_a_region_with_two_labels_takes_the_annotations_it_has_and_makes_the_rest() -> None:
+    config = config_of(ORIGINAL)
+    tasks = opened(ORIGINAL, config)
+    task_of(tasks, "c.jpg")["annotations"][0]["result"][0]["value"]["brushlabels"] = ["dog", "car"]
+    updated, _ = closed(ORIGINAL, tasks, config)
+    assert by_id(updated)[2] == by_id(ORIGINAL)[2]
+    assert by_id(updated)[901]["category_id"] == 3
+    shown = coco_to_records(ORIGINAL)[0].annotations[0].regions[0]
+    assert np.array_equal(coco_rle_to_mask(by_id(updated)[901]["segmentation"]), shown.mask())
+
+
+def test_images_that_are_not_in_the_export_or_not_annotated_stay_as_they_were() -> None:
+    config = config_of(ORIGINAL)
+    kept, skipped, _ = opened(ORIGINAL, config)
+    skipped["annotations"][0] |= {"was_cancelled": True, "result": []}
+    updated, counts = closed(ORIGINAL, [kept, skipped], config)
+    assert updated == ORIGINAL
+    assert counts.left_out == {"skipped by the annotator": 1}
+    assert counts.notes["images of the COCO file that stay as they were"] == 2
+
+
+def test_predictions_that_were_accepted_stay_as_they_were() -> None:
+    config = config_of(ORIGINAL)
+    records = [marked_as(record, "predictions") for record in coco_to_records(ORIGINAL, Place(ROOT))]
+    tasks = list(records_to_tasks(records, config))
+    for task in tasks:
+        accepted = [{**result, "origin": "prediction"} for result in task["predictions"][0]["result"]]
+        task["annotations"] = [{"result": accepted, "parent_prediction": 1}]
+    assert closed(ORIGINAL, tasks, config)[0] == ORIGINAL
+
+
+def test_strange_images_are_left_out_with_the_reason() -> None:
+    config = config_of(ORIGINAL)
+    tasks = opened(ORIGINAL, config)
+    twice = copy.deepcopy(tasks[1])
+    other = copy.deepcopy(tasks[1])
+    other["data"]["image"] = ROOT + "train/other.jpg"
+    elsewhere = copy.deepcopy(tasks[1])
+    elsewhere["data"]["image"] = "s3://elsewhere.jpg"
+    turned = copy.deepcopy(tasks[0])
+    turned["annotations"][0]["result"] = [
+        {**result("x", np.ones((30, 20), dtype=np.bool_)), "original_width": 20, "original_height": 30}
+    ]
+    updated, counts = closed(ORIGINAL, [turned, tasks[1], twice, other, elsewhere], config)
+    assert updated == ORIGINAL
+    assert counts.left_out == {
+        "image of another size than in the COCO file": 1,
+        "image that was in the export before": 1,
+        "image that is not in the COCO file (or under another image root)": 1,
+        "image address that gives no file name": 1,
+    }
+
+
+def test_contradictions_are_refused() -> None:
+    twice = {**ORIGINAL, "images": [*ORIGINAL["images"], {"id": 1, "file_name": "train/5.jpg"}]}
+    with pytest.raises(CocoError, match=r"expected images with file names that differ, .* got 'train/5.jpg' again"):
+        closed(twice, [], config_of(ORIGINAL))
+    with pytest.raises(CocoError, match="expected one annotation an image to write back, got every_annotator"):
+        closed(ORIGINAL, [], config_of(ORIGINAL), every_annotator=True)
+    with pytest.raises(CocoError, match="expected whole regions to write back, got split_parts"):
+        closed(ORIGINAL, [], config_of(ORIGINAL), split_parts=True)
+
+
+def test_images_whose_names_come_back_in_the_same_words_are_not_confused() -> None:
+    names = ("http://a/5.jpg?v=1", "http://a/5.jpg?v=2")
+    images = [{**ORIGINAL["images"][n], "file_name": name} for n, name in enumerate(names)]
+    twins = {**ORIGINAL, "images": images}
+    config = config_of(twins)
+    tasks = list(records_to_tasks(coco_to_records(twins), config))
+    updated, counts = closed(twins, tasks, config, image_root="")
+    assert updated == twins
+    assert counts.left_out == {"image that is not in the COCO file (or under another image root)": 2}
+
+
+masks = arrays(np.bool_, (8, 9)).filter(lambda mask: bool(mask.any()))
+
+
+@given(
+    st.lists(st.tuples(masks, st.sampled_from([18, 3])), max_size=4), st.sampled_from(["BrushLabels", "PolygonLabels"])
+)
+@settings(deadline=None)
+def test_any_masks_come_back_as_they_were(drawn: list[tuple[np.ndarray, int]], kind: str) -> None:
+    annotations = [
+        {"id": 10 * n, "image_id": 5, "category_id": category, "segmentation": mask_to_coco_rle(mask), "note": n}
+        for n, (mask, category) in enumerate(drawn, start=1)
+    ]
+    images = [{"id": 5, "file_name": "5.jpg", "width": 9, "height": 8}]
+    dataset = {**ORIGINAL, "images": images, "annotations": annotations}
+    config = config_of(dataset, kind)
+    exported = json.loads(json.dumps(opened(dataset, config)))
+    assert closed(dataset, exported, config)[0] == dataset

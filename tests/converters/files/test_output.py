@@ -1,0 +1,107 @@
+"""Files and folders that appear whole or not at all, lists that grow on disk, and names that stay inside."""
+
+import json
+import os
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from converters.errors import OutputError
+from converters.files.output import JsonList, name_in_folder, new_file, new_folder, write_json
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.lists(values), st.dictionaries(st.text(), values, max_size=3))
+def test_what_is_written_is_json(tmp_path_factory: pytest.TempPathFactory, items: list, head: dict) -> None:
+    path = tmp_path_factory.mktemp("json") / "out.json"
+    grown = JsonList()
+    for item in items:
+        grown.append(item)
+    assert len(grown) == len(items)
+    write_json(grown, path)
+    assert json.loads(path.read_text("utf-8")) == items
+    write_json({**head, "grown": grown, "list": items}, path)
+    assert json.loads(path.read_text("utf-8")) == {**head, "grown": items, "list": items}
+
+
+def test_only_a_file_is_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # /dev/stdout may be one: a file renamed over it would take it from everybody
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(OutputError, match=f"expected {tmp_path / name} to be a new file or one to replace, got"):
+            write_json([], tmp_path / name)
+    assert (tmp_path / "pipe").is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
+
+
+def test_a_long_list_and_half_a_surrogate_pair_are_written(tmp_path: Path) -> None:
+    grown = JsonList()
+    for _ in range(3):
+        grown.append("é" * 700_000)
+    grown.append("\ud800")
+    write_json({"a": grown}, tmp_path / "out.json")
+    assert json.loads((tmp_path / "out.json").read_text("utf-8"))["a"] == ["é" * 700_000] * 3 + ["\ud800"]
+
+
+def test_what_json_cannot_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="expected numbers that JSON can hold, got NaN or infinity in"):
+        write_json([{"score": float("nan")}], tmp_path / "out.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_or_folder_that_fails_half_way_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "out.json").write_text("old")
+    with pytest.raises(KeyError), new_file(tmp_path / "out.json") as file:
+        file.write("new")
+        raise KeyError
+    with pytest.raises(KeyError), new_folder(tmp_path / "folder") as partial:
+        (partial / "a").write_text("a")
+        raise KeyError
+    assert (tmp_path / "out.json").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with new_folder(tmp_path / "folder") as partial:
+        (partial / "a").write_text("a")
+        assert list((tmp_path / "folder").iterdir()) == []
+    assert (tmp_path / "folder" / "a").read_text() == "a"
+    with pytest.raises(OutputError, match=r"expected .* to be a new or an empty folder, got one that holds files"):
+        new_folder(tmp_path / "folder").__enter__()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"out\.json cannot be written"):
+        write_json([], tmp_path / "file" / "out.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cat.jpg", "cat.png"),
+        ("a/b.c/cat", "a/b.c/cat.png"),
+        ("a/cat.tar.gz", "a/cat.tar.png"),
+        (".hidden", ".hidden.png"),
+        ("../cat.jpg", None),
+        ("a/../../cat.jpg", None),
+        ("/etc/cat.jpg", None),
+        ("a\\..\\cat.jpg", None),
+        ("a\0.jpg", None),
+        ("", None),
+        (".", None),
+        ("..", None),
+        ("é" * 101 + ".jpg", None),
+        ("\ud800.jpg", None),
+    ],
+)
+def test_a_name_stays_inside_its_folder(name: str, expected: str | None) -> None:
+    assert name_in_folder(name, ".png") == (None if expected is None else PurePosixPath(expected))

@@ -1,0 +1,196 @@
+"""The report as JSON, Markdown and HTML: the same numbers, nothing fetched, nothing of an export as markup."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from converters.corrections.pairs import find_corrections
+from converters.corrections.result import SCHEMA, CorrectionReport, report_to_json
+from converters.corrections.scores import CorrectionScores
+from converters.files.output import json_text
+from converters.records import Category, ImageRecord
+from converters.report.html import report_to_html
+from converters.report.markdown import report_to_markdown
+from tests.fakes.corrections import CATEGORIES, SIZE_HW, box, corrected, region
+
+NASTY = '"><script>alert(1)</script><img src=http://evil.example/x> | [a](javascript:b)'
+LEFT, WIDER, RIGHT = box(0, 0, 6, 3), box(0, 0, 6, 4), box(0, 5, 6, 8)
+
+
+def scores_of(*records: ImageRecord, categories: tuple[Category, ...] = CATEGORIES) -> CorrectionScores:
+    scores = CorrectionScores(categories)
+    for record in records:
+        scores.tally.images_in += 1
+        for item in find_corrections(record):
+            scores.add(item)
+    return scores
+
+
+@pytest.fixture(scope="module")
+def scores() -> CorrectionScores:
+    """Two versions: one prediction changed and added to, one accepted, one image left alone."""
+    return scores_of(
+        corrected(
+            [region("a", LEFT, score=0.9)],
+            [region("a", WIDER, score=0.9), region("b", RIGHT, "dog")],
+            lead_time_s=30.0,
+            model_version="v1",
+            created_at="2026-01-01T00:00:00Z",
+        ),
+        corrected(
+            [region("a", LEFT, score=0.4)],
+            [region("a", LEFT)],
+            task_id=2,
+            model_version="v2",
+            created_at="2026-02-01T00:00:00Z",
+        ),
+        ImageRecord(3, "c.png", "image"),
+    )
+
+
+@pytest.fixture(scope="module")
+def report(scores: CorrectionScores) -> CorrectionReport:
+    return scores.report("export.json")
+
+
+class Page(HTMLParser):
+    """Collects what a browser would: tags with their attributes, and the text of cells, headings, captions."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+# ---------------------------------------------------------------- JSON
+
+
+def test_the_json_holds_the_report_under_its_names(report: CorrectionReport) -> None:
+    loaded = json.loads(json_text(report_to_json(report)))  # which refuses NaN
+    assert loaded["schema"] == SCHEMA
+    assert list(loaded) == [
+        "schema", "source", "counts", "quality", "regions", "pixels", "median_changed_share", "categories",
+        "confusion", "reliability", "versions", "seconds", "worst",
+    ]  # fmt: skip
+    assert loaded["regions"] == {
+        "accepted": 1, "changed": 1, "relabelled": 0, "added": 1, "removed": 0, "accepted_share": 0.5,
+    }  # fmt: skip
+    assert loaded["pixels"]["changed_share"] == (6 + 18) / (24 + 18 + 18)
+    assert loaded["categories"][1]["iou"] == 0.0
+    assert loaded["seconds"]["from_scratch"] == {"annotations": 0, "median": None, "mean": None, "total": 0}
+
+
+# ---------------------------------------------------------------- Markdown
+
+
+def test_markdown_says_the_numbers_in_tables(report: CorrectionReport) -> None:
+    page = report_to_markdown(report)
+    assert "2 corrections by one person" in page
+    assert "| Regions accepted | 50.0 % |" in page
+    assert "| dog | 0.000 | 0.000 | 0.000 | 0.000 | 0.000 | 0 | 0 | 0 | 0 | 1 | 100.0 % |" in page
+    assert "| v2 | 2026-02-01 | 1 | 1.000 | 100.0 % | 0.0 % | – |" in page
+    assert "| image that nobody has annotated | 1 | no correction |" in page
+
+
+def test_markdown_tables_have_as_many_cells_in_every_row(report: CorrectionReport) -> None:
+    for table in re.findall(r"(?:^\|.*\n)+", report_to_markdown(report), flags=re.MULTILINE):
+        assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+# ---------------------------------------------------------------- HTML
+
+
+def test_the_page_fetches_nothing_and_runs_nothing(scores: CorrectionScores) -> None:
+    text = report_to_html(scores.report("export.json"), scores.worst())
+    page = Page(text)
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "link", "iframe", "object", "img", "form", "base"}
+    assert ("meta", "default-src 'none'; img-src data:; style-src 'unsafe-inline'") in [
+        (tag, attributes.get("content")) for tag, attributes in page.tags
+    ]
+    for _, attributes in page.tags:
+        assert not [key for key in attributes if key.startswith("on") or key in ("src", "xlink:href")]
+        assert (attributes.get("href") or "data:").startswith("data:")
+    assert not re.search(r"https?:|url\(|@import", text)
+
+
+def test_the_page_says_the_numbers_and_every_chart_has_words(scores: CorrectionScores) -> None:
+    page = Page(report_to_html(scores.report("export.json"), scores.worst()))
+    for words in ("50.0 %", "40.0 %", "30.0 s", "v1", "image that nobody has annotated", "dog added"):
+        assert words in page.text, words
+    pictures = [attributes for tag, attributes in page.tags if tag == "svg" and attributes.get("role") == "img"]
+    assert len(pictures) == 5 + 1  # five charts, one image that was not accepted as it was
+    assert all(attributes.get("aria-label") for attributes in pictures)
+
+
+def test_names_from_the_export_stay_text() -> None:
+    categories = (Category(1, NASTY),)
+    record = corrected(
+        [region("a", LEFT, NASTY, score=0.5)],
+        [region("a", WIDER, NASTY), region("b", RIGHT, NASTY + "unknown")],
+        image=f"/data/upload/1/{NASTY}.png",
+        model_version=NASTY,
+        created_at=NASTY,
+    )
+    found = scores_of(record, categories=categories)
+    text = report_to_html(found.report(NASTY), found.worst())
+    assert not {tag for tag, _ in Page(text).tags} & {"script", "img"}
+    assert NASTY in Page(text).text
+    markdown = report_to_markdown(found.report(NASTY))
+    assert "<script" not in markdown
+    assert not re.search(r"(?<!\\)\]\(", markdown)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text(st.characters(codec=None), min_size=1, max_size=12))
+def test_any_name_makes_pages_that_can_be_written(name: str) -> None:
+    record = corrected([region("a", LEFT, name)], [region("a", WIDER, name)], image=name, model_version=name)
+    found = scores_of(record, categories=(Category(1, name),))
+    page = report_to_html(found.report(name), found.worst())
+    page.encode("utf-8")
+    assert [tag for tag, _ in Page(page).tags].count("figure") == 1
+    report_to_markdown(found.report(name)).encode("utf-8")
+
+
+def test_many_categories_and_versions_are_cut_and_that_is_said() -> None:
+    categories = tuple(Category(number, f"c{number}") for number in range(1, 61))
+    rows, columns = [c.id // 8 % 6 for c in categories], [c.id % 8 for c in categories]
+    before = [
+        region(c.name, box(row, column, row + 1, column + 1), c.name)
+        for c, row, column in zip(categories, rows, columns, strict=True)
+    ]
+    records = [corrected(before, before, task_id=n, model_version=f"v{n}") for n in range(45)]
+    text = Page(report_to_html(scores_of(*records, categories=categories).report("x"))).text
+    assert "The 40 lowest of 60 categories." in text
+    assert "Shown are the 14 of 48 labels" in text
+    assert "The last 40 of 45." in text
+
+
+def test_nothing_measured_makes_pages_too() -> None:
+    found = scores_of(corrected([], []))
+    assert "No predicted region had a score." in report_to_html(found.report("x"))
+    assert "–" in report_to_markdown(found.report("x"))
+
+
+def test_pictures_hold_the_image_where_there_is_a_folder(scores: CorrectionScores, tmp_path: Path) -> None:
+    Image.new("RGB", SIZE_HW[::-1], "red").save(tmp_path / "1.png")
+    with_images = Page(report_to_html(scores.report("x"), scores.worst(), images=tmp_path))
+    (image,) = [attributes for tag, attributes in with_images.tags if tag == "image"]
+    assert (image["href"] or "").startswith("data:image/jpeg;base64,")
+    (tmp_path / "1.png").unlink()
+    without = Page(report_to_html(scores.report("x"), scores.worst(), images=tmp_path))
+    assert "Without the image: no file '1.png' in the folder of images." in without.text

@@ -1,0 +1,170 @@
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ovdiff.errors import WeightsError
+from ovdiff.models.loaded import LoadedModels
+from ovdiff.presets import Preset, load_preset
+from ovdiff.segmenting.encoding import (
+    EncodedImage,
+    EncodingCache,
+    WindowFeatures,
+    encode_image,
+    group_by_size,
+    image_key,
+)
+from ovdiff.segmenting.parts import SegmentingParts
+from ovdiff.segmenting.windows import Window, plan_windows, working_size_hw
+
+
+def _encoded(kib: int) -> EncodedImage:
+    features = WindowFeatures((Window(0, 0, 1, 1, 1),), torch.zeros(1, 1, 1, kib * 256))
+    return EncodedImage((30, 40), np.zeros((0, 0, 3), np.uint8), {"clip": (features,)}, None)
+
+
+def test_windows_of_one_size_go_together() -> None:
+    small = [Window(0, left, 4, 4, 1) for left in range(5)]
+    large = Window(0, 0, 8, 8, 2)
+    assert group_by_size([small[0], large, *small[1:]]) == [tuple(small), (large,)]
+
+
+def test_every_window_has_features_of_every_voter(preset: Preset, image: np.ndarray) -> None:
+    encoded = encode_image(SegmentingParts(preset, LoadedModels()), image)
+    windows = plan_windows(encoded.working.shape[:2], preset.windows)
+    assert encoded.working.shape == (128, 160, 3)
+    assert set(encoded.features) == {"stable_diffusion", "clip", "dino"}
+    for batches in encoded.features.values():
+        assert sorted(window for batch in batches for window in batch.windows) == sorted(windows)
+        assert all(len(batch.features) == len(batch.windows) for batch in batches)
+    assert encoded.embedding is not None
+
+
+def test_cache_lets_go_of_the_least_recently_used_within_its_bound() -> None:
+    cache = EncodingCache(max_mib=1)
+    cache.put("a", _encoded(kib=500))
+    cache.put("b", _encoded(kib=500))
+    assert cache.get("a") is not None
+    cache.put("c", _encoded(kib=500))
+    assert cache.get("b") is None and cache.get("a") is not None and cache.get("c") is not None
+
+
+def test_an_image_larger_than_the_cache_is_not_kept_evicts_nothing_and_is_told_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cache = EncodingCache(max_mib=1)
+    cache.put("a", _encoded(kib=500))
+    for name in ("large", "another"):
+        cache.put(name, _encoded(kib=2 * 1024 + 1))
+        assert cache.get(name) is None
+    assert cache.get("a") is not None
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "40 x 30 px take 3 MiB" in record.message and "Set cache.features_mib to 3 or more" in record.message
+
+
+def test_a_cache_that_is_off_keeps_nothing_and_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    cache = EncodingCache(max_mib=0)
+    cache.put("a", _encoded(kib=500))
+    assert cache.get("a") is None and not caplog.records
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("paper", 2), ("fast", 2)])
+def test_a_full_size_image_fits_the_preset_s_cache(name: str, dtype: int) -> None:
+    """A 4:3 image at full size: bytes of every window's feature grid, by arithmetic (A.11, A.12)."""
+    preset = load_preset(name)
+    windows = plan_windows(working_size_hw((1200, 1600), preset.windows), preset.windows)
+
+    def cells(extractor: str, window: Window) -> int:
+        if extractor == "dino":  # patches of 8 px at the window's own size
+            return round(window.height / 8) * round(window.width / 8)
+        return {"stable_diffusion": 64 * 64, "clip": 28 * 28, "dinov2": 37 * 37}[extractor]
+
+    depths = {"stable_diffusion": 6400, "clip": 768, "dino": 768, "dinov2": 768}
+    total = sum(
+        cells(extractor, window) * depths[extractor] * dtype
+        for extractor in preset.active_extractors()
+        for window in windows
+    )
+    assert total < preset.cache.features_mib << 20
+    assert all(getattr(preset.models, extractor).dtype == "float16" for extractor in preset.active_extractors())
+
+
+class Fixed:
+    """An extractor that always says the same."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def extract(self, images: np.ndarray, purpose: str) -> torch.Tensor:
+        return torch.full((len(images), 4, 2, 2), self.value)
+
+
+def _parts_with(preset: Preset, dtype: Any, value: float) -> SegmentingParts:
+    chosen = replace(
+        preset,
+        models=replace(preset.models, dino=replace(preset.models.dino, dtype=dtype)),
+        matching=replace(preset.matching, extractors=("dino",)),
+        prefilter=replace(preset.prefilter, enabled=False),
+    )
+    parts = SegmentingParts(chosen, LoadedModels())
+    parts.extractors._made["dino"] = Fixed(value)
+    return parts
+
+
+@pytest.mark.parametrize(
+    ("dtype", "stored"), [("float16", torch.float16), ("bfloat16", torch.float32), ("float32", torch.float32)]
+)
+def test_features_of_half_precision_are_kept_in_half_precision(
+    preset: Preset, image: np.ndarray, dtype: str, stored: torch.dtype
+) -> None:
+    encoded = encode_image(_parts_with(preset, dtype, 0.1), image)
+    assert all(batch.features.dtype == stored for batch in encoded.features["dino"])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(("dtype", "advice"), [("float16", "'bfloat16' or 'float32'"), ("float32", "fetch them again")])
+def test_features_that_are_not_finite_are_an_error_and_not_nonsense(
+    preset: Preset, image: np.ndarray, dtype: str, advice: str, value: float
+) -> None:
+    with pytest.raises(WeightsError, match=rf"Features of dino, computed in {dtype}, are not finite.*{advice}"):
+        encode_image(_parts_with(preset, dtype, value), image)
+
+
+def test_an_embedding_that_is_not_finite_is_an_error(
+    preset: Preset, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ovdiff.segmenting.encoding.embed_image", lambda *_: torch.full((8,), torch.nan))
+    alone = replace(preset, matching=replace(preset.matching, extractors=("clip",)))
+    with pytest.raises(WeightsError, match="Features of clip"):
+        encode_image(SegmentingParts(alone, LoadedModels()), image)
+
+
+def test_windows_that_do_not_fit_into_memory_at_once_are_encoded_in_halves(preset: Preset, image: np.ndarray) -> None:
+    class Small(Fixed):
+        def extract(self, images: np.ndarray, purpose: str) -> torch.Tensor:
+            if len(images) > 1:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return super().extract(images, purpose)
+
+    parts = _parts_with(preset, "float32", 1.0)
+    parts.extractors._made["dino"] = Small(1.0)
+    encoded = encode_image(parts, image)
+    windows = [window for batch in encoded.features["dino"] for window in batch.windows]
+    assert sorted(windows) == sorted(plan_windows(encoded.working.shape[:2], preset.windows))
+
+
+def test_a_square_image_s_whole_window_is_computed_once(preset: Preset) -> None:
+    encoded = encode_image(_parts_with(preset, "float32", 1.0), np.zeros((50, 50, 3), np.uint8))
+    windows = [window for batch in encoded.features["dino"] for window in batch.windows]
+    assert windows.count(Window(0, 0, 128, 128, weight=2)) == 1 and len(set(windows)) == len(windows)
+
+
+def test_key_is_the_pixels_and_the_shape() -> None:
+    flat = np.zeros((2, 6, 3), np.uint8)
+    assert image_key(flat) == image_key(flat.copy())
+    assert image_key(flat) != image_key(flat.reshape(6, 2, 3))
+    assert image_key(flat) != image_key(flat + np.uint8(1))
+    assert image_key(flat[:, ::2]) == image_key(np.ascontiguousarray(flat[:, ::2]))
