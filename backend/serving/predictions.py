@@ -44,14 +44,14 @@ Task = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Batch:
-    """What is the same for all tasks of one request.
+class Snapshot:
+    """The state of the service that one request is answered from; it is the same for all tasks of the request.
 
     Attributes:
         labelling: what the label config asks for.
-        ready: the categories that have prototypes, each with the key of these.
-        waiting: how each of the others stands, such as "queued".
-        version: the model version that follows from both.
+        ready: the categories that have prototypes, each with the key of its prototypes.
+        waiting: the categories without prototypes, each with its status as a phrase, such as "queued".
+        version: the model version that follows from `labelling` and `ready`.
         deadline_s: the moment, on the predictor's clock, after which no further task is begun.
     """
 
@@ -63,7 +63,7 @@ class Batch:
 
     @property
     def missing(self) -> str:
-        """The categories that are not ready as text, those that stand alike together."""
+        """The categories that are not ready, as text; categories of the same status are listed together."""
         alike: dict[str, list[str]] = {}
         for category, standing in self.waiting.items():
             alike.setdefault(standing, []).append(category.name)
@@ -79,23 +79,23 @@ class Predictor:
     output: OutputSettings
     clock_s: Callable[[], float] = time.monotonic
 
-    def predict(self, task: Task, batch: Batch) -> Item:
+    def predict(self, task: Task, snapshot: Snapshot) -> Item:
         """Return the item of one task with all its regions; never raises."""
-        return _guarded(task, batch, lambda: self._predict(task, batch))
+        return _guarded(task, snapshot, lambda: self._predict(task, snapshot))
 
-    def answer(self, task: Task, context: Mapping[str, Any], batch: Batch) -> Item:
+    def answer(self, task: Task, context: Mapping[str, Any], snapshot: Snapshot) -> Item:
         """Return an item with the mask that a click or a rectangle asks for; never raises."""
-        return _guarded(task, batch, lambda: self._answer(task, read_prompt(context), batch))
+        return _guarded(task, snapshot, lambda: self._answer(task, read_prompt(context), snapshot))
 
-    def _predict(self, task: Task, batch: Batch) -> Item:
-        if not batch.ready:
-            return _item([], 0.0, batch.version) | {"error": f"No category is ready yet: {batch.missing}."}
-        if self.clock_s() > batch.deadline_s:
-            return {"model_version": batch.version, "error": "No time was left in this request; ask again."}
+    def _predict(self, task: Task, snapshot: Snapshot) -> Item:
+        if not snapshot.ready:
+            return _item([], 0.0, snapshot.version) | {"error": f"No category is ready yet: {snapshot.missing}."}
+        if self.clock_s() > snapshot.deadline_s:
+            return {"model_version": snapshot.version, "error": "No time was left in this request; ask again."}
         regions: list[Any] = []
         scores: list[float] = []
-        warnings = [f"not ready, so not looked for: {batch.missing}"] if batch.missing else []
-        for image, outputs in batch.labelling.by_image(batch.ready).items():
+        warnings = [f"not ready, so not looked for: {snapshot.missing}"] if snapshot.missing else []
+        for image, outputs in snapshot.labelling.by_image(snapshot.ready).items():
             if not outputs:
                 continue
             segmentation = self._segment(task, image, outputs)
@@ -103,19 +103,19 @@ class Predictor:
             regions += found.regions
             scores.append(segmentation.image_score())
             warnings += [found.omitted] if found.omitted else []
-        item = _item(regions, sum(scores) / len(scores), batch.version)
+        item = _item(regions, sum(scores) / len(scores), snapshot.version)
         return item | {"warning": "; ".join(warnings)} if warnings else item
 
-    def _answer(self, task: Task, prompt: Prompt | None, batch: Batch) -> Item:
-        nothing = _item([], 0.0, batch.version)
+    def _answer(self, task: Task, prompt: Prompt | None, snapshot: Snapshot) -> Item:
+        nothing = _item([], 0.0, snapshot.version)
         if prompt is None:
             return nothing
-        for category, standing in batch.waiting.items():
+        for category, standing in snapshot.waiting.items():
             if category.name == prompt.label:
                 reason = f"{prompt.label!r} is not ready ({standing})."
                 logger.info("Task %r: asked for a mask, but %s", _task_id(task), reason)
                 return nothing | {"error": reason}
-        for image, outputs in batch.labelling.by_image(batch.ready).items():
+        for image, outputs in snapshot.labelling.by_image(snapshot.ready).items():
             chosen = next((output for output in outputs if output.label == prompt.label), None)
             if image.name != prompt.image or chosen is None:
                 continue
@@ -125,7 +125,7 @@ class Predictor:
                 score = float(np.clip(segmentation.scores[mask], 0.0, 1.0).mean())
                 key = f"{_task_id(task)} {prompt}"  # another click makes another region
                 regions = mask_to_regions(mask, chosen, self.output, score=score, key=key)
-                return _item(regions, score, batch.version)
+                return _item(regions, score, snapshot.version)
         return nothing
 
     def _segment(self, task: Task, image: ImageTag, outputs: Sequence[Output]) -> Segmentation:
@@ -140,7 +140,7 @@ def failed_item(version: str, reason: str) -> Item:
     return _item([], 0.0, failed_version(version)) | {"error": reason}
 
 
-def _guarded(task: Task, batch: Batch, answer: Callable[[], Item]) -> Item:
+def _guarded(task: Task, snapshot: Snapshot, answer: Callable[[], Item]) -> Item:
     """Return the answer, or what went wrong as an item."""
     try:
         return answer()
@@ -150,7 +150,7 @@ def _guarded(task: Task, batch: Batch, answer: Callable[[], Item]) -> Item:
         logger.exception("Task %r failed unexpectedly.", _task_id(task))
         reason = f"Unexpected {type(error).__name__}; the service's log has the details."
     logger.error("Task %r: %s", _task_id(task), reason)
-    return failed_item(batch.version, reason)
+    return failed_item(snapshot.version, reason)
 
 
 def _item(regions: Sequence[Any], score: float, version: str) -> Item:

@@ -21,7 +21,7 @@ from backend.errors import BackendError, BusyError, StoreError, UnusableLabelCon
 from backend.serving.events import ACTION_CHARACTERS, event_ids
 from backend.serving.model_version import model_version
 from backend.serving.precompute import Precompute
-from backend.serving.predictions import Batch, Item, Predictor, Task, failed_item
+from backend.serving.predictions import Item, Predictor, Snapshot, Task, failed_item
 from backend.serving.store import Store
 from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import Settings
@@ -117,10 +117,10 @@ class Service:
                 logger.warning("Project %s: %s", project, error)
                 return [failed_item(BASE_VERSION, str(error)) for _ in tasks]
             if context is not None:
-                batch = self._snapshot(labelling, deadline_s, wait_s=0.0)
-                return [self._predictor.answer(task, context, batch) for task in tasks]
-            batch = self._snapshot(labelling, deadline_s, wait_s=self._settings.prediction.wait_for_prototypes_s)
-            return [self._predictor.predict(task, batch) for task in tasks]
+                snapshot = self._snapshot(labelling, deadline_s, wait_s=0.0)
+                return [self._predictor.answer(task, context, snapshot) for task in tasks]
+            snapshot = self._snapshot(labelling, deadline_s, wait_s=self._settings.prediction.wait_for_prototypes_s)
+            return [self._predictor.predict(task, snapshot) for task in tasks]
 
     def event(self, action: str, data: Mapping[str, Any]) -> dict[str, str]:
         """Take note of what Label Studio tells; quick, because a person waits for it.
@@ -206,11 +206,11 @@ class Service:
             output_fingerprint=self._settings.output.fingerprint(),
         )
 
-    def _snapshot(self, labelling: Labelling, deadline_s: float, *, wait_s: float) -> Batch:
+    def _snapshot(self, labelling: Labelling, deadline_s: float, *, wait_s: float) -> Snapshot:
         """Wait for prototypes, no longer than given, and fix what this request is answered with."""
         self._precompute.wait(labelling.categories, wait_s)
         ready, waiting = self._precompute.standing(labelling.categories)
-        return Batch(labelling, ready, waiting, self._version(labelling, ready), deadline_s)
+        return Snapshot(labelling, ready, waiting, self._version(labelling, ready), deadline_s)
 
     def _refresh_later(self, project_id: int) -> None:
         """Have the label config of a project read from Label Studio soon; asking twice does it once."""

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank.support_store import DrawnBatch, DrawnImage, Shelf
-from ovdiff.building.generation.diffusion import Batch, Generated, image_seed, share_out
+from ovdiff.building.generation.diffusion import DrawingBatch, Generated, image_seed, share_out
 from ovdiff.building.generation.tokens import fill
 from ovdiff.building.parts import BuildingParts
 from ovdiff.errors import SupportError
 from ovdiff.models.memory import batch_size, memory_of, run_in_batches
 from ovdiff.presets import Preset
 
-Draw = Callable[[Batch], tuple[Generated, NDArray[np.bool_]]]
+Draw = Callable[[DrawingBatch], tuple[Generated, NDArray[np.bool_]]]
 """Samples a batch and says which of its images, (B,) bool, nobody should see."""
 
 
@@ -51,7 +51,7 @@ def draw_images(
     return tuple(run.batches)
 
 
-def draw_safely(draw: Draw, batch: Batch, preset: Preset) -> DrawnBatch:
+def draw_safely(draw: Draw, batch: DrawingBatch, preset: Preset) -> DrawnBatch:
     """Sample a batch, and the refused ones of it anew with their next seeds, up to ``safety.max_redraws`` times.
 
     An image that is refused once more after them is left out. Refused images are counted and forgotten.
@@ -69,7 +69,7 @@ def draw_safely(draw: Draw, batch: Batch, preset: Preset) -> DrawnBatch:
                 images.append(DrawnImage(number, image_seed(seed, number, attempt), attempt, image, attribution))
         refused += int(unsafe.sum())
         again = tuple(number for number, bad in zip(pending.numbers, unsafe, strict=True) if bad)
-        pending = Batch(batch.phrase, again, attempt + 1)
+        pending = DrawingBatch(batch.phrase, again, attempt + 1)
     return DrawnBatch(prompt, tuple(sorted(images, key=lambda item: item.number)), pending.numbers, refused)
 
 
@@ -89,12 +89,12 @@ class _Run:
             run_in_batches(missing, size, lambda part: self._draw_and_keep(phrase, part), "sampling a support image")
 
     def _draw_and_keep(self, phrase: str, numbers: Sequence[int]) -> None:
-        batch = draw_safely(self._draw, Batch(phrase, tuple(numbers)), self._parts.preset)
+        batch = draw_safely(self._draw, DrawingBatch(phrase, tuple(numbers)), self._parts.preset)
         if self._shelf is not None:
             self._shelf.keep(batch)
         self.batches.append(batch)
 
-    def _draw(self, batch: Batch) -> tuple[Generated, NDArray[np.bool_]]:
+    def _draw(self, batch: DrawingBatch) -> tuple[Generated, NDArray[np.bool_]]:
         steps, settled = 0, len(self._done())
 
         def on_step() -> None:

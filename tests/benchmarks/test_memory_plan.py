@@ -11,7 +11,7 @@ from benchmarks.full_size_models import FullSizeParts, full_size_parts, weights_
 from benchmarks.memory_plan import PlannedStage, load_everything, plan, preset_mib, pretended_card
 from benchmarks.memory_trace import MIB, cost_of
 from ovdiff import load_preset
-from ovdiff.building.generation.diffusion import Batch
+from ovdiff.building.generation.diffusion import DrawingBatch
 from ovdiff.errors import DeviceMemoryError
 from ovdiff.models.memory import RESERVE_MIB
 from ovdiff.segmenting.encoding import encode_image
@@ -48,7 +48,7 @@ def test_a_batch_never_takes_more_than_the_preset_says_of_its_items(name: str) -
 def test_sampling_as_a_whole_takes_no_more_than_its_stages() -> None:
     preset = load_preset("paper")
     parts = full_size_parts(replace(preset, generation=replace(preset.generation, steps=2)), "meta")
-    generator, batch = parts.generator, Batch("cat", (0, 1, 2, 3))
+    generator, batch = parts.generator, DrawingBatch("cat", (0, 1, 2, 3))
     peak_mib = cost_of(lambda: generator.generate(batch), weights_of(parts)).peak_mib
     (step,) = (stage for stage in planned("paper") if stage.stage == "denoising step with attribution")
     assert peak_mib == pytest.approx(step.own_mib * len(batch.numbers) / step.batch, rel=0.01)

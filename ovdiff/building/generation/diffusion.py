@@ -29,13 +29,13 @@ from ovdiff.presets.schema import LCM_STEPS, AttributionSettings, GenerationSett
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Images that are sampled together.
+class DrawingBatch:
+    """Support images of one phrase that are drawn together: what the generator is asked for at once.
 
     Attributes:
-        phrase: what they show.
-        numbers: theirs within the category.
-        attempt: how many times these numbers were drawn before and refused.
+        phrase: what the images show, put into the prompt template.
+        numbers: the number of each image within its category.
+        attempt: how many times the images of these numbers were drawn before and refused.
     """
 
     phrase: str
@@ -45,7 +45,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Generated:
-    """A batch's result.
+    """The images that were drawn for a `DrawingBatch`, and where each shows the category.
 
     Attributes:
         images: (B, S, S, 3) uint8 RGB.
@@ -92,7 +92,7 @@ class SupportGenerator:
         self._pipeline.set_progress_bar_config(disable=True)
         self._generation, self._attribution = generation, attribution
 
-    def generate(self, batch: Batch, on_step: Callable[[], None] = lambda: None) -> Generated:
+    def generate(self, batch: DrawingBatch, on_step: Callable[[], None] = lambda: None) -> Generated:
         """Sample one batch; ``on_step`` is called after each denoising step.
 
         Raises:
@@ -114,7 +114,7 @@ class SupportGenerator:
         return Generated(decode(self._pipeline, latents), recorder.maps().cpu().numpy())
 
     @torch.inference_mode()
-    def _sample(self, batch: Batch, recorder: AttributionRecorder, on_step: Callable[[], None]) -> Tensor:
+    def _sample(self, batch: DrawingBatch, recorder: AttributionRecorder, on_step: Callable[[], None]) -> Tensor:
         settings = self._generation
 
         def end_step(_pipeline: Any, _index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:

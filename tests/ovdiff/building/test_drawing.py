@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ovdiff.bank.support_store import DrawnBatch, Shelf
 from ovdiff.building.drawing import draw_images
-from ovdiff.building.generation.diffusion import Batch, Generated, image_seed
+from ovdiff.building.generation.diffusion import DrawingBatch, Generated, image_seed
 from ovdiff.building.parts import BuildingParts
 from ovdiff.errors import DeviceMemoryError, SupportError, VocabularyError
 from ovdiff.models.loaded import LoadedModels
@@ -24,10 +24,10 @@ class _Generator:
     """An image's pixels say its number, its attempt, and with how many others it was sampled."""
 
     def __init__(self, room: int = 99) -> None:
-        self.asked: list[Batch] = []
+        self.asked: list[DrawingBatch] = []
         self.room = room
 
-    def generate(self, batch: Batch, on_step: Callable[[], None]) -> Generated:
+    def generate(self, batch: DrawingBatch, on_step: Callable[[], None]) -> Generated:
         self.asked.append(batch)
         on_step()
         if len(batch.numbers) > self.room:
@@ -69,7 +69,12 @@ def _shown(batches: tuple[DrawnBatch, ...]) -> dict[int, list[int]]:
 def test_phrases_share_the_images_and_are_batched(preset: Preset) -> None:
     generator = _Generator()
     batches = _draw(_parts(preset, generator), ["boat", "ship"])
-    assert generator.asked == [Batch("boat", (0, 2)), Batch("boat", (4,)), Batch("ship", (1, 3)), Batch("ship", (5,))]
+    assert generator.asked == [
+        DrawingBatch("boat", (0, 2)),
+        DrawingBatch("boat", (4,)),
+        DrawingBatch("ship", (1, 3)),
+        DrawingBatch("ship", (5,)),
+    ]
     assert [batch.prompt for batch in batches] == ["a good photo of a boat"] * 2 + ["a good photo of a ship"] * 2
     assert [item.seed for item in batches[0].images] == [image_seed(preset.generation.seed, n) for n in (0, 2)]
 
@@ -85,7 +90,11 @@ def test_a_refused_image_is_drawn_anew_with_its_next_seed(preset: Preset) -> Non
     generator = _Generator()
     batches = _draw(_parts(preset, generator, _Safety((1, 0), (1, 1), (4, 0))), ["boat"])
     assert _shown(batches) == {0: [0, 0, 2], 1: [1, 2, 1], 2: [2, 0, 2], 3: [3, 0, 2], 4: [4, 1, 1], 5: [5, 0, 2]}
-    assert generator.asked[:3] == [Batch("boat", (0, 1)), Batch("boat", (1,), 1), Batch("boat", (1,), 2)]
+    assert generator.asked[:3] == [
+        DrawingBatch("boat", (0, 1)),
+        DrawingBatch("boat", (1,), 1),
+        DrawingBatch("boat", (1,), 2),
+    ]
     assert [batch.refused for batch in batches] == [2, 0, 1]
     second = batches[0].images[1]
     assert (second.attempt, second.seed) == (2, image_seed(preset.generation.seed, 1, 2))
@@ -134,7 +143,7 @@ def test_a_damaged_batch_is_drawn_with_the_company_it_had(preset: Preset, tmp_pa
     (shelf.folder / "batch-0002" / "0003.png").write_bytes(b"")
     generator = _Generator()
     assert _shown(_draw(_parts(preset, generator), ["boat"], shelf)) == _shown(unbroken)
-    assert generator.asked == [Batch("boat", (2, 3))]
+    assert generator.asked == [DrawingBatch("boat", (2, 3))]
 
 
 def test_what_is_all_there_loads_no_model(preset: Preset, tmp_path: Path) -> None:

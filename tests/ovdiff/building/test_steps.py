@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ovdiff.bank.support import SupportSet
 from ovdiff.bank.support_store import Shelf
-from ovdiff.building.generation.diffusion import Batch
+from ovdiff.building.generation.diffusion import DrawingBatch
 from ovdiff.building.parts import BuildingParts
 from ovdiff.building.prototypes import build_prototypes, cell_mask
 from ovdiff.building.steps import enlarge, find_masks, make_prototype_set, make_support_set, stored_support_set
@@ -39,7 +39,7 @@ class _Recorder:
 
 def test_images_are_ordered_by_number_and_not_by_batch(parts: BuildingParts, support: SupportSet) -> None:
     assert len(support.images) == 3
-    second = parts.generator.generate(Batch("ship", (1,)))
+    second = parts.generator.generate(DrawingBatch("ship", (1,)))
     difference = support.images[1].image.astype(int) - second.images[0].astype(int)
     assert np.abs(difference).max() <= 1
 

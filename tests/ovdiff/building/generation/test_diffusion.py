@@ -14,7 +14,7 @@ from diffusers import (
 from numpy.typing import NDArray
 
 from ovdiff.building.generation.diffusion import (
-    Batch,
+    DrawingBatch,
     SupportGenerator,
     _to_bytes,
     image_seed,
@@ -49,9 +49,9 @@ def test_seeds_are_fixed_and_shared_by_no_two_presets_or_attempts() -> None:
 
 
 def test_batch_size_changes_no_image(generator: SupportGenerator) -> None:
-    together = generator.generate(Batch("boat", (0, 1, 2)))
+    together = generator.generate(DrawingBatch("boat", (0, 1, 2)))
     for number in range(3):
-        alone = generator.generate(Batch("boat", (number,)))
+        alone = generator.generate(DrawingBatch("boat", (number,)))
         levels = np.abs(together.images[number].astype(int) - alone.images[0].astype(int))
         assert levels.max() <= 1  # matrix products round differently in batches of other sizes
         np.testing.assert_allclose(together.maps[number], alone.maps[0], atol=1e-5)
@@ -59,7 +59,7 @@ def test_batch_size_changes_no_image(generator: SupportGenerator) -> None:
 
 def test_images_and_attributions_are_what_they_say(generator: SupportGenerator, preset: Preset) -> None:
     steps: list[int] = []
-    found = generator.generate(Batch("red fish", (0, 1)), on_step=lambda: steps.append(1))
+    found = generator.generate(DrawingBatch("red fish", (0, 1)), on_step=lambda: steps.append(1))
     size = preset.generation.size_px
     assert found.images.shape == (2, size, size, 3) and found.images.dtype == np.uint8
     grid = size // 4  # of the embedded world's autoencoder
@@ -70,14 +70,14 @@ def test_images_and_attributions_are_what_they_say(generator: SupportGenerator, 
 
 
 def test_the_same_again_is_bit_for_bit_the_same(generator: SupportGenerator) -> None:
-    first, second = (generator.generate(Batch("boat", (3, 4))) for _ in range(2))
+    first, second = (generator.generate(DrawingBatch("boat", (3, 4))) for _ in range(2))
     np.testing.assert_array_equal(first.images, second.images)
     np.testing.assert_array_equal(first.maps, second.maps)
 
 
 def test_a_phrase_that_is_cut_off_is_refused(generator: SupportGenerator) -> None:
     with pytest.raises(VocabularyError, match="48 tokens"):
-        generator.generate(Batch("very " * 50 + "long", (0,)))
+        generator.generate(DrawingBatch("very " * 50 + "long", (0,)))
 
 
 def test_the_pipeline_keeps_its_own_scheduler(preset: Preset, models: LoadedModels) -> None:
@@ -150,7 +150,7 @@ def test_every_scheduler_draws_the_same_image_in_any_company(
     """LCM adds noise at each step: it must come from each image's own generator too."""
     settings = replace(preset.generation, scheduler=scheduler, guidance=guidance)
     generator = SupportGenerator(models.diffusion(preset.models.generator), settings, preset.attribution)
-    together, alone = generator.generate(Batch("boat", (0, 1))), generator.generate(Batch("boat", (1,)))
+    together, alone = generator.generate(DrawingBatch("boat", (0, 1))), generator.generate(DrawingBatch("boat", (1,)))
     assert np.abs(together.images[1].astype(int) - alone.images[0].astype(int)).max() <= 1
     np.testing.assert_allclose(together.maps[1], alone.maps[0], atol=1e-5)
 
@@ -162,7 +162,7 @@ def test_without_guidance_only_the_conditional_pass_runs(preset: Preset, models:
     try:
         for guidance in (1.0, 3.0):
             settings = replace(preset.generation, guidance=guidance)
-            SupportGenerator(pipeline, settings, preset.attribution).generate(Batch("boat", (0, 1, 2)))
+            SupportGenerator(pipeline, settings, preset.attribution).generate(DrawingBatch("boat", (0, 1, 2)))
     finally:
         handle.remove()
     steps = preset.generation.steps
@@ -173,14 +173,14 @@ def test_the_negative_prompt_counts_only_with_guidance(preset: Preset, models: L
     def draw(guidance: float, negative: str) -> NDArray[np.uint8]:
         settings = replace(preset.generation, guidance=guidance, negative_prompt=negative)
         generator = SupportGenerator(models.diffusion(preset.models.generator), settings, preset.attribution)
-        return generator.generate(Batch("boat", (0,))).images
+        return generator.generate(DrawingBatch("boat", (0,))).images
 
     np.testing.assert_array_equal(draw(1.0, ""), draw(1.0, "fish"))
     assert not np.array_equal(draw(3.0, ""), draw(3.0, "fish"))
 
 
 def test_another_attempt_is_another_image(generator: SupportGenerator) -> None:
-    first, second = (generator.generate(Batch("boat", (0,), attempt)).images for attempt in (0, 1))
+    first, second = (generator.generate(DrawingBatch("boat", (0,), attempt)).images for attempt in (0, 1))
     assert not np.array_equal(first, second)
 
 
