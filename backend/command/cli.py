@@ -4,20 +4,20 @@
     ovdiff segment boat.jpg --categories "boat, water"        write boat.overlay.png; seconds on the embedded models
     ovdiff segment photos --categories "boat, water" --out masks --indexed --coco masks.json
     ovdiff prototypes build "boat, water=sea;lake"            make prototypes ahead of time
-    ovdiff prototypes list                                    what the bank holds
-    ovdiff prototypes show boat                               write boat.support.png: images, attribution, masks
-    ovdiff prototypes remove boat                             delete them
-    ovdiff presets list                                       which models and hyper-parameters there are
-    ovdiff presets show paper > mine.toml                     one of them as a file to change; `--preset mine.toml`
+    ovdiff prototypes list                                    list the prototype sets of the bank
+    ovdiff prototypes show boat                               write boat.support.png: support images and masks
+    ovdiff prototypes remove boat                             delete the prototype sets of boat
+    ovdiff presets list                                       list the presets and the weights each one needs
+    ovdiff presets show paper > mine.toml                     copy a preset, to change it; then `--preset mine.toml`
     ovdiff convert coco export.json --label-config config.xml --out coco.json   (or panoptic, semantic-png, yolo)
-    ovdiff import coco coco.json --out tasks.json             a dataset as Label Studio tasks
-    ovdiff validate export.json --label-config config.xml     what Label Studio would drop or hide in silence
+    ovdiff import coco coco.json --out tasks.json             turn a dataset into Label Studio tasks
+    ovdiff validate export.json --label-config config.xml     list what Label Studio would drop or hide in silence
     ovdiff evaluate-corrections export.json --label-config config.xml --out report
-    ovdiff settings                                           all settings as a table
+    ovdiff settings                                           print all settings as a table
 
-Exit status: 0 if it worked, 1 if it failed, also for a part of the images or categories, 2 if the arguments, the preset
-or the settings are wrong, 3 if a converter left something behind, 130 after Ctrl-C. What was finished before a failure
-or Ctrl-C is kept.
+Exit status: 0 if the command worked; 1 if it failed, or failed for some of the images or categories; 2 if the
+arguments, the preset or the settings are wrong; 3 if a converter could not carry everything over; 130 after Ctrl-C.
+Results that were finished before a failure or Ctrl-C are kept.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ if TYPE_CHECKING:
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 CATEGORIES_FORM = '"boat, water=sea;lake"'
-CATEGORIES_HELP = "names, separated by commas; NAME=PHRASE;PHRASE draws the phrases instead of the name"
+CATEGORIES_HELP = "names of categories, separated by commas; NAME=PHRASE;PHRASE draws the phrases instead of the name"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status; errors are one line on stderr."""
     options = _parser().parse_args(arguments)
     try:
-        if "act" not in options:  # a command of the converters, which know no settings
+        if "act" not in options:  # a command of the converters, which use no settings
             status: int = options.run(options)
             return status
         settings = read_settings()
@@ -105,8 +105,8 @@ def _add_segment(commands: Commands[argparse.ArgumentParser]) -> None:
     segment = commands.add_parser(
         "segment",
         help="segment images and folders of images",
-        description="Segment images. Prototypes that are missing are made first. Without --overlay, --indexed or "
-        "--coco the overlay is written; with any of them, what they name. Results of the same name are replaced.",
+        description="Segment images. Prototypes that the bank lacks are made first. --overlay, --indexed and --coco "
+        "choose the results; without any of them the overlay is written. Existing files of the same name are replaced.",
     )
     segment.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image file, or a folder of them")
     segment.add_argument("--categories", required=True, metavar=CATEGORIES_FORM, help=CATEGORIES_HELP)
@@ -114,17 +114,20 @@ def _add_segment(commands: Commands[argparse.ArgumentParser]) -> None:
         "--out",
         type=Path,
         metavar="FOLDER",
-        help="where the pictures go, in the folders of the images; for one picture of one image also a file "
-        "NAME.png (default: beside each image; a folder of images needs it)",
+        help="folder for the pictures; it gets the same subfolders as the folder of the images. For a single picture "
+        "of a single image, a file NAME.png is possible too. "
+        "Default: beside each image. A folder of images needs this option",
     )
-    segment.add_argument("--overlay", action="store_true", help="write NAME.overlay.png: categories painted over it")
+    segment.add_argument(
+        "--overlay", action="store_true", help="write NAME.overlay.png: the image with its categories tinted"
+    )
     segment.add_argument(
         "--indexed",
         action="store_true",
-        help="write NAME.indexed.png: a palette picture, 0 background, 1 the first category, 2 the second, ...",
+        help="write NAME.indexed.png: a palette picture; pixel value 0 is background, 1 the first category and so on",
     )
     segment.add_argument(
-        "--coco", type=Path, metavar="FILE", help="write one COCO file of all images: RLE masks with scores"
+        "--coco", type=Path, metavar="FILE", help="write one COCO file with the masks (RLE) and scores of all images"
     )
     _add_engine_options(segment)
     segment.set_defaults(act=_segment)
@@ -137,18 +140,31 @@ def _add_prototypes(commands: Commands[argparse.ArgumentParser]) -> None:
     build.add_argument("categories", metavar=CATEGORIES_FORM, help=CATEGORIES_HELP)
     _add_engine_options(build)
     build.set_defaults(act=_build)
-    listing = verbs.add_parser("list", help="list what the bank holds")
-    listing.add_argument("--json", action="store_true", help="all that is known of each, for programs")
+    listing = verbs.add_parser("list", help="list the prototype sets of the bank")
+    listing.add_argument(
+        "--json", action="store_true", help="print everything that is stored about each set, as JSON for programs"
+    )
     _add_bank_option(listing)
     listing.set_defaults(act=_list)
     show = verbs.add_parser("show", help="write a sheet of a category's support images, attribution and masks")
-    show.add_argument("which", metavar="CATEGORY_OR_KEY", help="as `list` shows it; six digits of a key will do")
-    show.add_argument("--out", type=Path, metavar="FILE.png", help="default: CATEGORY.support.png in this folder")
+    show.add_argument(
+        "which",
+        metavar="CATEGORY_OR_KEY",
+        help="a category or key that `list` shows; the first six digits of a key are enough",
+    )
+    show.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE.png",
+        help="the sheet's file (default: CATEGORY.support.png in the current folder)",
+    )
     _add_engine_options(show)
     show.set_defaults(act=_show)
-    remove = verbs.add_parser("remove", help="delete prototypes, and support images that nothing else was made from")
-    remove.add_argument("which", nargs="+", metavar="KEY_OR_CATEGORY", help="a category stands for all sets of it")
-    remove.add_argument("--yes", action="store_true", help="do not ask")
+    remove = verbs.add_parser(
+        "remove", help="delete prototype sets, and their support images if no other set was made from them"
+    )
+    remove.add_argument("which", nargs="+", metavar="KEY_OR_CATEGORY", help="a category stands for all of its sets")
+    remove.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     _add_bank_option(remove)
     remove.set_defaults(act=_remove)
 
@@ -158,11 +174,11 @@ def _add_presets(commands: Commands[argparse.ArgumentParser]) -> None:
     verbs = presets.add_subparsers(required=True, metavar="VERB")
     listing = verbs.add_parser("list", help="list the presets that come with ovdiff, and their weights")
     listing.set_defaults(act=_list_presets)
-    show = verbs.add_parser("show", help="print all of a preset as TOML, with the licences of its weights")
+    show = verbs.add_parser("show", help="print a whole preset as TOML, with the licences of its weights")
     show.add_argument("preset", metavar="NAME_OR_FILE")
     show.set_defaults(act=_show_preset)
     for verb in (listing, show):
-        verb.add_argument("--json", action="store_true", help="the same for programs")
+        verb.add_argument("--json", action="store_true", help="print it as JSON, for programs")
 
 
 def _add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -174,7 +190,9 @@ def _add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_bank_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bank", type=Path, metavar="FOLDER", help="prototypes (default: bank in OVDIFF_DATA_DIR)")
+    parser.add_argument(
+        "--bank", type=Path, metavar="FOLDER", help="folder of the prototypes (default: bank in OVDIFF_DATA_DIR)"
+    )
 
 
 def _serve(options: argparse.Namespace, settings: Settings) -> None:
@@ -233,7 +251,7 @@ def _show_preset(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _engine(options: argparse.Namespace, settings: Settings) -> Engine:
-    """Return the engine that the options, or else the settings ask for; a wrong preset is told before torch loads."""
+    """Return the engine that the options or else the settings ask for; a wrong preset is refused before torch loads."""
     from backend import engine
     from ovdiff.presets import load_preset
 

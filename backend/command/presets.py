@@ -1,4 +1,4 @@
-"""`ovdiff presets`: what there is to choose from, and a preset as a file to change. Never imports torch."""
+"""`ovdiff presets`: list the presets, and print one as a file to change. Never imports torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REVISION_DIGITS = 12
 
 
 def list_presets(*, as_json: bool) -> None:
-    """Say which presets come with the package, what each is for, and which weights it uses."""
+    """Print the presets that come with the package: the purpose of each, and the weights it uses."""
     if as_json:
         say(_json([_summary(name) for name in preset_names()]))
         return
@@ -29,10 +29,10 @@ def list_presets(*, as_json: bool) -> None:
 
 
 def show_preset(name_or_file: str, *, as_json: bool) -> None:
-    """Say all of a preset as TOML that `--preset` takes, after its description and the terms of its weights.
+    """Print a whole preset as TOML that `--preset` accepts, below its description and the licences of its weights.
 
     Raises:
-        PresetError: there is no such preset, or it is not a valid one.
+        PresetError: there is no such preset, or it is not valid.
     """
     preset = load_preset(name_or_file)
     if as_json:
@@ -45,7 +45,7 @@ def show_preset(name_or_file: str, *, as_json: bool) -> None:
 
 
 def _weights(preset: Preset) -> Iterator[str]:
-    """Yield two lines a model: what it is and where it comes from; under which terms."""
+    """Yield two lines for each model: its role with the source of its weights, and the licence of the weights."""
     licences = weights_licences(preset)
     yield "Weights, and under which terms:"
     for entry in licences:

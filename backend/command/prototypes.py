@@ -1,4 +1,4 @@
-"""`ovdiff prototypes`: make, list and remove the prototype sets of a bank; `show` is `backend.command.show`."""
+"""`ovdiff prototypes`: make, list and remove the prototype sets of a bank. `show` is in `backend.command.show`."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from ovdiff.errors import SupportError, VocabularyError
 from ovdiff.vocabulary import Category, Vocabulary
 
 CATEGORY_ERRORS = (SupportError, VocabularyError)
-"""What is the fault of one category: the others are built."""
+"""Errors that concern one category alone: after them the other categories are still built."""
 
 
 def read_categories(text: str) -> Vocabulary:
     """Return the vocabulary of "boat, water" or, with prompts, "boat=a boat;a ship, water".
 
     Raises:
-        VocabularyError: there is none, one is blank or named twice.
+        VocabularyError: the text names no category, a blank one, or the same one twice.
     """
     return Vocabulary(tuple(_category(part) for part in text.split(",") if part.strip()))
 
 
 def build_prototypes(categories: Sequence[Category], engine: Builder) -> None:
-    """Make the prototypes of those categories that the bank lacks, and say how each one stands.
+    """Make the prototypes of the categories that the bank lacks, and report the key of each category's prototypes.
 
     Raises:
-        RequestError, OVDiffError: as `build_missing`.
+        RequestError, OVDiffError: for the reasons that `build_missing` names.
     """
     for category in categories:
         if engine.has(category):
@@ -43,13 +43,14 @@ def build_prototypes(categories: Sequence[Category], engine: Builder) -> None:
 
 
 def build_missing(categories: Sequence[Category], engine: Builder) -> None:
-    """Make the prototypes of those categories that the bank lacks, with a progress bar.
+    """Make the prototypes of the categories that the bank lacks, with a progress bar.
 
-    Cost: seconds a category with the embedded models, minutes with full-size ones.
+    Cost: seconds for each category with the embedded models, minutes with full-size models.
 
     Raises:
-        RequestError: some categories cannot be built, which were told; the others are in the bank.
-        OVDiffError: nothing can be built, for a model is missing or the bank not writable. What was built is kept.
+        RequestError: some categories could not be built. Each was reported with its reason; the others are in the bank.
+        OVDiffError: nothing can be built, because a model is missing or the bank is not writable. Prototypes that were
+            finished before are kept.
     """
     missing = [category for category in categories if not engine.has(category)]
     failed = []
@@ -74,7 +75,7 @@ def build_missing(categories: Sequence[Category], engine: Builder) -> None:
 
 
 def list_prototypes(bank: Bank, *, as_json: bool) -> None:
-    """Say what the bank holds: a line a set, or all that is known of each as JSON."""
+    """Print the prototype sets of the bank: a line for each set, or all that is stored about it as JSON."""
     stored = stored_sets(bank)
     if as_json:
         say(json.dumps([asdict(item) for item in stored], indent=2, ensure_ascii=False))
@@ -91,10 +92,12 @@ def list_prototypes(bank: Bank, *, as_json: bool) -> None:
 
 
 def remove_prototypes(bank: Bank, texts: Sequence[str], confirm: Callable[[str], bool]) -> None:
-    """Remove sets that are named by category or key, once a person agrees; support images that no other set is of, too.
+    """Remove the sets that are named by category or key, after a person has agreed.
+
+    Their support images are removed too, except where another set was made from the same images.
 
     Raises:
-        UsageError: a text names nothing, or is ambiguous; nothing is removed.
+        UsageError: a text names no set, or is ambiguous; nothing is removed.
         RequestError: the person did not agree.
     """
     chosen = {item.key: item for text in texts for item in find_sets(bank, text)}
@@ -110,7 +113,7 @@ def remove_prototypes(bank: Bank, texts: Sequence[str], confirm: Callable[[str],
 
 
 def _remove_support(bank: Bank, removed: Sequence[StoredSet]) -> int:
-    """Remove the support images of sets that are gone, unless another set is made from them; return how many."""
+    """Remove the support images of removed sets, unless another set was made from them; return how many."""
     store = support_store(bank)
     unused = {item.support_key for item in removed} - {item.support_key for item in stored_sets(bank)}
     kept = unused & set(store.keys())

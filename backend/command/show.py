@@ -1,4 +1,4 @@
-"""`ovdiff prototypes show`: a sheet of what a category's prototypes were made from. Loads no model."""
+"""`ovdiff prototypes show`: a sheet of the support images of a category's prototypes. Loads no model."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ovdiff.vocabulary import Category
 
 
 def show_prototypes(bank: Bank, which: str, engine: Engine, out: Path | None) -> None:
-    """Write a sheet of a set's support images, attribution, foreground and background, and say where it is.
+    """Write a sheet of a set's support images, attribution, foreground and background, and print its path.
 
     Args:
-        bank: where the set is.
-        which: its category or key.
-        engine: of the preset that it was made with.
-        out: a PNG file; None is CATEGORY.support.png in the current folder.
+        bank: the bank that holds the set.
+        which: the category or the key of the set.
+        engine: an engine with the preset that the set was made with.
+        out: the PNG file to write; None means CATEGORY.support.png in the current folder.
 
     Raises:
-        UsageError: no such set, or it was made with another preset, or `out` is no name of a PNG file.
-        BankError: its support images were not kept.
+        UsageError: there is no such set, it was made with another preset, or `out` is not the name of a PNG file.
+        BankError: the support images of the set were not kept.
         RequestError: the sheet cannot be written.
     """
     if out is not None and (out.suffix.lower() != ".png" or out.is_dir()):
@@ -41,7 +41,7 @@ def show_prototypes(bank: Bank, which: str, engine: Engine, out: Path | None) ->
 
 
 def _made_by(engine: Engine, found: tuple[StoredSet, ...]) -> StoredSet:
-    """Return the one of the sets that the engine's preset made: the images of others are found by their presets."""
+    """Return the set that the engine's preset made; the support images of a set are found only with its own preset."""
     for item in found:
         if item.error:
             raise UsageError(f"{item.short_key}: {item.error}")
@@ -63,7 +63,7 @@ def _title(item: StoredSet, support: SupportSet) -> str:
 
 
 def _captions(support: SupportSet) -> list[str]:
-    """Return what is said above each image: which prompt and which seed it is of."""
+    """Return the caption of each image: the number of its prompt, and its seed."""
     numbers = _prompt_numbers(support)
     pairs = zip(support.prompts, support.seeds, strict=True)
     return [f"prompt {numbers[prompt]}, seed\n{seed}" for prompt, seed in pairs]

@@ -1,4 +1,4 @@
-"""The prototype sets of a bank as a person sees them, and how one is named. Loads no model."""
+"""The prototype sets of a bank, described for a person, and how a person names one of them. Loads no model."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from ovdiff.bank import Bank
 from ovdiff.errors import BankError
 
 KEY_DIGITS = 12
-"""How much of a key is shown; enough to name it."""
+"""How many digits of a key are shown; they are enough to name the set."""
 
-_LEAST_DIGITS = 6  # that name a key: "bee" and "face" are words
+_LEAST_DIGITS = 6  # of a key that names a set; shorter texts such as "bee" and "face" are words
 
 
 @dataclass(frozen=True)
 class StoredSet:
-    """A prototype set as its card tells; of one whose card is damaged only `key`, `size_bytes` and `error` are known.
+    """A prototype set as its card describes it. Of a damaged card only `key`, `size_bytes` and `error` are filled.
 
     Attributes:
-        key: its content address.
-        category: under which it was first built; another one with the same prompts shares it.
-        prompts: what was drawn.
-        preset: the name of the preset that it was built with; another one that draws and extracts alike shares it.
-        models: the source of each model of the preset, by its role.
-        images: support images.
-        images_with_foreground: those of them that show the category.
-        refused_images: drawn, but unfit to be looked at.
-        size_bytes: on disk, without the support images.
-        support_key: names its support images; "" if they were not kept.
-        error: what is wrong with it.
+        key: the content address of the set.
+        category: the category for which the set was first built; a category with the same prompts shares the set.
+        prompts: the phrases that were drawn.
+        preset: the preset with which the set was first built; a preset that draws and extracts alike shares the set.
+        models: the source of each model of the preset, by the role of the model.
+        images: how many support images the set was made from.
+        images_with_foreground: how many of the support images show the category.
+        refused_images: how many images were drawn and then refused as unfit to be looked at.
+        size_bytes: size of the set on disk, without its support images.
+        support_key: the key of the support images; "" if they were not kept.
+        error: what is wrong with the set; "" if it can be read.
     """
 
     key: str
@@ -47,12 +47,12 @@ class StoredSet:
 
     @property
     def short_key(self) -> str:
-        """The key as it is shown."""
+        """The first digits of the key, as a person sees it."""
         return self.key[:KEY_DIGITS]
 
     @property
     def label(self) -> str:
-        """Key and category in one."""
+        """The short key with the category in brackets."""
         return f"{self.short_key} ({self.category or 'damaged'})"
 
 
@@ -63,12 +63,12 @@ def stored_sets(bank: Bank) -> tuple[StoredSet, ...]:
 
 
 def find_sets(bank: Bank, text: str) -> tuple[StoredSet, ...]:
-    """Return the sets that a person means by a category, or by a key or its first six digits or more.
+    """Return the sets that a person names by a category, or by at least the first six digits of a key.
 
-    A category may have several sets, of other prompts or another preset.
+    A category may have several sets: one for each combination of prompts and preset.
 
     Raises:
-        UsageError: there is none; or the text begins several keys, or a key and is a category too.
+        UsageError: the text names no set; or several keys begin with it; or it names a category and begins a key too.
     """
     wanted = text.strip().casefold()
     stored = stored_sets(bank)

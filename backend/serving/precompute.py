@@ -1,11 +1,11 @@
-"""Prototypes made in the background: what projects want against what the bank has.
+"""Prototypes made in the background: the worker compares what projects want with what the bank has.
 
-There is no queue to lose. Each project says which categories it wants; one worker thread takes the next one
-that the bank does not have and has the engine build it. After a crash or a restart the same comparison
-finds what is missing, and a changed label config costs only its new categories.
+There is no queue that could be lost. Each project states which categories it wants. One worker thread takes the next
+category that the bank does not have, and has the engine build it. After a crash or a restart the same comparison finds
+the missing categories again. A changed label config costs only its new categories.
 
-Where a model cannot be had or the device is too small, that is the failure of every category: the others are not
-tried one by one, which would cost each the hub's patience of half a minute.
+If a model cannot be loaded or the device is too small, all categories fail at once: they are not tried one by one,
+because each try would wait half a minute for the hub.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ovdiff.vocabulary import Category
 logger = logging.getLogger(__name__)
 
 FAULTS_OF_ALL = (WeightsError, DeviceMemoryError)
-"""What is not the fault of the category that meets it."""
+"""Errors that would meet every category, and not only the one that is being built."""
 
 State = Literal["queued", "building", "ready", "failed"]
 
@@ -36,10 +36,10 @@ class Status:
 
     Attributes:
         state: queued, building, ready or failed.
-        stage: what the engine is at while it builds, in its own words.
-        progress: fraction of the whole build done, 0 to 1.
-        reason: why it failed.
-        retry_at_s: the moment, on the worker's clock, from which it is tried again if somebody still wants it.
+        stage: the step of the build that the engine is at, in the engine's words.
+        progress: the fraction of the whole build that is done, 0 to 1.
+        reason: why the build failed.
+        retry_at_s: the moment, on the worker's clock, from which the build is tried again if a project still wants it.
     """
 
     state: State
@@ -49,14 +49,14 @@ class Status:
     retry_at_s: float = math.inf
 
     def __str__(self) -> str:
-        """Return it as a phrase, such as "building: generating, 40%"."""
+        """Return the status as a phrase, such as "building: generating, 40%"."""
         if self.state == "building":
             return f"building: {self.stage}, {self.progress:.0%}"
         return f"{self.state}: {self.reason}" if self.reason else self.state
 
 
 class _StoppedError(Exception):
-    """The build in hand is given up because the service ends; what is missing is found again at the next start."""
+    """The running build is given up because the service ends; the next start finds the missing prototypes again."""
 
 
 class Precompute:
@@ -69,7 +69,7 @@ class Precompute:
         retry_failed_after_s: float,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare; nothing is built before `start`."""
+        """Remember the builder. Building begins with `start`."""
         self._builder = builder
         self._retry_failed_after_s = retry_failed_after_s
         self._clock_s = clock_s
@@ -88,7 +88,7 @@ class Precompute:
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Ask the worker to end after the batch in hand, and wait for it that long."""
+        """Ask the worker to end after the batch it is at, and wait for it, at most `timeout_s`."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -96,23 +96,23 @@ class Precompute:
             self._thread.join(timeout_s)
 
     def want(self, project_uid: str, categories: Sequence[Category]) -> None:
-        """Replace what a project wants; the project that spoke last is served first."""
+        """Replace the categories that a project wants. The project that called last is served first."""
         with self._changed:
             self._wanted.pop(project_uid, None)
             self._wanted[project_uid] = tuple(categories)
             self._changed.notify_all()
 
     def status(self, category: Category) -> Status:
-        """Return how far a category is."""
+        """Return how far the prototypes of a category are."""
         with self._changed:
             return self._status(category)
 
     def ready(self, categories: Iterable[Category]) -> dict[Category, str]:
-        """Return those of the categories whose prototypes exist, each with the key of its prototypes."""
+        """Return the categories whose prototypes exist, each with the key of its prototypes."""
         return self.standing(categories)[0]
 
     def standing(self, categories: Iterable[Category]) -> tuple[dict[Category, str], dict[Category, str]]:
-        """Return the ready ones of the categories as `ready` does, and of the others how each stands, in a phrase."""
+        """Return the ready categories as `ready` does, and the other categories, each with its status as a phrase."""
         with self._changed:
             statuses = {category: self._status(category) for category in categories}
             ready = [category for category, status in statuses.items() if status.state == "ready"]
@@ -120,14 +120,14 @@ class Precompute:
             return {category: self._builder.prototype_key(category) for category in ready}, waiting
 
     def wait(self, categories: Iterable[Category], timeout_s: float) -> None:
-        """Return when none of the categories is queued or being built any more, or after the timeout."""
+        """Wait until none of the categories is queued or being built any more, at most `timeout_s`."""
         waited_for = tuple(categories)
         with self._changed:
             self._changed.wait_for(lambda: self._is_settled(waited_for), timeout_s)
 
     @property
     def built(self) -> tuple[str, ...]:
-        """The names of the categories this process has built, in order."""
+        """The names of the categories that this process has built, in the order of building."""
         with self._changed:
             return tuple(self._built)
 
@@ -165,7 +165,7 @@ class Precompute:
             self._build(category, key)
 
     def _next(self) -> Category | None:
-        """Return the next wanted category that is missing and did not fail lately."""
+        """Return the next wanted category that the bank lacks and that did not fail recently."""
         for categories in reversed(self._wanted.values()):
             for category in categories:
                 if self._is_due(category):
@@ -179,7 +179,7 @@ class Precompute:
         return status.state == "queued"
 
     def _build(self, category: Category, key: str) -> None:
-        """Build one category; whatever goes wrong becomes its reason, because the worker must go on."""
+        """Build one category. Any error becomes the reason in its status, because the worker must go on."""
         started_s = self._clock_s()
         failure, of_all = "", False
         logger.info("Category %r: making its prototypes.", category.name)
@@ -212,7 +212,7 @@ class Precompute:
             self._changed.notify_all()
 
     def _report(self, stage: str, fraction: float) -> None:
-        """Note how far the build is; end it if the worker is to stop, for this is called between batches."""
+        """Note how far the build is. The engine calls this between batches, so a worker that is to stop ends here."""
         with self._changed:
             if self._stopping:
                 raise _StoppedError

@@ -1,7 +1,7 @@
-"""What the service does, without HTTP: prepare a project, predict its tasks, take note of events.
+"""The service without HTTP: it prepares projects, predicts their tasks and records their events.
 
-One request for predictions is answered from one snapshot: which categories are ready is looked up once, and
-both the masks and `model_version` follow from it.
+One request for predictions is answered from one `Snapshot`. Which categories are ready is looked up once for all
+tasks of the request, and both the masks and `model_version` follow from it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Service:
         label_studio: LabelStudioClient,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Put the parts together; nothing runs before `start`."""
+        """Put the parts together. Background threads begin with `start`."""
         self._settings = settings
         self._engine = engine
         self._store = store
@@ -66,7 +66,7 @@ class Service:
         self._refresher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ovdiff-refresh")
 
     def start(self) -> None:
-        """Take up the projects known from before, and start making what they lack."""
+        """Read the known projects from the state file, and start making the prototypes that they lack."""
         for project, label_config in self._store.label_configs().items():
             try:
                 self._adopt(project, label_config)
@@ -75,17 +75,17 @@ class Service:
         self._precompute.start()
 
     def stop(self) -> None:
-        """End the background threads, a build between two batches."""
+        """End the background threads. A running build ends after the batch it is at."""
         self._refresher.shutdown(wait=False, cancel_futures=True)  # a refresh may wait for Label Studio
         self._precompute.stop()
 
     def setup(self, project: str, schema: str, extra_params: object = None) -> dict[str, str]:
-        """Prepare a project: have the prototypes of new categories made, and name the version in force.
+        """Prepare a project: order the prototypes of its new categories, and return its current model version.
 
         Args:
-            project: Label Studio's name of it, "<id>.<created at>".
-            schema: its label config.
-            extra_params: the JSON given when the backend was connected; nothing is read from it.
+            project: the name that Label Studio gives the project, "<id>.<created at>".
+            schema: the label config of the project.
+            extra_params: the JSON that was entered when the backend was connected; it is not used.
 
         Raises:
             UnusableLabelConfigError: no vocabulary can be made from the label config.
@@ -101,13 +101,13 @@ class Service:
     def predict(
         self, project: str, tasks: Sequence[Task], label_config: str, context: Mapping[str, Any] | None = None
     ) -> list[Item]:
-        """Return exactly one item a task, in order.
+        """Return exactly one item for each task, in the order of the tasks.
 
-        What an item can be is told in `backend.serving.predictions`. With a context, the answer is the mask that
-        somebody asked for by a click or a rectangle; for that nobody is kept waiting.
+        `backend.serving.predictions` describes the kinds of item. With a context, the item holds the mask that
+        somebody asked for by a click or a rectangle. Such a request does not wait for prototypes.
 
         Raises:
-            BusyError: too many requests are being answered.
+            BusyError: too many requests are being answered already.
         """
         deadline_s = self._clock_s() + self._settings.prediction.answer_within_s
         with self._slot():
@@ -123,11 +123,11 @@ class Service:
             return [self._predictor.predict(task, snapshot) for task in tasks]
 
     def event(self, action: str, data: Mapping[str, Any]) -> dict[str, str]:
-        """Take note of what Label Studio tells; quick, because a person waits for it.
+        """Record an event of Label Studio. This is quick, because a person waits for it.
 
-        These come without authentication, so nothing in them is acted on. A changed project is merely a
-        reason to ask Label Studio itself for the label config, if the project is known; the rest is
-        remembered by ids.
+        Events come without authentication, so nothing that they contain is acted on. When an event says that a
+        known project has changed, the label config is read from Label Studio itself. Of every event only the ids
+        are stored.
         """
         details, action = event_ids(data), action[:ACTION_CHARACTERS]
         with self._tolerating_store_errors():
@@ -141,14 +141,14 @@ class Service:
         return {"status": "recorded"}
 
     def versions(self) -> dict[str, list[str]]:
-        """Return every model version given so far, newest first."""
+        """Return every model version that /setup has answered so far, newest first."""
         versions: list[str] = []
         with self._tolerating_store_errors():
             versions = self._store.model_versions()
         return {"versions": versions or [BASE_VERSION]}
 
     def status(self) -> dict[str, Any]:
-        """Return, as JSON, how far the categories of each project are."""
+        """Return, as a JSON object, the state of the categories of each project."""
         with self._lock:
             labellings, errors = dict(self._labellings), dict(self._config_errors)
         return {
@@ -183,7 +183,7 @@ class Service:
         }
 
     def _adopt(self, project: str, label_config: str) -> Labelling:
-        """Make a label config the one in force: what it lacks is wanted from now on, also after a restart."""
+        """Make this the label config of a project: missing prototypes are ordered, also after a restart."""
         try:
             labelling = read_labelling(label_config, max_categories=self._settings.prediction.max_categories)
         except UnusableLabelConfigError as error:
@@ -207,13 +207,13 @@ class Service:
         )
 
     def _snapshot(self, labelling: Labelling, deadline_s: float, *, wait_s: float) -> Snapshot:
-        """Wait for prototypes, no longer than given, and fix what this request is answered with."""
+        """Wait for prototypes, at most `wait_s`, and return the snapshot from which this request is answered."""
         self._precompute.wait(labelling.categories, wait_s)
         ready, waiting = self._precompute.standing(labelling.categories)
         return Snapshot(labelling, ready, waiting, self._version(labelling, ready), deadline_s)
 
     def _refresh_later(self, project_id: int) -> None:
-        """Have the label config of a project read from Label Studio soon; asking twice does it once."""
+        """Have a project's label config read from Label Studio in the background, unless that is about to happen."""
         with self._lock:
             if project_id in self._refreshing:
                 return
@@ -244,7 +244,7 @@ class Service:
             self._slots.release()
 
     def _wait_for_slot(self) -> bool:
-        """Return whether a slot came free; only so many may wait that the server has threads left for /health."""
+        """Return whether a slot came free. The number of waiting requests is limited, to leave a thread for /health."""
         if not self._waiting.acquire(blocking=False):
             return False
         try:
@@ -254,7 +254,7 @@ class Service:
 
     @contextmanager
     def _tolerating_store_errors(self) -> Iterator[None]:
-        """Go on if the state file fails: it saves work after a restart, and no prediction depends on it."""
+        """Log errors of the state file and go on: no prediction depends on it, it only saves work after a restart."""
         try:
             yield
         except StoreError as error:
@@ -262,7 +262,7 @@ class Service:
 
 
 def _kind_fields(decision: KindDecision | None) -> dict[str, str | None]:
-    """Return what a category is taken for and who decided; nulls where a model has still to be asked."""
+    """Return whether a category is a thing or stuff, and who decided; both are None until a model has decided."""
     if decision is None:
         return {"kind": None, "kind_decided_by": None}
     return {"kind": decision.kind, "kind_decided_by": decision.reason}
