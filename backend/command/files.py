@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
 from PIL import Image
 
 from backend.errors import RequestError
+from converters.files.atomic import write_whole
 
 
 def write_png(picture: Image.Image, path: Path) -> None:
-    """Write a PNG through a temporary file beside it, making its folder if need be.
+    """Write a PNG, making its folder if need be; it replaces an older file and appears whole or not at all.
 
     Raises:
-        RequestError: it cannot be written.
+        RequestError: it cannot be written, or a folder or a device has its name.
     """
     data = io.BytesIO()
     picture.save(data, format="PNG")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            partial.write_bytes(data.getvalue())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(path, data.getvalue())
     except OSError as error:
         raise RequestError(f"Cannot write {path}: {error}.") from error

@@ -20,6 +20,7 @@ from backend.demo.api import LabelStudioApi
 from backend.demo.console import Console
 from backend.demo.errors import ApiError, ServerError
 from backend.demo.processes import LOOPBACK, Child, ProcessGroups, free_port, is_up, wait_until_ready
+from converters.files.atomic import delete_left_overs, whole_folder
 
 _EMAIL = "demo@example.com"
 _LOGIN_FILE = "login.json"
@@ -93,34 +94,21 @@ def ensure_template(executable: Path, cache: Path, groups: ProcessGroups, consol
     if template.is_dir():
         return template
     console.say("Making Label Studio's database (once, about a minute) ...")
-    partial = cache / f"{template.name}.{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True, mode=0o700)  # holds the login and the secret key
-    _write_login(partial, Login(_EMAIL, secrets.token_hex(6), secrets.token_hex(20)))
-    try:
+    delete_left_overs(cache)
+    # Private, because it holds the login and the secret key. Another run may finish first; its folder is as good.
+    with whole_folder(template, mode=0o700, keep_existing=True) as partial:
+        _write_login(partial, Login(_EMAIL, secrets.token_hex(6), secrets.token_hex(20)))
         groups.stop(start(executable, partial, groups, console, timeout_s=_FIRST_START_TIMEOUT_S).child)
-        _publish(partial, template)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return template
-
-
-def _publish(partial: Path, template: Path) -> None:
-    try:
-        partial.rename(template)
-    except OSError:
-        # Another run finished first; its folder is as good as ours.
-        if not template.is_dir():
-            raise
 
 
 def ensure_data_dir(template: Path, data_dir: Path) -> None:
     """Copy the template to ``data_dir`` unless that exists already."""
     if data_dir.is_dir():
         return
-    partial = data_dir.with_name(f"{data_dir.name}.{os.getpid()}")
-    shutil.copytree(template, partial)
-    partial.rename(data_dir)
+    delete_left_overs(data_dir.parent, data_dir.name)
+    with whole_folder(data_dir, mode=0o700) as partial:
+        shutil.copytree(template, partial, dirs_exist_ok=True)
 
 
 def start(

@@ -1,12 +1,11 @@
-"""Files and folders that appear whole or not at all, and JSON lists that grow on disk instead of in memory.
+"""The files and folders that a command writes, and JSON lists that grow on disk instead of in memory.
 
-A file is written beside its place under a temporary name and renamed; a folder likewise, and never over one that
-holds something. Nothing here reads.
+A file replaces an older one; a folder never takes the place of one that holds something. Both appear whole or not
+at all (`atomic`). Nothing here reads.
 """
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -14,6 +13,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, TextIO
 
 from converters.errors import OutputError
+from converters.files.atomic import delete_left_overs, whole_folder, whole_text_file
 
 _IN_MEMORY_BYTES = 1 << 20
 _LONGEST_NAME_BYTES = 200  # file systems allow 255; a suffix and the temporary name's parts need room
@@ -90,17 +90,10 @@ def new_file(path: Path) -> Iterator[TextIO]:
     """
     if path.exists() and not path.is_file():
         raise OutputError(f"expected {path} to be a new file or one to replace, got a folder or a device: name a file")
-    partial = _partial(path)
     with _told_as_output_error(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("w", encoding="utf-8") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())  # or a power cut leaves the new name with nothing under it
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        delete_left_overs(path.parent, path.name)
+        with whole_text_file(path) as file:
+            yield file
 
 
 @contextmanager
@@ -112,14 +105,10 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise OutputError(f"expected {path} to be a new or an empty folder, got one that holds files: name another")
-    partial = _partial(path)
     with _told_as_output_error(path):
-        partial.mkdir(parents=True)
-        try:
+        delete_left_overs(path.parent, path.name)
+        with whole_folder(path) as partial:
             yield partial
-            partial.replace(path)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def name_in_folder(name: str, suffix: str) -> PurePosixPath | None:
@@ -159,10 +148,6 @@ def _list(items: Sequence[Any] | JsonList) -> Iterator[str]:
     for position, item in enumerate(items):
         yield (",\n" if position else "\n") + json_text(item)
     yield "]"
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
 @contextmanager

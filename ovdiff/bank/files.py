@@ -1,8 +1,8 @@
 """The prototype store: one safetensors file and one JSON card a category, named by content address.
 
 ``<key>.safetensors`` holds the arrays (vectors in float16), ``<key>.json`` says what made them and carries
-the checksum. Both are written to a temporary file and renamed, the card last: a set without its card does
-not exist, so a crash loses at most the set in hand. Whoever changes a set locks the folder meanwhile, so that
+the checksum. Both appear whole or not at all, the card last: a set without its card does not exist, so a crash
+loses at most the set in hand. Whoever changes a set locks the folder meanwhile, so that
 two builds of one category end with the two files of one of them. Never imports torch.
 """
 
@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from converters.files.atomic import delete_left_overs, write_whole
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.errors import BankCorruptError, BankError
 
@@ -115,8 +115,9 @@ class Bank:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._locked():
-                _write_atomically(self._tensors(key), data)
-                _write_atomically(self._card(key), text.encode())
+                delete_left_overs(self.folder)
+                write_whole(self._tensors(key), data)
+                write_whole(self._card(key), text.encode())
         except OSError as error:
             raise BankError(f"Prototype set {key} cannot be written to {self.folder}: {error}.") from error
 
@@ -202,18 +203,3 @@ def _unpack_side(arrays: Mapping[str, NDArray[Any]], prefix: str) -> Prototypes:
     if vectors.ndim != 2 or not len(vectors) == len(kinds) == len(images):
         raise ValueError(f"{prefix} has arrays of different lengths")
     return Prototypes(vectors.astype(np.float32), kinds, images)
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    """Write through a temporary file of the same folder, so that readers see the old file or the new."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:16]}-", suffix=".partial")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

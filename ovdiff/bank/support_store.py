@@ -10,21 +10,17 @@
                                /checksums.json
 
 A key is the digest of everything that shapes the images, so presets that differ in proposals, extractors or
-prototypes share them. A folder is written under another name and renamed: it is there whole or not at all.
-What is damaged is logged, never used, and replaced. Never imports torch.
+prototypes share them. A folder appears whole or not at all. What is damaged is logged, never used, and replaced.
+Never imports torch.
 """
 
-import contextlib
 import hashlib
 import io
 import json
 import logging
 import os
 import re
-import shutil
-import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,13 +29,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from converters.files.atomic import delete_folder, delete_left_overs, sync_folder, whole_folder
 from ovdiff.errors import BankError
 
 SUPPORT_VERSION = 1
 """Version of the code that draws and of these files; part of every key. Raise it when either changes."""
-
-IDLE_S = 3600.0
-"""What was half written less than so many seconds ago may belong to a build that is running."""
 
 Masks = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 """Foreground and background of one image, each (S, S) bool."""
@@ -48,7 +42,6 @@ _KEY = re.compile(r"[0-9a-f]{16,64}")
 _VALUES = "batch.json"
 _CHECKSUMS = "checksums.json"
 _FOREGROUND, _BACKGROUND = 255, 128  # grey levels of stored masks
-_PARTIAL = ".partial-"
 _log = logging.getLogger(__name__)
 
 
@@ -123,7 +116,8 @@ class SupportStore:
         Raises:
             BankError: not a key.
         """
-        _remove_folder(self._folder(key))
+        delete_left_overs(self.folder)
+        delete_folder(self._folder(key))
 
     def _folder(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
@@ -188,14 +182,11 @@ class Shelf:
 
     def _keep(self, final: Path, files: Mapping[str, bytes]) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _sweep(self.folder)
-            with _partial(self.folder) as partial:
+            delete_left_overs(self.folder)
+            with whole_folder(final, keep_existing=True) as partial:
                 _write_sealed(partial, files)
                 if _read_sealed(final) is None:
-                    _remove_folder(final)
-                    _rename(partial, final)
-            _sync_folder(self.folder)
+                    delete_folder(final)
         except OSError as error:
             raise BankError(
                 f"Support images cannot be written to {self.folder}: {error}. Make room there, or make it writable."
@@ -264,7 +255,7 @@ def _write_sealed(folder: Path, files: Mapping[str, bytes]) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
 def _read_sealed(folder: Path) -> dict[str, bytes] | None:
@@ -282,55 +273,3 @@ def _read_sealed(folder: Path) -> dict[str, bytes] | None:
         reason = str(error)
     _log.warning("Stored support images %s are damaged and are made anew: %s.", folder, reason)
     return None
-
-
-@contextlib.contextmanager
-def _partial(parent: Path) -> Iterator[Path]:
-    """Yield a new folder beside the finished ones; it is gone afterwards unless it was renamed."""
-    folder = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=parent))
-    try:
-        folder.chmod(0o755)  # mkdtemp's are for their owner alone
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sweep(parent: Path) -> None:
-    """Delete what killed processes left half-written."""
-    for folder in parent.glob(f"{_PARTIAL}*"):
-        if _idle_s(folder) >= IDLE_S:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _rename(partial: Path, final: Path) -> None:
-    try:
-        partial.rename(final)
-    except OSError:
-        if not final.is_dir():
-            raise
-        # another process stored the same a moment ago: either will do
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _remove_folder(folder: Path) -> None:
-    """Delete a folder under another name, so that no reader meets one that is half gone."""
-    doomed = folder.with_name(f"{_PARTIAL}{folder.name}-{os.getpid()}-{time.monotonic_ns()}")
-    with contextlib.suppress(FileNotFoundError):  # it never was, or another process was first
-        folder.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
-
-
-def _idle_s(folder: Path) -> float:
-    """Return how many seconds ago something was last written to a folder."""
-    try:
-        return time.time() - folder.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0

@@ -6,7 +6,6 @@ Nothing is unpickled: ``.safetensors`` files hold tensors alone, all others are 
 import hashlib
 import logging
 import pickle
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -18,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from converters.files.atomic import delete_left_overs, whole_file
 from ovdiff.errors import WeightsError
 from ovdiff.models.weights import locate
 from ovdiff.presets.model_settings import CheckpointSettings
@@ -133,22 +133,17 @@ def _cached(address: str) -> Path:
 
 
 def _fetch(address: str, path: Path, sha256: str) -> None:
-    """Stream a file to a temporary one beside ``path``, check it, and rename it."""
-    partial: Path | None = None
+    """Stream a file to ``path``, where it appears once it is whole and has the right SHA-256."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            partial = Path(file.name)
+        delete_left_overs(path.parent)
+        with whole_file(path) as file:
             _stream(address, file)
-        _check_sha256(partial, sha256, address)
-        partial.replace(path)
+            file.flush()
+            _check_sha256(Path(file.name), sha256, address)
     except OSError as error:  # of the disk or of the network: requests' own are OSErrors too
         raise WeightsError(
             f"{address} cannot be fetched: {error}. Download it by hand, and give the file's path as the source."
         ) from error
-    finally:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
 
 
 def _stream(address: str, file: IO[bytes]) -> None:

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from converters.files.atomic import delete_left_overs, whole_file
+
 logger = logging.getLogger(__name__)
 
 
@@ -53,6 +55,7 @@ def train(name: str, model: nn.Module, step: Step, plan: Plan, runs: Path) -> nn
     )
     average = {key: value.detach().clone() for key, value in model.state_dict().items()}
     path, start = runs / f"{name}.pt", 0
+    delete_left_overs(runs, path.name)
     if path.exists():
         saved = torch.load(path, weights_only=True)
         model.load_state_dict(saved["model"])
@@ -80,8 +83,8 @@ def train(name: str, model: nn.Module, step: Step, plan: Plan, runs: Path) -> nn
             logger.info("%s step %d/%d, %.2f s a step: %s", name, number, plan.steps, pace, shown)
         if (number + 1) % plan.checkpoint_every == 0 or number + 1 == plan.steps:
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average}
-            torch.save({**state, "step": number + 1}, path.with_suffix(".tmp"))
-            path.with_suffix(".tmp").replace(path)
+            with whole_file(path) as file:
+                torch.save({**state, "step": number + 1}, file)
     model.load_state_dict(average)
     return model.eval()
 

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,16 @@ def test_what_cannot_be_written_is_named_and_leaves_nothing(tmp_path: Path) -> N
     with pytest.raises(RequestError, match=r"Cannot write .*taken\.png"):
         write_png(RED, tmp_path / "taken.png")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken.png"]
+
+
+def test_what_a_killed_run_of_the_same_process_number_left_does_not_stop_the_next(tmp_path: Path) -> None:
+    (tmp_path / f".red.png.{os.getpid()}.partial").mkdir()  # in a container every run may have this number
+    write_png(RED, tmp_path / "red.png")
+    assert Image.open(tmp_path / "red.png").size == (2, 2)
+
+
+def test_a_device_is_not_replaced_by_a_picture(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RequestError, match=r"Cannot write .*pipe: .*a device has this name: name a file"):
+        write_png(RED, tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()

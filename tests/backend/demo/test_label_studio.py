@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -62,6 +63,28 @@ def test_a_data_folder_is_copied_once(tmp_path: Path) -> None:
     label_studio.ensure_data_dir(template, data_dir)
     assert (data_dir / "database").read_text() == "work"
     assert (template / "database").read_text() == "empty"
+
+
+def test_what_a_killed_run_of_the_same_process_number_left_is_not_taken_for_a_data_folder(tmp_path: Path) -> None:
+    template = tmp_path / "template"
+    template.mkdir()
+    (template / "database").write_text("empty")
+    (tmp_path / f"data.{os.getpid()}").mkdir()  # in a container every run may have this number
+    label_studio.ensure_data_dir(template, tmp_path / "data")
+    assert (tmp_path / "data" / "database").read_text() == "empty"
+
+
+def test_a_copy_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        label_studio.ensure_data_dir(tmp_path / "nowhere", tmp_path / "data")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_is_as_private_as_its_template(tmp_path: Path) -> None:
+    template = tmp_path / "template"
+    template.mkdir(mode=0o700)
+    label_studio.ensure_data_dir(template, tmp_path / "data")
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
 
 
 def test_the_login_is_for_its_owner_alone(tmp_path: Path) -> None:

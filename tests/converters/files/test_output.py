@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -76,6 +77,50 @@ def test_a_folder_appears_whole(tmp_path: Path) -> None:
     assert (tmp_path / "folder" / "a").read_text() == "a"
     with pytest.raises(OutputError, match=r"expected .* to be a new or an empty folder, got one that holds files"):
         new_folder(tmp_path / "folder").__enter__()
+
+
+def test_what_a_killed_run_of_the_same_process_number_left_does_not_stop_the_next(tmp_path: Path) -> None:
+    for name in ("out.json", "folder"):
+        (tmp_path / f".{name}.{os.getpid()}.partial").mkdir()  # in a container every run may have this number
+        (tmp_path / f".{name}.{os.getpid()}.partial" / "half").touch()
+    write_json([1], tmp_path / "out.json")
+    with new_folder(tmp_path / "folder") as partial:
+        (partial / "a").touch()
+    assert (tmp_path / "folder" / "a").is_file() and json.loads((tmp_path / "out.json").read_text()) == [1]
+
+
+def test_what_a_killed_run_left_of_an_output_goes_with_the_next_one(tmp_path: Path) -> None:
+    mine, others = tmp_path / ".out.json.0123456789abcdef.partial", tmp_path / ".b.json.0123456789abcdef.partial"
+    folder = tmp_path / ".folder.0123456789abcdef.partial"
+    folder.mkdir()
+    for path in (mine, others, folder):
+        path.touch()
+        os.utime(path, (1, 1))
+    write_json([], tmp_path / "out.json")
+    assert not mine.exists() and folder.exists()
+    with new_folder(tmp_path / "folder"):
+        pass
+    assert not folder.exists() and others.exists()
+
+
+def test_two_threads_write_one_file_at_once(tmp_path: Path) -> None:
+    both_are_open, failures = threading.Barrier(2), []
+
+    def write(letter: str) -> None:
+        try:
+            with new_file(tmp_path / "out.txt") as file:
+                both_are_open.wait(10)
+                file.write(letter * 1000)
+        except BaseException as error:  # noqa: BLE001  a thread's own would only be printed
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(letter,)) for letter in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert (tmp_path / "out.txt").read_text() in ("a" * 1000, "b" * 1000)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +116,25 @@ def test_a_crash_before_the_card_leaves_the_old_set_or_none(tmp_path: Path, monk
     assert not bank.has(KEY)
     bank.save(KEY, _set(), {})
     assert bank.has(KEY)
+
+
+def test_what_killed_builds_left_goes_with_a_later_one(tmp_path: Path) -> None:
+    bank = Bank(tmp_path)
+    old, new = (tmp_path / f".{KEY[:50]}.{digit * 16}.partial" for digit in "01")
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    bank.save("cd" * 32, _set(), {})
+    assert new.exists() and not old.exists()  # the new one may belong to a build that is running
+
+
+def test_a_stored_set_may_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        Bank(tmp_path).save(KEY, _set(), {})
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o644}
 
 
 SAVE_OFTEN = """

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ovdiff.bank.support_store import IDLE_S, DrawnBatch, DrawnImage, Masks, Shelf, SupportStore
+from converters.files.atomic import LEFT_OVER_S
+from ovdiff.bank.support_store import DrawnBatch, DrawnImage, Masks, Shelf, SupportStore
 from ovdiff.errors import BankError
 
 KEY, MASKS_KEY = "0123456789abcdef", "f" * 64
@@ -169,15 +170,25 @@ def test_damaged_masks_are_not_used(shelf: Shelf, damage: object) -> None:
 
 def test_half_written_leftovers_are_ignored_and_swept_when_old(shelf: Shelf) -> None:
     shelf.keep(_batch(0))
-    new, old = shelf.folder / ".partial-new", shelf.folder / ".partial-old"
+    new, old = (shelf.folder / f".batch-0001.{digit * 16}.partial" for digit in "01")
     for folder in (new, old):
         folder.mkdir()
         (folder / "0001.png").write_bytes(b"half")
-    long_ago = time.time() - 2 * IDLE_S
-    os.utime(old, (long_ago, long_ago))
+    long_ago = time.time() - 2 * LEFT_OVER_S
+    for path in (old / "0001.png", old):
+        os.utime(path, (long_ago, long_ago))
     shelf.keep(_batch(1))
     assert new.exists() and not old.exists()
     assert [sorted(batch.numbers) for batch in shelf.batches()] == [[0], [1]]
+
+
+def test_half_removed_sets_are_swept_when_old(store: SupportStore) -> None:
+    left_over = store.folder / f".{KEY}.{'0' * 16}.partial"
+    (left_over / "batch-0000").mkdir(parents=True)
+    for folder in (left_over / "batch-0000", left_over):
+        os.utime(folder, (1, 1))
+    store.remove(KEY)
+    assert list(store.folder.iterdir()) == []
 
 
 def test_remove_takes_one_set(store: SupportStore) -> None:
@@ -216,7 +227,7 @@ def test_many_writers_of_one_set_do_not_disturb_each_other(shelf: Shelf) -> None
     for thread in threads:
         thread.join()
     _same(shelf.batches(), [_batch(number) for number in range(4)])
-    assert not list(shelf.folder.glob(".partial-*"))
+    assert not list(shelf.folder.glob(".*.partial"))
 
 
 def test_the_store_does_without_torch() -> None:

@@ -79,7 +79,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and ".partial-" not in str(path)
+        if path.is_file() and ".partial" not in str(path)
     }
 
 
@@ -99,7 +99,7 @@ def test_a_build_that_was_killed_twice_ends_like_an_unbroken_one(small: Preset, 
     with _builder(small, broken) as killed:
         killed("writing", 11)  # 6 files and 2 folders of the first batch, then files of the second
         assert _batches(broken) == ["batch-0000"]
-        assert list(broken.glob("support/*/.partial-*/*.png"))  # it did die in the middle
+        assert list(broken.glob("support/*/.*.partial/*.png"))  # it did die in the middle
         killed("extracting", 1)  # images and masks are there, prototypes are not
     assert _batches(broken) == _batches(unbroken) and not list(broken.glob("*.json"))
 

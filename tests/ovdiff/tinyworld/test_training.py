@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,6 +68,26 @@ def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
         run(tmp_path / "broken", steps=5, total=8)
     resumed = run(tmp_path / "broken", steps=-1, total=8)
     assert torch.equal(whole.state_dict()["weight"], resumed.state_dict()["weight"])
+
+
+def test_a_checkpoint_that_cannot_be_written_keeps_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(number: int, rng: np.random.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+        if number == 1:
+            monkeypatch.setattr(torch, "save", half)
+        return model(torch.ones(1, 3)).float().sum(), {}
+
+    def half(state: object, file: Any) -> None:
+        file.write(b"half")
+        raise OSError("disk full")
+
+    model = torch.nn.Linear(3, 1)
+    plan = Plan(steps=2, batch=1, learning_rate=0.1, warmup=1, checkpoint_every=1)
+    with pytest.raises(OSError, match="disk full"):
+        train("line", model, step, plan, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["line.pt"]
+    assert torch.load(tmp_path / "line.pt", weights_only=True)["step"] == 1
 
 
 def test_attention_is_supervised_at_the_noun_and_at_its_colour() -> None:

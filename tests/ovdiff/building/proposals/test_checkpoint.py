@@ -88,6 +88,16 @@ def test_a_fetched_file_with_another_hash_is_not_kept(host: ScriptedServer, tmp_
         checkpoint_file(_settings(sha256="00" * 32), TERMS)
 
 
+def test_what_a_killed_fetch_left_goes_with_a_later_one(host: ScriptedServer) -> None:
+    host.answers["GET /files/model.pth"] = (200, b"weights")
+    path = checkpoint_file(_settings(), TERMS)
+    path.unlink()
+    left_over = path.with_name(f".{path.name}.0123456789abcdef.partial")
+    left_over.write_bytes(b"half")
+    os.utime(left_over, (1, 1))
+    assert list(checkpoint_file(_settings(), TERMS).parent.iterdir()) == [path]
+
+
 def test_an_answer_that_is_not_https_is_refused(host: ScriptedServer, tmp_path: Path) -> None:
     host.answers["GET /files/model.pth"] = (203, b"weights")
     with pytest.raises(WeightsError, match="which is not https"):
