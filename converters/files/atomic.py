@@ -148,6 +148,11 @@ def sync_folder(folder: Path) -> None:
 # ---------------------------------------------------------------- what killed processes left
 
 
+def is_partial(name: str) -> bool:
+    """Tell whether a file or folder of this name is not whole yet."""
+    return _PARTIAL.fullmatch(name) is not None
+
+
 def delete_left_overs(folder: Path, name: str | None = None) -> None:
     """Delete what killed processes left half-written in a folder, once it is older than `LEFT_OVER_S`.
 

@@ -13,7 +13,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, TextIO
 
 from converters.errors import OutputError
-from converters.files.atomic import delete_left_overs, whole_folder, whole_text_file
+from converters.files.atomic import delete_left_overs, is_partial, whole_folder, whole_text_file
 
 _IN_MEMORY_BYTES = 1 << 20
 _LONGEST_NAME_BYTES = 200  # file systems allow 255; a suffix and the temporary name's parts need room
@@ -155,4 +155,14 @@ def _told_as_output_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if not _is_about(error, path):
+            raise
         raise OutputError(f"{path} cannot be written: {error}") from error
+
+
+def _is_about(error: OSError, path: Path) -> bool:
+    """Tell whether an error is about an output, and not about a file that was read while it was being written."""
+    if not isinstance(error.filename, str):
+        return True
+    named = Path(error.filename)
+    return named in (path, *path.parents) or any(map(is_partial, named.parts))

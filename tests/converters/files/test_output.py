@@ -129,6 +129,14 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         write_json([], tmp_path / "file" / "out.json")
 
 
+def test_a_file_that_cannot_be_read_meanwhile_is_not_taken_for_the_output(tmp_path: Path) -> None:
+    for opened in (new_file(tmp_path / "out.json"), new_folder(tmp_path / "out")):
+        with pytest.raises(FileNotFoundError, match=r"export\.json"), opened:
+            (tmp_path / "export.json").read_text()
+    with pytest.raises(OutputError, match="out cannot be written"), new_folder(tmp_path / "out") as folder:
+        (folder / "missing" / "a").touch()
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
