@@ -1,4 +1,4 @@
-"""Look at what the diffusion model draws: ``python -m ovdiff.tinyworld.training.sheet OUT.png [PHRASE...]``.
+"""Look at what the diffusion model draws: ``python -m benchmarks.tinyworld_sheet OUT.png [PHRASE...]``.
 
 One row a phrase, of support images as the preset makes them, their attribution in red and the foreground outlined
 in white. To be looked at before weights are frozen.
