@@ -18,7 +18,7 @@ from benchmarks.full_size_models import FullSizeParts
 from ovdiff.building.clustering import k_means
 from ovdiff.building.generation.attribution import AttributionRecorder
 from ovdiff.building.generation.diffusion import decode
-from ovdiff.extractors import Purpose
+from ovdiff.extractors.extractor import Purpose
 from ovdiff.extractors.transformer import TransformerExtractor
 from ovdiff.models.pamr import pamr
 from ovdiff.presets import Preset, given

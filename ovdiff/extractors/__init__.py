@@ -5,29 +5,14 @@ Its file has ``make_extractor(preset, models) -> Extractor``. This module import
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ovdiff.extractors.extractor import Extractor
 from ovdiff.presets import Preset
 from ovdiff.presets.schema import ExtractorName
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ovdiff.models.loaded import LoadedModels
-
-Purpose = Literal["support", "window"]
-"""Support images and windows of a target image may be encoded at different sizes."""
-
-
-class Extractor(Protocol):
-    """Encodes images densely. Deterministic: equal images give equal features, in any batch."""
-
-    def extract(self, images: NDArray[np.uint8], purpose: Purpose) -> "Tensor":
-        """Return raw features (B, D, h, w) float32 of images (B, H, W, 3) uint8 RGB."""
-        ...
 
 
 def _from(module: str) -> Callable[[Preset, "LoadedModels"], Extractor]:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ovdiff.extractors import Purpose
+from ovdiff.extractors.extractor import Purpose
 from ovdiff.extractors.sizes import purpose_size_hw
 from ovdiff.models.clip import Clip
 from ovdiff.models.keys import check_block

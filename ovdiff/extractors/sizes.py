@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ovdiff.extractors import Purpose
+from ovdiff.extractors.extractor import Purpose
 from ovdiff.presets.schema import TransformerFeatureSettings
 
 

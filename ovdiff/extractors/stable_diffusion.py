@@ -7,7 +7,7 @@ from diffusers import DDPMScheduler, StableDiffusionPipeline
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ovdiff.extractors import Purpose
+from ovdiff.extractors.extractor import Purpose
 from ovdiff.models.cross_attention import cross_attention_layers
 from ovdiff.models.keys import outputs_of
 from ovdiff.models.loaded import LoadedModels

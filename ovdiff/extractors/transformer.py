@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ovdiff.extractors import Purpose
+from ovdiff.extractors.extractor import Purpose
 from ovdiff.extractors.sizes import purpose_size_hw, square_hw
 from ovdiff.models.keys import check_block, output_of, tokens_to_grid
 from ovdiff.models.pixels import images_to_pixels

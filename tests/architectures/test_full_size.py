@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from benchmarks import architectures as real
-from ovdiff.extractors import Extractor
 from ovdiff.extractors.clip import ClipExtractor
 from ovdiff.extractors.dino import dino_transformer
 from ovdiff.extractors.dinov2 import dinov2_transformer
 from ovdiff.extractors.dinov3 import dinov3_transformer
+from ovdiff.extractors.extractor import Extractor
 from ovdiff.extractors.mae import mae_transformer
 from ovdiff.extractors.stable_diffusion import StableDiffusionExtractor
 from ovdiff.extractors.transformer import TransformerExtractor
