@@ -1,0 +1,78 @@
+"""What importing costs: no model library before an engine is made; each rule is shown to be able to fail."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
+
+import pytest
+from PIL import Image
+
+from tests.boundaries.conftest import ROOT
+
+MODEL_LIBRARIES = {"torch", "torchvision", "diffusers", "transformers", "sklearn", "scipy"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "ovdiff",
+        "ovdiff.presets",
+        "ovdiff.bank",
+        "ovdiff.bank.recipe",
+        "ovdiff.vocabulary",
+        "ovdiff.segmentation",
+        "converters",
+        "backend.settings",
+    ],
+)
+def test_importing_is_cheap(module: str) -> None:
+    assert loaded_by(f"import {module}") & MODEL_LIBRARIES == set()
+
+
+def test_the_converters_bring_none_of_the_others() -> None:
+    assert loaded_by("import converters, converters.cli") & {"torch", "ovdiff", "backend"} == set()
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the top-level packages in a fresh interpreter after a statement."""
+    program = f"{statement}\nimport sys\nprint(' '.join({{name.split('.')[0] for name in sys.modules}}))"
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(run.stdout.splitlines()[-1].split())
+
+
+_GOLDEN = ROOT / "tests/converters/golden"
+_EVERY_COMMAND = """
+from converters.cli import main
+golden, folder = {golden!r}, {folder!r}
+statuses = []
+def run(words, *paths):
+    statuses.append(main([*words.split(), *paths]))
+of = ("--label-config", golden + "/label_config.xml")
+for kind in ("coco", "panoptic", "semantic-png"):
+    run("convert " + kind, golden + "/api_tasks.json", *of, "--out", folder + "/" + kind)
+    run("import " + kind, folder + "/" + kind, "--out", folder + "/tasks.json", "--label-config-out", folder + "/c.xml")
+run("convert yolo", golden + "/api_tasks.json", *of, "--out", folder + "/yolo", "--images", {images!r})
+run("import yolo", folder + "/yolo", "--out", folder + "/tasks.json")
+run("validate", golden + "/api_tasks.json", *of, "--images", {images!r})
+of = ("--label-config", golden + "/corrections_config.xml")
+run("evaluate-corrections", golden + "/corrections_api.json", *of, "--out", folder + "/report", "--images", {images!r})
+assert set(statuses) <= {{0, 3}}, statuses
+"""
+
+
+def test_the_converters_commands_need_four_packages(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for task in json.loads((_GOLDEN / "api_tasks.json").read_text("utf-8")):
+        Image.new("RGB", (64, 48)).save(images / PurePosixPath(task["data"]["image"]).name)
+    program = _EVERY_COMMAND.format(golden=str(_GOLDEN), folder=str(tmp_path), images=str(images))
+    needed = loaded_by("import numpy, PIL.Image, pycocotools.mask, defusedxml.ElementTree")
+    assert loaded_by(program) - needed - sys.stdlib_module_names == {"converters"}
+
+
+# The rules above would pass on a wrong way to look; these show that they can fail.
+
+
+def test_meta_a_loaded_library_is_seen() -> None:
+    assert loaded_by("import ovdiff.presets, scipy") & MODEL_LIBRARIES == {"scipy"}
