@@ -8,7 +8,7 @@
     ├── RequestError             the caller sent something unusable; becomes a 4xx answer
     │   └── UnusableLabelConfigError  a label config from which no vocabulary can be made
     ├── BusyError                all places for predictions are taken; becomes a 503 answer
-    ├── LabelStudioError         Label Studio refused or did not answer
+    ├── LabelStudioAPIError      Label Studio refused or did not answer
     └── ImageSourceError         an image of a task cannot be had
         ├── ImageReferenceError  the task's value is not something that may be fetched
         ├── ImageBlockedError    the address is outside what the settings allow
@@ -52,7 +52,7 @@ class BusyError(BackendError):
     """Every place for a prediction is taken; ask again later."""
 
 
-class LabelStudioError(BackendError):
+class LabelStudioAPIError(BackendError):
     """Label Studio refused a request of ours or did not answer."""
 
 

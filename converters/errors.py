@@ -1,22 +1,22 @@
 """Everything `converters` raises on purpose.
 
     ConverterError
-    ├── MaskError            an array is no (H, W) bool mask, or has more pixels than allowed
-    ├── PolygonError         points that are no polygon
-    ├── BrushRLEError        a brush bit stream is damaged, foreign or of another size
-    ├── BitmaskError         a bitmask data URL is damaged, foreign or of another size
-    ├── CocoRLEError         COCO run lengths are damaged or of another size
-    ├── LabelConfigError     a labelling configuration cannot be used
-    ├── LabelStudioError     an export, task, annotation or region cannot be used
-    ├── RecordError          records contradict each other
-    ├── ImageFileError       an image address does not lie where it was said to
-    ├── CocoError            a COCO file cannot be used, or records cannot be written as one
-    ├── PNGError             a file is no PNG, is too large, or of another size or mode
-    ├── PanopticError        a COCO panoptic dataset cannot be used
-    ├── SemanticPNGError     indexed PNGs and their labels cannot be used, or written
-    ├── YOLOError            a YOLO dataset cannot be used
-    ├── OutputError          a file or folder cannot be written
-    └── EvaluationError      label maps cannot be compared
+    ├── MaskError               an array is no (H, W) bool mask, or has more pixels than allowed
+    ├── PolygonError            points that are no polygon
+    ├── BrushRLEError           a brush bit stream is damaged, foreign or of another size
+    ├── BitmaskError            a bitmask data URL is damaged, foreign or of another size
+    ├── CocoRLEError            COCO run lengths are damaged or of another size
+    ├── LabelConfigError        a labelling configuration cannot be used
+    ├── LabelStudioFormatError  an export, task, annotation or region cannot be used
+    ├── RecordError             records contradict each other
+    ├── ImageFileError          an image address does not lie where it was said to
+    ├── CocoError               a COCO file cannot be used, or records cannot be written as one
+    ├── PNGError                a file is no PNG, is too large, or of another size or mode
+    ├── PanopticError           a COCO panoptic dataset cannot be used
+    ├── SemanticPNGError        indexed PNGs and their labels cannot be used, or written
+    ├── YOLOError               a YOLO dataset cannot be used
+    ├── OutputError             a file or folder cannot be written
+    └── EvaluationError         label maps cannot be compared
 
 A message says what was expected, what was got and where it came from; it is meant to be shown to a person.
 """
@@ -50,7 +50,7 @@ class LabelConfigError(ConverterError):
     """A labelling configuration is no XML, is unsafe, or lacks or repeats what it must name once."""
 
 
-class LabelStudioError(ConverterError):
+class LabelStudioFormatError(ConverterError):
     """A Label Studio export, task, annotation or region lacks what its format promises."""
 
 

@@ -37,7 +37,7 @@ from backend.errors import (
     ImageFetchError,
     ImageReferenceError,
     ImageTooLargeError,
-    LabelStudioError,
+    LabelStudioAPIError,
 )
 from backend.settings import ImageSettings
 from backend.sources.label_studio import TOKEN_ADVICE, LabelStudioClient
@@ -120,7 +120,7 @@ class Fetcher:
         try:
             headers = self.label_studio.authorization() if self._carries_token(url) else {}
             return session.get(url, headers=headers, timeout=timeout_s, stream=True, allow_redirects=False)
-        except LabelStudioError as error:
+        except LabelStudioAPIError as error:
             raise ImageFetchError(f"cannot fetch {shown(url)}: {error}") from error
         except (requests.RequestException, UnicodeError) as error:
             raise ImageFetchError(f"cannot reach {shown(url)} ({type(error).__name__}).") from error

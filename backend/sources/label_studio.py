@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from backend.errors import LabelStudioError
+from backend.errors import LabelStudioAPIError
 from backend.settings import LabelStudioSettings
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class LabelStudioClient:
         A personal access token is exchanged when there is no access token that lasts another half minute.
 
         Raises:
-            LabelStudioError: the exchange failed.
+            LabelStudioAPIError: the exchange failed.
         """
         if not self._key:
             return {}
@@ -91,17 +91,17 @@ class LabelStudioClient:
         """Return a project as Label Studio has it now.
 
         Raises:
-            LabelStudioError: no token is set, or Label Studio refused or did not answer.
+            LabelStudioAPIError: no token is set, or Label Studio refused or did not answer.
         """
         if not self.has_token:
-            raise LabelStudioError("LABEL_STUDIO_API_KEY is not set, so Label Studio cannot be asked for a project.")
+            raise LabelStudioAPIError("LABEL_STUDIO_API_KEY is not set, so Label Studio cannot be asked for a project.")
         url = f"{self.base_url}/api/projects/{project_id}/"
         body = _json(lambda session: session.get(url, headers=self.authorization(), timeout=TIMEOUT_S), url)
         try:
             created_at = datetime.fromisoformat(body["created_at"])
             return Project(f"{body['id']}.{int(created_at.timestamp())}", str(body["label_config"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise LabelStudioError(f"{url} did not answer with a project ({error!r}).") from error
+            raise LabelStudioAPIError(f"{url} did not answer with a project ({error!r}).") from error
 
     def _exchange(self) -> _Access:
         url = f"{self.base_url}/api/token/refresh/"
@@ -109,7 +109,7 @@ class LabelStudioClient:
         body = _json(lambda session: session.post(url, json={"refresh": self._key}, timeout=TIMEOUT_S), url)
         token = body.get("access")
         if not isinstance(token, str):
-            raise LabelStudioError(f"{url} answered without an access token.")
+            raise LabelStudioAPIError(f"{url} answered without an access token.")
         return _Access(token, asked_at_s + _lifetime_s(token))
 
 
@@ -120,19 +120,19 @@ def _json(send: Callable[[requests.Session], requests.Response], url: str) -> di
             session.trust_env = False  # neither proxies nor .netrc: only backend.settings decides by environment
             response = send(session)
     except requests.RequestException as error:
-        raise LabelStudioError(
+        raise LabelStudioAPIError(
             f"Label Studio did not answer at {url} ({type(error).__name__}). Check LABEL_STUDIO_URL."
         ) from error
     if response.status_code in (401, 403):
-        raise LabelStudioError(f"Label Studio refused the token at {url} ({response.status_code}). {TOKEN_ADVICE}")
+        raise LabelStudioAPIError(f"Label Studio refused the token at {url} ({response.status_code}). {TOKEN_ADVICE}")
     if not response.ok:
-        raise LabelStudioError(f"Label Studio answered {response.status_code} at {url}.")
+        raise LabelStudioAPIError(f"Label Studio answered {response.status_code} at {url}.")
     try:
         body = response.json()
     except ValueError as error:
-        raise LabelStudioError(f"{url} did not answer with JSON. Check LABEL_STUDIO_URL.") from error
+        raise LabelStudioAPIError(f"{url} did not answer with JSON. Check LABEL_STUDIO_URL.") from error
     if not isinstance(body, dict):
-        raise LabelStudioError(f"{url} answered with {type(body).__name__}, expected an object.")
+        raise LabelStudioAPIError(f"{url} answered with {type(body).__name__}, expected an object.")
     return body
 
 

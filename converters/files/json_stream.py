@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from converters.errors import LabelStudioError
+from converters.errors import LabelStudioFormatError
 
 _CHUNK_CHARACTERS = 1 << 20
 MAX_ELEMENT_CHARACTERS = 1 << 26
@@ -23,7 +23,7 @@ def read_json_array(path: Path, *, max_element_characters: int = MAX_ELEMENT_CHA
     """Yield the elements of the JSON array in a file; a file with one JSON object yields just that.
 
     Raises:
-        LabelStudioError: the file is no UTF-8 JSON array or object, ends too early, or has a longer element
+        LabelStudioFormatError: the file is no UTF-8 JSON array or object, ends too early, or has a longer element
             than `max_element_characters`.
         OSError: the file cannot be opened.
     """
@@ -31,7 +31,7 @@ def read_json_array(path: Path, *, max_element_characters: int = MAX_ELEMENT_CHA
         try:
             yield from _Reader(file, str(path), max_element_characters).elements()
         except UnicodeDecodeError as error:
-            raise LabelStudioError(f"{path}: expected JSON in UTF-8, got other bytes: {error}") from error
+            raise LabelStudioFormatError(f"{path}: expected JSON in UTF-8, got other bytes: {error}") from error
 
 
 class _Reader:
@@ -110,6 +110,6 @@ class _Reader:
         self._text += chunk
         return bool(chunk)
 
-    def _error(self, expected: str) -> LabelStudioError:
+    def _error(self, expected: str) -> LabelStudioFormatError:
         got = self._text[self._at : self._at + 40]
-        return LabelStudioError(f"{self._origin}: {expected}, got {got!r}" + ("" if got else " (the end)"))
+        return LabelStudioFormatError(f"{self._origin}: {expected}, got {got!r}" + ("" if got else " (the end)"))

@@ -15,7 +15,7 @@ from typing import Any
 
 from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.encodings.masks import MAX_PIXELS, require_size
-from converters.errors import ConverterError, LabelStudioError
+from converters.errors import ConverterError, LabelStudioFormatError
 from converters.files.json_stream import read_json_array
 from converters.files.json_values import finite_number, identifier, whole_number
 from converters.label_studio.label_config import ImageTag, LabelConfig
@@ -34,7 +34,7 @@ def read_export(path: Path, config: LabelConfig, *, max_pixels: int = MAX_PIXELS
         max_pixels: leave out regions of larger images.
 
     Raises:
-        LabelStudioError: the file is no JSON, or ends too early.
+        LabelStudioFormatError: the file is no JSON, or ends too early.
         OSError: it cannot be opened.
     """
     return tasks_to_records(read_json_array(path), config, max_pixels=max_pixels)
@@ -46,15 +46,15 @@ def tasks_to_records(
     """Convert tasks (of an export or of the API, full or JSON_MIN) to one record for each of their images.
 
     Raises:
-        LabelStudioError: the config shows no image.
+        LabelStudioFormatError: the config shows no image.
     """
     if not config.images:
-        raise LabelStudioError("expected a label config with an <Image>, got one that shows no image")
+        raise LabelStudioFormatError("expected a label config with an <Image>, got one that shows no image")
     for _, rows in groupby(enumerate(tasks), key=_task_key):
         same_task = list(rows)
         try:
             full = [full_task(task, config, position) for position, task in same_task]
-        except LabelStudioError as error:
+        except LabelStudioFormatError as error:
             task_id = identifier(same_task[0][1].get("id")) if isinstance(same_task[0][1], Mapping) else None
             yield _without_image(task_id, config, [LeftOut("unreadable task", str(error))])
         else:
@@ -79,14 +79,14 @@ def full_task(task: Json, config: LabelConfig, position: int) -> Json:
     """Return the task in the full form, whichever form it came in.
 
     Raises:
-        LabelStudioError: it is no object, or has neither `data` nor the keys of an image.
+        LabelStudioFormatError: it is no object, or has neither `data` nor the keys of an image.
     """
     if not isinstance(task, Mapping):
-        raise LabelStudioError(f"task {position}: expected an object, got {type(task).__name__}")
+        raise LabelStudioFormatError(f"task {position}: expected an object, got {type(task).__name__}")
     if isinstance(task.get("data"), Mapping):
         return task
     if not any(image.data_key in task for image in config.images):
-        raise LabelStudioError(
+        raise LabelStudioFormatError(
             f"task {task.get('id', position)}: expected 'data' with {[i.data_key for i in config.images]} (or a "
             f"JSON_MIN task with these keys), got the keys {sorted(map(str, task))[:20]}"
         )
@@ -335,7 +335,7 @@ class _RegionReader:
             max_pixels=self._place.max_pixels,
         )
         if self.size_hw not in (None, size_hw):
-            raise LabelStudioError(
+            raise LabelStudioFormatError(
                 f"expected an image of {self.size_hw[1]}x{self.size_hw[0]} as its other regions say, got "
                 f"{size_hw[1]}x{size_hw[0]}"
             )

@@ -20,7 +20,7 @@ import numpy as np
 from converters.encodings.bitmask import data_url_to_mask
 from converters.encodings.brush import brush_rle_to_mask
 from converters.encodings.masks import Mask, Polygon, polygons_to_mask
-from converters.errors import LabelStudioError
+from converters.errors import LabelStudioFormatError
 from converters.files.json_values import finite_number
 
 Json = Mapping[str, Any]
@@ -66,7 +66,7 @@ def _polygon(value: Json, size_hw: tuple[int, int]) -> Shape:
         points = np.asarray(value["points"], dtype=np.float64)
         points = points * (size_hw[1] / 100, size_hw[0] / 100)
     except (TypeError, ValueError, OverflowError) as error:
-        raise LabelStudioError(f"expected polygon points as pairs of percent: {error}") from error
+        raise LabelStudioFormatError(f"expected polygon points as pairs of percent: {error}") from error
     return _drawn(points, size_hw), points
 
 
@@ -91,7 +91,7 @@ def _pixels(value: Json, keys: Sequence[str], size_hw: tuple[int, int]) -> list[
     """Return percent values as pixels; keys alternate between x and y."""
     percents = [finite_number(value[key]) for key in keys]
     if None in percents:
-        raise LabelStudioError(f"expected numbers for {keys}, got {[value[key] for key in keys]!r:.80}")
+        raise LabelStudioFormatError(f"expected numbers for {keys}, got {[value[key] for key in keys]!r:.80}")
     sides = (size_hw[1], size_hw[0])
     return [float(p) * sides[i % 2] / 100 for i, p in enumerate(percents) if p is not None]
 
@@ -100,7 +100,7 @@ def _turned(points: Polygon, value: Json) -> Polygon:
     """Turn points clockwise about (0, 0) by the value's `rotation` in degrees."""
     rotation = finite_number(value.get("rotation", 0))
     if rotation is None:
-        raise LabelStudioError(f"expected 'rotation' in degrees, got {value['rotation']!r:.40}")
+        raise LabelStudioFormatError(f"expected 'rotation' in degrees, got {value['rotation']!r:.40}")
     angle = math.radians(rotation)
     cosine, sine = math.cos(angle), math.sin(angle)
     turned: Polygon = points @ np.array([(cosine, sine), (-sine, cosine)])

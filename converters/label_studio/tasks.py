@@ -20,7 +20,7 @@ from converters.encodings.brush import mask_to_brush_rle
 from converters.encodings.coco_rle import coco_rle_bbox_xywh
 from converters.encodings.colours import colour_of
 from converters.encodings.masks import has_holes, mask_to_polygons
-from converters.errors import LabelStudioError
+from converters.errors import LabelStudioFormatError
 from converters.files.output import JsonList, write_json
 from converters.label_studio.label_config import Control, ImageTag, LabelConfig
 from converters.records import Annotation, Category, ImageRecord, Prediction, Region
@@ -41,7 +41,7 @@ def records_to_tasks(records: Iterable[ImageRecord], config: LabelConfig) -> Ite
         config: label config of the project they go to.
 
     Raises:
-        LabelStudioError: the config has no such image, or no control that could show a region.
+        LabelStudioFormatError: the config has no such image, or no control that could show a region.
     """
     for same_task in _by_task(record for record in records if record.image):
         yield _task(same_task, config)
@@ -76,7 +76,7 @@ def write_tasks(records: Iterable[ImageRecord], config: LabelConfig, path: Path)
         path: the file.
 
     Raises:
-        LabelStudioError: the config has no such image, or there was no image to write.
+        LabelStudioFormatError: the config has no such image, or there was no image to write.
         OutputError: the file cannot be written.
     """
     tally = Tally()
@@ -84,7 +84,9 @@ def write_tasks(records: Iterable[ImageRecord], config: LabelConfig, path: Path)
     for task in records_to_tasks(_showable(records, config, tally), config):
         tasks.append(task)
     if not tally.images_out:
-        raise LabelStudioError(f"expected at least one image for {path.name}, got none: {tally.counts().reasons()}")
+        raise LabelStudioFormatError(
+            f"expected at least one image for {path.name}, got none: {tally.counts().reasons()}"
+        )
     write_json(tasks, path)
     return tally.counts()
 
@@ -111,7 +113,7 @@ def _shown(regions: Sequence[Region], record: ImageRecord, config: LabelConfig, 
         tally.regions_in += 1
         try:
             kind = _control_for(region, config).kind
-        except LabelStudioError as error:
+        except LabelStudioFormatError as error:
             tally.leave_out("region that no control can show", f"image {record.image}: {error}")
             continue
         tally.regions_out += 1
@@ -241,7 +243,7 @@ def _image_tag(record: ImageRecord, config: LabelConfig) -> ImageTag:
     for tag in config.images:
         if tag.name == record.image_tag:
             return tag
-    raise LabelStudioError(
+    raise LabelStudioFormatError(
         f"expected one of the config's images {[tag.name for tag in config.images]}, got {record.image_tag!r}"
     )
 
@@ -254,7 +256,7 @@ def _control_for(region: Region, config: LabelConfig) -> Control:
         if region.labels and set(region.labels) <= set(control.label_values)
     ]
     if not able:
-        raise LabelStudioError(
+        raise LabelStudioFormatError(
             f"region {region.id!r}: expected a control of the config (of {sorted(_VALUE_WRITERS)}) with the labels "
             f"{list(region.labels)}, got none"
         )
@@ -266,7 +268,7 @@ def _control_for(region: Region, config: LabelConfig) -> Control:
 
 def _values(region: Region, control: Control) -> Iterator[JsonObject]:
     if control.kind not in _VALUE_WRITERS:
-        raise LabelStudioError(f"expected a control of {sorted(_VALUE_WRITERS)}, got {control.kind!r}")
+        raise LabelStudioFormatError(f"expected a control of {sorted(_VALUE_WRITERS)}, got {control.kind!r}")
     yield from _VALUE_WRITERS[control.kind](region)
 
 

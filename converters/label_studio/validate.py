@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.encodings.masks import MAX_PIXELS, require_size
-from converters.errors import ConverterError, LabelStudioError
+from converters.errors import ConverterError, LabelStudioFormatError
 from converters.files.image_files import SizeLookup, image_file_name
 from converters.files.json_stream import read_json_array
 from converters.files.json_values import finite_number, identifier
@@ -109,7 +109,7 @@ def validate_file(path: Path, expected: Expectations, seen: Seen) -> Iterator[Fi
         seen: counts what was looked at.
 
     Raises:
-        LabelStudioError: the file is no JSON, or ends too early.
+        LabelStudioFormatError: the file is no JSON, or ends too early.
         OSError: it cannot be opened.
     """
     return validate_tasks(read_json_array(path), expected, seen)
@@ -139,7 +139,7 @@ class _Task:
     def findings(self) -> Iterator[Finding]:
         try:
             task = full_task(self._task, self._expected.config, self._position)
-        except LabelStudioError as error:
+        except LabelStudioFormatError as error:
             yield self._finding("unreadable-task", str(error), "Label Studio imports objects with 'data'.")
             return
         number = identifier(task.get("id"))

@@ -58,7 +58,7 @@ def evaluate_corrections(export: Path, config: LabelConfig, options: EvaluationO
 
     Raises:
         EvaluationError: no annotation in it replaced a prediction; the message says how to get them.
-        LabelStudioError: the file is no export.
+        LabelStudioFormatError: the file is no export.
         OSError: it cannot be read.
     """
     options = options or EvaluationOptions()

@@ -1,6 +1,6 @@
 import pytest
 
-from backend.errors import LabelStudioError
+from backend.errors import LabelStudioAPIError
 from backend.settings import LabelStudioSettings
 from backend.sources.label_studio import LabelStudioClient, Project
 from tests.fakes.label_studio import LEGACY_TOKEN, PERSONAL_TOKEN, PROJECT_UID, FakeLabelStudio, jwt
@@ -39,7 +39,7 @@ def test_an_access_token_is_renewed_before_it_expires(label_studio: FakeLabelStu
 
 def test_a_refused_personal_token_is_explained_without_showing_it(label_studio: FakeLabelStudio) -> None:
     wrong = jwt(token_type="refresh", jti="wrong")
-    with pytest.raises(LabelStudioError) as caught:
+    with pytest.raises(LabelStudioAPIError) as caught:
         client(label_studio, wrong).authorization()
     assert "refused the token" in str(caught.value)
     assert "LABEL_STUDIO_API_KEY" in str(caught.value)
@@ -53,18 +53,18 @@ def test_a_project_is_read(label_studio: FakeLabelStudio, token: str) -> None:
 
 
 def test_a_missing_project_is_an_error(label_studio: FakeLabelStudio) -> None:
-    with pytest.raises(LabelStudioError, match=r"answered 404 at .*/api/projects/7/"):
+    with pytest.raises(LabelStudioAPIError, match=r"answered 404 at .*/api/projects/7/"):
         client(label_studio, LEGACY_TOKEN).project(7)
 
 
 def test_a_project_needs_a_token(label_studio: FakeLabelStudio) -> None:
-    with pytest.raises(LabelStudioError, match="LABEL_STUDIO_API_KEY is not set"):
+    with pytest.raises(LabelStudioAPIError, match="LABEL_STUDIO_API_KEY is not set"):
         client(label_studio, "").project(1)
 
 
 def test_an_absent_label_studio_is_an_error() -> None:
     absent = LabelStudioClient(LabelStudioSettings(url="http://127.0.0.1:9", api_key=LEGACY_TOKEN))
-    with pytest.raises(LabelStudioError, match=r"did not answer .*Check LABEL_STUDIO_URL"):
+    with pytest.raises(LabelStudioAPIError, match=r"did not answer .*Check LABEL_STUDIO_URL"):
         absent.project(1)
 
 

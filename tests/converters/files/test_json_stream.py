@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from converters.errors import LabelStudioError
+from converters.errors import LabelStudioFormatError
 from converters.files import json_stream
 from converters.files.json_stream import read_json_array
 
@@ -59,7 +59,7 @@ BROKEN = [
 def test_broken_json_says_where_and_what(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "export.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(LabelStudioError, match=rf"export\.json: {message}"):
+    with pytest.raises(LabelStudioFormatError, match=rf"export\.json: {message}"):
         list(read_json_array(path))
 
 
@@ -68,21 +68,21 @@ def test_what_comes_before_the_damage_is_yielded(tmp_path: Path) -> None:
     path.write_text('[{"id": 1}, {"id": 2}, {"id"', encoding="utf-8")
     tasks = read_json_array(path)
     assert [next(tasks), next(tasks)] == [{"id": 1}, {"id": 2}]
-    with pytest.raises(LabelStudioError, match="ends too early"):
+    with pytest.raises(LabelStudioFormatError, match="ends too early"):
         next(tasks)
 
 
 def test_bytes_that_are_no_utf8_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "export.json"
     path.write_bytes(b'["\xff\xfe"]')
-    with pytest.raises(LabelStudioError, match=r"export\.json: expected JSON in UTF-8, got other bytes"):
+    with pytest.raises(LabelStudioFormatError, match=r"export\.json: expected JSON in UTF-8, got other bytes"):
         list(read_json_array(path))
 
 
 def test_a_task_without_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "export.json"
     path.write_text('["' + "a" * 5_000_000, encoding="utf-8")
-    with pytest.raises(LabelStudioError, match="expected tasks of at most 1000000 characters"):
+    with pytest.raises(LabelStudioFormatError, match="expected tasks of at most 1000000 characters"):
         list(read_json_array(path, max_element_characters=1_000_000))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from converters.encodings.bitmask import mask_to_data_url
 from converters.encodings.brush import mask_to_brush_rle
-from converters.errors import LabelStudioError
+from converters.errors import LabelStudioFormatError
 from converters.label_studio.label_config import parse_label_config
 from converters.label_studio.reader import read_export, tasks_to_records
 from converters.records import ImageRecord
@@ -278,7 +278,7 @@ def test_numbers_and_names_that_are_none_are_unknown() -> None:
 
 
 def test_a_config_without_an_image_is_refused() -> None:
-    with pytest.raises(LabelStudioError, match="expected a label config with an <Image>"):
+    with pytest.raises(LabelStudioFormatError, match="expected a label config with an <Image>"):
         list(tasks_to_records([], parse_label_config("<View/>")))
 
 

@@ -15,7 +15,7 @@ from converters.datasets.coco_reader import coco_to_records
 from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.encodings.colours import colour_of
 from converters.encodings.masks import fill_holes
-from converters.errors import LabelStudioError
+from converters.errors import LabelStudioFormatError
 from converters.label_studio.label_config import parse_label_config
 from converters.label_studio.reader import tasks_to_records
 from converters.label_studio.tasks import label_config_for, marked_as, records_to_tasks, region_to_results, write_tasks
@@ -132,11 +132,13 @@ def test_the_images_of_a_task_are_joined_again() -> None:
 
 
 def test_what_no_control_can_show_is_refused() -> None:
-    with pytest.raises(LabelStudioError, match=r"region 'r': expected a control of the config .* \['cow'\], got none"):
+    with pytest.raises(
+        LabelStudioFormatError, match=r"region 'r': expected a control of the config .* \['cow'\], got none"
+    ):
         list(records_to_tasks([record(region(BLOB, "cow"))], CONFIG))
-    with pytest.raises(LabelStudioError, match=r"expected one of the config's images \['image'\], got 'other'"):
+    with pytest.raises(LabelStudioFormatError, match=r"expected one of the config's images \['image'\], got 'other'"):
         list(records_to_tasks([ImageRecord(1, "a", "other")], CONFIG))
-    with pytest.raises(LabelStudioError, match=r"expected a control of \['bitmasklabels', .*, got 'choices'"):
+    with pytest.raises(LabelStudioFormatError, match=r"expected a control of \['bitmasklabels', .*, got 'choices'"):
         region_to_results(region(BLOB, "cat"), CONFIG.control("quality"), "image")
 
 
@@ -189,5 +191,7 @@ def test_a_file_of_tasks_is_counted(tmp_path: Path) -> None:
     assert (counts.images_in, counts.images_out, counts.regions_in, counts.regions_out) == (2, 1, 4, 3)
     assert counts.left_out == {"unreadable task": 1, "region that no control can show": 1}
     assert counts.notes == {"regions whose holes were filled": 1, "regions that became boxes": 1}
-    with pytest.raises(LabelStudioError, match=r"at least one image for tasks.json, got none: unreadable task \(1\)"):
+    with pytest.raises(
+        LabelStudioFormatError, match=r"at least one image for tasks.json, got none: unreadable task \(1\)"
+    ):
         write_tasks(records[1:], CONFIG, tmp_path / "tasks.json")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from converters.encodings.bitmask import mask_to_data_url
 from converters.encodings.brush import alpha_to_brush_rle, mask_to_brush_rle
-from converters.errors import LabelStudioError
+from converters.errors import LabelStudioFormatError
 from converters.files.image_files import folder_sizes
 from converters.label_studio.label_config import parse_label_config
 from converters.label_studio.validate import KINDS, Expectations, Finding, Seen, validate_file, validate_tasks
@@ -217,7 +217,7 @@ def test_what_a_real_label_studio_exported_has_no_findings(name: str) -> None:
 
 def test_a_file_that_ends_too_early_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "export.json").write_text(json.dumps([task(result())])[:-2])
-    with pytest.raises(LabelStudioError, match="expected JSON, which breaks or ends too early"):
+    with pytest.raises(LabelStudioFormatError, match="expected JSON, which breaks or ends too early"):
         list(validate_file(tmp_path / "export.json", Expectations(CONFIG), Seen()))
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from converters.corrections.result import report_to_json
 from converters.encodings.brush import mask_to_brush_rle
-from converters.errors import ConverterError, EvaluationError, LabelStudioError, OutputError
+from converters.errors import ConverterError, EvaluationError, LabelStudioFormatError, OutputError
 from converters.files.output import json_text
 from converters.label_studio.label_config import parse_label_config
 from converters.label_studio.reader import tasks_to_records
@@ -96,7 +96,7 @@ def test_what_cannot_be_read_is_counted_and_stops_nothing(tmp_path: Path) -> Non
 
 
 def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LabelStudioError, match="expected a JSON array of tasks"):
+    with pytest.raises(LabelStudioFormatError, match="expected a JSON array of tasks"):
         evaluate_corrections(export(tmp_path, 7), CONFIG)  # type: ignore[arg-type]
 
 
