@@ -24,8 +24,10 @@ _BY_STRING = {"import_module", "__import__", "resolve_name"}
 def import_graph(root: Path, packages: Sequence[str] = PACKAGES) -> grimp.ImportGraph:
     """Return the imports of a checkout's packages; a package from outside is one node (``torch``). About a second.
 
+    grimp leaves out what is no module, and its imports with it: `unseen_files` names those files.
+
     Raises:
-        ValueError: a package is found elsewhere than in the checkout, or a file of it is not in the graph.
+        ValueError: a package is found elsewhere than in the checkout.
     """
     root = root.resolve()
     sys.path.insert(0, str(root))
@@ -37,7 +39,6 @@ def import_graph(root: Path, packages: Sequence[str] = PACKAGES) -> grimp.Import
         graph = grimp.build_graph(first, *others, include_external_packages=True, cache_dir=None)
     finally:
         sys.path.remove(str(root))
-    _require_every_file(graph, root, packages)
     _add_imports_by_string(graph, root, packages)
     return graph
 
@@ -47,6 +48,12 @@ def module_files(root: Path, package: str) -> Iterator[tuple[str, Path]]:
     for path in sorted((root / package).rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
         yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def unseen_files(graph: grimp.ImportGraph, root: Path, packages: Sequence[str] = PACKAGES) -> list[str]:
+    """Name the Python files whose imports are not in the graph: in a folder without ``__init__.py``, mostly."""
+    files = ((module, path) for package in packages for module, path in module_files(root, package))
+    return [str(path.relative_to(root)) for module, path in files if module not in graph.modules]
 
 
 def imports_by_string(source: str, package: str, modules: set[str]) -> dict[str, int]:
@@ -106,20 +113,12 @@ def _require_package_in(root: Path, package: str) -> None:
         )
 
 
-def _require_every_file(graph: grimp.ImportGraph, root: Path, packages: Sequence[str]) -> None:
-    for package in packages:
-        for module, path in module_files(root, package):
-            if module not in graph.modules:
-                raise ValueError(
-                    f"{path.relative_to(root)} is not in the graph: it lies in a folder without __init__.py, or its "
-                    "name is no module's. Add the __init__.py or rename it, or its imports go unseen."
-                )
-
-
 def _add_imports_by_string(graph: grimp.ImportGraph, root: Path, packages: Sequence[str]) -> None:
     modules = {module for package in packages for module, _ in module_files(root, package)}
     for package in packages:
         for module, path in module_files(root, package):
+            if module not in graph.modules:
+                continue
             source = path.read_text("utf-8")
             for name, line in imports_by_string(source, own_package(module, path), modules).items():
                 if name == module:

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import grimp
 
-from benchmarks.import_graph import PACKAGES, import_graph
+from benchmarks.import_graph import PACKAGES, import_graph, unseen_files
 
 FACE = "__init__"
 """The room that is a package's own ``__init__``."""
@@ -209,6 +209,8 @@ def main(words: Sequence[str] | None = None) -> None:
     counted = []
     for root in parser.parse_args(words).checkouts:
         graph, floors = import_graph(root), declared_floors(root)
+        if unseen := unseen_files(graph, root):
+            parser.error(f"Not counted, because in a folder without __init__.py or named as no module: {unseen}.")
         counted += [(checkout_name(root), count(graph, package, floors.get(package))) for package in PACKAGES]
     print(table(counted))
 
