@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from backend.errors import SettingsError
 from ovdiff.bank import Bank
 from ovdiff.bank.support import SupportSet
+from ovdiff.errors import DeviceError
 from ovdiff.presets import Preset
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
@@ -73,13 +74,11 @@ def make_engine(preset: Preset, bank: Bank, device: str) -> Engine:
     Raises:
         SettingsError: torch does not know the device or cannot use it.
     """
-    import torch
-
     from ovdiff.engine import Engine as OVDiffEngine
+    from ovdiff.models.devices import require_device
 
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # an unknown name; a device that is not there
-        reason = str(error).partition("\n")[0]
-        raise SettingsError(f"Device {device!r} (OVDIFF_DEVICE, --device) cannot be used: {reason}") from error
+        require_device(device)
+    except DeviceError as error:
+        raise SettingsError(f"{error} Change OVDIFF_DEVICE or --device.") from error
     return OVDiffEngine(preset, bank, device=device)

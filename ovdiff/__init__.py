@@ -1,17 +1,27 @@
 """OVDiff: open-vocabulary segmentation from generated support images (arXiv 2306.09316).
 
->>> from ovdiff import Bank, Category, Engine, Vocabulary, load_preset
->>> engine = Engine(load_preset("tinyworld"), Bank(folder))            # doctest: +SKIP
->>> engine.build(Category("boat"))                                     # doctest: +SKIP
->>> engine.segment(image, Vocabulary((Category("boat"),))).label_map   # doctest: +SKIP
+In one call, which builds what is missing and keeps the models for the next call:
 
-Importing the package loads neither torch nor any model; :class:`Engine` brings torch in when first used.
+>>> import ovdiff
+>>> result = ovdiff.segment("scene.png", ["boat", "water"], preset="tinyworld")    # doctest: +SKIP
+>>> result.masks["boat"]                                                           # doctest: +SKIP
+
+Or with an engine of your own, whose two halves can be called apart:
+
+>>> engine = ovdiff.Engine(ovdiff.load_preset("tinyworld"), ovdiff.Bank("bank"))   # doctest: +SKIP
+>>> engine.build("boat")                                                           # doctest: +SKIP
+>>> image = ovdiff.read_image("scene.png")                                         # doctest: +SKIP
+>>> engine.segment(image, ovdiff.Vocabulary(["boat"])).label_map                   # doctest: +SKIP
+
+Importing the package loads neither torch nor any model; the first call, or the first :class:`Engine`, does.
 """
 
 from typing import TYPE_CHECKING, Any
 
+from ovdiff.api import NamedSegmentation, segment, unload_models
 from ovdiff.bank import Bank
 from ovdiff.errors import OVDiffError
+from ovdiff.images import read_image
 from ovdiff.presets import Preset, load_preset
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
@@ -23,11 +33,15 @@ __all__ = [
     "Bank",
     "Category",
     "Engine",
+    "NamedSegmentation",
     "OVDiffError",
     "Preset",
     "Segmentation",
     "Vocabulary",
     "load_preset",
+    "read_image",
+    "segment",
+    "unload_models",
 ]
 
 

@@ -46,7 +46,7 @@ from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.prefilter import choose_categories
 from ovdiff.segmenting.refine import clean_up
 from ovdiff.segmenting.segmenter import BACKGROUND, PrototypeTable, ScoreMerger, class_scores, decide, make_table
-from ovdiff.vocabulary import Category, Vocabulary, with_phrase
+from ovdiff.vocabulary import Category, Vocabulary, as_category, with_phrase
 from ovdiff.vocabulary.kinds import KindDecision, NearestKinds, known_kind
 
 __all__ = ["Engine", "Progress", "Segmentation"]
@@ -83,13 +83,15 @@ class Engine:
         self._tables: OrderedDict[tuple[str, ...], Tables] = OrderedDict()
         self._kinds: dict[Category, KindDecision] = {}
 
-    def prototype_key(self, category: Category) -> str:
+    def prototype_key(self, category: Category | str) -> str:
         """Return the content address (64 hex digits) of the category's prototype set; loads no model.
+
+        This method, `has`, `build` and `support_set` take a category, or its name.
 
         Raises:
             WeightsError: a model's files are missing.
         """
-        return recipe_key(category_recipe(self._preset_recipe, self._with_phrase(category)))
+        return recipe_key(category_recipe(self._preset_recipe, self._with_phrase(as_category(category))))
 
     def fingerprint(self) -> str:
         """Return a hex hash of all that makes masks of an image, beside the prototypes: preset and weights.
@@ -101,17 +103,17 @@ class Engine:
         except WeightsError:
             return self.preset.fingerprint()
 
-    def has(self, category: Category) -> bool:
+    def has(self, category: Category | str) -> bool:
         """Say whether the bank holds the category's prototypes, undamaged."""
         return self.bank.has(self.prototype_key(category))
 
-    def build(self, category: Category, progress: Progress | None = None) -> None:
+    def build(self, category: Category | str, progress: Progress | None = None) -> None:
         """Make and store the category's prototypes, unless the bank has them.
 
         Cost: minutes with full-size models, seconds with the embedded ones.
 
         Args:
-            category: what to build.
+            category: what to build, or its name.
             progress: called with the stage and the fraction done.
 
         Raises:
@@ -120,7 +122,7 @@ class Engine:
             WeightsError: a model cannot be loaded.
             BankError: the bank cannot be written.
         """
-        report = progress or (lambda _stage, _fraction: None)
+        category, report = as_category(category), progress or (lambda _stage, _fraction: None)
         if not self.has(category):
             support_key, masks_key = self._support_keys(category)
             shelf = self.support_store.shelf(support_key, masks_key)
@@ -140,13 +142,14 @@ class Engine:
             self.bank.save(recipe_key(made_from), prototypes, {**made_from, **details})
         report("done", 1.0)
 
-    def support_set(self, category: Category) -> SupportSet:
+    def support_set(self, category: Category | str) -> SupportSet:
         """Return a category's support images, attribution maps and masks as they are kept; loads no model.
 
         Raises:
             BankError: they are not all there; the message says what to do.
             WeightsError: a model's files are missing.
         """
+        category = as_category(category)
         support = stored_support_set(self.support_store.shelf(*self._support_keys(category)), self.preset)
         if support is None:
             raise BankError(
@@ -346,6 +349,6 @@ def _size_bytes(tables: Tables) -> int:
 def _check_image(image: NDArray[np.uint8]) -> None:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ImageError(f"Expected an (H, W, 3) uint8 RGB array, got {kind}. Convert the image to RGB first.")
+        raise ImageError(f"Expected an (H, W, 3) uint8 RGB array, got {kind}. `ovdiff.read_image` makes one.")
     if not image.size:
         raise ImageError(f"The image has no pixels: its shape is {image.shape}.")

@@ -6,7 +6,8 @@
      ├── VocabularyError            a category without a name, a duplicate, a prompt that is too long
      ├── PresetError                an unknown field, an impossible value or combination
      ├── WeightsError               model files missing or not the expected model
-     ├── ImageError                 not an (H, W, 3) uint8 array
+     ├── ImageError                 no image, or one that cannot be read
+     ├── DeviceError                torch cannot use the device
      ├── DeviceMemoryError          not even one image fits into the device's memory
      ├── SupportError               no generated image of a category shows it
      └── BankError                  the prototype store cannot be read or written
@@ -22,6 +23,7 @@ from pathlib import Path
 __all__ = [
     "BankCorruptError",
     "BankError",
+    "DeviceError",
     "DeviceMemoryError",
     "ImageError",
     "MissingPrototypesError",
@@ -50,7 +52,11 @@ class WeightsError(OVDiffError):
 
 
 class ImageError(OVDiffError):
-    """An image is not an (H, W, 3) uint8 RGB array with at least one pixel."""
+    """An image cannot be read, or is not an (H, W, 3) uint8 RGB array with at least one pixel."""
+
+
+class DeviceError(OVDiffError):
+    """Torch does not know a device, or the machine does not have it."""
 
 
 class DeviceMemoryError(OVDiffError):

@@ -15,10 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from backend.errors import ImageDecodeError, ImageTooLargeError
 from backend.sources.fetch import Fetcher
-from converters.files.image_files import turn_upright
-
-# What cameras, browsers and scanners make. Pillow's other readers (PostScript, ...) get no strangers' bytes.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+from converters.files.image_files import PICTURE_FORMATS, to_rgb, turn_upright
 
 
 @dataclass(frozen=True)
@@ -43,17 +40,17 @@ def decode_image(data: bytes, *, max_px: int) -> NDArray[np.uint8]:
     The size is checked from the header, before memory for the pixels is asked for.
 
     Raises:
-        ImageDecodeError: the bytes are no picture in one of FORMATS, or are damaged.
+        ImageDecodeError: the bytes are no picture in one of PICTURE_FORMATS, or are damaged.
         ImageTooLargeError: it has more than `max_px` pixels.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=PICTURE_FORMATS) as image:
             _require_size(image.size, max_px)
-            return np.asarray(_to_rgb(turn_upright(image)), dtype=np.uint8)
+            return np.asarray(to_rgb(turn_upright(image)), dtype=np.uint8)
     except UnidentifiedImageError:
         start = data[:16].decode("ascii", "replace")
         raise ImageDecodeError(
-            f"{len(data)} bytes that start with {start!r} are no picture in one of {', '.join(FORMATS)}."
+            f"{len(data)} bytes that start with {start!r} are no picture in one of {', '.join(PICTURE_FORMATS)}."
         ) from None
     except Image.DecompressionBombError as error:
         raise ImageTooLargeError(f"{error} OVDIFF_IMAGE_MAX_PX allows {max_px} pixels.") from error
@@ -72,23 +69,3 @@ def _require_size(size_wh: tuple[int, int], max_px: int) -> None:
         raise ImageTooLargeError(
             f"the picture has {width} x {height} pixels, more than {max_px} (OVDIFF_IMAGE_MAX_PX)."
         )
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Return an RGB image of any mode, looking as it does on a white page."""
-    if image.mode.startswith("I"):
-        return _from_16_bit(image).convert("RGB")
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers, of which nobody says what is white")
-    if image.has_transparency_data:
-        page = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(page, image.convert("RGBA")).convert("RGB")
-    return image.convert("RGB")
-
-
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    """Return an 8-bit grey image; Pillow's `convert` clips at 255, which makes nearly everything white."""
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError(f"its grey values run from {values.min()} to {values.max()}, expected 0 to 65535")
-    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+import numpy as np
 from PIL import Image
 
 from converters.encodings.masks import require_size
@@ -16,6 +17,9 @@ from converters.errors import ImageFileError
 
 SizeLookup = Callable[[str], tuple[int, int] | None]
 """From a file name to (height, width) in pixels as shown (EXIF applied), None if unknown."""
+
+PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+"""What cameras, browsers and scanners make. Pillow's other readers (PostScript, ...) get no strangers' bytes."""
 
 _EXIF_ORIENTATION = 0x0112
 _SUFFIXES = tuple(
@@ -130,6 +134,22 @@ def turn_upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return a picture of any mode as RGB, looking as it does on a white page: 16 bits are reduced to 8.
+
+    Raises:
+        ValueError: its pixels are floating-point numbers, or grey values outside 0 to 65535.
+    """
+    if image.mode.startswith("I"):
+        return _from_16_bit(image).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, of which nobody says what is white")
+    if image.has_transparency_data:
+        page = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(page, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
 def upright_image(path: Path) -> Image.Image:
     """Read an image as it is shown: RGB, turned by its EXIF orientation.
 
@@ -164,3 +184,11 @@ def folder_sizes(folder: Path) -> SizeLookup:
         return (width, height) if sideways else (height, width)
 
     return size_hw
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    """Return an 8-bit grey image; Pillow's `convert` clips at 255, which makes nearly everything white."""
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"its grey values run from {values.min()} to {values.max()}, expected 0 to 65535")
+    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))

@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 class Bank:
     """A folder of prototype sets. Safe for several threads and processes: files only ever appear whole."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | str) -> None:
         """Use ``folder``; it is created when the first set is saved."""
         self.folder = Path(folder)
         self._verified: dict[str, tuple[tuple[int, int], ...]] = {}

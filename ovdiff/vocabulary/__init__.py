@@ -1,5 +1,5 @@
 """What to look for: categories, the vocabulary that orders them, and which of them are things or stuff."""
 
-from ovdiff.vocabulary.categories import Category, Kind, Vocabulary, with_phrase
+from ovdiff.vocabulary.categories import Category, Kind, Vocabulary, as_category, with_phrase
 
-__all__ = ["Category", "Kind", "Vocabulary", "with_phrase"]
+__all__ = ["Category", "Kind", "Vocabulary", "as_category", "with_phrase"]

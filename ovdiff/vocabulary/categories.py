@@ -71,18 +71,50 @@ def with_phrase(category: Category, phrases: Iterable[tuple[str, str]]) -> Categ
     return category if phrase is None else replace(category, prompts=(phrase,))
 
 
-@dataclass(frozen=True)
+def as_category(word: Category | str) -> Category:
+    """Return the category of a name; a category stays as it is.
+
+    Raises:
+        VocabularyError: it is neither, or the name is blank.
+    """
+    if isinstance(word, Category):
+        return word
+    if not isinstance(word, str):
+        raise VocabularyError(
+            f"Expected a category's name or a Category, got {word!r} ({type(word).__name__}). Write a name such as "
+            "'boat', or Category('boat', prompts=('sailing boat',))."
+        )
+    return Category(word)
+
+
+@dataclass(frozen=True, init=False)
 class Vocabulary:
     """The categories of one project; their order gives the label ids 1..n.
 
-    Raises:
-        VocabularyError: there are no categories, or two have the same name.
+    Attributes:
+        categories: in the order of their label ids.
     """
 
     categories: tuple[Category, ...]
 
-    def __post_init__(self) -> None:
-        """Refuse an empty vocabulary and duplicate names."""
+    def __init__(self, categories: Iterable[Category | str]) -> None:
+        """Take the categories in their order.
+
+        Args:
+            categories: a list or tuple of names, of Categories, or of both; a name is the category of that name.
+
+        Raises:
+            VocabularyError: there are no categories, two have the same name, or it is one string and no list.
+        """
+        if isinstance(categories, str | Category):
+            raise VocabularyError(f"Expected a list of categories, got {categories!r} alone. Write [{categories!r}].")
+        try:
+            words = tuple(categories)
+        except TypeError:
+            raise VocabularyError(
+                f"Expected a list of categories, got {categories!r}. Write names, such as ['boat', 'water']."
+            ) from None
+        object.__setattr__(self, "categories", tuple(map(as_category, words)))
         if not self.categories:
             raise VocabularyError("The vocabulary is empty. Give at least one category, such as 'boat'.")
         _refuse_duplicates((category.name for category in self.categories), "category")

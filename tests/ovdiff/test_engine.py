@@ -15,7 +15,14 @@ from scipy import ndimage
 
 from ovdiff.bank import Bank
 from ovdiff.engine import Engine
-from ovdiff.errors import BankCorruptError, DeviceMemoryError, ImageError, MissingPrototypesError, OVDiffError
+from ovdiff.errors import (
+    BankCorruptError,
+    BankError,
+    DeviceMemoryError,
+    ImageError,
+    MissingPrototypesError,
+    OVDiffError,
+)
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ClipModelSettings
 from ovdiff.segmenting.segmenter import class_scores
@@ -69,6 +76,16 @@ def test_same_inputs_give_the_same_bank_and_the_same_masks(
     first, second = engine.segment(image, VOCABULARY), again.segment(image, VOCABULARY)
     np.testing.assert_array_equal(first.label_map, second.label_map)
     np.testing.assert_array_equal(first.scores, second.scores)
+
+
+def test_a_name_stands_for_its_category(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.bank, "save", lambda *_: pytest.fail("saved again"))
+    engine.build("boat")
+    assert engine.has("boat") and not engine.has("clock")
+    assert engine.prototype_key("boat") == engine.prototype_key(BOAT)
+    assert engine.support_set("boat").seeds == engine.support_set(BOAT).seeds
+    with pytest.raises(BankError, match="The support images of 'clock' are not in"):
+        engine.support_set("clock")
 
 
 def test_building_again_does_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from ovdiff.errors import VocabularyError
-from ovdiff.vocabulary import Category, Vocabulary, with_phrase
+from ovdiff.vocabulary import Category, Vocabulary, as_category, with_phrase
 
 
 def test_phrases_are_the_prompts_or_the_name() -> None:
@@ -59,3 +59,34 @@ def test_prompts_may_be_a_list_but_not_a_text() -> None:
     assert hash(Category("boat", ["ship", "boat"])) == hash(Category("boat", ("ship", "boat")))  # type: ignore[arg-type]
     with pytest.raises(VocabularyError, match=r"has the prompts 'ship'; expected a tuple, such as \('ship',\)"):
         Category("boat", "ship")  # type: ignore[arg-type]
+
+
+def test_names_stand_for_categories_in_lists_and_tuples() -> None:
+    boat, sky = Category("boat", ("sailing boat",)), Category("sky")
+    assert Vocabulary(["boat", "sky"]) == Vocabulary((Category("boat"), sky))
+    assert Vocabulary([boat, "sky"]).categories == (boat, sky)
+    assert Vocabulary(name for name in ("boat", "sky")).names == ("boat", "sky")
+    assert hash(Vocabulary(["sky"])) == hash(Vocabulary((sky,)))
+
+
+@pytest.mark.parametrize(
+    ("categories", "message"),
+    [
+        ("ball", r"Expected a list of categories, got 'ball' alone. Write \['ball'\]"),
+        (Category("ball"), r"Expected a list of categories, got Category\(name='ball'.* alone"),
+        (7, r"Expected a list of categories, got 7. Write names, such as \['boat', 'water'\]"),
+        ([], "The vocabulary is empty. Give at least one category, such as 'boat'"),
+        (["ball", ""], "A category needs a name, got ''"),
+        (["ball", 7], r"Expected a category's name or a Category, got 7 \(int\). Write a name such as 'boat'"),
+        (["ball", Category("ball", ("football",))], "Duplicate category: 'ball'. Name each once"),
+    ],
+)
+def test_a_list_that_is_none_says_what_to_write(categories: Any, message: str) -> None:
+    with pytest.raises(VocabularyError, match=message):
+        Vocabulary(categories)
+
+
+def test_a_category_stays_as_it_is() -> None:
+    boat = Category("boat", ("sailing boat",))
+    assert as_category(boat) is boat
+    assert as_category("boat") == Category("boat")

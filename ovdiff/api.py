@@ -1,0 +1,193 @@
+"""The whole method in one call: an image and words in, masks out.
+
+>>> import ovdiff
+>>> result = ovdiff.segment("scene.png", ["boat", "water"])    # doctest: +SKIP
+>>> result.masks["boat"]                                       # doctest: +SKIP
+
+A program that wants more of a say makes an :class:`ovdiff.Engine` of its own. Never imports torch before it is needed.
+"""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovdiff.bank import Bank
+from ovdiff.images import ImageLike, read_image
+from ovdiff.presets import Preset, load_preset
+from ovdiff.segmentation import Segmentation
+from ovdiff.vocabulary import Category, Vocabulary
+
+if TYPE_CHECKING:
+    from ovdiff.engine import Engine
+
+__all__ = ["BANK_FOLDER", "NamedSegmentation", "segment", "unload_models"]
+
+BANK_FOLDER = Path("ovdiff-data/bank")
+"""In the current folder, where the command `ovdiff` keeps prototypes too: what either has built, the other finds."""
+
+_MOST_ENGINES = 2  # each may hold several GB of models
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class NamedSegmentation:
+    """The masks of one image by the names of their categories.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, upright: the pixels that the masks belong to.
+        vocabulary: what was looked for.
+        segmentation: labels, scores and margins of every pixel.
+    """
+
+    image: NDArray[np.uint8]
+    vocabulary: Vocabulary
+    segmentation: Segmentation
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The categories' names; label `i + 1` of the label map is `names[i]`."""
+        return self.vocabulary.names
+
+    @property
+    def label_map(self) -> NDArray[np.int32]:
+        """(H, W) int32: 0 is background, `i + 1` is `names[i]`."""
+        return self.segmentation.label_map
+
+    @cached_property
+    def masks(self) -> dict[str, NDArray[np.bool_]]:
+        """Each category's mask by its name, (H, W) bool; all False where the category was not found."""
+        return {name: self.segmentation.mask(index) for index, name in enumerate(self.names)}
+
+    @cached_property
+    def scores(self) -> dict[str, float]:
+        """Each category's mean score over its mask by its name, in [0, 1]; 0 where the category was not found."""
+        return {name: self.segmentation.category_score(index) for index, name in enumerate(self.names)}
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """The names of the categories that have at least one pixel, in the vocabulary's order."""
+        return tuple(name for name, mask in self.masks.items() if mask.any())
+
+
+def segment(
+    image: ImageLike,
+    categories: Vocabulary | Iterable[Category | str],
+    *,
+    preset: Preset | str | Path | None = None,
+    device: str = "cpu",
+    bank: str | Path | None = None,
+) -> NamedSegmentation:
+    """Find the named categories in an image; prototypes that are missing are built first.
+
+    **Which preset?** Without one, the embedded models of `tinyworld` answer, and a warning says so: they need no
+    download, but know only drawn scenes and 19 words, and their masks of a photograph mean nothing. For photographs
+    pass `preset="fast"` or `preset="paper"`, whose weights are downloaded when they are first needed.
+
+    **Cost.** A new category takes seconds with the embedded models and minutes with full-size ones, once: it is kept
+    in the bank. Models are loaded by the first call and kept for later ones, for the last two combinations of preset,
+    device and bank; `unload_models` lets go of them. Threads may call this at the same time.
+
+    Args:
+        image: a path, a Pillow image, or an array: grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in uint8, or grey
+            (H, W) in uint16. Files and Pillow images are turned by their EXIF orientation.
+        categories: what to look for: a list of names, of Categories, or of both; or a Vocabulary.
+        preset: a preset's name, the path of a `.toml` file, or a Preset; None is "tinyworld", with the warning.
+        device: a torch device, such as "cpu" or "cuda".
+        bank: the folder that keeps prototypes; None is `ovdiff-data/bank` in the current folder, as for the command
+            `ovdiff`. The environment is not read: where `OVDIFF_DATA_DIR` is set for the command, name its `bank`
+            here.
+
+    Raises:
+        VocabularyError: no category, a name twice, a blank one, or a string instead of a list.
+        ImageError: the image cannot be read, or is no image.
+        PresetError: there is no such preset, or its file is not valid.
+        DeviceError: torch cannot use the device.
+        WeightsError: a model cannot be loaded.
+        SupportError: no generated image shows a category.
+        BankError: the bank cannot be read or written.
+    """
+    vocabulary = categories if isinstance(categories, Vocabulary) else Vocabulary(categories)
+    pixels = read_image(image)
+    kept = _engines.get(_chosen(preset), Path(bank or BANK_FOLDER).expanduser().resolve(), device)
+    kept.build_missing(vocabulary)
+    return NamedSegmentation(pixels, vocabulary, kept.engine.segment(pixels, vocabulary))
+
+
+def unload_models() -> None:
+    """Let go of the models that :func:`segment` keeps; the next call loads them again. Prototypes stay."""
+    _engines.forget()
+
+
+def _chosen(preset: Preset | str | Path | None) -> Preset:
+    if preset is None:
+        _warn_of_default()
+        preset = "tinyworld"
+    return preset if isinstance(preset, Preset) else load_preset(preset)
+
+
+@cache  # once a process, not once an image
+def _warn_of_default() -> None:
+    _log.warning(
+        "No preset was chosen, so the embedded models answer: they know only drawn scenes and 19 words. For "
+        'photographs pass preset="fast"; preset="tinyworld" says that the embedded models are meant.'
+    )
+
+
+@dataclass(frozen=True)
+class _KeptEngine:
+    """An engine, and the lock that keeps two threads from building one category twice."""
+
+    engine: "Engine"
+    building: threading.Lock = field(default_factory=threading.Lock)
+
+    def build_missing(self, vocabulary: Vocabulary) -> None:
+        """Build the categories that the bank lacks, one after the other."""
+        with self.building:
+            missing = [category for category in vocabulary.categories if not self.engine.has(category)]
+            for number, category in enumerate(missing, 1):
+                _log.info("Building %r, %d of %d.", category.name, number, len(missing))
+                self.engine.build(category)
+
+
+class _Engines:
+    """The engines of this process by preset, bank and device; the one unused for longest is let go first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[Preset, Path, str], _KeptEngine] = OrderedDict()
+
+    def get(self, preset: Preset, bank: Path, device: str) -> _KeptEngine:
+        """Return the engine of a combination, made where there is none yet."""
+        key = (preset, bank, device)
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = _KeptEngine(_make_engine(preset, bank, device))
+            self._kept.move_to_end(key)
+            while len(self._kept) > _MOST_ENGINES:
+                self._kept.popitem(last=False)
+            return self._kept[key]
+
+    def forget(self) -> None:
+        """Let go of all of them; who still works with one keeps it until then."""
+        with self._lock:
+            self._kept.clear()
+
+
+def _make_engine(preset: Preset, bank: Path, device: str) -> "Engine":
+    """Return a new engine, which brings torch in, but loads no model yet."""
+    from ovdiff.engine import Engine
+    from ovdiff.models.devices import require_device
+
+    require_device(device)
+    return Engine(preset, Bank(bank), device=device)
+
+
+_engines = _Engines()

@@ -1,0 +1,113 @@
+"""What people call an image, turned into the one form that the method takes: (H, W, 3) uint8 RGB, upright.
+
+This is the only module of `ovdiff` that converts images; every other one trusts the form. Never imports torch.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from converters.files.image_files import PICTURE_FORMATS, to_rgb, turn_upright
+from ovdiff.errors import ImageError
+
+__all__ = ["ImageLike", "read_image"]
+
+ImageLike = str | Path | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
+"""A file's path; a Pillow image; or an array: grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in uint8, grey in uint16."""
+
+_MOST_PX = 100_000_000  # scores and margins of so many pixels take 0.8 GB
+_ARRAY_FORMS = "grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in uint8, or grey (H, W) in uint16"
+
+
+def read_image(image: ImageLike) -> NDArray[np.uint8]:
+    """Return an image as (H, W, 3) uint8 RGB, upright.
+
+    Files and Pillow images are turned by their EXIF orientation. Transparent pixels are shown on white. Grey and
+    palette pictures become RGB, and 16 bits are reduced to 8. An array of the right form is returned as it is, not
+    copied.
+
+    Args:
+        image: a path, a Pillow image, or an array: grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in uint8, or grey
+            (H, W) in uint16.
+
+    Raises:
+        ImageError: the file is missing, damaged or no picture; the array has another form; or the image has more than
+            100 million pixels.
+    """
+    if isinstance(image, np.ndarray):
+        return _of_array(image)
+    if isinstance(image, Image.Image):
+        return _pixels(image, "The image")
+    if isinstance(image, str | Path):
+        return _of_file(image)
+    raise ImageError(
+        f"Expected a path, a Pillow image or an array, got {type(image).__name__}. Of bytes, make "
+        "PIL.Image.open(io.BytesIO(data)); of a torch tensor (3, H, W), tensor.permute(1, 2, 0).cpu().numpy()."
+    )
+
+
+def _of_file(path: str | Path) -> NDArray[np.uint8]:
+    if isinstance(path, str) and path.startswith(("http://", "https://")):
+        raise ImageError(f"{path!r} is an address; images are read from files. Download it first, and give its path.")
+    if not Path(path).is_file():
+        what = "is a folder; give the path of one image" if Path(path).is_dir() else "does not exist; correct its path"
+        raise ImageError(f"The image file {str(path)!r} {what} (the current folder is {str(Path.cwd())!r}).")
+    try:
+        with Image.open(path, formats=PICTURE_FORMATS) as image:
+            return _pixels(image, f"The image file {str(path)!r}")
+    except UnidentifiedImageError:
+        known = ", ".join(PICTURE_FORMATS)
+        raise ImageError(f"The file {str(path)!r} is no picture in one of {known}. Convert it to one.") from None
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ImageError(f"The image file {str(path)!r} cannot be read: {error}.") from error
+
+
+def _pixels(image: Image.Image, what: str) -> NDArray[np.uint8]:
+    _require_size((image.height, image.width), what)
+    try:
+        return np.asarray(to_rgb(turn_upright(image)), dtype=np.uint8)
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's readers raise on damaged files
+        raise ImageError(f"{what} cannot be used: {error}. Save it anew, as an 8-bit PNG or JPEG.") from error
+
+
+def _of_array(array: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Return an array's pixels; an array has no orientation, so it is taken as upright."""
+    if not array.size:
+        raise ImageError(f"The image has no pixels: its shape is {array.shape}.")
+    is_grey = array.ndim == 2
+    if not (
+        (array.dtype == np.uint8 and (is_grey or (array.ndim == 3 and array.shape[2] in (3, 4))))
+        or (array.dtype == np.uint16 and is_grey)
+    ):
+        raise ImageError(f"Expected an array that is {_ARRAY_FORMS}; got {array.dtype} {array.shape}. {_advice(array)}")
+    _require_size(array.shape[:2], "The image")
+    if array.ndim == 3 and array.shape[2] == 3:
+        return array  # type: ignore[return-value]  # uint8, as was just asked
+    return _pixels(Image.fromarray(array), "The image")
+
+
+def _advice(array: NDArray[np.generic]) -> str:
+    """Return what to do with an array of another form."""
+    if array.ndim == 4:
+        return "Give one image at a time."
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 3, 4):
+        return "Its channels come first: give array.transpose(1, 2, 0)."
+    if array.ndim == 3 and array.shape[2] == 1:
+        return "Give array[:, :, 0]."
+    if array.dtype.kind == "f":
+        return "Of values from 0 to 1, make (array * 255).round().astype(numpy.uint8)."
+    if array.dtype.kind == "b":
+        return "This is a mask; give the image that it belongs to."
+    return "Convert it first."
+
+
+def _require_size(size_hw: tuple[int, ...], what: str) -> None:
+    height, width = size_hw
+    if not height * width:
+        raise ImageError(f"{what} has no pixels: it is {width} x {height} px.")
+    if height * width > _MOST_PX:
+        raise ImageError(
+            f"{what} has {width} x {height} pixels, more than {_MOST_PX}. Make it smaller, or cut it into parts."
+        )
