@@ -25,11 +25,12 @@ from converters.datasets.yolo import IMAGES_NAME, YoloOptions, read_yolo, write_
 from converters.errors import OutputError, YOLOError
 from converters.files.image_files import SizeLookup, folder_names, folder_sizes
 from converters.files.output import JsonList, new_file, write_json
+from converters.label_studio.categories import categories_of
 from converters.label_studio.label_config import LabelConfig, parse_label_config, read_label_config
 from converters.label_studio.reader import read_export
 from converters.label_studio.tasks import label_config_for, marked_as, write_tasks
 from converters.label_studio.validate import Expectations, Finding, Seen, validate_file
-from converters.records import Category, ImageRecord, categories_of
+from converters.records import DatasetCategory, ImageRecord
 from converters.report.evaluate_corrections import EvaluationOptions, evaluate_corrections, write_evaluation
 from converters.report.text import missing_sentence
 from converters.selection import UNKNOWN_SIZE, Counts
@@ -105,7 +106,7 @@ def _require_own_file(out: Path, *others: Path | None) -> None:
         )
 
 
-def _export(options: Namespace) -> tuple[Iterator[ImageRecord], tuple[Category, ...]]:
+def _export(options: Namespace) -> tuple[Iterator[ImageRecord], tuple[DatasetCategory, ...]]:
     _require_own_file(options.out, options.export, options.label_config)
     config = read_label_config(options.label_config)
     return read_export(options.export, config), categories_of(config)
@@ -156,7 +157,7 @@ def import_yolo(options: Namespace) -> int:
 
 
 def _import(
-    options: Namespace, categories: tuple[Category, ...], records_at: Callable[[Place], Iterable[ImageRecord]]
+    options: Namespace, categories: tuple[DatasetCategory, ...], records_at: Callable[[Place], Iterable[ImageRecord]]
 ) -> int:
     """Write tasks and, if asked for, the label config that fits them."""
     for out, other in ((options.out, options.label_config_out), (options.label_config_out, options.out)):

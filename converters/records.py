@@ -8,33 +8,20 @@ Masks are kept as COCO RLE, exact and small: a task of 200 regions on a large im
 dataset can stream record by record. Nothing here knows a file format.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
 from converters.encodings.coco_rle import CocoRLE, coco_rle_to_mask
 from converters.encodings.masks import Mask, Polygon, fills_one_way
-from converters.errors import RecordError
-from converters.label_studio.label_config import Label, LabelConfig
-
-MASK_KINDS = (
-    "brushlabels",
-    "bitmasklabels",
-    "polygonlabels",
-    "rectanglelabels",
-    "ellipselabels",
-    "labels",
-)
-"""Kinds of controls whose labels are categories of regions with an area."""
-_MAX_ID_DIGITS = 15  # exact in every reader of JSON
 
 Kind = Literal["thing", "stuff"]
 
 
 @dataclass(frozen=True)
-class Category:
+class DatasetCategory:
     """One category of a dataset: its number there, its word in the label config, and what it is if that is known.
 
     A *thing* can be counted, *stuff* (sky, grass) cannot: panoptic datasets tell them apart.
@@ -163,67 +150,3 @@ class ImageRecord:
 def newest(predictions: Sequence[Prediction]) -> Prediction | None:
     """Return the one made last; where no time is known, the last one. Exports have either order."""
     return max(reversed(predictions), key=lambda prediction: prediction.created_at, default=None)
-
-
-def categories_of(config: LabelConfig, *, controls: Iterable[str] | None = None) -> tuple[Category, ...]:
-    """Return the categories of a label config, in its order.
-
-    A label with `category="7"` gets the id 7; the others get the free ids from 1 on, in order. A word that
-    several controls share is one category. Its `kind="stuff"` or `kind="thing"` is kept.
-
-    Args:
-        config: the label config.
-        controls: names of the controls to take (None: all that mark areas).
-
-    Raises:
-        RecordError: two words ask for one id, one word asks for two, an id is no whole number from 0, or a kind
-            is neither thing nor stuff.
-        LabelConfigError: a control does not exist.
-    """
-    chosen = config.of_kind(*MASK_KINDS) if controls is None else tuple(map(config.control, controls))
-    wanted: dict[str, int | None] = {}
-    for label in (label for control in chosen for label in control.labels):
-        wanted[label.value] = _merge_ids(label.value, wanted.get(label.value), _wanted_id(label))
-    taken = [number for number in wanted.values() if number is not None]
-    if len(set(taken)) < len(taken):
-        raise RecordError(f"expected category= to differ from label to label, got {sorted(taken)}")
-    free = _free_ids(set(taken))
-    kinds: dict[str, Kind | None] = {}
-    for label in (label for control in chosen for label in control.labels):
-        kinds[label.value] = kinds.get(label.value) or _kind(label)
-    return tuple(
-        Category(next(free) if number is None else number, name, kinds[name]) for name, number in wanted.items()
-    )
-
-
-def _kind(label: Label) -> Kind | None:
-    text = label.attributes.get("kind", "").strip().lower()
-    for kind in get_args(Kind):
-        if text == kind:
-            return kind
-    if text:
-        raise RecordError(f"expected kind= of the label {label.value!r} to be thing or stuff, got {text!r}")
-    return None
-
-
-def _wanted_id(label: Label) -> int | None:
-    text = label.attributes.get("category")
-    if not text:
-        return None
-    if not text.isascii() or not text.isdigit() or len(text) > _MAX_ID_DIGITS:
-        raise RecordError(f"expected category= of the label {label.value!r} to be a whole number from 0, got {text!r}")
-    return int(text)
-
-
-def _merge_ids(name: str, first: int | None, second: int | None) -> int | None:
-    if first is not None and second is not None and first != second:
-        raise RecordError(f"expected one category= for the label {name!r}, got {first} and {second}")
-    return second if first is None else first
-
-
-def _free_ids(taken: set[int]) -> Iterator[int]:
-    number = 0
-    while True:
-        number += 1
-        if number not in taken:
-            yield number

@@ -13,7 +13,7 @@ from typing import Literal
 from converters.errors import ImageFileError, RecordError
 from converters.files.image_files import SizeLookup, image_file_name
 from converters.files.output import name_in_folder
-from converters.records import Annotation, Category, ImageRecord, Prediction, Region, newest
+from converters.records import Annotation, DatasetCategory, ImageRecord, Prediction, Region, newest
 
 UNKNOWN_SIZE = "image of unknown size"
 """Why an image without a region is left out: nothing but its file says how large it is."""
@@ -191,7 +191,7 @@ def labelled_regions(image: SelectedImage, categories: Mapping[str, int], tally:
                 tally.leave_out("label that is no category", f"{where}: {name!r}")
 
 
-def require_distinct(categories: Sequence[Category]) -> dict[str, int]:
+def require_distinct(categories: Sequence[DatasetCategory]) -> dict[str, int]:
     """Return ids by name; raise RecordError if there is none, or a name or an id comes twice."""
     by_name = {category.name: category.id for category in categories}
     if not categories or len(by_name) < len(categories) or len(set(by_name.values())) < len(categories):

@@ -27,9 +27,9 @@ from backend.demo.stored import StoredPredictions, label_map, read_predictions
 from converters.corrections.confusion import category_ious, confusion_matrix, mean_iou
 from converters.datasets.coco import records_to_coco, write_coco
 from converters.encodings.brush import mask_to_brush_rle
+from converters.label_studio.categories import categories_of
 from converters.label_studio.label_config import parse_label_config
 from converters.label_studio.reader import tasks_to_records
-from converters.records import categories_of
 from ovdiff.bank import Bank
 from ovdiff.tinyworld.world import NAMES, THINGS
 

@@ -20,13 +20,13 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import get_args
 
 from backend.errors import UnusableLabelConfigError
-from converters.errors import LabelConfigError
-from converters.label_studio.label_config import Control, ImageTag, Label, LabelConfig, parse_label_config
+from converters.errors import LabelConfigError, RecordError
+from converters.label_studio.categories import label_kind
+from converters.label_studio.label_config import Control, ImageTag, Label, LabelConfig, labels_of, parse_label_config
 from ovdiff.errors import VocabularyError
-from ovdiff.vocabulary import Category, Kind, Vocabulary
+from ovdiff.vocabulary import Category, Vocabulary
 
 MASK_CONTROLS = ("brushlabels", "bitmasklabels", "polygonlabels")
 SHAPE_CONTROLS = (*MASK_CONTROLS, "rectanglelabels")
@@ -78,7 +78,7 @@ def read_labelling(label_config: str, *, max_categories: int) -> Labelling:
         labelling = Labelling(tuple(_outputs(config)))
         _require_usable(config, labelling, max_categories)
         Vocabulary(labelling.categories)
-    except (LabelConfigError, VocabularyError) as error:
+    except (LabelConfigError, RecordError, VocabularyError) as error:
         raise UnusableLabelConfigError(f"The label config cannot be used: {error}") from error
     return labelling
 
@@ -88,7 +88,7 @@ def _outputs(config: LabelConfig) -> Iterator[Output]:
     categories: dict[str, Category] = {}
     for image in config.images:
         controls = _shape_controls(config, image)
-        for label in _distinct(label for control in controls for label in control.labels):
+        for label in _distinct(labels_of(controls)):
             control = next(control for control in controls if label.value in control.label_values)
             category = categories.setdefault(label.value, _category(label))
             yield Output(category, image, control.name, control.kind, label.result_name)
@@ -118,17 +118,7 @@ def _category(label: Label) -> Category:
     words = label.value.replace("_", " ").strip()
     if not prompts and words != label.value:
         prompts = (words,)
-    return Category(label.value, prompts, _kind(label))
-
-
-def _kind(label: Label) -> Kind | None:
-    text = label.attributes.get("kind", "").strip().lower()
-    for kind in get_args(Kind):
-        if text == kind:
-            return kind
-    if text:
-        raise UnusableLabelConfigError(f"Label {label.value!r} has kind={text!r}; expected thing or stuff.")
-    return None
+    return Category(label.value, prompts, label_kind(label))
 
 
 def _require_usable(config: LabelConfig, labelling: Labelling, max_categories: int) -> None:

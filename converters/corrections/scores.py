@@ -30,7 +30,7 @@ from converters.corrections.result import (
 )
 from converters.corrections.sums import RegionSums, VersionSums, WorstCorrections, median_of
 from converters.encodings.overlaps import LabelledRegion, regions_to_label_map
-from converters.records import Annotation, Category, Prediction, Region
+from converters.records import Annotation, DatasetCategory, Prediction, Region
 from converters.selection import Tally
 
 BACKGROUND = "background"
@@ -39,7 +39,7 @@ BACKGROUND = "background"
 class CorrectionScores:
     """Sums over corrections; `report` says what they come to so far."""
 
-    def __init__(self, categories: Sequence[Category], *, worst_count: int = 8) -> None:
+    def __init__(self, categories: Sequence[DatasetCategory], *, worst_count: int = 8) -> None:
         """Start from nothing, and keep the `worst_count` images with the lowest agreement."""
         size = len(categories)
         self._categories = tuple(categories)

@@ -7,7 +7,7 @@
 Segmentations are compressed RLE, or polygons where asked for (a region with holes stays RLE: COCO polygons
 cannot have any). Area and box are pycocotools'. Ids count from 1 in the order of the records, those of images count
 what is left out, too: predictions and annotations of one export agree on them. Category ids are
-`records.categories_of`'s. Loadable by pycocotools; the extra keys are left alone by it.
+`categories.categories_of`'s. Loadable by pycocotools; the extra keys are left alone by it.
 """
 
 import math
@@ -31,7 +31,7 @@ from converters.encodings.masks import (
 from converters.errors import CocoError
 from converters.files.image_files import SizeLookup
 from converters.files.output import JsonList, write_json
-from converters.records import Category, ImageRecord, Region
+from converters.records import DatasetCategory, ImageRecord, Region
 from converters.selection import Counts, Selection, Tally, labelled_regions, require_distinct, select_images
 
 CocoDataset = dict[str, Any]
@@ -77,7 +77,7 @@ class CocoCounts(Counts):
 
 def records_to_coco(
     records: Iterable[ImageRecord],
-    categories: Sequence[Category],
+    categories: Sequence[DatasetCategory],
     options: CocoOptions | None = None,
     size_of: SizeLookup | None = None,
 ) -> tuple[CocoDataset, CocoCounts]:
@@ -85,7 +85,7 @@ def records_to_coco(
 
     Args:
         records: the images, for example from `label_studio.read_export`; read once, one at a time.
-        categories: the dataset's categories, for example from `records.categories_of`.
+        categories: the dataset's categories, for example from `categories.categories_of`.
         options: what goes in; the default is one RLE annotation for each region that a person marked.
         size_of: sizes of images without any region, for example `image_files.folder_sizes(folder)`.
 
@@ -101,7 +101,7 @@ def records_to_coco(
 
 def write_coco_file(
     records: Iterable[ImageRecord],
-    categories: Sequence[Category],
+    categories: Sequence[DatasetCategory],
     path: Path,
     options: CocoOptions | None = None,
     size_of: SizeLookup | None = None,
@@ -124,7 +124,7 @@ def write_coco_file(
 
 def write_coco_results_file(
     records: Iterable[ImageRecord],
-    categories: Sequence[Category],
+    categories: Sequence[DatasetCategory],
     path: Path,
     options: CocoOptions | None = None,
     size_of: SizeLookup | None = None,
@@ -200,7 +200,7 @@ class _Appendable(Protocol):
 
 def _convert(
     records: Iterable[ImageRecord],
-    categories: Sequence[Category],
+    categories: Sequence[DatasetCategory],
     options: CocoOptions,
     size_of: SizeLookup | None,
     lists: tuple[_Appendable, _Appendable],
@@ -236,7 +236,7 @@ def _convert(
 
 
 def _dataset(
-    categories: Sequence[Category], images: list[JsonObject] | JsonList, annotations: list[JsonObject] | JsonList
+    categories: Sequence[DatasetCategory], images: list[JsonObject] | JsonList, annotations: list[JsonObject] | JsonList
 ) -> CocoDataset:
     return {
         "info": {"description": "Label Studio regions as COCO instances, written by ovdiff"},

@@ -21,7 +21,7 @@ from converters.encodings.masks import MAX_PIXELS, outline_length_px, require_si
 from converters.errors import CocoError, ConverterError, MaskError
 from converters.files.image_files import image_address
 from converters.files.json_values import finite_number, identifier, whole_number
-from converters.records import Annotation, Category, ImageRecord, Kind, LeftOut, Prediction, Region
+from converters.records import Annotation, DatasetCategory, ImageRecord, Kind, LeftOut, Prediction, Region
 
 MAX_FILE_BYTES = 1 << 30
 """Largest COCO file that is read: COCO's own instances_train2017.json has 0.45 GB."""
@@ -49,14 +49,14 @@ def read_coco(path: Path) -> CocoDataset:
     return cast(CocoDataset, dataset)
 
 
-def coco_categories(dataset: CocoDataset) -> tuple[Category, ...]:
+def coco_categories(dataset: CocoDataset) -> tuple[DatasetCategory, ...]:
     """Return the categories of a dataset, in its order; `isthing`, where there is one, tells things from stuff.
 
     Raises:
         CocoError: an id is no whole number or comes twice, or a name is no text or comes twice.
     """
     categories = tuple(
-        Category(_id(item, "category"), _category_name(item), _KINDS.get(str(item.get("isthing"))))
+        DatasetCategory(_id(item, "category"), _category_name(item), _KINDS.get(str(item.get("isthing"))))
         for item in dataset["categories"]
     )
     _require_distinct([category.id for category in categories], "category ids")

@@ -30,10 +30,11 @@ from converters.encodings.masks import MAX_PIXELS
 from converters.errors import CocoError, ConverterError
 from converters.files.image_files import image_file_name
 from converters.files.json_values import whole_number
+from converters.label_studio.categories import categories_of
 from converters.label_studio.label_config import LabelConfig
 from converters.label_studio.reader import tasks_to_records
 from converters.label_studio.tasks import records_to_tasks
-from converters.records import Annotation, Category, ImageRecord, Region, categories_of
+from converters.records import Annotation, DatasetCategory, ImageRecord, Region
 from converters.selection import Counts, SelectedImage, Tally, select_images
 
 Json = Mapping[str, Any]
@@ -244,16 +245,16 @@ def _joined(regions: Sequence[Region]) -> Region:
     return Region(regions[0].id, regions[0].labels, regions[0].control, rle)
 
 
-def _new_categories(configured: Iterable[Category], ids: Mapping[str, int]) -> tuple[Category, ...]:
+def _new_categories(configured: Iterable[DatasetCategory], ids: Mapping[str, int]) -> tuple[DatasetCategory, ...]:
     """Return the labels that the dataset does not have, with ids that are free there."""
     return tuple(_numbered((c for c in configured if c.name not in ids), set(ids.values())))
 
 
-def _numbered(categories: Iterable[Category], taken: set[int]) -> Iterator[Category]:
+def _numbered(categories: Iterable[DatasetCategory], taken: set[int]) -> Iterator[DatasetCategory]:
     for category in categories:
         number = category.id if category.id not in taken else max(taken) + 1
         taken.add(number)
-        yield Category(number, category.name, category.kind)
+        yield DatasetCategory(number, category.name, category.kind)
 
 
 def _images_by_name(dataset: CocoDataset) -> dict[str, Json]:

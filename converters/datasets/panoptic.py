@@ -32,7 +32,7 @@ from converters.files.image_files import SizeLookup
 from converters.files.json_values import finite_number, whole_number
 from converters.files.output import JsonList, name_in_folder, new_folder, write_json
 from converters.files.png import read_png
-from converters.records import Annotation, Category, ImageRecord, LeftOut, Prediction, Region
+from converters.records import Annotation, DatasetCategory, ImageRecord, LeftOut, Prediction, Region
 from converters.selection import (
     Counts,
     SelectedImage,
@@ -80,7 +80,7 @@ def rgb_to_segment_ids(rgb: npt.NDArray[np.uint8]) -> SegmentIds:
 
 def write_panoptic(
     records: Iterable[ImageRecord],
-    categories: Sequence[Category],
+    categories: Sequence[DatasetCategory],
     folder: Path,
     options: PanopticOptions | None = None,
     size_of: SizeLookup | None = None,
@@ -89,7 +89,7 @@ def write_panoptic(
 
     Args:
         records: the images, read once, one at a time.
-        categories: the dataset's categories, for example from `records.categories_of`.
+        categories: the dataset's categories, for example from `categories.categories_of`.
         folder: where to; it must not hold anything.
         options: what goes in.
         size_of: sizes of images without any region.
@@ -128,7 +128,7 @@ def write_panoptic(
     return tally.counts()
 
 
-def _things(categories: Sequence[Category], stuff: frozenset[str]) -> frozenset[int]:
+def _things(categories: Sequence[DatasetCategory], stuff: frozenset[str]) -> frozenset[int]:
     """Return the ids of the categories that are things."""
     unknown = sorted(stuff - {category.name for category in categories})
     if unknown:
@@ -136,7 +136,7 @@ def _things(categories: Sequence[Category], stuff: frozenset[str]) -> frozenset[
     return frozenset(c.id for c in categories if c.kind != "stuff" and c.name not in stuff)
 
 
-def _category(category: Category, things: frozenset[int]) -> dict[str, Any]:
+def _category(category: DatasetCategory, things: frozenset[int]) -> dict[str, Any]:
     return {
         "id": category.id,
         "name": category.name,

@@ -33,7 +33,7 @@ from converters.files.image_files import SizeLookup
 from converters.files.json_values import identifier, whole_number
 from converters.files.output import JsonList, name_in_folder, new_folder, write_json
 from converters.files.png import read_png
-from converters.records import Annotation, Category, ImageRecord, LeftOut, Region
+from converters.records import Annotation, DatasetCategory, ImageRecord, LeftOut, Region
 from converters.selection import (
     Counts,
     SelectedImage,
@@ -72,7 +72,7 @@ class SemanticOptions(Selection):
 
 def write_semantic_png(
     records: Iterable[ImageRecord],
-    categories: Sequence[Category],
+    categories: Sequence[DatasetCategory],
     folder: Path,
     options: SemanticOptions | None = None,
     size_of: SizeLookup | None = None,
@@ -81,7 +81,7 @@ def write_semantic_png(
 
     Args:
         records: the images, read once, one at a time.
-        categories: the categories, for example from `records.categories_of`; at most 254.
+        categories: the categories, for example from `categories.categories_of`; at most 254.
         folder: where to; it must not hold anything.
         options: what goes in.
         size_of: sizes of images without any region.
@@ -111,7 +111,7 @@ def write_semantic_png(
     return tally.counts()
 
 
-def _values(categories: Sequence[Category], ignore_label: str | None) -> dict[str, int]:
+def _values(categories: Sequence[DatasetCategory], ignore_label: str | None) -> dict[str, int]:
     """Return the pixel value of each category."""
     names = list(require_distinct(categories))
     if ignore_label is not None and ignore_label not in names:
@@ -126,7 +126,7 @@ def _values(categories: Sequence[Category], ignore_label: str | None) -> dict[st
     return values if ignore_label is None else {**values, ignore_label: IGNORE}
 
 
-def _label(category: Category, value: int) -> dict[str, Any]:
+def _label(category: DatasetCategory, value: int) -> dict[str, Any]:
     kind = {"kind": category.kind} if category.kind else {}
     return {
         "value": value,
@@ -167,7 +167,7 @@ class SemanticDataset:
     """
 
     masks: Path
-    categories: tuple[Category, ...]
+    categories: tuple[DatasetCategory, ...]
     names: Mapping[int, str]
     images: tuple[tuple[str, str, int | str | None], ...]
 
@@ -262,7 +262,7 @@ def _objects(content: Json, key: str, path: Path) -> list[Json]:
     return items
 
 
-def _read_label(item: Json, path: Path) -> tuple[int, Category]:
+def _read_label(item: Json, path: Path) -> tuple[int, DatasetCategory]:
     """Return pixel value and category of an entry of `labels`; an id of -1 stands for none."""
     value, name, number, kind = whole_number(item.get("value")), item.get("name"), item.get("id", -1), item.get("kind")
     if value is None or not 0 <= value <= IGNORE:
@@ -272,14 +272,14 @@ def _read_label(item: Json, path: Path) -> tuple[int, Category]:
         raise SemanticPNGError(f"{path}: expected a name for the value {value}, got {name!r:.40}")
     if whole_number(number) is None:
         raise SemanticPNGError(f"{path}: expected a whole number as id of {name!r}, got {number!r:.40}")
-    return value, Category(number, name, kind if kind in ("thing", "stuff") else None)
+    return value, DatasetCategory(number, name, kind if kind in ("thing", "stuff") else None)
 
 
-def _with_ids(labels: Sequence[tuple[int, Category]]) -> tuple[Category, ...]:
+def _with_ids(labels: Sequence[tuple[int, DatasetCategory]]) -> tuple[DatasetCategory, ...]:
     """Return the categories with their ids, or with their pixel values if some have none or they are not distinct."""
     ids = [category.id for _, category in labels]
     usable = min(ids, default=0) >= 0 and len(set(ids)) == len(ids)
-    return tuple(c if usable else Category(value, c.name, c.kind) for value, c in labels)
+    return tuple(c if usable else DatasetCategory(value, c.name, c.kind) for value, c in labels)
 
 
 def _listed_images(items: Sequence[Json]) -> tuple[tuple[str, str, int | str | None], ...]:

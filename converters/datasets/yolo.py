@@ -39,7 +39,7 @@ from converters.encodings.masks import (
 from converters.errors import ConverterError, YOLOError
 from converters.files.image_files import SizeLookup, find_image_file
 from converters.files.output import new_folder
-from converters.records import Annotation, Category, ImageRecord, LeftOut, Prediction, Region
+from converters.records import Annotation, DatasetCategory, ImageRecord, LeftOut, Prediction, Region
 from converters.selection import (
     Counts,
     SelectedImage,
@@ -177,7 +177,7 @@ def _box_corners(values: Polygon) -> Polygon:
 
 def write_yolo(
     records: Iterable[ImageRecord],
-    categories: Sequence[Category],
+    categories: Sequence[DatasetCategory],
     folder: Path,
     options: YoloOptions | None = None,
     size_of: SizeLookup | None = None,
@@ -187,7 +187,7 @@ def write_yolo(
 
     Args:
         records: the images, read once, one at a time.
-        categories: the categories, for example from `records.categories_of`; numbered from 0 in this order.
+        categories: the categories, for example from `categories.categories_of`; numbered from 0 in this order.
         folder: where to; it must not hold anything.
         options: what goes in.
         size_of: sizes of images without any region.
@@ -285,9 +285,9 @@ class YoloDataset:
     labels: tuple[str, ...]
 
     @property
-    def categories(self) -> tuple[Category, ...]:
+    def categories(self) -> tuple[DatasetCategory, ...]:
         """The categories in order of their numbers, with ids from 1."""
-        return tuple(Category(number + 1, name) for number, name in sorted(self.names.items()))
+        return tuple(DatasetCategory(number + 1, name) for number, name in sorted(self.names.items()))
 
 
 def read_yolo(folder: Path) -> YoloDataset:

@@ -12,7 +12,7 @@ export: it is read with defusedxml, so entities, DTDs and external references ar
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -93,6 +93,12 @@ class LabelConfig:
     def of_kind(self, *kinds: str) -> tuple[Control, ...]:
         """Return the controls of these kinds, for example "brushlabels"."""
         return tuple(control for control in self.controls if control.kind in kinds)
+
+
+def labels_of(controls: Iterable[Control]) -> Iterator[Label]:
+    """Yield the labels of each control, in the order of the configuration; a word of several controls comes again."""
+    for control in controls:
+        yield from control.labels
 
 
 def read_label_config(path: Path) -> LabelConfig:

@@ -23,7 +23,7 @@ from converters.encodings.masks import has_holes, mask_to_polygons
 from converters.errors import LabelStudioFormatError
 from converters.files.output import JsonList, write_json
 from converters.label_studio.label_config import Control, ImageTag, LabelConfig
-from converters.records import Annotation, Category, ImageRecord, Prediction, Region
+from converters.records import Annotation, DatasetCategory, ImageRecord, Prediction, Region
 from converters.selection import Counts, Tally
 
 JsonObject = dict[str, Any]
@@ -151,7 +151,7 @@ def region_to_results(region: Region, control: Control, image_name: str) -> list
     ]
 
 
-def label_config_for(categories: Sequence[Category], kind: str = "BrushLabels", image: str = "$image") -> str:
+def label_config_for(categories: Sequence[DatasetCategory], kind: str = "BrushLabels", image: str = "$image") -> str:
     """Write a label config for these categories: their ids as `category=`, a colour that follows from the name,
     and `kind=` where it is known that they are things or stuff.
 
@@ -171,7 +171,7 @@ def label_config_for(categories: Sequence[Category], kind: str = "BrushLabels", 
     )
 
 
-def _kind_attribute(category: Category) -> str:
+def _kind_attribute(category: DatasetCategory) -> str:
     return f' kind="{category.kind}"' if category.kind else ""
 
 

@@ -18,11 +18,11 @@ from converters.errors import ConverterError, LabelStudioFormatError
 from converters.files.image_files import SizeLookup, image_file_name
 from converters.files.json_stream import read_json_array
 from converters.files.json_values import finite_number, identifier
+from converters.label_studio.categories import MASK_KINDS
 from converters.label_studio.label_config import Control, LabelConfig
 from converters.label_studio.reader import full_task
 from converters.label_studio.shape_faults import shape_faults
 from converters.label_studio.shapes import shape_of, shape_reader
-from converters.records import MASK_KINDS
 
 Json = Mapping[str, Any]
 Size = tuple[int, int]

@@ -17,9 +17,10 @@ from converters.corrections.scores import CorrectionScores
 from converters.encodings.masks import MAX_PIXELS
 from converters.errors import EvaluationError
 from converters.files.output import new_file, write_json
+from converters.label_studio.categories import categories_of
 from converters.label_studio.label_config import LabelConfig
 from converters.label_studio.reader import read_export
-from converters.records import Category, ImageRecord, categories_of
+from converters.records import DatasetCategory, ImageRecord
 from converters.report.html import report_to_html
 from converters.report.markdown import report_to_markdown
 from converters.report.text import WHERE_PREDICTIONS_ARE
@@ -67,7 +68,7 @@ def evaluate_corrections(export: Path, config: LabelConfig, options: EvaluationO
 
 
 def evaluate_records(
-    records: Iterable[ImageRecord], categories: Iterable[Category], source: str, options: EvaluationOptions
+    records: Iterable[ImageRecord], categories: Iterable[DatasetCategory], source: str, options: EvaluationOptions
 ) -> Evaluation:
     """Do the same with records from anywhere; `source` is what the report calls them."""
     scores = CorrectionScores(tuple(categories), worst_count=options.worst_count)

@@ -10,9 +10,10 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from converters.datasets.coco import CocoOptions, records_to_coco, write_coco
+from converters.label_studio.categories import categories_of
 from converters.label_studio.label_config import LabelConfig, parse_label_config
 from converters.label_studio.reader import read_export
-from converters.records import Annotation, ImageRecord, categories_of
+from converters.records import Annotation, ImageRecord
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMS = ("export_json", "export_json_min", "api_tasks")

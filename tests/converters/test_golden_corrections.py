@@ -17,9 +17,9 @@ from pycocotools.cocoeval import COCOeval
 
 from converters.corrections.result import CorrectionReport, PixelCounts, RegionCounts
 from converters.datasets.coco import CocoOptions, records_to_coco
+from converters.label_studio.categories import categories_of
 from converters.label_studio.label_config import parse_label_config
 from converters.label_studio.reader import read_export
-from converters.records import categories_of
 from converters.report.evaluate_corrections import Evaluation, EvaluationOptions, evaluate_corrections
 from converters.report.html import report_to_html
 from converters.report.markdown import report_to_markdown

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from converters.encodings.coco_rle import mask_to_coco_rle
-from converters.records import Annotation, Category, ImageRecord, Prediction, Region
+from converters.records import Annotation, DatasetCategory, ImageRecord, Prediction, Region
 
 SIZE_HW = (6, 8)
-CATEGORIES = (Category(3, "cat"), Category(1, "dog"))
+CATEGORIES = (DatasetCategory(3, "cat"), DatasetCategory(1, "dog"))
 
 
 def box(top: int, left: int, bottom: int, right: int) -> np.ndarray:

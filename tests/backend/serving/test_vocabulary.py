@@ -101,7 +101,7 @@ def test_the_fingerprint_follows_what_is_drawn_where() -> None:
         (f'<View>{IMAGE}<BrushLabels name="b" toName="image"/></View>', "has no <Label value=...>"),
         (
             f'<View>{IMAGE}<BrushLabels name="b" toName="image"><Label value="a" kind="fluid"/></BrushLabels></View>',
-            "Label 'a' has kind='fluid'; expected thing or stuff.",
+            "The label config cannot be used: expected kind= of the label 'a' to be thing or stuff, got 'fluid'",
         ),
         (
             f'<View>{IMAGE}<BrushLabels name="b" toName="image"><Label value="a" prompts="x;x"/></BrushLabels></View>',

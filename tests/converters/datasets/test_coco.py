@@ -25,9 +25,9 @@ from converters.datasets.coco import (
 from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.encodings.masks import mask_iou, polygons_to_mask
 from converters.errors import CocoError, RecordError
-from converters.records import Annotation, Category, ImageRecord, LeftOut, Prediction, Region
+from converters.records import Annotation, DatasetCategory, ImageRecord, LeftOut, Prediction, Region
 
-CATEGORIES = (Category(2, "cat"), Category(1, "dog"))
+CATEGORIES = (DatasetCategory(2, "cat"), DatasetCategory(1, "dog"))
 SIZE_HW = (24, 36)
 masks = arrays(np.bool_, SIZE_HW).filter(lambda mask: bool(mask.any()))
 
@@ -309,7 +309,10 @@ def test_results_need_scores() -> None:
         coco_results(dataset)
 
 
-@pytest.mark.parametrize("categories", [(), (Category(1, "a"), Category(1, "b")), (Category(1, "a"), Category(2, "a"))])
-def test_categories_must_be_told_apart(categories: tuple[Category, ...]) -> None:
+@pytest.mark.parametrize(
+    "categories",
+    [(), (DatasetCategory(1, "a"), DatasetCategory(1, "b")), (DatasetCategory(1, "a"), DatasetCategory(2, "a"))],
+)
+def test_categories_must_be_told_apart(categories: tuple[DatasetCategory, ...]) -> None:
     with pytest.raises(RecordError, match="expected categories with a name and an id of their own each, got"):
         records_to_coco([], categories)

@@ -13,12 +13,12 @@ from converters.datasets.coco_reader import Place, coco_categories, coco_to_reco
 from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.encodings.masks import split_parts
 from converters.errors import CocoError
-from converters.records import Annotation, Category, ImageRecord, Prediction, Region
+from converters.records import Annotation, DatasetCategory, ImageRecord, Prediction, Region
 
 SIZE_HW = (20, 30)
 TWO_PARTS = np.zeros(SIZE_HW, dtype=np.bool_)
 TWO_PARTS[2:8, 3:9] = TWO_PARTS[12:18, 20:28] = True
-CATEGORIES = (Category(3, "cat"), Category(1, "dog"))
+CATEGORIES = (DatasetCategory(3, "cat"), DatasetCategory(1, "dog"))
 
 
 def dataset(*annotations: dict[str, Any], **image: Any) -> dict[str, Any]:

@@ -22,10 +22,10 @@ from converters.datasets.panoptic import (
 )
 from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.errors import ConverterError, OutputError, PanopticError, RecordError
-from converters.records import Annotation, Category, ImageRecord, Prediction, Region
+from converters.records import Annotation, DatasetCategory, ImageRecord, Prediction, Region
 
 SIZE_HW = (8, 12)
-CATEGORIES = (Category(7, "cat"), Category(1, "dog"), Category(3, "sky", "stuff"))
+CATEGORIES = (DatasetCategory(7, "cat"), DatasetCategory(1, "dog"), DatasetCategory(3, "sky", "stuff"))
 label_maps = arrays(np.int32, SIZE_HW, elements=st.integers(0, 5))
 
 

@@ -21,10 +21,10 @@ from converters.datasets.semantic_png import (
 )
 from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.errors import OutputError, RecordError, SemanticPNGError
-from converters.records import Annotation, Category, ImageRecord, Region
+from converters.records import Annotation, DatasetCategory, ImageRecord, Region
 
 SIZE_HW = (6, 9)
-CATEGORIES = (Category(7, "cat"), Category(1, "dog", "thing"), Category(3, "unsure"))
+CATEGORIES = (DatasetCategory(7, "cat"), DatasetCategory(1, "dog", "thing"), DatasetCategory(3, "unsure"))
 label_maps = arrays(np.uint8, SIZE_HW, elements=st.integers(0, 3))
 
 
@@ -58,7 +58,7 @@ def test_a_label_map_survives_exactly(tmp_path_factory: pytest.TempPathFactory, 
 
 def test_a_label_may_be_called_background(tmp_path: Path) -> None:
     before = record(region("1", "background", box(0, 0, 3, 3)))
-    write_semantic_png([before], [Category(1, "background")], tmp_path / "out")
+    write_semantic_png([before], [DatasetCategory(1, "background")], tmp_path / "out")
     assert list(semantic_png_to_records(read_semantic_png(tmp_path / "out"))) == [before]
 
 
@@ -112,20 +112,20 @@ def test_images_are_kept_apart_and_inside(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("categories", "ignore_label", "message"),
     [
-        ([Category(n, str(n)) for n in range(255)], None, "expected at most 254 categories .*, got 255"),
+        ([DatasetCategory(n, str(n)) for n in range(255)], None, "expected at most 254 categories .*, got 255"),
         (CATEGORIES, "fog", r"expected the label to ignore to be one of \['cat', 'dog', 'unsure'\], got 'fog'"),
         ([], None, "expected categories with a name and an id"),
     ],
 )
 def test_impossible_categories_are_refused(
-    tmp_path: Path, categories: list[Category], ignore_label: str | None, message: str
+    tmp_path: Path, categories: list[DatasetCategory], ignore_label: str | None, message: str
 ) -> None:
     with pytest.raises((SemanticPNGError, RecordError), match=message):
         write_semantic_png([record()], categories, tmp_path / "out", SemanticOptions(ignore_label=ignore_label))
 
 
 def test_255_categories_fit_if_one_is_ignored(tmp_path: Path) -> None:
-    categories = [Category(n, str(n)) for n in range(255)]
+    categories = [DatasetCategory(n, str(n)) for n in range(255)]
     write_semantic_png([record()], categories, tmp_path / "out", SemanticOptions(ignore_label="0"))
     assert set(read_semantic_png(tmp_path / "out").categories) == set(categories)
 
@@ -154,7 +154,7 @@ def test_grey_masks_without_a_list_of_images_are_read(tmp_path: Path) -> None:
     mask = Image.fromarray(np.array([[0, 1, 255], [2, 2, 9]], dtype=np.uint8))
     labels = [{"value": 2, "name": "dog"}, {"value": 1, "name": "cat"}]
     dataset = foreign(tmp_path, labels, b=mask, a=Image.new("1", (3, 2), 1))
-    assert dataset.categories == (Category(2, "dog"), Category(1, "cat"))
+    assert dataset.categories == (DatasetCategory(2, "dog"), DatasetCategory(1, "cat"))
     first, second = semantic_png_to_records(dataset)
     assert (first.image, second.image, first.task_id) == ("a.jpg", "b.jpg", None)
     assert first.annotations[0].regions == (

@@ -26,10 +26,10 @@ from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.encodings.masks import fill_holes, mask_iou, mask_to_polygons, polygons_to_mask
 from converters.errors import OutputError, YOLOError
 from converters.files.image_files import folder_names, folder_sizes
-from converters.records import Annotation, Category, ImageRecord, Region
+from converters.records import Annotation, DatasetCategory, ImageRecord, Region
 
 SIZE_HW = (20, 30)
-CATEGORIES = (Category(7, "cat"), Category(1, "dog"))
+CATEGORIES = (DatasetCategory(7, "cat"), DatasetCategory(1, "dog"))
 masks = arrays(np.bool_, SIZE_HW).filter(lambda mask: bool(mask.any()))
 EXACT = YoloOptions(tolerance_px=0.0)
 
@@ -125,7 +125,10 @@ def test_the_layout_is_that_of_ultralytics(tmp_path: Path) -> None:
     assert counts.left_out == {"image file that is not in the folder": 1}
     assert isinstance(counts, YoloCounts)
     dataset = read_yolo(tmp_path / "out")
-    assert (dataset.categories, dataset.labels) == ((Category(1, "cat"), Category(2, "dog")), ("a/cat.txt", "b.txt"))
+    assert (dataset.categories, dataset.labels) == (
+        (DatasetCategory(1, "cat"), DatasetCategory(2, "dog")),
+        ("a/cat.txt", "b.txt"),
+    )
     pictures = tmp_path / "out" / "images"
     cat, missing = yolo_to_records(dataset, folder_sizes(pictures), folder_names(pictures), Place("/data/"))
     assert (cat.image, cat.size_hw) == ("/data/a/cat.jpg", (20, 30))

@@ -3,7 +3,7 @@
 import pytest
 
 from converters.errors import LabelConfigError
-from converters.label_studio.label_config import ImageTag, parse_label_config
+from converters.label_studio.label_config import ImageTag, labels_of, parse_label_config
 
 CONFIG = """
 <View>
@@ -129,3 +129,13 @@ BROKEN = [
 def test_a_broken_config_says_what_is_wrong(xml: str, message: str) -> None:
     with pytest.raises(LabelConfigError, match=message):
         parse_label_config(xml)
+
+
+def test_the_labels_of_controls_come_in_the_order_of_the_config() -> None:
+    config = parse_label_config(
+        '<View><Image name="i" value="$image"/><BrushLabels name="b" toName="i"><Label value="z"/></BrushLabels>'
+        '<Rating name="r" toName="i"/><PolygonLabels name="p" toName="i"><Label value="a"/><Label value="z"/>'
+        "</PolygonLabels></View>"
+    )
+    assert [label.value for label in labels_of(config.controls)] == ["z", "a", "z"]
+    assert [label.value for label in labels_of(config.of_kind("polygonlabels"))] == ["a", "z"]

@@ -16,10 +16,11 @@ from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.encodings.colours import colour_of
 from converters.encodings.masks import fill_holes
 from converters.errors import LabelStudioFormatError
+from converters.label_studio.categories import categories_of
 from converters.label_studio.label_config import parse_label_config
 from converters.label_studio.reader import tasks_to_records
 from converters.label_studio.tasks import label_config_for, marked_as, records_to_tasks, region_to_results, write_tasks
-from converters.records import Annotation, Category, ImageRecord, LeftOut, Prediction, Region, categories_of
+from converters.records import Annotation, DatasetCategory, ImageRecord, LeftOut, Prediction, Region
 
 SIZE_HW = (20, 30)
 XML = (
@@ -143,7 +144,7 @@ def test_what_no_control_can_show_is_refused() -> None:
 
 
 def test_a_config_is_written_for_categories_and_read_back() -> None:
-    categories = (Category(7, 'a "quoted" & <odd> name'), Category(2, "cat"))
+    categories = (DatasetCategory(7, 'a "quoted" & <odd> name'), DatasetCategory(2, "cat"))
     for kind in ("BrushLabels", "PolygonLabels"):
         config = parse_label_config(label_config_for(categories, kind))
         assert categories_of(config) == categories
@@ -152,7 +153,7 @@ def test_a_config_is_written_for_categories_and_read_back() -> None:
 
 
 def test_the_config_says_which_categories_are_stuff() -> None:
-    categories = (Category(1, "sky", "stuff"), Category(2, "cat", "thing"), Category(3, "dog"))
+    categories = (DatasetCategory(1, "sky", "stuff"), DatasetCategory(2, "cat", "thing"), DatasetCategory(3, "dog"))
     assert categories_of(parse_label_config(label_config_for(categories))) == categories
 
 

@@ -15,9 +15,10 @@ from converters.corrections.result import report_to_json
 from converters.encodings.brush import mask_to_brush_rle
 from converters.errors import ConverterError, EvaluationError, LabelStudioFormatError, OutputError
 from converters.files.output import json_text
+from converters.label_studio.categories import categories_of
 from converters.label_studio.label_config import parse_label_config
 from converters.label_studio.reader import tasks_to_records
-from converters.records import ImageRecord, categories_of
+from converters.records import ImageRecord
 from converters.report.evaluate_corrections import (
     EvaluationOptions,
     evaluate_corrections,

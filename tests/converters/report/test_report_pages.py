@@ -14,7 +14,7 @@ from converters.corrections.pairs import find_corrections
 from converters.corrections.result import SCHEMA, CorrectionReport, report_to_json
 from converters.corrections.scores import CorrectionScores
 from converters.files.output import json_text
-from converters.records import Category, ImageRecord
+from converters.records import DatasetCategory, ImageRecord
 from converters.report.html import report_to_html
 from converters.report.markdown import report_to_markdown
 from tests.fakes.corrections import CATEGORIES, SIZE_HW, box, corrected, region
@@ -23,7 +23,7 @@ NASTY = '"><script>alert(1)</script><img src=http://evil.example/x> | [a](javasc
 LEFT, WIDER, RIGHT = box(0, 0, 6, 3), box(0, 0, 6, 4), box(0, 5, 6, 8)
 
 
-def scores_of(*records: ImageRecord, categories: tuple[Category, ...] = CATEGORIES) -> CorrectionScores:
+def scores_of(*records: ImageRecord, categories: tuple[DatasetCategory, ...] = CATEGORIES) -> CorrectionScores:
     scores = CorrectionScores(categories)
     for record in records:
         scores.tally.images_in += 1
@@ -138,7 +138,7 @@ def test_the_page_says_the_numbers_and_every_chart_has_words(scores: CorrectionS
 
 
 def test_names_from_the_export_stay_text() -> None:
-    categories = (Category(1, NASTY),)
+    categories = (DatasetCategory(1, NASTY),)
     record = corrected(
         [region("a", LEFT, NASTY, score=0.5)],
         [region("a", WIDER, NASTY), region("b", RIGHT, NASTY + "unknown")],
@@ -159,7 +159,7 @@ def test_names_from_the_export_stay_text() -> None:
 @given(st.text(st.characters(codec=None), min_size=1, max_size=12))
 def test_any_name_makes_pages_that_can_be_written(name: str) -> None:
     record = corrected([region("a", LEFT, name)], [region("a", WIDER, name)], image=name, model_version=name)
-    found = scores_of(record, categories=(Category(1, name),))
+    found = scores_of(record, categories=(DatasetCategory(1, name),))
     page = report_to_html(found.report(name), found.worst())
     page.encode("utf-8")
     assert [tag for tag, _ in Page(page).tags].count("figure") == 1
@@ -167,7 +167,7 @@ def test_any_name_makes_pages_that_can_be_written(name: str) -> None:
 
 
 def test_many_categories_and_versions_are_cut_and_that_is_said() -> None:
-    categories = tuple(Category(number, f"c{number}") for number in range(1, 61))
+    categories = tuple(DatasetCategory(number, f"c{number}") for number in range(1, 61))
     rows, columns = [c.id // 8 % 6 for c in categories], [c.id % 8 for c in categories]
     before = [
         region(c.name, box(row, column, row + 1, column + 1), c.name)
