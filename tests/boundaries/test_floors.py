@@ -15,12 +15,13 @@ from tests.boundaries.conftest import Plant
 FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A literal: `benchmarks.rooms` reads it.
     "ovdiff": (
         ("__init__",),
+        ("api",),
         ("engine",),
         ("building", "segmenting"),
         ("bank", "extractors"),
         ("models",),
         ("vocabulary", "tinyworld"),
-        ("presets",),
+        ("presets", "images"),
         ("errors", "segmentation"),
     ),
     "converters": (
@@ -82,12 +83,12 @@ def test_every_room_stands_on_a_floor(house: grimp.ImportGraph, package: str) ->
     assert misplaced(house, package) == set(), "FLOORS must name each room once"
 
 
-@pytest.mark.parametrize("package", ["backend", "ovdiff"])
+@pytest.mark.parametrize("package", sorted(FLOORS))
 def test_no_import_runs_up(house: grimp.ImportGraph, package: str) -> None:
     assert imports_up(house, package) == []
 
 
-@pytest.mark.parametrize("package", ["backend", "ovdiff"])
+@pytest.mark.parametrize("package", sorted(FLOORS))
 def test_no_circle_between_rooms(house: grimp.ImportGraph, package: str) -> None:
     assert circles(arrows(house, package)) == []
 
@@ -111,9 +112,9 @@ def test_meta_the_house_is_not_empty(house: grimp.ImportGraph) -> None:
 
 
 def test_meta_a_room_without_a_floor_is_seen(plant: Plant) -> None:
-    assert misplaced(plant("ovdiff.attic.loft", "ovdiff.errors"), "ovdiff") == {"attic"}
-    assert misplaced(plant("converters.attic", "converters.errors"), "converters") == {"attic"}
-    assert misplaced(plant("converters", "converters.errors"), "converters") == {FACE}
+    assert "attic" in misplaced(plant("ovdiff.attic.loft", "ovdiff.errors"), "ovdiff")
+    assert "attic" in misplaced(plant("converters.attic", "converters.errors"), "converters")
+    assert FACE in misplaced(plant("converters", "converters.errors"), "converters")
 
 
 def test_meta_a_name_on_a_floor_that_is_no_room_is_seen(house: grimp.ImportGraph) -> None:

@@ -17,7 +17,7 @@ FORBIDDEN = {
 }
 # The converters are usable alone: this and the standard library is all that they need.
 CONVERTERS_NEED = {"numpy", "PIL", "pycocotools", "defusedxml"}
-# Files that appear whole or not at all are written in one place, for the method's files too.
+# Files that appear whole or not at all are written in one place, and pictures turned upright; the method does both.
 OVDIFF_SEES_OF_CONVERTERS = {"files"}
 READS_ENVIRONMENT = {"backend.settings"}
 
