@@ -4,9 +4,12 @@ grimp reads the files without running them. It sees imports anywhere in a file: 
 ``if TYPE_CHECKING``, relative ones. It does not see a module that is named by a string, as ``import_module`` and
 tables of ``"module:function"`` do; those are added here:
 
-- a string that is the dotted name of a module, alone or before a colon, counts as an import of that module;
-- in a file that imports by string, a string also counts that names a module of the file's own package
-  (``"clip"`` in ``ovdiff/extractors/__init__.py``).
+- a string ``"module:name"`` counts as an import of that module of ours, wherever it stands;
+- in a file that imports by string, a string also counts that is a module's dotted name alone, or names a module of
+  the file's own package (``"clip"`` in ``ovdiff/extractors/__init__.py``). Elsewhere such a string may be a logger's
+  name, a group of entry points or a place of data files.
+
+Not seen: names that are put together from parts, as ``"ovdiff.extractors.{}:make".format(name)``.
 """
 
 import ast
@@ -70,9 +73,9 @@ def imports_by_string(source: str, package: str, modules: set[str]) -> dict[str,
     for node in nodes:
         if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
             continue
-        name = node.value.partition(":")[0]
+        name, colon, _ = node.value.partition(":")
         beside = f"{package}.{name.removeprefix('.')}"
-        if "." in name and name in modules:
+        if "." in name and name in modules and (calls or colon):
             found[name] = node.lineno
         elif calls and beside in modules:
             found[beside] = node.lineno
