@@ -1,15 +1,36 @@
+"""Every thread here is a daemon and every wait has a limit: a broken lock fails these tests, it does not hang them."""
+
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
 from ovdiff.models.fair_lock import FairLock
 
-WAIT_S = 10.0
+WAIT_S = 5.0
+
+pytestmark = pytest.mark.timeout(4 * WAIT_S)
+
+
+def _started(*targets: Callable[[], None]) -> list[threading.Thread]:
+    threads = [threading.Thread(target=target, daemon=True) for target in targets]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def _all_end(threads: list[threading.Thread]) -> bool:
+    """Return whether the threads end, all of them within one WAIT_S."""
+    deadline_s = time.monotonic() + WAIT_S
+    for thread in threads:
+        thread.join(max(0.0, deadline_s - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
 
 
 def test_a_thread_that_waits_gets_its_turn_before_one_that_asks_again() -> None:
     lock, batches, running, stop = FairLock(), 0, threading.Event(), threading.Event()
+    waited: list[int] = []
 
     def build() -> None:
         nonlocal batches
@@ -21,40 +42,52 @@ def test_a_thread_that_waits_gets_its_turn_before_one_that_asks_again() -> None:
                     pass
                 batches += 1
 
-    builder = threading.Thread(target=build)
-    builder.start()
-    assert running.wait(WAIT_S)
-    waited = []
-    for _ in range(100):
-        time.sleep(0.004)
-        asked = batches
-        with lock:
-            waited.append(batches - asked)
-    stop.set()
-    builder.join(WAIT_S)
+    def predict() -> None:
+        for _ in range(50):
+            time.sleep(0.004)
+            asked = batches
+            with lock:
+                waited.append(batches - asked)
+
+    builders = _started(build)
+    try:
+        assert running.wait(WAIT_S)
+        assert _all_end(_started(predict)), f"only {len(waited)} of 50 predictions got the lock"
+    finally:
+        stop.set()
+    assert _all_end(builders)
     assert max(waited) <= 2  # one in the works, and one that may begin before this thread gets to ask
 
 
 def test_it_is_re_entrant_and_lets_go_only_at_the_outermost_exit() -> None:
-    lock, got_it = FairLock(), threading.Event()
+    lock, inner_left, leave, got_it = FairLock(), threading.Event(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            with lock:
+                pass
+            inner_left.set()
+            leave.wait(WAIT_S)
 
     def take() -> None:
         with lock:
             got_it.set()
 
-    other = threading.Thread(target=take)
-    with lock:
-        with lock:
-            other.start()
+    holders = _started(hold)
+    try:
+        assert inner_left.wait(WAIT_S)
+        takers = _started(take)
         assert not got_it.wait(0.05)
+    finally:
+        leave.set()
     assert got_it.wait(WAIT_S)
-    other.join(WAIT_S)
+    assert _all_end(holders + takers)
 
 
 def test_never_two_at_once_and_everyone_in_turn() -> None:
     lock, inside, most, done = FairLock(), 0, 0, []
 
-    def work(number: int) -> None:
+    def work() -> None:
         nonlocal inside, most
         for _ in range(20):
             with lock:
@@ -62,14 +95,12 @@ def test_never_two_at_once_and_everyone_in_turn() -> None:
                 most = max(most, inside)
                 time.sleep(0.0002)
                 inside -= 1
-        done.append(number)
+        done.append(threading.get_ident())
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(WAIT_S)
-    assert most == 1 and sorted(done) == list(range(8))
+    threads = _started(*[work] * 8)
+    assert _all_end(threads), f"{len(done)} of 8 threads got all their turns"
+    assert most == 1
+    assert sorted(done) == sorted(thread.ident or 0 for thread in threads)
 
 
 def test_an_interrupted_wait_leaves_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,29 +118,29 @@ def test_an_interrupted_wait_leaves_the_queue(monkeypatch: pytest.MonkeyPatch) -
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    holder, next_one = threading.Thread(target=hold), threading.Thread(target=take)
-    holder.start()
-    assert holds.wait(WAIT_S)
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(lock._changed, "wait_for", interrupt)
-        lock.__enter__()
-    next_one.start()
-    assert not taken.wait(0.05)
-    let_go.set()
+    threads = _started(hold)
+    try:
+        assert holds.wait(WAIT_S)
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(lock._changed, "wait_for", interrupt)
+            lock.__enter__()
+        threads += _started(take)
+        assert not taken.wait(0.05)
+    finally:
+        let_go.set()
     assert taken.wait(WAIT_S)
-    for thread in (holder, next_one):
-        thread.join(WAIT_S)
+    assert _all_end(threads)
 
 
 def test_an_error_inside_gives_the_lock_up() -> None:
-    lock = FairLock()
+    lock, taken = FairLock(), threading.Event()
     with pytest.raises(ValueError, match="inside"), lock:
         raise ValueError("inside")
-    taken = threading.Event()
 
     def take() -> None:
         with lock:
             taken.set()
 
-    threading.Thread(target=take).start()
+    threads = _started(take)
     assert taken.wait(WAIT_S)
+    assert _all_end(threads)
