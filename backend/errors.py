@@ -1,22 +1,25 @@
-"""Everything that can go wrong in the backend, as one tree.
+"""The errors of the backend, as one tree.
 
     BackendError
     ├── SettingsError            the environment asks for something impossible; the service does not start
-    ├── UsageError               the arguments of a command contradict each other or what is on disk
+    ├── UsageError               the arguments of a command contradict each other or the files on disk
     ├── ListenError              the address or port to listen on is taken or not allowed
     ├── StoreError               the state file cannot be read or written
     ├── RequestError             the caller sent something unusable; becomes a 4xx answer
     │   └── UnusableLabelConfigError  a label config from which no vocabulary can be made
     ├── BusyError                all places for predictions are taken; becomes a 503 answer
     ├── LabelStudioAPIError      Label Studio refused or did not answer
-    └── ImageSourceError         an image of a task cannot be had
-        ├── ImageReferenceError  the task's value is not something that may be fetched
-        ├── ImageBlockedError    the address is outside what the settings allow
-        ├── ImageFetchError      the server did not deliver it
-        ├── ImageTooLargeError   more bytes or pixels than the settings allow
+    └── ImageSourceError         an image of a task cannot be fetched or read
+        ├── ImageReferenceError  the task holds no reference that may be fetched
+        ├── ImageBlockedError    the settings do not allow the address
+        ├── ImageFetchError      the server did not deliver the image
+        ├── ImageTooLargeError   the image has more bytes or pixels than the settings allow
         └── ImageDecodeError     the bytes are not a picture that can be read
 
-Messages say what was wrong, with which value, and what to do; they hold no secrets and may reach a client.
+The errors of the demo are a branch of their own: `backend.demo.errors`.
+
+Each message says what was wrong, which value caused it, and what to do. Messages hold no secrets, because they may
+reach a client.
 """
 
 
@@ -29,7 +32,7 @@ class SettingsError(BackendError):
 
 
 class UsageError(BackendError):
-    """The arguments of a command contradict each other or what is on disk; nothing was done."""
+    """The arguments of a command contradict each other or the files on disk; nothing was done."""
 
 
 class ListenError(BackendError):
@@ -41,7 +44,7 @@ class StoreError(BackendError):
 
 
 class RequestError(BackendError):
-    """The request cannot be served as it is; the caller has to change it."""
+    """The request cannot be served as it is; the caller must change it."""
 
 
 class UnusableLabelConfigError(RequestError):
@@ -49,7 +52,7 @@ class UnusableLabelConfigError(RequestError):
 
 
 class BusyError(BackendError):
-    """Every place for a prediction is taken; ask again later."""
+    """Every place for a prediction is taken; the caller may ask again later."""
 
 
 class LabelStudioAPIError(BackendError):
@@ -57,15 +60,15 @@ class LabelStudioAPIError(BackendError):
 
 
 class ImageSourceError(BackendError):
-    """An image of a task cannot be had."""
+    """An image of a task cannot be fetched or read."""
 
 
 class ImageReferenceError(ImageSourceError):
-    """The task's value is not a reference that may be fetched."""
+    """The task holds no reference that may be fetched."""
 
 
 class ImageBlockedError(ImageSourceError):
-    """The address is outside what the settings allow."""
+    """The settings do not allow the address of the image."""
 
 
 class ImageFetchError(ImageSourceError):

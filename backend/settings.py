@@ -1,9 +1,9 @@
 """Every setting of the service: one frozen object, built once from the environment and passed down.
 
-The only module of the project that reads the environment. A setting `x` is the variable `OVDIFF_X`; the two
-that describe Label Studio are `LABEL_STUDIO_URL` and `LABEL_STUDIO_API_KEY`, as in its own documentation. An
-`OVDIFF_` variable that is not a setting is an error: a misspelled limit must not silently be ignored.
-`settings_table()` returns what is below as a table.
+This is the only module of the project that reads the environment. The variable of a setting `x` is `OVDIFF_X`. The two
+settings that describe Label Studio are `LABEL_STUDIO_URL` and `LABEL_STUDIO_API_KEY`, as in its own documentation. An
+unknown `OVDIFF_` variable is an error, because a misspelled limit must not silently be ignored. `settings_table()`
+returns all settings as a table.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from backend.errors import SettingsError
 
 PREFIX = "OVDIFF_"
 LABEL_STUDIO_PREFIX = "LABEL_STUDIO_"
-MOST_PIXELS = 100_000_000  # what converters.encodings.masks rasterises; Pillow would open 178 million
+MOST_PIXELS = 100_000_000  # the limit of converters.encodings.masks; Pillow alone would open 178 million
 
 T = TypeVar("T")
 
@@ -36,22 +36,32 @@ def _setting(default: T, unit: str, reason: str, *, secret: bool = False) -> T:
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """How the HTTP server listens and whom it answers."""
+    """Where the HTTP server listens, and which requests it answers."""
 
-    host: str = _setting("127.0.0.1", "address", "reachable from this machine only until somebody decides otherwise")
-    port: int = _setting(9090, "TCP port", "the port Label Studio's documentation uses for ML backends")
+    host: str = _setting(
+        "127.0.0.1", "address", "the service is reachable from this machine only, until somebody decides otherwise"
+    )
+    port: int = _setting(9090, "TCP port", "Label Studio's documentation uses this port for ML backends")
     threads: int = _setting(
-        16, "threads", "predicting or waiting to takes 12 at most, so /health always finds one: Label Studio waits 1 s"
+        16,
+        "threads",
+        "requests for predictions hold 12 at most, so /health always finds one; Label Studio waits 1 s for it",
     )
     max_body_bytes: int = _setting(
         64 * 2**20,
         "bytes",
-        "interactive requests carry every brush region of a task; 20 rough 12 MP masks are 11 MB",
+        "an interactive request carries every brush region of a task; 20 rough masks of 12 MP are 11 MB",
     )
-    basic_user: str = _setting("", "text", "empty: no authentication (only accepted on a loopback host)")
-    basic_password: str = _setting("", "text", "goes with basic_user", secret=True)
-    allow_anonymous: bool = _setting(False, "yes/no", "listening to the network without a password must be said aloud")
-    log_level: str = _setting("INFO", "logging level", "one line an event; bodies and secrets are never logged")
+    basic_user: str = _setting(
+        "", "text", "if empty, requests need no password, which is accepted on a loopback host only"
+    )
+    basic_password: str = _setting("", "text", "the password of OVDIFF_BASIC_USER; set both or neither", secret=True)
+    allow_anonymous: bool = _setting(
+        False, "yes/no", "whoever listens to the network without a password must say so explicitly"
+    )
+    log_level: str = _setting(
+        "INFO", "logging level", "INFO writes one line for each event; bodies and secrets are never logged"
+    )
 
     def __post_init__(self) -> None:
         """Refuse half a password, and the network without one."""
@@ -77,13 +87,13 @@ class ServerSettings:
 
 @dataclass(frozen=True)
 class LabelStudioSettings:
-    """Where Label Studio is and how this service shows who it is."""
+    """The address of Label Studio, and the token that this service shows to it."""
 
-    url: str = _setting("http://localhost:8080", "URL", "Label Studio's own default address")
+    url: str = _setting("http://localhost:8080", "URL", "this is Label Studio's own default address")
     api_key: str = _setting(
         "",
         "token",
-        "a legacy token or a personal access token; the one in /setup is refused by new organisations",
+        "a legacy token or a personal access token; new organisations refuse the token that /setup carries",
         secret=True,
     )
 
@@ -96,25 +106,27 @@ class LabelStudioSettings:
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """What may be fetched, from where, how long and how much."""
+    """Which images may be fetched: from which hosts, how large, and for how long."""
 
     image_hosts: tuple[str, ...] = _setting(
         ("*.amazonaws.com", "storage.googleapis.com", "*.blob.core.windows.net"),
         "host names, *.name for subdomains",
-        "where Label Studio's presigned links lead; add a host to label images that lie elsewhere",
+        "presigned links of Label Studio lead to these hosts; add the hosts of other images to be labelled",
     )
     private_image_hosts: tuple[str, ...] = _setting(
         (),
         "host names",
-        "hosts allowed although their address is private, such as a MinIO; a task must not reach more",
+        "hosts that are allowed although their address is private, such as a MinIO; tasks must not reach other ones",
     )
     image_max_bytes: int = _setting(
-        64 * 2**20, "bytes", "far above what a camera's JPEG needs; counted while it streams"
+        64 * 2**20, "bytes", "far more than a camera's JPEG needs; bytes are counted while they arrive"
     )
-    image_max_px: int = _setting(50_000_000, "pixels", "150 MB as RGB; read from the header, before decoding")
-    connect_timeout_s: float = _setting(5.0, "seconds", "a reachable server accepts well within it")
-    image_timeout_s: float = _setting(20.0, "seconds", "for one image with all its redirects")
-    max_redirects: int = _setting(4, "redirects", "presigned links need one or two")
+    image_max_px: int = _setting(
+        50_000_000, "pixels", "such an image takes 150 MB as RGB; its size is read from the header, before decoding"
+    )
+    connect_timeout_s: float = _setting(5.0, "seconds", "a reachable server accepts a connection much sooner")
+    image_timeout_s: float = _setting(20.0, "seconds", "the time for one image, all redirects included")
+    max_redirects: int = _setting(4, "redirects", "presigned links need one or two redirects")
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -127,26 +139,32 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class PredictionSettings:
-    """How long a request may take and how much a project may ask for."""
+    """How long a request may take, and how much a project may ask for."""
 
     wait_for_prototypes_s: float = _setting(
-        60.0, "seconds", "a first prediction often waits for prototypes; Label Studio gives up after 100 s"
+        60.0, "seconds", "a first prediction often waits for prototypes; Label Studio drops answers after 100 s"
     )
     answer_within_s: float = _setting(
         75.0,
         "seconds",
-        "no task is begun later; its image may take image_timeout_s, and Label Studio drops answers after 100 s",
+        "no task is begun later: its image may take OVDIFF_IMAGE_TIMEOUT_S, and Label Studio drops answers after 100 s",
     )
-    prediction_slots: int = _setting(8, "requests", "they share one engine; more would only wait longer")
+    prediction_slots: int = _setting(
+        8, "requests", "all requests share one engine, so more of them at once would only wait longer"
+    )
     retry_failed_after_s: float = _setting(
-        300.0, "seconds", "a category that failed is tried again, but not at every /setup"
+        300.0, "seconds", "a category that failed is tried again after this time, instead of at every /setup"
     )
-    max_categories: int = _setting(200, "categories", "each costs a generation; a longer config is probably a mistake")
-    event_rows: int = _setting(10_000, "events", "the webhook is unauthenticated, so what it can store is bounded")
+    max_categories: int = _setting(
+        200, "categories", "each category costs a generation of images; a longer label config is probably a mistake"
+    )
+    event_rows: int = _setting(
+        10_000, "events", "the webhook needs no password, so the number of events that it can store is limited"
+    )
 
     @property
     def waiting_places(self) -> int:
-        """How many requests may wait for one of the slots; others are turned away at once."""
+        """How many requests may wait for a slot; further requests are turned away at once."""
         return max(1, self.prediction_slots // 2)
 
     def __post_init__(self) -> None:
@@ -166,18 +184,20 @@ class PredictionSettings:
 
 @dataclass(frozen=True)
 class OutputSettings:
-    """How masks become regions. All of it is part of `model_version`: a change leads to new predictions."""
+    """How masks become regions. Every field is part of `model_version`: a change leads to new predictions."""
 
-    polygon_tolerance_px: float = _setting(1.0, "px of the original image", "outlines stay within it of the mask")
-    polygon_max_vertices: int = _setting(200, "vertices", "a person still wants to drag them")
-    min_part_px: int = _setting(
-        16, "px of the original image", "smaller parts give no polygon or rectangle of their own"
+    polygon_tolerance_px: float = _setting(
+        1.0, "px of the original image", "the outline deviates from the mask by this much at most"
     )
-    max_regions: int = _setting(200, "regions", "the editor becomes slow to use far earlier")
+    polygon_max_vertices: int = _setting(200, "vertices", "a person can still drag the vertices of such an outline")
+    min_part_px: int = _setting(
+        16, "px of the original image", "a smaller part of a mask becomes no polygon or rectangle of its own"
+    )
+    max_regions: int = _setting(200, "regions", "the editor becomes slow with far fewer regions")
     max_result_bytes: int = _setting(
         8 * 2**20,
         "bytes of JSON",
-        "a task with 5.7 MB of bitmasks kept Label Studio's editor busy for two minutes",
+        "bitmasks of 5.7 MB in one task kept Label Studio's editor busy for two minutes",
     )
 
     def __post_init__(self) -> None:
@@ -195,13 +215,15 @@ class OutputSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings, in groups that are handed to whom they concern."""
+    """All settings, in groups: each part of the service receives its own group."""
 
     data_dir: Path = _setting(  # noqa: RUF009 — dataclasses.field in disguise, and a Path does not change
-        Path("ovdiff-data"), "folder", "holds the prototype bank and the state; safe to copy"
+        Path("ovdiff-data"),
+        "folder",
+        "it holds the prototype bank and the state file; it may be copied while the service is stopped",
     )
-    preset: str = _setting("tinyworld", "preset name or file", "the embedded models need no download")
-    device: str = _setting("cpu", "torch device", "works everywhere; cuda where there is one")
+    preset: str = _setting("tinyworld", "preset name or file", "its embedded models need no download")
+    device: str = _setting("cpu", "torch device", "cpu works everywhere; choose cuda where there is a GPU")
     server: ServerSettings = field(default_factory=ServerSettings)
     label_studio: LabelStudioSettings = field(default_factory=LabelStudioSettings)
     images: ImageSettings = field(default_factory=ImageSettings)
@@ -209,7 +231,7 @@ class Settings:
     output: OutputSettings = field(default_factory=OutputSettings)
 
     def __post_init__(self) -> None:
-        """Require a thread that no request for predictions can hold."""
+        """Require one thread more than the requests for predictions can hold."""
         slots, waiting = self.prediction.prediction_slots, self.prediction.waiting_places
         if self.server.threads <= slots + waiting:
             raise SettingsError(
@@ -229,7 +251,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Build settings from variables.
+        """Build the settings from environment variables.
 
         Raises:
             SettingsError: an OVDIFF_ variable is unknown, or a value is malformed or out of range.
@@ -243,13 +265,13 @@ class Settings:
 
 
 def read_settings() -> Settings:
-    """Build settings from the environment of this process."""
+    """Build the settings from the environment of this process."""
     return Settings.from_environment(os.environ)
 
 
 @dataclass(frozen=True)
 class SettingRow:
-    """One line of the settings table."""
+    """One row of the settings table."""
 
     variable: str
     default: str
@@ -290,7 +312,7 @@ def _shown(default: object) -> str:
 
 
 def _values(owner: Any, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return the values of one class that the environment sets."""
+    """Return the values that the environment sets for the fields of one class."""
     hints = typing.get_type_hints(owner)
     values: dict[str, Any] = {}
     for item in fields(owner):

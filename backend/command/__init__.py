@@ -1,1 +1,1 @@
-"""The command `ovdiff`: its arguments, and what each command does."""
+"""The command `ovdiff`: its arguments, and one module for each of its subcommands."""

@@ -1,1 +1,1 @@
-"""What answers Label Studio: routes, predictions, prototypes made in the background, and what survives a restart."""
+"""The answers to Label Studio: HTTP routes, predictions, prototypes made in the background, and the state file."""

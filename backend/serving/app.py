@@ -1,21 +1,20 @@
 """The HTTP side: Label Studio 1.23.2's machine-learning protocol on Flask.
 
-    GET  /health     is the service up; loads nothing
+    GET  /health     answers that the service is up; loads no model
     POST /setup      a project and its label config -> model_version
-    POST /predict    tasks -> one item a task
-    POST /webhook    events of a project
-    GET  /versions   model versions given so far
-    GET  /status     how far the categories of each project are (ours, not Label Studio's)
+    POST /predict    tasks -> one item for each task
+    POST /webhook    an event of a project
+    GET  /versions   the model versions that /setup has answered so far
+    GET  /status     the state of the categories of each project (not part of Label Studio's protocol)
 
-Every route but one asks for HTTP Basic authentication once a user and a password are set. The exception is
-/webhook: Label Studio sends annotation and project events without the credentials it uses everywhere else,
-so a backend that asked for them would hear nothing. A secret in the address would not help either, it would
-stand in Label Studio's settings and logs. Instead that route does nothing that a stranger could turn to
-use: it writes down ids, in bounded number, and lets the service ask Label Studio itself about projects it
-knows already.
+Once a user and a password are set, every route except /webhook asks for HTTP Basic authentication. Label Studio sends
+events of annotations and projects without the credentials that it uses everywhere else, so a backend that asked for
+them would receive no event. A secret in the address would not help either: Label Studio shows addresses in its
+settings and logs. Instead /webhook does nothing that a stranger could exploit: it stores a limited number of ids, and
+it makes the service ask Label Studio itself about projects that it already knows.
 
-Errors are JSON, `{"error": "..."}`, without tracebacks. The message also stands in the status line, because that is
-all Label Studio shows of a failed /setup.
+Errors are JSON, `{"error": "..."}`, without tracebacks. The message is repeated in the status line, because Label
+Studio shows nothing else of a failed /setup.
 """
 
 from __future__ import annotations
@@ -51,18 +50,19 @@ OPEN_ENDPOINTS = frozenset({"webhook"})
 
 
 def create_app(settings: Settings, engine: Engine | None = None) -> Flask:
-    """Put the service together and start its background thread.
+    """Put the service together and start its background threads.
 
-    The `Service` is at `app.extensions["ovdiff"]`; call its `stop` when done.
+    The `Service` is at `app.extensions["ovdiff"]`; call its `stop` at the end.
 
     Args:
-        settings: see `backend.settings`. engine: the method; made from the settings' preset and data folder
-        if None. Weights load when first used.
+        settings: see `backend.settings`.
+        engine: the method. If None, an engine is made from the preset and the data folder of the settings; it loads
+            the weights when they are first used.
 
     Raises:
-        StoreError: the state file cannot be used.
-        PresetError: there is no such preset.
-        SettingsError: the device cannot be used.
+        StoreError: the state file cannot be read or written.
+        PresetError: there is no such preset, or it is not valid.
+        SettingsError: torch cannot use the device.
     """
     label_studio = LabelStudioClient(settings.label_studio)
     service = Service(
@@ -87,13 +87,17 @@ def _own_engine(settings: Settings) -> Engine:
 
 
 def serve(settings: Settings) -> None:
-    """Answer requests until Ctrl-C or SIGTERM.
+    """Answer requests until Ctrl-C or SIGTERM ends the service.
 
     Raises:
         ListenError: the address or port is taken or not allowed.
     """
-    # As the first process of a container nothing would end it: the kernel keeps SIGTERM's default from process 1.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM: as the first process of a container nothing would end the service, because the kernel keeps the default
+    # of SIGTERM from process 1. SIGINT: a shell script starts its background jobs with SIGINT ignored; a Ctrl-C would
+    # end the script and leave the service. SIGHUP keeps what the service was started with: a closed terminal ends it,
+    # which loses nothing because files are written whole or not at all; and who uses nohup wants it to go on.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     app = create_app(settings)
     try:
         server = _listen(app, settings.server)
@@ -107,7 +111,7 @@ def serve(settings: Settings) -> None:
 
 
 def _listen(app: Flask, settings: ServerSettings) -> Any:
-    """Return a waitress server that has its port."""
+    """Return a waitress server that is bound to its port."""
     import waitress
 
     try:
@@ -125,9 +129,9 @@ def _listen(app: Flask, settings: ServerSettings) -> Any:
 
 
 def _end_despite_busy_threads() -> None:
-    """Leave at once if a thread is still inside a model: Python's own end would pull torch away and abort.
+    """End the process at once if a thread is still inside a model: Python's own shutdown would unload torch and abort.
 
-    Nothing is lost by it: prototypes and the state file are written whole or not at all.
+    Nothing is lost: prototypes and the state file are written whole or not at all.
     """
     if any(thread is not threading.main_thread() for thread in threading.enumerate()):
         logging.shutdown()
@@ -176,7 +180,10 @@ def _add_authentication(app: Flask, settings: ServerSettings) -> None:
 
 
 def _knows_password(settings: ServerSettings) -> bool:
-    """Compare in constant time, and both parts always, so that timing says nothing about either."""
+    """Return whether the request carries the user and the password.
+
+    Both are always compared, in constant time, so that the duration of an answer says nothing about either.
+    """
     given = request.authorization
     user = (given.username if given and given.type == "basic" else None) or ""
     password = (given.password if given and given.type == "basic" else None) or ""
@@ -210,7 +217,7 @@ def _add_error_answers(app: Flask) -> None:
 
 
 def _error(status: int, message: str) -> Response:
-    """Return a JSON error whose status line says the reason, too."""
+    """Return a JSON error whose status line carries the message too."""
     response = jsonify(error=message)
     reason = "".join(character if " " <= character <= "~" else " " for character in message)
     response.status = f"{int(status)} {reason[:REASON_CHARACTERS]}"
@@ -218,10 +225,9 @@ def _error(status: int, message: str) -> Response:
 
 
 def _json_object() -> dict[str, Any]:
-    """Return the request's body; anything but a JSON object sent as JSON is an error.
+    """Return the body of the request, which must be a JSON object with the content type of JSON.
 
-    That it must be *sent* as JSON keeps web pages out: a browser sends that to another site only with its
-    consent.
+    The content type keeps web pages out: a browser sends JSON to another site only with the consent of that site.
     """
     body = request.get_json()
     if not isinstance(body, dict):
@@ -244,7 +250,7 @@ def _tasks(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _context(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return what was drawn to ask for a mask; None in requests for whole predictions."""
+    """Return the context of a click or rectangle that asks for a mask; None in requests for whole predictions."""
     params = body.get("params") or {}
     context = params.get("context") if isinstance(params, dict) else None
     if context is not None and not isinstance(context, dict):

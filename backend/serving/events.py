@@ -1,4 +1,4 @@
-"""What of Label Studio's events is kept: ids, and nothing else, because anybody can send an event."""
+"""The ids in an event of Label Studio. Nothing else of an event is kept, because anybody can send one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ACTION_CHARACTERS = 64
 
 
 def event_ids(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the ids an event is about: `project`, `task`, `annotation`, `parent_prediction`, `tasks`, ..."""
+    """Return the ids that an event names, such as `project`, `task`, `annotation` and `parent_prediction`."""
     ids: dict[str, Any] = {key: number for key in ("project", "task", "annotation") if (number := _id(data.get(key)))}
     for key in ("tasks", "annotations"):
         parts = data.get(key)

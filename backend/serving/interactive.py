@@ -1,9 +1,9 @@
-"""Answers to a click or a rectangle that somebody draws in the editor to ask for a mask.
+"""Masks for a click or a rectangle that somebody draws in the editor.
 
-The person says where and which label; the segmentation says which shape is there. A click takes the
-connected part under it, a rectangle what lies inside it. If the segmentation took the place for another
-category, the shape is still offered, under the person's label: the person knows better what it is, the
-machine where it ends.
+The person chooses the place and the label; the segmentation supplies the shape. A click selects the connected part of
+the segmentation under it. A rectangle selects the pixels inside it. If the segmentation gives the place to another
+category, the shape is still offered, but with the person's label: the person knows better what the object is, and the
+segmentation knows better where it ends.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Prompt:
-    """What somebody drew: a point (width and height 0) or a rectangle, in percent of the image.
+    """A point or a rectangle that somebody drew to ask for a mask; coordinates are percent of the image.
 
     Attributes:
-        image: name of the `<Image>` tag it was drawn on.
-        label: the label that was chosen.
-        x, y: the point, or the rectangle's first corner, about which it is rotated.
-        width, height: 0 for a point.
-        rotation: clockwise degrees.
-        is_point: a point rather than a rectangle.
-        is_positive: False if drawn with Alt held, "not this".
+        image: the name of the `<Image>` tag of the image it was drawn on.
+        label: the label that the person had chosen.
+        x, y: the point, or the first corner of the rectangle, about which the rectangle is rotated.
+        width, height: the size of the rectangle; 0 for a point.
+        rotation: the rotation of the rectangle in degrees, clockwise.
+        is_point: whether it is a point rather than a rectangle.
+        is_positive: False if it was drawn with Alt held, which means "not this".
     """
 
     image: str
@@ -49,12 +49,12 @@ class Prompt:
 
 
 def read_prompt(context: Mapping[str, Any]) -> Prompt | None:
-    """Return what was drawn last, or None if nothing was.
+    """Return the prompt that was drawn last, or None if nothing was drawn.
 
-    Label Studio sends all regions of the same control and label, predicted ones too; the new one is the last.
+    Label Studio sends all regions of the same control and label, predicted regions too; the new region is the last.
 
     Raises:
-        RequestError: the region is not a point or rectangle with numbers and a label.
+        RequestError: the region is not a point or a rectangle with coordinates and a label.
     """
     regions = context.get("result") or []
     if not isinstance(regions, list) or not all(isinstance(region, dict) for region in regions):
@@ -96,12 +96,14 @@ def _number(value: Any) -> float:
 
 
 def prompt_to_mask(prompt: Prompt, segmentation: Segmentation, labels: Sequence[str]) -> Mask:
-    """Return the (H, W) mask that a prompt asks for; empty if there is only background, or for "not this".
+    """Return the (H, W) bool mask that a prompt asks for.
+
+    The mask is empty where the prompt meets only background, and for a prompt that means "not this".
 
     Args:
-        prompt: what was drawn.
-        segmentation: of the whole image.
-        labels: `labels[i]` is the label that the segmentation's `i + 1` stands for.
+        prompt: the point or rectangle.
+        segmentation: the segmentation of the whole image.
+        labels: `labels[i]` is the label of the segmentation's label id `i + 1`.
     """
     label_map = segmentation.label_map
     if not prompt.is_positive:
@@ -113,7 +115,7 @@ def prompt_to_mask(prompt: Prompt, segmentation: Segmentation, labels: Sequence[
 
 
 def _part_under(label_map: NDArray[np.int32], row: int, column: int) -> Mask:
-    """Return the connected part of the label at a pixel."""
+    """Return the connected part, of the label at a pixel, that holds this pixel."""
     label = label_map[row, column]
     if label == 0:
         return np.zeros(label_map.shape, dtype=np.bool_)
@@ -122,7 +124,7 @@ def _part_under(label_map: NDArray[np.int32], row: int, column: int) -> Mask:
 
 
 def _inside(label_map: NDArray[np.int32], area: Mask, chosen: int) -> Mask:
-    """Return what the chosen label covers in an area; if nothing, what the most frequent label covers."""
+    """Return the pixels of the chosen label in an area; if there are none, those of the area's most frequent label."""
     counts = np.bincount(label_map[area], minlength=chosen + 1)
     counts[0] = 0
     label = chosen if counts[chosen] else int(counts.argmax())
@@ -130,7 +132,7 @@ def _inside(label_map: NDArray[np.int32], area: Mask, chosen: int) -> Mask:
 
 
 def _pixel(prompt: Prompt, size_hw: tuple[int, ...]) -> tuple[int, int]:
-    """Return row and column of a point, on the image even if the pointer was on its edge."""
+    """Return the row and column of a point; a point on the edge of the image becomes the nearest pixel inside."""
     height, width = size_hw
     row, column = int(prompt.y / 100 * height), int(prompt.x / 100 * width)
     return min(max(row, 0), height - 1), min(max(column, 0), width - 1)

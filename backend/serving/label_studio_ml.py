@@ -1,15 +1,15 @@
-"""The same service under label-studio-ml 2.x, for those whose deployment is built around it.
+"""The same service under label-studio-ml 2.x, for deployments that are built around that framework.
 
-That framework makes an instance of a model class for each request, so the class made here holds nothing: it hands
-everything to one `Service`, which lives as long as the process.
+The framework makes an instance of a model class for each request. The class made here therefore holds no state: it
+passes every request to one `Service`, which lives as long as the process.
 
     # model.py
     from backend.serving.label_studio_ml import adapter_class, make_service
     OVDiff = adapter_class(make_service())
 
-Version 2 exists only in the repository HumanSignal/label-studio-ml-backend; what the package index has under that
-name is 1.0.9, of 2022, with another interface. Its server answers errors with tracebacks, has no limits, and shortens
-project names to their number; prefer `ovdiff serve` where there is a choice.
+Version 2 exists only in the repository HumanSignal/label-studio-ml-backend; the package index has version 1.0.9 of
+2022, with another interface. The framework's server answers errors with tracebacks, has no limits, and shortens
+project names to their number. Prefer `ovdiff serve` where there is a choice.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def make_service() -> Service:
 
 
 def adapter_class(service: Service) -> type[Any]:
-    """Return a `LabelStudioMLBase` that answers with a service.
+    """Return a subclass of `LabelStudioMLBase` that passes its requests to a service.
 
     Raises:
         ImportError: label-studio-ml is not installed or is 1.x.
@@ -48,7 +48,7 @@ def adapter_class(service: Service) -> type[Any]:
         raise ImportError(INSTALL)
 
     class OVDiffBackend(LabelStudioMLBase):
-        """Hands each request to the service."""
+        """Passes each request to the service."""
 
         def setup(self) -> None:
             """Prepare the project and tell the framework the model version."""
@@ -56,11 +56,11 @@ def adapter_class(service: Service) -> type[Any]:
                 self.set("model_version", service.setup(self.project_id, self.label_config)["model_version"])
 
         def predict(self, tasks: Sequence[Task], context: Mapping[str, Any] | None = None, **_: Any) -> list[Item]:
-            """Return one item a task."""
+            """Return one item for each task."""
             return service.predict(self.project_id, tasks, self.label_config or "", context)
 
         def fit(self, event: str, data: Mapping[str, Any], **_: Any) -> dict[str, str]:
-            """Take note of an event."""
+            """Record an event."""
             return service.event(event, data)
 
     return OVDiffBackend

@@ -1,9 +1,9 @@
 """The name under which Label Studio stores predictions.
 
-Label Studio asks for a task again exactly if it has no prediction of the version that /setup answered. So the
-name holds a hash of all that decides how a prediction looks: the categories and where they are drawn, the
-preset, the weights, the output settings, and the prototypes that were ready. A task predicted while some were
-not is thereby asked for again.
+Label Studio asks for a task again exactly if it has no prediction of the version that /setup answered. Therefore the
+name holds a hash of everything that decides a prediction: the categories and where they are drawn, the preset, the
+weights, the output settings, and the prototypes that were ready. So a task that was predicted while some prototypes
+were missing is asked for again once they are ready.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def model_version(
     """Return `ovdiff-<version>+<hash>`.
 
     Args:
-        labelling: the categories and where they are drawn.
-        ready: the content address of the prototypes of each category that has some.
-        engine_fingerprint: models' weights and hyper-parameters.
-        output_fingerprint: how masks become regions.
+        labelling: the categories, and the controls into which they are drawn.
+        ready: the categories that have prototypes, each with the content address of its prototypes.
+        engine_fingerprint: a hash of the models' weights and the hyper-parameters.
+        output_fingerprint: a hash of the settings by which masks become regions.
     """
     prototypes = [ready.get(category) for category in labelling.categories]
     parts = [labelling.fingerprint(), engine_fingerprint, output_fingerprint, prototypes]
@@ -39,7 +39,7 @@ def model_version(
 def failed_version(version: str) -> str:
     """Return the version of an item that holds an error instead of a prediction.
 
-    It differs from what /setup answers, so Label Studio asks for the task again; it shows in the editor as a
-    prediction without regions whose name says why.
+    The version differs from the one that /setup answers, so Label Studio asks for the task again. The editor shows the
+    item as a prediction without regions, whose version says that it failed.
     """
     return f"{version}.failed"

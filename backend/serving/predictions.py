@@ -1,17 +1,17 @@
-"""From tasks to the items that Label Studio stores: fetch, segment, draw.
+"""From tasks to the items that Label Studio stores: fetch the image, segment it, write the regions.
 
-Whatever goes wrong with one task becomes that task's item; the others are not touched, and the list keeps its
-length, because Label Studio throws away a list of another length. An item is one of
+An error with one task becomes the item of this task, and the other tasks still get their predictions. So there is
+always one item for each task: Label Studio discards an answer with more or fewer items. An item is one of
 
     {"result": [...], "score": 0.8, "model_version": V}                     a prediction, perhaps with "warning"
-    {"result": [], "score": 0.0, "model_version": V, "error": "..."}          no category was ready, or not the one
-                                                                            that somebody asked for by a click
+    {"result": [], "score": 0.0, "model_version": V, "error": "..."}          no category was ready, or the category of
+                                                                            a click was not ready
     {"result": [], "score": 0.0, "model_version": "V.failed", "error": "..."}   something went wrong
     {"model_version": V, "error": "..."}                                    no time was left
 
-The first is final while V is in force. The second has a V that changes once a category is ready. The third
-is shown as an empty prediction whose name says why, the fourth is not stored; for both Label Studio asks
-again.
+The first item stays valid as long as /setup answers V. With the second item, V changes once another category is ready,
+and Label Studio asks for the task again. It also asks again after the third item, which the editor shows as an empty
+prediction of the version "V.failed", and after the fourth item, which is not stored.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Predictor:
-    """Makes the items of tasks; `clock_s` times the deadline. Threads may share it."""
+    """Makes the items of tasks. `clock_s` is the clock of the deadline. Threads may share a predictor."""
 
     engine: Engine
     images: ImageSource
@@ -80,7 +80,7 @@ class Predictor:
     clock_s: Callable[[], float] = time.monotonic
 
     def predict(self, task: Task, snapshot: Snapshot) -> Item:
-        """Return the item of one task with all its regions; never raises."""
+        """Return the item of one task, with all regions of its images; never raises."""
         return _guarded(task, snapshot, lambda: self._predict(task, snapshot))
 
     def answer(self, task: Task, context: Mapping[str, Any], snapshot: Snapshot) -> Item:
@@ -129,19 +129,19 @@ class Predictor:
         return nothing
 
     def _segment(self, task: Task, image: ImageTag, outputs: Sequence[Output]) -> Segmentation:
-        """Return the segmentation of one image of a task; its label `i + 1` is `outputs[i].category`."""
+        """Return the segmentation of one image of a task; its label id `i + 1` is `outputs[i].category`."""
         pixels = self.images.load(_reference(task, image), task_id=_task_id(task))
         categories = tuple(output.category for output in outputs)
         return self.engine.segment(pixels, Vocabulary(categories))
 
 
 def failed_item(version: str, reason: str) -> Item:
-    """Return the item of a task that went wrong."""
+    """Return the item of a task that could not be predicted."""
     return _item([], 0.0, failed_version(version)) | {"error": reason}
 
 
 def _guarded(task: Task, snapshot: Snapshot, answer: Callable[[], Item]) -> Item:
-    """Return the answer, or what went wrong as an item."""
+    """Return the item that `answer` makes, or an item with the error that it raised."""
     try:
         return answer()
     except (ImageSourceError, OVDiffError, RequestError) as error:
@@ -163,7 +163,7 @@ def _task_id(task: Task) -> int | None:
 
 
 def _reference(task: Task, image: ImageTag) -> str:
-    """Return what the task's data holds for an image."""
+    """Return the address that the task's data holds for an image."""
     data = task.get("data")
     if not isinstance(data, Mapping):
         raise RequestError("The task has no data.")

@@ -1,8 +1,8 @@
 """Masks as Label Studio regions, in the form its editor shows and its validator accepts.
 
-One region a category for brushes and bitmasks, because hundreds of regions freeze the editor and because a
-pixel has one label; one region a connected part for polygons and rectangles, which cannot hold more. Sizes
-and coordinates are those of the upright original image; Label Studio's numbers are percent of it.
+With brushes and bitmasks each category is one region, because hundreds of regions freeze the editor. With polygons and
+rectangles each connected part is a region, because these forms cannot hold several parts. Sizes are pixels of the
+upright original image; Label Studio's coordinates are percent of its width and height.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DECIMALS = 4  # of percent: a hundredth of a pixel in a picture 10 000 pixels wi
 
 @dataclass(frozen=True)
 class RegionList:
-    """Regions of one image, and what was left out to keep the budget (empty if nothing)."""
+    """The regions of one image, and a message about regions that were left out to keep the budget; "" if none were."""
 
     regions: tuple[Region, ...]
     omitted: str = ""
@@ -40,7 +40,7 @@ class RegionList:
 
 @dataclass(frozen=True)
 class _Sized:
-    """A region, or the value of one, and how many pixels it covers."""
+    """A region, or the `value` of a region, and how many pixels it covers."""
 
     content: Region
     area_px: float
@@ -52,11 +52,11 @@ def segmentation_to_regions(
     """Return the regions of one segmented image.
 
     Args:
-        segmentation: its label `i + 1` is `outputs[i].category`.
-        outputs: where each category is drawn.
-        settings: outline precision and budget.
-        task_id: makes the regions' ids stable from one prediction of a task to the next, and different between
-            tasks.
+        segmentation: the segmentation; its label id `i + 1` is `outputs[i].category`.
+        outputs: the control and label with which each category is drawn.
+        settings: the precision of outlines, and the budget of regions and bytes.
+        task_id: the id of the task. It is hashed into the ids of the regions: these stay the same from one prediction
+            of a task to the next, and differ between tasks.
     """
     sized = [
         region
@@ -68,14 +68,14 @@ def segmentation_to_regions(
 
 
 def mask_to_regions(mask: Mask, output: Output, settings: OutputSettings, *, score: float, key: object) -> list[Region]:
-    """Return the regions that show a mask in one control; none if all its parts are too small for it.
+    """Return the regions that show a mask in one control; none if all parts of the mask are too small for the control.
 
     Args:
-        mask: (H, W) bool of the whole image.
-        output: control and label.
-        settings: outline precision, and the area under which a part gets no polygon or rectangle.
-        score: confidence in [0, 1], shown in the editor's region list.
-        key: hashed into the ids together with control, label and the part's number.
+        mask: (H, W) bool, of the whole image.
+        output: the control and label to draw the mask with.
+        settings: the precision of outlines, and the area below which a part becomes no polygon or rectangle.
+        score: the confidence in [0, 1]; the editor shows it in its list of regions.
+        key: hashed into the ids of the regions, together with control, label and the number of the part.
     """
     return [sized.content for sized in _sized_regions(mask, output, settings, score=score, key=key)]
 
@@ -113,7 +113,7 @@ def _bitmask_values(mask: Mask, settings: OutputSettings) -> list[_Sized]:
 
 
 def _polygon_values(mask: Mask, settings: OutputSettings) -> list[_Sized]:
-    """Return one outline a part; holes are lost, which this control cannot show."""
+    """Return one outline for each part. Holes are lost, because this control cannot show them."""
     percent = 100.0 / np.array(mask.shape[::-1], dtype=np.float64)
     parts = remove_small_parts(mask, settings.min_part_px)
     polygons = mask_to_polygons(parts, settings.polygon_tolerance_px, settings.polygon_max_vertices)
@@ -161,7 +161,7 @@ def _region_id(key: object, output: Output, number: int) -> str:
 
 
 def _within_budget(sized: Sequence[_Sized], settings: OutputSettings) -> RegionList:
-    """Keep the largest regions until the budget of regions and bytes is used up, in their original order."""
+    """Keep the largest regions until the budget of regions and bytes is used up; the kept regions stay in order."""
     kept: set[int] = set()
     used_bytes = 0
     for index in sorted(range(len(sized)), key=lambda i: -sized[i].area_px):

@@ -1,8 +1,8 @@
-"""What the service remembers across restarts, in one SQLite file.
+"""The state of the service that survives a restart, in one SQLite file.
 
-Projects with the label config they last had, the model versions they were given, and the events that Label
-Studio sent. Prototypes are not here, they are in the bank: losing this file loses no computed work, and the
-next /setup of each project writes it again.
+The file holds each project with its last label config, the model versions that projects were given, and the events
+that Label Studio sent. Prototypes are in the bank and not in this file. If the file is lost, no computed work is lost,
+and the next /setup of each project writes its label config again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MIGRATIONS = (
 
 @dataclass(frozen=True)
 class Event:
-    """Something Label Studio told us: its action, when it arrived (ISO 8601, UTC) and the ids it concerns."""
+    """An event of Label Studio: the time it was received (ISO 8601, UTC), its action, and the ids that it names."""
 
     received_at: str
     action: str
@@ -47,17 +47,17 @@ class Event:
 
 
 class Store:
-    """The state file. Threads may share it: they take turns, and each call opens the file anew."""
+    """The state file. Threads may share it: they take turns, and each call opens its own connection."""
 
     def __init__(self, path: Path, *, event_rows: int) -> None:
-        """Create or open the file and bring it to the current form.
+        """Create or open the file, and bring its tables to the current form.
 
         Args:
-            path: the SQLite file; its folder is made.
-            event_rows: how many events are kept; the oldest go first.
+            path: the SQLite file; its folder is made if it is missing.
+            event_rows: how many events are kept; beyond that the oldest events are deleted.
 
         Raises:
-            StoreError: the file is no database, comes from a newer version or cannot be written.
+            StoreError: the file is not a database, was written by a newer version, or cannot be written.
         """
         self._path = path
         self._event_rows = event_rows
@@ -71,13 +71,13 @@ class Store:
             self._migrate(connection)
 
     def label_configs(self) -> dict[str, str]:
-        """Return the label config of each project, by uid, the longest unchanged first."""
+        """Return the label config of each project by its uid, first the project whose config is unchanged longest."""
         with self._connection() as connection:
             rows = connection.execute("SELECT uid, label_config FROM project ORDER BY changed_at, uid")
             return {str(uid): str(label_config) for uid, label_config in rows}
 
     def save_label_config(self, project_uid: str, label_config: str) -> None:
-        """Remember a project's label config; saying the same again changes nothing."""
+        """Store the label config of a project; storing the same config again changes nothing."""
         with self._connection() as connection:
             connection.execute(
                 """
@@ -90,7 +90,7 @@ class Store:
             )
 
     def save_model_version(self, project_uid: str, version: str) -> None:
-        """Remember that a project was given this model version."""
+        """Store that a project was given this model version."""
         with self._connection() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO model_version (project_uid, version) VALUES (?, ?)",
@@ -98,20 +98,20 @@ class Store:
             )
 
     def model_versions(self) -> list[str]:
-        """Return every model version given so far, newest first, each once."""
+        """Return every model version that projects were given, newest first, without repetitions."""
         with self._connection() as connection:
             rows = connection.execute("SELECT version FROM model_version GROUP BY version ORDER BY MAX(id) DESC")
             return [str(version) for (version,) in rows]
 
     def add_event(self, action: str, details: Mapping[str, Any]) -> None:
-        """Remember an event and forget the oldest beyond the limit."""
+        """Store an event, and delete the oldest events beyond the limit."""
         with self._connection() as connection:
             row = (_now(), action, json.dumps(details))
             cursor = connection.execute("INSERT INTO event (received_at, action, details) VALUES (?, ?, ?)", row)
             connection.execute("DELETE FROM event WHERE id <= ?", ((cursor.lastrowid or 0) - self._event_rows,))
 
     def events(self) -> list[Event]:
-        """Return the events kept, oldest first."""
+        """Return the stored events, oldest first."""
         with self._connection() as connection:
             rows = connection.execute("SELECT received_at, action, details FROM event ORDER BY id")
             return [Event(at, action, json.loads(details)) for at, action, details in rows]
@@ -128,7 +128,7 @@ class Store:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection whose changes are kept if the block ends well, and closed in any case."""
+        """Yield a connection. Its changes are kept if the block ends without an error; it is closed in any case."""
         try:
             with self._lock, closing(sqlite3.connect(self._path, timeout=LOCK_TIMEOUT_S)) as connection, connection:
                 # In WAL mode, commits wait for no disk then: a power cut may cost the last ones, never the file.

@@ -1,17 +1,18 @@
-"""A project's label config as the vocabulary to look for, and where each found category is to be drawn.
+"""A project's label config as the vocabulary to look for, and as the places where its categories are drawn.
 
     <BrushLabels name="brush" toName="image">
       <Label value="boat" prompts="a boat; a ship" kind="thing"/>
       <Label value="water" kind="stuff"/>
     </BrushLabels>
 
-Each `<Label>` of a control that can hold a shape is a category. Label Studio keeps attributes it does not
-know, so two of ours may stand on a label: `prompts`, the phrases to generate images from instead of the
-label's own word, separated by semicolons; and `kind`, thing or stuff.
+Each `<Label>` of a control that can hold a shape is a category. Label Studio keeps attributes that it does not know,
+so a label may carry two of ours: `prompts`, the phrases from which images are generated instead of the label's own
+name, separated by semicolons; and `kind`, which is thing or stuff.
 
-Drawing tools and labels are free to combine, so a rule says where a category goes: on each image to the
-first control in the config that draws masks and has the label, else to the first rectangle control that has
-it. So no object is answered twice, and smart rectangles beside brushes stay what they are, a way to ask.
+A label config may offer the same label in several controls, so a rule decides where a category is drawn. On each image
+it is the first control of the config that draws masks and has the label; if there is none, it is the first rectangle
+control that has the label. So no object is answered twice, and smart rectangles beside brushes remain a way to ask for
+a mask.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ SHAPE_CONTROLS = (*MASK_CONTROLS, "rectanglelabels")
 
 @dataclass(frozen=True)
 class Output:
-    """Where the regions of a category go: on which image, into which control, under which word."""
+    """The place of a category's regions: the image, the control, and the label as the control writes it."""
 
     category: Category
     image: ImageTag
@@ -45,33 +46,33 @@ class Output:
 
 @dataclass(frozen=True)
 class Labelling:
-    """What a label config asks for: its categories, and an output for each on each image."""
+    """The content of a label config: an output for each category on each image."""
 
     outputs: tuple[Output, ...]
 
     @property
     def categories(self) -> tuple[Category, ...]:
-        """The categories, each once, in the order of the label config."""
+        """The categories in the order of the label config, without repetitions."""
         return tuple(dict.fromkeys(output.category for output in self.outputs))
 
     def by_image(self, ready: Collection[Category]) -> dict[ImageTag, tuple[Output, ...]]:
-        """Return for each image tag the outputs whose category is ready; some may have none."""
+        """Return for each image tag the outputs whose category is ready; an image tag may have no output."""
         images = dict.fromkeys(output.image for output in self.outputs)
         return {image: tuple(o for o in self.outputs if o.image == image and o.category in ready) for image in images}
 
     def fingerprint(self) -> str:
-        """Return a hex hash of the categories, their order, and where they are drawn."""
+        """Return a hex hash of the categories, their order, and the controls into which they are drawn."""
         rows = [[o.image.name, o.image.value, o.control, o.control_kind, o.label] for o in self.outputs]
         vocabulary = Vocabulary(self.categories).fingerprint()
         return hashlib.sha256(json.dumps([vocabulary, rows]).encode()).hexdigest()
 
 
 def read_labelling(label_config: str, *, max_categories: int) -> Labelling:
-    """Return what a label config asks for.
+    """Return the categories of a label config, with their outputs.
 
     Raises:
-        UnusableLabelConfigError: it is no label config, marks no image with shapes, has no labels there, says
-            something impossible about one, or has more categories than allowed.
+        UnusableLabelConfigError: the text is not a label config, it has no control that marks an image with shapes,
+            its controls have no labels, a label has an impossible attribute, or there are more categories than allowed.
     """
     try:
         config = parse_label_config(label_config)
@@ -95,7 +96,7 @@ def _outputs(config: LabelConfig) -> Iterator[Output]:
 
 
 def _shape_controls(config: LabelConfig, image: ImageTag) -> list[Control]:
-    """Return the controls that draw on an image: masks before rectangles, else in the config's order."""
+    """Return the controls that draw on an image, controls for masks first, otherwise in the order of the config."""
     controls = [
         control
         for control in config.of_kind(*SHAPE_CONTROLS)
@@ -105,7 +106,7 @@ def _shape_controls(config: LabelConfig, image: ImageTag) -> list[Control]:
 
 
 def _distinct(labels: Iterable[Label]) -> list[Label]:
-    """Return the first label of each value."""
+    """Return the labels without repeated values; the first label of each value is kept."""
     first: dict[str, Label] = {}
     for label in labels:
         first.setdefault(label.value, label)
@@ -113,7 +114,7 @@ def _distinct(labels: Iterable[Label]) -> list[Label]:
 
 
 def _category(label: Label) -> Category:
-    """Return a label as a category; a name that is an identifier is read as words."""
+    """Return a label as a category; underscores in its name are read as spaces."""
     prompts = tuple(part.strip() for part in label.attributes.get("prompts", "").split(";") if part.strip())
     words = label.value.replace("_", " ").strip()
     if not prompts and words != label.value:
@@ -122,7 +123,7 @@ def _category(label: Label) -> Category:
 
 
 def _require_usable(config: LabelConfig, labelling: Labelling, max_categories: int) -> None:
-    """Say what a config without outputs lacks, or that it has too many."""
+    """Refuse a label config with too many categories or with none, and say what it lacks."""
     count = len(labelling.categories)
     if count > max_categories:
         raise UnusableLabelConfigError(

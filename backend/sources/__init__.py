@@ -1,1 +1,1 @@
-"""Where images come from: which addresses may be fetched, how bytes become pixels, and Label Studio itself."""
+"""The sources of images: the addresses that may be fetched, the decoding into pixels, and Label Studio as a server."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from backend.demo.processes import LOOPBACK, is_listening
+from tests.fakes.signals import terminal_signals
 
 pytestmark = pytest.mark.end_to_end
 
@@ -58,7 +59,7 @@ def _demo(executable: Path, folder: Path, port: int) -> Iterator[RunningDemo]:
     log = folder.with_suffix(f".{time.monotonic_ns()}.log")
     command = [sys.executable, "-m", "backend.demo.run", "--label-studio", executable]
     options = ["--folder", folder, "--cache", _ROOT / ".cache", "--scenes", "2", "--port", str(port)]
-    with log.open("wb") as output:
+    with log.open("wb") as output, terminal_signals():
         process = subprocess.Popen(
             [*command, *options],
             stdout=output,

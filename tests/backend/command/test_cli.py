@@ -1,5 +1,4 @@
 import json
-import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from ovdiff.bank import Bank
 from ovdiff.presets import Preset, load_preset
 from tests.fakes.engine import FakeEngine
 from tests.fakes.pictures import encoded, red_and_blue
+from tests.fakes.signals import terminal_signals
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,9 +25,8 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
     """Run with a fake engine and a data folder of the test, and leave the process's signals as they were."""
     monkeypatch.setenv("OVDIFF_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
+    with terminal_signals():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from backend.demo.processes import (
     is_listening,
     wait_until_ready,
 )
+from tests.fakes.signals import background_signals, terminal_signals
 
 _ENV = {"PATH": os.defpath}
 _SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -31,6 +32,13 @@ _FAMILY = [
     "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
     "time.sleep(600)",
 ]
+
+
+@pytest.fixture(autouse=True)
+def started_from_a_terminal() -> Iterator[None]:
+    """Whether these tests run in a terminal, under nohup or in a script's background makes no difference."""
+    with terminal_signals():
+        yield
 
 
 def _eventually(condition: Callable[[], bool], timeout_s: float = 20) -> bool:
@@ -133,21 +141,22 @@ def test_termination_becomes_an_exit(number: signal.Signals) -> None:
 
 
 def test_ctrl_c_ends_a_background_job_too() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with pytest.raises(KeyboardInterrupt), exit_on_termination():
-            signal.raise_signal(signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with background_signals(), pytest.raises(KeyboardInterrupt), exit_on_termination():
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_nohup_is_respected() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with exit_on_termination():
-            signal.raise_signal(signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    before = signal.getsignal(signal.SIGHUP)
+    with background_signals(), exit_on_termination():
+        signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    assert signal.getsignal(signal.SIGHUP) == before
+
+
+def test_children_of_a_demo_under_nohup_and_in_the_background_can_be_stopped(tmp_path: Path) -> None:
+    with background_signals(), ProcessGroups() as groups:
+        child = groups.start("sleeper", _SLEEPER, _ENV, tmp_path / "log")
+    assert child.process.returncode == -signal.SIGTERM
 
 
 def test_a_preferred_port_is_taken_if_free_and_avoided_if_not() -> None:
