@@ -33,7 +33,7 @@ from converters.label_studio.validate import Expectations, Finding, Seen, valida
 from converters.records import DatasetCategory, ImageRecord
 from converters.report.evaluate_corrections import EvaluationOptions, evaluate_corrections, write_evaluation
 from converters.report.text import missing_sentence
-from converters.selection import UNKNOWN_SIZE, Counts
+from converters.selection import UNKNOWN_SIZE, ConversionCounts
 
 # ---------------------------------------------------------------- out
 
@@ -116,7 +116,7 @@ def _sizes(options: Namespace) -> SizeLookup | None:
     return folder_sizes(options.images) if options.images else None
 
 
-def _written(counts: Counts, out: Path, more: str = "") -> int:
+def _written(counts: ConversionCounts, out: Path, more: str = "") -> int:
     status = say_counts(counts, more)
     if UNKNOWN_SIZE in counts.left_out:
         say("The size of an image without a region is that of its file: name the folder of the images with --images.")

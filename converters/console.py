@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 
-from converters.selection import Counts
+from converters.selection import ConversionCounts
 
 DONE, FAILED, WRONG_USE, LEFT_BEHIND, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit status: all done; nothing done; wrong arguments; done, but something was left behind; stopped by Ctrl-C."""
@@ -23,7 +23,7 @@ def complain(command: str, text: object) -> None:
     sys.stderr.write(f"{command}: {text}".encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
-def say_counts(counts: Counts, more: str = "") -> int:
+def say_counts(counts: ConversionCounts, more: str = "") -> int:
     """Say what went in and what came out, and return the exit status that follows.
 
     Args:

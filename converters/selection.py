@@ -1,7 +1,7 @@
 """Which images and regions of the records go into a dataset, whatever its format, and the count of the rest.
 
 records ── select_images ──> SelectedImage(file_name, size_hw, regions) ──> coco, panoptic, ...
-                 └────────── Tally ──> Counts: what was left out, why and where
+                 └────────── Tally ──> ConversionCounts: what was left out, why and where
 """
 
 from collections import Counter
@@ -54,7 +54,7 @@ class SelectedImage:
 
 
 @dataclass(frozen=True)
-class Counts:
+class ConversionCounts:
     """What went into a conversion and what came out.
 
     Attributes:
@@ -101,9 +101,9 @@ class Tally:
         """Count something that was written otherwise than it was drawn."""
         self._notes[what] += times
 
-    def counts(self) -> Counts:
+    def counts(self) -> ConversionCounts:
         """Return the counts as they stand."""
-        return Counts(
+        return ConversionCounts(
             images_in=self.images_in,
             images_out=self.images_out,
             regions_in=self.regions_in,

@@ -1,5 +1,6 @@
 """The answer for one image: a label map with its evidence. Never imports torch."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,12 @@ class Segmentation:
             raise IndexError(f"category index {index} is negative; the first category is 0")
         mask: NDArray[np.bool_] = self.label_map == index + 1
         return mask
+
+    def found(self) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+        """Yield the index and the (H, W) mask of each category that has a pixel, in the vocabulary's order."""
+        labels = np.flatnonzero(np.bincount(self.label_map.ravel()))
+        for index in (labels[labels > 0] - 1).tolist():
+            yield index, self.mask(index)
 
     def category_score(self, index: int) -> float:
         """Return the mean winning score over a category's pixels, in [0, 1]; 0 where it has none."""

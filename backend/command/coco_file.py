@@ -32,22 +32,20 @@ class CocoFile:
         """Add an image, also one in which nothing was found."""
         height, width = segmentation.label_map.shape
         self._images.append({"id": len(self._images) + 1, "file_name": file_name, "width": width, "height": height})
-        for index in range(len(self._names)):
-            mask = segmentation.mask(index)
-            if mask.any():
-                rle = mask_to_coco_rle(mask)
-                self._annotations.append(
-                    {
-                        "id": len(self._annotations) + 1,
-                        "image_id": len(self._images),
-                        "category_id": index + 1,
-                        "segmentation": rle,
-                        "area": coco_rle_area(rle),
-                        "bbox": coco_rle_bbox_xywh(rle),
-                        "iscrowd": 0,
-                        "score": round(segmentation.category_score(index), _SCORE_DECIMALS),
-                    }
-                )
+        for index, mask in segmentation.found():
+            rle = mask_to_coco_rle(mask)
+            self._annotations.append(
+                {
+                    "id": len(self._annotations) + 1,
+                    "image_id": len(self._images),
+                    "category_id": index + 1,
+                    "segmentation": rle,
+                    "area": coco_rle_area(rle),
+                    "bbox": coco_rle_bbox_xywh(rle),
+                    "iscrowd": 0,
+                    "score": round(segmentation.category_score(index), _SCORE_DECIMALS),
+                }
+            )
 
     def dataset(self) -> CocoDataset:
         """Return what was added so far, ready for `converters.datasets.coco.write_coco`."""

@@ -39,7 +39,7 @@ def draw_overlay(image: NDArray[np.uint8], segmentation: Segmentation, names: Se
         tinted = labels > 0
         mixed = pixels[tinted] * (1 - OPACITY) + colours[labels[tinted]] * OPACITY
         pixels[tinted] = mixed.round()
-    found = [index for index in range(len(names)) if segmentation.mask(index).any()]
+    found = [index for index, _ in segmentation.found()]
     return np.concatenate([painted, _legend(found, segmentation, names, width=image.shape[1])])
 
 

@@ -26,9 +26,9 @@ class Totals:
         """Count an image that was segmented."""
         self.segmented += 1
         self._pixels += segmentation.label_map.size
-        for index in range(len(self._names)):
-            pixels = int(np.count_nonzero(segmentation.mask(index)))
-            self._images_with[index] += pixels > 0
+        for index, mask in segmentation.found():
+            pixels = int(np.count_nonzero(mask))
+            self._images_with[index] += 1
             self._pixels_of[index] += pixels
             self._score_sum_of[index] += segmentation.category_score(index) * pixels
 

@@ -17,10 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.errors import RequestError
-from converters.encodings.masks import label_parts, polygons_to_mask
+from converters.encodings.masks import Mask, label_parts, polygons_to_mask
 from ovdiff.segmentation import Segmentation
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

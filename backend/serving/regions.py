@@ -25,7 +25,9 @@ from ovdiff.segmentation import Segmentation
 
 logger = logging.getLogger(__name__)
 
-Region = dict[str, Any]
+RegionResult = dict[str, Any]
+"""One region as Label Studio has it in a prediction's `result`."""
+
 ID_DIGITS = 10
 DECIMALS = 4  # of percent: a hundredth of a pixel in a picture 10 000 pixels wide
 
@@ -34,7 +36,7 @@ DECIMALS = 4  # of percent: a hundredth of a pixel in a picture 10 000 pixels wi
 class RegionList:
     """The regions of one image, and a message about regions that were left out to keep the budget; "" if none were."""
 
-    regions: tuple[Region, ...]
+    regions: tuple[RegionResult, ...]
     omitted: str = ""
 
 
@@ -42,7 +44,7 @@ class RegionList:
 class _Sized:
     """A region, or the `value` of a region, and how many pixels it covers."""
 
-    content: Region
+    content: RegionResult
     area_px: float
 
 
@@ -60,14 +62,17 @@ def segmentation_to_regions(
     """
     sized = [
         region
-        for index, output in enumerate(outputs)
-        if (mask := segmentation.mask(index)).any()
-        for region in _sized_regions(mask, output, settings, score=segmentation.category_score(index), key=task_id)
+        for index, mask in segmentation.found()
+        for region in _sized_regions(
+            mask, outputs[index], settings, score=segmentation.category_score(index), key=task_id
+        )
     ]
     return _within_budget(sized, settings)
 
 
-def mask_to_regions(mask: Mask, output: Output, settings: OutputSettings, *, score: float, key: object) -> list[Region]:
+def mask_to_regions(
+    mask: Mask, output: Output, settings: OutputSettings, *, score: float, key: object
+) -> list[RegionResult]:
     """Return the regions that show a mask in one control; none if all parts of the mask are too small for the control.
 
     Args:

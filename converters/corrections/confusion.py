@@ -15,14 +15,14 @@ from converters.errors import EvaluationError
 LabelMap = npt.NDArray[np.integer]
 """(H, W) integers: 0 background, i the i-th category (from 1)."""
 
-Confusion = npt.NDArray[np.int64]
+ConfusionMatrix = npt.NDArray[np.int64]
 """(n + 1, n + 1) pixel counts, rows true labels, columns predicted ones."""
 
 IGNORE = 255
 """A true label whose pixels do not count, as in PASCAL VOC."""
 
 
-def confusion_matrix(truth: LabelMap, predicted: LabelMap, category_count: int) -> Confusion:
+def confusion_matrix(truth: LabelMap, predicted: LabelMap, category_count: int) -> ConfusionMatrix:
     """Count the pixels of each pair of labels; add up the matrices of several images.
 
     Args:
@@ -45,7 +45,7 @@ def confusion_matrix(truth: LabelMap, predicted: LabelMap, category_count: int) 
     return np.bincount(true_labels * size + given_labels, minlength=size * size).reshape(size, size)
 
 
-def category_ious(confusion: Confusion) -> npt.NDArray[np.float64]:
+def category_ious(confusion: ConfusionMatrix) -> npt.NDArray[np.float64]:
     """Return the IoU of background and each category, (n + 1,) float64; NaN where neither side has a pixel."""
     intersections = np.diag(confusion)
     unions = confusion.sum(axis=0) + confusion.sum(axis=1) - intersections
@@ -54,7 +54,7 @@ def category_ious(confusion: Confusion) -> npt.NDArray[np.float64]:
     return ious
 
 
-def mean_iou(confusion: Confusion, *, with_background: bool = True) -> float:
+def mean_iou(confusion: ConfusionMatrix, *, with_background: bool = True) -> float:
     """Return the mean IoU over the categories that occur; NaN if none does."""
     ious = category_ious(confusion)[0 if with_background else 1 :]
     known = ious[~np.isnan(ious)]

@@ -5,7 +5,7 @@
 
 A predicted and a true segment of one category match if their IoU exceeds 0.5; segments do not overlap, so none
 can match twice. Pixels that are void in the truth count nowhere, and a predicted segment that lies in them by
-more than half is no false positive. Counts of several images add up before anything is divided.
+more than half is no false positive. CategoryCounts of several images add up before anything is divided.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,11 @@ import numpy.typing as npt
 
 from converters.errors import EvaluationError
 
-Counts = npt.NDArray[np.int64]
-Scores = npt.NDArray[np.float64]
+CategoryCounts = npt.NDArray[np.int64]
+"""(n,) int64: a count of segments for each category."""
+
+CategoryScores = npt.NDArray[np.float64]
+"""(n,) float64: a measure of each category."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,10 @@ class SegmentMap:
 class SegmentMatches:
     """Matches and misses of each category, (n,) each; `+` joins those of several images."""
 
-    true_positives: Counts
-    false_positives: Counts
-    false_negatives: Counts
-    iou_sum: Scores
+    true_positives: CategoryCounts
+    false_positives: CategoryCounts
+    false_negatives: CategoryCounts
+    iou_sum: CategoryScores
 
     @classmethod
     def none(cls, category_count: int) -> "SegmentMatches":
@@ -62,23 +65,23 @@ class SegmentMatches:
         )
 
     @property
-    def recognition_quality(self) -> Scores:
+    def recognition_quality(self) -> CategoryScores:
         """RQ of each category, (n,) float64; NaN where neither side has a segment."""
         return _ratio(self.true_positives, self._weight)
 
     @property
-    def segmentation_quality(self) -> Scores:
+    def segmentation_quality(self) -> CategoryScores:
         """SQ of each category, (n,) float64; 0 where nothing matched, NaN where neither side has a segment."""
         fit = _ratio(self.iou_sum, self.true_positives)
         return np.where(np.isnan(fit) & (self._weight > 0), 0.0, fit)
 
     @property
-    def panoptic_quality(self) -> Scores:
+    def panoptic_quality(self) -> CategoryScores:
         """PQ of each category, (n,) float64; NaN where neither side has a segment."""
         return _ratio(self.iou_sum, self._weight)
 
     @property
-    def _weight(self) -> Scores:
+    def _weight(self) -> CategoryScores:
         return self.true_positives + (self.false_positives + self.false_negatives) / 2
 
 
@@ -128,10 +131,10 @@ def match_segments(
 
 def _overlaps(
     true_ids: npt.NDArray[np.integer], given_ids: npt.NDArray[np.integer], given_count: int
-) -> tuple[Counts, Counts, Counts]:
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return each pair of ids that share pixels, and how many: the true ids, the given ids, the pixels."""
     codes = true_ids.astype(np.int64) * given_count + given_ids
-    pairs: Counts
+    pairs: npt.NDArray[np.int64]
     if codes.size and codes.max() <= codes.size:  # counting is quicker than sorting, but room for all pairs may not be
         pixels = np.bincount(codes)
         pairs = np.flatnonzero(pixels)
@@ -152,7 +155,7 @@ def _require(segments: SegmentMap, category_count: int) -> None:
         raise EvaluationError(f"expected categories from 1 to {category_count}, got {strange[0]}")
 
 
-def _ratio(over: npt.NDArray[np.number], under: npt.NDArray[np.number]) -> Scores:
+def _ratio(over: npt.NDArray[np.number], under: npt.NDArray[np.number]) -> CategoryScores:
     ratio = np.full(over.shape, np.nan)
     np.divide(over, under, out=ratio, where=under > 0)
     return ratio

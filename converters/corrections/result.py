@@ -27,7 +27,7 @@ Number = float | None
 
 
 @dataclass(frozen=True)
-class Counts:
+class CorrectionCounts:
     """What went in and what came out.
 
     Attributes:
@@ -118,7 +118,7 @@ class CategoryReport:
 
 
 @dataclass(frozen=True)
-class Confusion:
+class ConfusionReport:
     """`pixels[t][p]`: pixels annotated as labels[t] and predicted as labels[p]; labels[0] is background."""
 
     labels: tuple[str, ...]
@@ -178,14 +178,14 @@ class CorrectionReport:
 
     schema: str
     source: str
-    counts: Counts
+    counts: CorrectionCounts
     quality: Quality
     regions: RegionCounts
     pixels: PixelCounts
     median_changed_share: Number
     """Of the changed regions alone: the median of (painted + erased) / annotated pixels."""
     categories: tuple[CategoryReport, ...]
-    confusion: Confusion
+    confusion: ConfusionReport
     reliability: Reliability
     versions: tuple[VersionReport, ...]
     seconds: SecondsReport

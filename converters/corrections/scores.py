@@ -19,9 +19,9 @@ from converters.corrections.reliability import ReliabilityCounter
 from converters.corrections.result import (
     SCHEMA,
     CategoryReport,
-    Confusion,
+    ConfusionReport,
+    CorrectionCounts,
     CorrectionReport,
-    Counts,
     Number,
     Quality,
     Seconds,
@@ -84,7 +84,9 @@ class CorrectionScores:
             pixels=self._all_regions.pixels(),
             median_changed_share=median_of(self._changed_shares),
             categories=self._category_reports(),
-            confusion=Confusion((BACKGROUND, *self._labels), tuple(tuple(row) for row in self._confusion.tolist())),
+            confusion=ConfusionReport(
+                (BACKGROUND, *self._labels), tuple(tuple(row) for row in self._confusion.tolist())
+            ),
             reliability=self._reliability.result(),
             versions=tuple(
                 sums.report(name) for name, sums in sorted(self._versions.items(), key=lambda item: item[1].order)
@@ -180,10 +182,10 @@ class CorrectionScores:
 
     # ------------------------------------------------------------ results
 
-    def _counts(self) -> Counts:
+    def _counts(self) -> CorrectionCounts:
         regions = self._all_regions
         kept = regions.outcomes["accepted"] + regions.outcomes["changed"]
-        return Counts(
+        return CorrectionCounts(
             images_in=self.tally.images_in,
             corrections_out=self.tally.images_out,
             annotators=len(self._annotators),

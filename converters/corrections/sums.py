@@ -8,7 +8,7 @@ from statistics import mean, median
 
 import numpy as np
 
-from converters.corrections.confusion import Confusion
+from converters.corrections.confusion import ConfusionMatrix
 from converters.corrections.pairs import Correction, RegionPair
 from converters.corrections.result import Number, PixelCounts, RegionCounts, VersionReport
 
@@ -73,7 +73,7 @@ class VersionSums:
         """Sort key: by time, then those without one as they came."""
         return not self._first_seen, self._first_seen
 
-    def add_pixels(self, confusion: Confusion) -> None:
+    def add_pixels(self, confusion: ConfusionMatrix) -> None:
         """Add the confusion matrix of one image."""
         self._confusion += np.stack((np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)))
 

@@ -30,12 +30,13 @@ from converters.encodings.masks import (
 )
 from converters.errors import CocoError
 from converters.files.image_files import SizeLookup
+from converters.files.json_values import JsonObject
 from converters.files.output import JsonList, write_json
 from converters.records import DatasetCategory, ImageRecord, Region
-from converters.selection import Counts, Selection, Tally, labelled_regions, require_distinct, select_images
+from converters.selection import ConversionCounts, Selection, Tally, labelled_regions, require_distinct, select_images
 
-CocoDataset = dict[str, Any]
-JsonObject = dict[str, Any]
+CocoDataset = JsonObject
+"""A whole COCO file: info, images, categories and annotations."""
 
 MAX_OUTLINE_PX = 2_000_000
 """Longest outline of a polygon that pycocotools is given: it keeps 40 bytes for each pixel of it, measured."""
@@ -61,7 +62,7 @@ class CocoOptions(Selection):
 
 
 @dataclass(frozen=True)
-class CocoCounts(Counts):
+class CocoCounts(ConversionCounts):
     """What went in and what came out; a region with several labels or parts makes several annotations.
 
     `lowest_polygon_iou` is the worst agreement of a polygon with its region, 1.0 if none was drawn.
@@ -150,7 +151,7 @@ def write_coco_results_file(
     return counts
 
 
-def coco_results(dataset: CocoDataset) -> list[dict[str, Any]]:
+def coco_results(dataset: CocoDataset) -> list[JsonObject]:
     """Return the annotations of a dataset made of predictions as a COCO results list (for `loadRes`).
 
     Raises:
@@ -165,7 +166,7 @@ def coco_results(dataset: CocoDataset) -> list[dict[str, Any]]:
     return [_result(annotation) for annotation in dataset["annotations"]]
 
 
-def write_coco(dataset: CocoDataset | list[dict[str, Any]], path: Path, *, allow_empty: bool = False) -> None:
+def write_coco(dataset: CocoDataset | list[JsonObject], path: Path, *, allow_empty: bool = False) -> None:
     """Write a dataset or a results list as JSON, all of it or nothing (a temporary file, then a rename).
 
     Raises:
@@ -180,7 +181,7 @@ def _lists_beside(path: Path) -> tuple[JsonList, JsonList]:
     return JsonList(folder), JsonList(folder)
 
 
-def _require_some(annotations: Sized, path: Path, allow_empty: bool, counts: Counts | None = None) -> None:
+def _require_some(annotations: Sized, path: Path, allow_empty: bool, counts: ConversionCounts | None = None) -> None:
     if not allow_empty and not len(annotations):
         reasons = counts.reasons() if counts else "look at what was left out and why"
         raise CocoError(
@@ -312,5 +313,5 @@ def _polygon_shape(polygons: Sequence[Polygon], size_hw: Sequence[int]) -> CocoS
     return CocoShape(flat, {"size": list(size_hw), "counts": text})
 
 
-def _known(**values: Any) -> dict[str, Any]:
+def _known(**values: Any) -> JsonObject:
     return {key: value for key, value in values.items() if value is not None}

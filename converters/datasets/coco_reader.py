@@ -20,7 +20,7 @@ from converters.encodings.coco_rle import CocoRLE, coco_rle_to_mask, mask_to_coc
 from converters.encodings.masks import MAX_PIXELS, outline_length_px, require_size
 from converters.errors import CocoError, ConverterError, MaskError
 from converters.files.image_files import image_address
-from converters.files.json_values import finite_number, identifier, whole_number
+from converters.files.json_values import Json, finite_number, identifier, whole_number
 from converters.records import Annotation, DatasetCategory, ImageRecord, Kind, LeftOut, Prediction, Region
 
 MAX_FILE_BYTES = 1 << 30
@@ -64,7 +64,7 @@ def coco_categories(dataset: CocoDataset) -> tuple[DatasetCategory, ...]:
     return categories
 
 
-def image_size(image: Mapping[str, Any], max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def image_size(image: Json, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Return (height, width) of an entry of `images`; raise CocoError if it has none or it is too large."""
     try:
         return require_size((image.get("height"), image.get("width")), max_pixels=max_pixels)  # type: ignore[arg-type]
@@ -72,7 +72,7 @@ def image_size(image: Mapping[str, Any], max_pixels: int = MAX_PIXELS) -> tuple[
         raise CocoError(f"image {image.get('id')}: {error}") from error
 
 
-def annotations_by_image(dataset: CocoDataset) -> dict[int, list[Mapping[str, Any]]]:
+def annotations_by_image(dataset: CocoDataset) -> dict[int, list[Json]]:
     """Return the annotations of each image, images in the dataset's order.
 
     Raises:
@@ -80,7 +80,7 @@ def annotations_by_image(dataset: CocoDataset) -> dict[int, list[Mapping[str, An
     """
     ids = [_id(image, "image") for image in dataset["images"]]
     _require_distinct(ids, "image ids")
-    by_image: dict[int, list[Mapping[str, Any]]] = {number: [] for number in ids}
+    by_image: dict[int, list[Json]] = {number: [] for number in ids}
     for annotation in dataset["annotations"]:
         image_id = whole_number(annotation.get("image_id"))
         if image_id is None or image_id not in by_image:
@@ -122,8 +122,8 @@ def coco_to_records(
 
 
 def _record(
-    image: Mapping[str, Any],
-    annotations: Sequence[Mapping[str, Any]],
+    image: Json,
+    annotations: Sequence[Json],
     names: Mapping[int, str],
     place: Place,
     max_pixels: int,
@@ -142,7 +142,7 @@ def _record(
     )
 
 
-def empty_record(image: Mapping[str, Any], place: Place, max_pixels: int = MAX_PIXELS) -> ImageRecord:
+def empty_record(image: Json, place: Place, max_pixels: int = MAX_PIXELS) -> ImageRecord:
     """Return the record of an entry of `images`, without its regions; without a size, too, if it has no file name.
 
     Raises:
@@ -163,12 +163,12 @@ class FoundRegions:
     """The regions of one image, with the annotations that each was made of (by region id), and what was left out."""
 
     regions: tuple[Region, ...]
-    sources: Mapping[str, tuple[Mapping[str, Any], ...]]
+    sources: Mapping[str, tuple[Json, ...]]
     left_out: tuple[LeftOut, ...]
 
 
 def read_regions(
-    annotations: Sequence[Mapping[str, Any]], size_hw: tuple[int, int], names: Mapping[int, str], where: str
+    annotations: Sequence[Json], size_hw: tuple[int, int], names: Mapping[int, str], where: str
 ) -> FoundRegions:
     """Read the annotations of one image; those of one `region_id` and one shape are labels of one region.
 
@@ -179,7 +179,7 @@ def read_regions(
         where: the image, in words.
     """
     regions: dict[str, Region] = {}
-    sources: dict[str, tuple[Mapping[str, Any], ...]] = {}
+    sources: dict[str, tuple[Json, ...]] = {}
     by_shape: dict[tuple[str, str], str] = {}
     left_out: list[LeftOut] = []
     for annotation in annotations:
@@ -211,7 +211,7 @@ def _free_id(wanted: str, taken: Mapping[str, Region]) -> str:
     return found
 
 
-def _region(annotation: Mapping[str, Any], size_hw: tuple[int, int], names: Mapping[int, str]) -> Region:
+def _region(annotation: Json, size_hw: tuple[int, int], names: Mapping[int, str]) -> Region:
     category_id = whole_number(annotation.get("category_id"))
     if category_id is None or category_id not in names:
         raise CocoError(f"expected the id of a category, got {annotation.get('category_id')!r:.40}")
@@ -256,14 +256,14 @@ def _flat_polygon(points: Any, size_hw: tuple[int, int]) -> list[float]:
     return flat
 
 
-def _id(item: Mapping[str, Any], what: str) -> int:
+def _id(item: Json, what: str) -> int:
     number = whole_number(item.get("id"))
     if number is None:
         raise CocoError(f"expected a whole number as id of each {what}, got {item.get('id')!r:.40}")
     return number
 
 
-def _category_name(item: Mapping[str, Any]) -> str:
+def _category_name(item: Json) -> str:
     name = item.get("name")
     if not isinstance(name, str) or not name.strip():
         raise CocoError(f"category {item.get('id')}: expected a name, got {name!r:.40}")

@@ -18,7 +18,6 @@ where a control cannot hold every pixel (polygons, boxes).
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -29,16 +28,13 @@ from converters.encodings.coco_rle import CocoRLE, mask_to_coco_rle
 from converters.encodings.masks import MAX_PIXELS
 from converters.errors import CocoError, ConverterError
 from converters.files.image_files import image_file_name
-from converters.files.json_values import whole_number
+from converters.files.json_values import Json, JsonObject, whole_number
 from converters.label_studio.categories import categories_of
 from converters.label_studio.label_config import LabelConfig
 from converters.label_studio.reader import tasks_to_records
 from converters.label_studio.tasks import records_to_tasks
 from converters.records import Annotation, DatasetCategory, ImageRecord, Region
-from converters.selection import Counts, SelectedImage, Tally, select_images
-
-Json = Mapping[str, Any]
-JsonObject = dict[str, Any]
+from converters.selection import ConversionCounts, SelectedImage, Tally, select_images
 
 
 def update_coco(
@@ -48,7 +44,7 @@ def update_coco(
     options: CocoOptions | None = None,
     *,
     max_pixels: int = MAX_PIXELS,
-) -> tuple[CocoDataset, Counts]:
+) -> tuple[CocoDataset, ConversionCounts]:
     """Write corrected records back into the COCO dataset that they were made of.
 
     Args:

@@ -29,12 +29,12 @@ from converters.encodings.masks import MAX_PIXELS
 from converters.encodings.overlaps import LabelledRegion, regions_to_label_map
 from converters.errors import ConverterError, PanopticError, RecordError
 from converters.files.image_files import SizeLookup
-from converters.files.json_values import finite_number, whole_number
+from converters.files.json_values import Json, finite_number, whole_number
 from converters.files.output import JsonList, name_in_folder, new_folder, write_json
 from converters.files.png import read_png
 from converters.records import Annotation, DatasetCategory, ImageRecord, LeftOut, Prediction, Region
 from converters.selection import (
-    Counts,
+    ConversionCounts,
     SelectedImage,
     Selection,
     Tally,
@@ -43,7 +43,6 @@ from converters.selection import (
     select_images,
 )
 
-Json = Mapping[str, Any]
 SegmentIds = npt.NDArray[np.int32]
 """(H, W) int32: 0 nothing, else the id of a segment, below 2**24."""
 
@@ -84,7 +83,7 @@ def write_panoptic(
     folder: Path,
     options: PanopticOptions | None = None,
     size_of: SizeLookup | None = None,
-) -> Counts:
+) -> ConversionCounts:
     """Write records as a panoptic dataset: a new folder, image by image, whole or not at all.
 
     Args:

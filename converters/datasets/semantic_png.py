@@ -30,12 +30,12 @@ from converters.encodings.masks import MAX_PIXELS
 from converters.encodings.overlaps import LabelledRegion, regions_to_label_map
 from converters.errors import ConverterError, RecordError, SemanticPNGError
 from converters.files.image_files import SizeLookup
-from converters.files.json_values import identifier, whole_number
+from converters.files.json_values import Json, identifier, whole_number
 from converters.files.output import JsonList, name_in_folder, new_folder, write_json
 from converters.files.png import read_png
 from converters.records import Annotation, DatasetCategory, ImageRecord, LeftOut, Region
 from converters.selection import (
-    Counts,
+    ConversionCounts,
     SelectedImage,
     Selection,
     Tally,
@@ -45,7 +45,6 @@ from converters.selection import (
     with_own_file,
 )
 
-Json = Mapping[str, Any]
 Values = npt.NDArray[np.uint8]
 """(H, W) uint8: 0 background, 1 to 254 categories, 255 ignore."""
 
@@ -76,7 +75,7 @@ def write_semantic_png(
     folder: Path,
     options: SemanticOptions | None = None,
     size_of: SizeLookup | None = None,
-) -> Counts:
+) -> ConversionCounts:
     """Write records as semantic PNGs: a new folder, image by image, whole or not at all.
 
     Args:

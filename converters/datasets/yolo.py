@@ -41,7 +41,7 @@ from converters.files.image_files import SizeLookup, find_image_file
 from converters.files.output import new_folder
 from converters.records import Annotation, DatasetCategory, ImageRecord, LeftOut, Prediction, Region
 from converters.selection import (
-    Counts,
+    ConversionCounts,
     SelectedImage,
     Selection,
     Tally,
@@ -74,7 +74,7 @@ class YoloOptions(Selection):
 
 
 @dataclass(frozen=True)
-class YoloCounts(Counts):
+class YoloCounts(ConversionCounts):
     """What went in and came out, and how well the lines agree with the masks (IoU, 1.0 if there is none)."""
 
     lowest_iou: float = 1.0

@@ -22,7 +22,7 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 Polygon: TypeAlias = npt.NDArray[np.float64]
 """(n, 2) float64, (x, y) in pixels, not closed: the last point is not the first again."""
 
-Labels: TypeAlias = npt.NDArray[np.int32]
+PartNumbers: TypeAlias = npt.NDArray[np.int32]
 """(H, W) int32: 0 outside, parts numbered from 1."""
 
 _Indices: TypeAlias = npt.NDArray[np.int64]
@@ -72,7 +72,7 @@ def mask_iou(first: Mask, second: Mask) -> float:
 # ---------------------------------------------------------------- parts and holes
 
 
-def label_parts(mask: Mask, *, connectivity: Literal[4, 8] = 8) -> tuple[Labels, int]:
+def label_parts(mask: Mask, *, connectivity: Literal[4, 8] = 8) -> tuple[PartNumbers, int]:
     """Number the connected parts of a mask.
 
     Args:

@@ -1,10 +1,17 @@
-"""Values from JSON that others wrote: the one asked for, or None where something else stands.
+"""JSON objects as types, and values from JSON that others wrote: the value asked for, or None for anything else.
 
 In Python a JSON true is also the number 1: here it never is.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
+
+Json = Mapping[str, Any]
+"""A JSON object that was read, mostly from others: only looked at, never changed."""
+
+JsonObject = dict[str, Any]
+"""A JSON object that is being made."""
 
 
 def finite_number(value: Any) -> float | None:

@@ -49,10 +49,11 @@ class JsonList:
         yield "]"
 
 
-Json = Mapping[str, Any] | Sequence[Any] | JsonList
+JsonDocument = Mapping[str, Any] | Sequence[Any] | JsonList
+"""What a whole JSON file holds: an object or a list."""
 
 
-def write_json(value: Json, path: Path) -> None:
+def write_json(value: JsonDocument, path: Path) -> None:
     """Write an object or a list as JSON, one item of each (top-level) list a line; whole or not at all.
 
     Lists may be `JsonList`s.
@@ -129,7 +130,7 @@ def name_in_folder(name: str, suffix: str) -> PurePosixPath | None:
     return path.with_suffix(suffix) if longest <= _LONGEST_NAME_BYTES else None
 
 
-def _document(value: Json) -> Iterator[str]:
+def _document(value: JsonDocument) -> Iterator[str]:
     if not isinstance(value, Mapping):
         yield from _list(value)
         yield "\n"

@@ -17,9 +17,9 @@ from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.encodings.masks import MAX_PIXELS, require_size
 from converters.errors import ConverterError, LabelStudioFormatError
 from converters.files.json_stream import read_json_array
-from converters.files.json_values import finite_number, identifier, whole_number
+from converters.files.json_values import Json, finite_number, identifier, whole_number
 from converters.label_studio.label_config import ImageTag, LabelConfig
-from converters.label_studio.shapes import Json, shape_of, shape_reader
+from converters.label_studio.shapes import shape_of, shape_reader
 from converters.records import Annotation, ImageRecord, LeftOut, Prediction, Region
 
 _LABEL_KEYS_END = "labels"
@@ -125,7 +125,7 @@ def _task_records(task: Json, config: LabelConfig, max_pixels: int) -> Iterator[
         control.name: {label.result_name: label.value for label in control.labels} for control in config.controls
     }
     places = [
-        _Place(tag, index, image, max_pixels, categories)
+        _ShownImage(tag, index, image, max_pixels, categories)
         for tag in config.images
         for index, image in enumerate(_images(task, tag, left_out))
     ]
@@ -199,7 +199,7 @@ def _kept_predictions(annotations: Sequence[_Item], predictions: Sequence[_Item]
     return [item for number, item in kept.items() if number not in there]
 
 
-def _strays(items: Sequence[_Item], places: Sequence["_Place"]) -> list[LeftOut]:
+def _strays(items: Sequence[_Item], places: Sequence["_ShownImage"]) -> list[LeftOut]:
     """List the results that were drawn on none of the task's images: relations, choices, unknown images."""
     return [
         LeftOut(f"{_type_of(result)} on no image of the task", item.where)
@@ -221,7 +221,7 @@ def _type_of(result: Any) -> str:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _ShownImage:
     """Which image of a task is being read, and what the words on its regions mean, control by control."""
 
     tag: ImageTag
@@ -237,7 +237,7 @@ class _Place:
         return result.get("to_name") == self.tag.name and (result.get("item_index") or 0) == self.index
 
 
-def _image_record(task: Json, items: Sequence[_Item], place: _Place, left_out: Sequence[LeftOut]) -> ImageRecord:
+def _image_record(task: Json, items: Sequence[_Item], place: _ShownImage, left_out: Sequence[LeftOut]) -> ImageRecord:
     read = _RegionReader(place)
     annotations: list[Annotation] = []
     predictions: list[Prediction] = []
@@ -286,7 +286,7 @@ def _prediction(content: Json, regions: tuple[Region, ...]) -> Prediction:
 class _RegionReader:
     """Reads the regions of one image, keeping the image's size and what could not be read."""
 
-    def __init__(self, place: _Place) -> None:
+    def __init__(self, place: _ShownImage) -> None:
         self._place = place
         self.size_hw: tuple[int, int] | None = None
         self.left_out: list[LeftOut] = []

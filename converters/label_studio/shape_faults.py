@@ -1,16 +1,14 @@
 """What is wrong with one region's shape, whatever tool drew it: masks that nobody sees, damaged data, no area."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from converters.encodings.bitmask import data_url_has_transparency, data_url_to_alpha
 from converters.encodings.brush import ALPHA_THRESHOLD, Alpha, announced_pixels, brush_rle_to_alpha
 from converters.errors import BrushRLEError, ConverterError
+from converters.files.json_values import Json
 from converters.label_studio.shapes import shape_reader
-
-Json = Mapping[str, Any]
-Size = tuple[int, int]
 
 _PERCENT = "Coordinates are percent of the image's sides, 0 to 100."
 
@@ -24,7 +22,7 @@ class ShapeFault:
     advice: str
 
 
-def shape_faults(result: Json, size_hw: Size, *, max_pixels: int) -> Iterator[ShapeFault]:
+def shape_faults(result: Json, size_hw: tuple[int, int], *, max_pixels: int) -> Iterator[ShapeFault]:
     """Yield what is wrong with a result's shape; none if it has no shape.
 
     Args:
@@ -41,7 +39,7 @@ def shape_faults(result: Json, size_hw: Size, *, max_pixels: int) -> Iterator[Sh
         yield from _coordinates(result, size_hw)
 
 
-def _brush(rle: Any, size_hw: Size, max_pixels: int) -> Iterator[ShapeFault]:
+def _brush(rle: Any, size_hw: tuple[int, int], max_pixels: int) -> Iterator[ShapeFault]:
     try:
         alpha = brush_rle_to_alpha(rle, size_hw, max_pixels=max_pixels)
     except BrushRLEError as error:
@@ -54,7 +52,7 @@ def _brush(rle: Any, size_hw: Size, max_pixels: int) -> Iterator[ShapeFault]:
         yield from _alpha(alpha)
 
 
-def _bitmask(url: Any, size_hw: Size, max_pixels: int) -> Iterator[ShapeFault]:
+def _bitmask(url: Any, size_hw: tuple[int, int], max_pixels: int) -> Iterator[ShapeFault]:
     try:
         alpha = data_url_to_alpha(url, size_hw, max_pixels=max_pixels)
         is_opaque = not data_url_has_transparency(url)
@@ -77,7 +75,7 @@ def _alpha(alpha: Alpha) -> Iterator[ShapeFault]:
         yield ShapeFault("faint-mask", what, "Multiply a 0/1 mask by 255 before it is encoded.")
 
 
-def _coordinates(result: Json, size_hw: Size) -> Iterator[ShapeFault]:
+def _coordinates(result: Json, size_hw: tuple[int, int]) -> Iterator[ShapeFault]:
     read = shape_reader(result)
     if read is None:
         return

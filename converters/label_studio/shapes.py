@@ -13,7 +13,6 @@ unrotated image whatever the region's `image_rotation` says: turning an image tu
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -21,9 +20,8 @@ from converters.encodings.bitmask import data_url_to_mask
 from converters.encodings.brush import brush_rle_to_mask
 from converters.encodings.masks import Mask, Polygon, polygons_to_mask
 from converters.errors import LabelStudioFormatError
-from converters.files.json_values import finite_number
+from converters.files.json_values import Json, finite_number
 
-Json = Mapping[str, Any]
 Shape = tuple[Mask, Polygon | None]
 """(H, W) bool, and the polygon's (n, 2) points in pixels if it was drawn as one."""
 

@@ -21,12 +21,11 @@ from converters.encodings.coco_rle import coco_rle_bbox_xywh
 from converters.encodings.colours import colour_of
 from converters.encodings.masks import has_holes, mask_to_polygons
 from converters.errors import LabelStudioFormatError
+from converters.files.json_values import JsonObject
 from converters.files.output import JsonList, write_json
 from converters.label_studio.label_config import Control, ImageTag, LabelConfig
 from converters.records import Annotation, DatasetCategory, ImageRecord, Prediction, Region
-from converters.selection import Counts, Tally
-
-JsonObject = dict[str, Any]
+from converters.selection import ConversionCounts, Tally
 
 WRITABLE_TAGS = ("BrushLabels", "BitmaskLabels", "PolygonLabels", "RectangleLabels")
 """Control tags that regions can be written for; the first two keep every pixel."""
@@ -64,7 +63,7 @@ def marked_as(record: ImageRecord, what: Literal["annotations", "predictions"], 
     return replace(record, annotations=(), predictions=(*known, *guessed))
 
 
-def write_tasks(records: Iterable[ImageRecord], config: LabelConfig, path: Path) -> Counts:
+def write_tasks(records: Iterable[ImageRecord], config: LabelConfig, path: Path) -> ConversionCounts:
     """Write records as a JSON file of tasks for import, one at a time; whole or not at all.
 
     A region that no control of the config can show is left out. So are holes (polygons) and outlines (rectangles):

@@ -17,15 +17,12 @@ from converters.encodings.masks import MAX_PIXELS, require_size
 from converters.errors import ConverterError, LabelStudioFormatError
 from converters.files.image_files import SizeLookup, image_file_name
 from converters.files.json_stream import read_json_array
-from converters.files.json_values import finite_number, identifier
+from converters.files.json_values import Json, finite_number, identifier
 from converters.label_studio.categories import MASK_KINDS
 from converters.label_studio.label_config import Control, LabelConfig
 from converters.label_studio.reader import full_task
 from converters.label_studio.shape_faults import shape_faults
 from converters.label_studio.shapes import shape_of, shape_reader
-
-Json = Mapping[str, Any]
-Size = tuple[int, int]
 
 KINDS = {
     "unreadable-task": "a task is no object, or has no address for an image",
@@ -132,7 +129,7 @@ class _Task:
         self._seen = seen
         self._item = ""
         self._region = ""
-        self._image_sizes: dict[tuple[str, int], Size] = {}
+        self._image_sizes: dict[tuple[str, int], tuple[int, int]] = {}
         self._image_counts: dict[str, int] = {}
         self._number: int | str | None = position
 
@@ -231,7 +228,7 @@ class _Task:
         known: dict[str, tuple[Json, set[str]]] = {}
         objects = [result for result in results if isinstance(result, Mapping)]
         ids = {str(result["id"]) for result in objects if result.get("id")}
-        sizes: dict[tuple[str, int], Size] = {}
+        sizes: dict[tuple[str, int], tuple[int, int]] = {}
         for result in results:
             self._seen.results += 1
             if not isinstance(result, Mapping):
@@ -263,7 +260,7 @@ class _Task:
             yield self._finding("duplicate-id", what, "One of them is hidden: give each an id of its own, or none.")
         controls.add(control)
 
-    def _about_result(self, result: Json, sizes: dict[tuple[str, int], Size]) -> Iterator[Finding]:
+    def _about_result(self, result: Json, sizes: dict[tuple[str, int], tuple[int, int]]) -> Iterator[Finding]:
         control = yield from self._about_names(result)
         kind = result.get("type")
         wanted = control.kind if control else "of a control, in lower case"
@@ -331,7 +328,7 @@ class _Task:
 
     # ------------------------------------------------------------ shapes
 
-    def _about_shape(self, result: Json, sizes: dict[tuple[str, int], Size]) -> Iterator[Finding]:
+    def _about_shape(self, result: Json, sizes: dict[tuple[str, int], tuple[int, int]]) -> Iterator[Finding]:
         try:
             size_hw = require_size(
                 (result.get("original_height"), result.get("original_width")),  # type: ignore[arg-type]
@@ -345,7 +342,9 @@ class _Task:
         for fault in shape_faults(result, size_hw, max_pixels=self._expected.max_pixels):
             yield self._finding(fault.kind, fault.what, fault.advice)
 
-    def _about_image_size(self, result: Json, size_hw: Size, sizes: dict[tuple[str, int], Size]) -> Iterator[Finding]:
+    def _about_image_size(
+        self, result: Json, size_hw: tuple[int, int], sizes: dict[tuple[str, int], tuple[int, int]]
+    ) -> Iterator[Finding]:
         index = result.get("item_index")
         place = (str(result.get("to_name")), index if isinstance(index, int) else 0)
         first = sizes.setdefault(place, size_hw)
@@ -364,5 +363,5 @@ class _Task:
             yield self._finding("wrong-size", what, advice)
 
 
-def _wxh(size_hw: Size) -> str:
+def _wxh(size_hw: tuple[int, int]) -> str:
     return f"{size_hw[1]}x{size_hw[0]}"

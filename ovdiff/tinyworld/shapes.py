@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rgb = tuple[int, int, int]
-Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Polygon:
+class ColouredPolygon:
     """A filled polygon: ``points`` (K, 2) as (x, y), ``rgb`` 0-255."""
 
-    points: Points
+    points: NDArray[np.float64]
     rgb: Rgb
 
 
@@ -40,35 +39,35 @@ def shade(rgb: Rgb, factor: float) -> Rgb:
     return red, green, blue
 
 
-def _poly(rgb: Rgb, *points: tuple[float, float]) -> Polygon:
-    return Polygon(np.array(points, dtype=np.float64), rgb)
+def _poly(rgb: Rgb, *points: tuple[float, float]) -> ColouredPolygon:
+    return ColouredPolygon(np.array(points, dtype=np.float64), rgb)
 
 
-def _rect(rgb: Rgb, x0: float, y0: float, x1: float, y1: float) -> Polygon:
+def _rect(rgb: Rgb, x0: float, y0: float, x1: float, y1: float) -> ColouredPolygon:
     return _poly(rgb, (x0, y0), (x1, y0), (x1, y1), (x0, y1))
 
 
-def _arc(cx: float, cy: float, rx: float, ry: float, start: float = 0, stop: float = 360) -> Points:
+def _arc(cx: float, cy: float, rx: float, ry: float, start: float = 0, stop: float = 360) -> NDArray[np.float64]:
     """Points of an elliptic arc; degrees, clockwise on screen from the right."""
     angles = np.radians(np.linspace(start, stop, max(4, int(abs(stop - start) / 9))))
     return np.stack([cx + rx * np.cos(angles), cy + ry * np.sin(angles)], axis=1)
 
 
-def _ellipse(rgb: Rgb, cx: float, cy: float, rx: float, ry: float) -> Polygon:
-    return Polygon(_arc(cx, cy, rx, ry), rgb)
+def _ellipse(rgb: Rgb, cx: float, cy: float, rx: float, ry: float) -> ColouredPolygon:
+    return ColouredPolygon(_arc(cx, cy, rx, ry), rgb)
 
 
-def _ball(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
+def _ball(rgb: Rgb, rng: np.random.Generator) -> list[ColouredPolygon]:
     parts = [_ellipse(rgb, 0, 0, 0.5, 0.5)]
     turn = rng.uniform(0, 120)
     for sector in range(3):
         start = turn + 120 * sector
         rim = _arc(0, 0, 0.5, 0.5, start, start + 60)
-        parts.append(Polygon(np.vstack([[[0.0, 0.0]], rim]), WHITE))
+        parts.append(ColouredPolygon(np.vstack([[[0.0, 0.0]], rim]), WHITE))
     return [*parts, _ellipse(shade(rgb, 0.7), 0, 0, 0.1, 0.1)]
 
 
-def _car(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
+def _car(rgb: Rgb, rng: np.random.Generator) -> list[ColouredPolygon]:
     roof = rng.uniform(0.14, 0.2)
     return [
         _poly(rgb, (-0.32, -0.08), (-0.2, -0.1 - roof), (0.14, -0.1 - roof), (0.3, -0.08)),
@@ -83,7 +82,7 @@ def _car(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
     ]
 
 
-def _house(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
+def _house(rgb: Rgb, rng: np.random.Generator) -> list[ColouredPolygon]:
     roof = shade((150, 60, 45), rng.uniform(0.8, 1.1))
     door = rng.choice([-0.2, 0.0, 0.2])
     window = 0.2 if door <= 0 else -0.2
@@ -97,7 +96,7 @@ def _house(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
     ]
 
 
-def _tree(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
+def _tree(rgb: Rgb, rng: np.random.Generator) -> list[ColouredPolygon]:
     lean = rng.uniform(-0.04, 0.04)
     dark = shade(rgb, 0.8)
     return [
@@ -109,7 +108,7 @@ def _tree(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
     ]
 
 
-def _boat(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
+def _boat(rgb: Rgb, rng: np.random.Generator) -> list[ColouredPolygon]:
     sail = (WHITE, CREAM, (255, 244, 214))[rng.integers(3)]
     return [
         _rect(WOOD, -0.03, -0.48, 0.02, 0.2),
@@ -120,7 +119,7 @@ def _boat(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
     ]
 
 
-def _fish(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
+def _fish(rgb: Rgb, rng: np.random.Generator) -> list[ColouredPolygon]:
     fin = shade(rgb, 0.75)
     stripe = rng.uniform(-0.06, 0.06)
     return [
@@ -134,7 +133,7 @@ def _fish(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
     ]
 
 
-def _bird(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
+def _bird(rgb: Rgb, rng: np.random.Generator) -> list[ColouredPolygon]:
     lift = rng.uniform(0.3, 0.46)
     wing = shade(rgb, 0.68)
     return [
@@ -149,7 +148,7 @@ def _bird(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
     ]
 
 
-def _balloon(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
+def _balloon(rgb: Rgb, rng: np.random.Generator) -> list[ColouredPolygon]:
     sway = rng.uniform(-0.08, 0.08)
     return [
         _poly(DARK, (-0.012, 0.2), (0.012, 0.2), (sway + 0.012, 0.5), (sway - 0.012, 0.5)),
@@ -159,11 +158,11 @@ def _balloon(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
     ]
 
 
-def _mug(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
+def _mug(rgb: Rgb, rng: np.random.Generator) -> list[ColouredPolygon]:
     ring = np.vstack([_arc(0.2, 0.03, 0.27, 0.25, -90, 90), _arc(0.2, 0.03, 0.15, 0.14, 90, -90)])
     half = rng.uniform(0.28, 0.32)
     return [
-        Polygon(ring, shade(rgb, 0.82)),
+        ColouredPolygon(ring, shade(rgb, 0.82)),
         _poly(rgb, (-0.08 - half, -0.36), (-0.08 + half, -0.36), (-0.1 + half, 0.42), (-0.06 - half, 0.42)),
         _ellipse(shade(rgb, 0.82), -0.07, 0.42, half - 0.02, 0.06),
         _ellipse(shade(rgb, 1.35), -0.08, -0.36, half, 0.1),
@@ -171,12 +170,12 @@ def _mug(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
     ]
 
 
-def _umbrella(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
+def _umbrella(rgb: Rgb, rng: np.random.Generator) -> list[ColouredPolygon]:
     hook = np.vstack([_arc(0.09, 0.4, 0.11, 0.1, 180, 0), _arc(0.09, 0.4, 0.055, 0.05, 0, 180)])
     parts = [
         _rect(WOOD, -0.025, -0.46, 0.025, 0.41),
-        Polygon(hook, WOOD),
-        Polygon(_arc(0, 0.02, 0.5, 0.42, 180, 360), rgb),
+        ColouredPolygon(hook, WOOD),
+        ColouredPolygon(_arc(0, 0.02, 0.5, 0.42, 180, 360), rgb),
     ]
     light = shade(rgb, rng.uniform(1.45, 1.65))
     for centre, half in ((-0.25, 0.085), (0.25, 0.085)):
@@ -185,10 +184,10 @@ def _umbrella(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
     return [*parts, *scallops]
 
 
-def _mushroom(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
+def _mushroom(rgb: Rgb, rng: np.random.Generator) -> list[ColouredPolygon]:
     parts = [
         _poly(CREAM, (-0.13, -0.05), (0.13, -0.05), (0.18, 0.48), (-0.18, 0.48)),
-        Polygon(_arc(0, 0.04, 0.48, 0.5, 180, 360), rgb),
+        ColouredPolygon(_arc(0, 0.04, 0.48, 0.5, 180, 360), rgb),
         _ellipse(shade(CREAM, 0.85), 0, 0.04, 0.48, 0.07),
     ]
     shift = rng.uniform(-0.04, 0.04)
@@ -197,7 +196,7 @@ def _mushroom(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
     return parts
 
 
-def _clock(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
+def _clock(rgb: Rgb, rng: np.random.Generator) -> list[ColouredPolygon]:
     parts = [_ellipse(rgb, 0, 0, 0.5, 0.5), _ellipse(WHITE, 0, 0, 0.385, 0.385)]
     for hour in range(0, 360, 90):
         x, y = np.cos(np.radians(hour)), np.sin(np.radians(hour))
@@ -205,11 +204,11 @@ def _clock(rgb: Rgb, rng: np.random.Generator) -> list[Polygon]:
     for angle, length, width in ((rng.uniform(0, 360), 0.2, 0.04), (rng.uniform(0, 360), 0.29, 0.03)):
         tip = length * np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
         side = width * np.array([-np.sin(np.radians(angle)), np.cos(np.radians(angle))])
-        parts.append(Polygon(np.stack([side, tip + side * 0.6, tip - side * 0.6, -side]), DARK))
+        parts.append(ColouredPolygon(np.stack([side, tip + side * 0.6, tip - side * 0.6, -side]), DARK))
     return [*parts, _ellipse(DARK, 0, 0, 0.055, 0.055)]
 
 
-SHAPES: dict[str, Callable[[Rgb, np.random.Generator], list[Polygon]]] = {
+SHAPES: dict[str, Callable[[Rgb, np.random.Generator], list[ColouredPolygon]]] = {
     "ball": _ball,
     "car": _car,
     "house": _house,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from ovdiff.tinyworld.shapes import SHAPES, Polygon, Rgb, shade
+from ovdiff.tinyworld.shapes import SHAPES, ColouredPolygon, Rgb, shade
 
 Split = Literal["train", "thresholds", "test"]
 Box = tuple[float, float, float, float]
@@ -78,14 +78,14 @@ class Placement:
     flip: bool
     seed: int
 
-    def polygons(self) -> list[Polygon]:
+    def polygons(self) -> list[ColouredPolygon]:
         """Return the thing's polygons in scene coordinates."""
         turn = np.radians(self.angle)
         rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
         mirror = np.array([-1.0 if self.flip else 1.0, 1.0])
         parts = SHAPES[self.name](self.rgb, np.random.default_rng(self.seed))
         offset = np.array(self.centre_xy)
-        return [Polygon((p.points * mirror * self.size) @ rotation + offset, p.rgb) for p in parts]
+        return [ColouredPolygon((p.points * mirror * self.size) @ rotation + offset, p.rgb) for p in parts]
 
     def box(self) -> Box:
         """Return (x0, y0, x1, y1) in scene coordinates."""
@@ -275,18 +275,18 @@ def _lit(pixels: NDArray[np.float32], seed: int) -> NDArray[np.uint8]:
     return np.clip(pixels + np.asarray(light)[..., None], 0, 255).astype(np.uint8)
 
 
-def _polygons(scene: Scene) -> list[tuple[int, Polygon]]:
+def _polygons(scene: Scene) -> list[tuple[int, ColouredPolygon]]:
     """Return every polygon from back to front with its owner's index in ``scene.bands + scene.things``."""
     rng = np.random.default_rng(scene.seed)
     drawn = [_texture(band, rng) for band in scene.bands] + [thing.polygons() for thing in scene.things]
     return [(owner, polygon) for owner, polygons in enumerate(drawn) for polygon in polygons]
 
 
-def _strip(rgb: Rgb, x0: float, y0: float, x1: float, y1: float) -> Polygon:
-    return Polygon(np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]), rgb)
+def _strip(rgb: Rgb, x0: float, y0: float, x1: float, y1: float) -> ColouredPolygon:
+    return ColouredPolygon(np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]), rgb)
 
 
-def _texture(band: Band, rng: np.random.Generator) -> list[Polygon]:
+def _texture(band: Band, rng: np.random.Generator) -> list[ColouredPolygon]:
     """Draw a region and the marks that tell it from others of its colour; marks stay inside the region."""
     top, bottom, rgb = band.top, band.bottom, band.rgb
     if band.name == "mountain":
@@ -307,7 +307,7 @@ def _texture(band: Band, rng: np.random.Generator) -> list[Polygon]:
     return parts + _marks(band, rng)
 
 
-def _mountain(band: Band, rng: np.random.Generator) -> list[Polygon]:
+def _mountain(band: Band, rng: np.random.Generator) -> list[ColouredPolygon]:
     parts = [_strip(band.rgb, 0, band.bottom - 0.02, 1, band.bottom)]
     for x in (rng.uniform(0.05, 0.35), rng.uniform(0.6, 0.95)):
         peak = band.top + rng.uniform(0, 0.06)
@@ -315,11 +315,11 @@ def _mountain(band: Band, rng: np.random.Generator) -> list[Polygon]:
         slope = np.array([(x - half, band.bottom), (x, peak), (x + half, band.bottom)])
         cap = np.array([(x, peak), (x + half * 0.25, peak + 0.25 * (band.bottom - peak)),
                         (x - half * 0.25, peak + 0.25 * (band.bottom - peak))])  # fmt: skip
-        parts += [Polygon(slope, band.rgb), Polygon(cap, (240, 240, 246))]
+        parts += [ColouredPolygon(slope, band.rgb), ColouredPolygon(cap, (240, 240, 246))]
     return parts
 
 
-def _clouds(band: Band, rng: np.random.Generator) -> list[Polygon]:
+def _clouds(band: Band, rng: np.random.Generator) -> list[ColouredPolygon]:
     parts = []
     height = band.bottom - band.top
     for _ in range(int(rng.integers(0, 4))):
@@ -328,11 +328,11 @@ def _clouds(band: Band, rng: np.random.Generator) -> list[Polygon]:
             angles = np.linspace(0, 2 * np.pi, 20)
             wide, high = rng.uniform(0.06, 0.1), min(rng.uniform(0.025, 0.05), height * 0.2)
             points = np.stack([x + dx + wide * np.cos(angles), y + high * np.sin(angles)], axis=1)
-            parts.append(Polygon(points, shade(band.rgb, 1.7)))
+            parts.append(ColouredPolygon(points, shade(band.rgb, 1.7)))
     return parts
 
 
-def _bricks(band: Band, rng: np.random.Generator) -> list[Polygon]:
+def _bricks(band: Band, rng: np.random.Generator) -> list[ColouredPolygon]:
     mortar = shade(band.rgb, 0.82)
     if rng.random() < 0.5:  # striped wallpaper
         return [_strip(mortar, x, band.top, x + 0.035, 1) for x in np.arange(0.04, 1, 0.14).tolist()]
@@ -344,7 +344,7 @@ def _bricks(band: Band, rng: np.random.Generator) -> list[Polygon]:
     return parts
 
 
-def _marks(band: Band, rng: np.random.Generator) -> list[Polygon]:
+def _marks(band: Band, rng: np.random.Generator) -> list[ColouredPolygon]:
     """Blades of grass, waves, grains of sand, snow drifts."""
     area = 1 - band.top
     parts = []
@@ -352,7 +352,7 @@ def _marks(band: Band, rng: np.random.Generator) -> list[Polygon]:
         x, y = rng.uniform(0, 1), rng.uniform(band.top + 0.03, 1.0)
         if band.name == "grass":
             points = [(x - 0.01, y), (x + 0.01, y), (x + rng.uniform(-0.015, 0.015), y - 0.05)]
-            parts.append(Polygon(np.array(points), shade(band.rgb, rng.uniform(0.7, 0.85))))
+            parts.append(ColouredPolygon(np.array(points), shade(band.rgb, rng.uniform(0.7, 0.85))))
         elif band.name == "water":
             parts.append(_strip(shade(band.rgb, 1.42), x - 0.05, y, x + 0.05, y + 0.013))
         elif band.name == "sand":

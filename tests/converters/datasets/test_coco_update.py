@@ -21,7 +21,7 @@ from converters.files.output import write_json
 from converters.label_studio.label_config import LabelConfig, parse_label_config
 from converters.label_studio.reader import tasks_to_records
 from converters.label_studio.tasks import label_config_for, marked_as, records_to_tasks
-from converters.selection import Counts
+from converters.selection import ConversionCounts
 
 SIZE_HW = (20, 30)
 ROOT = "/data/local-files/?d=pictures/"
@@ -61,7 +61,7 @@ def opened(dataset: CocoDataset, config: LabelConfig) -> list[dict[str, Any]]:
 
 def closed(
     dataset: CocoDataset, tasks: list[dict[str, Any]], config: LabelConfig, **options: Any
-) -> tuple[CocoDataset, Counts]:
+) -> tuple[CocoDataset, ConversionCounts]:
     before = copy.deepcopy(dataset)
     options = {"image_root": ROOT, **options}
     updated = update_coco(dataset, tasks_to_records(tasks, config), config, CocoOptions(**options))
