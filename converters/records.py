@@ -15,7 +15,8 @@ from typing import Literal
 import numpy as np
 
 from converters.encodings.coco_rle import CocoRLE, coco_rle_to_mask
-from converters.encodings.masks import Mask, Polygon, fills_one_way
+from converters.encodings.masks import Mask
+from converters.encodings.polygons import Polygon, fills_one_way
 
 Kind = Literal["thing", "stuff"]
 

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.errors import RequestError
-from converters.encodings.masks import Mask, label_parts, polygons_to_mask
+from converters.encodings.masks import Mask, label_parts
+from converters.encodings.polygons import polygons_to_mask
 from ovdiff.segmentation import Segmentation
 
 

@@ -20,7 +20,8 @@ from backend.serving.vocabulary import Output
 from backend.settings import OutputSettings
 from converters.encodings.bitmask import mask_to_data_url
 from converters.encodings.brush import mask_to_brush_rle
-from converters.encodings.masks import Mask, Polygon, mask_to_polygons, part_boxes_xywh, remove_small_parts
+from converters.encodings.masks import Mask, part_boxes_xywh, remove_small_parts
+from converters.encodings.polygons import Polygon, mask_to_polygons
 from ovdiff.segmentation import Segmentation
 
 logger = logging.getLogger(__name__)

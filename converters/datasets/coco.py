@@ -19,15 +19,8 @@ from typing import Any, Literal, Protocol, cast
 from pycocotools import mask as coco_mask
 
 from converters.encodings.coco_rle import CocoRLE, coco_rle_area, coco_rle_bbox_xywh, coco_rle_to_mask, mask_to_coco_rle
-from converters.encodings.masks import (
-    Mask,
-    Polygon,
-    has_holes,
-    mask_iou,
-    mask_to_polygons,
-    outline_length_px,
-    split_parts,
-)
+from converters.encodings.masks import Mask, has_holes, mask_iou, split_parts
+from converters.encodings.polygons import Polygon, mask_to_polygons, outline_length_px
 from converters.errors import CocoError
 from converters.files.image_files import SizeLookup
 from converters.files.json_values import JsonObject

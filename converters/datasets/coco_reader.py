@@ -17,7 +17,8 @@ from pycocotools import mask as coco_mask
 
 from converters.datasets.coco import MAX_OUTLINE_PX, CocoDataset
 from converters.encodings.coco_rle import CocoRLE, coco_rle_to_mask, mask_to_coco_rle
-from converters.encodings.masks import MAX_PIXELS, outline_length_px, require_size
+from converters.encodings.masks import MAX_PIXELS, require_size
+from converters.encodings.polygons import outline_length_px
 from converters.errors import CocoError, ConverterError, MaskError
 from converters.files.image_files import image_address
 from converters.files.json_values import Json, finite_number, identifier, whole_number

@@ -26,16 +26,8 @@ import numpy as np
 from converters.datasets.coco_reader import Place
 from converters.datasets.data_yaml import data_yaml_text, read_names
 from converters.encodings.coco_rle import mask_to_coco_rle
-from converters.encodings.masks import (
-    MAX_PIXELS,
-    Mask,
-    Polygon,
-    has_holes,
-    mask_iou,
-    mask_to_polygons,
-    polygons_to_mask,
-    require_size,
-)
+from converters.encodings.masks import MAX_PIXELS, Mask, has_holes, mask_iou, require_size
+from converters.encodings.polygons import Polygon, mask_to_polygons, polygons_to_mask
 from converters.errors import ConverterError, YOLOError
 from converters.files.image_files import SizeLookup, find_image_file
 from converters.files.output import new_folder

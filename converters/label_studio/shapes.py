@@ -18,7 +18,8 @@ import numpy as np
 
 from converters.encodings.bitmask import data_url_to_mask
 from converters.encodings.brush import brush_rle_to_mask
-from converters.encodings.masks import Mask, Polygon, polygons_to_mask
+from converters.encodings.masks import Mask
+from converters.encodings.polygons import Polygon, polygons_to_mask
 from converters.errors import LabelStudioFormatError
 from converters.files.json_values import Json, finite_number
 

@@ -19,7 +19,8 @@ from converters.encodings.bitmask import mask_to_data_url
 from converters.encodings.brush import mask_to_brush_rle
 from converters.encodings.coco_rle import coco_rle_bbox_xywh
 from converters.encodings.colours import colour_of
-from converters.encodings.masks import has_holes, mask_to_polygons
+from converters.encodings.masks import has_holes
+from converters.encodings.polygons import mask_to_polygons
 from converters.errors import LabelStudioFormatError
 from converters.files.json_values import JsonObject
 from converters.files.output import JsonList, write_json

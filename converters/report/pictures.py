@@ -12,7 +12,8 @@ from pathlib import Path
 from PIL import Image
 
 from converters.corrections.pairs import Correction, RegionPair
-from converters.encodings.masks import Mask, fill_holes, mask_to_polygons, remove_small_parts
+from converters.encodings.masks import Mask, fill_holes, remove_small_parts
+from converters.encodings.polygons import mask_to_polygons
 from converters.errors import ImageFileError
 from converters.files.image_files import find_image_file, image_file_name, upright_image
 from converters.report.markup import escape_html

@@ -11,7 +11,7 @@ from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import OutputSettings
 from converters.encodings.bitmask import data_url_to_mask
 from converters.encodings.brush import brush_rle_to_mask
-from converters.encodings.masks import polygons_to_mask
+from converters.encodings.polygons import polygons_to_mask
 from ovdiff.segmentation import Segmentation
 from tests.fakes.engine import SCORE
 

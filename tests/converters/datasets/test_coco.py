@@ -23,7 +23,8 @@ from converters.datasets.coco import (
     write_coco_results_file,
 )
 from converters.encodings.coco_rle import mask_to_coco_rle
-from converters.encodings.masks import mask_iou, polygons_to_mask
+from converters.encodings.masks import mask_iou
+from converters.encodings.polygons import polygons_to_mask
 from converters.errors import CocoError, RecordError
 from converters.records import Annotation, DatasetCategory, ImageRecord, LeftOut, Prediction, Region
 

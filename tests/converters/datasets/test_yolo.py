@@ -23,7 +23,8 @@ from converters.datasets.yolo import (
     yolo_to_records,
 )
 from converters.encodings.coco_rle import mask_to_coco_rle
-from converters.encodings.masks import fill_holes, mask_iou, mask_to_polygons, polygons_to_mask
+from converters.encodings.masks import fill_holes, mask_iou
+from converters.encodings.polygons import mask_to_polygons, polygons_to_mask
 from converters.errors import OutputError, YOLOError
 from converters.files.image_files import folder_names, folder_sizes
 from converters.records import Annotation, DatasetCategory, ImageRecord, Region

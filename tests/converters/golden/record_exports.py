@@ -21,7 +21,7 @@ from PIL import Image
 from converters.encodings.bitmask import mask_to_data_url
 from converters.encodings.brush import alpha_to_brush_rle, mask_to_brush_rle
 from converters.encodings.coco_rle import mask_to_coco_rle
-from converters.encodings.masks import polygons_to_mask
+from converters.encodings.polygons import polygons_to_mask
 
 FOLDER = Path(__file__).parent
 HEIGHT, WIDTH = 48, 64
