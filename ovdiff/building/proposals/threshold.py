@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ovdiff.building.proposals.otsu import otsu_threshold, otsu_threshold_pair
 from ovdiff.presets.schema import ProposalSettings
 
 _OTSU_CELLS = 64  # a side: the latent grid of 512 px, where the released code looks for the thresholds
@@ -23,7 +24,10 @@ def fixed_thresholds(attributions: NDArray[np.float32], settings: ProposalSettin
 
 
 def otsu_thresholds(attributions: NDArray[np.float32], settings: ProposalSettings) -> list[Thresholds]:
-    """Return Otsu's threshold of each map; background lies below it and below ``fixed_background``."""
+    """Return Otsu's threshold of each map; background lies below it and below ``fixed_background``.
+
+    A map that is constant, but for rounding, takes the fixed pair.
+    """
     return [_otsu(attribution, settings) for attribution in attributions]
 
 
@@ -32,14 +36,12 @@ def multi_otsu_thresholds(attributions: NDArray[np.float32], settings: ProposalS
 
     Maps of fewer than three distinct values have no such pair; they take the fixed one.
     """
-    from skimage.filters import threshold_multiotsu
-
     small = _average_pool(attributions, _OTSU_CELLS)
     try:
-        background, foreground = threshold_multiotsu(small.reshape(len(small), -1), classes=3)
+        background, foreground = otsu_threshold_pair(small)
     except ValueError:
         return fixed_thresholds(attributions, settings)
-    return [Thresholds(float(foreground), float(background))] * len(attributions)
+    return [Thresholds(foreground, background)] * len(attributions)
 
 
 def _average_pool(maps: NDArray[np.float32], most: int) -> NDArray[np.float32]:
@@ -55,9 +57,11 @@ def _average_pool(maps: NDArray[np.float32], most: int) -> NDArray[np.float32]:
 
 
 def _otsu(attribution: NDArray[np.float32], settings: ProposalSettings) -> Thresholds:
-    from skimage.filters import threshold_otsu
-
+    fixed = Thresholds(settings.fixed_foreground, settings.fixed_background)
     if attribution.min() == attribution.max():
-        return Thresholds(settings.fixed_foreground, settings.fixed_background)
-    foreground = float(threshold_otsu(attribution))
+        return fixed
+    try:
+        foreground = otsu_threshold(attribution)
+    except ValueError:  # the map varies by rounding alone
+        return fixed
     return Thresholds(foreground, min(foreground, settings.fixed_background))

@@ -27,6 +27,12 @@ def test_otsu_of_a_constant_map_is_the_fixed_pair() -> None:
     assert otsu_thresholds(np.zeros((1, 4, 4), np.float32), SETTINGS) == [(0.5, 0.2)]
 
 
+def test_otsu_of_a_map_that_varies_by_rounding_alone_is_the_fixed_pair() -> None:
+    attribution = np.full((1, 4, 4), 0.9, np.float32)
+    attribution[0, 0, 0] = np.nextafter(np.float32(0.9), np.float32(1))
+    assert otsu_thresholds(attribution, SETTINGS) == [(0.5, 0.2)]
+
+
 def test_multi_otsu_gives_one_pair_to_the_whole_category() -> None:
     spread = np.linspace(0, 0.02, 64, dtype=np.float32).reshape(8, 8)
     maps = np.stack([spread + level for level in (0.1, 0.5, 0.9)]).astype(np.float32)
