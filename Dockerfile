@@ -17,7 +17,7 @@ COPY converters converters
 COPY ovdiff ovdiff
 COPY backend backend
 # The lock as a constraint pins what is installed without adding the tools of development that it holds as well.
-RUN uv venv /opt/ovdiff && uv pip install --no-cache --python /opt/ovdiff/bin/python --constraint requirements.lock .
+RUN uv venv /opt/ovdiff && uv pip install --no-cache --python /opt/ovdiff/bin/python --constraint requirements.lock '.[cuda]'
 
 FROM python:3.11-slim
 COPY --from=build /opt/ovdiff /opt/ovdiff

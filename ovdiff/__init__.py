@@ -14,13 +14,15 @@ Or with an engine of your own, whose two halves can be called apart:
 >>> engine.segment(image, ovdiff.Vocabulary(["boat"])).label_map                   # doctest: +SKIP
 
 Importing the package loads neither torch nor any model; the first call, or the first :class:`Engine`, does.
+They need what an extra of the distribution brings; without it they raise a :class:`MissingExtraError`.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from ovdiff.api import NamedSegmentation, segment, unload_models
 from ovdiff.bank import Bank
-from ovdiff.errors import OVDiffError
+from ovdiff.errors import MissingExtraError, OVDiffError
+from ovdiff.extras import naming_the_extra
 from ovdiff.images import read_image
 from ovdiff.presets import Preset, load_preset
 from ovdiff.segmentation import Segmentation
@@ -33,6 +35,7 @@ __all__ = [
     "Bank",
     "Category",
     "Engine",
+    "MissingExtraError",
     "NamedSegmentation",
     "OVDiffError",
     "Preset",
@@ -48,7 +51,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import the engine, and with it torch, only when it is asked for."""
     if name == "Engine":
-        from ovdiff.engine import Engine
+        with naming_the_extra("ovdiff.Engine"):
+            from ovdiff.engine import Engine
 
         return Engine
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
+from ovdiff.extras import naming_the_extra
 from ovdiff.images import ImageLike, read_image
 from ovdiff.presets import Preset, load_preset
 from ovdiff.segmentation import Segmentation
@@ -113,6 +114,7 @@ def segment(
         WeightsError: a model cannot be loaded.
         SupportError: no generated image shows a category.
         BankError: the bank cannot be read or written.
+        MissingExtraError: torch or another library that a preset needs is not installed.
     """
     vocabulary = categories if isinstance(categories, Vocabulary) else Vocabulary(categories)
     pixels = read_image(image)
@@ -183,8 +185,9 @@ class _Engines:
 
 def _make_engine(preset: Preset, bank: Path, device: str) -> "Engine":
     """Return a new engine, which brings torch in, but loads no model yet."""
-    from ovdiff.engine import Engine
-    from ovdiff.models.devices import require_device
+    with naming_the_extra("ovdiff.segment"):
+        from ovdiff.engine import Engine
+        from ovdiff.models.devices import require_device
 
     require_device(device)
     return Engine(preset, Bank(bank), device=device)

@@ -9,6 +9,7 @@
      ├── ImageError                 no image, or one that cannot be read
      ├── DeviceError                torch cannot use the device
      ├── DeviceMemoryError          not even one image fits into the device's memory
+     ├── MissingExtraError          an optional library is not installed; an ImportError too
      ├── SupportError               no generated image of a category shows it
      └── BankError                  the prototype store cannot be read or written
           ├── BankCorruptError      a stored file does not match its card
@@ -26,6 +27,7 @@ __all__ = [
     "DeviceError",
     "DeviceMemoryError",
     "ImageError",
+    "MissingExtraError",
     "MissingPrototypesError",
     "OVDiffError",
     "PresetError",
@@ -61,6 +63,18 @@ class DeviceError(OVDiffError):
 
 class DeviceMemoryError(OVDiffError):
     """The device's memory, or the preset's budget of it, is too small for even one item."""
+
+
+class MissingExtraError(OVDiffError, ImportError):
+    """An optional library is not installed; ``library`` names it, and ``extra`` what brings it."""
+
+    def __init__(self, purpose: str, library: str, extra: str) -> None:
+        """Say what needs the library, and how to install it."""
+        self.library, self.extra = library, extra
+        or_cuda = " (for an NVIDIA GPU: 'ovdiff[cuda]')" if extra == "cpu" else ""
+        super().__init__(
+            f"{purpose} needs {library}, which is not installed: pip install 'ovdiff[{extra}]'{or_cuda}", name=library
+        )
 
 
 class SupportError(OVDiffError):

@@ -16,8 +16,8 @@
     ovdiff settings                                           print all settings as a table
 
 Exit status: 0 if the command worked; 1 if it failed, or failed for some of the images or categories; 2 if the
-arguments, the preset or the settings are wrong; 3 if a converter could not carry everything over; 130 after Ctrl-C.
-Results that were finished before a failure or Ctrl-C are kept.
+arguments, the preset or the settings are wrong, or a library is not installed; 3 if a converter could not carry
+everything over; 130 after Ctrl-C. Results that were finished before a failure or Ctrl-C are kept.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from backend.errors import BackendError, SettingsError, UsageError
 from backend.settings import Settings, read_settings, settings_table
 from converters.cli import add_commands
 from converters.errors import ConverterError
-from ovdiff.errors import OVDiffError, PresetError, VocabularyError
+from ovdiff.errors import MissingExtraError, OVDiffError, PresetError, VocabularyError
+from ovdiff.extras import naming_the_extra
 
 if TYPE_CHECKING:
     from backend.engine import Engine
@@ -57,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return status
         settings = read_settings()
         _start_logging(settings.server.log_level)
-        options.act(options, settings)
-    except (SettingsError, UsageError, PresetError, VocabularyError) as error:
+        with naming_the_extra(f"ovdiff {options.command}"):
+            options.act(options, settings)
+    except (SettingsError, UsageError, PresetError, VocabularyError, MissingExtraError) as error:
         complain(error)
         return WRONG_USE
     except BrokenPipeError:  # `| head` has read enough
@@ -75,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _start_logging(level: str) -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("huggingface_hub").propagate = False  # it writes by itself, and would say everything twice
+    # Without torchvision it says twice that it falls back to Pillow, which the models at hand do not notice.
+    logging.getLogger("transformers.utils.import_utils").setLevel(logging.ERROR)
     # diffusers 0.42 passes what huggingface_hub 1 deprecates: nothing that a user could do about it
     warnings.filterwarnings("ignore", message="The `local_dir_use_symlinks` argument", category=UserWarning)
 
@@ -82,7 +86,7 @@ def _start_logging(level: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ovdiff", description="A project's own words, turned into masks.")
     parser.add_argument("--version", action="version", version=f"ovdiff {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add_serve(commands)
     _add_segment(commands)
     _add_prototypes(commands)

@@ -5,29 +5,32 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
+from typing import TYPE_CHECKING, Any, TextIO
 
 from backend.errors import UsageError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
 
 def say(text: str) -> None:
     """Write a line of the result; a progress bar makes room for it."""
-    tqdm.write(text, file=sys.stdout)
+    _write(text, sys.stdout)
 
 
 def complain(text: object) -> None:
     """Write a line about something that went wrong."""
-    tqdm.write(f"ovdiff: {text}", file=sys.stderr)
+    _write(f"ovdiff: {text}", sys.stderr)
 
 
 @contextmanager
 def progress_bar(total: float) -> Iterator[tqdm[Any]]:
     """Show a progress bar on stderr, above which logs are written; where that is no terminal, nothing is shown."""
+    from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
     with logging_redirect_tqdm(), tqdm(total=total, bar_format=_BAR, file=sys.stderr, disable=None, leave=False) as bar:
         yield bar
 
@@ -41,3 +44,13 @@ def ask(question: str) -> bool:
     if not sys.stdin.isatty():
         raise UsageError(f"{question} Nobody is there to answer; say it with --yes.")
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _write(text: str, stream: TextIO) -> None:
+    """Write a line above the progress bar, if there is one."""
+    try:
+        from tqdm import tqdm
+    except ModuleNotFoundError:  # the distribution without an extra: the converters' commands show no bar
+        stream.write(f"{text}\n")
+    else:
+        tqdm.write(text, file=stream)

@@ -19,13 +19,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from converters.files.atomic import delete_left_overs, write_whole
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.errors import BankCorruptError, BankError
+from ovdiff.extras import naming_the_extra
 
 SCHEMA_VERSION = 2
 """Version of files and of the code that makes prototypes; part of every key. Raise it when either changes."""
@@ -74,6 +72,10 @@ class Bank:
         """
         if not self._card(key).is_file():
             raise BankError(f"No prototype set {key} in {self.folder}. Build its category first.")
+        with naming_the_extra("ovdiff.Bank"):
+            from safetensors import SafetensorError
+            from safetensors.numpy import load as load_tensors
+
         data = self._verify(key, reread=True)
         try:
             return _unpack(load_tensors(data))
@@ -104,6 +106,9 @@ class Bank:
         Raises:
             BankError: the folder cannot be written, or a vector does not fit float16.
         """
+        with naming_the_extra("ovdiff.Bank"):
+            from safetensors.numpy import save as save_tensors
+
         data = save_tensors(_pack(prototypes))
         complete = {
             **card,

@@ -11,6 +11,7 @@ from diffusers import StableDiffusionPipeline
 from huggingface_hub import hf_hub_download
 
 from ovdiff.errors import WeightsError
+from ovdiff.extras import naming_the_extra
 from ovdiff.models.weights import locate
 from ovdiff.presets.model_settings import AdapterSettings
 
@@ -22,7 +23,10 @@ def fuse_adapter(pipeline: StableDiffusionPipeline, settings: AdapterSettings) -
 
     Raises:
         WeightsError: the adapter has layers that this pipeline has not, or of other widths.
+        MissingExtraError: peft is not installed, which diffusers reads adapters with.
     """
+    with naming_the_extra("models.generator.adapter"):
+        import peft  # noqa: F401
     file = _adapter_file(settings)
     found: dict[str, Any] = {"weight_name": file.name, "local_files_only": True, "use_safetensors": True}
     tensors, _ = pipeline.lora_state_dict(str(file.parent), unet_config=pipeline.unet.config, **found)

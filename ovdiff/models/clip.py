@@ -5,10 +5,9 @@ behind one Protocol and give the same numbers for the same weights.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import open_clip
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -18,6 +17,9 @@ from transformers import CLIPModel, CLIPTokenizer
 from ovdiff.models.keys import output_of, tokens_to_grid
 from ovdiff.models.pixels import images_to_pixels
 from ovdiff.presets.schema import Statistics
+
+if TYPE_CHECKING:
+    import open_clip
 
 _TEXTS = 16
 _STEP = 8
@@ -123,7 +125,7 @@ class OpenClip:
     position embeddings are resized as transformers resizes them.
     """
 
-    def __init__(self, model: open_clip.CLIP, tokenizer: open_clip.SimpleTokenizer) -> None:
+    def __init__(self, model: "open_clip.CLIP", tokenizer: "open_clip.SimpleTokenizer") -> None:
         """Use a model whose text tower is float32; its image tower may be of any dtype."""
         self._model, self._tokenizer = model, tokenizer
         self._visual = model.visual

@@ -11,20 +11,22 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import open_clip
 import torch
-from accelerate import init_empty_weights
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from huggingface_hub import snapshot_download
 from safetensors.torch import load_file
 from transformers import CLIPTextModel
 
 from ovdiff.errors import DeviceMemoryError, OVDiffError, WeightsError
+from ovdiff.extras import naming_the_extra
 from ovdiff.models.adapters import fuse_adapter
 from ovdiff.models.weights import Weights, locate
 from ovdiff.presets.model_settings import DiffusionModelSettings, Dtype, ModelSettings
+
+if TYPE_CHECKING:
+    import open_clip
 
 DTYPES: dict[Dtype, torch.dtype] = {
     "float32": torch.float32,
@@ -127,22 +129,27 @@ def load_diffusion(settings: DiffusionModelSettings) -> StableDiffusionPipeline:
     return pipeline
 
 
-def load_open_clip(settings: ModelSettings) -> tuple[open_clip.CLIP, open_clip.SimpleTokenizer]:
+def load_open_clip(settings: ModelSettings) -> "tuple[open_clip.CLIP, open_clip.SimpleTokenizer]":
     """Load a CLIP of the open_clip library in float32, and its tokenizer.
 
     Raises:
         WeightsError: the folder has no such model, tensors are missing or too many, or it is not a CLIP whose
             image tower is a plain vision transformer and whose words are CLIP's.
+        MissingExtraError: open_clip is not installed.
     """
+    with naming_the_extra("models.clip.library 'open_clip'"):
+        import open_clip
+
     folder = locate(settings) or _fetch_open_clip(settings)
     config = json.loads((folder / _OPEN_CLIP_CONFIG).read_text("utf-8"))["model_cfg"]
     _check_open_clip(settings.source, config)
     config["quick_gelu"] = config.get("quick_gelu", False) or _trained_with_quick_gelu(settings.source)
-    with init_empty_weights(include_buffers=False):
+    with torch.device("meta"):  # nothing is allocated or drawn at random; the file's tensors move in
         model = open_clip.CLIP(**config)
     tensors = {name: tensor.float() for name, tensor in _read_open_clip(folder).items()}
     _check(settings.source, "CLIP of open_clip", _compare(tensors, model.state_dict()))
     model.load_state_dict(tensors, assign=True)
+    model.attn_mask = _causal_mask(model.context_length)  # the one buffer that no file holds
     options = config["text_cfg"].get("tokenizer_kwargs", {})
     words = open_clip.SimpleTokenizer(context_length=model.context_length, **options)
     return model.requires_grad_(False).eval(), words
@@ -182,6 +189,8 @@ def _trained_with_quick_gelu(source: str) -> bool:
     The library goes by this table and not by the repository's configuration, which may leave the activation out;
     with the wrong one everything loads, and the features are poor.
     """
+    import open_clip
+
     known = (open_clip.get_pretrained_cfg(*entry) for entry in open_clip.list_pretrained())
     return any(entry.get("quick_gelu") and entry.get("hf_hub", "").strip("/") == source for entry in known)
 
@@ -195,6 +204,11 @@ def _check_open_clip(source: str, config: Mapping[str, Any]) -> None:
             f"{source!r} is a model of open_clip with {', '.join(sorted(special))}; only OpenAI's architecture can be "
             f"read: a plain vision transformer, and CLIP's own tokenizer. Choose such a model."
         )
+
+
+def _causal_mask(length: int) -> torch.Tensor:
+    """Return what is added to attention (length, length), so that no token sees a later one."""
+    return torch.full((length, length), float("-inf")).triu(1)
 
 
 def _compare(found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> dict[str, list[Any]]:

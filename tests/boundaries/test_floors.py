@@ -21,7 +21,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
         ("bank", "extractors"),
         ("models",),
         ("vocabulary", "tinyworld"),
-        ("presets", "images"),
+        ("presets", "images", "extras"),
         ("errors", "segmentation"),
     ),
     "converters": (
@@ -47,7 +47,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
 }
 
 # The two halves of the method meet in the engine alone: what builds sees no window, what segments sees no generator.
-SEEN_BY_A_HALF = {"bank", "models", "extractors", "presets", "vocabulary", "errors", "segmentation"}
+SEEN_BY_A_HALF = {"bank", "models", "extractors", "presets", "vocabulary", "extras", "errors", "segmentation"}
 SEES_THE_HALVES = {"engine"}
 HALVES = ("building", "segmenting")
 

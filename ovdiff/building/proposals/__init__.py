@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.building.proposals.threshold import Thresholds, fixed_thresholds, multi_otsu_thresholds, otsu_thresholds
+from ovdiff.extras import naming_the_extra
 from ovdiff.models.licences import weights_licences
 from ovdiff.presets import given
 from ovdiff.presets.schema import DinoFeatureSettings, Preset, ProposalSettings
@@ -42,7 +43,8 @@ def _maskcut(preset: Preset, models: "LoadedModels") -> Proposer:
 def _cutler(preset: Preset, models: "LoadedModels") -> Proposer:
     import torch
 
-    from ovdiff.building.proposals.cutler import Cutler, load_cutler
+    with naming_the_extra("proposals.source 'cutler'"):
+        from ovdiff.building.proposals.cutler import Cutler, load_cutler
 
     checkpoint = given(preset, "cutler")
     terms = next(entry.note for entry in weights_licences(preset) if entry.model == "cutler")

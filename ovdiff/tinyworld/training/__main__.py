@@ -4,8 +4,11 @@ import logging
 import sys
 from pathlib import Path
 
+from ovdiff.extras import naming_the_extra
 from ovdiff.tinyworld import weights_dir
-from ovdiff.tinyworld.training import autoencoder, clip, data, diffusion, dino, export
+
+with naming_the_extra("Training"):
+    from ovdiff.tinyworld.training import autoencoder, clip, data, diffusion, dino, export
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
