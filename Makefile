@@ -96,7 +96,7 @@ tinyworld: $(ENV)
 	OMP_NUM_THREADS=1 .venv/bin/python -m ovdiff.tinyworld.training runs/tinyworld
 
 lock: | $(PRIVATE_UV)
-	$(UV) pip compile pyproject.toml --extra dev --python-version 3.11 --no-annotate --no-header --quiet $(LOCK_FLAGS) -o requirements.lock
+	$(UV) pip compile pyproject.toml --extra dev --extra docs --python-version 3.11 --no-annotate --no-header --quiet $(LOCK_FLAGS) -o requirements.lock
 	echo label-studio==$(LABEL_STUDIO_VERSION) | $(UV) pip compile - --python-version 3.11 --no-annotate --no-header --quiet $(LOCK_FLAGS) -o requirements-label-studio.lock
 
 clean:

@@ -1,27 +1,51 @@
-"""The README's commands for corrected annotations, run as they stand there."""
+"""The README's Python, and its commands for corrected annotations, run as they stand there."""
 
 import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 
 from backend.command import cli
+from ovdiff.tinyworld.world import render, sample_scene
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests/converters/golden"
 LEFT_BEHIND = 3  # of the golden export: a skipped task, a second annotator, an image without annotations
 
 
+def _block(heading: str, language: str) -> str:
+    """Return the first code block of a language under a heading."""
+    section = (ROOT / "README.md").read_text("utf-8").split(f"## {heading}\n", 1)[1]
+    block = re.search(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    assert block is not None
+    return block[1]
+
+
 def _commands(heading: str) -> list[list[str]]:
     """Return the `ovdiff` commands of the first code block under a heading, without their comments."""
-    section = (ROOT / "README.md").read_text("utf-8").split(f"## {heading}\n", 1)[1]
-    block = re.search(r"```bash\n(.*?)```", section, re.DOTALL)
-    assert block is not None
-    lines = [shlex.split(line, comments=True) for line in block[1].splitlines()]
+    lines = [shlex.split(line, comments=True) for line in _block(heading, "bash").splitlines()]
     return [words[1:] for words in lines if words[:1] == ["ovdiff"]]
+
+
+def test_the_python_finds_the_ball_of_a_drawn_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    scene = render(sample_scene(33, "test", things=2), 256)
+    Image.fromarray(scene.image).save("scene.png")
+    names: dict[str, Any] = {}
+    exec(_block("From Python", "python"), names)
+    result = names["result"]
+    assert result.names == ("ball", "sky") == result.found
+    ball, true = result.masks["ball"], scene.mask("ball")
+    assert ball.dtype == bool and ball.shape == (256, 256)
+    assert (ball & true).sum() / (ball | true).sum() > 0.7
+    assert 0.5 < result.scores["ball"] <= 1
+    assert (result.label_map == 1).sum() == ball.sum() and result.label_map.dtype == "int32"
+    assert len(list(Path("ovdiff-data/bank").glob("*.safetensors"))) == 2
 
 
 def test_three_commands_make_a_coco_file_and_an_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,7 @@ MOST_BYTES = 200_000  # GitHub shows it at once
 def _shown(notebook: NotebookNode) -> list[tuple[str, list[str]]]:
     """Return each code cell with what it shows: the kinds of its outputs, and its text without the digits."""
     return [
-        (cell.source, [_kind(output) for output in cell.outputs])
-        for cell in notebook.cells
-        if cell.cell_type == "code"
+        (cell.source, [_kind(output) for output in cell.outputs]) for cell in notebook.cells if cell.cell_type == "code"
     ]
 
 
