@@ -1,6 +1,5 @@
-"""The report as JSON, Markdown and HTML: the same numbers, nothing fetched, nothing of an export as markup."""
+"""The report as an HTML page: the numbers, nothing fetched, nothing run, nothing of an export as markup."""
 
-import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,53 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from converters.corrections.pairs import find_corrections
-from converters.corrections.result import SCHEMA, CorrectionReport, report_to_json
 from converters.corrections.scores import CorrectionScores
-from converters.files.output import json_text
-from converters.records import DatasetCategory, ImageRecord
+from converters.records import DatasetCategory
 from converters.report.html import report_to_html
-from converters.report.markdown import report_to_markdown
-from tests.fakes.corrections import CATEGORIES, SIZE_HW, box, corrected, region
+from tests.fakes.corrections import SIZE_HW, box, corrected, region, scores_of, scores_of_two_versions
 
 NASTY = '"><script>alert(1)</script><img src=http://evil.example/x> | [a](javascript:b)'
 LEFT, WIDER, RIGHT = box(0, 0, 6, 3), box(0, 0, 6, 4), box(0, 5, 6, 8)
 
 
-def scores_of(*records: ImageRecord, categories: tuple[DatasetCategory, ...] = CATEGORIES) -> CorrectionScores:
-    scores = CorrectionScores(categories)
-    for record in records:
-        scores.tally.images_in += 1
-        for item in find_corrections(record):
-            scores.add(item)
-    return scores
-
-
 @pytest.fixture(scope="module")
 def scores() -> CorrectionScores:
-    """Two versions: one prediction changed and added to, one accepted, one image left alone."""
-    return scores_of(
-        corrected(
-            [region("a", LEFT, score=0.9)],
-            [region("a", WIDER, score=0.9), region("b", RIGHT, "dog")],
-            lead_time_s=30.0,
-            model_version="v1",
-            created_at="2026-01-01T00:00:00Z",
-        ),
-        corrected(
-            [region("a", LEFT, score=0.4)],
-            [region("a", LEFT)],
-            task_id=2,
-            model_version="v2",
-            created_at="2026-02-01T00:00:00Z",
-        ),
-        ImageRecord(3, "c.png", "image"),
-    )
-
-
-@pytest.fixture(scope="module")
-def report(scores: CorrectionScores) -> CorrectionReport:
-    return scores.report("export.json")
+    return scores_of_two_versions()
 
 
 class Page(HTMLParser):
@@ -74,44 +38,6 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
-
-
-# ---------------------------------------------------------------- JSON
-
-
-def test_the_json_holds_the_report_under_its_names(report: CorrectionReport) -> None:
-    loaded = json.loads(json_text(report_to_json(report)))  # which refuses NaN
-    assert loaded["schema"] == SCHEMA
-    assert list(loaded) == [
-        "schema", "source", "counts", "quality", "regions", "pixels", "median_changed_share", "categories",
-        "confusion", "reliability", "versions", "seconds", "worst",
-    ]  # fmt: skip
-    assert loaded["regions"] == {
-        "accepted": 1, "changed": 1, "relabelled": 0, "added": 1, "removed": 0, "accepted_share": 0.5,
-    }  # fmt: skip
-    assert loaded["pixels"]["changed_share"] == (6 + 18) / (24 + 18 + 18)
-    assert loaded["categories"][1]["iou"] == 0.0
-    assert loaded["seconds"]["from_scratch"] == {"annotations": 0, "median": None, "mean": None, "total": 0}
-
-
-# ---------------------------------------------------------------- Markdown
-
-
-def test_markdown_says_the_numbers_in_tables(report: CorrectionReport) -> None:
-    page = report_to_markdown(report)
-    assert "2 corrections by one person" in page
-    assert "| Regions accepted | 50.0 % |" in page
-    assert "| dog | 0.000 | 0.000 | 0.000 | 0.000 | 0.000 | 0 | 0 | 0 | 0 | 1 | 100.0 % |" in page
-    assert "| v2 | 2026-02-01 | 1 | 1.000 | 100.0 % | 0.0 % | – |" in page
-    assert "| image that nobody has annotated | 1 | no correction |" in page
-
-
-def test_markdown_tables_have_as_many_cells_in_every_row(report: CorrectionReport) -> None:
-    for table in re.findall(r"(?:^\|.*\n)+", report_to_markdown(report), flags=re.MULTILINE):
-        assert len({line.count("|") for line in table.splitlines()}) == 1
-
-
-# ---------------------------------------------------------------- HTML
 
 
 def test_the_page_fetches_nothing_and_runs_nothing(scores: CorrectionScores) -> None:
@@ -150,20 +76,16 @@ def test_names_from_the_export_stay_text() -> None:
     text = report_to_html(found.report(NASTY), found.worst())
     assert not {tag for tag, _ in Page(text).tags} & {"script", "img"}
     assert NASTY in Page(text).text
-    markdown = report_to_markdown(found.report(NASTY))
-    assert "<script" not in markdown
-    assert not re.search(r"(?<!\\)\]\(", markdown)
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.text(st.characters(codec=None), min_size=1, max_size=12))
-def test_any_name_makes_pages_that_can_be_written(name: str) -> None:
+def test_any_name_makes_a_page_that_can_be_written(name: str) -> None:
     record = corrected([region("a", LEFT, name)], [region("a", WIDER, name)], image=name, model_version=name)
     found = scores_of(record, categories=(DatasetCategory(1, name),))
     page = report_to_html(found.report(name), found.worst())
     page.encode("utf-8")
     assert [tag for tag, _ in Page(page).tags].count("figure") == 1
-    report_to_markdown(found.report(name)).encode("utf-8")
 
 
 def test_many_categories_and_versions_are_cut_and_that_is_said() -> None:
@@ -180,10 +102,9 @@ def test_many_categories_and_versions_are_cut_and_that_is_said() -> None:
     assert "The last 40 of 45." in text
 
 
-def test_nothing_measured_makes_pages_too() -> None:
+def test_nothing_measured_makes_a_page_too() -> None:
     found = scores_of(corrected([], []))
     assert "No predicted region had a score." in report_to_html(found.report("x"))
-    assert "–" in report_to_markdown(found.report("x"))
 
 
 def test_pictures_hold_the_image_where_there_is_a_folder(scores: CorrectionScores, tmp_path: Path) -> None:

@@ -1,0 +1,125 @@
+"""What each command does with its parsed options; the whole command line is tested in `test_cli`."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from converters import commands
+from converters.console import DONE, LEFT_BEHIND
+from converters.errors import OutputError, RecordError, YOLOError
+from converters.label_studio.label_config import parse_label_config
+
+GOLDEN = Path(__file__).parent / "golden"
+EXPORT, CONFIG = GOLDEN / "api_tasks.json", GOLDEN / "label_config.xml"
+
+
+def convert_options(out: Path, **more: object) -> Namespace:
+    options = {
+        "export": EXPORT, "label_config": CONFIG, "out": out, "predictions": False, "every_annotator": False,
+        "keep_unlabelled": False, "images": None, "image_root": "", "split_parts": False, "tolerance": 1.0,
+        "max_vertices": None,
+    }  # fmt: skip
+    return Namespace(**(options | more))
+
+
+def import_options(source: Path, out: Path, **more: object) -> Namespace:
+    options = {
+        "source": source, "out": out, "label_config_out": None, "mark_as": None, "model_version": "imported",
+        "image_root": "", "control": "BrushLabels",
+    }  # fmt: skip
+    return Namespace(**(options | more))
+
+
+def coco_file(folder: Path) -> Path:
+    out = folder / "coco.json"
+    commands.convert_coco(convert_options(out, polygons=False, results=False, original=None, allow_empty=False))
+    return out
+
+
+def test_each_format_is_written_and_its_place_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written = {
+        "coco.json": lambda: coco_file(tmp_path),
+        "panoptic": lambda: commands.convert_panoptic(convert_options(tmp_path / "panoptic", stuff=[])),
+        "masks": lambda: commands.convert_semantic_png(convert_options(tmp_path / "masks", ignore_label=None)),
+        "yolo": lambda: commands.convert_yolo(convert_options(tmp_path / "yolo")),
+    }
+    for name, command in written.items():
+        command()
+        assert (tmp_path / name).exists()
+        assert capsys.readouterr().out.endswith(f"written: {tmp_path / name}\n")
+
+
+def test_options_reach_what_is_written(tmp_path: Path) -> None:
+    more = {"results": False, "original": None, "allow_empty": False}
+    commands.convert_coco(convert_options(tmp_path / "c.json", polygons=True, every_annotator=True, **more))
+    everyone = json.loads((tmp_path / "c.json").read_text())["annotations"]
+    assert any(isinstance(annotation["segmentation"], list) for annotation in everyone)
+    assert len(everyone) > len(json.loads(coco_file(tmp_path).read_text())["annotations"])
+    with pytest.raises(RecordError, match="no such label"):
+        commands.convert_panoptic(convert_options(tmp_path / "panoptic", stuff=["no such label"]))
+    assert not (tmp_path / "panoptic").exists()
+
+
+def test_a_command_never_writes_over_what_it_reads(tmp_path: Path) -> None:
+    export = tmp_path / "export.json"
+    export.write_bytes(EXPORT.read_bytes())
+    linked = tmp_path / "link.json"
+    linked.symlink_to(export)
+    for out in (export, linked):
+        with pytest.raises(OutputError, match="to be a file of its own"):
+            commands.convert_yolo(convert_options(out, export=export))
+    source = coco_file(tmp_path)
+    with pytest.raises(OutputError, match="to be a file of its own"):
+        commands.import_coco(import_options(source, tmp_path / "tasks.json", label_config_out=tmp_path / "tasks.json"))
+    assert export.read_bytes() == EXPORT.read_bytes() and not (tmp_path / "tasks.json").exists()
+
+
+def test_an_import_brings_a_label_config_that_fits(tmp_path: Path) -> None:
+    options = import_options(
+        coco_file(tmp_path), tmp_path / "tasks.json", label_config_out=tmp_path / "c.xml", mark_as="predictions"
+    )
+    assert commands.import_coco(options) == DONE
+    config = parse_label_config((tmp_path / "c.xml").read_text())
+    tasks = json.loads((tmp_path / "tasks.json").read_text())
+    names = {result["from_name"] for task in tasks for item in task["predictions"] for result in item["result"]}
+    assert names == {control.name for control in config.controls}
+    assert {item["model_version"] for task in tasks for item in task["predictions"]} == {"imported"}
+
+
+def test_a_yolo_import_needs_the_images(tmp_path: Path) -> None:
+    commands.convert_yolo(convert_options(tmp_path / "yolo"))
+    (tmp_path / "yolo" / "images").rmdir()
+    with pytest.raises(YOLOError, match=r"expected the images in .*images, for the sizes: name their folder"):
+        commands.import_yolo(import_options(tmp_path / "yolo", tmp_path / "tasks.json", images=None))
+
+
+def test_findings_are_said_and_counted_in_the_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = {"label_config": CONFIG, "images": None, "image_root": "", "negatives": True, "json": True}
+    assert commands.validate(Namespace(file=EXPORT, **options)) == DONE
+    assert json.loads(capsys.readouterr().out) == []
+    broken = tmp_path / "broken.json"
+    broken.write_text('[{"data": {}}]')
+    assert commands.validate(Namespace(file=broken, **options)) == LEFT_BEHIND
+    (finding,) = json.loads(capsys.readouterr().out)
+    assert (finding["file"], finding["kind"]) == (str(broken), "unreadable-task")
+
+
+def test_an_evaluation_says_what_it_compared_and_where_the_report_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = Namespace(
+        export=GOLDEN / "corrections_api.json",
+        label_config=GOLDEN / "corrections_config.xml",
+        out=tmp_path / "report",
+        unlinked=False,
+        worst=2,
+        images=None,
+        image_root="",
+    )
+    assert commands.evaluate(options) in (DONE, LEFT_BEHIND)
+    said = capsys.readouterr().out
+    for path in (tmp_path / "report").iterdir():
+        assert str(path) in said.splitlines()[-1]
+    assert "corrections compared: " in said and len(list((tmp_path / "report").iterdir())) == 3

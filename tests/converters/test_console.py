@@ -1,0 +1,51 @@
+"""What a command tells the person in front of it, and the exit status that follows."""
+
+import io
+import sys
+
+import pytest
+
+from converters.console import DONE, LEFT_BEHIND, complain, say, say_counts, say_left_out
+from converters.selection import Tally
+
+
+def test_counts_are_said_in_order_and_nothing_left_behind_is_a_success(capsys: pytest.CaptureFixture[str]) -> None:
+    tally = Tally()
+    tally.images_in, tally.images_out, tally.regions_in, tally.regions_out = 3, 2, 7, 9
+    tally.note("regions whose holes were filled", 4)
+    assert say_counts(tally.counts(), "lowest IoU: 0.9") == DONE
+    assert capsys.readouterr().out.splitlines() == [
+        "images: 3 read, 2 written",
+        "regions: 7 read, 9 entries written",
+        "regions whose holes were filled: 4",
+        "lowest IoU: 0.9",
+    ]
+
+
+def test_what_was_left_behind_is_said_with_ten_of_its_places(capsys: pytest.CaptureFixture[str]) -> None:
+    tally = Tally()
+    for number in range(12):
+        tally.leave_out("region without a label", f"task {number}")
+    assert say_counts(tally.counts()) == LEFT_BEHIND
+    said = capsys.readouterr().out.splitlines()[2:]
+    assert said[0] == "left out, region without a label: 12"
+    assert said[1] == "  region without a label: task 0" and len(said) == 1 + 10 + 1
+    assert said[-1] == "  and 2 more"
+
+
+def test_few_places_are_all_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert say_left_out({"a": 1}, ["a: here"]) == LEFT_BEHIND
+    assert capsys.readouterr().out == "left out, a: 1\n  a: here\n"
+    assert say_left_out({}, []) == DONE and capsys.readouterr().out == ""
+
+
+def test_letters_that_the_terminal_lacks_do_not_stop_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    say("größe 🦊")
+    complain("convert coco", ValueError("größe"))
+    written = []
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        written.append(stream.buffer.getvalue())  # type: ignore[attr-defined]
+    assert written == [rb"gr\xf6\xdfe \U0001f98a" + b"\n", rb"convert coco: gr\xf6\xdfe" + b"\n"]
