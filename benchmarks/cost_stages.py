@@ -21,8 +21,8 @@ from ovdiff.building.generation.diffusion import decode
 from ovdiff.extractors.extractor import Purpose
 from ovdiff.extractors.transformer import TransformerExtractor
 from ovdiff.models.pamr import pamr
-from ovdiff.presets import Preset, given
-from ovdiff.presets.schema import ExtractorName
+from ovdiff.presets import Preset
+from ovdiff.presets.needs import feature_dtype, feature_settings
 from ovdiff.segmenting.prefilter import embed_image
 from ovdiff.segmenting.segmenter import BACKGROUND, PrototypeTable, class_scores
 from ovdiff.segmenting.windows import plan_windows
@@ -105,7 +105,7 @@ def _category_stages(preset: Preset) -> dict[str, Stage]:
     if preset.proposals.source == "cutler":
         found["CutLER"] = Stage("image", proposing, generation.images, 0, None, (1,), "cpu", float32=True)
     for name in preset.extractors.use:
-        size = getattr(preset.extractors, name).support_px
+        size = feature_settings(preset, name).support_px
         found[f"{name} features, support image"] = Stage(
             "image", features(name, (size, size), "support"), generation.images, 0, _feature_floor(name, (size, size))
         )
@@ -130,9 +130,9 @@ def _image_stages(preset: Preset) -> dict[str, Stage]:
     return found
 
 
-def _windows_as_seen(preset: Preset, name: ExtractorName) -> dict[SizeHW, list[SizeHW]]:
+def _windows_as_seen(preset: Preset, name: str) -> dict[SizeHW, list[SizeHW]]:
     """Return the sizes of a 4:3 image's windows by the size at which an extractor sees them, before patches."""
-    settings = getattr(preset.extractors, name)
+    settings = feature_settings(preset, name)
     kept = getattr(settings, "aspect", "stretch") == "keep"
     seen: dict[SizeHW, list[SizeHW]] = {}
     for window in plan_windows(WORKING_HW, preset.windows):
@@ -141,7 +141,7 @@ def _windows_as_seen(preset: Preset, name: ExtractorName) -> dict[SizeHW, list[S
     return seen
 
 
-def _feature_floor(name: ExtractorName, seen_hw: SizeHW) -> float | None:
+def _feature_floor(name: str, seen_hw: SizeHW) -> float | None:
     return _VAE_ENCODE + _UNET if name == "stable_diffusion" else _BY_INPUT.get((name, seen_hw))
 
 
@@ -207,7 +207,7 @@ def checking(parts: FullSizeParts, count: int) -> Run:
 
 def proposing(parts: FullSizeParts, _count: int) -> Run:
     """Class-agnostic masks of one support image."""
-    proposer, size = parts.proposer, parts.preset.generation.size_px
+    proposer, size = parts.source, parts.preset.generation.size_px
     image = noise(1, (size, size))[0]
     return lambda: proposer.propose(image)
 
@@ -219,7 +219,7 @@ def maskcut_keys(parts: FullSizeParts, count: int) -> Run:
     return lambda: extractor.keys(pixels, side)
 
 
-def features(name: ExtractorName, size_hw: SizeHW, purpose: Purpose) -> Callable[[FullSizeParts, int], Run]:
+def features(name: str, size_hw: SizeHW, purpose: Purpose) -> Callable[[FullSizeParts, int], Run]:
     """Return the stage of one extractor on images of one size."""
 
     def prepare(parts: FullSizeParts, count: int) -> Run:
@@ -229,7 +229,7 @@ def features(name: ExtractorName, size_hw: SizeHW, purpose: Purpose) -> Callable
     return prepare
 
 
-def clustering(name: ExtractorName) -> Callable[[FullSizeParts, int], Run]:
+def clustering(name: str) -> Callable[[FullSizeParts, int], Run]:
     """Return the stage of k-means on one side of a category, at most: every cell of every support image.
 
     On "meta" one pass follows the seeding; a real run makes as many as the features need.
@@ -237,7 +237,7 @@ def clustering(name: ExtractorName) -> Callable[[FullSizeParts, int], Run]:
 
     def prepare(parts: FullSizeParts, _count: int) -> Run:
         width, cells = feature_shape(parts.preset, name, "support")
-        dtype = torch.float16 if getattr(parts.preset.models, name).dtype == "float16" else torch.float32
+        dtype = torch.float16 if feature_dtype(parts.preset, name) == "float16" else torch.float32
         rows = torch.empty(parts.preset.generation.images * cells * cells, width, dtype=dtype)
         settings, device = parts.preset.prototypes, torch.device(parts.models.device)
         return lambda: k_means(
@@ -249,19 +249,19 @@ def clustering(name: ExtractorName) -> Callable[[FullSizeParts, int], Run]:
 
 def embedding(parts: FullSizeParts, _count: int) -> Run:
     """CLIP's opinion of an image, for the prefilter."""
-    clip = parts.models.clip(given(parts.preset, "clip"))
+    clip = parts.segmenting.clip
     image = noise(1, WORKING_HW)[0]
     return lambda: embed_image(clip, image, parts.preset.prefilter.statistics)
 
 
 def captions(parts: FullSizeParts, count: int) -> Run:
     """Captions of subsets of categories."""
-    clip = parts.models.clip(given(parts.preset, "clip"))  # not parts.segmenting.texts, which remembers them
+    clip = parts.segmenting.clip  # not parts.segmenting.texts, which remembers them
     names = [f"a cat and a dog and a number {index}" for index in range(count)]
     return lambda: clip.embed_texts(names)
 
 
-def matching(name: ExtractorName, categories: int = CATEGORIES) -> Callable[[FullSizeParts, int], Run]:
+def matching(name: str, categories: int = CATEGORIES) -> Callable[[FullSizeParts, int], Run]:
     """Return the stage of Eq. 4 on windows: cosines with every prototype, and the best of each class."""
 
     def prepare(parts: FullSizeParts, count: int) -> Run:
@@ -288,15 +288,15 @@ def refining(parts: FullSizeParts, _count: int) -> Run:
     return lambda: pamr(image, scores, parts.preset.refine)
 
 
-def feature_shape(preset: Preset, name: ExtractorName, purpose: Purpose) -> tuple[int, int]:
+def feature_shape(preset: Preset, name: str, purpose: Purpose) -> tuple[int, int]:
     """Return a full-size extractor's width and the cells along a side of a square support image or window."""
     widths: dict[str, int] = {"stable_diffusion": 6400, "mae": 1024}
     patches: dict[str, int] = {"stable_diffusion": 8, "dino": 8, "dinov2": 14}
-    settings = getattr(preset.extractors, name)
+    settings = feature_settings(preset, name)
     side = settings.support_px if purpose == "support" else settings.window_px
     return widths.get(name, 768), side // patches.get(name, 16)
 
 
-def used_extractors(preset: Preset) -> Iterator[ExtractorName]:
+def used_extractors(preset: Preset) -> Iterator[str]:
     """Yield the extractors whose weights a preset loads."""
     yield from dict.fromkeys((*preset.extractors.use, *preset.active_extractors()))

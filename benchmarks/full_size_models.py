@@ -46,7 +46,7 @@ def full_size_parts(preset: Preset, device: str, dtype: torch.dtype | None = Non
     models = FullSizeModels(device, dtype, shrink)
     parts = FullSizeParts(preset, cast(LoadedModels, models))
     if preset.proposals.source == "cutler":
-        parts.proposer = Cutler(models.cutler(), preset.proposals.cutler)
+        parts.source = Cutler(models.cutler(), preset.proposals.cutler)
     return parts
 
 

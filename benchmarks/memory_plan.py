@@ -20,6 +20,7 @@ from benchmarks.full_size_models import FullSizeParts, full_size_parts, weights_
 from benchmarks.memory_trace import MIB, Cost, MemoryTrace, PretendedGpu, cost_of
 from ovdiff.models.memory import RESERVE_MIB, batch_size
 from ovdiff.presets import Preset
+from ovdiff.presets.needs import feature_settings
 
 _SAMPLING = ("denoising step with attribution", "VAE decoding", "safety check")  # one batch goes through them
 
@@ -87,7 +88,7 @@ def load_everything(parts: FullSizeParts) -> None:
     with torch.inference_mode(), PretendedGpu():
         _ = parts.generator, parts.safety
         if parts.preset.proposals.source in ("cutler", "maskcut"):
-            _ = parts.proposer
+            _ = parts.source
         if parts.preset.prefilter.enabled:
             _ = parts.segmenting.texts
         for name in used_extractors(parts.preset):
@@ -122,7 +123,7 @@ def preset_mib(preset: Preset, name: str) -> int:
     if name in _SAMPLING:
         return preset.generation.mib_per_image
     extractor, _, rest = name.partition(" features")
-    return int(getattr(preset.extractors, extractor).mib_per_image) if rest else 0
+    return int(feature_settings(preset, extractor).mib_per_image) if rest else 0
 
 
 def stage_cost(parts: FullSizeParts, stage: Stage, batch: int) -> Cost:

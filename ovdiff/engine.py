@@ -7,9 +7,7 @@ image alone, so a vocabulary edit encodes nothing again. The two meet in :mod:`o
 import logging
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,18 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ovdiff.bank import Bank
+from ovdiff.bank.card import Card
 from ovdiff.bank.prototypes import FeatureSpacePrototypes
-from ovdiff.bank.recipe import (
-    category_recipe,
-    library_versions,
-    masks_recipe,
-    preset_recipe,
-    recipe_key,
-    segmenting_models,
-    support_recipe,
-)
+from ovdiff.bank.recipe import Recipes, library_versions
 from ovdiff.bank.support import SupportSet
-from ovdiff.bank.support_store import SupportStore
+from ovdiff.bank.support_store import Shelf, SupportStore
 from ovdiff.building.parts import BuildingParts
 from ovdiff.building.steps import Progress, make_prototype_set, make_support_set, stored_support_set
 from ovdiff.errors import BankError, DeviceMemoryError, ImageError, MissingPrototypesError, WeightsError
@@ -37,9 +28,9 @@ from ovdiff.models.licences import weights_licences
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.pamr import pamr
 from ovdiff.models.weights import weights_identity
-from ovdiff.presets import Preset, given
+from ovdiff.presets import Preset
 from ovdiff.presets.mapping import digest
-from ovdiff.presets.schema import ExtractorName
+from ovdiff.presets.needs import feature_settings, models_of
 from ovdiff.segmentation import Segmentation
 from ovdiff.segmenting.encoding import EncodedImage, EncodingCache, encode_image, image_key
 from ovdiff.segmenting.parts import SegmentingParts
@@ -54,7 +45,7 @@ __all__ = ["Engine", "Progress", "Segmentation"]
 _TABLES_BYTES = 1 << 30  # of recent vocabularies; one of 171 categories in the paper's spaces takes 0.7 GB
 _log = logging.getLogger(__name__)
 
-Tables = dict[ExtractorName, PrototypeTable]
+Tables = dict[str, PrototypeTable]
 
 
 class Engine:
@@ -77,6 +68,7 @@ class Engine:
         self.support_store = SupportStore(bank.folder / "support")
         self._models = models or LoadedModels(device)
         extractors = Extractors(preset, self._models)
+        self._recipes = Recipes(preset)
         self._building = BuildingParts(preset, self._models, extractors)
         self._segmenting = SegmentingParts(preset, self._models, extractors)
         self._encodings = EncodingCache(preset.cache.features_mib)
@@ -91,7 +83,7 @@ class Engine:
         Raises:
             WeightsError: a model's files are missing.
         """
-        return recipe_key(category_recipe(self._preset_recipe, self._with_phrase(as_category(category))))
+        return self._recipes.prototypes(as_category(category)).key
 
     def fingerprint(self) -> str:
         """Return a hex hash of all that makes masks of an image, beside the prototypes: preset and weights.
@@ -124,22 +116,20 @@ class Engine:
         """
         category, report = as_category(category), progress or (lambda _stage, _fraction: None)
         if not self.has(category):
-            support_key, masks_key = self._support_keys(category)
-            shelf = self.support_store.shelf(support_key, masks_key)
-            made_from = category_recipe(self._preset_recipe, self._with_phrase(category))
-            support = make_support_set(self._building, made_from["phrases"], report, shelf)
+            recipe = self._recipes.prototypes(category)
+            support = make_support_set(self._building, recipe.phrases or (), report, self._shelf(category))
             prototypes = make_prototype_set(self._building, support, report)
-            details = {
-                "category": category.name,
-                "preset": self.preset.name,
-                "image_seeds": list(support.seeds),
-                "images_with_foreground": support.with_foreground(),
-                "refused_images": support.refused,
-                "support_key": support_key,
-                "licences": [asdict(licence) for licence in weights_licences(self.preset)],
-                "library_versions": library_versions(),
-            }
-            self.bank.save(recipe_key(made_from), prototypes, {**made_from, **details})
+            card = Card(
+                category.name,
+                self.preset.name,
+                image_seeds=support.seeds,
+                images_with_foreground=support.with_foreground(),
+                refused_images=support.refused,
+                support_key=self._recipes.support(category).key,
+                licences=weights_licences(self.preset),
+                library_versions=library_versions(),
+            )
+            self.bank.save(recipe.key, prototypes, card.of_recipe(recipe))
         report("done", 1.0)
 
     def support_set(self, category: Category | str) -> SupportSet:
@@ -149,8 +139,7 @@ class Engine:
             BankError: they are not all there; the message says what to do.
             WeightsError: a model's files are missing.
         """
-        category = as_category(category)
-        support = stored_support_set(self.support_store.shelf(*self._support_keys(category)), self.preset)
+        return self._recipes.prototypes(as_category(category)).key
         if support is None:
             raise BankError(
                 f"The support images of {category.name!r} are not in {self.support_store.folder}, or not all of them. "
@@ -222,19 +211,15 @@ class Engine:
         return self._match(encoded, tables, candidates)
 
     @cached_property
-    def _preset_recipe(self) -> dict[str, Any]:
-        return preset_recipe(self.preset)
-
-    @cached_property
     def _fingerprint(self) -> str:
         """Once: what lies in the folders later is not what this engine has loaded."""
-        weights = {name: weights_identity(given(self.preset, name)) for name in segmenting_models(self.preset)}
+        given = self.preset.models.all_given()
+        weights = {name: weights_identity(given[name]) for name in models_of(self.preset, "segmenting")}
         return digest([self.preset.fingerprint(), weights])
 
-    def _support_keys(self, category: Category) -> tuple[str, str]:
-        """Return the keys of a category's support images and of their masks."""
-        images = support_recipe(self.preset, self._preset_recipe, self._with_phrase(category))
-        return recipe_key(images), recipe_key(masks_recipe(self.preset, self._preset_recipe))
+    def _shelf(self, category: Category) -> Shelf:
+        """Return where a category's support images and their masks are kept."""
+        return self.support_store.shelf(self._recipes.support(category).key, self._recipes.masks().key)
 
     def _with_phrase(self, category: Category) -> Category:
         """Return what the preset takes a category for; the generator and the prefilter must see the same."""
@@ -286,10 +271,8 @@ class Engine:
             for name in self.preset.active_extractors()
         }
 
-    def _make_table(
-        self, name: ExtractorName, sets: Sequence[FeatureSpacePrototypes], stuff: Collection[int]
-    ) -> PrototypeTable:
-        matching, settings = self.preset.matching, getattr(self.preset.extractors, name)
+    def _make_table(self, name: str, sets: Sequence[FeatureSpacePrototypes], stuff: Collection[int]) -> PrototypeTable:
+        matching, settings = self.preset.matching, feature_settings(self.preset, name)
         table = make_table(sets, stuff, kinds=matching.kinds, background=matching.background == "prototypes")
         if not self.preset.stuff_filter.enabled:
             return table

@@ -90,13 +90,13 @@ def _stored_set(bank: Bank, key: str) -> StoredSet:
         return StoredSet(key, size_bytes=size_bytes, error=str(error))
     return StoredSet(
         key,
-        category=str(card.get("category", "")),
-        prompts=tuple(map(str, card.get("phrases", ()))),
-        preset=str(card.get("preset", "")),
-        models={str(entry["model"]): str(entry["source"]) for entry in card.get("licences", ())},
-        images=len(card.get("image_seeds", ())),
-        images_with_foreground=int(card.get("images_with_foreground", 0)),
-        refused_images=int(card.get("refused_images", 0)),
+        category=card.category,
+        prompts=card.phrases,
+        preset=card.preset,
+        models={entry.model: entry.source for entry in card.licences},
+        images=len(card.image_seeds),
+        images_with_foreground=card.images_with_foreground,
+        refused_images=card.refused_images,
         size_bytes=size_bytes,
-        support_key=str(card.get("support_key", "")),
+        support_key=card.support_key,
     )

@@ -9,11 +9,11 @@ two builds of one category end with the two files of one of them. Never imports 
 import contextlib
 import fcntl
 import hashlib
-import json
 import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.files.atomic import delete_left_overs, write_whole
+from ovdiff.bank.card import Card, card_to_json, json_to_card
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.errors import BankCorruptError, BankError
 from ovdiff.extras import naming_the_extra
-
-SCHEMA_VERSION = 2
-"""Version of files and of the code that makes prototypes; part of every key. Raise it when either changes."""
 
 _KEY = re.compile(r"[0-9a-f]{16,64}")
 _FIELDS = ("vectors", "kinds", "images")
@@ -82,7 +80,7 @@ class Bank:
         except (SafetensorError, KeyError, ValueError) as error:
             raise BankCorruptError(self._tensors(key), f"not a prototype set ({error})") from error
 
-    def card(self, key: str) -> dict[str, Any]:
+    def card(self, key: str) -> Card:
         """Return what made a set: prompts, seeds, models, hyper-parameters, schema version, checksum.
 
         Raises:
@@ -91,16 +89,14 @@ class Bank:
         """
         path = self._card(key)
         try:
-            card = json.loads(path.read_text("utf-8"))
+            text = path.read_text("utf-8")
         except FileNotFoundError as error:
             raise BankError(f"No prototype set {key} in {self.folder}. Build its category first.") from error
         except (OSError, ValueError) as error:
-            raise BankCorruptError(path, f"its card is not JSON ({error})") from error
-        if not isinstance(card, dict) or not isinstance(card.get("sha256"), str):
-            raise BankCorruptError(path, "its card has no checksum")
-        return card
+            raise BankCorruptError(path, f"its card cannot be read ({error})") from error
+        return json_to_card(text, path)
 
-    def save(self, key: str, prototypes: PrototypeSet, card: Mapping[str, Any]) -> None:
+    def save(self, key: str, prototypes: PrototypeSet, card: Card) -> None:
         """Store a set under its key, replacing what is there.
 
         Raises:
@@ -110,13 +106,7 @@ class Bank:
             from safetensors.numpy import save as save_tensors
 
         data = save_tensors(_pack(prototypes))
-        complete = {
-            **card,
-            "key": key,
-            "schema_version": SCHEMA_VERSION,
-            "sha256": hashlib.sha256(data).hexdigest(),
-        }
-        text = json.dumps(complete, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        text = card_to_json(replace(card, key=key, sha256=hashlib.sha256(data).hexdigest()))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._locked():
@@ -153,7 +143,7 @@ class Bank:
             data = paths[1].read_bytes()
         except OSError as error:
             raise BankCorruptError(paths[1], f"it cannot be read ({error})") from error
-        if hashlib.sha256(data).hexdigest() != self.card(key)["sha256"]:
+        if hashlib.sha256(data).hexdigest() != self.card(key).sha256:
             raise BankCorruptError(paths[1], "its SHA-256 differs from its card's")
         self._verified[key] = stamp
         return data

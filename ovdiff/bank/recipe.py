@@ -1,120 +1,149 @@
-"""What makes a prototype set, as data: its content address, and the card that is stored with it.
+"""What a prototype set is made from, and its content address. Loads no model and never imports torch."""
 
-Never imports torch and loads no model, so that asking whether a set exists is cheap.
-"""
-
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import Any
 
-from ovdiff.bank.files import SCHEMA_VERSION
 from ovdiff.bank.support_store import SUPPORT_VERSION
 from ovdiff.models.weights import Weights, weights_identity
-from ovdiff.presets import Preset, prototype_parameters
-from ovdiff.presets.mapping import digest
-from ovdiff.presets.model_settings import CheckpointSettings
-from ovdiff.vocabulary import Category
+from ovdiff.presets import Preset
+from ovdiff.presets.mapping import digest, offline_values
+from ovdiff.presets.model_settings import CheckpointSettings, DiffusionModelSettings
+from ovdiff.presets.needs import PROPOSALS, added_versions, feature_settings, models_of, source_settings
+from ovdiff.vocabulary import Category, with_phrase
+
+SCHEMA_VERSION = 2
+"""Version of stored prototypes and of the code that makes them; part of every key. Raise it when either changes."""
+
+_WHERE_WEIGHTS_LIE = ("source", "revision", "sha256", "adapter")
 
 
-def models_used(preset: Preset) -> tuple[str, ...]:
-    """Return the names of the models that take part in making prototypes, sorted."""
-    names = {"generator", *preset.extractors.use}
-    names |= _proposal_models(preset)
-    if (checker := safety_model(preset)) is not None:
-        names.add(checker)
-    return tuple(sorted(names))
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that shapes what is stored under a key; all values are JSON's.
 
-
-def segmenting_models(preset: Preset) -> tuple[str, ...]:
-    """Return the names of the models that take part in segmenting an image, sorted."""
-    asks_clip = preset.prefilter.enabled or preset.stuff_filter.unknown_names == "nearest"
-    return tuple(sorted({*preset.active_extractors(), *(["clip"] if asks_clip else [])}))
-
-
-def safety_model(preset: Preset) -> Literal["safety_checker", "clip"] | None:
-    """Return the model that looks at generated images, or ``None`` where nothing does."""
-    check = preset.safety.check
-    if check == "off":
-        return None
-    if check == "auto":
-        return "clip" if preset.models.safety_checker is None else "safety_checker"
-    return "clip" if check == "clip_text" else "safety_checker"
-
-
-def _proposal_models(preset: Preset) -> set[str]:
-    return {"maskcut": {"dino"}, "cutler": {"cutler"}}.get(preset.proposals.source, set())
-
-
-def preset_recipe(preset: Preset) -> dict[str, Any]:
-    """Return all of a preset that shapes prototypes, with the identity of each model's weights, as JSON values.
-
-    What the preset gives but does not use is left out, and so is where weights lie: the identity of their
-    content stands for it. So a moved folder or a field of another proposal source makes nothing anew.
-
-    Cost: the model folders are walked; an engine does it once.
-
-    Raises:
-        WeightsError: a model's files are missing.
+    Attributes:
+        versions: of the code and the files, by name.
+        parameters: the preset's settings, by table; tables that are not in use are left out.
+        models: by name, how each model computes and what its weights are, wherever they lie.
+        phrases: what is drawn; ``None`` for what does not depend on the category.
+        parts: versions of extractors and proposal sources above 1, by "extractors.NAME" and "proposals.NAME".
     """
-    parameters = prototype_parameters(preset)
-    models, extractors = parameters.pop("models"), parameters.pop("extractors")
-    parameters["extractors"] = {name: extractors[name] for name in sorted(preset.extractors.use)}
-    parameters["generation"].pop("phrases")  # the phrase itself is in the category's part
-    for unused in {"cutler", "maskcut", "detectron2"} - {preset.proposals.source}:
-        parameters["proposals"].pop(unused)
-    for name in ("config", "weights") if preset.proposals.source == "detectron2" else ():
-        file = CheckpointSettings(source=getattr(preset.proposals.detectron2, name))
-        parameters["proposals"]["detectron2"][name] = weights_identity(file)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "parameters": parameters,
-        "models": {name: _model_recipe(getattr(preset.models, name), models[name]) for name in models_used(preset)},
-    }
+
+    versions: Mapping[str, int]
+    parameters: Mapping[str, Any]
+    models: Mapping[str, Mapping[str, Any]]
+    phrases: tuple[str, ...] | None = None
+    parts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The content address: 64 hexadecimal digits."""
+        return digest(self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the recipe as JSON values. What is empty is left out, so that a later field changes no key."""
+        return {
+            **self.versions,
+            "parameters": dict(self.parameters),
+            "models": dict(self.models),
+            **({} if self.phrases is None else {"phrases": list(self.phrases)}),
+            **({"parts": dict(self.parts)} if self.parts else {}),
+        }
 
 
-def _model_recipe(settings: Weights, values: dict[str, Any]) -> dict[str, Any]:
+class Recipes:
+    """The recipes of one preset."""
+
+    def __init__(self, preset: Preset) -> None:
+        """Look at no weights yet."""
+        self._preset = preset
+
+    def prototypes(self, category: Category) -> Recipe:
+        """Return what a category's prototype set is made from.
+
+        The category's name and kind are no part of it: a renamed label with the same prompts keeps its set.
+
+        Raises:
+            WeightsError: a model's files are missing.
+        """
+        return replace(self._of_preset, phrases=self._phrases(category))
+
+    def support(self, category: Category) -> Recipe:
+        """Return what a category's support images are made from.
+
+        Presets that differ in proposals, extractors or prototypes draw the same images.
+
+        Raises:
+            WeightsError: a model's files are missing.
+        """
+        images = self._part(("attribution", "generation", "safety"), models_of(self._preset, "images"))
+        return replace(images, versions={"support_version": SUPPORT_VERSION}, phrases=self._phrases(category))
+
+    def masks(self) -> Recipe:
+        """Return what turns support images into foreground and background.
+
+        Raises:
+            WeightsError: a model's files are missing.
+        """
+        return self._part(("proposals", "support"), models_of(self._preset, "masks"), "proposals.")
+
+    @cached_property
+    def _of_preset(self) -> Recipe:
+        """All of a preset that shapes prototypes. The model folders are walked once."""
+        names = models_of(self._preset, "images", "masks", "features")
+        given = self._preset.models.all_given()
+        return Recipe(
+            {"schema_version": SCHEMA_VERSION},
+            _parameters(self._preset),
+            {name: _model_values(given[name]) for name in names},
+            parts=added_versions(self._preset),
+        )
+
+    def _part(self, tables: tuple[str, ...], models: tuple[str, ...], parts: str = "-") -> Recipe:
+        """Return what some tables and models of the preset shape, with the versions of the parts so named."""
+        whole = self._of_preset
+        return replace(
+            whole,
+            parameters={name: whole.parameters[name] for name in tables},
+            models={name: whole.models[name] for name in models},
+            parts={name: number for name, number in whole.parts.items() if name.startswith(parts)},
+        )
+
+    def _phrases(self, category: Category) -> tuple[str, ...]:
+        return with_phrase(category, self._preset.generation.phrases).phrases
+
+
+def _parameters(preset: Preset) -> dict[str, Any]:
+    """Return the settings that shape prototypes, without those of parts that are not in use."""
+    values = offline_values(preset)
+    del values["models"]  # the identity of their weights stands for them
+    del values["generation"]["phrases"]  # the phrase itself is the category's part of the recipe
+    values["extractors"] = {name: offline_values(feature_settings(preset, name)) for name in preset.extractors.use}
+    of_all_sources = {name: value for name, value in values["proposals"].items() if not isinstance(value, dict)}
+    return {**values, "proposals": {**of_all_sources, **_source_parameters(preset)}}
+
+
+def _source_parameters(preset: Preset) -> dict[str, Any]:
+    """Return the settings of the chosen proposal source by its name; files count by what they hold."""
+    source, settings = preset.proposals.source, source_settings(preset)
+    if settings is None:
+        return {}
+    values = offline_values(settings)
+    for name in PROPOSALS[source].files:
+        values[name] = weights_identity(CheckpointSettings(source=values[name]))
+    return {source: values}
+
+
+def _model_values(settings: Weights) -> dict[str, Any]:
     """Return how a model computes and what its weights are; not where they lie."""
-    kept = {name: value for name, value in values.items() if name not in ("source", "revision", "sha256", "adapter")}
+    kept = {name: value for name, value in offline_values(settings).items() if name not in _WHERE_WEIGHTS_LIE}
     kept["weights"] = weights_identity(settings)
-    adapter = getattr(settings, "adapter", None)
-    if adapter is not None:
-        kept["adapter"] = {"weights": weights_identity(adapter), "scale": adapter.scale}
+    if isinstance(settings, DiffusionModelSettings) and settings.adapter is not None:
+        kept["adapter"] = {"weights": weights_identity(settings.adapter), "scale": settings.adapter.scale}
     return kept
-
-
-def category_recipe(of_preset: dict[str, Any], category: Category) -> dict[str, Any]:
-    """Return everything that shapes a category's prototypes.
-
-    The category's name and kind are no part of it: a renamed label with the same prompts keeps its set.
-    """
-    return {**of_preset, "phrases": list(category.phrases)}
-
-
-def support_recipe(preset: Preset, of_preset: dict[str, Any], category: Category) -> dict[str, Any]:
-    """Return everything that shapes a category's support images, out of what shapes its prototypes.
-
-    Presets that differ in proposals, extractors or prototypes draw the same images.
-    """
-    names = {"generator", safety_model(preset) or "generator"}
-    return {
-        "support_version": SUPPORT_VERSION,
-        "parameters": {name: of_preset["parameters"][name] for name in ("attribution", "generation", "safety")},
-        "models": {name: of_preset["models"][name] for name in sorted(names)},
-        "phrases": list(category.phrases),
-    }
-
-
-def masks_recipe(preset: Preset, of_preset: dict[str, Any]) -> dict[str, Any]:
-    """Return everything that turns support images into foreground and background."""
-    return {
-        "schema_version": of_preset["schema_version"],
-        "parameters": {name: of_preset["parameters"][name] for name in ("proposals", "support")},
-        "models": {name: of_preset["models"][name] for name in sorted(_proposal_models(preset))},
-    }
-
-
-def recipe_key(made_from: dict[str, Any]) -> str:
-    """Return the content address of a recipe: 64 hexadecimal digits."""
-    return digest(made_from)
 
 
 def library_versions() -> dict[str, str]:

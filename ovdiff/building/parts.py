@@ -4,7 +4,7 @@ from functools import cached_property
 
 from ovdiff.building.generation.diffusion import SupportGenerator
 from ovdiff.building.generation.safety import SafetyCheck, make_safety_check
-from ovdiff.building.proposals import PROPOSERS, Proposer
+from ovdiff.building.proposals import Proposer, Thresholder, make_source
 from ovdiff.extractors import Extractors
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
@@ -30,6 +30,6 @@ class BuildingParts:
         return make_safety_check(self.preset, self.models)
 
     @cached_property
-    def proposer(self) -> Proposer:
-        """Finds class-agnostic masks; only for a proposal source that is a proposer."""
-        return PROPOSERS[self.preset.proposals.source](self.preset, self.models)
+    def source(self) -> Proposer | Thresholder:
+        """Finds where the foreground of a support image may be."""
+        return make_source(self.preset, self.models)

@@ -13,14 +13,14 @@ from ovdiff.bank.support_store import DrawnBatch, DrawnImage, Masks, Shelf
 from ovdiff.building.drawing import draw_images
 from ovdiff.building.generation.attribution import normalise_maps
 from ovdiff.building.parts import BuildingParts
-from ovdiff.building.proposals import THRESHOLDERS
+from ovdiff.building.proposals import Thresholder
 from ovdiff.building.proposals.threshold import Thresholds
 from ovdiff.building.prototypes import build_prototypes, cell_mask
 from ovdiff.building.support import choose_masks, threshold_masks
 from ovdiff.errors import SupportError
 from ovdiff.models.memory import batch_size, memory_of, run_in_batches
 from ovdiff.presets import Preset
-from ovdiff.presets.schema import ExtractorName
+from ovdiff.presets.needs import feature_dtype, feature_settings
 
 Progress = Callable[[str, float], None]
 """Called with a stage ("generating", "masking", "extracting", "done") and the fraction done, 0 to 1."""
@@ -85,21 +85,23 @@ def make_prototype_set(parts: BuildingParts, support: SupportSet, progress: Prog
     spaces = {}
     for index, name in enumerate(names):
         progress("extracting", _MASKING + (1 - _MASKING) * index / len(names))
-        spaces[str(name)] = _one_space(parts, name, support)
+        spaces[name] = _one_space(parts, name, support)
     return PrototypeSet(spaces)
 
 
 def find_masks(parts: BuildingParts, images: NDArray[np.uint8], attributions: NDArray[np.float32]) -> tuple[Masks, ...]:
     """Return foreground and background of each of the images (N, S, S, 3) with attributions (N, S, S) (A.4)."""
     settings = parts.preset.proposals
-    if settings.source in THRESHOLDERS:
-        thresholds = THRESHOLDERS[settings.source](attributions, settings)
+    with parts.models.lock:
+        source = parts.source
+    if isinstance(source, Thresholder):
+        thresholds = source.thresholds(attributions)
         return tuple(threshold_masks(*pair) for pair in zip(attributions, thresholds, strict=True))
     fallback = Thresholds(settings.fixed_foreground, settings.fixed_background)
     masks = []
     for image, attribution in zip(images, attributions, strict=True):
         with parts.models.lock:
-            proposals = parts.proposer.propose(image)
+            proposals = source.propose(image)
         masks.append(choose_masks(attribution, proposals, parts.preset.support, fallback))
     return tuple(masks)
 
@@ -135,7 +137,7 @@ def _support_set(
     )
 
 
-def _one_space(parts: BuildingParts, name: ExtractorName, support: SupportSet) -> FeatureSpacePrototypes:
+def _one_space(parts: BuildingParts, name: str, support: SupportSet) -> FeatureSpacePrototypes:
     foreground: list[NDArray[np.floating]] = []
     background: list[NDArray[np.floating]] = []
     coverage = parts.preset.prototypes.mask_coverage
@@ -151,20 +153,20 @@ def _one_space(parts: BuildingParts, name: ExtractorName, support: SupportSet) -
         raise SupportError(
             f"There are no usable {name} features of its foreground in any of the {len(support.images)} images: it "
             f"covers no feature cell, or the features are not finite. Lower prototypes.mask_coverage ({coverage}), or "
-            f"give models.{name} a wider dtype than {getattr(parts.preset.models, name).dtype!r}."
+            f"give models.{name} a wider dtype than {feature_dtype(parts.preset, name)!r}."
         )
     return prototypes
 
 
 def _masked_features(
-    parts: BuildingParts, name: ExtractorName, batch: Sequence[SupportImage]
+    parts: BuildingParts, name: str, batch: Sequence[SupportImage]
 ) -> list[tuple[NDArray[np.floating], NDArray[np.floating]]]:
     """Return, for each image, the features (n, D) under its foreground and under its background.
 
     Only these leave the device: at N = 32 and D = 6400 all features would be 3.4 GB in float32.
     """
     coverage = parts.preset.prototypes.mask_coverage
-    half = getattr(parts.preset.models, name).dtype == "float16"  # then float32 would hold noise
+    half = feature_dtype(parts.preset, name) == "float16"  # then float32 would hold noise
     with parts.models.lock:
         features = parts.extractors[name].extract(np.stack([item.image for item in batch]), "support")
         rows = features.permute(0, 2, 3, 1)
@@ -185,13 +187,13 @@ def _under(cells: NDArray[np.bool_], maps: Tensor, half: bool) -> NDArray[np.flo
     return kept
 
 
-def _batch_size(parts: BuildingParts, name: ExtractorName) -> int:
+def _batch_size(parts: BuildingParts, name: str) -> int:
     with parts.models.lock:
         _ = parts.extractors[name]  # weights first: what they leave is shared out
         return batch_size(
             memory_of(parts.models.device),
             parts.preset.extractors.batch_size,
-            getattr(parts.preset.extractors, name).mib_per_image,
+            feature_settings(parts.preset, name).mib_per_image,
             parts.preset.memory.build_gib,
             f"extracting {name} features",
         )

@@ -9,13 +9,14 @@ from ovdiff.extractors.sizes import purpose_size_hw
 from ovdiff.models.clip import Clip
 from ovdiff.models.keys import check_block
 from ovdiff.models.loaded import LoadedModels
-from ovdiff.presets import Preset, given
+from ovdiff.presets import Preset
+from ovdiff.presets.model_settings import ClipModelSettings
 from ovdiff.presets.schema import ClipFeatureSettings
 
 
 def make_extractor(preset: Preset, models: LoadedModels) -> "ClipExtractor":
     """Make the extractor of a preset."""
-    return ClipExtractor(models.clip(given(preset, "clip")), preset.extractors.clip)
+    return ClipExtractor(models.clip(preset.models.given("clip", ClipModelSettings)), preset.extractors.clip)
 
 
 class ClipExtractor:

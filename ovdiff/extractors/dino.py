@@ -4,12 +4,13 @@ from transformers import ViTModel
 
 from ovdiff.extractors.transformer import TransformerExtractor, VisionTransformer
 from ovdiff.models.loaded import LoadedModels
-from ovdiff.presets import Preset, given
+from ovdiff.presets import Preset
+from ovdiff.presets.model_settings import ModelSettings
 
 
 def make_extractor(preset: Preset, models: LoadedModels) -> TransformerExtractor:
     """Make the extractor of a preset."""
-    vit = dino_transformer(models.vit(given(preset, "dino")))
+    vit = dino_transformer(models.vit(preset.models.given("dino", ModelSettings)))
     return TransformerExtractor(vit, preset.extractors.dino, "extractors.dino")
 
 

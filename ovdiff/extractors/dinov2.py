@@ -4,12 +4,13 @@ from transformers import Dinov2Model
 
 from ovdiff.extractors.transformer import TransformerExtractor, VisionTransformer
 from ovdiff.models.loaded import LoadedModels
-from ovdiff.presets import Preset, given
+from ovdiff.presets import Preset
+from ovdiff.presets.model_settings import ModelSettings
 
 
 def make_extractor(preset: Preset, models: LoadedModels) -> TransformerExtractor:
     """Make the extractor of a preset."""
-    vit = dinov2_transformer(models.dinov2(given(preset, "dinov2")))
+    vit = dinov2_transformer(models.dinov2(preset.models.given("dinov2", ModelSettings)))
     return TransformerExtractor(vit, preset.extractors.dinov2, "extractors.dinov2")
 
 

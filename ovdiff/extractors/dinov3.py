@@ -4,12 +4,13 @@ from transformers import DINOv3ViTModel
 
 from ovdiff.extractors.transformer import TransformerExtractor, VisionTransformer
 from ovdiff.models.loaded import LoadedModels
-from ovdiff.presets import Preset, given
+from ovdiff.presets import Preset
+from ovdiff.presets.model_settings import ModelSettings
 
 
 def make_extractor(preset: Preset, models: LoadedModels) -> TransformerExtractor:
     """Make the extractor of a preset."""
-    vit = dinov3_transformer(models.dinov3(given(preset, "dinov3")))
+    vit = dinov3_transformer(models.dinov3(preset.models.given("dinov3", ModelSettings)))
     return TransformerExtractor(vit, preset.extractors.dinov3, "extractors.dinov3")
 
 

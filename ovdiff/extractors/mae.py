@@ -6,12 +6,13 @@ from transformers import ViTMAEModel
 
 from ovdiff.extractors.transformer import TransformerExtractor, VisionTransformer
 from ovdiff.models.loaded import LoadedModels
-from ovdiff.presets import Preset, given
+from ovdiff.presets import Preset
+from ovdiff.presets.model_settings import ModelSettings
 
 
 def make_extractor(preset: Preset, models: LoadedModels) -> TransformerExtractor:
     """Make the extractor of a preset."""
-    vit = mae_transformer(models.mae(given(preset, "mae")))
+    vit = mae_transformer(models.mae(preset.models.given("mae", ModelSettings)))
     return TransformerExtractor(vit, preset.extractors.mae, "extractors.mae")
 
 

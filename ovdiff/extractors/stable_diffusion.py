@@ -12,13 +12,14 @@ from ovdiff.models.cross_attention import cross_attention_layers
 from ovdiff.models.keys import outputs_of
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.pixels import images_to_pixels
-from ovdiff.presets import Preset, given
+from ovdiff.presets import Preset
+from ovdiff.presets.model_settings import DiffusionModelSettings
 from ovdiff.presets.schema import StableDiffusionFeatureSettings
 
 
 def make_extractor(preset: Preset, models: LoadedModels) -> "StableDiffusionExtractor":
     """Make the extractor of a preset."""
-    pipeline = models.diffusion(given(preset, "stable_diffusion"))
+    pipeline = models.diffusion(preset.models.given("stable_diffusion", DiffusionModelSettings))
     return StableDiffusionExtractor(pipeline, preset.extractors.stable_diffusion)
 
 

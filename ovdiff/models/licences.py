@@ -4,10 +4,13 @@ A model's ``licence`` field wins; a known source is looked up; anything else is 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
+from typing import Any
 
-from ovdiff.presets.model_settings import AdapterSettings, CheckpointSettings, DiffusionModelSettings, ModelSettings
-from ovdiff.presets.schema import Preset
+from ovdiff.presets.mapping import entries
+from ovdiff.presets.model_settings import AdapterSettings, CheckpointSettings, ModelSettings
+from ovdiff.presets.needs import part_licence
+from ovdiff.presets.schema import PresetTables
 
 UNKNOWN = "unknown"
 
@@ -27,7 +30,6 @@ LICENCES: dict[str, str] = {
 """Licence names by hub id, as their model cards and the specification give them."""
 
 _EMBEDDED = "Apache-2.0"  # ours
-_CUTLER = "CC-BY-NC-SA-4.0"
 _NOTES = {
     UNKNOWN: "its licence is not known here: ask where it came from, and write it into the preset's 'licence'",
     "CreativeML-OpenRAIL-M": "commercial use is allowed, harmful uses that the licence lists are not",
@@ -62,12 +64,16 @@ class WeightsLicence:
         return _is_non_commercial(self.licence)
 
 
-def weights_licences(preset: Preset) -> tuple[WeightsLicence, ...]:
-    """Return the terms of every model that a preset names, in the order of its fields."""
+def weights_licences(preset: Any) -> tuple[WeightsLicence, ...]:
+    """Return the terms of every model that a preset names, in the order of its fields.
+
+    Args:
+        preset: of any engine: a dataclass, in whose tables the settings of models are.
+    """
     return tuple(
         WeightsLicence(name, settings.source, licence, licence_note(licence))
-        for name, settings in _models(preset)
-        for licence in [_licence_of(name, settings)]
+        for name, settings in _models(preset, "")
+        for licence in [_licence_of(preset, name, settings)]
     )
 
 
@@ -88,20 +94,20 @@ def _is_non_commercial(licence: str) -> bool:
 Source = ModelSettings | AdapterSettings | CheckpointSettings
 
 
-def _models(preset: Preset) -> Iterator[tuple[str, Source]]:
-    for name, settings in vars(preset.models).items():
-        if settings is None:
-            continue
-        yield name, settings
-        if isinstance(settings, DiffusionModelSettings) and settings.adapter is not None:
-            yield f"{name}.adapter", settings.adapter
+def _models(table: Any, path: str) -> Iterator[tuple[str, Source]]:
+    """Yield the settings of models in a table and in the tables under it, each with its path in ``[models]``."""
+    for entry in entries(table):
+        name = f"{path}{entry.name}"
+        if isinstance(entry.value, Source):
+            yield name.removeprefix("models."), entry.value
+        if is_dataclass(entry.value):
+            yield from _models(entry.value, f"{name}.")
 
 
-def _licence_of(name: str, settings: Source) -> str:
+def _licence_of(preset: Any, name: str, settings: Source) -> str:
     if settings.licence:
         return settings.licence
     if settings.source.startswith("tinyworld:"):
         return _EMBEDDED
-    if name == "cutler":  # whatever its file is called, CutLER's authors licence their weights so
-        return _CUTLER
-    return LICENCES.get(settings.source, UNKNOWN)
+    of_part = part_licence(preset, name) if isinstance(preset, PresetTables) else ""
+    return of_part or LICENCES.get(settings.source, UNKNOWN)

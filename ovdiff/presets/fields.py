@@ -12,6 +12,7 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     online: bool = False,
+    later: bool = False,
 ) -> Any:
     """Declare a field with its default, the reason for it, its unit and inclusive bounds.
 
@@ -22,8 +23,29 @@ def setting(
         minimum: smallest value allowed.
         maximum: largest value allowed.
         online: the field matters only when an image is segmented, so it is no part of a prototype set's key.
+        later: the field came after the first keys were made: at its default it is left out of them, so that
+            prototype sets of before are still found.
     """
-    metadata = {"reason": reason, "unit": unit, "minimum": minimum, "maximum": maximum, "online": online}
+    metadata = {
+        "reason": reason,
+        "unit": unit,
+        "minimum": minimum,
+        "maximum": maximum,
+        "online": online,
+        "later": later,
+    }
     if default is MISSING:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def added_tables(parts: str) -> Any:
+    """Declare the field that holds the tables of parts that the schema does not know, by name.
+
+    In TOML these tables stand beside those of the schema: ``[extractors.colours]`` is
+    ``preset.extractors.added["colours"]``.
+
+    Args:
+        parts: which parts they are of; :mod:`ovdiff.presets.mapping` is told the dataclass of each.
+    """
+    return field(default_factory=dict, metadata={"tables_of": parts})

@@ -1,38 +1,74 @@
-"""Presets to and from plain mappings, as TOML and JSON hold them: strict, so that a typo is an error."""
+"""Documented dataclasses to and from plain mappings, as TOML and JSON hold them: strict, so that a typo is an error.
+
+Nothing here knows which dataclasses there are.
+"""
 
 import dataclasses
 import difflib
 import hashlib
 import json
 import types
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from ovdiff.errors import PresetError
-from ovdiff.presets.schema import Preset
 
 T = TypeVar("T")
 
+TableTypes = Mapping[str, Callable[[str], type[Any] | None]]
+"""For each value of ``added_tables``: the dataclass of a table that the schema does not know, or ``None``."""
 
-def preset_to_mapping(preset: Preset) -> dict[str, Any]:
-    """Return a preset's values as nested dicts of JSON types (tuples become lists)."""
-    values: dict[str, Any] = _plain(dataclasses.asdict(preset))
-    return values
+_TABLES_OF = "tables_of"
 
 
-def mapping_to_preset(mapping: Mapping[str, Any], where: str) -> Preset:
-    """Build a preset from nested mappings; absent fields take the reference's defaults.
+class Entry(NamedTuple):
+    """One field of a table, or one table that was added to it; the latter was declared by no field."""
+
+    name: str
+    value: Any
+    declared: dataclasses.Field[Any] | None
+
+
+def entries(table: Any) -> Iterator[Entry]:
+    """Yield a dataclass's fields in their order; tables that were added stand beside them, as in TOML."""
+    for declared in dataclasses.fields(table):
+        value = getattr(table, declared.name)
+        if _TABLES_OF in declared.metadata:
+            yield from (Entry(name, added, None) for name, added in value.items())
+        else:
+            yield Entry(declared.name, value, declared)
+
+
+def to_mapping(table: Any) -> dict[str, Any]:
+    """Return a dataclass's values as nested dicts of JSON types (tuples become lists)."""
+    return {name: _plain(value) for name, value, _ in entries(table)}
+
+
+def offline_values(table: Any) -> dict[str, Any]:
+    """Return the values that shape stored prototypes, as JSON types.
+
+    Left out are names, fields that are marked *online*, and fields that are marked *later* and have their default.
+    """
+    return {
+        name: offline_values(value) if dataclasses.is_dataclass(value) else _plain(value)
+        for name, value, declared in entries(table)
+        if name != "name" and (declared is None or _shapes_prototypes(declared, value))
+    }
+
+
+def build(cls: type[T], mapping: Any, where: str, table_types: TableTypes) -> T:
+    """Build a dataclass from nested mappings; absent fields take their defaults.
+
+    Args:
+        cls: the dataclass.
+        mapping: its values.
+        where: names the source in messages.
+        table_types: the dataclasses of tables that the schema does not know.
 
     Raises:
-        PresetError: an unknown or missing field, a wrong type, an impossible value. ``where`` names the
-            source in the message.
+        PresetError: an unknown or missing field, a wrong type, an impossible value.
     """
-    return _build(Preset, mapping, where, "")
-
-
-def prototype_parameters(preset: Preset) -> dict[str, Any]:
-    """Return the values that shape stored prototypes: all fields that are not marked *online*."""
-    return _offline(preset)
+    return _Reader(where, table_types).table(cls, mapping, "")
 
 
 def without(mapping: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
@@ -50,76 +86,98 @@ def digest(values: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _offline(settings: Any) -> dict[str, Any]:
-    kept = {}
-    for entry in dataclasses.fields(settings):
-        if entry.name == "name" or entry.metadata.get("online"):
-            continue
-        value = getattr(settings, entry.name)
-        kept[entry.name] = _offline(value) if dataclasses.is_dataclass(value) else _plain(value)
-    return kept
+@dataclasses.dataclass(frozen=True)
+class _Reader:
+    """Reads one source; paths such as "extractors.clip" say where in it a value stands."""
+
+    where: str
+    table_types: TableTypes
+
+    def table(self, cls: type[T], mapping: Any, path: str) -> T:
+        """Read a table into a dataclass."""
+        if not isinstance(mapping, Mapping):
+            raise PresetError(f"{self.where}: {path or 'the preset'} must be a table, got {mapping!r}.")
+        declared = {entry.name: entry for entry in dataclasses.fields(cls) if _TABLES_OF not in entry.metadata}  # type: ignore[arg-type]
+        added = self._added(cls, {key: value for key, value in mapping.items() if key not in declared}, path)
+        names = {name for tables in added.values() for name in tables}
+        known = {key: value for key, value in mapping.items() if key not in names}
+        self._refuse_unknown(known, declared, path)
+        missing = [name for name, entry in declared.items() if _required(entry) and name not in mapping]
+        if missing:
+            raise PresetError(f"{self.where}: missing field {_join(path, missing[0])!r}. A preset must give it.")
+        hints = get_type_hints(cls)
+        return cls(**{key: self._value(hints[key], value, _join(path, key)) for key, value in known.items()}, **added)
+
+    def _added(self, cls: type[Any], mapping: Mapping[str, Any], path: str) -> dict[str, dict[str, Any]]:
+        """Read the tables that the schema does not know, by the field that holds them; others are left alone."""
+        found = {}
+        for holder in dataclasses.fields(cls):
+            if _TABLES_OF in holder.metadata:
+                type_of = self.table_types[holder.metadata[_TABLES_OF]]
+                typed = {key: kind for key in mapping if (kind := type_of(key)) is not None}
+                found[holder.name] = {
+                    key: self.table(kind, mapping[key], _join(path, key)) for key, kind in typed.items()
+                }
+        return found
+
+    def _refuse_unknown(self, mapping: Mapping[str, Any], known: Iterable[str], path: str) -> None:
+        for key in mapping:
+            if key not in known:
+                near = difflib.get_close_matches(key, list(known), n=1)
+                hint = f"Did you mean {_join(path, near[0])!r}?" if near else f"Known: {', '.join(known)}."
+                raise PresetError(f"{self.where}: unknown field {_join(path, key)!r}. {hint}")
+
+    def _value(self, hint: Any, value: Any, path: str) -> Any:
+        if get_origin(hint) is types.UnionType:  # of a table and None, the only unions of the schema
+            return None if value is None else self._value(get_args(hint)[0], value, path)
+        if dataclasses.is_dataclass(hint):
+            return self.table(hint, value, path)  # type: ignore[arg-type]
+        if get_origin(hint) is tuple:
+            return self._tuple(get_args(hint), value, path)
+        if get_origin(hint) is Literal:
+            if value in get_args(hint):
+                return value
+            expected = ", ".join(map(repr, get_args(hint)))
+            raise PresetError(f"{self.where}: {path} is {value!r}; expected one of {expected}.")
+        if hint is float and type(value) is int:
+            return float(value)
+        if type(value) is not hint:  # not isinstance: True is an int, and would pass for one
+            raise PresetError(f"{self.where}: {path} is {value!r}; expected {_type_name(hint)}.")
+        return value
+
+    def _tuple(self, hints: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise PresetError(f"{self.where}: {path} is {value!r}; expected a list.")
+        if len(hints) == 2 and hints[1] is Ellipsis:
+            hints = (hints[0],) * len(value)
+        if len(value) != len(hints):
+            raise PresetError(f"{self.where}: {path} is {value!r}; expected {len(hints)} values.")
+        pairs = enumerate(zip(hints, value, strict=True))
+        return tuple(self._value(hint, item, f"{path}[{i}]") for i, (hint, item) in pairs)
+
+
+def _shapes_prototypes(declared: dataclasses.Field[Any], value: Any) -> bool:
+    if declared.metadata.get("online"):
+        return False
+    return not (declared.metadata.get("later") and value == _default(declared))
+
+
+def _default(declared: dataclasses.Field[Any]) -> Any:
+    if declared.default_factory is not dataclasses.MISSING:
+        return declared.default_factory()
+    return declared.default
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value):
+        return to_mapping(value)
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return value
 
 
-def _build(cls: type[T], mapping: Any, where: str, path: str) -> T:
-    if not isinstance(mapping, Mapping):
-        raise PresetError(f"{where}: {path or 'the preset'} must be a table, got {mapping!r}.")
-    entries = {entry.name: entry for entry in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    _refuse_unknown(mapping, entries, where, path)
-    missing = [name for name, entry in entries.items() if _required(entry) and name not in mapping]
-    if missing:
-        raise PresetError(f"{where}: missing field {_join(path, missing[0])!r}. A preset must give it.")
-    hints = get_type_hints(cls)
-    return cls(**{key: _convert(hints[key], value, where, _join(path, key)) for key, value in mapping.items()})
-
-
-def _refuse_unknown(mapping: Mapping[str, Any], known: Iterable[str], where: str, path: str) -> None:
-    for key in mapping:
-        if key not in known:
-            near = difflib.get_close_matches(key, list(known), n=1)
-            hint = f"Did you mean {_join(path, near[0])!r}?" if near else f"Known: {', '.join(known)}."
-            raise PresetError(f"{where}: unknown field {_join(path, key)!r}. {hint}")
-
-
 def _required(entry: dataclasses.Field[Any]) -> bool:
     return entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
-
-
-def _convert(hint: Any, value: Any, where: str, path: str) -> Any:
-    if get_origin(hint) is types.UnionType:  # of a table and None, the only unions of the schema
-        return None if value is None else _convert(get_args(hint)[0], value, where, path)
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, where, path)  # type: ignore[arg-type]
-    if get_origin(hint) is tuple:
-        return _convert_tuple(get_args(hint), value, where, path)
-    if get_origin(hint) is Literal:
-        if value in get_args(hint):
-            return value
-        raise PresetError(f"{where}: {path} is {value!r}; expected one of {', '.join(map(repr, get_args(hint)))}.")
-    if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is not hint:  # not isinstance: True is an int, and would pass for one
-        raise PresetError(f"{where}: {path} is {value!r}; expected {_type_name(hint)}.")
-    return value
-
-
-def _convert_tuple(hints: tuple[Any, ...], value: Any, where: str, path: str) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise PresetError(f"{where}: {path} is {value!r}; expected a list.")
-    if len(hints) == 2 and hints[1] is Ellipsis:
-        return tuple(_convert(hints[0], item, where, f"{path}[{i}]") for i, item in enumerate(value))
-    if len(value) != len(hints):
-        raise PresetError(f"{where}: {path} is {value!r}; expected {len(hints)} values.")
-    return tuple(
-        _convert(hint, item, where, f"{path}[{i}]") for i, (hint, item) in enumerate(zip(hints, value, strict=True))
-    )
 
 
 def _type_name(hint: Any) -> str:

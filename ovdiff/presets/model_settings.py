@@ -2,12 +2,15 @@
 
 # ruff: noqa: RUF009 - setting() is dataclasses.field with documentation; it returns a field, not a default
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
-from ovdiff.presets.fields import setting
+from ovdiff.errors import PresetError
+from ovdiff.presets.fields import added_tables, setting
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+M = TypeVar("M")
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class CheckpointSettings:
 
 
 @dataclass(frozen=True)
-class Models:
+class PresetModels:
     """The models of a preset; ``None`` is for those that it has no use for. Two equal entries are loaded once."""
 
     generator: DiffusionModelSettings = setting(MISSING, "draws the support images")
@@ -73,3 +76,22 @@ class Models:
     mae: ModelSettings | None = setting(None, "gives the MAE features")
     cutler: CheckpointSettings | None = setting(None, "gives CutLER's proposals")
     safety_checker: ModelSettings | None = setting(None, "Stable Diffusion's own image check, where it is wanted")
+    added: Mapping[str, ModelSettings | CheckpointSettings] = added_tables("models")
+
+    def all_given(self) -> dict[str, ModelSettings | CheckpointSettings]:
+        """Return the settings of every model that the preset gives, by name, in the schema's order."""
+        tables = {**vars(self), **self.added}
+        return {name: table for name, table in tables.items() if isinstance(table, ModelSettings | CheckpointSettings)}
+
+    def given(self, name: str, kind: type[M]) -> M:
+        """Return the settings of a model that some part of the preset needs.
+
+        Raises:
+            PresetError: the preset does not give the model, or gives another kind of model.
+        """
+        settings = self.all_given().get(name)
+        if settings is None:
+            raise PresetError(f"The preset has no models.{name}; add a [models.{name}] table with a source.")
+        if not isinstance(settings, kind):
+            raise PresetError(f"models.{name} is {type(settings).__name__}; expected {kind.__name__}.")
+        return settings

@@ -7,13 +7,13 @@ invalidates stored prototypes; all others are part of their content address.
 
 # ruff: noqa: RUF009 - setting() is dataclasses.field with documentation; it returns a field, not a default
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from ovdiff.presets.fields import setting
-from ovdiff.presets.model_settings import Models
+from ovdiff.presets.fields import added_tables, setting
+from ovdiff.presets.model_settings import PresetModels
 
-ExtractorName = Literal["stable_diffusion", "clip", "dino", "dinov2", "dinov3", "mae"]
 PrototypeKind = Literal["class", "instance", "part"]
 Statistics = Literal["imagenet", "clip", "half"]
 Aspect = Literal["stretch", "keep"]
@@ -124,7 +124,7 @@ class Detectron2Settings:
 class ProposalSettings:
     """Where foreground and background candidates come from (A.3, A.4)."""
 
-    source: Literal["cutler", "maskcut", "detectron2", "otsu", "multi_otsu", "fixed"] = setting(
+    source: str = setting(
         "cutler", "P. 'otsu': a threshold an image; 'multi_otsu': two a category (A.4.6); 'fixed': below"
     )
     fixed_foreground: float = setting(0.5, "A.4.5", unit="attribution", minimum=0.0, maximum=1.0)
@@ -132,6 +132,7 @@ class ProposalSettings:
     cutler: CutlerSettings = field(default_factory=CutlerSettings)
     maskcut: MaskCutSettings = field(default_factory=MaskCutSettings)
     detectron2: Detectron2Settings = field(default_factory=Detectron2Settings)
+    added: Mapping[str, Any] = added_tables("proposals")
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,28 @@ class SupportSettings:
 
 
 @dataclass(frozen=True)
-class StableDiffusionFeatureSettings:
+class FeatureSettings:
+    """What every extractor's settings have, those of other packages too."""
+
+    stuff_similarity: float = setting(
+        0.85,
+        "A.9.3, R: background prototypes nearer to stuff are dropped",
+        unit="cosine",
+        minimum=-1.0,
+        maximum=1.0,
+        online=True,
+    )
+    mib_per_image: int = setting(
+        80,
+        "DINO's; benchmarks/full_size_cost.py. 0 leaves memory out of the batch size",
+        unit="MiB",
+        minimum=0,
+        online=True,
+    )
+
+
+@dataclass(frozen=True)
+class StableDiffusionFeatureSettings(FeatureSettings):
     """UNet cross-attention queries (A.11)."""
 
     layers: tuple[str, ...] = setting(
@@ -165,19 +187,11 @@ class StableDiffusionFeatureSettings:
     normalise_layers: bool = setting(False, "R: layers with large norms dominate the cosine")
     support_px: int = setting(512, "R; support images are stretched to it", unit="px", minimum=8)
     window_px: int = setting(512, "R; windows are stretched to it", unit="px", minimum=8, online=True)
-    stuff_similarity: float = setting(
-        0.85,
-        "A.9.3, R: background prototypes nearer to stuff are dropped",
-        unit="cosine",
-        minimum=-1.0,
-        maximum=1.0,
-        online=True,
-    )
     mib_per_image: int = setting(330, "benchmarks/full_size_cost.py", unit="MiB", minimum=0, online=True)
 
 
 @dataclass(frozen=True)
-class TransformerFeatureSettings:
+class TransformerFeatureSettings(FeatureSettings):
     """What the extractors on vision transformers have in common (A.11)."""
 
     feature: Literal["keys", "tokens"] = setting("keys", "'tokens' is what the whole encoder says of each patch")
@@ -189,8 +203,6 @@ class TransformerFeatureSettings:
     max_long_side_px: int = setting(
         800, "R, DINO: bounds panoramas where aspect is 'keep'", unit="px", minimum=8, online=True
     )
-    stuff_similarity: float = setting(0.85, "A.9.3, R", unit="cosine", minimum=-1.0, maximum=1.0, online=True)
-    mib_per_image: int = setting(80, "DINO's; benchmarks/full_size_cost.py", unit="MiB", minimum=0, online=True)
 
 
 @dataclass(frozen=True)
@@ -236,13 +248,14 @@ class MaeFeatureSettings(TransformerFeatureSettings):
 class ExtractorSettings:
     """Which dense features are computed, and how (A.11)."""
 
-    use: tuple[ExtractorName, ...] = setting(("stable_diffusion", "dino", "clip"), "P")
+    use: tuple[str, ...] = setting(("stable_diffusion", "dino", "clip"), "P")
     stable_diffusion: StableDiffusionFeatureSettings = field(default_factory=StableDiffusionFeatureSettings)
     clip: ClipFeatureSettings = field(default_factory=ClipFeatureSettings)
     dino: DinoFeatureSettings = field(default_factory=DinoFeatureSettings)
     dinov2: Dinov2FeatureSettings = field(default_factory=Dinov2FeatureSettings)
     dinov3: Dinov3FeatureSettings = field(default_factory=Dinov3FeatureSettings)
     mae: MaeFeatureSettings = field(default_factory=MaeFeatureSettings)
+    added: Mapping[str, FeatureSettings] = added_tables("extractors")
     batch_size: int = setting(
         16, "at most; less where memory is short", unit="images or windows", minimum=1, online=True
     )
@@ -306,7 +319,7 @@ class WindowSettings:
 class MatchingSettings:
     """Eq. 4 (A.8)."""
 
-    extractors: tuple[ExtractorName, ...] = setting((), "the voters among extractors.use; () is all")
+    extractors: tuple[str, ...] = setting((), "the voters among extractors.use; () is all")
     kinds: tuple[PrototypeKind, ...] = setting(("class", "instance", "part"), "P, Eq. 3")
     background: Literal["prototypes", "threshold", "none"] = setting(
         "prototypes", "P; 'none' labels every pixel: the 'without background' protocol"
@@ -337,9 +350,6 @@ class CacheSettings:
     texts: int = setting(50_000, "CLIP text embeddings of category subsets", unit="entries", minimum=0)
 
 
-_CHANGE_NO_MASK = frozenset({"name", "licence", "cache", "memory", "batch_size", "mib_per_image"})
-
-
 @dataclass(frozen=True)
 class MemorySettings:
     """How much of the device's memory may be used; batches become smaller to keep to it."""
@@ -349,11 +359,12 @@ class MemorySettings:
 
 
 @dataclass(frozen=True)
-class Preset:
-    """One complete choice of models and hyper-parameters; see :func:`ovdiff.presets.load_preset`."""
+class PresetTables:
+    """Every table of a preset, unchecked; :class:`ovdiff.presets.Preset` is one whose values make sense together."""
 
     name: str
-    models: Models
+    models: PresetModels
+    engine: Literal["ovdiff"] = setting("ovdiff", "whose preset this is; see ovdiff.engines", online=True)
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     safety: SafetySettings = field(default_factory=SafetySettings)
     attribution: AttributionSettings = field(default_factory=AttributionSettings)
@@ -369,18 +380,6 @@ class Preset:
     memory: MemorySettings = field(default_factory=MemorySettings, metadata={"online": True})
     cache: CacheSettings = field(default_factory=CacheSettings, metadata={"online": True})
 
-    def __post_init__(self) -> None:
-        """Refuse impossible values and combinations, also of presets made in code."""
-        from ovdiff.presets.validation import validate
-
-        validate(self)
-
-    def fingerprint(self) -> str:
-        """Return a hex hash of every field that can change a mask: not names, licences, caches, batches and memory."""
-        from ovdiff.presets.mapping import digest, preset_to_mapping, without
-
-        return digest(without(preset_to_mapping(self), _CHANGE_NO_MASK))
-
-    def active_extractors(self) -> tuple[ExtractorName, ...]:
+    def active_extractors(self) -> tuple[str, ...]:
         """Return the extractors that vote in Eq. 4."""
         return self.matching.extractors or self.extractors.use

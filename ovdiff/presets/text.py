@@ -6,51 +6,55 @@ package, because those that write TOML write no comments. Never imports torch.
 
 import dataclasses
 import json
-from collections.abc import Iterator
-from typing import Any, get_args
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from ovdiff.presets.schema import ExtractorName, Preset
+from ovdiff.presets.mapping import Entry, entries
+from ovdiff.presets.needs import unread_tables
+from ovdiff.presets.schema import PresetTables
 
 _LINE_CHARACTERS = 110
 _SHORT_CHARACTERS = 50
 _LEGEND = "# In comments, P is the paper, R its released code, and A.1 and so on are sections of the specification."
 
 
-def preset_to_toml(preset: Preset) -> str:
-    """Return every field of a preset as TOML, each with its unit and reason; tables that nothing reads say so."""
-    return "\n".join([_LEGEND, "", *_table(preset, "", _unread_tables(preset))]) + "\n"
+def preset_to_toml(preset: Any) -> str:
+    """Return every field of a preset as TOML, each with its unit and reason; tables that nothing reads say so.
 
-
-def _unread_tables(preset: Preset) -> frozenset[str]:
-    """Return the tables of extractors and proposal sources that the preset does not use."""
-    extractors = {f"extractors.{name}" for name in set(get_args(ExtractorName)) - set(preset.extractors.use)}
-    sources = {"cutler", "maskcut", "detectron2"} - {preset.proposals.source}
-    return frozenset(extractors | {f"proposals.{name}" for name in sources})
+    Args:
+        preset: of any engine: a dataclass whose fields are declared by :func:`ovdiff.presets.fields.setting`.
+    """
+    unread = unread_tables(preset) if isinstance(preset, PresetTables) else frozenset[str]()
+    return "\n".join([_LEGEND, "", *_table(preset, "", unread)]) + "\n"
 
 
 def _table(settings: Any, path: str, unread: frozenset[str]) -> Iterator[str]:
     """Yield a table's own fields, then its tables: TOML counts every field to the header above it."""
     tables: list[str] = []
-    for entry in dataclasses.fields(settings):
-        value, name = getattr(settings, entry.name), f"{path}{entry.name}"
-        if value is None:
-            yield f"# [{name}] is not given: {entry.metadata['reason']}."
-        elif dataclasses.is_dataclass(value):
+    for entry in entries(settings):
+        name = f"{path}{entry.name}"
+        if entry.value is None:
+            yield f"# [{name}] is not given: {_metadata(entry)['reason']}."
+        elif dataclasses.is_dataclass(entry.value):
             note = ["# Not used by this preset."] if name in unread else []
-            tables += ["", f"[{name}] # {_about(entry, value)}", *note, *_table(value, f"{name}.", unread)]
+            tables += ["", f"[{name}] # {_about(entry)}", *note, *_table(entry.value, f"{name}.", unread)]
         else:
-            yield from _field(entry, value)
+            yield from _field(entry)
     yield from tables
 
 
-def _about(entry: dataclasses.Field[Any], table: Any) -> str:
-    text: str = entry.metadata.get("reason") or (type(table).__doc__ or "").partition("\n")[0].rstrip(".")
+def _metadata(entry: Entry) -> Mapping[str, Any]:
+    return {} if entry.declared is None else entry.declared.metadata
+
+
+def _about(entry: Entry) -> str:
+    text: str = _metadata(entry).get("reason") or (type(entry.value).__doc__ or "").partition("\n")[0].rstrip(".")
     return f"{text[:1].upper()}{text[1:]}.".replace("``", "'")
 
 
-def _field(entry: dataclasses.Field[Any], value: Any) -> Iterator[str]:
+def _field(entry: Entry) -> Iterator[str]:
     """Yield ``key = value # comment``, with the comment above where the line would be long."""
-    line, comment = f"{entry.name} = {_value(value)}", _comment(entry, value)
+    line, comment = f"{entry.name} = {_value(entry.value)}", _comment(entry)
     if not comment:
         yield line
     elif len(line) + len(comment) + 3 <= _LINE_CHARACTERS and "\n" not in line:
@@ -60,12 +64,13 @@ def _field(entry: dataclasses.Field[Any], value: Any) -> Iterator[str]:
         yield line
 
 
-def _comment(entry: dataclasses.Field[Any], value: Any) -> str:
+def _comment(entry: Entry) -> str:
     """Return unit and reason; the reason is the default's, so that is named where the value is another."""
-    unit, reason = entry.metadata.get("unit", ""), entry.metadata.get("reason", "")
-    if entry.default not in (value, dataclasses.MISSING, "", ()):
-        default = _value(entry.default)
-        reason = f"default {default if len(default) < _SHORT_CHARACTERS else 'another'}: {reason}"
+    unit, reason = _metadata(entry).get("unit", ""), _metadata(entry).get("reason", "")
+    default = dataclasses.MISSING if entry.declared is None else entry.declared.default
+    if default not in (entry.value, dataclasses.MISSING, "", ()):
+        shown = _value(default)
+        reason = f"default {shown if len(shown) < _SHORT_CHARACTERS else 'another'}: {reason}"
     return "; ".join(text for text in (unit, reason) if text)
 
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from ovdiff.errors import PresetError
-from ovdiff.presets.schema import LCM_STEPS, Preset
+from ovdiff.presets.mapping import entries
+from ovdiff.presets.needs import EXTRACTORS, PROPOSALS, needs
+from ovdiff.presets.schema import LCM_STEPS, PresetTables
 
 
-def validate(preset: Preset) -> None:
+def validate(preset: PresetTables) -> None:
     """Check every bound of the schema and what no single field can say.
 
     Raises:
@@ -21,18 +23,18 @@ def validate(preset: Preset) -> None:
 
 
 def _check_bounds(settings: Any, path: str) -> None:
-    for entry in dataclasses.fields(settings):
-        value = getattr(settings, entry.name)
-        name = f"{path}{entry.name}"
+    for entry in entries(settings):
+        value, name = entry.value, f"{path}{entry.name}"
         if dataclasses.is_dataclass(value):
             _check_bounds(value, f"{name}.")
             continue
-        lower, upper = entry.metadata.get("minimum"), entry.metadata.get("maximum")
+        metadata = entry.declared.metadata if entry.declared is not None else {}
+        lower, upper = metadata.get("minimum"), metadata.get("maximum")
         for number in _numbers(value):
             if math.isnan(number):  # TOML can say it, and it is below no bound and above none
                 raise PresetError(f"{name} is {value!r}; expected a number.")
             if (lower is not None and number < lower) or (upper is not None and number > upper):
-                unit = entry.metadata.get("unit") or "no unit"
+                unit = metadata.get("unit") or "no unit"
                 raise PresetError(f"{name} is {value!r}; expected {_range(lower, upper)} ({unit}).")
 
 
@@ -50,15 +52,16 @@ def _range(lower: float | None, upper: float | None) -> str:
     return f"at most {upper}" if lower is None else f"{lower} to {upper}"
 
 
-def _problems(preset: Preset) -> Iterator[str]:
+def _problems(preset: PresetTables) -> Iterator[str]:
     yield from _text_problems(preset)
+    yield from _name_problems(preset)
     yield from _model_problems(preset)
     yield from _choice_problems(preset)
     yield from _generation_problems(preset)
     yield from _window_problems(preset)
 
 
-def _text_problems(preset: Preset) -> Iterator[str]:
+def _text_problems(preset: PresetTables) -> Iterator[str]:
     for name, template in (
         ("generation.prompt_template", preset.generation.prompt_template),
         ("prefilter.template", preset.prefilter.template),
@@ -72,15 +75,34 @@ def _text_problems(preset: Preset) -> Iterator[str]:
         yield "generation.phrases has a blank name or phrase."
 
 
-def _model_problems(preset: Preset) -> Iterator[str]:
-    for name, model in vars(preset.models).items():
-        if model is not None and not model.source.strip():
+def _name_problems(preset: PresetTables) -> Iterator[str]:
+    """Names of parts come first: what a part needs is only known of one that exists."""
+    for field, parts, names in (
+        ("extractors.use", EXTRACTORS, preset.extractors.use),
+        ("proposals.source", PROPOSALS, (preset.proposals.source,)),
+    ):
+        for name in names:
+            if name not in parts:
+                known = ", ".join(map(repr, parts.names()))
+                yield (
+                    f"{field} names {name!r}; expected one of {known}. Other packages may add some, by the entry point "
+                    f"group {parts.group!r}; is the one that you want installed?"
+                )
+
+
+def _model_problems(preset: PresetTables) -> Iterator[str]:
+    for name, model in preset.models.all_given().items():
+        if not model.source.strip():
             yield f"models.{name}.source is blank; give 'tinyworld:NAME', a folder or a hub id."
-    for name, reason in _needed_models(preset):
-        if getattr(preset.models, name) is None:
-            yield f"models.{name} is missing, which {reason} needs; add a [models.{name}] table with a source."
-    if preset.safety.check == "auto" and preset.models.safety_checker is None and preset.models.clip is None:
+    given = preset.models.all_given()
+    if preset.safety.check == "auto" and not given.keys() & {"safety_checker", "clip"}:
         yield "safety.check is 'auto' without models.safety_checker or models.clip; give one, or set it to 'off'."
+    for need in needs(preset):
+        if need.model not in given:
+            yield (
+                f"models.{need.model} is missing, which {need.reason} needs; add a [models.{need.model}] table with a "
+                f"source."
+            )
     clip = preset.models.clip
     if clip is not None and clip.library == "open_clip" and clip.source.startswith("tinyworld:"):
         yield "models.clip.library is 'open_clip'; the embedded CLIP is of 'transformers'."
@@ -89,25 +111,7 @@ def _model_problems(preset: Preset) -> Iterator[str]:
         yield "proposals.source is 'detectron2'; proposals.detectron2 must give a config and a weights file."
 
 
-def _needed_models(preset: Preset) -> Iterator[tuple[str, str]]:
-    """Yield each model that something else of the preset asks for, and what that is."""
-    for name in preset.extractors.use:
-        yield name, f"extractors.use ({name!r})"
-    if preset.prefilter.enabled:
-        yield "clip", "prefilter.enabled"
-    if preset.stuff_filter.unknown_names == "nearest":
-        yield "clip", "stuff_filter.unknown_names = 'nearest'"
-    if preset.safety.check == "clip_text":
-        yield "clip", "safety.check = 'clip_text'"
-    if preset.safety.check == "safety_checker":
-        yield "safety_checker", "safety.check = 'safety_checker'"
-    if preset.proposals.source == "maskcut":
-        yield "dino", "proposals.source = 'maskcut'"
-    if preset.proposals.source == "cutler":
-        yield "cutler", "proposals.source = 'cutler'"
-
-
-def _choice_problems(preset: Preset) -> Iterator[str]:
+def _choice_problems(preset: PresetTables) -> Iterator[str]:
     used, voting = preset.extractors.use, preset.matching.extractors
     if not used:
         yield "extractors.use is empty; name at least one extractor."
@@ -131,7 +135,7 @@ def _choice_problems(preset: Preset) -> Iterator[str]:
         yield "proposals.fixed_background is above fixed_foreground; pixels would be both."
 
 
-def _generation_problems(preset: Preset) -> Iterator[str]:
+def _generation_problems(preset: PresetTables) -> Iterator[str]:
     first, last = preset.attribution.step_range
     steps = preset.generation.steps
     if not any(first <= index / steps < last for index in range(steps)):
@@ -145,7 +149,7 @@ def _generation_problems(preset: Preset) -> Iterator[str]:
         yield f"generation.size_px is {generation.size_px}; latent diffusion needs a multiple of 8."
 
 
-def _window_problems(preset: Preset) -> Iterator[str]:
+def _window_problems(preset: PresetTables) -> Iterator[str]:
     windows = preset.windows
     if not windows.crops_px and not windows.whole_image:
         yield "windows.crops_px is empty and windows.whole_image is off; nothing would be looked at."

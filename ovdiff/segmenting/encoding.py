@@ -19,9 +19,8 @@ from torch import Tensor
 
 from ovdiff.errors import WeightsError
 from ovdiff.models.memory import batch_size, memory_of, run_in_batches
-from ovdiff.presets import given
-from ovdiff.presets.model_settings import Dtype
-from ovdiff.presets.schema import ExtractorName
+from ovdiff.presets.model_settings import ClipModelSettings, Dtype
+from ovdiff.presets.needs import feature_dtype, feature_settings
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.prefilter import embed_image
 from ovdiff.segmenting.windows import Window, plan_windows, resize_to_working
@@ -53,7 +52,7 @@ class EncodedImage:
 
     size_hw: tuple[int, int]
     working: NDArray[np.uint8]
-    features: Mapping[ExtractorName, tuple[WindowFeatures, ...]]
+    features: Mapping[str, tuple[WindowFeatures, ...]]
     embedding: Tensor | None
 
     def size_bytes(self) -> int:
@@ -134,22 +133,22 @@ def image_key(image: NDArray[np.uint8]) -> str:
 
 
 def _embed(parts: SegmentingParts, working: NDArray[np.uint8]) -> Tensor:
-    settings = given(parts.preset, "clip")
+    settings = parts.preset.models.given("clip", ClipModelSettings)
     embedding = embed_image(parts.clip, working, parts.preset.prefilter.statistics)
     _check_finite(embedding, "clip", settings.dtype)
     return embedding
 
 
 def _encode_windows(
-    parts: SegmentingParts, name: ExtractorName, working: NDArray[np.uint8], groups: Sequence[Sequence[Window]]
+    parts: SegmentingParts, name: str, working: NDArray[np.uint8], groups: Sequence[Sequence[Window]]
 ) -> tuple[WindowFeatures, ...]:
     preset, extractor = parts.preset, parts.extractors[name]
-    dtype: Dtype = getattr(preset.models, name).dtype
+    dtype = feature_dtype(preset, name)
     what = f"{name} features of a window"
     limit = batch_size(
         memory_of(parts.models.device),
         preset.extractors.batch_size,
-        getattr(preset.extractors, name).mib_per_image,
+        feature_settings(preset, name).mib_per_image,
         preset.memory.segment_gib,
         what,
     )

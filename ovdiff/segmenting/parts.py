@@ -6,7 +6,8 @@ from ovdiff.extractors import Extractors
 from ovdiff.models.clip import Clip
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.texts import ClipTexts
-from ovdiff.presets import Preset, given
+from ovdiff.presets import Preset
+from ovdiff.presets.model_settings import ClipModelSettings
 
 
 class SegmentingParts:
@@ -20,7 +21,7 @@ class SegmentingParts:
     @property
     def clip(self) -> Clip:
         """Embeds whole images for the prefilter."""
-        return self.models.clip(given(self.preset, "clip"))
+        return self.models.clip(self.preset.models.given("clip", ClipModelSettings))
 
     @cached_property
     def texts(self) -> ClipTexts:

@@ -12,11 +12,12 @@ from safetensors import safe_open
 from torch import nn
 
 from benchmarks import architectures as real
-from ovdiff.extractors import EXTRACTORS
+from ovdiff.extractors import Extractors
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset, load_preset
 from ovdiff.presets.model_settings import ClipModelSettings, DiffusionModelSettings, ModelSettings
-from ovdiff.presets.schema import ExtractorName, ExtractorSettings
+from ovdiff.presets.needs import EXTRACTORS
+from ovdiff.presets.schema import ExtractorSettings
 
 SHRINK = 8
 pytestmark = pytest.mark.usefixtures("offline")
@@ -175,23 +176,21 @@ def preset(folder: Path) -> Preset:
     ],
 )
 def test_features_are_computed_from_the_folders(
-    name: ExtractorName, width: int, grid: int, preset: Preset, loaded: LoadedModels
+    name: str, width: int, grid: int, preset: Preset, loaded: LoadedModels
 ) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)
-    found = EXTRACTORS[name](preset, loaded).extract(images, "window")
+    found = Extractors(preset, loaded)[name].extract(images, "window")
     assert found.shape == (2, width, grid, grid) and found.dtype == torch.float32
     assert found.isfinite().all() and not torch.allclose(found[0], found[1])
 
 
-@pytest.mark.parametrize("name", EXTRACTORS)
-def test_half_precision_gives_nearly_the_same_features(
-    name: ExtractorName, preset: Preset, loaded: LoadedModels
-) -> None:
+@pytest.mark.parametrize("name", EXTRACTORS.built_in)
+def test_half_precision_gives_nearly_the_same_features(name: str, preset: Preset, loaded: LoadedModels) -> None:
     images = np.random.default_rng(0).integers(0, 256, (1, 112, 112, 3), dtype=np.uint8)
     half = {"dtype": "float16", **({"vae_dtype": "float16"} if name == "stable_diffusion" else {})}
     halved = replace(preset.models, **{name: replace(getattr(preset.models, name), **half)})
-    exact = EXTRACTORS[name](preset, loaded).extract(images, "window")
-    rounded = EXTRACTORS[name](replace(preset, models=halved), LoadedModels()).extract(images, "window")
+    exact = Extractors(preset, loaded)[name].extract(images, "window")
+    rounded = Extractors(replace(preset, models=halved), LoadedModels())[name].extract(images, "window")
     assert rounded.dtype == torch.float32 and not torch.equal(rounded, exact)
     assert float((rounded - exact).norm() / exact.norm()) < 0.02
 
@@ -200,4 +199,4 @@ def test_sd_turbo_gives_features_too(preset: Preset, folder: Path, loaded: Loade
     turbo = _settings(DiffusionModelSettings, folder / "turbo")
     chosen = replace(preset, models=replace(preset.models, stable_diffusion=turbo))
     images = np.zeros((1, 64, 64, 3), np.uint8)
-    assert EXTRACTORS["stable_diffusion"](chosen, loaded).extract(images, "support").shape == (1, 800, 14, 14)
+    assert Extractors(chosen, loaded)["stable_diffusion"].extract(images, "support").shape == (1, 800, 14, 14)

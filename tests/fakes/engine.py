@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
+from ovdiff.bank.card import Card
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.bank.support import SupportImage, SupportSet
 from ovdiff.errors import BankError, MissingPrototypesError, SupportError
+from ovdiff.models.licences import WeightsLicence
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
 from ovdiff.vocabulary.kinds import KindDecision
@@ -117,14 +119,14 @@ def _prototypes() -> PrototypeSet:
     return PrototypeSet({"clip": FeatureSpacePrototypes(one, one)})
 
 
-def _card(category: Category, preset: str) -> dict[str, object]:
-    return {
-        "category": category.name,
-        "preset": preset,
-        "phrases": list(category.phrases),
-        "licences": [{"model": "generator", "source": "fake:generator", "licence": "MIT", "note": ""}],
-        "image_seeds": list(SEEDS),
-        "images_with_foreground": len(SEEDS),
-        "refused_images": 1,
-        "support_key": hashlib.sha256(category.name.encode()).hexdigest(),
-    }
+def _card(category: Category, preset: str) -> Card:
+    return Card(
+        category.name,
+        preset,
+        phrases=category.phrases,
+        licences=(WeightsLicence("generator", "fake:generator", "MIT", ""),),
+        image_seeds=SEEDS,
+        images_with_foreground=len(SEEDS),
+        refused_images=1,
+        support_key=hashlib.sha256(category.name.encode()).hexdigest(),
+    )

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
-from ovdiff.presets.model_settings import ClipModelSettings, DiffusionModelSettings, ModelSettings
-from ovdiff.presets.model_settings import Models as ModelChoice
+from ovdiff.presets.model_settings import ClipModelSettings, DiffusionModelSettings, ModelSettings, PresetModels
 from ovdiff.presets.schema import (
     AttributionSettings,
     ClipFeatureSettings,
@@ -75,7 +74,7 @@ def preset(weights_folder: Path) -> Preset:
     small: dict[str, Any] = {"support_px": 64, "window_px": 64}
     return Preset(
         name="random",
-        models=ModelChoice(
+        models=PresetModels(
             generator=diffusion,
             stable_diffusion=diffusion,
             clip=ClipModelSettings(source=str(weights_folder / "clip")),

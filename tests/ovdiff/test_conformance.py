@@ -29,7 +29,7 @@ from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.pamr import pamr
 from ovdiff.models.texts import ClipTexts
 from ovdiff.presets import Preset, load_preset
-from ovdiff.presets.schema import AttributionSettings, ExtractorName, WindowSettings
+from ovdiff.presets.schema import AttributionSettings, WindowSettings
 from ovdiff.segmenting.encoding import EncodedImage, WindowFeatures
 from ovdiff.segmenting.prefilter import choose_categories
 from ovdiff.segmenting.segmenter import BACKGROUND, make_table
@@ -181,7 +181,7 @@ def test_f_maskcut_separates_a_two_blob_affinity() -> None:
 # --- Eq. 4 and merging, by explicit loops -----------------------------------------------------------------------------
 
 DEPTH = 3  # so small that the stuff filter finds something
-SPACES: tuple[ExtractorName, ...] = ("clip", "dino")
+SPACES: tuple[str, ...] = ("clip", "dino")
 NAMES = ("boat", "water", "red fish", "clock")
 STUFF = NAMES.index("water")
 WINDOWS = WindowSettings(short_side_px=16, max_long_side_px=64, crops_px=((16, 8), (12, 8)))

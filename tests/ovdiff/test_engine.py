@@ -97,11 +97,11 @@ def test_building_again_does_nothing(engine: Engine, monkeypatch: pytest.MonkeyP
 
 def test_card_says_what_made_the_set(engine: Engine) -> None:
     card = engine.bank.card(engine.prototype_key(FISH))
-    assert card["category"] == "red fish" and card["phrases"] == ["red fish"]
-    assert len(card["image_seeds"]) == engine.preset.generation.images
-    assert card["parameters"]["generation"]["steps"] == engine.preset.generation.steps
-    assert card["models"]["clip"]["weights"].startswith("sha256:")
-    assert card["images_with_foreground"] >= 1 and "torch" in card["library_versions"]
+    assert card.category == "red fish" and card.phrases == ("red fish",)
+    assert len(card.image_seeds) == engine.preset.generation.images
+    assert card.parameters["generation"]["steps"] == engine.preset.generation.steps
+    assert card.models["clip"]["weights"].startswith("sha256:")
+    assert card.images_with_foreground >= 1 and "torch" in card.library_versions
 
 
 def test_what_is_missing_is_named(engine: Engine, image: np.ndarray) -> None:

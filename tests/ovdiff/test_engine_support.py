@@ -33,11 +33,11 @@ def _with_phrases(preset: Preset, *phrases: tuple[str, str]) -> Preset:
 
 def test_the_card_says_what_was_refused_where_the_images_are_and_on_which_terms(engine: Engine) -> None:
     card = engine.bank.card(engine.prototype_key(BOAT))
-    assert card["refused_images"] == 0 and len(card["image_seeds"]) == engine.preset.generation.images
-    assert engine.support_store.keys() == (card["support_key"],)
-    names = {licence["model"] for licence in card["licences"]}
+    assert card.refused_images == 0 and len(card.image_seeds) == engine.preset.generation.images
+    assert engine.support_store.keys() == (card.support_key,)
+    names = {licence.model for licence in card.licences}
     assert {"generator", "clip"} <= names
-    assert all(set(licence) == {"model", "source", "licence", "note"} for licence in card["licences"])
+    assert all(licence.source and licence.licence and licence.note for licence in card.licences)
 
 
 def test_a_stored_support_set_is_shown_without_loading_a_model(engine: Engine) -> None:
@@ -80,7 +80,7 @@ def test_a_misleading_name_is_drawn_as_its_phrase(small: Preset, tmp_path: Path)
     assert Engine(small, engine.bank).prototype_key(Category("tank")) == key(Category("x", ("tank",)))
     engine.build(Category("TANK"))
     card = engine.bank.card(key(Category("tank")))
-    assert (card["category"], card["phrases"]) == ("TANK", ["liquid tank"])
+    assert (card.category, card.phrases) == ("TANK", ("liquid tank",))
     assert engine.support_set(Category("tank")).prompts[0] == "a good photo of a liquid tank"
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from ovdiff.bank import Bank
 from ovdiff.bank.prototypes import KINDS
-from ovdiff.bank.recipe import category_recipe, preset_recipe, recipe_key
+from ovdiff.bank.recipe import Recipes
 from ovdiff.building.parts import BuildingParts
 from ovdiff.building.steps import make_prototype_set, make_support_set
 from ovdiff.engine import Engine
@@ -56,7 +56,7 @@ def _changed(before: Stages, after: Stages) -> set[str]:
 
 
 def _key(preset: Preset) -> str:
-    return recipe_key(category_recipe(preset_recipe(preset), Category("boat")))
+    return Recipes(preset).prototypes(Category("boat")).key
 
 
 def _build(preset: Preset, models: LoadedModels) -> Stages:

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ovdiff.bank.recipe import safety_model
-from ovdiff.presets import Preset, given
+from ovdiff.presets import Preset
+from ovdiff.presets.model_settings import ClipModelSettings, ModelSettings
+from ovdiff.presets.needs import safety_model
 
 if TYPE_CHECKING:
     from ovdiff.models.clip import Clip
@@ -99,8 +100,8 @@ def make_safety_check(preset: Preset, models: "LoadedModels") -> SafetyCheck | N
     if model is None:
         return None
     if model == "clip":
-        return ClipTextSafety(models.clip(given(preset, "clip")), preset.safety.margin)
-    return CheckerSafety(*models.safety_checker(given(preset, "safety_checker")))
+        return ClipTextSafety(models.clip(preset.models.given("clip", ClipModelSettings)), preset.safety.margin)
+    return CheckerSafety(*models.safety_checker(preset.models.given("safety_checker", ModelSettings)))
 
 
 def _stack(vectors: list[Tensor | None]) -> Tensor:

@@ -1,74 +1,52 @@
-"""Foreground and background candidates of a support image (A.3, D).
+"""Foreground and background candidates of a support image (A.3, D): two Protocols, and the choice of a preset.
 
-Two shapes of source, each a plain dict. A *proposer* finds class-agnostic masks in an image, among which
-Eq. 1 chooses (:func:`ovdiff.building.support.choose_masks`); a *thresholder* cuts the attribution map itself. A new
-source is one file and one line here. This module imports no model library.
+Which proposal sources there are says :mod:`ovdiff.presets.needs`. This module imports no model library.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ovdiff.building.proposals.threshold import Thresholds, fixed_thresholds, multi_otsu_thresholds, otsu_thresholds
-from ovdiff.extras import naming_the_extra
-from ovdiff.models.licences import weights_licences
-from ovdiff.presets import given
-from ovdiff.presets.schema import DinoFeatureSettings, Preset, ProposalSettings
+from ovdiff.building.proposals.threshold import Thresholds
+from ovdiff.errors import PresetError
+from ovdiff.presets import Preset
+from ovdiff.presets.needs import PROPOSALS
 
 if TYPE_CHECKING:
     from ovdiff.models.loaded import LoadedModels
 
 
+@runtime_checkable
 class Proposer(Protocol):
-    """Finds class-agnostic masks."""
+    """Finds class-agnostic masks, among which Eq. 1 chooses (:func:`ovdiff.building.support.choose_masks`)."""
 
     def propose(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Return masks (J, H, W) of an (H, W, 3) uint8 RGB image; J may be 0, masks may overlap."""
         ...
 
 
-def _maskcut(preset: Preset, models: "LoadedModels") -> Proposer:
-    from ovdiff.building.proposals.maskcut import MaskCut
-    from ovdiff.extractors.dino import dino_transformer
-    from ovdiff.extractors.transformer import TransformerExtractor
+@runtime_checkable
+class Thresholder(Protocol):
+    """Cuts the attribution maps themselves; looks at no image."""
 
-    settings = preset.proposals.maskcut
-    reads = DinoFeatureSettings(layer=settings.layer, statistics=settings.statistics)
-    dino = dino_transformer(models.vit(given(preset, "dino")))
-    return MaskCut(TransformerExtractor(dino, reads, "proposals.maskcut"), settings)
+    def thresholds(self, attributions: NDArray[np.float32]) -> list[Thresholds]:
+        """Return one pair of thresholds for each of one category's attribution maps (N, H, W), in [0, 1]."""
+        ...
 
 
-def _cutler(preset: Preset, models: "LoadedModels") -> Proposer:
-    import torch
+def make_source(preset: Preset, models: "LoadedModels") -> Proposer | Thresholder:
+    """Make the proposal source of a preset.
 
-    with naming_the_extra("proposals.source 'cutler'"):
-        from ovdiff.building.proposals.cutler import Cutler, load_cutler
-
-    checkpoint = given(preset, "cutler")
-    terms = next(entry.note for entry in weights_licences(preset) if entry.model == "cutler")
-    network = load_cutler(checkpoint, terms, models.device)
-    return Cutler(network, preset.proposals.cutler, getattr(torch, checkpoint.dtype))
-
-
-def _detectron2(preset: Preset, models: "LoadedModels") -> Proposer:
-    from ovdiff.building.proposals.detectron2 import Detectron2
-
-    return Detectron2(preset.proposals.detectron2, models.device)
-
-
-PROPOSERS: dict[str, Callable[[Preset, "LoadedModels"], Proposer]] = {
-    "cutler": _cutler,
-    "detectron2": _detectron2,
-    "maskcut": _maskcut,
-}
-
-Thresholder = Callable[[NDArray[np.float32], ProposalSettings], list[Thresholds]]
-"""Attribution maps (N, H, W) of one category, to one pair of thresholds an image."""
-
-THRESHOLDERS: dict[str, Thresholder] = {
-    "fixed": fixed_thresholds,
-    "otsu": otsu_thresholds,
-    "multi_otsu": multi_otsu_thresholds,
-}
+    Raises:
+        PresetError: there is no source of this name, what it needs is not installed, or it is no source.
+        WeightsError: its model cannot be loaded.
+    """
+    name = preset.proposals.source
+    source = PROPOSALS[name].maker()(preset, models)
+    if not isinstance(source, Proposer | Thresholder):
+        raise PresetError(
+            f"The proposal source {name!r} is {type(source).__name__}; expected an object with propose(image) or "
+            f"thresholds(attributions)."
+        )
+    return source

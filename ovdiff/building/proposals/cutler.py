@@ -14,10 +14,23 @@ from torch import Tensor
 from ovdiff.building.proposals.boxes import has_area, paste_masks
 from ovdiff.building.proposals.checkpoint import checkpoint_file, load_weights, read_checkpoint
 from ovdiff.building.proposals.cutler_network import STRIDE_PX, CascadeMaskRcnn, Detections, Widths
+from ovdiff.models.licences import weights_licences
+from ovdiff.models.loaded import LoadedModels
+from ovdiff.models.pretrained import DTYPES
+from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import CheckpointSettings
+from ovdiff.presets.needs import proposal_settings
 from ovdiff.presets.schema import CutlerSettings
 
 _MEAN, _DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of RGB in 0 to 255
+
+
+def make_proposer(preset: Preset, models: LoadedModels) -> "Cutler":
+    """Make the proposer of a preset, on its own network."""
+    checkpoint = preset.models.given("cutler", CheckpointSettings)
+    terms = next(entry.note for entry in weights_licences(preset) if entry.model == "cutler")
+    network = load_cutler(checkpoint, terms, models.device)
+    return Cutler(network, proposal_settings(preset, CutlerSettings), DTYPES[checkpoint.dtype])
 
 
 def load_cutler(

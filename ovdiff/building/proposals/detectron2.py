@@ -13,10 +13,18 @@ from numpy.typing import NDArray
 
 from ovdiff.building.proposals.checkpoint import load_weights, read_checkpoint
 from ovdiff.errors import PresetError, WeightsError
+from ovdiff.models.loaded import LoadedModels
+from ovdiff.presets import Preset
+from ovdiff.presets.needs import proposal_settings
 from ovdiff.presets.schema import Detectron2Settings
 
 INSTALL = "pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2.git'"
 """detectron2 is on no package index (D.3); it builds against the torch that is installed."""
+
+
+def make_proposer(preset: Preset, models: LoadedModels) -> "Detectron2":
+    """Make the proposer of a preset, on a model of the user's own."""
+    return Detectron2(proposal_settings(preset, Detectron2Settings), models.device)
 
 
 class Detectron2:

@@ -12,12 +12,25 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from ovdiff.extractors.dino import dino_transformer
 from ovdiff.extractors.transformer import TransformerExtractor
-from ovdiff.presets.schema import MaskCutSettings, RefineSettings
+from ovdiff.models.loaded import LoadedModels
+from ovdiff.presets import Preset
+from ovdiff.presets.model_settings import ModelSettings
+from ovdiff.presets.needs import proposal_settings
+from ovdiff.presets.schema import DinoFeatureSettings, MaskCutSettings, RefineSettings
 
 _NO_EDGE = 1e-5
 _log = logging.getLogger(__name__)
 _CORNERS = ((0, 0), (0, -1), (-1, 0), (-1, -1))
+
+
+def make_proposer(preset: Preset, models: LoadedModels) -> "MaskCut":
+    """Make the proposer of a preset, on its DINO."""
+    settings = proposal_settings(preset, MaskCutSettings)
+    reads = DinoFeatureSettings(layer=settings.layer, statistics=settings.statistics)
+    dino = dino_transformer(models.vit(preset.models.given("dino", ModelSettings)))
+    return MaskCut(TransformerExtractor(dino, reads, "proposals.maskcut"), settings)
 
 
 class MaskCut:

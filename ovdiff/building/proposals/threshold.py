@@ -1,11 +1,14 @@
 """Thresholds of attribution maps (A.4.5, A.4.6). Never imports torch."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.building.proposals.otsu import otsu_threshold, otsu_threshold_pair
+from ovdiff.presets import Preset
 from ovdiff.presets.schema import ProposalSettings
 
 _OTSU_CELLS = 64  # a side: the latent grid of 512 px, where the released code looks for the thresholds
@@ -16,6 +19,37 @@ class Thresholds(NamedTuple):
 
     foreground: float
     background: float
+
+
+Rule = Callable[[NDArray[np.float32], ProposalSettings], list[Thresholds]]
+"""Attribution maps (N, H, W) of one category, to one pair of thresholds a map."""
+
+
+@dataclass(frozen=True)
+class MapThresholder:
+    """Cuts attribution maps by one rule."""
+
+    rule: Rule
+    settings: ProposalSettings
+
+    def thresholds(self, attributions: NDArray[np.float32]) -> list[Thresholds]:
+        """Return one pair of thresholds for each of one category's attribution maps (N, H, W), in [0, 1]."""
+        return self.rule(attributions, self.settings)
+
+
+def make_fixed(preset: Preset, _models: object) -> MapThresholder:
+    """Make the proposal source 'fixed' of a preset."""
+    return MapThresholder(fixed_thresholds, preset.proposals)
+
+
+def make_otsu(preset: Preset, _models: object) -> MapThresholder:
+    """Make the proposal source 'otsu' of a preset."""
+    return MapThresholder(otsu_thresholds, preset.proposals)
+
+
+def make_multi_otsu(preset: Preset, _models: object) -> MapThresholder:
+    """Make the proposal source 'multi_otsu' of a preset."""
+    return MapThresholder(multi_otsu_thresholds, preset.proposals)
 
 
 def fixed_thresholds(attributions: NDArray[np.float32], settings: ProposalSettings) -> list[Thresholds]:

@@ -123,7 +123,7 @@ def test_sets_are_removed_with_support_images_that_nothing_else_needs(
     assert asked == ["Remove these 2 sets?"]
     assert not engine.has(boat)
     assert len(bank.keys()) == 1
-    assert support_store(bank).keys() == (bank.card(bank.keys()[0])["support_key"],)
+    assert support_store(bank).keys() == (bank.card(bank.keys()[0]).support_key,)
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith("(boat)  boat")
     assert said[-1] == "removed: 2 prototype sets, 1 sets of support images"

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from backend.command.stored_sets import find_sets, stored_sets
 from backend.errors import UsageError
 from ovdiff.bank import Bank
+from ovdiff.bank.card import Card
 from ovdiff.vocabulary import Category
 from tests.fakes.engine import FakeEngine
 
@@ -16,9 +18,9 @@ def bank(tmp_path: Path) -> Bank:
     """Three sets: of boat, of boat with another preset, of the category abcdef; two keys begin with abcdef."""
     engine, bank = FakeEngine(tmp_path / "other"), Bank(tmp_path / "bank")
     engine.build(Category("boat"))
-    prototypes, card = Bank(engine.folder).load(engine.prototype_key(Category("boat"))), {"phrases": ["boat"]}
+    prototypes, card = Bank(engine.folder).load(engine.prototype_key(Category("boat"))), Card(phrases=("boat",))
     for key, name in zip(KEYS, ("boat", "boat", "abcdef"), strict=True):
-        bank.save(key, prototypes, {**card, "category": name})
+        bank.save(key, prototypes, replace(card, category=name))
     return bank
 
 

@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from ovdiff.bank.files import SCHEMA_VERSION, Bank
+from ovdiff.bank.card import Card
+from ovdiff.bank.files import Bank
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
+from ovdiff.bank.recipe import SCHEMA_VERSION
 from ovdiff.errors import BankCorruptError, BankError
 
 KEY = "ab" * 32
@@ -32,13 +34,17 @@ def _set(seed: int = 0) -> PrototypeSet:
 def test_a_set_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     bank = Bank(tmp_path / "bank")
     assert bank.keys() == () and not bank.has(KEY)
-    bank.save(KEY, _set(), {"category": "Boot"})
+    bank.save(KEY, _set(), Card("Boot"))
     found = bank.load(KEY).spaces["clip"]
     np.testing.assert_array_equal(found.foreground.vectors, _set().spaces["clip"].foreground.vectors)
     np.testing.assert_array_equal(found.foreground.images, [0, 1, 2])
     assert found.background.vectors.shape == (0, 4)
     assert bank.keys() == (KEY,) and bank.has(KEY)
-    assert bank.card(KEY)["category"] == "Boot" and bank.card(KEY)["schema_version"] == SCHEMA_VERSION
+    assert (
+        bank.card(KEY).category == "Boot"
+        and bank.card(KEY).schema_version == SCHEMA_VERSION
+        and bank.card(KEY).key == KEY
+    )
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
@@ -53,13 +59,13 @@ def test_any_finite_half_precision_vectors_come_back_exactly(tmp_path: Path, vec
     count = len(vectors)
     side = Prototypes(vectors.astype(np.float32), np.ones(count, np.uint8), np.full(count, -1, np.int32))
     bank = Bank(tmp_path)
-    bank.save(KEY, PrototypeSet({"dino": FeatureSpacePrototypes(side, side)}), {})
+    bank.save(KEY, PrototypeSet({"dino": FeatureSpacePrototypes(side, side)}), Card())
     np.testing.assert_array_equal(bank.load(KEY).spaces["dino"].background.vectors, side.vectors)
 
 
 def test_equal_sets_give_equal_files(tmp_path: Path) -> None:
     for name in ("first", "second"):
-        Bank(tmp_path / name).save(KEY, _set(), {"category": "boat", "phrases": ["boat"]})
+        Bank(tmp_path / name).save(KEY, _set(), Card("boat", phrases=("boat",)))
     for suffix in (".json", ".safetensors"):
         assert (tmp_path / "first" / f"{KEY}{suffix}").read_bytes() == (
             tmp_path / "second" / f"{KEY}{suffix}"
@@ -71,7 +77,7 @@ def test_damage_is_named_counts_as_absent_and_heals_by_saving(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     bank = Bank(tmp_path)
-    bank.save(KEY, _set(), {})
+    bank.save(KEY, _set(), Card())
     assert bank.has(KEY)
     tensors, card = tmp_path / f"{KEY}.safetensors", tmp_path / f"{KEY}.json"
     data = bytearray(tensors.read_bytes())
@@ -90,7 +96,7 @@ def test_damage_is_named_counts_as_absent_and_heals_by_saving(
     assert caught.value.path == (card if damage == "card" else tensors)
     assert not bank.has(KEY)
     assert "damaged" in caplog.text
-    bank.save(KEY, _set(), {})
+    bank.save(KEY, _set(), Card())
     assert bank.has(KEY) and bank.load(KEY).spaces.keys() == {"clip"}
 
 
@@ -111,10 +117,10 @@ def test_a_crash_before_the_card_leaves_the_old_set_or_none(tmp_path: Path, monk
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", refuse)
         with pytest.raises(BankError, match="disk full"):
-            bank.save(KEY, _set(), {})
+            bank.save(KEY, _set(), Card())
     assert list(tmp_path.iterdir()) == []
     assert not bank.has(KEY)
-    bank.save(KEY, _set(), {})
+    bank.save(KEY, _set(), Card())
     assert bank.has(KEY)
 
 
@@ -142,17 +148,19 @@ import sys
 from pathlib import Path
 import numpy as np
 from ovdiff.bank import Bank
+from ovdiff.bank.card import Card
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 key, value = sys.argv[2], float(sys.argv[3])
 side = Prototypes(np.full((500, 40), value, np.float32), np.zeros(500, np.uint8), np.zeros(500, np.int32))
 for _ in range(60):
-    Bank(Path(sys.argv[1])).save(key, PrototypeSet({"clip": FeatureSpacePrototypes(side, side)}), {"value": value})
+    prototypes = PrototypeSet({"clip": FeatureSpacePrototypes(side, side)})
+    Bank(Path(sys.argv[1])).save(key, prototypes, Card(image_seeds=(int(value),)))
 """
 
 
 def test_processes_that_save_one_set_at_once_leave_it_whole_at_every_moment(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
-    bank.save(KEY, _set(), {})
+    bank.save(KEY, _set(), Card())
     writers = [
         subprocess.Popen([sys.executable, "-c", SAVE_OFTEN, str(tmp_path), KEY, value]) for value in ("1.0", "2.0")
     ]
@@ -162,19 +170,19 @@ def test_processes_that_save_one_set_at_once_leave_it_whole_at_every_moment(tmp_
         reads += 1
     assert [writer.returncode for writer in writers] == [0, 0] and reads > 20
     vectors = bank.load(KEY).spaces["clip"].foreground.vectors
-    assert (vectors == bank.card(KEY)["value"]).all()
+    assert (vectors == bank.card(KEY).image_seeds[0]).all()
 
 
 def test_what_does_not_fit_half_precision_is_refused(tmp_path: Path) -> None:
     side = Prototypes(np.full((1, 2), 1e6, np.float32), np.zeros(1, np.uint8), np.zeros(1, np.int32))
     with pytest.raises(BankError, match="foreground prototypes of clip do not fit float16"):
-        Bank(tmp_path).save(KEY, PrototypeSet({"clip": FeatureSpacePrototypes(side, side)}), {})
+        Bank(tmp_path).save(KEY, PrototypeSet({"clip": FeatureSpacePrototypes(side, side)}), Card())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_remove_and_absent_sets(tmp_path: Path) -> None:
     bank = Bank(tmp_path)
-    bank.save(KEY, _set(), {})
+    bank.save(KEY, _set(), Card())
     bank.remove(KEY)
     bank.remove(KEY)
     assert bank.keys() == () and list(tmp_path.iterdir()) == []

@@ -5,32 +5,24 @@ from typing import Any
 
 import pytest
 
-from ovdiff.bank.recipe import (
-    category_recipe,
-    library_versions,
-    masks_recipe,
-    models_used,
-    preset_recipe,
-    recipe_key,
-    segmenting_models,
-    support_recipe,
-)
+from ovdiff.bank.recipe import Recipes, library_versions
 from ovdiff.presets import Preset, load_preset
 from ovdiff.presets.model_settings import AdapterSettings, ModelSettings
+from ovdiff.presets.needs import models_of
 from ovdiff.presets.schema import Detectron2Settings, SafetySettings
 from ovdiff.vocabulary import Category
 
 
 def _key(preset: Preset, category: Category | None = None) -> str:
-    return recipe_key(category_recipe(preset_recipe(preset), category or Category("boat")))
+    return Recipes(preset).prototypes(category or Category("boat")).key
 
 
 def _support_key(preset: Preset, category: Category | None = None) -> str:
-    return recipe_key(support_recipe(preset, preset_recipe(preset), category or Category("boat")))
+    return Recipes(preset).support(category or Category("boat")).key
 
 
 def _masks_key(preset: Preset) -> str:
-    return recipe_key(masks_recipe(preset, preset_recipe(preset)))
+    return Recipes(preset).masks().key
 
 
 def _changed(preset: Preset, section: str, change: dict[str, Any]) -> Preset:
@@ -75,11 +67,11 @@ def test_what_shapes_prototypes_changes_the_key(preset: Preset, section: str, ch
 
 def test_only_models_that_take_part_are_in_the_recipe(preset: Preset) -> None:
     clip_only = replace(preset, extractors=replace(preset.extractors, use=("clip",)))
-    assert models_used(clip_only) == ("clip", "generator")
-    assert set(preset_recipe(clip_only)["models"]) == {"clip", "generator"}
-    assert set(preset_recipe(clip_only)["parameters"]["extractors"]) == {"clip"}
+    assert models_of(clip_only, "images", "masks", "features") == ("clip", "generator")
+    assert set(Recipes(clip_only).prototypes(Category("boat")).models) == {"clip", "generator"}
+    assert set(Recipes(clip_only).prototypes(Category("boat")).parameters["extractors"]) == {"clip"}
     maskcut = replace(clip_only, proposals=replace(preset.proposals, source="maskcut"))
-    assert models_used(maskcut) == ("clip", "dino", "generator")
+    assert models_of(maskcut, "images", "masks", "features") == ("clip", "dino", "generator")
 
 
 def test_only_settings_of_the_chosen_proposal_source_are_in_the_key(preset: Preset) -> None:
@@ -123,10 +115,12 @@ def test_an_adapter_is_in_the_key(preset: Preset) -> None:
 
 def test_the_model_that_looks_for_unsafe_images_takes_part(preset: Preset) -> None:
     sd_only = replace(preset, extractors=replace(preset.extractors, use=("stable_diffusion",)))
-    assert "clip" not in models_used(sd_only)
-    assert "clip" in models_used(replace(sd_only, safety=SafetySettings("auto")))
+    assert "clip" not in models_of(sd_only, "images", "masks", "features")
+    assert "clip" in models_of(replace(sd_only, safety=SafetySettings("auto")), "images", "masks", "features")
     checker = replace(sd_only.models, safety_checker=ModelSettings("some/checker"))
-    assert "safety_checker" in models_used(replace(sd_only, safety=SafetySettings("auto"), models=checker))
+    assert "safety_checker" in models_of(
+        replace(sd_only, safety=SafetySettings("auto"), models=checker), "images", "masks", "features"
+    )
 
 
 def test_versions_name_the_libraries_that_compute() -> None:
@@ -187,11 +181,11 @@ def test_masks_depend_on_proposals_and_eq_1_alone(preset: Preset) -> None:
 
 def test_models_that_segment_are_those_that_vote_and_clip_where_it_is_asked() -> None:
     paper, fast = load_preset("paper"), load_preset("fast")
-    assert segmenting_models(paper) == ("clip", "dino", "stable_diffusion")
-    assert segmenting_models(fast) == ("clip", "dinov2")
+    assert models_of(paper, "segmenting") == ("clip", "dino", "stable_diffusion")
+    assert models_of(fast, "segmenting") == ("clip", "dinov2")
     alone = replace(paper, matching=replace(paper.matching, extractors=("dino",)))
-    assert segmenting_models(alone) == ("clip", "dino")
+    assert models_of(alone, "segmenting") == ("clip", "dino")
     without = replace(alone, prefilter=replace(alone.prefilter, enabled=False))
-    assert segmenting_models(without) == ("clip", "dino")  # still asked about unknown names
+    assert models_of(without, "segmenting") == ("clip", "dino")  # still asked about unknown names
     parity = replace(without, stuff_filter=replace(without.stuff_filter, unknown_names="thing"))
-    assert segmenting_models(parity) == ("dino",)
+    assert models_of(parity, "segmenting") == ("dino",)

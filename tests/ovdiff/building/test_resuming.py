@@ -24,7 +24,7 @@ import json, os, signal, sys, torch
 from pathlib import Path
 from ovdiff.bank import Bank
 from ovdiff.engine import Engine
-from ovdiff.presets.mapping import mapping_to_preset
+from ovdiff.presets.preset import mapping_to_preset
 from ovdiff.vocabulary import Category
 
 folder, preset, prompts = sys.argv[1:]

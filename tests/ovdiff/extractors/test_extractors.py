@@ -1,34 +1,39 @@
 """What every extractor promises."""
 
 from dataclasses import replace
-from typing import get_args
+from typing import get_type_hints
 
 import numpy as np
 import pytest
 import torch
 
 from ovdiff.errors import PresetError
-from ovdiff.extractors import EXTRACTORS
+from ovdiff.extractors import Extractors
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
-from ovdiff.presets.schema import ExtractorName
+from ovdiff.presets.needs import EXTRACTORS
+from ovdiff.presets.schema import ExtractorSettings, FeatureSettings
 
-NAMES = sorted(EXTRACTORS)
+NAMES = sorted(EXTRACTORS.built_in)
 
 
 def _images(count: int, height: int = 40, width: int = 50) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
 
 
-def test_every_name_of_the_schema_has_an_extractor() -> None:
-    assert set(EXTRACTORS) == set(get_args(ExtractorName))
+def test_every_table_of_the_schema_is_of_an_extractor_and_of_its_settings() -> None:
+    hints = get_type_hints(ExtractorSettings)
+    tables = {
+        name: kind for name, kind in hints.items() if isinstance(kind, type) and issubclass(kind, FeatureSettings)
+    }
+    assert tables == {name: part.settings for name, part in EXTRACTORS.built_in.items()}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_features_are_float32_maps_and_equal_images_have_equal_features(
-    name: ExtractorName, preset: Preset, models: LoadedModels
+    name: str, preset: Preset, models: LoadedModels
 ) -> None:
-    extractor = EXTRACTORS[name](preset, models)
+    extractor = Extractors(preset, models)[name]
     images = _images(2)
     batch = extractor.extract(np.concatenate([images, images[:1]]), "window")
     assert batch.dtype == torch.float32 and batch.ndim == 4 and batch.isfinite().all()
@@ -49,31 +54,29 @@ def test_features_are_float32_maps_and_equal_images_have_equal_features(
         ("mae", 12, 7),
     ],
 )
-def test_sizes_come_from_the_preset(
-    name: ExtractorName, support: int, window: int, preset: Preset, models: LoadedModels
-) -> None:
+def test_sizes_come_from_the_preset(name: str, support: int, window: int, preset: Preset, models: LoadedModels) -> None:
     settings = replace(getattr(preset.extractors, name), support_px=192, window_px=112)
     chosen = replace(preset, extractors=replace(preset.extractors, **{name: settings}))
-    extractor = EXTRACTORS[name](chosen, models)
+    extractor = Extractors(chosen, models)[name]
     assert extractor.extract(_images(1), "support").shape[2:] == (support, support)
     assert extractor.extract(_images(1, 112, 112), "window").shape[2:] == (window, window)
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"stable_diffusion"}))
-def test_an_unknown_block_is_refused(name: ExtractorName, preset: Preset, models: LoadedModels) -> None:
+def test_an_unknown_block_is_refused(name: str, preset: Preset, models: LoadedModels) -> None:
     settings = replace(getattr(preset.extractors, name), layer=24)
     chosen = replace(preset, extractors=replace(preset.extractors, **{name: settings}))
     with pytest.raises(PresetError, match=f"extractors.{name}.layer is 24; this transformer has"):
-        EXTRACTORS[name](chosen, models)
+        Extractors(chosen, models)[name]
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"stable_diffusion"}))
-def test_transformers_give_keys_and_tokens(name: ExtractorName, preset: Preset, models: LoadedModels) -> None:
+def test_transformers_give_keys_and_tokens(name: str, preset: Preset, models: LoadedModels) -> None:
     found = []
     for feature in ("keys", "tokens"):
         settings = replace(getattr(preset.extractors, name), feature=feature)
         chosen = replace(preset, extractors=replace(preset.extractors, **{name: settings}))
-        found.append(EXTRACTORS[name](chosen, models).extract(_images(1), "window"))
+        found.append(Extractors(chosen, models)[name].extract(_images(1), "window"))
     keys, tokens = found
     assert keys.shape[2:] == tokens.shape[2:]
     assert keys.shape != tokens.shape or not torch.allclose(keys, tokens)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from benchmarks import architectures as real
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset, load_preset
-from ovdiff.presets.model_settings import Models as ModelChoice
+from ovdiff.presets.model_settings import PresetModels
 from tests.fakes.hub import REVISION, Hub, model_hub
 
 DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -71,10 +71,10 @@ def paper() -> Preset:
         for name, settings in vars(preset.models).items()
         if name in ("generator", "stable_diffusion", "clip", "dino", "safety_checker")
     }
-    return replace(preset, models=ModelChoice(cutler=preset.models.cutler, **pinned))
+    return replace(preset, models=PresetModels(cutler=preset.models.cutler, **pinned))
 
 
-def _load(choice: ModelChoice) -> None:
+def _load(choice: PresetModels) -> None:
     models = LoadedModels()
     assert choice.clip and choice.dino and choice.safety_checker and choice.stable_diffusion
     assert models.diffusion(choice.generator) is models.diffusion(choice.stable_diffusion)

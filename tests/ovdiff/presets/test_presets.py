@@ -1,20 +1,16 @@
 import tomllib
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 from ovdiff import presets
 from ovdiff.errors import PresetError
-from ovdiff.presets import (
-    load_preset,
-    preset_description,
-    preset_names,
-    preset_to_mapping,
-    prototype_parameters,
-)
-from ovdiff.presets.schema import ExtractorName, Preset
+from ovdiff.presets import Preset, load_preset, preset_description, preset_names, preset_to_mapping
+from ovdiff.presets.mapping import entries, offline_values
+from ovdiff.presets.model_settings import ModelSettings
+from ovdiff.presets.needs import EXTRACTORS
 
 
 def _write(folder: Path, text: str) -> Path:
@@ -35,7 +31,7 @@ def test_packaged_files_name_every_field_that_their_preset_reads(name: str) -> N
     preset = load_preset(name)
     written = _paths(tomllib.loads(Path(presets.__file__).with_name(f"{name}.toml").read_text("utf-8")))
     unread = {"models"} | {f"proposals.{source}" for source in ("cutler", "maskcut", "detectron2")}
-    unread |= {f"extractors.{extractor}" for extractor in get_args(ExtractorName)}
+    unread |= {f"extractors.{extractor}" for extractor in EXTRACTORS.built_in}
     unread -= {f"proposals.{preset.proposals.source}", *(f"extractors.{used}" for used in preset.extractors.use)}
     absent = _paths(preset_to_mapping(preset)) - written
     assert {path for path in absent if not any(path.startswith(f"{table}.") for table in unread)} == set()
@@ -75,7 +71,10 @@ def test_a_file_describes_itself_in_its_first_comment(tmp_path: Path) -> None:
         ("[windows]\ncrops_px = [[96, 120]]", "stride above the size leaves gaps"),
         ("[windows]\ncrops_px = []\nwhole_image = false", "nothing would be looked at"),
         ("[windows]\nmax_long_side_px = 32", "max_long_side_px is 32"),
-        ("[extractors]\nuse = ['sam']", "extractors.use\\[0\\] is 'sam'; expected one of 'stable_diffusion'"),
+        (
+            "[extractors]\nuse = ['sam']",
+            "extractors.use names 'sam'; expected one of 'clip', .* entry point group 'ovdiff.extractors'",
+        ),
         ("[extractors]\nuse = ['mae']\n[matching]\nextractors = []", "models.mae is missing, which extractors.use"),
         ("[proposals]\nsource = 'cutler'", r"models.cutler is missing.*add a \[models.cutler\] table"),
         ("[proposals]\nsource = 'detectron2'", "must give a config and a weights file"),
@@ -149,8 +148,8 @@ def test_what_changes_no_mask_is_not_in_the_fingerprint() -> None:
     assert same.fingerprint() == base.fingerprint()
 
 
-def test_prototype_parameters_hold_no_online_field() -> None:
-    parameters = prototype_parameters(load_preset("tinyworld"))
+def test_offline_values_hold_no_online_field() -> None:
+    parameters = offline_values(load_preset("tinyworld"))
     assert {"models", "generation", "safety", "attribution", "proposals", "support", "extractors", "prototypes"} == set(
         parameters
     )
@@ -161,12 +160,11 @@ def test_prototype_parameters_hold_no_online_field() -> None:
 
 def test_every_field_gives_its_reason() -> None:
     def check(settings: Any) -> None:
-        for entry in fields(settings):
-            value = getattr(settings, entry.name)
-            if is_dataclass(value):
-                check(value)
+        for entry in entries(settings):
+            if is_dataclass(entry.value):
+                check(entry.value)
             elif entry.name != "name":
-                assert entry.metadata["reason"], entry.name
+                assert entry.declared is not None and entry.declared.metadata["reason"], entry.name
 
     check(load_preset("tinyworld"))
     assert "name" in {entry.name for entry in fields(Preset)}
@@ -192,8 +190,8 @@ def test_other_weights_lose_what_was_said_of_the_base_s(tmp_path: Path) -> None:
 def test_presets_for_real_use_pin_what_they_load() -> None:
     """Every hub id carries a revision; commits where they could be looked up."""
     for name in ("paper", "fast"):
-        for model, settings in vars(load_preset(name).models).items():
-            if settings is not None and model != "cutler":
+        for model, settings in load_preset(name).models.all_given().items():
+            if isinstance(settings, ModelSettings):
                 assert settings.revision, f"{name}: models.{model}"
 
 

@@ -7,7 +7,7 @@ import requests
 import torch
 from safetensors.torch import save_file
 
-from ovdiff.building.proposals import PROPOSERS
+from ovdiff.building.proposals import make_source
 from ovdiff.building.proposals.cutler import Cutler, detector_pixels, load_cutler, resized_size_hw
 from ovdiff.errors import WeightsError
 from ovdiff.models.loaded import LoadedModels
@@ -115,7 +115,7 @@ def test_the_registered_proposer_asks_for_the_released_network(
     )
     message = r"narrow\.pth is not a checkpoint of this CascadeMaskRcnn with its 408 entries: \d+ of another shape"
     with pytest.raises(WeightsError, match=message):
-        PROPOSERS["cutler"](chosen, models)
+        make_source(chosen, models)
 
 
 def test_fetching_says_first_that_the_weights_are_non_commercial(
@@ -139,7 +139,7 @@ def test_fetching_says_first_that_the_weights_are_non_commercial(
 
     monkeypatch.setattr(requests, "get", offline)
     with pytest.raises(WeightsError, match=r"no network\. Download it by hand"):
-        PROPOSERS["cutler"](chosen, models)
+        make_source(chosen, models)
 
 
 def _weights() -> dict[str, torch.Tensor]:

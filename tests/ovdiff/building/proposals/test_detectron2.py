@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import tests.fakes
-from ovdiff.building.proposals import PROPOSERS
+from ovdiff.building.proposals import make_source
 from ovdiff.building.proposals.detectron2 import Detectron2
 from ovdiff.errors import PresetError, WeightsError
 from ovdiff.models.loaded import LoadedModels
@@ -73,7 +73,7 @@ def test_uncertain_instances_are_no_proposals(settings: Detectron2Settings) -> N
 
 def test_it_is_registered(settings: Detectron2Settings, preset: Preset, models: LoadedModels) -> None:
     proposals = replace(preset.proposals, source="detectron2", detectron2=settings)
-    proposer = PROPOSERS["detectron2"](replace(preset, proposals=proposals), models)
+    proposer = make_source(replace(preset, proposals=proposals), models)
     assert proposer.propose(_image()).shape == (2, 8, 10)
 
 

@@ -7,7 +7,7 @@ import scipy.linalg
 import scipy.sparse.linalg
 from scipy.sparse.linalg import ArpackNoConvergence
 
-from ovdiff.building.proposals import PROPOSERS, maskcut
+from ovdiff.building.proposals import make_source, maskcut
 from ovdiff.building.proposals.maskcut import affinity, bipartition, cut_masks, refine_mask, second_eigenvector
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
@@ -194,7 +194,7 @@ def test_the_proposer_returns_masks_of_the_image_s_size(
 ) -> None:
     small = replace(preset.proposals.maskcut, input_px=64, refine=False)
     chosen = replace(preset, proposals=replace(preset.proposals, source="maskcut", maskcut=small))
-    proposer = PROPOSERS["maskcut"](chosen, models)
+    proposer = make_source(chosen, models)
     masks = proposer.propose(image)
     assert masks.dtype == np.bool_ and masks.shape[1:] == image.shape[:2]
     np.testing.assert_array_equal(masks, proposer.propose(image))

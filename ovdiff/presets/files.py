@@ -1,0 +1,94 @@
+"""Reading presets from files: by name, by path, and with ``base = "..."`` only what differs."""
+
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from ovdiff.errors import PresetError
+from ovdiff.presets.preset import Preset, mapping_to_preset
+
+_PACKAGE = "ovdiff.presets"
+OVDIFF = "ovdiff"
+"""The engine of a preset that names none."""
+
+_OF_ONE_SOURCE = ("revision", "licence", "sha256", "variant", "adapter")
+
+
+def preset_names() -> tuple[str, ...]:
+    """Return the names of the presets that come with the package."""
+    files = resources.files(_PACKAGE).iterdir()
+    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+
+
+def load_preset(name_or_path: str | Path) -> Preset:
+    """Load a preset of OVDiff by its name, or from a ``.toml`` file.
+
+    Raises:
+        PresetError: no such preset or file, not TOML, of another engine, or a field that is unknown or impossible.
+    """
+    mapping, where = read_preset(name_or_path), f"Preset {str(name_or_path)!r}"
+    if (engine := mapping.get("engine", OVDIFF)) != OVDIFF:
+        raise PresetError(f"{where} is for the engine {engine!r}; load it with ovdiff.engines.load_any_preset.")
+    return mapping_to_preset(mapping, where)
+
+
+def read_preset(name_or_path: str | Path) -> dict[str, Any]:
+    """Read the tables of any engine's preset, those of its base included; what they mean is not checked.
+
+    Raises:
+        PresetError: no such preset or file, or not TOML.
+    """
+    return _read_mapping(name_or_path, depth=0)
+
+
+def preset_description(name_or_path: str | Path) -> str:
+    """Return what a preset's file says about itself: the comment that it begins with, or ``""``.
+
+    Raises:
+        PresetError: no such preset or file.
+    """
+    comment = takewhile(lambda line: line.startswith("#"), _read(name_or_path).splitlines())
+    return "\n".join(line.removeprefix("#").removeprefix(" ").rstrip() for line in comment)
+
+
+def _read_mapping(name_or_path: str | Path, depth: int) -> dict[str, Any]:
+    if depth > 8:
+        raise PresetError(f"Preset {str(name_or_path)!r}: 'base' goes round in a circle.")
+    text = _read(name_or_path)
+    try:
+        mapping = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PresetError(f"Preset {str(name_or_path)!r} is not TOML: {error}.") from error
+    base = mapping.pop("base", None)
+    if base is None:
+        return mapping
+    if not isinstance(base, str):
+        raise PresetError(f"Preset {str(name_or_path)!r}: base is {base!r}; expected a preset's name.")
+    return _merge(_read_mapping(base, depth + 1), mapping)
+
+
+def _read(name_or_path: str | Path) -> str:
+    if str(name_or_path) in preset_names():
+        return resources.files(_PACKAGE).joinpath(f"{name_or_path}.toml").read_text("utf-8")
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        names = ", ".join(preset_names())
+        raise PresetError(f"No preset {str(name_or_path)!r}. Known: {names}; or give the path of a .toml file.")
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PresetError(f"Preset file {path} cannot be read: {error}.") from error
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    if "source" in changes:  # of other weights, what is known of the base's is not true any more
+        merged = {key: value for key, value in base.items() if key not in _OF_ONE_SOURCE}
+    for key, value in changes.items():
+        under = merged.get(key)
+        both_tables = isinstance(under, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merge(under, value) if both_tables else value  # type: ignore[arg-type]
+    return merged

@@ -1,0 +1,235 @@
+"""The one table of needs: which extractor and which proposal source needs which models and settings.
+
+The rest is derived from it: what is in a prototype set's key, which models a preset must give, which of its tables
+nothing reads, which weights segmenting takes. A new extractor or proposal source is one file and one line here; from
+another package it is an entry point (:class:`ovdiff.presets.part.Part`). Loads no model and never imports torch.
+"""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from ovdiff.errors import PresetError
+from ovdiff.presets.model_settings import (
+    CheckpointSettings,
+    ClipModelSettings,
+    DiffusionModelSettings,
+    Dtype,
+    ModelSettings,
+)
+from ovdiff.presets.part import Part, Parts
+from ovdiff.presets.schema import (
+    ClipFeatureSettings,
+    CutlerSettings,
+    Detectron2Settings,
+    DinoFeatureSettings,
+    Dinov2FeatureSettings,
+    Dinov3FeatureSettings,
+    ExtractorSettings,
+    FeatureSettings,
+    MaeFeatureSettings,
+    MaskCutSettings,
+    PresetTables,
+    ProposalSettings,
+    StableDiffusionFeatureSettings,
+)
+
+_AT = "ovdiff.extractors.{}:make_extractor"
+_FROM = "ovdiff.building.proposals.{}"
+
+EXTRACTORS = Parts(
+    "extractor",
+    "ovdiff.extractors",
+    {
+        "stable_diffusion": Part(
+            _AT.format("stable_diffusion"),
+            StableDiffusionFeatureSettings,
+            {"stable_diffusion": DiffusionModelSettings},
+        ),
+        "clip": Part(_AT.format("clip"), ClipFeatureSettings, {"clip": ClipModelSettings}),
+        "dino": Part(_AT.format("dino"), DinoFeatureSettings, {"dino": ModelSettings}),
+        "dinov2": Part(_AT.format("dinov2"), Dinov2FeatureSettings, {"dinov2": ModelSettings}),
+        "dinov3": Part(_AT.format("dinov3"), Dinov3FeatureSettings, {"dinov3": ModelSettings}),
+        "mae": Part(_AT.format("mae"), MaeFeatureSettings, {"mae": ModelSettings}),
+    },
+)
+"""The maker of each is called with the preset and the loaded models, and returns an
+:class:`ovdiff.extractors.Extractor`. The settings are a :class:`~ovdiff.presets.schema.FeatureSettings`."""
+
+PROPOSALS = Parts(
+    "proposal source",
+    "ovdiff.proposals",
+    {
+        "cutler": Part(
+            _FROM.format("cutler:make_proposer"),
+            CutlerSettings,
+            {"cutler": CheckpointSettings},
+            licence="CC-BY-NC-SA-4.0",  # whatever the file is called, CutLER's authors licence their weights so
+        ),
+        "maskcut": Part(_FROM.format("maskcut:make_proposer"), MaskCutSettings, {"dino": ModelSettings}),
+        "detectron2": Part(_FROM.format("detectron2:make_proposer"), Detectron2Settings, files=("config", "weights")),
+        "otsu": Part(_FROM.format("threshold:make_otsu")),
+        "multi_otsu": Part(_FROM.format("threshold:make_multi_otsu")),
+        "fixed": Part(_FROM.format("threshold:make_fixed")),
+    },
+)
+"""The maker of each is called with the preset and the loaded models, and returns an
+:class:`ovdiff.building.proposals.Proposer` or a :class:`ovdiff.building.proposals.Thresholder`."""
+
+Stage = Literal["images", "masks", "features", "segmenting"]
+"""When a model runs: support images are drawn, their masks are found, their features are extracted; an image is
+segmented."""
+
+S = TypeVar("S")
+
+
+class Need(NamedTuple):
+    """A model that a preset asks for: when it runs, and what asks for it."""
+
+    model: str
+    stage: Stage
+    reason: str
+
+
+def needs(preset: PresetTables) -> Iterator[Need]:
+    """Yield every model that some part of a preset asks for; a model that several parts ask for occurs several times.
+
+    Raises:
+        PresetError: there is no extractor or proposal source of a name that the preset gives.
+    """
+    yield Need("generator", "images", "drawing support images")
+    if (checker := safety_model(preset)) is not None:
+        yield Need(checker, "images", f"safety.check = {preset.safety.check!r}")
+    source = preset.proposals.source
+    for model in PROPOSALS[source].models:
+        yield Need(model, "masks", f"proposals.source = {source!r}")
+    for name in preset.extractors.use:
+        for model in EXTRACTORS[name].models:
+            yield Need(model, "features", f"extractors.use ({name!r})")
+            if name in preset.active_extractors():
+                yield Need(model, "segmenting", f"matching.extractors ({name!r})")
+    if preset.prefilter.enabled:
+        yield Need("clip", "segmenting", "prefilter.enabled")
+    if preset.stuff_filter.unknown_names == "nearest":
+        yield Need("clip", "segmenting", "stuff_filter.unknown_names = 'nearest'")
+
+
+def models_of(preset: PresetTables, *stages: Stage) -> tuple[str, ...]:
+    """Return the names of the models that run in any of these stages, sorted."""
+    return tuple(sorted({need.model for need in needs(preset) if need.stage in stages}))
+
+
+def safety_model(preset: PresetTables) -> Literal["safety_checker", "clip"] | None:
+    """Return the model that looks at generated images, or ``None`` where nothing does."""
+    check = preset.safety.check
+    if check == "off":
+        return None
+    if check == "auto":
+        return "clip" if preset.models.safety_checker is None else "safety_checker"
+    return "clip" if check == "clip_text" else "safety_checker"
+
+
+def feature_settings(preset: PresetTables, extractor: str) -> FeatureSettings:
+    """Return the settings of an extractor; its defaults where the preset has no table of it.
+
+    Raises:
+        PresetError: there is no such extractor, or its settings are not those of one.
+    """
+    settings = _settings(preset.extractors, EXTRACTORS, extractor)
+    if not isinstance(settings, FeatureSettings):
+        raise PresetError(
+            f"The settings of the extractor {extractor!r} are {type(settings).__name__}; expected a subclass of "
+            f"ovdiff.presets.schema.FeatureSettings."
+        )
+    return settings
+
+
+def extractor_settings(preset: PresetTables, extractor: str, kind: type[S]) -> S:
+    """Return the settings of an extractor as the dataclass that its file knows; for makers."""
+    return _of_kind(feature_settings(preset, extractor), kind, f"extractors.{extractor}")
+
+
+def proposal_settings(preset: PresetTables, kind: type[S]) -> S:
+    """Return the settings of the chosen proposal source as the dataclass that its file knows; for makers."""
+    source = preset.proposals.source
+    return _of_kind(_settings(preset.proposals, PROPOSALS, source), kind, f"proposals.{source}")
+
+
+def source_settings(preset: PresetTables) -> Any | None:
+    """Return the settings of the chosen proposal source; ``None`` where it has none of its own."""
+    return _settings(preset.proposals, PROPOSALS, preset.proposals.source)
+
+
+def feature_dtype(preset: PresetTables, extractor: str) -> Dtype:
+    """Return the dtype in which an extractor's model computes; float32 for an extractor without a model."""
+    models = EXTRACTORS[extractor].models
+    return preset.models.given(next(iter(models)), ModelSettings).dtype if models else "float32"
+
+
+def unread_tables(preset: PresetTables) -> frozenset[str]:
+    """Return the tables of extractors and proposal sources that the preset gives and does not use."""
+    given: list[tuple[str, ExtractorSettings | ProposalSettings, tuple[str, ...]]] = [
+        ("extractors", preset.extractors, preset.extractors.use),
+        ("proposals", preset.proposals, (preset.proposals.source,)),
+    ]
+    return frozenset(
+        f"{path}.{name}" for path, tables, used in given for name in _table_names(tables) if name not in used
+    )
+
+
+def table_type(parts: str, name: str) -> type[Any] | None:
+    """Return the dataclass of a table that the schema does not know, or ``None`` where no part has such a table.
+
+    Args:
+        parts: "extractors", "proposals" or "models".
+        name: of the table.
+
+    Raises:
+        PresetError: the part of this name cannot be imported.
+    """
+    if parts == "models":
+        return next((part.models[name] for part in _added_parts() if name in part.models), None)
+    known = {"extractors": EXTRACTORS, "proposals": PROPOSALS}[parts]
+    return known[name].settings if name in known else None
+
+
+def part_licence(preset: PresetTables, model: str) -> str:
+    """Return the licence that a part gives for the weights of a model, whoever hosts them; "" where no part does.
+
+    All built-in parts are asked, and of other packages those that the preset uses.
+    """
+    used = [*(EXTRACTORS[name] for name in preset.extractors.use), PROPOSALS[preset.proposals.source]]
+    parts = [*used, *EXTRACTORS.built_in.values(), *PROPOSALS.built_in.values()]
+    return next((part.licence for part in parts if part.licence and model in part.models), "")
+
+
+def added_versions(preset: PresetTables) -> dict[str, int]:
+    """Return the versions of the parts in use that are above 1, by "extractors.NAME" and "proposals.NAME"."""
+    used = {f"extractors.{name}": EXTRACTORS[name] for name in preset.extractors.use}
+    used[f"proposals.{preset.proposals.source}"] = PROPOSALS[preset.proposals.source]
+    return {name: part.version for name, part in used.items() if part.version > 1}
+
+
+def _added_parts() -> Iterator[Part]:
+    for known in (EXTRACTORS, PROPOSALS):
+        yield from (known[name] for name in known.names() if name not in known.built_in)
+
+
+def _settings(tables: ExtractorSettings | ProposalSettings, known: Parts, name: str) -> Any | None:
+    part = known[name]
+    if name in tables.added:
+        return tables.added[name]
+    if name in _table_names(tables):
+        return vars(tables)[name]
+    return None if part.settings is None else part.settings()
+
+
+def _table_names(tables: ExtractorSettings | ProposalSettings) -> tuple[str, ...]:
+    parts = {**EXTRACTORS.built_in, **PROPOSALS.built_in}
+    return tuple(entry.name for entry in fields(tables) if entry.name in parts) + tuple(tables.added)
+
+
+def _of_kind(settings: Any, kind: type[S], path: str) -> S:
+    if not isinstance(settings, kind):
+        raise PresetError(f"{path} is {type(settings).__name__}; expected {kind.__name__}.")
+    return settings

@@ -1,0 +1,106 @@
+"""A part that a preset chooses by name: an extractor, a proposal source, an engine; built in, or from another package.
+
+A package adds one without a fork, by an entry point whose object is a :class:`Part`::
+
+    [project.entry-points."ovdiff.extractors"]
+    colours = "my_package:COLOURS"
+
+The object's module should import quickly: it is imported when a preset names the part, before any model loads.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pkgutil import resolve_name
+from typing import Any
+
+from ovdiff.errors import PresetError
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a part needs, and how it is made.
+
+    Attributes:
+        make: "module:function" of its maker; the module is imported only when the part is made.
+        settings: the dataclass of the part's own table, such as ``[extractors.clip]``; ``None`` if it has no table.
+        models: the ``[models.NAME]`` tables that it needs: each name with the dataclass of that table.
+        files: those fields of its settings that name files. What a file holds is in the prototypes' key, not its path.
+        licence: of the weights of its models, whoever hosts them; "" leaves that to :mod:`ovdiff.models.licences`.
+        version: part of the prototypes' key unless it is 1; raise it when the part computes anything else than before.
+    """
+
+    make: str
+    settings: type[Any] | None = None
+    models: Mapping[str, type[Any]] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    licence: str = ""
+    version: int = 1
+
+    def maker(self) -> Callable[..., Any]:
+        """Import and return the maker.
+
+        Raises:
+            PresetError: there is no such module or function, or the module needs a package that is not installed.
+        """
+        try:
+            found: Callable[..., Any] = resolve_name(self.make)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise PresetError(f"{self.make!r} cannot be imported: {error}. Install what it needs.") from error
+        return found
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All parts of one kind: those built in, and those that installed packages add.
+
+    Attributes:
+        kind: what such a part is called in messages, such as "extractor".
+        group: the entry point group in which packages add some.
+        built_in: by name. A built-in part wins over one of the same name from a package.
+    """
+
+    kind: str
+    group: str
+    built_in: Mapping[str, Part]
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all parts, sorted; nothing of a package is imported."""
+        return tuple(sorted({*self.built_in, *(entry.name for entry in metadata.entry_points(group=self.group))}))
+
+    def __contains__(self, name: object) -> bool:
+        """Say whether there is a part of this name; nothing of a package is imported."""
+        return name in self.built_in or any(entry.name == name for entry in metadata.entry_points(group=self.group))
+
+    def __getitem__(self, name: str) -> Part:
+        """Return a part by its name.
+
+        Raises:
+            PresetError: there is none, several packages add one of this name, or what the package names is no part.
+        """
+        if name in self.built_in:
+            return self.built_in[name]
+        entries = metadata.entry_points(group=self.group, name=name)
+        values = sorted({entry.value for entry in entries})  # one package on two paths counts once
+        if not values:
+            raise PresetError(
+                f"There is no {self.kind} {name!r}. Known: {', '.join(self.names())}. Other packages may add some, by "
+                f"the entry point group {self.group!r}; is the one that you want installed?"
+            )
+        if len(values) > 1:
+            raise PresetError(
+                f"Several packages add a {self.kind} {name!r}: {', '.join(values)}. Uninstall all but one of them."
+            )
+        return self._loaded(next(iter(entries)))
+
+    def _loaded(self, entry: metadata.EntryPoint) -> Part:
+        try:
+            part = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise PresetError(f"The {self.kind} {entry.name!r} ({entry.value}) cannot be imported: {error}.") from error
+        if not isinstance(part, Part):
+            raise PresetError(
+                f"The {self.kind} {entry.name!r} ({entry.value}) is {type(part).__name__}; expected an "
+                f"ovdiff.presets.Part."
+            )
+        return part

@@ -1,0 +1,58 @@
+"""A preset: tables whose values were checked, also those of presets that are made in code."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ovdiff.presets.mapping import build, digest, to_mapping, without
+from ovdiff.presets.needs import feature_settings, source_settings, table_type
+from ovdiff.presets.schema import PresetTables
+from ovdiff.presets.validation import validate
+
+_CHANGE_NO_MASK = frozenset({"name", "licence", "cache", "memory", "batch_size", "mib_per_image"})
+
+
+@dataclass(frozen=True)
+class Preset(PresetTables):
+    """One complete choice of models and hyper-parameters; see :func:`ovdiff.presets.load_preset`.
+
+    Raises:
+        PresetError: a value is out of bounds, values contradict each other, or a model is missing that a part needs.
+    """
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values and combinations."""
+        validate(self)
+
+    def fingerprint(self) -> str:
+        """Return a hex hash of every field that can change a mask.
+
+        Names, licences, caches, batch sizes and memory limits are left out, and so are the tables of extractors and
+        proposal sources that the preset does not use.
+        """
+        values = to_mapping(self)
+        source = self.proposals.source
+        own = source_settings(self)
+        values["proposals"] = {
+            **{name: value for name, value in values["proposals"].items() if not isinstance(value, dict)},
+            **({} if own is None else {source: to_mapping(own)}),
+        }
+        values["extractors"] = {name: to_mapping(feature_settings(self, name)) for name in self.extractors.use}
+        return digest(without(values, _CHANGE_NO_MASK))
+
+
+def preset_to_mapping(preset: Any) -> dict[str, Any]:
+    """Return a preset's values as nested dicts of JSON types (tuples become lists)."""
+    return to_mapping(preset)
+
+
+def mapping_to_preset(mapping: Mapping[str, Any], where: str) -> Preset:
+    """Build a preset from nested mappings; absent fields take the reference's defaults.
+
+    Raises:
+        PresetError: an unknown or missing field, a wrong type, an impossible value. ``where`` names the
+            source in the message.
+    """
+    parts = ("extractors", "proposals", "models")
+    return build(Preset, mapping, where, {name: partial(table_type, name) for name in parts})
