@@ -24,6 +24,7 @@ from ovdiff.building.parts import BuildingParts
 from ovdiff.building.steps import Progress, make_prototype_set, make_support_set, stored_support_set
 from ovdiff.errors import BankError, DeviceMemoryError, ImageError, MissingPrototypesError, WeightsError
 from ovdiff.extractors import Extractors
+from ovdiff.models.devices import require_device
 from ovdiff.models.licences import weights_licences
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.pamr import pamr
@@ -75,7 +76,7 @@ class Engine:
         self._tables: OrderedDict[tuple[str, ...], Tables] = OrderedDict()
         self._kinds: dict[Category, KindDecision] = {}
 
-    def prototype_key(self, category: Category | str) -> str:
+    def category_key(self, category: Category | str) -> str:
         """Return the content address (64 hex digits) of the category's prototype set; loads no model.
 
         This method, `has`, `build` and `support_set` take a category, or its name.
@@ -97,7 +98,7 @@ class Engine:
 
     def has(self, category: Category | str) -> bool:
         """Say whether the bank holds the category's prototypes, undamaged."""
-        return self.bank.has(self.prototype_key(category))
+        return self.bank.has(self.category_key(category))
 
     def build(self, category: Category | str, progress: Progress | None = None) -> None:
         """Make and store the category's prototypes, unless the bank has them.
@@ -250,7 +251,7 @@ class Engine:
 
     def _tables_of(self, vocabulary: Vocabulary) -> Tables:
         """Return a vocabulary's tables. Inside the lock."""
-        keys = tuple(self.prototype_key(category) for category in vocabulary.categories)
+        keys = tuple(self.category_key(category) for category in vocabulary.categories)
         known = (vocabulary.fingerprint(), *keys)
         if known not in self._tables:
             self._tables[known] = self._make_tables(vocabulary, keys)
@@ -323,6 +324,16 @@ class Engine:
             threshold = torch.full_like(scores[:1], matching.background_threshold)
             return torch.cat([threshold, scores]), [0, *labels]
         return scores, labels
+
+
+def make_engine(preset: Preset, bank: Bank, device: str) -> Engine:
+    """Return the engine of a preset; it loads no weights yet.
+
+    Raises:
+        DeviceError: torch cannot use the device.
+    """
+    require_device(device)
+    return Engine(preset, bank, device=device)
 
 
 def _size_bytes(tables: Tables) -> int:

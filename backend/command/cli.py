@@ -41,8 +41,8 @@ from ovdiff.errors import MissingExtraError, OVDiffError, PresetError, Vocabular
 from ovdiff.extras import naming_the_extra
 
 if TYPE_CHECKING:
-    from backend.engine import Engine
     from ovdiff.bank import Bank
+    from ovdiff.engines import SegmentationEngine
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 CATEGORIES_FORM = '"boat, water=sea;lake"'
@@ -254,12 +254,12 @@ def _show_preset(options: argparse.Namespace, settings: Settings) -> None:
     show_preset(options.preset, as_json=options.json)
 
 
-def _engine(options: argparse.Namespace, settings: Settings) -> Engine:
+def _engine(options: argparse.Namespace, settings: Settings) -> SegmentationEngine:
     """Return the engine that the options or else the settings ask for; a wrong preset is refused before torch loads."""
     from backend import engine
-    from ovdiff.presets import load_preset
+    from ovdiff.engines import load_any_preset
 
-    preset = load_preset(options.preset or settings.preset)
+    preset = load_any_preset(options.preset or settings.preset)
     return engine.make_engine(preset, _bank(options, settings), options.device or settings.device)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from operator import attrgetter
 from typing import Any
 
 from backend.command.console import say
-from ovdiff.models.licences import WeightsLicence, weights_licences
-from ovdiff.presets import Preset, load_preset, preset_description, preset_names, preset_to_mapping
+from ovdiff.engines import EnginePreset, load_any_preset
+from ovdiff.models.licences import WeightsLicence, weights_licences, weights_settings
+from ovdiff.presets import preset_description, preset_names, preset_to_mapping
+from ovdiff.presets.model_settings import CheckpointSettings
 from ovdiff.presets.text import preset_to_toml
 
 _REVISION_DIGITS = 12
@@ -23,7 +24,7 @@ def list_presets(*, as_json: bool) -> None:
         return
     for name in preset_names():
         say(f"{name}: {_first_sentence(preset_description(name))}")
-        for entry in weights_licences(load_preset(name)):
+        for entry in weights_licences(load_any_preset(name)):
             note = "; NON-COMMERCIAL" if entry.non_commercial else ""
             say(f"    {entry.model:17} {entry.source}  ({entry.licence}{note})")
 
@@ -34,7 +35,7 @@ def show_preset(name_or_file: str, *, as_json: bool) -> None:
     Raises:
         PresetError: there is no such preset, or it is not valid.
     """
-    preset = load_preset(name_or_file)
+    preset = load_any_preset(name_or_file)
     if as_json:
         say(_json({**_summary(name_or_file), "preset": preset_to_mapping(preset)}))
         return
@@ -44,7 +45,7 @@ def show_preset(name_or_file: str, *, as_json: bool) -> None:
     say("\n\n".join([*comments, preset_to_toml(preset).rstrip()]))
 
 
-def _weights(preset: Preset) -> Iterator[str]:
+def _weights(preset: EnginePreset) -> Iterator[str]:
     """Yield two lines for each model: its role with the source of its weights, and the licence of the weights."""
     licences = weights_licences(preset)
     yield "Weights, and under which terms:"
@@ -56,14 +57,14 @@ def _weights(preset: Preset) -> Iterator[str]:
         yield f"With {', '.join(forbidding)} as it is, this preset is NOT for commercial use."
 
 
-def _revision(preset: Preset, entry: WeightsLicence) -> str:
-    settings = attrgetter(entry.model)(preset.models)
-    revision: str = getattr(settings, "revision", "") or getattr(settings, "sha256", "")
-    return revision
+def _revision(preset: EnginePreset, entry: WeightsLicence) -> str:
+    """Return what pins the weights of a model: a commit, or a checksum; "" where nothing does."""
+    settings = weights_settings(preset)[entry.model]
+    return settings.sha256 if isinstance(settings, CheckpointSettings) else settings.revision
 
 
 def _summary(name_or_file: str) -> dict[str, Any]:
-    preset = load_preset(name_or_file)
+    preset = load_any_preset(name_or_file)
     return {
         "name": preset.name,
         "description": preset_description(name_or_file),

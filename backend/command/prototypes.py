@@ -10,10 +10,10 @@ from dataclasses import asdict
 from backend.command.console import complain, progress_bar, say
 from backend.command.stored_sets import KEY_DIGITS, StoredSet, find_sets, stored_sets
 from backend.command.table import table
-from backend.engine import Builder
 from backend.errors import RequestError
 from ovdiff.bank import Bank
 from ovdiff.bank.support_store import SupportStore
+from ovdiff.engines import Builder
 from ovdiff.errors import SupportError, VocabularyError
 from ovdiff.vocabulary import Category, Vocabulary
 
@@ -133,7 +133,7 @@ def _category(text: str) -> Category:
 
 
 def _shown_key(category: Category, engine: Builder) -> str:
-    return engine.prototype_key(category)[:KEY_DIGITS]
+    return engine.category_key(category)[:KEY_DIGITS]
 
 
 def _row(item: StoredSet) -> Sequence[str]:

@@ -15,10 +15,10 @@ from backend.command.overlay import MOST_INDEXED, draw_indexed, draw_overlay
 from backend.command.plan import Job, Plan
 from backend.command.prototypes import build_missing
 from backend.command.totals import Totals
-from backend.engine import Engine
 from backend.errors import ImageSourceError, RequestError, UsageError
 from backend.sources.images import decode_image
 from converters.datasets.coco import write_coco
+from ovdiff.engines import SegmentationEngine
 from ovdiff.errors import DeviceMemoryError, ImageError
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Vocabulary
@@ -38,7 +38,7 @@ def check_vocabulary(vocabulary: Vocabulary, plan: Plan) -> None:
         raise UsageError(f"--indexed holds at most {MOST_INDEXED} categories, got {count}; --coco holds any number.")
 
 
-def segment_images(plan: Plan, vocabulary: Vocabulary, engine: Engine, *, max_px: int) -> None:
+def segment_images(plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngine, *, max_px: int) -> None:
     """Segment the images of a plan, and say what was found.
 
     Prototypes that the bank lacks are made first, seconds to minutes a category. Each picture is written as soon as
@@ -75,7 +75,7 @@ def segment_images(plan: Plan, vocabulary: Vocabulary, engine: Engine, *, max_px
         raise RequestError(f"{totals.failed} of {len(plan.jobs)} images could not be segmented; they are named above.")
 
 
-def _segment(job: Job, vocabulary: Vocabulary, engine: Engine, max_px: int) -> Segmentation:
+def _segment(job: Job, vocabulary: Vocabulary, engine: SegmentationEngine, max_px: int) -> Segmentation:
     """Segment one image and write its pictures."""
     image = _read_image(job.image, max_px)
     segmentation = engine.segment(image, vocabulary)

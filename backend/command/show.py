@@ -9,14 +9,14 @@ from backend.command.console import say
 from backend.command.files import write_png
 from backend.command.stored_sets import StoredSet, find_sets
 from backend.command.support_sheet import draw_support_sheet
-from backend.engine import Engine
 from backend.errors import UsageError
 from ovdiff.bank import Bank
 from ovdiff.bank.support import SupportSet
+from ovdiff.engines import HasSupportSets, SegmentationEngine
 from ovdiff.vocabulary import Category
 
 
-def show_prototypes(bank: Bank, which: str, engine: Engine, out: Path | None) -> None:
+def show_prototypes(bank: Bank, which: str, engine: SegmentationEngine, out: Path | None) -> None:
     """Write a sheet of a set's support images, attribution, foreground and background, and print its path.
 
     Args:
@@ -30,6 +30,8 @@ def show_prototypes(bank: Bank, which: str, engine: Engine, out: Path | None) ->
         BankError: the support images of the set were not kept.
         RequestError: the sheet cannot be written.
     """
+    if not isinstance(engine, HasSupportSets):
+        raise UsageError(f"The engine {engine.preset.engine!r} keeps no support images, so there is nothing to show.")
     if out is not None and (out.suffix.lower() != ".png" or out.is_dir()):
         raise UsageError(f"--out is {str(out)!r}; expected the name of a file that ends in .png.")
     item = _made_by(engine, find_sets(bank, which))
@@ -40,12 +42,12 @@ def show_prototypes(bank: Bank, which: str, engine: Engine, out: Path | None) ->
     say(f"sheet: {path}")
 
 
-def _made_by(engine: Engine, found: tuple[StoredSet, ...]) -> StoredSet:
+def _made_by(engine: SegmentationEngine, found: tuple[StoredSet, ...]) -> StoredSet:
     """Return the set that the engine's preset made; the support images of a set are found only with its own preset."""
     for item in found:
         if item.error:
             raise UsageError(f"{item.short_key}: {item.error}")
-        if engine.prototype_key(_category(item)) == item.key:
+        if engine.category_key(_category(item)) == item.key:
             return item
     raise UsageError(
         f"{', '.join(item.label for item in found)}: made with another preset than this one; name that with --preset."

@@ -32,7 +32,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from backend.engine import Engine, make_engine
+from backend.engine import make_engine
 from backend.errors import BusyError, ListenError, RequestError
 from backend.serving.service import Service
 from backend.serving.store import Store
@@ -41,7 +41,7 @@ from backend.sources.fetch import Fetcher
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import LabelStudioClient
 from ovdiff.bank import Bank
-from ovdiff.presets import load_preset
+from ovdiff.engines import SegmentationEngine, load_any_preset
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ REASON_CHARACTERS = 300
 OPEN_ENDPOINTS = frozenset({"webhook"})
 
 
-def create_app(settings: Settings, engine: Engine | None = None) -> Flask:
+def create_app(settings: Settings, engine: SegmentationEngine | None = None) -> Flask:
     """Put the service together and start its background threads.
 
     The `Service` is at `app.extensions["ovdiff"]`; call its `stop` at the end.
@@ -82,8 +82,8 @@ def create_app(settings: Settings, engine: Engine | None = None) -> Flask:
     return app
 
 
-def _own_engine(settings: Settings) -> Engine:
-    return make_engine(load_preset(settings.preset), Bank(settings.bank_dir), settings.device)
+def _own_engine(settings: Settings) -> SegmentationEngine:
+    return make_engine(load_any_preset(settings.preset), Bank(settings.bank_dir), settings.device)
 
 
 def serve(settings: Settings) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from backend.engine import Builder
+from ovdiff.engines import Builder
 from ovdiff.errors import DeviceMemoryError, OVDiffError, WeightsError
 from ovdiff.vocabulary import Category
 
@@ -117,7 +117,7 @@ class Precompute:
             statuses = {category: self._status(category) for category in categories}
             ready = [category for category, status in statuses.items() if status.state == "ready"]
             waiting = {category: str(status) for category, status in statuses.items() if status.state != "ready"}
-            return {category: self._builder.prototype_key(category) for category in ready}, waiting
+            return {category: self._builder.category_key(category) for category in ready}, waiting
 
     def wait(self, categories: Iterable[Category], timeout_s: float) -> None:
         """Wait until none of the categories is queued or being built any more, at most `timeout_s`."""
@@ -137,7 +137,7 @@ class Precompute:
     def _status(self, category: Category) -> Status:
         """Ask the bank each time: it notices sets that were removed or damaged, by their files' dates."""
         try:
-            key = self._builder.prototype_key(category)
+            key = self._builder.category_key(category)
             if self._building is not None and self._building[0] == key:
                 return self._building[1]
             if self._builder.has(category):
@@ -156,7 +156,7 @@ class Precompute:
                 if category is None or self._stopping:
                     return
                 try:
-                    key = self._builder.prototype_key(category)
+                    key = self._builder.category_key(category)
                 except (OVDiffError, OSError):  # models that vanish this very moment; the category's status will say it
                     continue
                 self._failed.pop(key, None)

@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 
-from backend.engine import Engine
 from backend.errors import ImageSourceError, RequestError
 from backend.serving.interactive import Prompt, prompt_to_mask, read_prompt
 from backend.serving.model_version import failed_version
@@ -33,6 +32,7 @@ from backend.serving.vocabulary import Labelling, Output
 from backend.settings import OutputSettings
 from backend.sources.images import ImageSource
 from converters.label_studio.label_config import ImageTag
+from ovdiff.engines import SegmentationEngine
 from ovdiff.errors import OVDiffError
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
@@ -74,7 +74,7 @@ class Snapshot:
 class Predictor:
     """Makes the items of tasks. `clock_s` is the clock of the deadline. Threads may share a predictor."""
 
-    engine: Engine
+    engine: SegmentationEngine
     images: ImageSource
     output: OutputSettings
     clock_s: Callable[[], float] = time.monotonic

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from backend import __version__
-from backend.engine import Engine
 from backend.errors import BackendError, BusyError, StoreError, UnusableLabelConfigError
 from backend.serving.events import ACTION_CHARACTERS, event_ids
 from backend.serving.model_version import model_version
@@ -27,6 +26,7 @@ from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import Settings
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import LabelStudioClient
+from ovdiff.engines import HasKinds, SegmentationEngine
 from ovdiff.vocabulary import Category
 from ovdiff.vocabulary.kinds import KindDecision
 
@@ -42,7 +42,7 @@ class Service:
     def __init__(
         self,
         settings: Settings,
-        engine: Engine,
+        engine: SegmentationEngine,
         *,
         store: Store,
         images: ImageSource,
@@ -172,7 +172,7 @@ class Service:
                 {
                     "name": category.name,
                     "prompts": list(category.phrases),
-                    **_kind_fields(self._engine.kind_so_far(category)),
+                    **_kind_fields(self._kind_so_far(category)),
                     "state": status.state,
                     "stage": status.stage,
                     "progress": status.progress,
@@ -181,6 +181,9 @@ class Service:
                 for category, status in statuses.items()
             ],
         }
+
+    def _kind_so_far(self, category: Category) -> KindDecision | None:
+        return self._engine.kind_so_far(category) if isinstance(self._engine, HasKinds) else None
 
     def _adopt(self, project: str, label_config: str) -> Labelling:
         """Make this the label config of a project: missing prototypes are ordered, also after a restart."""

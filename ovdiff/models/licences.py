@@ -14,6 +14,9 @@ from ovdiff.presets.schema import PresetTables
 
 UNKNOWN = "unknown"
 
+Source = ModelSettings | AdapterSettings | CheckpointSettings
+"""The settings that say where weights come from."""
+
 LICENCES: dict[str, str] = {
     "stable-diffusion-v1-5/stable-diffusion-v1-5": "CreativeML-OpenRAIL-M",
     "CompVis/stable-diffusion-safety-checker": "CreativeML-OpenRAIL-M",
@@ -72,9 +75,14 @@ def weights_licences(preset: Any) -> tuple[WeightsLicence, ...]:
     """
     return tuple(
         WeightsLicence(name, settings.source, licence, licence_note(licence))
-        for name, settings in _models(preset, "")
+        for name, settings in weights_settings(preset).items()
         for licence in [_licence_of(preset, name, settings)]
     )
+
+
+def weights_settings(preset: Any) -> dict[str, Source]:
+    """Return the settings of every model that a preset names, by name, such as "generator" or "generator.adapter"."""
+    return dict(_models(preset, ""))
 
 
 def licence_note(licence: str) -> str:
@@ -89,9 +97,6 @@ def licence_note(licence: str) -> str:
 def _is_non_commercial(licence: str) -> bool:
     words = licence.casefold().replace("_", "-").split("-")
     return "nc" in words or "non-commercial" in licence.casefold() or "noncommercial" in licence.casefold()
-
-
-Source = ModelSettings | AdapterSettings | CheckpointSettings
 
 
 def _models(table: Any, path: str) -> Iterator[tuple[str, Source]]:

@@ -89,7 +89,7 @@ class Parts:
             )
         if len(values) > 1:
             raise PresetError(
-                f"Several packages add a {self.kind} {name!r}: {', '.join(values)}. Uninstall all but one of them."
+                f"Several packages add the {self.kind} {name!r}: {', '.join(values)}. Uninstall all but one of them."
             )
         return self._loaded(next(iter(entries)))
 

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ovdiff.presets.mapping import build, digest, to_mapping, without
+from ovdiff.presets.mapping import TableTypes, build, digest, to_mapping, without
 from ovdiff.presets.needs import feature_settings, source_settings, table_type
 from ovdiff.presets.schema import PresetTables
 from ovdiff.presets.validation import validate
+
+TABLE_TYPES: TableTypes = {name: partial(table_type, name) for name in ("extractors", "proposals", "models")}
+"""How the dataclasses of tables are found that the schema does not know."""
 
 _CHANGE_NO_MASK = frozenset({"name", "licence", "cache", "memory", "batch_size", "mib_per_image"})
 
@@ -54,5 +57,4 @@ def mapping_to_preset(mapping: Mapping[str, Any], where: str) -> Preset:
         PresetError: an unknown or missing field, a wrong type, an impossible value. ``where`` names the
             source in the message.
     """
-    parts = ("extractors", "proposals", "models")
-    return build(Preset, mapping, where, {name: partial(table_type, name) for name in parts})
+    return build(Preset, mapping, where, TABLE_TYPES)

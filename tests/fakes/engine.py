@@ -33,12 +33,18 @@ SCORE = 0.75
 SEEDS = (7, 8)
 
 
+@dataclass(frozen=True)
+class FakePreset:
+    name: str
+    engine: str = "fake"
+
+
 @dataclass
 class FakeEngine:
     """Keeps prototype sets in a real bank, so that a second one on the same folder finds what the first one made."""
 
     folder: Path
-    preset: str = "fake"
+    name: str = "fake"
     build_seconds: float = 0.0
     failing: frozenset[str] = frozenset()
     gate: threading.Event | None = None
@@ -49,14 +55,18 @@ class FakeEngine:
     on_segment: Callable[[], None] = lambda: None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def prototype_key(self, category: Category) -> str:
-        return hashlib.sha256(json.dumps([category.phrases, category.kind, self.preset]).encode()).hexdigest()
+    @property
+    def preset(self) -> FakePreset:
+        return FakePreset(self.name)
+
+    def category_key(self, category: Category) -> str:
+        return hashlib.sha256(json.dumps([category.phrases, category.kind, self.name]).encode()).hexdigest()
 
     def fingerprint(self) -> str:
-        return hashlib.sha256(self.preset.encode()).hexdigest()
+        return hashlib.sha256(self.name.encode()).hexdigest()
 
     def has(self, category: Category) -> bool:
-        return Bank(self.folder).has(self.prototype_key(category))
+        return Bank(self.folder).has(self.category_key(category))
 
     def build(self, category: Category, progress: Callable[[str, float], None] | None = None) -> None:
         if progress is not None:
@@ -69,7 +79,7 @@ class FakeEngine:
         if category.name in self.failing:
             raise SupportError(f"No support image of {category.name!r} has any foreground.")
         self.built.append(category.name)
-        Bank(self.folder).save(self.prototype_key(category), _prototypes(), _card(category, self.preset))
+        Bank(self.folder).save(self.category_key(category), _prototypes(), _card(category, self.name))
 
     def kind_so_far(self, category: Category) -> KindDecision | None:
         if category.name == "unheard of":

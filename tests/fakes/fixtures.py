@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from backend.engine import Engine
 from backend.serving.app import create_app
 from backend.serving.service import Service
 from backend.settings import LabelStudioSettings, PredictionSettings, Settings
+from ovdiff.engines import SegmentationEngine
 from tests.fakes.engine import FakeEngine
 from tests.fakes.label_studio import LEGACY_TOKEN, FakeLabelStudio, running
 from tests.fakes.pictures import encoded, red_and_blue
@@ -45,7 +45,7 @@ def make_app() -> Iterator[MakeApp]:
     """Return `create_app`; the background threads of what it makes end with the test."""
     services: list[Service] = []
 
-    def make(settings: Settings, engine: Engine) -> Flask:
+    def make(settings: Settings, engine: SegmentationEngine) -> Flask:
         app = create_app(settings, engine)
         services.append(app.extensions["ovdiff"])
         return app

@@ -91,8 +91,8 @@ def test_a_category_is_built(clustering: str, preset: Preset, on_cpu: Engine, de
     chosen = replace(preset, prototypes=replace(preset.prototypes, clustering=clustering))  # type: ignore[arg-type]
     engine = Engine(chosen, Bank(tmp_path), device=device)
     engine.build(CATEGORIES[0])
-    ours = engine.bank.load(engine.prototype_key(CATEGORIES[0])).spaces
-    theirs = on_cpu.bank.load(on_cpu.prototype_key(CATEGORIES[0])).spaces
+    ours = engine.bank.load(engine.category_key(CATEGORIES[0])).spaces
+    theirs = on_cpu.bank.load(on_cpu.category_key(CATEGORIES[0])).spaces
     for name, space in ours.items():
         assert _cosine_of_class(space, theirs[name]) > 0.98
 

@@ -281,7 +281,7 @@ def _engine(preset: Preset, case: Case, folder: Path, background: Any) -> Engine
     )
     engine = Engine(chosen, Bank(folder))
     for name, prototypes in zip(NAMES, case.sets, strict=True):
-        engine.bank.save(engine.prototype_key(Category(name)), prototypes, {})
+        engine.bank.save(engine.category_key(Category(name)), prototypes, {})
     return engine
 
 

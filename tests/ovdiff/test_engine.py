@@ -96,7 +96,7 @@ def test_building_again_does_nothing(engine: Engine, monkeypatch: pytest.MonkeyP
 
 
 def test_card_says_what_made_the_set(engine: Engine) -> None:
-    card = engine.bank.card(engine.prototype_key(FISH))
+    card = engine.bank.card(engine.category_key(FISH))
     assert card.category == "red fish" and card.phrases == ("red fish",)
     assert len(card.image_seeds) == engine.preset.generation.images
     assert card.parameters["generation"]["steps"] == engine.preset.generation.steps
@@ -113,13 +113,13 @@ def test_what_is_missing_is_named(engine: Engine, image: np.ndarray) -> None:
 def test_damaged_set_counts_as_missing_and_building_heals_it(preset: Preset, tmp_path: Path, image: np.ndarray) -> None:
     engine = Engine(preset, Bank(tmp_path))
     engine.build(BOAT)
-    file = tmp_path / f"{engine.prototype_key(BOAT)}.safetensors"
+    file = tmp_path / f"{engine.category_key(BOAT)}.safetensors"
     file.write_bytes(file.read_bytes()[:-5])
     assert not engine.has(BOAT)
     with pytest.raises(MissingPrototypesError):
         engine.segment(image, Vocabulary((BOAT,)))
     with pytest.raises(BankCorruptError, match=file.name[:16]):
-        engine.bank.load(engine.prototype_key(BOAT))
+        engine.bank.load(engine.category_key(BOAT))
     engine.build(BOAT)
     assert engine.has(BOAT)
     engine.segment(image, Vocabulary((BOAT,)))

@@ -32,7 +32,7 @@ def _with_phrases(preset: Preset, *phrases: tuple[str, str]) -> Preset:
 
 
 def test_the_card_says_what_was_refused_where_the_images_are_and_on_which_terms(engine: Engine) -> None:
-    card = engine.bank.card(engine.prototype_key(BOAT))
+    card = engine.bank.card(engine.category_key(BOAT))
     assert card.refused_images == 0 and len(card.image_seeds) == engine.preset.generation.images
     assert engine.support_store.keys() == (card.support_key,)
     names = {licence.model for licence in card.licences}
@@ -74,10 +74,10 @@ def test_presets_of_other_extractors_prototypes_and_proposals_share_the_images(e
 
 def test_a_misleading_name_is_drawn_as_its_phrase(small: Preset, tmp_path: Path) -> None:
     engine = Engine(_with_phrases(small, ("tank", "liquid tank")), Bank(tmp_path))
-    key = engine.prototype_key
+    key = engine.category_key
     assert key(Category("Tank")) == key(Category("any", ("liquid tank",)))
     assert key(Category("Tank", ("army tank",))) == key(Category("army tank"))
-    assert Engine(small, engine.bank).prototype_key(Category("tank")) == key(Category("x", ("tank",)))
+    assert Engine(small, engine.bank).category_key(Category("tank")) == key(Category("x", ("tank",)))
     engine.build(Category("TANK"))
     card = engine.bank.card(key(Category("tank")))
     assert (card.category, card.phrases) == ("TANK", ("liquid tank",))

@@ -43,7 +43,7 @@ def test_only_missing_prototypes_are_built(engine: FakeEngine, capsys: pytest.Ca
     build_prototypes(read_categories("red, blue").categories, engine)
     assert engine.built == ["red", "blue"]
     ready, built = capsys.readouterr().out.splitlines()
-    assert ready == f"red: ready, {engine.prototype_key(Category('red'))[:12]}"
+    assert ready == f"red: ready, {engine.category_key(Category('red'))[:12]}"
     assert built.startswith("blue: built in 0.0 s, ")
 
 
@@ -95,7 +95,7 @@ def test_the_bank_is_listed(engine: FakeEngine, bank: Bank, capsys: pytest.Captu
 def test_the_list_can_be_read_by_programs(engine: FakeEngine, bank: Bank, capsys: pytest.CaptureFixture[str]) -> None:
     engine.build(Category("boat"))
     engine.build(Category("red"))
-    (bank.folder / f"{engine.prototype_key(Category('red'))}.json").write_text("{")
+    (bank.folder / f"{engine.category_key(Category('red'))}.json").write_text("{")
     list_prototypes(bank, as_json=True)
     damaged, boat = json.loads(capsys.readouterr().out)
     assert (boat["category"], boat["prompts"], boat["refused_images"]) == ("boat", ["boat"], 1)
@@ -119,7 +119,7 @@ def test_sets_are_removed_with_support_images_that_nothing_else_needs(
         asked.append(question)
         return True
 
-    remove_prototypes(bank, ["boat", engine.prototype_key(red)[:12], "boat"], agree)
+    remove_prototypes(bank, ["boat", engine.category_key(red)[:12], "boat"], agree)
     assert asked == ["Remove these 2 sets?"]
     assert not engine.has(boat)
     assert len(bank.keys()) == 1

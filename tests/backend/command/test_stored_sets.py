@@ -18,7 +18,7 @@ def bank(tmp_path: Path) -> Bank:
     """Three sets: of boat, of boat with another preset, of the category abcdef; two keys begin with abcdef."""
     engine, bank = FakeEngine(tmp_path / "other"), Bank(tmp_path / "bank")
     engine.build(Category("boat"))
-    prototypes, card = Bank(engine.folder).load(engine.prototype_key(Category("boat"))), Card(phrases=("boat",))
+    prototypes, card = Bank(engine.folder).load(engine.category_key(Category("boat"))), Card(phrases=("boat",))
     for key, name in zip(KEYS, ("boat", "boat", "abcdef"), strict=True):
         bank.save(key, prototypes, replace(card, category=name))
     return bank

@@ -38,7 +38,7 @@ def test_wanted_categories_become_ready(precompute: Precompute, engine: FakeEngi
     precompute.want("1", [RED, BLUE])
     precompute.wait([RED, BLUE], TIMEOUT_S)
     assert engine.built == ["red", "blue"] == list(precompute.built)
-    assert precompute.ready([RED, BLUE, GREEN]) == {c: engine.prototype_key(c) for c in (RED, BLUE)}
+    assert precompute.ready([RED, BLUE, GREEN]) == {c: engine.category_key(c) for c in (RED, BLUE)}
 
 
 def test_what_the_bank_has_is_not_built_again(precompute: Precompute, engine: FakeEngine, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_failed_category_is_tried_again_later_when_somebody_asks(tmp_path: Pat
 def test_a_set_that_vanishes_from_the_bank_is_built_again(precompute: Precompute, engine: FakeEngine) -> None:
     precompute.want("1", [RED])
     precompute.wait([RED], TIMEOUT_S)
-    Bank(engine.folder).remove(engine.prototype_key(RED))
+    Bank(engine.folder).remove(engine.category_key(RED))
     precompute.want("1", [RED])
     precompute.wait([RED], TIMEOUT_S)
     assert engine.built == ["red", "red"]
@@ -149,7 +149,7 @@ def test_missing_weights_are_the_reason_of_every_category(
     def refuse(category: Category) -> str:
         raise WeightsError("Model folder 'sd' does not exist.")
 
-    monkeypatch.setattr(engine, "prototype_key", refuse)
+    monkeypatch.setattr(engine, "category_key", refuse)
     precompute.want("1", [RED])
     precompute.wait([RED], TIMEOUT_S)
     assert precompute.status(RED).reason == "Model folder 'sd' does not exist."
