@@ -59,12 +59,12 @@ class LoadedModels:
 
     def diffusion(self, settings: DiffusionModelSettings) -> StableDiffusionPipeline:
         """Return a latent diffusion pipeline without its safety checker, its adapter fused into it."""
-        return self._once("a StableDiffusionPipeline", settings, lambda: load_diffusion(settings).to(self.device))
+        return self.once("a StableDiffusionPipeline", settings, lambda: load_diffusion(settings).to(self.device))
 
     def clip(self, settings: ClipModelSettings) -> Clip:
         """Return a CLIP model: the image tower in the wanted dtype, the text tower in float32."""
         load = {"transformers": self._load_clip, "open_clip": self._load_open_clip}[settings.library]
-        return self._once(f"a CLIP model of {settings.library}", settings, lambda: load(settings))
+        return self.once(f"a CLIP model of {settings.library}", settings, lambda: load(settings))
 
     def vit(self, settings: ModelSettings) -> ViTModel:
         """Return a vision transformer, such as DINO."""
@@ -84,13 +84,32 @@ class LoadedModels:
 
     def safety_checker(self, settings: ModelSettings) -> SafetyChecker:
         """Return Stable Diffusion's safety checker and its image processor, which lies beside it."""
-        return self._once("a StableDiffusionSafetyChecker", settings, lambda: self._load_safety_checker(settings))
+        return self.once("a StableDiffusionSafetyChecker", settings, lambda: self._load_safety_checker(settings))
+
+    def once(self, what: str, settings: ModelSettings, load: Callable[[], T]) -> T:
+        """Return what ``load`` makes of a model's settings; it is called once for equal settings.
+
+        Args:
+            what: the kind of model, such as "a ViTModel"; for messages.
+            settings: where its weights are.
+            load: reads them and moves them to :attr:`device`.
+
+        Raises:
+            WeightsError: whatever goes wrong while they are read.
+        """
+        key = (what, settings)
+        if key not in self._loaded:
+            _log.info("Loading %s from %s.", what, settings.source)  # a hub that cannot be reached takes half a minute
+            with errors_of_loading(settings, what), _quietly():
+                self._loaded[key] = load()
+        loaded: T = self._loaded[key]
+        return loaded
 
     def _load(self, model: Any, settings: ModelSettings, **options: Any) -> Any:
         def load() -> Any:
             return load_transformer(model, settings, DTYPES[settings.dtype], **options).to(self.device)
 
-        return self._once(f"a {model.__name__}", settings, load)
+        return self.once(f"a {model.__name__}", settings, load)
 
     def _load_clip(self, settings: ClipModelSettings) -> Clip:
         model = load_transformer(CLIPModel, settings, torch.float32)
@@ -106,15 +125,6 @@ class LoadedModels:
     def _load_safety_checker(self, settings: ModelSettings) -> SafetyChecker:
         model = load_transformer(StableDiffusionSafetyChecker, settings, DTYPES[settings.dtype])
         return SafetyChecker(model.to(self.device), CLIPImageProcessor.from_pretrained(**where(settings)))
-
-    def _once(self, what: str, settings: ModelSettings, load: Callable[[], T]) -> T:
-        key = (what, settings)
-        if key not in self._loaded:
-            _log.info("Loading %s from %s.", what, settings.source)  # a hub that cannot be reached takes half a minute
-            with errors_of_loading(settings, what), _quietly():
-                self._loaded[key] = load()
-        loaded: T = self._loaded[key]
-        return loaded
 
 
 @contextmanager

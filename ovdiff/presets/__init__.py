@@ -3,8 +3,22 @@
 A file may give ``base = "tinyworld"`` and only the fields that differ from it. Never imports torch.
 """
 
+from ovdiff.presets.fields import setting
 from ovdiff.presets.files import load_preset, preset_description, preset_names
+from ovdiff.presets.needs import extractor_settings, proposal_settings
 from ovdiff.presets.part import Part
 from ovdiff.presets.preset import Preset, preset_to_mapping
+from ovdiff.presets.schema import FeatureSettings
 
-__all__ = ["Part", "Preset", "load_preset", "preset_description", "preset_names", "preset_to_mapping"]
+__all__ = [
+    "FeatureSettings",
+    "Part",
+    "Preset",
+    "extractor_settings",
+    "load_preset",
+    "preset_description",
+    "preset_names",
+    "preset_to_mapping",
+    "proposal_settings",
+    "setting",
+]
