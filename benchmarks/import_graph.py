@@ -9,6 +9,7 @@ tables of ``"module:function"`` do; those are added here:
   the file's own package (``"clip"`` in ``ovdiff/extractors/__init__.py``). Elsewhere such a string may be a logger's
   name, a group of entry points or a place of data files.
 
+Left out: what a registry names (`REGISTRIES`).
 Not seen: names that are put together from parts, as ``"ovdiff.extractors.{}:make".format(name)``.
 """
 
@@ -21,6 +22,10 @@ from pathlib import Path
 import grimp
 
 PACKAGES = ("backend", "ovdiff", "converters")
+
+REGISTRIES = {"ovdiff.presets.needs"}
+"""Tables that name makers by strings and import none: whoever asks for a part imports it, from a higher floor."""
+
 _BY_STRING = {"import_module", "__import__", "resolve_name"}
 
 
@@ -120,7 +125,7 @@ def _add_imports_by_string(graph: grimp.ImportGraph, root: Path, packages: Seque
     modules = {module for package in packages for module, _ in module_files(root, package)}
     for package in packages:
         for module, path in module_files(root, package):
-            if module not in graph.modules:
+            if module not in graph.modules or module in REGISTRIES:
                 continue
             source = path.read_text("utf-8")
             for name, line in imports_by_string(source, own_package(module, path), modules).items():

@@ -140,7 +140,8 @@ class Engine:
             BankError: they are not all there; the message says what to do.
             WeightsError: a model's files are missing.
         """
-        return self._recipes.prototypes(as_category(category)).key
+        category = as_category(category)
+        support = stored_support_set(self._shelf(category), self.preset)
         if support is None:
             raise BankError(
                 f"The support images of {category.name!r} are not in {self.support_store.folder}, or not all of them. "

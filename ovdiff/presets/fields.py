@@ -40,12 +40,12 @@ def setting(
 
 
 def added_tables(parts: str) -> Any:
-    """Declare the field that holds the tables of parts that the schema does not know, by name.
+    """Declare the field that holds the tables of parts that the schema does not know, as pairs of name and table.
 
     In TOML these tables stand beside those of the schema: ``[extractors.colours]`` is
-    ``preset.extractors.added["colours"]``.
+    ``dict(preset.extractors.added)["colours"]``. Pairs, and not a dict, so that presets stay hashable.
 
     Args:
         parts: which parts they are of; :mod:`ovdiff.presets.mapping` is told the dataclass of each.
     """
-    return field(default_factory=dict, metadata={"tables_of": parts})
+    return field(default=(), metadata={"tables_of": parts})

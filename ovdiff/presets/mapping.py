@@ -34,7 +34,7 @@ def entries(table: Any) -> Iterator[Entry]:
     for declared in dataclasses.fields(table):
         value = getattr(table, declared.name)
         if _TABLES_OF in declared.metadata:
-            yield from (Entry(name, added, None) for name, added in value.items())
+            yield from (Entry(name, added, None) for name, added in value)
         else:
             yield Entry(declared.name, value, declared)
 
@@ -99,7 +99,7 @@ class _Reader:
             raise PresetError(f"{self.where}: {path or 'the preset'} must be a table, got {mapping!r}.")
         declared = {entry.name: entry for entry in dataclasses.fields(cls) if _TABLES_OF not in entry.metadata}  # type: ignore[arg-type]
         added = self._added(cls, {key: value for key, value in mapping.items() if key not in declared}, path)
-        names = {name for tables in added.values() for name in tables}
+        names = {name for tables in added.values() for name, _ in tables}
         known = {key: value for key, value in mapping.items() if key not in names}
         self._refuse_unknown(known, declared, path)
         missing = [name for name, entry in declared.items() if _required(entry) and name not in mapping]
@@ -108,16 +108,15 @@ class _Reader:
         hints = get_type_hints(cls)
         return cls(**{key: self._value(hints[key], value, _join(path, key)) for key, value in known.items()}, **added)
 
-    def _added(self, cls: type[Any], mapping: Mapping[str, Any], path: str) -> dict[str, dict[str, Any]]:
+    def _added(self, cls: type[Any], mapping: Mapping[str, Any], path: str) -> dict[str, tuple[tuple[str, Any], ...]]:
         """Read the tables that the schema does not know, by the field that holds them; others are left alone."""
         found = {}
         for holder in dataclasses.fields(cls):
             if _TABLES_OF in holder.metadata:
                 type_of = self.table_types[holder.metadata[_TABLES_OF]]
                 typed = {key: kind for key in mapping if (kind := type_of(key)) is not None}
-                found[holder.name] = {
-                    key: self.table(kind, mapping[key], _join(path, key)) for key, kind in typed.items()
-                }
+                tables = ((key, self.table(kind, mapping[key], _join(path, key))) for key, kind in typed.items())
+                found[holder.name] = tuple(tables)
         return found
 
     def _refuse_unknown(self, mapping: Mapping[str, Any], known: Iterable[str], path: str) -> None:

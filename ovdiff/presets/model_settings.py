@@ -2,7 +2,6 @@
 
 # ruff: noqa: RUF009 - setting() is dataclasses.field with documentation; it returns a field, not a default
 
-from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
 from typing import Literal, TypeVar
 
@@ -76,11 +75,11 @@ class PresetModels:
     mae: ModelSettings | None = setting(None, "gives the MAE features")
     cutler: CheckpointSettings | None = setting(None, "gives CutLER's proposals")
     safety_checker: ModelSettings | None = setting(None, "Stable Diffusion's own image check, where it is wanted")
-    added: Mapping[str, ModelSettings | CheckpointSettings] = added_tables("models")
+    added: tuple[tuple[str, ModelSettings | CheckpointSettings], ...] = added_tables("models")
 
     def all_given(self) -> dict[str, ModelSettings | CheckpointSettings]:
         """Return the settings of every model that the preset gives, by name, in the schema's order."""
-        tables = {**vars(self), **self.added}
+        tables = {**vars(self), **dict(self.added)}
         return {name: table for name, table in tables.items() if isinstance(table, ModelSettings | CheckpointSettings)}
 
     def given(self, name: str, kind: type[M]) -> M:

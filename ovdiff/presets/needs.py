@@ -2,7 +2,8 @@
 
 The rest is derived from it: what is in a prototype set's key, which models a preset must give, which of its tables
 nothing reads, which weights segmenting takes. A new extractor or proposal source is one file and one line here; from
-another package it is an entry point (:class:`ovdiff.presets.part.Part`). Loads no model and never imports torch.
+another package it is an entry point (:class:`ovdiff.presets.part.Part`). Loads no model and never imports torch: the
+makers are named by strings, and the rooms above that ask for a part import them.
 """
 
 from collections.abc import Iterator
@@ -34,23 +35,20 @@ from ovdiff.presets.schema import (
     StableDiffusionFeatureSettings,
 )
 
-_AT = "ovdiff.extractors.{}:make_extractor"
-_FROM = "ovdiff.building.proposals.{}"
-
 EXTRACTORS = Parts(
     "extractor",
     "ovdiff.extractors",
     {
         "stable_diffusion": Part(
-            _AT.format("stable_diffusion"),
+            "ovdiff.extractors.stable_diffusion:make_extractor",
             StableDiffusionFeatureSettings,
             {"stable_diffusion": DiffusionModelSettings},
         ),
-        "clip": Part(_AT.format("clip"), ClipFeatureSettings, {"clip": ClipModelSettings}),
-        "dino": Part(_AT.format("dino"), DinoFeatureSettings, {"dino": ModelSettings}),
-        "dinov2": Part(_AT.format("dinov2"), Dinov2FeatureSettings, {"dinov2": ModelSettings}),
-        "dinov3": Part(_AT.format("dinov3"), Dinov3FeatureSettings, {"dinov3": ModelSettings}),
-        "mae": Part(_AT.format("mae"), MaeFeatureSettings, {"mae": ModelSettings}),
+        "clip": Part("ovdiff.extractors.clip:make_extractor", ClipFeatureSettings, {"clip": ClipModelSettings}),
+        "dino": Part("ovdiff.extractors.dino:make_extractor", DinoFeatureSettings, {"dino": ModelSettings}),
+        "dinov2": Part("ovdiff.extractors.dinov2:make_extractor", Dinov2FeatureSettings, {"dinov2": ModelSettings}),
+        "dinov3": Part("ovdiff.extractors.dinov3:make_extractor", Dinov3FeatureSettings, {"dinov3": ModelSettings}),
+        "mae": Part("ovdiff.extractors.mae:make_extractor", MaeFeatureSettings, {"mae": ModelSettings}),
     },
 )
 """The maker of each is called with the preset and the loaded models, and returns an
@@ -61,16 +59,18 @@ PROPOSALS = Parts(
     "ovdiff.proposals",
     {
         "cutler": Part(
-            _FROM.format("cutler:make_proposer"),
+            "ovdiff.building.proposals.cutler:make_proposer",
             CutlerSettings,
             {"cutler": CheckpointSettings},
             licence="CC-BY-NC-SA-4.0",  # whatever the file is called, CutLER's authors licence their weights so
         ),
-        "maskcut": Part(_FROM.format("maskcut:make_proposer"), MaskCutSettings, {"dino": ModelSettings}),
-        "detectron2": Part(_FROM.format("detectron2:make_proposer"), Detectron2Settings, files=("config", "weights")),
-        "otsu": Part(_FROM.format("threshold:make_otsu")),
-        "multi_otsu": Part(_FROM.format("threshold:make_multi_otsu")),
-        "fixed": Part(_FROM.format("threshold:make_fixed")),
+        "maskcut": Part("ovdiff.building.proposals.maskcut:make_proposer", MaskCutSettings, {"dino": ModelSettings}),
+        "detectron2": Part(
+            "ovdiff.building.proposals.detectron2:make_proposer", Detectron2Settings, files=("config", "weights")
+        ),
+        "otsu": Part("ovdiff.building.proposals.threshold:make_otsu"),
+        "multi_otsu": Part("ovdiff.building.proposals.threshold:make_multi_otsu"),
+        "fixed": Part("ovdiff.building.proposals.threshold:make_fixed"),
     },
 )
 """The maker of each is called with the preset and the loaded models, and returns an
@@ -217,8 +217,8 @@ def _added_parts() -> Iterator[Part]:
 
 def _settings(tables: ExtractorSettings | ProposalSettings, known: Parts, name: str) -> Any | None:
     part = known[name]
-    if name in tables.added:
-        return tables.added[name]
+    if name in (added := dict(tables.added)):
+        return added[name]
     if name in _table_names(tables):
         return vars(tables)[name]
     return None if part.settings is None else part.settings()
@@ -226,7 +226,9 @@ def _settings(tables: ExtractorSettings | ProposalSettings, known: Parts, name: 
 
 def _table_names(tables: ExtractorSettings | ProposalSettings) -> tuple[str, ...]:
     parts = {**EXTRACTORS.built_in, **PROPOSALS.built_in}
-    return tuple(entry.name for entry in fields(tables) if entry.name in parts) + tuple(tables.added)
+    return tuple(entry.name for entry in fields(tables) if entry.name in parts) + tuple(
+        name for name, _ in tables.added
+    )
 
 
 def _of_kind(settings: Any, kind: type[S], path: str) -> S:

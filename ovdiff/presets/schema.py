@@ -7,7 +7,6 @@ invalidates stored prototypes; all others are part of their content address.
 
 # ruff: noqa: RUF009 - setting() is dataclasses.field with documentation; it returns a field, not a default
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -132,7 +131,7 @@ class ProposalSettings:
     cutler: CutlerSettings = field(default_factory=CutlerSettings)
     maskcut: MaskCutSettings = field(default_factory=MaskCutSettings)
     detectron2: Detectron2Settings = field(default_factory=Detectron2Settings)
-    added: Mapping[str, Any] = added_tables("proposals")
+    added: tuple[tuple[str, Any], ...] = added_tables("proposals")
 
 
 @dataclass(frozen=True)
@@ -255,7 +254,7 @@ class ExtractorSettings:
     dinov2: Dinov2FeatureSettings = field(default_factory=Dinov2FeatureSettings)
     dinov3: Dinov3FeatureSettings = field(default_factory=Dinov3FeatureSettings)
     mae: MaeFeatureSettings = field(default_factory=MaeFeatureSettings)
-    added: Mapping[str, FeatureSettings] = added_tables("extractors")
+    added: tuple[tuple[str, FeatureSettings], ...] = added_tables("extractors")
     batch_size: int = setting(
         16, "at most; less where memory is short", unit="images or windows", minimum=1, online=True
     )

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from benchmarks.architectures import SD_15, build_unet
 from ovdiff.bank import Bank
+from ovdiff.bank.card import Card
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.building.generation.attribution import AttributionRecorder
 from ovdiff.building.proposals.maskcut import affinity, second_eigenvector
@@ -281,7 +282,7 @@ def _engine(preset: Preset, case: Case, folder: Path, background: Any) -> Engine
     )
     engine = Engine(chosen, Bank(folder))
     for name, prototypes in zip(NAMES, case.sets, strict=True):
-        engine.bank.save(engine.category_key(Category(name)), prototypes, {})
+        engine.bank.save(engine.category_key(Category(name)), prototypes, Card())
     return engine
 
 

@@ -130,14 +130,14 @@ def test_what_killed_builds_left_goes_with_a_later_one(tmp_path: Path) -> None:
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (1, 1))
-    bank.save("cd" * 32, _set(), {})
+    bank.save("cd" * 32, _set(), Card())
     assert new.exists() and not old.exists()  # the new one may belong to a build that is running
 
 
 def test_a_stored_set_may_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
-        Bank(tmp_path).save(KEY, _set(), {})
+        Bank(tmp_path).save(KEY, _set(), Card())
     finally:
         os.umask(before)
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o644}
