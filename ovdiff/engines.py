@@ -150,7 +150,7 @@ def make_engine(preset: EnginePreset, bank: Bank, device: str) -> SegmentationEn
         PresetError: there is no such engine, what it needs is not installed, or it lacks what every engine can do.
         DeviceError: the engine cannot use the device.
     """
-    engine = ENGINES[preset.engine].maker()(preset, bank, device)
+    engine = ENGINES[preset.engine].maker(f"engine {preset.engine!r}")(preset, bank, device)
     if not isinstance(engine, SegmentationEngine):
         missing = ", ".join(name for name in _MEMBERS if not hasattr(engine, name))
         raise PresetError(f"The engine {preset.engine!r} is {type(engine).__name__}, which has no {missing}.")

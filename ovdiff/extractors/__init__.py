@@ -29,5 +29,5 @@ class Extractors:
             WeightsError: its model cannot be loaded.
         """
         if name not in self._made:
-            self._made[name] = EXTRACTORS[name].maker()(self._preset, self._models)
+            self._made[name] = EXTRACTORS[name].maker(f"extractors.use {name!r}")(self._preset, self._models)
         return self._made[name]

@@ -14,7 +14,8 @@ from importlib import metadata
 from pkgutil import resolve_name
 from typing import Any
 
-from ovdiff.errors import PresetError
+from ovdiff.errors import MissingExtraError, PresetError
+from ovdiff.extras import naming_the_extra
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,23 @@ class Part:
     licence: str = ""
     version: int = 1
 
-    def maker(self) -> Callable[..., Any]:
+    def maker(self, purpose: str) -> Callable[..., Any]:
         """Import and return the maker.
 
+        Args:
+            purpose: where a preset names the part, such as "proposals.source 'cutler'"; for messages.
+
         Raises:
-            PresetError: there is no such module or function, or the module needs a package that is not installed.
+            MissingExtraError: the module needs a library that an extra of ovdiff brings.
+            PresetError: there is no such module or function, or the module needs another package.
         """
         try:
-            found: Callable[..., Any] = resolve_name(self.make)
+            with naming_the_extra(purpose):
+                found: Callable[..., Any] = resolve_name(self.make)
+        except MissingExtraError:
+            raise
         except (ImportError, AttributeError, ValueError) as error:
-            raise PresetError(f"{self.make!r} cannot be imported: {error}. Install what it needs.") from error
+            raise PresetError(f"{purpose}: {self.make!r} cannot be imported: {error}.") from error
         return found
 
 

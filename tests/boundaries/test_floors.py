@@ -22,7 +22,8 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
         ("bank", "extractors"),
         ("models",),
         ("vocabulary", "tinyworld"),
-        ("presets", "images", "extras"),
+        ("presets", "images"),
+        ("extras",),
         ("errors", "segmentation"),
     ),
     "converters": (
