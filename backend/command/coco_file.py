@@ -1,9 +1,9 @@
-"""The COCO file of a run: what was found in each image, one annotation a category, with its score.
+"""The COCO file of a run: one annotation, with a score, for each category that was found in an image.
 
     {"info", "images": [{id, file_name, width, height}], "categories": [{id, name, supercategory}],
      "annotations": [{id, image_id, category_id, segmentation, area, bbox, iscrowd, score}]}
 
-Loadable as `pycocotools.coco.COCO`; `converters.datasets.coco.coco_results` makes a results list of it.
+`pycocotools.coco.COCO` loads the file; `converters.datasets.coco.coco_results` turns it into a list of results.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SCORE_DECIMALS = 4
 
 
 class CocoFile:
-    """Collects segmentations, one image at a time; masks are kept as run lengths."""
+    """Collects the segmentations of a run, one image at a time; masks are kept as run lengths."""
 
     def __init__(self, names: Sequence[str]) -> None:
         """Start an empty file; category i + 1 is `names[i]`."""
@@ -29,7 +29,7 @@ class CocoFile:
         self._annotations: list[dict[str, Any]] = []
 
     def add(self, file_name: str, segmentation: Segmentation) -> None:
-        """Add an image, also one in which nothing was found."""
+        """Add an image with its annotations; an image in which nothing was found is added without annotations."""
         height, width = segmentation.label_map.shape
         self._images.append({"id": len(self._images) + 1, "file_name": file_name, "width": width, "height": height})
         for index, mask in segmentation.found():
@@ -48,7 +48,7 @@ class CocoFile:
             )
 
     def dataset(self) -> CocoDataset:
-        """Return what was added so far, ready for `converters.datasets.coco.write_coco`."""
+        """Return the dataset of all images that were added, as `converters.datasets.coco.write_coco` takes it."""
         return {
             "info": {"description": "Predicted by ovdiff", "version": __version__},
             "images": self._images,

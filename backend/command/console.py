@@ -1,4 +1,4 @@
-"""What a command tells the person in front of it: results on stdout, complaints and progress on stderr."""
+"""The messages of a command: results go to stdout, complaints and progress to stderr."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
 
 def say(text: str) -> None:
-    """Write a line of the result; a progress bar makes room for it."""
+    """Write a line of the result to stdout, above the progress bar."""
     _write(text, sys.stdout)
 
 
 def complain(text: object) -> None:
-    """Write a line about something that went wrong."""
+    """Write a line about an error to stderr, above the progress bar."""
     _write(f"ovdiff: {text}", sys.stderr)
 
 
 @contextmanager
 def progress_bar(total: float) -> Iterator[tqdm[Any]]:
-    """Show a progress bar on stderr, above which logs are written; where that is no terminal, nothing is shown."""
+    """Show a progress bar on stderr, with log lines above it; show nothing if stderr is not a terminal."""
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -36,10 +36,10 @@ def progress_bar(total: float) -> Iterator[tqdm[Any]]:
 
 
 def ask(question: str) -> bool:
-    """Ask the person at the terminal for a yes.
+    """Ask the person at the terminal a question, and return whether the answer was yes.
 
     Raises:
-        UsageError: nobody sits there.
+        UsageError: stdin is not a terminal, so nobody can answer.
     """
     if not sys.stdin.isatty():
         raise UsageError(f"{question} Nobody is there to answer; say it with --yes.")

@@ -1,4 +1,4 @@
-"""Files that a command writes: all of one or nothing, so that an interrupted run leaves no half picture."""
+"""The pictures that a command writes; each is written whole or not at all, also when the run is interrupted."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from converters.files.atomic import write_whole
 
 
 def write_png(picture: Image.Image, path: Path) -> None:
-    """Write a PNG, making its folder if need be; it replaces an older file and appears whole or not at all.
+    """Write a PNG, whole or not at all. Its folder is made if it is missing, and an older file is replaced.
 
     Raises:
-        RequestError: it cannot be written, or a folder or a device has its name.
+        RequestError: the file cannot be written, or its path is that of a folder or a device.
     """
     data = io.BytesIO()
     picture.save(data, format="PNG")

@@ -1,4 +1,4 @@
-"""A segmentation as pictures: painted over its image to look at, or as label ids to work with. Same colours."""
+"""Pictures of a segmentation: an overlay to look at, and a palette picture of label ids, in the same colours."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ MOST_INDEXED = 255  # categories of a palette picture: 8 bits, less the backgrou
 
 
 def label_colours(count: int) -> NDArray[np.uint8]:
-    """Return the colours of label ids 0 to `count`, (1 + count, 3) uint8 RGB; background is black."""
+    """Return the colours of the label ids 0 to `count`, (1 + count, 3) uint8 RGB. The background, 0, is black."""
     return np.array([(0, 0, 0), *(_colour(index) for index in range(count))], dtype=np.uint8)
 
 
 def draw_overlay(image: NDArray[np.uint8], segmentation: Segmentation, names: Sequence[str]) -> NDArray[np.uint8]:
-    """Return the image with each category tinted, and below it a legend of those that occur.
+    """Return the image with each category tinted, and below it a legend of the categories that occur.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        segmentation: of that image.
-        names: `names[i]` is the category of label `i + 1`.
+        segmentation: the segmentation of that image.
+        names: `names[i]` is the category of label id `i + 1`.
 
     Returns:
-        (H + rows, W, 3) uint8 RGB; 18 px a category of the legend.
+        (H + rows, W, 3) uint8 RGB; the legend has 18 rows for each category.
     """
     colours = label_colours(len(names))
     painted = image.copy()
-    for pixels, labels in zip(painted, segmentation.label_map, strict=True):  # a row at a time, for it is in floats
+    for pixels, labels in zip(
+        painted, segmentation.label_map, strict=True
+    ):  # a row at a time, because mixing needs floats
         tinted = labels > 0
         mixed = pixels[tinted] * (1 - OPACITY) + colours[labels[tinted]] * OPACITY
         pixels[tinted] = mixed.round()
@@ -44,10 +46,10 @@ def draw_overlay(image: NDArray[np.uint8], segmentation: Segmentation, names: Se
 
 
 def draw_indexed(segmentation: Segmentation, count: int) -> Image.Image:
-    """Return a palette picture of the image's size: pixel values are label ids, the palette their colours.
+    """Return a palette picture of the image's size: its pixel values are label ids, its palette holds their colours.
 
     Args:
-        segmentation: its label `i + 1` is category i; 0 is background.
+        segmentation: the segmentation; its label id `i + 1` is category i, 0 is background.
         count: how many categories there are, at most MOST_INDEXED.
     """
     picture = Image.fromarray(segmentation.label_map.astype(np.uint8))

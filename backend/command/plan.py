@@ -1,7 +1,7 @@
-"""Which images a run reads and which files it writes, settled before anything runs.
+"""The plan of a run: which images it reads and which files it writes, decided before anything runs.
 
-A folder is read with all its folders, and the folder of the results gets the same structure. An image's name is its
-place under the folder that was named, or the file's own name; results are called after it.
+A folder is read with all its subfolders, and the folder of the results gets the same subfolders. The name of an image
+is its path below the folder that was given, or the file's own name. Results are named after the image.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from pathlib import Path, PurePosixPath
 from backend.errors import UsageError
 
 IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-"""What is taken for an image in a folder; a file that is named itself may be called anything."""
+"""Files of a folder with these suffixes are images. A file that is given by itself may have any name."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a run is to write.
+    """The results that a run is asked for.
 
     Attributes:
-        out: folder of the pictures, or the file of the only one; None is beside each image.
-        overlay: NAME.overlay.png, the image with its categories tinted.
-        indexed: NAME.indexed.png, a palette picture of label ids.
-        coco: COCO file of the whole run.
+        out: the folder of the pictures, or the file of the only picture; None puts each picture beside its image.
+        overlay: whether to write NAME.overlay.png, the image with its categories tinted.
+        indexed: whether to write NAME.indexed.png, a palette picture of label ids.
+        coco: the COCO file of the whole run; None writes no such file.
     """
 
     out: Path | None = None
@@ -36,7 +36,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Job:
-    """One image, its name ("/" between folders), and where its pictures go; None is not wanted."""
+    """One image, its name with "/" between folders, and the paths of its pictures; None is a picture not asked for."""
 
     image: Path
     name: str
@@ -51,7 +51,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run: its jobs, what it is to write, and how many files of the folders are no images, by suffix."""
+    """A run: its jobs, the results it is asked for, and by suffix how many files of the folders are not images."""
 
     jobs: tuple[Job, ...]
     wanted: Wanted
@@ -59,11 +59,11 @@ class Plan:
 
     @property
     def coco(self) -> Path | None:
-        """Where the COCO file goes."""
+        """The path of the COCO file, or None."""
         return self.wanted.coco
 
     def places(self) -> tuple[Path, ...]:
-        """Return where the results are: the pictures of a single image, else their folders; and the COCO file."""
+        """Return the paths of the results: a single image's pictures, or the folders of several; and the COCO file."""
         pictures = [path for job in self.jobs for path in job.written]
         if len(self.jobs) > 1:
             pictures = [self.wanted.out] if self.wanted.out else [path.parent for path in pictures]
@@ -77,11 +77,11 @@ class _Input:
 
 
 def make_plan(inputs: Sequence[Path], wanted: Wanted) -> Plan:
-    """Find the images of a run and decide where their results go; nothing is written.
+    """Find the images of a run and choose the paths of their results; nothing is written.
 
     Raises:
-        UsageError: an input does not exist, a folder holds no image, or results would overwrite one another, an
-            image of the run, or something outside the folder of the results.
+        UsageError: an input does not exist, a folder holds no image, or a result would overwrite another result, an
+            image of the run, or a file outside the folder of the results.
     """
     _check_out(inputs, wanted)
     left_out: Counter[str] = Counter()
@@ -94,7 +94,7 @@ def make_plan(inputs: Sequence[Path], wanted: Wanted) -> Plan:
 
 
 def _images_of(path: Path, out: Path | None, left_out: Counter[str]) -> Iterator[_Input]:
-    """Yield a file, or the images of a folder in the order of their names, without those of earlier runs."""
+    """Yield a file, or the images of a folder in the order of their names, without the results of earlier runs."""
     if not path.is_dir():
         if not path.exists():
             raise UsageError(f"There is no image or folder {str(path)!r}.")
@@ -117,7 +117,7 @@ def _is_image(file: Path) -> bool:
 
 
 def _check_out(inputs: Sequence[Path], wanted: Wanted) -> None:
-    """Refuse a folder of results that is missing, a file, called like a picture, or one of the inputs."""
+    """Refuse an --out that is missing where it is needed, is a file, looks like a picture, or is one of the inputs."""
     folders = [path for path in inputs if path.is_dir()]
     pictures = wanted.overlay or wanted.indexed
     if wanted.out is None:
@@ -134,12 +134,12 @@ def _check_out(inputs: Sequence[Path], wanted: Wanted) -> None:
 
 
 def _will_have_folder(path: Path, out: Path | None) -> bool:
-    """Tell whether a file's folder is there, or is within the folder of results, which is made when needed."""
+    """Return whether the folder of a file exists, or is inside the folder of results, which is made when needed."""
     return path.parent.is_dir() or (out is not None and path.parent.resolve().is_relative_to(out.resolve()))
 
 
 def _is_one_file(inputs: Sequence[Path], wanted: Wanted) -> bool:
-    """Tell whether --out names the only picture of the only image."""
+    """Return whether --out names the only picture of the only image."""
     out = wanted.out
     is_png = out is not None and out.suffix.lower() == ".png" and not out.is_dir()
     return is_png and len(inputs) == 1 and not inputs[0].is_dir() and wanted.overlay != wanted.indexed
@@ -155,7 +155,7 @@ def _job(image: _Input, inputs: Sequence[Path], wanted: Wanted) -> Job:
 
 
 def _refuse_clashes(jobs: Sequence[Job], coco: Path | None) -> None:
-    """Refuse to write one file twice, or over an image of the run."""
+    """Refuse to write one file twice, or to overwrite an image of the run."""
     images = {job.image.resolve(): job.image for job in jobs}
     writers: dict[Path, Path] = {}
     for path, image in [(path, job.image) for job in jobs for path in job.written] + ([(coco, coco)] if coco else []):

@@ -1,4 +1,4 @@
-"""`ovdiff segment`: images to pictures of their masks and one COCO file."""
+"""`ovdiff segment`: segment images, and write pictures of their masks and one COCO file."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Vocabulary
 
 IMAGE_ERRORS = (ImageSourceError, ImageError, DeviceMemoryError)
-"""What is the fault of one image: the others go on."""
+"""Errors that concern one image alone: after them the other images are still segmented."""
 
 
 def check_vocabulary(vocabulary: Vocabulary, plan: Plan) -> None:
     """Refuse more categories than an indexed picture can hold.
 
     Raises:
-        UsageError: indexed pictures are wanted of too many.
+        UsageError: indexed pictures are wanted, and there are too many categories for them.
     """
     count = len(vocabulary.categories)
     if count > MOST_INDEXED and any(job.indexed for job in plan.jobs):
@@ -39,20 +39,21 @@ def check_vocabulary(vocabulary: Vocabulary, plan: Plan) -> None:
 
 
 def segment_images(plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngine, *, max_px: int) -> None:
-    """Segment the images of a plan, and say what was found.
+    """Segment the images of a plan, and print a table of the categories that were found.
 
-    Prototypes that the bank lacks are made first, seconds to minutes a category. Each picture is written as soon as
-    its image is done; the COCO file at the end, also of a run that is interrupted or fails, with what was done.
+    Prototypes that the bank lacks are made first; this takes seconds to minutes for each category. Each picture is
+    written as soon as its image is segmented. The COCO file is written at the end; if the run fails or is interrupted,
+    it holds the images that were segmented until then.
 
     Args:
-        plan: the images, and where the results go.
-        vocabulary: what to look for.
+        plan: the images, and the paths of the results.
+        vocabulary: the categories to look for.
         engine: the method.
         max_px: images with more pixels are refused.
 
     Raises:
-        RequestError: some images could not be segmented, which were told, or a file cannot be written.
-        OVDiffError: prototypes cannot be made or read, or a model not be loaded.
+        RequestError: some images could not be segmented, and each was reported; or a file cannot be written.
+        OVDiffError: prototypes cannot be made or read, or a model cannot be loaded.
     """
     build_missing(vocabulary.categories, engine)
     totals, coco = Totals(vocabulary.names), CocoFile(vocabulary.names)
@@ -87,7 +88,7 @@ def _segment(job: Job, vocabulary: Vocabulary, engine: SegmentationEngine, max_p
 
 
 def _finish(plan: Plan, totals: Totals, coco: CocoFile) -> None:
-    """Write the COCO file of what was done, and say what went in and what came out."""
+    """Write the COCO file of the segmented images, and print how many images went in and what became of them."""
     if plan.coco is not None and totals.segmented:
         write_coco(coco.dataset(), plan.coco, allow_empty=True)
     if totals.segmented:

@@ -1,4 +1,4 @@
-"""A sheet of a support set: for each image a column of the image, its attribution, its foreground, its background."""
+"""A sheet of a support set: each column shows an image, its attribution, its foreground and its background."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ovdiff.bank.support import SupportImage, SupportSet
 
-COLUMNS = 8  # then the sheet goes on below: 32 images in one row would be too small on any screen
+COLUMNS = 8  # further images go below: 32 images in one row would be too small on any screen
 TILE_PX = 144
 _GAP_PX = 4
 _MARGIN_PX = 84  # for the names of the rows
@@ -19,16 +19,16 @@ _LINE_PX = 15
 _FADED = 0.12  # what is left of the pixels outside a mask
 _HEAT_SHARE = 0.65  # of the map over the image
 _RAMP = np.array([(0, 0, 40), (90, 20, 130), (210, 50, 80), (255, 150, 20), (255, 250, 160)])
-"""Colours of attribution 0, 1/4, ... 1: brighter is more, also without colour."""
+"""The colours of attribution 0, 1/4, 1/2, 3/4 and 1. Brighter is more, so that the map can be read in grey too."""
 
 
 def draw_support_sheet(support: SupportSet, title: str, captions: Sequence[str]) -> Image.Image:
     """Return the sheet as an RGB picture.
 
     Args:
-        support: at least one image.
-        title: lines above it all.
-        captions: lines above each image, as many captions as images.
+        support: the support set, of at least one image.
+        title: the lines at the top of the sheet.
+        captions: the lines above each image; one caption for each image.
     """
     columns, bands = min(COLUMNS, len(support.images)), ceil(len(support.images) / COLUMNS)
     head_px, caption_px = _text_px([title]), _text_px(captions)
@@ -49,7 +49,7 @@ def draw_support_sheet(support: SupportSet, title: str, captions: Sequence[str])
 
 
 def heat_map(image: NDArray[np.uint8], attribution: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return an attribution map (H, W) in [0, 1] over its image (H, W, 3) in grey, as (H, W, 3) uint8."""
+    """Return an image (H, W, 3) in grey with its attribution map (H, W), in [0, 1], over it: (H, W, 3) uint8."""
     places = np.linspace(0, 1, len(_RAMP))
     heat = np.stack([np.interp(attribution, places, channel) for channel in _RAMP.T], axis=-1)
     grey = image.mean(axis=-1, keepdims=True)
@@ -57,7 +57,7 @@ def heat_map(image: NDArray[np.uint8], attribution: NDArray[np.float32]) -> NDAr
 
 
 def cut_out(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return an image (H, W, 3) that is nearly white outside a mask (H, W)."""
+    """Return an image (H, W, 3) whose pixels outside a mask (H, W) are nearly white."""
     share = np.where(mask, 1.0, _FADED)[..., None]
     return (255 - (255.0 - image) * share).round().astype(np.uint8)
 

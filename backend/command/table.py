@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> str:
-    """Return rows of equally many cells as lines; the columns whose index is in `right` are aligned there."""
+    """Return rows of equally many cells as lines; columns whose index is in `right` are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(

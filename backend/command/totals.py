@@ -1,4 +1,4 @@
-"""What a run found, added up over its images."""
+"""The totals of a run over all of its images."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ovdiff.segmentation import Segmentation
 
 
 class Totals:
-    """Counts of a run: images, and pixels and scores of each category."""
+    """Counts the images of a run, and the pixels and scores of each category."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        """Start from nothing; `names[i]` is the category of label `i + 1`."""
+        """Start with all counts at zero; `names[i]` is the category of label id `i + 1`."""
         self.segmented = 0
         self.failed = 0
         self._names = tuple(names)
@@ -33,7 +33,7 @@ class Totals:
             self._score_sum_of[index] += segmentation.category_score(index) * pixels
 
     def table(self) -> str:
-        """Return a line a category: in how many images it is, its share of all pixels, its mean score over its own."""
+        """Return a line for each category: how many images show it, its share of all pixels, its mean score."""
         width = max(len("category"), *(len(name) for name in self._names))
         lines = [f"{'category':{width}}  images  of pixels  score"]
         for index, name in enumerate(self._names):

@@ -1,7 +1,7 @@
-"""The few calls of Label Studio's HTTP API that the demo and the end-to-end tests make.
+"""The calls of Label Studio's HTTP API that the demo and the end-to-end tests make.
 
-Written against 1.23.2. The action that retrieves predictions answers 200 whatever the backend did, so callers
-count the predictions themselves.
+They are written for Label Studio 1.23.2. Its action that retrieves predictions answers 200 even if the backend failed,
+so callers must count the stored predictions themselves.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ _PAGE_SIZE = 500
 
 @dataclass(frozen=True)
 class StoredTask:
-    """A task: its id, the name its image was uploaded under, and the image's path in Label Studio."""
+    """A task: its id, the name of the file that was uploaded for it, and the path of the image in Label Studio."""
 
     id: int
     file_name: str
@@ -31,7 +31,7 @@ class StoredTask:
 
 @dataclass(frozen=True)
 class LabelStudioApi:
-    """Talks to one Label Studio as one user; ``token`` is a legacy access token."""
+    """A client of one Label Studio as one user; ``token`` is the user's legacy token."""
 
     url: str
     token: str
@@ -46,7 +46,7 @@ class LabelStudioApi:
         return int(self.call("POST", "/api/projects", json=body)["id"])
 
     def find_project(self, title: str) -> int | None:
-        """Return the id of the newest project of this title, or None."""
+        """Return the id of the newest project with this title, or None if there is no such project."""
         found = self.call("GET", "/api/projects", params={"page_size": _PAGE_SIZE})["results"]
         return max((int(project["id"]) for project in found if project["title"] == title), default=None)
 
@@ -55,7 +55,7 @@ class LabelStudioApi:
         return str(self.call("GET", f"/api/projects/{project}")["label_config"])
 
     def set_label_config(self, project: int, label_config: str) -> None:
-        """Replace a project's label config, as saving it in the settings page does."""
+        """Replace a project's label config, as the settings page does when a person saves it."""
         self.call("PATCH", f"/api/projects/{project}", json={"label_config": label_config})
 
     def upload_images(self, project: int, paths: Sequence[Path]) -> None:
@@ -74,11 +74,11 @@ class LabelStudioApi:
         return sorted(map(_stored_task, found), key=lambda task: task.id)
 
     def backends(self, project: int) -> list[dict[str, Any]]:
-        """Return the project's ML backends; Label Studio calls /health and /setup of each for it."""
+        """Return the project's ML backends. For this answer Label Studio calls /health and /setup of each backend."""
         return list(self.call("GET", "/api/ml", params={"project": project}))
 
     def connect_backend(self, project: int, url: str, title: str) -> dict[str, Any]:
-        """Connect an ML backend, or move the one of this title to ``url``; return Label Studio's record."""
+        """Connect an ML backend, or move the backend of this title to ``url``; return Label Studio's record of it."""
         body = {"url": url, "project": project, "title": title}
         known = [backend for backend in self.backends(project) if backend["title"] == title]
         if known and known[0]["url"] == url and known[0]["state"] == "CO":
@@ -89,7 +89,7 @@ class LabelStudioApi:
         return dict(self.call("POST", "/api/ml", json=body))
 
     def disconnect_backends(self, project: int) -> None:
-        """Remove the project's ML backends and its webhooks, which Label Studio would leave behind."""
+        """Remove the project's ML backends, and its webhooks, which Label Studio would leave behind."""
         for backend in self.backends(project):
             self.request("DELETE", f"/api/ml/{backend['id']}")
         for webhook in self.call("GET", "/api/webhooks/", params={"project": project}):
@@ -98,15 +98,15 @@ class LabelStudioApi:
     def retrieve_predictions(self, project: int, tasks: Iterable[int]) -> None:
         """Run the Data Manager's "Retrieve Predictions" on these tasks.
 
-        Label Studio sends them to the backend in one request, stores what it answers, and says nothing of
-        failures.
+        Label Studio sends the tasks to the backend in one request and stores the predictions of its answer. It does
+        not report failures.
         """
         body = {"selectedItems": {"all": False, "included": list(tasks)}}
         params = {"id": "retrieve_tasks_predictions", "project": project}
         self.call("POST", "/api/dm/actions", params=params, json=body)
 
     def predictions(self, task: int) -> list[dict[str, Any]]:
-        """Return all predictions stored for a task, the oldest first."""
+        """Return all predictions that are stored for a task, oldest first."""
         found = self.call("GET", "/api/predictions", params={"task": task})
         return sorted(found, key=lambda prediction: int(prediction["id"]))
 
@@ -127,7 +127,7 @@ class LabelStudioApi:
         """Make a request and return its JSON answer; ``arguments`` are those of ``requests.request``.
 
         Raises:
-            ApiError: as `request`, or the answer is not JSON.
+            ApiError: for the reasons that `request` names, or the answer is not JSON.
         """
         response = self.request(method, path, **arguments)
         try:
@@ -139,7 +139,7 @@ class LabelStudioApi:
         """Make a request and return its answer.
 
         Raises:
-            ApiError: Label Studio does not answer, or answers with an error; the text holds what it says.
+            ApiError: Label Studio does not answer, or it answers with an error; the message quotes the answer.
         """
         headers = {"Authorization": f"Token {self.token}"}
         with requests.Session() as session:

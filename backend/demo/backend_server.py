@@ -1,4 +1,4 @@
-"""The backend, ``ovdiff serve``, in a process of its own, and what it says of its prototypes."""
+"""The backend, ``ovdiff serve``, in a process of its own, and the status of its prototypes."""
 
 import os
 import sysconfig
@@ -25,7 +25,8 @@ _STATUS_TIMEOUT_S = 30.0
 class CategoryStatus:
     """How far a category's prototypes are.
 
-    ``state`` is ready, building, queued or failed; ``progress`` (0 to 1) is that of ``stage`` while building.
+    ``state`` is ready, building, queued or failed. While the prototypes are built, ``stage`` names the step of the
+    build and ``progress`` is the fraction, 0 to 1, of the whole build that is done. ``reason`` says why it failed.
     """
 
     name: str
@@ -37,14 +38,14 @@ class CategoryStatus:
 
 @dataclass(frozen=True)
 class BackendServer:
-    """A running backend; ``folder`` holds its bank and state."""
+    """A running backend; ``folder`` holds its bank and its state file."""
 
     url: str
     folder: Path
     child: Child
 
     def built(self) -> list[str]:
-        """Return the categories that this process has made prototypes of, in order."""
+        """Return the categories whose prototypes this process has made, in the order of building."""
         return list(map(str, self._status()["built"]))
 
     def categories(self, project: int) -> list[CategoryStatus]:
@@ -73,10 +74,10 @@ class BackendServer:
         return dict(response.json())
 
     def wait_for_prototypes(self, project: int, console: Console, timeout_s: float = _PROTOTYPES_TIMEOUT_S) -> None:
-        """Wait until every category of a project has its prototypes, showing progress.
+        """Wait until every category of a project has its prototypes, and show the progress.
 
         Raises:
-            ServerError: a category failed, the backend died, or it takes longer than ``timeout_s``.
+            ServerError: a category failed, the backend died, or ``timeout_s`` have passed.
         """
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -102,7 +103,7 @@ def start(
     """Start the backend for one Label Studio and wait until it answers.
 
     Raises:
-        ServerError: it did not start; the text ends with its log.
+        ServerError: the backend did not start; the message ends with the end of its log.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port(preferred_port)

@@ -2,9 +2,9 @@
 
     python -m backend.demo.check --label-studio .venv-label-studio/bin/label-studio --sheet sheet.png
 
-Makes the demo's project in a folder of its own while something else holds the usual ports, checks every
-promise of the demo (:mod:`backend.demo.checks`), starts it a second time, and looks for what is left running.
-Ends with a table; the exit status is 1 if anything in it failed. Takes some minutes, most of them for the
+The check makes the demo's project in a temporary folder, while the usual ports are taken. It checks every promise of
+the demo (:mod:`backend.demo.checks`), starts the demo a second time, and looks for processes that were left running. It
+ends with a table of all checks; the exit status is 1 if a check failed. It takes some minutes, most of them for the
 prototypes.
 """
 
@@ -46,7 +46,7 @@ CHECKS: tuple[Callable[[Demo], None], ...] = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo and all checks; return 0 if every promise is kept."""
+    """Run the demo and all checks; return 0 if every check passed, 1 if one failed, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
     console, report = standard_console(), Report()
     try:
@@ -111,7 +111,7 @@ def _ports(session: Session) -> list[int]:
 
 @contextmanager
 def _usual_ports_taken() -> Iterator[None]:
-    """Hold the demo's usual ports, those that nobody holds already, so that it has to choose others."""
+    """Hold the demo's usual ports, unless another program holds them already, so that the demo must choose others."""
     with ExitStack() as stack:
         for port in (SessionSettings.label_studio_port, SessionSettings.backend_port):
             if not is_listening(port):

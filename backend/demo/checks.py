@@ -1,6 +1,7 @@
-"""What a finished demo must stand up to, each promise a function that adds rows to a report.
+"""The checks of a finished demo: each function checks one promise and adds rows to a report.
 
-None of them believes an answer of Label Studio or the backend: they count and decode what is stored.
+The checks do not trust the answers of Label Studio or the backend. They count and decode the predictions, annotations
+and prototype sets that are stored.
 """
 
 import io
@@ -43,7 +44,7 @@ _CORRECTED_TASKS = 2
 
 @dataclass(frozen=True)
 class Demo:
-    """A made demo project under examination."""
+    """A finished demo project that is being checked."""
 
     session: Session
     project: int
@@ -53,7 +54,7 @@ class Demo:
     report: Report
 
     def model_version(self, project: int) -> str:
-        """Return the version that Label Studio takes for the backend's current one."""
+        """Return the model version that Label Studio considers the backend's current one."""
         return str(self.session.maker.api.backends(project)[0]["model_version"])
 
     def bank_keys(self) -> set[str]:
@@ -71,26 +72,26 @@ class Demo:
 
 @dataclass(frozen=True)
 class _Scored:
-    """A scene's stored prediction against its truth; label maps as in ``truth_label_map``."""
+    """A scene's stored prediction beside its truth; the label maps are numbered as in ``truth_label_map``."""
 
     stored: StoredPredictions
     triple: Triple
 
     @cached_property
     def confusion(self) -> NDArray[np.int64]:
-        """Pixels of each true label (rows) given each label (columns)."""
+        """How many pixels of each true label (rows) were given each label (columns)."""
         return confusion_matrix(self.triple.truth, self.triple.mask, len(demo_labels()))
 
 
 def truth_label_map(scene: DemoScene, size_px: int) -> NDArray[np.int32]:
-    """Return a scene's true label map: 0 where no label of the demo is, else 1 + its index."""
+    """Return a scene's true label map: 0 where the demo has no label, else 1 + the index of the label."""
     labels = demo_labels()
     numbers = np.array([labels.index(name) + 1 if name in labels else 0 for name in NAMES], dtype=np.int32)
     return numbers[scene.render(size_px).label_map]
 
 
 def check_images(demo: Demo) -> None:
-    """All images are there, large enough, and show several things each."""
+    """Check that all images are there, are large enough, and show several things each."""
     tasks = demo.session.maker.api.tasks(demo.project)
     smallest = min(min(demo.shown_image(task).size) for task in tasks)
     fewest = min(len(set(scene.render(128).visible()) & set(THINGS)) for scene in demo.scenes)
@@ -100,7 +101,7 @@ def check_images(demo: Demo) -> None:
 
 
 def check_predictions(demo: Demo) -> None:
-    """Every task has one prediction of the current version, and its masks are where the objects are."""
+    """Check that every task has one prediction of the current version, and that its masks lie on the objects."""
     scored = _score(demo)
     counts = [len(item.stored.predictions) for item in scored]
     demo.report.add("tasks with exactly one prediction", len(demo.scenes), counts.count(1))
@@ -126,7 +127,7 @@ def _score(demo: Demo) -> list[_Scored]:
 
 
 def check_corrections(demo: Demo) -> None:
-    """Two tasks are corrected as an editor would; the export, as COCO RLE, holds exactly the corrections."""
+    """Correct two tasks as an editor would, and check that the export, as COCO RLE, holds exactly the corrections."""
     api = demo.session.maker.api
     tasks = api.tasks(demo.project)[:_CORRECTED_TASKS]
     truths = {task.id: truth_label_map(demo.scene_of(task), demo.shown_image(task).height) for task in tasks}
@@ -142,7 +143,7 @@ def check_corrections(demo: Demo) -> None:
 
 
 def _corrected(result: Sequence[dict[str, Any]], truth: NDArray[np.int32]) -> list[dict[str, Any]]:
-    """Return the regions a perfect annotator would submit: predicted ones repaired, missing ones added."""
+    """Return the regions that a perfect annotator would submit: predicted regions repaired, missing regions added."""
     predicted = {region["value"]["brushlabels"][0]: region for region in result}
     height, width = truth.shape
     regions = []
@@ -164,7 +165,7 @@ def _corrected(result: Sequence[dict[str, Any]], truth: NDArray[np.int32]) -> li
 
 
 def _export_to_coco(export: Sequence[dict[str, Any]], config: str, path: Path) -> COCO:
-    """Convert Label Studio's export to a COCO file with RLE and load it with pycocotools."""
+    """Convert Label Studio's export to a COCO file with RLE, and load the file with pycocotools."""
     parsed = parse_label_config(config)
     dataset, counts = records_to_coco(tasks_to_records(export, parsed), categories_of(parsed))
     if counts.left_out:
@@ -175,7 +176,7 @@ def _export_to_coco(export: Sequence[dict[str, Any]], config: str, path: Path) -
 
 
 def _compare(coco: COCO, truths: dict[str, NDArray[np.int32]], report: Report) -> None:
-    """Add a row on the pixels in which a COCO file and the true label maps differ."""
+    """Add a row with the number of pixels in which a COCO file and the true label maps differ."""
     differing = 0
     for image in coco.loadImgs(coco.getImgIds()):
         truth = next(truth for name, truth in truths.items() if str(image["file_name"]).endswith(name))
@@ -189,7 +190,7 @@ def _compare(coco: COCO, truths: dict[str, NDArray[np.int32]], report: Report) -
 
 
 def check_added_label(demo: Demo) -> None:
-    """A label added to the config costs one category, and every task gets a prediction that knows it."""
+    """Check that a label added to the config costs one category, and that every task is predicted with it."""
     maker, backend = demo.session.maker, demo.session.backend
     keys, built, old_version = demo.bank_keys(), backend.built(), demo.model_version(demo.project)
     maker.api.set_label_config(demo.project, label_config([*demo_labels(), ADDED_LABEL]))
@@ -207,7 +208,10 @@ def check_added_label(demo: Demo) -> None:
 
 
 def check_photographs(demo: Demo) -> None:
-    """Photographs, and one in all EXIF orientations, give regions of the size that is shown; no meaning claimed."""
+    """Check that photographs, and one photograph in all EXIF orientations, get regions of the size that is shown.
+
+    Whether the regions mean anything is not checked: the embedded models know only the drawn world.
+    """
     maker, backend = demo.session.maker, demo.session.backend
     folder, built = demo.folder / "photographs", backend.built()
     photographs, turned = write_photographs(folder), write_orientations(folder)
@@ -225,7 +229,7 @@ def check_photographs(demo: Demo) -> None:
 
 
 def _photograph_maps(demo: Demo, project: int) -> dict[str, NDArray[np.int32]]:
-    """Return each photograph's stored label map; a region of another size than what is shown is an error."""
+    """Return each photograph's stored label map; a region whose size is not that of the shown image is an error."""
     version = demo.model_version(project)
     maps = {}
     for stored in read_predictions(demo.session.maker.api, project):

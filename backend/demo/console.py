@@ -1,4 +1,4 @@
-"""What the demo tells the person in front of it: lines, and one line of progress."""
+"""The messages of the demo: lines of text, and one line of progress."""
 
 import sys
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import TextIO
 
 @dataclass
 class Console:
-    """Writes lines; progress is rewritten in place on a terminal, and a line per change elsewhere."""
+    """Writes lines. On a terminal, progress is rewritten in place; elsewhere each change is a line of its own."""
 
     stream: TextIO
     _progress: str = ""
@@ -19,7 +19,7 @@ class Console:
         self.stream.flush()
 
     def progress(self, text: str, detail: str = "") -> None:
-        """Show how far something is; ``detail``, which changes often, only where it can be rewritten."""
+        """Show the progress; ``detail``, which changes often, is shown only on a terminal."""
         rewritten = self.stream.isatty()
         if rewritten and detail:
             text = f"{text} ({detail})"
@@ -30,7 +30,7 @@ class Console:
         self._progress = text
 
     def end_progress(self) -> None:
-        """Keep the last progress text on its line and go on below it."""
+        """Leave the last progress text on its line, and continue on the next line."""
         if self._progress and self.stream.isatty():
             self.stream.write("\n")
         self._progress = ""

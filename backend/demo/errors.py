@@ -2,10 +2,10 @@
 
 ::
 
-    DemoError                 something a person can act on; its text is all that is shown
-     +-- ServerError          Label Studio or the backend did not start, or died; carries the end of its log
-     +-- ApiError         Label Studio refused a request
-     +-- CheckError           the demo ran, but what it made is not what was promised
+    DemoError             an error that a person can act on; only its message is shown
+     +-- ServerError      Label Studio or the backend did not start, or died; the message holds the end of its log
+     +-- ApiError         Label Studio refused a request or gave an unexpected answer
+     +-- CheckError       the demo ran, but a promise of it is not kept
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ class ServerError(DemoError):
 
 
 class ApiError(DemoError):
-    """Label Studio refused a request or answered something unexpected."""
+    """Label Studio refused a request or gave an unexpected answer."""
 
 
 class CheckError(DemoError):
@@ -32,7 +32,7 @@ class CheckError(DemoError):
 
 
 def log_tail(path: Path, lines: int = _TAIL_LINES) -> str:
-    """Return the last lines of a log, indented, under a line that names the file."""
+    """Return the last lines of a log, indented, below a line that names the file."""
     text = path.read_text(errors="replace") if path.exists() else ""
     tail = text.splitlines()[-lines:] or ["(empty)"]
     return "\n".join([f"The end of {path}:", *(f"    {line}" for line in tail)])

@@ -1,12 +1,10 @@
 """A real Label Studio in a process of its own, on loopback, with its state in one folder.
 
-The first start of Label Studio makes its database, which takes half a minute and more; with one that
-is made it starts in three seconds. So a data folder is made once for each version of Label Studio
-(:func:`ensure_template`) and copied.
+At its first start Label Studio makes its database, which takes half a minute and more; later it starts in three
+seconds. So a data folder is made once for each version of Label Studio (:func:`ensure_template`) and then copied.
 
-Label Studio runs with an environment that holds nothing but what is set here: it looks up every setting
-as ``LABEL_STUDIO_X``, ``HEARTEX_X`` and bare ``X``, so a stray ``HOST`` or ``PASSWORD`` of the shell
-would change it.
+The environment of Label Studio holds only the variables that are set here. Label Studio looks up every setting as
+``LABEL_STUDIO_X``, ``HEARTEX_X`` and bare ``X``, so a stray ``HOST`` or ``PASSWORD`` of the shell would change it.
 """
 
 import json
@@ -47,7 +45,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Login:
-    """Who may enter a Label Studio data folder: ``token`` is the key of its HTTP API."""
+    """The login of the user in a Label Studio data folder; ``token`` is the key for the HTTP API."""
 
     email: str
     password: str
@@ -63,15 +61,15 @@ class LabelStudio:
     child: Child
 
     def api(self) -> LabelStudioApi:
-        """Return a client of its HTTP API."""
+        """Return a client of this Label Studio's HTTP API."""
         return LabelStudioApi(self.url, self.login.token)
 
 
 def installed_version(executable: Path) -> str:
-    """Return the version of Label Studio beside ``executable``, read from its environment's folder.
+    """Return the version of the Label Studio to which ``executable`` belongs, read from the folder of its environment.
 
     Raises:
-        ServerError: there is no Label Studio at that path.
+        ServerError: there is no installed Label Studio at that path.
     """
     if not executable.is_file():
         raise ServerError(f"There is no Label Studio at {executable}. `make setup` installs it.")
@@ -85,7 +83,7 @@ def installed_version(executable: Path) -> str:
 
 
 def ensure_template(executable: Path, cache: Path, groups: ProcessGroups, console: Console) -> Path:
-    """Return a folder with a made database and a user; make it if ``cache`` has none for this version.
+    """Return a data folder with a database and a user; make it if ``cache`` has none for this version.
 
     It appears under its final name only when complete, so an interrupted run leaves nothing half made. Takes
     about a minute the first time.
@@ -123,7 +121,7 @@ def start(
     """Start Label Studio on a data folder and wait until it answers.
 
     Raises:
-        ServerError: it did not start; the text ends with its log.
+        ServerError: Label Studio did not start; the message ends with the end of its log.
     """
     login = _read_login(data_dir)
     port = free_port(preferred_port)

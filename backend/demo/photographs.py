@@ -1,7 +1,7 @@
-"""Photographs to try the pipeline on: those that scikit-image and scikit-learn bring along.
+"""Photographs to try the pipeline on; scikit-image and scikit-learn contain them.
 
-The embedded models know a drawn world only, so nothing is claimed of the masks' meaning here. What
-photographs are good for: real JPEG and PNG files, grey ones too, of many sizes, and every EXIF orientation.
+The embedded models know only a drawn world, so the masks of photographs have no meaning. The photographs serve another
+purpose: they are real JPEG and PNG files, in colour and grey, of many sizes and in every EXIF orientation.
 """
 
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ PHOTOGRAPHS = {
     ),
     "sklearn.datasets.images": ("china.jpg", "flower.jpg"),
 }
-"""Package and files. All lie in the installed packages: nothing is downloaded."""
+"""The files, by package. All of them are in the installed packages: nothing is downloaded."""
 
 ORIENTATION_TAG = 0x0112
 ORIENTATIONS = range(1, 9)
 _TURNED_PHOTOGRAPH = "chelsea.png"
 
-# What makes of an upright image the pixels that a camera stores for each orientation: the inverse of what a
-# viewer applies. 6 and 8 are the only ones that are not their own inverse.
+# For each orientation, the operation that turns an upright image into the pixels that a camera stores. It is the
+# inverse of the operation that a viewer applies; only those of 6 and 8 are not their own inverse.
 _TO_STORED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -52,9 +52,9 @@ def write_photographs(folder: Path) -> list[Path]:
 
 
 def write_orientations(folder: Path) -> list[Path]:
-    """Write one photograph as eight JPEG files, one for each EXIF orientation, that all show the same.
+    """Write one photograph as eight JPEG files, one for each EXIF orientation. All of them show the same picture.
 
-    They differ in how the pixels are stored: 5 to 8 store a landscape picture as a portrait one.
+    The files differ in how the pixels are stored: orientations 5 to 8 store a landscape picture as a portrait picture.
     """
     with files("skimage.data").joinpath(_TURNED_PHOTOGRAPH).open("rb") as file:
         upright = Image.open(file).convert("RGB")

@@ -1,9 +1,8 @@
 """Child processes that cannot outlive the demo.
 
-Each child leads a process group of its own, so a whole server, with whatever it spawned, is ended by one
-signal, and a Ctrl-C in the terminal reaches only the demo, which then stops its children in order.
-Signals that arrive while a child is half started or half stopped wait until that is done: this is where
-processes get left behind.
+Each child leads a process group of its own. So one signal ends a whole server with all the processes that it started,
+and a Ctrl-C in the terminal reaches only the demo, which then stops its children in order. A signal that arrives while
+a child is being started or stopped is held back until that is done; otherwise a process could be left behind.
 """
 
 import os
@@ -31,7 +30,7 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True)
 class Child:
-    """A running child, its log and the name that messages call it by."""
+    """A running child: its name in messages, its process and its log."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -44,7 +43,7 @@ class Child:
             raise ServerError(f"{self.name} exited with status {code}.\n{log_tail(self.log_path)}")
 
     def group_exists(self) -> bool:
-        """Return whether any process of the child's group is left."""
+        """Return whether any process of the child's group is still running."""
         try:
             os.killpg(self.process.pid, 0)
         except ProcessLookupError:
@@ -52,7 +51,7 @@ class Child:
         return True
 
     def stop(self) -> None:
-        """End the whole group: politely, and after 10 s by force."""
+        """End the whole group: with SIGTERM, and after 10 s with SIGKILL."""
         _signal_group(self.process.pid, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE_S
         while (self.process.poll() is None or self.group_exists()) and time.monotonic() < deadline:
@@ -63,7 +62,7 @@ class Child:
 
 @dataclass
 class ProcessGroups:
-    """Children that are stopped, the last started first, when the ``with`` block ends for whatever reason."""
+    """Children that are stopped when the ``with`` block ends, for whatever reason; the last started is the first."""
 
     children: list[Child] = field(default_factory=list)
 
@@ -101,7 +100,7 @@ class ProcessGroups:
         return child
 
     def stop_all(self) -> None:
-        """Stop the children in reverse order; those already stopped are forgotten."""
+        """Stop the children in the reverse order of their starts, and forget them."""
         with deferred_signals():
             while self.children:
                 self.children.pop().stop()
@@ -148,8 +147,9 @@ def deferred_signals() -> Iterator[None]:
 def exit_on_termination() -> Iterator[None]:
     """Turn SIGTERM and SIGHUP into SystemExit (128 + number) inside the block, so that clean-up code runs.
 
-    SIGINT raises KeyboardInterrupt as ever, also where a script's background job would ignore it: there a
-    Ctrl-C would end the script and leave the demo. Who wants SIGHUP ignored (nohup) has it so.
+    SIGINT raises KeyboardInterrupt as usual, also where a script started the demo in the background and SIGINT is
+    ignored: there a Ctrl-C would end the script and leave the demo running. SIGHUP stays ignored if it is ignored
+    already, because a person who uses nohup wants the demo to outlive the terminal.
     """
 
     def leave(number: int, frame: FrameType | None) -> None:
@@ -168,7 +168,7 @@ def exit_on_termination() -> Iterator[None]:
 
 
 def free_port(preferred: int) -> int:
-    """Return ``preferred`` if nothing has it on loopback, else a free port that the system chooses."""
+    """Return ``preferred`` if that port is free on loopback, else a free port that the system chooses."""
     return preferred if _is_free(preferred) else _any_free_port()
 
 
@@ -200,7 +200,7 @@ def _any_free_port() -> int:
 
 
 def is_up(url: str) -> bool:
-    """Whether the server at ``url`` says that it is healthy; both of the demo's servers have ``/health``."""
+    """Return whether the server at ``url`` is healthy by its ``/health``, which both servers of the demo have."""
     try:
         return requests.get(f"{url}/health", timeout=2).ok
     except requests.RequestException:
@@ -213,7 +213,7 @@ def wait_until_ready(
     """Poll a child twice a second until it is ready; ``on_wait`` gets the seconds waited so far.
 
     Raises:
-        ServerError: the child exited, or is not ready in time; the text ends with its log.
+        ServerError: the child exited, or it is not ready in time; the message ends with the end of its log.
     """
     start = time.monotonic()
     while not is_ready():

@@ -1,7 +1,7 @@
 """The demo's Label Studio project: its labels, its images, and the steps from nothing to predictions.
 
-Every step looks at what is there and adds what is missing, so a run that was interrupted is continued by
-the next one, and a run on a finished project does nothing twice.
+Every step compares the project in Label Studio with the wanted project and adds the missing parts. So the next run
+continues a run that was interrupted, and a run on a finished project does nothing twice.
 """
 
 from collections import Counter
@@ -44,7 +44,7 @@ LABEL_COLOURS = {
     "snow": "#d5e8f7",
     "road": "#5c5c62",
 }
-"""A colour for each label, close to what it stands for; dark or bright for things, as in life for stuff."""
+"""A colour for each label. Stuff has its natural colour; things have dark or bright colours that stand out from it."""
 
 _CANDIDATES_PER_SCENE = 5
 _THINGS_PER_SCENE = 3
@@ -54,25 +54,25 @@ _PREDICTIONS_PER_REQUEST = 4
 
 @dataclass(frozen=True)
 class DemoScene:
-    """A test scene of the tiny world: its number in the test split and how many things are placed in it."""
+    """A test scene of the tiny world: its number in the test split, and how many things are placed in it."""
 
     index: int
     things: int = _THINGS_PER_SCENE
 
     @property
     def file_name(self) -> str:
-        """The name its image is uploaded under."""
+        """The name under which the image of the scene is uploaded."""
         return f"scene-{self.index:04d}.png"
 
     def render(self, size_px: int) -> Rendering:
-        """Draw it: image (S, S, 3) uint8 and label map (S, S), indices into the tiny world's NAMES."""
+        """Draw the scene: an image (S, S, 3) uint8 and a label map (S, S) with indices into the tiny world's NAMES."""
         return render(sample_scene(self.index, "test", things=self.things), size_px)
 
 
 def choose_scenes(count: int) -> list[DemoScene]:
-    """Choose test scenes with two or more different things each, together showing every label evenly.
+    """Choose test scenes that show two or more different things each, and that together show all labels evenly.
 
-    Greedy and without chance: the next scene is the one whose names are rarest among those chosen.
+    The choice is greedy and deterministic: the next scene is the one whose labels are rarest in those chosen so far.
     """
     candidates = {index: _visible_names(DemoScene(index)) for index in range(count * _CANDIDATES_PER_SCENE)}
     candidates = {i: names for i, names in candidates.items() if len(names & set(THINGS)) >= 2}
@@ -116,7 +116,7 @@ def _label_attributes(name: str) -> str:
 
 
 def demo_labels() -> list[str]:
-    """Return the demo's labels: all things and stuff of the tiny world that have a word in the vocabulary."""
+    """Return the labels of the demo: the things and the stuff of the tiny world that have a colour here."""
     return [name for name in NAMES if name in LABEL_COLOURS]
 
 
@@ -129,7 +129,7 @@ class ProjectMaker:
     console: Console
 
     def ensure_project(self, title: str, config: str, images: Sequence[Path]) -> int:
-        """Return the project of this title with a task for each image; make what is missing."""
+        """Return the id of the project with this title; the project and the tasks of its images are made if missing."""
         project = self.api.find_project(title)
         if project is None:
             project = self.api.create_project(title, config)
@@ -141,10 +141,10 @@ class ProjectMaker:
         return project
 
     def connect(self, project: int) -> None:
-        """Connect the backend to a project; Label Studio then asks it to make the prototypes.
+        """Connect the backend to a project. Label Studio then calls /setup, and the backend begins to make prototypes.
 
         Raises:
-            DemoError: Label Studio does not reach the backend.
+            DemoError: Label Studio cannot reach the backend.
         """
         record = self.api.connect_backend(project, self.backend.url, BACKEND_TITLE)
         if record["state"] != "CO":
@@ -154,9 +154,10 @@ class ProjectMaker:
             )
 
     def predict(self, project: int) -> list[StoredTask]:
-        """Have all tasks predicted, a few at a time, and return them.
+        """Have all tasks predicted, a few at a time, and return the tasks.
 
-        A few, because Label Studio gives the backend 100 s for all tasks of one request; and for progress.
+        Label Studio gives the backend 100 s for all tasks of one request. Small requests stay below that limit, and
+        the progress can be shown between them.
         """
         tasks = self.api.tasks(project)
         for start in range(0, len(tasks), _PREDICTIONS_PER_REQUEST):

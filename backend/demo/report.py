@@ -1,4 +1,4 @@
-"""A table of promises: what was wanted, what was found, and whether that is enough."""
+"""A table of checks: the wanted value, the value that was found, and whether the check passed."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ _HEADER = ("", "check", "wanted", "found")
 
 @dataclass(frozen=True)
 class Row:
-    """One check; ``wanted`` and ``found`` are said in words."""
+    """One check; ``wanted`` and ``found`` are texts for a person."""
 
     check: str
     wanted: str
@@ -17,12 +17,12 @@ class Row:
 
 @dataclass
 class Report:
-    """Collects rows in the order in which they are found out."""
+    """Collects the rows of the table in the order of the checks."""
 
     rows: list[Row] = field(default_factory=list)
 
     def add(self, check: str, wanted: object, found: object, passed: bool | None = None) -> None:
-        """Add a row; without ``passed``, it passes if ``found`` equals ``wanted``."""
+        """Add a row. If ``passed`` is None, the check passed if ``found`` equals ``wanted``."""
         self.rows.append(Row(check, str(wanted), str(found), wanted == found if passed is None else passed))
 
     @property

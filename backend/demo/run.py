@@ -2,9 +2,9 @@
 
     python -m backend.demo.run --label-studio .venv-label-studio/bin/label-studio
 
-Starts Label Studio and the backend, makes a project of drawn scenes pre-labelled by OVDiff, prints its
-address and the login, and runs until Ctrl-C. The first run takes a few minutes (Label Studio's database, the
-prototypes of 19 categories); the next ones go on with the same project after some seconds.
+The demo starts Label Studio and the backend, makes a project of drawn scenes that OVDiff pre-labels, prints the address
+of the project and the login, and runs until Ctrl-C. The first run takes a few minutes, because it makes Label Studio's
+database and the prototypes of 19 categories. Later runs continue the same project after some seconds.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make_demo(session: Session, scenes: Sequence[DemoScene], folder: Path, size_px: int = _SIZE_PX) -> int:
-    """Make the demo's project, or complete it, and return its id; shows progress on the way."""
+    """Make or complete the demo's project, show the progress, and return the id of the project."""
     maker = session.maker
     images = write_images(scenes, folder / "scenes", size_px)
     project = maker.ensure_project(PROJECT_TITLE, label_config(demo_labels()), images)
@@ -86,17 +86,21 @@ def _wait(session: Session) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="backend.demo.run", description="Label Studio pre-labelled by OVDiff.")
     add_session_options(parser)
-    parser.add_argument("--folder", type=Path, default=Path("demo-data"), help="state (%(default)s)")
-    parser.add_argument("--port", type=int, default=8080, help="Label Studio's, if free (%(default)s)")
-    parser.add_argument("--backend-port", type=int, default=9090, help="the backend's, if free (%(default)s)")
+    parser.add_argument("--folder", type=Path, default=Path("demo-data"), help="folder of the state (%(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="port of Label Studio, if it is free (%(default)s)")
+    parser.add_argument(
+        "--backend-port", type=int, default=9090, help="port of the backend, if it is free (%(default)s)"
+    )
     return parser
 
 
 def add_session_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that the demo and its check share."""
     parser.add_argument("--label-studio", type=Path, required=True, help="Label Studio's executable")
-    parser.add_argument("--cache", type=Path, default=Path(".cache"), help="made databases (%(default)s)")
-    parser.add_argument("--scenes", type=int, default=_SCENES, help="how many images (%(default)s)")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(".cache"), help="folder of Label Studio databases to copy (%(default)s)"
+    )
+    parser.add_argument("--scenes", type=int, default=_SCENES, help="number of images (%(default)s)")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     with open_session(settings, console) as session:
         session.maker.ensure_project(...)
 
-The folder holds all state: Label Studio's database, the prototype bank, the images. With the folder kept, the
-next session goes on where this one ended.
+The folder holds all state: Label Studio's database, the prototype bank and the images. If the folder is kept, the next
+session continues where this one ended.
 """
 
 import fcntl
@@ -24,38 +24,38 @@ from backend.demo.project import ProjectMaker
 
 @dataclass(frozen=True)
 class SessionSettings:
-    """What a session starts from; ports are taken when free, others otherwise."""
+    """The settings of a session. If one of the ports is taken, the session uses another port."""
 
     label_studio: Path
     """Label Studio's executable, in an environment of its own."""
     folder: Path = Path("demo-data")
     cache: Path = Path(".cache")
-    """Holds Label Studio's made database, to be copied."""
+    """Folder of the Label Studio databases that sessions copy."""
     label_studio_port: int = 8080
     backend_port: int = 9090
 
 
 @dataclass(frozen=True)
 class Session:
-    """A running Label Studio, a running backend, and what makes projects in them."""
+    """A running Label Studio, a running backend, and the maker of projects in them."""
 
     label_studio: LabelStudio
     backend: BackendServer
     maker: ProjectMaker
 
     def ensure_running(self) -> None:
-        """Raise ServerError with the end of its log if one of the two has exited."""
+        """Raise ServerError with the end of a server's log if one of the two servers has exited."""
         self.label_studio.child.ensure_running()
         self.backend.child.ensure_running()
 
 
 @contextmanager
 def open_session(settings: SessionSettings, console: Console) -> Iterator[Session]:
-    """Start both servers; stop them when the block ends, by an error, Ctrl-C, SIGTERM or SIGHUP too.
+    """Start both servers, and stop them when the block ends, also by an error, Ctrl-C, SIGTERM or SIGHUP.
 
     Raises:
-        ServerError: one of them did not start; the text ends with its log.
-        DemoError: another demo runs on this folder.
+        ServerError: one of the servers did not start; the message ends with the end of its log.
+        DemoError: another demo is running on this folder.
     """
     with exit_on_termination(), _only_one(settings.folder), ProcessGroups() as groups:
         host = _start_label_studio(settings, groups, console)

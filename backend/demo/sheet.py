@@ -1,4 +1,4 @@
-"""A contact sheet: image, truth and mask of each scene side by side, and a legend of the colours."""
+"""A contact sheet: the image, the truth and the mask of each scene side by side, and a legend of the colours."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _NO_LABEL_RGB = (40, 40, 40)
 
 @dataclass(frozen=True)
 class Triple:
-    """An image (H, W, 3) uint8 with two label maps (H, W): 0 where there is no label, else 1 + its index."""
+    """An image (H, W, 3) uint8 with two label maps (H, W): 0 where there is no label, else 1 + the label's index."""
 
     image: NDArray[np.uint8]
     truth: NDArray[np.int32]
@@ -28,7 +28,7 @@ class Triple:
 
 
 def contact_sheet(triples: Sequence[Triple], colours: Mapping[str, str]) -> Image.Image:
-    """Return the sheet; label map value i + 1 has the colour of the i-th label in ``colours``."""
+    """Return the sheet; the value i + 1 of a label map has the colour of label i in ``colours``, counted from 0."""
     rows, legend_rows = ceil(len(triples) / _TRIPLES_PER_ROW), ceil(len(colours) / _LEGEND_COLUMNS)
     width = _TRIPLES_PER_ROW * (3 * _STEP_PX + _GAP_PX) - _GAP_PX
     pictures_px = rows * (_TILE_PX + _GAP_PX)

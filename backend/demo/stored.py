@@ -1,4 +1,4 @@
-"""What Label Studio has stored, as arrays: the only way to know that a prediction arrived as it was meant."""
+"""The predictions that Label Studio has stored, as arrays: the proof that they arrived as the backend meant them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from converters.records import Prediction, Region
 
 @dataclass(frozen=True)
 class StoredPredictions:
-    """A task with all its predictions, the oldest first."""
+    """A task with all its predictions, oldest first."""
 
     task: StoredTask
     predictions: tuple[Prediction, ...]
 
     def of_version(self, model_version: str) -> Prediction:
-        """Return the task's prediction of this version.
+        """Return the task's prediction of this model version.
 
         Raises:
-            CheckError: there is none, or more than one.
+            CheckError: the task has no prediction of this version, or several.
         """
         found = [prediction for prediction in self.predictions if prediction.model_version == model_version]
         if len(found) != 1:
@@ -41,7 +41,7 @@ def read_predictions(api: LabelStudioApi, project: int) -> list[StoredPrediction
     """Return every task of a project with the predictions that Label Studio has stored for it.
 
     Raises:
-        CheckError: a stored region cannot be read, for instance because its mask is of another size.
+        CheckError: a stored region cannot be read, for instance because its mask has another size than the image.
     """
     config = parse_label_config(api.label_config(project))
     stored = []
@@ -59,8 +59,8 @@ def label_map(regions: Sequence[Region], names: Sequence[str], size_hw: tuple[in
     """Return a label map (H, W): 0 where no region is, else 1 + the index of the region's label in ``names``.
 
     Raises:
-        CheckError: a region is for an image of another size, has a label that is not in ``names``, or shares
-            pixels with another region: the method gives each pixel one word.
+        CheckError: a region belongs to an image of another size, has a label that is not in ``names``, or shares
+            pixels with another region although the method gives each pixel one label.
     """
     masks = [LabelledMask(_mask(region, size_hw), _label(region, names)) for region in regions]
     flat = masks_to_label_map(masks, size_hw)

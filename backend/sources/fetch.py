@@ -1,17 +1,17 @@
-"""Download the bytes of a task's image, only from where that is allowed.
+"""Download the image of a task, only from addresses that the settings allow.
 
-What a task holds was written by whoever imports data, so it must not make this service reach into the network
-it stands in. Each address, also after each redirect, is one of:
+The address in a task was written by whoever imported the data, so it must not make this service reach into the network
+that it runs in. Each address, also after each redirect, is one of:
 
-- a path where Label Studio has images (`/data/...`, `/tasks/<id>/presign/...`): only these carry our token;
-- any other path of Label Studio's host: no token;
-- a host of `image_hosts`: no token, and the connection is dropped before a byte is sent if it leads to a
-  private, loopback or reserved address. That is checked on the connected socket, so a name that resolves
+- a path under which Label Studio serves images (`/data/...`, `/tasks/<id>/presign/...`): only there our token is sent;
+- any other path of Label Studio's host: no token is sent;
+- a host of `image_hosts`: no token is sent, and the connection is dropped before a byte is sent if it leads to a
+  private, loopback or reserved address. The check is made on the connected socket, so a name that resolves
   differently the second time gains nothing;
-- a host of `private_image_hosts`: no token, any address.
+- a host of `private_image_hosts`: no token is sent, and the address may be private.
 
-Everything else is refused. Judged is the URL as requests will send it, because parsers differ: for `urlsplit`,
-`http://a\\@b/` is on host b, while urllib3 connects to a.
+Every other address is refused. The check is made on the URL as `requests` sends it, because parsers differ: for
+`urlsplit`, `http://a\\@b/` is on host b, while urllib3 connects to a.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ _IMAGE_PATH = re.compile(r"/(data|storage-data)/|/(tasks|projects)/\d+/(presign|
 
 
 def image_url(reference: str, *, label_studio_url: str, task_id: int | None) -> str:
-    """Return the absolute http(s) URL for what a task's data holds.
+    """Return the absolute http(s) URL of an image that a task's data refers to.
 
     Args:
         reference: a path of Label Studio, an http(s) URL, or a cloud URI such as `s3://bucket/key`.
-        label_studio_url: base URL, without a slash at the end.
-        task_id: needed for cloud URIs, which Label Studio turns into presigned links by task.
+        label_studio_url: the base URL of Label Studio, without a slash at the end.
+        task_id: the id of the task; Label Studio needs it to turn a cloud URI into a presigned link.
 
     Raises:
-        ImageReferenceError: it is none of these.
+        ImageReferenceError: the reference has none of these forms.
     """
     scheme = _scheme(reference)
     if scheme in ("http", "https"):
@@ -75,19 +75,19 @@ def image_url(reference: str, *, label_studio_url: str, task_id: int | None) -> 
 
 @dataclass(frozen=True)
 class Fetcher:
-    """Downloads under the rules of this module. Threads may share it."""
+    """Downloads images under the rules of this module. Threads may share a fetcher."""
 
     label_studio: LabelStudioClient
     limits: ImageSettings
 
     def fetch(self, reference: str, *, task_id: int | None = None) -> bytes:
-        """Return the bytes of an image; takes at most `image_timeout_s` and `image_max_bytes`.
+        """Return the bytes of an image, within `image_timeout_s` and at most `image_max_bytes` of them.
 
         Raises:
-            ImageReferenceError: the reference is nothing that can be fetched.
-            ImageBlockedError: it leads to a host or address that is not allowed.
-            ImageFetchError: a server could not be reached or did not deliver.
-            ImageTooLargeError: there are more bytes than allowed.
+            ImageReferenceError: the reference is not an address of an image.
+            ImageBlockedError: the reference leads to a host or an address that is not allowed.
+            ImageFetchError: a server could not be reached, or did not deliver the image in time.
+            ImageTooLargeError: the image has more bytes than allowed.
         """
         url = _sent_url(image_url(reference, label_studio_url=self.label_studio.base_url, task_id=task_id))
         deadline_s = time.monotonic() + self.limits.image_timeout_s
@@ -105,7 +105,7 @@ class Fetcher:
         raise ImageFetchError(f"{shown(reference)} redirects more than {self.limits.max_redirects} times.")
 
     def _get(self, session: requests.Session, url: str, deadline_s: float) -> requests.Response:
-        """Send one request; a refused access token is renewed once."""
+        """Send a request; if Label Studio refuses the access token, send it once more with a new token."""
         response = self._send(session, url, deadline_s)
         if response.status_code == requests.codes.unauthorized and self._carries_token(url):
             response.close()
@@ -126,7 +126,7 @@ class Fetcher:
             raise ImageFetchError(f"cannot reach {shown(url)} ({type(error).__name__}).") from error
 
     def _allow(self, session: requests.Session, url: str) -> None:
-        """Refuse a host that is not allowed; lift the address check for those that may be private."""
+        """Refuse a host that is not allowed, and lift the address check for a host that may be private."""
         host = (urlsplit(url).hostname or "").lower()
         if self.label_studio.owns(url) or host in self.limits.private_image_hosts:
             parts = urlsplit(url)
@@ -138,7 +138,7 @@ class Fetcher:
             )
 
     def _carries_token(self, url: str) -> bool:
-        """Return whether the URL is an image path of Label Studio, below its base URL."""
+        """Return whether the URL is a path under which this Label Studio serves images."""
         base_path = urlsplit(self.label_studio.base_url).path
         return self.label_studio.owns(url) and _is_image_path(urlsplit(url).path, base_path)
 
@@ -151,14 +151,14 @@ class Fetcher:
         raise ImageFetchError(f"{shown(url)} answered {response.status_code}. {advice}".rstrip())
 
     def _read(self, response: requests.Response, url: str, deadline_s: float) -> bytes:
-        """Return the body, counting bytes as they come (after decompression) and watching the clock."""
+        """Return the body, and check its (decompressed) size and the time while it arrives."""
         limit = self.limits.image_max_bytes
         declared = response.headers.get("Content-Length", "")
         if declared.isdigit() and int(declared) > limit:
             raise _too_many_bytes(url, limit)
         body = bytearray()
         try:
-            # read1 returns with what has come; `iter_content` waits for a full chunk, however slowly it drips.
+            # read1 returns the bytes that have arrived; `iter_content` waits for a full chunk, however slowly it drips.
             while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
                 body += chunk
                 if len(body) > limit:
@@ -172,7 +172,7 @@ class Fetcher:
 
 
 def shown(url: str) -> str:
-    """Return a URL as it may be logged: without credentials and query, which can hold signatures."""
+    """Return a URL in a form that may be logged: without credentials and query, which can hold a signature."""
     parts = urlsplit(url)
     if not parts.scheme:
         return url[:200]
@@ -194,10 +194,10 @@ def _scheme(reference: str) -> str:
 
 
 def _sent_url(url: str, location: str = "") -> str:
-    """Return a URL, or where a redirect from there leads, in the form in which requests sends it.
+    """Return a URL, or the target of a redirect from it, in the form in which `requests` sends it.
 
     Raises:
-        ImageReferenceError: it is no URL.
+        ImageReferenceError: the text is not a valid URL.
     """
     try:
         return str(requests.Request("GET", urljoin(url, location)).prepare().url)
@@ -209,7 +209,7 @@ def _sent_url(url: str, location: str = "") -> str:
 
 
 def _label_studio_url(path: str, base_url: str) -> str:
-    """Return the URL of a path that Label Studio wrote, which holds its base path already or does not."""
+    """Return the URL of a path that Label Studio wrote; such a path may or may not begin with the base path."""
     base_path = urlsplit(base_url).path
     has_base_path = _is_image_path(urlsplit(path).path, base_path)
     if not (has_base_path or _is_image_path(urlsplit(path).path)):
@@ -220,7 +220,7 @@ def _label_studio_url(path: str, base_url: str) -> str:
 
 
 def _is_image_path(path: str, base_path: str = "") -> bool:
-    """Return whether a Label Studio below a path has images there; `..`, also percent-encoded, is resolved first."""
+    """Return whether Label Studio serves images at a path; `..`, also percent-encoded, is resolved first."""
     resolved = posixpath.normpath(unquote(path)) + "/"
     return resolved.startswith(f"{base_path}/") and _IMAGE_PATH.match(resolved.removeprefix(base_path)) is not None
 
@@ -234,7 +234,7 @@ def _too_many_bytes(url: str, limit: int) -> ImageTooLargeError:
 
 
 def _require_public(address: str, host: str) -> None:
-    """Refuse private, loopback, link-local and reserved addresses, also those written as IPv6."""
+    """Refuse private, loopback, link-local and reserved addresses, also in their IPv6 form."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
         ip = ip.ipv4_mapped
@@ -245,14 +245,14 @@ def _require_public(address: str, host: str) -> None:
 
 
 class _PublicHTTPConnection(HTTPConnection):
-    """A connection that checks where it leads before anything is sent over it."""
+    """An HTTP connection that checks its address before anything is sent over it."""
 
     def _new_conn(self) -> socket.socket:
         return _checked(super()._new_conn(), self.host)
 
 
 class _PublicHTTPSConnection(HTTPSConnection):
-    """The same, before the TLS handshake."""
+    """An HTTPS connection that checks its address before the TLS handshake."""
 
     def _new_conn(self) -> socket.socket:
         return _checked(super()._new_conn(), self.host)
@@ -276,9 +276,9 @@ class _PublicHTTPSPool(HTTPSConnectionPool):
 
 
 class _PublicOnlyAdapter(HTTPAdapter):
-    """A requests adapter whose connections go to public addresses only."""
+    """An adapter of `requests` whose connections go to public addresses only."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pool manager, with pools of checked connections."""
+        """Make the pool manager with pools of checked connections."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _PublicHTTPPool, "https": _PublicHTTPSPool}

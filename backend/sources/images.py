@@ -1,7 +1,7 @@
-"""Image bytes to the one form used inside: (H, W, 3) uint8 RGB, upright.
+"""Bytes of an image to an array (H, W, 3) uint8 RGB, upright: the only form in which images are used.
 
-Upright means that the camera's EXIF orientation is applied, as a browser does: only then does a mask drawn on
-the array lie where the person who labels sees the object.
+Upright means that the camera's EXIF orientation is applied, as a browser does. Only then a mask on the array lies
+where the person who labels sees the object.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from converters.files.image_files import PICTURE_FORMATS, to_rgb, turn_upright
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Images of tasks, fetched and decoded."""
+    """Fetches and decodes the images of tasks. Threads may share it."""
 
     fetcher: Fetcher
 
     def load(self, reference: str, *, task_id: int | None = None) -> NDArray[np.uint8]:
-        """Return the image a task's data refers to, (H, W, 3) uint8 RGB, upright.
+        """Return the image that a task's data refers to, (H, W, 3) uint8 RGB, upright.
 
         Raises:
-            ImageSourceError: it may not or cannot be fetched, is too large or is no picture.
+            ImageSourceError: the image may not or cannot be fetched, is too large, or is not a picture.
         """
         data = self.fetcher.fetch(reference, task_id=task_id)
         return decode_image(data, max_px=self.fetcher.limits.image_max_px)
 
 
 def decode_image(data: bytes, *, max_px: int) -> NDArray[np.uint8]:
-    """Return a picture as (H, W, 3) uint8 RGB: upright, transparency on white, 16 bits reduced to 8.
+    """Return a picture as (H, W, 3) uint8 RGB: upright, transparent pixels on white, 16 bits reduced to 8.
 
-    The size is checked from the header, before memory for the pixels is asked for.
+    The size is read from the header and checked before memory for the pixels is allocated.
 
     Raises:
-        ImageDecodeError: the bytes are no picture in one of PICTURE_FORMATS, or are damaged.
-        ImageTooLargeError: it has more than `max_px` pixels.
+        ImageDecodeError: the bytes are not a picture in one of PICTURE_FORMATS, or the picture is damaged.
+        ImageTooLargeError: the picture has more than `max_px` pixels.
     """
     try:
         with Image.open(io.BytesIO(data), formats=PICTURE_FORMATS) as image:

@@ -1,8 +1,8 @@
-"""This service as a client of Label Studio: showing who it is, and asking for a project's label config.
+"""This service as a client of Label Studio: it authenticates, and reads the label config of a project.
 
-Label Studio knows two kinds of token. A legacy token is sent as it is (`Token <key>`). A personal access
-token is a JWT; sent as it is, it is refused: it must be exchanged for an access token of five minutes at
-`/api/token/refresh/`. Which kind `LABEL_STUDIO_API_KEY` holds is seen from its form.
+Label Studio has two kinds of token. A legacy token is sent unchanged (`Token <key>`). A personal access token is a JWT
+and would be refused if it were sent unchanged: it must be exchanged at `/api/token/refresh/` for an access token that
+lasts five minutes. The form of `LABEL_STUDIO_API_KEY` tells which kind of token it is.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from backend.settings import LabelStudioSettings
 logger = logging.getLogger(__name__)
 
 RENEW_BEFORE_S = 30.0  # an access token must outlive the download that uses it
-DEFAULT_LIFETIME_S = 300.0  # Label Studio 1.23.2's, for access tokens that do not say
+DEFAULT_LIFETIME_S = 300.0  # of an access token without dates; Label Studio 1.23.2 gives its tokens this lifetime
 TIMEOUT_S = (5.0, 10.0)  # connect, read
 
 
 @dataclass(frozen=True)
 class Project:
-    """A project as Label Studio describes it; `uid` is how it names the project in /setup and /predict."""
+    """A project as Label Studio describes it; `uid` is the project's name in /setup and /predict."""
 
     uid: str
     label_config: str
@@ -49,7 +49,7 @@ class LabelStudioClient:
     """Requests to one Label Studio as one user. Threads may share it."""
 
     def __init__(self, settings: LabelStudioSettings, *, clock_s: Callable[[], float] = time.monotonic) -> None:
-        """Remember address and token; nothing is sent yet."""
+        """Remember the address and the token; no request is sent yet."""
         self.base_url = settings.url.rstrip("/")
         self._key = settings.api_key
         self._clock_s = clock_s
@@ -62,13 +62,13 @@ class LabelStudioClient:
         return bool(self._key)
 
     def owns(self, url: str) -> bool:
-        """Return whether an absolute URL leads to this Label Studio: same scheme, host and port."""
+        """Return whether an absolute URL leads to this Label Studio, by its scheme, host and port."""
         return _origin(url) == _origin(self.base_url)
 
     def authorization(self) -> dict[str, str]:
-        """Return the header that shows who we are; empty without a token.
+        """Return the header that authenticates this service; no header if no token is set.
 
-        A personal access token is exchanged when there is no access token that lasts another half minute.
+        A personal access token is exchanged when no access token is left that lasts another half minute.
 
         Raises:
             LabelStudioAPIError: the exchange failed.
@@ -83,12 +83,12 @@ class LabelStudioClient:
             return {"Authorization": f"Bearer {self._access.token}"}
 
     def forget_access(self) -> None:
-        """Drop the access token, for example because it was refused; the next request makes a new one."""
+        """Drop the access token, for example because it was refused; the next request obtains a new token."""
         with self._lock:
             self._access = None
 
     def project(self, project_id: int) -> Project:
-        """Return a project as Label Studio has it now.
+        """Return the current state of a project in Label Studio.
 
         Raises:
             LabelStudioAPIError: no token is set, or Label Studio refused or did not answer.
@@ -114,7 +114,10 @@ class LabelStudioClient:
 
 
 def _json(send: Callable[[requests.Session], requests.Response], url: str) -> dict[str, Any]:
-    """Send a request and return its JSON object; messages hold the URL and the status, never the body."""
+    """Send a request and return the JSON object of its answer.
+
+    Messages of errors hold the URL and the status, never the body.
+    """
     try:
         with requests.Session() as session:
             session.trust_env = False  # neither proxies nor .netrc: only backend.settings decides by environment
@@ -143,7 +146,7 @@ TOKEN_ADVICE = (
 
 
 def _claims(token: str) -> dict[str, Any]:
-    """Return a JWT's payload, unverified: only Label Studio can verify it, we merely read what it says."""
+    """Return the payload of a JWT, unverified: only Label Studio can verify its own tokens."""
     try:
         _, payload, _ = token.split(".")
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -157,7 +160,7 @@ def _is_jwt(token: str) -> bool:
 
 
 def _lifetime_s(token: str) -> float:
-    """Return how long an access token lasts, by its own dates, so the clocks of two machines may differ."""
+    """Return how long an access token lasts, by its own two dates; so the clocks of the two machines may differ."""
     claims = _claims(token)
     try:
         return float(claims["exp"]) - float(claims["iat"])
