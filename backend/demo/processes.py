@@ -62,7 +62,7 @@ class Child:
 
 @dataclass
 class ProcessGroups:
-    """Children that are stopped when the ``with`` block ends, for whatever reason; the last started is the first."""
+    """Children. When the ``with`` block ends, for whatever reason, they are stopped, the last started first."""
 
     children: list[Child] = field(default_factory=list)
 
