@@ -1,35 +1,64 @@
 """Masks and regions between Label Studio's formats and the field's: pure, mirrored functions.
 
-Modules are named by format; import from them: `from converters.encodings.brush import mask_to_brush_rle`.
+Modules are named by format; import from them: `from converters.encodings.brush import mask_to_brush_rle`. Each room
+imports only from the rooms above it in this list.
 
-    masks         components, holes, outlines, rasterised polygons; the `Mask` type they all share
-    brush         Label Studio's brush bit stream          <-> (H, W) bool
-    bitmask       Label Studio's PNG data URL              <-> (H, W) bool
-    coco_rle      COCO run lengths, compressed or not      <-> (H, W) bool
-    label_config  Label Studio's labelling XML              -> controls, labels, images
-    shapes        a region's value, whatever tool drew it    -> (H, W) bool
-    records       the neutral records every dataset format reads and writes
-    json_stream   a large JSON array                        -> its elements, one at a time
-    json_values   numbers and names in JSON                 -> those, or None
-    image_files   image addresses of tasks                  -> file names and sizes
-    label_studio  Label Studio's exports and API tasks      -> records
-    tasks         records                                   -> Label Studio tasks, label configs
-    selection     which images and regions go into a dataset, and the count of the rest
-    coco          records                                   -> COCO instances
-    coco_reader   COCO instances                            -> records
-    coco_update   corrected records                         -> the COCO file that they began with
-    panoptic      COCO panoptic                            <-> records
-    semantic_png  indexed PNGs and their labels            <-> records
-    yolo          YOLO segmentation (data_yaml: its names) <-> records
-    overlaps      regions that overlap -> one label a pixel, by the stated rule
-    colours       a category's colour; VOC's palette
-    png, output   PNGs held against a size; files and folders that appear whole or not at all
-    validate      what Label Studio drops or hides in silence (shape_faults: of one region)
-    cli, commands `python -m converters`
-    evaluate      label maps against label maps: IoU a category, mean IoU
-    boundary, panoptic_quality, reliability   boundary IoU; PQ, SQ, RQ; scores against outcomes
-    corrections   annotations beside the predictions they replaced (correction_scores: their sums)
-    evaluate_corrections   an export -> report: JSON, Markdown (report_markdown), HTML (report_html, charts)
+    errors         what is raised here on purpose
+
+    encodings/     masks and arrays, no files
+        masks          the `Mask` type, connected parts, holes
+        polygons       outlines of masks                     <-> (H, W) bool
+        brush          Label Studio's brush bit stream       <-> (H, W) bool
+        bitmask        Label Studio's PNG data URL           <-> (H, W) bool
+        coco_rle       COCO run lengths, compressed or not   <-> (H, W) bool
+        overlaps       regions that overlap                   -> one label for each pixel
+        colours        the colour of a category, and PASCAL VOC's palette
+
+    files/         reading with limits, writing whole
+        atomic         files and folders that appear whole or not at all
+        output         the files and folders that a command writes
+        json_stream    a large JSON array                     -> its elements, one at a time
+        json_values    types of JSON objects, and checked values from JSON
+        image_files    image addresses of tasks               -> file names and sizes
+        png            PNG files of label maps, held against a size
+
+    records        the neutral records that every format reads or writes
+    selection      which images and regions go into a dataset, and the counts of all others
+
+    label_studio/  Label Studio's own forms
+        label_config   the labelling XML                      -> controls, labels, images
+        categories     a label config                         -> categories with numbers
+        shapes         the value of a region, of any tool     -> (H, W) bool
+        reader         exports and API tasks                  -> records
+        tasks          records                                -> tasks and label configs
+        validate       what Label Studio drops or hides in silence
+        shape_faults   the same for the shape of one region
+
+    datasets/      the formats of datasets
+        coco           records                                -> COCO instances
+        coco_reader    COCO instances                         -> records
+        coco_update    corrected records                      -> the COCO file that they were imported from
+        panoptic       COCO panoptic                         <-> records
+        semantic_png   indexed PNGs and their labels         <-> records
+        yolo           YOLO segmentation                     <-> records
+        data_yaml      the data.yaml of a YOLO dataset       <-> category names
+
+    corrections/   annotations beside the predictions that they replaced
+        pairs              each predicted region and what became of it
+        confusion          label maps against label maps: IoU of each category, mean IoU
+        boundary           boundary IoU
+        panoptic_quality   PQ, SQ and RQ
+        reliability        scores against outcomes
+        sums, scores       running sums, and the report that they add up to
+        result             that report as data
+
+    report/        that report for people
+        evaluate_corrections   an export -> report in JSON, Markdown and HTML
+        markdown, html         the two pages
+        text, markup           the words and numbers of both pages, escaped text
+        charts, pictures       SVG
+
+    console, commands, cli     `python -m converters`
 
 Needs numpy, Pillow, pycocotools and defusedxml; never torch, never Label Studio, never `ovdiff` or `backend`.
 Everything that reads from outside checks sizes before it allocates and raises a

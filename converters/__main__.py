@@ -1,4 +1,4 @@
-"""`python -m converters`: see `converters.cli`."""
+"""Run `python -m converters`; the command is described and tested in `converters.cli`."""
 
 import sys
 

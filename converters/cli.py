@@ -9,9 +9,15 @@
     python -m converters validate export.json --label-config config.xml --images pictures
     python -m converters evaluate-corrections export.json --label-config config.xml --out corrections
 
-Every command ends with what went in and what came out. Exit status: 0 if all of it did, 3 if something was left
-behind (the output is there, and the reasons are listed), 1 if it failed and wrote nothing, 2 if the arguments are
-wrong, 130 after Ctrl-C. Output appears whole or not at all; exports stream.
+Every command ends with the counts of what it read and what it wrote. The exit status is
+
+    0     everything that was read was also written, or nothing wrong was found
+    1     the command failed and wrote nothing
+    2     the arguments are wrong
+    3     the output was written, but something was left out, or `validate` found something; the list says what
+    130   somebody pressed Ctrl-C
+
+Output appears whole or not at all. Exports are read task by task, so they may be larger than the memory.
 """
 
 import argparse
@@ -47,9 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def add_commands(subparsers: Any) -> None:
-    """Add the commands to what `ArgumentParser.add_subparsers` returned; each sets `run`, from options to status.
+    """Add the commands to a parser.
 
-    `run` raises BrokenPipeError where nobody reads stdout any more.
+    Args:
+        subparsers: the object that `ArgumentParser.add_subparsers` returned. Each command sets the option `run`, a
+            function from the parsed options to an exit status. It raises BrokenPipeError if nobody reads stdout any
+            more.
     """
     _add_convert(subparsers)
     _add_import(subparsers)
@@ -58,7 +67,7 @@ def add_commands(subparsers: Any) -> None:
 
 
 def _run(command: Run, called: str, options: argparse.Namespace) -> int:
-    """Run a command; what it cannot use is one line on stderr."""
+    """Run a command and return its exit status; an input that it cannot use becomes one line on stderr."""
     try:
         return command(options)
     except ConverterError as error:

@@ -1,7 +1,7 @@
-"""What the commands do, without their arguments' names and types: those are in `cli`.
+"""What the commands do. The names and types of their arguments are in `cli`.
 
-Each takes the parsed options and returns an exit status (`console`). Everything it cannot use raises ConverterError
-or OSError.
+Each command takes the parsed options and returns an exit status (see `console`). An input that it cannot use raises
+ConverterError or OSError.
 """
 
 from argparse import Namespace
@@ -39,7 +39,7 @@ from converters.selection import UNKNOWN_SIZE, ConversionCounts
 
 
 def convert_coco(options: Namespace) -> int:
-    """Write an export as a COCO file, as results, or back into the COCO file that it began with."""
+    """Write an export as a COCO file, as COCO results, or back into the COCO file that was imported."""
     chosen = CocoOptions(
         **_selection(options),
         split_parts=options.split_parts,
@@ -77,7 +77,7 @@ def convert_semantic_png(options: Namespace) -> int:
 
 
 def convert_yolo(options: Namespace) -> int:
-    """Write an export as a YOLO segmentation dataset, with its images if their folder is given."""
+    """Write an export as a YOLO segmentation dataset, together with the images if their folder is given."""
     chosen = YoloOptions(
         **_selection(options),
         split_parts=options.split_parts,
@@ -99,7 +99,7 @@ def _selection(options: Namespace) -> dict[str, Any]:
 
 
 def _require_own_file(out: Path, *others: Path | None) -> None:
-    """Refuse to write over what is read, or over what else is written."""
+    """Refuse to write an output over a file that the command reads, or over another output."""
     if any(other is not None and out.resolve() == other.resolve() for other in others):
         raise OutputError(
             f"expected {out} to be a file of its own, got one that this command uses besides: name another"
@@ -159,7 +159,7 @@ def import_yolo(options: Namespace) -> int:
 def _import(
     options: Namespace, categories: tuple[DatasetCategory, ...], records_at: Callable[[Place], Iterable[ImageRecord]]
 ) -> int:
-    """Write tasks and, if asked for, the label config that fits them."""
+    """Write tasks and, if its path is given, a label config that fits them."""
     for out, other in ((options.out, options.label_config_out), (options.label_config_out, options.out)):
         if out is not None:
             _require_own_file(out, options.source, other)
@@ -179,7 +179,7 @@ def _import(
 
 
 def validate(options: Namespace) -> int:
-    """Say what Label Studio would drop or hide in silence."""
+    """Print the faults that Label Studio would drop or hide in silence."""
     config = read_label_config(options.label_config)
     expected = Expectations(config, _sizes(options), options.image_root, negatives=options.negatives)
     seen = Seen()
@@ -199,7 +199,7 @@ def _say_lines(findings: Iterable[Finding], file: Path) -> int:
 
 
 def _say_json(findings: Iterable[Finding], file: Path) -> int:
-    """Write one JSON list, when all is looked at."""
+    """Print one JSON list after the last finding, and return how many findings it holds."""
     found = JsonList()
     for finding in findings:
         found.append({"file": str(file), **asdict(finding)})
@@ -208,7 +208,7 @@ def _say_json(findings: Iterable[Finding], file: Path) -> int:
 
 
 def evaluate(options: Namespace) -> int:
-    """Compare predictions with the annotations that replaced them, and write what that says."""
+    """Compare predictions with the annotations that replaced them, and write a report."""
     config = read_label_config(options.label_config)
     chosen = EvaluationOptions(unlinked=options.unlinked, worst_count=options.worst)
     evaluation = evaluate_corrections(options.export, config, chosen)

@@ -1,4 +1,4 @@
-"""What a command tells the person in front of it: results on stdout, complaints on stderr, and its exit status."""
+"""Output of the commands: results go to stdout, complaints to stderr, and an exit status says how it went."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -6,29 +6,29 @@ from collections.abc import Mapping, Sequence
 from converters.selection import ConversionCounts
 
 DONE, FAILED, WRONG_USE, LEFT_BEHIND, INTERRUPTED = 0, 1, 2, 3, 130
-"""Exit status: all done; nothing done; wrong arguments; done, but something was left behind; stopped by Ctrl-C."""
+"""Exit status: all done; failed; wrong arguments; done, but something was left out; stopped by Ctrl-C."""
 
 _MAX_DETAILS = 10
 
 
 def say(text: str) -> None:
-    """Write a line of the result, also on a terminal that lacks some of its letters."""
+    """Print a line of the result; letters that the terminal lacks are printed as escapes."""
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def complain(command: str, text: object) -> None:
-    """Write a line about something that went wrong in a command, which is named as it was called."""
+    """Print a line about a failure on stderr; it begins with the command as it was called."""
     encoding = sys.stderr.encoding or "utf-8"
     sys.stderr.write(f"{command}: {text}".encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def say_counts(counts: ConversionCounts, more: str = "") -> int:
-    """Say what went in and what came out, and return the exit status that follows.
+    """Print how much was read and written, and return the exit status.
 
     Args:
-        counts: of the conversion.
-        more: a line that only this format has.
+        counts: the counts of a conversion.
+        more: a line that only this format prints; "" prints none.
     """
     say(f"images: {counts.images_in} read, {counts.images_out} written")
     say(f"regions: {counts.regions_in} read, {counts.regions_out} entries written")
@@ -40,11 +40,11 @@ def say_counts(counts: ConversionCounts, more: str = "") -> int:
 
 
 def say_left_out(left_out: Mapping[str, int], details: Sequence[str]) -> int:
-    """Say what was left behind and why, and return the exit status that follows.
+    """Print what was left out and why, and return the exit status.
 
     Args:
-        left_out: how often, by reason.
-        details: reason and place of some of them.
+        left_out: how often something was left out, by reason.
+        details: the reason and the place of some of the things that were left out.
     """
     for reason, times in left_out.items():
         say(f"left out, {reason}: {times}")

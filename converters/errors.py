@@ -1,4 +1,4 @@
-"""Everything `converters` raises on purpose.
+"""The errors that `converters` raises on purpose.
 
     ConverterError
     ├── MaskError               an array is no (H, W) bool mask, or has more pixels than allowed
@@ -9,7 +9,7 @@
     ├── LabelConfigError        a labelling configuration cannot be used
     ├── LabelStudioFormatError  an export, task, annotation or region cannot be used
     ├── RecordError             records contradict each other
-    ├── ImageFileError          an image address does not lie where it was said to
+    ├── ImageFileError          an image cannot be read, or its address does not lie under the root
     ├── CocoError               a COCO file cannot be used, or records cannot be written as one
     ├── PNGError                a file is no PNG, is too large, or of another size or mode
     ├── PanopticError           a COCO panoptic dataset cannot be used
@@ -18,12 +18,12 @@
     ├── OutputError             a file or folder cannot be written
     └── EvaluationError         label maps cannot be compared
 
-A message says what was expected, what was got and where it came from; it is meant to be shown to a person.
+A message says what was expected, what was found instead and where. It is meant to be shown to a person.
 """
 
 
 class ConverterError(ValueError):
-    """Base of all: catch this to handle any input that could not be converted."""
+    """The base of all errors here: catch it to handle any input that cannot be converted."""
 
 
 class MaskError(ConverterError):
@@ -47,19 +47,19 @@ class CocoRLEError(ConverterError):
 
 
 class LabelConfigError(ConverterError):
-    """A labelling configuration is no XML, is unsafe, or lacks or repeats what it must name once."""
+    """A labelling configuration is no XML, is unsafe, lacks a name, or has a name twice."""
 
 
 class LabelStudioFormatError(ConverterError):
-    """A Label Studio export, task, annotation or region lacks what its format promises."""
+    """A Label Studio export, task, annotation or region is not in the form that Label Studio gives it."""
 
 
 class RecordError(ConverterError):
-    """Records contradict each other: a mask of another size, a category that does not exist."""
+    """Records contradict each other: for example, two categories have one id, or a category does not exist."""
 
 
 class ImageFileError(ConverterError):
-    """An image address does not lie under the root that file names are relative to."""
+    """An image cannot be read, or its address does not lie under the root that file names are relative to."""
 
 
 class CocoError(ConverterError):
@@ -87,4 +87,4 @@ class OutputError(ConverterError):
 
 
 class EvaluationError(ConverterError):
-    """Label maps cannot be compared: other sizes, ids without a category."""
+    """Label maps cannot be compared: they differ in size, or hold an id that is no category."""

@@ -1,11 +1,11 @@
-"""The neutral records: one image with everything that was marked on it, as every dataset format sees it.
+"""The neutral records: one image with its annotations and predictions, in no particular file format.
 
-    ImageRecord ─┬─ Annotation  (a person's, maybe skipped) ── Region, Region, ...
-                 ├─ Prediction  (a model's, with its score) ── Region, ...
-                 └─ LeftOut     (what could not be read, and why)
+    ImageRecord ─┬─ Annotation  (made by a person, maybe skipped) ── Region, Region, ...
+                 ├─ Prediction  (made by a model, with a score)   ── Region, ...
+                 └─ LeftOut     (something that could not be read, and why)
 
-Masks are kept as COCO RLE, exact and small: a task of 200 regions on a large image fits in memory, and a
-dataset can stream record by record. Nothing here knows a file format.
+Every reader of a format makes these records, and every writer takes them. Masks are kept as COCO RLE, which is exact
+and small: a task of 200 regions on a large image fits in memory. A dataset can be converted record by record.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,13 @@ Kind = Literal["thing", "stuff"]
 
 @dataclass(frozen=True)
 class DatasetCategory:
-    """One category of a dataset: its number there, its word in the label config, and what it is if that is known.
+    """One category of a dataset.
 
-    A *thing* can be counted, *stuff* (sky, grass) cannot: panoptic datasets tell them apart.
+    Attributes:
+        id: the number of the category in the dataset.
+        name: the name of the category, which is also the value of its label in the label config.
+        kind: a *thing* can be counted, *stuff* (sky, grass) cannot; None if neither is known. Panoptic datasets tell
+            things from stuff.
     """
 
     id: int
@@ -38,12 +42,13 @@ class Region:
     """One marked region.
 
     Attributes:
-        id: as in Label Studio, kept from a prediction to the annotation that corrects it.
-        labels: the categories it carries; usually one, none if it was never labelled.
-        control: name of the control tag it was drawn with.
-        rle: its pixels, of the image's size.
-        polygon: its points if it was drawn as a polygon, ((x, y), ...) in pixels.
-        score: confidence of the model that predicted it, 0..1; None if a person drew it.
+        id: the id that Label Studio gave the region. A predicted region keeps its id in the annotation that corrects
+            the prediction.
+        labels: the names of the region's categories; usually one name, none if the region was never labelled.
+        control: the name of the control tag that the region was drawn with.
+        rle: the region's pixels, as run lengths of the image's size.
+        polygon: the points ((x, y), ...) in pixels if the region was drawn as a polygon, else None.
+        score: the confidence of the model that predicted the region, 0..1; None if a person drew the region.
         origin: "manual", "prediction" (accepted as it was) or "prediction-changed"; None if unknown.
     """
 
@@ -57,19 +62,19 @@ class Region:
 
     @property
     def size_hw(self) -> tuple[int, int]:
-        """Height and width of the image it was drawn on, in pixels."""
+        """Height and width, in pixels, of the image that the region was drawn on."""
         return self.rle["size"][0], self.rle["size"][1]
 
     def mask(self) -> Mask:
-        """Decode the pixels: (H, W) bool."""
+        """Decode the region's pixels to a mask, (H, W) bool."""
         height, width = self.size_hw
         return coco_rle_to_mask(self.rle, max_pixels=height * width)
 
     def drawn_polygon(self, max_vertices: int | None = None) -> Polygon | None:
-        """Return its points as they were drawn, (n, 2) in pixels, if a polygon format can take them for its pixels.
+        """Return the points as they were drawn, (n, 2) in pixels, or None if a polygon format cannot take them.
 
-        It cannot if they are more than `max_vertices`, lie outside the image, or make a figure that crosses itself
-        so that readers fill it in different ways.
+        A polygon format cannot take the points if there are more than `max_vertices`, if a point lies outside the
+        image, or if the outline crosses itself so that readers would fill it in different ways.
         """
         if self.polygon is None or (max_vertices is not None and len(self.polygon) > max_vertices):
             return None
@@ -81,9 +86,17 @@ class Region:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What one person marked on one image.
+    """The regions that one person marked on one image.
 
-    `skipped`: they said that it cannot be marked. `lead_time_s`: how long they took for the task, in seconds.
+    Attributes:
+        id: Label Studio's number of the annotation.
+        regions: the marked regions.
+        annotator: Label Studio's number or the address of the person.
+        skipped: whether the person skipped the task instead of marking it.
+        ground_truth: whether the annotation was declared to be the truth.
+        parent_prediction: the number of the prediction that the annotation was made from, None if there was none.
+        updated_at: when the annotation was last changed (ISO 8601), "" if unknown.
+        lead_time_s: how long the person took for the task, in seconds.
     """
 
     id: int | str | None
@@ -98,7 +111,15 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one model marked on one image; `score` 0..1 is for the whole task."""
+    """The regions that one model predicted on one image.
+
+    Attributes:
+        id: Label Studio's number of the prediction.
+        regions: the predicted regions.
+        score: the model's confidence in the whole task, 0..1, None if unknown.
+        model_version: the name of the model's version, "" if unknown.
+        created_at: when the prediction was made (ISO 8601), "" if unknown.
+    """
 
     id: int | str | None
     regions: tuple[Region, ...]
@@ -109,7 +130,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Something that could not be converted: the reason (to be counted by) and where it was, with details."""
+    """Something that could not be converted.
+
+    Attributes:
+        reason: why, in words that are the same each time, so that reasons can be counted.
+        where: where the thing was, with details.
+    """
 
     reason: str
     where: str
@@ -121,13 +147,14 @@ class ImageRecord:
 
     Attributes:
         task_id: Label Studio's number of the task.
-        image: its address as in the task's data: a path, URL or cloud URI; "" if nothing of it could be read, and
-            `left_out` says why.
-        image_tag: name of the `<Image>` tag it is shown in.
-        index: position in a list of images (`valueList`), else 0.
-        size_hw: height and width in pixels as its regions tell; None if it has none.
-        annotations, predictions: in the order of the export.
-        left_out: what could not be read.
+        image: the address of the image as in the task's data: a path, URL or cloud URI. "" if the task could not be
+            read; then `left_out` says why.
+        image_tag: the name of the `<Image>` tag that shows the image.
+        index: the position of the image in a list of images (`valueList`), else 0.
+        size_hw: height and width in pixels as the regions state them; None if the image has no region.
+        annotations: all annotations of the image, in the order of the export.
+        predictions: all predictions of the image, in the order of the export.
+        left_out: parts of the task that could not be read.
     """
 
     task_id: int | str | None
@@ -140,14 +167,18 @@ class ImageRecord:
     left_out: tuple[LeftOut, ...] = ()
 
     def preferred_annotation(self) -> Annotation | None:
-        """Return the annotation that stands for the image where one is wanted, None if nobody made one.
+        """Return the one annotation that stands for the image, None if nobody made one.
 
-        Ground truth goes first, then the one changed last; skipped ones never count.
+        An annotation that is ground truth wins, else the annotation that was changed last. Skipped annotations never
+        count.
         """
         candidates = [annotation for annotation in self.annotations if not annotation.skipped]
         return max(candidates, key=lambda a: (a.ground_truth, a.updated_at), default=None)
 
 
 def newest(predictions: Sequence[Prediction]) -> Prediction | None:
-    """Return the one made last; where no time is known, the last one. Exports have either order."""
+    """Return the prediction that was made last, or the last in the list if no time is known; None if there is none.
+
+    The order of the list alone does not tell, because some exports begin with the newest and some with the oldest.
+    """
     return max(reversed(predictions), key=lambda prediction: prediction.created_at, default=None)

@@ -1,7 +1,7 @@
-"""Which images and regions of the records go into a dataset, whatever its format, and the count of the rest.
+"""Which images and regions of the records go into a dataset of any format, and the counts of all others.
 
 records ── select_images ──> SelectedImage(file_name, size_hw, regions) ──> coco, panoptic, ...
-                 └────────── Tally ──> ConversionCounts: what was left out, why and where
+                 └────────── Tally ──> ConversionCounts: how much was left out, why and where
 """
 
 from collections import Counter
@@ -16,21 +16,21 @@ from converters.files.output import name_in_folder
 from converters.records import Annotation, DatasetCategory, ImageRecord, Prediction, Region, newest
 
 UNKNOWN_SIZE = "image of unknown size"
-"""Why an image without a region is left out: nothing but its file says how large it is."""
+"""The reason to leave out an image without a region: only the image's file could say how large the image is."""
 
 _MAX_DETAILS = 100
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What goes into a dataset.
+    """The choice of what goes into a dataset.
 
     Attributes:
-        source: people's annotations, or models' predictions (with their scores).
-        every_annotator: take all annotations of an image (True), or the one that `preferred_annotation` picks; of
-            predictions the newest goes in.
-        keep_unlabelled: take images that nobody has annotated, as images without a region.
-        image_root: address that file names are relative to; "" strips what Label Studio put in front.
+        source: the annotations of people, or the predictions of models (with their scores).
+        every_annotator: take all annotations of an image (True), or only the annotation that `preferred_annotation`
+            picks (False). Of several predictions always the newest is taken.
+        keep_unlabelled: take images that nobody has annotated, too, as images without a region.
+        image_root: the address that file names are relative to; "" removes the part that Label Studio put in front.
     """
 
     source: Literal["annotations", "predictions"] = "annotations"
@@ -41,9 +41,15 @@ class Selection:
 
 @dataclass(frozen=True)
 class SelectedImage:
-    """An image that goes in: its name and size (pixels), and its regions with a score where one is known.
+    """An image that goes into the dataset.
 
-    `number` counts the images read, from 1: the same for predictions as for annotations, whatever was left out.
+    Attributes:
+        number: the position of the image among all images that were read, from 1. Images that are left out are
+            counted, too, so an image has the same number in a dataset of predictions and in one of annotations.
+        task_id: Label Studio's number of the task.
+        file_name: the name of the image in the dataset.
+        size_hw: height and width in pixels.
+        regions: the regions that go in, with a score where one is known.
     """
 
     number: int
@@ -55,14 +61,14 @@ class SelectedImage:
 
 @dataclass(frozen=True)
 class ConversionCounts:
-    """What went into a conversion and what came out.
+    """How much a conversion read, wrote and left out.
 
     Attributes:
-        images_in, images_out: images read, and written.
-        regions_in, regions_out: regions read, and entries written for them.
-        left_out: how often something was left behind, by reason.
-        details: reason and place of the first 100.
-        notes: what was written otherwise than it was drawn, in words, with how often: nothing is lost by it.
+        images_in, images_out: how many images were read, and how many were written.
+        regions_in, regions_out: how many regions were read, and how many entries were written for them.
+        left_out: how often something was left out, by reason.
+        details: the reason and the place of the first 100 things that were left out.
+        notes: how often a region was written in another form than it was drawn in, by the kind of change.
     """
 
     images_in: int
@@ -74,15 +80,15 @@ class ConversionCounts:
     notes: Mapping[str, int]
 
     def reasons(self) -> str:
-        """Say in words why things were left out."""
+        """Return the reasons for leaving things out, and how often each applied, as text."""
         return "; ".join(f"{reason} ({times})" for reason, times in self.left_out.items()) or "nothing was left out"
 
 
 class Tally:
-    """Counts of what went in and, by reason, of what was left out; the one thing here that changes."""
+    """The counts while a conversion runs. No other object here changes."""
 
     def __init__(self) -> None:
-        """Start from nothing."""
+        """Start with all counts at 0."""
         self.images_in = 0
         self.images_out = 0
         self.regions_in = 0
@@ -92,17 +98,17 @@ class Tally:
         self._details: list[str] = []
 
     def leave_out(self, reason: str, where: str) -> None:
-        """Count something that is left out; the first 100 are kept with their place."""
+        """Count something that is left out; the places of the first 100 things are kept."""
         self._left_out[reason] += 1
         if len(self._details) < _MAX_DETAILS:
             self._details.append(f"{reason}: {where}")
 
     def note(self, what: str, times: int = 1) -> None:
-        """Count something that was written otherwise than it was drawn."""
+        """Count regions that were written in another form than they were drawn in."""
         self._notes[what] += times
 
     def counts(self) -> ConversionCounts:
-        """Return the counts as they stand."""
+        """Return the counts so far."""
         return ConversionCounts(
             images_in=self.images_in,
             images_out=self.images_out,
@@ -120,22 +126,22 @@ class Tally:
 
     @property
     def details(self) -> tuple[str, ...]:
-        """Reason and place of the first 100."""
+        """The reason and the place of the first 100 things that were left out."""
         return tuple(self._details)
 
 
 def select_images(
     records: Iterable[ImageRecord], selection: Selection, size_of: SizeLookup | None, tally: Tally
 ) -> Iterator[SelectedImage]:
-    """Yield the images that go in, one at a time; count the others, and what is left out of each, in `tally`.
+    """Yield the images that go into the dataset, one at a time, and count everything that is left out.
 
-    What comes out (`images_out`, `regions_out`) is counted by who writes it.
+    `images_out` and `regions_out` are not counted here: the caller counts what it writes.
 
     Args:
         records: the images, read once.
-        selection: what goes in.
-        size_of: sizes of images without any region (None: nothing is known of them).
-        tally: where to count.
+        selection: the choice of what goes in.
+        size_of: a look-up of the sizes of images without a region (None: their sizes are unknown).
+        tally: the counts to add to.
     """
     for record in records:
         tally.images_in += 1
@@ -161,9 +167,9 @@ def select_images(
 def with_own_file(
     images: Iterable[SelectedImage], suffix: str, tally: Tally
 ) -> Iterator[tuple[SelectedImage, PurePosixPath]]:
-    """Yield each image with the name of the file that is its own: its name with another suffix.
+    """Yield each image with the name of a file that belongs to it: the image's name with another suffix.
 
-    Images whose names lead out of the folder, or are those of another but for the suffix, are left out.
+    An image is left out if its name leads out of the folder, or if another image would have the same file.
     """
     taken: set[PurePosixPath] = set()
     for image in images:
@@ -179,7 +185,7 @@ def with_own_file(
 
 
 def labelled_regions(image: SelectedImage, categories: Mapping[str, int], tally: Tally) -> Iterator[tuple[Region, int]]:
-    """Yield each region with the id of each of its categories; count those that have none."""
+    """Yield each region with the id of each of its categories; labels that are no category are left out."""
     for region in image.regions:
         where = f"task {image.task_id}, region {region.id!r}"
         if not region.labels:
@@ -192,7 +198,11 @@ def labelled_regions(image: SelectedImage, categories: Mapping[str, int], tally:
 
 
 def require_distinct(categories: Sequence[DatasetCategory]) -> dict[str, int]:
-    """Return ids by name; raise RecordError if there is none, or a name or an id comes twice."""
+    """Return the ids of categories by name.
+
+    Raises:
+        RecordError: there is no category, or two categories share a name or an id.
+    """
     by_name = {category.name: category.id for category in categories}
     if not categories or len(by_name) < len(categories) or len(set(by_name.values())) < len(categories):
         raise RecordError(
@@ -203,7 +213,7 @@ def require_distinct(categories: Sequence[DatasetCategory]) -> dict[str, int]:
 
 
 def _markups(record: ImageRecord, selection: Selection, tally: Tally) -> Sequence[Annotation | Prediction] | None:
-    """Return what of the record goes in, None if the image itself does not."""
+    """Return the annotations or predictions of a record that go in, None if the image itself is left out."""
     made: list[Annotation | Prediction]
     wanted: list[Annotation | Prediction]
     if selection.source == "predictions":
@@ -226,7 +236,7 @@ def _markups(record: ImageRecord, selection: Selection, tally: Tally) -> Sequenc
 
 
 def _scored_regions(markup: Annotation | Prediction) -> Iterator[Region]:
-    """Yield the regions; where a predicted one has no score, its task's stands for it."""
+    """Yield the regions; a predicted region without a score gets the score of its task."""
     for region in markup.regions:
         if isinstance(markup, Prediction) and region.score is None:
             yield replace(region, score=markup.score)

@@ -41,20 +41,26 @@ def data_url_to_mask(url: str, size_hw: tuple[int, int], *, max_pixels: int = MA
         (H, W) bool.
 
     Raises:
-        BitmaskError: no PNG data URL, damaged, implausibly long, or of another size.
-        MaskError: `size_hw` is no size, or larger than `max_pixels`.
+        BitmaskError: the text is no data URL of a PNG, is implausibly long, or the PNG is damaged or of another size.
+        MaskError: `size_hw` is no size, or has more than `max_pixels`.
     """
     return data_url_to_alpha(url, size_hw, max_pixels=max_pixels) >= ALPHA_THRESHOLD
 
 
 def data_url_to_alpha(url: str, size_hw: tuple[int, int], *, max_pixels: int = MAX_PIXELS) -> Alpha:
-    """Decode the `imageDataURL` of a bitmask region into its alpha channel, (H, W) uint8; else as the mask."""
+    """Decode the `imageDataURL` of a bitmask region into its alpha channel, (H, W) uint8.
+
+    The arguments and errors are those of `data_url_to_mask`.
+    """
     height, width = require_size(size_hw, max_pixels=max_pixels)
     return np.asarray(_png_alpha(_png_bytes(url, height * width), height, width))
 
 
 def data_url_has_transparency(url: str) -> bool:
-    """Tell whether the PNG of a data URL that was decoded before has any transparency: without, it is opaque."""
+    """Tell whether the PNG of a data URL has any transparency; the URL must have been decoded before.
+
+    A PNG without transparency covers the whole image.
+    """
     with Image.open(io.BytesIO(base64.b64decode(url[len(_PREFIX) :])), formats=("PNG",)) as image:
         return "A" in image.getbands() or "transparency" in image.info
 
@@ -78,7 +84,7 @@ def _base64_bytes(url: str, pixel_count: int) -> bytes:
 
 
 def _png_alpha(png: bytes, height: int, width: int) -> Image.Image:
-    """Return the alpha channel, having held the PNG's announced size against the image's before decoding."""
+    """Return the alpha channel; the size in the PNG's header is compared with the image's before decoding."""
     try:
         with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
             if image.size != (width, height):

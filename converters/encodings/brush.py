@@ -48,8 +48,8 @@ def mask_to_brush_rle(mask: Mask) -> list[int]:
         mask: (H, W) bool.
 
     Returns:
-        The stream's bytes, each 0..255: the `rle` of a brush region's value. Same bytes as
-        label-studio-sdk's `mask2rle(mask * 255)` but for the spare zero byte that may end its output.
+        The stream's bytes, each 0..255: the `rle` of a brush region's value. They are the bytes of
+        label-studio-sdk's `mask2rle(mask * 255)`, without the spare zero byte that may end the SDK's output.
     """
     require_mask(mask)
     flat = np.ascontiguousarray(mask).reshape(-1)
@@ -82,8 +82,9 @@ def brush_rle_to_mask(rle: Sequence[int], size_hw: tuple[int, int], *, max_pixel
         (H, W) bool.
 
     Raises:
-        BrushRLEError: the stream is no list of bytes, made for another size, cut short, or overfull.
-        MaskError: `size_hw` is no size, or larger than `max_pixels`.
+        BrushRLEError: the stream is no list of bytes, was made for another size, ends too early, or holds too many
+            values.
+        MaskError: `size_hw` is no size, or has more than `max_pixels`.
     """
     return brush_rle_to_alpha(rle, size_hw, max_pixels=max_pixels) >= ALPHA_THRESHOLD
 
@@ -92,7 +93,7 @@ def brush_rle_to_alpha(rle: Sequence[int], size_hw: tuple[int, int], *, max_pixe
     """Decode a brush region's `rle` into its alpha channel, (H, W) uint8.
 
     Words wider than 8 bits saturate at 255, as they do in the page's canvas. Bytes after the last value are
-    ignored, as Label Studio does. Arguments and errors as `brush_rle_to_mask`.
+    ignored, as Label Studio does. The arguments and errors are those of `brush_rle_to_mask`.
     """
     height, width = require_size(size_hw, max_pixels=max_pixels)
     stream = _Stream.open(_as_bytes(rle), pixel_count=height * width, origin=f"{width}x{height} image")
@@ -103,7 +104,7 @@ def brush_rle_to_alpha(rle: Sequence[int], size_hw: tuple[int, int], *, max_pixe
 
 
 def announced_pixels(rle: object) -> int | None:
-    """Return how many pixels a stream's header announces, None if it has no such header."""
+    """Return how many pixels a stream's header announces, None if the stream has no such header."""
     if not isinstance(rle, (list, tuple)) or len(rle) < 4 or not all(map(_is_byte, rle[:4])):
         return None
     return int.from_bytes(bytes(rle[:4]), "big") // _CHANNELS
@@ -144,7 +145,7 @@ def _settings_bits() -> int:
 def _run_tokens(
     lengths: npt.NDArray[np.int64], values: npt.NDArray[np.uint64]
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-    """Return each token's bits (right-aligned) and how many they are; long runs become several tokens."""
+    """Return the bits of each token (right-aligned) and their number; a long run becomes several tokens."""
     pieces = (lengths - 1) // _LONGEST_RUN + 1
     token_lengths = np.full(int(pieces.sum()), _LONGEST_RUN, dtype=np.int64)
     token_lengths[np.cumsum(pieces) - 1] = lengths - (pieces - 1) * _LONGEST_RUN
@@ -157,7 +158,7 @@ def _run_tokens(
 
 
 class _BitWriter:
-    """Writes codes of up to 32 bits after one another, in blocks; holds back the last incomplete word."""
+    """Writes codes of up to 32 bits one after another, in blocks; the last word is held back until it is complete."""
 
     def __init__(self) -> None:
         self._words: list[bytes] = []
@@ -174,13 +175,13 @@ class _BitWriter:
         self._rest_width = np.array([rest] if rest else [], dtype=np.int64)
 
     def finish(self) -> bytes:
-        """Return everything written, padded with zeros to a whole byte."""
+        """Return all bytes; the last byte is filled up with zeros."""
         rest = _pack(self._rest, self._rest_width)[0].astype(">u4").tobytes() if self._rest.size else b""
         return b"".join((*self._words, rest[: (int(self._rest_width.sum()) + 7) // 8]))
 
 
 def _pack(codes: npt.NDArray[np.uint64], widths: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint64], int]:
-    """Return the codes' bits as 32-bit words (and zeros after the last bit), and how many bits they are."""
+    """Return the bits of all codes as 32-bit words, with zeros after the last bit, and the number of bits."""
     ends = np.cumsum(widths)
     offsets = ends - widths
     first_word = offsets >> 5
@@ -198,9 +199,10 @@ def _pack(codes: npt.NDArray[np.uint64], widths: npt.NDArray[np.int64]) -> tuple
 
 @dataclass(frozen=True)
 class _Stream:
-    """A brush stream whose header has been read and believed.
+    """A brush stream whose header was read and fits the image.
 
-    `windows[i]` is the 64 bits that begin at byte i: a token's head and first value always fit, from any bit.
+    `windows[i]` holds the 64 bits that begin at byte i. The head and the first value of a token always fit into them,
+    at whichever bit of the byte the token begins.
     """
 
     padded: npt.NDArray[np.uint8]
@@ -238,7 +240,7 @@ class _Stream:
         )
 
     def window(self, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-        """Return the 57 or more bits from each bit offset on, left-aligned."""
+        """Return the 57 or more bits that follow each bit offset, left-aligned."""
         bits: npt.NDArray[np.uint64] = self.windows[offsets >> 3].astype(np.uint64)
         return bits << (offsets & 7).astype(np.uint64)
 
@@ -275,10 +277,10 @@ def _pixel_blocks(stream: _Stream) -> Iterator[tuple[int, Alpha]]:
 
 
 def _token_offsets(stream: _Stream, start: int) -> tuple[npt.NDArray[np.int64], int]:
-    """Find the tokens that begin within the next block of bits; return their offsets and where to go on.
+    """Find the tokens that begin in the next block of bits; return their offsets and the offset to go on from.
 
-    Where a token begins depends on all before it; so the step that a token *would* take is computed for every
-    bit at once, and the chain is then followed through that table: one look-up a token.
+    Where a token begins depends on all tokens before it. So for every bit of the block, the length that a token
+    starting there *would* have is computed at once; the tokens are then found by one look-up each in that table.
     """
     first_byte = start // 8
     base = first_byte * 8
@@ -314,7 +316,7 @@ def _read_heads(stream: _Stream, offsets: npt.NDArray[np.int64]) -> _Tokens:
 
 
 def _needed_tokens(stream: _Stream, tokens: _Tokens, filled: int) -> _Tokens:
-    """Drop what follows the last value (padding); refuse streams that end too early or hold too much."""
+    """Drop the padding after the last value; refuse a stream that ends too early or holds too many values."""
     totals = filled + np.cumsum(tokens.lengths)
     last = int(np.searchsorted(totals, stream.value_count))
     needed = tokens.first(last + 1)

@@ -6,8 +6,9 @@
                                                      two before
     {"size": [height, width], "counts": [3, 5, ...]} uncompressed
 
-Encoding gives what pycocotools makes of a mask. Decoding is done here: it checks that the counts fill the image
-exactly before the mask is allocated, and says what is wrong where pycocotools says "Invalid RLE mask representation".
+Encoding gives the same text as pycocotools. Decoding is done here, not by pycocotools: before the mask is allocated,
+it is checked that the counts fill the image exactly. The error says what is wrong, where pycocotools only says "Invalid
+RLE mask representation".
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ _MAX_DIGITS = 7  # 5 bits each: enough for any 32-bit count and its sign
 
 
 class CocoRLE(TypedDict):
-    """COCO's compressed segmentation, ready for JSON."""
+    """A compressed segmentation as COCO has it, ready for JSON."""
 
     size: list[int]
     counts: str
@@ -41,15 +42,15 @@ def mask_to_coco_rle(mask: Mask) -> CocoRLE:
 
 
 def label_map_to_coco_rles(label_map: npt.NDArray[np.integer]) -> dict[int, CocoRLE]:
-    """Encode each label of a label map as COCO's compressed RLE, background (0) left out.
+    """Encode each label of a label map as COCO's compressed RLE; background (0) is left out.
 
-    Takes as long as the map has runs, however many labels there are.
+    The time grows with the number of runs in the map, not with the number of labels.
 
     Args:
         label_map: (H, W) integers.
 
     Returns:
-        The labels that occur, in increasing order, with the pixels of each.
+        The pixels of each label that occurs, by label, in increasing order of the labels.
     """
     flat = label_map.ravel(order="F")
     starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
@@ -65,9 +66,9 @@ def label_map_to_coco_rles(label_map: npt.NDArray[np.integer]) -> dict[int, Coco
 
 
 def _borders_to_coco_rle(borders: _Counts, size_hw: tuple[int, ...]) -> CocoRLE:
-    """Encode the positions, in column-major order, at which the mask begins and ends in turn.
+    """Encode a mask given by the positions, in column-major order, at which it begins and ends in turn.
 
-    pycocotools' own `encode` takes four bytes a pixel, and the process down with it where there are none to be had.
+    pycocotools' own `encode` takes four bytes for each pixel, and ends the process if it cannot have that memory.
     """
     height, width = size_hw
     end = [] if borders.size and borders[-1] == height * width else [height * width]
@@ -81,8 +82,8 @@ def coco_rle_to_mask(rle: Mapping[str, Any], *, max_pixels: int = MAX_PIXELS) ->
     """Decode COCO's RLE, compressed (str or bytes) or not (list of int), into a (H, W) bool mask.
 
     Raises:
-        CocoRLEError: keys are missing, counts are no counts, or do not fill the image exactly.
-        MaskError: `size` is no size, or larger than `max_pixels`.
+        CocoRLEError: a key is missing, the counts are no counts, or they do not fill the image exactly.
+        MaskError: `size` is no size, or has more than `max_pixels`.
     """
     if not isinstance(rle, Mapping) or not {"size", "counts"} <= rle.keys():
         got = sorted(map(str, rle)) if isinstance(rle, Mapping) else type(rle).__name__
@@ -103,15 +104,15 @@ def coco_rle_to_mask(rle: Mapping[str, Any], *, max_pixels: int = MAX_PIXELS) ->
 
 
 def coco_rle_area(rle: CocoRLE) -> int:
-    """Return the number of pixels inside, as pycocotools counts them."""
+    """Return the number of pixels in a mask, as pycocotools counts them."""
     return int(coco_mask.area({"size": rle["size"], "counts": rle["counts"].encode("ascii")}))
 
 
 def coco_rle_intersection(first: CocoRLE, second: CocoRLE) -> int:
-    """Return the number of pixels inside both, without decoding either.
+    """Return the number of pixels that two masks share, without decoding either mask.
 
     Raises:
-        CocoRLEError: they are of two sizes.
+        CocoRLEError: the masks differ in size.
     """
     if list(first["size"]) != list(second["size"]):
         raise CocoRLEError(f"expected two RLEs of one size, got {first['size']} and {second['size']}")
@@ -120,7 +121,7 @@ def coco_rle_intersection(first: CocoRLE, second: CocoRLE) -> int:
 
 
 def coco_rle_bbox_xywh(rle: CocoRLE) -> list[float]:
-    """Return [x, y, width, height] of the box around all pixels, in pixels, as pycocotools computes it."""
+    """Return the box around all pixels of a mask, [x, y, width, height] in pixels, as pycocotools computes it."""
     box = coco_mask.toBbox({"size": rle["size"], "counts": rle["counts"].encode("ascii")})
     return [float(value) for value in box]
 

@@ -1,4 +1,4 @@
-"""Colours of categories: one that follows from the name, and PASCAL VOC's palette for indexed PNGs."""
+"""Colours of categories: a colour that follows from the category's name, and PASCAL VOC's palette for indexed PNGs."""
 
 import colorsys
 import hashlib
@@ -8,12 +8,12 @@ RGB = tuple[int, int, int]
 
 
 def colour_of(name: str) -> str:
-    """Return a strong colour for a name, always the same: "#rrggbb"."""
+    """Return a strong colour for a name as "#rrggbb"; a name always gets the same colour."""
     return hex_of(rgb_of(name))
 
 
 def rgb_of(name: str) -> RGB:
-    """Return the same colour as numbers."""
+    """Return the colour of `colour_of` as numbers from 0 to 255."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
     hue, saturation = digest[0] / 256, 0.6 + digest[1] / 256 * 0.35
     red, green, blue = colorsys.hsv_to_rgb(hue, saturation, 0.95 - digest[2] / 256 * 0.25)
@@ -29,8 +29,8 @@ def hex_of(rgb: RGB) -> str:
 def voc_palette() -> list[RGB]:
     """Return PASCAL VOC's 256 colours: 0 black, 1 (128, 0, 0), 2 (0, 128, 0), ..., 255 (224, 224, 192).
 
-    The bits of the number are dealt out to red, green and blue in turn, lowest first, each filling its channel from
-    the highest bit down (VOCdevkit, VOClabelcolormap.m).
+    The bits of a colour's number go to red, green and blue in turn, the lowest bit first. Each channel is filled from
+    its highest bit down (VOCdevkit, VOClabelcolormap.m).
     """
     return [_voc_colour(number) for number in range(256)]
 

@@ -38,7 +38,7 @@ def require_size(size_hw: tuple[int, int], *, max_pixels: int = MAX_PIXELS) -> t
     """Return (height, width) if both are whole numbers of 1 or more and the image is small enough.
 
     Raises:
-        MaskError: they are not, or height x width exceeds `max_pixels`.
+        MaskError: one of them is no such number, or height x width exceeds `max_pixels`.
     """
     height, width = size_hw
     for name, value in (("height", height), ("width", width)):
@@ -73,7 +73,7 @@ def label_parts(mask: Mask, *, connectivity: Literal[4, 8] = 8) -> tuple[PartNum
         connectivity: 8 if pixels that touch at a corner belong together, else 4.
 
     Returns:
-        (H, W) int32 with 0 outside and 1..n inside, numbered by each part's first pixel in reading order; n.
+        The part numbers, (H, W) int32: 0 outside, 1..n inside, in reading order of each part's first pixel. Second, n.
     """
     require_mask(mask)
     height, width = mask.shape
@@ -88,7 +88,10 @@ def label_parts(mask: Mask, *, connectivity: Literal[4, 8] = 8) -> tuple[PartNum
 
 
 def split_parts(mask: Mask, *, connectivity: Literal[4, 8] = 8) -> Iterator[Mask]:
-    """Yield each connected part as a mask of the same size, in reading order; one at a time, for there may be many."""
+    """Yield each connected part as a mask of the same size, in reading order.
+
+    Only one mask is in memory at a time, because there may be many parts.
+    """
     labels, count = label_parts(mask, connectivity=connectivity)
     return (labels == number for number in range(1, count + 1))
 
@@ -130,12 +133,12 @@ def fill_holes(mask: Mask, max_hole_px: int | None = None) -> Mask:
 
 
 def has_holes(mask: Mask) -> bool:
-    """Tell whether some background is enclosed: outer outlines alone would then lose it."""
+    """Tell whether a mask has holes; outer outlines alone would lose them."""
     return bool((fill_holes(mask) != mask).any())
 
 
 def _row_runs(mask: Mask) -> tuple[_Indices, _Indices]:
-    """Return starts and ends (exclusive) of the runs inside, as flat indices of rows of width + 1."""
+    """Return starts and ends (exclusive) of the runs of True, as flat indices into rows of width + 1."""
     padded = np.pad(mask, ((0, 0), (0, 1))).ravel()
     changes = np.flatnonzero(np.diff(padded, prepend=False))
     return changes[::2], changes[1::2]
@@ -144,7 +147,7 @@ def _row_runs(mask: Mask) -> tuple[_Indices, _Indices]:
 def _join_runs(starts: _Indices, ends: _Indices, *, stride: int, reach: int) -> _Indices:
     """Return for each run the index of the first run of its part.
 
-    Runs of neighbouring rows meet if one, moved down by a row and widened by `reach`, overlaps the other.
+    Two runs of neighbouring rows meet if the upper run, moved down by a row and widened by `reach`, overlaps the lower.
     """
     first = np.searchsorted(ends, starts + stride - reach, side="right")
     last = np.searchsorted(starts, ends + stride + reach, side="left")

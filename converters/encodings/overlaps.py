@@ -1,9 +1,9 @@
-"""One label a pixel from regions that overlap: the rule of every semantic format, in one place.
+"""Regions that overlap become a label map: the rule of every format that has one label for each pixel.
 
-    a pixel goes to the region of the higher score, then of the smaller area, then to the earlier one
+    a pixel goes to the region with the higher score, then with the smaller area, then to the earlier region
 
-A region without a score was drawn by a person and goes before all that have one. What is decided this way is
-counted: the pixels that more than one label claimed, and the regions of which nothing is left to be seen.
+A region without a score was drawn by a person and wins over all regions with a score. Two things are counted: the
+pixels that more than one label claimed, and the regions that are hidden entirely.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ from converters.errors import MaskError
 
 @dataclass(frozen=True)
 class LabelledMask:
-    """A mask on its way into a label map: (H, W) bool, its label (from 1), and its score if it has one."""
+    """A mask to be drawn into a label map: (H, W) bool, its label (from 1), and its score, None without one."""
 
     mask: Mask
     label: int
@@ -28,7 +28,10 @@ class LabelledMask:
 
 @dataclass(frozen=True)
 class LabelledRegion:
-    """The same as run lengths, decoded only while it is painted: a large image may have hundreds."""
+    """A region to be drawn into a label map, as run lengths.
+
+    It is decoded only while it is drawn, because a large image may have hundreds of regions.
+    """
 
     rle: CocoRLE
     label: int
@@ -37,12 +40,12 @@ class LabelledRegion:
 
 @dataclass(frozen=True)
 class FlatLabels:
-    """A label map made of masks, and what was decided on the way.
+    """A label map made of masks, and how often masks overlapped.
 
     Attributes:
         label_map: (H, W) int32, 0 where no mask is.
-        contested_px: pixels that more than one label claimed.
-        hidden: positions of the masks of which no pixel carries their label.
+        contested_px: how many pixels more than one label claimed.
+        hidden: the positions, in the given order, of the masks that kept no pixel.
     """
 
     label_map: npt.NDArray[np.int32]
@@ -51,7 +54,7 @@ class FlatLabels:
 
 
 def masks_to_label_map(masks: Iterable[LabelledMask], size_hw: tuple[int, int]) -> FlatLabels:
-    """Give each pixel the label of one mask, by the rule.
+    """Give each pixel the label of one mask, by the rule in this module's docstring.
 
     Raises:
         MaskError: a mask is of another size.
@@ -64,7 +67,7 @@ def masks_to_label_map(masks: Iterable[LabelledMask], size_hw: tuple[int, int]) 
 
 
 def regions_to_label_map(regions: Sequence[LabelledRegion], size_hw: tuple[int, int]) -> FlatLabels:
-    """Give each pixel the label of one region, by the rule; one mask at a time is in memory.
+    """Give each pixel the label of one region, by the rule in this module's docstring; one mask is in memory at a time.
 
     Raises:
         MaskError: a region is of another size.
@@ -76,7 +79,7 @@ def regions_to_label_map(regions: Sequence[LabelledRegion], size_hw: tuple[int, 
 
 
 def _by_precedence(scores_and_areas: Sequence[tuple[float | None, int]]) -> list[int]:
-    """Return positions, those that win first; equals stay in order."""
+    """Return the positions of the masks, winners first; masks of equal rank keep their order."""
 
     def key(position: int) -> tuple[float, int]:
         score, area = scores_and_areas[position]
@@ -86,7 +89,7 @@ def _by_precedence(scores_and_areas: Sequence[tuple[float | None, int]]) -> list
 
 
 def _paint(ordered: Iterator[tuple[int, Mask, int]], size_hw: tuple[int, int]) -> FlatLabels:
-    """Paint (position, mask, label) one after another, each where nothing is yet."""
+    """Draw each (position, mask, label) in turn, only on pixels that have no label yet."""
     label_map = np.zeros(size_hw, dtype=np.int32)
     contested = np.zeros(size_hw, dtype=np.bool_)
     hidden = []

@@ -28,16 +28,20 @@ _PIXELS_AT_ONCE = 1 << 22  # winding numbers take four bytes each, twice: a mask
 
 
 def mask_to_polygons(mask: Mask, tolerance_px: float = 1.0, max_vertices: int | None = None) -> list[Polygon]:
-    """Outline each 8-connected part by one polygon; holes are filled (ask `has_holes`, use RLE to keep them).
+    """Outline each 8-connected part of a mask by one polygon. Holes are filled; use RLE to keep them.
 
     Args:
         mask: (H, W) bool.
         tolerance_px: how far a dropped outline point may lie from the polygon (Douglas-Peucker), in pixels;
             0 keeps every corner, and rasterises back to exactly the mask if it has no holes.
-        max_vertices: at most so many points a polygon (3 or more); the least important go first.
+        max_vertices: the largest number of points in a polygon (3 or more); the least important points are dropped.
 
     Returns:
-        One (n, 2) float64 array of (x, y) in pixels for each part, in reading order of their first pixels.
+        One (n, 2) float64 array of (x, y) in pixels for each part, in reading order of the parts' first pixels.
+
+    Raises:
+        MaskError: `mask` is no (H, W) bool array.
+        PolygonError: `tolerance_px` is negative, or `max_vertices` is less than 3.
     """
     require_mask(mask)
     if tolerance_px < 0 or (max_vertices is not None and max_vertices < 3):
@@ -50,9 +54,10 @@ def mask_to_polygons(mask: Mask, tolerance_px: float = 1.0, max_vertices: int | 
 def _outer_rings(mask: Mask) -> Iterator[Polygon]:
     """Yield the outer outline of each part along pixel edges, clockwise from its topmost left corner.
 
-    Only corners are kept. On each line between pixel rows they pair up into horizontal edges (first with
-    second, third with fourth, ...), on each line between columns into vertical ones; alternating between the
-    two pairings walks along an outline. Where pixels touch at a corner there are two corners in one place.
+    Only corners are kept. On each line between two pixel rows, the corners pair up into horizontal edges (first with
+    second, third with fourth, ...). On each line between two columns, they pair up into vertical edges. Going from
+    corner to corner by these pairs, in turn horizontal and vertical, walks along an outline. Where two pixels touch
+    only at a corner, there are two corners in one place.
     """
     rows, columns, swapped, inside = _corners(mask)
     order = np.lexsort((swapped, rows, columns))
@@ -95,7 +100,7 @@ def _corners(mask: Mask) -> tuple[_Indices, _Indices, _Indices, Mask]:
 
 
 def _simplify(ring: Polygon, tolerance_px: float, max_vertices: int | None) -> Polygon:
-    """Drop corners that matter least; always leave a polygon."""
+    """Drop the corners that matter least, and always leave a polygon."""
     if tolerance_px == 0 and (max_vertices is None or len(ring) <= max_vertices):
         return ring
     significance = _significance(ring, tolerance_px)
@@ -108,7 +113,7 @@ def _simplify(ring: Polygon, tolerance_px: float, max_vertices: int | None) -> P
 
 
 def _significance(ring: Polygon, tolerance_px: float) -> npt.NDArray[np.float64]:
-    """Return for each point the tolerance up to which Douglas-Peucker keeps it; 0 if under `tolerance_px`."""
+    """Return for each point the largest tolerance at which Douglas-Peucker keeps the point; 0 below `tolerance_px`."""
     closed = np.concatenate((ring, ring[:1]))
     farthest = int(np.argmax(_lengths(ring - ring[0])))
     significance = np.zeros(len(closed))
@@ -146,7 +151,7 @@ def _lengths(vectors: Polygon) -> npt.NDArray[np.float64]:
 
 
 def outline_length_px(polygon: Polygon) -> float:
-    """Return how many pixels a walk along the edges of a polygon (n, 2) takes, diagonal steps counted as one."""
+    """Return the length of a polygon's outline in pixels; a diagonal step counts as one."""
     steps = np.abs(polygon - np.roll(polygon, -1, axis=0))
     return float(steps.max(axis=1).sum())
 
@@ -154,10 +159,10 @@ def outline_length_px(polygon: Polygon) -> float:
 def polygons_to_mask(
     polygons: Sequence[npt.ArrayLike], size_hw: tuple[int, int], *, max_pixels: int = MAX_PIXELS
 ) -> Mask:
-    """Rasterise polygons: the pixels whose centre lies in at least one of them.
+    """Rasterise polygons: a pixel is inside if its centre lies in at least one polygon.
 
-    A polygon that crosses itself is filled where its winding number is not 0, as a canvas does. Parts outside
-    the image are cut off.
+    A polygon that crosses itself is filled where its winding number is not 0, as a browser's canvas does. Parts
+    outside the image are cut off.
 
     Args:
         polygons: each (n, 2) with n >= 3, (x, y) in pixels, open or closed.
@@ -165,7 +170,11 @@ def polygons_to_mask(
         max_pixels: refuse larger images.
 
     Returns:
-        (H, W) bool.
+        The mask, (H, W) bool.
+
+    Raises:
+        PolygonError: an array is no polygon, or a polygon's edges cross too many rows.
+        MaskError: `size_hw` is no size, or has more than `max_pixels`.
     """
     height, width = require_size(size_hw, max_pixels=max_pixels)
     mask = np.zeros((height, width), dtype=np.bool_)
@@ -189,7 +198,7 @@ def _require_polygon(points: npt.ArrayLike) -> Polygon:
 def fills_one_way(polygon: Polygon, size_hw: tuple[int, int]) -> bool:
     """Tell whether a polygon covers the same pixels by even-odd filling (pycocotools, OpenCV) as by winding.
 
-    One that crosses itself may not.
+    A polygon that crosses itself may not.
     """
     return all(((winding != 0) == ((winding & 1) != 0)).all() for _, winding in _windings(polygon, size_hw))
 
@@ -203,7 +212,7 @@ def _fill(mask: Mask, polygon: Polygon) -> None:
 def _windings(
     polygon: Polygon, size_hw: tuple[int, int]
 ) -> Iterator[tuple[tuple[slice, slice], npt.NDArray[np.int32]]]:
-    """Yield the polygon's box in the image, in bands, and how often it winds around each pixel's centre there."""
+    """Yield the polygon's box in the image, band by band, with the winding number of each pixel's centre."""
     height, width = size_hw
     top, bottom = (int(y) for y in np.clip(_rows_below([polygon[:, 1].min(), polygon[:, 1].max()]), 0, height))
     left, right = (int(x) for x in np.clip(_rows_below([polygon[:, 0].min(), polygon[:, 0].max()]), 0, width))
@@ -226,7 +235,7 @@ def _windings(
 
 
 def _rows_below(coordinate: npt.ArrayLike) -> _Indices:
-    """Return the first pixel whose centre is at or beyond each coordinate."""
+    """Return, for each coordinate, the first pixel whose centre is at or beyond the coordinate."""
     return np.ceil(np.asarray(coordinate) - 0.5).astype(np.int64)
 
 

@@ -1,1 +1,1 @@
-"""What lies on a disk: files and folders that appear whole or not at all, and reading with limits."""
+"""Files on a disk: writing files and folders that appear whole or not at all, and reading with limits."""

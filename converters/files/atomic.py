@@ -1,12 +1,13 @@
 """Files and folders that appear whole or not at all: the one place where they are written under another name.
 
-    out.json      .out.json.0123456789abcdef.partial  ── written, on the disk ── rename ──> out.json
+    .out.json.0123456789abcdef.partial  ── content is on the disk ── rename ──> out.json
 
-A temporary name is unique: neither another thread, nor another process, nor what a killed process left behind
-is ever in the way. An exception deletes the temporary file or folder. A killed process cannot; what it left is
-found by `delete_left_overs`.
+A temporary name is unique: no other thread, no other process and no left-over of a killed process is ever in the way.
+An exception deletes the temporary file or folder. A killed process cannot delete its own; `delete_left_overs` does so
+later.
 
-Needs the standard library alone; `ovdiff` and `backend` write with it, too. Errors are Python's own OSError.
+This module needs the standard library alone. `ovdiff` and `backend` write with it, too. Its errors are Python's own
+OSError.
 """
 
 import contextlib
@@ -22,9 +23,9 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 LEFT_OVER_S = 3600.0
-"""A partial file or folder is left over once nothing was written to it for this many seconds.
+"""A temporary file or folder counts as left over when nothing was written to it for this many seconds.
 
-Before that, it may belong to a process that is still running.
+A younger one may belong to a process that is still running.
 """
 
 _PARTIAL = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.partial", re.DOTALL)
@@ -39,10 +40,10 @@ _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP)
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Open a binary file that takes its name when the block ends well, replacing the file that had it.
 
-    Missing folders above it are made. Its permissions are those that `open` gives a new file.
+    Missing folders above the file are made. The file gets the permissions that `open` gives a new file.
 
     Raises:
-        OSError: it cannot be written, or a folder or a device has its name.
+        OSError: the file cannot be written, or a folder or a device has its name.
     """
     with _temporary_file(path) as temporary, temporary.open("xb") as file:
         yield file
@@ -65,7 +66,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 @contextmanager
 def _temporary_file(path: Path) -> Iterator[Path]:
-    """Give a name to write under, and rename the file when the block ends well."""
+    """Give a temporary name to write under, and rename the file when the block ends well."""
     if path.exists() and not path.is_file():
         raise FileExistsError(errno.EEXIST, "a folder or a device has this name: name a file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,16 +94,17 @@ def _sync(file: BinaryIO | TextIO) -> None:
 def whole_folder(path: Path, *, mode: int = 0o777, keep_existing: bool = False) -> Iterator[Path]:
     """Give an empty temporary folder that takes the name `path` when the block ends well.
 
-    Only an empty folder of that name is replaced. Missing folders above it are made. The files in the folder are
-    not synced here.
+    A folder that has the name already is replaced only if it is empty. Missing folders above are made. The files in
+    the folder are not synced here; the caller does so where it matters.
 
     Args:
         path: the name that the folder gets.
-        mode: permissions of the folder, from which the process's umask is taken away.
-        keep_existing: keep a folder that another writer has finished meanwhile, and delete the new one.
+        mode: the permissions of the folder, before the process's umask takes some away.
+        keep_existing: if another writer has finished a folder of this name meanwhile, keep that folder and delete the
+            new one, instead of raising.
 
     Raises:
-        OSError: it cannot be written, or something else has the name.
+        OSError: the folder cannot be written, or something else has the name.
     """
     temporary = _temporary(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +122,7 @@ def whole_folder(path: Path, *, mode: int = 0o777, keep_existing: bool = False) 
 
 
 def delete_folder(path: Path) -> None:
-    """Delete a folder under another name, so that no reader meets one that is half gone.
+    """Delete a folder under another name, so that no reader meets a folder that is half deleted.
 
     Nothing happens where there is no such folder, or where another process deletes it first.
     """
@@ -154,13 +156,13 @@ def is_partial(name: str) -> bool:
 
 
 def delete_left_overs(folder: Path, name: str | None = None) -> None:
-    """Delete what killed processes left half-written in a folder, once it is older than `LEFT_OVER_S`.
+    """Delete temporary files and folders of killed processes that are older than `LEFT_OVER_S`.
 
-    Takes one listing of the folder.
+    The cost is one listing of the folder.
 
     Args:
-        folder: where to look; folders in it are not searched.
-        name: delete only what was to become the file or folder of this name (None: everything).
+        folder: the folder to look in; folders inside are not searched.
+        name: delete only the left-overs of the file or folder of this name (None: all left-overs).
     """
     wanted = None if name is None else name[:_NAME_CHARACTERS]
     try:

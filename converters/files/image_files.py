@@ -42,7 +42,7 @@ _SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
 
 
 def image_file_name(address: str, image_root: str = "") -> str:
-    """Return the file name for an image's address: relative to `image_root`, without Label Studio's own parts.
+    """Return the file name for an image's address: relative to `image_root`, or without what Label Studio put in front.
 
     >>> image_file_name("/data/upload/7/1f2e3d4c-cat%201.png")
     '1f2e3d4c-cat 1.png'
@@ -69,9 +69,10 @@ def image_file_name(address: str, image_root: str = "") -> str:
 
 
 def image_address(name: str, image_root: str = "") -> str:
-    """Return the address under which Label Studio shows a file: what `image_file_name` turns back with this root.
+    """Return the address under which Label Studio shows a file; `image_file_name` with the same root turns it back.
 
-    Names are quoted where a browser will ask for them; a cloud's own addresses and bare names stay as they are.
+    The name is quoted if a browser will ask for the address. In the address of a cloud, and without a root, the name
+    stays as it is.
 
     >>> image_address("cat #1.png", "/data/local-files/?d=imgs/")
     '/data/local-files/?d=imgs/cat%20%231.png'
@@ -108,9 +109,10 @@ def folder_names(folder: Path) -> Callable[[str], str | None]:
 
 
 def find_image_file(folder: Path, name: str) -> Path | None:
-    """Return the file of that name in a folder, None if there is none or it lies outside.
+    """Return the path of an image by its name in a folder, None if there is no such file or it lies outside the folder.
 
-    Label Studio puts eight digits and a dash before the names of uploaded files: without them it is found too.
+    Label Studio puts eight digits and a dash in front of the names of uploaded files. A file whose name lacks them is
+    found, too.
     """
     root = folder.resolve()
     for candidate in (name, _UPLOAD_PREFIX.sub(r"\1", name)):
@@ -165,10 +167,10 @@ def upright_image(path: Path) -> Image.Image:
 
 
 def folder_sizes(folder: Path) -> SizeLookup:
-    """Return a look-up of image sizes by file name in a folder, as shown: EXIF orientation applied.
+    """Return a look-up of the sizes of images in a folder by file name, as shown: EXIF orientation applied.
 
-    Files are found as by `find_image_file`, and only their headers are read. A name outside the folder, missing or no
-    image has no size.
+    Files are found as by `find_image_file`, and only their headers are read. The size is None if the file is missing,
+    lies outside the folder, or is no image.
     """
 
     def size_hw(name: str) -> tuple[int, int] | None:

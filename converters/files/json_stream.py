@@ -12,7 +12,7 @@ from converters.errors import LabelStudioFormatError
 
 _CHUNK_CHARACTERS = 1 << 20
 MAX_ELEMENT_CHARACTERS = 1 << 26
-"""Longest single element that is read: a task of 67 million characters, some 0.4 GB when it is parsed."""
+"""The longest single element that is read: a task of 67 million characters, some 0.4 GB when it is parsed."""
 
 _WHITESPACE = " \t\r\n"
 _AFTER_ELEMENT = tuple(_WHITESPACE + ",]")
@@ -20,7 +20,7 @@ _LONGEST_LITERAL = len("-Infinity")
 
 
 def read_json_array(path: Path, *, max_element_characters: int = MAX_ELEMENT_CHARACTERS) -> Iterator[Any]:
-    """Yield the elements of the JSON array in a file; a file with one JSON object yields just that.
+    """Yield the elements of the JSON array in a file; if the file holds one JSON object, yield that object.
 
     Raises:
         LabelStudioFormatError: the file is no UTF-8 JSON array or object, ends too early, or has a longer element
@@ -35,7 +35,7 @@ def read_json_array(path: Path, *, max_element_characters: int = MAX_ELEMENT_CHA
 
 
 class _Reader:
-    """A window on the text that slides over it element by element; `_at` is where it has got to."""
+    """A window that slides over the text of the file, element by element; `_at` is the position inside the window."""
 
     def __init__(self, file: TextIO, origin: str, max_element_characters: int) -> None:
         self._file = file
@@ -72,7 +72,7 @@ class _Reader:
                 return
 
     def _next_character(self) -> str:
-        """Go to the next character that is no white space and return it; "" at the end."""
+        """Go to the next character that is no white space, and return the character; "" at the end of the file."""
         while True:
             while self._at < len(self._text):
                 if self._text[self._at] not in _WHITESPACE:
@@ -82,7 +82,7 @@ class _Reader:
                 return ""
 
     def _take_element(self) -> Any:
-        """Parse one element, reading on (twice as much each time) until it is complete."""
+        """Parse one element; read on, twice as much each time, until the element is complete."""
         while True:
             try:
                 element, end = self._decoder.raw_decode(self._text, self._at)

@@ -1,7 +1,7 @@
 """The files and folders that a command writes, and JSON lists that grow on disk instead of in memory.
 
-A file replaces an older one; a folder never takes the place of one that holds something. Both appear whole or not
-at all (`atomic`). Nothing here reads.
+A new file replaces an older file of its name. A new folder replaces only an empty folder. Both appear whole or not at
+all (see `atomic`). Nothing here reads files.
 """
 
 import json
@@ -20,10 +20,10 @@ _LONGEST_NAME_BYTES = 200  # file systems allow 255; a suffix and the temporary 
 
 
 class JsonList:
-    """A JSON list of any length: what is appended goes to a temporary file, one item a line."""
+    """A JSON list of any length: its items wait in a temporary file, one item a line."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Start an empty list; `folder` is where its file goes once it is large (None: the system's folder)."""
+        """Start an empty list; once the list is large, its file lies in `folder` (None: the system's own folder)."""
         # Closed with its last reference: it has no name on disk.
         self._file = SpooledTemporaryFile(  # noqa: SIM115
             _IN_MEMORY_BYTES, mode="w+", encoding="utf-8", dir=None if folder is None else str(folder)
@@ -54,9 +54,10 @@ JsonDocument = Mapping[str, Any] | Sequence[Any] | JsonList
 
 
 def write_json(value: JsonDocument, path: Path) -> None:
-    """Write an object or a list as JSON, one item of each (top-level) list a line; whole or not at all.
+    """Write an object or a list as a JSON file that appears whole or not at all.
 
-    Lists may be `JsonList`s.
+    Each item of a list stands on a line of its own, if the list is the document or a value of the document. Such a list
+    may be a `JsonList`.
 
     Raises:
         OutputError: the file cannot be written.
@@ -66,10 +67,10 @@ def write_json(value: JsonDocument, path: Path) -> None:
 
 
 def json_text(item: Any) -> str:
-    """Return one line of JSON, in UTF-8's letters unless a string holds half a surrogate pair.
+    """Return one line of JSON. Letters are not escaped, unless a string holds half a surrogate pair.
 
     Raises:
-        OutputError: it holds NaN or an infinite number, which JSON cannot.
+        OutputError: the item holds NaN or an infinite number, which JSON cannot hold.
     """
     try:
         text = json.dumps(item, ensure_ascii=False, allow_nan=False)
@@ -87,7 +88,7 @@ def new_file(path: Path) -> Iterator[TextIO]:
     """Open a text file that takes its name when the block ends well, replacing the file that had it.
 
     Raises:
-        OutputError: it cannot be written, or a folder or a device has its name.
+        OutputError: the file cannot be written, or a folder or a device has its name.
     """
     if path.exists() and not path.is_file():
         raise OutputError(f"expected {path} to be a new file or one to replace, got a folder or a device: name a file")
@@ -102,7 +103,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder that takes the name `path` when the block ends well.
 
     Raises:
-        OutputError: something is there already, or it cannot be written.
+        OutputError: a file or a folder that is not empty has the name, or the folder cannot be written.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise OutputError(f"expected {path} to be a new or an empty folder, got one that holds files: name another")
@@ -113,9 +114,9 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def name_in_folder(name: str, suffix: str) -> PurePosixPath | None:
-    """Return an image's file name with another suffix, None if it cannot be a file inside a folder.
+    """Return an image's file name with another suffix, None if no file inside a folder can have that name.
 
-    Names come from exports: "../x", a NUL, a name of a thousand letters.
+    Names come from exports, so a name may be "../x", hold a NUL, or have a thousand letters.
 
     >>> name_in_folder("cats/one.jpg", ".png")
     PurePosixPath('cats/one.png')

@@ -1,6 +1,7 @@
-"""PNG files of label maps: the one place where they are opened, held against a size, and made.
+"""PNG files of label maps: the one place where they are opened and their size is checked.
 
-A PNG announces its size in its header: a few bytes may ask for gigabytes. It is checked before anything is decoded.
+A PNG announces its size in its header, so a few bytes may ask for gigabytes. The size is checked before any pixel is
+decoded.
 """
 
 from pathlib import Path
@@ -19,7 +20,11 @@ _UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.De
 
 
 def png_size(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Return (height, width) in pixels as the header says; raise PNGError if that is too large or no PNG."""
+    """Return (height, width) in pixels from the header of a PNG.
+
+    Raises:
+        PNGError: the file is no PNG, or has more than `max_pixels`.
+    """
     try:
         with Image.open(path, formats=("PNG",)) as image:
             width, height = image.size
@@ -37,15 +42,15 @@ def read_png(
 
     Args:
         path: the file.
-        modes: Pillow's names of the modes that will do, for example ("RGB",) or ("P", "L", "1").
-        size_hw: height and width that it must have (None: any).
-        max_pixels: refuse larger ones before they are decoded.
+        modes: the allowed modes, by Pillow's names, for example ("RGB",) or ("P", "L", "1").
+        size_hw: the height and width that the picture must have (None: any size).
+        max_pixels: refuse larger pictures before they are decoded.
 
     Returns:
         (H, W) or (H, W, 3) uint8: grey values, palette positions or RGB as stored.
 
     Raises:
-        PNGError: it is none of that.
+        PNGError: the file is no PNG, is damaged, or is of another mode or size.
     """
     height, width = png_size(path, max_pixels=max_pixels)
     if size_hw is not None and (height, width) != tuple(size_hw):
