@@ -3,7 +3,9 @@
 #   make demo         a Label Studio project pre-labelled by OVDiff, to look at; Ctrl-C ends it
 #   make demo-check   the same without a person, then checked; writes runs/demo-check.png
 #   make test         all tests, a real Label Studio and a headless Chromium included
-#   make check        what CI asks for: format, lint, types and tests
+#   make check        what CI asks for: format, lint, types, documentation and tests
+#   make docs         the documentation site, in build/site; needs no network
+#   make notebook     run the examples' notebook and keep what it shows
 #   make setup        only the two environments
 #   make tinyworld    train the embedded models anew in runs/tinyworld, hours; resumable
 #   make lock         pin the requirements anew (LOCK_FLAGS=--upgrade for the newest versions)
@@ -38,7 +40,7 @@ endef
 # The pinned wheels are for Python 3.11 to 3.13. Where PYTHON is newer, uv fetches a 3.13.
 VENV_PYTHON = $$($(PYTHON) -c 'import sys; print(sys.executable if sys.version_info < (3, 14) else "3.13")')
 
-.PHONY: help setup demo demo-check test check format lint types tinyworld lock clean chromium
+.PHONY: help setup demo demo-check test check format lint types docs notebook tinyworld lock clean chromium
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -55,7 +57,7 @@ demo-check: $(ENV) $(LABEL_STUDIO_ENV)
 test: $(ENV) $(LABEL_STUDIO_ENV) chromium
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --label-studio=$(LABEL_STUDIO) $(PYTEST_FLAGS)
 
-check: format lint types test
+check: format lint types docs test
 
 format: $(ENV)
 	.venv/bin/ruff format --check .
@@ -65,6 +67,13 @@ lint: $(ENV)
 
 types: $(ENV)
 	.venv/bin/mypy
+
+# The notice that is switched off is about MkDocs 2, which the lock does not ask for.
+docs: $(ENV)
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict --quiet
+
+notebook: $(ENV)
+	OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python -m examples.execute_notebook examples/quickstart.ipynb
 
 # Only the browser test needs it. Where it can't be installed that test is skipped and says so; with CI set it fails.
 chromium:

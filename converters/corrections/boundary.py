@@ -54,7 +54,8 @@ def boundary_counts(
     """Count where the boundaries of each category meet in two label maps; add up the counts of several images.
 
     Args:
-        truth, predicted: (H, W) integers 0..n, 0 background.
+        truth: (H, W) integers 0..n, 0 background.
+        predicted: the same, of the same shape.
         category_count: n.
         width_px: of a boundary, for the whole image (`boundary_width_px`) even where the maps are a part of it.
 

@@ -91,7 +91,8 @@ def match_segments(
     """Match the segments of one image.
 
     Args:
-        truth, predicted: its segments.
+        truth: its true segments.
+        predicted: its predicted segments.
         category_count: n; categories are 1..n.
         void: (H, W) bool, the pixels of which the truth is not known (None: all are).
 
