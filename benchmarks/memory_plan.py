@@ -9,7 +9,7 @@ counted although a stage runs one: a server that has built a category and labell
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from unittest import mock
 
@@ -18,7 +18,7 @@ import torch
 from benchmarks.cost_stages import Stage, stages, used_extractors
 from benchmarks.full_size_models import FullSizeParts, full_size_parts, weights_of
 from benchmarks.memory_trace import MIB, Cost, MemoryTrace, PretendedGpu, cost_of
-from ovdiff.models.memory import RESERVE_MIB, batch_size
+from ovdiff.models.memory import RESERVE_MIB, Work, items_that_fit
 from ovdiff.presets import Preset
 from ovdiff.presets.needs import feature_settings
 
@@ -68,19 +68,10 @@ class Card:
 @contextmanager
 def pretended_card(total_gib: float) -> Iterator[MemoryTrace]:
     """Let the product ask a card of a size for its memory while it runs on "meta"; yield what it uses."""
-    readers = (
-        "ovdiff.segmenting.encoding",
-        "ovdiff.building.steps",
-        "ovdiff.building.drawing",
-        "ovdiff.building.clustering",
-    )
-    with torch.inference_mode(), ExitStack() as stack:
-        trace = stack.enter_context(MemoryTrace())
+    with torch.inference_mode(), MemoryTrace() as trace:
         card = Card(total_gib * 1024, trace)
-        for reader in readers:
-            stack.enter_context(mock.patch(f"{reader}.memory_of", lambda _device: card))
-        stack.enter_context(PretendedGpu())
-        yield trace
+        with mock.patch("ovdiff.models.memory.memory_of", lambda _device: card), PretendedGpu():
+            yield trace
 
 
 def load_everything(parts: FullSizeParts) -> None:
@@ -140,7 +131,7 @@ def _batch(parts: FullSizeParts, name: str, stage: Stage) -> int:
     with MemoryTrace() as trace:
         trace.hold(weights_of(parts))
         card = Card(budget_gib * 1024, trace)
-        return batch_size(card, _wanted(preset, name, stage), preset_mib(preset, name), budget_gib, name)
+        return items_that_fit(card, Work(name, _wanted(preset, name, stage), preset_mib(preset, name), budget_gib))
 
 
 def _budget_gib(preset: Preset, stage: Stage) -> float:

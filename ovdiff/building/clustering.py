@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ovdiff.models.memory import memory_of
+from ovdiff.models.memory import free_mib
 
 _CHUNK_BYTES = 64 << 20
 _TOLERANCE = 1e-4  # scikit-learn's, relative to the features' variance
@@ -211,5 +211,4 @@ def _draw(weights: Tensor, count: int, random: torch.Generator) -> list[int]:
 
 
 def _fits(features: Tensor, device: torch.device) -> bool:
-    memory = memory_of(device)
-    return memory is None or 4 * features.numel() / (1 << 20) < memory.free_mib() * _SHARE_OF_FREE_MEMORY
+    return 4 * features.numel() / (1 << 20) < free_mib(device) * _SHARE_OF_FREE_MEMORY

@@ -14,7 +14,7 @@ from ovdiff.building.generation.diffusion import DrawingBatch, Generated, image_
 from ovdiff.building.generation.tokens import fill
 from ovdiff.building.parts import BuildingParts
 from ovdiff.errors import SupportError
-from ovdiff.models.memory import batch_size, memory_of, run_in_batches
+from ovdiff.models.memory import Work, batch_size, run_in_batches
 from ovdiff.presets import Preset
 
 Draw = Callable[[DrawingBatch], tuple[Generated, NDArray[np.bool_]]]
@@ -85,8 +85,12 @@ class _Run:
         done = self._done()
         missing = [number for number in numbers if number not in done]
         if missing:
-            size = self._batch_size()
-            run_in_batches(missing, size, lambda part: self._draw_and_keep(phrase, part), "sampling a support image")
+            work = _sampling(self._parts.preset)
+            with self._parts.models.lock:
+                # All weights are loaded first: the batch is given the memory that they leave.
+                _ = self._parts.generator, self._parts.safety
+                size = batch_size(self._parts.models.device, work)
+            run_in_batches(missing, size, lambda part: self._draw_and_keep(phrase, part), work.name)
 
     def _draw_and_keep(self, phrase: str, numbers: Sequence[int]) -> None:
         batch = draw_safely(self._draw, DrawingBatch(phrase, tuple(numbers)), self._parts.preset)
@@ -116,14 +120,8 @@ class _Run:
         self._told = max(self._told, images / self._parts.preset.generation.images)
         self._on_progress(self._told)
 
-    def _batch_size(self) -> int:
-        preset, device = self._parts.preset, self._parts.models.device
-        with self._parts.models.lock:
-            _ = self._parts.generator, self._parts.safety  # weights first: what they leave is shared out
-            return batch_size(
-                memory_of(device),
-                preset.generation.batch_size,
-                preset.generation.mib_per_image,
-                preset.memory.build_gib,
-                "sampling a support image",
-            )
+
+def _sampling(preset: Preset) -> Work:
+    generation = preset.generation
+    name = "sampling a support image"
+    return Work(name, generation.batch_size, generation.mib_per_image, preset.memory.build_gib)

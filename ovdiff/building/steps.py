@@ -18,9 +18,10 @@ from ovdiff.building.proposals.threshold import Thresholds
 from ovdiff.building.prototypes import build_prototypes, cell_mask
 from ovdiff.building.support import choose_masks, threshold_masks
 from ovdiff.errors import SupportError
-from ovdiff.models.memory import batch_size, memory_of, run_in_batches
+from ovdiff.extractors.work import extraction
+from ovdiff.models.memory import batch_size, run_in_batches
 from ovdiff.presets import Preset
-from ovdiff.presets.needs import feature_dtype, feature_settings
+from ovdiff.presets.needs import feature_dtype
 
 Progress = Callable[[str, float], None]
 """Called with a stage ("generating", "masking", "extracting", "done") and the fraction done, 0 to 1."""
@@ -147,7 +148,11 @@ def _one_space(parts: BuildingParts, name: str, support: SupportSet) -> FeatureS
             foreground.append(sides[0])
             background.append(sides[1])
 
-    run_in_batches(support.images, _batch_size(parts, name), extract, f"extracting {name} features")
+    work = extraction(parts.preset, name, parts.preset.memory.build_gib)
+    with parts.models.lock:
+        _ = parts.extractors[name]  # Its weights are loaded first: the batch is given the memory that they leave.
+        size = batch_size(parts.models.device, work)
+    run_in_batches(support.images, size, extract, work.name)
     prototypes = build_prototypes(foreground, background, parts.preset.prototypes, str(parts.models.device))
     if not len(prototypes.foreground.vectors):
         raise SupportError(
@@ -185,15 +190,3 @@ def _under(cells: NDArray[np.bool_], maps: Tensor, half: bool) -> NDArray[np.flo
     rows = maps[torch.from_numpy(cells).to(maps.device)]
     kept: NDArray[np.floating] = (rows.half() if half else rows).cpu().numpy()
     return kept
-
-
-def _batch_size(parts: BuildingParts, name: str) -> int:
-    with parts.models.lock:
-        _ = parts.extractors[name]  # weights first: what they leave is shared out
-        return batch_size(
-            memory_of(parts.models.device),
-            parts.preset.extractors.batch_size,
-            feature_settings(parts.preset, name).mib_per_image,
-            parts.preset.memory.build_gib,
-            f"extracting {name} features",
-        )

@@ -1,17 +1,19 @@
-"""How many items fit into the device's memory at once, and what to do when they don't after all.
+"""How many items fit into a device's memory at once, and what happens when a batch does not fit after all.
 
 ::
 
     batch = min(wanted, (min(free, budget - used) - reserve) / per item)
 
-On a CPU the machine's memory is not rationed: the wanted size is used. The per-item sizes are fields of the
-preset, traced by ``benchmarks/full_size_cost.py``; a wrong one costs time, not the run, because a batch that
-does not fit is halved.
+On a CPU the batch has the size that the preset asks for, because the machine's memory is not rationed. How much an
+item takes is a field of the preset, traced by ``benchmarks/full_size_cost.py``. A wrong value there costs time, but
+not the run, because a batch that does not fit is halved.
 """
 
 import gc
 import logging
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import torch
@@ -22,79 +24,110 @@ T = TypeVar("T")
 
 _MIB = 1 << 20
 RESERVE_MIB = 512
-"""Held back for what no batch accounts for: the allocator's fragments, workspaces of cuBLAS and cuDNN."""
+"""Memory that no batch may use: the allocator's fragments and the workspaces of cuBLAS and cuDNN need it."""
 
 _log = logging.getLogger(__name__)
 
 
 class DeviceMemory(Protocol):
-    """What is free on a device and what this process uses there, both in MiB."""
+    """A device's memory: how much of it is free and how much this process uses, both in MiB."""
 
     def free_mib(self) -> float:
-        """Return what could be allocated now."""
+        """Return the memory that could be allocated now."""
         ...
 
     def used_mib(self) -> float:
-        """Return what this process has allocated: mostly weights, between batches."""
+        """Return the memory that this process has allocated. Between batches most of it holds weights."""
         ...
+
+
+@dataclass(frozen=True)
+class Work:
+    """Work that can be done on several items at once, and how much memory it may take.
+
+    Attributes:
+        name: names the work in messages, such as "sampling a support image".
+        wanted: how many items the preset wants to be done at once, at most.
+        mib_per_item: the memory that one item takes while the work runs; 0 leaves memory out of the batch size.
+        budget_gib: the memory that this process may use in all, weights included.
+    """
+
+    name: str
+    wanted: int
+    mib_per_item: int
+    budget_gib: float
 
 
 class CudaMemory:
     """The memory of a CUDA device."""
 
     def __init__(self, device: torch.device) -> None:
-        """Watch one device."""
+        """Read the memory of one device."""
         self._device = device
 
     def free_mib(self) -> float:
-        """Return the device's free memory and what torch keeps cached but does not use."""
+        """Return the device's free memory, with the memory that torch has reserved but does not use."""
         free, _ = torch.cuda.mem_get_info(self._device)
         cached = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
         return (free + cached) / _MIB
 
     def used_mib(self) -> float:
-        """Return what tensors occupy."""
+        """Return the memory that tensors occupy."""
         return torch.cuda.memory_allocated(self._device) / _MIB
 
 
 def memory_of(device: torch.device) -> DeviceMemory | None:
-    """Return a device's memory, or ``None`` where it is not rationed."""
+    """Return a device's memory, or ``None`` for a device whose memory is not rationed."""
     return CudaMemory(device) if device.type == "cuda" else None
 
 
-def batch_size(memory: DeviceMemory | None, wanted: int, mib_per_item: int, budget_gib: float, what: str) -> int:
-    """Return how many items to run at once: at least 1, at most ``wanted``.
+def free_mib(device: torch.device) -> float:
+    """Return a device's free memory; infinity for a device whose memory is not rationed."""
+    memory = memory_of(device)
+    return math.inf if memory is None else memory.free_mib()
 
-    Args:
-        memory: of the device; ``None`` gives ``wanted``.
-        wanted: the preset's limit.
-        mib_per_item: memory that one item takes while it runs.
-        budget_gib: what the process may use in all, weights included.
-        what: names the work in the error's message, such as "sampling an image".
+
+def batch_size(device: torch.device, work: Work) -> int:
+    """Return how many items of a work a device should run at once: at least 1, at most the wanted number.
+
+    Load the weights of the work first: the batch is given the memory that they leave.
 
     Raises:
-        DeviceMemoryError: even one item does not fit.
+        DeviceMemoryError: not even one item fits.
     """
-    if memory is None or mib_per_item == 0:
-        return wanted
-    room = min(memory.free_mib(), budget_gib * 1024 - memory.used_mib()) - RESERVE_MIB
-    fitting = int(room // mib_per_item)
+    return items_that_fit(memory_of(device), work)
+
+
+def items_that_fit(memory: DeviceMemory | None, work: Work) -> int:
+    """Return how many items of a work fit into a memory: at least 1, at most the wanted number.
+
+    Args:
+        memory: the device's memory; with ``None`` the wanted number fits.
+        work: what is to be run.
+
+    Raises:
+        DeviceMemoryError: not even one item fits.
+    """
+    if memory is None or work.mib_per_item == 0:
+        return work.wanted
+    room = min(memory.free_mib(), work.budget_gib * 1024 - memory.used_mib()) - RESERVE_MIB
+    fitting = int(room // work.mib_per_item)
     if fitting < 1:
         raise DeviceMemoryError(
-            f"There is no room for {what}: it takes {mib_per_item} MiB; of a budget of {budget_gib} GiB "
+            f"There is no room for {work.name}: it takes {work.mib_per_item} MiB; of a budget of {work.budget_gib} GiB "
             f"{int(memory.used_mib())} MiB are in use, and {int(memory.free_mib())} MiB are free on the device. "
             f"End other programs on it, raise the preset's memory limits, or lower its image size."
         )
-    return min(wanted, fitting)
+    return min(work.wanted, fitting)
 
 
 def run_in_batches(items: Sequence[T], size: int, run: Callable[[Sequence[T]], None], what: str) -> None:
     """Run items in order, ``size`` at a time; a batch that does not fit into memory is run again in halves.
 
     Args:
-        items: what to run.
-        size: items a batch, at least 1.
-        run: is given a batch; where it fails for want of memory it must have kept nothing.
+        items: the items, in the order in which they are run.
+        size: how many items a batch has, at least 1.
+        run: is called with a batch. If it runs out of memory it must have kept no result of that batch.
         what: names the work in the error's message.
 
     Raises:
@@ -112,7 +145,7 @@ def run_in_batches(items: Sequence[T], size: int, run: Callable[[Sequence[T]], N
                     f"The device's memory is too small for {what}, even one at a time: {error} "
                     f"End other programs on it, or choose smaller models or images."
                 ) from error
-        # outside the except clause: its traceback holds the tensors that must go first
+        # Outside the except clause, because the error's traceback holds the tensors that must be freed first.
         _release()
         half = len(batch) // 2
         _log.warning("%s: %d at once do not fit into memory; going on with halves", what, len(batch))

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ovdiff.errors import WeightsError
-from ovdiff.models.memory import batch_size, memory_of, run_in_batches
+from ovdiff.extractors.work import extraction
+from ovdiff.models.memory import batch_size, run_in_batches
 from ovdiff.presets.model_settings import ClipModelSettings, Dtype
-from ovdiff.presets.needs import feature_dtype, feature_settings
+from ovdiff.presets.needs import feature_dtype
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.prefilter import embed_image
 from ovdiff.segmenting.windows import Window, plan_windows, resize_to_working
@@ -144,14 +145,8 @@ def _encode_windows(
 ) -> tuple[WindowFeatures, ...]:
     preset, extractor = parts.preset, parts.extractors[name]
     dtype = feature_dtype(preset, name)
-    what = f"{name} features of a window"
-    limit = batch_size(
-        memory_of(parts.models.device),
-        preset.extractors.batch_size,
-        feature_settings(preset, name).mib_per_image,
-        preset.memory.segment_gib,
-        what,
-    )
+    work = extraction(preset, name, preset.memory.segment_gib)
+    limit = batch_size(parts.models.device, work)
     found: list[WindowFeatures] = []
 
     def run(windows: Sequence[Window]) -> None:
@@ -160,7 +155,7 @@ def _encode_windows(
         found.append(WindowFeatures(tuple(windows), features.to("cpu", _STORED_AS[dtype])))
 
     for windows in groups:
-        run_in_batches(windows, limit, run, what)
+        run_in_batches(windows, limit, run, work.name)
     return tuple(found)
 
 

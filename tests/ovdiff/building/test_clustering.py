@@ -112,7 +112,7 @@ def test_features_may_be_half_precision_and_are_left_alone() -> None:
 def test_features_that_do_not_fit_are_sent_over_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     features = np.random.default_rng(2).normal(size=(200, 8)).astype(np.float16)
     resident = _k_means(features, 9)
-    monkeypatch.setattr(clustering, "memory_of", lambda _device: Full())
+    monkeypatch.setattr("ovdiff.models.memory.memory_of", lambda _device: Full())
     monkeypatch.setattr(clustering, "_CHUNK_BYTES", 4 * 8 * 200)
     np.testing.assert_array_equal(_k_means(features, 9), resident)
 

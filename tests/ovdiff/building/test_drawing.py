@@ -187,7 +187,7 @@ class _Memory:
 
 
 def test_batches_are_as_large_as_the_memory_allows(preset: Preset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ovdiff.building.drawing.memory_of", lambda _: _Memory())
+    monkeypatch.setattr("ovdiff.models.memory.memory_of", lambda _: _Memory())
     small = replace(preset, generation=replace(preset.generation, mib_per_image=60))
     generator = _Generator()
     _draw(_parts(small, generator, batch_size=6), ["boat"])

@@ -222,10 +222,10 @@ def test_batches_are_as_large_as_the_memory_allows(
     preset: Preset, support: SupportSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     per_image = preset.extractors.clip.mib_per_image  # beside the 512 MiB that are held in reserve
-    monkeypatch.setattr("ovdiff.building.steps.memory_of", lambda _: _Memory(512 + 2.5 * per_image))
+    monkeypatch.setattr("ovdiff.models.memory.memory_of", lambda _: _Memory(512 + 2.5 * per_image))
     extractor = _Extractor()
     make_prototype_set(_with_extractor(preset, extractor), support, lambda *_: None)
     assert extractor.batches == [2, 1]
-    monkeypatch.setattr("ovdiff.building.steps.memory_of", lambda _: _Memory(512 + 0.5 * per_image))
+    monkeypatch.setattr("ovdiff.models.memory.memory_of", lambda _: _Memory(512 + 0.5 * per_image))
     with pytest.raises(DeviceMemoryError, match="no room for extracting clip features"):
         make_prototype_set(_with_extractor(preset, extractor), support, lambda *_: None)

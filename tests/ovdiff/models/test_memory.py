@@ -1,4 +1,5 @@
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -6,7 +7,10 @@ import pytest
 import torch
 
 from ovdiff.errors import DeviceMemoryError
-from ovdiff.models.memory import batch_size, memory_of, run_in_batches
+from ovdiff.models.memory import Work, batch_size, free_mib, items_that_fit, memory_of, run_in_batches
+
+CPU = torch.device("cpu")
+SAMPLING = Work("an image", wanted=8, mib_per_item=500, budget_gib=12.0)
 
 
 @dataclass(frozen=True)
@@ -21,27 +25,38 @@ class Memory:
         return self.used
 
 
-def test_a_device_with_room_runs_what_is_wanted() -> None:
-    assert batch_size(Memory(80_000, 3_000), 8, 500, 12.0, "x") == 8
+def test_a_device_with_room_runs_as_many_as_are_wanted() -> None:
+    assert items_that_fit(Memory(80_000, 3_000), SAMPLING) == 8
 
 
 def test_the_budget_counts_even_where_more_is_free() -> None:
-    assert batch_size(Memory(80_000, 10_000), 8, 500, 12.0, "x") == 3  # (12288 - 10000 - 512) / 500
+    assert items_that_fit(Memory(80_000, 10_000), SAMPLING) == 3  # (12288 - 10000 - 512) / 500
 
 
 def test_free_memory_counts_even_where_the_budget_is_larger() -> None:
-    assert batch_size(Memory(2_100, 0), 8, 500, 12.0, "x") == 3  # (2100 - 512) / 500
+    assert items_that_fit(Memory(2_100, 0), SAMPLING) == 3  # (2100 - 512) / 500
+
+
+def test_work_of_unknown_size_leaves_memory_out() -> None:
+    assert items_that_fit(Memory(0, 0), Work("x", 8, 0, 12.0)) == 8
+
+
+def test_the_device_is_asked_for_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ovdiff.models.memory.memory_of", lambda _device: Memory(2_100, 0))
+    assert batch_size(CPU, SAMPLING) == 3
+    assert free_mib(CPU) == 2_100
 
 
 @pytest.mark.parametrize("memory", [Memory(900, 0), Memory(80_000, 12_000)])
 def test_no_room_for_one_says_how_much_there_is_and_what_to_do(memory: Memory) -> None:
     with pytest.raises(DeviceMemoryError, match=r"no room for an image: it takes 500 MiB.*12\.0 GiB.*raise the preset"):
-        batch_size(memory, 8, 500, 12.0, "an image")
+        items_that_fit(memory, SAMPLING)
 
 
 def test_memory_of_a_cpu_is_not_rationed() -> None:
-    assert memory_of(torch.device("cpu")) is None
-    assert batch_size(None, 8, 500, 0.1, "x") == 8
+    assert memory_of(CPU) is None
+    assert batch_size(CPU, Work("x", 8, 500, budget_gib=0.1)) == 8
+    assert free_mib(CPU) == math.inf
 
 
 class Device:
