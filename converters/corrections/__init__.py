@@ -1,1 +1,1 @@
-"""What people changed: annotations beside the predictions that they replaced, and measures of how good those were."""
+"""Corrections: annotations beside the predictions that they replaced, and measures of how good the predictions were."""

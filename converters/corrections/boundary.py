@@ -1,12 +1,12 @@
-"""Boundary IoU: how well outlines agree, where IoU of a large object hardly notices (Cheng et al., CVPR 2021).
+"""Boundary IoU: how well outlines agree, which the IoU of a large object hardly shows (Cheng et al., CVPR 2021).
 
     boundary(M) = pixels of M within d of its outline:  M minus M eroded d times by a 3x3 square
     boundary IoU(G, P) = |boundary(G) & boundary(P)| / |boundary(G) | boundary(P)|
     d = 2 % of the image's diagonal in pixels, rounded, at least 1 (their `dilation_ratio` of 0.02)
 
-What lies outside the image counts as outside the mask, as in their code: a mask cut off by the border has an
-outline there. Eroding d times by a 3x3 square is eroding once by one of 2d + 1 pixels, which sums along rows
-and then along columns tell at once, whatever d.
+The surroundings of the image count as outside the mask, as in their code: a mask that the border cuts off has an
+outline there. Eroding d times by a 3x3 square equals eroding once by a square of 2d + 1 pixels. Sums along rows and
+then along columns do that at once, for any d.
 """
 
 import math
@@ -18,11 +18,11 @@ from converters.encodings.masks import Mask, require_mask
 from converters.errors import EvaluationError
 
 DILATION_RATIO = 0.02
-"""Width of the boundary as a share of the image's diagonal; theirs."""
+"""The width of the boundary as a share of the image's diagonal, as in the paper."""
 
 
 def boundary_width_px(size_hw: tuple[int, int], dilation_ratio: float = DILATION_RATIO) -> int:
-    """Return d for an image of (height, width) pixels: at least 1."""
+    """Return the width d of the boundary for an image of (height, width) pixels; at least 1."""
     return max(1, round(dilation_ratio * math.hypot(*size_hw)))
 
 
@@ -55,13 +55,14 @@ def boundary_counts(
 
     Args:
         truth: (H, W) integers 0..n, 0 background.
-        predicted: the same, of the same shape.
-        category_count: n.
-        width_px: of a boundary, for the whole image (`boundary_width_px`) even where the maps are a part of it.
+        predicted: (H, W) integers 0..n, of the same shape.
+        category_count: n, the number of categories without background.
+        width_px: the width of the boundary (`boundary_width_px`) of the whole image, even if the maps are only a part
+            of the image.
 
     Returns:
-        (2, n) int64: pixels in both boundaries of a category, pixels in one of them. Background has no outline
-        of its own.
+        (2, n) int64: for each category, the pixels in both boundaries, and the pixels in at least one of them.
+        Background has no outline of its own.
 
     Raises:
         EvaluationError: the maps differ in shape.
@@ -76,25 +77,25 @@ def boundary_counts(
 
 
 def boundary_ious(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return the boundary IoU of each category from counts, (n,) float64; NaN where there is none."""
+    """Return the boundary IoU of each category from counts, (n,) float64; NaN for a category without a boundary."""
     ious = np.full(counts.shape[1], np.nan)
     np.divide(counts[0], counts[1], out=ious, where=counts[1] > 0)
     return ious
 
 
 def _labels_in(label_map: npt.NDArray[np.integer], category_count: int) -> set[int]:
-    """Return the labels 1..n that occur."""
+    """Return the labels from 1 to n that occur in a label map."""
     pixels = np.bincount(label_map.clip(0, category_count + 1).ravel(), minlength=category_count + 2)
     return set((np.flatnonzero(pixels[1:-1]) + 1).tolist())
 
 
 def _eroded(mask: Mask, width_px: int) -> Mask:
-    """Keep the pixels whose square of 2 * width_px + 1 pixels is all True; outside nothing is."""
+    """Keep the pixels whose square of 2 * width_px + 1 pixels is all True; outside the mask all is False."""
     return _eroded_along_rows(_eroded_along_rows(mask, width_px).T, width_px).T
 
 
 def _eroded_along_rows(mask: Mask, width_px: int) -> Mask:
-    """Keep the pixels that have `width_px` True ones on either side in their row."""
+    """Keep the pixels that have `width_px` True pixels on either side in their row."""
     window = 2 * width_px + 1
     kept = np.zeros_like(mask)
     if mask.shape[1] >= window:

@@ -1,7 +1,7 @@
-"""Label maps against label maps: IoU of each category and their mean, over any number of images.
+"""Label maps against label maps: the IoU of each category and the mean IoU, over any number of images.
 
-Intersections and unions are summed over all images before they are divided (as PASCAL VOC, ADE20K and the
-paper do), so a small object in one image weighs what its pixels weigh. Both follow from one matrix:
+Intersections and unions are summed over all images before they are divided (as PASCAL VOC, ADE20K and the paper do), so
+every pixel weighs the same, in whatever image it lies. Intersections and unions follow from one matrix:
 
     confusion[t, p] = pixels of true label t that were given the label p          labels 0 (background) to n
     IoU[c] = confusion[c, c] / (confusion[c, :].sum() + confusion[:, c].sum() - confusion[c, c])
@@ -31,7 +31,7 @@ def confusion_matrix(truth: LabelMap, predicted: LabelMap, category_count: int) 
         category_count: n, the number of categories without background.
 
     Raises:
-        EvaluationError: the maps differ in shape or hold other labels.
+        EvaluationError: the maps differ in shape, or hold a label beyond n.
     """
     if truth.shape != predicted.shape:
         raise EvaluationError(f"expected label maps of one shape, got {truth.shape} and {predicted.shape}")
@@ -46,7 +46,7 @@ def confusion_matrix(truth: LabelMap, predicted: LabelMap, category_count: int) 
 
 
 def category_ious(confusion: ConfusionMatrix) -> npt.NDArray[np.float64]:
-    """Return the IoU of background and each category, (n + 1,) float64; NaN where neither side has a pixel."""
+    """Return the IoU of background and of each category, (n + 1,) float64; NaN if neither map has a pixel of it."""
     intersections = np.diag(confusion)
     unions = confusion.sum(axis=0) + confusion.sum(axis=1) - intersections
     ious = np.full(len(unions), np.nan)
@@ -55,7 +55,7 @@ def category_ious(confusion: ConfusionMatrix) -> npt.NDArray[np.float64]:
 
 
 def mean_iou(confusion: ConfusionMatrix, *, with_background: bool = True) -> float:
-    """Return the mean IoU over the categories that occur; NaN if none does."""
+    """Return the mean IoU over the categories that occur; NaN if no category occurs."""
     ious = category_ious(confusion)[0 if with_background else 1 :]
     known = ious[~np.isnan(ious)]
     return float(known.mean()) if known.size else float("nan")

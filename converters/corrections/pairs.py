@@ -1,16 +1,16 @@
-"""What people did to predictions: each annotation beside the prediction that it replaced, region by region.
+"""Corrections, region by region: each annotation beside the prediction that it replaced.
 
     annotation --- parent_prediction ---> prediction        as Label Studio's page saves it
-               --- ids of its regions -->                   where that is missing: regions keep their ids
-               --- "prediction" as origin of a region -->   the newest one
+               --- ids of its regions -->                   if that is missing, because regions keep their ids
+               --- "prediction" as origin of a region -->   else the newest prediction
 
     accepted    the same labels and exactly the same pixels
     changed     other pixels, or another label ("relabelled")
     added       a region that no prediction had
     removed     a predicted region that is gone
 
-Pixels decide, not `origin`: a stroke that was taken back is no change, and a region that a script moved without
-saying so is one. All of it on run lengths; no mask is decoded here.
+Pixels decide, not `origin`: a stroke that was taken back is no change, but a region that a script moved without saying
+so is a change. Everything works on run lengths; no mask is decoded here.
 """
 
 from collections import defaultdict, deque
@@ -24,21 +24,21 @@ from converters.errors import EvaluationError
 from converters.records import Annotation, ImageRecord, Prediction, Region, newest
 
 NOT_IN_EXPORT = "prediction that is not in the export"
-"""Why an annotation cannot be compared that did replace a prediction."""
+"""The reason why an annotation that replaced a prediction cannot be compared with it."""
 
 Outcome = Literal["accepted", "changed", "added", "removed"]
 
 
 @dataclass(frozen=True)
 class RegionPair:
-    """A predicted region and what became of it; None on the side where there is nothing."""
+    """A predicted region and the annotated region that replaced it; one of the two may be None."""
 
     predicted: Region | None
     annotated: Region | None
 
     @property
     def outcome(self) -> Outcome:
-        """What the person did."""
+        """What the person did to the predicted region."""
         if self.annotated is None:
             return "removed"
         if self.predicted is None:
@@ -48,41 +48,41 @@ class RegionPair:
 
     @property
     def relabelled(self) -> bool:
-        """Whether the region got other labels."""
+        """Whether the person gave the region other labels."""
         if self.predicted is None or self.annotated is None:
             return False
         return set(self.predicted.labels) != set(self.annotated.labels)
 
     @cached_property
     def predicted_px(self) -> int:
-        """Pixels that were predicted."""
+        """How many pixels were predicted."""
         return 0 if self.predicted is None else coco_rle_area(self.predicted.rle)
 
     @cached_property
     def annotated_px(self) -> int:
-        """Pixels that the person left."""
+        """How many pixels the annotated region has."""
         return 0 if self.annotated is None else coco_rle_area(self.annotated.rle)
 
     @cached_property
     def shared_px(self) -> int:
-        """Pixels in both."""
+        """How many pixels both regions share."""
         if self.predicted is None or self.annotated is None:
             return 0
         return coco_rle_intersection(self.predicted.rle, self.annotated.rle)
 
     @property
     def painted_px(self) -> int:
-        """Pixels that the person added."""
+        """How many pixels the person added."""
         return self.annotated_px - self.shared_px
 
     @property
     def erased_px(self) -> int:
-        """Pixels that the person took away."""
+        """How many pixels the person took away."""
         return self.predicted_px - self.shared_px
 
     @property
     def iou(self) -> float:
-        """Agreement of the two shapes, whatever their labels; 0 where one is missing."""
+        """IoU of the two shapes, whatever their labels; 0 if one of the regions is missing."""
         union = self.predicted_px + self.annotated_px - self.shared_px
         return self.shared_px / union if union else 0.0
 
@@ -98,15 +98,19 @@ class Correction:
 
     @property
     def changed_px(self) -> int:
-        """Pixels that the person added or took away, over all regions."""
+        """How many pixels the person added or took away, over all regions."""
         return sum(pair.painted_px + pair.erased_px for pair in self.pairs)
 
 
 @dataclass(frozen=True)
 class NotCompared:
-    """An annotation (or, if None, an image) without a prediction to hold it against, and why.
+    """An annotation or an image that cannot be compared with a prediction.
 
-    `is_loss`: there was one, and the export does not have it.
+    Attributes:
+        reason: why it cannot be compared.
+        record: the image.
+        annotation: the annotation, None if the whole image has none.
+        is_loss: whether there was a prediction that the export does not hold.
     """
 
     reason: str
@@ -120,7 +124,7 @@ def find_corrections(record: ImageRecord, *, unlinked: bool = False) -> Iterator
 
     Args:
         record: the image.
-        unlinked: hold annotations that name no prediction against the newest one, as if it had been corrected.
+        unlinked: compare an annotation that names no prediction with the newest prediction.
     """
     if not record.annotations:
         yield NotCompared("image that nobody has annotated", record)
@@ -141,16 +145,17 @@ def find_corrections(record: ImageRecord, *, unlinked: bool = False) -> Iterator
 
 
 def pair_regions(predicted: Sequence[Region], annotated: Sequence[Region]) -> tuple[RegionPair, ...]:
-    """Pair predicted regions with what became of them.
+    """Pair each predicted region with the annotated region that replaced it.
 
-    Partners are found, in this order, by id and shape, by id, by labels and shape, and for regions whose
-    `origin` says that they were predicted, by the best overlap. What is left was removed or added.
+    Partners are found, in this order, by id and shape, by id, by labels and shape, and, for annotated regions whose
+    `origin` says that they were predicted, by the largest overlap. A predicted region without a partner was removed; an
+    annotated region without a partner was added.
 
     Returns:
-        The predicted regions in their order, then the added ones in theirs.
+        The pairs of all predicted regions in their order, then the pairs of the added regions in their order.
 
     Raises:
-        EvaluationError: regions are of two sizes.
+        EvaluationError: the regions belong to images of different sizes.
     """
     sizes = {region.size_hw for region in (*predicted, *annotated)}
     if len(sizes) > 1:
@@ -168,9 +173,9 @@ def pair_regions(predicted: Sequence[Region], annotated: Sequence[Region]) -> tu
 
 
 def _replaced_prediction(annotation: Annotation, predictions: Sequence[Prediction]) -> Prediction | None:
-    """Return the prediction that the annotation names; only if it names none, what its regions point at.
+    """Return the prediction that an annotation names, or, if it names none, the prediction that its regions point at.
 
-    A newer prediction may have regions of the same ids, but is not the one that was corrected.
+    The name comes first, because a newer prediction may have regions of the same ids without being the corrected one.
     """
     if annotation.parent_prediction is not None:
         named = str(annotation.parent_prediction)
@@ -212,7 +217,7 @@ def _pair_by(
     annotated: Sequence[Region],
     partners: dict[int, int],
 ) -> None:
-    """Add to `partners` (predicted to annotated positions) those that are still free and have one key."""
+    """Add pairs of free regions that have the same key to `partners`, a dict from predicted to annotated positions."""
     taken = set(partners.values())
     waiting: dict[Hashable, deque[int]] = defaultdict(deque)
     for j, region in enumerate(annotated):
@@ -224,7 +229,7 @@ def _pair_by(
 
 
 def _pair_by_overlap(predicted: Sequence[Region], annotated: Sequence[Region], partners: dict[int, int]) -> None:
-    """Add to `partners` the best overlaps of free regions that were predicted, as their origin says."""
+    """Add pairs of free regions with the largest overlap to `partners`, if the origin says that they were predicted."""
     taken = set(partners.values())
     overlaps = [
         (RegionPair(p, a).iou, i, j)

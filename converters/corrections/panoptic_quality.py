@@ -3,9 +3,9 @@
     PQ = sum of IoU(p, g) over matches / (TP + FP / 2 + FN / 2)  =  SQ * RQ
     SQ = mean IoU of the matches          RQ = TP / (TP + FP / 2 + FN / 2)          for each category
 
-A predicted and a true segment of one category match if their IoU exceeds 0.5; segments do not overlap, so none
-can match twice. Pixels that are void in the truth count nowhere, and a predicted segment that lies in them by
-more than half is no false positive. CategoryCounts of several images add up before anything is divided.
+A predicted and a true segment of one category match if their IoU exceeds 0.5. Segments do not overlap, so no segment
+can match twice. Pixels that are void in the truth do not count, and a predicted segment that lies in void by more than
+half is no false positive. The counts of several images are added up before anything is divided.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class SegmentMap:
     """One image cut into segments that do not overlap.
 
     Attributes:
-        ids: (H, W) integers: 0 where there is no segment, else its number, from 1.
+        ids: (H, W) integers: 0 where there is no segment, else the number of the segment, from 1.
         categories: categories[i] is the category, from 1, of segment i + 1.
     """
 
@@ -42,7 +42,7 @@ class SegmentMap:
 
 @dataclass(frozen=True)
 class SegmentMatches:
-    """Matches and misses of each category, (n,) each; `+` joins those of several images."""
+    """The matched and missed segments of each category, (n,) each; `+` adds the counts of several images."""
 
     true_positives: CategoryCounts
     false_positives: CategoryCounts
@@ -51,12 +51,12 @@ class SegmentMatches:
 
     @classmethod
     def none(cls, category_count: int) -> "SegmentMatches":
-        """Return the counts of no image at all."""
+        """Return counts that are all 0."""
         zeros = np.zeros(category_count, dtype=np.int64)
         return cls(zeros, zeros, zeros, np.zeros(category_count))
 
     def __add__(self, other: "SegmentMatches") -> "SegmentMatches":
-        """Return the counts of the images of both."""
+        """Return the sums of two counts."""
         return SegmentMatches(
             self.true_positives + other.true_positives,
             self.false_positives + other.false_positives,
@@ -66,18 +66,18 @@ class SegmentMatches:
 
     @property
     def recognition_quality(self) -> CategoryScores:
-        """RQ of each category, (n,) float64; NaN where neither side has a segment."""
+        """RQ of each category, (n,) float64; NaN for a category without a true or predicted segment."""
         return _ratio(self.true_positives, self._weight)
 
     @property
     def segmentation_quality(self) -> CategoryScores:
-        """SQ of each category, (n,) float64; 0 where nothing matched, NaN where neither side has a segment."""
+        """SQ of each category, (n,) float64; 0 if no segment matched, NaN for a category without a segment."""
         fit = _ratio(self.iou_sum, self.true_positives)
         return np.where(np.isnan(fit) & (self._weight > 0), 0.0, fit)
 
     @property
     def panoptic_quality(self) -> CategoryScores:
-        """PQ of each category, (n,) float64; NaN where neither side has a segment."""
+        """PQ of each category, (n,) float64; NaN for a category without a true or predicted segment."""
         return _ratio(self.iou_sum, self._weight)
 
     @property
@@ -91,10 +91,10 @@ def match_segments(
     """Match the segments of one image.
 
     Args:
-        truth: its true segments.
-        predicted: its predicted segments.
+        truth: the true segments of the image.
+        predicted: the predicted segments of the image.
         category_count: n; categories are 1..n.
-        void: (H, W) bool, the pixels of which the truth is not known (None: all are).
+        void: (H, W) bool, the pixels whose true category is not known (None: every pixel's is known).
 
     Raises:
         EvaluationError: the maps differ in shape, or hold ids or categories that do not exist.
@@ -133,7 +133,7 @@ def match_segments(
 def _overlaps(
     true_ids: npt.NDArray[np.integer], given_ids: npt.NDArray[np.integer], given_count: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return each pair of ids that share pixels, and how many: the true ids, the given ids, the pixels."""
+    """Return the pairs of ids that share pixels, as three arrays: true ids, given ids, numbers of shared pixels."""
     codes = true_ids.astype(np.int64) * given_count + given_ids
     pairs: npt.NDArray[np.int64]
     if codes.size and codes.max() <= codes.size:  # counting is quicker than sorting, but room for all pairs may not be

@@ -1,9 +1,9 @@
-"""Whether scores mean what they say: of regions scored 0.8, is the agreement with people 0.8?
+"""Reliability of scores: do regions with a score of 0.8 agree with people to 0.8?
 
-    expected calibration error = sum over bins of (regions in it / all) * |mean score - mean outcome|
+    expected calibration error = sum over bins of (regions in the bin / all regions) * |mean score - mean outcome|
 
-A region's outcome is its IoU with what a person made of it (0 if it was removed or given another label), or
-whether it was accepted untouched (Guo et al., ICML 2017, with equally wide bins).
+There are two outcomes of a region: its IoU with the region that a person made of it (0 if the region was removed or got
+another label), and whether it was accepted unchanged (Guo et al., ICML 2017, with equally wide bins).
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ BIN_COUNT = 10
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The regions whose scores lie in [low, high), the last bin with 1.0; means are None where there are none."""
+    """The regions whose scores lie in [low, high); the last bin includes 1.0. Means are None in an empty bin."""
 
     low: float
     high: float
@@ -30,11 +30,11 @@ class Reliability:
     """Scores against outcomes.
 
     Attributes:
-        bins: ten, from 0 to 1.
-        iou_error: expected calibration error of scores as a forecast of IoU; None without scores.
-        acceptance_error: the same as a forecast of being accepted untouched.
-        scored_regions: predicted regions with a score.
-        unscored_regions: those without one, or with one that is not between 0 and 1.
+        bins: ten bins, from 0 to 1.
+        iou_error: the expected calibration error of scores as a forecast of IoU; None if no region has a score.
+        acceptance_error: the expected calibration error of scores as a forecast of being accepted unchanged.
+        scored_regions: how many predicted regions have a score.
+        unscored_regions: how many have no score, or a score that is not between 0 and 1.
     """
 
     bins: tuple[ReliabilityBin, ...]
@@ -45,15 +45,15 @@ class Reliability:
 
 
 class ReliabilityCounter:
-    """Sums over scored regions, a few numbers a bin however many there are."""
+    """Sums over scored regions: a few numbers for each bin, however many regions there are."""
 
     def __init__(self) -> None:
-        """Start from nothing."""
+        """Start with all sums at 0."""
         self._sums = np.zeros((BIN_COUNT, 4))  # regions, score, IoU, accepted
         self._unscored = 0
 
     def add(self, score: float | None, iou: float, accepted: bool) -> None:
-        """Count one predicted region: its score, its outcome as IoU (0..1) and as a yes or no."""
+        """Count one predicted region: its score, its IoU (0..1), and whether it was accepted."""
         if score is None or not 0 <= score <= 1:
             self._unscored += 1
         else:

@@ -1,18 +1,18 @@
-"""What the corrections say, as data: the one object that the JSON file holds and the pages are drawn from.
+"""The report on corrections as data: the JSON file holds this object, and the pages are drawn from it.
 
-    CorrectionReport ─┬─ counts       what went in, what was compared, what was not and why
+    CorrectionReport ─┬─ counts       how much was read, compared, not compared, and why
                       ├─ quality      mean IoU, boundary IoU, panoptic quality, pixel accuracy
                       ├─ regions      accepted, changed, added, removed        pixels: painted, erased
-                      ├─ categories   all of that for each category
+                      ├─ categories   the quality, regions and pixels of each category
                       ├─ confusion    pixels of each true label that were given each label
                       ├─ reliability  scores against outcomes
                       ├─ versions     the learning curve: one point for each model version, in order of time
-                      ├─ seconds      how long corrections took, and labels from scratch
+                      ├─ seconds      how long corrections took, and annotations without a prediction
                       └─ worst        the images with the lowest agreement
 
-`report_to_json` writes just these fields under these names; `schema` says which version of them. A number that
-cannot be known (no region, no score) is None, null in JSON. All shares and qualities lie between 0 and 1, but
-for `changed_share`, which has no upper limit.
+`report_to_json` writes these fields under these names; `schema` names the version of the fields. A number that cannot
+be known (no region, no score) is None, which is null in JSON. All shares and qualities lie between 0 and 1, except
+`changed_share`, which has no upper limit.
 """
 
 from dataclasses import asdict, dataclass
@@ -28,17 +28,18 @@ Number = float | None
 
 @dataclass(frozen=True)
 class CorrectionCounts:
-    """What went in and what came out.
+    """How much was read, compared and left out.
 
     Attributes:
-        images_in: images in the export.
-        corrections_out: annotations that were compared with the prediction they replaced.
-        annotators: different people who made them.
-        predicted_regions, annotated_regions: regions of these predictions and annotations.
-        overlapping_px: pixels that more than one region of one side claimed; resolved as semantic formats do.
-        not_compared: by reason, what held no correction to begin with.
-        left_out: by reason, what should have been compared and could not be.
-        details: reason and place of the first 100 that were left out.
+        images_in: how many images the export has.
+        corrections_out: how many annotations were compared with the prediction that they replaced.
+        annotators: how many people made these annotations.
+        predicted_regions, annotated_regions: how many regions these predictions and annotations have.
+        overlapping_px: how many pixels more than one predicted region, or more than one annotated region, claimed.
+            The rule of `encodings.overlaps` decided who got them.
+        not_compared: how many annotations and images were no correction at all, by reason.
+        left_out: how often something should have been compared and could not be, by reason.
+        details: the reason and the place of the first 100 things that were left out.
     """
 
     images_in: int
@@ -58,7 +59,7 @@ class Quality:
 
     Attributes:
         mean_iou: mean IoU over background and all categories that occur, pixels summed over all images.
-        mean_iou_without_background: the same over the categories alone.
+        mean_iou_without_background: mean IoU over the categories alone.
         mean_boundary_iou: mean boundary IoU (2 % of the diagonal) over the categories.
         panoptic_quality, segmentation_quality, recognition_quality: means over the categories.
         pixel_accuracy: share of all pixels whose label was right.
@@ -75,9 +76,9 @@ class Quality:
 
 @dataclass(frozen=True)
 class RegionCounts:
-    """What became of regions; `relabelled` ones are among the changed.
+    """How many regions were accepted, changed, added and removed; relabelled regions count as changed, too.
 
-    `accepted_share` is of the predicted ones: accepted / (accepted + changed + removed).
+    `accepted_share` is the share of the predicted regions: accepted / (accepted + changed + removed).
     """
 
     accepted: int
@@ -90,10 +91,10 @@ class RegionCounts:
 
 @dataclass(frozen=True)
 class PixelCounts:
-    """What became of regions' pixels.
+    """How many pixels of regions were painted and erased.
 
-    `changed_share` = (painted + erased) / annotated: pixels that a person set right, as a share of the objects
-    that they left. Above 1 where most of what was predicted was wrong.
+    `changed_share` = (painted + erased) / annotated: the pixels that people corrected, as a share of the annotated
+    pixels. It is above 1 if most of the predicted pixels were wrong.
     """
 
     painted_px: int
@@ -104,7 +105,7 @@ class PixelCounts:
 
 @dataclass(frozen=True)
 class CategoryReport:
-    """One category; a region counts for the category it was predicted as, an added one for the annotated one."""
+    """One category. A region counts for the category that was predicted; an added region for the annotated category."""
 
     id: int
     name: str
@@ -119,7 +120,10 @@ class CategoryReport:
 
 @dataclass(frozen=True)
 class ConfusionReport:
-    """`pixels[t][p]`: pixels annotated as labels[t] and predicted as labels[p]; labels[0] is background."""
+    """The confusion matrix with its labels; labels[0] is background.
+
+    `pixels[t][p]` counts the pixels that were annotated as labels[t] and predicted as labels[p].
+    """
 
     labels: tuple[str, ...]
     pixels: tuple[tuple[int, ...], ...]
@@ -127,9 +131,9 @@ class ConfusionReport:
 
 @dataclass(frozen=True)
 class VersionReport:
-    """One point of the learning curve: what was corrected from the predictions of one model version.
+    """One point of the learning curve: the corrections of the predictions of one model version.
 
-    `first_seen` is when its first prediction here was made (ISO 8601), "" where the export does not say.
+    `first_seen` is when the version's first prediction in the export was made (ISO 8601), "" if that is unknown.
     """
 
     model_version: str
@@ -153,7 +157,7 @@ class Seconds:
 
 @dataclass(frozen=True)
 class SecondsReport:
-    """How long a task took with a prediction to correct, and without one."""
+    """How long a task took with a prediction to correct, and without a prediction."""
 
     corrected: Seconds
     from_scratch: Seconds
@@ -174,7 +178,7 @@ class WorstImage:
 
 @dataclass(frozen=True)
 class CorrectionReport:
-    """Everything that was found; see the module's picture."""
+    """The whole report; see the picture in the module's docstring."""
 
     schema: str
     source: str
@@ -193,5 +197,5 @@ class CorrectionReport:
 
 
 def report_to_json(report: CorrectionReport) -> dict[str, Any]:
-    """Return the report as a JSON object: its fields under their names."""
+    """Return the report as a JSON object that has the report's fields under their names."""
     return asdict(report)

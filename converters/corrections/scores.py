@@ -1,7 +1,7 @@
-"""Corrections summed up into a report, one image at a time; what is kept does not grow with the pixels.
+"""Corrections summed up into a report, one image at a time; the memory does not grow with the pixels.
 
-Label maps are made of regions by the rule of all semantic formats (`overlaps`): where regions overlap, higher
-score, then smaller area, then order. A region with several labels counts for each of them.
+Label maps are made of regions by the rule of `encodings.overlaps`: where regions overlap, the higher score wins, then
+the smaller area, then the order. A region with several labels counts for each of them.
 """
 
 from collections import Counter
@@ -37,10 +37,10 @@ BACKGROUND = "background"
 
 
 class CorrectionScores:
-    """Sums over corrections; `report` says what they come to so far."""
+    """Sums over corrections; `report` returns what they add up to so far."""
 
     def __init__(self, categories: Sequence[DatasetCategory], *, worst_count: int = 8) -> None:
-        """Start from nothing, and keep the `worst_count` images with the lowest agreement."""
+        """Start without corrections; the `worst_count` corrections with the lowest agreement will be kept."""
         size = len(categories)
         self._categories = tuple(categories)
         self._labels = {category.name: label for label, category in enumerate(categories, start=1)}
@@ -61,7 +61,7 @@ class CorrectionScores:
         self.tally = Tally()
 
     def add(self, item: Correction | NotCompared) -> None:
-        """Count one annotation, compared or not."""
+        """Count one annotation, whether it could be compared or not."""
         if isinstance(item, NotCompared):
             self._add_not_compared(item)
             return
@@ -74,7 +74,7 @@ class CorrectionScores:
         self._add_pixels(item, version)
 
     def report(self, source: str) -> CorrectionReport:
-        """Return everything so far; `source` names the export."""
+        """Return the report on all corrections so far; `source` names the export."""
         return CorrectionReport(
             schema=SCHEMA,
             source=source,
@@ -115,7 +115,7 @@ class CorrectionScores:
             self._scratch_seconds += self._lead_time(item)
 
     def _lead_time(self, item: Correction | NotCompared) -> list[float]:
-        """Return the annotation's seconds, once for all images of its task; [] if unknown.
+        """Return the lead time of an annotation in seconds, once for all images of its task; [] if unknown.
 
         The images of one task come one after another.
         """
@@ -157,7 +157,7 @@ class CorrectionScores:
         self._worst.add(mean_iou(confusion, with_background=False), item)
 
     def _segments(self, item: Correction, side: Annotation | Prediction, size_hw: tuple[int, int]) -> SegmentMap:
-        """Cut one side's regions free of each other; count what has no category."""
+        """Make segments that do not overlap of an annotation's or prediction's regions; leave out unknown labels."""
         kind = "prediction" if isinstance(side, Prediction) else "annotation"
         where = f"task {item.record.task_id}, {kind} {side.id}"
         labelled: list[tuple[Region, int]] = []
@@ -228,7 +228,7 @@ class CorrectionScores:
 
 
 def _cropped(first: SegmentMap, second: SegmentMap) -> tuple[SegmentMap, SegmentMap]:
-    """Cut from two maps of one image what has no segment around it: most images are mostly background."""
+    """Crop two maps of one image to the box around all their segments; most images are mostly background."""
     there = (first.ids > 0) | (second.ids > 0)
     rows, columns = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
     if not rows.size:
@@ -254,11 +254,11 @@ def _seconds(values: list[float]) -> Seconds:
 
 
 def _number(value: float) -> Number:
-    """Return NaN as None."""
+    """Return a number, or None instead of NaN."""
     return None if np.isnan(value) else float(value)
 
 
 def _mean(values: npt.NDArray[np.float64]) -> Number:
-    """Return the mean of what is known, None if nothing is."""
+    """Return the mean of the numbers that are known, None if no number is."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else None

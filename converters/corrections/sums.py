@@ -1,4 +1,4 @@
-"""The running sums behind a report of corrections: regions by outcome, model versions, the worst images."""
+"""The running sums behind a report on corrections: regions by outcome, model versions, the worst corrections."""
 
 import heapq
 from collections import Counter
@@ -15,7 +15,7 @@ from converters.corrections.result import Number, PixelCounts, RegionCounts, Ver
 
 @dataclass
 class RegionSums:
-    """Outcomes of regions, and their pixels."""
+    """How many regions had each outcome, and how many pixels were painted and erased."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     relabelled: int = 0
@@ -24,7 +24,7 @@ class RegionSums:
     annotated_px: int = 0
 
     def add(self, pair: RegionPair) -> None:
-        """Count one pair."""
+        """Count one pair of regions."""
         self.outcomes[pair.outcome] += 1
         self.relabelled += pair.relabelled
         self.painted_px += pair.painted_px
@@ -32,7 +32,7 @@ class RegionSums:
         self.annotated_px += pair.annotated_px
 
     def regions(self) -> RegionCounts:
-        """Return what became of the regions."""
+        """Return how many regions were accepted, changed, added and removed."""
         accepted, changed, added, removed = (
             self.outcomes[outcome] for outcome in ("accepted", "changed", "added", "removed")
         )
@@ -41,19 +41,20 @@ class RegionSums:
         return RegionCounts(accepted, changed, self.relabelled, added, removed, share)
 
     def pixels(self) -> PixelCounts:
-        """Return what became of their pixels."""
+        """Return how many pixels were painted and erased."""
         share = (self.painted_px + self.erased_px) / self.annotated_px if self.annotated_px else None
         return PixelCounts(self.painted_px, self.erased_px, self.annotated_px, share)
 
 
 class VersionSums:
-    """What was corrected from the predictions of one model version.
+    """Sums over the corrections of one model version's predictions.
 
-    Of the confusion only sums of rows, columns and the diagonal: a project may see hundreds of versions.
+    Of the confusion matrix only the diagonal and the sums of rows and columns are kept, because a project may see
+    hundreds of versions.
     """
 
     def __init__(self, category_count: int) -> None:
-        """Start from nothing."""
+        """Start without corrections."""
         self.sums = RegionSums()
         self._confusion = np.zeros((3, category_count + 1), dtype=np.int64)
         self.seconds: list[float] = []
@@ -61,7 +62,7 @@ class VersionSums:
         self._first_seen = ""
 
     def add(self, item: Correction, seconds: list[float]) -> None:
-        """Count one correction, and the seconds that it took where they are known."""
+        """Count one correction, and the seconds that it took ([] if unknown)."""
         self._corrections += 1
         self.seconds += seconds
         seen = item.prediction.created_at
@@ -70,7 +71,7 @@ class VersionSums:
 
     @property
     def order(self) -> tuple[bool, str]:
-        """Sort key: by time, then those without one as they came."""
+        """A sort key: versions by time, then versions without a time."""
         return not self._first_seen, self._first_seen
 
     def add_pixels(self, confusion: ConfusionMatrix) -> None:
@@ -94,26 +95,26 @@ class VersionSums:
 
 
 class WorstCorrections:
-    """The corrections with the lowest agreement; whoever is not among them is forgotten."""
+    """The corrections with the lowest agreement; all other corrections are forgotten."""
 
     def __init__(self, size: int) -> None:
-        """Start from nothing; `size` corrections are kept."""
+        """Start without corrections; at most `size` corrections are kept."""
         self._size = size
         self._heap: list[tuple[float, int, int, Correction]] = []  # the best of the worst on top
         self._number = count()
 
     def add(self, iou: float, item: Correction) -> None:
-        """Keep the correction if it is bad enough; NaN and 1.0 never are."""
+        """Keep a correction if it is among the worst so far; an IoU of NaN or 1.0 never is."""
         if self._size and iou < 1:
             heapq.heappush(self._heap, (-iou, item.changed_px, -next(self._number), item))
             if len(self._heap) > self._size:
                 heapq.heappop(self._heap)
 
     def found(self) -> list[tuple[float, Correction]]:
-        """Return IoU and correction, worst first; of equals the one with more changed pixels."""
+        """Return the IoU and the correction, worst first; of equal IoUs, more changed pixels come first."""
         return [(-entry[0], entry[-1]) for entry in sorted(self._heap, key=lambda e: e[:-1], reverse=True)]
 
 
 def median_of(values: list[float]) -> Number:
-    """Return the median, None of nothing."""
+    """Return the median, None if there is no value."""
     return median(values) if values else None

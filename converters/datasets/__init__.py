@@ -1,1 +1,1 @@
-"""The formats of datasets, one module each, both ways."""
+"""The formats of datasets: how records are written in each format, and how they are read back."""

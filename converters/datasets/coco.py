@@ -1,13 +1,15 @@
-"""Records to COCO instances: one region is one annotation, holes and negatives kept, nothing lost in silence.
+"""Records to COCO instances: one region is one annotation; holes and images without a region are kept.
 
     {"info", "images": [{id, file_name, width, height, task_id}],
      "categories": [{id, name, supercategory}],
      "annotations": [{id, image_id, category_id, segmentation, area, bbox, iscrowd, region_id, origin?, score?}]}
 
-Segmentations are compressed RLE, or polygons where asked for (a region with holes stays RLE: COCO polygons
-cannot have any). Area and box are pycocotools'. Ids count from 1 in the order of the records, those of images count
-what is left out, too: predictions and annotations of one export agree on them. Category ids are
-`categories.categories_of`'s. Loadable by pycocotools; the extra keys are left alone by it.
+A segmentation is a compressed RLE, or polygons if the options say so. A region with holes stays an RLE, because COCO
+polygons cannot have holes. pycocotools computes areas and boxes, can load the file, and ignores the extra keys.
+
+Ids count from 1 in the order of the records. The ids of images count images that are left out, too, so a file of
+predictions and a file of annotations from one export use the same ids. Category ids come from
+`label_studio.categories.categories_of`. Nothing is left out in silence: the counts say how much and why.
 """
 
 import math
@@ -32,20 +34,20 @@ CocoDataset = JsonObject
 """A whole COCO file: info, images, categories and annotations."""
 
 MAX_OUTLINE_PX = 2_000_000
-"""Longest outline of a polygon that pycocotools is given: it keeps 40 bytes for each pixel of it, measured."""
+"""The longest outline that is handed to pycocotools; it keeps 40 bytes for each pixel of an outline, measured."""
 
 _DECIMALS = 3  # of polygon coordinates in pixels
 
 
 @dataclass(frozen=True)
 class CocoOptions(Selection):
-    """What goes into a COCO file (see `Selection`), and how.
+    """The choice of what goes into a COCO file (see `Selection`), and in which form.
 
     Attributes:
-        split_parts: one annotation for each connected part (True), or one for each region.
-        segmentation: "rle", or "polygons" where there is no hole.
-        tolerance_px: how far a polygon's corner may lie from the region's outline, in pixels.
-        max_vertices: at most so many points a polygon.
+        split_parts: write one annotation for each connected part (True), or one for each region (False).
+        segmentation: "rle", or "polygons" for regions without a hole.
+        tolerance_px: how far a polygon may lie from the region's outline, in pixels.
+        max_vertices: the largest number of points in a polygon (None: any number).
     """
 
     split_parts: bool = False
@@ -56,16 +58,16 @@ class CocoOptions(Selection):
 
 @dataclass(frozen=True)
 class CocoCounts(ConversionCounts):
-    """What went in and what came out; a region with several labels or parts makes several annotations.
+    """The counts of a conversion to COCO; a region with several labels or parts makes several annotations.
 
-    `lowest_polygon_iou` is the worst agreement of a polygon with its region, 1.0 if none was drawn.
+    `lowest_polygon_iou` is the lowest IoU of a polygon with its region, 1.0 if there is no polygon.
     """
 
     lowest_polygon_iou: float = 1.0
 
     @property
     def annotations_out(self) -> int:
-        """Annotations written."""
+        """How many annotations were written."""
         return self.regions_out
 
 
@@ -75,13 +77,13 @@ def records_to_coco(
     options: CocoOptions | None = None,
     size_of: SizeLookup | None = None,
 ) -> tuple[CocoDataset, CocoCounts]:
-    """Convert records to a COCO instances dataset (or, of predictions, to one whose annotations have scores).
+    """Convert records to a COCO instances dataset; annotations made from predictions have scores.
 
     Args:
-        records: the images, for example from `label_studio.read_export`; read once, one at a time.
+        records: the images, for example from `reader.read_export`; read once, one at a time.
         categories: the dataset's categories, for example from `categories.categories_of`.
-        options: what goes in; the default is one RLE annotation for each region that a person marked.
-        size_of: sizes of images without any region, for example `image_files.folder_sizes(folder)`.
+        options: the choice of what goes in; the default is one RLE annotation for each region that a person marked.
+        size_of: a look-up of the sizes of images without a region, for example `image_files.folder_sizes(folder)`.
 
     Returns:
         The dataset, ready for JSON, and the counts.
@@ -102,10 +104,12 @@ def write_coco_file(
     *,
     allow_empty: bool = False,
 ) -> CocoCounts:
-    """Do the same straight into a file, in bounded memory: images and annotations wait on disk, not in lists.
+    """Convert records to a COCO instances file in bounded memory: images and annotations wait on disk, not in lists.
+
+    The first arguments are those of `records_to_coco`.
 
     Raises:
-        CocoError: there is no annotation in it and `allow_empty` is not set.
+        CocoError: no annotation was made and `allow_empty` is not set.
         OutputError: the file cannot be written.
     """
     options = options or CocoOptions()
@@ -127,11 +131,11 @@ def write_coco_results_file(
 ) -> CocoCounts:
     """Write predictions as a COCO results list (for `loadRes`), in bounded memory.
 
-    Its image ids are those that `write_coco_file` gives the images of the same export. A region without a score is
+    The image ids are the ids that `write_coco_file` gives the images of the same export. A region without a score is
     left out.
 
     Raises:
-        CocoError: `options.source` is not "predictions", or as `write_coco_file`.
+        CocoError: `options.source` is not "predictions", or no result was made and `allow_empty` is not set.
         OutputError: the file cannot be written.
     """
     options = options or CocoOptions(source="predictions")
@@ -160,10 +164,11 @@ def coco_results(dataset: CocoDataset) -> list[JsonObject]:
 
 
 def write_coco(dataset: CocoDataset | list[JsonObject], path: Path, *, allow_empty: bool = False) -> None:
-    """Write a dataset or a results list as JSON, all of it or nothing (a temporary file, then a rename).
+    """Write a dataset or a results list as a JSON file that appears whole or not at all.
 
     Raises:
-        CocoError: there is no annotation in it and `allow_empty` is not set.
+        CocoError: the dataset holds no annotation and `allow_empty` is not set.
+        OutputError: the file cannot be written.
     """
     _require_some(dataset if isinstance(dataset, list) else dataset["annotations"], path, allow_empty)
     write_json(dataset, path)
@@ -187,7 +192,7 @@ def _require_some(annotations: Sized, path: Path, allow_empty: bool, counts: Con
 
 
 class _Appendable(Protocol):
-    """A list in memory, or one on disk."""
+    """A list in memory or on disk."""
 
     def append(self, item: JsonObject, /) -> None: ...
 
@@ -246,7 +251,7 @@ def _result(annotation: JsonObject) -> JsonObject:
 
 @dataclass(frozen=True)
 class CocoShape:
-    """One annotation's shape as COCO has it; `rle` is what pycocotools makes of it."""
+    """The shape of one annotation as COCO has it; `rle` holds the pixels that pycocotools reads from it."""
 
     segmentation: CocoRLE | list[list[float]]
     rle: CocoRLE
@@ -261,15 +266,15 @@ class CocoShape:
 
 
 class CocoShapes:
-    """Makes the shapes of regions as the options say, and remembers how well polygons agree with them."""
+    """Makes the shapes of annotations as the options say, and keeps the lowest IoU of a polygon with its region."""
 
     def __init__(self, options: CocoOptions) -> None:
-        """Start with none drawn."""
+        """Start without any shape."""
         self._options = options
         self.lowest_polygon_iou = 1.0
 
     def of(self, region: Region) -> Iterator[CocoShape]:
-        """Yield the shape of each annotation that the region becomes."""
+        """Yield the shape of each annotation that a region becomes."""
         if not self._options.split_parts:
             yield self._shape(region.rle, region.drawn_polygon(self._options.max_vertices))
             return
@@ -293,7 +298,7 @@ class CocoShapes:
 
 
 def _mask_of(rle: CocoRLE) -> Mask:
-    """Decode without a limit: the records hold nothing that was not below one."""
+    """Decode an RLE without a limit of pixels; the reader of the records has checked the size already."""
     return coco_rle_to_mask(rle, max_pixels=math.prod(rle["size"]))
 
 

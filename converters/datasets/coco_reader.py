@@ -1,7 +1,7 @@
-"""COCO instances to records, the way back in: what `coco` writes, and any other COCO file, this reads.
+"""COCO instances to records: reads the files that `coco` writes, and any other COCO file.
 
-Images whose annotations have scores become predictions, all others annotations. Polygons are filled as
-pycocotools fills them. What cannot be read is listed in its image's `left_out`.
+The annotations of an image become a prediction if one of them has a score, else an annotation. Polygons are filled as
+pycocotools fills them. An annotation that cannot be read is listed in its image's `left_out`.
 """
 
 import json
@@ -25,7 +25,7 @@ from converters.files.json_values import Json, finite_number, identifier, whole_
 from converters.records import Annotation, DatasetCategory, ImageRecord, Kind, LeftOut, Prediction, Region
 
 MAX_FILE_BYTES = 1 << 30
-"""Largest COCO file that is read: COCO's own instances_train2017.json has 0.45 GB."""
+"""The largest COCO file that is read: COCO's own instances_train2017.json has 0.45 GB."""
 
 _KINDS: dict[str, Kind] = {"1": "thing", "0": "stuff"}  # of a panoptic category's `isthing`
 _BEYOND = 4  # a polygon may stick out of its image by this many times its longer side
@@ -35,8 +35,8 @@ def read_coco(path: Path) -> CocoDataset:
     """Read a COCO file.
 
     Raises:
-        CocoError: the file is too large, no JSON, or lacks images, categories or annotations.
-        OSError: it cannot be opened.
+        CocoError: the file is too large, is no JSON, or lacks images, categories or annotations.
+        OSError: the file cannot be opened.
     """
     if path.stat().st_size > MAX_FILE_BYTES:
         raise CocoError(f"{path}: expected at most {MAX_FILE_BYTES} bytes, got {path.stat().st_size}")
@@ -51,10 +51,10 @@ def read_coco(path: Path) -> CocoDataset:
 
 
 def coco_categories(dataset: CocoDataset) -> tuple[DatasetCategory, ...]:
-    """Return the categories of a dataset, in its order; `isthing`, where there is one, tells things from stuff.
+    """Return the categories of a dataset, in its order; `isthing`, if a category has it, tells things from stuff.
 
     Raises:
-        CocoError: an id is no whole number or comes twice, or a name is no text or comes twice.
+        CocoError: an id is no whole number, a name is no text, or two categories share an id or a name.
     """
     categories = tuple(
         DatasetCategory(_id(item, "category"), _category_name(item), _KINDS.get(str(item.get("isthing"))))
@@ -66,7 +66,11 @@ def coco_categories(dataset: CocoDataset) -> tuple[DatasetCategory, ...]:
 
 
 def image_size(image: Json, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Return (height, width) of an entry of `images`; raise CocoError if it has none or it is too large."""
+    """Return (height, width) of an entry of `images`.
+
+    Raises:
+        CocoError: the entry has no size, or more than `max_pixels`.
+    """
     try:
         return require_size((image.get("height"), image.get("width")), max_pixels=max_pixels)  # type: ignore[arg-type]
     except MaskError as error:
@@ -74,10 +78,10 @@ def image_size(image: Json, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
 
 
 def annotations_by_image(dataset: CocoDataset) -> dict[int, list[Json]]:
-    """Return the annotations of each image, images in the dataset's order.
+    """Return the annotations of each image by the image's id, in the order of the dataset's images.
 
     Raises:
-        CocoError: an image's id is no whole number or comes twice, or an annotation belongs to no image.
+        CocoError: an image's id is no whole number, two images share an id, or an annotation belongs to no image.
     """
     ids = [_id(image, "image") for image in dataset["images"]]
     _require_distinct(ids, "image ids")
@@ -93,13 +97,18 @@ def annotations_by_image(dataset: CocoDataset) -> dict[int, list[Json]]:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the images of a dataset will be shown: what precedes their names, and in which `<Image>` tag."""
+    """Where the images of a dataset will be shown.
+
+    Attributes:
+        image_root: the part of an image's address in front of the file name.
+        image_tag: the name of the `<Image>` tag that shows the images.
+    """
 
     image_root: str = ""
     image_tag: str = "image"
 
     def address(self, file_name: str) -> str:
-        """Return the address of an image by its file name."""
+        """Return the address of the image with a file name."""
         return image_address(file_name, self.image_root)
 
 
@@ -109,12 +118,12 @@ def coco_to_records(
     """Convert a COCO dataset to one record for each of its images, in its order.
 
     Args:
-        dataset: as `read_coco` returns it.
-        place: where its images will be shown.
-        max_pixels: leave out annotations of larger images.
+        dataset: a dataset as `read_coco` returns it.
+        place: where the images will be shown.
+        max_pixels: leave out the annotations of larger images.
 
     Raises:
-        CocoError: an image or category has no whole number as id, or an annotation belongs to no image.
+        CocoError: the id of an image or category is no whole number, or an annotation belongs to no image.
     """
     place = place or Place()
     names = {category.id: category.name for category in coco_categories(dataset)}
@@ -144,10 +153,12 @@ def _record(
 
 
 def empty_record(image: Json, place: Place, max_pixels: int = MAX_PIXELS) -> ImageRecord:
-    """Return the record of an entry of `images`, without its regions; without a size, too, if it has no file name.
+    """Return the record of an entry of `images`, without regions.
+
+    If the entry has no file name, the record has no address and no size, and `left_out` says why.
 
     Raises:
-        CocoError: it has no size, or is too large.
+        CocoError: the entry has no size, or more than `max_pixels`.
     """
     size_hw = image_size(image, max_pixels)
     file_name = image.get("file_name")
@@ -161,7 +172,13 @@ def empty_record(image: Json, place: Place, max_pixels: int = MAX_PIXELS) -> Ima
 
 @dataclass(frozen=True)
 class FoundRegions:
-    """The regions of one image, with the annotations that each was made of (by region id), and what was left out."""
+    """What was read from the annotations of one image.
+
+    Attributes:
+        regions: the regions.
+        sources: the annotations that each region was made of, by the region's id.
+        left_out: the annotations that could not be read.
+    """
 
     regions: tuple[Region, ...]
     sources: Mapping[str, tuple[Json, ...]]
@@ -171,13 +188,13 @@ class FoundRegions:
 def read_regions(
     annotations: Sequence[Json], size_hw: tuple[int, int], names: Mapping[int, str], where: str
 ) -> FoundRegions:
-    """Read the annotations of one image; those of one `region_id` and one shape are labels of one region.
+    """Read the annotations of one image; those that share `region_id` and shape become one region with all labels.
 
     Args:
-        annotations: of a COCO dataset.
-        size_hw: of the image.
-        names: of the categories, by id.
-        where: the image, in words.
+        annotations: the image's annotations in a COCO dataset.
+        size_hw: height and width of the image in pixels.
+        names: the names of the categories, by id.
+        where: words that say which image it is, for `left_out`.
     """
     regions: dict[str, Region] = {}
     sources: dict[str, tuple[Json, ...]] = {}
@@ -204,7 +221,7 @@ def read_regions(
 
 
 def _free_id(wanted: str, taken: Mapping[str, Region]) -> str:
-    """Return an id that is unique in its image: parts of one region come with one id."""
+    """Return an id that no other region of the image has; the parts of one region come with one id."""
     number, found = len(taken), wanted
     while found in taken:
         number += 1
@@ -231,7 +248,7 @@ def _region(annotation: Json, size_hw: tuple[int, int], names: Mapping[int, str]
 
 
 def _rle(segmentation: Any, size_hw: tuple[int, int]) -> CocoRLE:
-    """Return a segmentation of any form as compressed RLE, having checked it."""
+    """Check a segmentation of any form, and return it as compressed RLE."""
     if isinstance(segmentation, Mapping):
         return mask_to_coco_rle(coco_rle_to_mask(segmentation, max_pixels=math.prod(size_hw)))
     polygons = [_flat_polygon(points, size_hw) for points in segmentation] if isinstance(segmentation, list) else []
@@ -243,7 +260,10 @@ def _rle(segmentation: Any, size_hw: tuple[int, int]) -> CocoRLE:
 
 
 def _flat_polygon(points: Any, size_hw: tuple[int, int]) -> list[float]:
-    """Return [x, y, x, y, ...]; a bound keeps pycocotools, which walks along every edge, from walking for ever."""
+    """Return a polygon as [x, y, x, y, ...].
+
+    Its length is bounded, because pycocotools walks along every edge pixel by pixel.
+    """
     numbers = [finite_number(value) for value in points] if isinstance(points, list) else []
     limit = _BEYOND * max(size_hw)
     flat = [value for value in numbers if value is not None and abs(value) <= limit]

@@ -1,19 +1,21 @@
-"""Corrections back into the COCO file that they began with: what nobody touched stays as it was, byte for value.
+"""Corrections written back into the COCO file that was imported; annotations that nobody changed keep every value.
 
-    coco.json -- coco_reader, tasks --> Label Studio -- export, label_studio --> records
-        |                                                                           |
-        +---------------------------> update_coco <--------------------------------+
+    coco.json -- coco_reader, tasks --> Label Studio -- export, reader --> records
+        |                                                                     |
+        +---------------------------> update_coco <--------------------------+
 
-Kept are ids, extra keys (licenses, info, attributes, ...), the order, and every annotation of an image that is not
-in the export or that nobody annotated. An annotation is found again by its region's id. Whether it was touched is
-told by sending the original through the label config once more: what comes out of that is what was shown, also
-where a control cannot hold every pixel (polygons, boxes).
+The file keeps its ids, its extra keys (licenses, info, attributes, ...), its order, and every annotation of an image
+that is not in the export or that nobody annotated. An annotation is found again by the id of its region.
 
-    same shapes and labels        the annotation stays as it is
-    other pixels                  new segmentation, area and bbox; id and other keys stay
-    another label                 new category_id; id and other keys stay
-    gone                          removed
-    a region that was not there   a new annotation, numbered after the highest id
+To tell whether a person changed a region, the original annotation is sent through the label config once more. The
+result is the region that Label Studio has shown, even if a control cannot hold every pixel (polygons, boxes). The
+region in the export is compared with that one:
+
+    same shape, same labels       the annotation stays as it is
+    other pixels                  new segmentation, area and bbox; the id and all other keys stay
+    another label                 new category_id; the id and all other keys stay
+    the region is gone            the annotation is removed
+    the region is new             a new annotation, numbered after the highest id
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -48,15 +50,16 @@ def update_coco(
     """Write corrected records back into the COCO dataset that they were made of.
 
     Args:
-        original: the dataset as `coco_reader.read_coco` returns it; not changed. Its images are found again by
-            their file names.
-        records: the corrected images, one at a time.
-        config: label config of the project they come from; its labels that are no category become new ones.
-        options: which annotations go in (one an image), and how changed shapes are written.
+        original: the dataset as `coco_reader.read_coco` returns it; it is not changed. Images are found again by their
+            file names.
+        records: the corrected images, read one at a time.
+        config: the label config of the project that the records come from; a label that is no category of the dataset
+            becomes a new category.
+        options: the choice of annotations (one for each image), and the form of changed shapes.
         max_pixels: refuse larger images.
 
     Returns:
-        The updated dataset and the counts: `regions_out` are the annotations in it, `notes` say what became of them.
+        The updated dataset and the counts: `regions_out` counts its annotations, `notes` says what became of them.
 
     Raises:
         CocoError: `options.every_annotator` or `options.split_parts` is set, two images share a file name, or the
@@ -76,7 +79,13 @@ def update_coco(
 
 @dataclass(frozen=True)
 class _Shown:
-    """A region of the original, the annotations it was made of, and what Label Studio was given to show it."""
+    """A region of the original dataset.
+
+    Attributes:
+        region: the region.
+        annotations: the annotations that the region was made of.
+        given: the regions that Label Studio was given to show it.
+    """
 
     region: Region
     annotations: tuple[Json, ...]
@@ -84,7 +93,7 @@ class _Shown:
 
 
 class _Update:
-    """The original by image, and what replaces its annotations."""
+    """The original dataset, and the annotations that replace its own or are added."""
 
     def __init__(
         self, original: CocoDataset, config: LabelConfig, options: CocoOptions, tally: Tally, max_pixels: int
@@ -109,12 +118,12 @@ class _Update:
         self._done: set[int] = set()
 
     def size_of(self, file_name: str) -> tuple[int, int] | None:
-        """Return the size of an image of the original."""
+        """Return (height, width) of an image of the original dataset, None if it has no such image."""
         image = self._images.get(file_name)
         return None if image is None else image_size(image, self._max_pixels)
 
     def add(self, image: SelectedImage) -> None:
-        """Take over what is new in one image."""
+        """Take over the changed and new regions of one image."""
         original = self._images.get(image.file_name)
         where = f"task {image.task_id}: {image.file_name!r:.200}"
         if original is None:
@@ -155,7 +164,7 @@ class _Update:
             self._tally.note("annotations added", self._add_new(region.labels, region, image_id))
 
     def _shown(self, image: SelectedImage, image_id: int) -> tuple[list[_Shown], int]:
-        """Send the original regions of an image to Label Studio's form and back; count those that cannot go."""
+        """Return an image's original regions as Label Studio showed them, and the number of those it could not show."""
         found = read_regions(self._by_image[image_id], image.size_hw, self._names, f"image {image_id}")
         shown = []
         unread = len(found.left_out)
@@ -168,7 +177,7 @@ class _Update:
         return shown, unread
 
     def _given(self, region: Region) -> tuple[Region, ...]:
-        """Return the regions that Label Studio was given for one of the original; none if it cannot show it."""
+        """Return the regions that Label Studio was given for an original region; none if it cannot show the region."""
         record = ImageRecord(None, "image", self._config.images[0].name, annotations=(Annotation(None, (region,)),))
         try:
             (back,) = tasks_to_records(records_to_tasks([record], self._config), self._config)
@@ -177,7 +186,7 @@ class _Update:
         return back.annotations[0].regions
 
     def _correct(self, item: _Shown, regions: Sequence[Region], image_id: int) -> None:
-        """Hold what came back against what was given."""
+        """Compare the regions that came back with the regions that were given, and change their annotations."""
         if not regions:
             self._replaced |= {id(annotation): None for annotation in item.annotations}
             self._tally.note("annotations removed", len(item.annotations))
@@ -195,7 +204,7 @@ class _Update:
     def _rewrite(
         self, annotations: Sequence[Json], labels: Sequence[str], changed: Region | None, shape: Region, image_id: int
     ) -> None:
-        """Give each label one of the annotations; what is over goes, what is missing is made."""
+        """Give each label one of the annotations; delete annotations without a label, add missing ones."""
         free = {self._names[annotation["category_id"]]: annotation for annotation in annotations}
         kept = {label: free.pop(label) for label in labels if label in free}
         missing = [label for label in labels if label not in kept]
@@ -214,7 +223,7 @@ class _Update:
         self._tally.note("annotations added", self._add_new(missing, shape, image_id))
 
     def _add_new(self, labels: Sequence[str], region: Region, image_id: int) -> int:
-        """Add an annotation for each label that is a category; return how many."""
+        """Add an annotation for each label that is a category; return how many were added."""
         added = 0
         if not region.labels:
             self._tally.leave_out("region without a label", f"image {image_id}, region {region.id!r}")
@@ -233,7 +242,7 @@ class _Update:
 
 
 def _joined(regions: Sequence[Region]) -> Region:
-    """Return one region with the pixels of all: a polygon control shows each part of a region by itself."""
+    """Join regions to one region with all their pixels; a polygon control shows each part of a region by itself."""
     if len(regions) == 1:
         return regions[0]
     mask = np.logical_or.reduce([region.mask() for region in regions])
@@ -242,7 +251,7 @@ def _joined(regions: Sequence[Region]) -> Region:
 
 
 def _new_categories(configured: Iterable[DatasetCategory], ids: Mapping[str, int]) -> tuple[DatasetCategory, ...]:
-    """Return the labels that the dataset does not have, with ids that are free there."""
+    """Return the labels that are no category of the dataset as new categories, with ids that are free there."""
     return tuple(_numbered((c for c in configured if c.name not in ids), set(ids.values())))
 
 

@@ -1,4 +1,4 @@
-"""The data.yaml of a YOLO dataset: category names in their order. Written as YAML, read as far as such files go.
+"""The data.yaml of a YOLO dataset: the category names in their order.
 
     path: .
     train: images
@@ -7,8 +7,9 @@
       0: "cat"
       1: "dog"
 
-Read are the three ways in which `names` is written (numbered lines, lines with a dash, or [a, "b"] in one line), with
-comments and quotes. That is no YAML reader: what goes beyond is an error that says so.
+The file is written as YAML. The reader here reads no YAML beyond such files: it knows the three ways to write `names`
+(numbered lines, lines with a dash, or [a, "b"] in one line), comments and quotes. Anything else under `names` is an
+error.
 """
 
 import json
@@ -30,7 +31,7 @@ _BREAKS = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")  # line breaks to a reader
 
 
 def data_yaml_text(names: Sequence[str]) -> str:
-    """Write data.yaml for these categories, in their order; images lie in images/, labels in labels/."""
+    """Return the text of data.yaml for category names, in their order; images lie in images/, labels in labels/."""
     numbered = "".join(f"  {number}: {_quoted(name)}\n" for number, name in enumerate(names))
     head = "# One folder for all: divide it into train and val as you need.\npath: .\ntrain: images\nval: images\n"
     return head + "names:\n" + numbered
@@ -40,8 +41,8 @@ def read_names(path: Path) -> dict[int, str]:
     """Return the category names of a data.yaml by number.
 
     Raises:
-        YOLOError: it has no `names`, or they are written in another way, or a number or a name comes twice.
-        OSError: it cannot be opened.
+        YOLOError: the file has no `names`, writes them in an unknown way, or has a number or a name twice.
+        OSError: the file cannot be opened.
     """
     if path.stat().st_size > MAX_BYTES:
         raise YOLOError(f"{path}: expected at most {MAX_BYTES} bytes, got {path.stat().st_size}")
@@ -96,13 +97,13 @@ def _in_one_line(text: str, path: Path) -> list[tuple[int, str]]:
 
 
 def _at_text(text: str, at: int) -> int:
-    """Return where the white space ends that begins at a position."""
+    """Return the position after the white space that begins at a position."""
     spaces = _SPACES.match(text, at)
     return spaces.end() if spaces else at
 
 
 def _without_comment(line: str) -> str:
-    """Return the line without its comment: from a # on that stands alone and outside quotes."""
+    """Return the line without its comment, which begins at a # that stands alone and outside quotes."""
     quote, is_escaped, before = "", False, " "
     for position, character in enumerate(line):
         if quote:
@@ -118,7 +119,7 @@ def _without_comment(line: str) -> str:
 
 
 def _quoted(name: str) -> str:
-    """Return a name in double quotes, in which JSON's escapes are YAML's."""
+    """Return a name in double quotes; inside them, YAML has the same escapes as JSON."""
     return _BREAKS.sub(lambda found: f"\\u{ord(found[0]):04x}", json_text(name))
 
 

@@ -6,10 +6,12 @@
                                                                                isthing, region_id?, score?}]}]}
     DIR/panoptic/000000000001.png      8-bit RGB; segment id = R + 256 G + 65536 B, 0 = nothing
 
-Each region of a *thing* is a segment; all regions of a *stuff* category in an image are one (as in COCO). Regions
-that overlap are resolved by `overlaps`' rule. Readable by panopticapi: `isthing`, `region_id` and `score` of a
-segment are extra keys. A category is stuff if its label says `kind="stuff"` or `PanopticOptions.stuff` names it.
-Coming back, `iscrowd` and extra keys of others are not kept: Label Studio has no place for them.
+Each region of a *thing* is a segment of its own; all regions of a *stuff* category in an image are one segment, as in
+COCO. Where regions overlap, the rule of `encodings.overlaps` decides. A category is stuff if its label says
+`kind="stuff"` or if `PanopticOptions.stuff` names it.
+
+panopticapi can read the dataset; the keys `isthing`, `region_id` and `score` of a segment are extra. When a dataset is
+read, `iscrowd` and the extra keys of other tools are not kept, because Label Studio has no place for them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -44,7 +46,7 @@ from converters.selection import (
 )
 
 SegmentIds = npt.NDArray[np.int32]
-"""(H, W) int32: 0 nothing, else the id of a segment, below 2**24."""
+"""(H, W) int32: 0 where there is no segment, else the id of the segment, below 2**24."""
 
 JSON_NAME = "panoptic.json"
 _MAX_ID = (1 << 24) - 1
@@ -52,7 +54,10 @@ _MAX_ID = (1 << 24) - 1
 
 @dataclass(frozen=True)
 class PanopticOptions(Selection):
-    """What goes into a panoptic dataset (see `Selection`), and which categories are stuff beside those that say so."""
+    """The choice of what goes into a panoptic dataset (see `Selection`).
+
+    `stuff` names the categories that are stuff although their labels do not say so.
+    """
 
     stuff: frozenset[str] = frozenset()
 
@@ -61,12 +66,12 @@ class PanopticOptions(Selection):
 
 
 def segment_ids_to_rgb(ids: SegmentIds) -> npt.NDArray[np.uint8]:
-    """Return the PNG's pixels, (H, W, 3) uint8: id = R + 256 G + 65536 B."""
+    """Return segment ids as the pixels of a PNG, (H, W, 3) uint8: id = R + 256 G + 65536 B."""
     return np.stack((ids & 255, ids >> 8 & 255, ids >> 16 & 255), axis=-1).astype(np.uint8)
 
 
 def rgb_to_segment_ids(rgb: npt.NDArray[np.uint8]) -> SegmentIds:
-    """Return the ids of the PNG's pixels, (H, W) int32."""
+    """Return the pixels of a PNG, (H, W, 3) uint8, as segment ids, (H, W) int32."""
     ids = rgb[..., 2].astype(np.int32)
     for channel in (1, 0):
         ids <<= 8
@@ -84,17 +89,17 @@ def write_panoptic(
     options: PanopticOptions | None = None,
     size_of: SizeLookup | None = None,
 ) -> ConversionCounts:
-    """Write records as a panoptic dataset: a new folder, image by image, whole or not at all.
+    """Write records as a panoptic dataset, image by image, into a new folder that appears whole or not at all.
 
     Args:
         records: the images, read once, one at a time.
         categories: the dataset's categories, for example from `categories.categories_of`.
-        folder: where to; it must not hold anything.
-        options: what goes in.
-        size_of: sizes of images without any region.
+        folder: the folder to write; it must be empty or not there yet.
+        options: the choice of what goes in.
+        size_of: a look-up of the sizes of images without a region.
 
     Raises:
-        RecordError: categories are not distinct, or `options.stuff` names none of them.
+        RecordError: two categories share a name or an id, or a name in `options.stuff` is no category.
         PanopticError: there was no image to write.
         OutputError: the folder is not empty or cannot be written.
     """
@@ -183,7 +188,7 @@ def _segments(
 
 
 def _numbers(labelled: Sequence[tuple[Region, int]], things: frozenset[int]) -> list[int]:
-    """Return the segment id of each region: its own for a thing, its category's for stuff, from 1 on."""
+    """Return the segment id of each region, from 1 on; all regions of a stuff category share an id."""
     owners = [("region", i) if category in things else ("stuff", category) for i, (_, category) in enumerate(labelled)]
     by_owner = {owner: number for number, owner in enumerate(dict.fromkeys(owners), start=1)}
     return [by_owner[owner] for owner in owners]
@@ -196,14 +201,14 @@ def read_panoptic(path: Path) -> tuple[CocoDataset, Path]:
     """Read the JSON of a panoptic dataset.
 
     Args:
-        path: the JSON, or the folder that `write_panoptic` made.
+        path: the JSON file, or the folder that `write_panoptic` made.
 
     Returns:
-        The dataset and the folder of its PNGs: the JSON's name without `.json`, beside it.
+        The dataset and the folder of its PNGs, which lies beside the JSON file and has its name without `.json`.
 
     Raises:
-        ConverterError: it is too large, no JSON, or lacks images, categories or annotations.
-        OSError: it cannot be opened.
+        ConverterError: the file is too large, is no JSON, or lacks images, categories or annotations.
+        OSError: the file cannot be opened.
     """
     path = path / JSON_NAME if path.is_dir() else path
     return read_coco(path), path.with_suffix("")
@@ -214,17 +219,17 @@ def panoptic_to_records(
 ) -> Iterator[ImageRecord]:
     """Convert a panoptic dataset to one record for each of its images, one PNG at a time.
 
-    An image whose PNG cannot be used becomes a record without annotations that says so; a segment that the PNG or
-    the JSON lacks is listed in `left_out`. Segments with scores make predictions.
+    An image whose PNG cannot be used becomes a record without annotations, and `left_out` says why. A segment that is
+    missing in the PNG or in the JSON is listed in `left_out`, too. Segments with scores become a prediction.
 
     Args:
-        dataset: as `read_panoptic` returns it.
+        dataset: a dataset as `read_panoptic` returns it.
         pngs: the folder of its PNGs.
-        place: where its images will be shown.
+        place: where the images will be shown.
         max_pixels: refuse larger images.
 
     Raises:
-        ConverterError: an image or category has no whole number as id, or an image no size.
+        ConverterError: the id of an image or category is no whole number, or an image has no size.
     """
     place = place or Place()
     names = {category.id: category.name for category in coco_categories(dataset)}
@@ -273,7 +278,7 @@ def _png_path(annotation: Json, pngs: Path) -> Path:
 def _regions(
     annotation: Json, ids: SegmentIds, names: Mapping[int, str], left_out: list[LeftOut], where: str
 ) -> Iterator[Region]:
-    """Yield the segments that JSON and PNG agree on; list the others."""
+    """Yield the segments that are in the JSON and in the PNG as regions; list all others in `left_out`."""
     listed = annotation.get("segments_info")
     if not isinstance(listed, list):
         raise PanopticError(f"expected segments_info to be a list, got {type(listed).__name__}")
@@ -301,7 +306,7 @@ def _regions(
 
 
 def _segment(segment: Any, names: Mapping[int, str]) -> tuple[int, str]:
-    """Return id and category name of an entry of `segments_info`."""
+    """Return the segment id and the category name of an entry of `segments_info`."""
     if not isinstance(segment, Mapping):
         raise PanopticError(f"expected objects in segments_info, got {type(segment).__name__}")
     number, category_id = whole_number(segment.get("id")), whole_number(segment.get("category_id"))

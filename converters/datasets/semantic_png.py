@@ -1,4 +1,4 @@
-"""Semantic PNGs, both ways: one indexed picture an image, each pixel the number of its category.
+"""Semantic PNGs, both ways: one indexed picture for each image; the value of a pixel stands for its category.
 
     DIR/labels.json     {"labels": [{"value": 0, "name": "background", "colour": "#000000"},
                                     {"value": 1, "name": "cat", "colour": "#800000", "id": 7, "kind": "thing"}, ...],
@@ -7,10 +7,10 @@
 
     value 0         background: no region
     value 1 to 254  the categories, in their order
-    value 255       do not count these pixels: they carry the label that `SemanticOptions.ignore_label` names
+    value 255       pixels that do not count: a region there has the label that `SemanticOptions.ignore_label` names
 
-Regions that overlap are resolved by `overlaps`' rule. A map of pixels holds no regions: those of one category in an
-image come back as one.
+Where regions overlap, the rule of `encodings.overlaps` decides. The picture does not tell regions of one category
+apart: when it is read, all pixels of a category in an image become one region.
 """
 
 import json
@@ -46,7 +46,7 @@ from converters.selection import (
 )
 
 Values = npt.NDArray[np.uint8]
-"""(H, W) uint8: 0 background, 1 to 254 categories, 255 ignore."""
+"""(H, W) uint8: 0 background, 1 to 254 categories, 255 pixels that do not count."""
 
 LABELS_NAME, MASKS_NAME = "labels.json", "masks"
 IGNORE = 255
@@ -58,9 +58,9 @@ _MODES = ("P", "L", "1")
 
 @dataclass(frozen=True)
 class SemanticOptions(Selection):
-    """What goes into semantic PNGs (see `Selection`).
+    """The choice of what goes into semantic PNGs (see `Selection`).
 
-    `ignore_label` names the label whose regions become 255, for example "uncertain"; None: nothing does.
+    `ignore_label` names the label whose regions become 255, for example "uncertain"; None if there is no such label.
     """
 
     ignore_label: str | None = None
@@ -76,17 +76,17 @@ def write_semantic_png(
     options: SemanticOptions | None = None,
     size_of: SizeLookup | None = None,
 ) -> ConversionCounts:
-    """Write records as semantic PNGs: a new folder, image by image, whole or not at all.
+    """Write records as semantic PNGs, image by image, into a new folder that appears whole or not at all.
 
     Args:
         records: the images, read once, one at a time.
         categories: the categories, for example from `categories.categories_of`; at most 254.
-        folder: where to; it must not hold anything.
-        options: what goes in.
-        size_of: sizes of images without any region.
+        folder: the folder to write; it must be empty or not there yet.
+        options: the choice of what goes in.
+        size_of: a look-up of the sizes of images without a region.
 
     Raises:
-        RecordError: categories are not distinct, or the label to ignore is none of them.
+        RecordError: two categories share a name or an id, or the label to ignore is no category.
         SemanticPNGError: there are too many categories, or no image to write.
         OutputError: the folder is not empty or cannot be written.
     """
@@ -159,10 +159,10 @@ def _palette_picture(values: Values) -> Image.Image:
 
 @dataclass(frozen=True)
 class SemanticDataset:
-    """A folder of semantic PNGs: its categories, what each pixel value means, and which mask is of which image.
+    """A folder of semantic PNGs: its categories, the meaning of each pixel value, and the mask of each image.
 
-    `categories` has the label to ignore, too, if labels.json names one under 255. `images` are pairs (file name of
-    the image, path of its mask relative to `masks`), with the task's number where that is known.
+    `categories` contains the label to ignore, too, if labels.json names a label for 255. Each item of `images` holds
+    the file name of the image, the path of its mask relative to `masks`, and the number of the task, None if unknown.
     """
 
     masks: Path
@@ -175,12 +175,13 @@ def read_semantic_png(folder: Path, *, image_suffix: str = ".png") -> SemanticDa
     """Read labels.json of a folder and list its masks.
 
     Args:
-        folder: holds labels.json and masks/.
-        image_suffix: suffix of the images' names where labels.json does not list them: masks/a.png is of a.jpg.
+        folder: the folder that holds labels.json and masks/.
+        image_suffix: the suffix of the images' file names if labels.json does not list the images. With ".jpg",
+            masks/a.png is the mask of a.jpg.
 
     Raises:
         SemanticPNGError: labels.json is damaged or contradicts itself.
-        OSError: it cannot be opened.
+        OSError: labels.json cannot be opened.
     """
     if not image_suffix.startswith(".") or "/" in image_suffix:
         raise SemanticPNGError(f"expected a suffix of images such as .jpg, got {image_suffix!r:.40}")
@@ -204,13 +205,13 @@ def read_semantic_png(folder: Path, *, image_suffix: str = ".png") -> SemanticDa
 def semantic_png_to_records(
     dataset: SemanticDataset, place: Place | None = None, *, max_pixels: int = MAX_PIXELS
 ) -> Iterator[ImageRecord]:
-    """Convert semantic PNGs to one record for each image, one PNG at a time; a category is one region.
+    """Convert semantic PNGs to one record for each image, one PNG at a time; a category in an image is one region.
 
-    A mask that cannot be used makes a record without annotations that says so.
+    An image whose mask cannot be used becomes a record without annotations, and `left_out` says why.
 
     Args:
-        dataset: as `read_semantic_png` returns it.
-        place: where its images will be shown.
+        dataset: a dataset as `read_semantic_png` returns it.
+        place: where the images will be shown.
         max_pixels: refuse larger masks.
     """
     place = place or Place()
@@ -262,7 +263,7 @@ def _objects(content: Json, key: str, path: Path) -> list[Json]:
 
 
 def _read_label(item: Json, path: Path) -> tuple[int, DatasetCategory]:
-    """Return pixel value and category of an entry of `labels`; an id of -1 stands for none."""
+    """Return the pixel value and the category of an entry of `labels`; the id is -1 if the entry has none."""
     value, name, number, kind = whole_number(item.get("value")), item.get("name"), item.get("id", -1), item.get("kind")
     if value is None or not 0 <= value <= IGNORE:
         got = item.get("value")
@@ -275,7 +276,7 @@ def _read_label(item: Json, path: Path) -> tuple[int, DatasetCategory]:
 
 
 def _with_ids(labels: Sequence[tuple[int, DatasetCategory]]) -> tuple[DatasetCategory, ...]:
-    """Return the categories with their ids, or with their pixel values if some have none or they are not distinct."""
+    """Return the categories with their own ids, or with pixel values as ids if an id is missing or comes twice."""
     ids = [category.id for _, category in labels]
     usable = min(ids, default=0) >= 0 and len(set(ids)) == len(ids)
     return tuple(c if usable else DatasetCategory(value, c.name, c.kind) for value, c in labels)

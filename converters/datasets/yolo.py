@@ -1,18 +1,20 @@
-"""YOLO segmentation in Ultralytics' layout, both ways: one text file an image, one polygon a line.
+"""YOLO segmentation in Ultralytics' layout, both ways: one text file for each image, one polygon in each line.
 
     DIR/data.yaml          category names by number, from 0 in their order (`data_yaml`)
     DIR/images/a/cat.jpg   the images, copied there if their folder is given
     DIR/labels/a/cat.txt   "class x1 y1 x2 y2 ...": x and y as shares of the image's width and height, 0 to 1
 
-What YOLO cannot hold, and what becomes of it:
+YOLO cannot hold everything:
 
-    category ids, region ids, scores   are not written: a class is its place in data.yaml
-    holes                              are filled; counted
-    several parts in one region        are joined by lines of no width between their nearest corners, there and back,
-                                       as Ultralytics joins COCO's (or, with `split_parts`, written one a line)
-    pixels                             become polygons within `tolerance_px`; how well, `YoloCounts` says
+    category ids, region ids, scores   are not written; the class is the category's place in data.yaml
+    holes                              are filled, and counted
+    several parts of one region        are joined by lines of no width between their nearest corners, there and back,
+                                       as Ultralytics joins the parts of COCO (or, with `split_parts`, each part gets a
+                                       line of its own)
+    pixels                             become polygons within `tolerance_px`; `YoloCounts` says how well they agree
 
-Back come polygons as regions; "class x y width height" is a box, and a number more is a score.
+When a dataset is read, a polygon becomes a region. A line "class x y width height" is a box. One number more at the end
+of a line is a score.
 """
 
 import shutil
@@ -52,12 +54,12 @@ _BOX_VALUES = 4
 
 @dataclass(frozen=True)
 class YoloOptions(Selection):
-    """What goes into a YOLO dataset (see `Selection`), and how.
+    """The choice of what goes into a YOLO dataset (see `Selection`), and in which form.
 
     Attributes:
-        split_parts: one line for each connected part (True), or one for each region.
-        tolerance_px: how far a polygon's corner may lie from the region's outline, in pixels.
-        max_vertices: at most so many points a part.
+        split_parts: write one line for each connected part (True), or one for each region (False).
+        tolerance_px: how far a polygon may lie from the region's outline, in pixels.
+        max_vertices: the largest number of points in a part (None: any number).
     """
 
     split_parts: bool = False
@@ -67,7 +69,7 @@ class YoloOptions(Selection):
 
 @dataclass(frozen=True)
 class YoloCounts(ConversionCounts):
-    """What went in and came out, and how well the lines agree with the masks (IoU, 1.0 if there is none)."""
+    """The counts of a conversion to YOLO, and the IoU of the written lines with the masks (1.0 if there is no line)."""
 
     lowest_iou: float = 1.0
     mean_iou: float = 1.0
@@ -77,10 +79,10 @@ class YoloCounts(ConversionCounts):
 
 
 def join_polygons(polygons: Sequence[Polygon]) -> Polygon:
-    """Join polygons to one, each to the next by a line of no width between their nearest corners, there and back.
+    """Join polygons to one: a line of no width leads from each polygon to the next between their nearest corners.
 
-    The lines enclose nothing: the pixels inside are those of all polygons. Takes time as the product of two
-    neighbours' corners.
+    The line goes there and back and encloses nothing, so the joined polygon holds the pixels of all polygons. The time
+    grows with the product of the corners of two neighbours.
 
     Args:
         polygons: one or more, each (n, 2).
@@ -99,12 +101,12 @@ def join_polygons(polygons: Sequence[Polygon]) -> Polygon:
 
 
 def _ring_from(polygon: Polygon, first: int) -> Polygon:
-    """Return the corners from one on, closed: the first comes last again."""
+    """Return the corners of a polygon, beginning with one of them, and closed: that corner comes last again."""
     return np.concatenate((polygon[first:], polygon[: first + 1]))
 
 
 def _nearest_corners(first: Polygon, second: Polygon) -> tuple[int, int]:
-    """Return the positions of the corner of each that is nearest to the other."""
+    """Return the positions of the two corners, one in each polygon, that are nearest to each other."""
     if len(first) < len(second):
         there, here = _nearest_corners(second, first)
         return here, there
@@ -132,10 +134,10 @@ class YoloShape:
 
 
 def line_to_shape(line: str, size_hw: tuple[int, int]) -> YoloShape:
-    """Read a line of a label file: a polygon, or a box, with or without a score.
+    """Read a line of a label file: a polygon or a box, with or without a score.
 
     Raises:
-        YOLOError: it is none of that.
+        YOLOError: the line is neither.
     """
     words = line.split()
     try:
@@ -175,18 +177,18 @@ def write_yolo(
     size_of: SizeLookup | None = None,
     image_folder: Path | None = None,
 ) -> YoloCounts:
-    """Write records as a YOLO dataset: a new folder, image by image, whole or not at all.
+    """Write records as a YOLO dataset, image by image, into a new folder that appears whole or not at all.
 
     Args:
         records: the images, read once, one at a time.
-        categories: the categories, for example from `categories.categories_of`; numbered from 0 in this order.
-        folder: where to; it must not hold anything.
-        options: what goes in.
-        size_of: sizes of images without any region.
-        image_folder: where the images lie by their file names, to be copied (None: you put them there).
+        categories: the categories, for example from `categories.categories_of`; they are numbered from 0 in this order.
+        folder: the folder to write; it must be empty or not there yet.
+        options: the choice of what goes in.
+        size_of: a look-up of the sizes of images without a region.
+        image_folder: the folder to copy the images from, by their file names (None: no image is copied).
 
     Raises:
-        RecordError: categories are not distinct.
+        RecordError: two categories share a name or an id.
         YOLOError: there was no image to write.
         OutputError: the folder is not empty or cannot be written.
     """
@@ -211,7 +213,7 @@ def write_yolo(
 
 
 class _LineWriter:
-    """Makes the lines of each image and remembers how well they agree with the masks."""
+    """Makes the lines of each image, and keeps how well the lines agree with the masks."""
 
     def __init__(self, options: YoloOptions, tally: Tally) -> None:
         self._options = options
@@ -241,7 +243,7 @@ class _LineWriter:
             yield from lines
 
     def _polygons(self, region: Region, mask: Mask) -> list[Polygon]:
-        """Return the polygon of each line that the region becomes."""
+        """Return the polygons of a region, one for each line that is written."""
         parts = mask_to_polygons(mask, self._options.tolerance_px, self._options.max_vertices)
         drawn = region.drawn_polygon(self._options.max_vertices)
         if drawn is not None and len(parts) == 1:
@@ -255,7 +257,7 @@ class _LineWriter:
 
 
 def _copy_image(image: SelectedImage, source: Path, target: Path, tally: Tally) -> None:
-    """Copy an image that lies in the folder; leave it out if it does not."""
+    """Copy an image; if it is not in the folder, count it as left out."""
     path = find_image_file(source, image.file_name)
     if path is None:
         tally.leave_out("image file that is not in the folder", f"task {image.task_id}: {image.file_name}")
@@ -286,11 +288,12 @@ def read_yolo(folder: Path) -> YoloDataset:
     """Read data.yaml of a folder and list its label files.
 
     Args:
-        folder: holds data.yaml, labels/ and images/; folders within those (train, val) are part of the names.
+        folder: the folder that holds data.yaml, labels/ and images/. Folders inside these two (train, val) become part
+            of the names of files.
 
     Raises:
         YOLOError: data.yaml cannot be used, or there is no label file.
-        OSError: it cannot be opened.
+        OSError: data.yaml cannot be opened.
     """
     names = read_names(folder / DATA_NAME)
     labels = folder / LABELS_NAME
@@ -311,11 +314,11 @@ def yolo_to_records(
     """Convert a YOLO dataset to one record for each label file, one at a time; a line is a region.
 
     Args:
-        dataset: as `read_yolo` returns it.
-        size_of: size of an image by its file name, for example `image_files.folder_sizes(folder / "images")`: the
-            lines hold shares of it.
-        find_image: file name of the image of a label file's name without its suffix, None if there is none; for
-            example `image_files.folder_names(folder / "images")`.
+        dataset: a dataset as `read_yolo` returns it.
+        size_of: a look-up of the size of an image by its file name, for example
+            `image_files.folder_sizes(folder / "images")`. The lines hold shares of that size.
+        find_image: a look-up of an image's file name by the name of its label file without the suffix, for example
+            `image_files.folder_names(folder / "images")`.
         place: where the images will be shown.
         max_pixels: leave out larger images.
     """
@@ -358,7 +361,7 @@ def _record(
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    """Return the lines of a label file that hold something, with their numbers from 1."""
+    """Return the lines of a label file that are not empty, with their line numbers from 1."""
     if path.stat().st_size > _MAX_FILE_BYTES:
         raise YOLOError(f"expected a label file of at most {_MAX_FILE_BYTES} bytes, got {path.stat().st_size}")
     try:

@@ -1,1 +1,1 @@
-"""Label Studio's own forms: the label config, exports and tasks, and what it drops or hides in silence."""
+"""Label Studio's own forms: the label config, exports and tasks, and the faults that it drops or hides in silence."""

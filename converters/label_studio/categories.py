@@ -1,8 +1,9 @@
-"""The categories of a label config: their numbers and names, and which of them are things and which are stuff.
+"""The categories of a label config: their numbers, their names, and whether each is a thing or stuff.
 
     <Label value="sky" category="7" kind="stuff"/>      becomes     DatasetCategory(7, "sky", "stuff")
 
-Label Studio keeps attributes that it does not know. `category` is its own converter's attribute, `kind` is ours.
+Label Studio keeps attributes that it does not know. The attribute `category` is known to Label Studio's own converter;
+the attribute `kind` is ours.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,15 +29,15 @@ _MAX_ID_DIGITS = 15  # exact in every reader of JSON
 def categories_of(config: LabelConfig, *, controls: Iterable[str] | None = None) -> tuple[DatasetCategory, ...]:
     """Return the categories of a label config, in its order.
 
-    A label with `category="7"` gets the id 7; the others get the free ids from 1 on, in order. A word that
-    several controls share is one category. Its `kind="stuff"` or `kind="thing"` is kept.
+    A label with `category="7"` gets the id 7. The other labels get the free ids from 1 on, in order. A label that
+    several controls share is one category.
 
     Args:
         config: the label config.
-        controls: names of the controls to take (None: all that mark areas).
+        controls: the names of the controls whose labels are taken (None: all controls that mark areas).
 
     Raises:
-        RecordError: two words ask for one id, one word asks for two, an id is no whole number from 0, or a kind
+        RecordError: two labels ask for one id, one label asks for two ids, an id is no whole number from 0, or a kind
             is neither thing nor stuff.
         LabelConfigError: a control does not exist.
     """
@@ -57,7 +58,7 @@ def categories_of(config: LabelConfig, *, controls: Iterable[str] | None = None)
 
 
 def label_kind(label: Label) -> Kind | None:
-    """Return what the `kind` attribute of a label says it is, None where it has none.
+    """Return the value of a label's `kind` attribute, "thing" or "stuff"; None if the label has no such attribute.
 
     Raises:
         RecordError: the attribute is neither "thing" nor "stuff".

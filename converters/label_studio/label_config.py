@@ -7,8 +7,8 @@
       </BrushLabels>
     </View>
 
-A *control* is any tag with `name` and `toName`. The text comes from whoever talks to the backend or wrote the
-export: it is read with defusedxml, so entities, DTDs and external references are refused.
+A *control* is any tag with `name` and `toName`. The text may come from a stranger, so it is read with defusedxml, which
+refuses entities, DTDs and external references.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ from defusedxml.ElementTree import fromstring
 from converters.errors import LabelConfigError
 
 MAX_CHARACTERS = 2_000_000
-"""Longest configuration that is read; a thousand labels are about 0.1 million characters."""
+"""The longest configuration that is read; a thousand labels are about 0.1 million characters."""
 _MAX_BYTES_PER_CHARACTER = 4  # UTF-8
 
 
@@ -43,9 +43,14 @@ class Label:
 
 @dataclass(frozen=True)
 class Control:
-    """One control tag. `kind` is the tag in lower case, as regions name it in `type`: "brushlabels", ...
+    """One control tag.
 
-    `labels` are its `<Label>` tags. A `<Choice>` is none: a taxonomy may have the same word in several branches.
+    Attributes:
+        name: the name of the tag.
+        kind: the tag in lower case, for example "brushlabels"; regions carry it as their `type`.
+        to_name: the names of the tags that the control marks, joined by commas.
+        labels: its `<Label>` tags. A `<Choice>` is no label: a taxonomy may have one word in several branches.
+        attributes: all XML attributes of the tag.
     """
 
     name: str
@@ -62,7 +67,13 @@ class Control:
 
 @dataclass(frozen=True)
 class ImageTag:
-    """One `<Image>`: its name and where a task keeps its address, `$image` or, for several, `valueList`."""
+    """One `<Image>` tag.
+
+    Attributes:
+        name: the name of the tag.
+        value: the key of a task's data that holds the image's address, with a dollar sign: "$image".
+        is_list: whether that key holds a list of addresses (`valueList`).
+    """
 
     name: str
     value: str
@@ -70,19 +81,19 @@ class ImageTag:
 
     @property
     def data_key(self) -> str:
-        """The key of the task's `data` that holds the address: "image" for `$image`."""
+        """The key of a task's `data` that holds the image's address: "image" for `$image`."""
         return self.value.removeprefix("$")
 
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """All controls and images of a configuration, in its order."""
+    """All controls and images of a configuration, in the order of the configuration."""
 
     controls: tuple[Control, ...]
     images: tuple[ImageTag, ...]
 
     def control(self, name: str) -> Control:
-        """Return the control of that name; raise LabelConfigError naming those that exist."""
+        """Return the control of a name; if there is none, raise a LabelConfigError that names all controls."""
         for control in self.controls:
             if control.name == name:
                 return control
@@ -91,18 +102,23 @@ class LabelConfig:
         )
 
     def of_kind(self, *kinds: str) -> tuple[Control, ...]:
-        """Return the controls of these kinds, for example "brushlabels"."""
+        """Return the controls of some kinds, for example "brushlabels"."""
         return tuple(control for control in self.controls if control.kind in kinds)
 
 
 def labels_of(controls: Iterable[Control]) -> Iterator[Label]:
-    """Yield the labels of each control, in the order of the configuration; a word of several controls comes again."""
+    """Yield the labels of each control, in the given order; a label that several controls share comes several times."""
     for control in controls:
         yield from control.labels
 
 
 def read_label_config(path: Path) -> LabelConfig:
-    """Read a labelling configuration from a file in UTF-8; errors as `parse_label_config`, OSError if there is none."""
+    """Read a labelling configuration from a file in UTF-8.
+
+    Raises:
+        LabelConfigError: the configuration cannot be used; see `parse_label_config`.
+        OSError: the file cannot be opened.
+    """
     if path.stat().st_size > MAX_CHARACTERS * _MAX_BYTES_PER_CHARACTER:
         raise LabelConfigError(f"{path}: expected at most {MAX_CHARACTERS} characters, got {path.stat().st_size} bytes")
     try:
@@ -117,8 +133,8 @@ def parse_label_config(xml: str) -> LabelConfig:
     """Read a labelling configuration.
 
     Raises:
-        LabelConfigError: the text is no XML, declares entities or is too long; two tags or two labels of one
-            control are named alike; a label has no value; a control points at nothing.
+        LabelConfigError: the text is no XML, declares entities or is too long; two tags or two labels of one control
+            have the same name; a label has no value; a control marks a tag that does not exist.
     """
     root = _parse(xml)
     images = tuple(_image(element) for element in root.iter() if element.tag.lower() == "image")

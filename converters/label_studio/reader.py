@@ -1,10 +1,11 @@
 """Label Studio's JSON to records: the JSON export, JSON_MIN, and tasks as the API gives them.
 
     task ─ data {"image": address} ─ annotations [{result: [region, ...]}] ─ predictions [{result, score}]
-    JSON_MIN: one flat object an annotation, {"id", "image", "<control name>": [value, ...], "annotator", ...}
+    JSON_MIN: one flat object for each annotation, {"id", "image", "<control name>": [value, ...], "annotator", ...}
 
-What cannot be read, from a region to a whole task, does not stop the rest: it is listed in a record's `left_out`.
-A task that shows no image at all becomes a record without an address (`ImageRecord.image` is "") that says so.
+A region, annotation or task that cannot be read does not stop the conversion: it is listed in a record's `left_out`.
+A task that shows no image at all becomes a record without an address (`ImageRecord.image` is ""), and `left_out` says
+why.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,7 +36,7 @@ def read_export(path: Path, config: LabelConfig, *, max_pixels: int = MAX_PIXELS
 
     Raises:
         LabelStudioFormatError: the file is no JSON, or ends too early.
-        OSError: it cannot be opened.
+        OSError: the file cannot be opened.
     """
     return tasks_to_records(read_json_array(path), config, max_pixels=max_pixels)
 
@@ -65,7 +66,7 @@ def tasks_to_records(
 
 
 def _task_key(row: tuple[int, Any]) -> tuple[str, Any]:
-    """Return what rows of one task share: JSON_MIN has one for each annotation, one after another."""
+    """Return a key that the rows of one task share; JSON_MIN has one row for each annotation, one after another."""
     position, task = row
     is_min = isinstance(task, Mapping) and not isinstance(task.get("data"), Mapping)
     return ("id", task["id"]) if is_min and task.get("id") is not None else ("position", position)
@@ -76,10 +77,10 @@ def _merged(rows: Sequence[Json]) -> Json:
 
 
 def full_task(task: Json, config: LabelConfig, position: int) -> Json:
-    """Return the task in the full form, whichever form it came in.
+    """Return a task in the full form; a row of JSON_MIN is turned into that form.
 
     Raises:
-        LabelStudioFormatError: it is no object, or has neither `data` nor the keys of an image.
+        LabelStudioFormatError: the task is no object, or has neither `data` nor the keys of an image.
     """
     if not isinstance(task, Mapping):
         raise LabelStudioFormatError(f"task {position}: expected an object, got {type(task).__name__}")
@@ -113,7 +114,7 @@ def full_task(task: Json, config: LabelConfig, position: int) -> Json:
 
 
 def _min_values(values: Any) -> list[Json]:
-    """Return the region values under a control's name; choices and texts are no regions."""
+    """Return the values of regions under a control's name, without choices and texts."""
     if not isinstance(values, list):
         return []
     return [value for value in values if isinstance(value, Mapping)]
@@ -144,7 +145,7 @@ def _without_image(task_id: int | str | None, config: LabelConfig, left_out: Seq
 
 
 def _images(task: Json, tag: ImageTag, left_out: list[LeftOut]) -> list[str]:
-    """Return the addresses under an image tag; none, having said so, if one of them is missing."""
+    """Return the addresses of an image tag; if one is missing, return none and add the reason to `left_out`."""
     address = task["data"].get(tag.data_key)
     addresses = address if isinstance(address, list) else [address]
     if addresses and all(isinstance(a, str) and a for a in addresses):
@@ -168,7 +169,7 @@ class _Item:
 
 
 def _items(task: Json, key: str, left_out: list[LeftOut]) -> Iterator[_Item]:
-    """Yield annotations or predictions; bare ids, as exports have them, hold nothing."""
+    """Yield the annotations or predictions of a task; bare ids, which exports may hold instead, are skipped."""
     items = task.get(key)
     if items is not None and not isinstance(items, list):
         where = f"task {_short(task.get('id'))}: expected {key} to be a list, got {type(items).__name__}"
@@ -185,9 +186,9 @@ def _items(task: Json, key: str, left_out: list[LeftOut]) -> Iterator[_Item]:
 
 
 def _kept_predictions(annotations: Sequence[_Item], predictions: Sequence[_Item]) -> list[_Item]:
-    """Return the predictions that annotations keep a copy of, where the task itself holds but their ids.
+    """Return the copies of predictions that annotations hold, unless the task itself holds the prediction.
 
-    Label Studio copies the prediction of the project's model version into each new annotation's `prediction`.
+    Label Studio copies the prediction of the project's model version into the key `prediction` of a new annotation.
     """
     there = {str(item.content.get("id")) for item in predictions}
     copies = [(item.content.get("prediction"), item.where) for item in annotations]
@@ -200,7 +201,7 @@ def _kept_predictions(annotations: Sequence[_Item], predictions: Sequence[_Item]
 
 
 def _strays(items: Sequence[_Item], places: Sequence["_ShownImage"]) -> list[LeftOut]:
-    """List the results that were drawn on none of the task's images: relations, choices, unknown images."""
+    """List the results that belong to none of the task's images: relations, choices, regions of unknown images."""
     return [
         LeftOut(f"{_type_of(result)} on no image of the task", item.where)
         for item in items
@@ -222,7 +223,7 @@ def _type_of(result: Any) -> str:
 
 @dataclass(frozen=True)
 class _ShownImage:
-    """Which image of a task is being read, and what the words on its regions mean, control by control."""
+    """The image of a task that is being read, and, for each control, the category that each label means."""
 
     tag: ImageTag
     index: int
@@ -284,7 +285,7 @@ def _prediction(content: Json, regions: tuple[Region, ...]) -> Prediction:
 
 
 class _RegionReader:
-    """Reads the regions of one image, keeping the image's size and what could not be read."""
+    """Reads the regions of one image; keeps the image's size and a list of what could not be read."""
 
     def __init__(self, place: _ShownImage) -> None:
         self._place = place
@@ -324,12 +325,12 @@ class _RegionReader:
         )
 
     def _labels(self, result: Json) -> list[str]:
-        """Return the categories that a result names; a word that its control does not know stays as it is."""
+        """Return the categories that a result names; a label that its control does not know is kept as it is."""
         known = self._place.categories.get(str(result.get("from_name")), {})
         return [known.get(word, word) for word in _words(result)]
 
     def _image_size(self, result: Json) -> tuple[int, int]:
-        """Return the size that the region states, having held it against the other regions' of this image."""
+        """Return the size that a region states; it must be the size that the image's other regions state."""
         size_hw = require_size(
             (result.get("original_height"), result.get("original_width")),  # type: ignore[arg-type]
             max_pixels=self._place.max_pixels,
@@ -343,14 +344,14 @@ class _RegionReader:
 
 
 class _NoAreaError(ConverterError):
-    """A result that is no region with an area: the message is the reason to count by."""
+    """A result is no region with an area; the message is the reason that is counted."""
 
 
 def _same_region(results: Sequence[Json]) -> Iterator[list[Json]]:
     """Group the results of one region: the same id and, where both have one, the same shape.
 
-    A region drawn with <Brush> and named with <Labels> comes as two results. Two shapes with one id are two
-    regions, whatever made them so.
+    A region that was drawn with <Brush> and named with <Labels> comes as two results. Two different shapes with one id
+    are two regions.
     """
     groups: dict[str | int, list[list[Json]]] = {}
     for position, result in enumerate(results):
@@ -369,7 +370,7 @@ def _may_be_one(group: Sequence[Json], result: Json) -> bool:
 
 
 def _words(result: Json) -> list[str]:
-    """Return the words of a result: the list under its value's "...labels" key."""
+    """Return the labels of a result: the list under the "...labels" key of its value."""
     value = result.get("value")
     words = [v for k, v in value.items() if k.endswith(_LABEL_KEYS_END)] if isinstance(value, Mapping) else []
     return [word for found in words if isinstance(found, list) for word in found if isinstance(word, str)]

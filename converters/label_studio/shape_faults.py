@@ -1,4 +1,4 @@
-"""What is wrong with one region's shape, whatever tool drew it: masks that nobody sees, damaged data, no area."""
+"""Faults in the shape of one region, of any tool: masks that nobody sees, damaged data, shapes without an area."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _PERCENT = "Coordinates are percent of the image's sides, 0 to 100."
 
 @dataclass(frozen=True)
 class ShapeFault:
-    """What is wrong, and what to do; `kind` is one of `validate.KINDS`."""
+    """One fault: its kind (one of `validate.KINDS`), what is wrong, and what to do."""
 
     kind: str
     what: str
@@ -23,12 +23,12 @@ class ShapeFault:
 
 
 def shape_faults(result: Json, size_hw: tuple[int, int], *, max_pixels: int) -> Iterator[ShapeFault]:
-    """Yield what is wrong with a result's shape; none if it has no shape.
+    """Yield the faults in the shape of a result; a result without a shape has none.
 
     Args:
         result: a result whose value is an object.
-        size_hw: height and width that it states, in pixels, believed.
-        max_pixels: largest image that is decoded.
+        size_hw: the height and width in pixels that the result states; they are not checked here.
+        max_pixels: the largest image that is decoded.
     """
     value = result["value"]
     if "rle" in value:

@@ -1,4 +1,4 @@
-"""The shape in a Label Studio region's value, whatever tool drew it, as a mask.
+"""The shape in the value of a Label Studio region, of any drawing tool, as a mask.
 
     {"format": "rle", "rle": [...]}                      brush
     {"imageDataURL": "data:image/png;base64,..."}        bitmask ("maskDataURL" in a brush region)
@@ -6,9 +6,9 @@
     {"x", "y", "width", "height", "rotation"}            rectangle: rotation about its top left corner
     {"x", "y", "radiusX", "radiusY", "rotation"}         ellipse: rotation about its centre
 
-Coordinates are percent of the image's width and height, rotations are degrees, clockwise. They are those of the
-unrotated image whatever the region's `image_rotation` says: turning an image turns only the view (Label Studio
-1.23.2, Image.js `rotate`, canvas.js `exportRLE`), so nothing has to be turned back.
+Coordinates are percent of the image's width and height; rotations are degrees, clockwise. Coordinates always belong to
+the unrotated image, whatever the region's `image_rotation` says, because turning an image turns only the view (Label
+Studio 1.23.2, Image.js `rotate`, canvas.js `exportRLE`). So nothing has to be turned back.
 """
 
 import math
@@ -24,18 +24,21 @@ from converters.errors import LabelStudioFormatError
 from converters.files.json_values import Json, finite_number
 
 Shape = tuple[Mask, Polygon | None]
-"""(H, W) bool, and the polygon's (n, 2) points in pixels if it was drawn as one."""
+"""The mask, (H, W) bool, and the points, (n, 2) in pixels, if the region was drawn as a polygon."""
 
 ShapeReader = Callable[[Json, tuple[int, int]], Shape]
-"""From a region's value and the image's (height, width) to its shape; raises ConverterError.
+"""A function from the value of a region and the image's (height, width) to the region's shape.
 
-The caller has held the size against its own limit of pixels."""
+It raises ConverterError. The caller must have compared the size with its own limit of pixels."""
 
 _ELLIPSE_VERTICES = 360
 
 
 def shape_reader(result: Json) -> ShapeReader | None:
-    """Return what reads a result's shape, None if it has none; told by the value's keys as the editor does."""
+    """Return the function that reads the shape of a result, None if the result has no shape.
+
+    The keys of the value decide, as they do in Label Studio's editor.
+    """
     value = result.get("value")
     if not isinstance(value, Mapping):
         return None
@@ -43,7 +46,7 @@ def shape_reader(result: Json) -> ShapeReader | None:
 
 
 def shape_of(result: Json) -> Json:
-    """Return the part of a result's value that is its shape, {} if it has none."""
+    """Return the keys of a result's value that make its shape, {} if it has no shape."""
     value = result.get("value")
     return {key: value[key] for key in value if key in _SHAPE_KEYS} if isinstance(value, Mapping) else {}
 
@@ -87,7 +90,7 @@ def _drawn(points: Polygon, size_hw: tuple[int, int]) -> Mask:
 
 
 def _pixels(value: Json, keys: Sequence[str], size_hw: tuple[int, int]) -> list[float]:
-    """Return percent values as pixels; keys alternate between x and y."""
+    """Return values in percent as pixels; the keys belong to x and y in turn."""
     percents = [finite_number(value[key]) for key in keys]
     if None in percents:
         raise LabelStudioFormatError(f"expected numbers for {keys}, got {[value[key] for key in keys]!r:.80}")

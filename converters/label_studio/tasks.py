@@ -1,11 +1,11 @@
-"""Records to Label Studio tasks, the way back in: what `label_studio` reads, this writes.
+"""Records to Label Studio tasks: the mirror of `reader`.
 
     {"data": {"image": address}, "predictions": [{"result": [...], "score", "model_version"}],
      "annotations": [{"result": [...], "was_cancelled", "ground_truth"}]}
 
-Ready for `POST /api/projects/N/import` or "Import" in the page. A region is written with the control it came
-from, or the first one of the config that has its label. Brushes and bitmasks keep every pixel; a polygon
-control gets one polygon for each connected part (holes filled), a rectangle control one box.
+The tasks are ready for `POST /api/projects/N/import` or for "Import" in the page. A region is written with the control
+that it came from, or else with the first control of the config that has its label. Brushes and bitmasks keep every
+pixel. A polygon control gets one polygon for each connected part, with holes filled; a rectangle control gets one box.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,28 +29,28 @@ from converters.records import Annotation, DatasetCategory, ImageRecord, Predict
 from converters.selection import ConversionCounts, Tally
 
 WRITABLE_TAGS = ("BrushLabels", "BitmaskLabels", "PolygonLabels", "RectangleLabels")
-"""Control tags that regions can be written for; the first two keep every pixel."""
+"""The control tags that regions can be written for; the first two keep every pixel."""
 
 
 def records_to_tasks(records: Iterable[ImageRecord], config: LabelConfig) -> Iterator[JsonObject]:
     """Convert records to tasks for import, one at a time.
 
     Args:
-        records: the images; those of one task (several `<Image>` tags) one after another. Those without an address,
-            of which nothing could be read, make no task.
-        config: label config of the project they go to.
+        records: the images; the images of one task (several `<Image>` tags) must come one after another. A record
+            without an address, of which nothing could be read, makes no task.
+        config: the label config of the project that the tasks are for.
 
     Raises:
-        LabelStudioFormatError: the config has no such image, or no control that could show a region.
+        LabelStudioFormatError: the config lacks the image tag of a record, or a control that can show a region.
     """
     for same_task in _by_task(record for record in records if record.image):
         yield _task(same_task, config)
 
 
 def marked_as(record: ImageRecord, what: Literal["annotations", "predictions"], model_version: str = "") -> ImageRecord:
-    """Return the record with all its markings as annotations, or as predictions of a model version.
+    """Return the record with all its annotations and predictions as annotations, or all of them as predictions.
 
-    Predictions are what a person starts from; annotations count as finished work.
+    A person starts from predictions and corrects them; annotations count as finished work.
     """
     if what == "annotations":
         made = tuple(Annotation(None, prediction.regions) for prediction in record.predictions)
@@ -65,18 +65,18 @@ def marked_as(record: ImageRecord, what: Literal["annotations", "predictions"], 
 
 
 def write_tasks(records: Iterable[ImageRecord], config: LabelConfig, path: Path) -> ConversionCounts:
-    """Write records as a JSON file of tasks for import, one at a time; whole or not at all.
+    """Write records as a JSON file of tasks for import, one at a time; the file appears whole or not at all.
 
-    A region that no control of the config can show is left out. So are holes (polygons) and outlines (rectangles):
-    they are counted in `notes`.
+    A region that no control of the config can show is left out. Polygons lose holes and rectangles lose outlines; how
+    often this happened is counted in `notes`.
 
     Args:
-        records: the images; those of one task one after another.
-        config: label config of the project they go to.
-        path: the file.
+        records: the images; the images of one task must come one after another.
+        config: the label config of the project that the tasks are for.
+        path: the file to write.
 
     Raises:
-        LabelStudioFormatError: the config has no such image, or there was no image to write.
+        LabelStudioFormatError: the config lacks the image tag of a record, or there was no image to write.
         OutputError: the file cannot be written.
     """
     tally = Tally()
@@ -92,7 +92,7 @@ def write_tasks(records: Iterable[ImageRecord], config: LabelConfig, path: Path)
 
 
 def _showable(records: Iterable[ImageRecord], config: LabelConfig, tally: Tally) -> Iterator[ImageRecord]:
-    """Yield the records with the regions that the config can show; count everything."""
+    """Yield each record with only the regions that the config can show, and count all regions."""
     for record in records:
         tally.images_in += 1
         for item in record.left_out:
@@ -124,12 +124,12 @@ def _shown(regions: Sequence[Region], record: ImageRecord, config: LabelConfig, 
 
 
 def region_to_results(region: Region, control: Control, image_name: str) -> list[JsonObject]:
-    """Convert one region to the results that a control shows: one, or one a part for polygons.
+    """Convert one region to results that a control can show: one result, or for polygons one result for each part.
 
     Args:
         region: the region; its id, origin and score are kept.
         control: a control of the kind brushlabels, bitmasklabels, polygonlabels or rectanglelabels.
-        image_name: name of the `<Image>` tag.
+        image_name: the name of the `<Image>` tag.
     """
     height, width = region.size_hw
     words = [label.result_name for label in control.labels if label.value in region.labels]
@@ -152,13 +152,15 @@ def region_to_results(region: Region, control: Control, image_name: str) -> list
 
 
 def label_config_for(categories: Sequence[DatasetCategory], kind: str = "BrushLabels", image: str = "$image") -> str:
-    """Write a label config for these categories: their ids as `category=`, a colour that follows from the name,
-    and `kind=` where it is known that they are things or stuff.
+    """Return a label config for some categories.
+
+    A label carries the category's id as `category=`, a colour that follows from its name, and `kind=` if it is known
+    whether the category is a thing or stuff.
 
     Args:
-        categories: the categories, in the order of the page.
+        categories: the categories, in the order in which the page shows them.
         kind: the control tag, for example BrushLabels, BitmaskLabels or PolygonLabels.
-        image: where a task keeps its image's address.
+        image: the key of a task's data that holds the image's address, with a dollar sign.
     """
     labels = "\n".join(
         f"    <Label value={quoteattr(category.name)} background={quoteattr(colour_of(category.name))} "
@@ -179,7 +181,7 @@ def _kind_attribute(category: DatasetCategory) -> str:
 
 
 def _by_task(records: Iterable[ImageRecord]) -> Iterator[list[ImageRecord]]:
-    """Group the images of one task: neighbours of one number, as long as each is in a place of its own."""
+    """Group the images of one task: neighbouring records of one task number, no two with the same tag and index."""
     group: list[ImageRecord] = []
     for record in records:
         is_same = bool(group) and record.task_id is not None and record.task_id == group[0].task_id
@@ -196,7 +198,7 @@ def _place(record: ImageRecord) -> tuple[str, int]:
 
 
 def _task(records: Sequence[ImageRecord], config: LabelConfig) -> JsonObject:
-    """Join the images of one task: the n-th annotation of each is one annotation of the task."""
+    """Join the images of one task: the n-th annotations of all images become the n-th annotation of the task."""
     data: dict[str, Any] = {}
     for record in records:
         tag = _image_tag(record, config)
@@ -249,7 +251,7 @@ def _image_tag(record: ImageRecord, config: LabelConfig) -> ImageTag:
 
 
 def _control_for(region: Region, config: LabelConfig) -> Control:
-    """Return the control that the region came from, or the first one that can show it."""
+    """Return the control that the region came from, or else the first control that can show the region."""
     able = [
         control
         for control in config.of_kind(*_VALUE_WRITERS)

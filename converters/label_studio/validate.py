@@ -1,11 +1,11 @@
-"""What Label Studio drops or hides in silence: found in tasks, exports and predictions before a person wonders.
+"""Faults that Label Studio drops or hides in silence, found in tasks, exports and predictions.
 
     file -- json_stream --> tasks --> annotations, predictions --> results --> Finding, Finding, ...
 
-A finding says where (task, annotation or prediction, region), what is wrong, and what to do; `kind` is the same in a
-word, for programs (`KINDS`). Nothing is corrected. What is right about the seen behaviour is from Label Studio
-1.23.2: a mask of 0 and 1 is listed and invisible, an RLE of another size is painted as garbage, a truncated one
-stops the page, a prediction with an empty result or an unknown label is stored without a word.
+A finding says where the fault is (task, annotation or prediction, region), what is wrong, and what to do. Its `kind` is
+one word for programs (`KINDS`). Nothing is corrected. The faults were observed in Label Studio 1.23.2: a mask of 0 and
+1 is listed and invisible, an RLE of another size is painted as garbage, a truncated RLE stops the page, and a
+prediction with an empty result or an unknown label is stored without a word.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -48,14 +48,14 @@ KINDS = {
     "missing-region": "a relation points at no region",
     "missing-image": "the image is not in the folder",
 }
-"""What each kind of finding means."""
+"""The kinds of findings, and what each kind means."""
 
 _AREA_TYPES = frozenset(MASK_KINDS) - {"labels"} | {"brush", "bitmask", "polygon", "rectangle", "ellipse"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong: `kind` is one of `KINDS`; `task`, `item` and `region` say where it is."""
+    """One fault: `kind` is one of `KINDS`; `task`, `item` and `region` say where the fault is."""
 
     kind: str
     task: int | str | None
@@ -65,21 +65,21 @@ class Finding:
     advice: str
 
     def text(self) -> str:
-        """Return it as one line."""
+        """Return the finding as one line of text."""
         place = ", ".join(part for part in (f"task {self.task}", self.item, self.region) if part)
         return f"{place}: {self.what}. {self.advice} [{self.kind}]"
 
 
 @dataclass(frozen=True)
 class Expectations:
-    """What a file is held against.
+    """What a file is compared with.
 
     Attributes:
         config: the project's label config.
-        size_of: size of an image by file name, EXIF applied (None: not known).
-        image_root: what precedes the file names in the tasks' addresses.
-        negatives: annotations without a region are meant: there is nothing to see in their images.
-        max_pixels: largest image that is decoded.
+        size_of: a look-up of the size of an image by its file name, EXIF applied (None: sizes are not checked).
+        image_root: the part of the tasks' addresses in front of the file names.
+        negatives: whether annotations without a region are meant, because there is nothing to see in their images.
+        max_pixels: the largest image that is decoded.
     """
 
     config: LabelConfig
@@ -91,36 +91,36 @@ class Expectations:
 
 @dataclass
 class Seen:
-    """How much was looked at."""
+    """How many tasks and results were checked."""
 
     tasks: int = 0
     results: int = 0
 
 
 def validate_file(path: Path, expected: Expectations, seen: Seen) -> Iterator[Finding]:
-    """Yield what is wrong in a file, task by task, in bounded memory.
+    """Yield the faults in a file, task by task, in bounded memory.
 
     Args:
-        path: tasks for import, an export, or tasks as the API gives them.
-        expected: what it is held against.
-        seen: counts what was looked at.
+        path: a file of tasks for import, an export, or tasks as the API gives them.
+        expected: what the file is compared with.
+        seen: the counts of what was checked; they grow while the findings are read.
 
     Raises:
         LabelStudioFormatError: the file is no JSON, or ends too early.
-        OSError: it cannot be opened.
+        OSError: the file cannot be opened.
     """
     return validate_tasks(read_json_array(path), expected, seen)
 
 
 def validate_tasks(tasks: Iterable[Any], expected: Expectations, seen: Seen) -> Iterator[Finding]:
-    """Yield what is wrong in tasks; arguments as `validate_file`."""
+    """Yield the faults in tasks; `expected` and `seen` are those of `validate_file`."""
     for position, task in enumerate(tasks):
         seen.tasks += 1
         yield from _Task(task, position, expected, seen).findings()
 
 
 class _Task:
-    """One task on its way through the checks."""
+    """One task while it is checked."""
 
     def __init__(self, task: Any, position: int, expected: Expectations, seen: Seen) -> None:
         self._task = task
@@ -250,7 +250,7 @@ class _Task:
                 yield self._finding("missing-region", what, "The relation is dropped.")
 
     def _about_id(self, result: Json, known: dict[str, tuple[Json, set[str]]]) -> Iterator[Finding]:
-        """One id may come twice for one region (its shape, its labels), not for two."""
+        """Check that two regions do not share an id; the shape and the labels of one region may."""
         if not result.get("id"):
             return
         control = str(result.get("from_name"))
@@ -290,7 +290,7 @@ class _Task:
             yield self._finding("unknown-image", what, "The region is on no image: number them from 0.")
 
     def _about_names(self, result: Json) -> Generator[Finding, None, Control | None]:
-        """Yield findings; return the control that the result names, if it is in the config."""
+        """Yield findings about the names in a result; return the control that it names, None if the config has none."""
         names = {key: result.get(key) for key in ("from_name", "to_name")}
         for key, name in names.items():
             if not isinstance(name, str) or not name:

@@ -1,1 +1,1 @@
-"""What the corrections say, for people: JSON, Markdown and one HTML page without scripts."""
+"""The report on corrections for people: JSON, Markdown and one HTML page without scripts."""

@@ -1,8 +1,8 @@
 """Charts as inline SVG: bars, stacked bars, a matrix, a reliability diagram, lines. No script, no font, no address.
 
-Colours are classes (`c-iou`, `c-accepted`, ...) that the page's style sheet sets for light and dark. Each chart
-has a title and a description for readers who do not see it; single marks say their numbers when pointed at.
-All text is escaped here. Lengths are SVG units, which pages show as pixels.
+Colours are CSS classes (`c-iou`, `c-accepted`, ...), for which the page's style sheet has a light and a dark colour.
+Each chart has a title and a description for readers who do not see it. A single mark shows its numbers when a pointer
+is over it. All text is escaped here. Lengths are SVG units, which pages show as pixels.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ _LINE_HEIGHT = 220
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: 0..1, with a second number marked by a stroke; None where there is nothing to show."""
+    """One bar from 0 to `value` (0..1), and a stroke at `marker` (0..1); None if there is no number to show."""
 
     label: str
     value: float | None
@@ -32,7 +32,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class StackedBar:
-    """One bar of parts laid end to end: counts by name, and a note to its right."""
+    """One bar of parts laid end to end: the counts by name, and a note to the right of the bar."""
 
     label: str
     parts: dict[str, int]
@@ -41,7 +41,7 @@ class StackedBar:
 
 @dataclass(frozen=True)
 class Series:
-    """One line: its name, its class, and a value 0..1 for each x, None where there is a gap."""
+    """One line: its name, its CSS class, and a value 0..1 for each x, None for a gap in the line."""
 
     name: str
     css: str
@@ -49,7 +49,7 @@ class Series:
 
 
 def bar_chart(bars: Sequence[Bar], *, title: str, description: str, value_name: str, marker_name: str) -> str:
-    """Draw horizontal bars from 0 to 1, one a row."""
+    """Draw horizontal bars from 0 to 1, one in each row."""
     height = _TOP + _ROW_HEIGHT * len(bars) + 6
     parts = [_axis_above(height)]
     for row, bar in enumerate(bars):
@@ -68,7 +68,7 @@ def bar_chart(bars: Sequence[Bar], *, title: str, description: str, value_name: 
 
 
 def stacked_bar_chart(bars: Sequence[StackedBar], *, title: str, description: str) -> str:
-    """Draw horizontal bars of counts, each filling the width; part `name` has the class c-name."""
+    """Draw horizontal bars of counts, each as wide as the chart; a part called `name` has the CSS class c-name."""
     height = 8 + _ROW_HEIGHT * len(bars) + 6
     parts = []
     for row, bar in enumerate(bars):
@@ -90,7 +90,7 @@ def stacked_bar_chart(bars: Sequence[StackedBar], *, title: str, description: st
 
 
 def matrix_chart(labels: Sequence[str], pixels: Sequence[Sequence[int]], *, title: str, description: str) -> str:
-    """Draw a confusion matrix: rows true labels, columns given ones, each cell the share of its row in percent."""
+    """Draw a confusion matrix: a row for each true label, a column for each given label, in percent of a row."""
     top = 130
     size = _CELL * len(labels)
     parts = [
@@ -118,9 +118,9 @@ def matrix_chart(labels: Sequence[str], pixels: Sequence[Sequence[int]], *, titl
 def reliability_chart(
     points: Sequence[tuple[float, float, float, int]], *, title: str, description: str, x_name: str, y_name: str
 ) -> str:
-    """Draw (x, y, second y, count) points of a 0..1 square with its diagonal; areas grow with the counts.
+    """Draw points (x, y, second y, count) in a 0..1 square with its diagonal.
 
-    The second y is drawn as a hollow square.
+    A disc at (x, y) has an area that grows with the count; a hollow square stands at (x, second y).
     """
     left, top = 56, 14
     most = max((count for *_, count in points), default=1)
@@ -137,7 +137,7 @@ def reliability_chart(
 
 
 def line_chart(names: Sequence[str], series: Sequence[Series], *, title: str, description: str) -> str:
-    """Draw lines over named steps, 0..1; gaps stay gaps."""
+    """Draw lines over named steps, with values 0..1; a missing value leaves a gap in its line."""
     left, top = 56, 14
     step = max(56.0, min(150.0, 640 / max(len(names), 1)))
     width = step * max(len(names), 1)
@@ -217,7 +217,7 @@ def _cell(x: float, y: float, share: float, count: int, is_right: bool) -> list[
 
 
 def _cell_percent(share: float) -> str:
-    """Return percent in few characters, without making nothing of little or everything of nearly all."""
+    """Return a share as percent in few characters; a small share is not rounded to 0, a large share not to 100."""
     percent = share * 100
     if 0 < percent < 0.1:
         return "<0.1"

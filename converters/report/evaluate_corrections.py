@@ -1,10 +1,10 @@
-"""From an export to what its corrections say: read, pair, sum up, write; each task is forgotten once counted.
+"""From an export to the report on its corrections: each task is read, paired, counted, and then forgotten.
 
     evaluation = evaluate_corrections(Path("export.json"), parse_label_config(xml))
     write_evaluation(evaluation, Path("corrections"), images=Path("images"))
 
-writes `corrections.json`, `corrections.md` and `corrections.html` into the folder. The export must hold the
-predictions themselves: see `report_text.WHERE_PREDICTIONS_ARE`.
+writes `corrections.json`, `corrections.md` and `corrections.html` into the folder. The export must hold the predictions
+themselves, not only their ids: see `text.WHERE_PREDICTIONS_ARE`.
 """
 
 from collections.abc import Iterable
@@ -28,11 +28,11 @@ from converters.report.text import WHERE_PREDICTIONS_ARE
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """How to evaluate.
+    """What is compared, and what is kept for pictures.
 
     Attributes:
-        unlinked: hold annotations that name no prediction against the newest one too.
-        worst_count: so many of the images with the lowest agreement are kept as pictures.
+        unlinked: compare an annotation that names no prediction with the newest prediction, too.
+        worst_count: how many of the corrections with the lowest agreement are kept for pictures.
         max_pixels: leave out regions of larger images.
     """
 
@@ -43,7 +43,7 @@ class EvaluationOptions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The report, and the corrections behind its worst images."""
+    """The report, and the corrections of its worst images."""
 
     report: CorrectionReport
     worst: tuple[Correction, ...]
@@ -53,14 +53,14 @@ def evaluate_corrections(export: Path, config: LabelConfig, options: EvaluationO
     """Compare the predictions of an export with the annotations that replaced them.
 
     Args:
-        export: JSON with predictions, as an export or as the API gives tasks; it streams.
+        export: a JSON file that holds predictions: an export, or tasks as the API gives them. It is read task by task.
         config: the project's label config.
-        options: see there.
+        options: what is compared, and what is kept for pictures.
 
     Raises:
-        EvaluationError: no annotation in it replaced a prediction; the message says how to get them.
+        EvaluationError: no annotation in the export replaced a prediction; the message says how to get predictions.
         LabelStudioFormatError: the file is no export.
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     options = options or EvaluationOptions()
     records = read_export(export, config, max_pixels=options.max_pixels)
@@ -70,7 +70,17 @@ def evaluate_corrections(export: Path, config: LabelConfig, options: EvaluationO
 def evaluate_records(
     records: Iterable[ImageRecord], categories: Iterable[DatasetCategory], source: str, options: EvaluationOptions
 ) -> Evaluation:
-    """Do the same with records from anywhere; `source` is what the report calls them."""
+    """Compare the predictions of records with the annotations that replaced them.
+
+    Args:
+        records: the images, read once, one at a time.
+        categories: the categories of the label config.
+        source: the name that the report gives the records.
+        options: what is compared, and what is kept for pictures.
+
+    Raises:
+        EvaluationError: no annotation replaced a prediction; the message says how to get predictions.
+    """
     scores = CorrectionScores(tuple(categories), worst_count=options.worst_count)
     for record in records:
         scores.tally.images_in += 1
@@ -91,19 +101,19 @@ def evaluate_records(
 def write_evaluation(
     evaluation: Evaluation, folder: Path, *, images: Path | None = None, image_root: str = ""
 ) -> tuple[Path, Path, Path]:
-    """Write the report as JSON, Markdown and one HTML page; each whole or not at all.
+    """Write the report as JSON, Markdown and one HTML page; each file appears whole or not at all.
 
     Args:
-        evaluation: what to write.
-        folder: where; made if missing, files of the same names are replaced.
-        images: folder of the images, for pictures of the worst; without it their outlines are drawn alone.
-        image_root: address that image names are relative to; "" strips what Label Studio put in front.
+        evaluation: the report to write.
+        folder: the folder to write to. It is made if it is missing; older files of the same names are replaced.
+        images: the folder of the images, for pictures of the worst corrections; without it only outlines are drawn.
+        image_root: the address that image names are relative to; "" removes what Label Studio put in front.
 
     Returns:
-        The three files.
+        The paths of the three files.
 
     Raises:
-        OutputError: they cannot be written.
+        OutputError: a file cannot be written.
     """
     paths = (folder / "corrections.json", folder / "corrections.md", folder / "corrections.html")
     write_json(report_to_json(evaluation.report), paths[0])

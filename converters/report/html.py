@@ -1,7 +1,7 @@
-"""A report of corrections as one HTML page: nothing is fetched, no script runs, and it opens from a disk or a mail.
+"""A report on corrections as one HTML page, which fetches nothing, runs no script, and opens from a disk or a mail.
 
-Everything that comes from the export is escaped, and a content security policy forbids the page what it does not
-need. Charts are inline SVG, pictures data URLs; each chart's numbers stand in a table below it too.
+All text from the export is escaped, and a content security policy forbids the page everything that it does not need.
+Charts are inline SVG, pictures are data URLs. The numbers of each chart stand in a table below it, too.
 """
 
 from collections.abc import Iterable, Sequence
@@ -53,13 +53,13 @@ def report_to_html(
     images: Path | None = None,
     image_root: str = "",
 ) -> str:
-    """Return the page.
+    """Return a report as the text of an HTML page.
 
     Args:
-        report: what it shows.
-        worst: the corrections behind `report.worst`, in its order, for their pictures.
-        images: folder of the images; without it outlines stand alone.
-        image_root: address that image names are relative to.
+        report: the report that the page shows.
+        worst: the corrections of `report.worst`, in the same order, for their pictures.
+        images: the folder of the images; without it only outlines are drawn.
+        image_root: the address that image names are relative to.
     """
     style = _STYLE_SHEET.read_text(encoding="utf-8")
     sections = [
@@ -306,7 +306,7 @@ def _section(title: str, words: str, *parts: str) -> str:
 
 
 def _wide(content: str) -> str:
-    """Wrap what may be wider than a telephone."""
+    """Wrap content that may be wider than the screen of a telephone, so that it can be scrolled."""
     return f'<div class="wide" tabindex="0">{content}</div>'
 
 
@@ -321,7 +321,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _legend(entries: Iterable[tuple[str, str]]) -> str:
-    """Return what each colour or line style means."""
+    """Return a list of the colours and line styles of a chart, with their meanings."""
     lines = ("marker", "before", "after", "line c-iou", "line c-accepted")
     items = []
     for css, words in entries:

@@ -1,4 +1,4 @@
-"""A report of corrections as Markdown: tables for a repository, a wiki, a pull request."""
+"""A report on corrections as Markdown: tables for a repository, a wiki or a pull request."""
 
 from collections.abc import Iterable, Sequence
 

@@ -1,4 +1,4 @@
-"""Text from exports made safe for pages: labels and file names may hold anything, markup and half characters too."""
+"""Text from exports made safe for pages: labels and file names may hold anything, even markup or half a character."""
 
 import html
 import re
@@ -9,7 +9,7 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]|~$@:]|(?<=www)\.)", re.IGNORECASE)  # : and
 
 
 def plain(value: object) -> str:
-    """Return one line of text without control characters, each of them replaced by one sign."""
+    """Return one line of text; each control character is replaced by one sign."""
     return "".join(
         "�" if unicodedata.category(character) in _CONTROLS else character for character in _one_line(str(value))
     )
@@ -21,12 +21,12 @@ def escape_html(value: object) -> str:
 
 
 def escape_markdown(value: object) -> str:
-    """Return text for Markdown, in a paragraph or a cell of a table; never a link, a tag or a new cell."""
+    """Return text for a paragraph or a table cell in Markdown; it never makes a link, a tag or a new cell."""
     return _MARKDOWN.sub(r"\\\1", html.escape(plain(value), quote=False))
 
 
 def shorten(value: object, length: int) -> str:
-    """Return at most `length` characters, the end replaced by an ellipsis where there are more."""
+    """Return at most `length` characters of a text; an ellipsis replaces the end of a longer text."""
     text = plain(value)
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 

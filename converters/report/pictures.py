@@ -1,7 +1,7 @@
-"""Pictures of single corrections: the image, what was predicted and what the person made of it, as one SVG each.
+"""Pictures of single corrections: the image with the predicted and the annotated regions, as one SVG each.
 
-The image is embedded as a data URL, small; outlines are drawn over it, dashed for the prediction and solid for
-the annotation, and what differs between the two is shaded. Without the image the outlines stand alone.
+A small copy of the image is embedded as a data URL. Outlines are drawn over it, dashed for the prediction and solid for
+the annotation, and pixels in only one of the two are shaded. Without the image, only the outlines are drawn.
 """
 
 import base64
@@ -19,7 +19,7 @@ from converters.files.image_files import find_image_file, image_file_name, uprig
 from converters.report.markup import escape_html
 
 PICTURE_PX = 640
-"""Longest side of an embedded picture."""
+"""The longest side of an embedded image, in pixels."""
 
 _JPEG_QUALITY = 80
 _SMALLEST_PART_PX = 4  # shown pixels; less is not seen, and noise has thousands of such parts
@@ -28,7 +28,7 @@ _MAX_VERTICES = 400
 
 @dataclass(frozen=True)
 class Picture:
-    """An SVG, and why the image itself is not in it ("" if it is)."""
+    """An SVG, and the reason why the image itself is not in it ("" if it is)."""
 
     svg: str
     missing: str
@@ -39,8 +39,8 @@ def picture_of(item: Correction, images: Path | None, image_root: str = "") -> P
 
     Args:
         item: the correction.
-        images: the folder with the images, None if there is none.
-        image_root: address that image names are relative to.
+        images: the folder of the images, None if there is none.
+        image_root: the address that image names are relative to.
     """
     height, width = item.record.size_hw or (1, 1)
     scale = min(1.0, PICTURE_PX / max(height, width))
@@ -68,7 +68,7 @@ def _data_url(item: Correction, images: Path, image_root: str, shown_wh: tuple[i
     """Return the image, upright and small, as a data URL.
 
     Raises:
-        ImageFileError: it is not there, cannot be read, or is not the one that was annotated.
+        ImageFileError: the image is not there, cannot be read, or differs in size from the annotated image.
     """
     name = image_file_name(item.record.image, image_root)
     path = find_image_file(images, name)
@@ -84,7 +84,7 @@ def _data_url(item: Correction, images: Path, image_root: str, shown_wh: tuple[i
 
 
 def _shapes(pair: RegionPair, scale: float) -> str:
-    """Return the outlines of a pair and the shade of its difference."""
+    """Return the outlines of a pair of regions, and the shaded pixels that are in only one of them."""
     before = "" if pair.predicted is None else _outline(pair.predicted.mask(), scale)
     after = "" if pair.annotated is None else _outline(pair.annotated.mask(), scale)
     title = f"<title>{escape_html(words_of(pair))}</title>"
@@ -113,7 +113,7 @@ def _outline(mask: Mask, scale: float) -> str:
 
 
 def words_of(pair: RegionPair) -> str:
-    """Return what happened to the region in words, not escaped."""
+    """Say in words what the person did to a region; the text is not escaped."""
     before = ", ".join(pair.predicted.labels) if pair.predicted is not None else ""
     after = ", ".join(pair.annotated.labels) if pair.annotated is not None else ""
     if pair.relabelled:

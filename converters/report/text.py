@@ -1,4 +1,4 @@
-"""What a report says in words and how it writes numbers, the same in Markdown and HTML. Plain text, not escaped."""
+"""The sentences of a report and the form of its numbers, the same in Markdown and HTML; plain text, not escaped."""
 
 from converters.corrections.pairs import NOT_IN_EXPORT
 from converters.corrections.result import CategoryReport, CorrectionReport, Number, RegionCounts
@@ -65,24 +65,24 @@ def percent(value: Number) -> str:
 
 
 def seconds(value: Number) -> str:
-    """Return seconds, from two minutes on as minutes."""
+    """Return a time in seconds, or in minutes from two minutes on."""
     if value is None:
         return NOTHING
     return f"{value:.1f} s" if value < 120 else f"{value / 60:.1f} min"
 
 
 def thousands(value: int) -> str:
-    """Return a whole number in groups of three digits."""
+    """Return a whole number with its digits in groups of three."""
     return f"{value:,}".replace(",", " ")
 
 
 def counted(count: int, word: str) -> str:
-    """Return "1 region", "2 regions"."""
+    """Return a count with its noun in singular or plural: "1 region", "2 regions"."""
     return f"{thousands(count)} {word}{'' if count == 1 else 's'}"
 
 
 def version_name(model_version: str) -> str:
-    """Return a model version's name, also where it has none."""
+    """Return the name of a model version, "(no version)" for an empty name."""
     return model_version or "(no version)"
 
 
@@ -92,7 +92,7 @@ def predicted_regions(regions: RegionCounts) -> int:
 
 
 def summary(report: CorrectionReport) -> str:
-    """Return what went in and the outcome, in two sentences."""
+    """Say in two sentences how much was compared, and what became of the predicted regions."""
     counts, regions = report.counts, report.regions
     return (
         f"{counted(counts.corrections_out, 'correction')} by {_people(counts.annotators)} were compared "
@@ -103,7 +103,7 @@ def summary(report: CorrectionReport) -> str:
 
 
 def seconds_sentence(report: CorrectionReport) -> str:
-    """Return how long corrections took, beside labels from scratch where there are any; "" if unknown."""
+    """Say how long corrections and annotations without a prediction took; "" if no time is known."""
     corrected, scratch = report.seconds.corrected, report.seconds.from_scratch
     if corrected.median is None:
         return ""
@@ -119,7 +119,7 @@ def seconds_sentence(report: CorrectionReport) -> str:
 
 
 def reliability_sentence(report: CorrectionReport) -> str:
-    """Return what scores are worth."""
+    """Say how far the scores of regions were from their outcomes."""
     found = report.reliability
     without = (
         f" {counted(found.unscored_regions, 'region')} had no score between 0 and 1." if found.unscored_regions else ""
@@ -133,7 +133,7 @@ def reliability_sentence(report: CorrectionReport) -> str:
 
 
 def missing_sentence(report: CorrectionReport) -> str:
-    """Return how to get predictions that the export should have, "" if it has them."""
+    """Say how to get the predictions that the export lacks; "" if it lacks none."""
     return WHERE_PREDICTIONS_ARE if NOT_IN_EXPORT in report.counts.left_out else ""
 
 

@@ -1,4 +1,4 @@
-"""Records written as Label Studio tasks: what `label_studio` reads back, and what label-studio-sdk accepts."""
+"""Records written as Label Studio tasks: what `reader` reads back, and what label-studio-sdk accepts."""
 
 import json
 from pathlib import Path
