@@ -14,20 +14,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
-from ovdiff.extras import naming_the_extra
+from ovdiff.engines import EnginePreset, SegmentationEngine, load_any_preset, make_engine
+from ovdiff.errors import PresetError
 from ovdiff.images import ImageLike, read_image
-from ovdiff.presets import Preset, load_preset
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
-
-if TYPE_CHECKING:
-    from ovdiff.engine import Engine
 
 __all__ = ["BANK_FOLDER", "NamedSegmentation", "segment", "unload_models"]
 
@@ -82,7 +78,7 @@ def segment(
     image: ImageLike,
     categories: Vocabulary | Iterable[Category | str],
     *,
-    preset: Preset | str | Path | None = None,
+    preset: EnginePreset | str | Path | None = None,
     device: str = "cpu",
     bank: str | Path | None = None,
 ) -> NamedSegmentation:
@@ -100,7 +96,8 @@ def segment(
         image: a path, a Pillow image, or an array: grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in uint8, or grey
             (H, W) in uint16. Files and Pillow images are turned by their EXIF orientation.
         categories: what to look for: a list of names, of Categories, or of both; or a Vocabulary.
-        preset: a preset's name, the path of a `.toml` file, or a Preset; None is "tinyworld", with the warning.
+        preset: a preset's name, the path of a `.toml` file, or a preset made in code, of any engine; None is
+            "tinyworld", with the warning.
         device: a torch device, such as "cpu" or "cuda".
         bank: the folder that keeps prototypes; None is `ovdiff-data/bank` in the current folder, as for the command
             `ovdiff`. The environment is not read: where `OVDIFF_DATA_DIR` is set for the command, name its `bank`
@@ -128,11 +125,15 @@ def unload_models() -> None:
     _engines.forget()
 
 
-def _chosen(preset: Preset | str | Path | None) -> Preset:
+def _chosen(preset: EnginePreset | str | Path | None) -> EnginePreset:
     if preset is None:
         _warn_of_default()
         preset = "tinyworld"
-    return preset if isinstance(preset, Preset) else load_preset(preset)
+    if isinstance(preset, str | Path):
+        return load_any_preset(preset)
+    if not hasattr(preset, "engine"):
+        raise PresetError(f'Expected a preset, its name or its file, got {preset!r}. Write preset="tinyworld".')
+    return preset
 
 
 @cache  # once a process, not once an image
@@ -147,7 +148,7 @@ def _warn_of_default() -> None:
 class _KeptEngine:
     """An engine, and the lock that keeps two threads from building one category twice."""
 
-    engine: "Engine"
+    engine: SegmentationEngine
     building: threading.Lock = field(default_factory=threading.Lock)
 
     def build_missing(self, vocabulary: Vocabulary) -> None:
@@ -164,9 +165,9 @@ class _Engines:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[Preset, Path, str], _KeptEngine] = OrderedDict()
+        self._kept: OrderedDict[tuple[EnginePreset, Path, str], _KeptEngine] = OrderedDict()
 
-    def get(self, preset: Preset, bank: Path, device: str) -> _KeptEngine:
+    def get(self, preset: EnginePreset, bank: Path, device: str) -> _KeptEngine:
         """Return the engine of a combination, made where there is none yet."""
         key = (preset, bank, device)
         with self._lock:
@@ -183,14 +184,9 @@ class _Engines:
             self._kept.clear()
 
 
-def _make_engine(preset: Preset, bank: Path, device: str) -> "Engine":
-    """Return a new engine, which brings torch in, but loads no model yet."""
-    with naming_the_extra("ovdiff.segment"):
-        from ovdiff.engine import Engine
-        from ovdiff.models.devices import require_device
-
-    require_device(device)
-    return Engine(preset, Bank(bank), device=device)
+def _make_engine(preset: EnginePreset, bank: Path, device: str) -> SegmentationEngine:
+    """Return a new engine, which may bring torch in, but loads no model yet."""
+    return make_engine(preset, Bank(bank), device)
 
 
 _engines = _Engines()

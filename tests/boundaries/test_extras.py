@@ -85,7 +85,7 @@ def test_another_missing_module_is_not_disguised() -> None:
     ("statement", "purpose"),
     [
         ("ovdiff.Engine", "ovdiff.Engine"),
-        ("ovdiff.segment(numpy.zeros((8, 8), 'uint8'), ['boat'], preset='tinyworld')", "ovdiff.segment"),
+        ("ovdiff.segment(numpy.zeros((8, 8), 'uint8'), ['boat'], preset='tinyworld')", "engine 'ovdiff'"),
     ],
 )
 def test_the_library_alone_says_what_to_install(statement: str, purpose: str) -> None:

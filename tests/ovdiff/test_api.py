@@ -13,6 +13,7 @@ from backend.settings import Settings
 from ovdiff import api
 from ovdiff.errors import DeviceError, ImageError, PresetError, VocabularyError
 from tests.fakes.engine import FakeEngine
+from tests.fakes.installing import install_here
 from tests.fakes.pictures import red_and_blue
 
 RED, BLUE = ((red_and_blue() == colour).all(axis=2) for colour in ((255, 0, 0), (0, 0, 255)))
@@ -126,6 +127,7 @@ def test_without_a_preset_it_is_said_once_what_the_embedded_models_know(
         ({"categories": ["red", ovdiff.Category("red")]}, VocabularyError, "Duplicate category: 'red'"),
         ({"categories": ["red", None]}, VocabularyError, "got None"),
         ({"preset": "fsat"}, PresetError, "No preset 'fsat'. Known: fast, paper, tinyworld"),
+        ({"preset": 7}, PresetError, r"Expected a preset, its name or its file, got 7. Write preset=\"tinyworld\""),
         ({"image": "missing.png"}, ImageError, "'missing.png' does not exist"),
     ],
 )
@@ -141,3 +143,11 @@ def test_mistakes_are_told_before_anything_is_made(
 def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"Device 'nonsense' cannot be used: .*'cpu' works on every machine"):
         ovdiff.segment(red_and_blue(), ["red"], preset="tinyworld", device="nonsense", bank=tmp_path)
+
+
+def test_the_preset_says_which_engine_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Path(__file__).parents[1] / "fakes/second_engine"
+    install_here(project, tmp_path / "site", monkeypatch)
+    result = ovdiff.segment(red_and_blue(), ["blue"], preset=project / "words.toml", bank=tmp_path / "bank")
+    np.testing.assert_array_equal(result.masks["blue"], BLUE)
+    ovdiff.unload_models()
