@@ -83,11 +83,11 @@ def image_address(name: str, image_root: str = "") -> str:
 
 
 def exif_orientation(image: Image.Image) -> int:
-    """Return how a picture is to be turned to stand upright, 1 to 8 (EXIF tag 0x0112), as a browser reads it.
+    """Return the EXIF orientation of a picture, 1 to 8 (tag 0x0112); 1 is upright.
 
-    That is, from EXIF alone. Pillow's own `getexif` also believes XMP and ImageMagick's text chunks, which Chromium
-    156 does not for any format: a mask made by Pillow's word would lie across the picture people see. A TIFF, which
-    Pillow turns by itself, is upright.
+    Only EXIF counts, because that is how browsers read a picture. Pillow's own `getexif` also believes XMP and
+    ImageMagick's text chunks, which Chromium 156 ignores in every format: a mask that follows Pillow would lie across
+    the picture that people see. A TIFF counts as upright, because Pillow turns it by itself.
     """
     exif = Image.Exif()
     try:
@@ -126,7 +126,7 @@ def find_image_file(folder: Path, name: str) -> Path | None:
 
 
 def turn_upright(image: Image.Image) -> Image.Image:
-    """Return a picture as it is shown, turned by its EXIF orientation; its pixels are read first.
+    """Read a picture's pixels, and return the picture as it is shown: turned by its EXIF orientation.
 
     Raises:
         OSError: the pixels cannot be read.
@@ -140,7 +140,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Return a picture of any mode as RGB, looking as it does on a white page: 16 bits are reduced to 8.
 
     Raises:
-        ValueError: its pixels are floating-point numbers, or grey values outside 0 to 65535.
+        ValueError: the pixels are floating-point numbers, or grey values outside 0 to 65535.
     """
     if image.mode.startswith("I"):
         return _from_16_bit(image).convert("RGB")
@@ -156,7 +156,7 @@ def upright_image(path: Path) -> Image.Image:
     """Read an image as it is shown: RGB, turned by its EXIF orientation.
 
     Raises:
-        ImageFileError: it cannot be read, or has too many pixels.
+        ImageFileError: the image cannot be read, or has too many pixels.
     """
     try:
         with Image.open(path) as image:
