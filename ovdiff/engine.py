@@ -123,7 +123,7 @@ class Engine:
             card = Card(
                 category.name,
                 self.preset.name,
-                image_seeds=support.seeds,
+                image_seeds=tuple(item.seed for item in support.images),
                 images_with_foreground=support.with_foreground(),
                 refused_images=support.refused,
                 support_key=self._recipes.support(category).key,

@@ -67,12 +67,11 @@ def _title(item: StoredSet, support: SupportSet) -> str:
 def _captions(support: SupportSet) -> list[str]:
     """Return the caption of each image: the number of its prompt, and its seed."""
     numbers = _prompt_numbers(support)
-    pairs = zip(support.prompts, support.seeds, strict=True)
-    return [f"prompt {numbers[prompt]}, seed\n{seed}" for prompt, seed in pairs]
+    return [f"prompt {numbers[item.prompt]}, seed\n{item.seed}" for item in support.images]
 
 
 def _prompt_numbers(support: SupportSet) -> dict[str, int]:
-    return {text: number for number, text in enumerate(dict.fromkeys(support.prompts), start=1)}
+    return {text: number for number, text in enumerate(dict.fromkeys(item.prompt for item in support.images), start=1)}
 
 
 def _file_name(category: str) -> str:

@@ -15,12 +15,16 @@ class SupportImage:
         attribution: (H, W) float32 in [0, 1].
         foreground: (H, W) bool, F of Eq. 1.
         background: (H, W) bool, B of Eq. 1; disjoint from the foreground, may be empty.
+        seed: of the noise that it was drawn from.
+        prompt: the whole text that it was drawn from.
     """
 
     image: NDArray[np.uint8]
     attribution: NDArray[np.float32]
     foreground: NDArray[np.bool_]
     background: NDArray[np.bool_]
+    seed: int = 0
+    prompt: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,15 +33,11 @@ class SupportSet:
 
     Attributes:
         images: those that were not left out as unsafe.
-        seeds: of each one's noise.
-        refused: drawings that were refused as unsafe.
-        prompts: the whole text that each was drawn from.
+        refused: how many drawings were refused as unsafe.
     """
 
     images: tuple[SupportImage, ...]
-    seeds: tuple[int, ...] = ()
     refused: int = 0
-    prompts: tuple[str, ...] = ()
 
     def with_foreground(self) -> int:
         """Return how many images show the category; the others give no prototypes."""

@@ -124,18 +124,12 @@ def _in_order(batches: Sequence[DrawnBatch]) -> list[DrawnImage]:
 def _support_set(
     batches: Sequence[DrawnBatch], attributions: NDArray[np.float32], masks: Sequence[Masks]
 ) -> SupportSet:
-    drawn = _in_order(batches)
-    images = tuple(
-        SupportImage(item.image, attribution, *pair)
-        for item, attribution, pair in zip(drawn, attributions, masks, strict=True)
-    )
     prompt_of = {item.number: batch.prompt for batch in batches for item in batch.images}
-    return SupportSet(
-        images,
-        seeds=tuple(item.seed for item in drawn),
-        refused=sum(batch.refused for batch in batches),
-        prompts=tuple(prompt_of[item.number] for item in drawn),
+    images = tuple(
+        SupportImage(item.image, attribution, *pair, seed=item.seed, prompt=prompt_of[item.number])
+        for item, attribution, pair in zip(_in_order(batches), attributions, masks, strict=True)
     )
+    return SupportSet(images, refused=sum(batch.refused for batch in batches))
 
 
 def _one_space(parts: BuildingParts, name: str, support: SupportSet) -> FeatureSpacePrototypes:

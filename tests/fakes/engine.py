@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -93,8 +93,11 @@ class FakeEngine:
         image[2:6, 2:6] = np.minimum(colour_of(category), 255)
         foreground = image.any(axis=2)
         item = SupportImage(image, foreground.astype(np.float32), foreground, ~foreground)
-        prompts = tuple(f"a {category.phrases[n % len(category.phrases)]}" for n in range(len(SEEDS)))
-        return SupportSet((item,) * len(SEEDS), SEEDS, refused=1, prompts=prompts)
+        phrases = category.phrases
+        images = (
+            replace(item, seed=seed, prompt=f"a {phrases[number % len(phrases)]}") for number, seed in enumerate(SEEDS)
+        )
+        return SupportSet(tuple(images), refused=1)
 
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
         missing = [category.name for category in vocabulary.categories if not self.has(category)]

@@ -81,7 +81,7 @@ def test_a_misleading_name_is_drawn_as_its_phrase(small: Preset, tmp_path: Path)
     engine.build(Category("TANK"))
     card = engine.bank.card(key(Category("tank")))
     assert (card.category, card.phrases) == ("TANK", ("liquid tank",))
-    assert engine.support_set(Category("tank")).prompts[0] == "a good photo of a liquid tank"
+    assert engine.support_set(Category("tank")).images[0].prompt == "a good photo of a liquid tank"
 
 
 def test_the_prefilter_sees_the_same_phrase(engine: Engine, image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
