@@ -1,6 +1,6 @@
-"""Presets: which models and hyper-parameters. A preset is data; copy one to a TOML file and change it.
+"""Presets: each names the models and hyper-parameters of the method. A preset is data: copy it to a file and change it.
 
-A file may give ``base = "tinyworld"`` and only the fields that differ from it. Never imports torch.
+A TOML file may give ``base = "tinyworld"`` and only the fields that differ from that base. Never imports torch.
 """
 
 from ovdiff.presets.fields import setting

@@ -17,14 +17,15 @@ def setting(
     """Declare a field with its default, the reason for it, its unit and inclusive bounds.
 
     Args:
-        default: ``dataclasses.MISSING`` for a field that a preset must give.
-        reason: where the default comes from, or why it is what it is.
-        unit: of the number.
-        minimum: smallest value allowed.
-        maximum: largest value allowed.
-        online: the field matters only when an image is segmented, so it is no part of a prototype set's key.
-        later: the field came after the first keys were made: at its default it is left out of them, so that
-            prototype sets of before are still found.
+        default: the value of a preset that does not give the field; ``dataclasses.MISSING`` if every preset must.
+        reason: where the default comes from, or why it was chosen. Users read it beside the field.
+        unit: the unit of the number.
+        minimum: the smallest value allowed.
+        maximum: the largest value allowed.
+        online: whether the field matters only when an image is segmented. It is then no part of a prototype set's
+            key.
+        later: whether the field was added after the first keys had been made. It is then left out of a key while it
+            has its default, so that older prototype sets are still found.
     """
     metadata = {
         "reason": reason,
@@ -40,12 +41,13 @@ def setting(
 
 
 def added_tables(parts: str) -> Any:
-    """Declare the field that holds the tables of parts that the schema does not know, as pairs of name and table.
+    """Declare the field that holds the tables of other packages' parts, as pairs of a name and a table.
 
-    In TOML these tables stand beside those of the schema: ``[extractors.colours]`` is
-    ``dict(preset.extractors.added)["colours"]``. Pairs, and not a dict, so that presets stay hashable.
+    In TOML these tables stand beside the tables of the schema: ``[extractors.colours]`` is
+    ``dict(preset.extractors.added)["colours"]``. The field holds pairs and not a dict, so that presets stay hashable.
 
     Args:
-        parts: which parts they are of; :mod:`ovdiff.presets.mapping` is told the dataclass of each.
+        parts: the kind of parts that the tables belong to: "extractors", "proposals" or "models". The caller of
+            :func:`ovdiff.presets.mapping.build` says how the dataclass of each table is found.
     """
     return field(default=(), metadata={"tables_of": parts})

@@ -1,4 +1,4 @@
-"""Reading presets from files: by name, by path, and with ``base = "..."`` only what differs."""
+"""Presets are read from files here: by name, by path, and on top of another preset with ``base = "..."``."""
 
 import tomllib
 from collections.abc import Mapping
@@ -27,7 +27,8 @@ def load_preset(name_or_path: str | Path) -> Preset:
     """Load a preset of OVDiff by its name, or from a ``.toml`` file.
 
     Raises:
-        PresetError: no such preset or file, not TOML, of another engine, or a field that is unknown or impossible.
+        PresetError: there is no such preset or file, the file is not TOML, it is a preset of another engine, or a
+            field is unknown or impossible.
     """
     mapping, where = read_preset(name_or_path), f"Preset {str(name_or_path)!r}"
     if (engine := mapping.get("engine", OVDIFF)) != OVDIFF:
@@ -36,19 +37,19 @@ def load_preset(name_or_path: str | Path) -> Preset:
 
 
 def read_preset(name_or_path: str | Path) -> dict[str, Any]:
-    """Read the tables of any engine's preset, those of its base included; what they mean is not checked.
+    """Read the tables of any engine's preset, with the tables of its base. The meaning of the values is not checked.
 
     Raises:
-        PresetError: no such preset or file, or not TOML.
+        PresetError: there is no such preset or file, or the file is not TOML.
     """
     return _read_mapping(name_or_path, depth=0)
 
 
 def preset_description(name_or_path: str | Path) -> str:
-    """Return what a preset's file says about itself: the comment that it begins with, or ``""``.
+    """Return the comment at the beginning of a preset's file, which describes the preset; ``""`` if there is none.
 
     Raises:
-        PresetError: no such preset or file.
+        PresetError: there is no such preset or file.
     """
     comment = takewhile(lambda line: line.startswith("#"), _read(name_or_path).splitlines())
     return "\n".join(line.removeprefix("#").removeprefix(" ").rstrip() for line in comment)
@@ -85,7 +86,7 @@ def _read(name_or_path: str | Path) -> str:
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
-    if "source" in changes:  # of other weights, what is known of the base's is not true any more
+    if "source" in changes:  # Other weights: the base's revision, licence and so on are not true of them.
         merged = {key: value for key, value in base.items() if key not in _OF_ONE_SOURCE}
     for key, value in changes.items():
         under = merged.get(key)

@@ -1,6 +1,7 @@
-"""Documented dataclasses to and from plain mappings, as TOML and JSON hold them: strict, so that a typo is an error.
+"""Dataclasses of settings become plain mappings here, and mappings become dataclasses, as TOML and JSON hold them.
 
-Nothing here knows which dataclasses there are.
+Reading is strict, so that a misspelt field is an error. This module works with any documented dataclass and knows none
+by name.
 """
 
 import dataclasses
@@ -16,13 +17,15 @@ from ovdiff.errors import PresetError
 T = TypeVar("T")
 
 TableTypes = Mapping[str, Callable[[str], type[Any] | None]]
-"""For each value of ``added_tables``: the dataclass of a table that the schema does not know, or ``None``."""
+"""How the dataclass of another package's table is found, for each kind of parts that ``added_tables`` is given.
+
+The function is called with the table's name. It returns ``None`` if no part has a table of that name."""
 
 _TABLES_OF = "tables_of"
 
 
 class Entry(NamedTuple):
-    """One field of a table, or one table that was added to it; the latter was declared by no field."""
+    """One field of a table, or a table of another package's part. For the latter ``declared`` is ``None``."""
 
     name: str
     value: Any
@@ -30,7 +33,7 @@ class Entry(NamedTuple):
 
 
 def entries(table: Any) -> Iterator[Entry]:
-    """Yield a dataclass's fields in their order; tables that were added stand beside them, as in TOML."""
+    """Yield a dataclass's fields in their order; the tables of other packages' parts stand beside them, as in TOML."""
     for declared in dataclasses.fields(table):
         value = getattr(table, declared.name)
         if _TABLES_OF in declared.metadata:
@@ -47,7 +50,8 @@ def to_mapping(table: Any) -> dict[str, Any]:
 def offline_values(table: Any) -> dict[str, Any]:
     """Return the values that shape stored prototypes, as JSON types.
 
-    Left out are names, fields that are marked *online*, and fields that are marked *later* and have their default.
+    Three kinds of fields are left out: names, fields that are marked *online*, and fields that are marked *later* and
+    have their default.
     """
     return {
         name: offline_values(value) if dataclasses.is_dataclass(value) else _plain(value)
@@ -61,18 +65,18 @@ def build(cls: type[T], mapping: Any, where: str, table_types: TableTypes) -> T:
 
     Args:
         cls: the dataclass.
-        mapping: its values.
-        where: names the source in messages.
-        table_types: the dataclasses of tables that the schema does not know.
+        mapping: the values of its fields.
+        where: names the source of the mapping in messages.
+        table_types: how the dataclasses of other packages' tables are found.
 
     Raises:
-        PresetError: an unknown or missing field, a wrong type, an impossible value.
+        PresetError: a field is unknown, missing, of a wrong type, or not one of the values that it may have.
     """
     return _Reader(where, table_types).table(cls, mapping, "")
 
 
 def without(mapping: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """Return a copy of nested tables that lacks every field of these names, however deep."""
+    """Return a copy of nested tables without the fields of these names, at every depth."""
     return {
         key: without(value, names) if isinstance(value, Mapping) else value
         for key, value in mapping.items()
@@ -88,7 +92,7 @@ def digest(values: Any) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _Reader:
-    """Reads one source; paths such as "extractors.clip" say where in it a value stands."""
+    """Reads one mapping. A path such as "extractors.clip" says where in the mapping a value stands."""
 
     where: str
     table_types: TableTypes
@@ -109,7 +113,7 @@ class _Reader:
         return cls(**{key: self._value(hints[key], value, _join(path, key)) for key, value in known.items()}, **added)
 
     def _added(self, cls: type[Any], mapping: Mapping[str, Any], path: str) -> dict[str, tuple[tuple[str, Any], ...]]:
-        """Read the tables that the schema does not know, by the field that holds them; others are left alone."""
+        """Return the tables of other packages' parts, by the field that holds them. Other keys are not read here."""
         found = {}
         for holder in dataclasses.fields(cls):
             if _TABLES_OF in holder.metadata:
@@ -127,7 +131,7 @@ class _Reader:
                 raise PresetError(f"{self.where}: unknown field {_join(path, key)!r}. {hint}")
 
     def _value(self, hint: Any, value: Any, path: str) -> Any:
-        if get_origin(hint) is types.UnionType:  # of a table and None, the only unions of the schema
+        if get_origin(hint) is types.UnionType:  # The only unions of the schema are those of a table and None.
             return None if value is None else self._value(get_args(hint)[0], value, path)
         if dataclasses.is_dataclass(hint):
             return self.table(hint, value, path)  # type: ignore[arg-type]
@@ -140,7 +144,7 @@ class _Reader:
             raise PresetError(f"{self.where}: {path} is {value!r}; expected one of {expected}.")
         if hint is float and type(value) is int:
             return float(value)
-        if type(value) is not hint:  # not isinstance: True is an int, and would pass for one
+        if type(value) is not hint:  # isinstance would let True pass for an integer.
             raise PresetError(f"{self.where}: {path} is {value!r}; expected {_type_name(hint)}.")
         return value
 

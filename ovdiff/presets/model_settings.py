@@ -1,4 +1,4 @@
-"""Which weights a preset uses, and where each comes from. Data only."""
+"""The settings of a preset's models: which weights it uses, and where they come from. Data only."""
 
 # ruff: noqa: RUF009 - setting() is dataclasses.field with documentation; it returns a field, not a default
 
@@ -16,31 +16,33 @@ M = TypeVar("M")
 class ModelSettings:
     """Where one model comes from and how precisely it computes."""
 
-    source: str = setting(MISSING, "'tinyworld:NAME' (embedded), a local folder, or a hub id")
-    revision: str = setting("", "hub commit; unused for folders and embedded weights")
-    dtype: Dtype = setting("float32", "dtype of the forward passes; everything after them is float32")
+    source: str = setting(MISSING, "'tinyworld:NAME' for an embedded model, a local folder, or a hub id")
+    revision: str = setting("", "the hub commit; unused for folders and embedded weights")
+    dtype: Dtype = setting("float32", "the dtype of the forward passes; everything after them is float32")
     licence: str = setting(
-        "", "of the weights; '' looks the source up in ovdiff.models.licences, a local folder's is unknown", online=True
+        "",
+        "the licence of the weights; '' looks the source up in ovdiff.models.licences, which knows no local folder",
+        online=True,
     )
 
 
 @dataclass(frozen=True)
 class AdapterSettings:
-    """A LoRA of the UNet, fused into its weights when they are loaded."""
+    """A LoRA of the UNet, fused into the UNet's weights when they are loaded."""
 
     source: str = setting(MISSING, "a local folder or a hub id")
-    revision: str = setting("", "hub commit")
-    scale: float = setting(1.0, "1 is what it was trained for", minimum=0.0, maximum=2.0)
-    licence: str = setting("", "as a model's", online=True)
+    revision: str = setting("", "the hub commit")
+    scale: float = setting(1.0, "the adapter was trained for a scale of 1", minimum=0.0, maximum=2.0)
+    licence: str = setting("", "the licence of the adapter, given as a model's is", online=True)
 
 
 @dataclass(frozen=True)
 class DiffusionModelSettings(ModelSettings):
     """A latent diffusion pipeline: UNet and text encoder in one dtype, the VAE in its own."""
 
-    vae_dtype: Dtype = setting("float32", "bfloat16 has 8 bits of mantissa: about one grey level")
-    variant: str = setting("", "which of a hub repository's weight files, such as 'fp16': half the download")
-    adapter: AdapterSettings | None = setting(None, "such as LCM-LoRA, which draws in four steps")
+    vae_dtype: Dtype = setting("float32", "bfloat16 has 8 bits of mantissa, which costs about one grey level")
+    variant: str = setting("", "which of a hub repository's weight files is read; 'fp16' is half the download")
+    adapter: AdapterSettings | None = setting(None, "a LoRA such as LCM-LoRA, with which four steps are enough")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class ClipModelSettings(ModelSettings):
     """A CLIP model with both towers and its tokenizer."""
 
     library: Literal["transformers", "open_clip"] = setting(
-        "transformers", "whose files they are: config.json, or open_clip_config.json"
+        "transformers", "the library whose files the source holds: config.json, or open_clip_config.json"
     )
 
 
@@ -56,15 +58,15 @@ class ClipModelSettings(ModelSettings):
 class CheckpointSettings:
     """A detector's checkpoint: one file, read with ``weights_only=True``."""
 
-    source: str = setting(MISSING, "a local file, or an https address that it is fetched from once")
-    sha256: str = setting("", "hex digest that the file must have; '' accepts any")
-    dtype: Dtype = setting("float32", "dtype of the forward pass")
-    licence: str = setting("", "as a model's", online=True)
+    source: str = setting(MISSING, "a local file, or an https address from which the file is fetched once")
+    sha256: str = setting("", "the hex digest that the file must have; '' accepts any file")
+    dtype: Dtype = setting("float32", "the dtype of the forward pass")
+    licence: str = setting("", "the licence of the checkpoint, given as a model's is", online=True)
 
 
 @dataclass(frozen=True)
 class PresetModels:
-    """The models of a preset; ``None`` is for those that it has no use for. Two equal entries are loaded once."""
+    """The models of a preset. A model that the preset does not use is ``None``; two equal entries are loaded once."""
 
     generator: DiffusionModelSettings = setting(MISSING, "draws the support images")
     stable_diffusion: DiffusionModelSettings | None = setting(None, "gives the SD features")
@@ -74,7 +76,7 @@ class PresetModels:
     dinov3: ModelSettings | None = setting(None, "gives the DINOv3 features")
     mae: ModelSettings | None = setting(None, "gives the MAE features")
     cutler: CheckpointSettings | None = setting(None, "gives CutLER's proposals")
-    safety_checker: ModelSettings | None = setting(None, "Stable Diffusion's own image check, where it is wanted")
+    safety_checker: ModelSettings | None = setting(None, "Stable Diffusion's own check of the images that it draws")
     added: tuple[tuple[str, ModelSettings | CheckpointSettings], ...] = added_tables("models")
 
     def all_given(self) -> dict[str, ModelSettings | CheckpointSettings]:

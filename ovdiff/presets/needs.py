@@ -1,9 +1,10 @@
 """The one table of needs: which extractor and which proposal source needs which models and settings.
 
-The rest is derived from it: what is in a prototype set's key, which models a preset must give, which of its tables
-nothing reads, which weights segmenting takes. A new extractor or proposal source is one file and one line here; from
-another package it is an entry point (:class:`ovdiff.presets.part.Part`). Loads no model and never imports torch: the
-makers are named by strings, and the rooms above that ask for a part import them.
+Other facts are derived from this table: which settings and weights are in a prototype set's key, which models a preset
+must give, which of its tables nothing reads, and which weights are needed to segment an image. A new extractor or
+proposal source is one file and one line here. Another package adds one by an entry point
+(:class:`ovdiff.presets.part.Part`). This module loads no model and never imports torch: it names the makers by strings,
+and a maker is imported by the module that asks for the part.
 """
 
 from collections.abc import Iterator
@@ -51,8 +52,8 @@ EXTRACTORS = Parts(
         "mae": Part("ovdiff.extractors.mae:make_extractor", MaeFeatureSettings, {"mae": ModelSettings}),
     },
 )
-"""The maker of each is called with the preset and the loaded models, and returns an
-:class:`ovdiff.extractors.Extractor`. The settings are a :class:`~ovdiff.presets.schema.FeatureSettings`."""
+"""All extractors. A maker is called with the preset and the loaded models, and returns an
+:class:`ovdiff.extractors.extractor.Extractor`. The settings are a :class:`~ovdiff.presets.schema.FeatureSettings`."""
 
 PROPOSALS = Parts(
     "proposal source",
@@ -62,7 +63,7 @@ PROPOSALS = Parts(
             "ovdiff.building.proposals.cutler:make_proposer",
             CutlerSettings,
             {"cutler": CheckpointSettings},
-            licence="CC-BY-NC-SA-4.0",  # whatever the file is called, CutLER's authors licence their weights so
+            licence="CC-BY-NC-SA-4.0",  # The licence that CutLER's authors give their weights, wherever the file is.
         ),
         "maskcut": Part("ovdiff.building.proposals.maskcut:make_proposer", MaskCutSettings, {"dino": ModelSettings}),
         "detectron2": Part(
@@ -73,18 +74,18 @@ PROPOSALS = Parts(
         "fixed": Part("ovdiff.building.proposals.threshold:make_fixed"),
     },
 )
-"""The maker of each is called with the preset and the loaded models, and returns an
+"""All proposal sources. A maker is called with the preset and the loaded models, and returns an
 :class:`ovdiff.building.proposals.Proposer` or a :class:`ovdiff.building.proposals.Thresholder`."""
 
 Stage = Literal["images", "masks", "features", "segmenting"]
-"""When a model runs: support images are drawn, their masks are found, their features are extracted; an image is
-segmented."""
+"""When a model runs: while support images are drawn, while their masks are found, while their features are extracted,
+or while an image is segmented."""
 
 S = TypeVar("S")
 
 
 class Need(NamedTuple):
-    """A model that a preset asks for: when it runs, and what asks for it."""
+    """A model that a preset asks for, the stage in which the model runs, and the setting that asks for it."""
 
     model: str
     stage: Stage
@@ -92,7 +93,7 @@ class Need(NamedTuple):
 
 
 def needs(preset: PresetTables) -> Iterator[Need]:
-    """Yield every model that some part of a preset asks for; a model that several parts ask for occurs several times.
+    """Yield every model that some part of a preset asks for. A model occurs once for each part that asks for it.
 
     Raises:
         PresetError: there is no extractor or proposal source of a name that the preset gives.
@@ -120,7 +121,7 @@ def models_of(preset: PresetTables, *stages: Stage) -> tuple[str, ...]:
 
 
 def safety_model(preset: PresetTables) -> Literal["safety_checker", "clip"] | None:
-    """Return the model that looks at generated images, or ``None`` where nothing does."""
+    """Return the model that checks generated images, or ``None`` if the preset checks none."""
     check = preset.safety.check
     if check == "off":
         return None
@@ -130,10 +131,10 @@ def safety_model(preset: PresetTables) -> Literal["safety_checker", "clip"] | No
 
 
 def feature_settings(preset: PresetTables, extractor: str) -> FeatureSettings:
-    """Return the settings of an extractor; its defaults where the preset has no table of it.
+    """Return the settings of an extractor, or its default settings if the preset has no table for it.
 
     Raises:
-        PresetError: there is no such extractor, or its settings are not those of one.
+        PresetError: there is no such extractor, or its settings are no :class:`FeatureSettings`.
     """
     settings = _settings(preset.extractors, EXTRACTORS, extractor)
     if not isinstance(settings, FeatureSettings):
@@ -145,18 +146,26 @@ def feature_settings(preset: PresetTables, extractor: str) -> FeatureSettings:
 
 
 def extractor_settings(preset: PresetTables, extractor: str, kind: type[S]) -> S:
-    """Return the settings of an extractor as the dataclass that its file knows; for makers."""
+    """Return the settings of an extractor as the dataclass that its maker expects.
+
+    Raises:
+        PresetError: there is no such extractor, or its settings are of another dataclass.
+    """
     return _of_kind(feature_settings(preset, extractor), kind, f"extractors.{extractor}")
 
 
 def proposal_settings(preset: PresetTables, kind: type[S]) -> S:
-    """Return the settings of the chosen proposal source as the dataclass that its file knows; for makers."""
+    """Return the settings of the chosen proposal source as the dataclass that its maker expects.
+
+    Raises:
+        PresetError: there is no such source, or its settings are of another dataclass.
+    """
     source = preset.proposals.source
     return _of_kind(_settings(preset.proposals, PROPOSALS, source), kind, f"proposals.{source}")
 
 
 def source_settings(preset: PresetTables) -> Any | None:
-    """Return the settings of the chosen proposal source; ``None`` where it has none of its own."""
+    """Return the settings of the chosen proposal source, or ``None`` if it has no table of its own."""
     return _settings(preset.proposals, PROPOSALS, preset.proposals.source)
 
 
@@ -167,7 +176,7 @@ def feature_dtype(preset: PresetTables, extractor: str) -> Dtype:
 
 
 def unread_tables(preset: PresetTables) -> frozenset[str]:
-    """Return the tables of extractors and proposal sources that the preset gives and does not use."""
+    """Return the names of the tables of extractors and proposal sources that the preset gives but does not use."""
     given: list[tuple[str, ExtractorSettings | ProposalSettings, tuple[str, ...]]] = [
         ("extractors", preset.extractors, preset.extractors.use),
         ("proposals", preset.proposals, (preset.proposals.source,)),
@@ -178,11 +187,11 @@ def unread_tables(preset: PresetTables) -> frozenset[str]:
 
 
 def table_type(parts: str, name: str) -> type[Any] | None:
-    """Return the dataclass of a table that the schema does not know, or ``None`` where no part has such a table.
+    """Return the dataclass of a table that another package's part brings, or ``None`` if no part has such a table.
 
     Args:
         parts: "extractors", "proposals" or "models".
-        name: of the table.
+        name: the table's name.
 
     Raises:
         PresetError: the part of this name cannot be imported.
@@ -194,9 +203,9 @@ def table_type(parts: str, name: str) -> type[Any] | None:
 
 
 def part_licence(preset: PresetTables, model: str) -> str:
-    """Return the licence that a part gives for the weights of a model, whoever hosts them; "" where no part does.
+    """Return the licence that a part gives for the weights of a model, whoever hosts them; "" if no part gives one.
 
-    All built-in parts are asked, and of other packages those that the preset uses.
+    All built-in parts are asked, and those parts of other packages that the preset uses.
     """
     used = [*(EXTRACTORS[name] for name in preset.extractors.use), PROPOSALS[preset.proposals.source]]
     parts = [*used, *EXTRACTORS.built_in.values(), *PROPOSALS.built_in.values()]
@@ -204,7 +213,7 @@ def part_licence(preset: PresetTables, model: str) -> str:
 
 
 def added_versions(preset: PresetTables) -> dict[str, int]:
-    """Return the versions of the parts in use that are above 1, by "extractors.NAME" and "proposals.NAME"."""
+    """Return the version of each part in use whose version is above 1, by "extractors.NAME" or "proposals.NAME"."""
     used = {f"extractors.{name}": EXTRACTORS[name] for name in preset.extractors.use}
     used[f"proposals.{preset.proposals.source}"] = PROPOSALS[preset.proposals.source]
     return {name: part.version for name, part in used.items() if part.version > 1}

@@ -1,11 +1,12 @@
-"""A part that a preset chooses by name: an extractor, a proposal source, an engine; built in, or from another package.
+"""Parts: the extractors, proposal sources and engines that a preset chooses by name.
 
-A package adds one without a fork, by an entry point whose object is a :class:`Part`::
+Some parts are built in. Another package adds a part without a fork, by an entry point whose object is a
+:class:`Part`::
 
     [project.entry-points."ovdiff.extractors"]
     colours = "my_package:COLOURS"
 
-The object's module should import quickly: it is imported when a preset names the part, before any model loads.
+The module of that object should import quickly: it is imported when a preset names the part, before any model loads.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,15 +21,16 @@ from ovdiff.extras import naming_the_extra
 
 @dataclass(frozen=True)
 class Part:
-    """What a part needs, and how it is made.
+    """The description of a part: what it needs, and how it is made.
 
     Attributes:
-        make: "module:function" of its maker; the module is imported only when the part is made.
+        make: "module:function" of the part's maker; the module is imported only when the part is made.
         settings: the dataclass of the part's own table, such as ``[extractors.clip]``; ``None`` if it has no table.
-        models: the ``[models.NAME]`` tables that it needs: each name with the dataclass of that table.
-        files: those fields of its settings that name files. What a file holds is in the prototypes' key, not its path.
-        licence: of the weights of its models, whoever hosts them; "" leaves that to :mod:`ovdiff.models.licences`.
-        version: part of the prototypes' key unless it is 1; raise it when the part computes anything else than before.
+        models: the ``[models.NAME]`` tables that the part needs: each name with the dataclass of that table.
+        files: the fields of its settings that name files. A hash of the file's content is in the prototypes' key, and
+            the file's path is not.
+        licence: the licence of its models' weights, whoever hosts them; "" asks :mod:`ovdiff.models.licences`.
+        version: a number that is in the prototypes' key unless it is 1. Raise it when the part's results change.
     """
 
     make: str
@@ -42,7 +44,7 @@ class Part:
         """Import and return the maker.
 
         Args:
-            purpose: where a preset names the part, such as "proposals.source 'cutler'"; for messages.
+            purpose: the place where a preset names the part, such as "proposals.source 'cutler'", for messages.
 
         Raises:
             MissingExtraError: the module needs a library that an extra of ovdiff brings.
@@ -60,12 +62,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Parts:
-    """All parts of one kind: those built in, and those that installed packages add.
+    """All parts of one kind: the built-in parts, and the parts that installed packages add.
 
     Attributes:
-        kind: what such a part is called in messages, such as "extractor".
-        group: the entry point group in which packages add some.
-        built_in: by name. A built-in part wins over one of the same name from a package.
+        kind: the word for such a part in messages, such as "extractor".
+        group: the entry point group in which other packages add parts of this kind.
+        built_in: the built-in parts by name. A built-in part wins over a package's part of the same name.
     """
 
     kind: str
@@ -73,23 +75,24 @@ class Parts:
     built_in: Mapping[str, Part]
 
     def names(self) -> tuple[str, ...]:
-        """Return the names of all parts, sorted; nothing of a package is imported."""
+        """Return the names of all parts, sorted. No module of another package is imported for it."""
         return tuple(sorted({*self.built_in, *(entry.name for entry in metadata.entry_points(group=self.group))}))
 
     def __contains__(self, name: object) -> bool:
-        """Say whether there is a part of this name; nothing of a package is imported."""
+        """Say whether there is a part of this name. No module of another package is imported for it."""
         return name in self.built_in or any(entry.name == name for entry in metadata.entry_points(group=self.group))
 
     def __getitem__(self, name: str) -> Part:
         """Return a part by its name.
 
         Raises:
-            PresetError: there is none, several packages add one of this name, or what the package names is no part.
+            PresetError: there is no part of this name, several packages add one, or the entry point's object is no
+                :class:`Part`.
         """
         if name in self.built_in:
             return self.built_in[name]
         entries = metadata.entry_points(group=self.group, name=name)
-        values = sorted({entry.value for entry in entries})  # one package on two paths counts once
+        values = sorted({entry.value for entry in entries})  # A package that is found on two paths counts once.
         if not values:
             raise PresetError(
                 f"There is no {self.kind} {name!r}. Known: {', '.join(self.names())}. Other packages may add some, by "

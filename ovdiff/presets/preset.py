@@ -1,4 +1,4 @@
-"""A preset: tables whose values were checked, also those of presets that are made in code."""
+"""The preset: tables whose values were checked. A preset that is made in code is checked as a file's is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ovdiff.presets.schema import PresetTables
 from ovdiff.presets.validation import validate
 
 TABLE_TYPES: TableTypes = {name: partial(table_type, name) for name in ("extractors", "proposals", "models")}
-"""How the dataclasses of tables are found that the schema does not know."""
+"""How the dataclasses of other packages' tables are found."""
 
 _CHANGE_NO_MASK = frozenset({"name", "licence", "cache", "memory", "batch_size", "mib_per_image"})
 
@@ -21,7 +21,7 @@ class Preset(PresetTables):
     """One complete choice of models and hyper-parameters; see :func:`ovdiff.presets.load_preset`.
 
     Raises:
-        PresetError: a value is out of bounds, values contradict each other, or a model is missing that a part needs.
+        PresetError: a value is out of bounds, values contradict each other, or a part needs a model that is missing.
     """
 
     def __post_init__(self) -> None:
@@ -31,8 +31,8 @@ class Preset(PresetTables):
     def fingerprint(self) -> str:
         """Return a hex hash of every field that can change a mask.
 
-        Names, licences, caches, batch sizes and memory limits are left out, and so are the tables of extractors and
-        proposal sources that the preset does not use.
+        Names, licences, caches, batch sizes and memory limits are left out of the hash. So are the tables of extractors
+        and proposal sources that the preset does not use.
         """
         values = to_mapping(self)
         source = self.proposals.source
@@ -51,10 +51,13 @@ def preset_to_mapping(preset: Any) -> dict[str, Any]:
 
 
 def mapping_to_preset(mapping: Mapping[str, Any], where: str) -> Preset:
-    """Build a preset from nested mappings; absent fields take the reference's defaults.
+    """Build a preset from nested mappings; absent fields take the schema's defaults.
+
+    Args:
+        mapping: the preset's tables.
+        where: names the source of the mapping in messages.
 
     Raises:
-        PresetError: an unknown or missing field, a wrong type, an impossible value. ``where`` names the
-            source in the message.
+        PresetError: a field is unknown, missing, of a wrong type, or has an impossible value.
     """
     return build(Preset, mapping, where, TABLE_TYPES)

@@ -1,12 +1,13 @@
-"""A preset as TOML with a comment at every field: to read, to save, to change, and to pass back.
+"""A preset is written as TOML here, with a comment at every field, for a person to read, save, change and pass back.
 
-The inverse of :func:`ovdiff.presets.load_preset`: what comes out loads as an equal preset. Written here and not by a
-package, because those that write TOML write no comments. Never imports torch.
+This is the inverse of :func:`ovdiff.presets.load_preset`: the text loads as an equal preset. The TOML is not written by
+a package, because packages that write TOML write no comments. Never imports torch.
 """
 
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
+from textwrap import wrap
 from typing import Any
 
 from ovdiff.presets.mapping import Entry, entries
@@ -15,21 +16,24 @@ from ovdiff.presets.schema import PresetTables
 
 _LINE_CHARACTERS = 110
 _SHORT_CHARACTERS = 50
-_LEGEND = "# In comments, P is the paper, R its released code, and A.1 and so on are sections of the specification."
+_LEGEND = (
+    "# A comment gives a field's unit and the reason for its default. P is the paper, R its released code, and A.1\n"
+    "# and so on are sections of the specification."
+)
 
 
 def preset_to_toml(preset: Any) -> str:
-    """Return every field of a preset as TOML, each with its unit and reason; tables that nothing reads say so.
+    """Return every field of a preset as TOML, with its unit and reason. A comment marks each table that nothing reads.
 
     Args:
-        preset: of any engine: a dataclass whose fields are declared by :func:`ovdiff.presets.fields.setting`.
+        preset: the preset of any engine: a dataclass whose fields :func:`ovdiff.presets.fields.setting` declares.
     """
     unread = unread_tables(preset) if isinstance(preset, PresetTables) else frozenset[str]()
     return "\n".join([_LEGEND, "", *_table(preset, "", unread)]) + "\n"
 
 
 def _table(settings: Any, path: str, unread: frozenset[str]) -> Iterator[str]:
-    """Yield a table's own fields, then its tables: TOML counts every field to the header above it."""
+    """Yield a table's own fields before its tables, because in TOML a field belongs to the header above it."""
     tables: list[str] = []
     for entry in entries(settings):
         name = f"{path}{entry.name}"
@@ -53,24 +57,25 @@ def _about(entry: Entry) -> str:
 
 
 def _field(entry: Entry) -> Iterator[str]:
-    """Yield ``key = value # comment``, with the comment above where the line would be long."""
+    """Yield ``key = value # comment``. If that line would be too long, the comment stands above the value instead."""
     line, comment = f"{entry.name} = {_value(entry.value)}", _comment(entry)
     if not comment:
         yield line
     elif len(line) + len(comment) + 3 <= _LINE_CHARACTERS and "\n" not in line:
         yield f"{line} # {comment}"
     else:
-        yield f"# {comment}"
+        yield from (f"# {part}" for part in wrap(comment, _LINE_CHARACTERS))
         yield line
 
 
 def _comment(entry: Entry) -> str:
-    """Return unit and reason; the reason is the default's, so that is named where the value is another."""
+    """Return the unit and the reason. The reason explains the default, so the default is named if the value differs."""
     unit, reason = _metadata(entry).get("unit", ""), _metadata(entry).get("reason", "")
     default = dataclasses.MISSING if entry.declared is None else entry.declared.default
     if default not in (entry.value, dataclasses.MISSING, "", ()):
         shown = _value(default)
-        reason = f"default {shown if len(shown) < _SHORT_CHARACTERS else 'another'}: {reason}"
+        named = f"the default is {shown}" if len(shown) < _SHORT_CHARACTERS else "not the default"
+        reason = f"{named}: {reason}"
     return "; ".join(text for text in (unit, reason) if text)
 
 
@@ -80,7 +85,8 @@ def _value(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)  # TOML reads Python's numbers, "1e-05" and "inf" included
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # the one escape that JSON leaves out
+        # TOML asks for one escape that JSON leaves out: the delete character.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     items = [_value(item) for item in value]
     line = f"[{', '.join(items)}]"
     return line if len(line) <= _LINE_CHARACTERS else "[\n" + "".join(f"    {item},\n" for item in items) + "]"

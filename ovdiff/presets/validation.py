@@ -1,4 +1,4 @@
-"""Which values and combinations of a preset make sense. Loads no model."""
+"""The checks of a preset: which values and combinations of values make sense. Loads no model."""
 
 import dataclasses
 import math
@@ -12,10 +12,10 @@ from ovdiff.presets.schema import LCM_STEPS, PresetTables
 
 
 def validate(preset: PresetTables) -> None:
-    """Check every bound of the schema and what no single field can say.
+    """Check every bound of the schema, and the rules that concern several fields.
 
     Raises:
-        PresetError: naming the field, its value and what it should be.
+        PresetError: a value breaks a bound or a rule. The message names the field, its value and what is expected.
     """
     _check_bounds(preset, "")
     for problem in _problems(preset):
@@ -31,7 +31,7 @@ def _check_bounds(settings: Any, path: str) -> None:
         metadata = entry.declared.metadata if entry.declared is not None else {}
         lower, upper = metadata.get("minimum"), metadata.get("maximum")
         for number in _numbers(value):
-            if math.isnan(number):  # TOML can say it, and it is below no bound and above none
+            if math.isnan(number):  # TOML has nan, and the comparison of nan with a bound is always false.
                 raise PresetError(f"{name} is {value!r}; expected a number.")
             if (lower is not None and number < lower) or (upper is not None and number > upper):
                 unit = metadata.get("unit") or "no unit"
@@ -76,7 +76,7 @@ def _text_problems(preset: PresetTables) -> Iterator[str]:
 
 
 def _name_problems(preset: PresetTables) -> Iterator[str]:
-    """Names of parts come first: what a part needs is only known of one that exists."""
+    """Check the names of parts before the models, because the needs of a part are known only if the part exists."""
     for field, parts, names in (
         ("extractors.use", EXTRACTORS, preset.extractors.use),
         ("proposals.source", PROPOSALS, (preset.proposals.source,)),
@@ -85,8 +85,8 @@ def _name_problems(preset: PresetTables) -> Iterator[str]:
             if name not in parts:
                 known = ", ".join(map(repr, parts.names()))
                 yield (
-                    f"{field} names {name!r}; expected one of {known}. Other packages may add some, by the entry point "
-                    f"group {parts.group!r}; is the one that you want installed?"
+                    f"{field} names {name!r}; expected one of {known}. Another package may add it by the entry point "
+                    f"group {parts.group!r}; is that package installed?"
                 )
 
 
@@ -100,12 +100,15 @@ def _model_problems(preset: PresetTables) -> Iterator[str]:
     for need in needs(preset):
         if need.model not in given:
             yield (
-                f"models.{need.model} is missing, which {need.reason} needs; add a [models.{need.model}] table with a "
-                f"source."
+                f"{need.reason} needs models.{need.model}, which is missing; add a [models.{need.model}] table with "
+                f"a source."
             )
     clip = preset.models.clip
     if clip is not None and clip.library == "open_clip" and clip.source.startswith("tinyworld:"):
-        yield "models.clip.library is 'open_clip'; the embedded CLIP is of 'transformers'."
+        yield (
+            f"models.clip.library is 'open_clip', but the embedded CLIP {clip.source!r} is of the library "
+            f"'transformers'; set models.clip.library to that."
+        )
     own = preset.proposals.detectron2
     if preset.proposals.source == "detectron2" and not (own.config.strip() and own.weights.strip()):
         yield "proposals.source is 'detectron2'; proposals.detectron2 must give a config and a weights file."
@@ -130,9 +133,15 @@ def _choice_problems(preset: PresetTables) -> Iterator[str]:
     if not preset.extractors.stable_diffusion.layers and "stable_diffusion" in used:
         yield "extractors.stable_diffusion.layers is empty; name at least one attention layer."
     if preset.matching.background == "none" and (smallest := preset.refine.min_part_px):
-        yield f"refine.min_part_px is {smallest}, smaller parts become background; matching.background is 'none'."
+        yield (
+            f"refine.min_part_px is {smallest}, which turns smaller parts into background, but matching.background is "
+            f"'none'; set one of them to another value."
+        )
     if preset.proposals.fixed_background > preset.proposals.fixed_foreground:
-        yield "proposals.fixed_background is above fixed_foreground; pixels would be both."
+        yield (
+            f"proposals.fixed_background ({preset.proposals.fixed_background}) is above proposals.fixed_foreground "
+            f"({preset.proposals.fixed_foreground}), so pixels would be both; lower the first."
+        )
 
 
 def _generation_problems(preset: PresetTables) -> Iterator[str]:
@@ -152,11 +161,11 @@ def _generation_problems(preset: PresetTables) -> Iterator[str]:
 def _window_problems(preset: PresetTables) -> Iterator[str]:
     windows = preset.windows
     if not windows.crops_px and not windows.whole_image:
-        yield "windows.crops_px is empty and windows.whole_image is off; nothing would be looked at."
+        yield "windows.crops_px is empty and windows.whole_image is false, so no part of an image would be encoded."
     if windows.max_long_side_px < windows.short_side_px:
         yield f"windows.max_long_side_px is {windows.max_long_side_px}, below windows.short_side_px."
     for size, stride in windows.crops_px:
         if stride > size:
-            yield f"windows.crops_px has ({size}, {stride}); a stride above the size leaves gaps."
+            yield f"windows.crops_px has ({size}, {stride}); a stride above the size leaves gaps between windows."
         if size > windows.short_side_px:
             yield f"windows.crops_px has size {size}, above windows.short_side_px {windows.short_side_px}."

@@ -13,7 +13,7 @@ def test_presets_are_listed_with_their_weights(capsys: pytest.CaptureFixture[str
     list_presets(as_json=False)
     said = capsys.readouterr().out
     assert "fast: For one consumer GPU" in said
-    assert "paper: OVDiff as published (ECCV 2024), on the models it used.\n" in said
+    assert "paper: OVDiff as published (ECCV 2024), on the models of the publication.\n" in said
     assert "CC-BY-NC-SA-4.0; NON-COMMERCIAL)" in said
     list_presets(as_json=True)
     listed = json.loads(capsys.readouterr().out)

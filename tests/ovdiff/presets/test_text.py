@@ -39,8 +39,8 @@ def _read(text: str) -> Preset:
 def test_every_field_is_there_with_its_unit_and_reason() -> None:
     preset = load_preset("paper")
     text = preset_to_toml(preset)
-    assert "[generation] # Support images (A.1).\n" in text
-    assert "images = 32 # N, images a category: R 32, v1 64\n" in text
+    assert "[generation] # How the support images are drawn (A.1).\n" in text
+    assert "images = 32 # N, the images of a category: R draws 32, the paper's first version 64\n" in text
     assert "size_px = 512 # px; P; the images are square\n" in text
     assert _without_none(preset_to_mapping(preset)) == tomllib.loads(text)
 
@@ -56,16 +56,16 @@ def test_what_is_not_given_and_what_is_not_used_is_said() -> None:
     assert "[proposals.cutler] # CutLER's detector (A.3, D.2).\n# Not used by this preset.\nmin_score" in text
     assert "\n[models.generator] # Draws the support images.\n" in text
     assert (
-        "[extractors.clip] # CLIP's image encoder; its tokens are projected into the space of its texts.\nstuff_"
+        "[extractors.clip] # CLIP's image encoder; its tokens are projected into the space of its texts.\n# cosine;"
         in text
     )
 
 
 def test_a_value_of_the_users_own_has_the_default_beside_it() -> None:
     text = preset_to_toml(load_preset("tinyworld"))
-    assert "images = 8 # default 32: N, images a category: R 32, v1 64\n" in text
-    assert "seed = 42 # R; the same for every category\n" in text
-    assert "# default another: P: D = 6400" in text
+    assert "images = 8 # the default is 32: N, the images of a category: R draws 32, the paper's" in text
+    assert "seed = 42 # R; every category has the same seed\n" in text
+    assert "# not the default: P, D = 6400" in text
     assert '\nlayers = ["down_blocks.0", "down_blocks.1"' in text  # of attribution: the default is none
     assert "default []" not in text and 'default ""' not in text
 
@@ -73,3 +73,11 @@ def test_a_value_of_the_users_own_has_the_default_beside_it() -> None:
 def test_lines_can_be_read() -> None:
     for name in preset_names():
         assert max(map(len, preset_to_toml(load_preset(name)).splitlines())) <= 120
+
+
+def test_a_long_comment_goes_over_several_lines_above_its_field() -> None:
+    lines = preset_to_toml(load_preset("fast")).splitlines()
+    end = lines.index('source = "maskcut"')
+    assert lines[end - 2].startswith('# the default is "cutler": P. ')
+    comment = " ".join(line.removeprefix("# ") for line in lines[end - 2 : end])
+    assert comment.endswith("'multi_otsu' a whole category (A.4.6); 'fixed' takes the next two fields")
