@@ -83,7 +83,7 @@ def test_a_part_with_a_model_gives_presets_a_table_of_it(tmp_path: Path, monkeyp
 
     path, tables = tmp_path / "mine.toml", 'base = "tinyworld"\n[extractors]\nuse = ["clip", "see"]\n'
     path.write_text(f'{tables}[matching]\nextractors = ["clip"]\n')
-    with pytest.raises(PresetError, match=r"models.seer is missing, which extractors.use \('see'\) needs"):
+    with pytest.raises(PresetError, match=r"extractors.use \('see'\) needs models.seer, which is missing"):
         load_preset(path)
     path.write_text(f'{tables}[models.seer]\nsource = "a/seer"\nrevision = "1"\n[matching]\nextractors = ["clip"]\n')
     preset = load_preset(path)
