@@ -2,8 +2,9 @@ import logging
 import shutil
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from ovdiff.vocabulary.kinds import NearestKinds
 
 BOAT, WATER, FISH = Category("boat"), Category("water"), Category("red fish")
 VOCABULARY = Vocabulary((BOAT, WATER, FISH))
+THREADS_TIMEOUT_S = 30.0  # the small models take seconds, also on a machine that does other work
 
 
 @pytest.fixture(scope="module")
@@ -322,6 +324,25 @@ def test_making_an_engine_loads_nothing(preset: Preset, bank: Bank) -> None:
     assert not fresh._models._loaded
 
 
+def _run_at_once(works: Sequence[Callable[[], object]]) -> None:
+    """Run each in a thread of its own; a lock that is never given back is a failure, not an endless wait."""
+    errors: list[Exception] = []
+
+    def run(work: Callable[[], object]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 — the main thread shows it
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(work,), daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(THREADS_TIMEOUT_S)
+        assert not thread.is_alive(), "a thread waits for the models, or for the bank, for ever"
+    assert errors == []
+
+
 def test_threads_share_one_engine(engine: Engine) -> None:
     random = np.random.default_rng(0)
     images = [random.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(3)]
@@ -331,11 +352,7 @@ def test_threads_share_one_engine(engine: Engine) -> None:
     def work(number: int) -> None:
         found[number] = fresh.segment(images[number % 3], VOCABULARY).label_map
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    _run_at_once([partial(work, number) for number in range(6)])
     for number in range(6):
         np.testing.assert_array_equal(found[number], expected[number % 3])
 
@@ -358,12 +375,14 @@ def test_a_prediction_waits_for_one_batch_of_a_build_and_not_for_one_a_step(
         return class_scores(*arguments)
 
     monkeypatch.setattr("ovdiff.engine.class_scores", scores)
-    builder = threading.Thread(target=build)
+    builder = threading.Thread(target=build, daemon=True)
     builder.start()
-    assert running.wait(10)
-    asked = batches
-    engine.segment(np.roll(image, 1, axis=1), VOCABULARY)
-    stop.set()
+    try:
+        assert running.wait(10)
+        asked = batches
+        _run_at_once([partial(engine.segment, np.roll(image, 1, axis=1), VOCABULARY)])
+    finally:
+        stop.set()
     builder.join(10)
     assert waited[0] <= 2  # the batch in the works, and one that may begin before this thread gets to ask
 
@@ -383,8 +402,7 @@ def test_two_engines_that_build_one_category_at_once_both_have_it(
     preset: Preset, tmp_path: Path, image: np.ndarray
 ) -> None:
     engines = [Engine(preset, Bank(tmp_path)) for _ in range(2)]
-    with ThreadPoolExecutor(len(engines)) as pool:
-        list(pool.map(lambda engine: engine.build(BOAT), engines))
+    _run_at_once([partial(engine.build, BOAT) for engine in engines])
     assert all(engine.has(BOAT) for engine in engines)
     first, second = (engine.segment(image, Vocabulary((BOAT,))) for engine in engines)
     np.testing.assert_array_equal(first.label_map, second.label_map)

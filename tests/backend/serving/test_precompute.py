@@ -27,7 +27,7 @@ def precompute(engine: FakeEngine) -> Iterator[Precompute]:
     yield worker
     if engine.gate is not None:
         engine.gate.set()
-    worker.stop()
+    worker.stop(timeout_s=1.0)  # a worker that does not end is a daemon
 
 
 def states(precompute: Precompute, *categories: Category) -> list[str]:
@@ -213,7 +213,7 @@ def test_stopping_ends_a_build_between_two_batches(engine: FakeEngine) -> None:
 def test_stopping_releases_those_who_wait(precompute: Precompute, engine: FakeEngine) -> None:
     engine.gate = threading.Event()
     precompute.want("1", [RED])
-    waiter = threading.Thread(target=precompute.wait, args=([RED], 60.0))
+    waiter = threading.Thread(target=precompute.wait, args=([RED], 60.0), daemon=True)
     waiter.start()
     precompute.stop(timeout_s=0.1)
     waiter.join(5)

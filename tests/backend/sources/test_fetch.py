@@ -1,3 +1,4 @@
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -201,9 +202,18 @@ def test_too_many_bytes_are_not_read(label_studio: FakeLabelStudio, path: str) -
 
 
 def test_a_slow_server_is_given_up(label_studio: FakeLabelStudio) -> None:
-    label_studio.files["/data/slow/a.png"] = ("image/png", b"x" * 100_000)
+    label_studio.files["/data/slow/a.png"] = ("image/png", b"x" * 1600)  # five seconds of drops
     with pytest.raises(ImageFetchError, match=r"took longer than 0\.3 s|broke off"):
         fetcher(label_studio, replace(LIMITS, image_timeout_s=0.3)).fetch("/data/slow/a.png")
+
+
+@pytest.mark.timeout(20)  # without the limit it would wait forever
+def test_a_server_that_never_answers_is_given_up(label_studio: FakeLabelStudio) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.png"
+        limits = replace(LIMITS, private_image_hosts=("127.0.0.1",), image_timeout_s=0.3)
+        with pytest.raises(ImageFetchError, match="cannot reach"):
+            fetcher(label_studio, limits).fetch(url)
 
 
 def test_shown_hides_credentials_and_signatures() -> None:

@@ -1,3 +1,5 @@
+import socket
+
 import pytest
 
 from backend.errors import LabelStudioAPIError
@@ -81,3 +83,14 @@ def test_an_absent_label_studio_is_an_error() -> None:
 )
 def test_owns_compares_scheme_host_and_port(url: str, owned: bool) -> None:
     assert LabelStudioClient(LabelStudioSettings(url="http://labels.example.org")).owns(url) is owned
+
+
+@pytest.mark.timeout(20)  # without the limit it would wait forever
+def test_a_label_studio_that_accepts_and_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.sources.label_studio.TIMEOUT_S", (0.2, 0.2))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = LabelStudioSettings(url=f"http://127.0.0.1:{silent.getsockname()[1]}", api_key=LEGACY_TOKEN)
+        with pytest.raises(LabelStudioAPIError, match=r"did not answer at .*ReadTimeout"):
+            LabelStudioClient(settings).project(1)
+        with pytest.raises(LabelStudioAPIError, match=r"did not answer at .*ReadTimeout"):
+            LabelStudioClient(LabelStudioSettings(url=settings.url, api_key=PERSONAL_TOKEN)).authorization()
