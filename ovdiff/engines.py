@@ -21,7 +21,7 @@ from ovdiff.presets import Part, Preset
 from ovdiff.presets.files import OVDIFF, read_preset
 from ovdiff.presets.mapping import build
 from ovdiff.presets.part import Parts
-from ovdiff.presets.preset import TABLE_TYPES
+from ovdiff.presets.preset import TABLE_TYPES, mapping_to_preset
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
 from ovdiff.vocabulary.kinds import KindDecision
@@ -131,6 +131,8 @@ def load_any_preset(name_or_path: str | Path) -> EnginePreset:
     name = mapping.setdefault("engine", OVDIFF)
     if not isinstance(name, str):
         raise PresetError(f"{where}: engine is {name!r}; expected the name of one: {', '.join(ENGINES.names())}.")
+    if name == OVDIFF:
+        return mapping_to_preset(mapping, where)
     settings = ENGINES[name].settings
     if settings is None:
         raise PresetError(f"{where}: the engine {name!r} has no dataclass of its presets; its package must give one.")

@@ -59,7 +59,9 @@ def test_its_extractor_and_its_proposals_make_prototypes_and_masks(preset: Prese
 
 def test_its_settings_are_read_shown_checked_and_in_the_key(preset: Preset, project: Path, tmp_path: Path) -> None:
     text = preset_to_toml(preset)
-    assert "[proposals.middle] # " in text and "share = 0.6 # of each side; default 0.5: most objects" in text
+    assert "[proposals.middle] # Settings of 'middle'.\n" in text
+    assert "share = 0.6 # of each side; the default is 0.5: most" in text
+    assert "\ncells = 16 # cells a side; as the tiny models have\n" in text  # in use, though the file does not give it
     (tmp_path / "shown.toml").write_text(text)
     assert load_preset(tmp_path / "shown.toml") == preset
 

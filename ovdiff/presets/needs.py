@@ -8,7 +8,7 @@ and a maker is imported by the module that asks for the part.
 """
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from ovdiff.errors import PresetError
@@ -81,6 +81,7 @@ Stage = Literal["images", "masks", "features", "segmenting"]
 """When a model runs: while support images are drawn, while their masks are found, while their features are extracted,
 or while an image is segmented."""
 
+P = TypeVar("P", bound=PresetTables)
 S = TypeVar("S")
 
 
@@ -217,6 +218,27 @@ def added_versions(preset: PresetTables) -> dict[str, int]:
     used = {f"extractors.{name}": EXTRACTORS[name] for name in preset.extractors.use}
     used[f"proposals.{preset.proposals.source}"] = PROPOSALS[preset.proposals.source]
     return {name: part.version for name, part in used.items() if part.version > 1}
+
+
+def with_tables_in_use(preset: P) -> P:
+    """Return a preset that also has the tables, at their defaults, of those parts of other packages that it uses.
+
+    So whoever shows a preset shows every number that it computes with.
+    """
+    extractors, proposals = preset.extractors, preset.proposals
+    return replace(
+        preset,
+        extractors=replace(extractors, added=_with_defaults(extractors, EXTRACTORS, extractors.use)),
+        proposals=replace(proposals, added=_with_defaults(proposals, PROPOSALS, (proposals.source,))),
+    )
+
+
+def _with_defaults(
+    tables: ExtractorSettings | ProposalSettings, known: Parts, used: tuple[str, ...]
+) -> tuple[tuple[str, Any], ...]:
+    absent = (name for name in used if name not in _table_names(tables))
+    defaults = ((name, _settings(tables, known, name)) for name in absent)
+    return (*tables.added, *((name, table) for name, table in defaults if table is not None))
 
 
 def _added_parts() -> Iterator[Part]:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from ovdiff.presets.mapping import TableTypes, build, digest, to_mapping, without
-from ovdiff.presets.needs import feature_settings, source_settings, table_type
+from ovdiff.presets.needs import feature_settings, source_settings, table_type, with_tables_in_use
 from ovdiff.presets.schema import PresetTables
 from ovdiff.presets.validation import validate
 
@@ -60,4 +60,4 @@ def mapping_to_preset(mapping: Mapping[str, Any], where: str) -> Preset:
     Raises:
         PresetError: a field is unknown, missing, of a wrong type, or has an impossible value.
     """
-    return build(Preset, mapping, where, TABLE_TYPES)
+    return with_tables_in_use(build(Preset, mapping, where, TABLE_TYPES))

@@ -52,7 +52,10 @@ def _metadata(entry: Entry) -> Mapping[str, Any]:
 
 
 def _about(entry: Entry) -> str:
-    text: str = _metadata(entry).get("reason") or (type(entry.value).__doc__ or "").partition("\n")[0].rstrip(".")
+    written = (type(entry.value).__doc__ or "").partition("\n")[0].rstrip(".")
+    if written.startswith(f"{type(entry.value).__name__}("):  # dataclasses write one where the author wrote none
+        written = f"settings of {entry.name!r}"
+    text: str = _metadata(entry).get("reason") or written
     return f"{text[:1].upper()}{text[1:]}.".replace("``", "'")
 
 
