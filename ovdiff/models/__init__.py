@@ -1,1 +1,1 @@
-"""Loaded models: where their weights are, how they are read, on which device, and in how much of its memory."""
+"""Models: where their weights are, how the weights are read, and how much of a device's memory the models may take."""

@@ -1,7 +1,7 @@
-"""LoRA adapters: low-rank changes of a pipeline's weights, fused into them when they are read.
+"""LoRA adapters: low-rank changes of a pipeline's weights, which are fused into the weights when these are read.
 
-A few-step adapter such as LCM-LoRA makes Stable Diffusion 1.5 draw in four steps. Fused, it costs nothing when the
-model runs, and attribution and features find the layers that they know.
+With an adapter such as LCM-LoRA, Stable Diffusion 1.5 draws an image in four steps. A fused adapter costs nothing when
+the model runs, and it leaves the pipeline with the layers that attribution and feature extraction look for.
 """
 
 from pathlib import Path
@@ -15,15 +15,15 @@ from ovdiff.extras import naming_the_extra
 from ovdiff.models.weights import locate
 from ovdiff.presets.model_settings import AdapterSettings
 
-_FILE = "pytorch_lora_weights.safetensors"  # diffusers' name for it
+_FILE = "pytorch_lora_weights.safetensors"  # diffusers' name for an adapter's file
 
 
 def fuse_adapter(pipeline: StableDiffusionPipeline, settings: AdapterSettings) -> None:
-    """Add a LoRA to the weights that it changes, W + scale * alpha / rank * B A, and leave no layer of it behind.
+    """Add a LoRA to the weights that it changes: W + scale * alpha / rank * B A. The pipeline gets no new layers.
 
     Raises:
-        WeightsError: the adapter has layers that this pipeline has not, or of other widths.
-        MissingExtraError: peft is not installed, which diffusers reads adapters with.
+        WeightsError: the pipeline lacks layers that the adapter has, or has them with other widths.
+        MissingExtraError: peft, by which diffusers reads adapters, is not installed.
     """
     with naming_the_extra("models.generator.adapter"):
         import peft  # noqa: F401
@@ -45,7 +45,7 @@ def fuse_adapter(pipeline: StableDiffusionPipeline, settings: AdapterSettings) -
 
 
 def _adapter_file(settings: AdapterSettings) -> Path:
-    """Return the adapter's one file: any .safetensors of a folder, diffusers' name for it of a hub repository."""
+    """Return the adapter's file: a folder's only .safetensors file, or the file of diffusers' name for adapters."""
     folder = locate(settings)
     if folder is None:
         return Path(hf_hub_download(settings.source, _FILE, revision=settings.revision or None))
@@ -55,5 +55,6 @@ def _adapter_file(settings: AdapterSettings) -> Path:
     if folder / _FILE in files:
         return folder / _FILE
     raise WeightsError(
-        f"The adapter folder {folder} holds {len(files)} .safetensors files; leave one there, or name it {_FILE}."
+        f"The adapter folder {folder} holds {len(files)} .safetensors files; leave only the adapter's file there, or "
+        f"name that file {_FILE}."
     )

@@ -1,7 +1,7 @@
-"""CLIP: texts and images in one space (A.10), and features of its image encoder (A.11).
+"""CLIP: embeds texts and images in one space (A.10), and gives the features of its image encoder (A.11).
 
-Two libraries hold the same network: transformers with separate projections, open_clip with fused ones. Both stand
-behind one Protocol and give the same numbers for the same weights.
+Two libraries implement the same network: transformers has separate projections for queries, keys and values, open_clip
+has one fused projection. Both stand behind one Protocol and give the same numbers for the same weights.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _TEXTS = 16
 _STEP = 8
-"""Texts in a pass of the text encoder, always as many, and the tokens by which passes differ in width."""
+"""Every pass of the text encoder has ``_TEXTS`` texts, and its width in tokens is a multiple of ``_STEP``."""
 
 
 class Clip(Protocol):
@@ -31,18 +31,18 @@ class Clip(Protocol):
 
     @property
     def patch_px(self) -> int:
-        """Side of a patch."""
+        """The side of a patch, in px."""
         ...
 
     @property
     def blocks(self) -> int:
-        """Blocks of the image encoder."""
+        """The number of blocks of the image encoder."""
         ...
 
     def embed_texts(self, texts: Sequence[str]) -> list[Tensor | None]:
-        """Return unit vectors (P,), or ``None`` for a text longer than the encoder reads.
+        """Return a unit vector (P,) for each text, or ``None`` for a text that is longer than the encoder reads.
 
-        A text's vector is the same, bit for bit, whichever others it is embedded with.
+        A text's vector is the same, bit for bit, whichever other texts are embedded with it.
         """
         ...
 
@@ -53,17 +53,21 @@ class Clip(Protocol):
     def keys(self, images: NDArray[np.uint8], size_hw: tuple[int, int], layer: int, statistics: Statistics) -> Tensor:
         """Return the keys (B, D, h, w) of a block, all heads side by side; no later block is run.
 
-        ``size_hw`` is what images are stretched to, in px; ``layer`` may count from the end.
+        Args:
+            images: (B, H, W, 3) uint8 RGB.
+            size_hw: the size to which images are stretched, in px.
+            layer: the block's number; a negative number counts from the end.
+            statistics: the mean and deviation by which pixels are normalised.
         """
         ...
 
     def tokens(self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics) -> Tensor:
-        """Return what the whole encoder says of each patch (B, P, h, w), projected into the space of texts."""
+        """Return the whole encoder's output for each patch (B, P, h, w), projected into the space of texts."""
         ...
 
 
 class TransformersClip:
-    """CLIP as the transformers library has it."""
+    """The CLIP of the transformers library."""
 
     def __init__(self, model: CLIPModel, tokenizer: CLIPTokenizer) -> None:
         """Use a model whose text tower is float32; its image tower may be of any dtype."""
@@ -72,12 +76,12 @@ class TransformersClip:
 
     @property
     def patch_px(self) -> int:
-        """Side of a patch."""
+        """The side of a patch, in px."""
         return int(self._vision.config.patch_size)
 
     @property
     def blocks(self) -> int:
-        """Blocks of the image encoder."""
+        """The number of blocks of the image encoder."""
         return len(self._vision.encoder.layers)
 
     def embed_texts(self, texts: Sequence[str]) -> list[Tensor | None]:
@@ -119,10 +123,10 @@ class TransformersClip:
 
 
 class OpenClip:
-    """CLIP as the open_clip library has it.
+    """The CLIP of the open_clip library.
 
-    Its towers read one size and one length only, so the passes are spelt out here with the library's own modules, and
-    position embeddings are resized as transformers resizes them.
+    The library's towers read images of one size and texts of one length only. This class therefore runs the library's
+    own modules one by one, and resizes position embeddings as transformers does.
     """
 
     def __init__(self, model: "open_clip.CLIP", tokenizer: "open_clip.SimpleTokenizer") -> None:
@@ -132,12 +136,12 @@ class OpenClip:
 
     @property
     def patch_px(self) -> int:
-        """Side of a patch."""
+        """The side of a patch, in px."""
         return int(self._visual.patch_size[0])
 
     @property
     def blocks(self) -> int:
-        """Blocks of the image encoder."""
+        """The number of blocks of the image encoder."""
         return len(self._visual.transformer.resblocks)
 
     def embed_texts(self, texts: Sequence[str]) -> list[Tensor | None]:
@@ -153,7 +157,7 @@ class OpenClip:
 
     @torch.inference_mode()
     def keys(self, images: NDArray[np.uint8], size_hw: tuple[int, int], layer: int, statistics: Statistics) -> Tensor:
-        """Return a block's keys, the second third of its fused projection; see :class:`Clip`."""
+        """Return a block's keys, which are the second third of its fused projection; see :class:`Clip`."""
         *before, block = self._visual.transformer.resblocks[: range(self.blocks)[layer] + 1]
         tokens = self._embed_patches(images, size_hw, statistics)
         for earlier in before:
@@ -168,17 +172,17 @@ class OpenClip:
         return self._to_grid(self._visual.ln_post(states) @ self._visual.proj, size_hw)
 
     def _encode(self, tokens: Tensor) -> Tensor:
-        """Do what the library's encode_text does, which reads nothing shorter than the whole context."""
+        """Encode token rows as the library's encode_text does, but without padding them to the whole context."""
         model, length = self._model, tokens.shape[1]
         tokens = tokens.to(model.positional_embedding.device)
         states = model.token_embedding(tokens) + model.positional_embedding[:length]
         states = model.ln_final(model.transformer(states, attn_mask=model.attn_mask[:length, :length]))
-        ends = tokens.argmax(dim=1)  # the end token has the largest number
+        ends = tokens.argmax(dim=1)  # The end token has the largest number of all tokens.
         found: Tensor = states[torch.arange(len(tokens), device=tokens.device), ends] @ model.text_projection
         return found
 
     def _embed_patches(self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics) -> Tensor:
-        """Return the first block's input (B, 1 + h*w, D), CLS first."""
+        """Return the input of the first block (B, 1 + h*w, D); the CLS token comes first."""
         visual = self._visual
         patches = visual.conv1(self._pixels(images, size_hw, statistics)).flatten(2).transpose(1, 2)
         start = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
@@ -197,7 +201,7 @@ class OpenClip:
 
 
 def resize_positions(positions: Tensor, grid_hw: tuple[int, int]) -> Tensor:
-    """Resize position embeddings (1 + n*n, D), CLS first, to (1 + h*w, D), bicubically; CLS's stays as it is."""
+    """Resize position embeddings (1 + n*n, D) bicubically to (1 + h*w, D); the first one, CLS's, stays as it is."""
     side = round((len(positions) - 1) ** 0.5)
     if grid_hw == (side, side):
         return positions
@@ -210,12 +214,12 @@ def resize_positions(positions: Tensor, grid_hw: tuple[int, int]) -> Tensor:
 def _encode_texts(
     rows: Sequence[list[int]], length: int, padding: int, encode: Callable[[Tensor], Tensor]
 ) -> list[Tensor | None]:
-    """Encode token rows into unit vectors (P,), ``None`` for those of more than ``length`` tokens.
+    """Encode token rows into unit vectors (P,); a row of more than ``length`` tokens gives ``None``.
 
-    The shape of a row's pass follows from the row alone: it is padded to the next multiple of 8 tokens, the batch
-    to its full size. A library chooses its kernels, and with them the order in which it adds, by the shape; in
-    bfloat16 a shorter batch-mate moved a text's vector by 1e-3. Nothing is lost by stopping short of the whole
-    context: the encoder is causal, and reads the vector off the last token.
+    The shape of a row's pass depends on the row alone: the row is padded to the next multiple of 8 tokens, the batch to
+    its full size. A library chooses its kernels by the shape, and with the kernels the order of its additions: in
+    bfloat16 a shorter text in the same batch moved another text's vector by 1e-3. The encoder is causal and reads the
+    vector off the end token, so padding to less than the whole context changes no vector.
     """
     found: list[Tensor | None] = [None] * len(rows)
     for width, indices in _by_width(rows, length).items():
@@ -226,7 +230,7 @@ def _encode_texts(
                 tokens[place, : len(rows[index])] = torch.tensor(rows[index])
             vectors = F.normalize(encode(tokens).float(), dim=1)
             for place, index in enumerate(batch):
-                found[index] = vectors[place].clone()  # a view would keep the whole batch
+                found[index] = vectors[place].clone()  # A view would keep the whole batch in memory.
     return found
 
 

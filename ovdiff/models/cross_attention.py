@@ -1,4 +1,4 @@
-"""The cross-attention layers of a UNet: attribution reads their probabilities, SD features their queries."""
+"""The cross-attention layers of a UNet: attribution reads their probabilities, and SD features their queries."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,11 @@ from ovdiff.errors import PresetError
 def cross_attention_layers(unet: UNet2DConditionModel, prefixes: Sequence[str]) -> dict[str, Attention]:
     """Return the attn2 modules whose names start with one of the prefixes, by name, in the UNet's order.
 
-    A prefix ends at a dot: ``up_blocks.1`` is not ``up_blocks.10``. No prefixes means all layers.
+    A prefix must end where a dot follows, so ``up_blocks.1`` does not select ``up_blocks.10``. Without any prefix, all
+    layers are returned.
 
     Raises:
-        PresetError: a prefix selects no layer; the message lists the UNet's.
+        PresetError: a prefix selects no layer; the message lists the layers of the UNet.
     """
     layers = {name: module for name, module in unet.named_modules() if name.endswith(".attn2")}
     for prefix in prefixes:

@@ -1,4 +1,4 @@
-"""Whether torch can use a device: said before any model is loaded."""
+"""The check whether torch can use a device, which is made before any model is loaded."""
 
 import torch
 
@@ -6,13 +6,13 @@ from ovdiff.errors import DeviceError
 
 
 def require_device(device: str) -> None:
-    """Put nothing on a device, and see whether that works.
+    """Refuse a device that torch cannot use, by putting an empty tensor on it.
 
     Raises:
         DeviceError: torch does not know the device, or the machine does not have it.
     """
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # an unknown name; a device that is not there
+    except (RuntimeError, AssertionError) as error:  # torch raises the first for an unknown name, else the second.
         reason = str(error).partition("\n")[0].rstrip(".")
         raise DeviceError(f"Device {device!r} cannot be used: {reason}. 'cpu' works on every machine.") from error

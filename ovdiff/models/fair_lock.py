@@ -8,8 +8,8 @@ from typing import Self
 class FairLock:
     """A re-entrant lock with a queue.
 
-    Python's own locks are not fair: a build that gives its lock up after each batch and takes it again at once
-    nearly always wins against a prediction that has been waiting for it.
+    Python's own locks are not fair. A build that releases such a lock after each batch, and takes it again at once,
+    nearly always gets it before a prediction that has been waiting.
     """
 
     def __init__(self) -> None:
@@ -20,14 +20,14 @@ class FairLock:
         self._depth = 0
 
     def __enter__(self) -> Self:
-        """Wait for those that asked before, and take the lock."""
+        """Wait for the threads that asked for the lock earlier, and take it."""
         thread, ticket = threading.get_ident(), object()
         with self._changed:
             if self._owner != thread:
                 self._waiting.append(ticket)
                 try:
                     self._changed.wait_for(lambda: self._owner is None and self._waiting[0] is ticket)
-                finally:  # an interrupt must not leave a ticket that nobody will ever use
+                finally:  # After an interrupt too, or the ticket would hold up every later thread.
                     self._waiting.remove(ticket)
                     self._changed.notify_all()
                 self._owner = thread
@@ -35,7 +35,7 @@ class FairLock:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Give the lock up where this was the outermost ``with``."""
+        """Release the lock at the end of the thread's outermost ``with`` block."""
         with self._changed:
             self._depth -= 1
             if not self._depth:

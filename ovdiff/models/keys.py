@@ -1,4 +1,4 @@
-"""Passes through a transformer that end where what is wanted was made, and feature maps of their tokens."""
+"""Forward passes that end as soon as the wanted layers have run, and feature maps made from a transformer's tokens."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,12 +9,12 @@ from ovdiff.errors import PresetError
 
 
 class _ReachedError(Exception):
-    """Ends a forward pass when all that was waited for is there."""
+    """Ends a forward pass when all the wanted modules have run."""
 
 
 @torch.inference_mode()
 def outputs_of(modules: Sequence[nn.Module], forward: Callable[[], object]) -> list[Tensor]:
-    """Run ``forward`` until each of ``modules`` has made its output, and return those; nothing later is run."""
+    """Run ``forward`` until each of ``modules`` has run, and return their outputs; no later module is run."""
     found: dict[nn.Module, Tensor] = {}
 
     def keep(module: nn.Module, _inputs: object, output: Tensor) -> None:
@@ -35,21 +35,26 @@ def outputs_of(modules: Sequence[nn.Module], forward: Callable[[], object]) -> l
 
 
 def output_of(module: nn.Module, forward: Callable[[], object]) -> Tensor:
-    """Run ``forward`` until ``module`` has made its output, and return that."""
+    """Run ``forward`` until ``module`` has run, and return the module's output."""
     return outputs_of([module], forward)[0]
 
 
 def tokens_to_grid(tokens: Tensor, grid_hw: tuple[int, int], prefix: int = 1) -> Tensor:
-    """Turn tokens (B, prefix + h*w, D) into a float32 map (B, D, h, w) without the prefix: CLS, and registers."""
+    """Turn tokens (B, prefix + h*w, D) into a float32 map (B, D, h, w) without the prefix (CLS and register tokens)."""
     maps = tokens[:, prefix:].float().transpose(1, 2)
     return maps.reshape(*maps.shape[:2], *grid_hw)
 
 
 def check_block(field: str, layer: int, blocks: int) -> None:
-    """Refuse a block that a transformer does not have; ``layer`` may count from the end.
+    """Refuse a block that a transformer does not have.
+
+    Args:
+        field: the preset's field that gives the block, for the message.
+        layer: the block's number; a negative number counts from the end.
+        blocks: how many blocks the transformer has.
 
     Raises:
-        PresetError: naming the preset's field.
+        PresetError: there is no such block; the message names the field.
     """
     if not -blocks <= layer < blocks:
         raise PresetError(f"{field} is {layer}; this transformer has {blocks} blocks, 0 to {blocks - 1}.")

@@ -1,6 +1,7 @@
-"""Under which terms the weights of a preset may be used. Data and words; no lawyer wrote this.
+"""The terms under which the weights of a preset may be used. No lawyer wrote this.
 
-A model's ``licence`` field wins; a known source is looked up; anything else is said to be unknown.
+A model's ``licence`` field is taken first. Without one, the licence is that of a known source. For any other source it
+is said to be unknown.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from ovdiff.presets.schema import PresetTables
 UNKNOWN = "unknown"
 
 Source = ModelSettings | AdapterSettings | CheckpointSettings
-"""The settings that say where weights come from."""
+"""The settings of anything that has weights."""
 
 LICENCES: dict[str, str] = {
     "stable-diffusion-v1-5/stable-diffusion-v1-5": "CreativeML-OpenRAIL-M",
@@ -23,23 +24,23 @@ LICENCES: dict[str, str] = {
     "latent-consistency/lcm-lora-sdv1-5": "OpenRAIL++",
     "stabilityai/sd-turbo": "Stability-AI",
     "openai/clip-vit-base-patch16": "MIT",
-    "timm/vit_base_patch16_clip_224.openai": "Apache-2.0",  # of these files; OpenAI's own are MIT
+    "timm/vit_base_patch16_clip_224.openai": "Apache-2.0",  # The licence of these files; OpenAI's own files are MIT.
     "facebook/dino-vitb8": "Apache-2.0",
     "facebook/dino-vits8": "Apache-2.0",
     "facebook/dinov2-base": "Apache-2.0",
     "facebook/dinov3-vitb16-pretrain-lvd1689m": "DINOv3",
     "facebook/vit-mae-large": "Apache-2.0 or CC-BY-NC-4.0",
 }
-"""Licence names by hub id, as their model cards and the specification give them."""
+"""Licence names by hub id, as the model cards and the specification give them."""
 
-_EMBEDDED = "Apache-2.0"  # ours
+_EMBEDDED = "Apache-2.0"  # The embedded models are this project's own.
 _NOTES = {
-    UNKNOWN: "its licence is not known here: ask where it came from, and write it into the preset's 'licence'",
-    "CreativeML-OpenRAIL-M": "commercial use is allowed, harmful uses that the licence lists are not",
-    "OpenRAIL++": "commercial use is allowed, harmful uses that the licence lists are not",
-    "Stability-AI": "terms depend on who uses it and for what; read the licence before commercial use",
+    UNKNOWN: "its licence is not known here: ask the source for it, and write it into the preset's 'licence'",
+    "CreativeML-OpenRAIL-M": "commercial use is allowed; the harmful uses that the licence lists are not",
+    "OpenRAIL++": "commercial use is allowed; the harmful uses that the licence lists are not",
+    "Stability-AI": "the terms depend on the user and the purpose; read the licence before commercial use",
     "Apache-2.0 or CC-BY-NC-4.0": "its hub card and its authors' repository differ; ask before commercial use",
-    "DINOv3": "a licence of its own, and access on request; read it before use",
+    "DINOv3": "a licence of its own, and access on request; read the licence before use",
 }
 _FREE = "commercial use is allowed"
 _NON_COMMERCIAL = "NON-COMMERCIAL: not for commercial use"
@@ -50,10 +51,10 @@ class WeightsLicence:
     """The terms of one of a preset's models.
 
     Attributes:
-        model: the field of ``models`` that it is given in, such as "generator" or "generator.adapter".
+        model: the field of ``models`` that gives the model, such as "generator" or "generator.adapter".
         source: where the weights come from.
-        licence: its name, or :data:`UNKNOWN`.
-        note: what that means for a user, in words.
+        licence: the licence's name, or :data:`UNKNOWN`.
+        note: what the licence means for a user, in words.
     """
 
     model: str
@@ -68,10 +69,10 @@ class WeightsLicence:
 
 
 def weights_licences(preset: Any) -> tuple[WeightsLicence, ...]:
-    """Return the terms of every model that a preset names, in the order of its fields.
+    """Return the terms of every model that a preset names, in the order of the preset's fields.
 
     Args:
-        preset: of any engine: a dataclass, in whose tables the settings of models are.
+        preset: the preset of any engine: a dataclass whose tables hold the settings of models.
     """
     return tuple(
         WeightsLicence(name, settings.source, licence, licence_note(licence))
@@ -86,7 +87,7 @@ def weights_settings(preset: Any) -> dict[str, Source]:
 
 
 def licence_note(licence: str) -> str:
-    """Say in words what a licence means for commercial use; non-commercial ones are said to be that."""
+    """Say in words whether a licence allows commercial use."""
     if licence in _NOTES:
         return _NOTES[licence]
     if _is_non_commercial(licence):

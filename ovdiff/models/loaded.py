@@ -1,4 +1,4 @@
-"""The loaded models of a preset: each once, on one device."""
+"""The loaded models of a preset: each model is loaded once, all on one device."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -37,28 +37,28 @@ _log = logging.getLogger(__name__)
 
 
 class SafetyChecker(NamedTuple):
-    """Stable Diffusion's own image check, and what makes its input of an image."""
+    """Stable Diffusion's own image check, and the processor that prepares an image for it."""
 
     model: StableDiffusionSafetyChecker
     processor: CLIPImageProcessor
 
 
 class LoadedModels:
-    """Loaded models by their settings; equal settings share one model.
+    """Loads models and keeps them by their settings; equal settings share one model.
 
-    Models keep state while they run (hooks, processors), so each use of one happens inside ``with models.lock``.
+    Models have state while they run (hooks, processors), so each use of a model must be inside ``with models.lock``.
 
-    Every method raises a :class:`WeightsError` where files are missing or are not the model that was asked for.
+    Every method raises a :class:`WeightsError` if files are missing or do not hold the model that was asked for.
     """
 
     def __init__(self, device: str = "cpu") -> None:
-        """Remember the device; nothing is loaded yet."""
+        """Remember the device. No model is loaded yet."""
         self.device = torch.device(device)
         self.lock = FairLock()
         self._loaded: dict[tuple[str, ModelSettings], Any] = {}
 
     def diffusion(self, settings: DiffusionModelSettings) -> StableDiffusionPipeline:
-        """Return a latent diffusion pipeline without its safety checker, its adapter fused into it."""
+        """Return a latent diffusion pipeline without its safety checker; its adapter is fused into its weights."""
         return self.once("a StableDiffusionPipeline", settings, lambda: load_diffusion(settings).to(self.device))
 
     def clip(self, settings: ClipModelSettings) -> Clip:
@@ -79,7 +79,7 @@ class LoadedModels:
         return self._load(DINOv3ViTModel, settings)
 
     def mae(self, settings: ModelSettings) -> ViTMAEModel:
-        """Return MAE's encoder, which masks no patch."""
+        """Return MAE's encoder, configured so that it masks no patch."""
         return self._load(ViTMAEModel, settings, mask_ratio=0.0)
 
     def safety_checker(self, settings: ModelSettings) -> SafetyChecker:
@@ -87,19 +87,20 @@ class LoadedModels:
         return self.once("a StableDiffusionSafetyChecker", settings, lambda: self._load_safety_checker(settings))
 
     def once(self, what: str, settings: ModelSettings, load: Callable[[], T]) -> T:
-        """Return what ``load`` makes of a model's settings; it is called once for equal settings.
+        """Return the model that ``load`` makes. For equal settings and an equal ``what`` it is called only once.
 
         Args:
-            what: the kind of model, such as "a ViTModel"; for messages.
-            settings: where its weights are.
-            load: reads them and moves them to :attr:`device`.
+            what: the kind of model, such as "a ViTModel", for messages.
+            settings: the model's settings, which say where its weights are.
+            load: reads the weights and moves the model to :attr:`device`.
 
         Raises:
-            WeightsError: whatever goes wrong while they are read.
+            WeightsError: anything went wrong while the weights were read.
         """
         key = (what, settings)
         if key not in self._loaded:
-            _log.info("Loading %s from %s.", what, settings.source)  # a hub that cannot be reached takes half a minute
+            # Said before it is done, because a hub that cannot be reached takes half a minute.
+            _log.info("Loading %s from %s.", what, settings.source)
             with errors_of_loading(settings, what), _quietly():
                 self._loaded[key] = load()
         loaded: T = self._loaded[key]
@@ -129,7 +130,7 @@ class LoadedModels:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Load without progress bars and the libraries' reports: what matters in them is raised as an error."""
+    """Load without the libraries' progress bars and reports; a report that matters is raised as an error instead."""
     libraries = (transformers_logging, diffusers_logging)
     before = [(library.is_progress_bar_enabled(), library.get_verbosity()) for library in libraries]
     for library in libraries:

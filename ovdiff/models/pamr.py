@@ -1,4 +1,7 @@
-"""PAMR: score maps that follow the edges of their image (A.13). It has no weights, and both halves use it."""
+"""PAMR makes score maps follow the edges of their image (A.13).
+
+It has no weights. Both halves of the method use it: MaskCut for proposals, and the engine for an image's score maps.
+"""
 
 from collections.abc import Iterator
 from itertools import product
@@ -16,20 +19,21 @@ _OFFSETS = tuple((row, column) for row, column in product((-1, 0, 1), repeat=2) 
 
 @torch.inference_mode()
 def pamr(image: NDArray[np.uint8], scores: Tensor, settings: RefineSettings) -> Tensor:
-    """Let each pixel take its neighbours' scores, weighted by how alike their colours are (A.13).
+    """Let each pixel take its neighbours' scores, weighted by the likeness of their colours (A.13).
 
     For a pixel p and each of its 8 neighbours q at every dilation,
-    ``k = -|I_p - I_q| / (1e-8 + 0.1 sigma_p)`` averaged over channels, where sigma_p is the deviation over all
-    dilations' 3 x 3 neighbourhoods; weights are the softmax of k. Neighbours outside repeat the border.
+    ``k = -|I_p - I_q| / (1e-8 + 0.1 sigma_p)`` is averaged over the channels. sigma_p is the standard deviation over
+    the 3 x 3 neighbourhoods of all dilations. The weights are the softmax of k. A neighbour outside the image has the
+    colour and the scores of the border.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        scores: (C, h, w) float32; resized to the image (align_corners True) when h, w differ.
+        scores: (C, h, w) float32. Scores of another size are resized to the image (align_corners True).
         settings: iterations and dilations.
 
     Returns:
-        (C, H, W) float32. Memory at the peak, in floats of one map (H, W): about 44 for each dilation; where there are
-        many classes 8 for each dilation and 4 for each class.
+        (C, H, W) float32. Memory at the peak, in floats of one map (H, W): about 44 for each dilation, or with many
+        classes 8 for each dilation and 4 for each class.
     """
     colours = torch.tensor(image, device=scores.device).permute(2, 0, 1).float()
     if scores.shape[1:] != colours.shape[1:]:
@@ -44,16 +48,17 @@ def pamr(image: NDArray[np.uint8], scores: Tensor, settings: RefineSettings) -> 
 
 
 def _affinity(colours: Tensor, dilations: tuple[int, ...]) -> Tensor:
-    """Return the weight (8 * dilations, H, W) of each neighbour; they sum to 1 at every pixel."""
-    centres = [colours] * len(dilations)  # the centre is in each dilation's 3 x 3
+    """Return the weight (8 * dilations, H, W) of each neighbour; the weights sum to 1 at every pixel."""
+    centres = [colours] * len(dilations)  # The centre belongs to the 3 x 3 neighbourhood of each dilation.
     samples = torch.stack([*_neighbours(colours, dilations), *centres])
     scale = 1e-8 + 0.1 * samples.std(dim=0)
-    likeness = samples[: -len(centres)].sub_(colours).abs_().neg_().div_(scale)  # in place: this is the memory's peak
+    # In place, because memory is at its peak here.
+    likeness = samples[: -len(centres)].sub_(colours).abs_().neg_().div_(scale)
     return likeness.mean(dim=1).softmax(dim=0)
 
 
 def _neighbours(maps: Tensor, dilations: tuple[int, ...]) -> Iterator[Tensor]:
-    """Yield maps (C, H, W) shifted towards each of the 8 neighbours of each dilation, borders repeated."""
+    """Yield the maps (C, H, W) shifted towards each of the 8 neighbours of each dilation, with borders repeated."""
     height, width = maps.shape[1:]
     for dilation in dilations:
         padded = F.pad(maps[None], (dilation,) * 4, mode="replicate")[0]

@@ -1,4 +1,4 @@
-"""From image arrays to model inputs: the one place where size, range, layout and statistics change."""
+"""Image arrays become model inputs here. No other module changes their size, range, layout or statistics."""
 
 import numpy as np
 import torch
@@ -11,9 +11,9 @@ from ovdiff.presets.schema import Statistics
 STATISTICS: dict[Statistics, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
-    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # [-1, 1], as the VAE takes it
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # gives [-1, 1], the range that the VAE expects
 }
-"""Mean and standard deviation of each channel, for values in [0, 1]."""
+"""The mean and the standard deviation of each channel, for values in [0, 1]."""
 
 
 def images_to_pixels(
@@ -25,10 +25,10 @@ def images_to_pixels(
         images: (B, H, W, 3) uint8 RGB.
         size_hw: (h, w) of the result, in px; the aspect is not kept.
         statistics: which mean and standard deviation to use.
-        like: a weight of the model: its device and dtype.
+        like: a weight of the model; the result has its device and dtype.
 
     Returns:
-        (B, 3, h, w); resized bicubically in float32 (antialiased), then cast.
+        (B, 3, h, w), resized bicubically in float32 with antialiasing, and then cast.
     """
     pixels = torch.tensor(images, device=like.device).permute(0, 3, 1, 2).float() / 255
     if pixels.shape[-2:] != size_hw:

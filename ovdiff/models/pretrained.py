@@ -1,8 +1,9 @@
-"""Reading library models from files: whole, frozen, in the wanted dtype, or not at all.
+"""The libraries' models are read from files here: completely, frozen and in the wanted dtype, or an error is raised.
 
-What the libraries only warn of is an error here: a missing tensor would be random numbers, one too many is a sign
-of another architecture. Weights are safetensors, or ``.bin`` files read with ``weights_only=True``; nothing is
-unpickled. Where a source is a hub id its revision is fetched once; a folder needs no network at all.
+The libraries only warn if tensors are missing or superfluous, and here both are errors: a missing tensor would hold
+random numbers, and a superfluous one is a sign of another architecture. Weights are safetensors, or ``.bin`` files that
+are read with ``weights_only=True``; nothing is unpickled. The revision of a hub id is fetched once; a folder needs no
+network at all.
 """
 
 import json
@@ -42,7 +43,7 @@ _ADVICE = (
     "the source."
 )
 
-# Published checkpoints hold more than the encoder that is read: heads, MAE's decoder, counters of old versions.
+# Published checkpoints hold more than the encoder that is read here: heads, MAE's decoder, counters of old versions.
 _LEFT_OUT = re.compile(r"(^|\.)(pooler|decoder|classifier|mask_token|position_ids)(\.|$)")
 
 
@@ -56,10 +57,15 @@ def where(settings: ModelSettings) -> dict[str, Any]:
 
 @contextmanager
 def errors_of_loading(settings: Weights, what: str) -> Iterator[None]:
-    """Turn whatever goes wrong while files are read, of many kinds in five libraries, into one error.
+    """Turn the many errors that five libraries raise while files are read into one error.
+
+    Args:
+        settings: where the weights come from.
+        what: the model that they should be, such as "a ViTModel", for the message.
 
     Raises:
-        WeightsError: naming the source, what it was to be, and the library's own words.
+        WeightsError: the files cannot be read. The message names the source and the wanted model, and quotes the
+            library.
         DeviceMemoryError: the weights do not fit into the device's memory.
     """
     try:
@@ -81,19 +87,19 @@ def load_transformer(model: Any, settings: ModelSettings, dtype: torch.dtype, **
     """Load a model of the transformers library.
 
     Args:
-        model: its class.
+        model: the model's class.
         settings: where its files are.
-        dtype: of all its weights.
-        options: of ``from_pretrained``; fields of its configuration among them.
+        dtype: the dtype of all its weights.
+        options: further arguments of ``from_pretrained``, such as fields of the model's configuration.
 
     Raises:
-        WeightsError: tensors are missing, too many, or of another shape.
+        WeightsError: tensors are missing, superfluous, or of another shape.
     """
     loaded, report = model.from_pretrained(
         **where(settings),
         dtype=dtype,
         weights_only=True,
-        ignore_mismatched_sizes=True,  # they are in the report
+        ignore_mismatched_sizes=True,  # The report names them, and _check refuses them.
         output_loading_info=True,
         **options,
     )
@@ -106,8 +112,8 @@ def load_diffusion(settings: DiffusionModelSettings) -> StableDiffusionPipeline:
     """Load a latent diffusion pipeline without its safety checker; its adapter is fused into the weights.
 
     Raises:
-        WeightsError: tensors of the UNet, the VAE or the text encoder are missing, too many, or of another
-            shape; or the adapter does not fit.
+        WeightsError: tensors of the UNet, the VAE or the text encoder are missing, superfluous, or of another shape; or
+            the adapter does not fit.
     """
     dtype, variant = DTYPES[settings.dtype], settings.variant or None
     pipeline = StableDiffusionPipeline.from_pretrained(
@@ -133,8 +139,8 @@ def load_open_clip(settings: ModelSettings) -> "tuple[open_clip.CLIP, open_clip.
     """Load a CLIP of the open_clip library in float32, and its tokenizer.
 
     Raises:
-        WeightsError: the folder has no such model, tensors are missing or too many, or it is not a CLIP whose
-            image tower is a plain vision transformer and whose words are CLIP's.
+        WeightsError: the folder holds no such model, tensors are missing or superfluous, or the model is of another
+            architecture than OpenAI's: its image tower must be a plain vision transformer, its tokenizer CLIP's own.
         MissingExtraError: open_clip is not installed.
     """
     with naming_the_extra("models.clip.library 'open_clip'"):
@@ -144,12 +150,12 @@ def load_open_clip(settings: ModelSettings) -> "tuple[open_clip.CLIP, open_clip.
     config = json.loads((folder / _OPEN_CLIP_CONFIG).read_text("utf-8"))["model_cfg"]
     _check_open_clip(settings.source, config)
     config["quick_gelu"] = config.get("quick_gelu", False) or _trained_with_quick_gelu(settings.source)
-    with torch.device("meta"):  # nothing is allocated or drawn at random; the file's tensors move in
+    with torch.device("meta"):  # No weights are allocated or drawn at random; the file's tensors take their places.
         model = open_clip.CLIP(**config)
     tensors = {name: tensor.float() for name, tensor in _read_open_clip(folder).items()}
     _check(settings.source, "CLIP of open_clip", _compare(tensors, model.state_dict()))
     model.load_state_dict(tensors, assign=True)
-    model.attn_mask = _causal_mask(model.context_length)  # the one buffer that no file holds
+    model.attn_mask = _causal_mask(model.context_length)  # The only buffer that is in no file.
     options = config["text_cfg"].get("tokenizer_kwargs", {})
     words = open_clip.SimpleTokenizer(context_length=model.context_length, **options)
     return model.requires_grad_(False).eval(), words
@@ -164,7 +170,7 @@ def _load_diffusion_part(model: Any, name: str, settings: DiffusionModelSettings
 
 
 def _fetch_open_clip(settings: ModelSettings) -> Path:
-    """Download a hub repository's configuration and the first weights file that it has, of one revision."""
+    """Download a hub repository's configuration and the first of the known weights files that it has."""
     for name in _OPEN_CLIP_FILES:
         wanted = [_OPEN_CLIP_CONFIG, name]
         folder = Path(snapshot_download(settings.source, revision=settings.revision or None, allow_patterns=wanted))
@@ -184,10 +190,10 @@ def _read_open_clip(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def _trained_with_quick_gelu(source: str) -> bool:
-    """Say whether open_clip's own table gives a hub id's weights OpenAI's activation.
+    """Say whether open_clip's own table of models gives a hub id's weights OpenAI's activation, QuickGELU.
 
-    The library goes by this table and not by the repository's configuration, which may leave the activation out;
-    with the wrong one everything loads, and the features are poor.
+    The repository's configuration may leave the activation out, so the library reads it from this table. With the wrong
+    activation everything loads, but the features are poor.
     """
     import open_clip
 
@@ -202,17 +208,17 @@ def _check_open_clip(source: str, config: Mapping[str, Any]) -> None:
     if special:
         raise WeightsError(
             f"{source!r} is a model of open_clip with {', '.join(sorted(special))}; only OpenAI's architecture can be "
-            f"read: a plain vision transformer, and CLIP's own tokenizer. Choose such a model."
+            f"read: a plain vision transformer, and CLIP's own tokenizer. Choose a model of this architecture."
         )
 
 
 def _causal_mask(length: int) -> torch.Tensor:
-    """Return what is added to attention (length, length), so that no token sees a later one."""
+    """Return the mask (length, length) that is added to attention, so that no token sees a later token."""
     return torch.full((length, length), float("-inf")).triu(1)
 
 
 def _compare(found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> dict[str, list[Any]]:
-    """Return what differs between two sets of tensors, as the libraries report it."""
+    """Return the differences between two sets of tensors, in the form of the libraries' reports."""
     shapes = [(name, found[name].shape, wanted[name].shape) for name in found.keys() & wanted.keys()]
     return {
         "missing_keys": list(wanted.keys() - found.keys()),
@@ -222,12 +228,12 @@ def _compare(found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tenso
 
 
 def _check(source: str, what: str, report: Mapping[str, Collection[Any]]) -> None:
-    """Refuse a model that was not read whole; ``mismatched_keys`` are (name, found shape, wanted shape)."""
+    """Refuse a model that was not read completely; ``mismatched_keys`` are (name, found shape, wanted shape)."""
     if missing := sorted(report["missing_keys"]):
         raise WeightsError(f"{source!r} lacks {len(missing)} weights of a {what}, such as {missing[0]!r}.")
     if unexpected := sorted(report["unexpected_keys"]):
         raise WeightsError(
-            f"{source!r} has {len(unexpected)} weights that a {what} of its configuration has not, "
+            f"{source!r} has {len(unexpected)} weights that a {what} of its configuration does not have, "
             f"such as {unexpected[0]!r}. Do its configuration and its weights belong together?"
         )
     if mismatched := sorted(report.get("mismatched_keys", ())):

@@ -1,4 +1,4 @@
-"""CLIP's vectors of texts, each computed once."""
+"""CLIP's embeddings of texts, with a cache, so that each text is embedded once."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from ovdiff.models.clip import Clip
 
 
 class ClipTexts:
-    """CLIP embeddings of texts, each computed once while the cache holds it."""
+    """Embeds texts by CLIP. A text is not embedded again while the cache holds it."""
 
     def __init__(self, clip: Clip, cache_size: int) -> None:
         """Use a CLIP text encoder; keep the ``cache_size`` most recently used embeddings."""
@@ -17,7 +17,7 @@ class ClipTexts:
         self._cache: OrderedDict[str, Tensor | None] = OrderedDict()
 
     def embed(self, texts: Sequence[str]) -> list[Tensor | None]:
-        """Return unit vectors (P,) float32, or ``None`` for a text longer than the encoder reads."""
+        """Return a unit vector (P,) float32 for each text, or ``None`` for a text longer than the encoder reads."""
         missing = [text for text in dict.fromkeys(texts) if text not in self._cache]
         self._cache.update(zip(missing, self._clip.embed_texts(missing), strict=True))
         found = [self._cache[text] for text in texts]

@@ -1,7 +1,7 @@
-"""Where a model's files are, and what identifies them. Never imports torch.
+"""Where a model's files are, and what identifies their content. Never imports torch.
 
-A source is ``tinyworld:NAME`` (embedded), a local folder, or a hub id with a revision; a checkpoint's is a local
-file or an https address.
+The source of a model is ``tinyworld:NAME`` (an embedded model), a local folder, or a hub id with a revision. The source
+of a checkpoint is a local file or an https address.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from ovdiff.errors import WeightsError
 from ovdiff.presets.model_settings import AdapterSettings, CheckpointSettings, ModelSettings
 
 Weights = ModelSettings | AdapterSettings | CheckpointSettings
-"""Whatever names weights in a preset."""
+"""The settings of anything in a preset that has weights."""
 
 _EMBEDDED = "tinyworld:"
 _MODEL_FILES = (".json", ".txt", ".safetensors", ".bin", ".pth", ".pt")
@@ -20,10 +20,10 @@ _SAMPLE_BYTES = 1 << 20
 
 
 def locate(settings: Weights) -> Path | None:
-    """Return the folder of a model's files, or a checkpoint's file; ``None`` where they are to be downloaded.
+    """Return the folder of a model's files, or a checkpoint's file; ``None`` if these are to be downloaded.
 
     Raises:
-        WeightsError: an embedded model or a path that does not exist.
+        WeightsError: there is no such embedded model, or the path does not exist.
     """
     if isinstance(settings, CheckpointSettings):
         return _checkpoint(settings)
@@ -38,16 +38,19 @@ def locate(settings: Weights) -> Path | None:
 
 
 def weights_identity(settings: Weights) -> str:
-    """Return what tells one set of weights from another.
+    """Return a text that identifies weights: different weights have different texts.
 
-    Of a folder or file it is a hash of the content: of each file the name, the size, and its first and last MiB;
-    a retrained model differs in these. Files are hashed once as long as they keep their sizes and times. Of a hub
-    id it is the id and the revision. **A hub id without a revision is "main", which moves**: new weights there are
-    not noticed, so presets pin a commit where they can. A checkpoint with a ``sha256`` is identified by that,
-    wherever it lies; one at an address without, by the address.
+    A folder or file is identified by a hash of its content: of each file's name, its size, and its first and last MiB,
+    in which a retrained model differs. Files are hashed once as long as they keep their sizes and times.
+
+    A hub id is identified by the id and the revision. **A hub id without a revision stands for "main", which moves**:
+    new weights there are not noticed, so presets pin a commit where the commit is known.
+
+    A checkpoint with a ``sha256`` is identified by that hash, wherever the file is. A checkpoint at an address, without
+    a ``sha256``, is identified by the address.
 
     Raises:
-        WeightsError: as :func:`locate`, or the folder holds no files.
+        WeightsError: the weights cannot be found (see :func:`locate`), or the folder holds no files of a model.
     """
     if isinstance(settings, CheckpointSettings):
         return _checkpoint_identity(settings)
@@ -70,7 +73,7 @@ def _checkpoint(settings: CheckpointSettings) -> Path | None:
 
 
 def _checkpoint_identity(settings: CheckpointSettings) -> str:
-    if settings.sha256:  # checked when the file is read
+    if settings.sha256:  # The file is checked against it when it is read.
         return f"sha256:{settings.sha256.lower()}"
     file = locate(settings)
     return settings.source if file is None else _hash_files((("", *_stamp(file)),))
@@ -92,7 +95,7 @@ def _embedded(source: str) -> Path:
 
 @lru_cache(maxsize=64)
 def _hash_files(files: tuple[tuple[str, str, int, int], ...]) -> str:
-    """Hash files of (name to hash, path, size, time); the time is only there to notice a change."""
+    """Hash files, each given as (name to hash, path, size, time); a changed time makes the cache miss."""
     total = hashlib.sha256()
     for name, path, size, _ in files:
         total.update(f"{name}\0{size}\0".encode())

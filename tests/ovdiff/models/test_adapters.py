@@ -117,7 +117,9 @@ def test_an_adapter_of_another_unet_is_refused(weights_folder: Path, adapter_fol
 
 
 def test_an_adapter_s_file_must_be_the_one(weights_folder: Path, adapter_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"holds 0 \.safetensors files; leave one there, or name it pytorch_lora_w"):
+    with pytest.raises(
+        WeightsError, match=r"holds 0 \.safetensors files; leave only the adapter's file there, or name"
+    ):
         LoadedModels().diffusion(_with_adapter(weights_folder, tmp_path))
     shutil.copy(adapter_folder / "pytorch_lora_weights.safetensors", tmp_path / "mine.safetensors")
     LoadedModels().diffusion(_with_adapter(weights_folder, tmp_path))

@@ -65,7 +65,9 @@ def test_a_tensor_too_many_is_named(part: str, weights_folder: Path, tmp_path: P
         f"{part}/{file}",
         lambda weights: weights | {"another.weight": torch.ones(2)},
     )
-    with pytest.raises(WeightsError, match=rf"has 1 weights that a {model} .* has not, such as 'another\.weight'"):
+    with pytest.raises(
+        WeightsError, match=rf"has 1 weights that a {model} .* does not have, such as 'another\.weight'"
+    ):
         LoadedModels().diffusion(DiffusionModelSettings(source=folder))
 
 

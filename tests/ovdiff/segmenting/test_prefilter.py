@@ -69,20 +69,6 @@ class CountingTexts:
         return list(torch.stack([angles.cos(), angles.sin()], dim=1))
 
 
-def test_texts_are_encoded_once_while_the_cache_holds_them() -> None:
-    clip = CountingTexts()
-    texts = ClipTexts(clip, 2)  # type: ignore[arg-type]
-    texts.embed(["a", "b", "a"])
-    texts.embed(["b", "a"])
-    assert clip.passes == [["a", "b"]]
-    texts.embed(["c"])  # lets go of "b"
-    texts.embed(["a", "c"])
-    assert clip.passes == [["a", "b"], ["c"]]
-    first, second = texts.embed(["b", "dd"])
-    assert clip.passes[2:] == [["b", "dd"]]
-    assert first is not None and second is not None and not torch.equal(first, second)
-
-
 def test_the_same_survivors_ask_for_the_same_texts_in_another_image() -> None:
     clip = CountingTexts()
     texts = ClipTexts(clip, 1000)  # type: ignore[arg-type]
@@ -91,11 +77,6 @@ def test_the_same_survivors_ask_for_the_same_texts_in_another_image() -> None:
         best_subset(image, (0, 1, 3), captions, texts, " and ")
     assert [len(texts) for texts in clip.passes] == [2**3 - 1]
     assert "a cat and a dog and a tram" in clip.passes[0]
-
-
-def test_texts_longer_than_the_encoder_reads_have_no_embedding(texts: ClipTexts) -> None:
-    long, short = texts.embed(["boat " * 60, "a zebra"])
-    assert long is None and short is not None
 
 
 class DrawnTexts:
