@@ -3,6 +3,7 @@
 #   make demo         a Label Studio project pre-labelled by OVDiff, to look at; Ctrl-C ends it
 #   make demo-check   the same without a person, then checked; writes runs/demo-check.png
 #   make test         all tests, a real Label Studio and a headless Chromium included
+#   make quick        the tests that load no models and start no servers, within a minute
 #   make check        what CI asks for: format, lint, types, documentation and tests
 #   make docs         the documentation site, in build/site; needs no network
 #   make notebook     run the examples' notebook and keep what it shows
@@ -40,7 +41,7 @@ endef
 # The pinned wheels are for Python 3.11 to 3.13. Where PYTHON is newer, uv fetches a 3.13.
 VENV_PYTHON = $$($(PYTHON) -c 'import sys; print(sys.executable if sys.version_info < (3, 14) else "3.13")')
 
-.PHONY: help setup demo demo-check test check format lint types docs notebook tinyworld lock clean chromium
+.PHONY: help setup demo demo-check test quick check format lint types docs notebook tinyworld lock clean chromium
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -56,6 +57,10 @@ demo-check: $(ENV) $(LABEL_STUDIO_ENV)
 # One thread: the models are tiny, and torch's threads wait for one another as soon as a machine has other work.
 test: $(ENV) $(LABEL_STUDIO_ENV) chromium
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --label-studio=$(LABEL_STUDIO) $(PYTEST_FLAGS)
+
+# Two processes: a file's tests stay in one of them. A test that is slow and not known to be fails (tests/speed.py).
+quick: $(ENV)
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --quick -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_FLAGS)
 
 check: format lint types docs test
 

@@ -10,6 +10,8 @@ import pytest
 from backend.demo.console import standard_console
 from backend.demo.session import Session, SessionSettings, open_session
 
+pytest_plugins = ["pytester", "tests.speed"]
+
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".cache"
 

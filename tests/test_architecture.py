@@ -45,6 +45,7 @@ def test_the_page_shows_a_whole_package(project: Path) -> None:
     assert files == {"pyproject.toml", "ovdiff_colours/__init__.py", "ovdiff_colours/parts.py", "colours.toml"}
 
 
+@pytest.mark.slow
 def test_its_extractor_and_its_proposals_make_prototypes_and_masks(preset: Preset, tmp_path: Path) -> None:
     engine = Engine(preset, Bank(tmp_path / "bank"))
     for category in (BALL, SKY):

@@ -32,6 +32,7 @@ def _commands(heading: str) -> list[list[str]]:
     return [words[1:] for words in lines if words[:1] == ["ovdiff"]]
 
 
+@pytest.mark.slow
 def test_the_python_finds_the_ball_of_a_drawn_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     scene = render(sample_scene(33, "test", things=2), 256)

@@ -6,6 +6,7 @@ all (see `atomic`). Nothing here reads files.
 
 import json
 import os
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -24,10 +25,10 @@ class JsonList:
 
     def __init__(self, folder: Path | None = None) -> None:
         """Start an empty list; once the list is large, its file lies in `folder` (None: the system's own folder)."""
-        # Closed with its last reference: it has no name on disk.
         self._file = SpooledTemporaryFile(  # noqa: SIM115
             _IN_MEMORY_BYTES, mode="w+", encoding="utf-8", dir=None if folder is None else str(folder)
         )
+        weakref.finalize(self, self._file.close)  # with the list's last reference; the file has no name on disk
         self._count = 0
 
     def __len__(self) -> int:

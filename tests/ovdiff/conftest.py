@@ -1,14 +1,12 @@
 """Small models with random weights, of the embedded world's architectures, saved as real weights are."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
-from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ClipModelSettings, DiffusionModelSettings, ModelSettings, PresetModels
 from ovdiff.presets.schema import (
@@ -27,15 +25,21 @@ from ovdiff.presets.schema import (
     WindowSettings,
 )
 
+if TYPE_CHECKING:
+    from ovdiff.models.loaded import LoadedModels
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
+    import torch
+
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with stable_diffusion/, clip/, dino/, dinov2/, dinov3/ and mae/, each loadable with from_pretrained."""
+    import torch
     from diffusers import StableDiffusionPipeline
 
     from benchmarks import architectures
@@ -102,8 +106,10 @@ def preset(weights_folder: Path) -> Preset:
 
 
 @pytest.fixture(scope="session")
-def models() -> LoadedModels:
+def models() -> "LoadedModels":
     """One set of loaded models for all tests; none of them changes a model."""
+    from ovdiff.models.loaded import LoadedModels
+
     return LoadedModels()
 
 

@@ -164,6 +164,7 @@ def test_a_state_file_that_is_no_database_stops_the_start(settings: Settings, en
         create_app(settings, engine)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_sigterm_end_the_service_also_in_the_background_of_a_script(
     number: signal.Signals, tmp_path: Path

@@ -90,6 +90,7 @@ def test_a_size_follows_only_the_orientations_that_are_shown(tmp_path: Path, ori
 @pytest.mark.parametrize(
     "damaged", [b"Exif\0\0garbage!", b"Exif\0\0", b"Exif\0\0II*\0\x08\0\0\0\x05\0", b"no Exif at all"]
 )
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning:PIL")
 def test_damaged_exif_leaves_a_picture_as_it_is(tmp_path: Path, damaged: bytes) -> None:
     Image.new("RGB", (64, 48)).save(tmp_path / "a.webp", exif=damaged)
     assert folder_sizes(tmp_path)("a.webp") == (48, 64)

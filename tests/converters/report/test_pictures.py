@@ -50,6 +50,7 @@ def test_holes_are_outlined_too() -> None:
     assert (after.get("d") or "").count("M") == 2
 
 
+@pytest.mark.slow
 def test_large_images_and_noise_stay_small() -> None:
     noise = np.random.default_rng(0).random((1500, 2000)) > 0.5
     item = correction(corrected([region("a", noise)], [region("a", ~noise)]))

@@ -1,0 +1,146 @@
+"""Which tests `make quick` leaves out, how one that is missing here is noticed, and which share a process.
+
+A file is slow when it imports a library of models, loads models or starts servers; the quick run does not even
+import it. A quick test that does so all the same, or takes more than a few seconds of processor time, fails.
+"""
+
+import os
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+Report = Generator[None, pytest.CollectReport, pytest.CollectReport]
+
+TESTS = Path(__file__).parent
+
+SLOW = (
+    "architectures",
+    "backend/command/test_on_tinyworld.py",
+    "benchmarks/test_full_size_cost.py",
+    "benchmarks/test_memory_plan.py",
+    "benchmarks/test_memory_trace.py",
+    "converters/corrections/test_panoptic_quality.py",
+    "converters/test_corpus.py",
+    "end_to_end",
+    "examples",
+    "gpu",
+    "ovdiff/bank/test_recipe.py",
+    "ovdiff/building/generation",
+    "ovdiff/building/proposals/test_boxes.py",
+    "ovdiff/building/proposals/test_cutler.py",
+    "ovdiff/building/proposals/test_cutler_network.py",
+    "ovdiff/building/proposals/test_detectron2.py",
+    "ovdiff/building/proposals/test_maskcut.py",
+    "ovdiff/building/test_drawing.py",
+    "ovdiff/building/test_resuming.py",
+    "ovdiff/building/test_steps.py",
+    "ovdiff/extractors",
+    "ovdiff/models/test_adapters.py",
+    "ovdiff/models/test_clip.py",
+    "ovdiff/models/test_cross_attention.py",
+    "ovdiff/models/test_hub.py",
+    "ovdiff/models/test_loaded.py",
+    "ovdiff/models/test_pretrained.py",
+    "ovdiff/presets/test_needs.py",
+    "ovdiff/segmenting/test_encoding.py",
+    "ovdiff/segmenting/test_prefilter.py",
+    "ovdiff/test_conformance.py",
+    "ovdiff/test_engine.py",
+    "ovdiff/test_engine_support.py",
+    "ovdiff/test_engines.py",
+    "ovdiff/test_switches.py",
+    "ovdiff/tinyworld/test_training.py",
+    "test_architecture.py",
+)
+"""Folders and files under `tests`."""
+
+SERVERS = "end_to_end"
+"""The folder whose tests share a Label Studio and a backend, which are started once a process."""
+
+MODEL_LIBRARIES = ("diffusers", "transformers", "open_clip", "torchvision")
+MOST_SECONDS = 15.0
+"""Of processor time, children included: a busy machine makes a test slower, but hardly costs it more of that."""
+
+
+def is_slow(path: Path) -> bool:
+    """Say whether a file or folder is one of the slow ones."""
+    return any(path == TESTS / name or (TESTS / name) in path.parents for name in SLOW)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out what loads models or starts servers")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if config.getoption("--quick") and is_slow(collection_path) else None
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the group
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if is_slow(item.path):
+            item.add_marker(pytest.mark.slow)
+    if config.getoption("--quick"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_process_group(item.path)))
+    items.sort(key=lambda item: TESTS / SERVERS not in item.path.parents)  # the longest group first
+
+
+def _process_group(path: Path) -> str:
+    """Return the name of the tests that one process runs: those of a file, or all that share the real servers."""
+    return SERVERS if TESTS / SERVERS in path.parents else os.path.relpath(path, TESTS)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Report:
+    """Refuse a file that brings in a library of models when it is imported."""
+    before = _loaded_libraries()
+    report = yield
+    brought = _loaded_libraries() - before
+    if brought and collector.config.getoption("--quick"):
+        report.outcome, report.longrepr = "failed", f"{collector.nodeid} imports {brought.pop()}: {_ADVICE}"
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[_START] = _Start(_processor_seconds(), _loaded_libraries())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """Fail a quick test that was slow."""
+    yield
+    start = item.stash[_START]
+    if item.get_closest_marker("slow"):
+        return
+    if (seconds := _processor_seconds() - start.seconds) > MOST_SECONDS:
+        pytest.fail(f"took {seconds:.0f} s of processor time: {_ADVICE}")
+    if (brought := _loaded_libraries() - start.libraries) and item.config.getoption("--quick"):
+        pytest.fail(f"imports {brought.pop()}: {_ADVICE}")
+
+
+class _Start(NamedTuple):
+    """What was so before a test."""
+
+    seconds: float
+    libraries: set[str]
+
+
+_START = pytest.StashKey[_Start]()
+_ADVICE = "mark it `slow`, or name its file in SLOW of tests/speed.py."
+
+
+def _processor_seconds() -> float:
+    """Return what this process and its ended children have used so far."""
+    return sum(os.times()[:4])
+
+
+def _loaded_libraries() -> set[str]:
+    return {name for name in MODEL_LIBRARIES if name in sys.modules}

@@ -1,0 +1,54 @@
+"""A slow test that nobody marked is noticed."""
+
+import pytest
+
+from tests import speed
+
+
+@pytest.fixture
+def quick(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A folder of tests that runs with `--quick`, where the one library of models is called `models_stand_in`."""
+    monkeypatch.setattr(speed, "MODEL_LIBRARIES", ("models_stand_in",))
+    pytester.makeini("[pytest]\nmarkers = slow\naddopts = --quick -p tests.speed -p no:xdist")
+    pytester.makepyfile(models_stand_in="")
+    pytester.syspathinsert()
+    return pytester
+
+
+def _outcomes(quick: pytest.Pytester, test: str) -> tuple[dict[str, int], str]:
+    quick.makepyfile(test_it=test)
+    result = quick.runpytest_inprocess()
+    return result.parseoutcomes(), result.stdout.str()
+
+
+def test_a_quick_test_passes(quick: pytest.Pytester) -> None:
+    assert _outcomes(quick, "def test_it(): pass")[0] == {"passed": 1}
+
+
+def test_a_file_that_imports_a_library_of_models_fails(quick: pytest.Pytester) -> None:
+    outcomes, text = _outcomes(quick, "import models_stand_in\ndef test_it(): pass")
+    assert outcomes == {"errors": 1}
+    assert "imports models_stand_in: mark it `slow`, or name its file in SLOW of tests/speed.py." in text
+
+
+def test_a_test_that_imports_one_late_fails(quick: pytest.Pytester) -> None:
+    outcomes, text = _outcomes(quick, "def test_it(): import models_stand_in")
+    assert outcomes == {"passed": 1, "errors": 1}
+    assert "imports models_stand_in" in text
+
+
+def test_a_test_that_takes_long_fails(quick: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "MOST_SECONDS", 0.1)
+    outcomes, text = _outcomes(quick, "def test_it(): sum(range(20_000_000))")
+    assert outcomes == {"passed": 1, "errors": 1}
+    assert "s of processor time: mark it `slow`" in text
+
+
+def test_a_marked_test_is_left_out(quick: pytest.Pytester) -> None:
+    slow = "import pytest\n@pytest.mark.slow\ndef test_it(): import models_stand_in\ndef test_other(): pass"
+    assert _outcomes(quick, slow)[0] == {"passed": 1, "deselected": 1}
+
+
+@pytest.mark.parametrize("name", speed.SLOW)
+def test_what_is_left_out_exists(name: str) -> None:
+    assert (speed.TESTS / name).exists()
