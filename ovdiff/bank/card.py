@@ -1,4 +1,4 @@
-"""The card of a prototype set: what made it, for people and programs. Written and read here alone."""
+"""The card of a prototype set tells people and programs what the set was made from. Cards are written and read here."""
 
 import json
 from collections.abc import Mapping
@@ -13,24 +13,24 @@ from ovdiff.models.licences import WeightsLicence
 
 @dataclass(frozen=True)
 class Card:
-    """What made a prototype set.
+    """The facts from which a prototype set was made.
 
     Attributes:
-        category: the name under which it was first built; another category with the same phrases shares it.
-        preset: the name of the preset that it was built with; another preset with the same recipe shares it.
+        category: the category under whose name the set was first built; other categories of its phrases share the set.
+        preset: the name of the preset with which the set was built; other presets with its recipe share the set.
         phrases: the texts that were drawn.
         parameters: the preset's settings that shape prototypes, by table.
-        models: by name, how each model computes and what its weights are.
-        parts: versions of extractors and proposal sources above 1.
-        image_seeds: of the noise of each support image.
+        models: how each model computes and what its weights are, by the model's name.
+        parts: the version of each extractor and proposal source whose version is above 1.
+        image_seeds: the seed of each support image's noise.
         images_with_foreground: how many support images show the category.
         refused_images: how many drawings were refused as unsafe.
-        support_key: names the support images; "" if none were kept.
-        licences: of the weights of every model that the preset names.
-        library_versions: of the libraries whose arithmetic is in the prototypes.
-        key: the set's content address; the bank fills it in.
-        sha256: of the file of arrays; the bank fills it in.
-        schema_version: of the files.
+        support_key: the key of the support images; "" if none were kept.
+        licences: the licence of the weights of every model that the preset names.
+        library_versions: the versions of the libraries that computed the prototypes.
+        key: the set's content address, which the bank fills in.
+        sha256: the hash of the file of arrays, which the bank fills in.
+        schema_version: the version of the stored files.
     """
 
     category: str = ""
@@ -50,7 +50,7 @@ class Card:
     schema_version: int = SCHEMA_VERSION
 
     def of_recipe(self, recipe: Recipe) -> "Card":
-        """Return the card with all that a recipe says."""
+        """Return the card with the phrases, parameters, models and parts of a recipe."""
         return replace(
             self, phrases=recipe.phrases or (), parameters=recipe.parameters, models=recipe.models, parts=recipe.parts
         )
@@ -81,14 +81,14 @@ def card_to_json(card: Card) -> str:
 
 
 def json_to_card(text: str, path: Path) -> Card:
-    """Return the card that is in a JSON text.
+    """Return the card that a JSON text holds.
 
     Args:
-        text: the JSON.
+        text: the JSON text.
         path: the card's file, for messages.
 
     Raises:
-        BankCorruptError: not JSON, or a value is missing or of another type than a card's.
+        BankCorruptError: the text is not JSON, its checksum is missing, or a value is of a wrong type.
     """
     try:
         values = json.loads(text)
@@ -98,7 +98,7 @@ def json_to_card(text: str, path: Path) -> Card:
         raise BankCorruptError(path, f"its card is {type(values).__name__}, expected an object")
     if "sha256" not in values:
         raise BankCorruptError(path, "its card has no checksum")
-    known = {name: value for name, value in values.items() if name in _EXPECTED}  # a later version may say more
+    known = {name: value for name, value in values.items() if name in _EXPECTED}  # A later version may add values.
     for name, value in known.items():
         if type(value) is not _EXPECTED[name]:
             raise BankCorruptError(path, f"{name!r} of its card is {value!r}, expected {_EXPECTED[name].__name__}")

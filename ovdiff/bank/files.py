@@ -1,9 +1,9 @@
-"""The prototype store: one safetensors file and one JSON card a category, named by content address.
+"""The prototype store: each prototype set is one safetensors file and one JSON card, named by their content address.
 
-``<key>.safetensors`` holds the arrays (vectors in float16), ``<key>.json`` says what made them and carries
-the checksum. Both appear whole or not at all, the card last: a set without its card does not exist, so a crash
-loses at most the set in hand. Whoever changes a set locks the folder meanwhile, so that
-two builds of one category end with the two files of one of them. Never imports torch.
+``<key>.safetensors`` holds the arrays (vectors in float16). ``<key>.json`` is the card, which says what the arrays were
+made from and carries their checksum. Each file appears whole or not at all. The card is written last, and a set without
+a card does not count, so a crash loses at most the set that is being written. The folder is locked while a set is
+changed, so that two builds of one category end with two files of the same build. Never imports torch.
 """
 
 import contextlib
@@ -48,9 +48,9 @@ class Bank:
         )
 
     def has(self, key: str) -> bool:
-        """Say whether a set is stored and undamaged; a damaged one counts as absent, and is logged.
+        """Say whether a set is stored and undamaged. A damaged set counts as absent, and is logged.
 
-        A file that was verified is hashed again only after it has changed on disk.
+        A file that was verified before is hashed again only if it has changed on disk.
         """
         if not self._card(key).is_file():
             return False
@@ -66,7 +66,7 @@ class Bank:
 
         Raises:
             BankError: there is no such set.
-            BankCorruptError: a file does not match its card, or is not what it should be.
+            BankCorruptError: the arrays do not match their card, or a file cannot be read as a prototype set.
         """
         if not self._card(key).is_file():
             raise BankError(f"No prototype set {key} in {self.folder}. Build its category first.")
@@ -81,7 +81,7 @@ class Bank:
             raise BankCorruptError(self._tensors(key), f"not a prototype set ({error})") from error
 
     def card(self, key: str) -> Card:
-        """Return what made a set: prompts, seeds, models, hyper-parameters, schema version, checksum.
+        """Return the card of a set: its phrases, seeds, models, hyper-parameters, schema version and checksum.
 
         Raises:
             BankError: there is no such set.
@@ -97,7 +97,7 @@ class Bank:
         return json_to_card(text, path)
 
     def save(self, key: str, prototypes: PrototypeSet, card: Card) -> None:
-        """Store a set under its key, replacing what is there.
+        """Store a set under its key, in place of a set that is stored there already.
 
         Raises:
             BankError: the folder cannot be written, or a vector does not fit float16.
@@ -117,21 +117,21 @@ class Bank:
             raise BankError(f"Prototype set {key} cannot be written to {self.folder}: {error}.") from error
 
     def remove(self, key: str) -> None:
-        """Delete a set; nothing happens when it is not there."""
+        """Delete a set. If there is no set of this key, do nothing."""
         card, tensors = self._card(key), self._tensors(key)
         self._verified.pop(key, None)
         if not self.folder.is_dir():
             return
         with self._locked():
-            card.unlink(missing_ok=True)  # first, so that no card ever names a missing file
+            card.unlink(missing_ok=True)  # The card goes first, so that no card ever names a missing file.
             tensors.unlink(missing_ok=True)
 
     def _verify(self, key: str, *, reread: bool = False) -> bytes:
-        """Return the bytes of a set's arrays; none where the files have not changed since they were verified."""
+        """Return the bytes of a set's arrays; no bytes if the files have not changed since they were verified."""
         try:
             return self._read(key, reread)
         except BankCorruptError:
-            with self._locked():  # one file of the set may be new and the other old: look again when both are
+            with self._locked():  # Another process may have replaced only one of the two files: read when it is done.
                 return self._read(key, reread)
 
     def _read(self, key: str, reread: bool) -> bytes:
@@ -150,14 +150,14 @@ class Bank:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Wait for other threads and processes that change sets, and keep them waiting meanwhile."""
+        """Lock the folder against other threads and processes that change sets, after waiting for their locks."""
         handle = os.open(self.folder, os.O_RDONLY)
         try:
-            with contextlib.suppress(OSError):  # some network file systems lock no folders; each file is still whole
+            with contextlib.suppress(OSError):  # Some network file systems lock no folders. Each file is still whole.
                 fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         finally:
-            os.close(handle)  # and with it goes the lock
+            os.close(handle)  # This releases the lock.
 
     def _tensors(self, key: str) -> Path:
         return self._path(key, ".safetensors")
@@ -176,7 +176,7 @@ def _pack(prototypes: PrototypeSet) -> dict[str, NDArray[Any]]:
     for name, space in prototypes.spaces.items():
         for side in _SIDES:
             part: Prototypes = getattr(space, side)
-            with np.errstate(over="ignore"):  # reported below, with a name
+            with np.errstate(over="ignore"):  # The error below reports it, with the extractor's name.
                 halves = part.vectors.astype(np.float16)
             if not np.isfinite(halves).all():
                 raise BankError(f"{side} prototypes of {name} do not fit float16 (largest value 65504).")

@@ -1,4 +1,4 @@
-"""Prototypes of one category, as the bank keeps them and the segmenter matches them (Eq. 2-3). Never imports torch."""
+"""A category's prototypes, as the bank stores them and the segmenter matches them (Eq. 2-3). Never imports torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ class Prototypes:
     """The prototypes of one side (foreground or background) of a category, in one feature space.
 
     Attributes:
-        vectors: (P, D) float32, raw: normalised only when matched.
+        vectors: (P, D) float32, not normalised; they are normalised when they are matched.
         kinds: (P,) uint8, indices into :data:`KINDS`.
-        images: (P,) int32, the support image an instance prototype is the mean of; -1 for others.
+        images: (P,) int32, for an instance prototype the support image of which it is the mean, and -1 for the others.
     """
 
     vectors: NDArray[np.float32]
@@ -41,6 +41,6 @@ class FeatureSpacePrototypes:
 
 @dataclass(frozen=True)
 class PrototypeSet:
-    """All prototypes of a category: one entry an extractor, by its name (Eq. 3)."""
+    """All prototypes of a category, by the name of the extractor (Eq. 3)."""
 
     spaces: Mapping[str, FeatureSpacePrototypes]

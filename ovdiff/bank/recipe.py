@@ -1,4 +1,4 @@
-"""What a prototype set is made from, and its content address. Loads no model and never imports torch."""
+"""Recipes: all that a prototype set is made from, and its content address. Loads no model and never imports torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,21 +15,23 @@ from ovdiff.presets.needs import PROPOSALS, added_versions, feature_settings, mo
 from ovdiff.vocabulary import Category, with_phrase
 
 SCHEMA_VERSION = 2
-"""Version of stored prototypes and of the code that makes them; part of every key. Raise it when either changes."""
+"""The version of stored prototypes and of the code that makes them. It is part of every key: raise it when either
+changes."""
 
 _WHERE_WEIGHTS_LIE = ("source", "revision", "sha256", "adapter")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that shapes what is stored under a key; all values are JSON's.
+    """Everything that shapes the data stored under a key. All values are JSON values.
 
     Attributes:
-        versions: of the code and the files, by name.
+        versions: the versions of the code and the files, by name.
         parameters: the preset's settings, by table; tables that are not in use are left out.
-        models: by name, how each model computes and what its weights are, wherever they lie.
-        phrases: what is drawn; ``None`` for what does not depend on the category.
-        parts: versions of extractors and proposal sources above 1, by "extractors.NAME" and "proposals.NAME".
+        models: how each model computes and what its weights are, by the model's name. Their place is left out.
+        phrases: the texts that are drawn; ``None`` for data that does not depend on the category.
+        parts: the version of each extractor and proposal source whose version is above 1, by "extractors.NAME" or
+            "proposals.NAME".
     """
 
     versions: Mapping[str, int]
@@ -44,7 +46,7 @@ class Recipe:
         return digest(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
-        """Return the recipe as JSON values. What is empty is left out, so that a later field changes no key."""
+        """Return the recipe as JSON values. Absent phrases and empty parts are left out, so that older keys stay."""
         return {
             **self.versions,
             "parameters": dict(self.parameters),
@@ -58,13 +60,13 @@ class Recipes:
     """The recipes of one preset."""
 
     def __init__(self, preset: Preset) -> None:
-        """Look at no weights yet."""
+        """Remember the preset. No weights are read yet."""
         self._preset = preset
 
     def prototypes(self, category: Category) -> Recipe:
-        """Return what a category's prototype set is made from.
+        """Return the recipe of a category's prototype set.
 
-        The category's name and kind are no part of it: a renamed label with the same prompts keeps its set.
+        The category's name and kind are no part of the recipe, so a renamed label with the same prompts keeps its set.
 
         Raises:
             WeightsError: a model's files are missing.
@@ -72,9 +74,9 @@ class Recipes:
         return replace(self._of_preset, phrases=self._phrases(category))
 
     def support(self, category: Category) -> Recipe:
-        """Return what a category's support images are made from.
+        """Return the recipe of a category's support images.
 
-        Presets that differ in proposals, extractors or prototypes draw the same images.
+        Presets that differ only in proposals, extractors or prototypes have the same recipe here, so they share images.
 
         Raises:
             WeightsError: a model's files are missing.
@@ -83,7 +85,7 @@ class Recipes:
         return replace(images, versions={"support_version": SUPPORT_VERSION}, phrases=self._phrases(category))
 
     def masks(self) -> Recipe:
-        """Return what turns support images into foreground and background.
+        """Return the recipe by which support images are divided into foreground and background.
 
         Raises:
             WeightsError: a model's files are missing.
@@ -92,7 +94,7 @@ class Recipes:
 
     @cached_property
     def _of_preset(self) -> Recipe:
-        """All of a preset that shapes prototypes. The model folders are walked once."""
+        """The recipe without phrases. It is made once, because the files of all models are read for it."""
         names = models_of(self._preset, "images", "masks", "features")
         given = self._preset.models.all_given()
         return Recipe(
@@ -103,7 +105,7 @@ class Recipes:
         )
 
     def _part(self, tables: tuple[str, ...], models: tuple[str, ...], parts: str = "-") -> Recipe:
-        """Return what some tables and models of the preset shape, with the versions of the parts so named."""
+        """Return the recipe with only some tables and models, and the parts whose names start with ``parts``."""
         whole = self._of_preset
         return replace(
             whole,
@@ -117,17 +119,17 @@ class Recipes:
 
 
 def _parameters(preset: Preset) -> dict[str, Any]:
-    """Return the settings that shape prototypes, without those of parts that are not in use."""
+    """Return the settings that shape prototypes, without the settings of parts that are not in use."""
     values = offline_values(preset)
-    del values["models"]  # the identity of their weights stands for them
-    del values["generation"]["phrases"]  # the phrase itself is the category's part of the recipe
+    del values["models"]  # The identity of their weights is in the recipe instead.
+    del values["generation"]["phrases"]  # The phrase that is drawn is in the recipe instead.
     values["extractors"] = {name: offline_values(feature_settings(preset, name)) for name in preset.extractors.use}
     of_all_sources = {name: value for name, value in values["proposals"].items() if not isinstance(value, dict)}
     return {**values, "proposals": {**of_all_sources, **_source_parameters(preset)}}
 
 
 def _source_parameters(preset: Preset) -> dict[str, Any]:
-    """Return the settings of the chosen proposal source by its name; files count by what they hold."""
+    """Return the settings of the chosen proposal source by its name, with a hash of each file in place of its path."""
     source, settings = preset.proposals.source, source_settings(preset)
     if settings is None:
         return {}
@@ -138,7 +140,7 @@ def _source_parameters(preset: Preset) -> dict[str, Any]:
 
 
 def _model_values(settings: Weights) -> dict[str, Any]:
-    """Return how a model computes and what its weights are; not where they lie."""
+    """Return how a model computes and what its weights are. The place of the weights is left out."""
     kept = {name: value for name, value in offline_values(settings).items() if name not in _WHERE_WEIGHTS_LIE}
     kept["weights"] = weights_identity(settings)
     if isinstance(settings, DiffusionModelSettings) and settings.adapter is not None:
@@ -147,7 +149,7 @@ def _model_values(settings: Weights) -> dict[str, Any]:
 
 
 def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries whose arithmetic is in the prototypes, for the card."""
+    """Return the versions of the libraries that compute prototypes, for the card."""
     names = ("diffusers", "numpy", "ovdiff", "scikit-learn", "torch", "transformers")
     return {name: _version(name) for name in names}
 
@@ -155,5 +157,5 @@ def library_versions() -> dict[str, str]:
 def _version(name: str) -> str:
     try:
         return version(name)
-    except PackageNotFoundError:  # ovdiff itself, run from a checkout
+    except PackageNotFoundError:  # Such as ovdiff itself, if it is run from a checkout.
         return "not installed"

@@ -1,4 +1,4 @@
-"""The support images of one category with their masks: what a prototype set was made from. Never imports torch."""
+"""The support images of a category with their masks, from which its prototypes are made. Never imports torch."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ class SupportImage:
         attribution: (H, W) float32 in [0, 1].
         foreground: (H, W) bool, F of Eq. 1.
         background: (H, W) bool, B of Eq. 1; disjoint from the foreground, may be empty.
-        seed: of the noise that it was drawn from.
-        prompt: the whole text that it was drawn from.
+        seed: the seed of the noise from which the image was drawn.
+        prompt: the whole text from which the image was drawn.
     """
 
     image: NDArray[np.uint8]
@@ -32,7 +32,7 @@ class SupportSet:
     """All support images of a category, in the order of their numbers.
 
     Attributes:
-        images: those that were not left out as unsafe.
+        images: the images that were not left out as unsafe.
         refused: how many drawings were refused as unsafe.
     """
 

@@ -1,16 +1,16 @@
-"""Support images on disk, so that a killed build goes on where it was and a person can look at them.
+"""Support images on disk, so that a killed build can go on where it stopped and a person can look at the images.
 
 ::
 
     <folder>/<key>/batch-0000/0000.png      an image, 8-bit RGB
                              /0000.npy      its attribution as recorded: (g, g) float32
-                             /batch.json    prompt, seeds, attempts, what was refused
+                             /batch.json    prompt, seeds, attempts, and the number of refused drawings
                              /checksums.json
-                  /masks-<name>/0000.png    foreground white, background grey, the rest black
+                  /masks-<name>/0000.png    foreground white, background grey, other pixels black
                                /checksums.json
 
-A key is the digest of everything that shapes the images, so presets that differ in proposals, extractors or
-prototypes share them. A folder appears whole or not at all. What is damaged is logged, never used, and replaced.
+A key is the digest of everything that shapes the images, so presets that differ only in proposals, extractors or
+prototypes share images. A folder appears whole or not at all. A damaged folder is logged, not used, and replaced.
 Never imports torch.
 """
 
@@ -33,7 +33,7 @@ from converters.files.atomic import delete_folder, delete_left_overs, sync_folde
 from ovdiff.errors import BankError
 
 SUPPORT_VERSION = 1
-"""Version of the code that draws and of these files; part of every key. Raise it when either changes."""
+"""The version of the code that draws images and of these files. It is part of every key: raise it if either changes."""
 
 Masks = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 """Foreground and background of one image, each (S, S) bool."""
@@ -50,9 +50,9 @@ class DrawnImage:
     """One support image as it was drawn.
 
     Attributes:
-        number: within its category.
-        seed: of its noise.
-        attempt: how many drawings of this number were refused before.
+        number: the image's number within its category.
+        seed: the seed of its noise.
+        attempt: how many drawings of this number had been refused before.
         image: (S, S, 3) uint8 RGB.
         attribution: (g, g) float32, as recorded, on the latent grid.
     """
@@ -69,10 +69,10 @@ class DrawnBatch:
     """Images that were drawn together.
 
     Attributes:
-        prompt: the whole text.
-        images: those that can be shown.
-        left_out: numbers of which every drawing was refused.
-        refused: drawings that were refused; none of them is kept.
+        prompt: the whole text that was drawn.
+        images: the images that were not refused.
+        left_out: the numbers of which every drawing was refused.
+        refused: how many drawings were refused; none of them is kept.
     """
 
     prompt: str
@@ -82,7 +82,7 @@ class DrawnBatch:
 
     @property
     def numbers(self) -> frozenset[int]:
-        """Every number that is settled with this batch."""
+        """The numbers that need no further drawing after this batch: those drawn, and those left out."""
         return frozenset(item.number for item in self.images) | frozenset(self.left_out)
 
 
@@ -99,22 +99,22 @@ class SupportStore:
         return tuple(sorted(entry.name for entry in entries if _KEY.fullmatch(entry.name) and entry.is_dir()))
 
     def shelf(self, key: str, masks_key: str) -> "Shelf":
-        """Return where one set is kept; nothing is created yet.
+        """Return the shelf of one set. No folder is created yet.
 
         Args:
-            key: digest of what shapes its images.
-            masks_key: digest of what turns the images into masks.
+            key: the digest of everything that shapes its images.
+            masks_key: the digest of everything that turns the images into masks.
 
         Raises:
-            BankError: not a key.
+            BankError: ``key`` is not a key.
         """
         return Shelf(self._folder(key), masks_key)
 
     def remove(self, key: str) -> None:
-        """Delete a set's images and masks; nothing happens when there are none.
+        """Delete a set's images and masks. If there are none, do nothing.
 
         Raises:
-            BankError: not a key.
+            BankError: ``key`` is not a key.
         """
         delete_left_overs(self.folder)
         delete_folder(self._folder(key))
@@ -129,13 +129,13 @@ class Shelf:
     """The stored images and masks of one support set."""
 
     def __init__(self, folder: Path, masks_key: str) -> None:
-        """Use a set's folder, and the masks in it that were made as ``masks_key`` says."""
+        """Use a set's folder, and of its masks those that were made by the settings behind ``masks_key``."""
         self.folder, self._masks_key = folder, masks_key
 
     def batches(self) -> tuple[DrawnBatch, ...]:
         """Return the batches that are whole, in the order of their first numbers.
 
-        No number occurs twice, also where two processes with other batch sizes wrote at once.
+        No number occurs twice, even if two processes with different batch sizes wrote at the same time.
         """
         found: list[DrawnBatch] = []
         seen: set[int] = set()
@@ -148,7 +148,7 @@ class Shelf:
         return tuple(found)
 
     def keep(self, batch: DrawnBatch) -> None:
-        """Store a finished batch; a whole one that another process has stored meanwhile stays.
+        """Store a finished batch. If another process has stored the same batch meanwhile, that one stays.
 
         Raises:
             BankError: the folder cannot be written.
@@ -156,14 +156,14 @@ class Shelf:
         self._keep(self.folder / f"batch-{min(batch.numbers):04d}", _batch_to_files(batch))
 
     def masks(self, drawn: Sequence[DrawnImage]) -> tuple[Masks, ...] | None:
-        """Return the masks of images, in their order; ``None`` when they are not kept."""
+        """Return the masks of images, in the order of the images; ``None`` if they are not stored."""
         files = _read_sealed(self._masks_folder(drawn))
         if files is None:
             return None
         return tuple(_png_to_masks(files[f"{item.number:04d}.png"]) for item in drawn)
 
     def keep_masks(self, drawn: Sequence[DrawnImage], masks: Sequence[Masks]) -> None:
-        """Store the masks of images, in their order; foreground and background are disjoint.
+        """Store the masks of images, in the order of the images. Foreground and background must be disjoint.
 
         Raises:
             BankError: the folder cannot be written.
@@ -172,7 +172,7 @@ class Shelf:
         self._keep(self._masks_folder(drawn), files)
 
     def _masks_folder(self, drawn: Sequence[DrawnImage]) -> Path:
-        """Name the folder by what the masks were made from, so that those of other images are never found."""
+        """Return the folder of the images' masks. Its name is a hash of the images, so it never holds others' masks."""
         content = hashlib.sha256(self._masks_key.encode())
         for item in drawn:
             content.update(f"{item.number}".encode())
@@ -248,7 +248,7 @@ def _to_json(values: Any) -> bytes:
 
 
 def _write_sealed(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files and, last, their checksums."""
+    """Write files, and their checksums as the last file."""
     checksums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     for name, data in {**files, _CHECKSUMS: _to_json(checksums)}.items():
         with (folder / name).open("wb") as file:
@@ -259,7 +259,7 @@ def _write_sealed(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _read_sealed(folder: Path) -> dict[str, bytes] | None:
-    """Return a folder's files; ``None``, and a line in the log, unless each matches its checksum."""
+    """Return a folder's files. If one does not match its checksum, log that and return ``None``."""
     if not folder.exists():
         return None
     try:

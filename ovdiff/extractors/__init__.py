@@ -1,6 +1,6 @@
-"""Image to dense features (A.11): one Protocol. Which extractors there are says :mod:`ovdiff.presets.needs`.
+"""Extractors turn images into dense features (A.11). The table of all extractors is in :mod:`ovdiff.presets.needs`.
 
-This module imports no model library.
+This module never imports torch.
 """
 
 from typing import TYPE_CHECKING
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Extractors:
-    """The extractors of one preset, each made when first asked for. Each use happens inside ``with models.lock``."""
+    """The extractors of one preset. Each is made when it is first asked for, and used inside ``with models.lock``."""
 
     def __init__(self, preset: Preset, models: "LoadedModels") -> None:
-        """Load nothing yet."""
+        """Load no model yet."""
         self._preset, self._models = preset, models
         self._made: dict[str, Extractor] = {}
 
@@ -25,7 +25,7 @@ class Extractors:
         """Return an extractor by its name.
 
         Raises:
-            PresetError: there is no extractor of this name, or what it needs is not installed.
+            PresetError: there is no extractor of this name, or a package that it needs is not installed.
             WeightsError: its model cannot be loaded.
         """
         if name not in self._made:

@@ -1,4 +1,4 @@
-"""CLIP features (A.11): keys of the second-to-last block, or tokens in the space of its texts."""
+"""CLIP features (A.11): the keys of the second-to-last block, or the tokens in the space of CLIP's texts."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ def make_extractor(preset: Preset, models: LoadedModels) -> "ClipExtractor":
 
 
 class ClipExtractor:
-    """Keys or tokens of CLIP's image encoder; for keys, later blocks are not run."""
+    """Extracts keys or tokens of CLIP's image encoder. For keys, later blocks are not run."""
 
     def __init__(self, clip: Clip, settings: ClipFeatureSettings) -> None:
         """Use a CLIP model.

@@ -1,4 +1,4 @@
-"""DINO (A.11): a self-supervised ViT with patches of 8 px; its keys are also MaskCut's affinities."""
+"""DINO features (A.11): a self-supervised ViT with patches of 8 px. MaskCut computes affinities from DINO's keys."""
 
 from transformers import ViTModel
 
@@ -15,7 +15,7 @@ def make_extractor(preset: Preset, models: LoadedModels) -> TransformerExtractor
 
 
 def dino_transformer(vit: ViTModel) -> VisionTransformer:
-    """Describe a ViT; position embeddings are resized to the input."""
+    """Describe a ViT whose position embeddings are resized to the input."""
     return VisionTransformer(
         keys=[block.attention.k_proj for block in vit.layers],
         encode=lambda pixels: vit(pixels, interpolate_pos_encoding=True).last_hidden_state,

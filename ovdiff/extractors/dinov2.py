@@ -1,4 +1,4 @@
-"""DINOv2 (A.11): patches of 14 px; its tokens were trained to be used as they are."""
+"""DINOv2 features (A.11): patches of 14 px, and tokens that were trained to be used as they are."""
 
 from transformers import Dinov2Model
 

@@ -1,4 +1,4 @@
-"""DINOv3 (A.11): patches of 16 px, rotary positions, and registers between CLS and the patches."""
+"""DINOv3 features (A.11): patches of 16 px, rotary positions, and register tokens between CLS and the patches."""
 
 from transformers import DINOv3ViTModel
 
@@ -15,7 +15,7 @@ def make_extractor(preset: Preset, models: LoadedModels) -> TransformerExtractor
 
 
 def dinov3_transformer(vit: DINOv3ViTModel) -> VisionTransformer:
-    """Describe a DINOv3; keys are read before their rotation, so that they say what, and not where."""
+    """Describe a DINOv3. Its keys are read before their rotation, so that they hold content and no position."""
     return VisionTransformer(
         keys=[block.attention.k_proj for block in vit.model.layer],
         encode=lambda pixels: vit(pixels).last_hidden_state,

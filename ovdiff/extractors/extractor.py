@@ -1,4 +1,4 @@
-"""What an extractor is, and for what it may be asked. Apart from the table of extractors, whose files import this."""
+"""The Protocol of an extractor. Never imports torch, so that a package may import it to add an extractor."""
 
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Purpose = Literal["support", "window"]
-"""Support images and windows of a target image may be encoded at different sizes."""
+"""What an image is encoded for: support images and windows of a target image may be encoded at different sizes."""
 
 
 class Extractor(Protocol):
-    """Encodes images densely. Deterministic: equal images give equal features, in any batch."""
+    """Encodes images as dense feature maps. It is deterministic: equal images give equal features, in any batch."""
 
     def extract(self, images: NDArray[np.uint8], purpose: Purpose) -> "Tensor":
         """Return raw features (B, D, h, w) float32 of images (B, H, W, 3) uint8 RGB."""

@@ -1,4 +1,4 @@
-"""MAE's encoder (A.11), with every patch seen."""
+"""MAE features (A.11): MAE's encoder, which is given every patch of the image."""
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ def mae_transformer(vit: ViTMAEModel) -> VisionTransformer:
     patch = int(vit.config.patch_size)
 
     def encode(pixels: Tensor) -> Tensor:
-        # The library sorts the patches by random numbers even where it masks none; these keep them in order.
+        # The library sorts patches by random numbers even if it masks none. Ascending numbers keep their order.
         patches = pixels.shape[2] // patch * (pixels.shape[3] // patch)
         order = torch.arange(patches, device=pixels.device).expand(len(pixels), -1)
         tokens: Tensor = vit(pixels, noise=order, interpolate_pos_encoding=True).last_hidden_state

@@ -1,4 +1,4 @@
-"""At which size an extractor sees an image: whole patches of its transformer."""
+"""The size at which an extractor encodes an image, which is a whole number of its transformer's patches."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,18 @@ from ovdiff.presets.schema import TransformerFeatureSettings
 
 
 def square_hw(side_px: int, patch_px: int) -> tuple[int, int]:
-    """Return a square of about ``side_px`` in whole patches, at least one."""
+    """Return the size of a square of about ``side_px``: a whole number of patches, at least one."""
     return (_whole_patches(side_px, patch_px),) * 2
 
 
 def purpose_size_hw(
     size_hw: Sequence[int], settings: TransformerFeatureSettings, purpose: Purpose, patch_px: int
 ) -> tuple[int, int]:
-    """Return the size at which a transformer should see an image of ``size_hw``, in whole patches, at least one.
+    """Return the size at which a transformer encodes an image of ``size_hw``: whole patches, at least one a side.
 
-    Support images are stretched to a square, and so are windows where ``aspect`` is "stretch". "keep" keeps a
-    window's size up to a short side of ``window_px`` and a long one of ``max_long_side_px``, and shrinks larger
-    ones to these (A.11, DINO).
+    Support images are stretched to a square. Windows are stretched to a square if ``aspect`` is "stretch". With "keep"
+    a window keeps its size up to a short side of ``window_px`` and a long side of ``max_long_side_px``, and a larger
+    window is shrunk to these limits with its aspect kept (A.11, DINO).
     """
     if purpose == "support":
         return square_hw(settings.support_px, patch_px)

@@ -1,4 +1,4 @@
-"""Stable Diffusion features: queries of cross-attention layers on a slightly noised image (A.11)."""
+"""Stable Diffusion features (A.11): the queries of cross-attention layers for a slightly noised image."""
 
 import numpy as np
 import torch
@@ -24,11 +24,11 @@ def make_extractor(preset: Preset, models: LoadedModels) -> "StableDiffusionExtr
 
 
 class StableDiffusionExtractor:
-    """One conditional UNet pass with the empty text, up to the last layer that is read; each layer's queries,
-    enlarged to the latent grid.
+    """Extracts the queries of one conditional UNet pass with the empty text, enlarged to the latent grid.
 
-    The noise, and the posterior's where it is sampled, is one fixed tensor for all images: the released code
-    draws it anew for every window, which makes equal windows differ.
+    The pass ends after the last layer whose queries are read. All images get the same noise, and the same posterior
+    noise if the posterior is sampled. The released code draws noise anew for every window, so equal windows get
+    different features there.
     """
 
     def __init__(self, pipeline: StableDiffusionPipeline, settings: StableDiffusionFeatureSettings) -> None:

@@ -1,6 +1,7 @@
-"""Features of a vision transformer (A.11): keys of one block, or the tokens that come out of its end.
+"""Features of a vision transformer (A.11): the keys of one block, or the tokens after its last block.
 
-What differs between DINO, DINOv2, DINOv3 and MAE is a :class:`VisionTransformer`, which the file of each makes.
+DINO, DINOv2, DINOv3 and MAE share this extractor. Each of their modules describes its model by a
+:class:`VisionTransformer`.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,13 +21,14 @@ from ovdiff.presets.schema import TransformerFeatureSettings
 
 @dataclass(frozen=True)
 class VisionTransformer:
-    """What an extractor must know of a transformer.
+    """The facts that an extractor needs about a transformer.
 
     Attributes:
-        keys: of each block in order, the layer that makes the keys of all heads.
-        encode: pixels (B, 3, h * patch_px, w * patch_px) to tokens (B, prefix + h * w, D), normalised at the end.
-        patch_px: side of a patch.
-        prefix: tokens before the patches: CLS, and registers where there are any.
+        keys: for each block in order, the layer that makes the keys of all heads.
+        encode: turns pixels (B, 3, h * patch_px, w * patch_px) into the last block's normalised tokens
+            (B, prefix + h * w, D).
+        patch_px: the side of a patch.
+        prefix: how many tokens stand before the patches: CLS, and the register tokens if the model has any.
     """
 
     keys: Sequence[nn.Linear]
@@ -36,10 +38,15 @@ class VisionTransformer:
 
 
 class TransformerExtractor:
-    """Keys with all heads side by side, or tokens. Of the block whose keys are read, nothing else is computed."""
+    """Extracts keys, with all heads side by side, or tokens. For keys, the pass ends as soon as they are computed."""
 
     def __init__(self, vit: VisionTransformer, settings: TransformerFeatureSettings, field: str) -> None:
-        """Use a vision transformer; ``field`` is where the preset gives the settings, such as "extractors.dino".
+        """Use a vision transformer.
+
+        Args:
+            vit: the transformer.
+            settings: the preset's settings of this extractor.
+            field: the preset's table of these settings, such as "extractors.dino", for messages.
 
         Raises:
             PresetError: the transformer has no such block.

@@ -59,13 +59,6 @@ def test_rows_that_are_not_finite_are_dropped() -> None:
     np.testing.assert_allclose(_of_kind(found, "class")[0], cells.mean(axis=0), rtol=1e-5)
 
 
-def test_kinds_can_be_chosen() -> None:
-    found = build_prototypes(_cells(5, 6), _cells(3, 3), SETTINGS).foreground
-    assert len(found.vectors) == 1 + 2 + 2
-    assert len(found.of_kinds(("class",)).vectors) == 1
-    assert list(found.of_kinds(("part", "instance")).kinds) == [1, 1, 2, 2]
-
-
 def _slow_k_means(features: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     """Lloyd's iterations, one point after the other."""
     for _ in range(100):

@@ -3,7 +3,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from ovdiff.bank.support import SupportImage, SupportSet
 from ovdiff.building.proposals.threshold import Thresholds
 from ovdiff.building.support import choose_masks, threshold_masks
 from ovdiff.presets.schema import SupportSettings
@@ -146,11 +145,3 @@ def test_threshold_masks_exclude_the_thresholds_themselves() -> None:
     foreground, background = threshold_masks(np.array([[0.5, 0.6, 0.2, 0.1]], np.float32), Thresholds(0.5, 0.2))
     np.testing.assert_array_equal(foreground, [[False, True, False, False]])
     assert background[0, 3] and not background[0, :2].any()
-
-
-def test_support_set_counts_images_that_show_the_category() -> None:
-    def image(value: bool) -> SupportImage:
-        mask = np.full((2, 2), value)
-        return SupportImage(np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.float32), mask, ~mask)
-
-    assert SupportSet((image(True), image(False), image(True))).with_foreground() == 2
