@@ -131,7 +131,7 @@ def test_a_vocabulary_edit_encodes_nothing_again(
     engine: Engine, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine.segment(image, VOCABULARY)
-    monkeypatch.setattr("ovdiff.engine.encode_image", lambda *_: pytest.fail("encoded again"))
+    monkeypatch.setattr("ovdiff.segmenting.image_segmenter.encode_image", lambda *_: pytest.fail("encoded again"))
     engine.segment(image, Vocabulary((FISH, BOAT)))
 
 
@@ -145,7 +145,7 @@ def test_tables_of_recent_vocabularies_are_kept_within_a_bound_on_memory(
     for vocabulary in (two, one, two, one):
         fresh.segment(image, vocabulary)
     assert len(loaded) == 3
-    monkeypatch.setattr("ovdiff.engine._TABLES_BYTES", 1)  # the vocabulary in hand is kept all the same
+    monkeypatch.setattr("ovdiff.segmenting.tables._MOST_BYTES", 1)  # the vocabulary in hand is kept all the same
     for vocabulary in (one, one, two, two):
         fresh.segment(image, vocabulary)
     assert len(loaded) == 3 + 2
@@ -188,7 +188,7 @@ def test_threshold_instead_of_background_prototypes(engine: Engine, image: np.nd
 
 def test_threshold_never_scores_background_prototypes(engine: Engine, image: np.ndarray) -> None:
     chosen = _variant(engine, "matching", background="threshold", background_threshold=0.6)
-    assert all((table.classes >= 0).all() for table in chosen._tables_of(VOCABULARY).values())
+    assert all((table.classes >= 0).all() for table in chosen._segmenter.tables.of(VOCABULARY).values())
     everything = replace(chosen.preset, prefilter=replace(chosen.preset.prefilter, enabled=False))
     found = Engine(everything, engine.bank).segment(image, VOCABULARY)
     np.testing.assert_array_equal(found.label_map == 0, found.scores <= np.float32(0.6))
@@ -208,7 +208,7 @@ def test_kinds_are_decided_once_a_vocabulary_and_said_once(
     engine: Engine, image: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
     fresh = Engine(engine.preset, engine.bank)
-    with caplog.at_level(logging.INFO, "ovdiff.engine"):
+    with caplog.at_level(logging.INFO, "ovdiff.segmenting.category_kinds"):
         fresh.segment(image, VOCABULARY)
         fresh.segment(image, VOCABULARY)
         found = fresh.kinds(VOCABULARY)
@@ -228,7 +228,7 @@ def test_of_a_changed_vocabulary_only_new_names_are_decided(
     fresh = _variant(engine, "stuff_filter", unknown_names="nearest")
     assert fresh.kind_so_far(FISH) is None  # CLIP has still to be asked
     assert fresh.kind_so_far(BOAT) is not None
-    with caplog.at_level(logging.INFO, "ovdiff.engine"):
+    with caplog.at_level(logging.INFO, "ovdiff.segmenting.category_kinds"):
         alone = fresh.kinds(Vocabulary((FISH,)))
         assert fresh.kind_so_far(FISH) == alone[0]
         monkeypatch.setattr(NearestKinds, "decide", lambda *_: pytest.fail("asked CLIP again"))
@@ -241,7 +241,7 @@ def test_unknown_names_ask_clip_where_the_preset_says_so_and_only_they(engine: E
     nearest = _variant(engine, "stuff_filter", unknown_names="nearest")
     known = nearest.kinds(Vocabulary((BOAT, WATER)))
     assert [each.decided_by for each in known] == ["table", "table"]
-    assert "texts" not in vars(nearest._segmenting)  # no CLIP for known names
+    assert "texts" not in vars(nearest._segmenter.parts)  # no CLIP for known names
     (unknown,) = nearest.kinds(Vocabulary((FISH,)))
     assert unknown.decided_by == "nearest" and unknown.nearest is not None
     assert unknown.kind == ("stuff" if unknown.nearest in STUFF_NAMES else "thing")
@@ -249,7 +249,7 @@ def test_unknown_names_ask_clip_where_the_preset_says_so_and_only_they(engine: E
 
 
 def _cosine(engine: Engine, first: str, second: str) -> float:
-    vectors = engine._segmenting.texts.embed([first, second])
+    vectors = engine._segmenter.parts.texts.embed([first, second])
     assert vectors[0] is not None and vectors[1] is not None
     return float(vectors[0] @ vectors[1])
 
@@ -374,7 +374,7 @@ def test_a_prediction_waits_for_one_batch_of_a_build_and_not_for_one_a_step(
         waited.append(batches - asked)  # the models are done with; counted once an extractor and batch of windows
         return class_scores(*arguments)
 
-    monkeypatch.setattr("ovdiff.engine.class_scores", scores)
+    monkeypatch.setattr("ovdiff.segmenting.matching.class_scores", scores)
     builder = threading.Thread(target=build, daemon=True)
     builder.start()
     try:
@@ -393,7 +393,7 @@ def test_scores_that_do_not_fit_into_memory_are_an_error_that_says_so(
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr("ovdiff.engine.class_scores", full)
+    monkeypatch.setattr("ovdiff.segmenting.matching.class_scores", full)
     with pytest.raises(DeviceMemoryError, match=r"score maps of \d categories, 160 x 128 px each, do not fit"):
         engine.segment(image, VOCABULARY)
 

@@ -64,7 +64,7 @@ def test_presets_of_other_extractors_prototypes_and_proposals_share_the_images(e
         another = Engine(other, engine.bank)
         assert not another.has(BOAT)
         another.build(BOAT)
-        assert another.has(BOAT) and "generator" not in vars(another._building)
+        assert another.has(BOAT) and "generator" not in vars(another._builder.parts)
     assert len(engine.support_store.keys()) == 1
     fixed = Engine(others[-1], engine.bank).support_set(BOAT)
     own = engine.support_set(BOAT)
@@ -91,7 +91,7 @@ def test_the_prefilter_sees_the_same_phrase(engine: Engine, image: np.ndarray, m
         seen.extend(category.phrases for category in categories)
         return tuple(range(len(categories)))
 
-    monkeypatch.setattr("ovdiff.engine.choose_categories", choose)
+    monkeypatch.setattr("ovdiff.segmenting.image_segmenter.choose_categories", choose)
     renamed = Engine(_with_phrases(engine.preset, ("vessel", "boat")), engine.bank)
     renamed.segment(image, Vocabulary((Category("vessel", kind="thing"), Category("tree", ("boat",), "thing"))))
     assert seen == [("boat",), ("boat",)]

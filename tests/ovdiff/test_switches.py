@@ -148,12 +148,14 @@ def _segment(preset: Preset, models: LoadedModels, bank: Bank, image: np.ndarray
     """Segment an image; all arrays on the way."""
     engine = Engine(preset, bank, models=models)
     encoded, found = engine.encode(image), engine.segment(image, VOCABULARY)
-    stages = {f"table of {name}": table.vectors.numpy() for name, table in engine._tables_of(VOCABULARY).items()}
+    stages = {
+        f"table of {name}": table.vectors.numpy() for name, table in engine._segmenter.tables.of(VOCABULARY).items()
+    }
     for name, batches in encoded.features.items():
         stages[f"features of {name}"] = np.concatenate([batch.features.numpy().ravel() for batch in batches])
     if encoded.embedding is not None:
         stages["embedding"] = encoded.embedding.numpy()
-    stages["candidates"] = np.array(engine._candidates(encoded, VOCABULARY))
+    stages["candidates"] = np.array(engine._segmenter.candidates(encoded, VOCABULARY))
     return {**stages, "scores": found.scores, "margins": found.margins, "labels": found.label_map}
 
 

@@ -1,0 +1,132 @@
+"""The whole right half: an image and a vocabulary become a segmentation. It draws no support image.
+
+Tested alone by tests/ovdiff/test_halves.py, and through the engine by tests/ovdiff/test_engine.py.
+"""
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovdiff.bank import Bank
+from ovdiff.bank.recipe import Recipes
+from ovdiff.errors import ImageError
+from ovdiff.models.weights import weights_identity
+from ovdiff.presets.mapping import digest
+from ovdiff.presets.needs import models_of
+from ovdiff.segmentation import Segmentation
+from ovdiff.segmenting.category_kinds import CategoryKinds
+from ovdiff.segmenting.encoding import EncodedImage, EncodingCache, encode_image, image_key
+from ovdiff.segmenting.matching import match
+from ovdiff.segmenting.parts import SegmentingParts
+from ovdiff.segmenting.prefilter import choose_categories
+from ovdiff.segmenting.tables import VocabularyTables
+from ovdiff.vocabulary import Vocabulary, with_phrase
+
+
+class ImageSegmenter:
+    """Segments images with the prototypes of a bank. Safe for several threads; the models run under their own lock."""
+
+    def __init__(self, parts: SegmentingParts, bank: Bank, recipes: Recipes) -> None:
+        """Load nothing yet.
+
+        Args:
+            parts: the models.
+            bank: where prototype sets are stored.
+            recipes: of the same preset.
+        """
+        self.parts, self.kinds = parts, CategoryKinds(parts)
+        self.tables = VocabularyTables(parts, bank, recipes, self.kinds)
+        self._encodings = EncodingCache(parts.preset.cache.features_mib)
+
+    def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
+        """Label every pixel of an (H, W, 3) uint8 RGB image: :meth:`encode`, then :meth:`label`, under one lock.
+
+        Raises:
+            ImageError: not such an array.
+            MissingPrototypesError: categories that must be built first.
+            BankCorruptError: a stored set is damaged.
+            WeightsError: a model cannot be loaded, or gives features that are not finite.
+            DeviceMemoryError: not even one window fits into the device's memory.
+        """
+        require_image(image)
+        key = image_key(image)
+        with self.parts.models.lock:  # once for all: whenever it is given up, a build may take it for a batch of images
+            tables = self.tables.of(vocabulary)  # missing prototypes are told before anything is encoded
+            encoded = self._encode(image, key)
+            candidates = self.candidates(encoded, vocabulary)
+        return match(encoded, tables, candidates, self.parts.preset, self.parts.models.device)
+
+    def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
+        """Run the models on an (H, W, 3) uint8 RGB image; recent images are remembered.
+
+        Raises:
+            ImageError: not such an array.
+            WeightsError: a model cannot be loaded, or gives features that are not finite.
+            DeviceMemoryError: not even one window fits into the device's memory.
+        """
+        require_image(image)
+        return self._encode(image, image_key(image))
+
+    def label(self, encoded: EncodedImage, vocabulary: Vocabulary) -> Segmentation:
+        """Match an encoded image with a vocabulary's prototypes (Eq. 4); runs no image through a model.
+
+        Raises:
+            MissingPrototypesError: categories that must be built first.
+            BankCorruptError: a stored set is damaged.
+            WeightsError: CLIP cannot be loaded, which embeds the categories' names.
+            DeviceMemoryError: the score maps do not fit into the device's memory.
+        """
+        with self.parts.models.lock:
+            tables, candidates = self.tables.of(vocabulary), self.candidates(encoded, vocabulary)
+        return match(encoded, tables, candidates, self.parts.preset, self.parts.models.device)
+
+    def candidates(self, encoded: EncodedImage, vocabulary: Vocabulary) -> list[int]:
+        """Return the indices of the categories to look for, ascending: all stuff, and the likely things (A.10).
+
+        Call it inside ``with parts.models.lock``.
+
+        Raises:
+            WeightsError: CLIP cannot be loaded, which embeds the categories' names.
+        """
+        everything, preset = range(len(vocabulary.categories)), self.parts.preset
+        if encoded.embedding is None or not preset.prefilter.enabled:
+            return list(everything)
+        stuff = self.kinds.stuff(vocabulary)
+        things = [index for index in everything if index not in stuff]
+        phrased = [with_phrase(vocabulary.categories[index], preset.generation.phrases) for index in things]
+        chosen = choose_categories(encoded.embedding, phrased, self.parts.texts, preset.prefilter)
+        return sorted([*stuff, *(things[position] for position in chosen)])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the preset and of the weights that segment; computed once, as the weights are loaded once.
+
+        Raises:
+            WeightsError: a model's files are missing.
+        """
+        preset = self.parts.preset
+        given = preset.models.all_given()
+        weights = {name: weights_identity(given[name]) for name in models_of(preset, "segmenting")}
+        return digest([preset.fingerprint(), weights])
+
+    def _encode(self, image: NDArray[np.uint8], key: str) -> EncodedImage:
+        with self.parts.models.lock:
+            encoded = self._encodings.get(key)
+            if encoded is None:
+                encoded = encode_image(self.parts, image)
+                self._encodings.put(key, encoded)
+            return encoded
+
+
+def require_image(image: NDArray[np.uint8]) -> None:
+    """Check that an image is an (H, W, 3) uint8 array with at least one pixel.
+
+    Raises:
+        ImageError: it is not.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ImageError(f"Expected an (H, W, 3) uint8 RGB array, got {kind}. `ovdiff.read_image` makes one.")
+    if not image.size:
+        raise ImageError(f"The image has no pixels: its shape is {image.shape}.")

@@ -1,0 +1,71 @@
+"""The prototypes of a vocabulary, stacked into one table an extractor, and the tables of recent vocabularies.
+
+Tested through the engine by tests/ovdiff/test_engine.py.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+
+from ovdiff.bank import Bank
+from ovdiff.bank.prototypes import FeatureSpacePrototypes
+from ovdiff.bank.recipe import Recipes
+from ovdiff.errors import MissingPrototypesError
+from ovdiff.presets.needs import feature_settings
+from ovdiff.segmenting.category_kinds import CategoryKinds
+from ovdiff.segmenting.parts import SegmentingParts
+from ovdiff.segmenting.segmenter import PrototypeTable, make_table
+from ovdiff.vocabulary import Vocabulary
+
+_MOST_BYTES = 1 << 30  # of recent vocabularies; one of 171 categories in the paper's spaces takes 0.7 GB
+
+Tables = dict[str, PrototypeTable]
+"""One table an extractor, by its name."""
+
+
+class VocabularyTables:
+    """The tables of recent vocabularies. Not thread-safe: call it inside ``with parts.models.lock``."""
+
+    def __init__(self, parts: SegmentingParts, bank: Bank, recipes: Recipes, kinds: CategoryKinds) -> None:
+        """Read nothing yet."""
+        self._parts, self._bank, self._recipes, self._kinds = parts, bank, recipes, kinds
+        self._recent: OrderedDict[tuple[str, ...], Tables] = OrderedDict()
+
+    def of(self, vocabulary: Vocabulary) -> Tables:
+        """Return a vocabulary's tables.
+
+        Raises:
+            MissingPrototypesError: categories that must be built first.
+            BankCorruptError: a stored set is damaged.
+            WeightsError: CLIP cannot be loaded, which is asked about names that nothing else knows.
+        """
+        keys = tuple(self._recipes.prototypes(category).key for category in vocabulary.categories)
+        known = (vocabulary.fingerprint(), *keys)
+        if known not in self._recent:
+            self._recent[known] = self._make(vocabulary, keys)
+        self._recent.move_to_end(known)
+        while len(self._recent) > 1 and sum(map(_size_bytes, self._recent.values())) > _MOST_BYTES:
+            self._recent.popitem(last=False)
+        return self._recent[known]
+
+    def _make(self, vocabulary: Vocabulary, keys: Sequence[str]) -> Tables:
+        pairs = zip(vocabulary.categories, keys, strict=True)
+        if missing := [category.name for category, key in pairs if not self._bank.has(key)]:
+            raise MissingPrototypesError(missing)
+        sets, stuff = [self._bank.load(key) for key in keys], self._kinds.stuff(vocabulary)
+        return {
+            name: self._make_one(name, [prototypes.spaces[name] for prototypes in sets], stuff)
+            for name in self._parts.preset.active_extractors()
+        }
+
+    def _make_one(self, name: str, sets: Sequence[FeatureSpacePrototypes], stuff: Collection[int]) -> PrototypeTable:
+        preset = self._parts.preset
+        background = preset.matching.background == "prototypes"
+        table = make_table(sets, stuff, kinds=preset.matching.kinds, background=background)
+        if not preset.stuff_filter.enabled:
+            return table
+        similarity = feature_settings(preset, name).stuff_similarity
+        return table.without_stuff_in_background(stuff, similarity, self._parts.models.device)
+
+
+def _size_bytes(tables: Tables) -> int:
+    return sum(table.vectors.nbytes for table in tables.values())
