@@ -11,7 +11,7 @@ from ovdiff.models.keys import check_block
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ClipModelSettings
-from ovdiff.presets.schema import ClipFeatureSettings
+from ovdiff.presets.part_settings import ClipFeatureSettings
 
 
 def make_extractor(preset: Preset, models: LoadedModels) -> "ClipExtractor":

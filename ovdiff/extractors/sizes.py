@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ovdiff.extractors.extractor import Purpose
-from ovdiff.presets.schema import TransformerFeatureSettings
+from ovdiff.presets.part_settings import TransformerFeatureSettings
 
 
 def square_hw(side_px: int, patch_px: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.pixels import images_to_pixels
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import DiffusionModelSettings
-from ovdiff.presets.schema import StableDiffusionFeatureSettings
+from ovdiff.presets.part_settings import StableDiffusionFeatureSettings
 
 
 def make_extractor(preset: Preset, models: LoadedModels) -> "StableDiffusionExtractor":

@@ -16,7 +16,7 @@ from ovdiff.extractors.extractor import Purpose
 from ovdiff.extractors.sizes import purpose_size_hw, square_hw
 from ovdiff.models.keys import check_block, output_of, tokens_to_grid
 from ovdiff.models.pixels import images_to_pixels
-from ovdiff.presets.schema import TransformerFeatureSettings
+from ovdiff.presets.part_settings import TransformerFeatureSettings
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from ovdiff.models.keys import output_of, tokens_to_grid
 from ovdiff.models.pixels import images_to_pixels
-from ovdiff.presets.schema import Statistics
+from ovdiff.presets.part_settings import Statistics
 
 if TYPE_CHECKING:
     import open_clip

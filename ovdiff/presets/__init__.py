@@ -7,8 +7,8 @@ from ovdiff.presets.fields import setting
 from ovdiff.presets.files import load_preset, preset_description, preset_names
 from ovdiff.presets.needs import extractor_settings, proposal_settings
 from ovdiff.presets.part import Part
+from ovdiff.presets.part_settings import FeatureSettings
 from ovdiff.presets.preset import Preset, preset_to_mapping
-from ovdiff.presets.schema import FeatureSettings
 
 __all__ = [
     "FeatureSettings",

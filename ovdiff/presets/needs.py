@@ -20,21 +20,19 @@ from ovdiff.presets.model_settings import (
     ModelSettings,
 )
 from ovdiff.presets.part import Part, Parts
-from ovdiff.presets.schema import (
+from ovdiff.presets.part_settings import (
     ClipFeatureSettings,
     CutlerSettings,
     Detectron2Settings,
     DinoFeatureSettings,
     Dinov2FeatureSettings,
     Dinov3FeatureSettings,
-    ExtractorSettings,
     FeatureSettings,
     MaeFeatureSettings,
     MaskCutSettings,
-    PresetTables,
-    ProposalSettings,
     StableDiffusionFeatureSettings,
 )
+from ovdiff.presets.schema import ExtractorSettings, PresetTables, ProposalSettings
 
 EXTRACTORS = Parts(
     "extractor",
@@ -53,7 +51,8 @@ EXTRACTORS = Parts(
     },
 )
 """All extractors. A maker is called with the preset and the loaded models, and returns an
-:class:`ovdiff.extractors.extractor.Extractor`. The settings are a :class:`~ovdiff.presets.schema.FeatureSettings`."""
+:class:`ovdiff.extractors.extractor.Extractor`. The settings are a subclass of
+:class:`~ovdiff.presets.part_settings.FeatureSettings`."""
 
 PROPOSALS = Parts(
     "proposal source",
@@ -141,7 +140,7 @@ def feature_settings(preset: PresetTables, extractor: str) -> FeatureSettings:
     if not isinstance(settings, FeatureSettings):
         raise PresetError(
             f"The settings of the extractor {extractor!r} are {type(settings).__name__}; expected a subclass of "
-            f"ovdiff.presets.schema.FeatureSettings."
+            f"ovdiff.presets.FeatureSettings."
         )
     return settings
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from ovdiff.models.clip import Clip
 from ovdiff.models.texts import ClipTexts
-from ovdiff.presets.schema import PrefilterSettings, Statistics
+from ovdiff.presets.part_settings import Statistics
+from ovdiff.presets.schema import PrefilterSettings
 from ovdiff.vocabulary import Category
 
 

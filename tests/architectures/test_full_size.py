@@ -19,7 +19,7 @@ from ovdiff.extractors.transformer import TransformerExtractor
 from ovdiff.models.clip import Clip, OpenClip, TransformersClip
 from ovdiff.models.cross_attention import cross_attention_layers
 from ovdiff.presets import load_preset
-from ovdiff.presets.schema import (
+from ovdiff.presets.part_settings import (
     ClipFeatureSettings,
     DinoFeatureSettings,
     Dinov2FeatureSettings,

@@ -9,19 +9,21 @@ from numpy.typing import NDArray
 
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ClipModelSettings, DiffusionModelSettings, ModelSettings, PresetModels
-from ovdiff.presets.schema import (
-    AttributionSettings,
+from ovdiff.presets.part_settings import (
     ClipFeatureSettings,
     DinoFeatureSettings,
     Dinov2FeatureSettings,
     Dinov3FeatureSettings,
+    MaeFeatureSettings,
+    StableDiffusionFeatureSettings,
+)
+from ovdiff.presets.schema import (
+    AttributionSettings,
     ExtractorSettings,
     GenerationSettings,
-    MaeFeatureSettings,
     ProposalSettings,
     PrototypeSettings,
     SafetySettings,
-    StableDiffusionFeatureSettings,
     WindowSettings,
 )
 

@@ -20,7 +20,7 @@ from ovdiff.models.pretrained import DTYPES
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import CheckpointSettings
 from ovdiff.presets.needs import proposal_settings
-from ovdiff.presets.schema import CutlerSettings
+from ovdiff.presets.part_settings import CutlerSettings
 
 _MEAN, _DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of RGB in 0 to 255
 

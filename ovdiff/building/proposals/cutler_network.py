@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from ovdiff.building.proposals.boxes import ASPECTS, anchor_boxes, apply_deltas, has_area, pool
-from ovdiff.presets.schema import CutlerSettings
+from ovdiff.presets.part_settings import CutlerSettings
 
 STRIDE_PX = 32
 """Of the deepest features: sides of the input are multiples of it."""

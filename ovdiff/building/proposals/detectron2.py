@@ -16,7 +16,7 @@ from ovdiff.errors import PresetError, WeightsError
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.presets.needs import proposal_settings
-from ovdiff.presets.schema import Detectron2Settings
+from ovdiff.presets.part_settings import Detectron2Settings
 
 INSTALL = "pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2.git'"
 """detectron2 is on no package index (D.3); it builds against the torch that is installed."""

@@ -18,7 +18,8 @@ from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ModelSettings
 from ovdiff.presets.needs import proposal_settings
-from ovdiff.presets.schema import DinoFeatureSettings, MaskCutSettings, RefineSettings
+from ovdiff.presets.part_settings import DinoFeatureSettings, MaskCutSettings
+from ovdiff.presets.schema import RefineSettings
 
 _NO_EDGE = 1e-5
 _log = logging.getLogger(__name__)

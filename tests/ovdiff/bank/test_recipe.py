@@ -9,7 +9,8 @@ from ovdiff.bank.recipe import Recipes, library_versions
 from ovdiff.presets import Preset, load_preset
 from ovdiff.presets.model_settings import AdapterSettings, ModelSettings
 from ovdiff.presets.needs import models_of
-from ovdiff.presets.schema import Detectron2Settings, SafetySettings
+from ovdiff.presets.part_settings import Detectron2Settings
+from ovdiff.presets.schema import SafetySettings
 from ovdiff.vocabulary import Category
 
 

@@ -8,7 +8,7 @@ from ovdiff.errors import PresetError
 from ovdiff.extractors.clip import ClipExtractor
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
-from ovdiff.presets.schema import ClipFeatureSettings
+from ovdiff.presets.part_settings import ClipFeatureSettings
 
 
 def test_features_are_the_clip_s_keys_or_tokens(preset: Preset, models: LoadedModels, image: np.ndarray) -> None:

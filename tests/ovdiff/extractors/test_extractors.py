@@ -12,7 +12,8 @@ from ovdiff.extractors import Extractors
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.presets.needs import EXTRACTORS
-from ovdiff.presets.schema import ExtractorSettings, FeatureSettings
+from ovdiff.presets.part_settings import FeatureSettings
+from ovdiff.presets.schema import ExtractorSettings
 
 NAMES = sorted(EXTRACTORS.built_in)
 

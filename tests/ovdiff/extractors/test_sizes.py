@@ -1,5 +1,5 @@
 from ovdiff.extractors.sizes import purpose_size_hw, square_hw
-from ovdiff.presets.schema import DinoFeatureSettings
+from ovdiff.presets.part_settings import DinoFeatureSettings
 
 
 def test_stretch_is_a_square_of_whole_patches() -> None:

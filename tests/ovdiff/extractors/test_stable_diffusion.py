@@ -12,7 +12,7 @@ from ovdiff.models.cross_attention import cross_attention_layers
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.pixels import images_to_pixels
 from ovdiff.presets import Preset
-from ovdiff.presets.schema import StableDiffusionFeatureSettings
+from ovdiff.presets.part_settings import StableDiffusionFeatureSettings
 
 
 def test_features_are_the_queries_of_a_noised_image_without_text(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ovdiff.errors import PresetError
 from ovdiff.extractors.transformer import TransformerExtractor, VisionTransformer
-from ovdiff.presets.schema import TransformerFeatureSettings
+from ovdiff.presets.part_settings import TransformerFeatureSettings
 
 SETTINGS = TransformerFeatureSettings(layer=-2, statistics="half", support_px=16, window_px=24)
 

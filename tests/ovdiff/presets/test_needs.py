@@ -22,14 +22,8 @@ from ovdiff.presets.needs import (
     unread_tables,
 )
 from ovdiff.presets.part import Part
-from ovdiff.presets.schema import (
-    ClipFeatureSettings,
-    CutlerSettings,
-    ExtractorSettings,
-    MaskCutSettings,
-    ProposalSettings,
-    PrototypeSettings,
-)
+from ovdiff.presets.part_settings import ClipFeatureSettings, CutlerSettings, MaskCutSettings
+from ovdiff.presets.schema import ExtractorSettings, ProposalSettings, PrototypeSettings
 
 
 @pytest.fixture(scope="module")

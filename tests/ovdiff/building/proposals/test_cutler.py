@@ -13,7 +13,7 @@ from ovdiff.errors import WeightsError
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset, load_preset
 from ovdiff.presets.model_settings import CheckpointSettings
-from ovdiff.presets.schema import Detectron2Settings
+from ovdiff.presets.part_settings import Detectron2Settings
 from tests.fakes.cutler import NARROW, SETTINGS, picture, seeded_cutler
 
 CPU = torch.device("cpu")

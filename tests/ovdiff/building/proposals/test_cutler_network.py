@@ -13,7 +13,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from ovdiff.building.proposals.boxes import anchor_boxes, apply_deltas
 from ovdiff.building.proposals.cutler_network import CascadeHeads, CascadeMaskRcnn, FeaturePyramid, Widths
-from ovdiff.presets.schema import CutlerSettings
+from ovdiff.presets.part_settings import CutlerSettings
 from tests.fakes.cutler import NARROW, seeded_cutler
 
 SHAPES = {  # D.3

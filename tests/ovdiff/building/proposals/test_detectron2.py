@@ -15,7 +15,7 @@ from ovdiff.building.proposals.detectron2 import Detectron2
 from ovdiff.errors import PresetError, WeightsError
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
-from ovdiff.presets.schema import Detectron2Settings
+from ovdiff.presets.part_settings import Detectron2Settings
 
 CPU = torch.device("cpu")
 STAND_IN = Path(tests.fakes.__path__[0]) / "detectron2_stand_in"

@@ -11,7 +11,7 @@ from ovdiff.building.proposals import make_source, maskcut
 from ovdiff.building.proposals.maskcut import affinity, bipartition, cut_masks, refine_mask, second_eigenvector
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
-from ovdiff.presets.schema import MaskCutSettings
+from ovdiff.presets.part_settings import MaskCutSettings
 
 
 def _blobs() -> np.ndarray:
