@@ -117,7 +117,7 @@ def test_options_win_over_settings(
     [
         ("[generation]\nimagse = 4", "unknown field 'generation.imagse'. Did you mean 'generation.images'?"),
         ("[generation]\nimages = 0", "generation.images is 0; expected 1 to 1024"),
-        ("[extractors]\nuse = ['mae']", "models.mae is missing"),
+        ("[extractors]\nuse = ['mae']", "models.mae, which is missing"),
         ("[generation", "is not TOML"),
     ],
 )
