@@ -1,10 +1,10 @@
-"""The door for engines: what every engine can do, what some can do besides, and which engines there are.
+"""The engines: the Protocols of an engine, the table of all engines, and the functions that make one from a preset.
 
-An engine turns a vocabulary and an image into a segmentation. Its preset names it (``engine = "ovdiff"``), so whoever
-has a preset has the engine: the command line, the service and a program ask :func:`load_any_preset` and
+An engine turns a vocabulary and an image into a segmentation. A preset names its engine (``engine = "ovdiff"``), so a
+preset is enough to make the engine: the command line, the service and programs call :func:`load_any_preset` and
 :func:`make_engine`. Another package adds an engine by the entry point group ``ovdiff.engines``.
 
-This module imports no engine before one is made, and never torch.
+An engine is imported when it is made. This module itself never imports torch.
 """
 
 from collections.abc import Callable
@@ -27,10 +27,11 @@ from ovdiff.vocabulary import Category, Vocabulary
 from ovdiff.vocabulary.kinds import KindDecision
 
 ENGINES = Parts("engine", "ovdiff.engines", {OVDIFF: Part("ovdiff.engine:make_engine", settings=Preset)})
-"""Engines by the ``engine`` field of their presets.
+"""All engines, by the ``engine`` field of their presets.
 
-Of each :class:`~ovdiff.presets.Part`, ``settings`` is the dataclass of its presets (an :class:`EnginePreset`), and
-``make`` is called with such a preset, the bank and a device's name; it returns a :class:`SegmentationEngine`.
+The ``settings`` of each :class:`~ovdiff.presets.Part` are the dataclass of the engine's presets (an
+:class:`EnginePreset`). Its ``make`` is called with a preset, the bank and a device's name, and returns a
+:class:`SegmentationEngine`.
 """
 
 Progress = Callable[[str, float], None]
@@ -47,7 +48,7 @@ class EnginePreset(Protocol):
 
     @property
     def engine(self) -> str:
-        """The name of its engine, as in :data:`ENGINES`."""
+        """The name of the preset's engine, as in :data:`ENGINES`."""
         ...
 
 
@@ -56,7 +57,7 @@ class Builder(Protocol):
     """The half of an engine that prepares categories, each once."""
 
     def category_key(self, category: Category) -> str:
-        """Return the content address of what the engine prepares for a category; cheap, loads no model.
+        """Return the content address of the data that the engine prepares for a category. It is cheap: no model loads.
 
         Raises:
             OVDiffError: a model's files are missing.
@@ -68,43 +69,43 @@ class Builder(Protocol):
         ...
 
     def build(self, category: Category, progress: Progress | None = None) -> None:
-        """Prepare a category unless it is prepared; report stages and fractions.
+        """Prepare a category unless it is prepared already, and report the stage and the fraction done.
 
         Raises:
-            OVDiffError: the category cannot be prepared; its message says why.
+            OVDiffError: the category cannot be prepared; the message says why.
         """
         ...
 
 
 @runtime_checkable
 class SegmentationEngine(Builder, Protocol):
-    """What every engine can do. Threads may share one."""
+    """The methods that every engine has. Several threads may share an engine."""
 
     @property
     def preset(self) -> EnginePreset:
-        """The preset that it was made with."""
+        """The preset from which the engine was made."""
         ...
 
     def fingerprint(self) -> str:
-        """Return a hash of all that makes masks beside the prepared categories: weights and hyper-parameters."""
+        """Return a hash of the weights and hyper-parameters, which with the prepared categories decide the masks."""
         ...
 
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
         """Return the segmentation of an (H, W, 3) uint8 RGB image; every category must be prepared.
 
         Raises:
-            MissingPrototypesError: categories that must be prepared first.
-            OVDiffError: anything else that went wrong.
+            MissingPrototypesError: some categories must be prepared first; the message names them.
+            OVDiffError: the image cannot be segmented for another reason.
         """
         ...
 
 
 @runtime_checkable
 class HasKinds(Protocol):
-    """An engine that treats things and stuff differently, and can say which a category is taken for."""
+    """An engine that treats things and stuff differently, and can say whether a category is a thing or stuff."""
 
     def kind_so_far(self, category: Category) -> KindDecision | None:
-        """Return whether a category is taken for a thing or for stuff, and why; ``None`` if only a model can tell."""
+        """Return whether a category is a thing or stuff, and why; ``None`` if only a model can decide."""
         ...
 
 
@@ -116,21 +117,21 @@ class HasSupportSets(Protocol):
         """Return the support images of a category with their masks; loads no model.
 
         Raises:
-            BankError: they are not all there; the message says what to do.
+            BankError: some of them are not stored; the message says what to do.
         """
         ...
 
 
 def load_any_preset(name_or_path: str | Path) -> EnginePreset:
-    """Load a preset of whichever engine it names, by its name or from a ``.toml`` file.
+    """Load the preset of any engine, by its name or from a ``.toml`` file.
 
     Raises:
-        PresetError: no such preset, file or engine, not TOML, or a field that is unknown or impossible.
+        PresetError: there is no such preset, file or engine, the file is not TOML, or a field is unknown or impossible.
     """
     mapping, where = read_preset(name_or_path), f"Preset {str(name_or_path)!r}"
     name = mapping.setdefault("engine", OVDIFF)
     if not isinstance(name, str):
-        raise PresetError(f"{where}: engine is {name!r}; expected the name of one: {', '.join(ENGINES.names())}.")
+        raise PresetError(f"{where}: engine is {name!r}; expected an engine's name: {', '.join(ENGINES.names())}.")
     if name == OVDIFF:
         return mapping_to_preset(mapping, where)
     settings = ENGINES[name].settings
@@ -141,15 +142,16 @@ def load_any_preset(name_or_path: str | Path) -> EnginePreset:
 
 
 def make_engine(preset: EnginePreset, bank: Bank, device: str) -> SegmentationEngine:
-    """Make the engine that a preset names; it loads no weights yet, but may import torch.
+    """Make the engine that a preset names. No weights are loaded yet, but the engine may import torch.
 
     Args:
-        preset: of any engine.
-        bank: where prepared categories are stored; an engine may keep what it prepares elsewhere.
-        device: such as "cpu" or "cuda".
+        preset: the preset of any engine.
+        bank: the store of prepared categories; an engine may store its data elsewhere.
+        device: the device's name, such as "cpu" or "cuda".
 
     Raises:
-        PresetError: there is no such engine, what it needs is not installed, or it lacks what every engine can do.
+        PresetError: there is no such engine, a package that it needs is not installed, or it lacks a method that every
+            engine has.
         DeviceError: the engine cannot use the device.
     """
     engine = ENGINES[preset.engine].maker(f"engine {preset.engine!r}")(preset, bank, device)

@@ -6,7 +6,7 @@
      ├── VocabularyError            a category without a name, a duplicate, a prompt that is too long
      ├── PresetError                an unknown field, an impossible value or combination
      ├── WeightsError               model files missing or not the expected model
-     ├── ImageError                 no image, or one that cannot be read
+     ├── ImageError                 an image that cannot be read, or an array that is no image
      ├── DeviceError                torch cannot use the device
      ├── DeviceMemoryError          not even one image fits into the device's memory
      ├── MissingExtraError          an optional library is not installed; an ImportError too
@@ -38,7 +38,7 @@ __all__ = [
 
 
 class OVDiffError(Exception):
-    """Base of all errors of the method: catch it to catch them all."""
+    """The base of all errors of the method. A caller that catches it catches all of them."""
 
 
 class VocabularyError(OVDiffError):
@@ -50,7 +50,7 @@ class PresetError(OVDiffError):
 
 
 class WeightsError(OVDiffError):
-    """Model weights are missing, or are not the model that was asked for."""
+    """The weights of a model are missing, or belong to another model."""
 
 
 class ImageError(OVDiffError):
@@ -66,10 +66,10 @@ class DeviceMemoryError(OVDiffError):
 
 
 class MissingExtraError(OVDiffError, ImportError):
-    """An optional library is not installed; ``library`` names it, and ``extra`` what brings it."""
+    """An optional library is not installed; ``library`` names it, and ``extra`` names the extra that installs it."""
 
     def __init__(self, purpose: str, library: str, extra: str) -> None:
-        """Say what needs the library, and how to install it."""
+        """Name the part that needs the library (``purpose``), and the command that installs it."""
         self.library, self.extra = library, extra
         or_cuda = " (for an NVIDIA GPU: 'ovdiff[cuda]')" if extra == "cpu" else ""
         super().__init__(

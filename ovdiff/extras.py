@@ -1,6 +1,7 @@
-"""The libraries that are optional: which extra of the distribution brings each, and the error that says so.
+"""The optional libraries: which extra of the distribution installs each, and the error that names this extra.
 
-The distribution alone has what the converters need. This module and what it serves never import one of these.
+Without extras the distribution installs the libraries that the converters need. This module imports none of the
+optional libraries.
 """
 
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ LIBRARIES = {
     "lora": ("peft",),
     "train": ("tokenizers",),
 }
-"""Each extra, and the names by which its libraries are imported."""
+"""For each extra, the names by which its libraries are imported."""
 
 _EXTRA_OF = {library: extra for extra, libraries in LIBRARIES.items() for library in libraries}
 
@@ -38,10 +39,10 @@ def naming_the_extra(purpose: str) -> Iterator[None]:
     """Turn the failed import of an optional library into an error with the command that installs it.
 
     Args:
-        purpose: what needs the library; the error begins with it.
+        purpose: the part that needs the library; the error's message begins with it.
 
     Raises:
-        MissingExtraError: a library of :data:`LIBRARIES` is not installed. Any other failed import goes through.
+        MissingExtraError: a library of :data:`LIBRARIES` is not installed. Other failed imports keep their own error.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The answer for one image: a label map with its evidence. Never imports torch."""
+"""The result for one image: a label map, with the scores behind it. Never imports torch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Labels of every pixel of one image, at the image's own size.
+    """The label of every pixel of one image, at the image's own size.
 
     Attributes:
         label_map: (H, W) int32; 0 is background, ``i + 1`` is ``vocabulary.categories[i]``.
-        scores: (H, W) float32 in [0, 1]; Eq. 4's mean max-cosine of the winning class, before clean-up;
-            negative cosines count as 0.
-        margins: (H, W) float32; winner minus runner-up, before clean-up. Small means undecided.
+        scores: (H, W) float32 in [0, 1]: the winning class's score by Eq. 4, the mean of its largest cosines, before
+            clean-up. Negative cosines count as 0.
+        margins: (H, W) float32: the winner's score minus the runner-up's, before clean-up. A small margin means that
+            the pixel could have been either.
     """
 
     label_map: NDArray[np.int32]
@@ -36,11 +37,11 @@ class Segmentation:
             yield index, self.mask(index)
 
     def category_score(self, index: int) -> float:
-        """Return the mean winning score over a category's pixels, in [0, 1]; 0 where it has none."""
+        """Return the mean winning score over a category's pixels, in [0, 1]; 0 if it has no pixels."""
         return _mean_score(self.scores[self.mask(index)])
 
     def image_score(self) -> float:
-        """Return the mean winning score over all pixels, in [0, 1]: low where the method is unsure."""
+        """Return the mean winning score over all pixels, in [0, 1]; it is low if the method is unsure of the image."""
         return _mean_score(self.scores)
 
 

@@ -1,1 +1,1 @@
-"""The left half of the walk: one category's phrases to its prototype set. It knows nothing of windows."""
+"""The building half of the method: a category's phrases become its prototype set. It knows no image to segment."""

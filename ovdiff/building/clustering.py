@@ -1,12 +1,12 @@
-"""K-means in torch (A.6, C.2): the algorithm of scikit-learn's KMeans, on the device where the models are.
+"""K-means in torch (A.6, C.2): the algorithm of scikit-learn's KMeans, on the device of the models.
 
 ::
 
     greedy k-means++  ->  repeat: every point to its nearest centre, every centre to the mean of its points
 
-At n = 45,000, D = 6400 and K = 32 one pass is 2 n K D = 18 GFLOP. Points are read in chunks of bounded size,
-centred (so that float32 distances are exact enough) and summed by matrix products, which unlike scattered
-additions give the same result every time.
+At n = 45,000, D = 6400 and K = 32 one pass is 2 n K D = 18 GFLOP. Points are read in chunks of bounded size. They are
+centred, so that float32 distances are exact enough. They are summed by matrix products, which give the same result
+every time, as scattered additions do not.
 """
 
 import math
@@ -20,15 +20,15 @@ from torch import Tensor
 from ovdiff.models.memory import free_mib
 
 _CHUNK_BYTES = 64 << 20
-_TOLERANCE = 1e-4  # scikit-learn's, relative to the features' variance
+_TOLERANCE = 1e-4  # scikit-learn's tolerance, relative to the features' variance
 _SHARE_OF_FREE_MEMORY = 0.5
 
 
 class Points:
-    """Features (n, D) of any floating dtype, given out as centred float32 chunks on a device.
+    """Features (n, D) of any floating dtype, read as centred float32 chunks on a device.
 
-    They lie there as such, unless that would take more than half of the device's free memory: then they stay
-    where they are, and every pass sends them over chunk by chunk.
+    The centred features are kept on the device if they take less than half of its free memory. Otherwise they stay
+    where they are, and every pass sends them to the device chunk by chunk.
     """
 
     def __init__(self, features: Tensor, device: torch.device) -> None:
@@ -48,16 +48,16 @@ class Points:
         return len(self._features)
 
     def chunks(self) -> Iterator[Tensor]:
-        """Yield all rows in order, a bounded number of bytes at a time."""
+        """Yield all rows in order, in chunks of a bounded number of bytes."""
         for part in torch.split(self._features, max(1, _CHUNK_BYTES // (4 * self._features.shape[1]))):
             yield self._sent(part)
 
     def rows(self, indices: list[int]) -> Tensor:
-        """Return some rows (m, D), centred."""
+        """Return the centred rows (m, D) of some indices."""
         return self._sent(self._features[indices])
 
     def uncentred(self, rows: Tensor) -> Tensor:
-        """Return centred rows (m, D) in the features' own space."""
+        """Return centred rows (m, D) moved back into the features' own space."""
         return rows + self._mean
 
     def variance(self) -> float:
@@ -77,7 +77,7 @@ class Points:
 
 
 class Clustering(NamedTuple):
-    """Centres (K, D) float32, centred as their points, and the inertia before each of their moves.
+    """The centres (K, D) float32, in the space of the centred points, and the inertia before each move of the centres.
 
     The inertia is the sum of squared distances of points to their nearest centre; it never rises.
     """
@@ -93,9 +93,9 @@ def k_means(features: Tensor, clusters: int, *, seed: int, iterations: int, devi
     Args:
         features: n >= 1 finite rows of any floating dtype, on any device.
         clusters: K, at most n.
-        seed: of the first centres.
-        iterations: at most.
-        device: where to compute.
+        seed: the seed of the first centres.
+        iterations: how often the centres are moved, at most.
+        device: the device that computes.
     """
     points = Points(features, device)
     centres = k_means_plus_plus(points, clusters, torch.Generator("cpu").manual_seed(seed))
@@ -105,8 +105,8 @@ def k_means(features: Tensor, clusters: int, *, seed: int, iterations: int, devi
 def k_means_plus_plus(points: Points, clusters: int, random: torch.Generator) -> Tensor:
     """Return first centres (K, D): points far from each other, by greedy k-means++.
 
-    Each next one is drawn 2 + log K times with a probability that grows with the squared distance to those
-    chosen before; the draw that leaves the least inertia stays.
+    For each further centre, 2 + log K points are drawn. A point's probability is proportional to its squared distance
+    to the nearest centre so far. The drawn point that leaves the least inertia becomes the centre.
     """
     chosen = torch.randint(len(points), (1,), generator=random).tolist()
     nearest = _squared_distances(points, points.rows(chosen))[:, 0]
@@ -120,7 +120,7 @@ def k_means_plus_plus(points: Points, clusters: int, random: torch.Generator) ->
 
 
 def lloyd(points: Points, centres: Tensor, iterations: int) -> Clustering:
-    """Move centres until no point changes its centre or they hardly move (scikit-learn's rule)."""
+    """Move the centres until no point changes its centre, or until the centres hardly move (scikit-learn's rule)."""
     tolerance = _TOLERANCE * points.variance()
     inertias: list[float] = []
     labels: Tensor | None = None
@@ -138,7 +138,7 @@ def lloyd(points: Points, centres: Tensor, iterations: int) -> Clustering:
 
 
 class _Assignment(NamedTuple):
-    """For each point its centre (n,) and squared distance (n,); for each centre the sum (K, D) and number (K,)."""
+    """For each point its centre (n,) and squared distance (n,); for each centre its points' sum (K, D), count (K,)."""
 
     labels: Tensor
     distances: Tensor
@@ -159,7 +159,7 @@ def _assign(points: Points, centres: Tensor) -> _Assignment:
 
 
 def _refilled(points: Points, found: _Assignment) -> _Assignment:
-    """Give each empty centre the point that is farthest from its own, as scikit-learn does."""
+    """Give each centre without points the point that is farthest from its own centre, as scikit-learn does."""
     empty = (found.counts == 0).nonzero()[:, 0].tolist()
     if not empty:
         return found
@@ -179,7 +179,7 @@ def _refilled(points: Points, found: _Assignment) -> _Assignment:
 
 
 def _means(points: Points, found: _Assignment, centres: Tensor) -> Tensor:
-    """Return the mean of each centre's points; a centre without any stays where it is."""
+    """Return the mean of each centre's points; a centre without points stays where it is."""
     counts = found.counts.to(points.device)[:, None]
     return torch.where(counts > 0, found.totals / counts.clamp(min=1), centres)
 
@@ -203,7 +203,7 @@ def _distances(chunk: Tensor, norms: Tensor, centres: Tensor) -> Tensor:
 
 
 def _draw(weights: Tensor, count: int, random: torch.Generator) -> list[int]:
-    """Draw indices with a probability in proportion to weights (n,); all 0 give the last, any being as good."""
+    """Draw indices with a probability in proportion to weights (n,). If all weights are 0, draw the last index."""
     cumulative = weights.double().cpu().cumsum(dim=0)
     drawn = torch.rand(count, generator=random, dtype=torch.float64) * cumulative[-1]
     chosen: list[int] = torch.searchsorted(cumulative, drawn, right=True).clamp(max=len(weights) - 1).tolist()

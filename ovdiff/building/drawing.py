@@ -1,7 +1,7 @@
-"""Draw a category's support images: in batches that fit into memory, unsafe ones anew, finished ones kept.
+"""A category's support images are drawn in batches that fit into memory. Unsafe images are drawn anew.
 
-The numbers of a phrase are cut into batches in order, so a run that finds some batches stored makes the rest
-with the same company as an unbroken run has, and matrix products round the same.
+Finished batches are stored, and a later run draws only the missing images. The numbers of a phrase are cut into batches
+in order, so an image of the later run is in the same batch as in an unbroken run, and matrix products round the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,13 +18,13 @@ from ovdiff.models.memory import Work, batch_size, run_in_batches
 from ovdiff.presets import Preset
 
 Draw = Callable[[DrawingBatch], tuple[Generated, NDArray[np.bool_]]]
-"""Samples a batch and says which of its images, (B,) bool, nobody should see."""
+"""Samples a batch, and says which of its images are unsafe: (B,) bool."""
 
 
 def draw_images(
     parts: BuildingParts, phrases: Sequence[str], shelf: Shelf | None, on_progress: Callable[[float], None]
 ) -> tuple[DrawnBatch, ...]:
-    """Draw what the shelf does not have, put each finished batch there, and return all batches.
+    """Draw the images that the shelf does not have, store each finished batch there, and return all batches.
 
     Args:
         parts: the models; their lock is held while a batch is sampled, so that predictions get their turn.
@@ -52,9 +52,9 @@ def draw_images(
 
 
 def draw_safely(draw: Draw, batch: DrawingBatch, preset: Preset) -> DrawnBatch:
-    """Sample a batch, and the refused ones of it anew with their next seeds, up to ``safety.max_redraws`` times.
+    """Sample a batch, and draw its refused images anew with their next seeds, up to ``safety.max_redraws`` times.
 
-    An image that is refused once more after them is left out. Refused images are counted and forgotten.
+    An image whose every drawing is refused is left out. Refused drawings are counted and not kept.
     """
     seed, prompt = preset.generation.seed, fill(preset.generation.prompt_template, batch.phrase)
     images: list[DrawnImage] = []
@@ -74,7 +74,7 @@ def draw_safely(draw: Draw, batch: DrawingBatch, preset: Preset) -> DrawnBatch:
 
 
 class _Run:
-    """One category's drawing: what is there already, what is to be made, and how far it is."""
+    """The drawing of one category: knows the finished batches, draws the missing images, and reports progress."""
 
     def __init__(self, parts: BuildingParts, shelf: Shelf | None, on_progress: Callable[[float], None]) -> None:
         self._parts, self._shelf, self._on_progress = parts, shelf, on_progress
@@ -116,7 +116,7 @@ class _Run:
         return frozenset().union(*(batch.numbers for batch in self.batches))
 
     def _tell(self, images: float) -> None:
-        """Report images as a fraction of all; drawing some anew, or in halves, takes nothing back."""
+        """Report the drawn images as a fraction of all. The fraction never falls, even if images are drawn anew."""
         self._told = max(self._told, images / self._parts.preset.generation.images)
         self._on_progress(self._told)
 

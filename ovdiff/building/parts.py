@@ -1,4 +1,4 @@
-"""The working parts of the left half, each made when first used: generator, safety check, proposals, extractors."""
+"""The parts that building uses, each made when it is first used: generator, safety check, proposals and extractors."""
 
 from functools import cached_property
 
@@ -11,22 +11,22 @@ from ovdiff.presets import Preset
 
 
 class BuildingParts:
-    """What makes prototypes of a category. Each use of a model happens inside ``with parts.models.lock``."""
+    """The parts that make a category's prototypes. Each use of a model must be inside ``with parts.models.lock``."""
 
     def __init__(self, preset: Preset, models: LoadedModels, extractors: Extractors | None = None) -> None:
-        """Load nothing yet; extractors may be shared with the other half, as the models are."""
+        """Load no model yet. The extractors may be shared with the segmenting half, as the models are."""
         self.preset, self.models = preset, models
         self.extractors = extractors or Extractors(preset, models)
 
     @cached_property
     def generator(self) -> SupportGenerator:
-        """Makes support images."""
+        """The generator, which draws support images."""
         pipeline = self.models.diffusion(self.preset.models.generator)
         return SupportGenerator(pipeline, self.preset.generation, self.preset.attribution)
 
     @cached_property
     def safety(self) -> SafetyCheck | None:
-        """Finds support images that nobody should see; ``None`` where the preset checks nothing."""
+        """The check that finds unsafe support images; ``None`` if the preset checks none."""
         return make_safety_check(self.preset, self.models)
 
     @cached_property

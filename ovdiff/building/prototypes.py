@@ -1,6 +1,6 @@
-"""How features of support images become the prototypes of a category (Eq. 2-3). Imports torch only for its k-means.
+"""The features of support images become the prototypes of a category (Eq. 2-3). Only torch's k-means imports torch.
 
-Features are averaged and clustered raw; they are normalised once, when matched (A.5).
+Features are averaged and clustered without normalising them. Prototypes are normalised when they are matched (A.5).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes
 from ovdiff.presets.schema import PrototypeSettings
 
 Features = NDArray[np.floating[Any]]
-"""(n, D) float16 or float32; what is computed from them is float32."""
+"""(n, D) float16 or float32. All results that are computed from them are float32."""
 
 
 def cell_mask(mask: NDArray[np.bool_], grid_hw: tuple[int, int], coverage: float) -> NDArray[np.bool_]:
     """Say which cells of a feature grid a mask covers (A.5).
 
-    The mask (H, W) is resized bilinearly (two samples an axis and cell, not an average); a cell counts where
-    the value exceeds ``coverage``. At 0 this dilates the mask slightly, as the released code does.
+    The mask (H, W) is resized bilinearly, from two samples for each axis of a cell and without averaging. A cell counts
+    if its value exceeds ``coverage``. With a coverage of 0 this dilates the mask slightly, as the released code does.
     """
     rows, columns = (_bilinear(size, length) for size, length in zip(grid_hw, mask.shape, strict=True))
     covered: NDArray[np.bool_] = rows @ mask.astype(np.float64) @ columns.T > coverage
@@ -35,13 +35,13 @@ def build_prototypes(
 ) -> FeatureSpacePrototypes:
     """Make a category's prototypes in one feature space: class, instance and part (Eq. 2-3).
 
-    An image without foreground is skipped with its background (A.5).
+    An image without foreground is skipped, and its background too (A.5).
 
     Args:
         foreground: for each support image the features (n, D) under its foreground, n >= 0.
-        background: the same for its background.
-        settings: number of parts and k-means' settings.
-        device: where torch's k-means runs; scikit-learn's runs on the CPU.
+        background: for each support image the features (n, D) under its background.
+        settings: the number of parts and the settings of k-means.
+        device: the device of torch's k-means; scikit-learn's runs on the CPU.
     """
     kept = [number for number, cells in enumerate(foreground) if len(cells)]
     return FeatureSpacePrototypes(
@@ -53,8 +53,8 @@ def build_prototypes(
 def build_side(cells: Mapping[int, Features], settings: PrototypeSettings, device: str = "cpu") -> Prototypes:
     """Make the prototypes of one side from the features (n, D) of each image number.
 
-    The class prototype is the mean of all features, so large instances weigh more; an image without any
-    feature gives no instance prototype. No features at all give no prototypes.
+    The class prototype is the mean of all features, so large instances weigh more. An image without features gives no
+    instance prototype. Without any features there are no prototypes.
     """
     present = {number: finite for number, rows in cells.items() if len(finite := _finite(rows))}
     if not present:
@@ -107,12 +107,12 @@ def _cluster_by_torch(features: Features, parts: int, settings: PrototypeSetting
 
 
 def _finite(rows: Features) -> Features:
-    """Drop rows that a half-precision overflow has spoilt; one would spoil every mean."""
+    """Drop rows with values that are not finite, as half precision makes by overflow: one would spoil every mean."""
     return rows[np.isfinite(rows).all(axis=1)]
 
 
 def _stack(vectors: NDArray[np.float32], classes: int, images: list[int]) -> Prototypes:
-    """Label stacked rows: class prototypes first, then one instance an image, then parts."""
+    """Label the stacked rows: class prototypes come first, then one instance prototype for each image, then parts."""
     parts = len(vectors) - classes - len(images)
     kinds = np.repeat(np.arange(3, dtype=np.uint8), [classes, len(images), parts])
     numbers = np.array([-1] * classes + images + [-1] * parts, dtype=np.int32)

@@ -1,4 +1,4 @@
-"""The offline half: one category's phrases to its prototype set."""
+"""The steps of building a category: phrases become support images, support images become a prototype set."""
 
 from collections.abc import Callable, Sequence
 
@@ -26,24 +26,24 @@ from ovdiff.presets.needs import feature_dtype
 Progress = Callable[[str, float], None]
 """Called with a stage ("generating", "masking", "extracting", "done") and the fraction done, 0 to 1."""
 
-_GENERATING, _MASKING = 0.8, 0.85  # share of the time at the end of each stage; sampling is most of it
+_GENERATING, _MASKING = 0.8, 0.85  # The share of the whole time that is over after each stage; sampling takes most.
 
 
 def make_support_set(
     parts: BuildingParts, phrases: Sequence[str], progress: Progress, shelf: Shelf | None = None
 ) -> SupportSet:
-    """Generate a category's support images and find foreground and background in each.
+    """Generate a category's support images, and find the foreground and background of each image.
 
     Args:
         parts: the models.
         phrases: they share the images evenly.
         progress: called with the stage and the fraction done.
-        shelf: where images and masks are kept; those that it has are not made again.
+        shelf: the place of stored images and masks, which are not made again.
 
     Raises:
         VocabularyError: a phrase does not fit into the prompt, or there are more phrases than images.
-        SupportError: no image shows the category, or each was refused as unsafe.
-        DeviceMemoryError: not even one image fits.
+        SupportError: no image shows the category, or every image was refused as unsafe.
+        DeviceMemoryError: not even one image fits into the device's memory.
         BankError: the images cannot be stored.
     """
     progress("generating", 0.0)
@@ -66,7 +66,7 @@ def make_support_set(
 
 
 def stored_support_set(shelf: Shelf, preset: Preset) -> SupportSet | None:
-    """Return a support set as it is kept, without any model; ``None`` unless all of it is."""
+    """Return a stored support set without running a model; ``None`` unless all of the set is stored."""
     batches = shelf.batches()
     settled = {number for batch in batches for number in batch.numbers}
     drawn = _in_order(batches)
@@ -77,7 +77,7 @@ def stored_support_set(shelf: Shelf, preset: Preset) -> SupportSet | None:
 
 
 def make_prototype_set(parts: BuildingParts, support: SupportSet, progress: Progress) -> PrototypeSet:
-    """Extract features of a support set and turn them into prototypes, for each extractor in use.
+    """Extract the features of a support set and turn them into prototypes, for each extractor in use.
 
     Raises:
         SupportError: an extractor has no usable feature of the foreground.
@@ -91,7 +91,7 @@ def make_prototype_set(parts: BuildingParts, support: SupportSet, progress: Prog
 
 
 def find_masks(parts: BuildingParts, images: NDArray[np.uint8], attributions: NDArray[np.float32]) -> tuple[Masks, ...]:
-    """Return foreground and background of each of the images (N, S, S, 3) with attributions (N, S, S) (A.4)."""
+    """Return the foreground and background of images (N, S, S, 3) with attributions (N, S, S) (A.4)."""
     settings = parts.preset.proposals
     with parts.models.lock:
         source = parts.source
@@ -110,14 +110,14 @@ def find_masks(parts: BuildingParts, images: NDArray[np.uint8], attributions: ND
 def enlarge(maps: Sequence[NDArray[np.float32]], size_px: int) -> NDArray[np.float32]:
     """Return recorded maps, each (g, g), as attributions (N, size_px, size_px) in [0, 1] (A.2.6).
 
-    On the CPU and one by one, so that stored maps give what new ones do, to the last bit.
+    Maps are enlarged on the CPU and one by one, so that a stored map gives the same result as a new one, bit for bit.
     """
     large = [normalise_maps(torch.from_numpy(one)[None], size_px).numpy() for one in maps]
     return np.concatenate(large)
 
 
 def _in_order(batches: Sequence[DrawnBatch]) -> list[DrawnImage]:
-    """Return all images by their numbers, whatever the batches were."""
+    """Return the images of all batches in the order of their numbers."""
     return sorted((item for batch in batches for item in batch.images), key=lambda item: item.number)
 
 
@@ -162,10 +162,10 @@ def _masked_features(
 ) -> list[tuple[NDArray[np.floating], NDArray[np.floating]]]:
     """Return, for each image, the features (n, D) under its foreground and under its background.
 
-    Only these leave the device: at N = 32 and D = 6400 all features would be 3.4 GB in float32.
+    Only these features leave the device: at N = 32 and D = 6400 all features would take 3.4 GB in float32.
     """
     coverage = parts.preset.prototypes.mask_coverage
-    half = feature_dtype(parts.preset, name) == "float16"  # then float32 would hold noise
+    half = feature_dtype(parts.preset, name) == "float16"  # The further digits of float32 would hold only noise.
     with parts.models.lock:
         features = parts.extractors[name].extract(np.stack([item.image for item in batch]), "support")
         rows = features.permute(0, 2, 3, 1)
@@ -180,7 +180,7 @@ def _masked_features(
 
 
 def _under(cells: NDArray[np.bool_], maps: Tensor, half: bool) -> NDArray[np.floating]:
-    """Return the features (n, D) of those cells (h, w) of maps (h, w, D) that count."""
+    """Return the features (n, D) of maps (h, w, D) in the cells (h, w) that are true."""
     rows = maps[torch.from_numpy(cells).to(maps.device)]
     kept: NDArray[np.floating] = (rows.half() if half else rows).cpu().numpy()
     return kept

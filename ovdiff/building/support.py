@@ -1,4 +1,4 @@
-"""Foreground and background of a support image: Eq. 1 and its refinements (A.4). Never imports torch."""
+"""The foreground and background of a support image: Eq. 1 and its refinements (A.4). Never imports torch."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from ovdiff.presets.schema import SupportSettings
 def threshold_masks(
     attribution: NDArray[np.float32], thresholds: Thresholds
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return (foreground, background) of a map (H, W) by its thresholds, without erosion (A.4.5)."""
+    """Return (foreground, background) of an attribution map (H, W) by its thresholds, without erosion (A.4.5)."""
     return attribution > thresholds.foreground, attribution < thresholds.background
 
 
@@ -23,18 +23,19 @@ def choose_masks(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Choose foreground and background among class-agnostic masks: Eq. 1, refined as in A.4.
 
-    ``score_j = sum_p A(p) m_j(p) / sum_p m_j(p)``. What no proposal covers is a candidate too. A pixel
-    belongs to its covering mask of highest score; the foreground is what the first-ranked mask owns, the
-    background what the last-ranked owner owns, where attribution is low, eroded.
+    ``score_j = sum_p A(p) m_j(p) / sum_p m_j(p)``. The pixels that no proposal covers are one more candidate mask. A
+    pixel belongs to the mask of the highest score that covers it. The foreground is the pixels of the mask of the
+    highest score. The background is the pixels of the mask of the lowest score that has pixels, where attribution is
+    low; it is eroded.
 
     Args:
         attribution: (H, W) float32 in [0, 1].
         proposals: (J, H, W) bool, J >= 0, overlaps allowed.
-        settings: the background's limits.
-        fallback: thresholds for an image in which nothing was proposed.
+        settings: the limits of the background.
+        fallback: the thresholds of an image without proposals.
 
     Returns:
-        (foreground, background), each (H, W) bool, disjoint. One mask over everything leaves no background.
+        (foreground, background), each (H, W) bool, disjoint. One mask over the whole image leaves no background.
     """
     if not proposals.any():
         return threshold_masks(attribution, fallback)
@@ -56,8 +57,8 @@ def _with_complement(proposals: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _owners(attribution: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return, for each pixel, the rank by Eq. 1's score of the best mask that covers it; 0 is best."""
+    """Return, for each pixel, the rank of the best mask that covers it by Eq. 1's score; rank 0 is the best."""
     scores = np.array([attribution[mask].mean(dtype=np.float64) for mask in masks])
     ranked = masks[np.argsort(-scores, kind="stable")]
-    owners: NDArray[np.intp] = ranked.argmax(axis=0)  # the first True; every pixel has one
+    owners: NDArray[np.intp] = ranked.argmax(axis=0)  # The first mask that covers the pixel; every pixel has one.
     return owners

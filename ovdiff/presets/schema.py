@@ -1,4 +1,4 @@
-"""Every number of the method is a named, documented field here. Data only: no models, and never torch.
+"""Every number of the method is a named, documented field here. Data only; never imports torch.
 
 The defaults are those of the paper (P) or of its released code (R). The specification's sections are A.1, A.2 and so
 on. A field marked *online* matters only when an image is segmented, so a change of it never invalidates stored

@@ -1,1 +1,1 @@
-"""The right half of the walk: one image and a vocabulary's prototypes to masks. It knows nothing of generators."""
+"""The segmenting half of the method: an image and a vocabulary's prototypes become masks. No generator runs here."""

@@ -1,7 +1,7 @@
-"""The online half that depends on the image alone: windows, features, CLIP embedding, and their cache.
+"""The encoding of an image: its windows, their features, its CLIP embedding, and a cache of encodings.
 
-Features leave the device as soon as a batch of windows has them, so that neither one image nor the cache takes
-more of its memory than a batch does.
+An encoding depends on the image alone, and on no vocabulary. The features of a batch of windows leave the device as
+soon as they are computed, so that an image and the cache take no more of the device's memory than one batch does.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 class WindowFeatures:
     """Features (B, D, h, w) of B windows of one size, on the CPU.
 
-    float16 where the model computes in float16, which they came from; else float32.
+    The features are float16 if the model computes in float16, and else float32.
     """
 
     windows: tuple[Window, ...]
@@ -42,13 +42,13 @@ class WindowFeatures:
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """All that the models say about one image.
+    """The results of all models for one image.
 
     Attributes:
         size_hw: the image's own size (H, W) in px.
         working: (h, w, 3) uint8 RGB, the image at working size.
-        features: by extractor, one entry a batch of windows.
-        embedding: (P,) CLIP's unit vector, or ``None`` where the prefilter is off.
+        features: the features of each batch of windows, by the extractor's name.
+        embedding: (P,) CLIP's unit vector, or ``None`` if the prefilter is off.
     """
 
     size_hw: tuple[int, int]
@@ -63,7 +63,7 @@ class EncodedImage:
 
 
 def encode_image(parts: SegmentingParts, image: NDArray[np.uint8]) -> EncodedImage:
-    """Encode an (H, W, 3) uint8 image with every voting extractor; windows of one size go in one batch.
+    """Encode an (H, W, 3) uint8 image with every extractor that votes. Windows of one size go in one batch.
 
     Raises:
         WeightsError: a model cannot be loaded, or gives features that are not finite.
@@ -73,15 +73,15 @@ def encode_image(parts: SegmentingParts, image: NDArray[np.uint8]) -> EncodedIma
     working = resize_to_working(image, preset.windows)
     groups = group_by_size(plan_windows(working.shape[:2], preset.windows))
     with parts.models.lock:
-        for name in preset.active_extractors():  # all of them first: room is what their weights leave
-            parts.extractors[name]
+        for name in preset.active_extractors():
+            parts.extractors[name]  # All weights are loaded first: a batch is given the memory that they leave.
         features = {name: _encode_windows(parts, name, working, groups) for name in preset.active_extractors()}
         embedding = _embed(parts, working) if preset.prefilter.enabled else None
     return EncodedImage((image.shape[0], image.shape[1]), working, features, embedding)
 
 
 def group_by_size(windows: Sequence[Window]) -> list[tuple[Window, ...]]:
-    """Group windows of one size, smaller ones first."""
+    """Return the windows in groups of one size, smaller windows first."""
 
     def size(window: Window) -> tuple[int, int]:
         return window.height, window.width
@@ -93,19 +93,19 @@ class EncodingCache:
     """The most recently used encodings, by image content, within a bound on memory. Not thread-safe."""
 
     def __init__(self, max_mib: int) -> None:
-        """Keep at most ``max_mib`` MiB of features; an image that alone exceeds it is not kept. 0 keeps nothing."""
+        """Keep at most ``max_mib`` MiB of features; 0 keeps nothing. An image that needs more alone is not kept."""
         self._max_mib, self._bytes = max_mib, 0
         self._entries: OrderedDict[str, EncodedImage] = OrderedDict()
         self._told = False
 
     def get(self, key: str) -> EncodedImage | None:
-        """Return an encoding and mark it as used, or ``None``."""
+        """Return the encoding of a key and mark it as used; ``None`` if it is not in the cache."""
         if key in self._entries:
             self._entries.move_to_end(key)
         return self._entries.get(key)
 
     def put(self, key: str, encoded: EncodedImage) -> None:
-        """Keep an encoding, letting go of the least recently used."""
+        """Keep an encoding. The least recently used encodings are removed until all fit."""
         if key in self._entries:
             return
         if encoded.size_bytes() > self._max_mib << 20:
@@ -122,14 +122,14 @@ class EncodingCache:
         self._told = True
         needed = math.ceil(encoded.size_bytes() / (1 << 20))
         _log.warning(
-            "Features of an image of %d x %d px take %d MiB, more than cache.features_mib (%d): they are not kept, and "
-            "every change of the vocabulary encodes it again. Set cache.features_mib to %d or more.",
+            "Features of an image of %d x %d px take %d MiB, more than cache.features_mib (%d). They are not kept, so "
+            "every change of the vocabulary encodes the image again. Set cache.features_mib to %d or more.",
             *(encoded.size_hw[1], encoded.size_hw[0], needed, self._max_mib, needed),
         )
 
 
 def image_key(image: NDArray[np.uint8]) -> str:
-    """Return a content hash of an image: its shape and pixels."""
+    """Return a hash of an image's shape and pixels."""
     return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
@@ -160,17 +160,18 @@ def _encode_windows(
 
 
 _STORED_AS = {"float32": torch.float32, "bfloat16": torch.float32, "float16": torch.float16}
-"""bfloat16 has values that float16 has not, and float32 between whose values features were enlarged."""
+"""The dtype in which features are kept, by the dtype of their model. Features of a bfloat16 model are kept in float32,
+because bfloat16 has values that float16 does not have, and because features are enlarged in float32."""
 
 
 def _check_finite(features: Tensor, name: str, dtype: Dtype) -> None:
-    """Refuse NaN and infinity: they would win or lose every comparison in silence."""
-    smallest, largest = torch.aminmax(features)  # without a temporary of the same size
+    """Refuse features with NaN or infinity, because these would win or lose every comparison without notice."""
+    smallest, largest = torch.aminmax(features)  # Unlike isfinite(), this makes no temporary tensor of the same size.
     if smallest.isfinite() and largest.isfinite():
         return
     advice = {
         "float16": f"Values above 65504 do not fit: set models.{name}.dtype to 'bfloat16' or 'float32'.",
         "bfloat16": f"Set models.{name}.dtype to 'float32'; if that does not help, its weights are damaged.",
-        "float32": f"The weights of models.{name} are damaged, or of another model; fetch them again.",
+        "float32": f"The weights of models.{name} are damaged, or belong to another model; fetch them again.",
     }
     raise WeightsError(f"Features of {name}, computed in {dtype}, are not finite numbers. {advice[dtype]}")

@@ -1,11 +1,11 @@
-"""The CLIP category prefilter (A.10): which things are likely in the image at all.
+"""The CLIP prefilter of categories (A.10): which things are likely to be in the image at all.
 
-First, things whose caption fits the image better than average stay: with ``p = softmax(s)`` of raw cosines,
-``p_c >= 1/|C|`` is ``s_c >= log mean_j exp s_j``. Then every non-empty subset of them is written out ("a cat
-and a dog") and the best-fitting text wins. Stuff always stays.
+In the first stage the things stay whose captions fit the image better than average: with ``p = softmax(s)`` of raw
+cosines, ``p_c >= 1/|C|`` is ``s_c >= log mean_j exp s_j``. In the second stage a joint caption ("a cat and a dog") is
+made for every non-empty subset of these things, and the things of the caption that fits best stay. Stuff always stays.
 
-The reference knows one phrase a category. Of several, s_c is the cosine of their mean, and a subset is written
-with the one that fits the image best: of "mug; cup" the image shows either, not the first.
+The reference knows one phrase for a category. For a category of several phrases, s_c is the cosine of the mean of their
+embeddings, and a joint caption has the phrase that fits the image best: an image may show either of "mug; cup".
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from ovdiff.vocabulary import Category
 def embed_image(clip: Clip, image: NDArray[np.uint8], statistics: Statistics) -> Tensor:
     """Return CLIP's unit embedding (P,) float32 of an image (H, W, 3), stretched to the model's input.
 
-    The released code stretches to 512 px first; one resize does the same.
+    The released code stretches the image to 512 px before that. The one resize here does the same.
     """
     return clip.embed_images(image[None], statistics)[0]
 
@@ -35,11 +35,11 @@ def embed_image(clip: Clip, image: NDArray[np.uint8], statistics: Statistics) ->
 def choose_categories(
     image: Tensor, categories: Sequence[Category], texts: ClipTexts, settings: PrefilterSettings
 ) -> tuple[int, ...]:
-    """Return the indices of the things that are likely in the image, ascending.
+    """Return the indices of the things that are likely to be in the image, ascending.
 
     Args:
         image: (P,) unit embedding of the image.
-        categories: things only, in vocabulary order.
+        categories: the things of the vocabulary, in the vocabulary's order.
         texts: the text encoder.
         settings: switches, templates and limits.
     """
@@ -49,7 +49,7 @@ def choose_categories(
         [settings.template.replace("{category}", phrase) for phrase in category.phrases] for category in categories
     ]
     every = list(dict.fromkeys(chain.from_iterable(captions)))
-    vectors = dict(zip(every, texts.embed(every), strict=True))  # all at once: the encoder reads in batches
+    vectors = dict(zip(every, texts.embed(every), strict=True))  # All in one call: the encoder reads in batches.
     kept = likely(np.array([_similarity(image, [vectors[text] for text in own]) for own in captions]), settings)
     if not settings.subsets or len(kept) < 2:
         return kept
@@ -57,14 +57,14 @@ def choose_categories(
 
 
 def likely(similarities: NDArray[np.float64], settings: PrefilterSettings) -> tuple[int, ...]:
-    """Return the indices whose softmax share is at least uniform, the largest ``max_categories`` of them.
+    """Return the indices whose softmax share is at least 1 / C, and at most ``max_categories`` of them.
 
     Args:
         similarities: (C,) cosines of image and captions; -inf for a caption that cannot be read.
         settings: logit scale and limit.
 
     Returns:
-        Indices, ascending; never empty: where no caption can be read, all are equally likely.
+        Indices, ascending, and never none. If no caption can be read, all categories are equally likely.
     """
     readable = np.isfinite(similarities)
     if not readable.any():
@@ -73,7 +73,7 @@ def likely(similarities: NDArray[np.float64], settings: PrefilterSettings) -> tu
     logits[readable] = similarities[readable] * settings.logit_scale
     shares = np.exp(logits - logits.max())
     order = np.argsort(-shares, kind="stable")
-    # one rounding of slack: equal similarities are exactly average, and none may be lost
+    # The factor allows for one rounding: equal similarities are exactly average, and all of them must stay.
     above = [int(index) for index in order if shares[index] >= shares.mean() * (1 - 1e-12)]
     return tuple(sorted(above[: settings.max_categories]))
 
@@ -81,10 +81,10 @@ def likely(similarities: NDArray[np.float64], settings: PrefilterSettings) -> tu
 def best_subset(
     image: Tensor, indices: Sequence[int], captions: Sequence[str], texts: ClipTexts, joiner: str
 ) -> tuple[int, ...]:
-    """Return the non-empty subset of indices whose joint text fits the image best (2^k - 1 texts).
+    """Return the non-empty subset of indices whose joint caption fits the image best, out of 2^k - 1 subsets.
 
-    Texts longer than the encoder reads are skipped; if all are, every index stays. Of equal fits the smaller
-    subset wins. The order within a text is that of ``indices``, so that texts recur and are cached.
+    A caption that is longer than the encoder reads is skipped; if all are too long, every index stays. Of equal fits
+    the smaller subset wins. A caption has the order of ``indices``, so that it recurs for other images and is cached.
     """
     subsets = all_subsets(indices)
     vectors = texts.embed([joiner.join(captions[index] for index in subset) for subset in subsets])
@@ -92,16 +92,16 @@ def best_subset(
     if not readable:
         return tuple(indices)
     fits = torch.stack([vector for _, vector in readable]) @ image
-    return readable[int(fits.numpy(force=True).argmax())][0]  # numpy's argmax is the first of equals
+    return readable[int(fits.numpy(force=True).argmax())][0]  # Of equal values numpy's argmax takes the first.
 
 
 def all_subsets(indices: Sequence[int]) -> list[tuple[int, ...]]:
-    """Return every non-empty subset, smaller ones first, each in the given order."""
+    """Return every non-empty subset, smaller subsets first, each in the given order."""
     return [subset for size in range(1, len(indices) + 1) for subset in combinations(indices, size)]
 
 
 def _similarity(image: Tensor, captions: Sequence[Tensor | None]) -> float:
-    """Return the cosine of an image with the mean of a category's captions; -inf where none can be read."""
+    """Return the cosine of an image with the mean of a category's captions; -inf if no caption can be read."""
     readable = [vector for vector in captions if vector is not None]
     if not readable:
         return float("-inf")
@@ -109,7 +109,7 @@ def _similarity(image: Tensor, captions: Sequence[Tensor | None]) -> float:
 
 
 def _fittest(image: Tensor, captions: Sequence[str], vectors: Mapping[str, Tensor | None]) -> str:
-    """Return that of a category's captions which fits the image best; of equal ones the first."""
+    """Return the caption of a category that fits the image best; of equal captions the first."""
     if len(captions) == 1:
         return captions[0]
     fits = {text: float(vector @ image) for text in captions if (vector := vectors[text]) is not None}

@@ -1,4 +1,4 @@
-"""Clean-up of a label map: its small parts and its holes. Never imports torch."""
+"""The clean-up of a label map: small parts are removed, and small holes are filled."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +8,10 @@ from ovdiff.presets.schema import RefineSettings
 
 
 def clean_up(label_map: NDArray[np.int32], settings: RefineSettings) -> NDArray[np.int32]:
-    """Remove small parts, then fill small holes. Both limits are in pixels of the map; 0 turns one off.
+    """Remove small parts, then fill small holes. Both limits are in pixels of the map; 0 turns a limit off.
 
-    A part is a 4-connected piece of one category. A hole is a 4-connected region that one category encloses;
-    its background is filled, other categories inside it stay.
+    A part is a 4-connected piece of one category. A hole is a 4-connected region that one category encloses. The
+    background inside a hole is filled; other categories inside it stay.
 
     Returns:
         (H, W) int32, a new array.

@@ -1,15 +1,15 @@
-"""Eq. 4: from features and prototypes to class scores, and from scores to a segmentation (A.8, A.12).
+"""Eq. 4: features and prototypes give class scores, and the scores give a segmentation (A.8, A.12).
 
 ::
 
     score_c(p) = mean over extractors and windows of  max over P in P(c) of  cos(features(p), P)
     label(p)   = argmax over c of max(0, score_c(p)),   c = 0 is background
 
-The prefilter's gate comes first: prototypes of categories that it removed, background ones included, are
-never compared. Averaging comes after the maximum, so extractors need not share prototypes. All in float32.
+The prefilter comes first: the prototypes of a category that it removed, foreground and background, are not compared.
+The average is taken after the maximum, so extractors need not have the same prototypes. All is computed in float32.
 
-Features and a vocabulary's table lie in the machine's memory; what is matched, gated rows and one window at a
-time, is on the device.
+Features and a vocabulary's prototypes are kept in the machine's memory. The device holds the prototypes that are
+compared, and the features of one window at a time.
 """
 
 from collections.abc import Collection, Sequence
@@ -28,10 +28,10 @@ from ovdiff.segmenting.stuff import keep_background
 from ovdiff.segmenting.windows import Window
 
 BACKGROUND = -1
-"""Stands for the background class among category indices."""
+"""The number of the background class among category indices."""
 
 _CHUNK_BYTES = 64 << 20
-_DECIDE_ON_DEVICE_PX = 32 << 20  # about 25 bytes a pixel: below 1 GiB
+_DECIDE_ON_DEVICE_PX = 32 << 20  # At about 25 bytes for a pixel this takes less than 1 GiB.
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class PrototypeTable:
 
     Attributes:
         vectors: (P, D) float32 unit vectors.
-        classes: (P,) the category index that a row votes for, or :data:`BACKGROUND`; ascending.
-        owners: (P,) the category index that the row came from.
+        classes: (P,) the category index for which each row votes, or :data:`BACKGROUND`; ascending.
+        owners: (P,) the category index to which each row belongs.
     """
 
     vectors: Tensor
@@ -55,7 +55,7 @@ class PrototypeTable:
     def without_stuff_in_background(
         self, stuff: Collection[int], max_similarity: float, device: torch.device
     ) -> "PrototypeTable":
-        """Return the table less the background rows that look like a stuff category (A.9)."""
+        """Return the table without the background rows that look like a stuff category (A.9)."""
         keep = np.ones(len(self.classes), dtype=np.bool_)
         background = self.classes == BACKGROUND
         of_stuff = self._only(np.isin(self.classes, list(stuff)))
@@ -68,7 +68,7 @@ class PrototypeTable:
         return replace(self, vectors=self.vectors.to(device))
 
     def _only(self, keep: NDArray[np.bool_]) -> "PrototypeTable":
-        if keep.all():  # nothing to copy: of 171 categories in SD's space it would be half a gigabyte an image
+        if keep.all():  # A copy for 171 categories in SD's space would take half a gigabyte for each image.
             return self
         rows = torch.from_numpy(keep).to(self.vectors.device)
         return PrototypeTable(self.vectors[rows], self.classes[keep], self.owners[keep])
@@ -84,9 +84,9 @@ def make_table(
     """Assemble a vocabulary's table for one extractor.
 
     Args:
-        sets: prototypes of each category, in vocabulary order.
-        stuff: indices of stuff categories, which give no background prototypes.
-        kinds: which prototypes to use.
+        sets: the prototypes of each category, in the vocabulary's order.
+        stuff: the indices of stuff categories, whose background prototypes are not used.
+        kinds: which kinds of prototypes are used.
         background: whether background prototypes are used at all.
     """
     foregrounds = [_rows(space.foreground.of_kinds(kinds).vectors) for space in sets]
@@ -110,19 +110,20 @@ def class_scores(features: Tensor, table: PrototypeTable, classes: Sequence[int]
 
     Args:
         features: (B, D, h, w) float16 or float32, raw, on any device.
-        table: gated prototypes, on the device that computes.
-        classes: C class ids; one without prototypes scores -1.
+        table: the prototypes of the prefilter's categories, on the device that computes.
+        classes: C class ids; a class without prototypes scores -1.
 
     Returns:
-        (B, C, h, w) float32 in [-1, 1], on the table's device. Memory beside it: the features of one window, and a few
-        times 64 MiB, however many windows and prototypes there are.
+        (B, C, h, w) float32 in [-1, 1], on the table's device. Further memory is taken by the features of one window
+        and by a few times 64 MiB, however many windows and prototypes there are.
     """
     count, depth, height, width = features.shape
     scores = torch.full((count, len(classes), height * width), -1.0, device=table.vectors.device)
     step = max(1, _CHUNK_BYTES // (4 * max(depth, len(table.vectors))))
     spans = [np.searchsorted(table.classes, [wanted, wanted + 1]).tolist() for wanted in classes]
     for window in range(count):
-        window_features = features[window].flatten(1).to(scores.device)  # whole and as stored: half the bytes to send
+        # The whole window is sent in the stored dtype: float16 is half the bytes.
+        window_features = features[window].flatten(1).to(scores.device)
         for first in range(0, height * width, step):
             places = window_features[:, first : first + step].float()
             cosines = table.vectors @ F.normalize(places, dim=0)
@@ -133,16 +134,16 @@ def class_scores(features: Tensor, table: PrototypeTable, classes: Sequence[int]
 
 
 class ScoreMerger:
-    """Averages score maps of windows over a working image, an equal vote for each extractor and window."""
+    """Averages the score maps of windows over a working image. Each extractor and each window has an equal vote."""
 
     def __init__(self, classes: int, size_hw: tuple[int, int], device: torch.device | None = None) -> None:
-        """Start from nothing, for ``classes`` maps of a working image, on a device (default: the CPU)."""
+        """Start without votes, for ``classes`` maps of a working image, on a device (by default the CPU)."""
         self._total = torch.zeros(classes, *size_hw, device=device)
         self._count = torch.zeros(size_hw, device=device)
 
     @torch.inference_mode()
     def add(self, scores: Tensor, windows: Sequence[Window]) -> None:
-        """Add score maps (B, C, h, w) of B windows of one size, enlarged bilinearly to it."""
+        """Add the score maps (B, C, h, w) of B windows of one size, after enlarging them bilinearly to that size."""
         for window, score in zip(windows, scores, strict=True):
             size = window.height, window.width
             enlarged = F.interpolate(score[None], size=size, mode="bilinear", align_corners=False)[0].clamp_(-1, 1)
@@ -158,21 +159,21 @@ class ScoreMerger:
 
 @torch.inference_mode()
 def decide(scores: Tensor, labels: Sequence[int], size_hw: tuple[int, int]) -> Segmentation:
-    """Enlarge scores to the image and let the best class win.
+    """Enlarge scores to the image and let the best class win at each pixel.
 
-    Where there is a background, negative scores count as 0, so a pixel that resembles nothing is background,
-    which wins ties. Without one every pixel gets a category. Classes are enlarged one after another, so that a
-    large image never holds all their maps at once.
+    If there is a background class, negative scores count as 0 and background wins ties, so a pixel that resembles no
+    category is background. Without a background class every pixel gets a category. Classes are enlarged one after
+    another, so that the large maps of all classes are never in memory together.
 
     Args:
-        scores: (C, h, w) float32; the first is background where its label is 0.
-        labels: label id of each class.
+        scores: (C, h, w) float32; the first class is background if its label is 0.
+        labels: the label id of each class.
         size_hw: (H, W) of the image.
     """
     lowest = 0.0 if labels[0] == 0 else -1.0
     scores = scores if size_hw[0] * size_hw[1] <= _DECIDE_ON_DEVICE_PX else scores.cpu()
     best = torch.full(size_hw, -torch.inf, device=scores.device)
-    second = torch.full_like(best, -1.0)  # what nothing at all scores
+    second = torch.full_like(best, -1.0)  # The lowest possible score stands in for a missing runner-up.
     label_map = torch.zeros_like(best, dtype=torch.int32)
     for label, score in zip(labels, scores, strict=True):
         enlarged = F.interpolate(score[None, None], size=size_hw, mode="bilinear", align_corners=False)[0, 0]

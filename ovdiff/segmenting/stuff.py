@@ -1,6 +1,6 @@
-"""The stuff filter (A.9): background prototypes that look like stuff of the vocabulary are not background.
+"""The stuff filter (A.9) drops background prototypes that look like stuff of the vocabulary.
 
-A boat's background is mostly water; without the filter "background" would win over a category "water".
+A boat's background is mostly water. Without the filter, background would win over a category "water".
 """
 
 import torch
@@ -14,10 +14,10 @@ def keep_background(backgrounds: Tensor, stuff: Tensor, max_similarity: float) -
     Args:
         backgrounds: (Q, D) float32 background prototypes of things, raw or normalised.
         stuff: (S, D) the foreground prototypes of all stuff categories, on the same device.
-        max_similarity: a background prototype nearer than this cosine to any of them goes.
+        max_similarity: a background prototype is dropped if its cosine with a stuff prototype is larger than this.
 
     Returns:
-        (Q,) bool.
+        (Q,) bool, true for the background prototypes that stay.
     """
     if not len(stuff) or not len(backgrounds):
         return torch.ones(len(backgrounds), dtype=torch.bool, device=backgrounds.device)

@@ -1,4 +1,4 @@
-"""Where features are computed in a target image (A.12). Never imports torch."""
+"""The windows of a target image, in which features are computed (A.12)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from ovdiff.presets.schema import WindowSettings
 
 
 class Window(NamedTuple):
-    """A rectangle of the working image, in px, and how often it counts."""
+    """A rectangle of the working image, in px. Its weight says how often it counts."""
 
     top: int
     left: int
@@ -25,10 +25,10 @@ class Window(NamedTuple):
 
 
 def working_size_hw(size_hw: Sequence[int], settings: WindowSettings) -> tuple[int, int]:
-    """Return the size (h, w) in px at which an image of (H, W) px is worked on.
+    """Return the working size (h, w) in px of an image of (H, W) px; the aspect is kept.
 
-    The short side becomes ``short_side_px`` with the aspect kept, unless the long side would exceed
-    ``max_long_side_px``; then the long side becomes that.
+    The short side becomes ``short_side_px``. If the long side would then exceed ``max_long_side_px``, the long side
+    becomes ``max_long_side_px`` instead.
     """
     height, width = size_hw
     scale = min(settings.short_side_px / min(height, width), settings.max_long_side_px / max(height, width))
@@ -47,9 +47,10 @@ def resize_to_working(image: NDArray[np.uint8], settings: WindowSettings) -> NDA
 def plan_windows(size_hw: Sequence[int], settings: WindowSettings) -> tuple[Window, ...]:
     """Return the windows of a working image of (H, W) px.
 
-    Rows and columns of each (crop, stride) start every stride; the last is shifted back inside; a crop
-    larger than the image is the image. The whole image is one window more. Windows that coincide are listed
-    once, with their number as the weight: the reference computes and counts each.
+    For each (crop, stride), windows start at every multiple of the stride, and the last window of a row or column is
+    shifted back into the image. A crop that is larger than the image is cut to the image. The whole image is one more
+    window. Windows that coincide are listed once, and their weight is their number, because the reference computes and
+    counts each of them.
     """
     height, width = size_hw
     boxes: dict[tuple[int, int, int, int], int] = {}

@@ -1,4 +1,4 @@
-"""What to look for: categories, the vocabulary that orders them, and which of them are things or stuff."""
+"""The categories to look for, the vocabulary that orders them, and the decision which of them are things or stuff."""
 
 from ovdiff.vocabulary.categories import Category, Kind, Vocabulary, as_category, with_phrase
 

@@ -1,4 +1,4 @@
-"""What to look for: categories and the vocabulary that orders them. Never imports torch."""
+"""The categories to look for, and the vocabulary that orders them. Never imports torch."""
 
 import hashlib
 import json
@@ -17,9 +17,9 @@ class Category:
     """One word of the vocabulary.
 
     Attributes:
-        name: as the label config spells it.
-        prompts: phrases that stand for the category in a text prompt; ``()`` means the name itself.
-            Support images of several phrases are pooled into one prototype set.
+        name: the category's name, as the label config spells it.
+        prompts: phrases that stand for the category in a text prompt; ``()`` means the name itself. The support images
+            of several phrases are pooled into one prototype set.
         kind: thing or stuff; ``None`` leaves the decision to :mod:`ovdiff.vocabulary.kinds`.
 
     Raises:
@@ -32,12 +32,12 @@ class Category:
 
     def __post_init__(self) -> None:
         """Refuse blank or repeated texts."""
-        if isinstance(self.prompts, str):  # a tuple of its letters, as far as Python is concerned
+        if isinstance(self.prompts, str):  # tuple() would take the letters of a string for prompts.
             raise VocabularyError(
                 f"Category {self.name!r} has the prompts {self.prompts!r}; "
                 f"expected a tuple, such as ({self.prompts!r},)."
             )
-        object.__setattr__(self, "prompts", tuple(self.prompts))  # of a list, too
+        object.__setattr__(self, "prompts", tuple(self.prompts))  # A list becomes a tuple, so that it can be hashed.
         if not self.name.strip():
             raise VocabularyError(f"A category needs a name, got {self.name!r}. Remove it or name it.")
         if any(not prompt.strip() for prompt in self.prompts):
@@ -53,16 +53,16 @@ class Category:
 
     @property
     def phrases(self) -> tuple[str, ...]:
-        """The texts that describe this category to a model: its prompts, or its name."""
+        """The texts that describe this category to a model: its prompts, or its name if it has no prompts."""
         return tuple(prompt.strip() for prompt in self.prompts or (self.name,))
 
 
 def with_phrase(category: Category, phrases: Iterable[tuple[str, str]]) -> Category:
-    """Return the category with the phrase that is given for its name, ignoring case; its own prompts win.
+    """Return the category with the phrase that is given for its name; a category with prompts of its own is unchanged.
 
     Args:
-        category: any.
-        phrases: (name, phrase), as in a preset's ``generation.phrases``.
+        category: the category; its name is compared without regard to case.
+        phrases: pairs (name, phrase), as in a preset's ``generation.phrases``.
     """
     if category.prompts:
         return category
@@ -72,10 +72,10 @@ def with_phrase(category: Category, phrases: Iterable[tuple[str, str]]) -> Categ
 
 
 def as_category(word: Category | str) -> Category:
-    """Return the category of a name; a category stays as it is.
+    """Return the category of a name; a category is returned as it is.
 
     Raises:
-        VocabularyError: it is neither, or the name is blank.
+        VocabularyError: ``word`` is neither a name nor a category, or the name is blank.
     """
     if isinstance(word, Category):
         return word
@@ -101,10 +101,10 @@ class Vocabulary:
         """Take the categories in their order.
 
         Args:
-            categories: a list or tuple of names, of Categories, or of both; a name is the category of that name.
+            categories: a list or tuple of names, of categories, or of both. A name becomes the category of that name.
 
         Raises:
-            VocabularyError: there are no categories, two have the same name, or it is one string and no list.
+            VocabularyError: there are no categories, two have the same name, or ``categories`` is one string.
         """
         if isinstance(categories, str | Category):
             raise VocabularyError(f"Expected a list of categories, got {categories!r} alone. Write [{categories!r}].")
@@ -121,11 +121,11 @@ class Vocabulary:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The categories' names, in label-id order."""
+        """The names of the categories, in the order of their label ids."""
         return tuple(category.name for category in self.categories)
 
     def fingerprint(self) -> str:
-        """Return a hex hash of names, prompts, kinds and their order."""
+        """Return a hex hash of the categories' names, prompts and kinds, and of their order."""
         rows = [[category.name, category.phrases, category.kind] for category in self.categories]
         return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 

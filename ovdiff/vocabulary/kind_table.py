@@ -1,4 +1,4 @@
-"""Names whose kind is known: data, in lower case. All other names are unknown to `ovdiff.vocabulary.kinds`."""
+"""The table of names whose kind is known, in lower case. Any other name is unknown to `ovdiff.vocabulary.kinds`."""
 
 STUFF_NAMES: frozenset[str] = frozenset(
     {
@@ -7,15 +7,16 @@ STUFF_NAMES: frozenset[str] = frozenset(
         "trade name", "tray", "wall", "water", "wood",
     }
 )  # fmt: skip
-"""The released code's table (A.9)."""
+"""The names of the released code's table of stuff (A.9)."""
 
 _ODD = {"earth", "field", "hill", "path", "river", "sand", "sea"}
-"""Things in the released table, kept for parity: no person would say so. A preset or a category overrides them."""
+"""Names that the released table counts as things although a person would call them stuff. They are things here too, so
+that results compare with the released code's. A preset or a category may override them."""
 
 _VOC = {
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "dining table", "dog",
     "horse", "motorbike", "person", "potted plant", "sheep", "sofa", "train", "tv monitor",
-    "airplane", "monitor", "table",  # as the released code calls three of them (A.1)
+    "airplane", "monitor", "table",  # the released code's names for three of these categories (A.1)
 }  # fmt: skip
 
 _COCO = {
@@ -28,13 +29,13 @@ _COCO = {
     "tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink",
     "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
 }  # fmt: skip
-"""All 80."""
+"""All 80 names of COCO."""
 
 _CONTEXT = {
     "bag", "bed", "bench", "book", "building", "cabinet", "computer", "cup", "door", "flower", "food", "keyboard",
     "light", "mouse", "plate", "shelves", "sign", "tree", "truck", "window",
 }  # fmt: skip
-"""Of Pascal Context's 59 names those that are neither stuff above nor VOC's."""
+"""The names among Pascal Context's 59 that are neither in the table of stuff nor in VOC."""
 
 _ADE = {
     "animal", "arcade machine", "armchair", "awning", "ball", "bannister", "bar", "barrel", "base", "basket",
@@ -46,7 +47,7 @@ _ADE = {
     "seat", "shelf", "ship", "shower", "signboard", "skyscraper", "stage", "stairs", "stairway", "stool", "stove",
     "streetlight", "swivel chair", "television", "tent", "towel", "tower", "van", "wardrobe", "washer", "windowpane",
 }  # fmt: skip
-"""Of ADE20K's 150 names those that are plainly countable, under their own spelling."""
+"""The names among ADE20K's 150 that are plainly countable, in ADE20K's spelling."""
 
 THING_NAMES: frozenset[str] = frozenset(_VOC | _COCO | _CONTEXT | _ADE | _ODD) - STUFF_NAMES
-"""Things of PASCAL VOC 2012, COCO, Pascal Context and ADE20K, and the released table's oddities."""
+"""The things of PASCAL VOC 2012, COCO, Pascal Context and ADE20K, and the odd things of the released table."""

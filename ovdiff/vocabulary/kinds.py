@@ -1,8 +1,8 @@
-"""Whether a category is a thing or stuff (A.9): stuff is amorphous, and its background prototypes are never used.
+"""The decision whether a category is a thing or stuff (A.9). Stuff is amorphous; its background prototypes are unused.
 
-Who decides, first to last: the category's own ``kind``; the preset's ``extra_stuff``; the table of known names;
-for other names, where the preset says so, the known name that is nearest in CLIP's text space; else "thing", as
-the released code does. The paper asked a language model instead. Never imports torch.
+The first of these rules that applies decides: the category's own ``kind``; the preset's ``extra_stuff``; the table of
+known names; if the preset says so, the known name that is nearest in CLIP's text space. If none applies the category is
+a thing, as in the released code. The paper asked a language model instead. Never imports torch.
 """
 
 from collections.abc import Sequence
@@ -19,30 +19,30 @@ from ovdiff.vocabulary.kind_table import STUFF_NAMES, THING_NAMES
 
 
 class _Vector(Protocol):
-    """A torch tensor, as far as this module needs to know."""
+    """The one method of a torch tensor that this module calls."""
 
     def numpy(self, *, force: bool) -> NDArray[np.float32]: ...
 
 
 class TextEmbedder(Protocol):
-    """What :class:`ovdiff.segmenting.prefilter.ClipTexts` does."""
+    """Embeds texts, as :class:`ovdiff.models.texts.ClipTexts` does."""
 
     def embed(self, texts: Sequence[str]) -> Sequence[_Vector | None]:
-        """Return unit vectors (P,), or ``None`` for a text longer than the encoder reads."""
+        """Return a unit vector (P,) for each text, or ``None`` for a text longer than the encoder reads."""
         ...
 
 
 @dataclass(frozen=True)
 class KindDecision:
-    """What a category was taken for, and why.
+    """The kind that a category was taken for, and the rule that decided it.
 
     Attributes:
-        name: the category's.
+        name: the category's name.
         kind: thing or stuff.
         decided_by: "category" (its own ``kind``), "preset" (``extra_stuff``), "table" (a known name), "nearest"
             (the known name that CLIP finds most alike), or "default".
-        nearest: that known name, where it decided.
-        similarity: its cosine.
+        nearest: the nearest known name, if it decided.
+        similarity: the cosine of the category's texts and the nearest name.
     """
 
     name: str
@@ -53,7 +53,7 @@ class KindDecision:
 
     @property
     def reason(self) -> str:
-        """Who or what decided, in a few words."""
+        """The rule that decided, in a few words."""
         if self.nearest is None:
             return self.decided_by
         return f"nearest: {self.nearest!r}, cosine {self.similarity:.3f}"
@@ -64,9 +64,9 @@ class KindDecision:
 
 
 def known_kind(category: Category, settings: StuffFilterSettings) -> KindDecision | None:
-    """Decide without a model, by the name and ignoring case; ``None`` where nothing is known of it.
+    """Decide without a model; ``None`` if only a model can decide.
 
-    A name is not searched for stuff words: a "water bottle" is no water.
+    The whole name is compared, without regard to case. A "water bottle" is no water.
     """
     if category.kind is not None:
         return KindDecision(category.name, category.kind, "category")
@@ -81,26 +81,27 @@ def known_kind(category: Category, settings: StuffFilterSettings) -> KindDecisio
 
 
 class NearestKinds:
-    """Decides about unknown names by the known name that is nearest in CLIP's text space."""
+    """Decides the kind of an unknown name by the known name that is nearest in CLIP's text space."""
 
     def __init__(self, texts: TextEmbedder, template: str, settings: StuffFilterSettings) -> None:
-        """Embed nothing yet.
+        """Embed no text yet.
 
         Args:
             texts: CLIP's text encoder.
-            template: makes a caption of a name; holds ``{category}``.
-            settings: names that are stuff beside the table.
+            template: a caption with ``{category}`` in place of the name.
+            settings: gives the names that are stuff although the table does not list them.
         """
         self._texts, self._template = texts, template
         self._extra_stuff = frozenset(map(_plain, settings.extra_stuff))
 
     def decide(self, categories: Sequence[Category]) -> tuple[KindDecision, ...]:
-        """Decide by the mean caption of a category's phrases; of equally near names the first by alphabet decides.
+        """Decide by the mean embedding of a category's phrases. Of equally near names the first by alphabet decides.
 
-        A category of which no phrase can be read is a thing.
+        A category whose phrases are all too long for the encoder is a thing.
         """
         phrases = list(dict.fromkeys(phrase for category in categories for phrase in category.phrases))
-        vectors = dict(zip(phrases, self._embed(phrases), strict=True))  # all at once: the encoder reads in batches
+        # All phrases in one call, because the encoder reads them in batches.
+        vectors = dict(zip(phrases, self._embed(phrases), strict=True))
         return tuple(self._decide(each, [vectors[phrase] for phrase in each.phrases]) for each in categories)
 
     def _decide(self, category: Category, vectors: Sequence[NDArray[np.float32] | None]) -> KindDecision:
@@ -110,7 +111,7 @@ class NearestKinds:
         names, matrix = self._known
         mean = np.mean(readable, axis=0)
         similarities = matrix @ (mean / np.linalg.norm(mean))
-        best = int(similarities.argmax())  # numpy's is the first of equals
+        best = int(similarities.argmax())  # Of equal values numpy's argmax takes the first.
         stuff = names[best] in STUFF_NAMES | self._extra_stuff
         return KindDecision(
             category.name, "stuff" if stuff else "thing", "nearest", names[best], float(similarities[best])
@@ -118,7 +119,7 @@ class NearestKinds:
 
     @cached_property
     def _known(self) -> tuple[list[str], NDArray[np.float32]]:
-        """The known names, sorted, and their unit vectors (N, P); embedded once."""
+        """The known names, sorted, and their unit vectors (N, P). They are embedded once."""
         names = sorted(STUFF_NAMES | THING_NAMES | self._extra_stuff)
         pairs = [(name, vector) for name, vector in zip(names, self._embed(names), strict=True) if vector is not None]
         return [name for name, _ in pairs], np.stack([vector for _, vector in pairs])

@@ -56,7 +56,7 @@ def test_a_file_that_names_no_engine_is_of_the_first(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ('base = "tinyworld"\nengine = "odisee"', "There is no engine 'odisee'. Known: .*ovdiff"),
-        ('base = "tinyworld"\nengine = 3', "engine is 3; expected the name of one: .*ovdiff"),
+        ('base = "tinyworld"\nengine = 3', "engine is 3; expected an engine's name: .*ovdiff"),
         ('base = "tinyworld"\nimages = 3', "unknown field 'images'"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Text to support images and their attribution maps (A.1, A.2)."""
+"""The generation of support images and their attribution maps from texts (A.1, A.2)."""

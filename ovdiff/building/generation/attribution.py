@@ -5,9 +5,10 @@
     A = 1/|C| * sum over (layer, step, head) of  mean over the category's tokens of
         max(0, bicubic(softmax(q k^T / sqrt(d))[:, token]))
 
-Only attn2's processors are wrapped; the wrapped, fused processor still makes the output, so images are
-bit for bit those of an unrecorded run. Probabilities are computed once more, in float32, for the conditional
-half alone, and added to one (B, g, g) accumulator: a full map is never kept.
+Only the processors of the attn2 layers are wrapped. The wrapped processor still makes the layer's output, so an image
+is the same, bit for bit, whether its attribution is recorded or not. The probabilities are computed a second time, in
+float32 and for the conditional half of the batch alone. They are added to one (B, g, g) accumulator, so that the full
+maps are never kept.
 """
 
 from types import TracebackType
@@ -44,12 +45,13 @@ class AttributionRecorder:
         """Prepare to record.
 
         Args:
-            unet: whose attn2 layers are read.
+            unet: the UNet whose attn2 layers are read.
             settings: which layers and steps count.
-            span: positions of the category's tokens in the prompt.
-            images: B, images sampled at once. Guidance stacks [negative; positive] into 2B: the last B count.
-            grid: g, side of the maps: the latent grid.
-            steps: number of denoising steps.
+            span: the positions of the category's tokens in the prompt.
+            images: B, the number of images sampled at once. With guidance a batch is [negative; positive], 2B long, and
+                its last B rows count.
+            grid: g, the side of the maps, which is that of the latent grid.
+            steps: the number of denoising steps.
         """
         self._layers = cross_attention_layers(unet, settings.layers)
         self._wanted_steps = recorded_steps(settings, steps)
@@ -83,7 +85,7 @@ class AttributionRecorder:
         return self._total / self._contributions
 
     def record(self, layer: Attention, hidden: Tensor, text: Tensor) -> None:
-        """Add one layer's token maps; hidden (B or 2B, h*w, C), text (B or 2B, L, E)."""
+        """Add one layer's token maps. ``hidden`` is (B or 2B, h*w, C), ``text`` is (B or 2B, L, E)."""
         if self._step not in self._wanted_steps:
             return
         conditional = slice(-self._images, None)
@@ -94,7 +96,7 @@ class AttributionRecorder:
 
 
 class _RecordingProcessor:
-    """Runs the layer's own processor, then shows the recorder what went in."""
+    """Runs the layer's own processor, and then gives the layer's inputs to the recorder."""
 
     def __init__(self, inner: Any, recorder: AttributionRecorder) -> None:
         self._inner, self._recorder = inner, recorder
@@ -125,9 +127,9 @@ def token_probabilities(layer: Attention, hidden: Tensor, text: Tensor, span: sl
 
     Args:
         layer: a cross-attention layer of Stable Diffusion (no mask, no query norms).
-        hidden: (B, h*w, C) its input.
+        hidden: (B, h*w, C), the layer's input.
         text: (B, L, E) token embeddings; the softmax runs over all L.
-        span: T token positions.
+        span: the T token positions.
 
     Returns:
         (B, heads, T, h, w) float32; maps are square.
@@ -145,7 +147,7 @@ def upsample_and_merge(probabilities: Tensor, grid: int) -> Tensor:
 
     Args:
         probabilities: (B, heads, T, h, w) float32.
-        grid: g, side of the result.
+        grid: g, the side of the result.
 
     Returns:
         (B, g, g) float32.
@@ -160,7 +162,7 @@ def normalise_maps(maps: Tensor, size_px: int) -> Tensor:
 
     Args:
         maps: (B, g, g) float32.
-        size_px: side of the images.
+        size_px: the side of the images.
 
     Returns:
         (B, size_px, size_px) float32 in [0, 1]; a constant map becomes 0.

@@ -1,8 +1,8 @@
-"""Support images: one category's prompts through a latent diffusion model (A.1).
+"""A latent diffusion model draws a category's support images from its prompts (A.1).
 
-Image n of a category has a random generator of its own, seeded from the preset's seed, n and how often n was
-drawn before, so that the batch size, the number of images and the order of categories change no image
-(rounding apart).
+Image n of a category has a random generator of its own. Its seed is made from the preset's seed, from n, and from how
+often n was drawn before. Batch size, number of images and order of categories therefore change no image, except by
+rounding.
 """
 
 import hashlib
@@ -30,12 +30,12 @@ from ovdiff.presets.schema import LCM_STEPS, AttributionSettings, GenerationSett
 
 @dataclass(frozen=True)
 class DrawingBatch:
-    """Support images of one phrase that are drawn together: what the generator is asked for at once.
+    """The request for support images of one phrase that are drawn together.
 
     Attributes:
-        phrase: what the images show, put into the prompt template.
+        phrase: the phrase that is put into the prompt template.
         numbers: the number of each image within its category.
-        attempt: how many times the images of these numbers were drawn before and refused.
+        attempt: how many times the images of these numbers were drawn and refused before.
     """
 
     phrase: str
@@ -49,7 +49,7 @@ class Generated:
 
     Attributes:
         images: (B, S, S, 3) uint8 RGB.
-        maps: (B, g, g) float32, attribution as recorded: g is the latent grid, the scale arbitrary.
+        maps: (B, g, g) float32, attribution as recorded. g is the side of the latent grid, and the scale is arbitrary.
     """
 
     images: NDArray[np.uint8]
@@ -60,7 +60,7 @@ def share_out(phrases: Sequence[str], images: int) -> dict[str, tuple[int, ...]]
     """Share the numbers of N images out among the phrases, evenly.
 
     Raises:
-        VocabularyError: there are more phrases than images, so that some would never be drawn.
+        VocabularyError: there are more phrases than images, so some phrases would not be drawn.
     """
     if len(phrases) > images:
         raise VocabularyError(
@@ -97,7 +97,7 @@ class SupportGenerator:
 
         Raises:
             VocabularyError: the phrase does not fit into the prompt.
-            PresetError: an attribution layer that the UNet does not have.
+            PresetError: the preset names an attribution layer that the UNet does not have.
         """
         settings = self._generation
         span = category_span(self._pipeline.tokenizer, settings.prompt_template, batch.phrase)
@@ -125,7 +125,7 @@ class SupportGenerator:
         latents: Tensor = self._pipeline(
             fill(settings.prompt_template, batch.phrase),
             negative_prompt=settings.negative_prompt,
-            num_images_per_prompt=len(batch.numbers),  # the text is encoded once
+            num_images_per_prompt=len(batch.numbers),  # So the text is encoded once for all images.
             height=settings.size_px,
             width=settings.size_px,
             num_inference_steps=settings.steps,
@@ -143,12 +143,12 @@ class SupportGenerator:
 def make_scheduler(settings: GenerationSettings, config: Any) -> Any:
     """Build the preset's scheduler on a model's own noise schedule and prediction type.
 
-    The flags that newer diffusers releases changed the defaults of are given explicitly (A.1), and latents are
-    never clipped, which is for pixels.
+    Flags whose defaults changed in newer releases of diffusers are given explicitly (A.1). Latents are never clipped,
+    because clipping is meant for pixels.
     """
     if settings.scheduler == "ddim":
         return DDIMScheduler.from_config(config, timestep_spacing=settings.timestep_spacing, clip_sample=False)
-    if settings.scheduler == "lcm":  # takes some of its distillation's steps, evenly; it knows no spacing
+    if settings.scheduler == "lcm":  # It spaces its steps evenly over the distillation's, and takes no spacing.
         return LCMScheduler.from_config(config, original_inference_steps=LCM_STEPS, clip_sample=False)
     if settings.scheduler == "euler":
         return EulerDiscreteScheduler.from_config(
@@ -170,7 +170,7 @@ def make_scheduler(settings: GenerationSettings, config: Any) -> Any:
 def decode(pipeline: StableDiffusionPipeline, latents: Tensor) -> NDArray[np.uint8]:
     """Decode latents (B, C, h, w) to images (B, H, W, 3) uint8 RGB, in the VAE's own dtype.
 
-    On a GPU one at a time, whatever the batch: the decoder takes more memory an image than the UNet.
+    On a GPU the images are decoded one at a time, because the decoder takes more memory for an image than the UNet.
     """
     vae = pipeline.vae
     scaled = latents.to(vae.dtype) / vae.config.scaling_factor

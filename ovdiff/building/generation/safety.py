@@ -1,9 +1,9 @@
-"""Generated images that nobody should have to look at: found, so that they can be drawn anew.
+"""Checks that find unsafe generated images, so that they can be drawn anew before a person sees them.
 
-Two checks: Stable Diffusion's own, which compares an image with embeddings of adult concepts that its authors
-chose, and CLIP's, which asks whether an unsafe text fits an image better than every safe one. The second needs
-no further weights. Its texts were not measured on real images (no pretrained weights could be had here); it is
-coarse, and ``safety.margin`` makes it more lenient.
+There are two checks. Stable Diffusion's own check compares an image with embeddings of adult concepts that its authors
+chose. CLIP's check asks whether an unsafe text fits an image better than every safe text. CLIP's check needs no further
+weights, but it is coarse, and its texts were not measured on real images, because no pretrained weights could be had
+here. ``safety.margin`` makes it more lenient.
 """
 
 import logging
@@ -49,7 +49,7 @@ SAFE_TEXTS = (
 
 
 class SafetyCheck(Protocol):
-    """Says which images must not be shown."""
+    """A check that says which images are unsafe and must not be shown."""
 
     def refused(self, images: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Return (B,) bool: whether each of the images (B, H, W, 3) uint8 RGB is unsafe."""
@@ -68,17 +68,17 @@ class CheckerSafety:
         """Say which images are near an adult concept."""
         weights = next(self._checker.parameters())
         pixels = self._processor(list(images), return_tensors="pt", input_data_format="channels_last").pixel_values
-        stand_ins = np.zeros((len(images), 1))  # it blackens what it is given, and needs only the embeddings
+        stand_ins = np.zeros((len(images), 1))  # The checker blackens these, and decides by the embeddings alone.
         with _without_advice():
             _, found = self._checker(clip_input=pixels.to(weights), images=stand_ins)
         return np.array(found, dtype=bool)
 
 
 class ClipTextSafety:
-    """CLIP's choice between texts."""
+    """CLIP's check, which compares an image with unsafe and safe texts."""
 
     def __init__(self, clip: "Clip", margin: float) -> None:
-        """Embed the texts once; an unsafe one must fit better than every safe one by ``margin`` (cosine)."""
+        """Embed the texts. An unsafe text must fit an image by ``margin`` (cosine) better than every safe text."""
         self._clip, self._margin = clip, margin
         self._unsafe, self._safe = (_stack(clip.embed_texts(texts)) for texts in (UNSAFE_TEXTS, SAFE_TEXTS))
 
@@ -91,7 +91,7 @@ class ClipTextSafety:
 
 
 def make_safety_check(preset: Preset, models: "LoadedModels") -> SafetyCheck | None:
-    """Return the check that a preset asks for; ``None`` where it asks for none.
+    """Return the check that a preset asks for; ``None`` if it asks for no check.
 
     Raises:
         WeightsError: its model cannot be loaded.
@@ -110,7 +110,7 @@ def _stack(vectors: list[Tensor | None]) -> Tensor:
 
 @contextmanager
 def _without_advice() -> Iterator[None]:
-    """Silence the checker's advice to try another seed and its claim of a black image: neither is so here."""
+    """Silence the checker's advice to try another seed and its claim of a black image, which do not apply here."""
     logger = logging.getLogger("diffusers.pipelines.stable_diffusion.safety_checker")
     before = logger.level
     logger.setLevel(logging.ERROR)

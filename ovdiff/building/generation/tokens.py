@@ -1,4 +1,4 @@
-"""Where a category stands among the tokens of its prompt. Never imports torch."""
+"""The position of a category's tokens in its prompt. Never imports torch."""
 
 from typing import Any
 
@@ -13,27 +13,27 @@ def fill(template: str, phrase: str) -> str:
 
 
 def category_span(tokenizer: Any, template: str, phrase: str) -> slice:
-    """Return the positions of a phrase's tokens in its tokenised prompt (start token included).
+    """Return the positions of a phrase's tokens in its tokenised prompt, in which the start token is counted.
 
-    The span is everything that the tokenizer makes of the phrase's characters, found by where the template
-    puts them. Searching for the phrase's tokens (A.2.3) errs for a category that occurs in the template too,
-    such as "a" or "good photo", and for one whose last token changes with the full stop behind it.
+    The span holds every token that overlaps the characters which the phrase has in the prompt. A search for the
+    phrase's tokens (A.2.3) would find the wrong ones for a category that is in the template too, such as "a" or "good
+    photo", and would fail for a phrase whose last token changes with the full stop behind it.
 
     Args:
         tokenizer: a CLIPTokenizer; its offsets are read.
-        template: contains ``{category}`` once.
+        template: a text that contains ``{category}`` once.
         phrase: the category's phrase.
 
     Raises:
-        VocabularyError: the prompt is longer than the text encoder reads, so that the phrase is cut off, or
-            the phrase is only a part of a word.
+        VocabularyError: the text encoder does not read the prompt as far as the phrase's end, or the phrase is only a
+            part of a word.
     """
     prompt, start = fill(template, phrase), template.index(_PLACE)
     end = start + len(phrase)
     _refuse_part_of_word(prompt, start, end)
     offsets = tokenizer(prompt, return_offsets_mapping=True, verbose=False).offset_mapping
     inside = [index for index, (first, last) in enumerate(offsets) if first < end and last > start]
-    readable = tokenizer.model_max_length - 1  # the end token takes the last place
+    readable = tokenizer.model_max_length - 1  # The end token takes the last place.
     if not inside or inside[-1] >= readable:
         raise VocabularyError(
             f"{phrase!r} does not fit: with its {len(inside)} tokens it ends beyond the {readable + 1} tokens that the "

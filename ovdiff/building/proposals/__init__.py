@@ -1,6 +1,7 @@
-"""Foreground and background candidates of a support image (A.3, D): two Protocols, and the choice of a preset.
+"""Proposals: the candidates for foreground and background of a support image (A.3, D).
 
-Which proposal sources there are says :mod:`ovdiff.presets.needs`. This module imports no model library.
+A proposal source is a :class:`Proposer` or a :class:`Thresholder`. The table of all sources is in
+:mod:`ovdiff.presets.needs`. Never imports torch.
 """
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -22,13 +23,13 @@ class Proposer(Protocol):
     """Finds class-agnostic masks, among which Eq. 1 chooses (:func:`ovdiff.building.support.choose_masks`)."""
 
     def propose(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Return masks (J, H, W) of an (H, W, 3) uint8 RGB image; J may be 0, masks may overlap."""
+        """Return masks (J, H, W) of an (H, W, 3) uint8 RGB image. J may be 0, and masks may overlap."""
         ...
 
 
 @runtime_checkable
 class Thresholder(Protocol):
-    """Cuts the attribution maps themselves; looks at no image."""
+    """Finds thresholds of the attribution maps themselves, without the images."""
 
     def thresholds(self, attributions: NDArray[np.float32]) -> list[Thresholds]:
         """Return one pair of thresholds for each of one category's attribution maps (N, H, W), in [0, 1]."""
@@ -39,7 +40,8 @@ def make_source(preset: Preset, models: "LoadedModels") -> Proposer | Thresholde
     """Make the proposal source of a preset.
 
     Raises:
-        PresetError: there is no source of this name, what it needs is not installed, or it is no source.
+        PresetError: there is no source of this name, a package that it needs is not installed, or its maker returns no
+            proposal source.
         WeightsError: its model cannot be loaded.
     """
     name = preset.proposals.source

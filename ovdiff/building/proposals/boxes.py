@@ -1,8 +1,8 @@
-"""Boxes of a detector: anchors, deltas, levels of a feature pyramid, and the pasting of masks (D.3).
+"""The boxes of a detector: anchors, deltas, levels of a feature pyramid, and the pasting of masks (D.3).
 
-The arithmetic is detectron2's, which torchvision's own classes miss by a little: its anchors are rounded, its
-``MultiScaleRoIAlign`` is not aligned, and its masks are pasted at whole pixels. Boxes are (R, 4) float32:
-left, top, right, bottom in px of the image whose left upper corner is (0, 0).
+The arithmetic is detectron2's. The classes of torchvision give slightly other results: they round anchors, their
+``MultiScaleRoIAlign`` is not aligned, and they paste masks at whole pixels. Boxes are (R, 4) float32: left, top, right,
+bottom in px of the image, whose left upper corner is (0, 0).
 """
 
 import math
@@ -14,17 +14,17 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 ASPECTS = (0.5, 1.0, 2.0)
-"""Height over width of the anchors at each place."""
+"""Height over width of each of the three anchors of a cell."""
 
-_MAX_GROWTH = math.log(1000 / 16)  # of a box's side; keeps exp() of an untrained delta finite
-_CANONICAL_PX, _CANONICAL_LEVEL = 224, 4  # the FPN paper, Eq. 1: such a box is read from stride 2^4
+_MAX_GROWTH = math.log(1000 / 16)  # The limit for a box's growth; it keeps exp() of an untrained delta finite.
+_CANONICAL_PX, _CANONICAL_LEVEL = 224, 4  # The FPN paper, Eq. 1: a box of this size is read from stride 2^4.
 _EPSILON = 2.220446049250313e-16
 
 
 def anchor_boxes(size_px: float, stride_px: int, grid_hw: tuple[int, int], device: torch.device) -> Tensor:
     """Return the anchors of a feature map of (h, w) cells: (h * w * 3, 4), row by row, aspects innermost.
 
-    Each has an area of ``size_px`` squared; those of a cell are centred on its left upper corner.
+    Each anchor has an area of ``size_px`` squared. The anchors of a cell are centred on the cell's left upper corner.
     """
     widths = [math.sqrt(size_px**2 / aspect) for aspect in ASPECTS]
     halves = torch.tensor([(width / 2, aspect * width / 2) for width, aspect in zip(widths, ASPECTS, strict=True)])
@@ -39,9 +39,9 @@ def apply_deltas(deltas: Tensor, boxes: Tensor, weights: Sequence[float]) -> Ten
     """Move and scale boxes (R, 4) by predicted deltas (R, 4): dx, dy in sides of the box, log dw, log dh.
 
     Args:
-        deltas: as predicted, each ``weights`` times too large.
-        boxes: what they are relative to.
-        weights: of dx, dy, dw, dh.
+        deltas: the predicted deltas, each multiplied by its weight.
+        boxes: the boxes that the deltas are relative to.
+        weights: the weights of dx, dy, dw, dh.
     """
     scaled = deltas / deltas.new_tensor(weights)
     shift, growth = scaled[:, :2], scaled[:, 2:]
@@ -52,12 +52,12 @@ def apply_deltas(deltas: Tensor, boxes: Tensor, weights: Sequence[float]) -> Ten
 
 
 def has_area(boxes: Tensor) -> Tensor:
-    """Return (R,) bool: which boxes are wider and higher than nothing."""
+    """Return (R,) bool: whether each box has a width and a height above 0."""
     return (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
 
 
 def pyramid_levels(boxes: Tensor) -> Tensor:
-    """Return (R,) int64: which of p2 to p5, as 0 to 3, each box is read from; larger boxes from coarser ones."""
+    """Return (R,) int64: the level that each box is read from, 0 to 3 for p2 to p5. It is coarser for larger boxes."""
     sides = boxes[:, 2:] - boxes[:, :2]
     ratio = sides.prod(dim=1).sqrt() / _CANONICAL_PX
     levels = torch.floor(_CANONICAL_LEVEL + torch.log2(ratio + _EPSILON))
@@ -70,7 +70,7 @@ def pool(features: Sequence[Tensor], boxes: Tensor, size: int) -> Tensor:
     Args:
         features: p2 to p5 of one image, each (1, C, h, w).
         boxes: (R, 4).
-        size: cells a side.
+        size: the number of cells on a side of the result.
     """
     levels = pyramid_levels(boxes)
     pooled = boxes.new_zeros(len(boxes), features[0].shape[1], size, size)
@@ -88,16 +88,16 @@ def paste_masks(masks: Tensor, boxes: Tensor, size_hw: tuple[int, int]) -> Tenso
     Args:
         masks: (J, m, m) float32 in [0, 1].
         boxes: (J, 4), each with an area.
-        size_hw: of the image, in px.
+        size_hw: the size of the image, in px.
 
     Returns:
-        (J, H, W) bool on the masks' device. A pixel takes its mask's value at its own centre, interpolated
-        between the centres of the mask's cells; beyond the outermost of them the mask fades to 0.
+        (J, H, W) bool on the masks' device. A pixel takes the mask's value at the pixel's centre, interpolated between
+        the centres of the mask's cells. Beyond the outermost cells' centres the mask fades to 0.
     """
     height, width = size_hw
     pasted = torch.zeros(len(masks), height, width, dtype=torch.bool, device=masks.device)
     for target, mask, box in zip(pasted, masks, boxes, strict=True):
-        # half a mask cell beyond its box a mask is below 0.5 everywhere: look no further than a pixel
+        # Half a cell beyond its box a mask is below 0.5 everywhere, so one pixel around the box is enough.
         left, top = (max(0, math.floor(edge) - 1) for edge in box[:2].tolist())
         right, bottom = (math.ceil(edge) + 1 for edge in box[2:].tolist())
         window = target[top:bottom, left:right]

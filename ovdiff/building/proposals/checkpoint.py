@@ -1,6 +1,6 @@
-"""A detector's checkpoint: where its file is, what it holds, and whether that is the model asked for.
+"""A detector's checkpoint: where its file is, which weights it holds, and whether these are the model's.
 
-Nothing is unpickled: ``.safetensors`` files hold tensors alone, all others are read with ``weights_only=True``.
+Nothing is unpickled: ``.safetensors`` files hold only tensors, and other files are read with ``weights_only=True``.
 """
 
 import hashlib
@@ -22,22 +22,22 @@ from ovdiff.errors import WeightsError
 from ovdiff.models.weights import locate
 from ovdiff.presets.model_settings import CheckpointSettings
 
-_TIMEOUT_S = (10, 60)  # to connect; between two pieces of the file
+_TIMEOUT_S = (10, 60)  # The first is for connecting, the second for the wait between two pieces of the file.
 _PIECE_BYTES = 1 << 20
 _CONSTANTS = ("pixel_mean", "pixel_std", "proposal_generator.anchor_generator.")
-"""Entries that older detectron2 stored beside the weights: constants of the configuration, computed here."""
+"""Entries that older versions of detectron2 stored beside the weights. They are constants, which are computed here."""
 
 _log = logging.getLogger(__name__)
 
 
 def checkpoint_file(settings: CheckpointSettings, terms: str) -> Path:
-    """Return a checkpoint's local file; one at an https address is fetched into torch's cache, once.
+    """Return a checkpoint's local file. A file at an https address is fetched into torch's cache, once.
 
-    Cost: reads the whole file where ``settings.sha256`` is given; fetching takes as long as the network does.
+    Cost: if ``settings.sha256`` is given the whole file is read. Fetching takes as long as the network needs.
 
     Args:
-        settings: source and, perhaps, SHA-256.
-        terms: what the licence of the weights says, in words; it is logged before anything is fetched.
+        settings: the source, and perhaps a SHA-256.
+        terms: the terms of the weights' licence, in words; they are logged before the file is fetched.
 
     Raises:
         WeightsError: there is no such file, it cannot be fetched, or it has another SHA-256.
@@ -56,7 +56,7 @@ def checkpoint_file(settings: CheckpointSettings, terms: str) -> Path:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Return a checkpoint's weights by name: those under its key "model", or else the file's own.
+    """Return a checkpoint's weights by name: the tensors under its key "model", or else the tensors at its top.
 
     Raises:
         WeightsError: the file cannot be read without unpickling code, or holds anything but tensors.
@@ -67,12 +67,12 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise WeightsError(
             f"{path} cannot be read as a checkpoint: {reason} "
-            f"Give a .safetensors file, or a file that torch.load reads with weights_only=True; a pickle of anything "
-            f"else can be saved anew as one of these where it is trusted."
+            f"Give a .safetensors file, or a file that torch.load reads with weights_only=True. If you trust a pickle "
+            f"of other objects, load it yourself and save its tensors in one of these formats."
         ) from error
     weights = content.get("model", content) if isinstance(content, Mapping) else content
     if not isinstance(weights, Mapping) or not weights:
-        raise WeightsError(f"{path} holds {_kind(weights)}; expected tensors by name, or such under 'model'.")
+        raise WeightsError(f"{path} holds {_kind(weights)}; expected tensors by name, at its top or under 'model'.")
     for name, value in weights.items():
         if not isinstance(value, Tensor):
             raise WeightsError(f"{path} holds {_kind(value)} under {name!r}; expected nothing but tensors.")
@@ -80,15 +80,15 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Give a model exactly the weights that it has names for, and none else.
+    """Load weights into a model; the names must be exactly those of the model.
 
     Args:
-        model: may be on the meta device; the weights become its own, in their dtype.
-        weights: by name.
-        path: where they come from, for the error's message.
+        model: the model, which may be on the meta device. The weights keep their dtype.
+        weights: the weights by name.
+        path: the file of the weights, for the error's message.
 
     Raises:
-        WeightsError: entries are missing, unknown or of another shape; it says what, how many, and the first.
+        WeightsError: entries are missing, unknown or of another shape. The message gives their number and the first.
     """
     weights = {name: value for name, value in weights.items() if not name.startswith(_CONSTANTS)}
     expected = model.state_dict()
@@ -126,21 +126,21 @@ def _read(path: Path) -> Any:
 
 
 def _cached(address: str) -> Path:
-    """Return where a fetched file is kept: two addresses never share one, whatever their files are called."""
+    """Return the path of a fetched file in the cache. Two addresses never share a path, whatever their files' names."""
     folder = hashlib.sha256(address.encode()).hexdigest()[:16]
     name = PurePosixPath(urlsplit(address).path).name or "checkpoint"
     return Path(torch.hub.get_dir()) / "ovdiff" / folder / name
 
 
 def _fetch(address: str, path: Path, sha256: str) -> None:
-    """Stream a file to ``path``, where it appears once it is whole and has the right SHA-256."""
+    """Fetch a file. It appears at ``path`` when it is complete and has the right SHA-256."""
     try:
         delete_left_overs(path.parent)
         with whole_file(path) as file:
             _stream(address, file)
             file.flush()
             _check_sha256(Path(file.name), sha256, address)
-    except OSError as error:  # of the disk or of the network: requests' own are OSErrors too
+    except OSError as error:  # Errors of the disk and of the network: those of requests are OSErrors too.
         raise WeightsError(
             f"{address} cannot be fetched: {error}. Download it by hand, and give the file's path as the source."
         ) from error
@@ -162,6 +162,6 @@ def _check_sha256(path: Path, expected: str, source: str) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != expected.lower():
         raise WeightsError(
-            f"{source} has the SHA-256 {found}; the preset's sha256 is {expected}. It is another file or a damaged "
-            f"one: delete it and fetch it again, or correct the preset."
+            f"{source} has the SHA-256 {found}; the preset's sha256 is {expected}. The file is damaged, or is another "
+            f"file: delete it and fetch it again, or correct the preset."
         )

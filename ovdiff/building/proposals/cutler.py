@@ -1,6 +1,6 @@
 """CutLER: class-agnostic masks from a detector that learnt them without labels (A.3, D.2).
 
-Its weights are for non-commercial use only; before they are fetched, that is logged with their address.
+Its weights are for non-commercial use only. Before they are fetched, these terms are logged with their address.
 Cost of an image of 512 x 512 px on two CPU cores: 2.8 s at best, 1.8 GB at the peak (D.3).
 """
 
@@ -26,7 +26,7 @@ _MEAN, _DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of RGB
 
 
 def make_proposer(preset: Preset, models: LoadedModels) -> "Cutler":
-    """Make the proposer of a preset, on its own network."""
+    """Make the proposer of a preset, and load its network."""
     checkpoint = preset.models.given("cutler", CheckpointSettings)
     terms = next(entry.note for entry in weights_licences(preset) if entry.model == "cutler")
     network = load_cutler(checkpoint, terms, models.device)
@@ -36,29 +36,29 @@ def make_proposer(preset: Preset, models: LoadedModels) -> "Cutler":
 def load_cutler(
     settings: CheckpointSettings, terms: str, device: torch.device, widths: Widths | None = None
 ) -> CascadeMaskRcnn:
-    """Load the detector from its released checkpoint's file, or one with the same entries.
+    """Load the detector from its released checkpoint, or from a checkpoint with the same entries.
 
     Args:
         settings: where the checkpoint is.
-        terms: of its licence, in words; logged before it is fetched.
-        device: where it will run.
-        widths: of the network, as released by default.
+        terms: the terms of its licence, in words; they are logged before the file is fetched.
+        device: the device that will run the detector.
+        widths: the widths of the network, by default those of the released detector.
 
     Raises:
         WeightsError: the file is missing, cannot be fetched or read, or is of another model.
     """
     path = checkpoint_file(settings, terms)
-    with torch.device("meta"):  # nothing is allocated or drawn at random; the checkpoint's tensors move in
+    with torch.device("meta"):  # No weights are allocated or drawn at random; the checkpoint's tensors replace them.
         network = CascadeMaskRcnn(widths)
     load_weights(network, read_checkpoint(path), path)
     return network.float().to(device).requires_grad_(False).eval()
 
 
 class Cutler:
-    """Proposes the masks of what CutLER detects, the most certain first; they may overlap."""
+    """Proposes the masks of the objects that CutLER detects, the most certain first. Masks may overlap."""
 
     def __init__(self, network: CascadeMaskRcnn, settings: CutlerSettings, dtype: torch.dtype = torch.float32) -> None:
-        """Use a loaded network; in another dtype than float32 its products are computed by autocast."""
+        """Use a loaded network. With a dtype other than float32, autocast computes its products in that dtype."""
         self._network, self._settings, self._dtype = network, settings, dtype
         self._device = next(network.parameters()).device
 
@@ -70,7 +70,7 @@ class Cutler:
         return pasted
 
     def detect(self, image: NDArray[np.uint8]) -> Detections:
-        """Return the detections in an (H, W, 3) uint8 RGB image, boxes in its pixels."""
+        """Return the detections in an (H, W, 3) uint8 RGB image, with boxes in px of that image."""
         height, width = image.shape[:2]
         resized_hw = resized_size_hw((height, width), self._settings.short_side_px, self._settings.max_long_side_px)
         pixels = detector_pixels(image, resized_hw).to(self._device)
@@ -85,7 +85,7 @@ class Cutler:
 
 
 def resized_size_hw(size_hw: tuple[int, int], short_side_px: int, max_long_side_px: int) -> tuple[int, int]:
-    """Return (h, w) with the short side as asked, or smaller so that the long one keeps to its limit.
+    """Return (h, w) with a short side of ``short_side_px``, or smaller if the long side would exceed its limit.
 
     The order of the roundings is detectron2's.
     """
@@ -96,7 +96,7 @@ def resized_size_hw(size_hw: tuple[int, int], short_side_px: int, max_long_side_
 
 
 def detector_pixels(image: NDArray[np.uint8], size_hw: tuple[int, int]) -> Tensor:
-    """Return (1, 3, H, W) float32: resized as bytes, normalised, then zeros to the right and below."""
+    """Return (1, 3, H, W) float32: resized as bytes, normalised, and padded with zeros at the right and below."""
     height, width = size_hw
     resized = np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
     pixels = torch.from_numpy(resized).permute(2, 0, 1).float()

@@ -5,8 +5,8 @@
     image -> bottom_up (res2..res5) -> backbone (p2..p6) -> proposal_generator: 1000 boxes
           -> roi_heads: three times a box's class and a better box, the scores averaged -> masks of 28 x 28
 
-Modules are named as in the released checkpoint, so that its entries are this module's state dict. It needs
-torch and torchvision alone, and runs one image at a time.
+Modules are named as in the released checkpoint, so that the checkpoint's entries are this module's state dict. The
+network needs only torch and torchvision, and runs one image at a time.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ from ovdiff.building.proposals.boxes import ASPECTS, anchor_boxes, apply_deltas,
 from ovdiff.presets.part_settings import CutlerSettings
 
 STRIDE_PX = 32
-"""Of the deepest features: sides of the input are multiples of it."""
+"""The stride of the deepest features. The sides of the input must be multiples of it."""
 
-_BLOCKS = (3, 4, 6, 3)  # of res2 to res5
-_ANCHOR_PX, _FINEST_STRIDE_PX = 32, 4  # at p2; both double from level to level
+_BLOCKS = (3, 4, 6, 3)  # The number of blocks of res2 to res5.
+_ANCHOR_PX, _FINEST_STRIDE_PX = 32, 4  # The values at p2; both double from level to level.
 _MAX_PROPOSALS, _PROPOSAL_NMS = 1000, 0.65
 _STAGE_WEIGHTS = ((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0))
 _BOX_CELLS, _MASK_CELLS = 7, 14
@@ -32,7 +32,7 @@ _BOX_CELLS, _MASK_CELLS = 7, 14
 
 @dataclass(frozen=True)
 class Widths:
-    """Sizes of the network: the released one's by default, smaller ones for tests."""
+    """The widths of the network: by default those of the released detector; tests use smaller ones."""
 
     stem: int = 64
     pyramid: int = 256
@@ -45,7 +45,7 @@ class Detections(NamedTuple):
     Attributes:
         boxes: (J, 4) float32: left, top, right, bottom in px.
         scores: (J,) float32 in [0, 1].
-        masks: (J, 28, 28) float32 in [0, 1], each over its box.
+        masks: (J, 28, 28) float32 in [0, 1]; each mask covers its box.
     """
 
     boxes: Tensor
@@ -57,7 +57,7 @@ class CascadeMaskRcnn(nn.Module):
     """Class-agnostic instance segmentation; 71.78 M parameters at its released widths."""
 
     def __init__(self, widths: Widths | None = None) -> None:
-        """Make the modules; their weights are for a checkpoint to give."""
+        """Make the modules. Their weights are to be loaded from a checkpoint."""
         super().__init__()
         widths = widths or Widths()
         self.backbone = FeaturePyramid(widths)
@@ -69,7 +69,7 @@ class CascadeMaskRcnn(nn.Module):
 
         Args:
             pixels: (1, 3, H, W), normalised and padded to multiples of :data:`STRIDE_PX`.
-            size_hw: of the image in it, without the padding, in px.
+            size_hw: the size of the image without the padding, in px.
             settings: which detections are kept.
 
         Returns:
@@ -82,10 +82,10 @@ class CascadeMaskRcnn(nn.Module):
 
 
 class ConvNorm(nn.Conv2d):
-    """A convolution without bias, and batch normalisation by its stored statistics."""
+    """A convolution without bias, followed by batch normalisation with stored statistics."""
 
     def __init__(self, inputs: int, outputs: int, size: int, stride: int = 1) -> None:
-        """Pad so that a stride of 1 keeps the size."""
+        """Make the layers; the padding keeps the size at a stride of 1."""
         super().__init__(inputs, outputs, size, stride=stride, padding=size // 2, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
 
@@ -99,7 +99,7 @@ class Bottleneck(nn.Module):
     """A residual block of ResNet v1.5: the stride is in its 3 x 3 convolution."""
 
     def __init__(self, inputs: int, inner: int, stride: int) -> None:
-        """Give 4 * ``inner`` channels."""
+        """Make the layers; the output has 4 * ``inner`` channels."""
         super().__init__()
         self.conv1 = ConvNorm(inputs, inner, 1)
         self.conv2 = ConvNorm(inner, inner, 3, stride)
@@ -107,7 +107,7 @@ class Bottleneck(nn.Module):
         self.shortcut = ConvNorm(inputs, 4 * inner, 1, stride) if inputs != 4 * inner else nn.Identity()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Add what three convolutions say to the input."""
+        """Add the output of three convolutions to the input."""
         hidden = F.relu(self.conv2(F.relu(self.conv1(inputs))))
         return F.relu(self.conv3(hidden) + self.shortcut(inputs))
 
@@ -116,7 +116,7 @@ class ResNet(nn.Module):
     """ResNet-50 without its classifier."""
 
     def __init__(self, widths: Widths) -> None:
-        """Four stages, each half as fine and twice as wide as the one before."""
+        """Make four stages, each half as fine and twice as wide as the stage before."""
         super().__init__()
         self.stem = nn.ModuleDict({"conv1": ConvNorm(3, widths.stem, 7, stride=2)})
         inputs = widths.stem
@@ -142,7 +142,7 @@ class FeaturePyramid(nn.Module):
     """A feature pyramid: coarse features added to finer ones from the top down."""
 
     def __init__(self, widths: Widths) -> None:
-        """One lateral and one output convolution a level."""
+        """Make a lateral and an output convolution for each level."""
         super().__init__()
         self.bottom_up = ResNet(widths)
         for index in range(4):
@@ -161,10 +161,10 @@ class FeaturePyramid(nn.Module):
 
 
 class ProposalHead(nn.Module):
-    """How much each anchor looks like an object, and how to change it so that it fits."""
+    """Predicts how much each anchor looks like an object, and the deltas that fit the anchor to the object."""
 
     def __init__(self, channels: int) -> None:
-        """One head for all levels."""
+        """Make the layers, which all levels of the pyramid share."""
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
         self.objectness_logits = nn.Conv2d(channels, len(ASPECTS), 1)
@@ -182,7 +182,7 @@ class ProposalGenerator(nn.Module):
     """The region proposal network."""
 
     def __init__(self, channels: int) -> None:
-        """Make its one head."""
+        """Make the head."""
         super().__init__()
         self.rpn_head = ProposalHead(channels)
 
@@ -198,7 +198,7 @@ class ProposalGenerator(nn.Module):
         return best
 
     def _of_level(self, level: int, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the best boxes of one level, and their logits."""
+        """Return the boxes of one level with the largest logits, and the logits."""
         logits, deltas = self.rpn_head(features)
         top = logits.argsort(descending=True, stable=True)[:_MAX_PROPOSALS]
         height, width = features.shape[-2:]
@@ -210,21 +210,21 @@ class BoxHead(nn.Module):
     """Two fully connected layers."""
 
     def __init__(self, widths: Widths) -> None:
-        """Take pooled features of 7 x 7 cells."""
+        """Make the layers, for pooled features of 7 x 7 cells."""
         super().__init__()
         self.fc1 = nn.Linear(widths.pyramid * _BOX_CELLS**2, widths.fully_connected)
         self.fc2 = nn.Linear(widths.fully_connected, widths.fully_connected)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Return (R, fully_connected)."""
+        """Return hidden features (R, fully_connected)."""
         return F.relu(self.fc2(F.relu(self.fc1(pooled.flatten(1)))))
 
 
 class BoxPredictor(nn.Module):
-    """Object or not, and a better box, whatever the object."""
+    """Predicts whether a box holds an object of any class, and the deltas to a better box."""
 
     def __init__(self, inputs: int) -> None:
-        """Two linear layers side by side."""
+        """Make two linear layers, which read the same input."""
         super().__init__()
         self.cls_score = nn.Linear(inputs, 2)
         self.bbox_pred = nn.Linear(inputs, 4)
@@ -236,10 +236,10 @@ class BoxPredictor(nn.Module):
 
 
 class MaskHead(nn.Module):
-    """Four convolutions, one that doubles the size, and one that decides."""
+    """Predicts masks by four convolutions, one that doubles the size, and one that gives the mask."""
 
     def __init__(self, channels: int) -> None:
-        """Take pooled features of 14 x 14 cells."""
+        """Make the layers, for pooled features of 14 x 14 cells."""
         super().__init__()
         for index in range(4):
             self.add_module(f"mask_fcn{index + 1}", nn.Conv2d(channels, channels, 3, padding=1))
@@ -256,10 +256,10 @@ class MaskHead(nn.Module):
 
 
 class CascadeHeads(nn.Module):
-    """Three stages of box refinement, each on the boxes of the one before, and the masks of what is left."""
+    """Refines boxes in three stages, each on the boxes of the stage before, and predicts masks of the boxes kept."""
 
     def __init__(self, widths: Widths) -> None:
-        """Each stage has weights of its own."""
+        """Make the heads; each stage has weights of its own."""
         super().__init__()
         self.box_head = nn.ModuleList(BoxHead(widths) for _ in _STAGE_WEIGHTS)
         self.box_predictor = nn.ModuleList(BoxPredictor(widths.fully_connected) for _ in _STAGE_WEIGHTS)
@@ -268,7 +268,7 @@ class CascadeHeads(nn.Module):
     def forward(
         self, features: list[Tensor], proposals: Tensor, size_hw: tuple[int, int], settings: CutlerSettings
     ) -> Detections:
-        """Return what is certain enough; the score of a box is the mean of its three."""
+        """Return the detections whose score is high enough; a score is the mean of the scores of the three stages."""
         boxes, scores = proposals, []
         for head, predictor, weights in zip(self.box_head, self.box_predictor, _STAGE_WEIGHTS, strict=True):
             boxes = clip_boxes_to_image(boxes, size_hw)

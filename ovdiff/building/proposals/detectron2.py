@@ -1,7 +1,7 @@
-"""Proposals of any instance segmentation model that detectron2 runs, for those who have it and bring a model.
+"""Proposals of an instance segmentation model of the user's own, which detectron2 runs.
 
-The config is detectron2's YAML; one that is a Python program is not run, and tags that would construct Python
-objects are refused. detectron2 is imported when the model is loaded, not with this module.
+The config is a YAML file of detectron2. A config that is a Python program is not run, and YAML tags that would
+construct Python objects are refused. detectron2 is imported when the model is loaded, not when this module is imported.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from ovdiff.presets.needs import proposal_settings
 from ovdiff.presets.part_settings import Detectron2Settings
 
 INSTALL = "pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2.git'"
-"""detectron2 is on no package index (D.3); it builds against the torch that is installed."""
+"""The command that installs detectron2. No package index has it (D.3); it builds against the installed torch."""
 
 
 def make_proposer(preset: Preset, models: LoadedModels) -> "Detectron2":
@@ -28,14 +28,14 @@ def make_proposer(preset: Preset, models: LoadedModels) -> "Detectron2":
 
 
 class Detectron2:
-    """Proposes the masks of what a detector finds, of whatever class; they may overlap."""
+    """Proposes the masks of the objects that a detector finds, of whatever class. Masks may overlap."""
 
     def __init__(self, settings: Detectron2Settings, device: torch.device) -> None:
-        """Build the config's model and give it its weights.
+        """Build the config's model and load its weights.
 
         Raises:
-            PresetError: detectron2 cannot be imported, or the config is none of its own.
-            WeightsError: the weights are missing, cannot be read, or are of another model.
+            PresetError: detectron2 cannot be imported, or cannot build a model from the config.
+            WeightsError: the weights are missing, cannot be read, or belong to another model.
         """
         config, model, transforms = _build(settings)
         path = Path(settings.weights).expanduser()
@@ -86,12 +86,12 @@ def _build(settings: Detectron2Settings) -> tuple[Any, Any, Any]:
         raise PresetError(f"There is no file {settings.config!r}, which proposals.detectron2.config names.")
     config = get_cfg()
     try:
-        config.merge_from_file(str(path), allow_unsafe=False)  # detectron2's default would run what a tag asks for
+        config.merge_from_file(str(path), allow_unsafe=False)  # By default detectron2 would run a tag's Python code.
         config.MODEL.DEVICE = "cpu"
         config.MODEL.ROI_HEADS.SCORE_THRESH_TEST = settings.min_score
         return config, build_model(config), transforms
     except (yaml.YAMLError, KeyError, ValueError, TypeError, AssertionError) as error:
         raise PresetError(
-            f"{settings.config} makes no model of this detectron2: {error}. Projects with settings or models of their "
-            f"own cannot be run this way; take them out of the config, or choose another proposals.source."
+            f"{settings.config} makes no model of this detectron2: {error}. Settings and models that a project adds to "
+            f"detectron2 cannot be used here; take them out of the config, or choose another proposals.source."
         ) from error

@@ -1,8 +1,8 @@
 """MaskCut: class-agnostic masks by repeated normalised cuts of DINO's key affinities (D.1).
 
-The second eigenvector comes from a sparse solver on ``D^-1/2 A D^-1/2`` with a fixed start (D.4: 0.2 s at
-3,600 patches where the dense generalised solver takes 12 s, with the same bipartition); the dense CRF, whose
-package cannot be built any more, is replaced by PAMR.
+Two things differ from the released code. The second eigenvector comes from a sparse solver on ``D^-1/2 A D^-1/2`` with
+a fixed start. At 3,600 patches it takes 0.2 s, where the dense generalised solver takes 12 s for the same bipartition
+(D.4). PAMR replaces the dense CRF, whose package cannot be built any more.
 """
 
 import logging
@@ -27,7 +27,7 @@ _CORNERS = ((0, 0), (0, -1), (-1, 0), (-1, -1))
 
 
 def make_proposer(preset: Preset, models: LoadedModels) -> "MaskCut":
-    """Make the proposer of a preset, on its DINO."""
+    """Make the proposer of a preset, on the preset's DINO."""
     settings = proposal_settings(preset, MaskCutSettings)
     reads = DinoFeatureSettings(layer=settings.layer, statistics=settings.statistics)
     dino = dino_transformer(models.vit(preset.models.given("dino", ModelSettings)))
@@ -35,7 +35,7 @@ def make_proposer(preset: Preset, models: LoadedModels) -> "MaskCut":
 
 
 class MaskCut:
-    """Proposes up to ``masks`` disjoint masks an image. Cost: one ViT pass and as many eigenproblems."""
+    """Proposes up to ``masks`` disjoint masks of an image. Cost: one ViT pass, and one eigenproblem for each mask."""
 
     def __init__(self, dino: TransformerExtractor, settings: MaskCutSettings) -> None:
         """Use the keys of a self-supervised transformer."""
@@ -44,7 +44,7 @@ class MaskCut:
     def propose(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Return masks (J, H, W), 0 <= J <= masks, of an (H, W, 3) uint8 RGB image.
 
-        All is done on the image stretched to a square; only the result has the image's size (D.1.1, D.1.7, D.1.8).
+        Masks are found on the image stretched to a square, and then resized to the image (D.1.1, D.1.7, D.1.8).
         """
         settings = self._settings
         height, width = image.shape[:2]
@@ -64,23 +64,23 @@ def cut_masks(keys: NDArray[np.float32], settings: MaskCutSettings) -> list[NDAr
 
     Args:
         keys: (h, w, D) float32.
-        settings: threshold, rounds, and what is dropped.
+        settings: the threshold, the number of rounds, and which masks are dropped.
 
     Returns:
-        Disjoint masks (h, w) bool, at most one a round.
+        Disjoint masks (h, w) bool, at most one for each round.
     """
     previous = taken = np.zeros(keys.shape[:2], dtype=np.bool_)
     masks: list[NDArray[np.bool_]] = []
     for number in range(settings.masks):
         mask = bipartition(np.where(taken[..., None], 0.0, keys), settings.tau)
-        # the first round is never dropped; a dropped one takes nothing and is the empty "previous" of the next
+        # The first mask is never dropped. A dropped mask takes no patches, and is the empty "previous" of the next.
         if number > 0 and (_iou(mask, previous) > settings.max_overlap or mask.mean() <= settings.min_area):
             mask = np.zeros_like(mask)
         fresh = mask & ~taken
         if fresh.any():
             masks.append(fresh)
         previous, taken = mask, taken | mask
-        if taken.all():  # no feature is left to cut
+        if taken.all():  # No patch is left to cut.
             break
     return masks
 
@@ -88,8 +88,8 @@ def cut_masks(keys: NDArray[np.float32], settings: MaskCutSettings) -> list[NDAr
 def bipartition(keys: NDArray[np.float32], tau: float) -> NDArray[np.bool_]:
     """Split a feature map (h, w, D) in two and return the connected salient part (h, w).
 
-    The part is the side of the second eigenvector's mean that holds the seed, its largest absolute entry;
-    the sides are swapped where the foreground holds three image corners or not the seed.
+    The second eigenvector is split at its mean, and the seed is its largest absolute entry. The foreground is the side
+    above the mean, or the other side if the first holds three image corners or does not hold the seed.
     """
     height, width, depth = keys.shape
     vector = second_eigenvector(affinity(keys.reshape(-1, depth), tau)).reshape(height, width)
@@ -105,16 +105,16 @@ def bipartition(keys: NDArray[np.float32], tau: float) -> NDArray[np.bool_]:
 
 
 def affinity(vectors: NDArray[np.float32], tau: float) -> NDArray[np.float32]:
-    """Return the (n, n) graph of vectors (n, D): 1 where the cosine exceeds tau, else almost no edge."""
+    """Return the graph (n, n) of vectors (n, D): an edge is 1 if the cosine exceeds tau, and else nearly 0."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors / np.maximum(norms, 1e-12)  # patches already taken are zero: cosine 0
+    unit = vectors / np.maximum(norms, 1e-12)  # Patches that are already taken are zero, and so are their cosines.
     return np.where(unit @ unit.T > tau, 1.0, _NO_EDGE).astype(np.float32)
 
 
 def second_eigenvector(graph: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the second-smallest solution (n,) of the normalised cut ``(D - A) x = lambda D x``.
 
-    Its sign, which is free but decides a bipartition that holds no corner, makes the largest entry positive.
+    The sign of a solution is free, but it may decide the bipartition. Here the largest absolute entry is made positive.
     """
     scale = 1 / np.sqrt(graph.sum(axis=1))
     second = scale * _second_largest(scale[:, None] * graph * scale[None, :])
@@ -125,15 +125,15 @@ def second_eigenvector(graph: NDArray[np.float32]) -> NDArray[np.float32]:
 def _second_largest(symmetric: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the eigenvector (n,) of the second-largest eigenvalue.
 
-    Where the sparse solver does not converge the dense one answers, in many seconds instead of a fraction of one.
+    If the sparse solver does not converge the dense solver is used, which takes many seconds.
     """
     from scipy.linalg import eigh
     from scipy.sparse.linalg import ArpackError, eigsh
 
     size = len(symmetric)
-    # any fixed start will do, but not a constant one: it is nearly the first eigenvector
+    # Any fixed start will do except a constant one, which is nearly the first eigenvector.
     start = np.random.default_rng(0).standard_normal(size).astype(np.float32)
-    if size > 2:  # what the sparse solver asks for
+    if size > 2:  # The sparse solver takes no smaller matrix.
         try:
             values, vectors = eigsh(symmetric, k=2, which="LA", v0=start)
             return vectors[:, values.argmin()]
@@ -148,7 +148,7 @@ def refine_mask(image: NDArray[np.uint8], mask: NDArray[np.bool_], min_agreement
     """Fit a mask (H, W) to the image's edges by PAMR and fill its holes.
 
     Returns:
-        The refined mask, or ``None`` where its IoU with the given one is below ``min_agreement`` (D.1.8).
+        The refined mask, or ``None`` if its IoU with the given mask is below ``min_agreement`` (D.1.8).
     """
     import torch
 

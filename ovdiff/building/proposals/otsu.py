@@ -1,8 +1,8 @@
-"""Otsu's thresholds of a histogram, in numpy: one between two classes, or two between three.
+"""Otsu's thresholds of a histogram, in numpy: one threshold between two classes, or two between three classes.
 
-Bit for bit those of scikit-image, whose thresholds the released code cuts attribution maps at; the tests hold them
-against it. Two of its habits are kept for that: sums run in float32 from the lowest bin on, and the class that holds
-the lowest bin alone is given no variance. Never imports torch.
+The thresholds equal those of scikit-image, which the released code uses, bit for bit; the tests compare them. For that,
+two habits of scikit-image are kept: sums run in float32 from the lowest bin on, and a class that holds the lowest bin
+alone is given no variance. Never imports torch.
 """
 
 import numpy as np
@@ -12,12 +12,12 @@ _BINS = 256
 
 
 def otsu_threshold(values: NDArray[np.float32]) -> float:
-    """Return the centre of the bin below which, itself included, the lower class lies.
+    """Return the threshold between two classes: the centre of the highest bin that belongs to the lower class.
 
-    It maximises the variance between both classes, p1 p2 (m1 - m2)^2 with their shares p and means m.
+    It maximises the variance between the classes, p1 p2 (m1 - m2)^2, where p are their shares and m their means.
 
     Args:
-        values: of any shape, with at least two that differ.
+        values: an array of any shape, in which at least two values differ.
 
     Raises:
         ValueError: the values are too close together for 256 bins in float32.
@@ -31,13 +31,13 @@ def otsu_threshold(values: NDArray[np.float32]) -> float:
 
 
 def otsu_threshold_pair(values: NDArray[np.float32]) -> tuple[float, float]:
-    """Return the two thresholds between three classes, the lower one first.
+    """Return the two thresholds between three classes, the lower threshold first.
 
-    They maximise the sum of S^2 / P over the classes, P a class's share and S its sum of bin numbers, which differs
-    from the variance between classes by a constant.
+    They maximise the sum of S^2 / P over the classes, where P is a class's share and S its sum of bin numbers. This sum
+    differs from the variance between the classes by a constant.
 
     Args:
-        values: of any shape.
+        values: an array of any shape.
 
     Raises:
         ValueError: the values fill fewer than three bins, or are too close together for 256 bins in float32.
@@ -58,7 +58,7 @@ def _histogram(values: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[n
 
 
 def _class_terms(shares: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return S^2 / P of each class from bin i to bin j, i <= j, as (bins, bins); 0 where there is none."""
+    """Return S^2 / P of the class from bin i to bin j, for all i <= j, as (bins, bins); 0 for an empty class."""
     numbers = np.maximum(np.arange(len(shares)), 1).astype(np.float32)
     share, number = (np.concatenate([[np.float32(0)], np.cumsum(row)]) for row in (shares, shares * numbers))
     shares_ij = share[1:] - share[:-1, None]
@@ -70,7 +70,7 @@ def _class_terms(shares: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _best_pair(terms: NDArray[np.float32]) -> tuple[int, int]:
-    """Return the last bins of the first two classes of the best split into three; the first of equals."""
+    """Return the last bins of the first two classes in the best split into three; of equal splits the first."""
     first, last = terms[0, :-2, None], terms[2:, -1]
     sums = np.triu(first + last + terms[1:-1, 1:-1])
     lower, upper = np.unravel_index(np.argmax(sums), sums.shape)

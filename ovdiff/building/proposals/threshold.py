@@ -1,4 +1,4 @@
-"""Thresholds of attribution maps (A.4.5, A.4.6). Never imports torch."""
+"""The proposal sources that threshold attribution maps (A.4.5, A.4.6). Never imports torch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,23 +11,23 @@ from ovdiff.building.proposals.otsu import otsu_threshold, otsu_threshold_pair
 from ovdiff.presets import Preset
 from ovdiff.presets.schema import ProposalSettings
 
-_OTSU_CELLS = 64  # a side: the latent grid of 512 px, where the released code looks for the thresholds
+_OTSU_CELLS = 64  # The side of the latent grid of 512 px, on which the released code finds its thresholds.
 
 
 class Thresholds(NamedTuple):
-    """Foreground is attribution above the first value, background is attribution below the second."""
+    """Foreground is where attribution is above ``foreground``, background where it is below ``background``."""
 
     foreground: float
     background: float
 
 
 Rule = Callable[[NDArray[np.float32], ProposalSettings], list[Thresholds]]
-"""Attribution maps (N, H, W) of one category, to one pair of thresholds a map."""
+"""Returns one pair of thresholds for each of one category's attribution maps (N, H, W)."""
 
 
 @dataclass(frozen=True)
 class MapThresholder:
-    """Cuts attribution maps by one rule."""
+    """A proposal source that finds thresholds by one rule."""
 
     rule: Rule
     settings: ProposalSettings
@@ -53,22 +53,22 @@ def make_multi_otsu(preset: Preset, _models: object) -> MapThresholder:
 
 
 def fixed_thresholds(attributions: NDArray[np.float32], settings: ProposalSettings) -> list[Thresholds]:
-    """Return the preset's own pair for each of the (N, H, W) maps."""
+    """Return the preset's fixed pair for each of the maps (N, H, W)."""
     return [Thresholds(settings.fixed_foreground, settings.fixed_background)] * len(attributions)
 
 
 def otsu_thresholds(attributions: NDArray[np.float32], settings: ProposalSettings) -> list[Thresholds]:
-    """Return Otsu's threshold of each map; background lies below it and below ``fixed_background``.
+    """Return Otsu's threshold of each map. Background is below that threshold and below ``fixed_background``.
 
-    A map that is constant, but for rounding, takes the fixed pair.
+    A map that is constant, except for rounding, takes the fixed pair.
     """
     return [_otsu(attribution, settings) for attribution in attributions]
 
 
 def multi_otsu_thresholds(attributions: NDArray[np.float32], settings: ProposalSettings) -> list[Thresholds]:
-    """Return one pair for the whole category, from three-class Otsu over all its maps at 64 x 64 (A.4.6).
+    """Return one pair for the whole category, by Otsu's method for three classes over all its maps at 64 x 64 (A.4.6).
 
-    Maps of fewer than three distinct values have no such pair; they take the fixed one.
+    Maps with fewer than three distinct values have no such pair; they take the fixed pair.
     """
     small = _average_pool(attributions, _OTSU_CELLS)
     try:
@@ -96,6 +96,6 @@ def _otsu(attribution: NDArray[np.float32], settings: ProposalSettings) -> Thres
         return fixed
     try:
         foreground = otsu_threshold(attribution)
-    except ValueError:  # the map varies by rounding alone
+    except ValueError:  # The map varies by rounding alone.
         return fixed
     return Thresholds(foreground, min(foreground, settings.fixed_background))

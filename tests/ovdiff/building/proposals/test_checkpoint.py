@@ -79,7 +79,7 @@ def test_what_cannot_be_fetched_is_to_be_downloaded_by_hand(host: ScriptedServer
 
 def test_a_fetched_file_with_another_hash_is_not_kept(host: ScriptedServer, tmp_path: Path) -> None:
     host.answers["GET /files/model.pth"] = (200, b"weights")
-    with pytest.raises(WeightsError, match=r"SHA-256 .*; the preset's sha256 is 00.*another file or a damaged one"):
+    with pytest.raises(WeightsError, match=r"SHA-256 .*; the preset's sha256 is 00.*damaged, or is another file"):
         checkpoint_file(_settings(sha256="00" * 32), TERMS)
     assert _left_behind(tmp_path) == []
     right = hashlib.sha256(b"weights").hexdigest().upper()
