@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import settings
 
 Report = Generator[None, pytest.CollectReport, pytest.CollectReport]
 
@@ -44,6 +45,7 @@ SLOW = (
     "ovdiff/models/test_hub.py",
     "ovdiff/models/test_loaded.py",
     "ovdiff/models/test_pretrained.py",
+    "ovdiff/models/test_texts.py",
     "ovdiff/presets/test_needs.py",
     "ovdiff/segmenting/test_encoding.py",
     "ovdiff/segmenting/test_prefilter.py",
@@ -51,6 +53,7 @@ SLOW = (
     "ovdiff/test_engine.py",
     "ovdiff/test_engine_support.py",
     "ovdiff/test_engines.py",
+    "ovdiff/test_halves.py",
     "ovdiff/test_switches.py",
     "ovdiff/tinyworld/test_training.py",
     "test_architecture.py",
@@ -72,6 +75,13 @@ def is_slow(path: Path) -> bool:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="leave out what loads models or starts servers")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Try fewer examples of each property in the quick run, unless a test asks for a number of them."""
+    if config.getoption("--quick"):
+        settings.register_profile("quick", max_examples=20)
+        settings.load_profile("quick")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -8,6 +8,7 @@ from ovdiff.bank import Bank
 from ovdiff.presets import load_preset
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
 def test_a_device_that_is_not_there_is_named(device: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=f"Device '{device}' cannot be used: .* OVDIFF_DEVICE or by --device"):
