@@ -1,5 +1,8 @@
 """A slow test that nobody marked is noticed."""
 
+import subprocess
+import sys
+
 import pytest
 
 from tests import speed
@@ -52,3 +55,10 @@ def test_a_marked_test_is_left_out(quick: pytest.Pytester) -> None:
 @pytest.mark.parametrize("name", speed.SLOW)
 def test_what_is_left_out_exists(name: str) -> None:
     assert (speed.TESTS / name).exists()
+
+
+@pytest.mark.slow
+def test_no_file_of_the_quick_run_imports_a_library_of_models() -> None:
+    quick = [sys.executable, "-m", "pytest", "--quick", "--collect-only", "-q"]
+    run = subprocess.run(quick, cwd=speed.TESTS.parent, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-2000:]
