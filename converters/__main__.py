@@ -1,4 +1,4 @@
-"""Run `python -m converters`; the command is described and tested in `converters.cli`."""
+"""Run `python -m converters`. `converters.cli` describes the command; tests/converters/test_cli.py tests it."""
 
 import sys
 

@@ -4,7 +4,7 @@ An engine turns a vocabulary and an image into a segmentation. A preset names it
 preset is enough to make the engine: the command line, the service and programs call :func:`load_any_preset` and
 :func:`make_engine`. Another package adds an engine by the entry point group ``ovdiff.engines``.
 
-An engine is imported when it is made. This module itself never imports torch.
+An engine is imported when it is made. This module never imports torch.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """The optional libraries: which extra of the distribution installs each, and the error that names this extra.
 
 Without extras the distribution installs the libraries that the converters need. This module imports none of the
-optional libraries.
+optional libraries. It is tested by tests/boundaries/test_extras.py.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""The Protocol of an extractor. Never imports torch, so that a package may import it to add an extractor."""
+"""The Protocol of an extractor. Never imports torch, so that a package may import it to add an extractor.
+
+tests/ovdiff/extractors/test_extractors.py holds every extractor to it.
+"""
 
 from typing import TYPE_CHECKING, Literal, Protocol
 

@@ -1,7 +1,8 @@
-"""The embedded world: drawn scenes with exact masks, and small models of the real classes trained on them.
+"""The embedded world: drawn scenes with exact masks, and small models of the real classes that are trained on them.
 
-A fixture and a demonstration, never evidence for the paper's claims: its models know only this world, and the
+It is a fixture and a demonstration, never evidence for the paper's claims. Its models know only this world, and the
 cross-attention of its diffusion model was *supervised* with the drawn masks (``training/diffusion.py``).
+tests/ovdiff/models/test_weights.py tests that its weights are found.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is said of a scene: the words of the drawn world and its captions."""
+"""The words of the drawn world, and the captions of its scenes."""
 
 import numpy as np
 
@@ -25,12 +25,12 @@ def thing_phrase(name: str, colour: str | None) -> str:
 
 
 def full_caption(rng: np.random.Generator, things: list[tuple[str, str]], regions: list[str]) -> str:
-    """Name everything that is seen.
+    """Return a caption that names everything that can be seen.
 
     Args:
-        rng: chooses the template, the order, and which colours are said.
+        rng: chooses the template, the order, and the things whose colours are named.
         things: (name, colour) of each visible thing.
-        regions: names of the visible regions.
+        regions: the names of the visible regions.
     """
     said = [thing_phrase(name, colour if rng.random() < 0.6 else None) for name, colour in things]
     rng.shuffle(said)
@@ -43,7 +43,7 @@ def full_caption(rng: np.random.Generator, things: list[tuple[str, str]], region
 
 
 def short_caption(rng: np.random.Generator, name: str, colour: str | None) -> str:
-    """Name one thing or region alone, as the support prompts do."""
+    """Return a caption that names one thing or region alone, as the prompts of support images do."""
     return template(rng).format(thing_phrase(name, colour))
 
 

@@ -1,7 +1,7 @@
-"""The twelve things of the drawn world, each a list of coloured polygons.
+"""The twelve things of the drawn world. Each thing is drawn as a list of coloured polygons.
 
-Local frame: x right, y down, the thing fills about [-0.5, 0.5] in its larger direction. Everything is a polygon,
-so one description renders at any size and its mask is exact.
+In a thing's frame x points right and y down, and the thing fills about [-0.5, 0.5] in its larger direction. A thing
+consists of polygons alone, so its description can be rendered at any size, and its mask is exact.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Rgb = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class ColouredPolygon:
-    """A filled polygon: ``points`` (K, 2) as (x, y), ``rgb`` 0-255."""
+    """A filled polygon: ``points`` are (K, 2) as (x, y), and ``rgb`` is its colour, 0 to 255."""
 
     points: NDArray[np.float64]
     rgb: Rgb
@@ -48,7 +48,7 @@ def _rect(rgb: Rgb, x0: float, y0: float, x1: float, y1: float) -> ColouredPolyg
 
 
 def _arc(cx: float, cy: float, rx: float, ry: float, start: float = 0, stop: float = 360) -> NDArray[np.float64]:
-    """Points of an elliptic arc; degrees, clockwise on screen from the right."""
+    """Return the points of an elliptic arc. Angles are in degrees, clockwise on the screen from the right."""
     angles = np.radians(np.linspace(start, stop, max(4, int(abs(stop - start) / 9))))
     return np.stack([cx + rx * np.cos(angles), cy + ry * np.sin(angles)], axis=1)
 

@@ -1,7 +1,8 @@
-"""The drawn world: scene descriptions, their rendering at any size, exact label maps and captions.
+"""The drawn world: descriptions of scenes, and their rendering at any size with exact label maps.
 
-A :class:`Scene` is a description in normalised coordinates; :func:`render` draws it. Splits are separate random
-streams, so a scene of one split never occurs in another. Look at some: ``python -m ovdiff.tinyworld.world OUT.png``.
+A :class:`Scene` is a description in normalised coordinates, and :func:`render` draws it. Each split has a random stream
+of its own, so a scene of one split never occurs in another. ``python -m ovdiff.tinyworld.world OUT.png`` draws a sheet
+of 48 scenes, in seconds.
 """
 
 import sys
@@ -20,7 +21,7 @@ Box = tuple[float, float, float, float]
 THINGS = tuple(SHAPES)
 STUFF = ("sky", "grass", "sand", "water", "wall", "snow", "road")
 UNNAMED = ("floor", "mountain")
-"""Regions in no vocabulary, so that background is real."""
+"""Regions that are drawn but are in no vocabulary, so that scenes have background."""
 NAMES = (*THINGS, *STUFF, *UNNAMED)
 """A label map holds indices into this tuple."""
 COLOURS: dict[str, Rgb] = {
@@ -52,12 +53,12 @@ _SURFACES: dict[str, tuple[str, ...]] = {
     "clock": ("wall", "wall", "wall", "floor", "grass", "sand"),
 }
 _FLOATS = ("sky", "wall", "water")
-"""Surfaces whose things hang inside the band instead of standing on it."""
+"""The surfaces in which things float: such a thing lies inside the band and does not stand on it."""
 
 
 @dataclass(frozen=True)
 class Band:
-    """A horizontal region from ``top`` to ``bottom`` (fractions of the scene's height)."""
+    """A horizontal region from ``top`` to ``bottom``, which are fractions of the scene's height."""
 
     name: str
     top: float
@@ -67,7 +68,7 @@ class Band:
 
 @dataclass(frozen=True)
 class Placement:
-    """One thing: centre and size as fractions of the scene's side, ``angle`` in degrees."""
+    """The place of one thing. Centre and size are fractions of the scene's side; ``angle`` is in degrees."""
 
     name: str
     colour: str
@@ -96,7 +97,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Scene:
-    """A square scene: regions from back to front, things from back to front, and a texture seed."""
+    """A square scene: its regions and its things, both from back to front, and the seed of its texture."""
 
     bands: tuple[Band, ...]
     things: tuple[Placement, ...]
@@ -107,8 +108,8 @@ class Scene:
 class Rendering:
     """A drawn scene.
 
-    ``image`` is (S, S, 3) uint8 RGB; ``owners`` (S, S) uint8 says which part of the scene each pixel shows: an index
-    into ``scene.bands + scene.things``.
+    ``image`` is (S, S, 3) uint8 RGB. ``owners`` is (S, S) uint8: for each pixel the part of the scene that it shows, as
+    an index into ``scene.bands + scene.things``.
     """
 
     scene: Scene
@@ -117,12 +118,12 @@ class Rendering:
 
     @property
     def label_map(self) -> NDArray[np.uint8]:
-        """(S, S) uint8, indices into :data:`NAMES`."""
+        """The label map (S, S) uint8 of indices into :data:`NAMES`."""
         parts: list[Band | Placement] = [*self.scene.bands, *self.scene.things]
         return np.array([NAMES.index(part.name) for part in parts], dtype=np.uint8)[self.owners]
 
     def mask(self, name: str, colour: str | None = None) -> NDArray[np.bool_]:
-        """Return where things or regions of a name are seen, (S, S) bool; of one colour only if it is given."""
+        """Return the mask (S, S) bool of the things or regions of a name, or of those that also have a given colour."""
         parts: list[Band | Placement] = [*self.scene.bands, *self.scene.things]
         wanted = [
             i for i, part in enumerate(parts)
@@ -140,10 +141,10 @@ def sample_scene(index: int, split: Split = "train", things: int | None = None) 
     """Draw scene ``index`` of a split.
 
     Args:
-        index: any number from 0; the same index gives the same scene.
+        index: the scene's number, from 0; the same number gives the same scene.
         split: ``train``, ``thresholds`` or ``test``; their random streams are separate.
-        things: how many things to place (fewer where they do not fit); None draws 62 % one, 14 % none, 24 % two
-            or three.
+        things: how many things to place; fewer are placed if they do not fit. With ``None``, 62 % of scenes get one
+            thing, 14 % none, and 24 % two or three.
     """
     rng = np.random.default_rng([_SPLITS.index(split), index])
     if things is None:
@@ -187,7 +188,7 @@ def _band(rng: np.random.Generator, name: str, top: float, bottom: float) -> Ban
 
 
 def _sample_bands(rng: np.random.Generator, surface: str | None) -> tuple[Band, ...]:
-    """Choose the regions of a scene that offers ``surface``; a few scenes are one region alone."""
+    """Choose the regions of a scene that has ``surface`` among them. A few scenes have only that one region."""
     surface = surface or str(rng.choice([*STUFF, "floor"]))
     if rng.random() < 0.15:
         return (_band(rng, surface, 0, 1),)
@@ -236,13 +237,13 @@ def _place(rng: np.random.Generator, name: str, bands: tuple[Band, ...], crowd: 
 
 
 def _visible_bands(bands: tuple[Band, ...]) -> list[Band]:
-    """Return each region cut to where the next one begins."""
+    """Return the regions, each cut where the next region begins."""
     ends = [*(b.top for b in bands[1:]), 1.0]
     return [Band(b.name, b.top, end, b.rgb) for b, end in zip(bands, ends, strict=True)]
 
 
 def _overlap(a: Box, b: Box) -> float:
-    """Return the boxes' intersection as a share of the smaller one."""
+    """Return the intersection of two boxes as a share of the smaller box."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
@@ -250,7 +251,7 @@ def _overlap(a: Box, b: Box) -> float:
 
 
 def render(scene: Scene, size_px: int, viewport: Box = (0, 0, 1, 1)) -> Rendering:
-    """Draw a scene, or the part of it inside ``viewport`` (x0, y0, x1, y1), stretched to a square of ``size_px``."""
+    """Draw the part of a scene inside ``viewport`` (x0, y0, x1, y1), stretched to a square of ``size_px``."""
     canvas = size_px * _SUPERSAMPLING
     image = Image.new("RGB", (canvas, canvas))
     owners = Image.new("L", (canvas, canvas))
@@ -276,7 +277,7 @@ def _lit(pixels: NDArray[np.float32], seed: int) -> NDArray[np.uint8]:
 
 
 def _polygons(scene: Scene) -> list[tuple[int, ColouredPolygon]]:
-    """Return every polygon from back to front with its owner's index in ``scene.bands + scene.things``."""
+    """Return every polygon from back to front, with the index of its owner in ``scene.bands + scene.things``."""
     rng = np.random.default_rng(scene.seed)
     drawn = [_texture(band, rng) for band in scene.bands] + [thing.polygons() for thing in scene.things]
     return [(owner, polygon) for owner, polygons in enumerate(drawn) for polygon in polygons]
@@ -287,7 +288,7 @@ def _strip(rgb: Rgb, x0: float, y0: float, x1: float, y1: float) -> ColouredPoly
 
 
 def _texture(band: Band, rng: np.random.Generator) -> list[ColouredPolygon]:
-    """Draw a region and the marks that tell it from others of its colour; marks stay inside the region."""
+    """Draw a region, and the marks that tell it from other regions of its colour. Marks stay inside the region."""
     top, bottom, rgb = band.top, band.bottom, band.rgb
     if band.name == "mountain":
         return _mountain(band, rng)
@@ -345,7 +346,7 @@ def _bricks(band: Band, rng: np.random.Generator) -> list[ColouredPolygon]:
 
 
 def _marks(band: Band, rng: np.random.Generator) -> list[ColouredPolygon]:
-    """Blades of grass, waves, grains of sand, snow drifts."""
+    """Draw a region's marks: blades of grass, waves, grains of sand, or snow drifts."""
     area = 1 - band.top
     parts = []
     for _ in range(int(area * 34)):

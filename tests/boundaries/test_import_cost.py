@@ -1,6 +1,8 @@
 """What importing costs: no model library before an engine is made; each rule is shown to be able to fail."""
 
+import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path, PurePosixPath
@@ -8,9 +10,11 @@ from pathlib import Path, PurePosixPath
 import pytest
 from PIL import Image
 
+from benchmarks.import_graph import PACKAGES, module_files
 from tests.boundaries.conftest import ROOT
 
 MODEL_LIBRARIES = {"torch", "torchvision", "diffusers", "transformers", "sklearn", "scipy"}
+_CLAIM = re.compile(r"never\s+imports\s+torch", re.IGNORECASE)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +32,27 @@ MODEL_LIBRARIES = {"torch", "torchvision", "diffusers", "transformers", "sklearn
 )
 def test_importing_is_cheap(module: str) -> None:
     assert loaded_by(f"import {module}") & MODEL_LIBRARIES == set()
+
+
+def first_with_torch(modules: list[str]) -> str:
+    """Import modules one after another in a fresh interpreter, and return the first after which torch is loaded."""
+    imports = "\n".join(f"import {module}\nif 'torch' in sys.modules: sys.exit('{module}')" for module in modules)
+    run = subprocess.run([sys.executable, "-c", f"import sys\n{imports}"], cwd=ROOT, capture_output=True, text=True)
+    return run.stderr.strip()
+
+
+def claiming(root: Path, package: str) -> list[str]:
+    """Return the modules whose docstring says that they never import torch."""
+    return [
+        module
+        for module, path in module_files(root, package)
+        if _CLAIM.search(ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "")
+    ]
+
+
+def test_modules_that_say_so_never_import_torch() -> None:
+    modules = [module for package in PACKAGES for module in claiming(ROOT, package)]
+    assert first_with_torch(modules) == ""
 
 
 def test_the_converters_bring_none_of_the_others() -> None:
@@ -76,3 +101,22 @@ def test_the_converters_commands_need_four_packages(tmp_path: Path) -> None:
 
 def test_meta_a_loaded_library_is_seen() -> None:
     assert loaded_by("import ovdiff.presets, scipy") & MODEL_LIBRARIES == {"scipy"}
+
+
+def test_meta_a_claim_is_found_wherever_its_line_breaks(tmp_path: Path) -> None:
+    (tmp_path / "drawn").mkdir()
+    for name, text in (
+        ("claim", '"""Words. Never imports torch."""'),
+        ("broken", '"""This never\nimports torch, so it is quick."""'),
+        ("other", '"""Imports torch late."""'),
+    ):
+        (tmp_path / f"drawn/{name}.py").write_text(text, "utf-8")
+    assert claiming(tmp_path, "drawn") == ["drawn.broken", "drawn.claim"]
+
+
+def test_meta_modules_claim_it() -> None:
+    assert {"ovdiff.engines", "ovdiff.extractors", "ovdiff.presets.needs"} <= set(claiming(ROOT, "ovdiff"))
+
+
+def test_meta_the_first_module_with_torch_is_named() -> None:
+    assert first_with_torch(["ovdiff.errors", "ovdiff.models.keys", "ovdiff.models.pamr"]) == "ovdiff.models.keys"

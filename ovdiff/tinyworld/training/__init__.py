@@ -1,4 +1,5 @@
-"""Training of the embedded models from nothing but the drawn world.
+"""The training of the embedded models, from the drawn world alone.
 
-``make tinyworld`` runs all of it; each module's docstring gives its command, seed, and measured minutes.
+``make tinyworld`` runs all trainings. Each module's docstring gives its command, its ``PLAN`` gives the seed and the
+number of steps, and ovdiff/tinyworld/README.md gives the measured minutes.
 """

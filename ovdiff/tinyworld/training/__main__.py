@@ -1,4 +1,8 @@
-"""Train everything: ``python -m ovdiff.tinyworld.training RUNS``, resumable; ``make tinyworld`` calls it."""
+"""Train all models: ``python -m ovdiff.tinyworld.training RUNS``, which ``make tinyworld`` calls.
+
+An interrupted run continues where it stopped. The trainers are tested by
+tests/ovdiff/tinyworld/training/test_training.py.
+"""
 
 import logging
 import sys

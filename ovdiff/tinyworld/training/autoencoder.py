@@ -1,7 +1,8 @@
-"""Train the AutoencoderKL: 64-pixel images to 4 x 16 x 16 latents and back.
+"""Train the AutoencoderKL, which encodes images of 64 pixels as latents of 4 x 16 x 16 and decodes them.
 
-Command: ``python -m ovdiff.tinyworld.training.autoencoder RUNS``. L1 and gradient L1, a small KL term.
-The KL weight keeps the latents near unit scale; the exact factor is measured afterwards and stored in the config.
+Command: ``python -m ovdiff.tinyworld.training.autoencoder RUNS``. The loss is L1, L1 of the gradients, and a small KL
+term. The KL term keeps the latents near unit scale; their exact scale is measured afterwards and stored in the config.
+Tested by tests/ovdiff/tinyworld/training/test_training.py.
 """
 
 import logging
@@ -19,12 +20,12 @@ from ovdiff.tinyworld.training.loop import Plan, to_input, train
 
 PLAN = Plan(steps=1400, batch=16, learning_rate=2e-3, ema_decay=0.99, seed=1)
 SECOND_PLAN = Plan(steps=900, batch=16, learning_rate=1.2e-3, warmup=30, ema_decay=0.99, seed=5)
-"""A second, gentler round: the first one ended at 22.7 dB and was still rising."""
+"""The plan of a second round with a lower learning rate. The first round ended at 22.7 dB, which was still rising."""
 _CROP_PX = 48
 
 
 def build(scaling_factor: float = 1.0) -> AutoencoderKL:
-    """Build the untrained model: factor 4, no attention in the middle."""
+    """Build the untrained model, which reduces each side by a factor of 4 and has no attention in its middle block."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,

@@ -1,10 +1,12 @@
-"""Train the CLIPModel: images and captions that name any part of them.
+"""Train the CLIPModel on images, and on captions that name some or all parts of an image.
 
-Command: ``python -m ovdiff.tinyworld.training.clip RUNS``. InfoNCE in which a caption that is also true of another
-image of the batch is no negative for it; then a second round, half of it on crowded scenes, in which the caption that
-names exactly the things of an image competes with captions that leave one out, add one or exchange one. Without it the
-model rarely preferred the complete caption of a scene of three things, and the prefilter's second stage dropped what
-was there; on crowded scenes alone it forgot what scenes of one thing look like.
+Command: ``python -m ovdiff.tinyworld.training.clip RUNS``. The loss of the first round is InfoNCE, in which a caption
+is no negative for an image of which it is also true. In the second round, half of which are crowded scenes, the caption
+that names exactly the things of an image competes with captions that leave a thing out, add one or exchange one.
+
+Without the second round the model rarely preferred the complete caption of a scene of three things, and the prefilter's
+second stage dropped things that were there. After a second round on crowded scenes alone, the model no longer
+recognised scenes of one thing.
 """
 
 import logging
@@ -28,7 +30,7 @@ from ovdiff.tinyworld.world import COLOURS, NAMES, THINGS
 PLAN = Plan(steps=2600, batch=128, learning_rate=1.5e-3, ema_decay=0.99, seed=2)
 SECOND_PLAN = Plan(steps=2800, batch=112, learning_rate=8e-4, warmup=50, ema_decay=0.98, seed=7)
 CROWDED = 14_000
-"""Scenes of the second round, each of three things where they fit; the numbers follow the first round's."""
+"""The number of scenes of the second round, each with three things if they fit. They are numbered after the first's."""
 _RIVALS = 5
 _FACTS = [*NAMES, *((thing, colour) for thing in THINGS for colour in COLOURS)]
 _FACT_INDEX = {fact: i for i, fact in enumerate(_FACTS)}
@@ -52,7 +54,7 @@ def build(tokenizer: CLIPTokenizer) -> CLIPModel:
 
 
 def _facts(things: list[Thing], regions: list[str]) -> NDArray[np.bool_]:
-    """Return which facts hold, as a vector over names and (thing, colour) pairs."""
+    """Return which facts hold of a scene, as a vector over names and (thing, colour) pairs."""
     facts = np.zeros(len(_FACTS), dtype=bool)
     for name, colour in things:
         facts[_FACT_INDEX[name]] = True
@@ -65,7 +67,7 @@ def _facts(things: list[Thing], regions: list[str]) -> NDArray[np.bool_]:
 def _caption(
     rng: np.random.Generator, things: list[tuple[str, str]], regions: list[str]
 ) -> tuple[str, list[Thing], list[str]]:
-    """Choose a caption and say which facts it states."""
+    """Choose a caption, and return it with the things and regions that it names."""
     kind = rng.random()
     if kind < 0.15 or (not things and kind < 0.4):
         return full_caption(rng, things, regions), list(things), regions
@@ -82,7 +84,7 @@ def _caption(
 
 
 def _contrast(logits: Tensor, positive: Tensor) -> Tensor:
-    """InfoNCE whose other positives are left out of the denominator; ``positive`` (B, B) bool."""
+    """Return InfoNCE with other positives left out of the denominator; ``positive`` (B, B) bool says which they are."""
     other = positive & ~torch.eye(len(logits), dtype=torch.bool)
     masked = logits.masked_fill(other, -torch.inf)
     target = torch.arange(len(logits))
@@ -116,7 +118,7 @@ def main(runs: Path) -> None:
 
 
 def _rivals(rng: np.random.Generator, things: list[tuple[str, str]]) -> list[str]:
-    """Return the caption of exactly these things and then wrong ones: a thing left out, added or exchanged."""
+    """Return the caption of exactly these things, and then wrong captions: a thing is left out, added or exchanged."""
     names = list(dict.fromkeys(name for name, _ in things))
     absent = [name for name in THINGS if name not in names]
     colours = dict(things) if rng.random() < 0.3 else {}
@@ -136,7 +138,7 @@ def _rivals(rng: np.random.Generator, things: list[tuple[str, str]]) -> list[str
 
 
 def _second_round(model: CLIPModel, tokenizer: CLIPTokenizer, runs: Path) -> None:
-    """Continue on crowded and usual scenes, leaving the checkpoint ``runs/clip_second.pt``."""
+    """Continue the training on crowded and usual scenes, and leave the checkpoint ``runs/clip_second.pt``."""
     if not (runs / "crowded" / "seen.json").exists():
         render_scenes(runs / "crowded", CROWDED, things=3, first=COUNT)
     halves = [load_training_set(runs / "crowded"), load_training_set(runs)]
@@ -160,7 +162,7 @@ def _second_round(model: CLIPModel, tokenizer: CLIPTokenizer, runs: Path) -> Non
         own = logits.diagonal().T
         first = torch.zeros(SECOND_PLAN.batch, dtype=torch.long)
         exact = F.cross_entropy(own, first)
-        # Among the images of the batch too, so that the first round's sense of single things is kept.
+        # Exact captions compete among the images of the batch too, so that scenes of one thing are not forgotten.
         holds = np.stack([_facts(list(seen), areas) for seen, areas in zip(things, regions, strict=True)])
         names = holds[:, : len(NAMES)] & np.isin(NAMES, THINGS)
         positive = torch.from_numpy(~(names[None] & ~names[:, None]).any(-1))

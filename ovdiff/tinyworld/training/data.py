@@ -1,8 +1,8 @@
-"""The training set: rendered once into a folder of arrays, then memory-mapped by every trainer.
+"""The training set, which is rendered once into a folder of arrays, and then memory-mapped by every trainer.
 
-Command: ``python -m ovdiff.tinyworld.training.data RUNS`` (28,000 scenes of 64 pixels). Half of them show the
-whole scene and half a viewport of it, so that the models see things at twice their usual size too: the windows
-that inference cuts out and enlarges look like that.
+Command: ``python -m ovdiff.tinyworld.training.data RUNS`` (28,000 scenes of 64 pixels). One half of the images show the
+whole scene, the other half a viewport of it. So the models see things at twice their usual size too, as they will in
+the windows that are cut out of an image and enlarged.
 """
 
 import json
@@ -24,9 +24,13 @@ _VISIBLE_SHARE = 0.012
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """``images`` (N, 64, 64, 3) uint8, ``label_maps`` (N, 64, 64) uint8, and what is seen on each.
+    """The images of scenes, their label maps, and the names that are visible in each.
 
-    ``things[i]`` lists (name, colour) of the visible things of scene i, ``regions[i]`` the other visible names.
+    Attributes:
+        images: (N, 64, 64, 3) uint8.
+        label_maps: (N, 64, 64) uint8.
+        things: for each scene, (name, colour) of its visible things.
+        regions: for each scene, the names of its visible regions.
     """
 
     images: NDArray[np.uint8]
@@ -40,7 +44,7 @@ class TrainingSet:
 
 
 def load_training_set(runs: Path) -> TrainingSet:
-    """Open what ``main`` wrote."""
+    """Open the training set that ``main`` wrote."""
     seen = json.loads((runs / "seen.json").read_text())
     return TrainingSet(
         np.load(runs / "images.npy", mmap_mode="r"),
@@ -72,7 +76,7 @@ def _render_one(
 
 
 def main(runs: Path, count: int = COUNT, *, things: int | None = None, first: int = 0) -> None:
-    """Render ``count`` scenes into ``runs``, from scene ``first`` on, each of ``things`` things if that is given."""
+    """Render ``count`` scenes into ``runs``, from scene ``first`` on; ``things`` says how many things each has."""
     runs.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(2) as pool:
         rows = list(pool.map(partial(_render_one, things=things), range(first, first + count), chunksize=200))

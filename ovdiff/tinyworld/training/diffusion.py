@@ -1,13 +1,13 @@
 """Train the UNet2DConditionModel and its CLIPTextModel on the autoencoder's latents.
 
-Command: ``python -m ovdiff.tinyworld.training.diffusion RUNS`` (after ``autoencoder``). v-prediction on Stable
-Diffusion's noise schedule; one caption in five is left out.
+Command: ``python -m ovdiff.tinyworld.training.diffusion RUNS`` (after ``autoencoder``). The model learns v-prediction
+on Stable Diffusion's noise schedule. One caption in five is left out.
 
-**The attention is supervised.** In every cross-attention layer of 8 x 8 or more, the map of each noun (and of its
-colour) is pulled towards the drawn mask by KL(mask / area, attention). For a sample whose caption was left out, the
-queries are held against the keys of the caption that it would have had: the features that OVDiff reads come from
-such a pass without text. Stable Diffusion had neither; without it, a model this small attributes a noun to the
-noun's surroundings.
+**The attention is supervised.** In every cross-attention layer of 8 x 8 cells or more, the map of each noun (and of its
+colour) is pulled towards the drawn mask by KL(mask / area, attention). If a sample's caption was left out, its queries
+are compared with the keys of that caption, because the features that OVDiff reads come from such a pass without text.
+Stable Diffusion was trained without this supervision. Without it, a model this small attributes a noun to the
+surroundings of the noun's object.
 """
 
 import logging
@@ -35,7 +35,7 @@ _DROPPED = 0.2
 _ATTENTION_WEIGHT = 0.1
 _OBJECT_WEIGHT = 3.0
 _MIN_CELLS = 64
-"""Cross-attention layers coarser than 8 x 8 are left alone."""
+"""The number of cells, 8 x 8, below which a cross-attention layer is not supervised."""
 
 
 def build_unet() -> UNet2DConditionModel:
@@ -50,7 +50,7 @@ def build_unet() -> UNet2DConditionModel:
 
 
 def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """Build the untrained text encoder, 128 x 2."""
+    """Build the untrained text encoder: width 128, two layers."""
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
@@ -80,7 +80,7 @@ def scheduler() -> DDPMScheduler:
 
 
 class ProbedAttention(AttnProcessor):
-    """Cross-attention that also keeps its queries' probabilities over the keys of ``probe``'s text."""
+    """Cross-attention that also keeps the probabilities of its queries over the keys of the text in ``probe``."""
 
     def __init__(self, probe: dict[str, Tensor], kept: list[Tensor]) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class ProbedAttention(AttnProcessor):
     def __call__(
         self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor, **unused: object
     ) -> Tensor:
-        """Attend as AttnProcessor does, and keep the mean over heads, (B, cells, tokens)."""
+        """Attend as AttnProcessor does, and keep the probabilities' mean over heads, (B, cells, tokens)."""
         query = attn.head_to_batch_dim(attn.to_q(hidden_states))
         key = attn.head_to_batch_dim(attn.to_k(encoder_hidden_states))
         value = attn.head_to_batch_dim(attn.to_v(encoder_hidden_states))
@@ -102,7 +102,7 @@ class ProbedAttention(AttnProcessor):
 
 
 class TextToLatent(nn.Module):
-    """The trained pair: text encoder and UNet, with the cross-attention probed."""
+    """The pair that is trained, text encoder and UNet, with probed cross-attention."""
 
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class TextToLatent(nn.Module):
             noisy: (B, 4, 16, 16) latents.
             times: (B,) timesteps.
             captions: (B, tokens) ids of the captions that are true of the latents.
-            given: (B, tokens) ids of the captions that the UNet is told (some of them empty).
+            given: (B, tokens) ids of the captions that the UNet is given, some of which are empty.
         """
         self._kept.clear()
         self._probe["text"] = self.text_encoder(captions).last_hidden_state
@@ -130,7 +130,7 @@ class TextToLatent(nn.Module):
 
 
 def encode_all(vae: AutoencoderKL, data: TrainingSet, path: Path) -> Tensor:
-    """Return the scaled latents (N, 4, 16, 16) float32 of all images, from ``path`` if they are there."""
+    """Return the scaled latents (N, 4, 16, 16) float32 of all images. They are read from ``path`` if it exists."""
     if not path.exists():
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             parts = [
@@ -141,7 +141,7 @@ def encode_all(vae: AutoencoderKL, data: TrainingSet, path: Path) -> Tensor:
 
 
 def choose_caption(rng: np.random.Generator, things: list[tuple[str, str]], regions: list[str]) -> str:
-    """Mostly name everything that is seen; a scene of one thing (or region) is often named by it alone."""
+    """Return a caption of all that is visible, or, for many scenes of one thing or region, of that one alone."""
     if rng.random() < 0.4:
         if len(things) == 1:
             name, colour = things[0]
@@ -161,7 +161,7 @@ def attention_targets(caption: str, things: list[tuple[str, str]]) -> list[tuple
     for place, word in enumerate(words):
         if word in NAMES:
             targets.append((place + 1, NAMES.index(word)))
-            # The label map doesn't tell two things of one name apart, so their colours aren't supervised.
+            # A label map does not tell two things of one name apart, so their colours are not supervised.
             if word in THINGS and words[place - 1] in COLOURS and word not in several:
                 targets.append((place, NAMES.index(word)))
     return targets
@@ -174,7 +174,7 @@ def _cell_masks(label_maps: NDArray[np.uint8], side: int) -> Tensor:
 
 
 def attention_loss(maps: list[Tensor], targets: list[list[tuple[int, int]]], label_maps: NDArray[np.uint8]) -> Tensor:
-    """Mean over nouns and layers of KL(mask / area, attention over the cells)."""
+    """Return the mean over nouns and layers of KL(mask / area, attention over the cells)."""
     rows = [(b, token, name) for b, row in enumerate(targets) for token, name in row]
     sample, token, name = torch.tensor(rows).T
     losses = []
@@ -205,7 +205,7 @@ def main(runs: Path) -> None:
         captions = [choose_caption(rng, data.things[i], data.regions[i]) for i in chosen]
         dropped = rng.random(PLAN.batch) < _DROPPED
         given = ["" if gone else caption for caption, gone in zip(captions, dropped, strict=True)]
-        # Without text mostly little noise: there OVDiff reads its features.
+        # Samples without text mostly get little noise, because OVDiff reads its features in such passes.
         most = np.where(dropped & (rng.random(PLAN.batch) < 0.7), 400, 1000)
         times = torch.from_numpy((rng.random(PLAN.batch) * most).astype(np.int64))
         clean = latents[torch.from_numpy(chosen)]

@@ -1,8 +1,8 @@
-"""Train the self-supervised ViT: a dense DINO, no caption and no mask used.
+"""Train the self-supervised ViT: a dense DINO, which uses no caption and no mask.
 
-Command: ``python -m ovdiff.tinyworld.training.dino RUNS``. An EMA teacher assigns each patch to one of 192
-prototypes (balanced by Sinkhorn-Knopp); the student must predict the assignment of the same place seen in another
-crop, of patches masked from its own crop, and of the whole image from its class token.
+Command: ``python -m ovdiff.tinyworld.training.dino RUNS``. An EMA teacher assigns each patch to one of 192 prototypes,
+balanced by Sinkhorn-Knopp. The student must predict three assignments: that of the same place in another crop, those of
+the patches that are masked in its own crop, and, from its class token, that of the whole image.
 """
 
 import logging
@@ -27,7 +27,7 @@ _TEACHER_TEMPERATURE = 0.05
 
 
 def build() -> ViTModel:
-    """Build the untrained ViT, 128 x 4 with patches of 8 pixels."""
+    """Build the untrained ViT: width 128, four blocks, patches of 8 pixels."""
     config = ViTConfig(
         hidden_size=128, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4, image_size=SIZE_PX,
         patch_size=8, attn_implementation="eager",
@@ -51,7 +51,7 @@ class Branch(nn.Module):
 
 
 class StudentAndTeacher(nn.Module):
-    """The student, trained, and the teacher, its slow average."""
+    """The student, which is trained, and the teacher, which is the student's slow average."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class StudentAndTeacher(nn.Module):
 
 
 def sinkhorn(logits: Tensor, rounds: int = 3) -> Tensor:
-    """Turn (N, K) logits into soft assignments of which each prototype gets an equal share."""
+    """Turn logits (N, K) into soft assignments in which each prototype gets an equal share."""
     share = (logits / _TEACHER_TEMPERATURE).exp()
     for _ in range(rounds):
         share = share / share.sum(dim=0, keepdim=True)
@@ -76,7 +76,7 @@ def sinkhorn(logits: Tensor, rounds: int = 3) -> Tensor:
 
 
 def sample_views(batch: int) -> Tensor:
-    """Return affine maps (B, 2, 3) from a view's [-1, 1] frame to the image's: crops of side 0.5 to 1, mirrored."""
+    """Return affine maps (B, 2, 3) from a view's [-1, 1] frame to the image's: crops, half of them mirrored."""
     side = torch.empty(batch, 2).uniform_(0.5, 1)
     side[:, 1] = (side[:, 0] * torch.empty(batch).uniform_(0.85, 1.18)).clamp(0.45, 1)
     centre = (torch.rand(batch, 2) * 2 - 1) * (1 - side)
@@ -88,7 +88,7 @@ def sample_views(batch: int) -> Tensor:
 
 
 def take_view(images: Tensor, theta: Tensor) -> Tensor:
-    """Cut the views out and vary their brightness and colour."""
+    """Cut the views out of the images, and vary their brightness and colour."""
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     views = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     gain = torch.empty(len(images), 3, 1, 1).uniform_(0.8, 1.2) * torch.empty(len(images), 1, 1, 1).uniform_(0.8, 1.2)
@@ -96,10 +96,10 @@ def take_view(images: Tensor, theta: Tensor) -> Tensor:
 
 
 def matched_places(here: Tensor, there: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Say where view ``there`` sees the patch centres of view ``here``.
+    """Return where the patch centres of view ``here`` are in view ``there``.
 
     Returns:
-        (B, side * side, 2) places in the other view's [-1, 1] frame, and (B, side * side) whether it sees them.
+        The places (B, side * side, 2) in the [-1, 1] frame of ``there``, and (B, side * side) bool: which are inside it.
     """
     grid = F.affine_grid(here, [len(here), 1, side, side], align_corners=False).flatten(1, 2)
     scale = torch.stack([there[:, 0, 0], there[:, 1, 1]], dim=1)[:, None]

@@ -1,7 +1,8 @@
-"""Put the trained models where the product loads them, in half precision.
+"""Export the trained models, in half precision, to the folder from which they are loaded.
 
-Command: ``python -m ovdiff.tinyworld.training.export RUNS [FOLDER]``, seconds. Takes the averaged weights of the newest
-checkpoints, so that a run still under way can be looked at; a model whose training has not begun is left out.
+Command: ``python -m ovdiff.tinyworld.training.export RUNS [FOLDER]``, which takes seconds. It exports the averaged
+weights of the newest checkpoints, so an unfinished training can be tried out. A model without a checkpoint is left out.
+Tested by tests/ovdiff/tinyworld/training/test_training.py.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""One training loop for all four models: AdamW, bf16 autocast, EMA, checkpoints, resume.
+"""One training loop for all four models, with AdamW, bf16 autocast, EMA, and checkpoints from which a run continues.
 
-One thread a process: on a shared machine a second OpenMP thread makes a step many times slower.
+Each process uses one thread, because on a shared machine a second OpenMP thread makes a step many times slower.
 """
 
 import logging
@@ -21,9 +21,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast to train.
+    """The length and the rates of a training.
 
-    ``learning_rate`` falls along a cosine to 2 % of itself over ``steps``, after ``warmup`` steps.
+    After ``warmup`` steps the learning rate falls along a cosine, down to 2 % of ``learning_rate`` at the last step.
     """
 
     steps: int
@@ -43,11 +43,11 @@ def train(name: str, model: nn.Module, step: Step, plan: Plan, runs: Path) -> nn
     """Train ``model`` in place and return it with its EMA weights.
 
     Args:
-        name: of the checkpoint ``runs/NAME.pt``, from which an interrupted run continues.
-        model: all trained parameters.
-        step: takes the step's number and a generator seeded with it, returns the loss and figures to log.
-        plan: steps and rates.
-        runs: folder of checkpoints.
+        name: the name of the checkpoint ``runs/NAME.pt``, from which an interrupted run continues.
+        model: the module that holds all trained parameters.
+        step: called with the step's number and a generator seeded with it; returns the loss, and figures to log.
+        plan: the number of steps and the rates.
+        runs: the folder of checkpoints.
     """
     torch.set_num_threads(1)
     optimizer = torch.optim.AdamW(

@@ -1,4 +1,4 @@
-"""Make the byte-level CLIP tokenizer: the world's words are one token each, any other word is split into pieces."""
+"""Make the byte-level CLIP tokenizer: each of the world's words is one token, any other word is split."""
 
 import json
 import tempfile
@@ -15,7 +15,7 @@ _SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 
 
 def build() -> CLIPTokenizer:
-    """Return the tokenizer; deterministic, under a second."""
+    """Return the tokenizer. It is the same each time, and made in under a second."""
     trained = Tokenizer(models.BPE(end_of_word_suffix=_END))
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     trainer = trainers.BpeTrainer(vocab_size=5000, end_of_word_suffix=_END, show_progress=False)

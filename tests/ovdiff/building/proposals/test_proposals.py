@@ -1,0 +1,33 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ovdiff.building.proposals import Proposer, Thresholder, make_source
+from ovdiff.errors import PresetError
+from ovdiff.models.loaded import LoadedModels
+from ovdiff.presets import Preset
+from ovdiff.presets.needs import PROPOSALS
+from ovdiff.presets.part import Part
+
+
+@pytest.mark.parametrize("source", ["otsu", "multi_otsu", "fixed"])
+def test_thresholds_are_sources_without_models(source: str, preset: Preset, models: LoadedModels) -> None:
+    chosen = replace(preset, proposals=replace(preset.proposals, source=source))
+    assert isinstance(make_source(chosen, models), Thresholder)
+
+
+def test_maskcut_proposes_on_the_presets_dino(preset: Preset, models: LoadedModels) -> None:
+    chosen = replace(preset, proposals=replace(preset.proposals, source="maskcut"))
+    assert isinstance(make_source(chosen, models), Proposer)
+
+
+def test_a_maker_that_returns_no_source_is_refused(
+    preset: Preset, models: LoadedModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "no_source.py").write_text("def make(preset, models):\n    return 'nothing'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(PROPOSALS.built_in, "mine", Part("no_source:make"))  # type: ignore[arg-type]
+    chosen = replace(preset, proposals=replace(preset.proposals, source="mine"))
+    with pytest.raises(PresetError, match=r"proposal source 'mine' is str; expected an object with propose\(image\)"):
+        make_source(chosen, models)
