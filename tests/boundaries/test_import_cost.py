@@ -37,8 +37,8 @@ def test_importing_is_cheap(module: str) -> None:
 def first_with_torch(modules: list[str]) -> str:
     """Import modules one after another in a fresh interpreter, and return the first after which torch is loaded."""
     imports = "\n".join(f"import {module}\nif 'torch' in sys.modules: sys.exit('{module}')" for module in modules)
-    run = subprocess.run([sys.executable, "-c", f"import sys\n{imports}"], cwd=ROOT, capture_output=True, text=True)
-    return run.stderr.strip()
+    program = [sys.executable, "-c", f"import sys\n{imports}"]
+    return subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False).stderr.strip()
 
 
 def claiming(root: Path, package: str) -> list[str]:

@@ -99,7 +99,7 @@ def matched_places(here: Tensor, there: Tensor, side: int) -> tuple[Tensor, Tens
     """Return where the patch centres of view ``here`` are in view ``there``.
 
     Returns:
-        The places (B, side * side, 2) in the [-1, 1] frame of ``there``, and (B, side * side) bool: which are inside it.
+        Places (B, side * side, 2) in the [-1, 1] frame of ``there``, and (B, side * side) bool: which are inside it.
     """
     grid = F.affine_grid(here, [len(here), 1, side, side], align_corners=False).flatten(1, 2)
     scale = torch.stack([there[:, 0, 0], there[:, 1, 1]], dim=1)[:, None]
