@@ -1,7 +1,7 @@
-"""OVDiff's engine: the two halves joined. Prototype sets are made once a category, masks once an image.
+"""OVDiff's engine joins the two halves of the method: it builds each category once, and encodes each image once.
 
-Building depends on one category alone, so a vocabulary edit builds only new categories. Encoding depends on one image
-alone, so a vocabulary edit encodes no image again. The halves share the loaded models and their lock.
+Building depends on one category alone, so after a vocabulary edit only new categories are built. Encoding depends on
+one image alone, so after a vocabulary edit no image is encoded again. The halves share the models and their lock.
 """
 
 import numpy as np
@@ -29,20 +29,21 @@ __all__ = ["Engine", "Progress", "Segmentation", "make_engine"]
 
 
 class Engine:
-    """The method on loaded models. Weights load when first needed, once; safe for several threads.
+    """The method on loaded models. Weights are loaded once, when they are first needed. Safe for several threads.
 
-    Models run under one lock, which a build gives up after each batch of images: a prediction waits for a
-    batch, not for a category.
+    Models run under one lock. A build releases it after each batch of images, so a prediction waits for a batch of the
+    build and not for a whole category.
     """
 
     def __init__(self, preset: Preset, bank: Bank, *, device: str = "cpu", models: LoadedModels | None = None) -> None:
-        """Prepare without loading anything.
+        """Prepare the engine. No model is loaded yet.
 
         Args:
-            preset: models and hyper-parameters.
-            bank: where prototype sets are stored.
+            preset: the models and hyper-parameters.
+            bank: the store of prototype sets.
             device: a torch device, such as "cpu" or "cuda".
-            models: models to share with another engine, on their own device; ``None`` loads its own.
+            models: loaded models to share with another engine, on their own device; with ``None`` the engine loads
+                models of its own.
         """
         self.preset, self.bank = preset, bank
         self._models, self._recipes = models or LoadedModels(device), Recipes(preset)
@@ -62,9 +63,9 @@ class Engine:
         return self._recipes.prototypes(as_category(category)).key
 
     def fingerprint(self) -> str:
-        """Return a hex hash of all that makes masks of an image, beside the prototypes: preset and weights.
+        """Return a hex hash of the preset and the weights, which with the prototypes decide the masks of an image.
 
-        While weights are missing there are no masks, and it is another hash than when they are there.
+        While weights are missing the hash is another one than after they were found.
         """
         try:
             return self._segmenter.fingerprint
@@ -72,7 +73,7 @@ class Engine:
             return self.preset.fingerprint()
 
     def has(self, category: Category | str) -> bool:
-        """Say whether the bank holds the category's prototypes, undamaged."""
+        """Say whether the bank holds the category's prototypes, and holds them undamaged."""
         return self._builder.has(as_category(category))
 
     def build(self, category: Category | str, progress: Progress | None = None) -> None:
@@ -96,15 +97,15 @@ class Engine:
         """Return a category's support images, attribution maps and masks from the store; loads no model.
 
         Raises:
-            BankError: they are not all there; the message says what to do.
+            BankError: some of them are not stored; the message says what to do.
             WeightsError: a model's files are missing.
         """
         return self._builder.support_set(as_category(category))
 
     def kinds(self, vocabulary: Vocabulary) -> tuple[KindDecision, ...]:
-        """Say what each category is taken for, thing or stuff, and by what (A.9), in the vocabulary's order.
+        """Decide whether each category is a thing or stuff, and by which rule (A.9), in the vocabulary's order.
 
-        CLIP is loaded only where the preset asks it about unknown names, and only if there are any.
+        CLIP is loaded only if the preset uses it for unknown names and the vocabulary has such a name.
 
         Raises:
             WeightsError: CLIP cannot be loaded.
@@ -112,7 +113,10 @@ class Engine:
         return self._segmenter.kinds.of(vocabulary)
 
     def kind_so_far(self, category: Category) -> KindDecision | None:
-        """Say what a category is taken for, if that is decided or needs no model; never waits for the models."""
+        """Return the decision whether a category is a thing or stuff, or ``None`` if a model must still make it.
+
+        This never waits for the models.
+        """
         return self._segmenter.kinds.so_far(category)
 
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
@@ -120,11 +124,11 @@ class Engine:
 
         Args:
             image: (H, W, 3) uint8 RGB, upright.
-            vocabulary: every category must have been built.
+            vocabulary: the categories, all of which must have been built.
 
         Raises:
-            ImageError: not such an array.
-            MissingPrototypesError: categories that must be built first.
+            ImageError: ``image`` is not such an array.
+            MissingPrototypesError: some categories must be built first; the message names them.
             BankCorruptError: a stored set is damaged.
             WeightsError: a model cannot be loaded, or gives features that are not finite.
             DeviceMemoryError: not even one window fits into the device's memory.
@@ -132,22 +136,22 @@ class Engine:
         return self._segmenter.segment(image, vocabulary)
 
     def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
-        """Run the models on an (H, W, 3) uint8 RGB image; recent images are remembered.
+        """Run the models on an (H, W, 3) uint8 RGB image; the encodings of recent images are kept.
 
         Raises:
-            ImageError: not such an array.
+            ImageError: ``image`` is not such an array.
             WeightsError: a model cannot be loaded, or gives features that are not finite.
             DeviceMemoryError: not even one window fits into the device's memory.
         """
         return self._segmenter.encode(image)
 
     def label(self, encoded: EncodedImage, vocabulary: Vocabulary) -> Segmentation:
-        """Match an encoded image with a vocabulary's prototypes (Eq. 4); runs no image through a model.
+        """Match an encoded image with a vocabulary's prototypes (Eq. 4). No image runs through a model.
 
         Raises:
-            MissingPrototypesError: categories that must be built first.
+            MissingPrototypesError: some categories must be built first; the message names them.
             BankCorruptError: a stored set is damaged.
-            WeightsError: CLIP cannot be loaded, which embeds the categories' names.
+            WeightsError: CLIP, which embeds the categories' names, cannot be loaded.
             DeviceMemoryError: the score maps do not fit into the device's memory.
         """
         return self._segmenter.label(encoded, vocabulary)

@@ -1,4 +1,4 @@
-"""The whole left half: a category becomes a prototype set in the bank. It needs no image of the project.
+"""The building half as a whole: a category becomes a prototype set in the bank. It needs no image to segment.
 
 Tested alone by tests/ovdiff/test_halves.py, and through the engine by tests/ovdiff/test_engine.py.
 """
@@ -18,22 +18,22 @@ from ovdiff.vocabulary import Category
 
 
 class CategoryBuilder:
-    """Makes prototype sets and keeps them. Safe for several threads; the models run under their own lock."""
+    """Makes prototype sets and stores them. Safe for several threads; the models run under their own lock."""
 
     def __init__(self, parts: BuildingParts, bank: Bank, recipes: Recipes) -> None:
-        """Load nothing yet.
+        """Load no model yet.
 
         Args:
             parts: the models.
-            bank: where prototype sets are stored; their support images are stored beside it.
-            recipes: of the same preset.
+            bank: the store of prototype sets; their support images are stored beside it.
+            recipes: the recipes of the same preset.
         """
         self.parts = parts
         self.store = SupportStore(bank.folder / "support")
         self._bank, self._recipes = bank, recipes
 
     def has(self, category: Category) -> bool:
-        """Say whether the bank holds the category's prototypes, undamaged."""
+        """Say whether the bank holds the category's prototypes, and holds them undamaged."""
         return self._bank.has(self._recipes.prototypes(category).key)
 
     def build(self, category: Category, report: Callable[[str, float], None]) -> None:
@@ -70,7 +70,7 @@ class CategoryBuilder:
         """Return a category's support images, attribution maps and masks from the store; loads no model.
 
         Raises:
-            BankError: they are not all there; the message says what to do.
+            BankError: some of them are not stored; the message says what to do.
             WeightsError: a model's files are missing.
         """
         support = stored_support_set(self._shelf(category), self.parts.preset)
@@ -82,5 +82,5 @@ class CategoryBuilder:
         return support
 
     def _shelf(self, category: Category) -> Shelf:
-        """Return where a category's support images and their masks are kept."""
+        """Return the shelf of a category's support images and their masks."""
         return self.store.shelf(self._recipes.support(category).key, self._recipes.masks().key)

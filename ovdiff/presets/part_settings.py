@@ -1,6 +1,6 @@
 """The settings of single parts: extractors and proposal sources. Data only.
 
-Which part has which settings is said in :mod:`ovdiff.presets.needs`.
+The table of parts in :mod:`ovdiff.presets.needs` names the settings of each part.
 
 P is the paper, R its released code; sections such as A.11 are those of the specification.
 """

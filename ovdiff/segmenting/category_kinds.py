@@ -1,4 +1,4 @@
-"""What each category is taken for, thing or stuff, decided once (A.9).
+"""The kinds of categories, thing or stuff (A.9). Each is decided once and then kept.
 
 Tested through the engine by tests/ovdiff/test_engine.py.
 """
@@ -15,15 +15,15 @@ _log = logging.getLogger(__name__)
 
 
 class CategoryKinds:
-    """The kinds of categories. Each is decided once; CLIP is asked only about names that nothing else knows."""
+    """Decides the kinds of categories and keeps the decisions. CLIP is used only for names that no table knows."""
 
     def __init__(self, parts: SegmentingParts) -> None:
-        """Decide nothing yet."""
+        """Load no model, and make no decision yet."""
         self._parts = parts
         self._decided: dict[Category, KindDecision] = {}
 
     def of(self, vocabulary: Vocabulary) -> tuple[KindDecision, ...]:
-        """Say what each category is taken for, and by what, in the vocabulary's order.
+        """Return the decision for each category, in the vocabulary's order.
 
         Raises:
             WeightsError: CLIP cannot be loaded.
@@ -34,7 +34,7 @@ class CategoryKinds:
         return tuple(self._decided[category] for category in vocabulary.categories)
 
     def so_far(self, category: Category) -> KindDecision | None:
-        """Say what a category is taken for, if that is decided or needs no model; never waits for the models."""
+        """Return the decision for a category, or ``None`` if a model must still make it. Never waits for the models."""
         return self._decided.get(category) or known_kind(category, self._parts.preset.stuff_filter)
 
     def stuff(self, vocabulary: Vocabulary) -> frozenset[int]:

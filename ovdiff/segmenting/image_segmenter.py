@@ -1,4 +1,4 @@
-"""The whole right half: an image and a vocabulary become a segmentation. It draws no support image.
+"""The segmenting half as a whole: an image and a vocabulary become a segmentation. It draws no support image.
 
 Tested alone by tests/ovdiff/test_halves.py, and through the engine by tests/ovdiff/test_engine.py.
 """
@@ -28,12 +28,12 @@ class ImageSegmenter:
     """Segments images with the prototypes of a bank. Safe for several threads; the models run under their own lock."""
 
     def __init__(self, parts: SegmentingParts, bank: Bank, recipes: Recipes) -> None:
-        """Load nothing yet.
+        """Load no model yet.
 
         Args:
             parts: the models.
-            bank: where prototype sets are stored.
-            recipes: of the same preset.
+            bank: the store of prototype sets.
+            recipes: the recipes of the same preset.
         """
         self.parts, self.kinds = parts, CategoryKinds(parts)
         self.tables = VocabularyTables(parts, bank, recipes, self.kinds)
@@ -43,25 +43,25 @@ class ImageSegmenter:
         """Label every pixel of an (H, W, 3) uint8 RGB image: :meth:`encode`, then :meth:`label`, under one lock.
 
         Raises:
-            ImageError: not such an array.
-            MissingPrototypesError: categories that must be built first.
+            ImageError: ``image`` is not such an array.
+            MissingPrototypesError: some categories must be built first; the message names them.
             BankCorruptError: a stored set is damaged.
             WeightsError: a model cannot be loaded, or gives features that are not finite.
             DeviceMemoryError: not even one window fits into the device's memory.
         """
         require_image(image)
         key = image_key(image)
-        with self.parts.models.lock:  # once for all: whenever it is given up, a build may take it for a batch of images
-            tables = self.tables.of(vocabulary)  # missing prototypes are told before anything is encoded
+        with self.parts.models.lock:  # Held throughout: when it is released, a build may hold it for a batch of images.
+            tables = self.tables.of(vocabulary)  # First, so that missing categories are named before the long part.
             encoded = self._encode(image, key)
             candidates = self.candidates(encoded, vocabulary)
         return match(encoded, tables, candidates, self.parts.preset, self.parts.models.device)
 
     def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
-        """Run the models on an (H, W, 3) uint8 RGB image; recent images are remembered.
+        """Run the models on an (H, W, 3) uint8 RGB image; the encodings of recent images are kept.
 
         Raises:
-            ImageError: not such an array.
+            ImageError: ``image`` is not such an array.
             WeightsError: a model cannot be loaded, or gives features that are not finite.
             DeviceMemoryError: not even one window fits into the device's memory.
         """
@@ -69,12 +69,12 @@ class ImageSegmenter:
         return self._encode(image, image_key(image))
 
     def label(self, encoded: EncodedImage, vocabulary: Vocabulary) -> Segmentation:
-        """Match an encoded image with a vocabulary's prototypes (Eq. 4); runs no image through a model.
+        """Match an encoded image with a vocabulary's prototypes (Eq. 4). No image runs through a model.
 
         Raises:
-            MissingPrototypesError: categories that must be built first.
+            MissingPrototypesError: some categories must be built first; the message names them.
             BankCorruptError: a stored set is damaged.
-            WeightsError: CLIP cannot be loaded, which embeds the categories' names.
+            WeightsError: CLIP, which embeds the categories' names, cannot be loaded.
             DeviceMemoryError: the score maps do not fit into the device's memory.
         """
         with self.parts.models.lock:
@@ -87,7 +87,7 @@ class ImageSegmenter:
         Call it inside ``with parts.models.lock``.
 
         Raises:
-            WeightsError: CLIP cannot be loaded, which embeds the categories' names.
+            WeightsError: CLIP, which embeds the categories' names, cannot be loaded.
         """
         everything, preset = range(len(vocabulary.categories)), self.parts.preset
         if encoded.embedding is None or not preset.prefilter.enabled:
@@ -123,7 +123,7 @@ def require_image(image: NDArray[np.uint8]) -> None:
     """Check that an image is an (H, W, 3) uint8 array with at least one pixel.
 
     Raises:
-        ImageError: it is not.
+        ImageError: the image is no such array, or has no pixels.
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__

@@ -1,4 +1,4 @@
-"""From features and tables to a segmentation: Eq. 4 over all windows and extractors, PAMR, clean-up. Runs no model.
+"""Features and prototype tables give a segmentation: Eq. 4 over windows and extractors, PAMR, clean-up. Runs no model.
 
 Tested through the engine by tests/ovdiff/test_engine.py.
 """
@@ -24,11 +24,11 @@ def match(
     """Label every pixel of an encoded image.
 
     Args:
-        encoded: the image.
+        encoded: the encoded image.
         tables: the vocabulary's prototypes.
-        candidates: indices of the categories to look for, ascending.
-        preset: how scores become labels.
-        device: where the score maps are computed.
+        candidates: the indices of the categories to look for, ascending.
+        preset: the settings by which scores become labels.
+        device: the device that computes the score maps.
 
     Raises:
         DeviceMemoryError: the score maps do not fit into the device's memory.
@@ -50,7 +50,7 @@ def match(
 def _score_maps(
     encoded: EncodedImage, tables: Tables, candidates: Sequence[int], preset: Preset, device: torch.device
 ) -> tuple[Tensor, list[int]]:
-    """Return score maps (C, h, w) at working size and their label ids; background, if there is one, first."""
+    """Return score maps (C, h, w) at working size and their label ids. If there is a background it comes first."""
     matching = preset.matching
     classes = [BACKGROUND, *candidates] if matching.background == "prototypes" else list(candidates)
     merger = ScoreMerger(len(classes), (encoded.working.shape[0], encoded.working.shape[1]), device)
@@ -58,7 +58,7 @@ def _score_maps(
         gated = table.gated(candidates).to(device)
         for batch in encoded.features[name]:
             merger.add(class_scores(batch.features, gated, classes), batch.windows)
-    scores, labels = merger.mean(), [index + 1 for index in classes]  # BACKGROUND's is 0
+    scores, labels = merger.mean(), [index + 1 for index in classes]  # The label id of BACKGROUND is 0.
     if matching.background == "threshold":
         threshold = torch.full_like(scores[:1], matching.background_threshold)
         return torch.cat([threshold, scores]), [0, *labels]

@@ -1,4 +1,4 @@
-"""The prototypes of a vocabulary, stacked into one table an extractor, and the tables of recent vocabularies.
+"""The prototypes of a vocabulary, stacked into one table for each extractor. Tables of recent vocabularies are kept.
 
 Tested through the engine by tests/ovdiff/test_engine.py.
 """
@@ -16,17 +16,17 @@ from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.segmenter import PrototypeTable, make_table
 from ovdiff.vocabulary import Vocabulary
 
-_MOST_BYTES = 1 << 30  # of recent vocabularies; one of 171 categories in the paper's spaces takes 0.7 GB
+_MOST_BYTES = 1 << 30  # A vocabulary of 171 categories takes 0.7 GB in the paper's feature spaces.
 
 Tables = dict[str, PrototypeTable]
-"""One table an extractor, by its name."""
+"""The table of each extractor, by the extractor's name."""
 
 
 class VocabularyTables:
-    """The tables of recent vocabularies. Not thread-safe: call it inside ``with parts.models.lock``."""
+    """Makes the tables of vocabularies and keeps recent ones. Not thread-safe: use it inside ``with models.lock``."""
 
     def __init__(self, parts: SegmentingParts, bank: Bank, recipes: Recipes, kinds: CategoryKinds) -> None:
-        """Read nothing yet."""
+        """Read no prototypes yet."""
         self._parts, self._bank, self._recipes, self._kinds = parts, bank, recipes, kinds
         self._recent: OrderedDict[tuple[str, ...], Tables] = OrderedDict()
 
@@ -34,9 +34,9 @@ class VocabularyTables:
         """Return a vocabulary's tables.
 
         Raises:
-            MissingPrototypesError: categories that must be built first.
+            MissingPrototypesError: some categories must be built first; the message names them.
             BankCorruptError: a stored set is damaged.
-            WeightsError: CLIP cannot be loaded, which is asked about names that nothing else knows.
+            WeightsError: CLIP, which decides the kinds of unknown names, cannot be loaded.
         """
         keys = tuple(self._recipes.prototypes(category).key for category in vocabulary.categories)
         known = (vocabulary.fingerprint(), *keys)
