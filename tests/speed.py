@@ -1,7 +1,8 @@
-"""Which tests `make quick` leaves out, how one that is missing here is noticed, and which share a process.
+"""Which tests `make quick` leaves out, how one that it should leave out is noticed, and which share a process.
 
-A file is slow when it imports a library of models, loads models or starts servers; the quick run does not even
-import it. A quick test that does so all the same, or takes more than a few seconds of processor time, fails.
+A test is slow when its file imports a library of models or is in SLOW, when it asks for one of SLOW_FIXTURES, or
+when it is marked `slow`. A quick test that imports such a library late, or takes more than a few seconds of processor
+time, fails.
 """
 
 import os
@@ -13,6 +14,8 @@ from typing import NamedTuple
 import pytest
 from hypothesis import settings
 
+from tests.imported_libraries import imported_libraries
+
 Report = Generator[None, pytest.CollectReport, pytest.CollectReport]
 
 TESTS = Path(__file__).parent
@@ -20,45 +23,20 @@ TESTS = Path(__file__).parent
 SLOW = (
     "architectures",
     "backend/command/test_on_tinyworld.py",
-    "benchmarks/test_full_size_cost.py",
-    "benchmarks/test_memory_plan.py",
-    "benchmarks/test_memory_trace.py",
     "converters/corrections/test_panoptic_quality.py",
     "converters/test_corpus.py",
     "end_to_end",
     "examples",
     "gpu",
-    "ovdiff/bank/test_recipe.py",
-    "ovdiff/building/generation",
-    "ovdiff/building/proposals/test_boxes.py",
-    "ovdiff/building/proposals/test_cutler.py",
-    "ovdiff/building/proposals/test_cutler_network.py",
-    "ovdiff/building/proposals/test_detectron2.py",
-    "ovdiff/building/proposals/test_maskcut.py",
-    "ovdiff/building/test_drawing.py",
-    "ovdiff/building/test_resuming.py",
-    "ovdiff/building/test_steps.py",
-    "ovdiff/extractors",
-    "ovdiff/models/test_adapters.py",
-    "ovdiff/models/test_clip.py",
-    "ovdiff/models/test_cross_attention.py",
-    "ovdiff/models/test_hub.py",
-    "ovdiff/models/test_loaded.py",
-    "ovdiff/models/test_pretrained.py",
-    "ovdiff/models/test_texts.py",
     "ovdiff/presets/test_needs.py",
-    "ovdiff/segmenting/test_encoding.py",
-    "ovdiff/segmenting/test_prefilter.py",
-    "ovdiff/test_conformance.py",
-    "ovdiff/test_engine.py",
-    "ovdiff/test_engine_support.py",
     "ovdiff/test_engines.py",
     "ovdiff/test_halves.py",
-    "ovdiff/test_switches.py",
-    "ovdiff/tinyworld/test_training.py",
     "test_architecture.py",
 )
-"""Folders and files under `tests`."""
+"""Folders and files under `tests` that are slow though no file of theirs imports a library of models at its top."""
+
+SLOW_FIXTURES = frozenset({"weights_folder", "session"})
+"""Fixtures that build models or start servers: whatever test asks for one is slow."""
 
 SERVERS = "end_to_end"
 """The folder whose tests share a Label Studio and a backend, which are started once a process."""
@@ -69,8 +47,10 @@ MOST_SECONDS = 15.0
 
 
 def is_slow(path: Path) -> bool:
-    """Say whether a file or folder is one of the slow ones."""
-    return any(path == TESTS / name or (TESTS / name) in path.parents for name in SLOW)
+    """Say whether a file or folder is slow: it is in SLOW, or a file of tests that imports a library of models."""
+    if any(path == TESTS / name or (TESTS / name) in path.parents for name in SLOW):
+        return True
+    return path.match("test_*.py") and not imported_libraries(path).isdisjoint(MODEL_LIBRARIES)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -91,7 +71,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the group
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if is_slow(item.path):
+        if is_slow(item.path) or not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
     if config.getoption("--quick"):
         slow = [item for item in items if item.get_closest_marker("slow")]

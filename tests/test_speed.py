@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests import speed
+from tests.imported_libraries import imported_libraries
 
 
 @pytest.fixture
@@ -28,8 +30,12 @@ def test_a_quick_test_passes(quick: pytest.Pytester) -> None:
     assert _outcomes(quick, "def test_it(): pass")[0] == {"passed": 1}
 
 
-def test_a_file_that_imports_a_library_of_models_fails(quick: pytest.Pytester) -> None:
-    outcomes, text = _outcomes(quick, "import models_stand_in\ndef test_it(): pass")
+def test_a_file_that_imports_a_library_of_models_is_left_out(quick: pytest.Pytester) -> None:
+    assert _outcomes(quick, "import models_stand_in\ndef test_it(): pass")[0] == {}
+
+
+def test_a_file_that_imports_one_in_a_way_that_is_not_seen_fails(quick: pytest.Pytester) -> None:
+    outcomes, text = _outcomes(quick, "import importlib\nimportlib.import_module('models_stand_in')")
     assert outcomes == {"errors": 1}
     assert "imports models_stand_in: mark it `slow`, or name its file in SLOW of tests/speed.py." in text
 
@@ -62,3 +68,20 @@ def test_no_file_of_the_quick_run_imports_a_library_of_models() -> None:
     quick = [sys.executable, "-m", "pytest", "--quick", "--collect-only", "-q"]
     run = subprocess.run(quick, cwd=speed.TESTS.parent, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ("import torch.nn", True),
+        ("from torch import nn", True),
+        ("from ovdiff.engine import Engine", True),
+        ("try:\n    import torch\nexcept ImportError: pass", True),
+        ("def late():\n    import torch", False),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch", False),
+        ("import ovdiff", False),
+    ],
+)
+def test_what_a_file_imports_is_found_without_importing_it(tmp_path: Path, source: str, seen: bool) -> None:
+    (tmp_path / "file.py").write_text(source, "utf-8")
+    assert ("torch" in imported_libraries(tmp_path / "file.py")) == seen

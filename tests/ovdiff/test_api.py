@@ -140,6 +140,7 @@ def test_mistakes_are_told_before_anything_is_made(
     assert made.engines == [] and not (tmp_path / "bank").exists()
 
 
+@pytest.mark.slow
 def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"Device 'nonsense' cannot be used: .*'cpu' works on every machine"):
         ovdiff.segment(red_and_blue(), ["red"], preset="tinyworld", device="nonsense", bank=tmp_path)
