@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
 from ovdiff.engines import EnginePreset, SegmentationEngine, load_any_preset, make_engine
-from ovdiff.errors import PresetError
+from ovdiff.errors import BankError, PresetError
 from ovdiff.images import ImageLike, read_image
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
@@ -115,7 +115,7 @@ def segment(
     """
     vocabulary = categories if isinstance(categories, Vocabulary) else Vocabulary(categories)
     pixels = read_image(image)
-    kept = _engines.get(_chosen(preset), Path(bank or BANK_FOLDER).expanduser().resolve(), device)
+    kept = _engines.get(_chosen(preset), _bank_folder(bank), device)
     kept.build_missing(vocabulary)
     return NamedSegmentation(pixels, vocabulary, kept.engine.segment(pixels, vocabulary))
 
@@ -123,6 +123,13 @@ def segment(
 def unload_models() -> None:
     """Let go of the models that :func:`segment` keeps; the next call loads them again. Prototypes stay."""
     _engines.forget()
+
+
+def _bank_folder(bank: str | Path | None) -> Path:
+    try:
+        return Path(bank or BANK_FOLDER).expanduser().resolve()
+    except (OSError, RuntimeError) as error:  # a home that nobody has; a link that leads to itself
+        raise BankError(f"The bank {str(bank)!r} is no folder that can be used: {error}.") from error
 
 
 def _chosen(preset: EnginePreset | str | Path | None) -> EnginePreset:
@@ -153,11 +160,16 @@ class _KeptEngine:
 
     def build_missing(self, vocabulary: Vocabulary) -> None:
         """Build the categories that the bank lacks, one after the other."""
+        if not self._missing(vocabulary):  # Whoever needs no build does not wait for another thread's.
+            return
         with self.building:
-            missing = [category for category in vocabulary.categories if not self.engine.has(category)]
+            missing = self._missing(vocabulary)
             for number, category in enumerate(missing, 1):
                 _log.info("Building %r, %d of %d.", category.name, number, len(missing))
                 self.engine.build(category)
+
+    def _missing(self, vocabulary: Vocabulary) -> list[Category]:
+        return [category for category in vocabulary.categories if not self.engine.has(category)]
 
 
 class _Engines:

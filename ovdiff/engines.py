@@ -8,6 +8,7 @@ An engine is imported when it is made. This module never imports torch.
 """
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -22,6 +23,7 @@ from ovdiff.presets.files import OVDIFF, read_preset
 from ovdiff.presets.mapping import build
 from ovdiff.presets.part import Parts
 from ovdiff.presets.preset import TABLE_TYPES, mapping_to_preset
+from ovdiff.presets.validation import check_bounds
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
 from ovdiff.vocabulary.kinds import KindDecision
@@ -137,7 +139,10 @@ def load_any_preset(name_or_path: str | Path) -> EnginePreset:
     settings = ENGINES[name].settings
     if settings is None:
         raise PresetError(f"{where}: the engine {name!r} has no dataclass of its presets; its package must give one.")
+    if not {"name", "engine"} <= {entry.name for entry in fields(settings)}:
+        raise PresetError(f"{where}: {settings.__name__} of the engine {name!r} needs the fields name and engine.")
     preset: EnginePreset = build(settings, mapping, where, TABLE_TYPES)
+    check_bounds(preset)
     return preset
 
 
@@ -154,7 +159,7 @@ def make_engine(preset: EnginePreset, bank: Bank, device: str) -> SegmentationEn
             engine has.
         DeviceError: the engine cannot use the device.
     """
-    engine = ENGINES[preset.engine].maker(f"engine {preset.engine!r}")(preset, bank, device)
+    engine = ENGINES[preset.engine].make_one(f"engine {preset.engine!r}", preset, bank, device)
     if not isinstance(engine, SegmentationEngine):
         missing = ", ".join(name for name in _MEMBERS if not hasattr(engine, name))
         raise PresetError(f"The engine {preset.engine!r} is {type(engine).__name__}, which has no {missing}.")

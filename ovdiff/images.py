@@ -51,10 +51,12 @@ def read_image(image: ImageLike) -> NDArray[np.uint8]:
 def _of_file(path: str | Path) -> NDArray[np.uint8]:
     if isinstance(path, str) and path.startswith(("http://", "https://")):
         raise ImageError(f"{path!r} is an address; images are read from files. Download it first, and give its path.")
-    if not Path(path).is_file():
-        what = "is a folder; give the path of one image" if Path(path).is_dir() else "does not exist; correct its path"
-        raise ImageError(f"The image file {str(path)!r} {what} (the current folder is {str(Path.cwd())!r}).")
     try:
+        if not Path(path).is_file():
+            what = (
+                "is a folder; give the path of one image" if Path(path).is_dir() else "does not exist; correct its path"
+            )
+            raise ImageError(f"The image file {str(path)!r} {what} (the current folder is {str(Path.cwd())!r}).")
         with Image.open(path, formats=PICTURE_FORMATS) as image:
             return _pixels(image, f"The image file {str(path)!r}")
     except UnidentifiedImageError:

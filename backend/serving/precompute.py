@@ -144,6 +144,9 @@ class Precompute:
                 return Status("ready", progress=1.0)
         except (OVDiffError, OSError) as error:  # a model or the bank is not there or not readable
             return Status("failed", reason=str(error))
+        except Exception as error:  # An engine may come from another package; the worker must outlive its mistakes.
+            logger.exception("Asking for the category %r failed unexpectedly.", category.name)
+            return Status("failed", reason=f"unexpected {type(error).__name__}; the service's log has the details")
         return self._failed.get(key) or self._models_failed or Status("queued")
 
     def _work(self) -> None:
@@ -157,7 +160,8 @@ class Precompute:
                     return
                 try:
                     key = self._builder.category_key(category)
-                except (OVDiffError, OSError):  # models that vanish this very moment; the category's status will say it
+                except Exception:  # such as models that vanish this very moment; the category's status will say it
+                    logger.exception("Asking for the key of the category %r failed.", category.name)
                     continue
                 self._failed.pop(key, None)
                 self._models_failed = None

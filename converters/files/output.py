@@ -91,9 +91,11 @@ def new_file(path: Path) -> Iterator[TextIO]:
     Raises:
         OutputError: the file cannot be written, or a folder or a device has its name.
     """
-    if path.exists() and not path.is_file():
-        raise OutputError(f"expected {path} to be a new file or one to replace, got a folder or a device: name a file")
     with _told_as_output_error(path):
+        if path.exists() and not path.is_file():
+            raise OutputError(
+                f"expected {path} to be a new file or one to replace, got a folder or a device: name a file"
+            )
         delete_left_overs(path.parent, path.name)
         with whole_text_file(path) as file:
             yield file
@@ -106,9 +108,10 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: a file or a folder that is not empty has the name, or the folder cannot be written.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise OutputError(f"expected {path} to be a new or an empty folder, got one that holds files: name another")
+    path = path.absolute()  # "." has no name of its own
     with _told_as_output_error(path):
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise OutputError(f"expected {path} to be a new or an empty folder, got one that holds files: name another")
         delete_left_overs(path.parent, path.name)
         with whole_folder(path) as partial:
             yield partial

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from ovdiff.bank.recipe import SCHEMA_VERSION, Recipe
 from ovdiff.errors import BankCorruptError
@@ -38,7 +38,7 @@ class Card:
     phrases: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, Any] = field(default_factory=dict)
-    parts: Mapping[str, int] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
     image_seeds: tuple[int, ...] = ()
     images_with_foreground: int = 0
     refused_images: int = 0
@@ -54,25 +54,6 @@ class Card:
         return replace(
             self, phrases=recipe.phrases or (), parameters=recipe.parameters, models=recipe.models, parts=recipe.parts
         )
-
-
-_EXPECTED: Mapping[str, type] = {
-    "category": str,
-    "preset": str,
-    "phrases": list,
-    "parameters": dict,
-    "models": dict,
-    "parts": dict,
-    "image_seeds": list,
-    "images_with_foreground": int,
-    "refused_images": int,
-    "support_key": str,
-    "licences": list,
-    "library_versions": dict,
-    "key": str,
-    "sha256": str,
-    "schema_version": int,
-}
 
 
 def card_to_json(card: Card) -> str:
@@ -98,13 +79,37 @@ def json_to_card(text: str, path: Path) -> Card:
         raise BankCorruptError(path, f"its card is {type(values).__name__}, expected an object")
     if "sha256" not in values:
         raise BankCorruptError(path, "its card has no checksum")
-    known = {name: value for name, value in values.items() if name in _EXPECTED}  # A later version may add values.
+    hints = get_type_hints(Card)
+    known = {name: value for name, value in values.items() if name in hints}  # A later version may add values.
     for name, value in known.items():
-        if type(value) is not _EXPECTED[name]:
-            raise BankCorruptError(path, f"{name!r} of its card is {value!r}, expected {_EXPECTED[name].__name__}")
-    try:
-        licences = tuple(WeightsLicence(**entry) for entry in known.pop("licences", ()))
-    except TypeError as error:
-        raise BankCorruptError(path, f"'licences' of its card are not those of weights ({error})") from error
+        if not _fits(hints[name], value):
+            raise BankCorruptError(path, f"{name!r} of its card is {value!r:.80}, expected {_described(hints[name])}")
     lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+    licences = tuple(WeightsLicence(**entry) for entry in known.get("licences", ()))
     return Card(**{**known, **lists, "licences": licences})
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    """Say whether a JSON value is of the type that a field of the card asks for, its items included."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin is tuple:
+        return isinstance(value, list) and all(_fits(arguments[0], item) for item in value)
+    if origin is Mapping:
+        return isinstance(value, dict) and all(_fits(arguments[1], item) for item in value.values())
+    if is_dataclass(hint):
+        wanted = get_type_hints(hint)
+        if not isinstance(value, dict) or value.keys() != {entry.name for entry in fields(hint)}:
+            return False
+        return all(_fits(wanted[name], item) for name, item in value.items())
+    return type(value) is hint  # not isinstance: True is an int, and would pass for one
+
+
+def _described(hint: Any) -> str:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is tuple:
+        return f"a list of {_described(arguments[0])}"
+    if origin is Mapping:
+        return f"an object of {_described(arguments[1])}"
+    return "anything" if hint is Any else str(hint.__name__)

@@ -8,10 +8,10 @@ from typing import Any
 
 from ovdiff.bank.support_store import SUPPORT_VERSION
 from ovdiff.models.weights import Weights, weights_identity
-from ovdiff.presets import Preset
+from ovdiff.presets import Part, Preset
 from ovdiff.presets.mapping import digest, offline_values
 from ovdiff.presets.model_settings import CheckpointSettings, DiffusionModelSettings
-from ovdiff.presets.needs import PROPOSALS, added_versions, feature_settings, models_of, source_settings
+from ovdiff.presets.needs import EXTRACTORS, PROPOSALS, models_of, part_versions, values_in_use
 from ovdiff.vocabulary import Category, with_phrase
 
 SCHEMA_VERSION = 2
@@ -30,15 +30,15 @@ class Recipe:
         parameters: the preset's settings, by table; tables that are not in use are left out.
         models: how each model computes and what its weights are, by the model's name. Their place is left out.
         phrases: the texts that are drawn; ``None`` for data that does not depend on the category.
-        parts: the version of each extractor and proposal source whose version is above 1, by "extractors.NAME" or
-            "proposals.NAME".
+        parts: the package and version of each extractor and proposal source in use, by "extractors.NAME" or
+            "proposals.NAME"; built-in parts of version 1 are left out.
     """
 
     versions: Mapping[str, int]
     parameters: Mapping[str, Any]
     models: Mapping[str, Mapping[str, Any]]
     phrases: tuple[str, ...] | None = None
-    parts: Mapping[str, int] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -101,7 +101,7 @@ class Recipes:
             {"schema_version": SCHEMA_VERSION},
             _parameters(self._preset),
             {name: _model_values(given[name]) for name in names},
-            parts=added_versions(self._preset),
+            parts=part_versions(self._preset),
         )
 
     def _part(self, tables: tuple[str, ...], models: tuple[str, ...], parts: str = "-") -> Recipe:
@@ -120,23 +120,20 @@ class Recipes:
 
 def _parameters(preset: Preset) -> dict[str, Any]:
     """Return the settings that shape prototypes, without the settings of parts that are not in use."""
-    values = offline_values(preset)
+    values = values_in_use(preset, offline_values)
     del values["models"]  # The identity of their weights is in the recipe instead.
     del values["generation"]["phrases"]  # The phrase that is drawn is in the recipe instead.
-    values["extractors"] = {name: offline_values(feature_settings(preset, name)) for name in preset.extractors.use}
-    of_all_sources = {name: value for name, value in values["proposals"].items() if not isinstance(value, dict)}
-    return {**values, "proposals": {**of_all_sources, **_source_parameters(preset)}}
+    for name in preset.extractors.use:
+        _identify_files(values["extractors"][name], EXTRACTORS[name])
+    source = preset.proposals.source
+    _identify_files(values["proposals"].get(source, {}), PROPOSALS[source])
+    return values
 
 
-def _source_parameters(preset: Preset) -> dict[str, Any]:
-    """Return the settings of the chosen proposal source by its name, with a hash of each file in place of its path."""
-    source, settings = preset.proposals.source, source_settings(preset)
-    if settings is None:
-        return {}
-    values = offline_values(settings)
-    for name in PROPOSALS[source].files:
+def _identify_files(values: dict[str, Any], part: Part) -> None:
+    """Put a hash of each file of a part in the place of its path."""
+    for name in part.files:
         values[name] = weights_identity(CheckpointSettings(source=values[name]))
-    return {source: values}
 
 
 def _model_values(settings: Weights) -> dict[str, Any]:

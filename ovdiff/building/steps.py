@@ -21,7 +21,7 @@ from ovdiff.errors import SupportError
 from ovdiff.extractors.work import extraction
 from ovdiff.models.memory import batch_size, run_in_batches
 from ovdiff.presets import Preset
-from ovdiff.presets.needs import feature_dtype
+from ovdiff.presets.needs import dtype_fields, feature_dtype
 
 Progress = Callable[[str, float], None]
 """Called with a stage ("generating", "masking", "extracting", "done") and the fraction done, 0 to 1."""
@@ -152,7 +152,8 @@ def _one_space(parts: BuildingParts, name: str, support: SupportSet) -> FeatureS
         raise SupportError(
             f"There are no usable {name} features of its foreground in any of the {len(support.images)} images: it "
             f"covers no feature cell, or the features are not finite. Lower prototypes.mask_coverage ({coverage}), or "
-            f"give models.{name} a wider dtype than {feature_dtype(parts.preset, name)!r}."
+            f"give {' and '.join(dtype_fields(name)) or 'its models'} a wider dtype than "
+            f"{feature_dtype(parts.preset, name)!r}."
         )
     return prototypes
 
@@ -167,7 +168,7 @@ def _masked_features(
     coverage = parts.preset.prototypes.mask_coverage
     half = feature_dtype(parts.preset, name) == "float16"  # The further digits of float32 would hold only noise.
     with parts.models.lock:
-        features = parts.extractors[name].extract(np.stack([item.image for item in batch]), "support")
+        features = parts.extractors.extract(name, np.stack([item.image for item in batch]), "support")
         rows = features.permute(0, 2, 3, 1)
         grid_hw = (rows.shape[1], rows.shape[2])
         return [

@@ -5,11 +5,17 @@ This module never imports torch.
 
 from typing import TYPE_CHECKING
 
-from ovdiff.extractors.extractor import Extractor
+import numpy as np
+from numpy.typing import NDArray
+
+from ovdiff.errors import PresetError
+from ovdiff.extractors.extractor import Extractor, Purpose
 from ovdiff.presets import Preset
 from ovdiff.presets.needs import EXTRACTORS
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ovdiff.models.loaded import LoadedModels
 
 
@@ -29,5 +35,24 @@ class Extractors:
             WeightsError: its model cannot be loaded.
         """
         if name not in self._made:
-            self._made[name] = EXTRACTORS[name].maker(f"extractors.use {name!r}")(self._preset, self._models)
+            made = EXTRACTORS[name].make_one(f"extractors.use {name!r}", self._preset, self._models)
+            if not isinstance(made, Extractor):
+                expected = "an object with extract(images, purpose)"
+                raise PresetError(f"The extractor {name!r} is {type(made).__name__}; expected {expected}.")
+            self._made[name] = made
         return self._made[name]
+
+    def extract(self, name: str, images: NDArray[np.uint8], purpose: Purpose) -> "Tensor":
+        """Return the features (B, D, h, w) float32 of images (B, H, W, 3) uint8 RGB by an extractor's name.
+
+        Raises:
+            PresetError: as indexing does; or the extractor gives features of another shape or dtype.
+            WeightsError: its model cannot be loaded.
+        """
+        features = self[name].extract(images, purpose)
+        if features.ndim != 4 or len(features) != len(images) or str(features.dtype) != "torch.float32":
+            raise PresetError(
+                f"The extractor {name!r} gives {str(features.dtype).removeprefix('torch.')} features of shape "
+                f"{tuple(features.shape)} for {len(images)} images; expected float32 of shape ({len(images)}, D, h, w)."
+            )
+        return features

@@ -3,7 +3,7 @@
 tests/ovdiff/extractors/test_extractors.py holds every extractor to it.
 """
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ Purpose = Literal["support", "window"]
 """What an image is encoded for: support images and windows of a target image may be encoded at different sizes."""
 
 
+@runtime_checkable
 class Extractor(Protocol):
     """Encodes images as dense feature maps. It is deterministic: equal images give equal features, in any batch."""
 

@@ -11,6 +11,8 @@ def require_device(device: str) -> None:
     Raises:
         DeviceError: torch does not know the device, or the machine does not have it.
     """
+    if not isinstance(device, str) or device.partition(":")[0] == "meta":  # torch's device that holds no numbers
+        raise DeviceError(f"Device {device!r} cannot be used: expected a name such as 'cpu' or 'cuda'.")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch raises the first for an unknown name, else the second.

@@ -30,10 +30,14 @@ from ovdiff.models.pretrained import (
     load_transformer,
     where,
 )
-from ovdiff.presets.model_settings import ClipModelSettings, DiffusionModelSettings, ModelSettings
+from ovdiff.presets.model_settings import CheckpointSettings, ClipModelSettings, DiffusionModelSettings, ModelSettings
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+
+_LOCK = FairLock()
+"""One lock for all models of the process. While a model is loaded, the libraries switch torch's default dtype, which is
+the whole process's: a model that runs or loads beside it, on any device, would compute other numbers in silence."""
 
 
 class SafetyChecker(NamedTuple):
@@ -54,8 +58,8 @@ class LoadedModels:
     def __init__(self, device: str = "cpu") -> None:
         """Remember the device. No model is loaded yet."""
         self.device = torch.device(device)
-        self.lock = FairLock()
-        self._loaded: dict[tuple[str, ModelSettings], Any] = {}
+        self.lock = _LOCK
+        self._loaded: dict[tuple[str, ModelSettings | CheckpointSettings], Any] = {}
 
     def diffusion(self, settings: DiffusionModelSettings) -> StableDiffusionPipeline:
         """Return a latent diffusion pipeline without its safety checker; its adapter is fused into its weights."""
@@ -86,7 +90,7 @@ class LoadedModels:
         """Return Stable Diffusion's safety checker and its image processor, which lies beside it."""
         return self.once("a StableDiffusionSafetyChecker", settings, lambda: self._load_safety_checker(settings))
 
-    def once(self, what: str, settings: ModelSettings, load: Callable[[], T]) -> T:
+    def once(self, what: str, settings: ModelSettings | CheckpointSettings, load: Callable[[], T]) -> T:
         """Return the model that ``load`` makes. For equal settings and an equal ``what`` it is called only once.
 
         Args:

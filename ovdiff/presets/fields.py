@@ -13,6 +13,7 @@ def setting(
     maximum: float | None = None,
     online: bool = False,
     later: bool = False,
+    changes_no_mask: bool = False,
 ) -> Any:
     """Declare a field with its default, the reason for it, its unit and inclusive bounds.
 
@@ -26,6 +27,7 @@ def setting(
             key.
         later: whether the field was added after the first keys had been made. It is then left out of a key while it
             has its default, so that older prototype sets are still found.
+        changes_no_mask: whether the field can change no mask, as a batch size. It is then no part of a fingerprint.
     """
     metadata = {
         "reason": reason,
@@ -34,6 +36,7 @@ def setting(
         "maximum": maximum,
         "online": online,
         "later": later,
+        "changes_no_mask": changes_no_mask,
     }
     if default is MISSING:
         return field(metadata=metadata)

@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import json
 import types
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from ovdiff.errors import PresetError
@@ -50,14 +50,17 @@ def to_mapping(table: Any) -> dict[str, Any]:
 def offline_values(table: Any) -> dict[str, Any]:
     """Return the values that shape stored prototypes, as JSON types.
 
-    Three kinds of fields are left out: names, fields that are marked *online*, and fields that are marked *later* and
-    have their default.
+    Fields that are marked *online* are left out, and fields that are marked *later* and have their default.
     """
-    return {
-        name: offline_values(value) if dataclasses.is_dataclass(value) else _plain(value)
-        for name, value, declared in entries(table)
-        if name != "name" and (declared is None or _shapes_prototypes(declared, value))
-    }
+    return _values(table, "online")
+
+
+def mask_values(table: Any) -> dict[str, Any]:
+    """Return the values that can change a mask, as JSON types.
+
+    Fields that are marked *changes_no_mask* are left out, and fields that are marked *later* and have their default.
+    """
+    return _values(table, "changes_no_mask")
 
 
 def build(cls: type[T], mapping: Any, where: str, table_types: TableTypes) -> T:
@@ -73,15 +76,6 @@ def build(cls: type[T], mapping: Any, where: str, table_types: TableTypes) -> T:
         PresetError: a field is unknown, missing, of a wrong type, or not one of the values that it may have.
     """
     return _Reader(where, table_types).table(cls, mapping, "")
-
-
-def without(mapping: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """Return a copy of nested tables without the fields of these names, at every depth."""
-    return {
-        key: without(value, names) if isinstance(value, Mapping) else value
-        for key, value in mapping.items()
-        if key not in names
-    }
 
 
 def digest(values: Any) -> str:
@@ -159,10 +153,16 @@ class _Reader:
         return tuple(self._value(hint, item, f"{path}[{i}]") for i, (hint, item) in pairs)
 
 
-def _shapes_prototypes(declared: dataclasses.Field[Any], value: Any) -> bool:
-    if declared.metadata.get("online"):
-        return False
-    return not (declared.metadata.get("later") and value == _default(declared))
+def _values(table: Any, left_out: str) -> dict[str, Any]:
+    return {
+        name: _values(value, left_out) if dataclasses.is_dataclass(value) else _plain(value)
+        for name, value, declared in entries(table)
+        if declared is None or not (declared.metadata.get(left_out) or _is_later_default(declared, value))
+    }
+
+
+def _is_later_default(declared: dataclasses.Field[Any], value: Any) -> bool:
+    return bool(declared.metadata.get("later")) and value == _default(declared)
 
 
 def _default(declared: dataclasses.Field[Any]) -> Any:

@@ -23,6 +23,7 @@ class ModelSettings:
         "",
         "the licence of the weights; '' looks the source up in ovdiff.models.licences, which knows no local folder",
         online=True,
+        changes_no_mask=True,
     )
 
 
@@ -33,7 +34,7 @@ class AdapterSettings:
     source: str = setting(MISSING, "a local folder or a hub id")
     revision: str = setting("", "the hub commit")
     scale: float = setting(1.0, "the adapter was trained for a scale of 1", minimum=0.0, maximum=2.0)
-    licence: str = setting("", "the licence of the adapter, given as a model's is", online=True)
+    licence: str = setting("", "the licence of the adapter, given as a model's is", online=True, changes_no_mask=True)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ class CheckpointSettings:
     source: str = setting(MISSING, "a local file, or an https address from which the file is fetched once")
     sha256: str = setting("", "the hex digest that the file must have; '' accepts any file")
     dtype: Dtype = setting("float32", "the dtype of the forward pass")
-    licence: str = setting("", "the licence of the checkpoint, given as a model's is", online=True)
+    licence: str = setting(
+        "", "the licence of the checkpoint, given as a model's is", online=True, changes_no_mask=True
+    )
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ proposal source is one file and one line here. Another package adds one by an en
 and a maker is imported by the module that asks for the part.
 """
 
-from collections.abc import Iterator
-from dataclasses import fields, replace
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from ovdiff.errors import PresetError
@@ -34,6 +35,11 @@ from ovdiff.presets.part_settings import (
 )
 from ovdiff.presets.schema import ExtractorSettings, PresetTables, ProposalSettings
 
+
+def _own_fields(tables: type[Any]) -> frozenset[str]:
+    return frozenset(entry.name for entry in fields(tables))
+
+
 EXTRACTORS = Parts(
     "extractor",
     "ovdiff.extractors",
@@ -49,6 +55,7 @@ EXTRACTORS = Parts(
         "dinov3": Part("ovdiff.extractors.dinov3:make_extractor", Dinov3FeatureSettings, {"dinov3": ModelSettings}),
         "mae": Part("ovdiff.extractors.mae:make_extractor", MaeFeatureSettings, {"mae": ModelSettings}),
     },
+    reserved=_own_fields(ExtractorSettings),
 )
 """All extractors. A maker is called with the preset and the loaded models, and returns an
 :class:`ovdiff.extractors.extractor.Extractor`. The settings are a subclass of
@@ -72,6 +79,7 @@ PROPOSALS = Parts(
         "multi_otsu": Part("ovdiff.building.proposals.threshold:make_multi_otsu"),
         "fixed": Part("ovdiff.building.proposals.threshold:make_fixed"),
     },
+    reserved=_own_fields(ProposalSettings),
 )
 """All proposal sources. A maker is called with the preset and the loaded models, and returns an
 :class:`ovdiff.building.proposals.Proposer` or a :class:`ovdiff.building.proposals.Thresholder`."""
@@ -170,9 +178,15 @@ def source_settings(preset: PresetTables) -> Any | None:
 
 
 def feature_dtype(preset: PresetTables, extractor: str) -> Dtype:
-    """Return the dtype in which an extractor's model computes; float32 for an extractor without a model."""
-    models = EXTRACTORS[extractor].models
-    return preset.models.given(next(iter(models)), ModelSettings).dtype if models else "float32"
+    """Return the least precise dtype in which the models of an extractor compute; float32 if it has no model."""
+    given = preset.models.all_given()
+    found = {given[model].dtype for model in EXTRACTORS[extractor].models}
+    return next((dtype for dtype in ("float16", "bfloat16") if dtype in found), "float32")
+
+
+def dtype_fields(extractor: str) -> tuple[str, ...]:
+    """Return the fields of a preset that say in which dtype the models of an extractor compute."""
+    return tuple(f"models.{model}.dtype" for model in EXTRACTORS[extractor].models)
 
 
 def unread_tables(preset: PresetTables) -> frozenset[str]:
@@ -197,7 +211,7 @@ def table_type(parts: str, name: str) -> type[Any] | None:
         PresetError: the part of this name cannot be imported.
     """
     if parts == "models":
-        return next((part.models[name] for part in _added_parts() if name in part.models), None)
+        return next((part.models[name] for part in _all_parts() if name in part.models), None)
     known = {"extractors": EXTRACTORS, "proposals": PROPOSALS}[parts]
     return known[name].settings if name in known else None
 
@@ -212,11 +226,33 @@ def part_licence(preset: PresetTables, model: str) -> str:
     return next((part.licence for part in parts if part.licence and model in part.models), "")
 
 
-def added_versions(preset: PresetTables) -> dict[str, int]:
-    """Return the version of each part in use whose version is above 1, by "extractors.NAME" or "proposals.NAME"."""
+def part_versions(preset: PresetTables) -> dict[str, str]:
+    """Return the package and version of each part in use, by "extractors.NAME" or "proposals.NAME".
+
+    Built-in parts of version 1 are left out, so that keys made before there were versions are still found.
+    """
     used = {f"extractors.{name}": EXTRACTORS[name] for name in preset.extractors.use}
     used[f"proposals.{preset.proposals.source}"] = PROPOSALS[preset.proposals.source]
-    return {name: part.version for name, part in used.items() if part.version > 1}
+    versions = {name: f"{part.distribution} {part.version}".strip() for name, part in used.items()}
+    return {name: version for name, version in versions.items() if version != "1"}
+
+
+def values_in_use(preset: PresetTables, values_of: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """Return the values of a preset without the tables of extractors, proposal sources and models that it does not use.
+
+    Args:
+        preset: the preset.
+        values_of: gives the values of a table, as :func:`ovdiff.presets.mapping.offline_values` does.
+    """
+    values, source = values_of(preset), preset.proposals.source
+    given, own = preset.models.all_given(), source_settings(preset)
+    shared = {name: value for name, value in values["proposals"].items() if name not in _table_names(preset.proposals)}
+    return {
+        **values,
+        "models": {need.model: values_of(given[need.model]) for need in needs(preset)},
+        "extractors": {name: values_of(feature_settings(preset, name)) for name in preset.extractors.use},
+        "proposals": {**shared, **({} if own is None else {source: values_of(own)})},
+    }
 
 
 def with_tables_in_use(preset: P) -> P:
@@ -240,25 +276,27 @@ def _with_defaults(
     return (*tables.added, *((name, table) for name, table in defaults if table is not None))
 
 
-def _added_parts() -> Iterator[Part]:
+def _all_parts() -> Iterator[Part]:
+    """Yield all parts, the built-in ones first. A broken package that nobody named is passed over."""
     for known in (EXTRACTORS, PROPOSALS):
-        yield from (known[name] for name in known.names() if name not in known.built_in)
+        yield from known.built_in.values()
+    for known in (EXTRACTORS, PROPOSALS):
+        for name in known.names():
+            with contextlib.suppress(PresetError):
+                yield known[name]
 
 
 def _settings(tables: ExtractorSettings | ProposalSettings, known: Parts, name: str) -> Any | None:
     part = known[name]
-    if name in (added := dict(tables.added)):
-        return added[name]
     if name in _table_names(tables):
-        return vars(tables)[name]
+        return {**vars(tables), **dict(tables.added)}[name]
     return None if part.settings is None else part.settings()
 
 
 def _table_names(tables: ExtractorSettings | ProposalSettings) -> tuple[str, ...]:
-    parts = {**EXTRACTORS.built_in, **PROPOSALS.built_in}
-    return tuple(entry.name for entry in fields(tables) if entry.name in parts) + tuple(
-        name for name, _ in tables.added
-    )
+    """Return the names of the tables that stand in a table beside its own fields."""
+    known = (entry.name for entry in fields(tables) if is_dataclass(vars(tables)[entry.name]))
+    return (*known, *(name for name, _ in tables.added))
 
 
 def _of_kind(settings: Any, kind: type[S], path: str) -> S:

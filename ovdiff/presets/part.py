@@ -10,13 +10,14 @@ The module of that object should import quickly: it is imported when a preset na
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib import metadata
 from pkgutil import resolve_name
 from typing import Any
 
-from ovdiff.errors import MissingExtraError, PresetError
+from ovdiff.errors import MissingExtraError, OVDiffError, PresetError
 from ovdiff.extras import naming_the_extra
+from ovdiff.presets.model_settings import CheckpointSettings, ModelSettings
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Part:
             the file's path is not.
         licence: the licence of its models' weights, whoever hosts them; "" asks :mod:`ovdiff.models.licences`.
         version: a number that is in the prototypes' key unless it is 1. Raise it when the part's results change.
+        distribution: the name of the package that adds the part; the entry point gives it. "" for a built-in part.
+
+    Raises:
+        PresetError: an attribute is not what it should be.
     """
 
     make: str
@@ -39,6 +44,44 @@ class Part:
     files: tuple[str, ...] = ()
     licence: str = ""
     version: int = 1
+    distribution: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a description that would fail later, and elsewhere."""
+        if self.settings is not None and not _is_frozen_dataclass(self.settings):
+            raise PresetError(
+                f"Part {self.make!r}: settings is {self.settings!r}; expected a frozen dataclass, or None."
+            )
+        known = () if self.settings is None else tuple(entry.name for entry in fields(self.settings))
+        if not isinstance(self.files, tuple) or not set(self.files) <= set(known):
+            raise PresetError(
+                f"Part {self.make!r}: files is {self.files!r}; expected a tuple of fields of its settings."
+            )
+        for name, kind in self.models.items():
+            if not (isinstance(kind, type) and issubclass(kind, ModelSettings | CheckpointSettings)):
+                expected = "ModelSettings or CheckpointSettings of ovdiff.presets.model_settings, or a subclass"
+                raise PresetError(f"Part {self.make!r}: models[{name!r}] is {kind!r}; expected {expected}.")
+        if type(self.version) is not int or self.version < 1:
+            raise PresetError(f"Part {self.make!r}: version is {self.version!r}; expected a whole number from 1.")
+
+    def make_one(self, purpose: str, *arguments: Any) -> Any:
+        """Import the maker, call it, and return the part that it makes.
+
+        Args:
+            purpose: the place where a preset names the part, such as "proposals.source 'cutler'", for messages.
+            arguments: of the maker.
+
+        Raises:
+            OVDiffError: what the maker raises.
+            PresetError: the maker cannot be imported, or fails with an error of another kind.
+        """
+        try:
+            with naming_the_extra(purpose):
+                return self.maker(purpose)(*arguments)
+        except OVDiffError:
+            raise
+        except Exception as error:
+            raise PresetError(f"{purpose}: {self.make!r} failed: {type(error).__name__}: {error}.") from error
 
     def maker(self, purpose: str) -> Callable[..., Any]:
         """Import and return the maker.
@@ -55,9 +98,14 @@ class Part:
                 found: Callable[..., Any] = resolve_name(self.make)
         except MissingExtraError:
             raise
-        except (ImportError, AttributeError, ValueError) as error:
+        except (Exception, SystemExit) as error:  # Whatever a module of another package raises when it is imported.
             raise PresetError(f"{purpose}: {self.make!r} cannot be imported: {error}.") from error
         return found
+
+
+def _is_frozen_dataclass(kind: object) -> bool:
+    # Presets are compared and hashed by their settings, so a dataclass that can change would break both.
+    return isinstance(kind, type) and is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -68,11 +116,13 @@ class Parts:
         kind: the word for such a part in messages, such as "extractor".
         group: the entry point group in which other packages add parts of this kind.
         built_in: the built-in parts by name. A built-in part wins over a package's part of the same name.
+        reserved: names that no part may have, because they name fields beside the parts' tables.
     """
 
     kind: str
     group: str
     built_in: Mapping[str, Part]
+    reserved: frozenset[str] = frozenset()
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all parts, sorted. No module of another package is imported for it."""
@@ -105,13 +155,17 @@ class Parts:
         return self._loaded(next(iter(entries)))
 
     def _loaded(self, entry: metadata.EntryPoint) -> Part:
+        if entry.name in self.reserved:
+            raise PresetError(f"The {self.kind} {entry.name!r} ({entry.value}) has the name of a field; rename it.")
         try:
             part = entry.load()
-        except (ImportError, AttributeError) as error:
-            raise PresetError(f"The {self.kind} {entry.name!r} ({entry.value}) cannot be imported: {error}.") from error
+        except (Exception, SystemExit) as error:  # Whatever a module of another package raises when it is imported.
+            raise PresetError(
+                f"The {self.kind} {entry.name!r} ({entry.value}) cannot be imported: {type(error).__name__}: {error}."
+            ) from error
         if not isinstance(part, Part):
             raise PresetError(
                 f"The {self.kind} {entry.name!r} ({entry.value}) is {type(part).__name__}; expected an "
                 f"ovdiff.presets.Part."
             )
-        return part
+        return replace(part, distribution=entry.dist.name if entry.dist else "unknown")

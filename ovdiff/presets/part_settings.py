@@ -34,6 +34,7 @@ class FeatureSettings:
         unit="MiB",
         minimum=0,
         online=True,
+        changes_no_mask=True,
     )
 
 
@@ -61,7 +62,12 @@ class StableDiffusionFeatureSettings(FeatureSettings):
     support_px: int = setting(512, "R; support images are stretched to this size", unit="px", minimum=8)
     window_px: int = setting(512, "R; windows are stretched to this size", unit="px", minimum=8, online=True)
     mib_per_image: int = setting(
-        330, "the memory that one image takes, by benchmarks/full_size_cost.py", unit="MiB", minimum=0, online=True
+        330,
+        "the memory that one image takes, by benchmarks/full_size_cost.py",
+        unit="MiB",
+        minimum=0,
+        online=True,
+        changes_no_mask=True,
     )
 
 

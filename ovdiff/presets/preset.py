@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ovdiff.presets.mapping import TableTypes, build, digest, to_mapping, without
-from ovdiff.presets.needs import feature_settings, source_settings, table_type, with_tables_in_use
+from ovdiff.presets.mapping import TableTypes, build, digest, mask_values, to_mapping
+from ovdiff.presets.needs import table_type, values_in_use, with_tables_in_use
 from ovdiff.presets.schema import PresetTables
 from ovdiff.presets.validation import validate
 
 TABLE_TYPES: TableTypes = {name: partial(table_type, name) for name in ("extractors", "proposals", "models")}
 """How the dataclasses of other packages' tables are found."""
-
-_CHANGE_NO_MASK = frozenset({"name", "licence", "cache", "memory", "batch_size", "mib_per_image"})
 
 
 @dataclass(frozen=True)
@@ -31,18 +29,10 @@ class Preset(PresetTables):
     def fingerprint(self) -> str:
         """Return a hex hash of every field that can change a mask.
 
-        Names, licences, caches, batch sizes and memory limits are left out of the hash. So are the tables of extractors
-        and proposal sources that the preset does not use.
+        Left out of the hash are fields that are declared to change no mask, fields that were added later and have their
+        default, and the tables of extractors, proposal sources and models that the preset does not use.
         """
-        values = to_mapping(self)
-        source = self.proposals.source
-        own = source_settings(self)
-        values["proposals"] = {
-            **{name: value for name, value in values["proposals"].items() if not isinstance(value, dict)},
-            **({} if own is None else {source: to_mapping(own)}),
-        }
-        values["extractors"] = {name: to_mapping(feature_settings(self, name)) for name in self.extractors.use}
-        return digest(without(values, _CHANGE_NO_MASK))
+        return digest(values_in_use(self, mask_values))
 
 
 def preset_to_mapping(preset: Any) -> dict[str, Any]:

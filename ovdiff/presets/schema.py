@@ -7,7 +7,7 @@ prototypes; every other field is part of their content address.
 
 # ruff: noqa: RUF009 - setting() is dataclasses.field with documentation; it returns a field, not a default
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from typing import Any, Literal
 
 from ovdiff.presets.fields import added_tables, setting
@@ -63,6 +63,7 @@ class GenerationSettings:
         unit="images",
         minimum=1,
         online=True,
+        changes_no_mask=True,
     )
     mib_per_image: int = setting(
         390,
@@ -70,6 +71,7 @@ class GenerationSettings:
         unit="MiB",
         minimum=0,
         online=True,
+        changes_no_mask=True,
     )
 
 
@@ -148,7 +150,12 @@ class ExtractorSettings:
     mae: MaeFeatureSettings = field(default_factory=MaeFeatureSettings)
     added: tuple[tuple[str, FeatureSettings], ...] = added_tables("extractors")
     batch_size: int = setting(
-        16, "the most encoded at once; fewer if memory is short", unit="images or windows", minimum=1, online=True
+        16,
+        "the most encoded at once; fewer if memory is short",
+        unit="images or windows",
+        minimum=1,
+        online=True,
+        changes_no_mask=True,
     )
 
 
@@ -278,8 +285,8 @@ class MemorySettings:
 class PresetTables:
     """Every table of a preset, unchecked. :class:`ovdiff.presets.Preset` adds the check that the values make sense."""
 
-    name: str
-    models: PresetModels
+    name: str = setting(MISSING, "the preset's own name", online=True, changes_no_mask=True)
+    models: PresetModels = setting(MISSING, "where the weights of each model are, and in which dtype it computes")
     engine: Literal["ovdiff"] = setting("ovdiff", "the engine that this preset is for; see ovdiff.engines", online=True)
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     safety: SafetySettings = field(default_factory=SafetySettings)
@@ -293,8 +300,8 @@ class PresetTables:
     windows: WindowSettings = field(default_factory=WindowSettings, metadata={"online": True})
     matching: MatchingSettings = field(default_factory=MatchingSettings, metadata={"online": True})
     refine: RefineSettings = field(default_factory=RefineSettings, metadata={"online": True})
-    memory: MemorySettings = field(default_factory=MemorySettings, metadata={"online": True})
-    cache: CacheSettings = field(default_factory=CacheSettings, metadata={"online": True})
+    memory: MemorySettings = field(default_factory=MemorySettings, metadata={"online": True, "changes_no_mask": True})
+    cache: CacheSettings = field(default_factory=CacheSettings, metadata={"online": True, "changes_no_mask": True})
 
     def active_extractors(self) -> tuple[str, ...]:
         """Return the extractors that vote in Eq. 4."""

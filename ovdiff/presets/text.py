@@ -38,7 +38,8 @@ def _table(settings: Any, path: str, unread: frozenset[str]) -> Iterator[str]:
     for entry in entries(settings):
         name = f"{path}{entry.name}"
         if entry.value is None:
-            yield f"# [{name}] is not given: {_metadata(entry)['reason']}."
+            reason = _metadata(entry).get("reason", "")
+            yield f"# [{name}] is not given{f': {reason}' if reason else ''}."
         elif dataclasses.is_dataclass(entry.value):
             note = ["# Not used by this preset."] if name in unread else []
             tables += ["", f"[{name}] # {_about(entry)}", *note, *_table(entry.value, f"{name}.", unread)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from ovdiff.errors import PresetError
 from ovdiff.presets.mapping import entries
-from ovdiff.presets.needs import EXTRACTORS, PROPOSALS, needs
+from ovdiff.presets.needs import EXTRACTORS, PROPOSALS, feature_settings, needs, source_settings
 from ovdiff.presets.schema import LCM_STEPS, PresetTables
 
 
@@ -17,16 +17,25 @@ def validate(preset: PresetTables) -> None:
     Raises:
         PresetError: a value breaks a bound or a rule. The message names the field, its value and what is expected.
     """
-    _check_bounds(preset, "")
+    check_bounds(preset)
     for problem in _problems(preset):
         raise PresetError(f"Preset {preset.name!r}: {problem}")
 
 
-def _check_bounds(settings: Any, path: str) -> None:
+def check_bounds(settings: Any, path: str = "") -> None:
+    """Check the bounds of every number in a table and in the tables under it.
+
+    Args:
+        settings: a dataclass whose fields are declared by :func:`ovdiff.presets.fields.setting`.
+        path: of the table in its preset, such as "extractors.".
+
+    Raises:
+        PresetError: a number is out of bounds, or is no number.
+    """
     for entry in entries(settings):
         value, name = entry.value, f"{path}{entry.name}"
         if dataclasses.is_dataclass(value):
-            _check_bounds(value, f"{name}.")
+            check_bounds(value, f"{name}.")
             continue
         metadata = entry.declared.metadata if entry.declared is not None else {}
         lower, upper = metadata.get("minimum"), metadata.get("maximum")
@@ -109,9 +118,17 @@ def _model_problems(preset: PresetTables) -> Iterator[str]:
             f"models.clip.library is 'open_clip', but the embedded CLIP {clip.source!r} is of the library "
             f"'transformers'; set models.clip.library to that."
         )
-    own = preset.proposals.detectron2
-    if preset.proposals.source == "detectron2" and not (own.config.strip() and own.weights.strip()):
-        yield "proposals.source is 'detectron2'; proposals.detectron2 must give a config and a weights file."
+    yield from _file_problems(preset)
+
+
+def _file_problems(preset: PresetTables) -> Iterator[str]:
+    """Check that the files are given which the parts in use read."""
+    source = preset.proposals.source
+    used = [(f"proposals.{source}", PROPOSALS[source], source_settings(preset))]
+    used += [(f"extractors.{name}", EXTRACTORS[name], feature_settings(preset, name)) for name in preset.extractors.use]
+    for path, part, settings in used:
+        if missing := [name for name in part.files if not str(vars(settings)[name]).strip()]:
+            yield f"{path} is in use, so {' and '.join(f'{path}.{name}' for name in missing)} must name a file."
 
 
 def _choice_problems(preset: PresetTables) -> Iterator[str]:

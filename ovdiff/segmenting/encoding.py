@@ -21,7 +21,7 @@ from ovdiff.errors import WeightsError
 from ovdiff.extractors.work import extraction
 from ovdiff.models.memory import batch_size, run_in_batches
 from ovdiff.presets.model_settings import ClipModelSettings, Dtype
-from ovdiff.presets.needs import feature_dtype
+from ovdiff.presets.needs import dtype_fields, feature_dtype
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.prefilter import embed_image
 from ovdiff.segmenting.windows import Window, plan_windows, resize_to_working
@@ -136,22 +136,23 @@ def image_key(image: NDArray[np.uint8]) -> str:
 def _embed(parts: SegmentingParts, working: NDArray[np.uint8]) -> Tensor:
     settings = parts.preset.models.given("clip", ClipModelSettings)
     embedding = embed_image(parts.clip, working, parts.preset.prefilter.statistics)
-    _check_finite(embedding, "clip", settings.dtype)
+    _check_finite(embedding, "clip", settings.dtype, ("models.clip.dtype",))
     return embedding
 
 
 def _encode_windows(
     parts: SegmentingParts, name: str, working: NDArray[np.uint8], groups: Sequence[Sequence[Window]]
 ) -> tuple[WindowFeatures, ...]:
-    preset, extractor = parts.preset, parts.extractors[name]
+    preset = parts.preset
     dtype = feature_dtype(preset, name)
     work = extraction(preset, name, preset.memory.segment_gib)
     limit = batch_size(parts.models.device, work)
     found: list[WindowFeatures] = []
 
     def run(windows: Sequence[Window]) -> None:
-        features = extractor.extract(np.stack([window.crop(working) for window in windows]), "window")
-        _check_finite(features, name, dtype)
+        crops = np.stack([window.crop(working) for window in windows])
+        features = parts.extractors.extract(name, crops, "window")
+        _check_finite(features, name, dtype, dtype_fields(name))
         found.append(WindowFeatures(tuple(windows), features.to("cpu", _STORED_AS[dtype])))
 
     for windows in groups:
@@ -164,14 +165,15 @@ _STORED_AS = {"float32": torch.float32, "bfloat16": torch.float32, "float16": to
 because bfloat16 has values that float16 does not have, and because features are enlarged in float32."""
 
 
-def _check_finite(features: Tensor, name: str, dtype: Dtype) -> None:
+def _check_finite(features: Tensor, name: str, dtype: Dtype, fields: Sequence[str]) -> None:
     """Refuse features with NaN or infinity, because these would win or lose every comparison without notice."""
     smallest, largest = torch.aminmax(features)  # Unlike isfinite(), this makes no temporary tensor of the same size.
     if smallest.isfinite() and largest.isfinite():
         return
+    settings = " and ".join(fields) or "the dtype of its models"
     advice = {
-        "float16": f"Values above 65504 do not fit: set models.{name}.dtype to 'bfloat16' or 'float32'.",
-        "bfloat16": f"Set models.{name}.dtype to 'float32'; if that does not help, its weights are damaged.",
-        "float32": f"The weights of models.{name} are damaged, or belong to another model; fetch them again.",
+        "float16": f"Values above 65504 do not fit: set {settings} to 'bfloat16' or 'float32'.",
+        "bfloat16": f"Set {settings} to 'float32'; if that does not help, the weights are damaged.",
+        "float32": "Its weights are damaged, or belong to another model; fetch them again.",
     }
     raise WeightsError(f"Features of {name}, computed in {dtype}, are not finite numbers. {advice[dtype]}")

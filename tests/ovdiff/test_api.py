@@ -1,4 +1,5 @@
 import logging
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image
 import ovdiff
 from backend.settings import Settings
 from ovdiff import api
-from ovdiff.errors import DeviceError, ImageError, PresetError, VocabularyError
+from ovdiff.errors import BankError, DeviceError, ImageError, PresetError, VocabularyError
 from tests.fakes.engine import FakeEngine
 from tests.fakes.installing import install_here
 from tests.fakes.pictures import red_and_blue
@@ -75,13 +76,29 @@ def test_threads_share_an_engine_and_build_each_category_once(made: Made, tmp_pa
     assert [engine.built for engine in made.engines] == [["red", "blue"]]
 
 
+def test_whoever_needs_no_build_waits_for_none(made: Made, tmp_path: Path) -> None:
+    def call(name: str) -> tuple[str, ...]:
+        return ovdiff.segment(red_and_blue(), [name], preset="tinyworld", bank=tmp_path).found
+
+    call("red")
+    made.engines[0].gate = threading.Event()
+    with ThreadPoolExecutor(2) as threads:
+        try:
+            building = threads.submit(call, "blue")
+            assert threads.submit(call, "red").result(timeout=5.0) == ("red",)
+            assert not building.done()
+        finally:
+            made.engines[0].gate.set()
+        assert building.result(timeout=10.0) == ("blue",)
+
+
 def test_preset_bank_and_device_are_told_apart_and_the_oldest_is_let_go(made: Made, tmp_path: Path) -> None:
     def call(**options: Any) -> int:
         ovdiff.segment(red_and_blue(), ["red"], **({"preset": "tinyworld", "bank": tmp_path / "a"} | options))
         return len(made.engines)
 
     assert [call(), call(bank=tmp_path / "b"), call()] == [1, 2, 2]
-    assert [call(device="meta"), call(), call(bank=str(tmp_path / "b"))] == [3, 3, 4]
+    assert [call(device="cuda"), call(), call(bank=str(tmp_path / "b"))] == [3, 3, 4]
     assert [call(preset="fast"), call(preset=ovdiff.load_preset("fast"))] == [5, 5]
 
 
@@ -152,3 +169,10 @@ def test_the_preset_says_which_engine_answers(tmp_path: Path, monkeypatch: pytes
     result = ovdiff.segment(red_and_blue(), ["blue"], preset=project / "words.toml", bank=tmp_path / "bank")
     np.testing.assert_array_equal(result.masks["blue"], BLUE)
     ovdiff.unload_models()
+
+
+def test_a_bank_that_is_no_folder_and_a_path_that_no_file_can_have_are_named(made: Made, tmp_path: Path) -> None:
+    with pytest.raises(BankError, match="The bank '~nobody-has-this-name/b' is no folder that can be used"):
+        ovdiff.segment(red_and_blue(), ["red"], preset="tinyworld", bank="~nobody-has-this-name/b")
+    with pytest.raises(ImageError, match=r"cannot be read: .*too long"):
+        ovdiff.segment(tmp_path / ("a" * 300), ["red"], preset="tinyworld", bank=tmp_path)

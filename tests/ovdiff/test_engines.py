@@ -85,7 +85,7 @@ _PART = "from ovdiff.presets import Part\n"
         (
             {"__init__.py": "import not_there"},
             "mine:MINE",
-            r"The engine 'mine' \(mine:MINE\) cannot be imported: No mod",
+            r"The engine 'mine' \(mine:MINE\) cannot be imported: ModuleNotFoundError: No mod",
         ),
         ({"__init__.py": ""}, "mine:MINE", r"The engine 'mine' \(mine:MINE\) cannot be imported: .*MINE"),
         ({"__init__.py": "MINE = 3"}, "mine:MINE", r"is int; expected an ovdiff.presets.Part"),

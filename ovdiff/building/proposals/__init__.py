@@ -45,7 +45,7 @@ def make_source(preset: Preset, models: "LoadedModels") -> Proposer | Thresholde
         WeightsError: its model cannot be loaded.
     """
     name = preset.proposals.source
-    source = PROPOSALS[name].maker(f"proposals.source {name!r}")(preset, models)
+    source = PROPOSALS[name].make_one(f"proposals.source {name!r}", preset, models)
     if not isinstance(source, Proposer | Thresholder):
         raise PresetError(
             f"The proposal source {name!r} is {type(source).__name__}; expected an object with propose(image) or "

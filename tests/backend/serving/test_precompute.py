@@ -238,3 +238,19 @@ def test_a_bank_that_cannot_be_read_for_a_while_does_not_end_the_worker(
     precompute.want("1", [RED])
     precompute.wait([RED], 1.0)
     assert engine.built == ["red"]
+
+
+def test_the_worker_outlives_whatever_an_engine_raises(
+    precompute: Precompute, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_category: Category) -> bool:
+        raise KeyError("an engine of another package")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "has", broken)
+        precompute.want("1", [RED])
+        precompute.wait([RED], TIMEOUT_S)
+        assert precompute.status(RED).reason.startswith("unexpected KeyError")
+    precompute.want("1", [RED, BLUE])
+    precompute.wait([RED, BLUE], TIMEOUT_S)
+    assert states(precompute, RED, BLUE) == ["ready", "ready"]

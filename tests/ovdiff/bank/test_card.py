@@ -80,10 +80,16 @@ def test_what_is_absent_has_its_default() -> None:
         ("[]", "its card is list, expected an object"),
         ("{}", "its card has no checksum"),
         ('{"sha256": 3}', "'sha256' of its card is 3, expected str"),
-        ('{"sha256": "", "phrases": "boat"}', "'phrases' of its card is 'boat', expected list"),
+        ('{"sha256": "", "phrases": "boat"}', "'phrases' of its card is 'boat', expected a list of str"),
+        ('{"sha256": "", "phrases": [1]}', "'phrases' of its card is .1., expected a list of str"),
+        ('{"sha256": "", "image_seeds": ["a"]}', "'image_seeds' of its card is .* expected a list of int"),
+        ('{"sha256": "", "parts": {"a": 1}}', "'parts' of its card is .* expected an object of str"),
         ('{"sha256": "", "refused_images": true}', "'refused_images' of its card is True, expected int"),
-        ('{"sha256": "", "licences": [{"model": "clip"}]}', "'licences' of its card are not those of weights"),
-        ('{"sha256": "", "licences": ["clip"]}', "'licences' of its card are not those of weights"),
+        (
+            '{"sha256": "", "licences": [{"model": "clip"}]}',
+            "'licences' of its card is .* expected a list of WeightsLicence",
+        ),
+        ('{"sha256": "", "licences": ["clip"]}', "'licences' of its card is .* expected a list of WeightsLicence"),
     ],
 )
 def test_a_card_that_is_none_is_damaged_and_the_file_is_named(text: str, message: str) -> None:

@@ -1,3 +1,4 @@
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,3 +80,18 @@ def test_weights_larger_than_the_device_s_memory_are_said_to_be(
     monkeypatch.setattr(ViTModel, "to", full)
     with pytest.raises(DeviceMemoryError, match="do not fit into the device's free memory"):
         LoadedModels().vit(preset.models.dino)
+
+
+def test_no_model_of_the_process_runs_while_another_one_loads() -> None:
+    """Loading switches torch's default dtype for the whole process; a build beside it made other prototypes."""
+    first, second, taken = LoadedModels(), LoadedModels(), threading.Event()
+
+    def use() -> None:
+        with second.lock:
+            taken.set()
+
+    other = threading.Thread(target=use, daemon=True)
+    with first.lock:
+        other.start()
+        assert not taken.wait(0.1)
+    assert taken.wait(10.0)

@@ -22,6 +22,7 @@ def test_a_field_carries_what_was_said_of_it() -> None:
         "maximum": 64,
         "online": True,
         "later": True,
+        "changes_no_mask": False,
     }
 
 

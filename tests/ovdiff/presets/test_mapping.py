@@ -7,7 +7,7 @@ import pytest
 
 from ovdiff.errors import PresetError
 from ovdiff.presets.fields import added_tables, setting
-from ovdiff.presets.mapping import Entry, build, digest, entries, offline_values, to_mapping, without
+from ovdiff.presets.mapping import Entry, build, digest, entries, mask_values, offline_values, to_mapping
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,10 @@ def test_added_tables_stand_beside_those_of_the_schema() -> None:
     assert "added" not in {entry.name for entry in entries(bicycle)}
 
 
-def test_offline_values_leave_out_names_online_fields_and_later_ones_at_their_default() -> None:
+def test_offline_values_leave_out_online_fields_and_later_ones_at_their_default() -> None:
     found = offline_values(_build(bell={}))
     assert found == {
+        "name": "mine",
         "brakes": 2,
         "wheel": {"size": 1.0},
         "lock": None,
@@ -134,10 +135,17 @@ def test_a_later_table_is_left_out_while_it_has_its_defaults() -> None:
     assert offline_values(Basket(Wheel(2.0))) == {"wheel": {"size": 2.0}}
 
 
-def test_fields_are_taken_out_at_every_depth() -> None:
-    mapping = {"name": 1, "wheel": {"name": 2, "size": 3, "hub": {"name": 4}}}
-    assert without(mapping, {"name"}) == {"wheel": {"size": 3, "hub": {}}}
-    assert mapping["wheel"]["name"] == 2  # type: ignore[index]
+def test_fields_that_change_no_mask_are_left_out_by_their_declaration_and_not_by_their_name() -> None:
+    @dataclass(frozen=True)
+    class Basket:
+        name: str = setting("mine", "a word", changes_no_mask=True)
+        memory: int = setting(3, "a plug-in's own field of a name that others use too")
+        lock: Bell = field(default_factory=Bell, metadata={"changes_no_mask": True})
+        electric: bool = setting(False, "light", later=True)
+
+    assert mask_values(Basket()) == {"memory": 3}
+    assert mask_values(Basket(electric=True)) == {"memory": 3, "electric": True}
+    assert offline_values(Basket()) == {"name": "mine", "memory": 3, "lock": {"tone": "ding"}}
 
 
 def test_a_digest_knows_values_and_not_the_order_of_keys() -> None:

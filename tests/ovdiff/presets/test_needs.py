@@ -10,13 +10,13 @@ from ovdiff.presets.model_settings import CheckpointSettings, ClipModelSettings,
 from ovdiff.presets.needs import (
     EXTRACTORS,
     PROPOSALS,
-    added_versions,
     extractor_settings,
     feature_dtype,
     feature_settings,
     models_of,
     needs,
     part_licence,
+    part_versions,
     proposal_settings,
     source_settings,
     unread_tables,
@@ -96,7 +96,7 @@ def test_tables_that_nothing_reads_are_known(tiny: Preset) -> None:
 
 def test_cutler_s_licence_goes_with_the_part(tiny: Preset) -> None:
     assert part_licence(tiny, "cutler") == "CC-BY-NC-SA-4.0" and part_licence(tiny, "clip") == ""
-    assert added_versions(tiny) == {}
+    assert part_versions(tiny) == {}
 
 
 # What is in a key, and what is not.

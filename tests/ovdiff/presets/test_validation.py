@@ -29,7 +29,10 @@ def _write(folder: Path, text: str) -> Path:
             r"extractors.use \('mae'\) needs models.mae, which is missing",
         ),
         ("[proposals]\nsource = 'cutler'", r"needs models.cutler, which is missing; add a \[models.cutler\] table"),
-        ("[proposals]\nsource = 'detectron2'", "must give a config and a weights file"),
+        (
+            "[proposals]\nsource = 'detectron2'",
+            r"proposals.detectron2.config and proposals.detectron2.weights must name a file",
+        ),
         ("[safety]\ncheck = 'safety_checker'", "needs models.safety_checker, which is missing"),
         ("[models.clip]\nlibrary = 'open_clip'", "but the embedded CLIP 'tinyworld:clip' is of the library"),
         ("[generation]\nsize_px = 60", "needs a multiple of 8"),
