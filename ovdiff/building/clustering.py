@@ -35,7 +35,7 @@ class Points:
         """Use n >= 1 finite rows, on any device."""
         self.device = device
         self._features, self._ready = features, False
-        self._mean = torch.zeros(features.shape[1], device=device)
+        self._mean = torch.zeros(features.shape[1], dtype=torch.float32, device=device)
         total = sum((chunk.sum(dim=0, dtype=torch.float64) for chunk in self.chunks()), start=self._mean.double())
         self._mean = (total / len(features)).float()
         if _fits(features, device):
@@ -68,7 +68,7 @@ class Points:
         return rows if self._ready else rows.to(self.device, torch.float32) - self._mean
 
     def _centred(self) -> Tensor:
-        centred = torch.empty(self._features.shape, device=self.device)
+        centred = torch.empty(self._features.shape, dtype=torch.float32, device=self.device)
         first = 0
         for chunk in self.chunks():
             centred[first : first + len(chunk)] = chunk

@@ -118,7 +118,8 @@ def class_scores(features: Tensor, table: PrototypeTable, classes: Sequence[int]
         and by a few times 64 MiB, however many windows and prototypes there are.
     """
     count, depth, height, width = features.shape
-    scores = torch.full((count, len(classes), height * width), -1.0, device=table.vectors.device)
+    shape, device = (count, len(classes), height * width), table.vectors.device
+    scores = torch.full(shape, -1.0, dtype=torch.float32, device=device)
     step = max(1, _CHUNK_BYTES // (4 * max(depth, len(table.vectors))))
     spans = [np.searchsorted(table.classes, [wanted, wanted + 1]).tolist() for wanted in classes]
     for window in range(count):
@@ -138,8 +139,8 @@ class ScoreMerger:
 
     def __init__(self, classes: int, size_hw: tuple[int, int], device: torch.device | None = None) -> None:
         """Start without votes, for ``classes`` maps of a working image, on a device (by default the CPU)."""
-        self._total = torch.zeros(classes, *size_hw, device=device)
-        self._count = torch.zeros(size_hw, device=device)
+        self._total = torch.zeros(classes, *size_hw, dtype=torch.float32, device=device)
+        self._count = torch.zeros(size_hw, dtype=torch.float32, device=device)
 
     @torch.inference_mode()
     def add(self, scores: Tensor, windows: Sequence[Window]) -> None:
@@ -172,7 +173,7 @@ def decide(scores: Tensor, labels: Sequence[int], size_hw: tuple[int, int]) -> S
     """
     lowest = 0.0 if labels[0] == 0 else -1.0
     scores = scores if size_hw[0] * size_hw[1] <= _DECIDE_ON_DEVICE_PX else scores.cpu()
-    best = torch.full(size_hw, -torch.inf, device=scores.device)
+    best = torch.full(size_hw, -torch.inf, dtype=torch.float32, device=scores.device)
     second = torch.full_like(best, -1.0)  # The lowest possible score stands in for a missing runner-up.
     label_map = torch.zeros_like(best, dtype=torch.int32)
     for label, score in zip(labels, scores, strict=True):
