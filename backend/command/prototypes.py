@@ -82,7 +82,7 @@ def list_prototypes(bank: Bank, *, as_json: bool) -> None:
         return
     whole = [item for item in stored if not item.error]
     if not whole:
-        say(f"no prototypes in {bank.folder}")
+        say(f"no prototypes in the bank {bank.folder}; an engine of another package may keep its own elsewhere")
     else:
         header = ("key", "category", "images", "refused", "KiB", "preset", "prompts")
         say(table([header, *map(_row, whole)], right=(2, 3, 4)))

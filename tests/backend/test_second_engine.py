@@ -81,6 +81,12 @@ def test_its_preset_is_shown_as_a_file_that_loads_again(tmp_path: Path, capsys: 
     assert vars(load_any_preset("mine.toml"))["tolerance"] == 50
 
 
+def test_the_bank_says_that_it_may_keep_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["prototypes", "build", "red", "--preset", PRESET]) == 0
+    assert cli.main(["prototypes", "list"]) == 0
+    assert "an engine of another package may keep its own elsewhere" in capsys.readouterr().out
+
+
 def test_what_it_cannot_do_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     engine = make_engine(load_any_preset(PRESET), Bank(tmp_path / "data/bank"), "cpu")
     assert not isinstance(engine, HasSupportSets | HasKinds)

@@ -97,7 +97,7 @@ def test_prototypes_are_built_listed_shown_and_removed(capsys: pytest.CaptureFix
     assert "say it with --yes" in capsys.readouterr().err
     assert cli.main(["prototypes", "remove", "sea", listed[0]["key"], "--yes"]) == 0
     assert cli.main(["prototypes", "list"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("no prototypes in ")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("no prototypes in the bank ")
 
 
 def test_options_win_over_settings(

@@ -82,7 +82,9 @@ def test_without_weights_nothing_else_is_tried(engine: FakeEngine, monkeypatch: 
 
 def test_the_bank_is_listed(engine: FakeEngine, bank: Bank, capsys: pytest.CaptureFixture[str]) -> None:
     list_prototypes(bank, as_json=False)
-    assert capsys.readouterr().out == f"no prototypes in {bank.folder}\n"
+    assert capsys.readouterr().out == (
+        f"no prototypes in the bank {bank.folder}; an engine of another package may keep its own elsewhere\n"
+    )
     build_missing(read_categories("boat=red boat;ship, Water").categories, engine)
     capsys.readouterr()
     list_prototypes(bank, as_json=False)
