@@ -12,7 +12,7 @@
 #   make lock         pin the requirements anew (LOCK_FLAGS=--upgrade for the newest versions)
 #   make clean        remove the environments, the caches and the demo's project
 #
-# Variables: PYTHON (which Python to use), DEMO_FLAGS, PYTEST_FLAGS.
+# Variables: PYTHON (which Python to use), DEMO_FLAGS, PYTEST_FLAGS, PROCESSES (of the tests, 2; 0 for none beside pytest's).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -21,12 +21,15 @@ SHELL := /bin/bash
 PYTHON ?= python3
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
+PROCESSES ?= 2
 LOCK_FLAGS ?=
 
 LABEL_STUDIO_VERSION := 1.23.2
 ENV := .venv/.installed
 LABEL_STUDIO_ENV := .venv-label-studio/.installed
 LABEL_STUDIO := .venv-label-studio/bin/label-studio
+# A file's tests run in one process, and so do all that share the servers (tests/processes.py).
+PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(PROCESSES) --no-loadscope-reorder
 
 # uv of the machine if there is one, else a private one.
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/uv/bin/uv)
@@ -54,13 +57,13 @@ demo: $(ENV) $(LABEL_STUDIO_ENV)
 demo-check: $(ENV) $(LABEL_STUDIO_ENV)
 	@.venv/bin/python -m backend.demo.check --label-studio $(LABEL_STUDIO) --sheet runs/demo-check.png $(DEMO_FLAGS)
 
-# One thread: the models are tiny, and torch's threads wait for one another as soon as a machine has other work.
+# One thread a process: the models are tiny, and torch's threads wait for one another as soon as a machine has other work.
 test: $(ENV) $(LABEL_STUDIO_ENV) chromium
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --label-studio=$(LABEL_STUDIO) $(PYTEST_FLAGS)
+	$(PYTEST) --label-studio=$(LABEL_STUDIO) $(PYTEST_FLAGS)
 
-# Two processes: a file's tests stay in one of them. A test that is slow and not known to be fails (tests/speed.py).
+# A test that is slow and not known to be fails (tests/speed.py).
 quick: $(ENV)
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --quick -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_FLAGS)
+	$(PYTEST) --quick $(PYTEST_FLAGS)
 
 check: format lint types docs test
 

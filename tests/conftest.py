@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from backend.demo.console import standard_console
 from backend.demo.session import Session, SessionSettings, open_session
 
-pytest_plugins = ["pytester", "tests.speed"]
+pytest_plugins = ["pytester", "tests.speed", *(["tests.processes"] if find_spec("xdist") else [])]
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".cache"

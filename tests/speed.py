@@ -1,4 +1,4 @@
-"""Which tests `make quick` leaves out, how one that it should leave out is noticed, and which share a process.
+"""Which tests `make quick` leaves out, and how one that it should leave out is noticed.
 
 A test is slow when its file imports a library of models or is in SLOW, when it asks for one of SLOW_FIXTURES, or
 when it is marked `slow`. A quick test that imports such a library late, or takes more than a few seconds of processor
@@ -38,9 +38,6 @@ SLOW = (
 SLOW_FIXTURES = frozenset({"weights_folder", "session"})
 """Fixtures that build models or start servers: whatever test asks for one is slow."""
 
-SERVERS = "end_to_end"
-"""The folder whose tests share a Label Studio and a backend, which are started once a process."""
-
 MODEL_LIBRARIES = ("diffusers", "transformers", "open_clip", "torchvision")
 MOST_SECONDS = 15.0
 """Of processor time, children included: a busy machine makes a test slower, but hardly costs it more of that."""
@@ -68,7 +65,6 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if config.getoption("--quick") and is_slow(collection_path) else None
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the group
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if is_slow(item.path) or not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
@@ -77,14 +73,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_process_group(item.path)))
-    items.sort(key=lambda item: TESTS / SERVERS not in item.path.parents)  # the longest group first
-
-
-def _process_group(path: Path) -> str:
-    """Return the name of the tests that one process runs: those of a file, or all that share the real servers."""
-    return SERVERS if TESTS / SERVERS in path.parents else os.path.relpath(path, TESTS)
 
 
 @pytest.hookimpl(wrapper=True)
