@@ -1,20 +1,20 @@
 """OVDiff: open-vocabulary segmentation from generated support images (arXiv 2306.09316).
 
-In one call, which builds what is missing and keeps the models for the next call:
+In one call, which builds missing prototypes and keeps the models for the next call:
 
 >>> import ovdiff
 >>> result = ovdiff.segment("scene.png", ["boat", "water"], preset="tinyworld")    # doctest: +SKIP
 >>> result.masks["boat"]                                                           # doctest: +SKIP
 
-Or with an engine of your own, whose two halves can be called apart:
+Or with an engine of your own, which builds and segments in separate calls:
 
 >>> engine = ovdiff.Engine(ovdiff.load_preset("tinyworld"), ovdiff.Bank("bank"))   # doctest: +SKIP
 >>> engine.build("boat")                                                           # doctest: +SKIP
 >>> image = ovdiff.read_image("scene.png")                                         # doctest: +SKIP
 >>> engine.segment(image, ovdiff.Vocabulary(["boat"])).label_map                   # doctest: +SKIP
 
-Importing the package loads neither torch nor any model; the first call, or the first :class:`Engine`, does.
-They need what an extra of the distribution brings; without it they raise a :class:`MissingExtraError`.
+Importing the package loads neither torch nor any model. The first call, or the first :class:`Engine`, loads them. Both
+need libraries that an extra of the distribution brings; without these they raise a :class:`MissingExtraError`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -4,7 +4,8 @@
 >>> result = ovdiff.segment("scene.png", ["boat", "water"])    # doctest: +SKIP
 >>> result.masks["boat"]                                       # doctest: +SKIP
 
-A program that wants more of a say makes an :class:`ovdiff.Engine` of its own. Never imports torch before it is needed.
+A program that wants to build and segment in separate steps makes an :class:`ovdiff.Engine` of its own. This module
+imports torch only when an engine is made.
 """
 
 import logging
@@ -28,9 +29,9 @@ from ovdiff.vocabulary import Category, Vocabulary
 __all__ = ["BANK_FOLDER", "NamedSegmentation", "segment", "unload_models"]
 
 BANK_FOLDER = Path("ovdiff-data/bank")
-"""In the current folder, where the command `ovdiff` keeps prototypes too: what either has built, the other finds."""
+"""The bank in the current folder. The command `ovdiff` uses it too: each finds the prototypes that the other built."""
 
-_MOST_ENGINES = 2  # each may hold several GB of models
+_MOST_ENGINES = 2  # The models of one engine may take several GB.
 _log = logging.getLogger(__name__)
 
 
@@ -40,7 +41,7 @@ class NamedSegmentation:
 
     Attributes:
         image: (H, W, 3) uint8 RGB, upright: the pixels that the masks belong to.
-        vocabulary: what was looked for.
+        vocabulary: the categories that were looked for.
         segmentation: labels, scores and margins of every pixel.
     """
 
@@ -84,7 +85,7 @@ def segment(
 ) -> NamedSegmentation:
     """Find the named categories in an image; prototypes that are missing are built first.
 
-    **Which preset?** Without one, the embedded models of `tinyworld` answer, and a warning says so: they need no
+    **Which preset?** Without a preset, the embedded models of `tinyworld` answer, and a warning says so: they need no
     download, but know only drawn scenes and 19 words, and their masks of a photograph mean nothing. For photographs
     pass `preset="fast"` or `preset="paper"`, whose weights are downloaded when they are first needed.
 
@@ -95,7 +96,7 @@ def segment(
     Args:
         image: a path, a Pillow image, or an array: grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in uint8, or grey
             (H, W) in uint16. Files and Pillow images are turned by their EXIF orientation.
-        categories: what to look for: a list of names, of Categories, or of both; or a Vocabulary.
+        categories: the categories to look for: a list of names, of Categories, or of both; or a Vocabulary.
         preset: a preset's name, the path of a `.toml` file, or a preset made in code, of any engine; None is
             "tinyworld", with the warning.
         device: a torch device, such as "cpu" or "cuda".
@@ -121,7 +122,7 @@ def segment(
 
 
 def unload_models() -> None:
-    """Let go of the models that :func:`segment` keeps; the next call loads them again. Prototypes stay."""
+    """Free the models that :func:`segment` keeps. The next call loads them again; the prototypes stay in the bank."""
     _engines.forget()
 
 
@@ -160,7 +161,7 @@ class _KeptEngine:
 
     def build_missing(self, vocabulary: Vocabulary) -> None:
         """Build the categories that the bank lacks, one after the other."""
-        if not self._missing(vocabulary):  # Whoever needs no build does not wait for another thread's.
+        if not self._missing(vocabulary):  # A call that needs no build does not wait for another thread's build.
             return
         with self.building:
             missing = self._missing(vocabulary)
@@ -173,14 +174,14 @@ class _KeptEngine:
 
 
 class _Engines:
-    """The engines of this process by preset, bank and device; the one unused for longest is let go first."""
+    """The engines of this process by preset, bank and device. The engine that was unused for longest is freed first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[EnginePreset, Path, str], _KeptEngine] = OrderedDict()
 
     def get(self, preset: EnginePreset, bank: Path, device: str) -> _KeptEngine:
-        """Return the engine of a combination, made where there is none yet."""
+        """Return the engine of a preset, a bank and a device; make it if there is none yet."""
         key = (preset, bank, device)
         with self._lock:
             if key not in self._kept:
@@ -191,13 +192,13 @@ class _Engines:
             return self._kept[key]
 
     def forget(self) -> None:
-        """Let go of all of them; who still works with one keeps it until then."""
+        """Forget all engines. A thread that is working with an engine keeps it until it is done."""
         with self._lock:
             self._kept.clear()
 
 
 def _make_engine(preset: EnginePreset, bank: Path, device: str) -> SegmentationEngine:
-    """Return a new engine, which may bring torch in, but loads no model yet."""
+    """Return a new engine. This may import torch, but loads no model yet."""
     return make_engine(preset, Bank(bank), device)
 
 

@@ -1,6 +1,6 @@
-"""What people call an image, turned into the one form that the method takes: (H, W, 3) uint8 RGB, upright.
+"""Files, pictures and arrays become the one form of image that the method takes: (H, W, 3) uint8 RGB, upright.
 
-This is the only module of `ovdiff` that converts images; every other one trusts the form. Never imports torch.
+This is the only module of `ovdiff` that converts images; every other module trusts the form. It never imports torch.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from ovdiff.errors import ImageError
 __all__ = ["ImageLike", "read_image"]
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
-"""A file's path; a Pillow image; or an array: grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in uint8, grey in uint16."""
+"""A file's path, a Pillow image, or an array: grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in uint8, grey in uint16."""
 
 _MOST_PX = 100_000_000  # scores and margins of so many pixels take 0.8 GB
 _ARRAY_FORMS = "grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in uint8, or grey (H, W) in uint16"
@@ -75,7 +75,7 @@ def _pixels(image: Image.Image, what: str) -> NDArray[np.uint8]:
 
 
 def _of_array(array: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Return an array's pixels; an array has no orientation, so it is taken as upright."""
+    """Return an array's pixels. An array tells no orientation, so it is taken as upright."""
     if not array.size:
         raise ImageError(f"The image has no pixels: its shape is {array.shape}.")
     is_grey = array.ndim == 2
@@ -91,7 +91,7 @@ def _of_array(array: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 
 def _advice(array: NDArray[np.generic]) -> str:
-    """Return what to do with an array of another form."""
+    """Return the advice for an array of another form."""
     if array.ndim == 4:
         return "Give one image at a time."
     if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 3, 4):
