@@ -85,7 +85,7 @@ notebook: $(ENV)
 
 # Only the browser test needs it. Where it can't be installed that test is skipped and says so; with CI set it fails.
 chromium:
-	@if command -v chromium chromedriver >/dev/null; then exit 0; fi; \
+	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null && exit 0; \
 	fi; \
