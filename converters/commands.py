@@ -12,7 +12,7 @@ from typing import Any
 
 from converters.console import DONE, LEFT_BEHIND, say, say_counts, say_left_out
 from converters.datasets.coco import CocoOptions, write_coco_file, write_coco_results_file
-from converters.datasets.coco_reader import Place, coco_categories, coco_to_records, read_coco
+from converters.datasets.coco_reader import ImagePlace, coco_categories, coco_to_records, read_coco
 from converters.datasets.coco_update import update_coco
 from converters.datasets.panoptic import PanopticOptions, panoptic_to_records, read_panoptic, write_panoptic
 from converters.datasets.semantic_png import (
@@ -157,7 +157,9 @@ def import_yolo(options: Namespace) -> int:
 
 
 def _import(
-    options: Namespace, categories: tuple[DatasetCategory, ...], records_at: Callable[[Place], Iterable[ImageRecord]]
+    options: Namespace,
+    categories: tuple[DatasetCategory, ...],
+    records_at: Callable[[ImagePlace], Iterable[ImageRecord]],
 ) -> int:
     """Write tasks and, if its path is given, a label config that fits them."""
     for out, other in ((options.out, options.label_config_out), (options.label_config_out, options.out)):
@@ -165,7 +167,7 @@ def _import(
             _require_own_file(out, options.source, other)
     xml = label_config_for(categories, options.control)
     config: LabelConfig = parse_label_config(xml)
-    records = records_at(Place(options.image_root, config.images[0].name))
+    records = records_at(ImagePlace(options.image_root, config.images[0].name))
     if options.mark_as:
         records = (marked_as(record, options.mark_as, options.model_version) for record in records)
     counts = write_tasks(records, config, options.out)

@@ -96,7 +96,7 @@ def annotations_by_image(dataset: CocoDataset) -> dict[int, list[Json]]:
 
 
 @dataclass(frozen=True)
-class Place:
+class ImagePlace:
     """Where the images of a dataset will be shown.
 
     Attributes:
@@ -113,7 +113,7 @@ class Place:
 
 
 def coco_to_records(
-    dataset: CocoDataset, place: Place | None = None, *, max_pixels: int = MAX_PIXELS
+    dataset: CocoDataset, place: ImagePlace | None = None, *, max_pixels: int = MAX_PIXELS
 ) -> list[ImageRecord]:
     """Convert a COCO dataset to one record for each of its images, in its order.
 
@@ -125,7 +125,7 @@ def coco_to_records(
     Raises:
         CocoError: the id of an image or category is no whole number, or an annotation belongs to no image.
     """
-    place = place or Place()
+    place = place or ImagePlace()
     names = {category.id: category.name for category in coco_categories(dataset)}
     by_image = annotations_by_image(dataset)
     return [_record(image, by_image[image["id"]], names, place, max_pixels) for image in dataset["images"]]
@@ -135,7 +135,7 @@ def _record(
     image: Json,
     annotations: Sequence[Json],
     names: Mapping[int, str],
-    place: Place,
+    place: ImagePlace,
     max_pixels: int,
 ) -> ImageRecord:
     where = f"image {image['id']}"
@@ -152,7 +152,7 @@ def _record(
     )
 
 
-def empty_record(image: Json, place: Place, max_pixels: int = MAX_PIXELS) -> ImageRecord:
+def empty_record(image: Json, place: ImagePlace, max_pixels: int = MAX_PIXELS) -> ImageRecord:
     """Return the record of an entry of `images`, without regions.
 
     If the entry has no file name, the record has no address and no size, and `left_out` says why.

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from converters.datasets.coco import CocoDataset
-from converters.datasets.coco_reader import Place, annotations_by_image, coco_categories, empty_record, read_coco
+from converters.datasets.coco_reader import ImagePlace, annotations_by_image, coco_categories, empty_record, read_coco
 from converters.encodings.coco_rle import coco_rle_area, coco_rle_bbox_xywh, label_map_to_coco_rles
 from converters.encodings.colours import rgb_of
 from converters.encodings.masks import MAX_PIXELS
@@ -215,7 +215,7 @@ def read_panoptic(path: Path) -> tuple[CocoDataset, Path]:
 
 
 def panoptic_to_records(
-    dataset: CocoDataset, pngs: Path, place: Place | None = None, *, max_pixels: int = MAX_PIXELS
+    dataset: CocoDataset, pngs: Path, place: ImagePlace | None = None, *, max_pixels: int = MAX_PIXELS
 ) -> Iterator[ImageRecord]:
     """Convert a panoptic dataset to one record for each of its images, one PNG at a time.
 
@@ -231,7 +231,7 @@ def panoptic_to_records(
     Raises:
         ConverterError: the id of an image or category is no whole number, or an image has no size.
     """
-    place = place or Place()
+    place = place or ImagePlace()
     names = {category.id: category.name for category in coco_categories(dataset)}
     by_image = annotations_by_image(dataset)
     several = [image_id for image_id, annotations in by_image.items() if len(annotations) > 1]
@@ -242,7 +242,7 @@ def panoptic_to_records(
 
 
 def _record(
-    image: Json, annotation: Json | None, names: Mapping[int, str], pngs: Path, place: Place, max_pixels: int
+    image: Json, annotation: Json | None, names: Mapping[int, str], pngs: Path, place: ImagePlace, max_pixels: int
 ) -> ImageRecord:
     empty = empty_record(image, place, max_pixels)
     if empty.size_hw is None:

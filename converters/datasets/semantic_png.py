@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from converters.datasets.coco_reader import Place
+from converters.datasets.coco_reader import ImagePlace
 from converters.encodings.coco_rle import label_map_to_coco_rles
 from converters.encodings.colours import hex_of, voc_palette
 from converters.encodings.masks import MAX_PIXELS
@@ -203,7 +203,7 @@ def read_semantic_png(folder: Path, *, image_suffix: str = ".png") -> SemanticDa
 
 
 def semantic_png_to_records(
-    dataset: SemanticDataset, place: Place | None = None, *, max_pixels: int = MAX_PIXELS
+    dataset: SemanticDataset, place: ImagePlace | None = None, *, max_pixels: int = MAX_PIXELS
 ) -> Iterator[ImageRecord]:
     """Convert semantic PNGs to one record for each image, one PNG at a time; a category in an image is one region.
 
@@ -214,7 +214,7 @@ def semantic_png_to_records(
         place: where the images will be shown.
         max_pixels: refuse larger masks.
     """
-    place = place or Place()
+    place = place or ImagePlace()
     for file_name, mask, task_id in dataset.images:
         left_out: list[LeftOut] = []
         annotations: tuple[Annotation, ...] = ()

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.datasets.coco_reader import Place
+from converters.datasets.coco_reader import ImagePlace
 from converters.datasets.data_yaml import data_yaml_text, read_names
 from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.encodings.masks import MAX_PIXELS, Mask, has_holes, mask_iou, require_size
@@ -307,7 +307,7 @@ def yolo_to_records(
     dataset: YoloDataset,
     size_of: SizeLookup,
     find_image: Callable[[str], str | None],
-    place: Place | None = None,
+    place: ImagePlace | None = None,
     *,
     max_pixels: int = MAX_PIXELS,
 ) -> Iterator[ImageRecord]:
@@ -322,7 +322,7 @@ def yolo_to_records(
         place: where the images will be shown.
         max_pixels: leave out larger images.
     """
-    place = place or Place()
+    place = place or ImagePlace()
     for name in dataset.labels:
         file_name = find_image(name.removesuffix(".txt"))
         size_hw = size_of(file_name) if file_name else None

@@ -9,7 +9,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from converters.datasets.coco import CocoOptions, records_to_coco, write_coco
-from converters.datasets.coco_reader import Place, coco_categories, coco_to_records, read_coco
+from converters.datasets.coco_reader import ImagePlace, coco_categories, coco_to_records, read_coco
 from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.encodings.masks import split_parts
 from converters.errors import CocoError
@@ -42,7 +42,7 @@ def test_our_own_file_comes_back_as_it_was(tmp_path: Path) -> None:
     write_coco(written, tmp_path / "coco.json")
     read = read_coco(tmp_path / "coco.json")
     assert coco_categories(read) == CATEGORIES
-    assert coco_to_records(read, Place(image_root="/data/upload/1/")) == before
+    assert coco_to_records(read, ImagePlace(image_root="/data/upload/1/")) == before
 
 
 def test_annotations_with_scores_are_predictions() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from converters.datasets.coco import CocoDataset, CocoOptions
-from converters.datasets.coco_reader import Place, coco_categories, coco_to_records, read_coco
+from converters.datasets.coco_reader import ImagePlace, coco_categories, coco_to_records, read_coco
 from converters.datasets.coco_update import update_coco
 from converters.encodings.brush import mask_to_brush_rle
 from converters.encodings.coco_rle import coco_rle_to_mask, mask_to_coco_rle
@@ -56,7 +56,7 @@ def config_of(dataset: CocoDataset, kind: str = "BrushLabels") -> LabelConfig:
 
 def opened(dataset: CocoDataset, config: LabelConfig) -> list[dict[str, Any]]:
     """Return the tasks that Label Studio would be given; as an export they are what it gives back."""
-    return list(records_to_tasks(coco_to_records(dataset, Place(ROOT)), config))
+    return list(records_to_tasks(coco_to_records(dataset, ImagePlace(ROOT)), config))
 
 
 def closed(
@@ -178,7 +178,7 @@ def test_images_that_are_not_in_the_export_or_not_annotated_stay_as_they_were() 
 
 def test_predictions_that_were_accepted_stay_as_they_were() -> None:
     config = config_of(ORIGINAL)
-    records = [marked_as(record, "predictions") for record in coco_to_records(ORIGINAL, Place(ROOT))]
+    records = [marked_as(record, "predictions") for record in coco_to_records(ORIGINAL, ImagePlace(ROOT))]
     tasks = list(records_to_tasks(records, config))
     for task in tasks:
         accepted = [{**result, "origin": "prediction"} for result in task["predictions"][0]["result"]]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from converters.datasets.coco_reader import Place
+from converters.datasets.coco_reader import ImagePlace
 from converters.datasets.panoptic import (
     PanopticOptions,
     panoptic_to_records,
@@ -119,7 +119,7 @@ def test_overlaps_are_resolved_by_the_rule_and_counted(tmp_path: Path) -> None:
     assert counts.notes == {"pixels that several segments claimed": 16}
     assert counts.left_out == {"region of which others cover every pixel": 1}
     assert counts.details == ("region of which others cover every pixel: task 1, region 'under'",)
-    (found,) = panoptic_to_records(*read_panoptic(tmp_path / "out"), Place(image_root="/data/"))
+    (found,) = panoptic_to_records(*read_panoptic(tmp_path / "out"), ImagePlace(image_root="/data/"))
     assert (found.image, found.annotations) == ("/data/1.png", ())
     assert [r.score for r in found.predictions[0].regions] == [0.3, 0.9]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from converters.datasets.coco_reader import Place
+from converters.datasets.coco_reader import ImagePlace
 from converters.datasets.semantic_png import (
     SemanticDataset,
     SemanticOptions,
@@ -81,7 +81,7 @@ def test_the_picture_is_indexed_in_vocs_colours(tmp_path: Path) -> None:
         ],
         "images": [{"file_name": "a/cat.jpg", "mask": "a/cat.png", "width": 9, "height": 6, "task_id": 1}],
     }
-    (found,) = semantic_png_to_records(read_semantic_png(tmp_path / "out"), Place(image_root="/data/"))
+    (found,) = semantic_png_to_records(read_semantic_png(tmp_path / "out"), ImagePlace(image_root="/data/"))
     assert [r.labels for r in found.annotations[0].regions] == [("cat",), ("dog",), ("unsure",)]
     assert (found.image, found.left_out) == ("/data/a/cat.jpg", ())
 

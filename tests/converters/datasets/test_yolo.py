@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from converters.datasets.coco_reader import Place
+from converters.datasets.coco_reader import ImagePlace
 from converters.datasets.yolo import (
     YoloCounts,
     YoloOptions,
@@ -131,7 +131,7 @@ def test_the_layout_is_that_of_ultralytics(tmp_path: Path) -> None:
         ("a/cat.txt", "b.txt"),
     )
     pictures = tmp_path / "out" / "images"
-    cat, missing = yolo_to_records(dataset, folder_sizes(pictures), folder_names(pictures), Place("/data/"))
+    cat, missing = yolo_to_records(dataset, folder_sizes(pictures), folder_names(pictures), ImagePlace("/data/"))
     assert (cat.image, cat.size_hw) == ("/data/a/cat.jpg", (20, 30))
     assert np.array_equal(cat.annotations[0].regions[0].mask(), half)
     assert (missing.image, missing.left_out[0].where) == ("", "labels/b.txt")
