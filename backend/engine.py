@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+
 from backend.errors import SettingsError
+from backend.settings import Settings
 from ovdiff import engines
 from ovdiff.bank import Bank
 from ovdiff.engines import EnginePreset, SegmentationEngine
 from ovdiff.errors import DeviceError
+
+logger = logging.getLogger(__name__)
+
+
+def tell_default(preset: str) -> None:
+    """Log what the embedded models know, if the settings name no other preset than the default."""
+    if preset == Settings().preset:
+        logger.warning(
+            "The preset is %r, the default: its embedded models know only drawn scenes and 19 words. "
+            "For photographs set OVDIFF_PRESET=fast, or give a command --preset fast.",
+            preset,
+        )
 
 
 def make_engine(preset: EnginePreset, bank: Bank, device: str) -> SegmentationEngine:

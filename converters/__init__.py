@@ -1,4 +1,4 @@
-"""Masks and regions between Label Studio's formats and the field's: pure, mirrored functions.
+"""Masks and regions between Label Studio's formats and the field's, each way by a function that mirrors the other.
 
 Modules are named by format; import from them: `from converters.encodings.brush import mask_to_brush_rle`. Each room
 imports only from the rooms above it in this list.

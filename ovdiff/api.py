@@ -1,8 +1,8 @@
 """The whole method in one call: an image and words in, masks out.
 
 >>> import ovdiff
->>> result = ovdiff.segment("scene.png", ["boat", "water"])    # doctest: +SKIP
->>> result.masks["boat"]                                       # doctest: +SKIP
+>>> result = ovdiff.segment("scene.png", ["boat", "water"], preset="tinyworld")    # doctest: +SKIP
+>>> result.masks["boat"]                                                           # doctest: +SKIP
 
 A program that wants to build and segment in separate steps makes an :class:`ovdiff.Engine` of its own. This module
 imports torch only when an engine is made.

@@ -260,7 +260,10 @@ def _engine(options: argparse.Namespace, settings: Settings) -> SegmentationEngi
     from ovdiff.engines import load_any_preset
 
     preset = load_any_preset(options.preset or settings.preset)
-    return engine.make_engine(preset, _bank(options, settings), options.device or settings.device)
+    made = engine.make_engine(preset, _bank(options, settings), options.device or settings.device)
+    if options.preset is None:
+        engine.tell_default(settings.preset)
+    return made
 
 
 def _bank(options: argparse.Namespace, settings: Settings) -> Bank:

@@ -32,7 +32,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from backend.engine import make_engine
+from backend.engine import make_engine, tell_default
 from backend.errors import BusyError, ListenError, RequestError
 from backend.serving.service import Service
 from backend.serving.store import Store
@@ -83,7 +83,9 @@ def create_app(settings: Settings, engine: SegmentationEngine | None = None) -> 
 
 
 def _own_engine(settings: Settings) -> SegmentationEngine:
-    return make_engine(load_any_preset(settings.preset), Bank(settings.bank_dir), settings.device)
+    engine = make_engine(load_any_preset(settings.preset), Bank(settings.bank_dir), settings.device)
+    tell_default(settings.preset)
+    return engine
 
 
 def serve(settings: Settings) -> None:

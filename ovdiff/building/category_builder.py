@@ -1,4 +1,6 @@
-"""The building half as a whole: a category becomes a prototype set in the bank. It needs no image to segment.
+"""The building half as a whole: a category becomes a prototype set in the bank.
+
+It never sees the images that will be segmented.
 
 Tested alone by tests/ovdiff/test_halves.py, and through the engine by tests/ovdiff/test_engine.py.
 """

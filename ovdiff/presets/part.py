@@ -6,6 +6,8 @@ Some parts are built in. Another package adds a part without a fork, by an entry
     [project.entry-points."ovdiff.extractors"]
     colours = "my_package:COLOURS"
 
+The groups are ``ovdiff.extractors``, ``ovdiff.proposals`` and ``ovdiff.engines``.
+
 The module of that object should import quickly: it is imported when a preset names the part, before any model loads.
 """
 

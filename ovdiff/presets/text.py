@@ -17,8 +17,9 @@ from ovdiff.presets.schema import PresetTables
 _LINE_CHARACTERS = 110
 _SHORT_CHARACTERS = 50
 _LEGEND = (
-    "# A comment gives a field's unit and the reason for its default. P is the paper, R its released code, and A.1\n"
-    "# and so on are sections of the specification."
+    "# A comment gives a field's unit and the reason for its default; it names the default where the value differs.\n"
+    "# P is the paper (arXiv 2306.09316 v1), R its released code. A.1 and so on number the sections of the working\n"
+    "# specification from which this was built; it is not in the repository."
 )
 
 
@@ -39,7 +40,7 @@ def _table(settings: Any, path: str, unread: frozenset[str]) -> Iterator[str]:
         name = f"{path}{entry.name}"
         if entry.value is None:
             reason = _metadata(entry).get("reason", "")
-            yield f"# [{name}] is not given{f': {reason}' if reason else ''}."
+            yield f"# [{name}] is not given{f'. It {reason}' if reason else ''}."
         elif dataclasses.is_dataclass(entry.value):
             note = ["# Not used by this preset."] if name in unread else []
             tables += ["", f"[{name}] # {_about(entry)}", *note, *_table(entry.value, f"{name}.", unread)]

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.engine import make_engine
+from backend.engine import make_engine, tell_default
 from backend.errors import SettingsError
+from backend.settings import Settings
 from ovdiff.bank import Bank
 from ovdiff.presets import load_preset
 
@@ -13,3 +14,10 @@ from ovdiff.presets import load_preset
 def test_a_device_that_is_not_there_is_named(device: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=f"Device '{device}' cannot be used: .* OVDIFF_DEVICE or by --device"):
         make_engine(load_preset("tinyworld"), Bank(tmp_path), device)
+
+
+def test_the_default_preset_says_what_it_knows_and_another_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    tell_default("fast")
+    assert not caplog.messages
+    tell_default(Settings().preset)
+    assert "'tinyworld', the default: its embedded models know only drawn scenes and 19 words" in caplog.messages[0]

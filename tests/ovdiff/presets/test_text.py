@@ -52,7 +52,7 @@ def _without_none(mapping: dict[str, object]) -> dict[str, object]:
 
 def test_what_is_not_given_and_what_is_not_used_is_said() -> None:
     text = preset_to_toml(load_preset("tinyworld"))
-    assert "# [models.mae] is not given: gives the MAE features.\n" in text
+    assert "# [models.mae] is not given. It gives the MAE features.\n" in text
     assert "[proposals.cutler] # CutLER's detector (A.3, D.2).\n# Not used by this preset.\nmin_score" in text
     assert "\n[models.generator] # Draws the support images.\n" in text
     assert (
