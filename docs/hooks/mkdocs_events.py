@@ -29,6 +29,7 @@ NOTEBOOK = ROOT / "examples/quickstart.ipynb"
 PAGES = {
     "README.md": "index.md",
     "ARCHITECTURE.md": "architecture.md",
+    "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "ovdiff/tinyworld/README.md": "tinyworld.md",
     "examples/quickstart.ipynb": "notebook.md",
