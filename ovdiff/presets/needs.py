@@ -100,6 +100,26 @@ class Need(NamedTuple):
     reason: str
 
 
+class PartInUse(NamedTuple):
+    """An extractor, or the proposal source, of a preset: the path of its table ("extractors.clip") and its settings."""
+
+    path: str
+    part: Part
+    settings: Any | None
+
+
+def parts_in_use(preset: PresetTables) -> Iterator[PartInUse]:
+    """Yield the extractors of a preset in their order, then its proposal source.
+
+    Raises:
+        PresetError: there is no part of a name that the preset gives, or an extractor's settings are no extractor's.
+    """
+    for name in preset.extractors.use:
+        yield PartInUse(f"extractors.{name}", EXTRACTORS[name], feature_settings(preset, name))
+    source = preset.proposals.source
+    yield PartInUse(f"proposals.{source}", PROPOSALS[source], source_settings(preset))
+
+
 def needs(preset: PresetTables) -> Iterator[Need]:
     """Yield every model that some part of a preset asks for. A model occurs once for each part that asks for it.
 
@@ -191,13 +211,9 @@ def dtype_fields(extractor: str) -> tuple[str, ...]:
 
 def unread_tables(preset: PresetTables) -> frozenset[str]:
     """Return the names of the tables of extractors and proposal sources that the preset gives but does not use."""
-    given: list[tuple[str, ExtractorSettings | ProposalSettings, tuple[str, ...]]] = [
-        ("extractors", preset.extractors, preset.extractors.use),
-        ("proposals", preset.proposals, (preset.proposals.source,)),
-    ]
-    return frozenset(
-        f"{path}.{name}" for path, tables, used in given for name in _table_names(tables) if name not in used
-    )
+    extractors = (f"extractors.{name}" for name in _table_names(preset.extractors))
+    proposals = (f"proposals.{name}" for name in _table_names(preset.proposals))
+    return frozenset((*extractors, *proposals)) - {found.path for found in parts_in_use(preset)}
 
 
 def table_type(parts: str, name: str) -> type[Any] | None:
@@ -221,7 +237,7 @@ def part_licence(preset: PresetTables, model: str) -> str:
 
     All built-in parts are asked, and those parts of other packages that the preset uses.
     """
-    used = [*(EXTRACTORS[name] for name in preset.extractors.use), PROPOSALS[preset.proposals.source]]
+    used = (found.part for found in parts_in_use(preset))
     parts = [*used, *EXTRACTORS.built_in.values(), *PROPOSALS.built_in.values()]
     return next((part.licence for part in parts if part.licence and model in part.models), "")
 
@@ -231,9 +247,7 @@ def part_versions(preset: PresetTables) -> dict[str, str]:
 
     Built-in parts of version 1 are left out, so that keys made before there were versions are still found.
     """
-    used = {f"extractors.{name}": EXTRACTORS[name] for name in preset.extractors.use}
-    used[f"proposals.{preset.proposals.source}"] = PROPOSALS[preset.proposals.source]
-    versions = {name: f"{part.distribution} {part.version}".strip() for name, part in used.items()}
+    versions = {path: f"{part.distribution} {part.version}".strip() for path, part, _ in parts_in_use(preset)}
     return {name: version for name, version in versions.items() if version != "1"}
 
 

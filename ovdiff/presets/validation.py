@@ -7,7 +7,7 @@ from typing import Any
 
 from ovdiff.errors import PresetError
 from ovdiff.presets.mapping import entries
-from ovdiff.presets.needs import EXTRACTORS, PROPOSALS, feature_settings, needs, source_settings
+from ovdiff.presets.needs import EXTRACTORS, PROPOSALS, needs, parts_in_use
 from ovdiff.presets.schema import LCM_STEPS, PresetTables
 
 
@@ -123,10 +123,7 @@ def _model_problems(preset: PresetTables) -> Iterator[str]:
 
 def _file_problems(preset: PresetTables) -> Iterator[str]:
     """Check that the files are given which the parts in use read."""
-    source = preset.proposals.source
-    used = [(f"proposals.{source}", PROPOSALS[source], source_settings(preset))]
-    used += [(f"extractors.{name}", EXTRACTORS[name], feature_settings(preset, name)) for name in preset.extractors.use]
-    for path, part, settings in used:
+    for path, part, settings in parts_in_use(preset):
         if missing := [name for name in part.files if not str(vars(settings)[name]).strip()]:
             yield f"{path} is in use, so {' and '.join(f'{path}.{name}' for name in missing)} must name a file."
 

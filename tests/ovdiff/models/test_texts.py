@@ -1,24 +1,9 @@
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor
 
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.texts import ClipTexts
 from ovdiff.presets import Preset
-
-
-class CountingTexts:
-    """Stands in for a CLIP: a text is the unit vector of its length, and each pass is counted."""
-
-    def __init__(self) -> None:
-        self.passes: list[list[str]] = []
-
-    def embed_texts(self, texts: Sequence[str]) -> list[Tensor | None]:
-        if texts:
-            self.passes.append(list(texts))
-        angles = torch.tensor([float(len(text)) for text in texts])
-        return list(torch.stack([angles.cos(), angles.sin()], dim=1))
+from tests.fakes.texts import CountingTexts
 
 
 def test_texts_are_encoded_once_while_the_cache_holds_them() -> None:

@@ -16,6 +16,7 @@ from ovdiff.presets import Preset
 from ovdiff.presets.schema import PrefilterSettings
 from ovdiff.segmenting.prefilter import all_subsets, best_subset, choose_categories, embed_image, likely
 from ovdiff.vocabulary import Category
+from tests.fakes.texts import CountingTexts
 
 SETTINGS = PrefilterSettings()
 
@@ -54,19 +55,6 @@ def test_there_are_two_to_the_k_minus_one_subsets(count: int) -> None:
     expected = {tuple(i for i, used in enumerate(bits) if used) for bits in product((0, 1), repeat=count)} - {()}
     assert set(subsets) == expected
     assert [len(subset) for subset in subsets] == sorted(len(subset) for subset in subsets)
-
-
-class CountingTexts:
-    """Stands in for a CLIP: a text is the unit vector of its length, and each pass is counted."""
-
-    def __init__(self) -> None:
-        self.passes: list[list[str]] = []
-
-    def embed_texts(self, texts: Sequence[str]) -> list[Tensor | None]:
-        if texts:
-            self.passes.append(list(texts))
-        angles = torch.tensor([float(len(text)) for text in texts])
-        return list(torch.stack([angles.cos(), angles.sin()], dim=1))
 
 
 def test_the_same_survivors_ask_for_the_same_texts_in_another_image() -> None:
