@@ -11,18 +11,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 from backend import __version__
-from backend.errors import BackendError, BusyError, StoreError, UnusableLabelConfigError
+from backend.errors import BusyError, UnusableLabelConfigError
 from backend.serving.events import ACTION_CHARACTERS, event_ids
 from backend.serving.model_version import model_version
 from backend.serving.precompute import Precompute
 from backend.serving.predictions import Item, Predictor, Snapshot, Task, failed_item
+from backend.serving.projects import Projects, ProjectState, tolerating_store_errors
 from backend.serving.store import Store
-from backend.serving.vocabulary import Labelling, read_labelling
+from backend.serving.vocabulary import Labelling
 from backend.settings import Settings
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import LabelStudioClient
@@ -53,30 +53,23 @@ class Service:
         self._settings = settings
         self._engine = engine
         self._store = store
-        self._label_studio = label_studio
         self._clock_s = clock_s
         self._precompute = Precompute(engine, retry_failed_after_s=settings.prediction.retry_failed_after_s)
+        self._projects = Projects(
+            store, label_studio, self._precompute, max_categories=settings.prediction.max_categories
+        )
         self._predictor = Predictor(engine, images, settings.output, clock_s)
         self._slots = threading.BoundedSemaphore(settings.prediction.prediction_slots)
         self._waiting = threading.BoundedSemaphore(settings.prediction.waiting_places)
-        self._lock = threading.Lock()
-        self._labellings: dict[str, Labelling] = {}
-        self._config_errors: dict[str, str] = {}
-        self._refreshing: set[int] = set()
-        self._refresher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ovdiff-refresh")
 
     def start(self) -> None:
         """Read the known projects from the state file, and start making the prototypes that they lack."""
-        for project, label_config in self._store.label_configs().items():
-            try:
-                self._adopt(project, label_config)
-            except UnusableLabelConfigError as error:
-                logger.warning("Project %s: %s", project, error)
+        self._projects.start()
         self._precompute.start()
 
     def stop(self) -> None:
         """End the background threads. A running build ends after the batch it is at."""
-        self._refresher.shutdown(wait=False, cancel_futures=True)  # a refresh may wait for Label Studio
+        self._projects.stop()
         self._precompute.stop()
 
     def setup(self, project: str, schema: str, extra_params: object = None) -> dict[str, str]:
@@ -92,9 +85,9 @@ class Service:
         """
         if extra_params:
             logger.info("Project %s: extra_params are not used by this backend.", project)
-        labelling = self._adopt(project, schema)
+        labelling = self._projects.adopt(project, schema)
         version = self._version(labelling, self._precompute.ready(labelling.categories))
-        with self._tolerating_store_errors():
+        with tolerating_store_errors():
             self._store.save_model_version(project, version)
         return {"model_version": version}
 
@@ -112,7 +105,7 @@ class Service:
         deadline_s = self._clock_s() + self._settings.prediction.answer_within_s
         with self._slot():
             try:
-                labelling = self._adopt(project, label_config)
+                labelling = self._projects.adopt(project, label_config)
             except UnusableLabelConfigError as error:
                 logger.warning("Project %s: %s", project, error)
                 return [failed_item(BASE_VERSION, str(error)) for _ in tasks]
@@ -130,11 +123,11 @@ class Service:
         are stored.
         """
         details, action = event_ids(data), action[:ACTION_CHARACTERS]
-        with self._tolerating_store_errors():
+        with tolerating_store_errors():
             self._store.add_event(action, details)
         logger.info("Event %r %s", action, details)
         if action == "PROJECT_UPDATED" and "project" in details:
-            self._refresh_later(details["project"])
+            self._projects.refresh_later(details["project"])
             return {"status": "recorded", "detail": "the label config will be read from Label Studio"}
         if action == "START_TRAINING":
             return {"status": "recorded", "detail": "there is nothing to train: this version does not learn"}
@@ -143,29 +136,25 @@ class Service:
     def versions(self) -> dict[str, list[str]]:
         """Return every model version that /setup has answered so far, newest first."""
         versions: list[str] = []
-        with self._tolerating_store_errors():
+        with tolerating_store_errors():
             versions = self._store.model_versions()
         return {"versions": versions or [BASE_VERSION]}
 
     def status(self) -> dict[str, Any]:
         """Return, as a JSON object, the state of the categories of each project."""
-        with self._lock:
-            labellings, errors = dict(self._labellings), dict(self._config_errors)
         return {
             "version": BASE_VERSION,
             "built": list(self._precompute.built),
-            "projects": {
-                project: self._project_status(labellings.get(project), errors.get(project))
-                for project in sorted(labellings.keys() | errors.keys())
-            },
+            "projects": {uid: self._project_status(state) for uid, state in self._projects.states().items()},
         }
 
-    def _project_status(self, labelling: Labelling | None, error: str | None) -> dict[str, Any]:
+    def _project_status(self, state: ProjectState) -> dict[str, Any]:
+        labelling = state.labelling
         if labelling is None:
-            return {"error": error, "model_version": None, "counts": {}, "categories": []}
+            return {"error": state.error, "model_version": None, "counts": {}, "categories": []}
         statuses = {category: self._precompute.status(category) for category in labelling.categories}
         return {
-            "error": error,
+            "error": state.error,
             "model_version": self._version(labelling, self._precompute.ready(labelling.categories)),
             "counts": Counter(status.state for status in statuses.values()),
             "categories": [
@@ -185,22 +174,6 @@ class Service:
     def _kind_so_far(self, category: Category) -> KindDecision | None:
         return self._engine.kind_so_far(category) if isinstance(self._engine, HasKinds) else None
 
-    def _adopt(self, project: str, label_config: str) -> Labelling:
-        """Make this the label config of a project: missing prototypes are ordered, also after a restart."""
-        try:
-            labelling = read_labelling(label_config, max_categories=self._settings.prediction.max_categories)
-        except UnusableLabelConfigError as error:
-            with self._lock:
-                self._config_errors[project] = str(error)
-            raise
-        with self._lock:
-            self._labellings[project] = labelling
-            self._config_errors.pop(project, None)
-        self._precompute.want(project, labelling.categories)
-        with self._tolerating_store_errors():
-            self._store.save_label_config(project, label_config)
-        return labelling
-
     def _version(self, labelling: Labelling, ready: Mapping[Category, str]) -> str:
         return model_version(
             labelling,
@@ -214,27 +187,6 @@ class Service:
         self._precompute.wait(labelling.categories, wait_s)
         ready, waiting = self._precompute.standing(labelling.categories)
         return Snapshot(labelling, ready, waiting, self._version(labelling, ready), deadline_s)
-
-    def _refresh_later(self, project_id: int) -> None:
-        """Have a project's label config read from Label Studio in the background, unless that is about to happen."""
-        with self._lock:
-            if project_id in self._refreshing:
-                return
-            self._refreshing.add(project_id)
-        self._refresher.submit(self._refresh, project_id)
-
-    def _refresh(self, project_id: int) -> None:
-        with self._lock:
-            self._refreshing.discard(project_id)
-            known = set(self._labellings) | set(self._config_errors)
-        if not any(project.split(".")[0] == str(project_id) for project in known):
-            return
-        try:
-            project = self._label_studio.project(project_id)
-            if project.uid in known:
-                self.setup(project.uid, project.label_config)
-        except BackendError as error:
-            logger.warning("The changed project %s waits for its next /setup: %s", project_id, error)
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
@@ -254,14 +206,6 @@ class Service:
             return self._slots.acquire(timeout=SLOT_WAIT_S)
         finally:
             self._waiting.release()
-
-    @contextmanager
-    def _tolerating_store_errors(self) -> Iterator[None]:
-        """Log errors of the state file and go on: no prediction depends on it, it only saves work after a restart."""
-        try:
-            yield
-        except StoreError as error:
-            logger.error("%s", error)
 
 
 def _kind_fields(decision: KindDecision | None) -> dict[str, str | None]:
