@@ -5,21 +5,39 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from backend.errors import RequestError
 from converters.files.atomic import write_whole
+
+_MARK = ("Software", "ovdiff")  # a text chunk of every picture, by the PNG specification's name for what made it
+_MARK_WITHIN_BYTES = 4096  # before the pixels come this mark and a palette of at most 768 bytes
 
 
 def write_png(picture: Image.Image, path: Path) -> None:
     """Write a PNG, whole or not at all. Its folder is made if it is missing, and an older file is replaced.
 
+    The file is marked, so that `is_own_picture` knows it again.
+
     Raises:
         RequestError: the file cannot be written, or its path is that of a folder or a device.
     """
-    data = io.BytesIO()
-    picture.save(data, format="PNG")
+    data, mark = io.BytesIO(), PngImagePlugin.PngInfo()
+    mark.add_text(*_MARK)
+    picture.save(data, format="PNG", pnginfo=mark)
     try:
         write_whole(path, data.getvalue())
     except OSError as error:
         raise RequestError(f"Cannot write {path}: {error}.") from error
+
+
+def is_own_picture(path: Path) -> bool:
+    """Return whether `write_png` made a file; only the file's beginning is read."""
+    name, text = _MARK
+    chunk = f"tEXt{name}\0{text}".encode("latin-1")
+    try:
+        with path.open("rb") as file:
+            start = file.read(_MARK_WITHIN_BYTES)
+    except OSError:
+        return False  # what is wrong with the file is said when it is read as an image
+    return start.startswith(b"\x89PNG") and chunk in start

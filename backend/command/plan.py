@@ -1,7 +1,8 @@
 """The plan of a run: which images it reads and which files it writes, decided before anything runs.
 
 A folder is read with all its subfolders, and the folder of the results gets the same subfolders. The name of an image
-is its path below the folder that was given, or the file's own name. Results are named after the image.
+is its path below the folder that was given, or the file's own name. Results are named after the image. Pictures that an
+earlier run wrote are no images of this run, wherever they lie.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from backend.command.files import is_own_picture
 from backend.errors import UsageError
 
 IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """Files of a folder with these suffixes are images. A file that is given by itself may have any name."""
+
+_EARLIER = "drawn by ovdiff"
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run: its jobs, the results it is asked for, and by suffix how many files of the folders are not images."""
+    """A run: its jobs, the results it is asked for, and how many files are no images of it, by suffix or by reason."""
 
     jobs: tuple[Job, ...]
     wanted: Wanted
@@ -86,6 +90,8 @@ def make_plan(inputs: Sequence[Path], wanted: Wanted) -> Plan:
     _check_out(inputs, wanted)
     left_out: Counter[str] = Counter()
     found = tuple(image for path in inputs for image in _images_of(path, wanted.out, left_out))
+    if not found:
+        raise UsageError(f"There is no image to segment{_besides(left_out)}; name the image that it was drawn from.")
     jobs = tuple(_job(image, inputs, wanted) for image in found)
     _refuse_clashes(jobs, wanted.coco)
     if wanted.out is not None:
@@ -98,14 +104,29 @@ def _images_of(path: Path, out: Path | None, left_out: Counter[str]) -> Iterator
     if not path.is_dir():
         if not path.exists():
             raise UsageError(f"There is no image or folder {str(path)!r}.")
-        yield _Input(path, path.name)
+        if is_own_picture(path):  # as with a second `ovdiff segment *.png`
+            left_out[_EARLIER] += 1
+        else:
+            yield _Input(path, path.name)
         return
-    files = [file for file in sorted(path.rglob("*")) if not file.is_dir() and not (out and _is_in(file, out))]
-    images = [file for file in files if _is_image(file)]
-    left_out.update(file.suffix or file.name for file in files if not _is_image(file))
+    images = []
+    for file in sorted(path.rglob("*")):
+        if file.is_dir() or (out and _is_in(file, out)):
+            continue
+        if not _is_image(file):
+            left_out[file.suffix or file.name] += 1
+        elif is_own_picture(file):
+            left_out[_EARLIER] += 1
+        else:
+            images.append(_Input(file, file.relative_to(path).as_posix()))
     if not images:
-        raise UsageError(f"The folder {str(path)!r} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-    yield from (_Input(file, file.relative_to(path).as_posix()) for file in images)
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise UsageError(f"The folder {str(path)!r} holds no image ({kinds}){_besides(left_out)}.")
+    yield from images
+
+
+def _besides(left_out: Counter[str]) -> str:
+    return f", but {left_out[_EARLIER]} {_EARLIER}" if left_out[_EARLIER] else ""
 
 
 def _looks_like_file(out: Path) -> bool:

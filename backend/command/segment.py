@@ -99,7 +99,7 @@ def _finish(plan: Plan, totals: Totals, coco: CocoFile) -> None:
     say(f"images: {len(plan.jobs)} in, {listed}")
     if plan.left_out:
         listed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(plan.left_out.items()))
-        say(f"other files in the folders, left alone: {listed}")
+        say(f"other files, left alone: {listed}")
     if totals.segmented:
         say(f"results: {', '.join(map(str, plan.places()))}")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from backend.command.files import write_png
+from backend.command.files import is_own_picture, write_png
 from backend.errors import RequestError
 
 RED = Image.new("RGB", (2, 2), "red")
@@ -39,3 +39,15 @@ def test_a_device_is_not_replaced_by_a_picture(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"Cannot write .*pipe: .*a device has this name: name a file"):
         write_png(RED, tmp_path / "pipe")
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_what_was_drawn_here_is_known_again(tmp_path: Path) -> None:
+    palette = Image.new("P", (900, 900))
+    palette.putpalette(bytes(range(256)) * 3)
+    for name, picture in (("rgb.png", RED), ("palette.png", palette)):
+        write_png(picture, tmp_path / name)
+        assert is_own_picture(tmp_path / name)
+    RED.save(tmp_path / "theirs.overlay.png")
+    (tmp_path / "text.png").write_bytes(b"tEXtSoftware\0ovdiff")
+    for name in ("theirs.overlay.png", "text.png", "missing.png"):
+        assert not is_own_picture(tmp_path / name)

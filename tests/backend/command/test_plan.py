@@ -1,7 +1,9 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from backend.command.files import write_png
 from backend.command.plan import Wanted, make_plan
 from backend.errors import UsageError
 
@@ -66,6 +68,21 @@ def test_a_coco_file_alone_needs_no_folder(photos: Path, tmp_path: Path) -> None
 def test_results_inside_the_folder_of_images_are_no_images_of_the_next_run(photos: Path) -> None:
     touch(photos / "masks/a.overlay.png")
     assert len(make_plan([photos], Wanted(photos / "masks")).jobs) == 3
+
+
+def test_pictures_of_earlier_runs_are_no_images_wherever_they_lie(photos: Path, tmp_path: Path) -> None:
+    """A second run over the same folder took the overlays of the first for images."""
+    drawn = [photos / "a.overlay.png", photos / "older/a.indexed.png"]
+    for path in drawn:
+        write_png(Image.new("RGB", (2, 2)), path)
+    plan = make_plan([photos], Wanted(tmp_path / "out"))
+    assert [job.name for job in plan.jobs] == ["a.png", "deep/b.JPG", "deep/down/c.webp"]
+    assert plan.left_out["drawn by ovdiff"] == 2
+    assert [job.name for job in make_plan([photos / "a.png", *drawn], Wanted()).jobs] == ["a.png"]
+    assert refusal([drawn[0]], Wanted()) == (
+        "There is no image to segment, but 1 drawn by ovdiff; name the image that it was drawn from."
+    )
+    assert ", but 1 drawn by ovdiff." in refusal([photos / "older"], Wanted(tmp_path / "out"))
 
 
 def refusal(inputs: list[Path], wanted: Wanted) -> str:

@@ -41,7 +41,7 @@ def test_a_folder_becomes_pictures_and_one_coco_file(
     files = sorted(str(path.relative_to(out)) for path in out.rglob("*.*"))
     assert files == ["a.indexed.png", "a.overlay.png", "deep/b.indexed.png", "deep/b.overlay.png"]
     indexed = Image.open(out / "a.indexed.png")
-    assert (indexed.mode, indexed.size, indexed.info) == ("P", (64, 48), {})
+    assert (indexed.mode, indexed.size, indexed.info) == ("P", (64, 48), {"Software": "ovdiff"})
     labels = np.asarray(indexed)
     assert [labels[0, 0], labels[24, 48], labels[24, 16]] == [0, 1, 3]
     assert np.array_equal(np.asarray(indexed.convert("RGB")), label_colours(3)[labels])
