@@ -230,9 +230,10 @@ def _list(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _show(options: argparse.Namespace, settings: Settings) -> None:
-    from backend.command.show import show_prototypes
+    from backend.command.show import known_projects, show_prototypes
 
-    show_prototypes(_bank(options, settings), options.which, _engine(options, settings), options.out)
+    bank, projects = _bank(options, settings), known_projects(settings)
+    show_prototypes(bank, options.which, _engine(options, settings), options.out, projects)
 
 
 def _remove(options: argparse.Namespace, settings: Settings) -> None:

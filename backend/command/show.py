@@ -1,32 +1,52 @@
-"""`ovdiff prototypes show`: a sheet of the support images of a category's prototypes. Loads no model."""
+"""`ovdiff prototypes show`: a sheet of the support images of a category's prototypes. Loads no model.
+
+A word may have several prototype sets of one preset, because labels give it other prompts. The set in use is shown: the
+set that a project's label config asks for, or the set of the word by itself, which `--categories WORD` uses.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from backend.command.console import say
 from backend.command.files import write_png
 from backend.command.stored_sets import StoredSet, find_sets
 from backend.command.support_sheet import draw_support_sheet
-from backend.errors import UsageError
+from backend.command.table import table
+from backend.errors import UnusableLabelConfigError, UsageError
+from backend.serving.store import Store
+from backend.serving.vocabulary import read_labelling
+from backend.settings import Settings
 from ovdiff.bank import Bank
 from ovdiff.bank.support import SupportSet
 from ovdiff.engines import HasSupportSets, SegmentationEngine
 from ovdiff.vocabulary import Category
 
 
-def show_prototypes(bank: Bank, which: str, engine: SegmentationEngine, out: Path | None) -> None:
+def show_prototypes(
+    bank: Bank,
+    which: str,
+    engine: SegmentationEngine,
+    out: Path | None,
+    projects: Mapping[str, Sequence[Category]] | None = None,
+) -> None:
     """Write a sheet of a set's support images, attribution, foreground and background, and print its path.
+
+    If the category has several sets of the engine's preset, they are listed first, with what uses each.
 
     Args:
         bank: the bank that holds the set.
         which: the category or the key of the set.
         engine: an engine with the preset that the set was made with.
         out: the PNG file to write; None means CATEGORY.support.png in the current folder.
+        projects: the categories of the label config of each project that the service knows.
 
     Raises:
-        UsageError: there is no such set, it was made with another preset, or `out` is not the name of a PNG file.
+        UsageError: there is no such set, it was made with another preset, several sets are in use, or `out` is not the
+            name of a PNG file.
         BankError: the support images of the set were not kept.
         RequestError: the sheet cannot be written.
     """
@@ -34,24 +54,82 @@ def show_prototypes(bank: Bank, which: str, engine: SegmentationEngine, out: Pat
         raise UsageError(f"The engine {engine.preset.engine!r} keeps no support images, so there is nothing to show.")
     if out is not None and (out.suffix.lower() != ".png" or out.is_dir()):
         raise UsageError(f"--out is {str(out)!r}; expected the name of a file that ends in .png.")
-    item = _made_by(engine, find_sets(bank, which))
+    made = _made_by(engine, find_sets(bank, which))
+    asking = _projects_by_key(engine, projects or {})
+    if len(made) > 1:
+        rows = [(item.short_key, "; ".join(item.prompts), _used_by(item, asking, engine)) for item in made]
+        say(table([("key", "prompts", "in use by"), *rows]))
+    item = _in_use(made, asking, engine)
     support = engine.support_set(_category(item))
     sheet = draw_support_sheet(support, _title(item, support), _captions(support))
     path = out or Path(f"{_file_name(item.category)}.support.png")
     write_png(sheet, path)
-    say(f"sheet: {path}")
+    say(f"sheet: {path}" + (f" of {item.short_key}" if len(made) > 1 else ""))
 
 
-def _made_by(engine: SegmentationEngine, found: tuple[StoredSet, ...]) -> StoredSet:
-    """Return the set that the engine's preset made; the support images of a set are found only with its own preset."""
+def known_projects(settings: Settings) -> dict[str, tuple[Category, ...]]:
+    """Return the categories of each project that the service has stored; no project if there is no state file yet.
+
+    Raises:
+        StoreError: the state file cannot be read.
+    """
+    if not settings.state_file.is_file():
+        return {}
+    stored = Store(settings.state_file, event_rows=settings.prediction.event_rows).label_configs()
+    most = settings.prediction.max_categories
+    known = {}
+    for project, label_config in stored.items():
+        with contextlib.suppress(UnusableLabelConfigError):  # such a project uses no prototypes
+            known[project] = read_labelling(label_config, max_categories=most).categories
+    return known
+
+
+def _made_by(engine: SegmentationEngine, found: Sequence[StoredSet]) -> list[StoredSet]:
+    """Return the sets that the engine's preset made; the support images of a set are found only with its own preset."""
+    made = []
     for item in found:
         if item.error:
             raise UsageError(f"{item.short_key}: {item.error}")
         if engine.category_key(_category(item)) == item.key:
-            return item
-    raise UsageError(
-        f"{', '.join(item.label for item in found)}: made with another preset than this one; name that with --preset."
-    )
+            made.append(item)
+    if not made:
+        raise UsageError(
+            f"{', '.join(item.label for item in found)}: made with another preset than this one; name that with "
+            f"--preset."
+        )
+    return made
+
+
+def _projects_by_key(engine: SegmentationEngine, projects: Mapping[str, Sequence[Category]]) -> dict[str, list[str]]:
+    """Return the projects whose label config asks for a set, by the key of the set."""
+    asking: dict[str, list[str]] = {}
+    for project, categories in projects.items():
+        for category in categories:
+            asking.setdefault(engine.category_key(category), []).append(f"project {project}")
+    return asking
+
+
+def _in_use(made: Sequence[StoredSet], asking: Mapping[str, Sequence[str]], engine: SegmentationEngine) -> StoredSet:
+    """Return the only set, or the only one that projects use, or if none is used the one of the word by itself."""
+    if len(made) == 1:
+        return made[0]
+    used = [item for item in made if item.key in asking] or [item for item in made if _is_plain(item, engine)]
+    if len(used) != 1:
+        raise UsageError(
+            f"{made[0].category!r} has {len(made)} sets, and {len(used) or 'none'} of them are in use: give the key of "
+            f"one, {' or '.join(item.short_key for item in made)}."
+        )
+    return used[0]
+
+
+def _used_by(item: StoredSet, asking: Mapping[str, Sequence[str]], engine: SegmentationEngine) -> str:
+    alone = [f'--categories "{item.category}"'] if _is_plain(item, engine) else []
+    return ", ".join([*asking.get(item.key, ()), *alone]) or "nothing that is known here"
+
+
+def _is_plain(item: StoredSet, engine: SegmentationEngine) -> bool:
+    """Return whether a set is the one of its word by itself."""
+    return engine.category_key(Category(item.category)) == item.key
 
 
 def _category(item: StoredSet) -> Category:

@@ -4,9 +4,11 @@ import pytest
 from PIL import Image
 
 from backend.command import show
-from backend.command.show import show_prototypes
+from backend.command.show import known_projects, show_prototypes
 from backend.command.support_sheet import draw_support_sheet
 from backend.errors import UsageError
+from backend.serving.store import Store
+from backend.settings import Settings
 from ovdiff.bank import Bank
 from ovdiff.bank.support import SupportSet
 from ovdiff.vocabulary import Category
@@ -54,6 +56,65 @@ def test_of_several_sets_the_presets_own_is_shown(engine: FakeEngine, tmp_path: 
     other.build(Category("fire/engine", ("red car",)))
     show_prototypes(Bank(engine.folder), "fire/engine", other, tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").is_file()
+
+
+@pytest.fixture
+def crabs(engine: FakeEngine) -> tuple[str, str]:
+    """The keys of two sets of the word crab: by itself, and with prompts."""
+    versions = Category("crab"), Category("crab", ("red crab", "beach crab"))
+    for version in versions:
+        engine.build(version)
+    return engine.category_key(versions[0]), engine.category_key(versions[1])
+
+
+def test_of_two_sets_of_a_word_the_one_in_use_is_shown(
+    engine: FakeEngine, crabs: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first one was shown, without a word about the other."""
+    bank, out = Bank(engine.folder), tmp_path / "sheet.png"
+    show_prototypes(bank, "crab", engine, out)
+    said = capsys.readouterr().out.splitlines()
+    assert sorted(said[1:3]) == sorted(
+        [
+            f'{crabs[0][:12]}  crab                  --categories "crab"',
+            f"{crabs[1][:12]}  red crab; beach crab  nothing that is known here",
+        ]
+    )
+    assert said[3] == f"sheet: {out} of {crabs[0][:12]}"
+
+    show_prototypes(bank, "crab", engine, out, {"3.1": (Category("crab", ("red crab", "beach crab")),), "4.1": ()})
+    said = capsys.readouterr().out.splitlines()
+    assert f"{crabs[1][:12]}  red crab; beach crab  project 3.1" in said
+    assert said[-1] == f"sheet: {out} of {crabs[1][:12]}"
+
+
+def test_which_of_two_used_sets_is_asked(engine: FakeEngine, crabs: tuple[str, str], tmp_path: Path) -> None:
+    bank, out = Bank(engine.folder), tmp_path / "sheet.png"
+    both = {"3.1": (Category("crab"),), "4.1": (Category("crab", ("red crab", "beach crab")),)}
+    with pytest.raises(
+        UsageError, match=r"'crab' has 2 sets, and 2 of them are in use: give the key of one, [0-9a-f]{12} or"
+    ):
+        show_prototypes(bank, "crab", engine, out, both)
+    bank.remove(crabs[0])
+    engine.build(Category("crab", ("blue crab",)))
+    with pytest.raises(UsageError, match="'crab' has 2 sets, and none of them are in use"):
+        show_prototypes(bank, "crab", engine, out)
+    show_prototypes(bank, crabs[1], engine, out)
+    assert out.is_file()
+
+
+def test_the_projects_of_the_state_file_are_known(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    assert known_projects(settings) == {}
+    assert not settings.state_file.exists()
+    store = Store(settings.state_file, event_rows=1)
+    store.save_label_config(
+        "3.1",
+        '<View><Image name="i" value="$i"/><BrushLabels name="b" toName="i">'
+        '<Label value="crab" prompts="red crab"/></BrushLabels></View>',
+    )
+    store.save_label_config("4.1", "<View>")
+    assert known_projects(settings) == {"3.1": (Category("crab", ("red crab",)),)}
 
 
 def test_what_cannot_be_shown_is_said(engine: FakeEngine, tmp_path: Path) -> None:
