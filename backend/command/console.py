@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Protocol, TextIO
 
 from backend.errors import UsageError
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
+LINE_EVERY_S = 10.0  # often enough to see that a run lives, and few lines in the log of an hour's run
 _BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
 
@@ -25,13 +24,67 @@ def complain(text: object) -> None:
     _write(f"ovdiff: {text}", sys.stderr)
 
 
+class Progress(Protocol):
+    """The part of tqdm's bar that the commands use."""
+
+    @property
+    def n(self) -> float:
+        """How much is done."""
+        ...
+
+    def set_description(self, desc: str | None = None, refresh: bool | None = True) -> None:
+        """Say what is being done."""
+        ...
+
+    def update(self, n: float | None = 1) -> object:
+        """Add to how much is done."""
+        ...
+
+
+class ProgressLines:
+    """Progress as lines for a log file, such as "ovdiff: boat, generating: 40 %, 80 s"; a short run writes none."""
+
+    def __init__(
+        self, total: float, stream: TextIO, clock_s: Callable[[], float] = time.monotonic, every_s: float = LINE_EVERY_S
+    ) -> None:
+        """Start at zero.
+
+        Args:
+            total: how much is to be done.
+            stream: where the lines go.
+            clock_s: the present moment in seconds.
+            every_s: the least time between two lines, in seconds.
+        """
+        self.n = 0.0
+        self._total, self._stream, self._clock_s, self._every_s = total, stream, clock_s, every_s
+        self._what = ""
+        self._started_s = self._said_s = clock_s()
+
+    def set_description(self, desc: str | None = None, refresh: bool | None = True) -> None:
+        """Note what is being done."""
+        self._what = desc or ""
+
+    def update(self, n: float | None = 1) -> None:
+        """Add to how much is done, and write a line if the last one is old enough."""
+        self.n += n or 0.0
+        now_s = self._clock_s()
+        if now_s - self._said_s >= self._every_s:
+            self._said_s = now_s
+            share = self.n / self._total if self._total else 1.0
+            self._stream.write(f"ovdiff: {self._what}: {share:.0%}, {now_s - self._started_s:.0f} s\n")
+            self._stream.flush()
+
+
 @contextmanager
-def progress_bar(total: float) -> Iterator[tqdm[Any]]:
-    """Show a progress bar on stderr, with log lines above it; show nothing if stderr is not a terminal."""
+def progress_bar(total: float) -> Iterator[Progress]:
+    """Show a progress bar on stderr, with log lines above it; where stderr is no terminal, a line now and then."""
+    if not sys.stderr.isatty():
+        yield ProgressLines(total, sys.stderr)
+        return
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    with logging_redirect_tqdm(), tqdm(total=total, bar_format=_BAR, file=sys.stderr, disable=None, leave=False) as bar:
+    with logging_redirect_tqdm(), tqdm(total=total, bar_format=_BAR, file=sys.stderr, leave=False) as bar:
         yield bar
 
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from backend.command.console import ask, complain, progress_bar, say
+from backend.command.console import ProgressLines, ask, complain, progress_bar, say
 from backend.errors import UsageError
 
 
@@ -26,6 +26,17 @@ def test_a_progress_bar_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -
             bar.set_description("a")
             bar.update(1)
         assert ("a:" in stream.getvalue()) == shows
+
+
+def test_without_a_terminal_a_long_run_writes_a_line_now_and_then() -> None:
+    """An hour's run in a container's log said nothing until its end."""
+    stream, now_s = io.StringIO(), iter([0.0, 4.0, 10.0, 19.0, 21.0])
+    lines = ProgressLines(4, stream, lambda: next(now_s))
+    for what in ("boat, generating", "boat, masks", "water, generating", "water, masks"):
+        lines.set_description(what, refresh=False)
+        lines.update(1)
+    assert stream.getvalue() == "ovdiff: boat, masks: 50%, 10 s\novdiff: water, masks: 100%, 21 s\n"
+    assert lines.n == 4
 
 
 @pytest.mark.parametrize(("answer", "agreed"), [("y", True), (" Yes", True), ("", False), ("n", False)])
