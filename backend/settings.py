@@ -279,6 +279,55 @@ class SettingRow:
     reason: str
 
 
+@dataclass(frozen=True)
+class SettingInForce:
+    """One setting as this process has it; a secret's value is not shown.
+
+    Attributes:
+        variable: the environment variable.
+        value: the value in force, as text.
+        origin: where the value comes from: "environment" or "default".
+        unit: the unit of the value.
+        reason: why the default is as it is.
+    """
+
+    variable: str
+    value: str
+    origin: str
+    unit: str
+    reason: str
+
+
+def settings_in_force(environment: Mapping[str, str] | None = None) -> list[SettingInForce]:
+    """Return every setting with its value in force, and where the value comes from.
+
+    Args:
+        environment: the environment variables; None means those of this process.
+
+    Raises:
+        SettingsError: for the reasons that `Settings.from_environment` names.
+    """
+    given = os.environ if environment is None else environment
+    settings = Settings.from_environment(given)
+    values = {
+        _variable(type(owner), item.name): (item, getattr(owner, item.name))
+        for owner in (settings, *(getattr(settings, name) for name in _groups()))
+        for item in fields(owner)
+        if item.default is not MISSING
+    }
+    return [
+        SettingInForce(
+            row.variable,
+            _shown(value) if item.repr or not value else "(set, not shown)",
+            "environment" if row.variable in given else "default",
+            row.unit,
+            row.reason,
+        )
+        for row in _rows()
+        for item, value in [values[row.variable]]
+    ]
+
+
 def settings_table() -> str:
     """Return all settings as a Markdown table: variable, default, unit, reason."""
     lines = ["| variable | default | unit | why |", "|---|---|---|---|"]

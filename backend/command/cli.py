@@ -13,7 +13,7 @@
     ovdiff import coco coco.json --out tasks.json             turn a dataset into Label Studio tasks
     ovdiff validate export.json --label-config config.xml     list what Label Studio would drop or hide in silence
     ovdiff evaluate-corrections export.json --label-config config.xml --out report
-    ovdiff settings                                           print all settings as a table
+    ovdiff settings                                           list all settings, with the values in force
 
 Exit status: 0 if the command worked; 1 if it failed, or failed for some of the images or categories; 2 if the
 arguments, the preset or the settings are wrong, or a library is not installed; 3 if a converter could not carry
@@ -32,9 +32,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backend import __version__
-from backend.command.console import complain, say
+from backend.command.console import complain
 from backend.errors import BackendError, SettingsError, UsageError
-from backend.settings import Settings, read_settings, settings_table
+from backend.settings import Settings, read_settings
 from converters.cli import add_commands
 from converters.errors import ConverterError
 from ovdiff.errors import MissingExtraError, OVDiffError, PresetError, VocabularyError
@@ -92,8 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_prototypes(commands)
     _add_presets(commands)
     add_commands(commands)
-    settings = commands.add_parser("settings", help="print all settings with units, defaults and reasons")
-    settings.set_defaults(act=lambda options, settings: say(settings_table()))
+    _add_settings(commands)
     return parser
 
 
@@ -185,6 +184,14 @@ def _add_presets(commands: Commands[argparse.ArgumentParser]) -> None:
         verb.add_argument("--json", action="store_true", help="print it as JSON, for programs")
 
 
+def _add_settings(commands: Commands[argparse.ArgumentParser]) -> None:
+    settings = commands.add_parser(
+        "settings", help="print all settings: the values in force and where they come from, units and reasons"
+    )
+    settings.add_argument("--json", action="store_true", help="print them as JSON, for programs")
+    settings.set_defaults(act=_settings)
+
+
 def _add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset", metavar="NAME_OR_FILE", help="models and hyper-parameters; see `ovdiff presets` (or OVDIFF_PRESET)"
@@ -253,6 +260,12 @@ def _show_preset(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.presets import show_preset
 
     show_preset(options.preset, as_json=options.json)
+
+
+def _settings(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.settings import show_settings
+
+    show_settings(as_json=options.json)
 
 
 def _engine(options: argparse.Namespace, settings: Settings) -> SegmentationEngine:

@@ -10,7 +10,6 @@ import pytest
 from backend import engine
 from backend.command import cli
 from backend.serving import app
-from backend.settings import settings_table
 from ovdiff.bank import Bank
 from ovdiff.presets import Preset, load_preset
 from tests.fakes.engine import FakeEngine
@@ -47,11 +46,6 @@ def scene(tmp_path: Path) -> Path:
     path = tmp_path / "scene.png"
     path.write_bytes(encoded(red_and_blue()))
     return path
-
-
-def test_settings_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["settings"]) == 0
-    assert capsys.readouterr().out == settings_table() + "\n"
 
 
 def test_segment_writes_beside_the_image(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
