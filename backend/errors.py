@@ -9,6 +9,8 @@
     │   └── UnusableLabelConfigError  a label config from which no vocabulary can be made
     ├── BusyError                all places for predictions are taken; becomes a 503 answer
     ├── LabelStudioAPIError      Label Studio refused or did not answer
+    │   ├── NoSuchProjectError   it has no such project, or none that the token's user may see
+    │   └── LabelStudioSlowError it failed or was too slow; asked for less, it may answer
     └── ImageSourceError         an image of a task cannot be fetched or read
         ├── ImageReferenceError  the task holds no reference that may be fetched
         ├── ImageBlockedError    the settings do not allow the address
@@ -57,6 +59,14 @@ class BusyError(BackendError):
 
 class LabelStudioAPIError(BackendError):
     """Label Studio refused a request of ours or did not answer."""
+
+
+class NoSuchProjectError(LabelStudioAPIError):
+    """Label Studio has no project of this number, or none that the token's user may see."""
+
+
+class LabelStudioSlowError(LabelStudioAPIError):
+    """Label Studio failed (5xx) or took too long; a request for less may be answered."""
 
 
 class ImageSourceError(BackendError):

@@ -1,8 +1,8 @@
 """The README's Python, and its commands for corrected annotations, run as they stand there."""
 
+import json
 import re
 import shlex
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from pycocotools.coco import COCO
 
 from backend.command import cli
 from ovdiff.tinyworld.world import render, sample_scene
+from tests.fakes.label_studio import LEGACY_TOKEN, FakeLabelStudio, running
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests/converters/golden"
@@ -51,11 +52,16 @@ def test_the_python_finds_the_ball_of_a_drawn_scene(tmp_path: Path, monkeypatch:
 
 def test_three_commands_make_a_coco_file_and_an_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copy(GOLDEN / "corrections_api.json", "export.json")
-    shutil.copy(GOLDEN / "corrections_config.xml", "config.xml")
+    project = FakeLabelStudio(
+        label_config=(GOLDEN / "corrections_config.xml").read_text("utf-8"),
+        tasks=json.loads((GOLDEN / "corrections_api.json").read_text("utf-8")),
+    )
     commands = _commands("Corrected annotations")
     assert len(commands) == 3
-    assert [cli.main(words) for words in commands] == [0, LEFT_BEHIND, 0]
+    with running(project):
+        monkeypatch.setenv("LABEL_STUDIO_URL", project.url)
+        monkeypatch.setenv("LABEL_STUDIO_API_KEY", LEGACY_TOKEN)
+        assert [cli.main(words) for words in commands] == [0, LEFT_BEHIND, 0]
     dataset = COCO("coco.json")
     assert len(dataset.getImgIds()) == 3
     assert len(dataset.getAnnIds()) == 6

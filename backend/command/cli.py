@@ -9,6 +9,7 @@
     ovdiff prototypes remove boat                             delete the prototype sets of boat
     ovdiff presets list                                       list the presets and the weights each one needs
     ovdiff presets show paper > mine.toml                     copy a preset, to change it; then `--preset mine.toml`
+    ovdiff export --project 3                                 write a project's tasks to project-3/export.json
     ovdiff convert coco export.json --label-config config.xml --out coco.json   (or panoptic, semantic-png, yolo)
     ovdiff import coco coco.json --out tasks.json             turn a dataset into Label Studio tasks
     ovdiff validate export.json --label-config config.xml     list what Label Studio would drop or hide in silence
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_segment(commands)
     _add_prototypes(commands)
     _add_presets(commands)
+    _add_export(commands)
     add_commands(commands)
     _add_settings(commands)
     return parser
@@ -192,6 +194,27 @@ def _add_settings(commands: Commands[argparse.ArgumentParser]) -> None:
     settings.set_defaults(act=_settings)
 
 
+def _add_export(commands: Commands[argparse.ArgumentParser]) -> None:
+    export = commands.add_parser(
+        "export",
+        help="fetch a project's tasks, annotations, predictions and label config from Label Studio",
+        description="Fetch a project from LABEL_STUDIO_URL with LABEL_STUDIO_API_KEY: all tasks with their annotations "
+        "and predictions (export.json) and the label config (config.xml), as convert, validate and "
+        "evaluate-corrections read them. Older files of these names are replaced when everything has arrived.",
+    )
+    export.add_argument(
+        "--project", type=_project_number, required=True, metavar="N", help="the N of the address /projects/N/"
+    )
+    export.add_argument("--out", type=Path, metavar="FOLDER", help="folder for the two files (default: project-N)")
+    export.set_defaults(act=_export)
+
+
+def _project_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
+        raise argparse.ArgumentTypeError(f"expected the number of a project, as in /projects/3/, got {text!r:.60}")
+    return int(text)
+
+
 def _add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset", metavar="NAME_OR_FILE", help="models and hyper-parameters; see `ovdiff presets` (or OVDIFF_PRESET)"
@@ -266,6 +289,14 @@ def _settings(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.settings import show_settings
 
     show_settings(as_json=options.json)
+
+
+def _export(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.export import export_project
+    from backend.sources.label_studio import LabelStudioClient
+
+    folder = options.out or Path(f"project-{options.project}")
+    export_project(LabelStudioClient(settings.label_studio), options.project, folder)
 
 
 def _engine(options: argparse.Namespace, settings: Settings) -> SegmentationEngine:

@@ -1,4 +1,4 @@
-"""This service as a client of Label Studio: it authenticates, and reads the label config of a project.
+"""This service as a client of Label Studio: it authenticates, and reads projects and their tasks.
 
 Label Studio has two kinds of token. A legacy token is sent unchanged (`Token <key>`). A personal access token is a JWT
 and would be refused if it were sent unchanged: it must be exchanged at `/api/token/refresh/` for an access token that
@@ -13,7 +13,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from backend.errors import LabelStudioAPIError
+from backend.errors import LabelStudioAPIError, LabelStudioSlowError, NoSuchProjectError
 from backend.settings import LabelStudioSettings
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,14 @@ class Project:
 
     uid: str
     label_config: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The JSON object that Label Studio answered, and how many bytes it was."""
+
+    body: dict[str, Any]
+    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -91,30 +99,53 @@ class LabelStudioClient:
         """Return the current state of a project in Label Studio.
 
         Raises:
+            NoSuchProjectError: there is no such project, or none that the token's user may see.
             LabelStudioAPIError: no token is set, or Label Studio refused or did not answer.
         """
-        if not self.has_token:
-            raise LabelStudioAPIError("LABEL_STUDIO_API_KEY is not set, so Label Studio cannot be asked for a project.")
+        body = self.get(f"/api/projects/{project_id}/").body
         url = f"{self.base_url}/api/projects/{project_id}/"
-        body = _json(lambda session: session.get(url, headers=self.authorization(), timeout=TIMEOUT_S), url)
         try:
             created_at = datetime.fromisoformat(body["created_at"])
             return Project(f"{body['id']}.{int(created_at.timestamp())}", str(body["label_config"]))
         except (KeyError, TypeError, ValueError) as error:
             raise LabelStudioAPIError(f"{url} did not answer with a project ({error!r}).") from error
 
+    def get(
+        self, path: str, params: Mapping[str, str | int] | None = None, timeout_s: tuple[float, float] | None = None
+    ) -> Answer:
+        """Ask for a JSON object.
+
+        Args:
+            path: the path below the address of Label Studio.
+            params: the query of the request.
+            timeout_s: for the connection, and for each part of the answer (None: `TIMEOUT_S`).
+
+        Raises:
+            NoSuchProjectError: Label Studio answered 404.
+            LabelStudioSlowError: Label Studio failed (5xx) or took too long.
+            LabelStudioAPIError: no token is set, or Label Studio refused or did not answer.
+        """
+        if not self.has_token:
+            raise LabelStudioAPIError(
+                f"LABEL_STUDIO_API_KEY is not set, so Label Studio cannot be asked for a project. {TOKEN_ADVICE}"
+            )
+        url, headers = f"{self.base_url}{path}", self.authorization()
+        return _ask(
+            lambda session: session.get(url, params=params, headers=headers, timeout=timeout_s or TIMEOUT_S), url
+        )
+
     def _exchange(self) -> _Access:
         url = f"{self.base_url}/api/token/refresh/"
         asked_at_s = self._clock_s()
-        body = _json(lambda session: session.post(url, json={"refresh": self._key}, timeout=TIMEOUT_S), url)
-        token = body.get("access")
+        answer = _ask(lambda session: session.post(url, json={"refresh": self._key}, timeout=TIMEOUT_S), url)
+        token = answer.body.get("access")
         if not isinstance(token, str):
             raise LabelStudioAPIError(f"{url} answered without an access token.")
         return _Access(token, asked_at_s + _lifetime_s(token))
 
 
-def _json(send: Callable[[requests.Session], requests.Response], url: str) -> dict[str, Any]:
-    """Send a request and return the JSON object of its answer.
+def _ask(send: Callable[[requests.Session], requests.Response], url: str) -> Answer:
+    """Send a request and return its answer.
 
     Messages of errors hold the URL and the status, never the body.
     """
@@ -123,25 +154,32 @@ def _json(send: Callable[[requests.Session], requests.Response], url: str) -> di
             session.trust_env = False  # neither proxies nor .netrc: only backend.settings decides by environment
             response = send(session)
     except requests.RequestException as error:
-        raise LabelStudioAPIError(
-            f"Label Studio did not answer at {url} ({type(error).__name__}). Check LABEL_STUDIO_URL."
-        ) from error
+        kind = LabelStudioSlowError if isinstance(error, requests.ReadTimeout) else LabelStudioAPIError
+        raise kind(f"Label Studio did not answer at {url} ({type(error).__name__}). Check LABEL_STUDIO_URL.") from error
     if response.status_code in (401, 403):
         raise LabelStudioAPIError(f"Label Studio refused the token at {url} ({response.status_code}). {TOKEN_ADVICE}")
+    if response.status_code == 404:
+        raise NoSuchProjectError(f"Label Studio answered 404 at {url}. {PROJECT_ADVICE}")
     if not response.ok:
-        raise LabelStudioAPIError(f"Label Studio answered {response.status_code} at {url}.")
+        kind = LabelStudioSlowError if response.status_code >= 500 else LabelStudioAPIError
+        raise kind(f"Label Studio answered {response.status_code} at {url}.")
     try:
         body = response.json()
     except ValueError as error:
         raise LabelStudioAPIError(f"{url} did not answer with JSON. Check LABEL_STUDIO_URL.") from error
     if not isinstance(body, dict):
         raise LabelStudioAPIError(f"{url} answered with {type(body).__name__}, expected an object.")
-    return body
+    return Answer(body, len(response.content))
 
 
 TOKEN_ADVICE = (
     "Set LABEL_STUDIO_API_KEY to a token of a user who may see the project: a personal access token, or a "
     "legacy token where the organisation allows these."
+)
+
+PROJECT_ADVICE = (
+    "Check the number of the project, which stands in the address of its pages (/projects/N/), and that the user of "
+    "LABEL_STUDIO_API_KEY may see it."
 )
 
 

@@ -7,8 +7,8 @@ NOTHING = "–"
 
 WHERE_PREDICTIONS_ARE = (
     "Label Studio's export button leaves predictions out (JSON holds their ids, JSON_MIN nothing): make the export "
-    'with POST /api/projects/N/exports {"serialization_options": {"predictions": {"only_id": false}}}, or save the '
-    "tasks of GET /api/tasks?project=N&fields=all."
+    "with `ovdiff export --project N`, or by its API with POST /api/projects/N/exports "
+    '{"serialization_options": {"predictions": {"only_id": false}}}.'
 )
 
 DEFINITIONS = (

@@ -34,6 +34,8 @@ class FakeLabelStudio:
         files: path, with query, to (content type, body); served to those who show a valid token.
         redirects: path, with query, to the address to go to.
         label_config: of project 1.
+        tasks: of project 1, as the API gives them, in the order of their ids.
+        task_faults: what requests for tasks are answered instead, one after another: a status, or None.
         access_lifetime_s: of access tokens.
         slow_s: how long it sleeps between the bytes of files below /data/slow/.
         requests: (method, path with query, Authorization) of each request.
@@ -42,6 +44,8 @@ class FakeLabelStudio:
     files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
     label_config: str = ""
+    tasks: list[dict[str, Any]] = field(default_factory=list)
+    task_faults: list[int | None] = field(default_factory=list)
     access_lifetime_s: int = 300
     slow_s: float = 0.05
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
@@ -95,6 +99,8 @@ def _handler(fake: FakeLabelStudio) -> type[BaseHTTPRequestHandler]:
             elif path == "/api/projects/1/":
                 config = fake.label_config
                 self._json(200, {"id": 1, "created_at": PROJECT_CREATED_AT, "label_config": config})
+            elif path == "/api/tasks":
+                self._tasks({key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()})
             elif path.startswith("/tasks/"):
                 self._presign(parse_qs(urlsplit(self.path).query)["fileuri"][0])
             else:
@@ -110,6 +116,16 @@ def _handler(fake: FakeLabelStudio) -> type[BaseHTTPRequestHandler]:
 
         def _note(self) -> None:
             fake.requests.append((self.command, self.path, self.headers["Authorization"]))
+
+        def _tasks(self, asked: dict[str, str]) -> None:
+            fault = fake.task_faults.pop(0) if fake.task_faults else None
+            if fault is not None:
+                self._json(fault, {"detail": "as scripted"})
+                return
+            (behind,) = json.loads(asked["query"])["filters"]["items"]
+            assert (behind["filter"], behind["operator"]) == ("filter:tasks:id", "greater")
+            found = [task for task in fake.tasks if task["id"] > behind["value"]]
+            self._json(200, {"tasks": found[: int(asked["page_size"])], "total": len(found)})
 
         def _presign(self, encoded: str) -> None:
             uri = base64.urlsafe_b64decode(encoded).decode()
