@@ -40,7 +40,8 @@ imports only from the rooms above it in this list.
         coco_update    corrected records                      -> the COCO file that they were imported from
         panoptic       COCO panoptic                         <-> records
         semantic_png   indexed PNGs and their labels         <-> records
-        yolo           YOLO segmentation                     <-> records
+        yolo           records                                -> YOLO segmentation
+        yolo_reader    YOLO, segmentation or boxes            -> records
         data_yaml      the data.yaml of a YOLO dataset       <-> category names
 
     corrections/   annotations beside the predictions that they replaced
@@ -60,7 +61,7 @@ imports only from the rooms above it in this list.
 
     console, commands, cli     `python -m converters`
 
-Needs numpy, Pillow, pycocotools and defusedxml; never torch, never Label Studio, never `ovdiff` or `backend`.
+Needs numpy, Pillow, pycocotools, defusedxml and PyYAML; never torch, never Label Studio, never `ovdiff` or `backend`.
 Everything that reads from outside checks sizes before it allocates and raises a
 `converters.errors.ConverterError`.
 """

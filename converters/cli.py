@@ -174,9 +174,10 @@ def _add_import(subparsers: Any) -> None:
     )
     _set_run(semantic, commands.import_semantic_png)
 
-    yolo = formats.add_parser("yolo", help="YOLO segmentation")
-    _add_import_arguments(yolo, "a folder with data.yaml, labels/ and images/")
-    yolo.add_argument("--images", type=_folder, metavar="DIR", help="where the images are (default: images/ in it)")
+    yolo = formats.add_parser("yolo", help="YOLO segmentation or boxes")
+    _add_import_arguments(yolo, "a folder with images, labels and a YAML file of names, or that file")
+    yolo.add_argument("--images", type=_folder, metavar="DIR", help="where the images are, if not in the folder")
+    yolo.add_argument("--data-yaml", type=Path, metavar="FILE", help="the YAML file of names, if not in the folder")
     _set_run(yolo, commands.import_yolo)
 
 

@@ -21,9 +21,10 @@ from converters.datasets.semantic_png import (
     semantic_png_to_records,
     write_semantic_png,
 )
-from converters.datasets.yolo import IMAGES_NAME, YoloOptions, read_yolo, write_yolo, yolo_to_records
-from converters.errors import OutputError, YOLOError
-from converters.files.image_files import SizeLookup, folder_names, folder_sizes
+from converters.datasets.yolo import YoloOptions, write_yolo
+from converters.datasets.yolo_reader import read_yolo, yolo_to_records
+from converters.errors import OutputError
+from converters.files.image_files import SizeLookup, folder_sizes
 from converters.files.output import JsonList, new_file, write_json
 from converters.label_studio.categories import categories_of
 from converters.label_studio.label_config import LabelConfig, parse_label_config, read_label_config
@@ -147,13 +148,10 @@ def import_semantic_png(options: Namespace) -> int:
 
 
 def import_yolo(options: Namespace) -> int:
-    """Write a YOLO segmentation dataset as tasks for import."""
-    dataset = read_yolo(options.source)
-    images = options.images or options.source / IMAGES_NAME
-    if not images.is_dir():
-        raise YOLOError(f"expected the images in {images}, for the sizes: name their folder with --images")
-    sizes, names = folder_sizes(images), folder_names(images)
-    return _import(options, dataset.categories, lambda place: yolo_to_records(dataset, sizes, names, place))
+    """Write a YOLO dataset as tasks for import."""
+    dataset = read_yolo(options.source, images=options.images, data_yaml=options.data_yaml)
+    sizes = folder_sizes(dataset.images)
+    return _import(options, dataset.categories, lambda place: yolo_to_records(dataset, sizes, place))
 
 
 def _import(

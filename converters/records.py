@@ -155,6 +155,7 @@ class ImageRecord:
         annotations: all annotations of the image, in the order of the export.
         predictions: all predictions of the image, in the order of the export.
         left_out: parts of the task that could not be read.
+        notes: what was read in another form than it was written in, in words that are the same each time.
     """
 
     task_id: int | str | None
@@ -165,6 +166,7 @@ class ImageRecord:
     annotations: tuple[Annotation, ...] = ()
     predictions: tuple[Prediction, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def preferred_annotation(self) -> Annotation | None:
         """Return the one annotation that stands for the image, None if nobody made one.

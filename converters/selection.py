@@ -107,6 +107,13 @@ class Tally:
         """Count regions that were written in another form than they were drawn in."""
         self._notes[what] += times
 
+    def take_over(self, record: ImageRecord) -> None:
+        """Count what the reader of a record has left out or noted."""
+        for item in record.left_out:
+            self.leave_out(item.reason, item.where)
+        for what in record.notes:
+            self.note(what)
+
     def counts(self) -> ConversionCounts:
         """Return the counts so far."""
         return ConversionCounts(
@@ -145,8 +152,7 @@ def select_images(
     """
     for record in records:
         tally.images_in += 1
-        for item in record.left_out:
-            tally.leave_out(item.reason, item.where)
+        tally.take_over(record)
         markups = _markups(record, selection, tally) if record.image else None
         if markups is None:
             continue

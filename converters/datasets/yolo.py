@@ -1,8 +1,11 @@
-"""YOLO segmentation in Ultralytics' layout, both ways: one text file for each image, one polygon in each line.
+"""Records to YOLO segmentation in Ultralytics' layout: one text file for each image, one polygon in each line.
 
     DIR/data.yaml          category names by number, from 0 in their order (`data_yaml`)
     DIR/images/a/cat.jpg   the images, copied there if their folder is given
     DIR/labels/a/cat.txt   "class x1 y1 x2 y2 ...": x and y as shares of the image's width and height, 0 to 1
+
+Ultralytics looks for a label file where the last folder `images` of the image's path is called `labels`
+(`img2label_paths`), and so does `label_path`: the labels of DIR/images/images/cat.jpg are DIR/images/labels/cat.txt.
 
 YOLO cannot hold everything:
 
@@ -13,27 +16,25 @@ YOLO cannot hold everything:
                                        line of its own)
     pixels                             become polygons within `tolerance_px`; `YoloCounts` says how well they agree
 
-When a dataset is read, a polygon becomes a region. A line "class x y width height" is a box. One number more at the end
-of a line is a score.
+`yolo_reader` reads datasets of this and other layouts. There, a line "class x y width height" is a box, and one number
+more at the end of a line is a score.
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from converters.datasets.coco_reader import ImagePlace
-from converters.datasets.data_yaml import data_yaml_text, read_names
-from converters.encodings.coco_rle import mask_to_coco_rle
-from converters.encodings.masks import MAX_PIXELS, Mask, has_holes, mask_iou, require_size
+from converters.datasets.data_yaml import data_yaml_text
+from converters.encodings.masks import Mask, has_holes, mask_iou
 from converters.encodings.polygons import Polygon, mask_to_polygons, polygons_to_mask
-from converters.errors import ConverterError, YOLOError
+from converters.errors import YOLOError
 from converters.files.image_files import SizeLookup, find_image_file
 from converters.files.output import new_folder
-from converters.records import Annotation, DatasetCategory, ImageRecord, LeftOut, Prediction, Region
+from converters.records import DatasetCategory, ImageRecord, Region
 from converters.selection import (
     ConversionCounts,
     SelectedImage,
@@ -47,9 +48,21 @@ from converters.selection import (
 
 DATA_NAME, IMAGES_NAME, LABELS_NAME = "data.yaml", "images", "labels"
 _DECIMALS = 6  # a hundredth of a pixel in an image of 10,000
-_MAX_FILE_BYTES = 1 << 26
 _BEYOND = 1.0  # coordinates may lie outside the image by this share of its side
 _BOX_VALUES = 4
+
+
+def label_path(image: PurePosixPath) -> PurePosixPath:
+    """Return where Ultralytics looks for the labels of an image: the last folder `images` of its path is `labels`.
+
+    >>> label_path(PurePosixPath("train/images/a.jpg"))
+    PurePosixPath('train/labels/a.txt')
+    """
+    parts = list(image.parts)
+    places = [place for place, part in enumerate(parts[:-1]) if part == IMAGES_NAME]
+    if places:
+        parts[places[-1]] = LABELS_NAME
+    return PurePosixPath(*parts).with_suffix(".txt")
 
 
 @dataclass(frozen=True)
@@ -201,7 +214,7 @@ def write_yolo(
             (partial / part).mkdir()
         (partial / DATA_NAME).write_text(data_yaml_text(list(numbers)), encoding="utf-8", newline="\n")
         for image, name in with_own_file(select_images(records, options, size_of, tally), ".txt", tally):
-            path = partial / LABELS_NAME / name
+            path = partial / label_path(IMAGES_NAME / name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(f"{line}\n" for line in lines.of(image, numbers)), encoding="ascii", newline="\n")
             tally.images_out += 1
@@ -265,123 +278,3 @@ def _copy_image(image: SelectedImage, source: Path, target: Path, tally: Tally) 
     copy = target / image.file_name  # `with_own_file` has made sure that the name stays inside
     copy.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, copy)
-
-
-# ---------------------------------------------------------------- back
-
-
-@dataclass(frozen=True)
-class YoloDataset:
-    """A YOLO dataset: its folder, its categories by number, and its label files relative to labels/."""
-
-    folder: Path
-    names: Mapping[int, str]
-    labels: tuple[str, ...]
-
-    @property
-    def categories(self) -> tuple[DatasetCategory, ...]:
-        """The categories in order of their numbers, with ids from 1."""
-        return tuple(DatasetCategory(number + 1, name) for number, name in sorted(self.names.items()))
-
-
-def read_yolo(folder: Path) -> YoloDataset:
-    """Read data.yaml of a folder and list its label files.
-
-    Args:
-        folder: the folder that holds data.yaml, labels/ and images/. Folders inside these two (train, val) become part
-            of the names of files.
-
-    Raises:
-        YOLOError: data.yaml cannot be used, or there is no label file.
-        OSError: data.yaml cannot be opened.
-    """
-    names = read_names(folder / DATA_NAME)
-    labels = folder / LABELS_NAME
-    found = tuple(sorted(path.relative_to(labels).as_posix() for path in labels.rglob("*.txt")))
-    if not found:
-        raise YOLOError(f"expected label files (.txt) in {labels}, got none")
-    return YoloDataset(folder, names, found)
-
-
-def yolo_to_records(
-    dataset: YoloDataset,
-    size_of: SizeLookup,
-    find_image: Callable[[str], str | None],
-    place: ImagePlace | None = None,
-    *,
-    max_pixels: int = MAX_PIXELS,
-) -> Iterator[ImageRecord]:
-    """Convert a YOLO dataset to one record for each label file, one at a time; a line is a region.
-
-    Args:
-        dataset: a dataset as `read_yolo` returns it.
-        size_of: a look-up of the size of an image by its file name, for example
-            `image_files.folder_sizes(folder / "images")`. The lines hold shares of that size.
-        find_image: a look-up of an image's file name by the name of its label file without the suffix, for example
-            `image_files.folder_names(folder / "images")`.
-        place: where the images will be shown.
-        max_pixels: leave out larger images.
-    """
-    place = place or ImagePlace()
-    for name in dataset.labels:
-        file_name = find_image(name.removesuffix(".txt"))
-        size_hw = size_of(file_name) if file_name else None
-        if file_name is None or size_hw is None:
-            left_out = (LeftOut("image that is not there: its size is unknown", f"{LABELS_NAME}/{name}"),)
-            yield ImageRecord(None, "", place.image_tag, left_out=left_out)
-            continue
-        yield _record(dataset, name, place.address(file_name), place.image_tag, size_hw, max_pixels)
-
-
-def _record(
-    dataset: YoloDataset, name: str, address: str, image_tag: str, size_hw: tuple[int, int], max_pixels: int
-) -> ImageRecord:
-    left_out: list[LeftOut] = []
-    regions: list[Region] = []
-    try:
-        require_size(size_hw, max_pixels=max_pixels)
-        lines = _lines(dataset.folder / LABELS_NAME / name)
-    except ConverterError as error:
-        return ImageRecord(None, address, image_tag, left_out=(LeftOut("unreadable labels", f"{name}: {error}"),))
-    for number, line in lines:
-        try:
-            regions.append(_region(line_to_shape(line, size_hw), str(number), dataset.names, size_hw))
-        except ConverterError as error:
-            left_out.append(LeftOut("unreadable line", f"{name}, line {number}: {error}"))
-    is_predicted = any(region.score is not None for region in regions)
-    return ImageRecord(
-        task_id=None,
-        image=address,
-        image_tag=image_tag,
-        size_hw=size_hw,
-        annotations=() if is_predicted else (Annotation(None, tuple(regions)),),
-        predictions=(Prediction(None, tuple(regions)),) if is_predicted else (),
-        left_out=tuple(left_out),
-    )
-
-
-def _lines(path: Path) -> list[tuple[int, str]]:
-    """Return the lines of a label file that are not empty, with their line numbers from 1."""
-    if path.stat().st_size > _MAX_FILE_BYTES:
-        raise YOLOError(f"expected a label file of at most {_MAX_FILE_BYTES} bytes, got {path.stat().st_size}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise YOLOError(f"expected text in UTF-8, got other bytes: {error}") from error
-    return [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-
-
-def _region(shape: YoloShape, region_id: str, names: Mapping[int, str], size_hw: tuple[int, int]) -> Region:
-    if shape.number not in names:
-        raise YOLOError(f"expected a class of {DATA_NAME} ({min(names)} to {max(names)}), got {shape.number}")
-    mask = polygons_to_mask([shape.polygon], size_hw, max_pixels=size_hw[0] * size_hw[1])
-    if not mask.any():
-        raise YOLOError("expected a polygon around the centre of a pixel or more, got none")
-    return Region(
-        id=region_id,
-        labels=(names[shape.number],),
-        control="",
-        rle=mask_to_coco_rle(mask),
-        polygon=tuple((float(x), float(y)) for x, y in shape.polygon),
-        score=shape.score,
-    )

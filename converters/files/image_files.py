@@ -21,12 +21,10 @@ SizeLookup = Callable[[str], tuple[int, int] | None]
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """What cameras, browsers and scanners make. Pillow's other readers (PostScript, ...) get no strangers' bytes."""
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
+"""The suffixes of image files, in lower case."""
+
 _EXIF_ORIENTATION = 0x0112
-_SUFFIXES = tuple(
-    suffix
-    for lower in (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-    for suffix in (lower, lower.upper())
-)
 _UPLOAD_PREFIX = re.compile(r"((?:^|.*/))[0-9a-f]{8}-(?=[^/]+$)")
 _ASKED_FOR = ("/", "http://", "https://")
 _TO_UPRIGHT = {
@@ -98,14 +96,10 @@ def exif_orientation(image: Image.Image) -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def folder_names(folder: Path) -> Callable[[str], str | None]:
-    """Return a look-up from an image's name without its suffix to its file name in a folder, None if it has none."""
-
-    def file_name(stem: str) -> str | None:
-        names = (stem + suffix for suffix in _SUFFIXES)
-        return next((name for name in names if (folder / name).is_file()), None)
-
-    return file_name
+def folder_images(folder: Path) -> list[str]:
+    """Return the names of all files below a folder that are images by their suffix, in order, with "/" in between."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
 def find_image_file(folder: Path, name: str) -> Path | None:

@@ -95,8 +95,7 @@ def _showable(records: Iterable[ImageRecord], config: LabelConfig, tally: Tally)
     """Yield each record with only the regions that the config can show, and count all regions."""
     for record in records:
         tally.images_in += 1
-        for item in record.left_out:
-            tally.leave_out(item.reason, item.where)
+        tally.take_over(record)
         if not record.image:
             continue
         tally.images_out += 1

@@ -17,9 +17,9 @@ from ovdiff.extras import LIBRARIES, naming_the_extra
 from tests.boundaries.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-NEEDED_BY_THE_BASE = {"numpy", "PIL", "pycocotools", "defusedxml"}
+NEEDED_BY_THE_BASE = {"numpy", "PIL", "pycocotools", "defusedxml", "yaml"}
 # On no package index, or brought by what is: the module that imports it says how it is had.
-BROUGHT_BY_THE_USER = {"detectron2", "label_studio_ml", "yaml"}
+BROUGHT_BY_THE_USER = {"detectron2", "label_studio_ml"}
 GOLDEN = ROOT / "tests/converters/golden"
 
 _WITHOUT_EXTRAS = """
@@ -64,6 +64,7 @@ def test_whatever_the_packages_import_is_in_the_base_or_in_an_extra(house: grimp
         "pillow",
         "pycocotools",
         "defusedxml",
+        "pyyaml",
     }
 
 

@@ -170,7 +170,10 @@ def test_lines_of_yolo_need_their_images(folder: Path, capsys: pytest.CaptureFix
     convert(folder, "yolo", "yolo")
     shutil.rmtree(folder / "yolo" / "images")
     assert run(folder, "import", "yolo", folder / "yolo", "--out", folder / "tasks.json") == FAILED
-    assert "for the sizes: name their folder with --images" in capsys.readouterr().err
+    assert (
+        "for the sizes, got 2 label files and no image: name the folder of the dataset, and that of the"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_hundred_reasons_are_not_all_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

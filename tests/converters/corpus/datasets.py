@@ -278,11 +278,11 @@ YAMLS: dict[str, bytes] = {
     "no-names": b"train: images\n",
     "names-empty": b"names:\n",
     "names-text": b"names: cat\n",
-    "names-object": b"names: {0: cat}\n",
-    "names-twice": b"names: [cat, cat]\n",
+    "names-unnumbered": b"names: {cat: 0}\n",
     "number-twice": b"names:\n  0: cat\n  0: dog\n",
     "nested": b"names: [[cat]]\n",
-    "alias": b"names:\n  - &a cat\n  - *a\n",
+    "alias": b"names:\n  - &a [cat]\n  - *a\n",
+    "laughs": b"a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b]\n",
     "tag": b"names: !!python/object/apply:os.system ['true']\n",
     "latin-1": "names: [é]\n".encode("latin-1"),
     "utf-16": "names: [cat]\n".encode("utf-16"),
@@ -310,6 +310,7 @@ def yolo_cases() -> Iterator[Case]:
     for name, content in YAMLS.items():
         yield case(f"yaml-{name}", {"data.yaml": content}, (FAILED,), "data.yaml")
     extra = {"labels/b.txt": good.encode()}
+    yield case("image-without-labels", {"images/b.png": picture}, (DONE,), "images without a label file, read as")
     unknown = "left out, image that is not there: its size is unknown: 1"
     yield case("image-missing", extra, (LEFT_BEHIND,), unknown)
     for name, png in (("text", b"no picture"), ("empty", b""), ("bomb", bomb_png(60_000, 60_000))):
@@ -320,7 +321,7 @@ def yolo_cases() -> Iterator[Case]:
     yield case("line-zigzag", {"labels/a.txt": zigzag}, (DONE, LEFT_BEHIND), "images: 1 read")
     for name, content in (("latin-1", b"0 \xe9"), ("utf-16", good.encode("utf-16")), ("large", bytes((1 << 26) + 1))):
         yield case(f"labels-{name}", {**extra, "labels/a.txt": content}, (LEFT_BEHIND, FAILED), "left out, ")
-    yield Case("yolo-no-labels", {"data.yaml": b"names: [cat]\n"}, command, (FAILED,), "expected label files")
+    yield Case("yolo-no-labels", {"data.yaml": b"names: [cat]\n"}, command, (FAILED,), "got 0 label files and no image")
 
 
 def cases() -> Iterator[Case]:

@@ -1,7 +1,6 @@
-"""YOLO segmentation: what is written, how well it agrees with the masks, what is read, what is refused."""
+"""YOLO segmentation: what is written, how well it agrees with the masks, and that Ultralytics finds it."""
 
-from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -11,22 +10,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from converters.datasets.coco_reader import ImagePlace
 from converters.datasets.yolo import (
     YoloCounts,
     YoloOptions,
     join_polygons,
+    label_path,
     line_to_shape,
     polygon_to_line,
-    read_yolo,
     write_yolo,
-    yolo_to_records,
 )
 from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.encodings.masks import fill_holes, mask_iou
 from converters.encodings.polygons import mask_to_polygons, polygons_to_mask
 from converters.errors import OutputError, YOLOError
-from converters.files.image_files import folder_names, folder_sizes
 from converters.records import Annotation, DatasetCategory, ImageRecord, Region
 
 SIZE_HW = (20, 30)
@@ -53,17 +49,11 @@ def lines_of(folder: Path, name: str = "a/cat.txt") -> list[str]:
     return (folder / "labels" / name).read_text().splitlines()
 
 
-def read(folder: Path, size_hw: tuple[int, int] = SIZE_HW, **more: Any) -> list[ImageRecord]:
-    dataset = read_yolo(folder)
-    return list(yolo_to_records(dataset, lambda _: size_hw, lambda stem: f"{stem}.jpg", **more))
-
-
 @given(st.lists(masks, min_size=1, max_size=3))
 def test_masks_survive_but_for_their_holes(tmp_path_factory: pytest.TempPathFactory, drawn: list[np.ndarray]) -> None:
     folder = tmp_path_factory.mktemp("yolo") / "out"
     counts = write_yolo([record(*map(region, drawn))], CATEGORIES, folder, EXACT)
-    (found,) = read(folder)
-    back = [r.mask() for r in found.annotations[0].regions]
+    back = [polygons_to_mask([line_to_shape(line, SIZE_HW).polygon], SIZE_HW) for line in lines_of(folder)]
     assert all(np.array_equal(mask, fill_holes(original)) for mask, original in zip(back, drawn, strict=True))
     ious = [mask_iou(mask, original) for mask, original in zip(back, drawn, strict=True)]
     assert (counts.lowest_iou, counts.mean_iou) == (min(ious), pytest.approx(np.mean(ious)))
@@ -125,16 +115,6 @@ def test_the_layout_is_that_of_ultralytics(tmp_path: Path) -> None:
     assert '  0: "cat"\n  1: "dog"\n' in (tmp_path / "out" / "data.yaml").read_text()
     assert counts.left_out == {"image file that is not in the folder": 1}
     assert isinstance(counts, YoloCounts)
-    dataset = read_yolo(tmp_path / "out")
-    assert (dataset.categories, dataset.labels) == (
-        (DatasetCategory(1, "cat"), DatasetCategory(2, "dog")),
-        ("a/cat.txt", "b.txt"),
-    )
-    pictures = tmp_path / "out" / "images"
-    cat, missing = yolo_to_records(dataset, folder_sizes(pictures), folder_names(pictures), ImagePlace("/data/"))
-    assert (cat.image, cat.size_hw) == ("/data/a/cat.jpg", (20, 30))
-    assert np.array_equal(cat.annotations[0].regions[0].mask(), half)
-    assert (missing.image, missing.left_out[0].where) == ("", "labels/b.txt")
 
 
 def test_a_drawn_polygon_is_written_as_it_was_drawn(tmp_path: Path) -> None:
@@ -165,66 +145,55 @@ def test_boxes_and_scores_are_read() -> None:
     assert line_to_shape("0 0 0 1 0 1 1 0.25", (10, 10)).score == 0.25
 
 
-BROKEN_LINES = [
-    ("cat 0 0 1 0 1 1", "expected 'class x y x y ...' in numbers"),
-    ("0 0 0 1 0 1 one", "expected 'class x y x y ...' in numbers"),
-    ("1.5 0 0 1 0 1 1", "expected 'class x y x y ...' in numbers"),
-    ("0", "expected a class from 0, then 4 values of a box or 6 and more"),
-    ("0 0.1 0.2", "expected a class from 0, then 4 values"),
-    ("-1 0 0 1 0 1 1", "expected a class from 0, then 4 values"),
-    ("0 0 0 1 0 1 nan", "expected shares of the image's sides"),
-    ("0 0 0 1 0 1 inf", "expected shares of the image's sides"),
-    ("0 10 20 300 40 50 60", "expected shares of the image's sides"),
-    ("0 0 0 1 0 1 1 7", "expected a score from 0 to 1 after the last pair, got 7.0"),
-    ("9 0 0 1 0 1 1", "expected a class of data.yaml (0 to 1), got 9"),
-    ("0 0 0 0 0 0 0", "expected a polygon around the centre of a pixel or more, got none"),
-]
-
-
-@pytest.mark.parametrize(("line", "message"), BROKEN_LINES)
-def test_a_line_that_cannot_be_read_is_listed_and_stops_nothing(tmp_path: Path, line: str, message: str) -> None:
-    write_yolo([record(region(TWO_PARTS))], CATEGORIES, tmp_path / "out")
-    path = tmp_path / "out" / "labels" / "a" / "cat.txt"
-    path.write_text(f"\n{line}\n{path.read_text()}")
-    (found,) = read(tmp_path / "out")
-    assert [r.id for r in found.annotations[0].regions] == ["3"]
-    assert found.left_out[0].reason == "unreadable line"
-    assert found.left_out[0].where.startswith("a/cat.txt, line 2: ")
-    assert message in found.left_out[0].where
-
-
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("image", "labels"),
     [
-        (lambda path: path.write_bytes(b"\xff\xfe0 0 0"), "expected text in UTF-8"),
-        (lambda path: path.write_bytes(bytes((1 << 26) + 1)), "expected a label file of at most 67108864 bytes"),
+        ("images/a/cat.jpg", "labels/a/cat.txt"),
+        ("train/images/cat.jpg", "train/labels/cat.txt"),
+        ("images/images/cat.jpg", "images/labels/cat.txt"),
+        ("images/my images/cat.v2.jpg", "labels/my images/cat.v2.txt"),
+        ("cat.jpg", "cat.txt"),
     ],
 )
-def test_a_label_file_that_cannot_be_read_is_listed(
-    tmp_path: Path, damage: Callable[[Path], object], message: str
-) -> None:
-    write_yolo([record(region(TWO_PARTS))], CATEGORIES, tmp_path / "out")
-    damage(tmp_path / "out" / "labels" / "a" / "cat.txt")
-    (found,) = read(tmp_path / "out")
-    assert found.annotations == ()
-    assert message in found.left_out[0].where
+def test_labels_lie_where_ultralytics_looks_for_them(image: str, labels: str) -> None:
+    assert label_path(PurePosixPath(image)) == PurePosixPath(labels)
 
 
-def test_scores_make_predictions_and_large_images_are_left_out(tmp_path: Path) -> None:
-    write_yolo([record(region(TWO_PARTS))], CATEGORIES, tmp_path / "out")
-    (tmp_path / "out" / "labels" / "a" / "cat.txt").write_text("0 0 0 1 0 1 1 0.25\n")
-    (found,) = read(tmp_path / "out")
-    assert (found.annotations, found.predictions[0].regions[0].score) == ((), 0.25)
-    (large,) = read(tmp_path / "out", max_pixels=100)
-    assert "expected an image of at most 100 pixels" in large.left_out[0].where
+def test_an_image_in_a_folder_images_of_its_own_keeps_its_labels(tmp_path: Path) -> None:
+    write_yolo([record(region(TWO_PARTS), image="images/cat.jpg")], CATEGORIES, tmp_path / "out")
+    assert (tmp_path / "out/images/labels/cat.txt").is_file()
 
 
-def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "data.yaml").write_text("names: [cat]\n")
-    with pytest.raises(YOLOError, match=r"expected label files \(.txt\) in .*labels, got none"):
-        read_yolo(tmp_path)
+def test_nothing_is_written_without_an_image_or_over_something(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("x")
     with pytest.raises(OutputError, match="got one that holds files"):
         write_yolo([record()], CATEGORIES, tmp_path)
     with pytest.raises(YOLOError, match=r"expected at least one image .*: image name that cannot be a file"):
         write_yolo([record(image="../x.jpg")], CATEGORIES, tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["data.yaml"]
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_ultralytics_finds_images_and_labels_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs where Ultralytics is installed: `pip install '.[ultralytics]'`."""
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
+    utils = pytest.importorskip("ultralytics.data.utils")
+    names = ["a/cat.jpg", "b.jpg", "images/cat.jpg"]
+    for name in names:
+        (tmp_path / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30, 20)).save(tmp_path / "pictures" / name)
+    regions = [(region(TWO_PARTS), region(RING, "dog")), (), (region(RING),)]
+    records = [record(*each, image=name) for each, name in zip(regions, names, strict=True)]
+    write_yolo(records, CATEGORIES, tmp_path / "out", image_folder=tmp_path / "pictures")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr(utils, "check_font", lambda *_: None)  # it would fetch one from the network
+    found = utils.check_det_dataset(str(tmp_path / "out" / "data.yaml"), autodownload=False)
+    assert found["names"] == {0: "cat", 1: "dog"}
+    assert found["train"] == found["val"] == str(tmp_path / "out" / "images")
+    files = [str(Path(found["train"], name)) for name in names]
+    for file, label, drawn in zip(files, utils.img2label_paths(files), regions, strict=True):
+        image, boxes, shape, segments, _, missing, _, empty, corrupt, message = utils.verify_image_label(
+            (file, label, "", False, 2, 0, 0, False)
+        )
+        assert (image, shape, missing, corrupt, message) == (file, SIZE_HW, 0, 0, "")
+        assert (len(boxes), len(segments), bool(empty)) == (len(drawn), len(drawn), not drawn)
