@@ -251,7 +251,7 @@ def embedding(parts: FullSizeParts, _count: int) -> Run:
     """CLIP's opinion of an image, for the prefilter."""
     clip = parts.segmenting.clip
     image = noise(1, WORKING_HW)[0]
-    return lambda: embed_image(clip, image, parts.preset.prefilter.statistics)
+    return lambda: embed_image(clip, image, parts.preset.prefilter)
 
 
 def captions(parts: FullSizeParts, count: int) -> Run:

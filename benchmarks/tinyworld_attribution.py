@@ -104,7 +104,7 @@ def recognised(parts: Parts, images: NDArray[np.uint8], name: str) -> float:
     texts = parts.texts.embed([f"a photo of a {thing}" for thing in THINGS])
     names = torch.stack([vector for vector in texts if vector is not None])
     model = parts.models.clip(parts.preset.models.clip)
-    vectors = [embed_image(model, image, parts.preset.prefilter.statistics) for image in images]
+    vectors = [embed_image(model, image, parts.preset.prefilter) for image in images]
     best = (torch.stack(vectors) @ names.T).argmax(dim=1)
     return float((best == THINGS.index(name)).float().mean())
 

@@ -36,5 +36,5 @@ class ClipExtractor:
         settings = self._settings
         size_hw = purpose_size_hw(images.shape[1:3], settings, purpose, self._clip.patch_px)
         if settings.feature == "tokens":
-            return self._clip.tokens(images, size_hw, settings.statistics)
-        return self._clip.keys(images, size_hw, settings.layer, settings.statistics)
+            return self._clip.tokens(images, size_hw, settings.statistics, settings.resampling)
+        return self._clip.keys(images, size_hw, settings.layer, settings.statistics, settings.resampling)

@@ -56,7 +56,7 @@ class StableDiffusionExtractor:
         vae = self._pipeline.vae
         factor = self._pipeline.vae_scale_factor
         side = max(1, round(size_px / factor)) * factor
-        pixels = images_to_pixels(images, (side, side), "half", next(vae.parameters()))
+        pixels = images_to_pixels(images, (side, side), "half", next(vae.parameters()), self._settings.resampling)
         posterior = vae.encode(pixels).latent_dist
         latents = posterior.mean.float()
         if self._settings.posterior == "sample":

@@ -72,7 +72,8 @@ class TransformerExtractor:
         return self._to_grid(output_of(keys, lambda: self._vit.encode(pixels)), size_hw)
 
     def _pixels(self, images: NDArray[np.uint8], size_hw: tuple[int, int]) -> Tensor:
-        return images_to_pixels(images, size_hw, self._settings.statistics, self._vit.keys[0].weight)
+        settings, like = self._settings, self._vit.keys[0].weight
+        return images_to_pixels(images, size_hw, settings.statistics, like, settings.resampling)
 
     def _to_grid(self, tokens: Tensor, size_hw: tuple[int, int]) -> Tensor:
         grid_hw = size_hw[0] // self._vit.patch_px, size_hw[1] // self._vit.patch_px

@@ -16,7 +16,7 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from ovdiff.models.keys import output_of, tokens_to_grid
 from ovdiff.models.pixels import images_to_pixels
-from ovdiff.presets.part_settings import Statistics
+from ovdiff.presets.part_settings import Resampling, Statistics
 
 if TYPE_CHECKING:
     import open_clip
@@ -46,11 +46,20 @@ class Clip(Protocol):
         """
         ...
 
-    def embed_images(self, images: NDArray[np.uint8], statistics: Statistics) -> Tensor:
+    def embed_images(
+        self, images: NDArray[np.uint8], statistics: Statistics, resampling: Resampling = "bicubic"
+    ) -> Tensor:
         """Return unit vectors (B, P) of images, stretched to the size that the encoder was trained with."""
         ...
 
-    def keys(self, images: NDArray[np.uint8], size_hw: tuple[int, int], layer: int, statistics: Statistics) -> Tensor:
+    def keys(
+        self,
+        images: NDArray[np.uint8],
+        size_hw: tuple[int, int],
+        layer: int,
+        statistics: Statistics,
+        resampling: Resampling = "bicubic",
+    ) -> Tensor:
         """Return the keys (B, D, h, w) of a block, all heads side by side; no later block is run.
 
         Args:
@@ -58,10 +67,17 @@ class Clip(Protocol):
             size_hw: the size to which images are stretched, in px.
             layer: the block's number; a negative number counts from the end.
             statistics: the mean and deviation by which pixels are normalised.
+            resampling: how images are resized.
         """
         ...
 
-    def tokens(self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics) -> Tensor:
+    def tokens(
+        self,
+        images: NDArray[np.uint8],
+        size_hw: tuple[int, int],
+        statistics: Statistics,
+        resampling: Resampling = "bicubic",
+    ) -> Tensor:
         """Return the whole encoder's output for each patch (B, P, h, w), projected into the space of texts."""
         ...
 
@@ -91,23 +107,38 @@ class TransformersClip:
         return _encode_texts(rows, length, self._tokenizer.pad_token_id, self._encode)
 
     @torch.inference_mode()
-    def embed_images(self, images: NDArray[np.uint8], statistics: Statistics) -> Tensor:
+    def embed_images(
+        self, images: NDArray[np.uint8], statistics: Statistics, resampling: Resampling = "bicubic"
+    ) -> Tensor:
         """Embed images; see :class:`Clip`."""
         side = self._vision.config.image_size
-        pooled = self._vision(self._pixels(images, (side, side), statistics)).pooler_output
+        pooled = self._vision(self._pixels(images, (side, side), statistics, resampling)).pooler_output
         return F.normalize(self._model.visual_projection(pooled).float(), dim=1)
 
-    def keys(self, images: NDArray[np.uint8], size_hw: tuple[int, int], layer: int, statistics: Statistics) -> Tensor:
+    def keys(
+        self,
+        images: NDArray[np.uint8],
+        size_hw: tuple[int, int],
+        layer: int,
+        statistics: Statistics,
+        resampling: Resampling = "bicubic",
+    ) -> Tensor:
         """Return a block's keys; see :class:`Clip`."""
         keys = self._vision.encoder.layers[layer].self_attn.k_proj
-        pixels = self._pixels(images, size_hw, statistics)
+        pixels = self._pixels(images, size_hw, statistics, resampling)
         tokens = output_of(keys, lambda: self._vision(pixels, interpolate_pos_encoding=True))
         return self._to_grid(tokens, size_hw)
 
     @torch.inference_mode()
-    def tokens(self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics) -> Tensor:
+    def tokens(
+        self,
+        images: NDArray[np.uint8],
+        size_hw: tuple[int, int],
+        statistics: Statistics,
+        resampling: Resampling = "bicubic",
+    ) -> Tensor:
         """Return projected patch tokens; see :class:`Clip`."""
-        pixels = self._pixels(images, size_hw, statistics)
+        pixels = self._pixels(images, size_hw, statistics, resampling)
         states = self._vision(pixels, interpolate_pos_encoding=True).last_hidden_state
         return self._to_grid(self._model.visual_projection(self._vision.post_layernorm(states)), size_hw)
 
@@ -115,8 +146,10 @@ class TransformersClip:
         found: Tensor = self._model.get_text_features(tokens.to(self._model.device)).pooler_output
         return found
 
-    def _pixels(self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics) -> Tensor:
-        return images_to_pixels(images, size_hw, statistics, self._model.visual_projection.weight)
+    def _pixels(
+        self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics, resampling: Resampling
+    ) -> Tensor:
+        return images_to_pixels(images, size_hw, statistics, self._model.visual_projection.weight, resampling)
 
     def _to_grid(self, tokens: Tensor, size_hw: tuple[int, int]) -> Tensor:
         return tokens_to_grid(tokens, (size_hw[0] // self.patch_px, size_hw[1] // self.patch_px))
@@ -151,24 +184,40 @@ class OpenClip:
         return _encode_texts(rows, self._model.context_length, 0, self._encode)
 
     @torch.inference_mode()
-    def embed_images(self, images: NDArray[np.uint8], statistics: Statistics) -> Tensor:
+    def embed_images(
+        self, images: NDArray[np.uint8], statistics: Statistics, resampling: Resampling = "bicubic"
+    ) -> Tensor:
         """Embed images; see :class:`Clip`."""
-        return F.normalize(self._visual(self._pixels(images, self._visual.image_size, statistics)).float(), dim=1)
+        pixels = self._pixels(images, self._visual.image_size, statistics, resampling)
+        return F.normalize(self._visual(pixels).float(), dim=1)
 
     @torch.inference_mode()
-    def keys(self, images: NDArray[np.uint8], size_hw: tuple[int, int], layer: int, statistics: Statistics) -> Tensor:
+    def keys(
+        self,
+        images: NDArray[np.uint8],
+        size_hw: tuple[int, int],
+        layer: int,
+        statistics: Statistics,
+        resampling: Resampling = "bicubic",
+    ) -> Tensor:
         """Return a block's keys, which are the second third of its fused projection; see :class:`Clip`."""
         *before, block = self._visual.transformer.resblocks[: range(self.blocks)[layer] + 1]
-        tokens = self._embed_patches(images, size_hw, statistics)
+        tokens = self._embed_patches(images, size_hw, statistics, resampling)
         for earlier in before:
             tokens = earlier(tokens)
         weight, bias = (fused.chunk(3)[1] for fused in (block.attn.in_proj_weight, block.attn.in_proj_bias))
         return self._to_grid(F.linear(block.ln_1(tokens), weight, bias), size_hw)
 
     @torch.inference_mode()
-    def tokens(self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics) -> Tensor:
+    def tokens(
+        self,
+        images: NDArray[np.uint8],
+        size_hw: tuple[int, int],
+        statistics: Statistics,
+        resampling: Resampling = "bicubic",
+    ) -> Tensor:
         """Return projected patch tokens; see :class:`Clip`."""
-        states = self._visual.transformer(self._embed_patches(images, size_hw, statistics))
+        states = self._visual.transformer(self._embed_patches(images, size_hw, statistics, resampling))
         return self._to_grid(self._visual.ln_post(states) @ self._visual.proj, size_hw)
 
     def _encode(self, tokens: Tensor) -> Tensor:
@@ -181,17 +230,21 @@ class OpenClip:
         found: Tensor = states[torch.arange(len(tokens), device=tokens.device), ends] @ model.text_projection
         return found
 
-    def _embed_patches(self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics) -> Tensor:
+    def _embed_patches(
+        self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics, resampling: Resampling
+    ) -> Tensor:
         """Return the input of the first block (B, 1 + h*w, D); the CLS token comes first."""
         visual = self._visual
-        patches = visual.conv1(self._pixels(images, size_hw, statistics)).flatten(2).transpose(1, 2)
+        patches = visual.conv1(self._pixels(images, size_hw, statistics, resampling)).flatten(2).transpose(1, 2)
         start = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
         positions = resize_positions(visual.positional_embedding, self._grid_hw(size_hw))
         embedded: Tensor = visual.ln_pre(torch.cat([start, patches], dim=1) + positions)
         return embedded
 
-    def _pixels(self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics) -> Tensor:
-        return images_to_pixels(images, size_hw, statistics, self._visual.conv1.weight)
+    def _pixels(
+        self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics, resampling: Resampling
+    ) -> Tensor:
+        return images_to_pixels(images, size_hw, statistics, self._visual.conv1.weight, resampling)
 
     def _grid_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         return size_hw[0] // self.patch_px, size_hw[1] // self.patch_px

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ovdiff.presets.part_settings import Statistics
+from ovdiff.presets.part_settings import Resampling, Statistics
 
 STATISTICS: dict[Statistics, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -17,7 +17,11 @@ STATISTICS: dict[Statistics, tuple[tuple[float, float, float], tuple[float, floa
 
 
 def images_to_pixels(
-    images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics, like: Tensor
+    images: NDArray[np.uint8],
+    size_hw: tuple[int, int],
+    statistics: Statistics,
+    like: Tensor,
+    resampling: Resampling = "bicubic",
 ) -> Tensor:
     """Resize and normalise images.
 
@@ -26,13 +30,15 @@ def images_to_pixels(
         size_hw: (h, w) of the result, in px; the aspect is not kept.
         statistics: which mean and standard deviation to use.
         like: a weight of the model; the result has its device and dtype.
+        resampling: "bicubic" resizes with antialiasing, "bilinear" without, as the released code does.
 
     Returns:
-        (B, 3, h, w), resized bicubically in float32 with antialiasing, and then cast.
+        (B, 3, h, w), resized in float32, and then cast.
     """
     pixels = torch.tensor(images, device=like.device).permute(0, 3, 1, 2).float() / 255
     if pixels.shape[-2:] != size_hw:
-        resized = F.interpolate(pixels, size=size_hw, mode="bicubic", align_corners=False, antialias=True)
-        pixels = resized.clamp(0, 1)
+        smooth = resampling == "bicubic"
+        resized = F.interpolate(pixels, size=size_hw, mode=resampling, align_corners=False, antialias=smooth)
+        pixels = resized.clamp(0, 1)  # Bicubic interpolation overshoots beside edges.
     mean, deviation = (pixels.new_tensor(values)[:, None, None] for values in STATISTICS[statistics])
     return ((pixels - mean) / deviation).to(like.dtype)

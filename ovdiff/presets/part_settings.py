@@ -13,7 +13,10 @@ from typing import Literal
 from ovdiff.presets.fields import setting
 
 Statistics = Literal["imagenet", "clip", "half"]
+Resampling = Literal["bicubic", "bilinear"]
 Aspect = Literal["stretch", "keep"]
+
+RESAMPLING_REASON = "with antialiasing, so that no detail turns into noise; R resizes 'bilinear', without antialiasing"
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class StableDiffusionFeatureSettings(FeatureSettings):
     normalise_layers: bool = setting(False, "R does not, so layers with large norms dominate the cosine")
     support_px: int = setting(512, "R; support images are stretched to this size", unit="px", minimum=8)
     window_px: int = setting(512, "R; windows are stretched to this size", unit="px", minimum=8, online=True)
+    resampling: Resampling = setting("bicubic", RESAMPLING_REASON, later=True)
     mib_per_image: int = setting(
         330,
         "the memory that one image takes, by benchmarks/full_size_cost.py",
@@ -84,6 +88,7 @@ class TransformerFeatureSettings(FeatureSettings):
     max_long_side_px: int = setting(
         800, "R, for DINO: the longest side of a window whose aspect is kept", unit="px", minimum=8, online=True
     )
+    resampling: Resampling = setting("bicubic", RESAMPLING_REASON, later=True)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from ovdiff.presets.fields import added_tables, setting
 from ovdiff.presets.model_settings import PresetModels
 from ovdiff.presets.part_settings import (
+    RESAMPLING_REASON,
     ClipFeatureSettings,
     CutlerSettings,
     Detectron2Settings,
@@ -22,6 +23,7 @@ from ovdiff.presets.part_settings import (
     FeatureSettings,
     MaeFeatureSettings,
     MaskCutSettings,
+    Resampling,
     StableDiffusionFeatureSettings,
     Statistics,
 )
@@ -188,6 +190,15 @@ class PrefilterSettings:
     template: str = setting("a {category}", "R: the caption of one category")
     joiner: str = setting(" and ", "R: joins captions, as in 'a cat and a dog'")
     statistics: Statistics = setting("clip", "R uses CLIP's own statistics here, but not for features")
+    stretch_px: int = setting(
+        0,
+        "the square that the image is stretched to by Lanczos before CLIP's input size; R has 512, 0 leaves it out",
+        unit="px",
+        minimum=0,
+        maximum=4096,
+        later=True,
+    )
+    resampling: Resampling = setting("bicubic", RESAMPLING_REASON, later=True)
     logit_scale: float = setting(
         1.0, "R takes the softmax of raw cosines; CLIP's own 100 would keep one or two categories", minimum=0.0
     )

@@ -135,7 +135,7 @@ def image_key(image: NDArray[np.uint8]) -> str:
 
 def _embed(parts: SegmentingParts, working: NDArray[np.uint8]) -> Tensor:
     settings = parts.preset.models.given("clip", ClipModelSettings)
-    embedding = embed_image(parts.clip, working, parts.preset.prefilter.statistics)
+    embedding = embed_image(parts.clip, working, parts.preset.prefilter)
     _check_finite(embedding, "clip", settings.dtype, ("models.clip.dtype",))
     return embedding
 

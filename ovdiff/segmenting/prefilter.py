@@ -15,21 +15,25 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from ovdiff.models.clip import Clip
 from ovdiff.models.texts import ClipTexts
-from ovdiff.presets.part_settings import Statistics
 from ovdiff.presets.schema import PrefilterSettings
 from ovdiff.vocabulary import Category
 
 
-def embed_image(clip: Clip, image: NDArray[np.uint8], statistics: Statistics) -> Tensor:
-    """Return CLIP's unit embedding (P,) float32 of an image (H, W, 3), stretched to the model's input.
+def embed_image(clip: Clip, image: NDArray[np.uint8], settings: PrefilterSettings) -> Tensor:
+    """Return CLIP's unit embedding (P,) float32 of an image (H, W, 3) uint8, stretched to the model's input size.
 
-    The released code stretches the image to 512 px before that. The one resize here does the same.
+    The released code resizes twice: to a square of 512 px by Lanczos, and from there bilinearly without antialiasing.
+    A single resize gives another embedding, so ``settings.stretch_px`` asks for the first of the two.
     """
-    return clip.embed_images(image[None], statistics)[0]
+    if settings.stretch_px:
+        square = (settings.stretch_px, settings.stretch_px)
+        image = np.asarray(Image.fromarray(image).resize(square, Image.Resampling.LANCZOS))
+    return clip.embed_images(image[None], settings.statistics, settings.resampling)[0]
 
 
 def choose_categories(

@@ -187,6 +187,8 @@ ONLINE: list[tuple[Changes, set[str]]] = [
     ({"windows": {"crops_px": ()}}, FEATURES | OUTPUT),  # no sliding window
     ({"windows": {"whole_image": False}}, FEATURES | OUTPUT),
     ({"extractors.dino": {"window_px": 96}}, {"features of dino"} | OUTPUT),
+    ({"prefilter": {"resampling": "bilinear"}}, {"embedding"}),
+    ({"prefilter": {"stretch_px": 48}}, {"embedding"}),
     ({"refine": {"pamr": True, "pamr_iterations": 2}}, OUTPUT),
     ({"refine": {"min_part_px": 200}}, {"labels"}),
     ({"cache": {"features_mib": 0}}, set()),

@@ -63,6 +63,16 @@ def test_sizes_come_from_the_preset(name: str, support: int, window: int, preset
     assert extractor.extract(_images(1, 112, 112), "window").shape[2:] == (window, window)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_images_are_resized_as_the_preset_says(name: str, preset: Preset, models: LoadedModels) -> None:
+    found = []
+    for resampling in ("bicubic", "bilinear"):
+        settings = replace(getattr(preset.extractors, name), resampling=resampling)
+        chosen = replace(preset, extractors=replace(preset.extractors, **{name: settings}))
+        found.append(Extractors(chosen, models)[name].extract(_images(1, 200, 150), "window"))
+    assert found[0].shape == found[1].shape and not torch.allclose(*found, atol=1e-3)
+
+
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"stable_diffusion"}))
 def test_an_unknown_block_is_refused(name: str, preset: Preset, models: LoadedModels) -> None:
     settings = replace(getattr(preset.extractors, name), layer=24)

@@ -9,7 +9,7 @@ import pytest
 from ovdiff import presets
 from ovdiff.presets import load_preset, preset_names, preset_to_mapping
 from ovdiff.presets.model_settings import ModelSettings
-from ovdiff.presets.needs import EXTRACTORS
+from ovdiff.presets.needs import EXTRACTORS, feature_settings
 
 
 def test_every_packaged_preset_loads_under_its_own_name() -> None:
@@ -57,6 +57,14 @@ def test_paper_follows_the_specification() -> None:
     assert preset.windows.crops_px == ((448, 224), (336, 224))
     assert preset.prefilter.enabled
     assert preset.stuff_filter.enabled
+
+
+@pytest.mark.parametrize(("name", "expected"), [("paper", "bilinear"), ("fast", "bicubic"), ("tinyworld", "bicubic")])
+def test_paper_resizes_as_the_reference_does_and_the_others_with_antialiasing(name: str, expected: str) -> None:
+    preset = load_preset(name)
+    used = [feature_settings(preset, extractor) for extractor in preset.extractors.use]
+    assert {settings.resampling for settings in used} == {preset.prefilter.resampling} == {expected}  # type: ignore[attr-defined]
+    assert preset.prefilter.stretch_px == (512 if name == "paper" else 0)
 
 
 def test_fast_runs_no_diffusion_when_an_image_is_segmented() -> None:

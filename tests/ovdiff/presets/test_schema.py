@@ -30,12 +30,20 @@ def test_offline_values_hold_no_online_field() -> None:
     assert {"support_px", "layer"} <= set(parameters["extractors"]["clip"])
 
 
+def _without_later(table: Any) -> Any:
+    """Return a table with the fields at their defaults that were added later.
+
+    Their defaults keep the keys of older presets, so "paper" itself gives the reference's values.
+    """
+    return replace(table, **{entry.name: entry.default for entry in fields(table) if entry.metadata.get("later")})
+
+
 def test_the_defaults_are_the_reference_s() -> None:
     """Where no comment of the preset "paper" says otherwise, it gives the schema's defaults."""
     paper = load_preset("paper")
     defaults = PresetTables("paper", paper.models)
     for table in ("attribution", "support", "prefilter", "windows", "matching", "refine"):
-        assert getattr(paper, table) == getattr(defaults, table), table
+        assert _without_later(getattr(paper, table)) == getattr(defaults, table), table
     assert replace(paper.generation, phrases=()) == defaults.generation
 
 

@@ -8,11 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.texts import ClipTexts
-from ovdiff.presets import Preset
+from ovdiff.presets import Preset, load_preset
 from ovdiff.presets.schema import PrefilterSettings
 from ovdiff.segmenting.prefilter import all_subsets, best_subset, choose_categories, embed_image, likely
 from ovdiff.vocabulary import Category
@@ -114,9 +115,22 @@ def test_the_whole_filter_against_a_slow_one(seed: int, count: int, eta: int, un
 
 def test_an_image_s_embedding_is_the_clip_s(preset: Preset, models: LoadedModels, image: np.ndarray) -> None:
     clip = models.clip(preset.models.clip)
-    found = embed_image(clip, image, "clip")
+    found = embed_image(clip, image, SETTINGS)
     assert found.shape == (96,) and found.dtype == torch.float32
     assert torch.equal(found, clip.embed_images(image[None], "clip")[0])
+
+
+def test_under_paper_an_image_is_stretched_by_lanczos_first_and_then_resized_bilinearly(
+    preset: Preset, models: LoadedModels
+) -> None:
+    """A.10: the reference resizes twice; one resize, or antialiasing, gives another embedding."""
+    clip, paper = models.clip(preset.models.clip), load_preset("paper").prefilter
+    noise = np.random.default_rng(0).integers(0, 256, (448, 597, 3), dtype=np.uint8)
+    square = np.asarray(Image.fromarray(noise).resize((512, 512), Image.Resampling.LANCZOS))
+    found = embed_image(clip, noise, paper)
+    assert torch.equal(found, clip.embed_images(square[None], "clip", "bilinear")[0])
+    assert not torch.allclose(found, clip.embed_images(noise[None], "clip", "bilinear")[0], atol=1e-4)
+    assert not torch.allclose(found, clip.embed_images(square[None], "clip")[0], atol=1e-4)
 
 
 def test_switches(texts: ClipTexts) -> None:
