@@ -49,5 +49,15 @@ _ADE = {
 }  # fmt: skip
 """The names among ADE20K's 150 that are plainly countable, in ADE20K's spelling."""
 
-THING_NAMES: frozenset[str] = frozenset(_VOC | _COCO | _CONTEXT | _ADE | _ODD) - STUFF_NAMES
+_BY_TABLE_ALONE = {
+    "apparel", "ashcan", "blind", "case", "conveyer belt", "dirt track", "hood", "hovel", "land", "runway",
+    "swimming pool", "tank", "television receiver", "waterfall",
+}  # fmt: skip
+"""ADE20K's other names, which the released table counts as things. Some are ambiguous, and some a person would call
+stuff. So they say nothing of a name that is near to them, and are not in :data:`COMPARED_NAMES`."""
+
+THING_NAMES: frozenset[str] = frozenset(_VOC | _COCO | _CONTEXT | _ADE | _ODD | _BY_TABLE_ALONE) - STUFF_NAMES
 """The things of PASCAL VOC 2012, COCO, Pascal Context and ADE20K, and the odd things of the released table."""
+
+COMPARED_NAMES: frozenset[str] = (STUFF_NAMES | THING_NAMES) - _BY_TABLE_ALONE
+"""The names of which an unknown name may take the kind, because CLIP finds it most alike."""

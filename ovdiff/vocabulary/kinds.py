@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ovdiff.presets.schema import StuffFilterSettings
 from ovdiff.vocabulary import Category, Kind
-from ovdiff.vocabulary.kind_table import STUFF_NAMES, THING_NAMES
+from ovdiff.vocabulary.kind_table import COMPARED_NAMES, STUFF_NAMES, THING_NAMES
 
 
 class _Vector(Protocol):
@@ -119,8 +119,8 @@ class NearestKinds:
 
     @cached_property
     def _known(self) -> tuple[list[str], NDArray[np.float32]]:
-        """The known names, sorted, and their unit vectors (N, P). They are embedded once."""
-        names = sorted(STUFF_NAMES | THING_NAMES | self._extra_stuff)
+        """The names that are compared, sorted, and their unit vectors (N, P). They are embedded once."""
+        names = sorted(COMPARED_NAMES | self._extra_stuff)
         pairs = [(name, vector) for name, vector in zip(names, self._embed(names), strict=True) if vector is not None]
         return [name for name, _ in pairs], np.stack([vector for _, vector in pairs])
 
