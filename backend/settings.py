@@ -152,6 +152,14 @@ class PredictionSettings:
     prediction_slots: int = _setting(
         8, "requests", "all requests share one engine, so more of them at once would only wait longer"
     )
+    partial_predictions: bool = _setting(
+        False,
+        "yes/no",
+        "a prediction made before every category was ready is stored, and a task that was opened keeps it for ever",
+    )
+    failure_rows: int = _setting(
+        200, "tasks", "/status lists the tasks that failed last, with the reason; a thousand rows nobody reads"
+    )
     retry_failed_after_s: float = _setting(
         300.0, "seconds", "a category that failed is tried again after this time, instead of at every /setup"
     )
@@ -177,6 +185,7 @@ class PredictionSettings:
                 f"OVDIFF_ANSWER_WITHIN_S={self.answer_within_s:g}."
             )
         _require_between("prediction_slots", self.prediction_slots, 1, 128)
+        _require_between("failure_rows", self.failure_rows, 1, 100_000)
         _require_between("retry_failed_after_s", self.retry_failed_after_s, 0, 86400)
         _require_between("max_categories", self.max_categories, 1, 10_000)
         _require_between("event_rows", self.event_rows, 1, 10_000_000)

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backend.serving.app import create_app
-from backend.serving.predictions import Item, Task
+from backend.serving.predicting.predictions import Item, Task
 from backend.serving.service import Service
 from backend.settings import read_settings
 

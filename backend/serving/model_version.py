@@ -34,12 +34,3 @@ def model_version(
     parts = [labelling.fingerprint(), engine_fingerprint, output_fingerprint, prototypes]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     return f"ovdiff-{__version__}+{digest[:HASH_DIGITS]}"
-
-
-def failed_version(version: str) -> str:
-    """Return the version of an item that holds an error instead of a prediction.
-
-    The version differs from the one that /setup answers, so Label Studio asks for the task again. The editor shows the
-    item as a prediction without regions, whose version says that it failed.
-    """
-    return f"{version}.failed"

@@ -40,6 +40,7 @@ class Status:
         progress: the fraction of the whole build that is done, 0 to 1.
         reason: why the build failed.
         retry_at_s: the moment, on the worker's clock, from which the build is tried again if a project still wants it.
+        failed_before: whether the build failed the last time and is being tried again.
     """
 
     state: State
@@ -47,12 +48,37 @@ class Status:
     progress: float = 0.0
     reason: str = ""
     retry_at_s: float = math.inf
+    failed_before: bool = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nobody should wait for the category: it is ready, or its last build failed.
+
+        A category that failed stays settled while it is tried again. Otherwise one hopeless category would hold up the
+        predictions of its project at every new try.
+        """
+        return self.state in ("ready", "failed") or self.failed_before
 
     def __str__(self) -> str:
         """Return the status as a phrase, such as "building: generating, 40%"."""
         if self.state == "building":
             return f"building: {self.stage}, {self.progress:.0%}"
         return f"{self.state}: {self.reason}" if self.reason else self.state
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far the prototypes of several categories are, at one moment.
+
+    Attributes:
+        ready: the categories that have prototypes, each with the key of its prototypes.
+        pending: the categories that are queued or being built, each with its status as a phrase.
+        failed: the categories whose last build failed, each with its status as a phrase. See `Status.is_settled`.
+    """
+
+    ready: dict[Category, str]
+    pending: dict[Category, str]
+    failed: dict[Category, str]
 
 
 class _StoppedError(Exception):
@@ -109,18 +135,20 @@ class Precompute:
 
     def ready(self, categories: Iterable[Category]) -> dict[Category, str]:
         """Return the categories whose prototypes exist, each with the key of its prototypes."""
-        return self.standing(categories)[0]
+        return self.standing(categories).ready
 
-    def standing(self, categories: Iterable[Category]) -> tuple[dict[Category, str], dict[Category, str]]:
-        """Return the ready categories as `ready` does, and the other categories, each with its status as a phrase."""
+    def standing(self, categories: Iterable[Category]) -> Standing:
+        """Return which categories are ready, which are still to be built, and which failed."""
         with self._changed:
             statuses = {category: self._status(category) for category in categories}
-            ready = [category for category, status in statuses.items() if status.state == "ready"]
-            waiting = {category: str(status) for category, status in statuses.items() if status.state != "ready"}
-            return {category: self._builder.category_key(category) for category in ready}, waiting
+            return Standing(
+                {c: self._builder.category_key(c) for c, status in statuses.items() if status.state == "ready"},
+                {c: str(status) for c, status in statuses.items() if not status.is_settled},
+                {c: str(status) for c, status in statuses.items() if status.is_settled and status.state != "ready"},
+            )
 
     def wait(self, categories: Iterable[Category], timeout_s: float) -> None:
-        """Wait until none of the categories is queued or being built any more, at most `timeout_s`."""
+        """Wait until all of the categories are settled (see `Status.is_settled`), at most `timeout_s`."""
         waited_for = tuple(categories)
         with self._changed:
             self._changed.wait_for(lambda: self._is_settled(waited_for), timeout_s)
@@ -132,14 +160,14 @@ class Precompute:
             return tuple(self._built)
 
     def _is_settled(self, categories: Iterable[Category]) -> bool:
-        return self._stopping or all(self._status(c).state in ("ready", "failed") for c in categories)
+        return self._stopping or all(self._status(c).is_settled for c in categories)
 
     def _status(self, category: Category) -> Status:
         """Ask the bank each time: it notices sets that were removed or damaged, by their files' dates."""
         try:
             key = self._builder.category_key(category)
             if self._building is not None and self._building[0] == key:
-                return self._building[1]
+                return replace(self._building[1], failed_before=key in self._failed or self._models_failed is not None)
             if self._builder.has(category):
                 return Status("ready", progress=1.0)
         except (OVDiffError, OSError) as error:  # a model or the bank is not there or not readable
@@ -163,8 +191,6 @@ class Precompute:
                 except Exception:  # such as models that vanish this very moment; the category's status will say it
                     logger.exception("Asking for the key of the category %r failed.", category.name)
                     continue
-                self._failed.pop(key, None)
-                self._models_failed = None
                 self._building = (key, Status("building", stage="starting"))
             self._build(category, key)
 
@@ -206,11 +232,13 @@ class Precompute:
                 if of_all:
                     self._models_failed = status
                 else:
-                    self._failed[key] = status
+                    self._failed[key], self._models_failed = status, None
                 whose = "Every category" if of_all else f"Category {category.name!r}"
                 again = f"Tried again when asked for after {self._retry_failed_after_s:g} s."
                 logger.error("%s failed: %s %s", whose, failure, again)
             else:
+                self._failed.pop(key, None)
+                self._models_failed = None
                 self._built.append(category.name)
                 logger.info("Category %r is ready after %.1f s.", category.name, self._clock_s() - started_s)
             self._changed.notify_all()

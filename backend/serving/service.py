@@ -19,7 +19,8 @@ from backend.errors import BusyError, UnusableLabelConfigError
 from backend.serving.events import ACTION_CHARACTERS, event_ids
 from backend.serving.model_version import model_version
 from backend.serving.precompute import Precompute
-from backend.serving.predictions import Item, Predictor, Snapshot, Task, failed_item
+from backend.serving.predicting.answers import Answers
+from backend.serving.predicting.predictions import Item, Predictor, Snapshot, Task
 from backend.serving.projects import Projects, ProjectState, tolerating_store_errors
 from backend.serving.store import Store
 from backend.serving.vocabulary import Labelling
@@ -58,7 +59,11 @@ class Service:
         self._projects = Projects(
             store, label_studio, self._precompute, max_categories=settings.prediction.max_categories
         )
-        self._predictor = Predictor(engine, images, settings.output, clock_s)
+        self._answers = Answers(
+            Predictor(engine, images, settings.output, partial=settings.prediction.partial_predictions),
+            settings.prediction,
+            clock_s=clock_s,
+        )
         self._slots = threading.BoundedSemaphore(settings.prediction.prediction_slots)
         self._waiting = threading.BoundedSemaphore(settings.prediction.waiting_places)
 
@@ -96,24 +101,23 @@ class Service:
     ) -> list[Item]:
         """Return exactly one item for each task, in the order of the tasks.
 
-        `backend.serving.predictions` describes the kinds of item. With a context, the item holds the mask that
-        somebody asked for by a click or a rectangle. Such a request does not wait for prototypes.
+        `backend.serving.predicting.predictions` describes the kinds of item. With a context, the item holds the mask
+        that somebody asked for by a click or a rectangle. Such a request does not wait for prototypes.
 
         Raises:
             BusyError: too many requests are being answered already.
         """
-        deadline_s = self._clock_s() + self._settings.prediction.answer_within_s
+        started_s = self._clock_s()
         with self._slot():
             try:
                 labelling = self._projects.adopt(project, label_config)
             except UnusableLabelConfigError as error:
-                logger.warning("Project %s: %s", project, error)
-                return [failed_item(BASE_VERSION, str(error)) for _ in tasks]
+                return self._answers.refusals(project, tasks, BASE_VERSION, str(error), started_s=started_s)
             if context is not None:
-                snapshot = self._snapshot(labelling, deadline_s, wait_s=0.0)
-                return [self._predictor.answer(task, context, snapshot) for task in tasks]
-            snapshot = self._snapshot(labelling, deadline_s, wait_s=self._settings.prediction.wait_for_prototypes_s)
-            return [self._predictor.predict(task, snapshot) for task in tasks]
+                snapshot = self._snapshot(labelling, wait_s=0.0)
+                return self._answers.clicks(project, tasks, context, snapshot, started_s=started_s)
+            snapshot = self._snapshot(labelling, wait_s=self._settings.prediction.wait_for_prototypes_s)
+            return self._answers.predictions(project, tasks, snapshot, started_s=started_s)
 
     def event(self, action: str, data: Mapping[str, Any]) -> dict[str, str]:
         """Record an event of Label Studio. This is quick, because a person waits for it.
@@ -141,10 +145,11 @@ class Service:
         return {"versions": versions or [BASE_VERSION]}
 
     def status(self) -> dict[str, Any]:
-        """Return, as a JSON object, the state of the categories of each project."""
+        """Return, as a JSON object, the state of the categories of each project, and the tasks that failed last."""
         return {
             "version": BASE_VERSION,
             "built": list(self._precompute.built),
+            "failed_tasks": self._answers.failures.newest_first(),
             "projects": {uid: self._project_status(state) for uid, state in self._projects.states().items()},
         }
 
@@ -182,11 +187,12 @@ class Service:
             output_fingerprint=self._settings.output.fingerprint(),
         )
 
-    def _snapshot(self, labelling: Labelling, deadline_s: float, *, wait_s: float) -> Snapshot:
+    def _snapshot(self, labelling: Labelling, *, wait_s: float) -> Snapshot:
         """Wait for prototypes, at most `wait_s`, and return the snapshot from which this request is answered."""
         self._precompute.wait(labelling.categories, wait_s)
-        ready, waiting = self._precompute.standing(labelling.categories)
-        return Snapshot(labelling, ready, waiting, self._version(labelling, ready), deadline_s)
+        standing = self._precompute.standing(labelling.categories)
+        version = self._version(labelling, standing.ready)
+        return Snapshot(labelling, standing.ready, standing.pending, standing.failed, version)
 
     @contextmanager
     def _slot(self) -> Iterator[None]:

@@ -1,6 +1,6 @@
 import re
 
-from backend.serving.model_version import failed_version, model_version
+from backend.serving.model_version import model_version
 from backend.serving.vocabulary import read_labelling
 from ovdiff.vocabulary import Category
 
@@ -35,7 +35,3 @@ def test_it_follows_ready_categories_engine_and_output_settings() -> None:
 
 def test_the_order_in_which_categories_became_ready_does_not_matter() -> None:
     assert version(RED, BLUE) == version(BLUE, RED)
-
-
-def test_a_failed_version_is_another_one() -> None:
-    assert failed_version(version(RED)) != version(RED)

@@ -1,5 +1,5 @@
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -121,6 +121,60 @@ def test_a_failed_category_is_tried_again_later_when_somebody_asks(tmp_path: Pat
     now_s = 301.0
     precompute.want("1", [RED])
     assert eventually(lambda: states(precompute, RED) == ["ready"])
+    precompute.stop()
+
+
+def test_a_failed_category_holds_nobody_up_while_it_is_tried_again(tmp_path: Path) -> None:
+    now_s = 0.0
+    engine = FakeEngine(tmp_path / "bank", failing=frozenset({"red"}))
+    precompute = Precompute(engine, retry_failed_after_s=300.0, clock_s=lambda: now_s)
+    precompute.start()
+    precompute.want("1", [RED])
+    precompute.wait([RED], TIMEOUT_S)
+    assert list(precompute.standing([RED]).failed) == [RED]
+    now_s, engine.gate = 301.0, threading.Event()
+    precompute.want("1", [RED])
+    assert eventually(lambda: precompute.status(RED).stage == "generating")
+    standing = precompute.standing([RED])
+    assert (standing.ready, standing.pending) == ({}, {})
+    assert standing.failed == {RED: "building: generating, 50%"}
+    waiter = threading.Thread(target=precompute.wait, args=([RED], 60.0), daemon=True)
+    waiter.start()
+    waiter.join(5)
+    assert not waiter.is_alive()
+    engine.gate.set()
+    precompute.stop()
+
+
+def test_categories_that_failed_with_all_others_are_pending_once_one_could_be_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s, engine = 0.0, FakeEngine(tmp_path / "bank")
+
+    def unreachable(category: Category, progress: object) -> None:
+        raise WeightsError("the hub cannot be reached.")
+
+    precompute = Precompute(engine, retry_failed_after_s=300.0, clock_s=lambda: now_s)
+    precompute.start()
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "build", unreachable)
+        precompute.want("1", [RED, BLUE])
+        precompute.wait([RED, BLUE], TIMEOUT_S)
+    assert set(precompute.standing([RED, BLUE]).failed) == {RED, BLUE}
+    build = engine.build
+
+    def held(category: Category, progress: Callable[[str, float], None] | None = None) -> None:
+        engine.gate = threading.Event() if category == BLUE else None
+        build(category, progress)
+
+    monkeypatch.setattr(engine, "build", held)
+    now_s = 301.0
+    precompute.want("1", [RED, BLUE])
+    assert eventually(lambda: precompute.status(BLUE).stage == "generating")
+    standing = precompute.standing([RED, BLUE])
+    assert (set(standing.ready), set(standing.pending), standing.failed) == ({RED}, {BLUE}, {})
+    assert engine.gate is not None
+    engine.gate.set()
     precompute.stop()
 
 

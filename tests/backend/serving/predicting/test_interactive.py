@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from backend.errors import RequestError
-from backend.serving.interactive import Prompt, prompt_to_mask, read_prompt
+from backend.serving.predicting.interactive import Prompt, prompt_to_mask, read_prompt
 from ovdiff.segmentation import Segmentation
 
 LABELS = ["red", "blue"]

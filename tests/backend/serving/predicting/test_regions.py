@@ -6,7 +6,7 @@ import pytest
 from label_studio_sdk.label_interface import LabelInterface
 from numpy.typing import NDArray
 
-from backend.serving.regions import mask_to_regions, segmentation_to_regions
+from backend.serving.predicting.regions import mask_to_regions, segmentation_to_regions
 from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import OutputSettings
 from converters.encodings.bitmask import data_url_to_mask

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from backend.serving.model_version import failed_version
-from backend.serving.predictions import Item, Predictor, Snapshot, failed_item
+from backend.serving.predicting.predictions import Item, Predictor, Snapshot, failed_item
 from backend.serving.vocabulary import read_labelling
 from backend.settings import OutputSettings, Settings
 from backend.sources.fetch import Fetcher
@@ -200,7 +200,7 @@ def test_a_click_on_nothing_is_an_empty_prediction(predictor: Predictor, context
 def test_a_click_for_a_category_that_is_not_ready_says_so_and_fetches_nothing(
     predictor: Predictor, label_studio: FakeLabelStudio, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, "backend.serving.predictions"):
+    with caplog.at_level(logging.INFO, "backend.serving.predicting.predictions"):
         item = predictor.answer(TASK, click(75, 50, label="blue"), snapshot(ready=(RED,), waiting={BLUE: "queued"}))
     assert item == {"result": [], "score": 0.0, "model_version": VERSION, "error": "'blue' is not ready (queued)."}
     assert label_studio.requests == []

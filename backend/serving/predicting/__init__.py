@@ -1,0 +1,1 @@
+"""One request for predictions: its tasks become the items that Label Studio stores, its clicks become masks."""

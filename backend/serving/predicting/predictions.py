@@ -1,0 +1,196 @@
+"""From a task to the item that Label Studio stores: fetch the image, segment it, write the regions.
+
+Label Studio discards an answer with more or fewer items than tasks, so every task has exactly one item, whatever
+happens to it. It stores an item with a `result`, and leaves out an item without one: the other items of the answer are
+stored all the same, and it asks for the task again. So only a final prediction has a `result`:
+
+    {"result": [...], "score": 0.8, "model_version": V}     a prediction, perhaps with "warning"
+    {"model_version": V, "error": "..."}                    no prediction; the error says why
+
+An item that answers a click or a rectangle is shown and never stored. It always has a `result`:
+
+    {"result": [...], "score": 0.8, "model_version": V}     empty, perhaps with "error", if there is no mask
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from backend.errors import ImageSourceError, RequestError
+from backend.serving.predicting.interactive import Prompt, prompt_to_mask, read_prompt
+from backend.serving.predicting.regions import mask_to_regions, segmentation_to_regions
+from backend.serving.vocabulary import Labelling, Output
+from backend.settings import OutputSettings
+from backend.sources.images import ImageSource
+from converters.label_studio.label_config import ImageTag
+from ovdiff.engines import SegmentationEngine
+from ovdiff.errors import OVDiffError
+from ovdiff.segmentation import Segmentation
+from ovdiff.vocabulary import Category, Vocabulary
+
+logger = logging.getLogger(__name__)
+
+Item = dict[str, Any]
+Task = Mapping[str, Any]
+
+
+Kind = Literal["answered", "not ready", "failed", "no time"]
+"""What became of a task: a final answer, or the reason why there is none."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The item of one task, and what became of the task."""
+
+    item: Item
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of the service that one request is answered from; it is the same for all tasks of the request.
+
+    Attributes:
+        labelling: what the label config asks for.
+        ready: the categories that have prototypes, each with the key of its prototypes.
+        pending: the categories whose prototypes are still to be made, each with its status, such as "queued".
+        failed: the categories whose prototypes could not be made, each with its status.
+        version: the model version that follows from `labelling` and `ready`.
+    """
+
+    labelling: Labelling
+    ready: Mapping[Category, str]
+    pending: Mapping[Category, str]
+    failed: Mapping[Category, str]
+    version: str
+
+    @property
+    def missing(self) -> str:
+        """The categories without prototypes, as text; categories of the same status are listed together."""
+        alike: dict[str, list[str]] = {}
+        for category, standing in (*self.pending.items(), *self.failed.items()):
+            alike.setdefault(standing, []).append(category.name)
+        return "; ".join(f"{', '.join(names)} ({standing})" for standing, names in alike.items())
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Makes the items of tasks. Threads may share a predictor.
+
+    A category that failed does not hold up the predictions: the others are looked for, and the item's warning names it.
+    A category that is still to be made does, unless `partial` is set.
+    """
+
+    engine: SegmentationEngine
+    images: ImageSource
+    output: OutputSettings
+    partial: bool = False
+
+    def predict(self, task: Task, snapshot: Snapshot) -> Answer:
+        """Return the item of one task, with all regions of its images; never raises."""
+        if not snapshot.ready or (snapshot.pending and not self.partial):
+            return unanswered(snapshot.version, "not ready", f"Not every category is ready: {snapshot.missing}.")
+        try:
+            return Answer(self._predict(task, snapshot), "answered")
+        except Exception as error:
+            return unanswered(snapshot.version, "failed", _reason(task, error))
+
+    def answer_click(self, task: Task, context: Mapping[str, Any], snapshot: Snapshot) -> Answer:
+        """Return an item with the mask that a click or a rectangle asks for; never raises."""
+        nothing = _item([], 0.0, snapshot.version)
+        try:
+            prompt = read_prompt(context)
+            if prompt is None:
+                return Answer(nothing, "answered")
+            if reason := _not_ready(prompt, snapshot):
+                return Answer(nothing | {"error": reason}, "not ready")
+            return Answer(self._mask_item(task, prompt, snapshot) or nothing, "answered")
+        except Exception as error:
+            return Answer(nothing | {"error": _reason(task, error)}, "failed")
+
+    def _predict(self, task: Task, snapshot: Snapshot) -> Item:
+        regions: list[Any] = []
+        scores: list[float] = []
+        warnings = [f"not ready, so not looked for: {snapshot.missing}"] if snapshot.missing else []
+        for image, outputs in snapshot.labelling.by_image(snapshot.ready).items():
+            if not outputs:
+                continue
+            segmentation = self._segment(task, image, outputs)
+            found = segmentation_to_regions(segmentation, outputs, self.output, task_id=task_id(task))
+            regions += found.regions
+            scores.append(segmentation.image_score())
+            warnings += [found.omitted] if found.omitted else []
+        item = _item(regions, sum(scores) / len(scores), snapshot.version)
+        return item | {"warning": "; ".join(warnings)} if warnings else item
+
+    def _mask_item(self, task: Task, prompt: Prompt, snapshot: Snapshot) -> Item | None:
+        """Return the item with the mask that a prompt asks for; None if there is no mask at its place."""
+        for image, outputs in snapshot.labelling.by_image(snapshot.ready).items():
+            chosen = next((output for output in outputs if output.label == prompt.label), None)
+            if image.name != prompt.image or chosen is None:
+                continue
+            segmentation = self._segment(task, image, outputs)
+            mask = prompt_to_mask(prompt, segmentation, [output.label for output in outputs])
+            if mask.any():
+                score = float(np.clip(segmentation.scores[mask], 0.0, 1.0).mean())
+                key = f"{task_id(task)} {prompt}"  # another click makes another region
+                regions = mask_to_regions(mask, chosen, self.output, score=score, key=key)
+                return _item(regions, score, snapshot.version)
+        return None
+
+    def _segment(self, task: Task, image: ImageTag, outputs: Sequence[Output]) -> Segmentation:
+        """Return the segmentation of one image of a task; its label id `i + 1` is `outputs[i].category`."""
+        pixels = self.images.load(_reference(task, image), task_id=task_id(task))
+        categories = tuple(output.category for output in outputs)
+        return self.engine.segment(pixels, Vocabulary(categories))
+
+
+def unanswered(version: str, kind: Kind, reason: str) -> Answer:
+    """Return an answer of which Label Studio stores nothing, so that it asks for the task again."""
+    return Answer({"model_version": version, "error": reason}, kind)
+
+
+def _reason(task: Task, error: Exception) -> str:
+    """Return the reason that may be shown for an error, and log the error if it is unexpected."""
+    if isinstance(error, ImageSourceError | OVDiffError | RequestError):
+        return str(error)
+    logger.error("Task %r failed unexpectedly.", task_id(task), exc_info=error)
+    return f"Unexpected {type(error).__name__}; the service's log has the details."
+
+
+def _not_ready(prompt: Prompt, snapshot: Snapshot) -> str:
+    """Return why the category that a prompt asks for has no prototypes; "" if it has."""
+    for category, standing in (*snapshot.pending.items(), *snapshot.failed.items()):
+        if category.name == prompt.label:
+            return f"{prompt.label!r} is not ready ({standing})."
+    return ""
+
+
+def _item(regions: Sequence[Any], score: float, version: str) -> Item:
+    return {"result": list(regions), "score": round(min(1.0, max(0.0, score)), 4), "model_version": version}
+
+
+def task_id(task: Task) -> int | None:
+    """Return the id of a task; None if it has no number for an id."""
+    number = task.get("id")
+    return number if isinstance(number, int) else None
+
+
+def _reference(task: Task, image: ImageTag) -> str:
+    """Return the address that the task's data holds for an image."""
+    data = task.get("data")
+    if not isinstance(data, Mapping):
+        raise RequestError("The task has no data.")
+    value = data.get(image.data_key)
+    if not isinstance(value, str) or not value:
+        found = "a list of images" if isinstance(value, list) else f"{value!r:.80}"
+        raise RequestError(
+            f"The task's data has {found} for {image.data_key!r}, expected the address of an image, as "
+            f"<Image name={image.name!r}> of the label config says. Its keys: {list(data)}."
+        )
+    return value
