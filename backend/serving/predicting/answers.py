@@ -43,8 +43,11 @@ class Answers:
         answers = [self._predictor.answer_click(task, context, snapshot) for task in tasks]
         return self._told(project, tasks, answers, started_s, what="click")
 
-    def refusals(self, project: str, tasks: Sequence[Task], version: str, reason: str, *, started_s: float) -> list[Item]:
+    def refusals(
+        self, project: str, tasks: Sequence[Task], version: str, reason: str, *, started_s: float
+    ) -> list[Item]:
         """Return one item for each task that says why no task of the project can be predicted."""
+        logger.warning("Project %s: %s", project, reason)
         answers = [unanswered(version, "not ready", reason) for _ in tasks]
         return self._told(project, tasks, answers, started_s)
 

@@ -15,7 +15,7 @@ An item that answers a click or a rectangle is shown and never stored. It always
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -95,23 +95,19 @@ class Predictor:
         """Return the item of one task, with all regions of its images; never raises."""
         if not snapshot.ready or (snapshot.pending and not self.partial):
             return unanswered(snapshot.version, "not ready", f"Not every category is ready: {snapshot.missing}.")
-        try:
-            return Answer(self._predict(task, snapshot), "answered")
-        except Exception as error:
-            return unanswered(snapshot.version, "failed", _reason(task, error))
+
+        def refuse(reason: str) -> Answer:
+            return unanswered(snapshot.version, "failed", reason)
+
+        return _guarded(task, lambda: Answer(self._predict(task, snapshot), "answered"), refuse)
 
     def answer_click(self, task: Task, context: Mapping[str, Any], snapshot: Snapshot) -> Answer:
         """Return an item with the mask that a click or a rectangle asks for; never raises."""
-        nothing = _item([], 0.0, snapshot.version)
-        try:
-            prompt = read_prompt(context)
-            if prompt is None:
-                return Answer(nothing, "answered")
-            if reason := _not_ready(prompt, snapshot):
-                return Answer(nothing | {"error": reason}, "not ready")
-            return Answer(self._mask_item(task, prompt, snapshot) or nothing, "answered")
-        except Exception as error:
-            return Answer(nothing | {"error": _reason(task, error)}, "failed")
+
+        def refuse(reason: str) -> Answer:
+            return Answer(_item([], 0.0, snapshot.version) | {"error": reason}, "failed")
+
+        return _guarded(task, lambda: self._answer_click(task, read_prompt(context), snapshot), refuse)
 
     def _predict(self, task: Task, snapshot: Snapshot) -> Item:
         regions: list[Any] = []
@@ -127,6 +123,14 @@ class Predictor:
             warnings += [found.omitted] if found.omitted else []
         item = _item(regions, sum(scores) / len(scores), snapshot.version)
         return item | {"warning": "; ".join(warnings)} if warnings else item
+
+    def _answer_click(self, task: Task, prompt: Prompt | None, snapshot: Snapshot) -> Answer:
+        nothing = _item([], 0.0, snapshot.version)
+        if prompt is None:
+            return Answer(nothing, "answered")
+        if reason := _not_ready(prompt, snapshot):
+            return Answer(nothing | {"error": reason}, "not ready")
+        return Answer(self._mask_item(task, prompt, snapshot) or nothing, "answered")
 
     def _mask_item(self, task: Task, prompt: Prompt, snapshot: Snapshot) -> Item | None:
         """Return the item with the mask that a prompt asks for; None if there is no mask at its place."""
@@ -155,12 +159,15 @@ def unanswered(version: str, kind: Kind, reason: str) -> Answer:
     return Answer({"model_version": version, "error": reason}, kind)
 
 
-def _reason(task: Task, error: Exception) -> str:
-    """Return the reason that may be shown for an error, and log the error if it is unexpected."""
-    if isinstance(error, ImageSourceError | OVDiffError | RequestError):
-        return str(error)
-    logger.error("Task %r failed unexpectedly.", task_id(task), exc_info=error)
-    return f"Unexpected {type(error).__name__}; the service's log has the details."
+def _guarded(task: Task, answer: Callable[[], Answer], refuse: Callable[[str], Answer]) -> Answer:
+    """Return the answer that `answer` makes, or what `refuse` makes of the error that it raised."""
+    try:
+        return answer()
+    except (ImageSourceError, OVDiffError, RequestError) as error:
+        return refuse(str(error))
+    except Exception as error:
+        logger.exception("Task %r failed unexpectedly.", task_id(task))
+        return refuse(f"Unexpected {type(error).__name__}; the service's log has the details.")
 
 
 def _not_ready(prompt: Prompt, snapshot: Snapshot) -> str:

@@ -57,19 +57,52 @@ def test_setup_returns_at_once_and_names_another_version_when_more_is_ready(
     assert wait_until_ready(service, PROJECT_UID, RED_BLUE) != early
 
 
-def test_before_any_category_is_ready_the_answer_is_empty_and_not_final(
-    make_app: MakeApp, settings: Settings, engine: FakeEngine
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_task_opened_too_early_has_no_result_and_is_answered_in_full_later(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine, count: int
 ) -> None:
-    engine.gate = threading.Event()
+    """Label Studio stores no item without a result, so it asks again."""
     impatient = replace(settings, prediction=replace(settings.prediction, wait_for_prototypes_s=0.05))
     service = make_app(impatient, engine).extensions["ovdiff"]
+    wait_until_ready(service, PROJECT_UID, config("red"))
+    engine.gate = threading.Event()
+    service.setup(PROJECT_UID, RED_BLUE)
+    assert eventually(lambda: '"generating"' in json.dumps(service.status()))
+    tasks = [task(number) for number in range(count)]
+    early = service.predict(PROJECT_UID, tasks, RED_BLUE)
+    assert [sorted(item) for item in early] == [["error", "model_version"]] * count
+    assert early[0]["error"] == "Not every category is ready: blue (building: generating, 50%)."
+    engine.gate.set()
+    assert eventually(lambda: engine.built == ["red", "blue"])
+    assert [labels(item) for item in service.predict(PROJECT_UID, tasks, RED_BLUE)] == [["red", "blue"]] * count
+
+
+def test_a_partial_prediction_is_stored_where_the_setting_asks_for_it(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine
+) -> None:
+    partial = replace(settings.prediction, wait_for_prototypes_s=0.05, partial_predictions=True)
+    service = make_app(replace(settings, prediction=partial), engine).extensions["ovdiff"]
+    first = wait_until_ready(service, PROJECT_UID, config("red"))
+    engine.gate = threading.Event()
+    (item,) = service.predict(PROJECT_UID, [task()], RED_BLUE)
+    assert labels(item) == ["red"] and "blue" in item["warning"] and item["model_version"] != first
+    engine.gate.set()
+    assert wait_until_ready(service, PROJECT_UID, RED_BLUE) != item["model_version"]
+
+
+def test_a_category_that_failed_does_not_hold_up_its_project_while_it_is_tried_again(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine
+) -> None:
+    engine.failing = frozenset({"blue"})
+    restless = replace(settings, prediction=replace(settings.prediction, retry_failed_after_s=0.0))
+    service = make_app(restless, engine).extensions["ovdiff"]
+    wait_until_ready(service, PROJECT_UID, RED_BLUE)
+    engine.gate = threading.Event()
     service.setup(PROJECT_UID, RED_BLUE)
     assert eventually(lambda: '"generating"' in json.dumps(service.status()))
     (item,) = service.predict(PROJECT_UID, [task()], RED_BLUE)
-    assert (item["result"], item["score"]) == ([], 0.0)
-    assert item["error"] == "No category is ready yet: red (building: generating, 50%); blue (queued)."
     engine.gate.set()
-    assert wait_until_ready(service, PROJECT_UID, RED_BLUE) != item["model_version"]
+    assert labels(item) == ["red"] and "blue (building" in item["warning"]
 
 
 def test_what_is_ready_is_answered_and_the_rest_named(service: Service, engine: FakeEngine) -> None:
@@ -92,7 +125,8 @@ def test_a_failing_task_does_not_touch_the_others(service: Service, label_studio
         task(7),
     ]
     items = service.predict(PROJECT_UID, tasks, RED_BLUE)
-    assert [labels(item) for item in items] == [["red", "blue"], [], [], [], [], [], ["red", "blue"]]
+    assert ["result" in item for item in items] == [True, False, False, False, False, False, True]
+    assert [labels(item) for item in (items[0], items[-1])] == [["red", "blue"]] * 2
     errors = [item.get("error", "") for item in items]
     assert "answered 404" in errors[1]
     assert "The task's data has None for 'image'" in errors[2]
@@ -100,8 +134,13 @@ def test_a_failing_task_does_not_touch_the_others(service: Service, label_studio
     assert errors[3] == "The task has no data."
     assert "are no picture" in errors[4]
     assert "a list of images" in errors[5]
-    assert {item["model_version"] for item in items[1:6]} == {items[0]["model_version"] + ".failed"}
-    assert all(item["score"] == 0.0 for item in items[1:6])
+    failed = service.status()["failed_tasks"]
+    assert [row["task"] for row in failed] == [None, 5, 4, 3, 2]
+    assert [row["reason"] for row in failed] == errors[5:0:-1]
+    assert {row["project"] for row in failed} == {PROJECT_UID}
+    label_studio.files["/data/upload/1/missing.png"] = label_studio.files["/data/upload/1/picture.png"]
+    assert labels(service.predict(PROJECT_UID, [tasks[1]], RED_BLUE)[0]) == ["red", "blue"]
+    assert [row["task"] for row in service.status()["failed_tasks"]] == [None, 5, 4, 3]
 
 
 def test_an_unexpected_failure_shows_no_details(
@@ -118,7 +157,7 @@ def test_an_unexpected_failure_shows_no_details(
 
 def test_an_unusable_label_config_gives_an_item_a_task(service: Service) -> None:
     items = service.predict(PROJECT_UID, [task(1), task(2)], "<View/>")
-    assert [item["result"] for item in items] == [[], []]
+    assert ["result" in item for item in items] == [False, False]
     assert "shows no <Image>" in items[0]["error"]
 
 

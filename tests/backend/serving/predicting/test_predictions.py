@@ -1,12 +1,10 @@
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from backend.serving.model_version import failed_version
-from backend.serving.predicting.predictions import Item, Predictor, Snapshot, failed_item
+from backend.serving.predicting.predictions import Answer, Item, Predictor, Snapshot, unanswered
 from backend.serving.vocabulary import read_labelling
 from backend.settings import OutputSettings, Settings
 from backend.sources.fetch import Fetcher
@@ -32,23 +30,26 @@ TWO_IMAGES = (
 PICTURE = "/data/upload/1/picture.png"
 TASK = {"id": 1, "data": {"image": PICTURE}}
 VERSION = "ovdiff-test+1"
-START_S, DEADLINE_S = 100.0, 120.0
 
 
 @pytest.fixture
 def predictor(settings: Settings, engine: FakeEngine) -> Predictor:
-    """A predictor whose engine has prototypes of red and blue, and whose clock stands still at START_S."""
+    """A predictor whose engine has prototypes of red and blue."""
     for category in (RED, BLUE):
         engine.build(category)
     fetcher = Fetcher(LabelStudioClient(settings.label_studio), settings.images)
-    return Predictor(engine, ImageSource(fetcher), settings.output, clock_s=lambda: START_S)
+    return Predictor(engine, ImageSource(fetcher), settings.output)
 
 
 def snapshot(
-    config: str = BRUSHES, *, ready: tuple[Category, ...] = (RED, BLUE), waiting: Mapping[Category, str] | None = None
+    config: str = BRUSHES,
+    *,
+    ready: tuple[Category, ...] = (RED, BLUE),
+    pending: Mapping[Category, str] | None = None,
+    failed: Mapping[Category, str] | None = None,
 ) -> Snapshot:
     labelling = read_labelling(config, max_categories=10)
-    return Snapshot(labelling, dict.fromkeys(ready, "key"), waiting or {}, VERSION, DEADLINE_S)
+    return Snapshot(labelling, dict.fromkeys(ready, "key"), pending or {}, failed or {}, VERSION)
 
 
 def labels(item: Item) -> list[str]:
@@ -60,14 +61,21 @@ def click(x: float, y: float, *, label: str = "red", image: str = "image") -> di
     return {"result": [{"type": "keypointlabels", "from_name": "k", "to_name": image, "value": value}]}
 
 
-def assert_failed(item: Item, reason: str) -> None:
-    """An item that Label Studio stores under another version than the one in force, so that it asks again."""
-    assert item == {"result": [], "score": 0.0, "model_version": failed_version(VERSION), "error": item["error"]}
-    assert reason in item["error"]
+def assert_failed(answer: Answer, reason: str) -> None:
+    """An item without a result: Label Studio stores nothing, and asks again."""
+    assert answer == Answer({"model_version": VERSION, "error": answer.item["error"]}, "failed")
+    assert reason in answer.item["error"]
+
+
+def assert_failed_click(answer: Answer, reason: str) -> None:
+    """An item with an empty result: it is shown, and never stored."""
+    expected = {"result": [], "score": 0.0, "model_version": VERSION, "error": answer.item["error"]}
+    assert answer == Answer(expected, "failed")
+    assert reason in answer.item["error"]
 
 
 def test_a_prediction_has_its_regions_score_and_version_and_nothing_else(predictor: Predictor) -> None:
-    item = predictor.predict(TASK, snapshot())
+    item = predictor.predict(TASK, snapshot()).item
     assert set(item) == {"result", "score", "model_version"}
     assert labels(item) == ["red", "blue"]
     assert item["score"] == 0.375  # the fake is sure of a quarter of the pixels: 0.75, and 0.25 of the others
@@ -80,8 +88,8 @@ def test_the_score_is_the_mean_over_the_images_of_a_task(predictor: Predictor, l
     grey[:] = 120
     label_studio.files["/data/upload/1/empty.png"] = ("image/png", encoded(grey))
     task = {"id": 1, "data": {"a": PICTURE, "b": "/data/upload/1/empty.png"}}
-    alone = predictor.predict({"id": 1, "data": {"a": PICTURE}}, snapshot(TWO_IMAGES, ready=(RED,)))
-    item = predictor.predict(task, snapshot(TWO_IMAGES))
+    alone = predictor.predict({"id": 1, "data": {"a": PICTURE}}, snapshot(TWO_IMAGES, ready=(RED,))).item
+    item = predictor.predict(task, snapshot(TWO_IMAGES)).item
     assert [(region["to_name"], region["from_name"]) for region in item["result"]] == [("first", "x")]
     assert item["score"] == pytest.approx((alone["score"] + 0.25) / 2, abs=1e-4)
     assert alone["score"] > 0.3
@@ -89,40 +97,46 @@ def test_the_score_is_the_mean_over_the_images_of_a_task(predictor: Predictor, l
 
 def test_regions_beyond_the_budget_are_a_warning(predictor: Predictor) -> None:
     strict = replace(predictor, output=OutputSettings(max_regions=1))
-    item = strict.predict(TASK, snapshot(RECTANGLES))
+    item = strict.predict(TASK, snapshot(RECTANGLES)).item
     assert len(item["result"]) == 1
     assert "1 of 2 regions left out" in item["warning"] and "error" not in item
 
 
-def test_categories_that_are_not_ready_are_a_warning_that_lists_those_of_the_same_status_together(
+def test_categories_that_failed_are_a_warning_that_lists_those_of_the_same_status_together(
     predictor: Predictor,
 ) -> None:
-    waiting = {BLUE: "queued", Category("green"): "failed: no foreground", Category("white"): "queued"}
-    item = predictor.predict(TASK, snapshot(ready=(RED,), waiting=waiting))
-    assert labels(item) == ["red"] and item["model_version"] == VERSION
-    assert item["warning"] == "not ready, so not looked for: blue, white (queued); green (failed: no foreground)"
+    failed = dict.fromkeys((BLUE, Category("white")), "failed: no room") | {Category("green"): "failed: no foreground"}
+    answer = predictor.predict(TASK, snapshot(ready=(RED,), failed=failed))
+    assert answer.kind == "answered"
+    assert labels(answer.item) == ["red"] and answer.item["model_version"] == VERSION
+    expected = "not ready, so not looked for: blue, white (failed: no room); green (failed: no foreground)"
+    assert answer.item["warning"] == expected
 
 
-def test_without_any_ready_category_nothing_is_fetched(predictor: Predictor, label_studio: FakeLabelStudio) -> None:
-    item = predictor.predict(TASK, snapshot(ready=(), waiting={RED: "queued", BLUE: "queued"}))
-    error = "No category is ready yet: red, blue (queued)."
-    assert item == {"result": [], "score": 0.0, "model_version": VERSION, "error": error}
-    assert label_studio.requests == []
-
-
-@pytest.mark.parametrize(("now_s", "is_begun"), [(DEADLINE_S, True), (DEADLINE_S + 0.1, False)])
-def test_no_task_is_begun_after_the_deadline(
-    predictor: Predictor, label_studio: FakeLabelStudio, now_s: float, is_begun: bool
+@pytest.mark.parametrize("partial", [False, True])
+def test_while_categories_are_pending_a_setting_decides_whether_the_ready_ones_are_stored(
+    predictor: Predictor, label_studio: FakeLabelStudio, partial: bool
 ) -> None:
-    item = replace(predictor, clock_s=lambda: now_s).predict(TASK, snapshot())
-    assert bool(label_studio.requests) == is_begun
-    if not is_begun:  # without a result: Label Studio does not store the item, and asks for the task again
-        assert item == {"model_version": VERSION, "error": "No time was left in this request; ask again."}
+    given = snapshot(ready=(RED,), pending={BLUE: "queued"}, failed={Category("green"): "failed: no foreground"})
+    answer = replace(predictor, partial=partial).predict(TASK, given)
+    if partial:
+        assert labels(answer.item) == ["red"]
+        assert answer.item["warning"] == "not ready, so not looked for: blue (queued); green (failed: no foreground)"
+    else:
+        error = "Not every category is ready: blue (queued); green (failed: no foreground)."
+        assert answer == Answer({"model_version": VERSION, "error": error}, "not ready")
+        assert label_studio.requests == []
 
 
-def test_a_click_has_its_answer_also_after_the_deadline(predictor: Predictor) -> None:
-    late = replace(predictor, clock_s=lambda: DEADLINE_S + 1)
-    assert labels(late.answer(TASK, click(25, 50), snapshot())) == ["red"]
+@pytest.mark.parametrize("partial", [False, True])
+def test_without_any_ready_category_nothing_is_stored_and_nothing_is_fetched(
+    predictor: Predictor, label_studio: FakeLabelStudio, partial: bool
+) -> None:
+    given = snapshot(ready=(), pending={RED: "queued"}, failed={BLUE: "failed: no foreground"})
+    answer = replace(predictor, partial=partial).predict(TASK, given)
+    error = "Not every category is ready: red (queued); blue (failed: no foreground)."
+    assert answer == Answer({"model_version": VERSION, "error": error}, "not ready")
+    assert label_studio.requests == []
 
 
 @pytest.mark.parametrize(
@@ -144,7 +158,7 @@ def test_a_task_whose_image_cannot_be_had_says_why(predictor: Predictor, task: d
     if "s3:" in reason:
         task = task | {"id": "no number"}  # without the id of a task no link to the cloud can be asked for
     assert_failed(predictor.predict(task, snapshot()), reason)
-    assert_failed(predictor.answer(task, click(25, 50), snapshot()), reason)
+    assert_failed_click(predictor.answer_click(task, click(25, 50), snapshot()), reason)
 
 
 def test_an_error_of_the_method_is_the_reason_of_its_task_alone(predictor: Predictor, engine: FakeEngine) -> None:
@@ -154,7 +168,7 @@ def test_an_error_of_the_method_is_the_reason_of_its_task_alone(predictor: Predi
     engine.on_segment = refuse
     assert_failed(predictor.predict(TASK, snapshot()), "Not even one window fits.")
     engine.on_segment = lambda: None
-    assert labels(predictor.predict(TASK, snapshot())) == ["red", "blue"]
+    assert labels(predictor.predict(TASK, snapshot()).item) == ["red", "blue"]
 
 
 def test_an_unexpected_error_is_logged_with_its_traceback_and_tells_the_client_only_its_kind(
@@ -164,21 +178,21 @@ def test_an_unexpected_error_is_logged_with_its_traceback_and_tells_the_client_o
         raise ZeroDivisionError("a secret of the service")
 
     engine.on_segment = stumble
-    for item in (predictor.predict(TASK, snapshot()), predictor.answer(TASK, click(25, 50), snapshot())):
-        assert_failed(item, "Unexpected ZeroDivisionError; the service's log has the details.")
-        assert "secret" not in item["error"]
+    reason = "Unexpected ZeroDivisionError; the service's log has the details."
+    assert_failed(predictor.predict(TASK, snapshot()), reason)
+    assert_failed_click(predictor.answer_click(TASK, click(25, 50), snapshot()), reason)
     assert caplog.text.count("\nZeroDivisionError: a secret of the service") == 2
     assert "Task 1 failed unexpectedly." in caplog.messages
 
 
 def test_a_click_is_answered_with_the_part_under_it(predictor: Predictor) -> None:
-    item = predictor.answer(TASK, click(25, 50), snapshot())
+    item = predictor.answer_click(TASK, click(25, 50), snapshot()).item
     assert set(item) == {"result", "score", "model_version"}
     assert labels(item) == ["red"] and item["score"] == SCORE
 
 
 def test_another_click_makes_another_region(predictor: Predictor) -> None:
-    first, again, other = (predictor.answer(TASK, click(x, 50), snapshot()) for x in (25, 25, 26))
+    first, again, other = (predictor.answer_click(TASK, click(x, 50), snapshot()).item for x in (25, 25, 26))
     ids = [item["result"][0]["id"] for item in (first, again, other)]
     assert ids[0] == ids[1] != ids[2]
 
@@ -194,24 +208,30 @@ def test_another_click_makes_another_region(predictor: Predictor) -> None:
 )
 def test_a_click_on_nothing_is_an_empty_prediction(predictor: Predictor, context: dict[str, Any]) -> None:
     expected = {"result": [], "score": 0.0, "model_version": VERSION}
-    assert predictor.answer(TASK, context, snapshot()) == expected
+    assert predictor.answer_click(TASK, context, snapshot()) == Answer(expected, "answered")
 
 
+@pytest.mark.parametrize("standing", ["pending", "failed"])
 def test_a_click_for_a_category_that_is_not_ready_says_so_and_fetches_nothing(
-    predictor: Predictor, label_studio: FakeLabelStudio, caplog: pytest.LogCaptureFixture
+    predictor: Predictor, label_studio: FakeLabelStudio, standing: str
 ) -> None:
-    with caplog.at_level(logging.INFO, "backend.serving.predicting.predictions"):
-        item = predictor.answer(TASK, click(75, 50, label="blue"), snapshot(ready=(RED,), waiting={BLUE: "queued"}))
-    assert item == {"result": [], "score": 0.0, "model_version": VERSION, "error": "'blue' is not ready (queued)."}
+    given = replace(snapshot(ready=(RED,)), **{standing: {BLUE: "queued"}})
+    answer = predictor.answer_click(TASK, click(75, 50, label="blue"), given)
+    error = "'blue' is not ready (queued)."
+    assert answer == Answer({"result": [], "score": 0.0, "model_version": VERSION, "error": error}, "not ready")
     assert label_studio.requests == []
-    assert caplog.messages == ["Task 1: asked for a mask, but 'blue' is not ready (queued)."]
 
 
-def test_a_prompt_that_cannot_be_read_is_a_failed_item(predictor: Predictor) -> None:
-    assert_failed(predictor.answer(TASK, {"result": "drawn"}, snapshot()), "context.result is no list of regions")
+def test_a_click_for_a_ready_category_is_answered_though_others_are_pending(predictor: Predictor) -> None:
+    given = snapshot(ready=(RED,), pending={BLUE: "queued"})
+    assert labels(predictor.answer_click(TASK, click(25, 50), given).item) == ["red"]
 
 
-def test_a_failed_item_carries_another_version_than_the_one_in_force() -> None:
-    item = failed_item(VERSION, "no vocabulary")
-    assert_failed(item, "no vocabulary")
-    assert item["model_version"] != VERSION
+def test_a_prompt_that_cannot_be_read_is_a_failed_click(predictor: Predictor) -> None:
+    assert_failed_click(
+        predictor.answer_click(TASK, {"result": "drawn"}, snapshot()), "context.result is no list of regions"
+    )
+
+
+def test_an_unanswered_task_has_no_result() -> None:
+    assert unanswered(VERSION, "no time", "late") == Answer({"model_version": VERSION, "error": "late"}, "no time")
