@@ -27,10 +27,11 @@ from converters.errors import OutputError
 from converters.files.image_files import SizeLookup, folder_sizes
 from converters.files.output import JsonList, new_file, write_json
 from converters.label_studio.categories import categories_of
+from converters.label_studio.findings import Finding
 from converters.label_studio.label_config import LabelConfig, parse_label_config, read_label_config
 from converters.label_studio.reader import read_export
 from converters.label_studio.tasks import label_config_for, marked_as, write_tasks
-from converters.label_studio.validate import Expectations, Finding, Seen, validate_file
+from converters.label_studio.validate import Expectations, Seen, validate_file
 from converters.records import DatasetCategory, ImageRecord
 from converters.report.evaluate_corrections import EvaluationOptions, evaluate_corrections, write_evaluation
 from converters.report.text import missing_sentence

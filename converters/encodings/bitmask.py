@@ -65,6 +65,19 @@ def data_url_has_transparency(url: str) -> bool:
         return "A" in image.getbands() or "transparency" in image.info
 
 
+def announced_size_hw(url: object) -> tuple[int, int] | None:
+    """Return the (height, width) that a data URL's PNG announces in its header, None if it has no such header."""
+    if not isinstance(url, str) or not url.startswith(_PREFIX):
+        return None
+    try:
+        header = base64.b64decode(url[len(_PREFIX) : len(_PREFIX) + 32], validate=True)
+    except ValueError:
+        return None
+    if len(header) < 24 or not header.startswith(b"\x89PNG\r\n\x1a\n"):
+        return None
+    return int.from_bytes(header[20:24], "big"), int.from_bytes(header[16:20], "big")
+
+
 def _png_bytes(url: str, pixel_count: int) -> bytes:
     if not isinstance(url, str) or not url.startswith(_PREFIX):
         raise BitmaskError(f"expected a data URL that begins with {_PREFIX!r}, got {url!r:.60}")

@@ -203,6 +203,19 @@ def fills_one_way(polygon: Polygon, size_hw: tuple[int, int]) -> bool:
     return all(((winding != 0) == ((winding & 1) != 0)).all() for _, winding in _windings(polygon, size_hw))
 
 
+def crossed_px(polygon: Polygon, size_hw: tuple[int, int]) -> int:
+    """Return how many pixels a polygon goes around twice, or the other way round than most; 0 unless it crosses itself.
+
+    A crossing that is too small to matter to any pixel does not count.
+    """
+    right = left = twice = 0
+    for _, winding in _windings(polygon, size_hw):
+        right += int(np.count_nonzero(winding > 0))
+        left += int(np.count_nonzero(winding < 0))
+        twice += int(np.count_nonzero(np.abs(winding) > 1))
+    return twice + min(right, left)
+
+
 def _fill(mask: Mask, polygon: Polygon) -> None:
     """Set the pixels of `mask` (freshly made by the caller) whose centres the polygon winds around."""
     for box, winding in _windings(polygon, (mask.shape[0], mask.shape[1])):

@@ -51,6 +51,8 @@ class Control:
         to_name: the names of the tags that the control marks, joined by commas.
         labels: its `<Label>` tags. A `<Choice>` is no label: a taxonomy may have one word in several branches.
         attributes: all XML attributes of the tag.
+        choices: the path of each `<Choice>`, from the outermost choice to the choice itself, in the words that results
+            carry: the `alias` where there is one, else the value.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Control:
     to_name: str
     labels: tuple[Label, ...]
     attributes: Mapping[str, str]
+    choices: tuple[tuple[str, ...], ...] = ()
 
     @property
     def label_values(self) -> tuple[str, ...]:
@@ -87,10 +90,11 @@ class ImageTag:
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """All controls and images of a configuration, in the order of the configuration."""
+    """All controls and images of a configuration, in the order of the configuration, and the labels of relations."""
 
     controls: tuple[Control, ...]
     images: tuple[ImageTag, ...]
+    relations: tuple[str, ...] = ()
 
     def control(self, name: str) -> Control:
         """Return the control of a name; if there is none, raise a LabelConfigError that names all controls."""
@@ -144,7 +148,8 @@ def parse_label_config(xml: str) -> LabelConfig:
     for control in controls:
         _require_targets(control, names)
         _require_unique(list(control.label_values), f"labels of the control {control.name!r}")
-    return LabelConfig(controls, images)
+    relations = tuple(element.get("value", "") for element in root.iter() if element.tag.lower() == "relation")
+    return LabelConfig(controls, images, relations)
 
 
 def _parse(xml: str) -> Element:
@@ -182,7 +187,18 @@ def _control(element: Element) -> Control:
         to_name=element.attrib["toName"],
         labels=labels,
         attributes=MappingProxyType(dict(element.attrib)),
+        choices=tuple(_choices(element, ())),
     )
+
+
+def _choices(element: Element, outer: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield the paths of the choices inside a tag, whatever other tags stand between them."""
+    for child in element:
+        path = outer
+        if child.tag.lower() == "choice":
+            path = (*outer, child.get("alias") or child.get("value") or "")
+            yield path
+        yield from _choices(child, path)
 
 
 def _label(element: Element, parent: Element) -> Label:

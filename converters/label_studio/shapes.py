@@ -42,7 +42,14 @@ def shape_reader(result: Json) -> ShapeReader | None:
     value = result.get("value")
     if not isinstance(value, Mapping):
         return None
-    return next((read for keys, read in _SHAPE_READERS if keys <= value.keys()), None)
+    return next((read for keys, _, read in _SHAPE_READERS if keys <= value.keys()), None)
+
+
+def shape_tool(value: Json) -> str | None:
+    """Return the tool that draws the shape in a region's value, for example "polygon"; None if there is no shape."""
+    if {"x", "y", "width"} <= value.keys() and "height" not in value:
+        return "keypoint"
+    return next((tool for keys, tool, _ in _SHAPE_READERS if keys <= value.keys()), None)
 
 
 def shape_of(result: Json) -> Json:
@@ -109,12 +116,12 @@ def _turned(points: Polygon, value: Json) -> Polygon:
     return turned
 
 
-_SHAPE_READERS: tuple[tuple[frozenset[str], ShapeReader], ...] = (
-    (frozenset({"rle"}), _brush),
-    (frozenset({"imageDataURL"}), _bitmask),
-    (frozenset({"maskDataURL"}), _mask_url),
-    (frozenset({"points"}), _polygon),
-    (frozenset({"x", "y", "radiusX", "radiusY"}), _ellipse),
-    (frozenset({"x", "y", "width", "height"}), _rectangle),
+_SHAPE_READERS: tuple[tuple[frozenset[str], str, ShapeReader], ...] = (
+    (frozenset({"rle"}), "brush", _brush),
+    (frozenset({"imageDataURL"}), "bitmask", _bitmask),
+    (frozenset({"maskDataURL"}), "brush", _mask_url),
+    (frozenset({"points"}), "polygon", _polygon),
+    (frozenset({"x", "y", "radiusX", "radiusY"}), "ellipse", _ellipse),
+    (frozenset({"x", "y", "width", "height"}), "rectangle", _rectangle),
 )
-_SHAPE_KEYS = frozenset({"rotation"}).union(*(keys for keys, _ in _SHAPE_READERS))
+_SHAPE_KEYS = frozenset({"rotation"}).union(*(keys for keys, _, _ in _SHAPE_READERS))

@@ -50,7 +50,8 @@ def records_to_tasks(records: Iterable[ImageRecord], config: LabelConfig) -> Ite
 def marked_as(record: ImageRecord, what: Literal["annotations", "predictions"], model_version: str = "") -> ImageRecord:
     """Return the record with all its annotations and predictions as annotations, or all of them as predictions.
 
-    A person starts from predictions and corrects them; annotations count as finished work.
+    A person starts from predictions and corrects them; annotations count as finished work. An annotation without a
+    region becomes no prediction: Label Studio shows an empty prediction as if it were an answer.
     """
     if what == "annotations":
         made = tuple(Annotation(None, prediction.regions) for prediction in record.predictions)
@@ -58,7 +59,7 @@ def marked_as(record: ImageRecord, what: Literal["annotations", "predictions"], 
     guessed = tuple(
         Prediction(None, annotation.regions, model_version=model_version)
         for annotation in record.annotations
-        if not annotation.skipped
+        if not annotation.skipped and annotation.regions
     )
     known = tuple(replace(p, model_version=p.model_version or model_version) for p in record.predictions)
     return replace(record, annotations=(), predictions=(*known, *guessed))

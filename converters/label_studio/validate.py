@@ -3,9 +3,10 @@
     file -- json_stream --> tasks --> annotations, predictions --> results --> Finding, Finding, ...
 
 A finding says where the fault is (task, annotation or prediction, region), what is wrong, and what to do. Its `kind` is
-one word for programs (`KINDS`). Nothing is corrected. The faults were observed in Label Studio 1.23.2: a mask of 0 and
-1 is listed and invisible, an RLE of another size is painted as garbage, a truncated RLE stops the page, and a
-prediction with an empty result or an unknown label is stored without a word.
+one word for programs (`findings.KINDS`). Nothing is corrected. The faults were observed in Label Studio 1.23.2: a mask
+of 0 and 1 is listed and invisible, an RLE of another size is painted as garbage, a truncated RLE stops the page, and a
+prediction with an empty result or an unknown label is stored without a word. Its editor's source says more: an open
+polygon is a line, an unknown choice is not selected, a second relation between the same regions is dropped.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -17,57 +18,18 @@ from converters.encodings.masks import MAX_PIXELS, require_size
 from converters.errors import ConverterError, LabelStudioFormatError
 from converters.files.image_files import SizeLookup, image_file_name
 from converters.files.json_stream import read_json_array
-from converters.files.json_values import Json, finite_number, identifier
-from converters.label_studio.categories import MASK_KINDS
+from converters.files.json_values import Json, identifier, whole_number
+from converters.label_studio.field_faults import item_field_faults, relation_faults, result_field_faults, score_faults
+from converters.label_studio.findings import Fault, Finding
 from converters.label_studio.label_config import Control, LabelConfig
 from converters.label_studio.reader import full_task
+from converters.label_studio.repeats import FileRepeats, RegionRepeats
 from converters.label_studio.shape_faults import shape_faults
-from converters.label_studio.shapes import shape_of, shape_reader
+from converters.label_studio.shapes import shape_of, shape_tool
+from converters.label_studio.value_faults import value_faults
 
-KINDS = {
-    "unreadable-task": "a task is no object, or has no address for an image",
-    "unreadable-item": "annotations, predictions or their results are no lists of objects",
-    "empty-result": "an annotation or prediction holds no region",
-    "no-model-version": "a prediction does not say which model made it",
-    "bad-score": "a score is no number from 0 to 1",
-    "missing-name": "a result lacks from_name or to_name",
-    "unknown-control": "from_name or to_name is in no control of the label config",
-    "unknown-image": "item_index is of no image of the task",
-    "unknown-type": "a result's type is not its control's",
-    "no-label": "a region carries no label",
-    "unknown-label": "a label is not among its control's",
-    "no-shape": "a region lacks the keys of its shape",
-    "bad-size": "original_width or original_height is missing or impossible",
-    "wrong-size": "the size is not that of the image, or of the other regions",
-    "truncated-mask": "a mask's data is cut short or damaged",
-    "faint-mask": "a mask's alpha is too low to be seen",
-    "opaque-mask": "a bitmask has no transparency and covers all",
-    "no-area": "a region covers no pixel",
-    "outside-image": "coordinates lie outside the image",
-    "duplicate-id": "two regions have one id",
-    "missing-region": "a relation points at no region",
-    "missing-image": "the image is not in the folder",
-}
-"""The kinds of findings, and what each kind means."""
-
-_AREA_TYPES = frozenset(MASK_KINDS) - {"labels"} | {"brush", "bitmask", "polygon", "rectangle", "ellipse"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One fault: `kind` is one of `KINDS`; `task`, `item` and `region` say where the fault is."""
-
-    kind: str
-    task: int | str | None
-    item: str
-    region: str
-    what: str
-    advice: str
-
-    def text(self) -> str:
-        """Return the finding as one line of text."""
-        place = ", ".join(part for part in (f"task {self.task}", self.item, self.region) if part)
-        return f"{place}: {self.what}. {self.advice} [{self.kind}]"
+_SHAPED_TOOLS = ("brush", "bitmask", "polygon", "rectangle", "ellipse", "keypoint")
+_SHAPED_TYPES = frozenset({*_SHAPED_TOOLS, *(f"{tool}labels" for tool in _SHAPED_TOOLS)})
 
 
 @dataclass(frozen=True)
@@ -114,24 +76,26 @@ def validate_file(path: Path, expected: Expectations, seen: Seen) -> Iterator[Fi
 
 def validate_tasks(tasks: Iterable[Any], expected: Expectations, seen: Seen) -> Iterator[Finding]:
     """Yield the faults in tasks; `expected` and `seen` are those of `validate_file`."""
+    repeats = FileRepeats()
     for position, task in enumerate(tasks):
         seen.tasks += 1
-        yield from _Task(task, position, expected, seen).findings()
+        yield from _Task(task, position, expected, seen, repeats).findings()
 
 
 class _Task:
     """One task while it is checked."""
 
-    def __init__(self, task: Any, position: int, expected: Expectations, seen: Seen) -> None:
+    def __init__(self, task: Any, position: int, expected: Expectations, seen: Seen, repeats: FileRepeats) -> None:
         self._task = task
         self._position = position
         self._expected = expected
         self._seen = seen
+        self._repeats = repeats
         self._item = ""
         self._region = ""
         self._image_sizes: dict[tuple[str, int], tuple[int, int]] = {}
         self._image_counts: dict[str, int] = {}
-        self._number: int | str | None = position
+        self._number: int | str = position
 
     def findings(self) -> Iterator[Finding]:
         try:
@@ -141,6 +105,7 @@ class _Task:
             return
         number = identifier(task.get("id"))
         self._number = self._position if number is None else number
+        yield from self._here(self._repeats.task(self._task, self._position))
         yield from self._images(task)
         for key in ("annotations", "predictions"):
             yield from self._items(task, key)
@@ -148,18 +113,28 @@ class _Task:
     def _finding(self, kind: str, what: str, advice: str) -> Finding:
         return Finding(kind, self._number, self._item, self._region, what, advice)
 
+    def _here(self, faults: Iterable[Fault]) -> Iterator[Finding]:
+        """Yield faults as findings at the place that is being looked at."""
+        return (self._finding(fault.kind, fault.what, fault.advice) for fault in faults)
+
     def _images(self, task: Json) -> Iterator[Finding]:
         """Check the addresses of the images, and look up their sizes."""
+        shown: dict[str, list[str]] = {}
         for tag in self._expected.config.images:
             address = task["data"].get(tag.data_key)
             addresses = address if isinstance(address, list) else [address]
+            shown[tag.data_key] = [name for name in addresses if isinstance(name, str) and name]
             self._image_counts[tag.name] = len(addresses)
+            if not addresses:
+                what = f"expected at least one address of an image in data.{tag.data_key}, got an empty list"
+                yield self._finding("unreadable-task", what, "Without it the page stays empty.")
             for index, name in enumerate(addresses):
                 if not isinstance(name, str) or not name:
                     what = f"expected the address of the image {tag.name!r} in data.{tag.data_key}, got {name!r:.60}"
                     yield self._finding("unreadable-task", what, "Without it the page stays empty.")
                 elif self._expected.size_of:
                     yield from self._look_up(name, (tag.name, index), self._expected.size_of)
+        yield from self._here(self._repeats.images([name for names in shown.values() for name in names], self._number))
 
     def _look_up(self, address: str, place: tuple[str, int], size_of: SizeLookup) -> Iterator[Finding]:
         try:
@@ -185,15 +160,19 @@ class _Task:
                 f"{key.removesuffix('s')} {item.get('id', position) if isinstance(item, Mapping) else position}"
             )
             if isinstance(item, Mapping):
-                yield from self._about_item(item, key)
+                yield from self._here(self._repeats.item(item, key, self._number))
+                yield from self._about_item(item, key, task)
             elif isinstance(item, bool) or not isinstance(item, int):  # exports have bare ids
                 what = f"expected an object, got {type(item).__name__}"
                 yield self._finding("unreadable-item", what, "It is ignored.")
         self._item = ""
 
-    def _about_item(self, item: Json, key: str) -> Iterator[Finding]:
+    def _about_item(self, item: Json, key: str, task: Json) -> Iterator[Finding]:
+        yield from self._here(item_field_faults(item))
         if key == "predictions":
             yield from self._about_prediction(item)
+        else:
+            yield from self._about_parent(item, task)
         results = item.get("result")
         if not isinstance(results, list):
             what = f"expected 'result' to be a list, got {type(results).__name__}"
@@ -213,14 +192,18 @@ class _Task:
             what = f"expected a model_version, got {item.get('model_version')!r:.40}"
             advice = "Name one: Label Studio shows and re-asks predictions by it."
             yield self._finding("no-model-version", what, advice)
-        yield from self._about_score(item)
+        yield from self._here(score_faults(item))
 
-    def _about_score(self, item: Json) -> Iterator[Finding]:
-        score = item.get("score")
-        number = finite_number(score)
-        if score is not None and (number is None or not 0 <= number <= 1):
-            what = f"expected a score from 0 to 1, got {score!r:.40}"
-            yield self._finding("bad-score", what, "Divide percents by 100; leave out what is unknown.")
+    def _about_parent(self, annotation: Json, task: Json) -> Iterator[Finding]:
+        """Check that the prediction that an annotation replaced is there, unless the file holds no predictions."""
+        parent, predictions = whole_number(annotation.get("parent_prediction")), task.get("predictions")
+        if parent is None or not isinstance(predictions, list) or not predictions:
+            return
+        there = [*predictions, annotation.get("prediction")]
+        ids = {str(item.get("id") if isinstance(item, Mapping) else item) for item in there}
+        if str(parent) not in ids:
+            what = f"expected parent_prediction to be a prediction of the task, got {parent}"
+            yield self._finding("missing-prediction", what, "Corrections are not compared with it: correct the number.")
 
     # ------------------------------------------------------------ results
 
@@ -229,6 +212,8 @@ class _Task:
         objects = [result for result in results if isinstance(result, Mapping)]
         ids = {str(result["id"]) for result in objects if result.get("id")}
         sizes: dict[tuple[str, int], tuple[int, int]] = {}
+        related: set[tuple[str, str]] = set()
+        repeats = RegionRepeats()
         for result in results:
             self._seen.results += 1
             if not isinstance(result, Mapping):
@@ -237,17 +222,27 @@ class _Task:
                 continue
             self._region = f"region {result['id']!s:.40}" if result.get("id") else ""
             if result.get("type") == "relation":
-                yield from self._about_relation(result, ids)
+                yield from self._here(relation_faults(result, ids, self._expected.config.relations))
+                yield from self._about_second_relation(result, related)
             else:
                 yield from self._about_result(result, sizes)
                 yield from self._about_id(result, known)
+                yield from self._about_parent_region(result, ids)
+                yield from self._here(repeats.region(result))
             self._region = ""
 
-    def _about_relation(self, result: Json, ids: set[str]) -> Iterator[Finding]:
-        for key in ("from_id", "to_id"):
-            if str(result.get(key)) not in ids:
-                what = f"expected {key} of a relation to be the id of a region, got {result.get(key)!r:.40}"
-                yield self._finding("missing-region", what, "The relation is dropped.")
+    def _about_second_relation(self, result: Json, related: set[tuple[str, str]]) -> Iterator[Finding]:
+        ends = (str(result.get("from_id")), str(result.get("to_id")))
+        if ends in related:
+            what = f"another relation goes from {ends[0]:.40} to {ends[1]:.40}"
+            yield self._finding("bad-relation", what, "The second is dropped: join their labels.")
+        related.add(ends)
+
+    def _about_parent_region(self, result: Json, ids: set[str]) -> Iterator[Finding]:
+        parent = identifier(result.get("parentID"))
+        if parent not in (None, "") and str(parent) not in ids:
+            what = f"expected parentID to be the id of a region, got {parent!r:.40}"
+            yield self._finding("missing-region", what, "The region stands alone: correct the id, or leave it out.")
 
     def _about_id(self, result: Json, known: dict[str, tuple[Json, set[str]]]) -> Iterator[Finding]:
         """Check that two regions do not share an id; the shape and the labels of one region may."""
@@ -268,19 +263,28 @@ class _Task:
             what = f"expected the type {wanted!r}, got {kind!r:.40}"
             yield self._finding("unknown-type", what, "The result is dropped: name its own control and that one's tag.")
         yield from self._about_index(result)
-        yield from self._about_score(result)
+        yield from self._here(score_faults(result))
+        yield from self._here(result_field_faults(result))
         value = result.get("value")
         if not isinstance(value, Mapping):
             what = f"expected 'value' to be an object, got {type(value).__name__}"
             yield self._finding("unreadable-item", what, "The result is dropped.")
             return
         if control:
-            yield from self._about_labels(value, control)
-        if shape_reader(result):
+            yield from self._here(value_faults(value, control))
+        tool = shape_tool(value)
+        if tool:
+            yield from self._about_tool(tool, str(kind))
             yield from self._about_shape(result, sizes)
-        elif kind in _AREA_TYPES:
+        elif kind in _SHAPED_TYPES:
             what = f"expected the shape of a region of type {kind!r}, got the keys {sorted(value)!r:.100}"
             yield self._finding("no-shape", what, "It is listed and invisible.")
+
+    def _about_tool(self, tool: str, kind: str) -> Iterator[Finding]:
+        wanted = kind.removesuffix("labels")
+        if wanted in _SHAPED_TOOLS and tool != wanted:
+            what = f"expected the shape of a {wanted}, got that of a {tool}"
+            yield self._finding("other-shape", what, "Name the control that draws such shapes, or convert the shape.")
 
     def _about_index(self, result: Json) -> Iterator[Finding]:
         count = self._image_counts.get(str(result.get("to_name")))
@@ -310,22 +314,6 @@ class _Task:
             yield self._finding("unknown-control", what, "The result is dropped: correct to_name, or the config.")
         return control
 
-    def _about_labels(self, value: Json, control: Control) -> Iterator[Finding]:
-        if control.kind not in (*MASK_KINDS, "keypointlabels"):
-            return
-        words = value.get(control.kind)
-        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
-            what = f"expected a list of labels under {control.kind!r}, got {words!r:.60}"
-            yield self._finding("no-label", what, "The region is shown without a label, and exports lose it.")
-            return
-        if control.attributes.get("value"):  # labels that each task brings along
-            return
-        known = {label.result_name for label in control.labels}
-        for word in words:
-            if word not in known:
-                what = f"expected a label of the control {control.name!r}, {sorted(known)!r:.200}, got {word!r:.60}"
-                yield self._finding("unknown-label", what, "Correct the word (case counts), or add it to the config.")
-
     # ------------------------------------------------------------ shapes
 
     def _about_shape(self, result: Json, sizes: dict[tuple[str, int], tuple[int, int]]) -> Iterator[Finding]:
@@ -339,8 +327,7 @@ class _Task:
             yield self._finding("bad-size", str(error), advice)
             return
         yield from self._about_image_size(result, size_hw, sizes)
-        for fault in shape_faults(result, size_hw, max_pixels=self._expected.max_pixels):
-            yield self._finding(fault.kind, fault.what, fault.advice)
+        yield from self._here(shape_faults(result, size_hw, max_pixels=self._expected.max_pixels))
 
     def _about_image_size(
         self, result: Json, size_hw: tuple[int, int], sizes: dict[tuple[str, int], tuple[int, int]]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from converters.encodings.bitmask import data_url_to_mask, mask_to_data_url
+from converters.encodings.bitmask import announced_size_hw, data_url_to_mask, mask_to_data_url
 from converters.errors import BitmaskError, MaskError
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=48))
@@ -114,3 +114,10 @@ def test_a_jpeg_in_disguise_is_refused() -> None:
 def test_a_huge_image_is_refused_before_it_is_decoded() -> None:
     with pytest.raises(MaskError, match="expected an image of at most 1000 pixels, got 30x40 = 1200"):
         data_url_to_mask(GOOD, (40, 30), max_pixels=1000)
+
+
+def test_the_announced_size_is_read_from_the_header_alone() -> None:
+    url = mask_to_data_url(np.ones((3, 5), dtype=np.bool_))
+    assert announced_size_hw(url) == announced_size_hw(url[:60]) == (3, 5)
+    for other in (None, "", url[:40], url.replace("png", "gif"), "data:image/png;base64,!", url[:30] + "A" + url[31:]):
+        assert announced_size_hw(other) is None

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from converters.encodings.masks import fill_holes, label_parts, mask_iou
-from converters.encodings.polygons import fills_one_way, mask_to_polygons, outline_length_px, polygons_to_mask
+from converters.encodings.polygons import crossed_px, fills_one_way, mask_to_polygons, outline_length_px, polygons_to_mask
 from converters.errors import PolygonError
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=24))
@@ -84,6 +84,24 @@ def test_a_polygon_fills_one_way_unless_it_winds_twice_around_a_pixel(corners: l
     different = int((even_odd != polygons_to_mask([polygon], size_hw)).sum())
     if different == 0 or different > 4:  # a centre on an edge may fall to either side by rounding
         assert fills_one_way(polygon, size_hw) == (different == 0)
+
+
+@pytest.mark.parametrize(
+    ("corners", "crossed"),
+    [
+        ([(0, 0), (8, 0), (8, 8), (0, 8)], 0),
+        ([(0, 0), (0, 8), (8, 8), (8, 0)], 0),
+        ([(0, 0), (8, 8), (8, 0), (0, 8)], 12),  # a bow tie: two triangles, drawn one this way and one that way
+        ([(0, 0), (8, 0), (8, 8), (0, 8)] * 2, 64),
+    ],
+)
+def test_crossed_pixels_are_counted(corners: list[tuple[int, int]], crossed: int) -> None:
+    assert crossed_px(np.array(corners, dtype=np.float64), (9, 9)) == crossed
+
+
+@given(masks)
+def test_the_outline_of_a_mask_crosses_nothing(mask: np.ndarray) -> None:
+    assert all(crossed_px(polygon, mask.shape) == 0 for polygon in mask_to_polygons(mask))
 
 
 def test_overlapping_polygons_add_up_whatever_their_direction() -> None:

@@ -51,6 +51,17 @@ def test_choices_are_no_labels_and_may_be_named_as_they_like(choices: str) -> No
     assert [(c.name, c.kind, c.labels) for c in config.controls] == [("t", "taxonomy", ())]
 
 
+def test_choices_are_paths_in_the_words_of_results_and_relations_have_labels() -> None:
+    config = parse_label_config(
+        wrap(
+            '<Taxonomy name="t" toName="image"><Choice value="A" alias="a"><View><Choice value="x"/></View></Choice>'
+            '<Choice value="B"/></Taxonomy><Relations><Relation value="near"/><Relation value="far"/></Relations>'
+        )
+    )
+    assert config.controls[0].choices == (("a",), ("a", "x"), ("B",))
+    assert config.relations == ("near", "far")
+
+
 def test_attributes_of_labels_and_controls_are_kept() -> None:
     brush, _, keypoint, _ = parse_label_config(CONFIG).controls
     assert brush.labels[0].attributes == {

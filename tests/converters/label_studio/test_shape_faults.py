@@ -10,8 +10,8 @@ from PIL import Image
 
 from converters.encodings.bitmask import mask_to_data_url
 from converters.encodings.brush import alpha_to_brush_rle, mask_to_brush_rle
-from converters.label_studio.shape_faults import ShapeFault, shape_faults
-from converters.label_studio.validate import KINDS
+from converters.label_studio.findings import KINDS, Fault
+from converters.label_studio.shape_faults import shape_faults
 
 SIZE_HW = (6, 10)
 MASK = np.zeros(SIZE_HW, dtype=np.bool_)
@@ -19,7 +19,7 @@ MASK[1:4, 2:8] = True
 BOX = {"x": 10, "y": 10, "width": 50, "height": 50}
 
 
-def faults(max_pixels: int = 1000, **value: Any) -> list[ShapeFault]:
+def faults(max_pixels: int = 1000, **value: Any) -> list[Fault]:
     return list(shape_faults({"value": value}, SIZE_HW, max_pixels=max_pixels))
 
 
@@ -54,7 +54,7 @@ def test_a_shape_that_is_right_has_no_fault(value: dict[str, Any]) -> None:
         ({"rle": mask_to_brush_rle(np.zeros_like(MASK))}, "no-area", "the mask holds no pixel"),
         ({"rle": alpha_to_brush_rle(MASK.astype(np.uint8))}, "faint-mask", "values reach 1, of 255"),
         ({"imageDataURL": "data:image/png;base64,AAAA"}, "truncated-mask", "expected a PNG"),
-        ({"imageDataURL": mask_to_data_url(MASK.T)}, "truncated-mask", "expected a PNG of 10x6"),
+        ({"imageDataURL": mask_to_data_url(MASK.T)}, "wrong-size", "expected a PNG of 10x6"),
         ({"imageDataURL": opaque_png()}, "opaque-mask", "covers the whole image"),
         ({"points": [[0, 0], ["a", 0], [1, 1]]}, "no-shape", "pairs of percent"),
         ({**BOX, "rotation": "left"}, "no-shape", "'rotation' in degrees"),

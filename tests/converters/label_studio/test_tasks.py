@@ -173,8 +173,9 @@ def test_markings_become_annotations_or_predictions() -> None:
     assert ([a.regions for a in finished.annotations], finished.predictions) == ([(drawn,)] * 2, ())
     guessed = marked_as(both, "predictions", "imported")
     assert [(p.score, p.model_version) for p in guessed.predictions] == [(0.5, "v1"), (None, "imported")]
-    skipped = marked_as(ImageRecord(1, "a", "image", annotations=(Annotation(1, (), skipped=True),)), "predictions")
-    assert (skipped.annotations, skipped.predictions) == ((), ())
+    for nothing in (Annotation(1, (), skipped=True), Annotation(1, ())):
+        empty = marked_as(ImageRecord(1, "a", "image", annotations=(nothing,)), "predictions")
+        assert (empty.annotations, empty.predictions) == ((), ())
 
 
 def test_a_file_of_tasks_is_counted(tmp_path: Path) -> None:

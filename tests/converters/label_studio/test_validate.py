@@ -15,8 +15,9 @@ from converters.encodings.bitmask import mask_to_data_url
 from converters.encodings.brush import alpha_to_brush_rle, mask_to_brush_rle
 from converters.errors import LabelStudioFormatError
 from converters.files.image_files import folder_sizes
+from converters.label_studio.findings import KINDS, Finding
 from converters.label_studio.label_config import parse_label_config
-from converters.label_studio.validate import KINDS, Expectations, Finding, Seen, validate_file, validate_tasks
+from converters.label_studio.validate import Expectations, Seen, validate_file, validate_tasks
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 HEIGHT, WIDTH = 24, 36
@@ -157,10 +158,6 @@ def test_what_is_wrong_is_found_once_with_advice(kind: str, broken: Any, what: s
     assert found.task == (0 if broken == 5 else 7)
 
 
-def test_every_kind_is_tested() -> None:
-    assert {kind for kind, _, _ in BROKEN} | {"missing-image"} == set(KINDS)
-
-
 def test_a_finding_says_where() -> None:
     (found,) = findings(task(result(score=2)))
     assert (found.task, found.item, found.region) == (7, "annotation 3", "region r1")
@@ -199,13 +196,34 @@ def test_negatives_may_be_meant() -> None:
     assert len(findings(predicted(), negatives=True)) == 1
 
 
+def _of_its_own(task: Any, number: int) -> Any:
+    """Return a task with ids and an image of its own."""
+    text = json.dumps(task).replace('"a.png"', f'"{number}.png"').replace('"id": 7', f'"id": {number}')
+    return json.loads(text.replace('"id": 3', f'"id": {number}').replace('"id": 4', f'"id": {number}'))
+
+
 def test_everything_is_found_in_one_go_and_counted() -> None:
     seen = Seen()
     broken = [broken for _, broken, _ in BROKEN]
-    found = list(validate_tasks([*GOOD, *broken], Expectations(CONFIG), seen))
+    apart = [_of_its_own(one, number) for number, one in enumerate([*GOOD, *broken], start=100)]
+    found = list(validate_tasks(apart, Expectations(CONFIG), seen))
     assert [finding.kind for finding in found] == [kind for kind, _, _ in BROKEN]
     assert seen.tasks == len(GOOD) + len(BROKEN)
     assert seen.results > len(BROKEN)
+
+
+def test_the_rows_of_json_min_with_one_id_are_one_task() -> None:
+    row = {"id": 1, "image": "a.png", "annotation_id": 2, "brush": [{**brush()["value"], **SIZE}]}
+    assert findings(row, {**row, "annotation_id": 3}) == []
+    apart = findings(row, {"id": 2, "image": "b.png"}, {**row, "annotation_id": 3})
+    assert [finding.kind for finding in apart] == ["duplicate-task", "duplicate-image"]
+    assert [finding.kind for finding in findings(row, row)] == ["duplicate-item"]
+
+
+@pytest.mark.parametrize("name", ["corrections_api", "corrections_button", "corrections_snapshot"])
+def test_real_exports_with_predictions_have_no_findings(name: str) -> None:
+    config = parse_label_config((GOLDEN / "corrections_config.xml").read_text("utf-8"))
+    assert [f.text() for f in validate_file(GOLDEN / f"{name}.json", Expectations(config), Seen())] == []
 
 
 @pytest.mark.parametrize("name", ["export_json", "export_json_min", "api_tasks"])
