@@ -44,7 +44,7 @@ def task(number: int, *results: Any) -> dict[str, Any]:
     return {
         "id": number,
         "data": {"image": f"/pictures/{number}.png"},
-        "annotations": [{"id": 1, "result": list(results)}],
+        "annotations": [{"id": number, "result": list(results)}],
     }
 
 
@@ -268,7 +268,7 @@ def test_findings_are_lines_or_json(folder: Path, capsys: pytest.CaptureFixture[
     words = ("validate", folder / "export.json", "--label-config", folder / "config.xml")
     assert run(folder, *words) == LEFT_BEHIND
     *lines, last = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"{folder / 'export.json'}: task 3, annotation 1, region v: expected a score")
+    assert lines[0].startswith(f"{folder / 'export.json'}: task 3, annotation 3, region v: expected a score")
     assert (len(lines), last) == (3, "4 tasks and 4 results looked at, 3 findings")
     assert run(folder, *words, "--json", "--negatives") == LEFT_BEHIND
     found = json.loads(capsys.readouterr().out)
