@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from converters.encodings.masks import fill_holes, label_parts, mask_iou
-from converters.encodings.polygons import crossed_px, fills_one_way, mask_to_polygons, outline_length_px, polygons_to_mask
+from converters.encodings.polygons import (
+    crossed_px,
+    fills_one_way,
+    mask_to_polygons,
+    outline_length_px,
+    polygons_to_mask,
+)
 from converters.errors import PolygonError
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=24))
