@@ -156,6 +156,7 @@ class ImageRecord:
         predictions: all predictions of the image, in the order of the export.
         left_out: parts of the task that could not be read.
         notes: what was read in another form than it was written in, in words that are the same each time.
+        project: Label Studio's number of the project, None if the task does not say.
     """
 
     task_id: int | str | None
@@ -167,6 +168,7 @@ class ImageRecord:
     predictions: tuple[Prediction, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
+    project: int | None = None
 
     def preferred_annotation(self) -> Annotation | None:
         """Return the one annotation that stands for the image, None if nobody made one.

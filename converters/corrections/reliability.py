@@ -12,10 +12,16 @@ import numpy as np
 
 BIN_COUNT = 10
 
+USEFUL_IOU = 0.5
+"""A predicted region of which less was right is sooner drawn anew than corrected."""
+
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The regions whose scores lie in [low, high); the last bin includes 1.0. Means are None in an empty bin."""
+    """The regions whose scores lie in [low, high); the last bin includes 1.0. Means are None in an empty bin.
+
+    `accepted` counts the regions that were accepted unchanged, `useful` those with an outcome IoU of 0.5 or more.
+    """
 
     low: float
     high: float
@@ -23,6 +29,8 @@ class ReliabilityBin:
     mean_score: float | None
     mean_iou: float | None
     accepted_share: float | None
+    accepted: int = 0
+    useful: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class ReliabilityCounter:
 
     def __init__(self) -> None:
         """Start with all sums at 0."""
-        self._sums = np.zeros((BIN_COUNT, 4))  # regions, score, IoU, accepted
+        self._sums = np.zeros((BIN_COUNT, 5))  # regions, score, IoU, accepted, useful
         self._unscored = 0
 
     def add(self, score: float | None, iou: float, accepted: bool) -> None:
@@ -57,11 +65,11 @@ class ReliabilityCounter:
         if score is None or not 0 <= score <= 1:
             self._unscored += 1
         else:
-            self._sums[min(int(score * BIN_COUNT), BIN_COUNT - 1)] += (1, score, iou, accepted)
+            self._sums[min(int(score * BIN_COUNT), BIN_COUNT - 1)] += (1, score, iou, accepted, iou >= USEFUL_IOU)
 
     def result(self) -> Reliability:
         """Return the bins and errors so far."""
-        counts, scores, ious, accepted = self._sums.T
+        counts, scores, ious, accepted, _ = self._sums.T
         total = int(counts.sum())
         return Reliability(
             bins=tuple(_bin(number, *row) for number, row in enumerate(self._sums.tolist())),
@@ -72,6 +80,14 @@ class ReliabilityCounter:
         )
 
 
-def _bin(number: int, count: float, score: float, iou: float, accepted: float) -> ReliabilityBin:
-    means = (score / count, iou / count, accepted / count) if count else (None, None, None)
-    return ReliabilityBin(number / BIN_COUNT, (number + 1) / BIN_COUNT, int(count), *means)
+def _bin(number: int, count: float, score: float, iou: float, accepted: float, useful: float) -> ReliabilityBin:
+    return ReliabilityBin(
+        low=number / BIN_COUNT,
+        high=(number + 1) / BIN_COUNT,
+        regions=int(count),
+        mean_score=score / count if count else None,
+        mean_iou=iou / count if count else None,
+        accepted_share=accepted / count if count else None,
+        accepted=int(accepted),
+        useful=int(useful),
+    )

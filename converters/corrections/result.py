@@ -4,11 +4,15 @@
                       ├─ quality      mean IoU, boundary IoU, panoptic quality, pixel accuracy
                       ├─ regions      accepted, changed, added, removed        pixels: painted, erased
                       ├─ categories   the quality, regions and pixels of each category
+                      ├─ sizes        the regions of small, medium and large objects
+                      ├─ annotators   the regions, pixels and seconds of each person
                       ├─ confusion    pixels of each true label that were given each label
-                      ├─ reliability  scores against outcomes
+                      ├─ reliability  scores against outcomes; threshold: what follows from them
                       ├─ versions     the learning curve: one point for each model version, in order of time
                       ├─ seconds      how long corrections took, and annotations without a prediction
                       └─ worst        the images with the lowest agreement
+
+What is known of each single image is not in it, but in a list of `ImageRow` beside it, which becomes the CSV file.
 
 `report_to_json` writes these fields under these names; `schema` names the version of the fields. A number that cannot
 be known (no region, no score) is None, which is null in JSON. All shares and qualities lie between 0 and 1, except
@@ -19,8 +23,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from converters.corrections.reliability import Reliability
+from converters.corrections.threshold import ThresholdAdvice
 
-SCHEMA = "ovdiff/corrections/1"
+SCHEMA = "ovdiff/corrections/2"
 
 Number = float | None
 """A measured number, None where there is nothing to measure."""
@@ -78,7 +83,9 @@ class Quality:
 class RegionCounts:
     """How many regions were accepted, changed, added and removed; relabelled regions count as changed, too.
 
-    `accepted_share` is the share of the predicted regions: accepted / (accepted + changed + removed).
+    `accepted_share` is the share of the predicted regions: accepted / (accepted + changed + removed). `splits` counts
+    the predicted regions that became several, `merges` the annotated regions that several predicted regions became (see
+    the module `splits`); their regions are counted among the changed, added and removed, too.
     """
 
     accepted: int
@@ -87,6 +94,18 @@ class RegionCounts:
     added: int
     removed: int
     accepted_share: Number
+    splits: int = 0
+    merges: int = 0
+
+    @property
+    def predicted(self) -> int:
+        """How many regions were predicted."""
+        return self.accepted + self.changed + self.removed
+
+    @property
+    def touched(self) -> int:
+        """How many regions a person changed, added or removed."""
+        return self.changed + self.added + self.removed
 
 
 @dataclass(frozen=True)
@@ -146,6 +165,32 @@ class VersionReport:
 
 
 @dataclass(frozen=True)
+class SizeReport:
+    """The regions of objects from `low_px` up to, not including, `high_px` pixels (None: any larger).
+
+    The size is that of the annotated region, or of the predicted region if it was removed. `mean_iou` is over the
+    predicted regions: 0 for those that were removed or relabelled.
+    """
+
+    name: str
+    low_px: int
+    high_px: int | None
+    regions: RegionCounts
+    mean_iou: Number
+
+
+@dataclass(frozen=True)
+class AnnotatorReport:
+    """The corrections of one person; `name` is an address, a name or a number, as the export has it."""
+
+    name: str
+    corrections: int
+    regions: RegionCounts
+    pixels: PixelCounts
+    median_seconds: Number
+
+
+@dataclass(frozen=True)
 class Seconds:
     """Lead times of a number of annotations, in seconds."""
 
@@ -174,6 +219,24 @@ class WorstImage:
     image: str
     mean_iou: float
     changed_px: int
+    project: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRow:
+    """One correction of one image: a row of the CSV file; `mean_iou` is without background."""
+
+    task_id: int | str | None
+    project: int | None
+    image: str
+    annotation_id: int | str | None
+    annotator: str
+    prediction_id: int | str | None
+    model_version: str
+    mean_iou: Number
+    regions: RegionCounts
+    pixels: PixelCounts
+    seconds: Number
 
 
 @dataclass(frozen=True)
@@ -189,8 +252,11 @@ class CorrectionReport:
     median_changed_share: Number
     """Of the changed regions alone: the median of (painted + erased) / annotated pixels."""
     categories: tuple[CategoryReport, ...]
+    sizes: tuple[SizeReport, ...]
+    annotators: tuple[AnnotatorReport, ...]
     confusion: ConfusionReport
     reliability: Reliability
+    threshold: ThresholdAdvice
     versions: tuple[VersionReport, ...]
     seconds: SecondsReport
     worst: tuple[WorstImage, ...]

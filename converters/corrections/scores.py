@@ -22,13 +22,23 @@ from converters.corrections.result import (
     ConfusionReport,
     CorrectionCounts,
     CorrectionReport,
+    ImageRow,
     Number,
     Quality,
     Seconds,
     SecondsReport,
     WorstImage,
 )
-from converters.corrections.sums import RegionSums, VersionSums, WorstCorrections, median_of
+from converters.corrections.splits import find_regroupings
+from converters.corrections.sums import (
+    AnnotatorSums,
+    RegionSums,
+    SizeSums,
+    VersionSums,
+    WorstCorrections,
+    median_of,
+)
+from converters.corrections.threshold import threshold_advice
 from converters.encodings.overlaps import LabelledRegion, regions_to_label_map
 from converters.records import Annotation, DatasetCategory, Prediction, Region
 from converters.selection import Tally
@@ -54,7 +64,9 @@ class CorrectionScores:
         self._versions: dict[str, VersionSums] = {}
         self._scratch_seconds: list[float] = []
         self._worst = WorstCorrections(worst_count)
-        self._annotators: set[str] = set()
+        self._annotators: dict[str, AnnotatorSums] = {}
+        self._sizes = SizeSums()
+        self._rows: list[ImageRow] = []
         self._timed: tuple[object, set[str]] = (None, set())
         self._overlapping_px = 0
         self._not_compared: Counter[str] = Counter()
@@ -66,12 +78,19 @@ class CorrectionScores:
             self._add_not_compared(item)
             return
         self.tally.images_out += 1
-        self._annotators.add(str(item.annotation.annotator))
+        seconds = self._lead_time(item)
+        annotator = self._annotators.setdefault(_name_of(item.annotation), AnnotatorSums())
+        annotator.corrections += 1
+        annotator.seconds += seconds
         version = self._versions.setdefault(item.prediction.model_version, VersionSums(len(self._categories)))
-        version.add(item, self._lead_time(item))
+        version.add(item, seconds)
+        image = RegionSums()
+        everywhere = (self._all_regions, version.sums, annotator.sums, image)
         for pair in item.pairs:
-            self._add_pair(pair, item, version)
-        self._add_pixels(item, version)
+            self._add_pair(pair, item, everywhere)
+        self._add_regroupings(item, everywhere)
+        iou = self._add_pixels(item, version)
+        self._rows.append(_image_row(item, image, iou, seconds))
 
     def report(self, source: str) -> CorrectionReport:
         """Return the report on all corrections so far; `source` names the export."""
@@ -84,10 +103,13 @@ class CorrectionScores:
             pixels=self._all_regions.pixels(),
             median_changed_share=median_of(self._changed_shares),
             categories=self._category_reports(),
+            sizes=self._sizes.report(),
+            annotators=tuple(sums.report(name) for name, sums in sorted(self._annotators.items())),
             confusion=ConfusionReport(
                 (BACKGROUND, *self._labels), tuple(tuple(row) for row in self._confusion.tolist())
             ),
             reliability=self._reliability.result(),
+            threshold=threshold_advice(self._reliability.result()),
             versions=tuple(
                 sums.report(name) for name, sums in sorted(self._versions.items(), key=lambda item: item[1].order)
             ),
@@ -97,6 +119,10 @@ class CorrectionScores:
             ),
             worst=tuple(_worst_image(iou, item) for iou, item in self._worst.found()),
         )
+
+    def rows(self) -> tuple[ImageRow, ...]:
+        """Return one row for each correction so far, in their order."""
+        return tuple(self._rows)
 
     def worst(self) -> tuple[Correction, ...]:
         """Return the corrections behind the report's worst images, in its order."""
@@ -127,23 +153,36 @@ class CorrectionScores:
         self._timed[1].add(str(annotation.id))
         return [annotation.lead_time_s]
 
-    def _add_pair(self, pair: RegionPair, item: Correction, version: VersionSums) -> None:
-        names = [name for region in (pair.predicted, pair.annotated) if region for name in region.labels]
-        category = next((name for name in names if name in self._labels), None)
+    def _category_of(self, *regions: Region | None) -> str | None:
+        """Return the first label of the regions that is a category."""
+        names = (name for region in regions if region for name in region.labels)
+        return next((name for name in names if name in self._labels), None)
+
+    def _add_pair(self, pair: RegionPair, item: Correction, everywhere: Sequence[RegionSums]) -> None:
+        category = self._category_of(pair.predicted, pair.annotated)
         if category is None:
             return  # counted as left out where its pixels would be
-        for sums in (self._regions[category], self._all_regions, version.sums):
+        for sums in (self._regions[category], *everywhere):
             sums.add(pair)
+        self._sizes.add(pair)
         if pair.outcome == "changed":
             self._changed_shares.append((pair.painted_px + pair.erased_px) / max(pair.annotated_px, 1))
         if pair.predicted is not None:
             score = pair.predicted.score if pair.predicted.score is not None else item.prediction.score
             self._reliability.add(score, 0.0 if pair.relabelled else pair.iou, pair.outcome == "accepted")
 
-    def _add_pixels(self, item: Correction, version: VersionSums) -> None:
+    def _add_regroupings(self, item: Correction, everywhere: Sequence[RegionSums]) -> None:
+        for found in find_regroupings(item.pairs):
+            category = self._category_of(found.predicted[0])
+            if category is not None:
+                for sums in (self._regions[category], *everywhere):
+                    sums.add_regrouping(found)
+
+    def _add_pixels(self, item: Correction, version: VersionSums) -> Number:
+        """Count the pixels of one correction, and return its mean IoU without background."""
         size_hw = item.record.size_hw
         if size_hw is None:
-            return  # nothing was predicted, nothing annotated
+            return None  # nothing was predicted, nothing annotated
         predicted, truth = _cropped(
             self._segments(item, item.prediction, size_hw), self._segments(item, item.annotation, size_hw)
         )
@@ -154,7 +193,9 @@ class CorrectionScores:
         version.add_pixels(confusion)
         self._boundaries += boundary_counts(true_map, given_map, len(self._categories), boundary_width_px(size_hw))
         self._matches += match_segments(truth, predicted, len(self._categories))
-        self._worst.add(mean_iou(confusion, with_background=False), item)
+        iou = mean_iou(confusion, with_background=False)
+        self._worst.add(iou, item)
+        return _number(iou)
 
     def _segments(self, item: Correction, side: Annotation | Prediction, size_hw: tuple[int, int]) -> SegmentMap:
         """Make segments that do not overlap of an annotation's or prediction's regions; leave out unknown labels."""
@@ -246,7 +287,28 @@ def _worst_image(iou: float, item: Correction) -> WorstImage:
         image=item.record.image,
         mean_iou=iou,
         changed_px=item.changed_px,
+        project=item.record.project,
     )
+
+
+def _image_row(item: Correction, sums: RegionSums, iou: Number, seconds: list[float]) -> ImageRow:
+    return ImageRow(
+        task_id=item.record.task_id,
+        project=item.record.project,
+        image=item.record.image,
+        annotation_id=item.annotation.id,
+        annotator=_name_of(item.annotation),
+        prediction_id=item.prediction.id,
+        model_version=item.prediction.model_version,
+        mean_iou=iou,
+        regions=sums.regions(),
+        pixels=sums.pixels(),
+        seconds=seconds[0] if seconds else None,
+    )
+
+
+def _name_of(annotation: Annotation) -> str:
+    return "" if annotation.annotator is None else str(annotation.annotator)
 
 
 def _seconds(values: list[float]) -> Seconds:

@@ -1,4 +1,4 @@
-"""The running sums behind a report on corrections: regions by outcome, model versions, the worst corrections."""
+"""The running sums behind a report on corrections: regions by outcome, versions, annotators, sizes, the worst."""
 
 import heapq
 from collections import Counter
@@ -10,7 +10,18 @@ import numpy as np
 
 from converters.corrections.confusion import ConfusionMatrix
 from converters.corrections.pairs import Correction, RegionPair
-from converters.corrections.result import Number, PixelCounts, RegionCounts, VersionReport
+from converters.corrections.result import (
+    AnnotatorReport,
+    Number,
+    PixelCounts,
+    RegionCounts,
+    SizeReport,
+    VersionReport,
+)
+from converters.corrections.splits import Regrouping
+
+COCO_SIZES = (("small", 0, 32**2), ("medium", 32**2, 96**2), ("large", 96**2, None))
+"""COCO's classes of objects by area in pixels: the name, the lower edge, and the upper edge, which is not included."""
 
 
 @dataclass
@@ -22,6 +33,9 @@ class RegionSums:
     painted_px: int = 0
     erased_px: int = 0
     annotated_px: int = 0
+    splits: int = 0
+    merges: int = 0
+    iou_sum: float = 0.0
 
     def add(self, pair: RegionPair) -> None:
         """Count one pair of regions."""
@@ -30,6 +44,13 @@ class RegionSums:
         self.painted_px += pair.painted_px
         self.erased_px += pair.erased_px
         self.annotated_px += pair.annotated_px
+        if pair.predicted is not None and not pair.relabelled:
+            self.iou_sum += pair.iou
+
+    def add_regrouping(self, found: Regrouping) -> None:
+        """Count a split or a merge."""
+        self.splits += found.is_split
+        self.merges += not found.is_split
 
     def regions(self) -> RegionCounts:
         """Return how many regions were accepted, changed, added and removed."""
@@ -38,12 +59,51 @@ class RegionSums:
         )
         predicted = accepted + changed + removed
         share = accepted / predicted if predicted else None
-        return RegionCounts(accepted, changed, self.relabelled, added, removed, share)
+        return RegionCounts(accepted, changed, self.relabelled, added, removed, share, self.splits, self.merges)
+
+    def mean_iou(self) -> Number:
+        """Return the mean IoU of the predicted regions, 0 for those that were removed or relabelled."""
+        predicted = sum(self.outcomes[outcome] for outcome in ("accepted", "changed", "removed"))
+        return self.iou_sum / predicted if predicted else None
 
     def pixels(self) -> PixelCounts:
         """Return how many pixels were painted and erased."""
         share = (self.painted_px + self.erased_px) / self.annotated_px if self.annotated_px else None
         return PixelCounts(self.painted_px, self.erased_px, self.annotated_px, share)
+
+
+class SizeSums:
+    """Sums over the regions of each of COCO's sizes of objects."""
+
+    def __init__(self) -> None:
+        """Start without regions."""
+        self._sums = tuple(RegionSums() for _ in COCO_SIZES)
+
+    def add(self, pair: RegionPair) -> None:
+        """Count one pair of regions by the size of the annotated region, or of the predicted one if that is gone."""
+        area_px = pair.annotated_px if pair.annotated is not None else pair.predicted_px
+        place = next(i for i, (_, _, high) in enumerate(COCO_SIZES) if high is None or area_px < high)
+        self._sums[place].add(pair)
+
+    def report(self) -> tuple[SizeReport, ...]:
+        """Return the regions of each size, also of sizes that do not occur."""
+        return tuple(
+            SizeReport(name, low, high, sums.regions(), sums.mean_iou())
+            for (name, low, high), sums in zip(COCO_SIZES, self._sums, strict=True)
+        )
+
+
+@dataclass
+class AnnotatorSums:
+    """Sums over the corrections of one person."""
+
+    sums: RegionSums = field(default_factory=RegionSums)
+    seconds: list[float] = field(default_factory=list)
+    corrections: int = 0
+
+    def report(self, name: str) -> AnnotatorReport:
+        """Return the row of a person."""
+        return AnnotatorReport(name, self.corrections, self.sums.regions(), self.sums.pixels(), median_of(self.seconds))
 
 
 class VersionSums:

@@ -257,21 +257,31 @@ def _image_record(task: Json, items: Sequence[_Item], place: _ShownImage, left_o
         annotations=tuple(annotations),
         predictions=tuple(predictions),
         left_out=(*left_out, *read.left_out),
+        project=whole_number(task.get("project")),
     )
 
 
 def _annotation(content: Json, regions: tuple[Region, ...]) -> Annotation:
-    completed_by = content.get("completed_by")
     return Annotation(
         id=identifier(content.get("id")),
         regions=regions,
-        annotator=identifier(completed_by.get("email") if isinstance(completed_by, Mapping) else completed_by),
+        annotator=_annotator(content),
         skipped=bool(content.get("was_cancelled")),
         ground_truth=bool(content.get("ground_truth")),
         parent_prediction=whole_number(content.get("parent_prediction")),
         updated_at=str(content.get("updated_at") or ""),
         lead_time_s=finite_number(content.get("lead_time")),
     )
+
+
+def _annotator(content: Json) -> int | str | None:
+    """Return the address of the person, or their name and address as the API gives them, or else their number."""
+    completed_by, named = content.get("completed_by"), content.get("created_username")
+    if isinstance(completed_by, Mapping):
+        return identifier(completed_by.get("email"))
+    name, _, number = named.rpartition(",") if isinstance(named, str) else ("", "", "")
+    is_that_person = name.strip() and number.strip() == str(completed_by)
+    return name.strip() if is_that_person else identifier(completed_by)
 
 
 def _prediction(content: Json, regions: tuple[Region, ...]) -> Prediction:

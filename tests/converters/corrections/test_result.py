@@ -13,10 +13,11 @@ def test_the_json_holds_the_report_under_its_names() -> None:
     assert loaded["schema"] == SCHEMA
     assert list(loaded) == [
         "schema", "source", "counts", "quality", "regions", "pixels", "median_changed_share", "categories",
-        "confusion", "reliability", "versions", "seconds", "worst",
+        "sizes", "annotators", "confusion", "reliability", "threshold", "versions", "seconds", "worst",
     ]  # fmt: skip
     assert loaded["regions"] == {
         "accepted": 1, "changed": 1, "relabelled": 0, "added": 1, "removed": 0, "accepted_share": 0.5,
+            "splits": 0, "merges": 0,
     }  # fmt: skip
     assert loaded["pixels"]["changed_share"] == (6 + 18) / (24 + 18 + 18)
     assert loaded["categories"][1]["iou"] == 0.0

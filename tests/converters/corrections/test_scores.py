@@ -9,7 +9,7 @@ from sklearn import metrics
 from converters.corrections.pairs import find_corrections
 from converters.corrections.result import CorrectionReport
 from converters.corrections.scores import CorrectionScores
-from converters.records import ImageRecord
+from converters.records import ImageRecord, Region
 from tests.fakes.corrections import CATEGORIES, SIZE_HW, box, corrected, region
 
 LEFT, RIGHT = box(0, 0, 6, 4), box(0, 4, 6, 8)
@@ -138,3 +138,55 @@ def test_the_worst_are_kept_worst_first_and_no_more_than_wanted() -> None:
 def test_annotators_are_counted() -> None:
     records = [corrected([], [], task_id=n, annotator=n % 2) for n in range(4)]
     assert report_of(*records).counts.annotators == 2
+
+
+def test_each_person_has_a_row_of_their_own() -> None:
+    records = [
+        corrected([region("a", LEFT)], [region("a", LEFT)], task_id=1, annotator="ann@x", lead_time_s=10.0),
+        corrected([region("a", LEFT)], [region("a", RIGHT)], task_id=2, annotator="bo@x", lead_time_s=20.0),
+        corrected([region("a", LEFT)], [], task_id=3, annotator="bo@x", lead_time_s=40.0),
+        corrected([], [region("a", LEFT)], task_id=4),
+    ]
+    nobody, ann, bo = report_of(*records).annotators
+    assert (nobody.name, nobody.corrections, nobody.regions.added, nobody.median_seconds) == ("", 1, 1, None)
+    assert (ann.name, ann.corrections, ann.regions.accepted_share, ann.median_seconds) == ("ann@x", 1, 1.0, 10.0)
+    assert (bo.name, bo.corrections, bo.regions.changed, bo.regions.removed) == ("bo@x", 2, 1, 1)
+    assert (bo.median_seconds, bo.pixels.painted_px) == (30.0, 24)
+
+
+def test_objects_are_small_below_32_by_32_and_large_from_96_by_96() -> None:
+    def square(side: int) -> Region:
+        mask = np.zeros((128, 128), dtype=np.bool_)
+        mask[:side, :side] = True
+        return region(str(side), mask)
+
+    before, after = [square(31), square(32), square(95)], [square(31), square(32), square(96)]
+    small, medium, large = report_of(replace(corrected(before, after), size_hw=(128, 128))).sizes
+    assert [(s.name, s.low_px, s.high_px) for s in (small, medium, large)] == [
+        ("small", 0, 1024),
+        ("medium", 1024, 9216),
+        ("large", 9216, None),
+    ]
+    assert (small.regions.accepted, small.mean_iou) == (1, 1.0)
+    assert (medium.regions.accepted, medium.regions.removed, medium.mean_iou) == (1, 1, 0.5)
+    assert (large.regions.added, large.mean_iou) == (1, None)
+
+
+def test_splits_count_for_their_category_and_their_person() -> None:
+    whole, halves = [region("a", box(0, 0, 6, 8), "dog")], [region("a", LEFT, "dog"), region("b", RIGHT, "dog")]
+    report = report_of(corrected(whole, halves), corrected(halves, whole, task_id=2, annotator=7))
+    assert (report.regions.splits, report.regions.merges) == (1, 1)
+    assert [(c.name, c.regions.splits, c.regions.merges) for c in report.categories] == [("cat", 0, 0), ("dog", 1, 1)]
+    assert [(a.name, a.regions.splits, a.regions.merges) for a in report.annotators] == [("", 1, 0), ("7", 0, 1)]
+
+
+def test_each_correction_is_a_row() -> None:
+    scores = scores_of(
+        corrected([region("a", LEFT)], [region("a", box(0, 0, 6, 2))], lead_time_s=3.0, project=4, model_version="v1"),
+        replace(corrected([], [], task_id=2), size_hw=None),
+    )
+    first, second = scores.rows()
+    assert (first.task_id, first.project, first.annotation_id, first.prediction_id) == (1, 4, 11, 21)
+    assert (first.mean_iou, first.regions.changed, first.pixels.erased_px, first.seconds) == (0.5, 1, 12, 3.0)
+    assert (second.mean_iou, second.seconds, second.regions.accepted) == (None, None, 0)
+    assert scores.report("x").worst[0].project == 4

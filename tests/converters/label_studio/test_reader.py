@@ -324,3 +324,21 @@ def test_two_shapes_with_one_id_are_two_regions() -> None:
     regions = record(task(first, second, first)).annotations[0].regions
     assert [r.id for r in regions] == ["r-rectanglelabels"] * 2
     assert regions[0].rle != regions[1].rle
+
+
+@pytest.mark.parametrize(
+    ("person", "read"),
+    [
+        ({"completed_by": {"id": 3, "email": "ann@x"}}, "ann@x"),
+        ({"completed_by": 3}, 3),
+        ({"completed_by": 3, "created_username": " Ann Other ann@x, 3"}, "Ann Other ann@x"),
+        ({"completed_by": 4, "created_username": "Ann ann@x, 3"}, 4),  # made by one person, completed by another
+        ({"completed_by": 3, "created_username": ", 3"}, 3),
+        ({"completed_by": None, "created_username": None}, None),
+    ],
+)
+def test_a_person_has_the_name_that_the_export_gives(person: dict[str, Any], read: object) -> None:
+    task = {"id": 1, "project": 9, "data": {"image": "a.png"}, "annotations": [{"id": 1, "result": [], **person}]}
+    config = parse_label_config('<View><Image name="image" value="$image"/></View>')
+    (record,) = tasks_to_records([task], config)
+    assert (record.annotations[0].annotator, record.project) == (read, 9)
