@@ -1,58 +1,22 @@
-"""A detector's checkpoint: where its file is, which weights it holds, and whether these are the model's.
+"""A detector's checkpoint: which weights its file holds, and whether these are the model's.
 
 Nothing is unpickled: ``.safetensors`` files hold only tensors, and other files are read with ``weights_only=True``.
 """
 
-import hashlib
-import logging
 import pickle
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
-from typing import IO, Any
-from urllib.parse import urlsplit
+from pathlib import Path
+from typing import Any
 
-import requests
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from converters.files.atomic import delete_left_overs, whole_file
 from ovdiff.errors import WeightsError
-from ovdiff.models.weights import locate
-from ovdiff.presets.model_settings import CheckpointSettings
 
-_TIMEOUT_S = (10, 60)  # The first is for connecting, the second for the wait between two pieces of the file.
-_PIECE_BYTES = 1 << 20
 _CONSTANTS = ("pixel_mean", "pixel_std", "proposal_generator.anchor_generator.")
 """Entries that older versions of detectron2 stored beside the weights. They are constants, which are computed here."""
-
-_log = logging.getLogger(__name__)
-
-
-def checkpoint_file(settings: CheckpointSettings, terms: str) -> Path:
-    """Return a checkpoint's local file. A file at an https address is fetched into torch's cache, once.
-
-    Cost: if ``settings.sha256`` is given the whole file is read. Fetching takes as long as the network needs.
-
-    Args:
-        settings: the source, and perhaps a SHA-256.
-        terms: the terms of the weights' licence, in words; they are logged before the file is fetched.
-
-    Raises:
-        WeightsError: there is no such file, it cannot be fetched, or it has another SHA-256.
-    """
-    path = locate(settings)
-    if path is not None:
-        _check_sha256(path, settings.sha256, settings.source)
-        return path
-    path = _cached(settings.source)
-    if path.is_file():
-        _check_sha256(path, settings.sha256, f"{settings.source} (in {path})")
-        return path
-    _log.warning("fetching %s into %s; terms of these weights: %s", settings.source, path.parent, terms)
-    _fetch(settings.source, path, settings.sha256)
-    return path
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -123,45 +87,3 @@ def _read(path: Path) -> Any:
     if path.suffix == ".safetensors":
         return load_file(path)
     return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _cached(address: str) -> Path:
-    """Return the path of a fetched file in the cache. Two addresses never share a path, whatever their files' names."""
-    folder = hashlib.sha256(address.encode()).hexdigest()[:16]
-    name = PurePosixPath(urlsplit(address).path).name or "checkpoint"
-    return Path(torch.hub.get_dir()) / "ovdiff" / folder / name
-
-
-def _fetch(address: str, path: Path, sha256: str) -> None:
-    """Fetch a file. It appears at ``path`` when it is complete and has the right SHA-256."""
-    try:
-        delete_left_overs(path.parent)
-        with whole_file(path) as file:
-            _stream(address, file)
-            file.flush()
-            _check_sha256(Path(file.name), sha256, address)
-    except OSError as error:  # Errors of the disk and of the network: those of requests are OSErrors too.
-        raise WeightsError(
-            f"{address} cannot be fetched: {error}. Download it by hand, and give the file's path as the source."
-        ) from error
-
-
-def _stream(address: str, file: IO[bytes]) -> None:
-    with requests.get(address, stream=True, timeout=_TIMEOUT_S) as response:
-        response.raise_for_status()
-        if address.startswith("https://") and not response.url.startswith("https://"):
-            raise WeightsError(f"{address} leads to {response.url}, which is not https. Give another address.")
-        for piece in response.iter_content(_PIECE_BYTES):
-            file.write(piece)
-
-
-def _check_sha256(path: Path, expected: str, source: str) -> None:
-    if not expected:
-        return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected.lower():
-        raise WeightsError(
-            f"{source} has the SHA-256 {found}; the preset's sha256 is {expected}. The file is damaged, or is another "
-            f"file: delete it and fetch it again, or correct the preset."
-        )

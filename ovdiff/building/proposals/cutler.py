@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from ovdiff.building.proposals.boxes import has_area, paste_masks
-from ovdiff.building.proposals.checkpoint import checkpoint_file, load_weights, read_checkpoint
+from ovdiff.building.proposals.checkpoint import load_weights, read_checkpoint
 from ovdiff.building.proposals.cutler_network import STRIDE_PX, CascadeMaskRcnn, Detections, Widths
+from ovdiff.models.checkpoint_file import checkpoint_file
 from ovdiff.models.licences import weights_licences
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.pretrained import DTYPES
