@@ -16,8 +16,11 @@ from ovdiff.building.steps import Progress
 from ovdiff.errors import WeightsError
 from ovdiff.extractors import Extractors
 from ovdiff.models.devices import require_device
+from ovdiff.models.fetching import require_files
+from ovdiff.models.files import BUILDING, SEGMENTING
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
+from ovdiff.presets.needs import Stage
 from ovdiff.segmentation import Segmentation
 from ovdiff.segmenting.encoding import EncodedImage
 from ovdiff.segmenting.image_segmenter import ImageSegmenter
@@ -51,6 +54,7 @@ class Engine:
         self._builder = CategoryBuilder(BuildingParts(preset, self._models, extractors), bank, self._recipes)
         self._segmenter = ImageSegmenter(SegmentingParts(preset, self._models, extractors), bank, self._recipes)
         self.support_store = self._builder.store
+        self._complete: set[tuple[Stage, ...]] = set()
 
     def category_key(self, category: Category | str) -> str:
         """Return the content address (64 hex digits) of the category's prototype set; loads no model.
@@ -91,7 +95,10 @@ class Engine:
             WeightsError: a model cannot be loaded.
             BankError: the bank cannot be written.
         """
-        self._builder.build(as_category(category), progress or (lambda _stage, _fraction: None))
+        wanted = as_category(category)
+        if not self._builder.has(wanted):
+            self._require_files(BUILDING)
+        self._builder.build(wanted, progress or (lambda _stage, _fraction: None))
 
     def support_set(self, category: Category | str) -> SupportSet:
         """Return a category's support images, attribution maps and masks from the store; loads no model.
@@ -133,6 +140,7 @@ class Engine:
             WeightsError: a model cannot be loaded, or gives features that are not finite.
             DeviceMemoryError: not even one window fits into the device's memory.
         """
+        self._require_files(SEGMENTING)
         return self._segmenter.segment(image, vocabulary)
 
     def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
@@ -143,6 +151,7 @@ class Engine:
             WeightsError: a model cannot be loaded, or gives features that are not finite.
             DeviceMemoryError: not even one window fits into the device's memory.
         """
+        self._require_files(SEGMENTING)
         return self._segmenter.encode(image)
 
     def label(self, encoded: EncodedImage, vocabulary: Vocabulary) -> Segmentation:
@@ -155,6 +164,12 @@ class Engine:
             DeviceMemoryError: the score maps do not fit into the device's memory.
         """
         return self._segmenter.label(encoded, vocabulary)
+
+    def _require_files(self, stages: tuple[Stage, ...]) -> None:
+        """Check once that the weights for these stages are here or can be fetched (see `require_files`)."""
+        if stages not in self._complete:
+            require_files(self.preset, *stages)
+            self._complete.add(stages)
 
 
 def make_engine(preset: Preset, bank: Bank, device: str) -> Engine:

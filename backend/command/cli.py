@@ -9,6 +9,8 @@
     ovdiff prototypes remove boat                             delete the prototype sets of boat
     ovdiff presets list                                       list the presets and the weights each one needs
     ovdiff presets show paper > mine.toml                     copy a preset, to change it; then `--preset mine.toml`
+    ovdiff presets check fast                                 say which weights are here, and what is missing
+    ovdiff presets fetch fast --to weights                    fetch them, for a machine without a network
     ovdiff export --project 3                                 write a project's tasks to project-3/export.json
     ovdiff convert coco export.json --label-config config.xml --out coco.json   (or panoptic, semantic-png, yolo)
     ovdiff import coco coco.json --out tasks.json             turn a dataset into Label Studio tasks
@@ -175,7 +177,7 @@ def _add_prototypes(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _add_presets(commands: Commands[argparse.ArgumentParser]) -> None:
-    presets = commands.add_parser("presets", help="list presets, or show one as a file to change")
+    presets = commands.add_parser("presets", help="list, show or check presets, or fetch the weights of one")
     verbs = presets.add_subparsers(required=True, metavar="VERB")
     listing = verbs.add_parser("list", help="list the presets that come with ovdiff, and their weights")
     listing.set_defaults(act=_list_presets)
@@ -184,6 +186,19 @@ def _add_presets(commands: Commands[argparse.ArgumentParser]) -> None:
     show.set_defaults(act=_show_preset)
     for verb in (listing, show):
         verb.add_argument("--json", action="store_true", help="print it as JSON, for programs")
+    check = verbs.add_parser("check", help="say which of a preset's weights are on this machine, and what is missing")
+    check.add_argument("preset", metavar="NAME_OR_FILE")
+    check.set_defaults(act=_check_preset)
+    fetch = verbs.add_parser("fetch", help="fetch a preset's weights ahead of time, gigabytes for some presets")
+    fetch.add_argument("preset", metavar="NAME_OR_FILE")
+    fetch.add_argument(
+        "--to",
+        type=Path,
+        metavar="FOLDER",
+        help="write them there, with a preset file that reads them from there, for a machine without a network "
+        "(default: the caches of the libraries)",
+    )
+    fetch.set_defaults(act=_fetch_preset)
 
 
 def _add_settings(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -283,6 +298,18 @@ def _show_preset(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.presets import show_preset
 
     show_preset(options.preset, as_json=options.json)
+
+
+def _check_preset(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.preset_weights import check_preset
+
+    check_preset(options.preset)
+
+
+def _fetch_preset(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.preset_weights import fetch_preset
+
+    fetch_preset(options.preset, options.to)
 
 
 def _settings(options: argparse.Namespace, settings: Settings) -> None:

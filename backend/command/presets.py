@@ -1,4 +1,7 @@
-"""`ovdiff presets`: list the presets, and print one as a file to change. Never imports torch."""
+"""`ovdiff presets`: list the presets, and print one as a file to change. Never imports torch.
+
+`check` and `fetch` are in `backend.command.preset_weights`.
+"""
 
 from __future__ import annotations
 

@@ -22,14 +22,15 @@ _PIECE_BYTES = 1 << 20
 _log = logging.getLogger(__name__)
 
 
-def checkpoint_file(settings: CheckpointSettings, terms: str) -> Path:
-    """Return a checkpoint's local file. A file at an https address is fetched into torch's cache, once.
+def checkpoint_file(settings: CheckpointSettings, terms: str, folder: Path | None = None) -> Path:
+    """Return a checkpoint's local file. A file at an https address is fetched once.
 
     Cost: if ``settings.sha256`` is given the whole file is read. Fetching takes as long as the network needs.
 
     Args:
         settings: the source, and perhaps a SHA-256.
         terms: the terms of the weights' licence, in words; they are logged before the file is fetched.
+        folder: where a fetched file is kept; ``None`` means torch's cache.
 
     Raises:
         WeightsError: there is no such file, it cannot be fetched, or it has another SHA-256.
@@ -38,7 +39,7 @@ def checkpoint_file(settings: CheckpointSettings, terms: str) -> Path:
     if path is not None:
         _check_sha256(path, settings.sha256, settings.source)
         return path
-    path = cached_checkpoint(settings.source)
+    path = cached_checkpoint(settings.source) if folder is None else folder / file_name(settings.source)
     if path.is_file():
         _check_sha256(path, settings.sha256, f"{settings.source} (in {path})")
         return path
@@ -55,8 +56,12 @@ def cached_checkpoint(address: str) -> Path:
     import torch.hub
 
     folder = hashlib.sha256(address.encode()).hexdigest()[:16]
-    name = PurePosixPath(urlsplit(address).path).name or "checkpoint"
-    return Path(torch.hub.get_dir()) / "ovdiff" / folder / name
+    return Path(torch.hub.get_dir()) / "ovdiff" / folder / file_name(address)
+
+
+def file_name(address: str) -> str:
+    """Return the name of a file at an address."""
+    return PurePosixPath(urlsplit(address).path).name or "checkpoint"
 
 
 def _fetch(address: str, path: Path, sha256: str) -> None:

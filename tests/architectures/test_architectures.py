@@ -4,9 +4,12 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+import torch
 from torch import nn
 
 from benchmarks import architectures as real
+from ovdiff.building.proposals.cutler_network import CascadeMaskRcnn
+from ovdiff.models.files import MEGABYTES
 
 BUILDERS: dict[str, tuple[Callable[..., nn.Module], float]] = {
     # Millions of parameters, as the weights that the hub serves have them.
@@ -30,6 +33,32 @@ def test_parameter_counts_are_the_published_ones(name: str) -> None:
     build, millions = BUILDERS[name]
     parameters = sum(weight.numel() for weight in build(device="meta").parameters())
     assert round(parameters / 1e6, 1) == millions
+
+
+@pytest.mark.parametrize(
+    ("source", "variant", "parts", "bytes_each"),
+    [
+        ("stable-diffusion-v1-5/stable-diffusion-v1-5", "fp16", ("UNet", "VAE", "text encoder"), 2),
+        ("stable-diffusion-v1-5/stable-diffusion-v1-5", "", ("UNet", "VAE", "text encoder"), 4),
+        ("CompVis/stable-diffusion-safety-checker", "", ("safety checker",), 4),
+        ("timm/vit_base_patch16_clip_224.openai", "", ("CLIP B/16 of open_clip",), 4),
+        ("openai/clip-vit-base-patch16", "", ("CLIP B/16",), 4),
+        ("facebook/dino-vitb8", "", ("DINO B/8",), 4),
+        ("facebook/dinov2-base", "", ("DINOv2 B/14",), 4),
+    ],
+)
+def test_the_sizes_of_downloads_are_the_architectures_(
+    source: str, variant: str, parts: tuple[str, ...], bytes_each: int
+) -> None:
+    millions = sum(BUILDERS[part if part in BUILDERS else f"SD 1.5 {part}"][1] for part in parts)
+    assert MEGABYTES[source, variant] == pytest.approx(millions * bytes_each, abs=1)
+
+
+def test_the_size_of_cutler_s_checkpoint_is_its_network_s() -> None:
+    with torch.device("meta"):
+        network = CascadeMaskRcnn()
+    (size,) = (size for (source, _), size in MEGABYTES.items() if source.endswith("cutler_cascade_final.pth"))
+    assert size == pytest.approx(4e-6 * sum(tensor.numel() for tensor in network.state_dict().values()), abs=1)
 
 
 @pytest.mark.parametrize("name", BUILDERS)

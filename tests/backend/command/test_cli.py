@@ -208,7 +208,15 @@ def test_the_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["presets", "list"], ["presets", "show", "paper"], ["prototypes", "list"], ["settings"], ["--help"]]
+    "arguments",
+    [
+        ["presets", "list"],
+        ["presets", "show", "paper"],
+        ["presets", "check", "tinyworld"],
+        ["prototypes", "list"],
+        ["settings"],
+        ["--help"],
+    ],
 )
 def test_looking_things_up_needs_no_torch(arguments: list[str]) -> None:
     program = (

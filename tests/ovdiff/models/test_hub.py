@@ -12,6 +12,9 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from benchmarks import architectures as real
+from ovdiff.errors import WeightsError
+from ovdiff.models.fetching import fetch, require_files
+from ovdiff.models.files import files_of
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset, load_preset
 from ovdiff.presets.model_settings import PresetModels
@@ -101,3 +104,50 @@ def test_only_what_is_needed_is_fetched_and_only_once(hub: Hub, paper: Preset, m
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     _load(paper.models)  # from the cache, with the cable pulled
     assert hub.fetched == []
+
+
+def test_what_is_fetched_ahead_is_all_that_the_loaders_read(
+    hub: Hub, paper: Preset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = ("images", "features", "segmenting")  # without CutLER's, whose file is on no hub
+    for entry in files_of(paper, *stages):
+        assert entry.missing
+        fetch(entry, "")
+    assert not any(entry.missing for entry in files_of(paper, *stages))
+    assert not any("gigabytes" in Path(hub.folder / name).read_text("latin-1") for name in hub.fetched)
+
+    hub.fetched.clear()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    require_files(paper, *stages)
+    _load(paper.models)
+    assert hub.fetched == []
+
+
+def test_what_is_fetched_into_a_folder_loads_from_there(
+    hub: Hub, paper: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = {entry.models[0]: entry for entry in files_of(paper, "images", "features", "segmenting")}
+    places = {name: str(fetch(entry, "", tmp_path / "weights" / name)) for name, entry in entries.items()}
+    models = paper.models
+    assert models.clip and models.dino and models.safety_checker and models.stable_diffusion
+    local = PresetModels(
+        generator=replace(models.generator, source=places["generator"]),
+        stable_diffusion=replace(models.stable_diffusion, source=places["generator"]),
+        clip=replace(models.clip, source=places["clip"]),
+        dino=replace(models.dino, source=places["dino"]),
+        safety_checker=replace(models.safety_checker, source=places["safety_checker"]),
+    )
+    hub.fetched.clear()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    _load(local)
+    assert hub.fetched == []
+
+
+def test_a_source_that_lacks_a_file_is_named(hub: Hub, paper: Preset) -> None:
+    assert paper.models.dino
+    odd = replace(paper, models=replace(paper.models, dino=replace(paper.models.dino, source="facebook/dino-vits8")))
+    shutil.copytree(hub.folder / "facebook/dino-vitb8", hub.folder / "facebook/dino-vits8", dirs_exist_ok=True)
+    (hub.folder / "facebook/dino-vits8/pytorch_model.bin").unlink()
+    (entry,) = (entry for entry in files_of(odd, "features") if entry.models == ("dino",))
+    with pytest.raises(WeightsError, match=r"'facebook/dino-vits8' has no model\.safetensors: correct the preset"):
+        fetch(entry, "")

@@ -1,0 +1,125 @@
+"""`ovdiff presets check` and `fetch`: which of a preset's weights are on this machine, and fetching them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from backend.command.console import say
+from backend.command.table import table
+from backend.errors import RequestError, UsageError
+from converters.files.atomic import write_whole
+from ovdiff.engines import EnginePreset, load_any_preset
+from ovdiff.models.fetching import fetch, require_reachable
+from ovdiff.models.files import BUILDING, SEGMENTING, ModelFiles, files_of
+from ovdiff.models.licences import weights_licences
+from ovdiff.presets.model_settings import CheckpointSettings
+
+_PIN_DIGITS = 12
+
+
+def check_preset(name_or_file: str) -> None:
+    """Print where the weights of each model of a preset are, or which files are missing and how large they are.
+
+    Loads no model, and asks no network.
+
+    Raises:
+        PresetError: there is no such preset, or it is not valid.
+        RequestError: weights are missing.
+    """
+    entries = files_of(load_any_preset(name_or_file), *BUILDING, *SEGMENTING)
+    rows = [(", ".join(entry.models), _source(entry), _size(entry), _state(entry)) for entry in entries]
+    say(table([("model", "source", "MB", "state"), *rows], right=(2,)))
+    for entry in entries:
+        if entry.missing and not entry.is_local:
+            say(f"\n{entry.models[0]} needs:")
+            say("\n".join(f"    {name}" for name in entry.missing))
+    missing = [entry for entry in entries if entry.missing]
+    if not missing:
+        say("all weights are here")
+        return
+    raise RequestError(
+        f"Weights of {len(missing)} of {len(entries)} sources are missing{_total(missing)}. "
+        f"`ovdiff presets fetch {name_or_file}` fetches them."
+    )
+
+
+def fetch_preset(name_or_file: str, folder: Path | None) -> None:
+    """Fetch the weights of a preset that are not on this machine, one source after the other.
+
+    Args:
+        name_or_file: the preset.
+        folder: where to write the weights, with a preset file PRESET.toml that reads them from there; None means the
+            caches of the libraries.
+
+    Raises:
+        PresetError: there is no such preset, or it is not valid.
+        UsageError: the folder is a file.
+        WeightsError: weights cannot be fetched, or a local source does not exist; what was fetched before is kept.
+        RequestError: the preset file cannot be written.
+    """
+    preset = load_any_preset(name_or_file)
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise UsageError(f"--to is {str(folder)!r}, a file; expected a folder.")
+    entries = files_of(preset, *BUILDING, *SEGMENTING)
+    require_reachable(preset.name, entries)
+    terms = {licence.model: licence.note for licence in weights_licences(preset)}
+    places = dict(_fetched(entries, terms, folder))
+    if folder is None:
+        return
+    file = folder / f"{preset.name}.toml"
+    try:
+        write_whole(file, _local_preset(preset, name_or_file, places).encode())
+    except OSError as error:
+        raise RequestError(f"Cannot write {file}: {error}.") from error
+    say(f"preset: {file}; use it by --preset {file} or OVDIFF_PRESET={file}")
+
+
+def _fetched(entries: Sequence[ModelFiles], terms: dict[str, str], folder: Path | None) -> Iterator[tuple[str, Path]]:
+    """Fetch each source, and yield the models that read it, each with its place."""
+    for number, entry in enumerate(entries, start=1):
+        note = terms[entry.models[0]]
+        if entry.is_local:
+            say(f"{number}/{len(entries)} {', '.join(entry.models)}: here already, {entry.place}")
+            continue
+        say(f"{number}/{len(entries)} {entry}: {note}")
+        place = fetch(entry, note, None if folder is None else folder / _folder_name(entry))
+        say(f"    in {place}")
+        yield from ((model, place) for model in entry.models)
+
+
+def _local_preset(preset: EnginePreset, base: str, places: dict[str, Path]) -> str:
+    """Return a preset file that differs from its base in nothing but the places of the weights."""
+    lines = [f"base = {json.dumps(base)}", f"name = {json.dumps(preset.name)}"]
+    for model, place in places.items():
+        source = str(place) if place.is_absolute() else f"./{place}"
+        lines += ["", f"[models.{model}]", f"source = {json.dumps(source)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _folder_name(entry: ModelFiles) -> str:
+    if isinstance(entry.settings, CheckpointSettings):
+        return entry.models[0]
+    return entry.settings.source.replace("/", "--")
+
+
+def _source(entry: ModelFiles) -> str:
+    return f"{entry.settings.source} @ {entry.pin[:_PIN_DIGITS]}" if entry.pin else entry.settings.source
+
+
+def _size(entry: ModelFiles) -> str:
+    return "" if entry.megabytes is None else str(entry.megabytes)
+
+
+def _state(entry: ModelFiles) -> str:
+    if not entry.missing:
+        return str(entry.place) if entry.place is not None else "known to its own loader alone"
+    if entry.place is None:
+        return "no such folder or file" if entry.is_local else "missing"
+    return f"{len(entry.missing)} of {len(entry.needed)} files missing in {entry.place}"
+
+
+def _total(missing: Sequence[ModelFiles]) -> str:
+    known = [entry.megabytes for entry in missing if entry.megabytes]
+    return f", about {sum(known)} MB" if known else ""
