@@ -6,10 +6,14 @@
     python -m converters convert yolo export.json --label-config config.xml --out yolo --images pictures
     python -m converters import coco coco.json --out tasks.json --label-config-out config.xml
     python -m converters convert coco export.json --label-config config.xml --original coco.json --out corrected.json
+    python -m converters import panoptic panoptic.json --out tasks.json --label-config-out config.xml
+    python -m converters import semantic-png masks --out tasks.json --label-config-out config.xml
+    python -m converters import yolo yolo --out tasks.json --label-config-out config.xml
     python -m converters validate export.json --label-config config.xml --images pictures
     python -m converters evaluate-corrections export.json --label-config config.xml --out corrections
 
-Every command ends with the counts of what it read and what it wrote. The exit status is
+The help of each command shows the lines above that begin with it. Every command ends with the counts of what it read
+and what it wrote. The exit status is
 
     0     everything that was read was also written, or nothing wrong was found
     1     the command failed and wrote nothing
@@ -29,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from converters import commands
-from converters.console import FAILED, INTERRUPTED, complain
+from converters.console import FAILED, INTERRUPTED, complain, show_examples
 from converters.errors import ConverterError
 from converters.label_studio.tasks import WRITABLE_TAGS
 
@@ -40,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m converters", description="Label Studio's formats and the field's.")
     add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
+    show_examples(parser, __doc__ or "")
     options = parser.parse_args(arguments)
     try:
         status: int = options.run(options)

@@ -1,5 +1,9 @@
-"""Output of the commands: results go to stdout, complaints to stderr, and an exit status says how it went."""
+"""Output of the commands: results go to stdout, complaints to stderr, and an exit status says how it went.
 
+The help of a command ends with examples, which are taken from the text that lists all commands.
+"""
+
+import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +13,31 @@ DONE, FAILED, WRONG_USE, LEFT_BEHIND, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit status: all done; failed; wrong arguments; done, but something was left out; stopped by Ctrl-C."""
 
 _MAX_DETAILS = 10
+
+
+def show_examples(parser: argparse.ArgumentParser, text: str) -> None:
+    """End the help of a parser, and of each of its commands, with the lines of a text that begin with the command.
+
+    Args:
+        parser: the parser, with all of its commands.
+        text: the text; an example is an indented line that begins with the parser's `prog`.
+    """
+    lines = [line for line in text.splitlines() if line.startswith("    ")]
+    examples = [line for line in lines if f"{line.strip()} ".startswith(f"{parser.prog} ")]
+    if examples:
+        parser.epilog = "\n".join(["examples:", *examples])
+        parser.formatter_class = _KeepingLines
+    for action in parser._actions:  # argparse has no public way from a parser to its commands
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                show_examples(command, text)
+
+
+class _KeepingLines(argparse.HelpFormatter):
+    """Wraps descriptions, and keeps the lines of examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
 
 
 def say(text: str) -> None:

@@ -12,11 +12,10 @@
     ovdiff presets check fast                                 say which weights are here, and what is missing
     ovdiff presets fetch fast --to weights                    fetch them, for a machine without a network
     ovdiff export --project 3                                 write a project's tasks to project-3/export.json
-    ovdiff convert coco export.json --label-config config.xml --out coco.json   (or panoptic, semantic-png, yolo)
-    ovdiff import coco coco.json --out tasks.json             turn a dataset into Label Studio tasks
-    ovdiff validate export.json --label-config config.xml     list what Label Studio would drop or hide in silence
-    ovdiff evaluate-corrections export.json --label-config config.xml --out report
     ovdiff settings                                           list all settings, with the values in force
+
+convert, import, validate and evaluate-corrections are the commands of `converters.cli`. The help of each command shows
+the lines above that begin with it.
 
 Exit status: 0 if the command worked; 1 if it failed, or failed for some of the images or categories; 2 if the
 arguments, the preset or the settings are wrong, or a library is not installed; 3 if a converter could not carry
@@ -34,11 +33,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import converters.cli
 from backend import __version__
 from backend.command.console import complain
 from backend.errors import BackendError, SettingsError, UsageError
 from backend.settings import Settings, read_settings
-from converters.cli import add_commands
+from converters.console import show_examples
 from converters.errors import ConverterError
 from ovdiff.errors import MissingExtraError, OVDiffError, PresetError, VocabularyError
 from ovdiff.extras import naming_the_extra
@@ -95,8 +95,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_prototypes(commands)
     _add_presets(commands)
     _add_export(commands)
-    add_commands(commands)
+    converters.cli.add_commands(commands)
     _add_settings(commands)
+    of_converters = (converters.cli.__doc__ or "").replace("python -m converters", parser.prog)
+    show_examples(parser, f"{__doc__}\n{of_converters}")
     return parser
 
 

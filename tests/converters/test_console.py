@@ -1,11 +1,12 @@
 """What a command tells the person in front of it, and the exit status that follows."""
 
+import argparse
 import io
 import sys
 
 import pytest
 
-from converters.console import DONE, LEFT_BEHIND, complain, say, say_counts, say_left_out
+from converters.console import DONE, LEFT_BEHIND, complain, say, say_counts, say_left_out, show_examples
 from converters.selection import Tally
 
 
@@ -49,3 +50,16 @@ def test_letters_that_the_terminal_lacks_do_not_stop_it(monkeypatch: pytest.Monk
         stream.flush()
         written.append(stream.buffer.getvalue())  # type: ignore[attr-defined]
     assert written == [rb"gr\xf6\xdfe \U0001f98a" + b"\n", rb"convert coco: gr\xf6\xdfe" + b"\n"]
+
+
+def test_the_help_of_each_command_ends_with_its_own_examples() -> None:
+    parser = argparse.ArgumentParser(prog="tool", description="Does things. " * 20)
+    commands = parser.add_subparsers()
+    for name in ("cut", "cut-all"):
+        commands.add_parser(name)
+    show_examples(parser, "The tool.\n\n    tool cut a.png     cut one\n    tool cut-all\n    another tool\ntool cut\n")
+    assert parser.format_help().endswith("\nexamples:\n    tool cut a.png     cut one\n    tool cut-all\n")
+    assert max(map(len, parser.format_help().splitlines())) <= 80  # the description is wrapped as before
+    helps = {name: command.format_help() for name, command in commands.choices.items()}
+    assert helps["cut"].endswith("\nexamples:\n    tool cut a.png     cut one\n")
+    assert helps["cut-all"].endswith("\nexamples:\n    tool cut-all\n")

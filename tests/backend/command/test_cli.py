@@ -1,4 +1,7 @@
+import argparse
 import json
+import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -198,6 +201,23 @@ def test_a_taken_port_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         assert cli.main(["serve"]) == 1
     message = f"ovdiff: Cannot listen on 127.0.0.1:{port} (OVDIFF_HOST, OVDIFF_PORT): "
     assert capsys.readouterr().err.splitlines()[-1].startswith(message)
+
+
+def _leaves(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    inner = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return [leaf for action in inner for command in action.choices.values() for leaf in _leaves(command)] or [parser]
+
+
+def test_every_command_has_an_example_and_every_example_is_understood() -> None:
+    Path("pictures").mkdir()  # which some examples name
+    parser = cli._parser()
+    for leaf in _leaves(parser):
+        examples = (leaf.epilog or "").splitlines()[1:]
+        assert examples, f"{leaf.prog} --help shows no example"
+        for example in examples:
+            command = shlex.split(re.split(r" {3,}| > ", example.strip())[0])
+            assert command[0] == parser.prog
+            parser.parse_args(command[1:])
 
 
 def test_the_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
