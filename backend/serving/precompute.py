@@ -1,15 +1,23 @@
 """Prototypes made in the background: the worker compares what projects want with what the bank has.
 
 There is no queue that could be lost. Each project states which categories it wants. One worker thread takes the next
-category that the bank does not have, and has the engine build it. After a crash or a restart the same comparison finds
-the missing categories again. A changed label config costs only its new categories.
+category, asks the bank for it, and has the engine build it if the bank does not have it. After a crash or a restart the
+same comparison finds the missing categories again. A changed label config costs only its new categories. Projects take
+turns, a category at a time (`backend.serving.turns`).
 
-If a model cannot be loaded or the device is too small, all categories fail at once: they are not tried one by one,
-because each try would wait half a minute for the hub.
+The bank is asked without the lock, one category after another, and what it answered is remembered: a look of the worker
+costs one question, however many projects there are. Whoever asks for the standing of categories asks the bank for these
+alone; a set that vanished from the bank is noticed there, and built again.
+
+If a model cannot be loaded, the device is too small or the disk is full, all categories fail at once: they are not
+tried one by one, because each try would wait half a minute for the hub or draw images in vain. Such a failure is tried
+again after a while by itself. A category that failed by its own fault would fail again: it is tried again when it is
+asked for.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import threading
@@ -18,16 +26,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from backend.serving.turns import Turns
 from ovdiff.engines import Builder
 from ovdiff.errors import DeviceMemoryError, OVDiffError, WeightsError
 from ovdiff.vocabulary import Category
 
 logger = logging.getLogger(__name__)
 
-FAULTS_OF_ALL = (WeightsError, DeviceMemoryError)
-"""Errors that would meet every category, and not only the one that is being built."""
+FAULTS_OF_ALL = (WeightsError, DeviceMemoryError, OSError)
+"""Errors that would meet every category, and not only the one that is being built; so would what an OSError caused."""
 
-State = Literal["queued", "building", "ready", "failed"]
+MOST_KEYS = 50_000
+"""How many keys are remembered, of 64 characters each."""
+
+State = Literal["queued", "building", "ready", "failed", "unwanted"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +47,12 @@ class Status:
     """How far the prototypes of one category are.
 
     Attributes:
-        state: queued, building, ready or failed.
+        state: queued, building, ready, failed, or unwanted: no project's label config in force has the category.
         stage: the step of the build that the engine is at, in the engine's words.
         progress: the fraction of the whole build that is done, 0 to 1.
         reason: why the build failed.
-        retry_at_s: the moment, on the worker's clock, from which the build is tried again if a project still wants it.
+        asked_from_s: the moment, on the worker's clock, from which the build is tried again if a project asks for it.
+        alone_from_s: the moment from which it is tried again although nobody asks.
         failed_before: whether the build failed the last time and is being tried again.
     """
 
@@ -47,7 +60,8 @@ class Status:
     stage: str = ""
     progress: float = 0.0
     reason: str = ""
-    retry_at_s: float = math.inf
+    asked_from_s: float = math.inf
+    alone_from_s: float = math.inf
     failed_before: bool = False
 
     @property
@@ -66,19 +80,31 @@ class Status:
         return f"{self.state}: {self.reason}" if self.reason else self.state
 
 
+UNWANTED = Status("unwanted", reason="the project's label config in force does not have it")
+
+
 @dataclass(frozen=True)
 class Standing:
     """How far the prototypes of several categories are, at one moment.
 
     Attributes:
         ready: the categories that have prototypes, each with the key of its prototypes.
-        pending: the categories that are queued or being built, each with its status as a phrase.
+        pending: the categories that are queued, being built or unwanted, each with its status as a phrase.
         failed: the categories whose last build failed, each with its status as a phrase. See `Status.is_settled`.
     """
 
     ready: dict[Category, str]
     pending: dict[Category, str]
     failed: dict[Category, str]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the bank said of a category: the key of its prototypes and whether it has them, or why it cannot say."""
+
+    key: str = ""
+    has: bool = False
+    error: str = ""
 
 
 class _StoppedError(Exception):
@@ -97,12 +123,13 @@ class Precompute:
     ) -> None:
         """Remember the builder. Building begins with `start`."""
         self._builder = builder
+        self._key = functools.lru_cache(MOST_KEYS)(builder.category_key)
         self._retry_failed_after_s = retry_failed_after_s
         self._clock_s = clock_s
-        self._changed = threading.Condition()
-        self._wanted: dict[str, tuple[Category, ...]] = {}
-        self._failed: dict[str, Status] = {}
-        self._models_failed: Status | None = None
+        self._changed = threading.Condition()  # Whoever holds it does not wait: neither the bank nor the disk is asked.
+        self._turns = Turns()
+        self._failed: dict[Category, Status] = {}
+        self._all_failed: Status | None = None
         self._building: tuple[str, Status] | None = None
         self._built: list[str] = []
         self._stopping = False
@@ -122,16 +149,27 @@ class Precompute:
             self._thread.join(timeout_s)
 
     def want(self, project_uid: str, categories: Sequence[Category]) -> None:
-        """Replace the categories that a project wants. The project that called last is served first."""
+        """Replace the categories that a project wants. This asks nothing of the bank, so it returns at once."""
         with self._changed:
-            self._wanted.pop(project_uid, None)
-            self._wanted[project_uid] = tuple(categories)
-            self._changed.notify_all()
+            now_s = self._clock_s()
+            failed = {category: self._failed[category] for category in categories if category in self._failed}
+            self._reopen(category for category, status in failed.items() if now_s >= status.asked_from_s)
+            self._turns.want(project_uid, categories)
+            self._drop_unwanted()
+
+    def forget(self, project_uid: str) -> None:
+        """Drop a project. Prototypes that were made for it stay in the bank."""
+        with self._changed:
+            self._turns.forget(project_uid)
+            self._drop_unwanted()
 
     def status(self, category: Category) -> Status:
         """Return how far the prototypes of a category are."""
-        with self._changed:
-            return self._status(category)
+        return self.statuses([category])[category]
+
+    def statuses(self, categories: Iterable[Category]) -> dict[Category, Status]:
+        """Return how far the prototypes of each category are. The bank is asked for each of them."""
+        return {category: status for category, (_, status) in self._ask_all(categories).items()}
 
     def ready(self, categories: Iterable[Category]) -> dict[Category, str]:
         """Return the categories whose prototypes exist, each with the key of its prototypes."""
@@ -139,17 +177,22 @@ class Precompute:
 
     def standing(self, categories: Iterable[Category]) -> Standing:
         """Return which categories are ready, which are still to be built, and which failed."""
-        with self._changed:
-            statuses = {category: self._status(category) for category in categories}
-            return Standing(
-                {c: self._builder.category_key(c) for c, status in statuses.items() if status.state == "ready"},
-                {c: str(status) for c, status in statuses.items() if not status.is_settled},
-                {c: str(status) for c, status in statuses.items() if status.is_settled and status.state != "ready"},
-            )
+        asked = self._ask_all(categories)
+        statuses = {category: status for category, (_, status) in asked.items()}
+        return Standing(
+            {c: answer.key for c, (answer, status) in asked.items() if status.state == "ready"},
+            {c: str(status) for c, status in statuses.items() if not status.is_settled},
+            {c: str(status) for c, status in statuses.items() if status.is_settled and status.state != "ready"},
+        )
 
     def wait(self, categories: Iterable[Category], timeout_s: float) -> None:
-        """Wait until all of the categories are settled (see `Status.is_settled`), at most `timeout_s`."""
+        """Wait until all of the categories are settled (see `Status.is_settled`), at most `timeout_s`.
+
+        There is nothing to wait for in a category that no project wants.
+        """
         waited_for = tuple(categories)
+        if timeout_s > 0:
+            self._ask_all(waited_for)  # What the bank has need not wait for the worker's look.
         with self._changed:
             self._changed.wait_for(lambda: self._is_settled(waited_for), timeout_s)
 
@@ -160,88 +203,153 @@ class Precompute:
             return tuple(self._built)
 
     def _is_settled(self, categories: Iterable[Category]) -> bool:
-        return self._stopping or all(self._status(c).is_settled for c in categories)
+        if self._stopping or self._all_failed is not None:
+            return True
+        return not any(self._turns.is_open(category) and category not in self._failed for category in categories)
 
-    def _status(self, category: Category) -> Status:
-        """Ask the bank each time: it notices sets that were removed or damaged, by their files' dates."""
+    def _ask(self, category: Category) -> _Answer:
+        """Ask the bank, which notices sets that were removed or damaged by their files' dates. Never under the lock."""
         try:
-            key = self._builder.category_key(category)
-            if self._building is not None and self._building[0] == key:
-                return replace(self._building[1], failed_before=key in self._failed or self._models_failed is not None)
-            if self._builder.has(category):
-                return Status("ready", progress=1.0)
+            return _Answer(self._key(category), self._builder.has(category))
         except (OVDiffError, OSError) as error:  # a model or the bank is not there or not readable
-            return Status("failed", reason=str(error))
+            return _Answer(error=str(error))
         except Exception as error:  # An engine may come from another package; the worker must outlive its mistakes.
             logger.exception("Asking for the category %r failed unexpectedly.", category.name)
-            return Status("failed", reason=f"unexpected {type(error).__name__}; the service's log has the details")
-        return self._failed.get(key) or self._models_failed or Status("queued")
+            return _Answer(error=f"unexpected {type(error).__name__}; the service's log has the details")
+
+    def _ask_all(self, categories: Iterable[Category]) -> dict[Category, tuple[_Answer, Status]]:
+        """Return what the bank says of each category, and the status that follows.
+
+        A category that was in the bank before and is not there now is asked for once more, because it may have been
+        finished after the bank was asked. If it is really gone, it is open again.
+        """
+        answers = {category: self._ask(category) for category in categories}
+        with self._changed:
+            vanished = [category for category, answer in answers.items() if self._has_vanished(category, answer)]
+        answers |= {category: self._ask(category) for category in vanished}
+        with self._changed:
+            self._reopen(category for category in vanished if self._has_vanished(category, answers[category]))
+            return {category: (answer, self._status(category, answer)) for category, answer in answers.items()}
+
+    def _has_vanished(self, category: Category, answer: _Answer) -> bool:
+        settled = self._turns.is_wanted(category) and not self._turns.is_open(category)
+        return settled and category not in self._failed and not answer.has and not answer.error
+
+    def _status(self, category: Category, answer: _Answer) -> Status:
+        if answer.error:
+            return Status("failed", reason=answer.error)
+        if self._building is not None and self._building[0] == answer.key:
+            return replace(self._building[1], failed_before=category in self._failed or self._all_failed is not None)
+        if answer.has:
+            self._settle(category)
+            return Status("ready", progress=1.0)
+        if not self._turns.is_wanted(category):
+            return UNWANTED
+        return self._failed.get(category) or self._all_failed or Status("queued")
+
+    def _settle(self, category: Category, failure: Status | None = None) -> None:
+        """Note that a category needs no turn now, because the bank has it, or because it failed."""
+        if not self._turns.is_wanted(category):
+            return
+        if failure is None:
+            self._failed.pop(category, None)
+        else:
+            self._failed[category] = failure
+        self._turns.settle(category)
+        self._changed.notify_all()
+
+    def _reopen(self, categories: Iterable[Category]) -> None:
+        """Have categories looked at again. One whose build failed is remembered as such until it is ready."""
+        for category in categories:
+            if category in self._failed and self._failed[category].asked_from_s == -math.inf:
+                del self._failed[category]
+            self._turns.reopen(category)
+        self._changed.notify_all()
+
+    def _drop_unwanted(self) -> None:
+        """Forget the failures of categories that no project wants any more, and wake those who wait."""
+        self._failed = {each: status for each, status in self._failed.items() if self._turns.is_wanted(each)}
+        self._changed.notify_all()
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                category = self._next()
-                while category is None and not self._stopping:
-                    self._changed.wait()
-                    category = self._next()
-                if category is None or self._stopping:
-                    return
-                try:
-                    key = self._builder.category_key(category)
-                except Exception:  # such as models that vanish this very moment; the category's status will say it
-                    logger.exception("Asking for the key of the category %r failed.", category.name)
-                    continue
-                self._building = (key, Status("building", stage="starting"))
-            self._build(category, key)
+        while (turn := self._next_turn()) is not None:
+            project_uid, category = turn
+            answer = self._ask(category)
+            if answer.has or answer.error:
+                failure = self._unaskable(answer.error) if answer.error else None
+                if failure is not None:
+                    _log_failure(f"Category {category.name!r}", failure, self._retry_failed_after_s)
+                with self._changed:
+                    self._settle(category, failure)
+            else:
+                self._build(project_uid, category, answer.key)
 
-    def _next(self) -> Category | None:
-        """Return the next wanted category that the bank lacks and that did not fail recently."""
-        for categories in reversed(self._wanted.values()):
-            for category in categories:
-                if self._is_due(category):
-                    return category
+    def _next_turn(self) -> tuple[str, Category] | None:
+        """Wait until a category is open or a failure is due again; return the next turn, or None at the end."""
+        with self._changed:
+            while not self._stopping:
+                now_s = self._clock_s()
+                self._reopen_due(now_s)
+                turn = self._turns.next()
+                if turn is not None and (self._all_failed is None or now_s >= self._all_failed.alone_from_s):
+                    return turn
+                self._changed.wait(self._until_due_s(now_s))
         return None
 
-    def _is_due(self, category: Category) -> bool:
-        status = self._status(category)
-        if status.state == "failed":
-            return self._clock_s() >= status.retry_at_s
-        return status.state == "queued"
+    def _reopen_due(self, now_s: float) -> None:
+        due = [category for category, status in self._failed.items() if now_s >= status.alone_from_s]
+        if due := [category for category in due if not self._turns.is_open(category)]:
+            self._reopen(due)
 
-    def _build(self, category: Category, key: str) -> None:
+    def _until_due_s(self, now_s: float) -> float | None:
+        """Return how long the worker has nothing to do, in seconds, unless something changes; None: for ever."""
+        failures = [status for category, status in self._failed.items() if not self._turns.is_open(category)]
+        failures += [self._all_failed] if self._all_failed is not None else []
+        due_s = min((status.alone_from_s for status in failures), default=math.inf)
+        return None if due_s == math.inf else max(0.0, due_s - now_s)
+
+    def _unaskable(self, reason: str) -> Status:
+        """Return the failure of a category for which the bank cannot be asked. To ask again costs nothing."""
+        alone_from_s = self._clock_s() + self._retry_failed_after_s
+        return Status("failed", reason=reason, asked_from_s=-math.inf, alone_from_s=alone_from_s)
+
+    def _build(self, project_uid: str, category: Category, key: str) -> None:
         """Build one category. Any error becomes the reason in its status, because the worker must go on."""
+        with self._changed:
+            self._building = (key, Status("building", stage="starting"))
+            self._turns.end_turn(project_uid)
         started_s = self._clock_s()
-        failure, of_all = "", False
         logger.info("Category %r: making its prototypes.", category.name)
+        failure, of_all = None, False
         try:
             self._builder.build(category, self._report)
             if not self._builder.has(category):  # would be built again at once, and again
-                failure = "it was built, but the bank does not have it; is the disk full or the folder shared?"
+                failure = self._failure("it was built, but the bank does not have it; is the folder shared?")
         except _StoppedError:
             return
-        except OVDiffError as error:
-            failure, of_all = str(error), isinstance(error, FAULTS_OF_ALL)
+        except (OVDiffError, OSError) as error:
+            of_all = isinstance(error, FAULTS_OF_ALL) or isinstance(error.__cause__, OSError)
+            failure = self._failure(str(error), alone=of_all)
         except Exception as error:
             logger.exception("Building %r failed unexpectedly.", category.name)
-            failure = f"unexpected {type(error).__name__}; the service's log has the details"
+            failure = self._failure(f"unexpected {type(error).__name__}; the service's log has the details")
+        if failure is not None:
+            whose = "Every category" if of_all else f"Category {category.name!r}"
+            _log_failure(whose, failure, self._retry_failed_after_s)
         with self._changed:
             self._building = None
-            if failure:
-                retry_at_s = self._clock_s() + self._retry_failed_after_s
-                status = Status("failed", reason=failure, retry_at_s=retry_at_s)
-                if of_all:
-                    self._models_failed = status
-                else:
-                    self._failed[key], self._models_failed = status, None
-                whose = "Every category" if of_all else f"Category {category.name!r}"
-                again = f"Tried again when asked for after {self._retry_failed_after_s:g} s."
-                logger.error("%s failed: %s %s", whose, failure, again)
-            else:
-                self._failed.pop(key, None)
-                self._models_failed = None
+            if failure is None:
                 self._built.append(category.name)
                 logger.info("Category %r is ready after %.1f s.", category.name, self._clock_s() - started_s)
+            self._all_failed = failure if of_all else None
+            if not of_all:
+                self._settle(category, failure)
             self._changed.notify_all()
+
+    def _failure(self, reason: str, *, alone: bool = False) -> Status:
+        again_s = self._clock_s() + self._retry_failed_after_s
+        alone_from_s = again_s if alone else math.inf
+        return Status("failed", reason=reason, asked_from_s=again_s, alone_from_s=alone_from_s)
 
     def _report(self, stage: str, fraction: float) -> None:
         """Note how far the build is. The engine calls this between batches, so a worker that is to stop ends here."""
@@ -251,3 +359,8 @@ class Precompute:
             if self._building is not None:
                 key, status = self._building
                 self._building = (key, replace(status, stage=stage, progress=min(1.0, max(0.0, fraction))))
+
+
+def _log_failure(whose: str, failure: Status, retry_after_s: float) -> None:
+    when = "by itself" if failure.alone_from_s < math.inf else "when asked for"
+    logger.error("%s failed: %s Tried again %s after %g s.", whose, failure.reason, when, retry_after_s)

@@ -157,7 +157,7 @@ class Service:
         labelling = state.labelling
         if labelling is None:
             return {"error": state.error, "model_version": None, "counts": {}, "categories": []}
-        statuses = {category: self._precompute.status(category) for category in labelling.categories}
+        statuses = self._precompute.statuses(labelling.categories)
         return {
             "error": state.error,
             "model_version": self._version(labelling, self._precompute.ready(labelling.categories)),

@@ -1,11 +1,14 @@
+import errno
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from backend.serving.precompute import Precompute
 from ovdiff.bank import Bank
+from ovdiff.bank import files as bank_files
 from ovdiff.errors import DeviceMemoryError, WeightsError
 from ovdiff.vocabulary import Category
 from tests.fakes.engine import FakeEngine
@@ -72,14 +75,111 @@ def test_waiting_ends_after_the_timeout(precompute: Precompute, engine: FakeEngi
     assert precompute.ready([RED]) == {}
 
 
-def test_the_project_that_spoke_last_is_served_first(precompute: Precompute, engine: FakeEngine) -> None:
+def test_projects_take_turns(precompute: Precompute, engine: FakeEngine) -> None:
+    engine.gate = threading.Event()
+    many, few = [Category(f"{number} red") for number in range(4)], [GREEN, BLUE]
+    precompute.want("1", many)
+    assert eventually(lambda: states(precompute, many[0]) == ["building"])
+    precompute.want("2", few)
+    precompute.want("1", many)  # such as a page of the first project that is opened again
+    engine.gate.set()
+    precompute.wait([*many, *few], TIMEOUT_S)
+    assert engine.built == ["0 red", "1 red", "green", "2 red", "blue", "3 red"]
+
+
+def test_nobody_waits_while_the_bank_is_asked(
+    precompute: Precompute, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has, slow, asked = engine.has, threading.Event(), threading.Event()
+
+    def has_slowly(category: Category) -> bool:
+        if category == RED:
+            asked.set()
+            slow.wait(TIMEOUT_S)
+        return has(category)
+
+    monkeypatch.setattr(engine, "has", has_slowly)
+    precompute.want("1", [RED])
+    assert asked.wait(TIMEOUT_S)
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            pool.submit(precompute.want, "2", [BLUE]).result(TIMEOUT_S / 2)
+            assert pool.submit(states, precompute, BLUE).result(TIMEOUT_S / 2) == ["queued"]
+        finally:
+            slow.set()
+
+
+def test_a_look_asks_for_one_category_not_for_those_of_all_projects(
+    precompute: Precompute, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    has = engine.has
+
+    def has_noted(category: Category) -> bool:
+        asked.append(category.name)
+        return has(category)
+
+    monkeypatch.setattr(engine, "has", has_noted)
+    for project in range(5):
+        categories = [Category(f"{number} red") for number in range(4)]
+        precompute.want(str(project), categories)
+        precompute.wait(categories, TIMEOUT_S)
+    asked.clear()
+    precompute.want("new", [GREEN])
+    precompute.wait([GREEN], TIMEOUT_S)
+    assert set(asked) == {"green"}
+
+
+def test_the_key_of_a_category_is_asked_for_once(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    key = engine.category_key
+
+    def key_noted(category: Category) -> str:
+        asked.append(category.name)
+        return key(category)
+
+    monkeypatch.setattr(engine, "has", lambda category: Bank(engine.folder).has(key(category)))
+    monkeypatch.setattr(engine, "category_key", key_noted)
+    precompute = Precompute(engine, retry_failed_after_s=300.0)
+    for _ in range(3):
+        assert precompute.ready([RED, BLUE]) == {}
+    assert asked == ["red", "blue"]
+
+
+def test_what_no_project_wants_is_not_waited_for(precompute: Precompute, engine: FakeEngine) -> None:
+    waiter = threading.Thread(target=precompute.wait, args=([GREEN], 60.0), daemon=True)
+    waiter.start()
+    waiter.join(TIMEOUT_S)
+    assert not waiter.is_alive()
+    assert str(precompute.status(GREEN)) == "unwanted: the project's label config in force does not have it"
+    assert engine.built == []
+
+
+def test_what_no_project_wants_is_ready_if_the_bank_has_it(precompute: Precompute, engine: FakeEngine) -> None:
+    engine.build(GREEN)
+    assert states(precompute, GREEN) == ["ready"]
+
+
+def test_a_forgotten_project_gets_nothing_built(precompute: Precompute, engine: FakeEngine) -> None:
     engine.gate = threading.Event()
     precompute.want("1", [RED, BLUE])
-    assert eventually(lambda: states(precompute, RED) == ["building"])
     precompute.want("2", [GREEN])
+    assert eventually(lambda: states(precompute, RED) == ["building"])
+    precompute.forget("1")
+    assert states(precompute, BLUE) == ["unwanted"]
     engine.gate.set()
-    precompute.wait([RED, BLUE, GREEN], TIMEOUT_S)
-    assert engine.built == ["red", "green", "blue"]
+    precompute.wait([GREEN], TIMEOUT_S)
+    assert engine.built == ["red", "green"]
+
+
+def test_what_two_projects_want_stays_wanted_when_one_is_forgotten(precompute: Precompute, engine: FakeEngine) -> None:
+    engine.gate = threading.Event()
+    precompute.want("1", [RED, BLUE])
+    precompute.want("2", [BLUE])
+    precompute.forget("1")
+    engine.gate.set()
+    precompute.wait([BLUE], TIMEOUT_S)
+    assert states(precompute, BLUE) == ["ready"]
 
 
 def test_a_failure_has_its_reason_and_stops_nothing(precompute: Precompute, engine: FakeEngine) -> None:
@@ -187,6 +287,88 @@ def test_a_set_that_vanishes_from_the_bank_is_built_again(precompute: Precompute
     assert engine.built == ["red", "red"]
 
 
+def test_a_set_that_vanishes_is_noticed_by_whoever_asks_for_it(precompute: Precompute, engine: FakeEngine) -> None:
+    precompute.want("1", [RED])
+    precompute.wait([RED], TIMEOUT_S)
+    Bank(engine.folder).remove(engine.category_key(RED))
+    assert states(precompute, RED) == ["queued"]
+    precompute.wait([RED], TIMEOUT_S)
+    assert engine.built == ["red", "red"]
+
+
+def test_what_is_finished_while_the_bank_is_asked_is_ready(
+    precompute: Precompute, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    precompute.want("1", [RED])
+    precompute.wait([RED], TIMEOUT_S)
+    answers = iter([False, True])
+    monkeypatch.setattr(engine, "has", lambda category: next(answers))
+    assert states(precompute, RED) == ["ready"]
+
+
+def test_what_a_full_disk_stopped_is_made_when_there_is_room_though_nobody_asks(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[Path] = []
+
+    def full(path: Path, data: bytes) -> None:
+        tries.append(path)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    precompute = Precompute(engine, retry_failed_after_s=0.02)
+    precompute.start()
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(bank_files, "write_whole", full)
+            precompute.want("1", [RED, BLUE, GREEN])
+            assert eventually(lambda: len(tries) >= 3)
+        assert eventually(lambda: all(map(engine.has, (RED, BLUE, GREEN))))
+    finally:
+        precompute.stop()
+    first = next(record.message for record in caplog.records if record.levelname == "ERROR")
+    assert first.startswith("Every category failed: Prototype set") and "No space left" in first
+    assert first.endswith("Tried again by itself after 0.02 s.")
+
+
+def test_a_full_disk_is_tried_with_one_category_until_the_clock_says_so(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 0.0
+    tries: list[Path] = []
+
+    def full(path: Path, data: bytes) -> None:
+        tries.append(path)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(bank_files, "write_whole", full)
+    precompute = Precompute(engine, retry_failed_after_s=300.0, clock_s=lambda: now_s)
+    precompute.start()
+    precompute.want("1", [RED, BLUE])
+    precompute.wait([RED, BLUE], TIMEOUT_S)
+    precompute.want("2", [GREEN])
+    precompute.wait([GREEN], TIMEOUT_S)
+    assert len(tries) == 1
+    assert states(precompute, RED, BLUE, GREEN) == ["failed"] * 3
+    now_s = 301.0
+    precompute.want("3", [])  # wakes the worker, which would otherwise look at this clock in 300 s
+    assert eventually(lambda: len(tries) == 2)
+    precompute.stop()
+
+
+def test_a_category_that_failed_by_its_own_fault_waits_until_it_is_asked_for(engine: FakeEngine) -> None:
+    now_s = 0.0
+    engine.failing = frozenset({"red"})
+    precompute = Precompute(engine, retry_failed_after_s=300.0, clock_s=lambda: now_s)
+    precompute.start()
+    precompute.want("1", [RED])
+    precompute.wait([RED], TIMEOUT_S)
+    engine.failing, now_s = frozenset(), 301.0
+    precompute.want("2", [BLUE])
+    precompute.wait([BLUE], TIMEOUT_S)
+    assert states(precompute, RED, BLUE) == ["failed", "ready"]
+    precompute.stop()
+
+
 def test_a_bank_that_keeps_nothing_is_a_failure_not_an_endless_loop(
     precompute: Precompute, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +409,7 @@ def test_where_a_model_cannot_be_had_one_category_is_tried_for_all(
     precompute.start()
     with monkeypatch.context() as patched:
         patched.setattr(engine, "build", unreachable)
-        for wanted in ([RED, BLUE, GREEN], [GREEN, RED]):
+        for wanted in ([RED, BLUE, GREEN], [GREEN, RED, BLUE]):
             precompute.want("1", wanted)
             precompute.wait(wanted, TIMEOUT_S)
         assert tried == ["red"]
