@@ -13,6 +13,7 @@ from PIL import Image
 
 from converters.encodings.brush import ALPHA_THRESHOLD, Alpha
 from converters.encodings.masks import MAX_PIXELS, Mask, require_mask, require_size
+from converters.encodings.png_chunks import require_intact_png
 from converters.errors import BitmaskError
 
 _PREFIX = "data:image/png;base64,"
@@ -105,6 +106,7 @@ def _png_alpha(png: bytes, height: int, width: int) -> Image.Image:
                     f"expected a PNG of {width}x{height} (width x height, as the image), got "
                     f"{image.size[0]}x{image.size[1]}"
                 )
+            require_intact_png(io.BytesIO(png))
             return (image if image.mode == "RGBA" else image.convert("RGBA")).getchannel("A")
     except BitmaskError:
         raise

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from converters.encodings.masks import MAX_PIXELS
+from converters.encodings.png_chunks import require_intact_png
 from converters.errors import PNGError
 
 Pixels = npt.NDArray[np.uint8]
@@ -59,8 +60,17 @@ def read_png(
         with Image.open(path, formats=("PNG",)) as image:
             if image.mode not in modes:
                 raise PNGError(f"{path.name}: expected a PNG of mode {' or '.join(modes)}, got {image.mode}")
+            _require_intact(path)
             return np.array(image, dtype=np.uint8)
     except PNGError:
         raise
     except _UNREADABLE as error:
+        raise PNGError(f"{path.name}: expected a PNG, which cannot be read: {error}") from error
+
+
+def _require_intact(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            require_intact_png(file)
+    except PNGError as error:
         raise PNGError(f"{path.name}: expected a PNG, which cannot be read: {error}") from error
