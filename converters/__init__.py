@@ -11,6 +11,7 @@ imports only from the rooms above it in this list.
         brush          Label Studio's brush bit stream       <-> (H, W) bool
         bitmask        Label Studio's PNG data URL           <-> (H, W) bool
         coco_rle       COCO run lengths, compressed or not   <-> (H, W) bool
+        png_chunks     the checksums of a PNG, compared before its pixels are believed
         overlaps       regions that overlap                   -> one label for each pixel
         colours        the colour of a category, and PASCAL VOC's palette
 
@@ -32,7 +33,11 @@ imports only from the rooms above it in this list.
         reader         exports and API tasks                  -> records
         tasks          records                                -> tasks and label configs
         validate       what Label Studio drops or hides in silence
-        shape_faults   the same for the shape of one region
+        findings       its kinds of faults, and how a fault is told
+        shape_faults   faults in the shape of one region
+        value_faults   faults in labels, choices, texts and numbers
+        field_faults   faults in the fields of annotations, predictions, results and relations
+        repeats        what comes twice and should not
 
     datasets/      the formats of datasets
         coco           records                                -> COCO instances

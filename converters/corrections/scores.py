@@ -1,7 +1,7 @@
 """Corrections summed up into a report, one image at a time; the memory does not grow with the pixels.
 
-Label maps are made of regions by the rule of `encodings.overlaps`: where regions overlap, the higher score wins, then
-the smaller area, then the order. A region with several labels counts for each of them.
+Label maps are made of regions by the rule of `encodings.overlaps`. A region with several labels counts for each of
+them.
 """
 
 from collections import Counter

@@ -1,9 +1,11 @@
 """Regions that overlap become a label map: the rule of every format that has one label for each pixel.
 
-    a pixel goes to the region with the higher score, then with the smaller area, then to the earlier region
+    a pixel goes to the region without a score, then with the higher score, then with the smaller area, then to the
+    earlier region
 
-A region without a score was drawn by a person and wins over all regions with a score. Two things are counted: the
-pixels that more than one label claimed, and the regions that are hidden entirely.
+A region without a score was drawn by a person, over what the model had predicted there. It wins over all regions with a
+score: else the model would overrule the person who corrected it. Two things are counted: the pixels that more than one
+label claimed, and the regions that are hidden entirely.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +17,9 @@ import numpy.typing as npt
 from converters.encodings.coco_rle import CocoRLE, coco_rle_area, coco_rle_to_mask
 from converters.encodings.masks import Mask, require_mask
 from converters.errors import MaskError
+
+RULE = "what a person drew (without a score), then the higher score, then the smaller area, then the order"
+"""Which of several regions gets a pixel, in the words that people are told."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from converters.corrections.pairs import NOT_IN_EXPORT
 from converters.corrections.result import CategoryReport, CorrectionReport, Number, RegionCounts
+from converters.encodings.overlaps import RULE
 
 NOTHING = "–"
 
@@ -26,8 +27,8 @@ DEFINITIONS = (
     (
         "IoU and mean IoU",
         "Pixels in both, divided by pixels in either, summed over all images for each category; the mean is over "
-        "background and all categories that occur. Overlapping regions are resolved first: higher score, then "
-        "smaller area, then order.",
+        "background and all categories that occur. Where regions overlap, first comes "
+        f"{RULE}.",
     ),
     (
         "Boundary IoU",

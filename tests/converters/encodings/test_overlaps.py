@@ -1,5 +1,7 @@
 """Overlapping masks made one label map by the stated rule, and the count of what it decided."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,8 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from converters.encodings.coco_rle import mask_to_coco_rle
-from converters.encodings.overlaps import LabelledMask, LabelledRegion, masks_to_label_map, regions_to_label_map
+from converters.encodings.overlaps import (
+    RULE,
+    LabelledMask,
+    LabelledRegion,
+    masks_to_label_map,
+    regions_to_label_map,
+)
 from converters.errors import MaskError
+from converters.report.text import DEFINITIONS
 
 SIZE_HW = (4, 5)
 labelled = st.tuples(arrays(np.bool_, SIZE_HW), st.integers(1, 3), st.none() | st.sampled_from([0.2, 0.7]))
@@ -31,6 +40,18 @@ def test_contested_pixels_go_to_the_higher_score_then_the_smaller_then_the_earli
     )
     assert flat.label_map.tolist() == [[1, 3, 2, 5, 0, 0]]
     assert flat.contested_px == 3
+
+
+def test_what_a_person_drew_wins_over_any_score_however_large_it_is() -> None:
+    drawn, predicted = LabelledMask(row(0, 1, 2, 3), 1), LabelledMask(row(1), 2, score=1.0)
+    for masks in ([drawn, predicted], [predicted, drawn]):
+        assert masks_to_label_map(masks, (1, 6)).label_map.tolist() == [[1, 1, 1, 1, 0, 0]]
+
+
+def test_readme_and_report_tell_the_rule_as_it_is() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
+    assert RULE in " ".join(readme.split())
+    assert any(RULE in meaning for _, meaning in DEFINITIONS)
 
 
 def test_two_masks_of_one_label_do_not_contest() -> None:
