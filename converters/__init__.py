@@ -31,7 +31,8 @@ imports only from the rooms above it in this list.
         categories     a label config                         -> categories with numbers
         shapes         the value of a region, of any tool     -> (H, W) bool
         reader         exports and API tasks                  -> records
-        tasks          records                                -> tasks and label configs
+        tasks          records                                -> tasks
+        config_for     categories                             -> a label config
         validate       what Label Studio drops or hides in silence
         findings       its kinds of faults, and how a fault is told
         shape_faults   faults in the shape of one region
@@ -41,6 +42,8 @@ imports only from the rooms above it in this list.
 
     datasets/      the formats of datasets
         coco           records                                -> COCO instances
+        coco_index     a COCO file                            -> its rows in order, bad ones counted
+        coco_regions   the annotations of an image            -> regions
         coco_reader    COCO instances                         -> records
         coco_update    corrected records                      -> the COCO file that they were imported from
         panoptic       COCO panoptic                         <-> records

@@ -165,11 +165,13 @@ def _add_import(subparsers: Any) -> None:
 
     coco = formats.add_parser("coco", help="COCO instances")
     _add_import_arguments(coco, "the COCO file")
+    coco.add_argument("--images", type=_folder, metavar="DIR", help="where the images are: sizes that the file lacks")
     _set_run(coco, commands.import_coco)
 
     panoptic = formats.add_parser("panoptic", help="COCO panoptic")
     _add_import_arguments(panoptic, "the JSON, or the folder that `convert panoptic` made")
     panoptic.add_argument("--masks", type=_folder, metavar="DIR", help="PNGs (default: beside the JSON, named as it)")
+    panoptic.add_argument("--images", type=_folder, metavar="DIR", help="where the images are: sizes the file lacks")
     _set_run(panoptic, commands.import_panoptic)
 
     semantic = formats.add_parser("semantic-png", help="indexed PNGs")
@@ -203,6 +205,12 @@ def _add_import_arguments(parser: argparse.ArgumentParser, source: str) -> None:
     )
     parser.add_argument(
         "--control", choices=WRITABLE_TAGS, default=WRITABLE_TAGS[0], help="which tool shows the regions"
+    )
+    parser.add_argument(
+        "--boxes",
+        choices=("rectangles", "masks"),
+        default="rectangles",
+        help="boxes of the dataset as rectangles, or filled with the tool of the other regions (default: rectangles)",
     )
 
 

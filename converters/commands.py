@@ -12,7 +12,8 @@ from typing import Any
 
 from converters.console import DONE, LEFT_BEHIND, say, say_counts, say_left_out
 from converters.datasets.coco import CocoOptions, write_coco_file, write_coco_results_file
-from converters.datasets.coco_reader import ImagePlace, coco_categories, coco_to_records, read_coco
+from converters.datasets.coco_index import coco_categories, read_coco
+from converters.datasets.coco_reader import ImagePlace, coco_to_records
 from converters.datasets.coco_update import update_coco
 from converters.datasets.panoptic import PanopticOptions, panoptic_to_records, read_panoptic, write_panoptic
 from converters.datasets.semantic_png import (
@@ -27,10 +28,11 @@ from converters.errors import OutputError
 from converters.files.image_files import SizeLookup, folder_sizes
 from converters.files.output import JsonList, new_file, write_json
 from converters.label_studio.categories import categories_of
+from converters.label_studio.config_for import Needs, label_config_for
 from converters.label_studio.findings import Finding
 from converters.label_studio.label_config import LabelConfig, parse_label_config, read_label_config
 from converters.label_studio.reader import read_export
-from converters.label_studio.tasks import label_config_for, marked_as, write_tasks
+from converters.label_studio.tasks import marked_as, write_tasks
 from converters.label_studio.validate import Expectations, Seen, validate_file
 from converters.records import DatasetCategory, ImageRecord
 from converters.report.evaluate_corrections import EvaluationOptions, evaluate_corrections, write_evaluation
@@ -121,7 +123,7 @@ def _sizes(options: Namespace) -> SizeLookup | None:
 def _written(counts: ConversionCounts, out: Path, more: str = "") -> int:
     status = say_counts(counts, more)
     if UNKNOWN_SIZE in counts.left_out:
-        say("The size of an image without a region is that of its file: name the folder of the images with --images.")
+        say("A size that nothing states is that of the image's file: name the folder of the images with --images.")
     say(f"written: {out}")
     return status
 
@@ -131,15 +133,15 @@ def _written(counts: ConversionCounts, out: Path, more: str = "") -> int:
 
 def import_coco(options: Namespace) -> int:
     """Write a COCO file as tasks for import."""
-    dataset = read_coco(options.source)
-    return _import(options, coco_categories(dataset), lambda place: coco_to_records(dataset, place))
+    dataset, sizes = read_coco(options.source), _sizes(options)
+    return _import(options, coco_categories(dataset), lambda place: coco_to_records(dataset, place, sizes))
 
 
 def import_panoptic(options: Namespace) -> int:
     """Write a COCO panoptic dataset as tasks for import."""
     dataset, masks = read_panoptic(options.source)
-    folder = options.masks or masks
-    return _import(options, coco_categories(dataset), lambda place: panoptic_to_records(dataset, folder, place))
+    folder, sizes = options.masks or masks, _sizes(options)
+    return _import(options, coco_categories(dataset), lambda place: panoptic_to_records(dataset, folder, place, sizes))
 
 
 def import_semantic_png(options: Namespace) -> int:
@@ -164,15 +166,16 @@ def _import(
     for out, other in ((options.out, options.label_config_out), (options.label_config_out, options.out)):
         if out is not None:
             _require_own_file(out, options.source, other)
-    xml = label_config_for(categories, options.control)
-    config: LabelConfig = parse_label_config(xml)
-    records = records_at(ImagePlace(options.image_root, config.images[0].name))
+    with_boxes = options.boxes == "rectangles"
+    config: LabelConfig = parse_label_config(label_config_for(categories, options.control, boxes=with_boxes))
+    needs = Needs()
+    records = needs.seen(records_at(ImagePlace(options.image_root, config.images[0].name)))
     if options.mark_as:
         records = (marked_as(record, options.mark_as, options.model_version) for record in records)
     counts = write_tasks(records, config, options.out)
     if options.label_config_out:
         with new_file(options.label_config_out) as file:
-            file.write(xml)
+            file.write(label_config_for(categories, options.control, boxes=with_boxes and needs.boxes))
     return _written(counts, options.out)
 
 

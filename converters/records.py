@@ -50,6 +50,7 @@ class Region:
         polygon: the points ((x, y), ...) in pixels if the region was drawn as a polygon, else None.
         score: the confidence of the model that predicted the region, 0..1; None if a person drew the region.
         origin: "manual", "prediction" (accepted as it was) or "prediction-changed"; None if unknown.
+        box_xywh: the left and top edge, the width and the height in pixels if the region is an upright box, else None.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Region:
     polygon: tuple[tuple[float, float], ...] | None = None
     score: float | None = None
     origin: str | None = None
+    box_xywh: tuple[float, float, float, float] | None = None
 
     @property
     def size_hw(self) -> tuple[int, int]:

@@ -14,7 +14,7 @@ predictions and a file of annotations from one export use the same ids. Category
 
 import math
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
@@ -251,17 +251,21 @@ def _result(annotation: JsonObject) -> JsonObject:
 
 @dataclass(frozen=True)
 class CocoShape:
-    """The shape of one annotation as COCO has it; `rle` holds the pixels that pycocotools reads from it."""
+    """The shape of one annotation as COCO has it; `rle` holds the pixels that pycocotools reads from it.
+
+    `box_xywh` is the box that was drawn, in pixels; None if the box is that of the pixels.
+    """
 
     segmentation: CocoRLE | list[list[float]]
     rle: CocoRLE
+    box_xywh: tuple[float, float, float, float] | None = None
 
     def keys(self) -> JsonObject:
         """Return the keys of an annotation that follow from its shape."""
         return {
             "segmentation": self.segmentation,
             "area": coco_rle_area(self.rle),
-            "bbox": coco_rle_bbox_xywh(self.rle),
+            "bbox": coco_rle_bbox_xywh(self.rle) if self.box_xywh is None else _rounded(self.box_xywh),
         }
 
 
@@ -276,7 +280,8 @@ class CocoShapes:
     def of(self, region: Region) -> Iterator[CocoShape]:
         """Yield the shape of each annotation that a region becomes."""
         if not self._options.split_parts:
-            yield self._shape(region.rle, region.drawn_polygon(self._options.max_vertices))
+            shape = self._shape(region.rle, region.drawn_polygon(self._options.max_vertices))
+            yield replace(shape, box_xywh=region.box_xywh)
             return
         for part in split_parts(region.mask()):
             yield self._shape(mask_to_coco_rle(part), None)
@@ -303,12 +308,16 @@ def _mask_of(rle: CocoRLE) -> Mask:
 
 
 def _polygon_shape(polygons: Sequence[Polygon], size_hw: Sequence[int]) -> CocoShape:
-    flat = [[round(float(value), _DECIMALS) for value in polygon.ravel()] for polygon in polygons]
+    flat = [_rounded(polygon.ravel()) for polygon in polygons]
     # pycocotools' stubs know polygons of whole numbers only; it takes floats.
     merged = coco_mask.merge(coco_mask.frPyObjects(cast(Any, flat), size_hw[0], size_hw[1]))
     counts = merged["counts"]
     text = counts.decode("ascii") if isinstance(counts, bytes) else counts
     return CocoShape(flat, {"size": list(size_hw), "counts": text})
+
+
+def _rounded(values: Iterable[float]) -> list[float]:
+    return [round(float(value), _DECIMALS) for value in values]
 
 
 def _known(**values: Any) -> JsonObject:

@@ -25,12 +25,14 @@ from urllib.parse import unquote
 import numpy as np
 
 from converters.datasets.coco import CocoDataset, CocoOptions, CocoShape, CocoShapes
-from converters.datasets.coco_reader import annotations_by_image, coco_categories, image_size, read_regions
+from converters.datasets.coco_index import ImageId, coco_id, index_coco
+from converters.datasets.coco_reader import stated_size
+from converters.datasets.coco_regions import is_box_alone, read_regions
 from converters.encodings.coco_rle import CocoRLE, mask_to_coco_rle
 from converters.encodings.masks import MAX_PIXELS
 from converters.errors import CocoError, ConverterError
 from converters.files.image_files import image_file_name
-from converters.files.json_values import Json, JsonObject, whole_number
+from converters.files.json_values import Json, JsonObject
 from converters.label_studio.categories import categories_of
 from converters.label_studio.label_config import LabelConfig
 from converters.label_studio.reader import tasks_to_records
@@ -50,7 +52,7 @@ def update_coco(
     """Write corrected records back into the COCO dataset that they were made of.
 
     Args:
-        original: the dataset as `coco_reader.read_coco` returns it; it is not changed. Images are found again by their
+        original: the dataset as `coco_index.read_coco` returns it; it is not changed. Images are found again by their
             file names.
         records: the corrected images, read one at a time.
         config: the label config of the project that the records come from; a label that is no category of the dataset
@@ -62,8 +64,7 @@ def update_coco(
         The updated dataset and the counts: `regions_out` counts its annotations, `notes` says what became of them.
 
     Raises:
-        CocoError: `options.every_annotator` or `options.split_parts` is set, two images share a file name, or the
-            dataset contradicts itself.
+        CocoError: `options.every_annotator` or `options.split_parts` is set, or the dataset has no category.
     """
     options = options or CocoOptions()
     if options.every_annotator:
@@ -103,39 +104,40 @@ class _Update:
         self._tally = tally
         self._max_pixels = max_pixels
         self._shapes = CocoShapes(options)
-        self._categories = coco_categories(original)
-        self._ids = {category.name: category.id for category in self._categories}
-        self._names = {category.id: category.name for category in self._categories}
-        self._new_categories = _new_categories(categories_of(config), self._ids)
+        index = index_coco(original)
+        self._ids = {category.name: category.id for category in index.categories}
+        self._names = index.names
+        self._new_categories = _new_categories(categories_of(config), self._ids, set(self._names))
         self._ids |= {category.name: category.id for category in self._new_categories}
-        self._by_image = annotations_by_image(original)
-        self._images = _images_by_name(original)
-        self._next_id = max(
-            (i for a in original["annotations"] if (i := whole_number(a.get("id"))) is not None), default=0
-        )
+        self._entries = index.images
+        self._by_image = index.annotations
+        self._images = _images_by_name(index.images)
+        self._next_id = max((i for a in original["annotations"] if (i := coco_id(a.get("id"))) is not None), default=0)
         self._replaced: dict[int, JsonObject | None] = {}  # by identity of the original's annotation
         self._added: list[JsonObject] = []
-        self._done: set[int] = set()
+        self._done: set[ImageId] = set()
 
     def size_of(self, file_name: str) -> tuple[int, int] | None:
         """Return (height, width) of an image of the original dataset, None if it has no such image."""
-        image = self._images.get(file_name)
-        return None if image is None else image_size(image, self._max_pixels)
+        key = self._images.get(file_name)
+        return None if key is None else stated_size(self._entries[key])
 
     def add(self, image: SelectedImage) -> None:
         """Take over the changed and new regions of one image."""
-        original = self._images.get(image.file_name)
+        key = self._images.get(image.file_name)
         where = f"task {image.task_id}: {image.file_name!r:.200}"
-        if original is None:
+        if key is None:
             self._tally.leave_out("image that is not in the COCO file (or under another image root)", where)
-        elif image_size(original, self._max_pixels) != image.size_hw:
+        elif (stated_size(self._entries[key]) or image.size_hw) != image.size_hw:
             self._tally.leave_out("image of another size than in the COCO file", where)
-        elif original["id"] in self._done:
+        elif key in self._done:
             self._tally.leave_out("image that was in the export before", where)
+        elif image.size_hw[0] * image.size_hw[1] > self._max_pixels:
+            self._tally.leave_out("image that is too large", where)
         else:
-            self._done.add(original["id"])
+            self._done.add(key)
             self._tally.images_out += 1
-            self._add_regions(image, original["id"])
+            self._add_regions(image, key)
 
     def dataset(self) -> CocoDataset:
         """Return the updated dataset."""
@@ -150,7 +152,7 @@ class _Update:
         categories = [*self._original["categories"], *new]
         return {**self._original, "categories": categories, "annotations": annotations}
 
-    def _add_regions(self, image: SelectedImage, image_id: int) -> None:
+    def _add_regions(self, image: SelectedImage, image_id: ImageId) -> None:
         shown, unread = self._shown(image, image_id)
         self._tally.note("annotations that could not be shown and stay as they were", unread)
         owner = {given.id: position for position, item in enumerate(shown) for given in item.given}
@@ -163,7 +165,7 @@ class _Update:
         for region in new:
             self._tally.note("annotations added", self._add_new(region.labels, region, image_id))
 
-    def _shown(self, image: SelectedImage, image_id: int) -> tuple[list[_Shown], int]:
+    def _shown(self, image: SelectedImage, image_id: ImageId) -> tuple[list[_Shown], int]:
         """Return an image's original regions as Label Studio showed them, and the number of those it could not show."""
         found = read_regions(self._by_image[image_id], image.size_hw, self._names, f"image {image_id}")
         shown = []
@@ -185,7 +187,7 @@ class _Update:
             return ()
         return back.annotations[0].regions
 
-    def _correct(self, item: _Shown, regions: Sequence[Region], image_id: int) -> None:
+    def _correct(self, item: _Shown, regions: Sequence[Region], image_id: ImageId) -> None:
         """Compare the regions that came back with the regions that were given, and change their annotations."""
         if not regions:
             self._replaced |= {id(annotation): None for annotation in item.annotations}
@@ -202,10 +204,15 @@ class _Update:
         self._rewrite(item.annotations, labels, whole, _joined(regions), image_id)
 
     def _rewrite(
-        self, annotations: Sequence[Json], labels: Sequence[str], changed: Region | None, shape: Region, image_id: int
+        self,
+        annotations: Sequence[Json],
+        labels: Sequence[str],
+        changed: Region | None,
+        shape: Region,
+        image_id: ImageId,
     ) -> None:
         """Give each label one of the annotations; delete annotations without a label, add missing ones."""
-        free = {self._names[annotation["category_id"]]: annotation for annotation in annotations}
+        free = {self._name_of(annotation): annotation for annotation in annotations}
         kept = {label: free.pop(label) for label in labels if label in free}
         missing = [label for label in labels if label not in kept]
         for label in list(missing):
@@ -213,8 +220,9 @@ class _Update:
                 kept[label] = free.pop(next(iter(free)))
                 missing.remove(label)
         for label, annotation in kept.items():
-            keys = {} if changed is None else self._shape(changed).keys()
-            new = {**annotation, "category_id": self._ids[label], **keys}
+            keys = {} if changed is None else self._new_shape(changed, annotation)
+            category_id = annotation["category_id"] if self._name_of(annotation) == label else self._ids[label]
+            new = {**annotation, "category_id": category_id, **keys}
             if new != annotation:
                 self._replaced[id(annotation)] = new
             self._tally.note("annotations changed", int(new != annotation))
@@ -222,7 +230,7 @@ class _Update:
         self._tally.note("annotations removed", len(free))
         self._tally.note("annotations added", self._add_new(missing, shape, image_id))
 
-    def _add_new(self, labels: Sequence[str], region: Region, image_id: int) -> int:
+    def _add_new(self, labels: Sequence[str], region: Region, image_id: ImageId) -> int:
         """Add an annotation for each label that is a category; return how many were added."""
         added = 0
         if not region.labels:
@@ -233,9 +241,19 @@ class _Update:
                 continue
             self._next_id += 1
             added += 1
-            head = {"id": self._next_id, "image_id": image_id, "category_id": self._ids[label]}
+            head = {"id": self._next_id, "image_id": self._entries[image_id]["id"], "category_id": self._ids[label]}
             self._added.append({**head, **self._shape(region).keys(), "iscrowd": 0})
         return added
+
+    def _name_of(self, annotation: Json) -> str:
+        return self._names[coco_id(annotation["category_id"]) or 0]
+
+    def _new_shape(self, region: Region, annotation: Json) -> JsonObject:
+        """Return the keys of a changed shape; an annotation that had a box alone keeps to its box."""
+        keys = self._shape(region).keys()
+        if region.box_xywh is None or not is_box_alone(annotation):
+            return keys
+        return {"bbox": keys["bbox"], "area": region.box_xywh[2] * region.box_xywh[3]}
 
     def _shape(self, region: Region) -> CocoShape:
         return next(self._shapes.of(region))
@@ -250,9 +268,11 @@ def _joined(regions: Sequence[Region]) -> Region:
     return Region(regions[0].id, regions[0].labels, regions[0].control, rle)
 
 
-def _new_categories(configured: Iterable[DatasetCategory], ids: Mapping[str, int]) -> tuple[DatasetCategory, ...]:
+def _new_categories(
+    configured: Iterable[DatasetCategory], ids: Mapping[str, int], taken: set[int]
+) -> tuple[DatasetCategory, ...]:
     """Return the labels that are no category of the dataset as new categories, with ids that are free there."""
-    return tuple(_numbered((c for c in configured if c.name not in ids), set(ids.values())))
+    return tuple(_numbered((c for c in configured if c.name not in ids), taken))
 
 
 def _numbered(categories: Iterable[DatasetCategory], taken: set[int]) -> Iterator[DatasetCategory]:
@@ -262,16 +282,16 @@ def _numbered(categories: Iterable[DatasetCategory], taken: set[int]) -> Iterato
         yield DatasetCategory(number, category.name, category.kind)
 
 
-def _images_by_name(dataset: CocoDataset) -> dict[str, Json]:
-    by_name: dict[str, Json] = {}
-    for image in dataset["images"]:
+def _images_by_name(images: Mapping[ImageId, Json]) -> dict[str, ImageId]:
+    """Return the id of each image by its file name; a name that several images have is none of them."""
+    by_name: dict[str, list[ImageId]] = {}
+    for key, image in images.items():
         name = image.get("file_name")
-        if not isinstance(name, str) or name in by_name:
-            raise CocoError(f"expected images with file names that differ, to find them again, got {name!r:.60} again")
-        by_name[name] = image
+        if isinstance(name, str):
+            by_name.setdefault(name, []).append(key)
     # As the address of a task, "a%20b.jpg" or a URL comes back in other words; no two may do so in the same.
-    in_other_words: dict[str, list[Json]] = {}
-    for name, image in by_name.items():
+    in_other_words: dict[str, list[ImageId]] = {}
+    for name, keys in by_name.items():
         for other in {unquote(name).lstrip("/"), image_file_name(name)}:
-            in_other_words.setdefault(other, []).append(image)
-    return {**{other: images[0] for other, images in in_other_words.items() if len(images) == 1}, **by_name}
+            in_other_words.setdefault(other, []).extend(keys)
+    return {name: keys[0] for names in (in_other_words, by_name) for name, keys in names.items() if len(keys) == 1}

@@ -24,14 +24,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from converters.datasets.coco import CocoDataset
-from converters.datasets.coco_reader import ImagePlace, annotations_by_image, coco_categories, empty_record, read_coco
+from converters.datasets.coco_index import CocoIndex, ImageId, coco_id, index_coco, read_coco
+from converters.datasets.coco_reader import ImagePlace, empty_record, with_rest_of
 from converters.encodings.coco_rle import coco_rle_area, coco_rle_bbox_xywh, label_map_to_coco_rles
 from converters.encodings.colours import rgb_of
 from converters.encodings.masks import MAX_PIXELS
 from converters.encodings.overlaps import LabelledRegion, regions_to_label_map
 from converters.errors import ConverterError, PanopticError, RecordError
 from converters.files.image_files import SizeLookup
-from converters.files.json_values import Json, finite_number, whole_number
+from converters.files.json_values import Json, finite_number
 from converters.files.output import JsonList, name_in_folder, new_folder, write_json
 from converters.files.png import read_png
 from converters.records import Annotation, DatasetCategory, ImageRecord, LeftOut, Prediction, Region
@@ -215,7 +216,12 @@ def read_panoptic(path: Path) -> tuple[CocoDataset, Path]:
 
 
 def panoptic_to_records(
-    dataset: CocoDataset, pngs: Path, place: ImagePlace | None = None, *, max_pixels: int = MAX_PIXELS
+    dataset: CocoDataset,
+    pngs: Path,
+    place: ImagePlace | None = None,
+    size_of: SizeLookup | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[ImageRecord]:
     """Convert a panoptic dataset to one record for each of its images, one PNG at a time.
 
@@ -226,35 +232,35 @@ def panoptic_to_records(
         dataset: a dataset as `read_panoptic` returns it.
         pngs: the folder of its PNGs.
         place: where the images will be shown.
-        max_pixels: refuse larger images.
+        size_of: a look-up of the sizes of images whose size the dataset does not say; without one, it is the PNG's.
+        max_pixels: leave out the segments of larger images.
 
     Raises:
-        ConverterError: the id of an image or category is no whole number, or an image has no size.
+        ConverterError: no category has an id and a name.
     """
     place = place or ImagePlace()
-    names = {category.id: category.name for category in coco_categories(dataset)}
-    by_image = annotations_by_image(dataset)
-    several = [image_id for image_id, annotations in by_image.items() if len(annotations) > 1]
-    if several:
-        raise PanopticError(f"expected one annotation an image, got several of image {several[0]}")
-    for image in dataset["images"]:
-        yield _record(image, next(iter(by_image[image["id"]]), None), names, pngs, place, max_pixels)
+    index = index_coco(dataset)
+    empty = ((key, empty_record(key, image, place, size_of, max_pixels)) for key, image in index.images.items())
+    records = (_record(index, key, record, pngs, max_pixels) for key, record in empty)
+    yield from with_rest_of(index, records, place)
 
 
-def _record(
-    image: Json, annotation: Json | None, names: Mapping[int, str], pngs: Path, place: ImagePlace, max_pixels: int
-) -> ImageRecord:
-    empty = empty_record(image, place, max_pixels)
-    if empty.size_hw is None:
+def _record(index: CocoIndex, key: ImageId, empty: ImageRecord, pngs: Path, max_pixels: int) -> ImageRecord:
+    if not empty.image:
         return empty
-    where = f"image {image['id']}"
+    where = f"image {key!s:.60}"
+    annotation = next(iter(index.annotations[key]), None)
+    left_out = [
+        LeftOut("another annotation of the same image", f"{where}: {other.get('file_name')!r:.60}")
+        for other in index.annotations[key][1:]
+    ]
     regions: tuple[Region, ...] = ()
-    left_out: list[LeftOut] = []
     is_read = False
     if annotation is not None:
         try:
             rgb = read_png(_png_path(annotation, pngs), ("RGB",), empty.size_hw, max_pixels=max_pixels)
-            regions = tuple(_regions(annotation, rgb_to_segment_ids(rgb), names, left_out, where))
+            empty = replace(empty, size_hw=(rgb.shape[0], rgb.shape[1]))
+            regions = tuple(_regions(annotation, rgb_to_segment_ids(rgb), index.names, left_out, where))
             is_read = True
         except ConverterError as error:
             left_out.append(LeftOut("unreadable annotation", f"{where}: {error}"))
@@ -263,7 +269,7 @@ def _record(
         empty,
         annotations=(Annotation(None, regions),) if is_read and not is_predicted else (),
         predictions=(Prediction(None, regions),) if is_predicted else (),
-        left_out=tuple(left_out),
+        left_out=tuple(left_out) if is_read or annotation is None else (*empty.left_out, *left_out),
     )
 
 
@@ -309,7 +315,7 @@ def _segment(segment: Any, names: Mapping[int, str]) -> tuple[int, str]:
     """Return the segment id and the category name of an entry of `segments_info`."""
     if not isinstance(segment, Mapping):
         raise PanopticError(f"expected objects in segments_info, got {type(segment).__name__}")
-    number, category_id = whole_number(segment.get("id")), whole_number(segment.get("category_id"))
+    number, category_id = coco_id(segment.get("id")), coco_id(segment.get("category_id"))
     if number is None or not 0 < number <= _MAX_ID:
         raise PanopticError(f"expected a segment id from 1 to {_MAX_ID}, got {segment.get('id')!r:.40}")
     if category_id is None or category_id not in names:

@@ -139,11 +139,19 @@ def polygon_to_line(number: int, polygon: Polygon, size_hw: tuple[int, int]) -> 
 
 @dataclass(frozen=True)
 class YoloShape:
-    """One line of a label file: its class, its polygon (n, 2) in pixels, and its score if it has one."""
+    """One line of a label file.
+
+    Attributes:
+        number: the class.
+        polygon: the corners, (n, 2) in pixels; of a box, the four from the upper left one on.
+        score: the score, None if the line has none.
+        is_box: whether the line is a box.
+    """
 
     number: int
     polygon: Polygon
     score: float | None = None
+    is_box: bool = False
 
 
 def line_to_shape(line: str, size_hw: tuple[int, int]) -> YoloShape:
@@ -167,8 +175,9 @@ def line_to_shape(line: str, size_hw: tuple[int, int]) -> YoloShape:
         raise YOLOError(f"expected shares of the image's sides (0 to 1), got {line!r:.60}")
     if score is not None and not 0 <= score <= 1:
         raise YOLOError(f"expected a score from 0 to 1 after the last pair, got {score!r}")
-    shares = _box_corners(values) if values.size == _BOX_VALUES else values.reshape(-1, 2)
-    return YoloShape(number, shares * (size_hw[1], size_hw[0]), score)
+    is_box = values.size == _BOX_VALUES
+    shares = _box_corners(values) if is_box else values.reshape(-1, 2)
+    return YoloShape(number, shares * (size_hw[1], size_hw[0]), score, is_box)
 
 
 def _box_corners(values: Polygon) -> Polygon:

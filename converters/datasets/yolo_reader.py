@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from converters.datasets.coco_reader import ImagePlace
 from converters.datasets.data_yaml import YAML_SUFFIXES, DataYaml, read_data_yaml
 from converters.datasets.yolo import DATA_NAME, IMAGES_NAME, LABELS_NAME, YoloShape, label_path, line_to_shape
@@ -214,6 +216,13 @@ def _region(shape: YoloShape, region_id: str, names: Mapping[int, str], size_hw:
         labels=(names[shape.number],),
         control="",
         rle=mask_to_coco_rle(mask),
-        polygon=tuple((float(x), float(y)) for x, y in shape.polygon),
+        polygon=None if shape.is_box else tuple((float(x), float(y)) for x, y in shape.polygon),
         score=shape.score,
+        box_xywh=_box(shape, size_hw) if shape.is_box else None,
     )
+
+
+def _box(shape: YoloShape, size_hw: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the box of a line in pixels, cut at the borders of the image."""
+    (left, top), (right, bottom) = np.clip(shape.polygon[[0, 2]], 0, size_hw[::-1]).tolist()
+    return left, top, right - left, bottom - top

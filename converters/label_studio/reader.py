@@ -20,7 +20,7 @@ from converters.errors import ConverterError, LabelStudioFormatError
 from converters.files.json_stream import read_json_array
 from converters.files.json_values import Json, finite_number, identifier, whole_number
 from converters.label_studio.label_config import ImageTag, LabelConfig
-from converters.label_studio.shapes import shape_of, shape_reader
+from converters.label_studio.shapes import shape_of, shape_reader, upright_box
 from converters.records import Annotation, ImageRecord, LeftOut, Prediction, Region
 
 _LABEL_KEYS_END = "labels"
@@ -332,6 +332,7 @@ class _RegionReader:
             polygon=None if polygon is None else tuple((float(x), float(y)) for x, y in polygon),
             score=finite_number(shape.get("score")),
             origin=origin if isinstance(origin, str) else None,
+            box_xywh=upright_box(shape["value"], size_hw),
         )
 
     def _labels(self, result: Json) -> list[str]:

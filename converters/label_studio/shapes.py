@@ -58,6 +58,14 @@ def shape_of(result: Json) -> Json:
     return {key: value[key] for key in value if key in _SHAPE_KEYS} if isinstance(value, Mapping) else {}
 
 
+def upright_box(value: Json, size_hw: tuple[int, int]) -> tuple[float, float, float, float] | None:
+    """Return [x, y, width, height] in pixels if the value is a rectangle that is not turned, else None."""
+    if shape_reader({"value": value}) is not _rectangle or finite_number(value.get("rotation", 0)) != 0:
+        return None
+    x, y, width, height = _pixels(value, ("x", "y", "width", "height"), size_hw)
+    return x, y, width, height
+
+
 def _brush(value: Json, size_hw: tuple[int, int]) -> Shape:
     return brush_rle_to_mask(value["rle"], size_hw, max_pixels=math.prod(size_hw)), None
 

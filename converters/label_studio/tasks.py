@@ -4,7 +4,8 @@
      "annotations": [{"result": [...], "was_cancelled", "ground_truth"}]}
 
 The tasks are ready for `POST /api/projects/N/import` or for "Import" in the page. A region is written with the control
-that it came from, or else with the first control of the config that has its label. Brushes and bitmasks keep every
+that it came from, or else with the first control of the config that has its label; a box goes to a rectangle control if
+there is one. Brushes and bitmasks keep every
 pixel. A polygon control gets one polygon for each connected part, with holes filled; a rectangle control gets one box.
 """
 
@@ -13,19 +14,17 @@ from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
-from xml.sax.saxutils import quoteattr
 
 from converters.encodings.bitmask import mask_to_data_url
 from converters.encodings.brush import mask_to_brush_rle
 from converters.encodings.coco_rle import coco_rle_bbox_xywh
-from converters.encodings.colours import colour_of
 from converters.encodings.masks import has_holes
 from converters.encodings.polygons import mask_to_polygons
 from converters.errors import LabelStudioFormatError
 from converters.files.json_values import JsonObject
 from converters.files.output import JsonList, write_json
 from converters.label_studio.label_config import Control, ImageTag, LabelConfig
-from converters.records import Annotation, DatasetCategory, ImageRecord, Prediction, Region
+from converters.records import Annotation, ImageRecord, Prediction, Region
 from converters.selection import ConversionCounts, Tally
 
 WRITABLE_TAGS = ("BrushLabels", "BitmaskLabels", "PolygonLabels", "RectangleLabels")
@@ -117,7 +116,7 @@ def _shown(regions: Sequence[Region], record: ImageRecord, config: LabelConfig, 
             tally.leave_out("region that no control can show", f"image {record.image}: {error}")
             continue
         tally.regions_out += 1
-        tally.note("regions that became boxes", int(kind == "rectanglelabels"))
+        tally.note("regions that became boxes", int(kind == "rectanglelabels" and region.box_xywh is None))
         tally.note("regions whose holes were filled", int(kind == "polygonlabels" and has_holes(region.mask())))
         shown.append(region)
     return tuple(shown)
@@ -149,32 +148,6 @@ def region_to_results(region: Region, control: Control, image_name: str) -> list
         }
         for part, value in enumerate(values, start=1)
     ]
-
-
-def label_config_for(categories: Sequence[DatasetCategory], kind: str = "BrushLabels", image: str = "$image") -> str:
-    """Return a label config for some categories.
-
-    A label carries the category's id as `category=`, a colour that follows from its name, and `kind=` if it is known
-    whether the category is a thing or stuff.
-
-    Args:
-        categories: the categories, in the order in which the page shows them.
-        kind: the control tag, for example BrushLabels, BitmaskLabels or PolygonLabels.
-        image: the key of a task's data that holds the image's address, with a dollar sign.
-    """
-    labels = "\n".join(
-        f"    <Label value={quoteattr(category.name)} background={quoteattr(colour_of(category.name))} "
-        f'category="{category.id}"{_kind_attribute(category)}/>'
-        for category in categories
-    )
-    return (
-        f'<View>\n  <Image name="image" value={quoteattr(image)} zoom="true"/>\n'
-        f'  <{kind} name="label" toName="image">\n{labels}\n  </{kind}>\n</View>\n'
-    )
-
-
-def _kind_attribute(category: DatasetCategory) -> str:
-    return f' kind="{category.kind}"' if category.kind else ""
 
 
 # ---------------------------------------------------------------- parts of a task
@@ -251,7 +224,7 @@ def _image_tag(record: ImageRecord, config: LabelConfig) -> ImageTag:
 
 
 def _control_for(region: Region, config: LabelConfig) -> Control:
-    """Return the control that the region came from, or else the first control that can show the region."""
+    """Return the control that the region came from, or else the first that can show it: for a box, a rectangle's."""
     able = [
         control
         for control in config.of_kind(*_VALUE_WRITERS)
@@ -262,7 +235,8 @@ def _control_for(region: Region, config: LabelConfig) -> Control:
             f"region {region.id!r}: expected a control of the config (of {sorted(_VALUE_WRITERS)}) with the labels "
             f"{list(region.labels)}, got none"
         )
-    return next((control for control in able if control.name == region.control), able[0])
+    boxes = [control for control in able if control.kind == "rectanglelabels" and region.box_xywh is not None]
+    return next((control for control in able if control.name == region.control), (*boxes, *able)[0])
 
 
 # ---------------------------------------------------------------- values
@@ -291,7 +265,7 @@ def _polygon(region: Region) -> Iterator[JsonObject]:
 
 def _rectangle(region: Region) -> Iterator[JsonObject]:
     height, width = region.size_hw
-    x, y, box_width, box_height = coco_rle_bbox_xywh(region.rle)
+    x, y, box_width, box_height = region.box_xywh or coco_rle_bbox_xywh(region.rle)
     yield {
         "x": x * 100 / width,
         "y": y * 100 / height,

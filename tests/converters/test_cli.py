@@ -139,6 +139,46 @@ def test_results_of_predictions_are_a_list(folder: Path) -> None:
     assert [r["score"] for r in json.loads((folder / "results.json").read_text())] == [0.5] * 3
 
 
+BOXES = {
+    "images": [
+        {"id": 1, "file_name": "pictures/1.png"},
+        {"id": 2, "file_name": "pictures/2.png", "width": 0, "height": 9},
+    ],
+    "categories": [{"id": 4, "name": "cat"}, {"id": 5, "name": "cat"}],
+    "annotations": [
+        {"id": 1, "image_id": 1.0, "category_id": 5, "bbox": [2, 3, 10, 8]},
+        {"id": 2, "image_id": 2, "category_id": 4, "segmentation": [[1, 1, 9, 1, 9, 9], [1, 1, 2, 2]]},
+        {"id": 3, "image_id": 3, "category_id": 4, "bbox": [2, 3, 10, 8]},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "types"),
+    [
+        ([], [["rectanglelabels"], ["brushlabels"]]),
+        (["--boxes", "masks"], [["brushlabels"], ["brushlabels"]]),
+        (["--control", "PolygonLabels"], [["rectanglelabels"], ["polygonlabels"]]),
+    ],
+)
+def test_a_coco_file_with_faults_comes_in_but_for_the_faults(
+    folder: Path, more: list[str], types: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "boxes.json").write_text(json.dumps(BOXES))
+    words = ["import", "coco", folder / "boxes.json", "--out", folder / "tasks.json", "--images", folder / "images"]
+    assert run(folder, *words, "--label-config-out", folder / "config.xml", *more) == LEFT_BEHIND
+    said = capsys.readouterr().out
+    assert "images: 2 read, 2 written\nregions: 2 read, 2 entries written\n" in said
+    assert "categories joined with another of the same name: 1\n" in said
+    assert "left out, annotation of an image that the file does not list: 1\n" in said
+    assert "left out, part of a polygon that cannot be read: 1\n" in said
+    tasks = json.loads((folder / "tasks.json").read_text())
+    assert [[r["type"] for r in task["annotations"][0]["result"]] for task in tasks] == types
+    capsys.readouterr()
+    assert run(folder, "validate", folder / "tasks.json", "--label-config", folder / "config.xml") == DONE
+    assert ("RectangleLabels" in (folder / "config.xml").read_text()) == ("--boxes" not in more)
+
+
 def test_what_was_left_behind_is_told_and_the_rest_is_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = [5, {"id": 9}, task(3, result(CAT, "unknown", "u"), {**result(CAT, "cat", "v"), "value": {"rle": [1]}})]
     (folder / "export.json").write_text(json.dumps([*TASKS, *broken]))

@@ -67,13 +67,17 @@ SEGMENTATIONS: dict[str, Any] = {
     "size-null": {"size": None, "counts": RLE["counts"]},
 }
 
+_ORPHAN = "left out, annotation of an image that the file does not list: 1"
+_BOTH = "regions: 2 read, 2 entries written"
+
 ODD_ANNOTATIONS: dict[str, tuple[Json, tuple[int, ...], str]] = {
-    "image-unknown": ({"image_id": 9}, (FAILED,), "expected the id of an image, got 9"),
-    "image-missing": ({"image_id": None}, (FAILED,), "expected the id of an image, got None"),
-    "image-string": ({"image_id": "1"}, (FAILED,), "expected the id of an image, got '1'"),
-    "image-fraction": ({"image_id": 1.0}, (FAILED,), "expected the id of an image, got 1.0"),
-    "image-list": ({"image_id": [1]}, (FAILED,), "expected the id of an image"),
-    "image-boolean": ({"image_id": True}, (FAILED,), "expected the id of an image, got True"),
+    "image-unknown": ({"image_id": 9}, (LEFT_BEHIND,), _ORPHAN),
+    "image-missing": ({"image_id": None}, (LEFT_BEHIND,), _ORPHAN),
+    "image-string": ({"image_id": "1"}, (DONE,), _BOTH),
+    "image-real": ({"image_id": 1.0}, (DONE,), _BOTH),
+    "image-fraction": ({"image_id": 1.5}, (LEFT_BEHIND,), _ORPHAN),
+    "image-list": ({"image_id": [1]}, (LEFT_BEHIND,), _ORPHAN),
+    "image-boolean": ({"image_id": True}, (LEFT_BEHIND,), _ORPHAN),
     "category-unknown": ({"category_id": 9}, (LEFT_BEHIND,), _UNREADABLE),
     "category-null": ({"category_id": None}, (LEFT_BEHIND,), _UNREADABLE),
     "category-list": ({"category_id": [1]}, (LEFT_BEHIND,), _UNREADABLE),
@@ -86,31 +90,40 @@ ODD_ANNOTATIONS: dict[str, tuple[Json, tuple[int, ...], str]] = {
     "crowd-string": ({"iscrowd": "yes"}, (DONE,), "regions: 2 read, 2 entries written"),
 }
 
+_UNSIZED = "left out, image of unknown size: 1"
+
 ODD_IMAGES: dict[str, tuple[Json, tuple[int, ...], str]] = {
-    "id-null": ({"id": None}, (FAILED,), "expected a whole number as id of each image"),
-    "id-string": ({"id": "1"}, (FAILED,), "expected a whole number as id of each image"),
-    "id-twice": ({"id": 2}, (FAILED,), "expected image ids to differ, got 2 more than once"),
-    "width-zero": ({"width": 0}, (FAILED,), "expected an image width of at least 1 pixel, got 0"),
-    "width-negative": ({"width": -1}, (FAILED,), "expected an image width of at least 1 pixel, got -1"),
-    "width-fraction": ({"width": 36.0}, (FAILED,), "expected an image width of at least 1 pixel"),
-    "width-huge": ({"width": 10**12}, (FAILED,), "expected an image of at most"),
-    "width-missing": ({"width": None}, (FAILED,), "expected an image width of at least 1 pixel, got None"),
+    "id-null": ({"id": None}, (LEFT_BEHIND,), "left out, image without an id: 1"),
+    "id-string": ({"id": "1"}, (DONE,), _BOTH),
+    "id-twice": ({"id": 2}, (LEFT_BEHIND,), "left out, image with the id of another: 1"),
+    "width-zero": ({"width": 0}, (LEFT_BEHIND,), _UNSIZED),
+    "width-negative": ({"width": -1}, (LEFT_BEHIND,), _UNSIZED),
+    "width-real": ({"width": 36.0}, (DONE,), _BOTH),
+    "width-fraction": ({"width": 36.5}, (LEFT_BEHIND,), _UNSIZED),
+    "width-huge": ({"width": 10**12}, (LEFT_BEHIND,), "left out, image that is too large: 1"),
+    "width-missing": ({"width": None}, (LEFT_BEHIND,), _UNSIZED),
     "name-missing": ({"file_name": None}, (LEFT_BEHIND,), "left out, image without a file name: 1"),
     "name-number": ({"file_name": 5}, (LEFT_BEHIND,), "left out, image without a file name: 1"),
     "name-empty": ({"file_name": ""}, (LEFT_BEHIND,), "left out, image without a file name: 1"),
     "task-list": ({"task_id": [1]}, (DONE,), "images: 2 read, 2 written"),
 }
 
+_NAMELESS = "category without a name that a label can have: "
+
 ODD_CATEGORIES: dict[str, tuple[list[Any], str]] = {
-    "name-missing": ([{"id": 1}], "category 1: expected a name"),
-    "name-number": ([{"id": 1, "name": 5}], "category 1: expected a name"),
-    "name-twice": ([{"id": 1, "name": "a"}, {"id": 2, "name": "a"}], "expected category names to differ"),
-    "id-twice": ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "expected category ids to differ"),
-    "id-string": ([{"id": "1", "name": "a"}], "expected a whole number as id of each category"),
-    "id-negative": ([{"id": -1, "name": "a"}], "expected"),
+    "name-missing": ([{"id": 1}], _NAMELESS),
+    "name-number": ([{"id": 1, "name": 5}], _NAMELESS),
+    "name-twice": (
+        [{"id": 1, "name": "a"}, {"id": 2, "name": "a"}],
+        "joined with another of the same name: 1",
+    ),
+    "id-twice": ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "left out, category with the id of another: 1"),
+    "id-string": ([{"id": "1", "name": "a"}], "regions: 1 read"),
+    "id-word": ([{"id": "x", "name": "a"}], "category without a whole number as its id: "),
+    "id-negative": ([{"id": -1, "name": "a"}], "category without a whole number as its id: "),
     "none": ([], "expected"),
-    "name-control": ([{"id": 1, "name": "a\0b"}, {"id": 2, "name": "b"}], "expected"),
-    "name-surrogate": ([{"id": 1, "name": "\ud800"}, {"id": 2, "name": "b"}], ""),
+    "name-control": ([{"id": 1, "name": "a\0b"}, {"id": 2, "name": "b"}], f"left out, {_NAMELESS}1"),
+    "name-surrogate": ([{"id": 1, "name": "\ud800"}, {"id": 2, "name": "b"}], f"left out, {_NAMELESS}1"),
 }
 
 COCO_FILES: dict[str, bytes] = {
@@ -213,7 +226,7 @@ def panoptic_cases() -> Iterator[Case]:
         yield case(f"segment-{name}", {"segments_info": [*segments, segment]}, (LEFT_BEHIND,), "unreadable segment: 1")
     many = [{"id": n, "category_id": 1} for n in range(1, 100_001)]
     yield case("segments-100000", {"segments_info": many}, (LEFT_BEHIND,), "without a pixel, or listed twice: 99999")
-    yield case("image-twice", {"image_id": 2}, (FAILED,), "expected one annotation an image")
+    yield case("image-twice", {"image_id": 2}, (LEFT_BEHIND,), "left out, another annotation of the same image: 1")
 
 
 def semantic_cases() -> Iterator[Case]:

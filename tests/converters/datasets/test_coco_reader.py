@@ -1,19 +1,19 @@
-"""COCO files read back: our own, those of others, and broken ones."""
+"""COCO files as records: our own, those of others, and those with a bad row."""
 
-import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from pycocotools.coco import COCO
 
 from converters.datasets.coco import CocoOptions, records_to_coco, write_coco
-from converters.datasets.coco_reader import ImagePlace, coco_categories, coco_to_records, read_coco
+from converters.datasets.coco_index import coco_categories, read_coco
+from converters.datasets.coco_reader import ImagePlace, coco_to_records
 from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.encodings.masks import split_parts
-from converters.errors import CocoError
 from converters.records import Annotation, DatasetCategory, ImageRecord, Prediction, Region
+from converters.selection import UNKNOWN_SIZE
 
 SIZE_HW = (20, 30)
 TWO_PARTS = np.zeros(SIZE_HW, dtype=np.bool_)
@@ -68,63 +68,60 @@ def test_parts_of_one_region_get_ids_of_their_own() -> None:
     assert all(np.array_equal(r.mask(), m) for r, m in zip(regions, split_parts(TWO_PARTS), strict=True))
 
 
-def test_polygons_and_counts_of_other_tools_are_read_as_pycocotools_reads_them() -> None:
-    polygon = [[3.3, 2.1, 20.8, 5.5, 9.2, 17.9], [22.0, 1.0, 28.0, 1.0, 28.0, 6.5, 22.0, 6.5]]
-    counts = {"size": [20, 30], "counts": [100, 40, 460]}
-    foreign = dataset({"segmentation": polygon}, {"segmentation": counts, "iscrowd": 1})
-    coco = COCO()
-    coco.dataset = foreign
-    coco.createIndex()
-    (found,) = coco_to_records(foreign)
-    for region, annotation in zip(found.annotations[0].regions, foreign["annotations"], strict=True):
-        assert np.array_equal(region.mask(), coco.annToMask(annotation) > 0)
+def test_one_bad_row_is_one_counted_row() -> None:
+    good = dataset({"bbox": [1, 2, 3, 4]})
+    broken = {
+        "images": [*good["images"], {"id": 9, "file_name": "twice.png"}, {"file_name": "none.png"}],
+        "categories": [*good["categories"], {"id": 4}, {"id": 3, "name": "cow"}, {"id": None, "name": "owl"}],
+        "annotations": [*good["annotations"], {"id": 2, "image_id": 4}, {"id": 3, "image_id": [4]}],
+    }
+    (sound,), (found,) = coco_to_records(good), coco_to_records(broken)
+    assert found.annotations == sound.annotations
+    assert Counter(item.reason for item in found.left_out) == {
+        "category without a name that a label can have": 1,
+        "category with the id of another": 1,
+        "category without a whole number as its id": 1,
+        "image with the id of another": 1,
+        "image without an id": 1,
+        "annotation of an image that the file does not list": 2,
+    }
+    assert found.left_out[-1].where == "annotation 3: image [4]"
 
 
-LEFT_OUT = [
-    ({"segmentation": None}, "expected a segmentation as RLE or polygons, got None"),
-    ({"segmentation": []}, "expected a segmentation as RLE or polygons, got []"),
-    ({"segmentation": [[1, 2, 3, 4]]}, "expected polygons of 3 or more x, y pairs"),
-    ({"segmentation": [[1, 2, 3, 4, 5, 1e9]]}, "within 120 pixels of the image"),
-    ({"segmentation": [[1, 2, 3, 4, 5, "x"]]}, "expected polygons of 3 or more x, y pairs"),
-    ({"segmentation": {"size": [20, 30], "counts": [5]}}, "expected counts that sum to 600"),
-    ({"segmentation": {"size": [30, 20], "counts": [600]}}, "expected a segmentation of [20, 30] (height, width)"),
-    ({"segmentation": {"size": [99999, 99999], "counts": [5]}}, "expected an image of at most 600 pixels"),
-    ({"segmentation": {"size": [20, 30], "counts": [600]}, "category_id": 8}, "expected the id of a category, got 8"),
-]
+def test_rows_without_an_image_are_counted_even_if_there_is_none() -> None:
+    (found,) = coco_to_records({**dataset({"bbox": [1, 2, 3, 4]}), "images": []})
+    assert (found.image, len(found.left_out)) == ("", 1)
 
 
-@pytest.mark.parametrize(("annotation", "message"), LEFT_OUT)
-def test_an_annotation_that_cannot_be_read_is_listed(annotation: dict[str, Any], message: str) -> None:
-    (found,) = coco_to_records(dataset(annotation))
-    assert found.annotations[0].regions == ()
-    assert found.left_out[0].reason == "unreadable annotation"
-    assert message in found.left_out[0].where
+SIZES = [(None, 30), (20, 0), (0, 0), (20, -1), (20, "30x"), (20.5, 30)]
 
 
-@pytest.mark.parametrize(
-    ("broken", "message"),
-    [
-        (dataset(id="9"), "expected a whole number as id of each image, got '9'"),
-        (dataset(height=None), "image 9: expected an image height of at least 1 pixel, got None"),
-        (dataset({"image_id": 4}), "annotation 1: expected the id of an image, got 4"),
-        (dataset({"image_id": [4]}), "annotation 1: expected the id of an image"),
-    ],
-)
-def test_a_dataset_that_contradicts_itself_is_refused(broken: dict[str, Any], message: str) -> None:
-    with pytest.raises(CocoError, match=message):
-        coco_to_records(broken)
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_a_size_that_is_missing_is_that_of_the_file(height: Any, width: Any) -> None:
+    broken = dataset({"bbox": [1, 2, 3, 4]}, height=height, width=width)
+    (found,) = coco_to_records(broken)
+    assert (found.image, found.size_hw, found.annotations) == ("a.png", None, ())
+    assert [item.reason for item in found.left_out] == [UNKNOWN_SIZE]
+    (sized,) = coco_to_records(broken, size_of={"a.png": SIZE_HW}.get)
+    assert (sized.size_hw, len(sized.annotations[0].regions), sized.left_out) == (SIZE_HW, 1, ())
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "expected JSON, which cannot be read"),
-        ("[]", "expected a list of objects under 'images'"),
-        (json.dumps({"images": [], "categories": [1], "annotations": []}), "expected a list of objects under 'cat"),
-        ("[" * 100_000, "expected JSON, which cannot be read"),
-    ],
-)
-def test_a_file_that_is_no_coco_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "coco.json").write_text(text)
-    with pytest.raises(CocoError, match=rf"coco\.json: {message}"):
-        read_coco(tmp_path / "coco.json")
+def test_an_image_without_a_region_needs_no_size() -> None:
+    (found,) = coco_to_records(dataset(height=None))
+    assert (found.annotations, found.left_out) == ((Annotation(None, ()),), ())
+
+
+def test_ids_of_other_writers_are_the_same_ids() -> None:
+    good = dataset({"bbox": [1, 2, 3, 4]})
+    (sound,) = coco_to_records(good)
+    for one, three in ((1.0, 3.0), ("1", "3")):
+        other = {
+            "images": [{**good["images"][0], "id": one}],
+            "categories": [{"id": three, "name": "cat"}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": three, "bbox": [1, 2, 3, 4]}],
+        }
+        (found,) = coco_to_records(other)
+        assert (found.annotations, found.left_out, found.task_id) == (sound.annotations, (), 1)
+    (named,) = coco_to_records({**good, "images": [{**good["images"][0], "id": "a"}],
+                                "annotations": [{**good["annotations"][0], "image_id": "a"}]})  # fmt: skip
+    assert (named.annotations, named.task_id) == (sound.annotations, "a")

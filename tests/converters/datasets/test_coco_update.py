@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from converters.datasets.coco import CocoDataset, CocoOptions
-from converters.datasets.coco_reader import ImagePlace, coco_categories, coco_to_records, read_coco
+from converters.datasets.coco_index import coco_categories, read_coco
+from converters.datasets.coco_reader import ImagePlace, coco_to_records
 from converters.datasets.coco_update import update_coco
 from converters.encodings.brush import mask_to_brush_rle
 from converters.encodings.coco_rle import coco_rle_to_mask, mask_to_coco_rle
 from converters.errors import CocoError
 from converters.files.output import write_json
+from converters.label_studio.config_for import label_config_for
 from converters.label_studio.label_config import LabelConfig, parse_label_config
 from converters.label_studio.reader import tasks_to_records
-from converters.label_studio.tasks import label_config_for, marked_as, records_to_tasks
+from converters.label_studio.tasks import marked_as, records_to_tasks
 from converters.selection import ConversionCounts
 
 SIZE_HW = (20, 30)
@@ -35,7 +37,8 @@ ORIGINAL: CocoDataset = {
          "bbox": [3.3, 1, 25, 17], "iscrowd": 0, "attributes": {"occluded": True}},
         {"image_id": 5, "category_id": 3, "id": 17, "iscrowd": 1, "segmentation": RLE, "area": 20.0,
          "bbox": [0, 0, 20, 20]},
-        {"id": 30, "image_id": 5, "category_id": 3, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0, "segmentation": []},
+        {"id": 30, "image_id": 5, "category_id": 3, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0,
+         "segmentation": [[1, 2, 4, 6]]},
         {"id": 2, "image_id": 9, "category_id": 18, "segmentation": [[1, 1, 9, 1, 9, 9]], "area": 32, "iscrowd": 0},
     ],
     "images": [
@@ -209,13 +212,57 @@ def test_strange_images_are_left_out_with_the_reason() -> None:
 
 
 def test_contradictions_are_refused() -> None:
-    twice = {**ORIGINAL, "images": [*ORIGINAL["images"], {"id": 1, "file_name": "train/5.jpg"}]}
-    with pytest.raises(CocoError, match=r"expected images with file names that differ, .* got 'train/5.jpg' again"):
-        closed(twice, [], config_of(ORIGINAL))
     with pytest.raises(CocoError, match="expected one annotation an image to write back, got every_annotator"):
         closed(ORIGINAL, [], config_of(ORIGINAL), every_annotator=True)
     with pytest.raises(CocoError, match="expected whole regions to write back, got split_parts"):
         closed(ORIGINAL, [], config_of(ORIGINAL), split_parts=True)
+
+
+def test_images_of_one_name_stay_as_they_were() -> None:
+    config = config_of(ORIGINAL)
+    twice = {**ORIGINAL, "images": [*ORIGINAL["images"], {"id": 1, "file_name": "train/5.jpg"}, {"id": 10}]}
+    tasks = opened(ORIGINAL, config)
+    updated, counts = closed(twice, [tasks[1]], config)
+    assert updated == twice
+    assert counts.left_out == {"image that is not in the COCO file (or under another image root)": 1}
+
+
+def test_rows_that_cannot_be_used_and_odd_ids_stay_as_they_are() -> None:
+    orphan = {"id": 77, "image_id": 1234, "category_id": 3, "segmentation": RLE}
+    nameless, again = {"id": 19}, {"id": 20, "name": "dog"}
+    odd = {
+        **ORIGINAL,
+        "annotations": [*({**a, "image_id": float(a["image_id"]), "category_id": str(a["category_id"])}
+                          for a in ORIGINAL["annotations"]), {**ORIGINAL["annotations"][3], "id": 3, "category_id": 20},
+                        orphan],
+        "categories": [*ORIGINAL["categories"], nameless, again],
+    }  # fmt: skip
+    config = config_of(odd)
+    tasks = opened(odd, config)
+    mask = np.zeros(SIZE_HW, dtype=np.bool_)
+    mask[2:10, 4:8] = True
+    task_of(tasks, "5.jpg")["annotations"][0]["result"].append(result("new", mask))
+    updated, counts = closed(odd, tasks, config)
+    *same, new = updated["annotations"]
+    assert (same, updated["categories"]) == (odd["annotations"], odd["categories"])
+    assert (new["id"], new["image_id"], new["category_id"]) == (901, 5, 3)
+    assert counts.left_out == {}
+
+
+def test_a_box_alone_stays_a_box_and_takes_over_the_box_that_was_drawn() -> None:
+    boxes = [
+        {"id": n, "image_id": 6, "category_id": 3, "bbox": [1.5 + n, 2, 3, 4.25], "area": 12, "segmentation": []}
+        for n in (1, 2)
+    ]
+    dataset = {**ORIGINAL, "annotations": boxes}
+    config = parse_label_config(label_config_for(coco_categories(dataset), boxes=True))
+    tasks = opened(dataset, config)
+    assert closed(dataset, tasks, config)[0] == dataset
+    (first, _) = task_of(tasks, "6.jpg")["annotations"][0]["result"]
+    assert first["type"] == "rectanglelabels"
+    first["value"]["width"] = 20.0
+    updated, _ = closed(dataset, tasks, config)
+    assert updated["annotations"] == [{**boxes[0], "bbox": [2.5, 2, 6, 4.25], "area": 25.5}, boxes[1]]
 
 
 def test_images_whose_names_come_back_in_the_same_words_are_not_confused() -> None:

@@ -128,6 +128,14 @@ def test_images_may_lie_in_any_folder_of_the_dataset(tmp_path: Path) -> None:
     assert found_in(records) == {"a/b.jpg": [("cat",)]}
 
 
+def test_a_box_is_a_box_inside_its_image(tmp_path: Path) -> None:
+    make(tmp_path, {"images/a.jpg": f"0 0.5 0.5 0.2 0.4\n1 0.9 0.5 0.4 0.4 0.75\n{GOOD}"})
+    (found,) = read(tmp_path)
+    boxes = [region.box_xywh for region in found.predictions[0].regions]
+    assert boxes == [pytest.approx((12, 6, 6, 8)), pytest.approx((21, 6, 9, 8)), None]
+    assert found.predictions[0].regions[1].score == 0.75
+
+
 def test_two_numbers_of_one_name_are_one_category(tmp_path: Path) -> None:
     make(tmp_path, {"images/a.jpg": GOOD + GOOD.replace("0 ", "2 ", 1)}, "names: [cat, dog, cat]\n")
     assert read_yolo(tmp_path).categories == (DatasetCategory(1, "cat"), DatasetCategory(2, "dog"))

@@ -1,6 +1,7 @@
 """Records written as Label Studio tasks: what `reader` reads back, and what label-studio-sdk accepts."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,13 @@ from label_studio_sdk.label_interface import LabelInterface
 from converters.datasets.coco import records_to_coco
 from converters.datasets.coco_reader import coco_to_records
 from converters.encodings.coco_rle import mask_to_coco_rle
-from converters.encodings.colours import colour_of
 from converters.encodings.masks import fill_holes
 from converters.errors import LabelStudioFormatError
 from converters.label_studio.categories import categories_of
 from converters.label_studio.label_config import parse_label_config
 from converters.label_studio.reader import tasks_to_records
-from converters.label_studio.tasks import label_config_for, marked_as, records_to_tasks, region_to_results, write_tasks
-from converters.records import Annotation, DatasetCategory, ImageRecord, LeftOut, Prediction, Region
+from converters.label_studio.tasks import marked_as, records_to_tasks, region_to_results, write_tasks
+from converters.records import Annotation, ImageRecord, LeftOut, Prediction, Region
 
 SIZE_HW = (20, 30)
 XML = (
@@ -143,18 +143,16 @@ def test_what_no_control_can_show_is_refused() -> None:
         region_to_results(region(BLOB, "cat"), CONFIG.control("quality"), "image")
 
 
-def test_a_config_is_written_for_categories_and_read_back() -> None:
-    categories = (DatasetCategory(7, 'a "quoted" & <odd> name'), DatasetCategory(2, "cat"))
-    for kind in ("BrushLabels", "PolygonLabels"):
-        config = parse_label_config(label_config_for(categories, kind))
-        assert categories_of(config) == categories
-        assert config.controls[0].kind == kind.lower()
-        assert config.controls[0].labels[1].attributes["background"] == colour_of("cat")
-
-
-def test_the_config_says_which_categories_are_stuff() -> None:
-    categories = (DatasetCategory(1, "sky", "stuff"), DatasetCategory(2, "cat", "thing"), DatasetCategory(3, "dog"))
-    assert categories_of(parse_label_config(label_config_for(categories))) == categories
+def test_a_box_goes_to_a_rectangle_exactly_unless_it_came_from_another_control() -> None:
+    xml = XML.replace('<Label value="fish"/>', '<Label value="fish"/><Label value="cat"/>')
+    config = parse_label_config(xml)
+    box = (3.125, 4.0, 10.5, 7.25)
+    boxed = replace(region(BLOB, "cat"), box_xywh=box)
+    (task,) = records_to_tasks([record(boxed, region(BLOB, "cat"), replace(boxed, control="brush"))], config)
+    results = task["annotations"][0]["result"]
+    assert [result["type"] for result in results] == ["rectanglelabels", "brushlabels", "brushlabels"]
+    (back,) = tasks_to_records([{"data": {"image": "/a.png"}, "annotations": [{"result": results[:1]}]}], config)
+    assert back.annotations[0].regions[0].box_xywh == pytest.approx(box)
 
 
 def test_two_images_of_one_number_in_one_place_are_two_tasks() -> None:

@@ -1,0 +1,51 @@
+"""Label configs for datasets that come in: what is written is read back, and holds what the dataset needs."""
+
+import numpy as np
+
+from converters.encodings.coco_rle import mask_to_coco_rle
+from converters.encodings.colours import colour_of
+from converters.label_studio.categories import categories_of
+from converters.label_studio.config_for import Needs, label_config_for
+from converters.label_studio.label_config import parse_label_config
+from converters.records import Annotation, DatasetCategory, ImageRecord, Prediction, Region
+
+RLE = mask_to_coco_rle(np.ones((2, 3), dtype=np.bool_))
+
+
+def test_a_config_is_written_for_categories_and_read_back() -> None:
+    categories = (DatasetCategory(7, 'a "quoted" & <odd> name'), DatasetCategory(2, "cat"))
+    for kind in ("BrushLabels", "PolygonLabels"):
+        config = parse_label_config(label_config_for(categories, kind))
+        assert categories_of(config) == categories
+        assert config.controls[0].kind == kind.lower()
+        assert config.controls[0].labels[1].attributes["background"] == colour_of("cat")
+
+
+def test_the_config_says_which_categories_are_stuff() -> None:
+    categories = (DatasetCategory(1, "sky", "stuff"), DatasetCategory(2, "cat", "thing"), DatasetCategory(3, "dog"))
+    assert categories_of(parse_label_config(label_config_for(categories))) == categories
+
+
+def test_there_is_a_control_for_boxes_where_it_is_asked_for() -> None:
+    categories = (DatasetCategory(7, "cat"), DatasetCategory(2, "dog"))
+    config = parse_label_config(label_config_for(categories, boxes=True))
+    assert [(control.name, control.kind) for control in config.controls] == [
+        ("label", "brushlabels"),
+        ("box", "rectanglelabels"),
+    ]
+    assert categories_of(config) == categories
+    alone = parse_label_config(label_config_for(categories, "RectangleLabels", boxes=True))
+    assert [control.name for control in alone.controls] == ["label"]
+
+
+def test_needs_are_what_the_regions_are() -> None:
+    boxed, plain = Region("a", ("cat",), "", RLE, box_xywh=(0, 0, 3, 2)), Region("b", ("cat",), "", RLE)
+    for regions, boxes in (((plain,), False), ((plain, boxed), True)):
+        records = [
+            ImageRecord(1, "a", "image", annotations=(Annotation(1, regions),)),
+            ImageRecord(1, "a", "image", predictions=(Prediction(1, regions),)),
+        ]
+        for record in records:
+            needs = Needs()
+            assert list(needs.seen([record])) == [record]
+            assert needs.boxes == boxes
