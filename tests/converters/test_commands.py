@@ -27,7 +27,7 @@ def convert_options(out: Path, **more: object) -> Namespace:
 def import_options(source: Path, out: Path, **more: object) -> Namespace:
     options = {
         "source": source, "out": out, "label_config_out": None, "mark_as": None, "model_version": "imported",
-        "image_root": "", "control": "BrushLabels",
+        "image_root": "", "control": "BrushLabels", "boxes": "rectangles", "images": None, "data_yaml": None,
     }  # fmt: skip
     return Namespace(**(options | more))
 
@@ -91,8 +91,8 @@ def test_an_import_brings_a_label_config_that_fits(tmp_path: Path) -> None:
 def test_a_yolo_import_needs_the_images(tmp_path: Path) -> None:
     commands.convert_yolo(convert_options(tmp_path / "yolo"))
     (tmp_path / "yolo" / "images").rmdir()
-    with pytest.raises(YOLOError, match=r"expected the images in .*images, for the sizes: name their folder"):
-        commands.import_yolo(import_options(tmp_path / "yolo", tmp_path / "tasks.json", images=None))
+    with pytest.raises(YOLOError, match=r"expected images in .*yolo, for the sizes, got 1 label files and no image"):
+        commands.import_yolo(import_options(tmp_path / "yolo", tmp_path / "tasks.json"))
 
 
 def test_findings_are_said_and_counted_in_the_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
