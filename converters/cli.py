@@ -233,9 +233,17 @@ def _add_evaluate(subparsers: Any) -> None:
     )
     evaluate.add_argument("export", type=Path, help="JSON that holds predictions, too")
     evaluate.add_argument("--label-config", type=Path, required=True, help="the project's label config (XML file)")
-    evaluate.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the report: JSON, Markdown, HTML")
+    evaluate.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="for the report: HTML, Markdown, JSON, CSV"
+    )
     evaluate.add_argument("--unlinked", action="store_true", help="annotations that name no prediction, too")
     evaluate.add_argument("--worst", type=_count, default=8, metavar="N", help="so many pictures (default: 8)")
+    evaluate.add_argument(
+        "--label-studio-url", metavar="URL", help="address of Label Studio, for links from the report to its tasks"
+    )
+    evaluate.add_argument(
+        "--project", type=_project, metavar="N", help="number of the project in these links, where the export has none"
+    )
     _add_image_arguments(evaluate, "where the images are, for pictures of the worst")
     _set_run(evaluate, commands.evaluate)
 
@@ -256,6 +264,10 @@ def _distance(text: str) -> float:
 
 def _vertices(text: str) -> int:
     return int(_number(text, int, 3, "a whole number of 3 or more"))
+
+
+def _project(text: str) -> int:
+    return int(_number(text, int, 1, "the number of a project, as in /projects/3/"))
 
 
 def _count(text: str) -> int:

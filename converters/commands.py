@@ -35,7 +35,9 @@ from converters.label_studio.reader import read_export
 from converters.label_studio.tasks import marked_as, write_tasks
 from converters.label_studio.validate import Expectations, Seen, validate_file
 from converters.records import DatasetCategory, ImageRecord
+from converters.report.advice import what_to_do
 from converters.report.evaluate_corrections import EvaluationOptions, evaluate_corrections, write_evaluation
+from converters.report.links import LabelStudioPages
 from converters.report.text import missing_sentence
 from converters.selection import UNKNOWN_SIZE, ConversionCounts
 
@@ -214,9 +216,10 @@ def _say_json(findings: Iterable[Finding], file: Path) -> int:
 def evaluate(options: Namespace) -> int:
     """Compare predictions with the annotations that replaced them, and write a report."""
     config = read_label_config(options.label_config)
+    pages = LabelStudioPages(options.label_studio_url, options.project) if options.label_studio_url else None
     chosen = EvaluationOptions(unlinked=options.unlinked, worst_count=options.worst)
     evaluation = evaluate_corrections(options.export, config, chosen)
-    paths = write_evaluation(evaluation, options.out, images=options.images, image_root=options.image_root)
+    paths = write_evaluation(evaluation, options.out, images=options.images, image_root=options.image_root, pages=pages)
     counts = evaluation.report.counts
     say(f"images: {counts.images_in} read; corrections compared: {counts.corrections_out}")
     say(f"regions: {counts.predicted_regions} predicted, {counts.annotated_regions} annotated")
@@ -225,5 +228,7 @@ def evaluate(options: Namespace) -> int:
     status = say_left_out(counts.left_out, counts.details)
     if how := missing_sentence(evaluation.report):
         say(how)
+    for number, advice in enumerate(what_to_do(evaluation.report), start=1):
+        say(f"{number}. {advice.sentence}")
     say(f"written: {', '.join(map(str, paths))}")
     return status

@@ -63,7 +63,7 @@ def export_project(
         write_json(tasks, folder / EXPORT_NAME)
         with new_file(folder / CONFIG_NAME) as file:
             file.write(config)
-    _say_what_is_next(folder, counts)
+    _say_what_is_next(client, folder, counts)
 
 
 def _collect(
@@ -117,11 +117,12 @@ def _explained(project_id: int, counts: _Counts) -> Iterator[None]:
         ) from error
 
 
-def _say_what_is_next(folder: Path, counts: _Counts) -> None:
+def _say_what_is_next(client: LabelStudioClient, folder: Path, counts: _Counts) -> None:
     export, config = folder / EXPORT_NAME, folder / CONFIG_NAME
     say(f"exported: {counts.sentence()}")
     say(f"written: {export}, {config}")
     if counts.annotations:
         read = f"{export} --label-config {config}"
         say(f"now: ovdiff convert coco {read} --out {folder / 'coco.json'}")
-        say(f"     ovdiff evaluate-corrections {read} --out {folder / 'report'}")
+        links = f"--label-studio-url {client.base_url}"
+        say(f"     ovdiff evaluate-corrections {read} --out {folder / 'report'} {links}")

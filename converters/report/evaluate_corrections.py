@@ -3,8 +3,8 @@
     evaluation = evaluate_corrections(Path("export.json"), parse_label_config(xml))
     write_evaluation(evaluation, Path("corrections"), images=Path("images"))
 
-writes `corrections.json`, `corrections.md` and `corrections.html` into the folder. The export must hold the predictions
-themselves, not only their ids: see `text.WHERE_PREDICTIONS_ARE`.
+writes `corrections.json`, `corrections.md`, `corrections.html` and `corrections.csv` into the folder. The export must
+hold the predictions themselves, not only their ids: see `text.WHERE_PREDICTIONS_ARE`.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.corrections.pairs import Correction, find_corrections
-from converters.corrections.result import CorrectionReport, report_to_json
+from converters.corrections.result import CorrectionReport, ImageRow, report_to_json
 from converters.corrections.scores import CorrectionScores
 from converters.encodings.masks import MAX_PIXELS
 from converters.errors import EvaluationError
@@ -21,7 +21,9 @@ from converters.label_studio.categories import categories_of
 from converters.label_studio.label_config import LabelConfig
 from converters.label_studio.reader import read_export
 from converters.records import DatasetCategory, ImageRecord
+from converters.report.by_image import write_by_image
 from converters.report.html import report_to_html
+from converters.report.links import LabelStudioPages
 from converters.report.markdown import report_to_markdown
 from converters.report.text import WHERE_PREDICTIONS_ARE
 
@@ -43,10 +45,11 @@ class EvaluationOptions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The report, and the corrections of its worst images."""
+    """The report, the corrections of its worst images, and a row for each correction of an image."""
 
     report: CorrectionReport
     worst: tuple[Correction, ...]
+    rows: tuple[ImageRow, ...] = ()
 
 
 def evaluate_corrections(export: Path, config: LabelConfig, options: EvaluationOptions | None = None) -> Evaluation:
@@ -95,30 +98,40 @@ def evaluate_records(
             f"expected at least one annotation in {source} that replaced a prediction, got none in "
             f"{report.counts.images_in} images ({reasons}). {WHERE_PREDICTIONS_ARE}"
         )
-    return Evaluation(report, scores.worst())
+    return Evaluation(report, scores.worst(), scores.rows())
 
 
 def write_evaluation(
-    evaluation: Evaluation, folder: Path, *, images: Path | None = None, image_root: str = ""
-) -> tuple[Path, Path, Path]:
-    """Write the report as JSON, Markdown and one HTML page; each file appears whole or not at all.
+    evaluation: Evaluation,
+    folder: Path,
+    *,
+    images: Path | None = None,
+    image_root: str = "",
+    pages: LabelStudioPages | None = None,
+) -> tuple[Path, Path, Path, Path]:
+    """Write the report as JSON, Markdown, one HTML page and a CSV by image; each file appears whole or not at all.
 
     Args:
         evaluation: the report to write.
         folder: the folder to write to. It is made if it is missing; older files of the same names are replaced.
         images: the folder of the images, for pictures of the worst corrections; without it only outlines are drawn.
         image_root: the address that image names are relative to; "" removes what Label Studio put in front.
+        pages: where Label Studio is, for links to its tasks (None: there are no links).
 
     Returns:
-        The paths of the three files.
+        The paths of the four files.
 
     Raises:
         OutputError: a file cannot be written.
     """
-    paths = (folder / "corrections.json", folder / "corrections.md", folder / "corrections.html")
-    write_json(report_to_json(evaluation.report), paths[0])
-    with new_file(paths[1]) as file:
-        file.write(report_to_markdown(evaluation.report))
-    with new_file(paths[2]) as file:
-        file.write(report_to_html(evaluation.report, evaluation.worst, images=images, image_root=image_root))
-    return paths
+    names = ("corrections.json", "corrections.md", "corrections.html", "corrections.csv")
+    data, markdown, page, table = (folder / name for name in names)
+    report = evaluation.report
+    write_json(report_to_json(report), data)
+    with new_file(markdown) as file:
+        file.write(report_to_markdown(report, pages))
+    with new_file(page) as file:
+        file.write(report_to_html(report, evaluation.worst, images=images, image_root=image_root, pages=pages))
+    with new_file(table) as file:
+        write_by_image(file, evaluation.rows, pages)
+    return data, markdown, page, table

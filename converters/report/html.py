@@ -4,11 +4,14 @@ All text from the export is escaped, and a content security policy forbids the p
 Charts are inline SVG, pictures are data URLs. The numbers of each chart stand in a table below it, too.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from converters.corrections.intervals import wilson_interval
 from converters.corrections.pairs import Correction
 from converters.corrections.result import CategoryReport, CorrectionReport, WorstImage
+from converters.report.advice import what_to_do
+from converters.report.breakdowns import people_section, size_section
 from converters.report.charts import (
     Bar,
     Series,
@@ -19,22 +22,26 @@ from converters.report.charts import (
     reliability_chart,
     stacked_bar_chart,
 )
+from converters.report.links import LabelStudioPages
 from converters.report.markup import escape_html
-from converters.report.pictures import picture_of, words_of
+from converters.report.page_parts import folded, legend, linked, section, table, wide
+from converters.report.pictures import Picture, changes_of, picture_of
 from converters.report.text import (
     DEFINITIONS,
+    FEW,
     NOTHING,
+    accepted_words,
     counted,
     missing_sentence,
     number,
     occurring,
     percent,
-    predicted_regions,
     reliability_sentence,
     seconds,
     seconds_sentence,
     summary,
     thousands,
+    threshold_sentence,
     version_name,
 )
 
@@ -52,6 +59,7 @@ def report_to_html(
     *,
     images: Path | None = None,
     image_root: str = "",
+    pages: LabelStudioPages | None = None,
 ) -> str:
     """Return a report as the text of an HTML page.
 
@@ -60,15 +68,18 @@ def report_to_html(
         worst: the corrections of `report.worst`, in the same order, for their pictures.
         images: the folder of the images; without it only outlines are drawn.
         image_root: the address that image names are relative to.
+        pages: where Label Studio is, for links to its tasks (None: there are no links).
     """
     style = _STYLE_SHEET.read_text(encoding="utf-8")
     sections = [
         _categories(report),
         _regions(report),
+        people_section(report),
+        size_section(report),
         _confusion(report),
         _reliability(report),
         _versions(report),
-        _worst(report.worst, worst, images, image_root),
+        _worst(report.worst, worst, images, image_root, pages),
         _not_compared(report),
         _definitions(),
     ]
@@ -77,15 +88,15 @@ def report_to_html(
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>What the corrections say: {escape_html(report.source)}</title>\n<style>{style}</style>\n</head>\n"
-        f"<body>\n<main>\n{_header(report)}\n{''.join(sections)}</main>\n</body>\n</html>\n"
+        f"<body>\n<main>\n{_header(report, pages)}\n{''.join(sections)}</main>\n</body>\n</html>\n"
     )
 
 
-def _header(report: CorrectionReport) -> str:
+def _header(report: CorrectionReport, pages: LabelStudioPages | None) -> str:
     quality = report.quality
     median_seconds = report.seconds.corrected.median
     tiles = [
-        (percent(report.regions.accepted_share), "of predicted regions accepted as they were"),
+        (percent(report.regions.accepted_share), f"of predicted regions accepted as they were{_interval(report)}"),
         (percent(report.pixels.changed_share), "of the objects' pixels set right"),
         (number(quality.mean_iou), "mean IoU, with background"),
         (number(quality.mean_boundary_iou), "mean boundary IoU"),
@@ -95,8 +106,32 @@ def _header(report: CorrectionReport) -> str:
     boxes = "".join(f'<div class="tile"><b>{value}</b><span>{words}</span></div>' for value, words in tiles)
     return (
         f"<h1>What the corrections say</h1>\n<p>{summary(report)} {seconds_sentence(report)}</p>\n"
-        f'<p class="soft">Source: {escape_html(report.source)}</p>\n<div class="tiles">{boxes}</div>'
+        f'<p class="soft">Source: {escape_html(report.source)}</p>\n{_advice(report, pages)}'
+        f'<div class="tiles">{boxes}</div>'
     )
+
+
+def _advice(report: CorrectionReport, pages: LabelStudioPages | None) -> str:
+    """Return the three sentences of what to do first; a sentence about one image leads to its task."""
+    items = []
+    for advice in what_to_do(report):
+        image = advice.image
+        address = None if image is None or pages is None else pages.task(image.task_id, image.project)
+        link = f" {linked('Open it in Label Studio.', address)}" if address else ""
+        why = escape_html(advice.why).replace(" %", "&nbsp;%")
+        items.append(f"<li><b>{escape_html(advice.what)}</b>: {why}.{link}</li>")
+    return f'<section class="first"><h2>What to do first</h2>\n<ol>{"".join(items)}</ol></section>\n'
+
+
+def _interval(report: CorrectionReport) -> str:
+    """Return the interval of the accepted share, or say that the regions are few."""
+    regions = report.regions
+    interval = wilson_interval(regions.accepted, regions.predicted)
+    if interval is None:
+        return ""
+    if regions.predicted < FEW:
+        return f" ({regions.accepted} of {regions.predicted}: too few to say)"
+    return f" ({interval[0] * 100:.0f} to {interval[1] * 100:.0f} %)"
 
 
 # ---------------------------------------------------------------- sections
@@ -113,7 +148,7 @@ def _categories(report: CorrectionReport) -> str:
         value_name="IoU",
         marker_name="boundary IoU",
     )
-    legend = _legend((("c-iou", "IoU"), ("marker", "boundary IoU")))
+    key = legend((("c-iou", "IoU"), ("marker", "boundary IoU")))
     head = ("Category", "IoU", "Boundary IoU", "PQ", "SQ", "RQ", "Pixels set right")
     rows = (
         (
@@ -134,7 +169,7 @@ def _categories(report: CorrectionReport) -> str:
     )
     more = f"The {_MOST_BARS} lowest of {len(found)} categories. " if len(found) > len(shown) else ""
     words = f"{more}The lowest IoU comes first; to the right IoU and boundary IoU."
-    return _section("Categories", words, legend, _wide(chart), _folded("All categories", _table(head, rows)))
+    return section("Categories", words, key, wide(chart), folded("All categories", table(head, rows)))
 
 
 def _regions(report: CorrectionReport) -> str:
@@ -144,18 +179,31 @@ def _regions(report: CorrectionReport) -> str:
         title="What became of the predicted regions of each category",
         description="Accepted, changed and removed; to the right how many were added.",
     )
-    legend = _legend((("c-accepted", "accepted"), ("c-changed", "changed"), ("c-removed", "removed")))
-    head = ("Category", "Predicted", "Accepted", "Changed", "of these relabelled", "Removed", "Added", "Accepted share")
+    key = legend((("c-accepted", "accepted"), ("c-changed", "changed"), ("c-removed", "removed")))
+    head = (
+        "Category",
+        "Predicted",
+        "Accepted",
+        "Changed",
+        "of these relabelled",
+        "Removed",
+        "Added",
+        "Splits",
+        "Merges",
+        "Accepted share",
+    )
     rows = (
         (
             category.name,
-            predicted_regions(category.regions),
+            category.regions.predicted,
             category.regions.accepted,
             category.regions.changed,
             category.regions.relabelled,
             category.regions.removed,
             category.regions.added,
-            percent(category.regions.accepted_share),
+            category.regions.splits,
+            category.regions.merges,
+            accepted_words(category.regions),
         )
         for category in occurring(report)
     )
@@ -167,7 +215,7 @@ def _regions(report: CorrectionReport) -> str:
     )
     if report.median_changed_share is None:
         words = words.partition(" Half")[0]
-    return _section("Regions", words, legend, _wide(chart), _folded("All categories", _table(head, rows)))
+    return section("Regions", words, key, wide(chart), folded("All categories", table(head, rows)))
 
 
 def _region_bar(category: CategoryReport) -> StackedBar:
@@ -193,13 +241,13 @@ def _confusion(report: CorrectionReport) -> str:
             f" Shown are the {len(shown)} of {len(occurs)} labels with the most mistaken pixels, percentages of what "
             "is shown; the JSON file has all."
         )
-    return _section("Confusion", words, _wide(chart))
+    return section("Confusion", words, wide(chart))
 
 
 def _reliability(report: CorrectionReport) -> str:
     bins = [bin_ for bin_ in report.reliability.bins if bin_.regions]
     if not bins:
-        return _section("Scores", reliability_sentence(report))
+        return section("Scores", reliability_sentence(report))
     chart = reliability_chart(
         [(bin_.mean_score or 0.0, bin_.mean_iou or 0.0, bin_.accepted_share or 0.0, bin_.regions) for bin_ in bins],
         title="Reliability of scores",
@@ -208,7 +256,7 @@ def _reliability(report: CorrectionReport) -> str:
         x_name="mean score",
         y_name="mean IoU, share accepted",
     )
-    legend = _legend((("c-iou", "mean IoU, larger with more regions"), ("hollow", "share accepted")))
+    key = legend((("c-iou", "mean IoU, larger with more regions"), ("hollow", "share accepted")))
     head = ("Score", "Regions", "Mean score", "Mean IoU", "Accepted")
     rows = (
         (
@@ -220,8 +268,11 @@ def _reliability(report: CorrectionReport) -> str:
         )
         for bin_ in bins
     )
-    words = f"{reliability_sentence(report)} Below the diagonal scores promise too much, above it too little."
-    return _section("Scores", words, legend, _wide(chart), _folded("All bins", _table(head, rows)))
+    words = (
+        f"{reliability_sentence(report)} Below the diagonal scores promise too much, above it too little. "
+        f"<b>{threshold_sentence(report)}</b>"
+    )
+    return section("Scores", words, key, wide(chart), folded("All bins", table(head, rows)))
 
 
 def _versions(report: CorrectionReport) -> str:
@@ -235,7 +286,7 @@ def _versions(report: CorrectionReport) -> str:
         title="Learning curve",
         description="Mean IoU and accepted share of each model version, in order of time.",
     )
-    legend = _legend((("line c-iou", "mean IoU"), ("line c-accepted", "share accepted")))
+    key = legend((("line c-iou", "mean IoU"), ("line c-accepted", "share accepted")))
     head = ("Version", "Since", "Corrections", "Mean IoU", "Accepted", "Pixels set right", "Median time")
     rows = (
         (
@@ -251,29 +302,38 @@ def _versions(report: CorrectionReport) -> str:
     )
     words = "In order of time, each measured on the images that were corrected from its predictions."
     if len(report.versions) == 1:
-        return _section("Model versions", "One version so far: a curve needs two.", _wide(_table(head, rows)))
+        return section("Model versions", "One version so far: a curve needs two.", wide(table(head, rows)))
     more = f" The last {len(shown)} of {len(report.versions)}." if len(shown) < len(report.versions) else ""
-    return _section("Model versions", words + more, legend, _wide(chart), _folded("All versions", _table(head, rows)))
+    return section("Model versions", words + more, key, wide(chart), folded("All versions", table(head, rows)))
 
 
-def _worst(worst: Sequence[WorstImage], corrections: Sequence[Correction], images: Path | None, image_root: str) -> str:
+def _worst(
+    worst: Sequence[WorstImage],
+    corrections: Sequence[Correction],
+    images: Path | None,
+    image_root: str,
+    pages: LabelStudioPages | None,
+) -> str:
     if not worst:
-        return _section("Where predictions were worst", "Every prediction agreed with its annotation.")
-    figures = "".join(_figure(image, item, images, image_root) for image, item in zip(worst, corrections, strict=False))
-    legend = _legend(
+        return section("Where predictions were worst", "Every prediction agreed with its annotation.")
+    figures = "".join(
+        _figure(image, picture_of(item, images, image_root), item, pages)
+        for image, item in zip(worst, corrections, strict=False)
+    )
+    lines = legend(
         (("before", "predicted"), ("after", "annotated"), ("difference", "differs"), ("relabelled", "relabelled"))
     )
     words = "The images with the lowest mean IoU over their categories."
-    return _section("Where predictions were worst", words, legend, f'<div class="pictures">{figures}</div>')
+    return section("Where predictions were worst", words, lines, f'<div class="pictures">{figures}</div>')
 
 
-def _figure(image: WorstImage, item: Correction, images: Path | None, image_root: str) -> str:
-    picture = picture_of(item, images, image_root)
+def _figure(image: WorstImage, picture: Picture, item: Correction, pages: LabelStudioPages | None) -> str:
+    address = None if pages is None else pages.task(image.task_id, image.project)
     missing = f" Without the image: {escape_html(picture.missing)}." if picture.missing else ""
-    changes = [words_of(pair) for pair in item.pairs if pair.outcome != "accepted"]
+    changes = changes_of(item)
     more = f"; and {len(changes) - _MOST_CHANGES} more" if len(changes) > _MOST_CHANGES else ""
     return (
-        f"<figure>{picture.svg}<figcaption><b>Task {escape_html(image.task_id)}</b>: mean IoU "
+        f"<figure>{picture.svg}<figcaption><b>{linked(f'Task {image.task_id}', address)}</b>: mean IoU "
         f"{number(image.mean_iou)}, {thousands(image.changed_px)} pixels set right.<br>"
         f"{escape_html('; '.join(changes[:_MOST_CHANGES]))}{more}.<br>{escape_html(image.image)}.{missing}"
         "</figcaption></figure>"
@@ -285,50 +345,14 @@ def _not_compared(report: CorrectionReport) -> str:
     rows = [(reason, "nothing to compare", count) for reason, count in counts.not_compared.items()]
     rows += [(reason, "left out", count) for reason, count in counts.left_out.items()]
     if not rows:
-        return _section("What was not compared", "Nothing was left out.")
+        return section("What was not compared", "Nothing was left out.")
     places = "".join(f"<li>{escape_html(place)}</li>" for place in counts.details)
     words = "Counted by reason; what was left out should have been compared and could not be."
     words = f"{words} {escape_html(missing_sentence(report))}"
-    listed = _folded(f"The first {len(counts.details)} that were left out", f"<ul>{places}</ul>") if places else ""
-    return _section("What was not compared", words, _wide(_table(("Reason", "", "Times"), rows)), listed)
+    listed = folded(f"The first {len(counts.details)} that were left out", f"<ul>{places}</ul>") if places else ""
+    return section("What was not compared", words, wide(table(("Reason", "", "Times"), rows)), listed)
 
 
 def _definitions() -> str:
     terms = "".join(f"<dt>{term}</dt><dd>{meaning}</dd>" for term, meaning in DEFINITIONS)
     return f"<section><h2>What the words mean</h2><dl>{terms}</dl></section>\n"
-
-
-# ---------------------------------------------------------------- pieces
-
-
-def _section(title: str, words: str, *parts: str) -> str:
-    return f"<section><h2>{title}</h2>\n<p>{words}</p>\n{''.join(parts)}</section>\n"
-
-
-def _wide(content: str) -> str:
-    """Wrap content that may be wider than the screen of a telephone, so that it can be scrolled."""
-    return f'<div class="wide" tabindex="0">{content}</div>'
-
-
-def _folded(title: str, content: str) -> str:
-    return f"<details><summary>{title}</summary>{_wide(content)}</details>"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    titles = "".join(f'<th scope="col">{title}</th>' for title in head)
-    lines = "".join("<tr>" + "".join(f"<td>{escape_html(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table>"
-
-
-def _legend(entries: Iterable[tuple[str, str]]) -> str:
-    """Return a list of the colours and line styles of a chart, with their meanings."""
-    lines = ("marker", "before", "after", "line c-iou", "line c-accepted")
-    items = []
-    for css, words in entries:
-        mark = (
-            f'<path class="{css}" d="M1 8H21"/>'
-            if css in lines
-            else f'<rect class="{css}" x="3" y="2" width="12" height="12"/>'
-        )
-        items.append(f'<li><svg width="22" height="16" aria-hidden="true">{mark}</svg>{words}</li>')
-    return f'<ul class="legend">{"".join(items)}</ul>'

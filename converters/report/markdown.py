@@ -2,43 +2,59 @@
 
 from collections.abc import Iterable, Sequence
 
-from converters.corrections.result import CategoryReport, CorrectionReport
+from converters.corrections.result import CategoryReport, CorrectionReport, WorstImage
+from converters.report.advice import what_to_do
+from converters.report.breakdowns import PEOPLE_COLUMNS, SIZE_COLUMNS, people_rows, size_rows
+from converters.report.links import LabelStudioPages
 from converters.report.markup import escape_markdown
 from converters.report.text import (
     DEFINITIONS,
     NOTHING,
+    accepted_words,
     counted,
     missing_sentence,
     number,
     occurring,
     percent,
-    predicted_regions,
     reliability_sentence,
     seconds,
     seconds_sentence,
     summary,
+    threshold_sentence,
     version_name,
 )
 
 _MOST_CONFUSIONS = 10
 
 
-def report_to_markdown(report: CorrectionReport) -> str:
-    """Return the report as Markdown; labels and file names are escaped."""
+def report_to_markdown(report: CorrectionReport, pages: LabelStudioPages | None = None) -> str:
+    """Return the report as Markdown; labels and file names are escaped.
+
+    Args:
+        report: the report.
+        pages: where Label Studio is, for links to its tasks (None: there are no links).
+    """
     sections = [
         "# What the corrections say",
         f"{summary(report)} Source: {escape_markdown(report.source)}",
+        "## What to do first",
+        "\n".join(f"{i}. {escape_markdown(advice.sentence)}" for i, advice in enumerate(what_to_do(report), start=1)),
+        "## In figures",
         _table(("Measure", "Value"), _headline(report)),
         seconds_sentence(report),
         "## Categories",
         _categories(report),
+        "## Annotators",
+        _table(PEOPLE_COLUMNS, (map(escape_markdown, row) for row in people_rows(report))),
+        "## Sizes of objects",
+        _table(SIZE_COLUMNS, (map(escape_markdown, row) for row in size_rows(report))),
         *_confusions(report),
         "## Scores",
-        reliability_sentence(report),
+        f"{reliability_sentence(report)} {threshold_sentence(report)}",
         _bins(report),
         "## Model versions",
         _versions(report),
-        *_worst(report),
+        *_worst(report, pages),
         *_not_compared(report),
         "## What the words mean",
         "\n".join(f"- **{term}**: {meaning}" for term, meaning in DEFINITIONS),
@@ -49,7 +65,7 @@ def report_to_markdown(report: CorrectionReport) -> str:
 def _headline(report: CorrectionReport) -> list[tuple[str, str]]:
     quality = report.quality
     return [
-        ("Regions accepted", percent(report.regions.accepted_share)),
+        ("Regions accepted", accepted_words(report.regions)),
         ("Pixels set right, of the objects'", percent(report.pixels.changed_share)),
         ("Median change of a changed region", percent(report.median_changed_share)),
         ("Mean IoU", number(quality.mean_iou)),
@@ -77,6 +93,8 @@ def _categories(report: CorrectionReport) -> str:
         "Changed",
         "Removed",
         "Added",
+        "Splits",
+        "Merges",
         "Pixels set right",
     )
     return _table(head, (_category_row(category) for category in occurring(report)))
@@ -91,7 +109,15 @@ def _category_row(category: CategoryReport) -> tuple[str, ...]:
         category.segmentation_quality,
         category.recognition_quality,
     )
-    counts = (predicted_regions(regions), regions.accepted, regions.changed, regions.removed, regions.added)
+    counts = (
+        regions.predicted,
+        regions.accepted,
+        regions.changed,
+        regions.removed,
+        regions.added,
+        regions.splits,
+        regions.merges,
+    )
     return (
         escape_markdown(category.name),
         *map(number, qualities),
@@ -153,12 +179,12 @@ def _versions(report: CorrectionReport) -> str:
     return _table(head, rows)
 
 
-def _worst(report: CorrectionReport) -> list[str]:
+def _worst(report: CorrectionReport, pages: LabelStudioPages | None) -> list[str]:
     if not report.worst:
         return []
     rows = [
         (
-            escape_markdown(image.task_id),
+            _task(image, pages),
             escape_markdown(image.annotation_id),
             number(image.mean_iou),
             str(image.changed_px),
@@ -172,6 +198,12 @@ def _worst(report: CorrectionReport) -> list[str]:
     ]
 
 
+def _task(image: WorstImage, pages: LabelStudioPages | None) -> str:
+    address = None if pages is None else pages.task(image.task_id, image.project)
+    number = escape_markdown(image.task_id)
+    return number if address is None else f"[{number}](<{address}>)"
+
+
 def _not_compared(report: CorrectionReport) -> list[str]:
     counts = report.counts
     rows = [(escape_markdown(reason), str(count), "no correction") for reason, count in counts.not_compared.items()]
@@ -182,6 +214,6 @@ def _not_compared(report: CorrectionReport) -> list[str]:
     return ["## What was not compared", _table(("Reason", "Times", ""), rows), missing_sentence(report), places]
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

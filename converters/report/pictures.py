@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from converters.corrections.pairs import Correction, RegionPair
+from converters.corrections.splits import find_regroupings
 from converters.encodings.masks import Mask, fill_holes, remove_small_parts
 from converters.encodings.polygons import mask_to_polygons
 from converters.errors import ImageFileError
@@ -110,6 +111,25 @@ def _outline(mask: Mask, scale: float) -> str:
         ring for shape in (parts, holes) if shape.any() for ring in mask_to_polygons(shape, tolerance_px, _MAX_VERTICES)
     ]
     return "".join("M" + " ".join(f"{x:.1f},{y:.1f}" for x, y in (ring * scale).tolist()) + "Z" for ring in rings)
+
+
+def changes_of(item: Correction) -> list[str]:
+    """Say in words what the person did: splits and merges by their names, then all other regions but accepted ones."""
+    said, grouped = [], set()
+    for found in find_regroupings(item.pairs):
+        label = ", ".join(found.labels)
+        said.append(
+            f"{label} split into {len(found.annotated)}"
+            if found.is_split
+            else f"{len(found.predicted)} of {label} merged into one"
+        )
+        grouped |= {id(region) for region in (*found.predicted, *found.annotated)}
+    others = [
+        pair
+        for pair in item.pairs
+        if pair.outcome != "accepted" and not {id(pair.predicted), id(pair.annotated)} - {id(None)} <= grouped
+    ]
+    return said + [words_of(pair) for pair in others]
 
 
 def words_of(pair: RegionPair) -> str:

@@ -1,10 +1,16 @@
 """The sentences of a report and the form of its numbers, the same in Markdown and HTML; plain text, not escaped."""
 
+import math
+
+from converters.corrections.intervals import wilson_interval
 from converters.corrections.pairs import NOT_IN_EXPORT
-from converters.corrections.result import CategoryReport, CorrectionReport, Number, RegionCounts
+from converters.corrections.result import CategoryReport, CorrectionReport, Number, RegionCounts, SizeReport
 from converters.encodings.overlaps import RULE
 
 NOTHING = "–"
+
+FEW = 10
+"""A share of fewer cases than this is not said as percent: the next case would change it by ten points."""
 
 WHERE_PREDICTIONS_ARE = (
     "Label Studio's export button leaves predictions out (JSON holds their ids, JSON_MIN nothing): make the export "
@@ -18,6 +24,30 @@ DEFINITIONS = (
         "A predicted region is accepted if the annotation has it with the same labels and exactly the same pixels, "
         "changed if it has other pixels or another label (relabelled), removed if it is gone. Regions that no "
         "prediction had are added. The accepted share is of the predicted regions.",
+    ),
+    (
+        "Repairs",
+        "Regions that a person changed, added or removed.",
+    ),
+    (
+        "Splits and merges",
+        "A predicted region was split if at least two annotated regions of its labels lie mostly in it and hold most "
+        "of it; predicted regions were merged if one annotated region holds them in the same way. Their regions are "
+        "counted as changed, added and removed, too.",
+    ),
+    (
+        "Small, medium, large",
+        "COCO's sizes of objects: below 32 x 32, below 96 x 96 pixels, and above; of the annotated region, or of the "
+        "predicted one if that was removed.",
+    ),
+    (
+        "Percent (from to)",
+        "Where something was counted, the range that holds the true share in 95 of 100 cases (Wilson 1927). Regions of "
+        f"one image resemble each other, so it is rather wider. Below {FEW} cases nothing but the counts is said.",
+    ),
+    (
+        "Worth correcting",
+        "A predicted region whose label people kept, and at least half of its shape (IoU of 0.5 or more).",
     ),
     (
         "Pixels set right",
@@ -65,6 +95,21 @@ def percent(value: Number) -> str:
     return NOTHING if value is None else f"{value * 100:.1f} %"
 
 
+def interval_words(successes: int, cases: int) -> str:
+    """Return a share as percent with its interval, or the counts alone where they are few: "1 of 3 (too few to say)".
+
+    >>> interval_words(90, 100)
+    '90 % (83 to 94 %)'
+    """
+    interval = wilson_interval(successes, cases)
+    if interval is None:
+        return NOTHING
+    if cases < FEW:
+        return f"{successes} of {cases} (too few to say)"
+    low, high = (round(end * 100) for end in interval)
+    return f"{round(successes / cases * 100)} % ({low} to {high} %)"
+
+
 def seconds(value: Number) -> str:
     """Return a time in seconds, or in minutes from two minutes on."""
     if value is None:
@@ -87,9 +132,27 @@ def version_name(model_version: str) -> str:
     return model_version or "(no version)"
 
 
-def predicted_regions(regions: RegionCounts) -> int:
-    """Return how many regions were predicted."""
-    return regions.accepted + regions.changed + regions.removed
+def accepted_words(regions: RegionCounts) -> str:
+    """Return the accepted share of predicted regions with its interval."""
+    return interval_words(regions.accepted, regions.predicted)
+
+
+def found_words(regions: RegionCounts) -> str:
+    """Return the share of annotated regions that the model had found, with its interval."""
+    found = regions.accepted + regions.changed
+    return interval_words(found, found + regions.added)
+
+
+def person_name(name: str) -> str:
+    """Return the name of an annotator, "(unknown)" for an empty name."""
+    return name or "(unknown)"
+
+
+def size_words(size: SizeReport) -> str:
+    """Say which objects have a size, in pixels of the image."""
+    words, edge_px = ("from", size.low_px) if size.high_px is None else ("below", size.high_px)
+    side_px = math.isqrt(edge_px)
+    return f"{size.name} ({words} {side_px} x {side_px} px)"
 
 
 def summary(report: CorrectionReport) -> str:
@@ -100,7 +163,43 @@ def summary(report: CorrectionReport) -> str:
         f"with the predictions they replaced, in an export of {counted(counts.images_in, 'image')}. Of "
         f"{counted(counts.predicted_regions, 'predicted region')}, {regions.accepted} were accepted as they were, "
         f"{regions.changed} changed and {regions.removed} removed; {regions.added} were added."
+        f"{_regrouped(report)}"
     )
+
+
+def _regrouped(report: CorrectionReport) -> str:
+    """Say how many splits and merges are among these; "" if there is none."""
+    regions = report.regions
+    said = []
+    if regions.splits:
+        said.append(f"{counted(regions.splits, 'predicted region')} {_was(regions.splits)} split into several")
+    if regions.merges:
+        said.append(f"{counted(regions.merges, 'annotated region')} {_was(regions.merges)} merged from several")
+    return f" Among these, {' and '.join(said)}." if said else ""
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def threshold_sentence(report: CorrectionReport) -> str:
+    """Say which thresholds the scores bear."""
+    found = report.threshold
+    if not found.is_enough:
+        return "There are too few scored regions to say anything about a threshold."
+    below = "Below no score do regions cost more than they save."
+    if found.hide_below is not None:
+        below = (
+            f"Below a score of {found.hide_below:.1f}, {interval_words(found.hidden_useful, found.hidden)} of "
+            f"{counted(found.hidden, 'region')} were worth correcting: hide these."
+        )
+    above = "From no score on were regions accepted so often that samples would be enough."
+    if found.trust_from is not None:
+        above = (
+            f"From {found.trust_from:.1f} on, {interval_words(found.trusted_accepted, found.trusted)} of "
+            f"{counted(found.trusted, 'region')} were accepted as they were: samples of these are enough."
+        )
+    return f"{below} {above}"
 
 
 def seconds_sentence(report: CorrectionReport) -> str:
@@ -143,7 +242,7 @@ def occurring(report: CorrectionReport) -> list[CategoryReport]:
     return [
         category
         for category in report.categories
-        if category.iou is not None or predicted_regions(category.regions) or category.regions.added
+        if category.iou is not None or category.regions.predicted or category.regions.added
     ]
 
 

@@ -117,9 +117,16 @@ def test_an_evaluation_says_what_it_compared_and_where_the_report_is(
         worst=2,
         images=None,
         image_root="",
+        label_studio_url="http://labels.example.org",
+        project=7,
     )
     assert commands.evaluate(options) in (DONE, LEFT_BEHIND)
     said = capsys.readouterr().out
     for path in (tmp_path / "report").iterdir():
         assert str(path) in said.splitlines()[-1]
-    assert "corrections compared: " in said and len(list((tmp_path / "report").iterdir())) == 3
+    assert "corrections compared: " in said and len(list((tmp_path / "report").iterdir())) == 4
+    assert "1. Correct more images before you change anything: 7 regions cannot tell" in said
+    for page in ("html", "md", "csv"):
+        assert "http://labels.example.org/projects/7/data?task=" in (tmp_path / f"report/corrections.{page}").read_text(
+            "utf-8"
+        )

@@ -56,10 +56,10 @@ def export(folder: Path, tasks: list[Any]) -> Path:
     return path
 
 
-def test_three_files_are_written_with_the_same_numbers(tmp_path: Path) -> None:
+def test_four_files_are_written_with_the_same_numbers(tmp_path: Path) -> None:
     evaluation = evaluate_corrections(export(tmp_path, [task(1), task(2, width=30)]), CONFIG)
     paths = write_evaluation(evaluation, tmp_path / "new" / "out")
-    assert [path.name for path in paths] == ["corrections.json", "corrections.md", "corrections.html"]
+    assert [path.name for path in paths] == [f"corrections.{kind}" for kind in ("json", "md", "html", "csv")]
     assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == sorted(path.name for path in paths)
     report = json.loads(paths[0].read_text(encoding="utf-8"))
     assert report["source"] == "export.json"

@@ -12,6 +12,7 @@ from PIL import Image
 from converters.corrections.scores import CorrectionScores
 from converters.records import DatasetCategory
 from converters.report.html import report_to_html
+from converters.report.links import LabelStudioPages
 from tests.fakes.corrections import SIZE_HW, box, corrected, region, scores_of, scores_of_two_versions
 
 NASTY = '"><script>alert(1)</script><img src=http://evil.example/x> | [a](javascript:b)'
@@ -115,3 +116,29 @@ def test_pictures_hold_the_image_where_there_is_a_folder(scores: CorrectionScore
     (tmp_path / "1.png").unlink()
     without = Page(report_to_html(scores.report("x"), scores.worst(), images=tmp_path))
     assert "Without the image: no file '1.png' in the folder of images." in without.text
+
+
+def test_tasks_are_links_where_label_studio_is_known(scores: CorrectionScores) -> None:
+    pages = LabelStudioPages("http://labels.example.org/<x>", 7)
+    page = Page(report_to_html(scores.report("x"), scores.worst(), pages=pages))
+    links = [attributes for tag, attributes in page.tags if tag == "a"]
+    address = "http://labels.example.org/<x>/projects/7/data?task=1"
+    assert [link["href"] for link in links] == [address] * 2  # in what to do first, under the worst picture
+    assert all(link["rel"] == "noopener noreferrer" for link in links)
+    assert "<x>" not in report_to_html(scores.report("x"), scores.worst(), pages=pages)
+
+
+def test_what_to_do_first_stands_before_the_figures(scores: CorrectionScores) -> None:
+    text = report_to_html(scores.report("x"))
+    assert text.index("What to do first") < text.index('class="tile"')
+    first = text[text.index("What to do first") : text.index('class="tile"')]
+    assert first.count("<li>") == 3
+    assert "of predicted regions accepted as they were (1 of 2: too few to say)" in text
+
+
+def test_splits_and_merges_are_called_by_their_names() -> None:
+    whole, halves = [region("a", box(0, 0, 6, 8))], [region("a", LEFT), region("b", RIGHT)]
+    found = scores_of(corrected(whole, halves), corrected(halves, whole, task_id=2))
+    text = Page(report_to_html(found.report("x"), found.worst())).text
+    assert "1 predicted region was split into several and 1 annotated region was merged from several." in text
+    assert "cat split into 2." in text and "2 of cat merged into one." in text

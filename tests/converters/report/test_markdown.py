@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from converters.corrections.result import CorrectionReport
 from converters.records import DatasetCategory
+from converters.report.links import LabelStudioPages
 from converters.report.markdown import report_to_markdown
 from tests.fakes.corrections import box, corrected, region, scores_of, scores_of_two_versions
 
@@ -23,8 +24,11 @@ def report() -> CorrectionReport:
 def test_the_page_says_the_numbers_in_tables(report: CorrectionReport) -> None:
     page = report_to_markdown(report)
     assert "2 corrections by one person" in page
-    assert "| Regions accepted | 50.0 % |" in page
-    assert "| dog | 0.000 | 0.000 | 0.000 | 0.000 | 0.000 | 0 | 0 | 0 | 0 | 1 | 100.0 % |" in page
+    assert "| Regions accepted | 1 of 2 (too few to say) |" in page
+    assert "| dog | 0.000 | 0.000 | 0.000 | 0.000 | 0.000 | 0 | 0 | 0 | 0 | 1 | 0 | 0 | 100.0 % |" in page
+    assert "## What to do first\n\n1. Correct more images before you change anything" in page
+    assert "| (unknown) | 2 | 2 | 1 of 2 (too few to say) | 1 | 0, 0 | 40.0 % | 30.0 s |" in page
+    assert "| small (below 32 x 32 px) | 2 | 1 of 2 (too few to say) | 0 | 1 | 2 of 3 (too few to say) |" in page
     assert "| v2 | 2026-02-01 | 1 | 1.000 | 100.0 % | 0.0 % | – |" in page
     assert "| image that nobody has annotated | 1 | no correction |" in page
 
@@ -55,3 +59,9 @@ def test_any_name_makes_a_page_that_can_be_written(name: str) -> None:
 
 def test_nothing_measured_makes_a_page_too() -> None:
     assert "–" in report_to_markdown(scores_of(corrected([], [])).report("x"))
+
+
+def test_tasks_are_links_where_label_studio_is_known(report: CorrectionReport) -> None:
+    page = report_to_markdown(report, LabelStudioPages("http://labels.example.org", 7))
+    assert "| [1](<http://labels.example.org/projects/7/data?task=1>) |" in page
+    assert "](<" not in report_to_markdown(report)

@@ -12,7 +12,6 @@ from converters.report.text import (
     number,
     occurring,
     percent,
-    predicted_regions,
     reliability_sentence,
     seconds,
     seconds_sentence,
@@ -92,4 +91,4 @@ def test_only_categories_that_occur_are_listed() -> None:
     report = scores_of(corrected([region("a", box(0, 0, 2, 2), "dog")], [])).report("x")
     assert [category.name for category in report.categories] == ["cat", "dog"]
     (dog,) = occurring(report)
-    assert dog.name == "dog" and predicted_regions(dog.regions) == dog.regions.removed == 1
+    assert dog.name == "dog" and dog.regions.predicted == dog.regions.removed == 1
