@@ -10,8 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from backend import __version__
@@ -21,6 +20,7 @@ from backend.serving.model_version import model_version
 from backend.serving.precompute import Precompute
 from backend.serving.predicting.answers import Answers
 from backend.serving.predicting.predictions import Item, Predictor, Snapshot, Task
+from backend.serving.predicting.recent import RecentSegmentations
 from backend.serving.projects import Projects, ProjectState, tolerating_store_errors
 from backend.serving.store import Store
 from backend.serving.vocabulary import Labelling
@@ -33,7 +33,6 @@ from ovdiff.vocabulary.kinds import KindDecision
 
 logger = logging.getLogger(__name__)
 
-SLOT_WAIT_S = 10.0  # a little patience before a request is turned away
 BASE_VERSION = f"ovdiff-{__version__}"
 
 
@@ -60,12 +59,16 @@ class Service:
             store, label_studio, self._precompute, max_categories=settings.prediction.max_categories
         )
         self._answers = Answers(
-            Predictor(engine, images, settings.output, partial=settings.prediction.partial_predictions),
+            Predictor(
+                RecentSegmentations(images, engine, settings.prediction, clock_s=clock_s),
+                settings.output,
+                partial=settings.prediction.partial_predictions,
+            ),
             settings.prediction,
             clock_s=clock_s,
         )
-        self._slots = threading.BoundedSemaphore(settings.prediction.prediction_slots)
-        self._waiting = threading.BoundedSemaphore(settings.prediction.waiting_places)
+        self._requests = _Limit(settings.server.prediction_requests, "requests for predictions")
+        self._clicks = _Limit(settings.server.click_requests, "clicks")
 
     def start(self) -> None:
         """Read the known projects from the state file, and start making the prototypes that they lack."""
@@ -107,17 +110,16 @@ class Service:
         Raises:
             BusyError: too many requests are being answered already.
         """
-        started_s = self._clock_s()
-        with self._slot():
+        asked_s = self._clock_s()
+        with self._requests if context is None else self._clicks:
             try:
                 labelling = self._projects.adopt(project, label_config)
             except UnusableLabelConfigError as error:
-                return self._answers.refusals(project, tasks, BASE_VERSION, str(error), started_s=started_s)
+                return self._answers.refusals(project, tasks, BASE_VERSION, str(error), asked_s)
             if context is not None:
-                snapshot = self._snapshot(labelling, wait_s=0.0)
-                return self._answers.clicks(project, tasks, context, snapshot, started_s=started_s)
-            snapshot = self._snapshot(labelling, wait_s=self._settings.prediction.wait_for_prototypes_s)
-            return self._answers.predictions(project, tasks, snapshot, started_s=started_s)
+                return self._answers.clicks(project, tasks, context, self._snapshot(labelling, asked_s))
+            self._precompute.wait(labelling.categories, self._settings.prediction.wait_for_prototypes_s)
+            return self._answers.predictions(project, tasks, self._snapshot(labelling, asked_s))
 
     def event(self, action: str, data: Mapping[str, Any]) -> dict[str, str]:
         """Record an event of Label Studio. This is quick, because a person waits for it.
@@ -187,31 +189,29 @@ class Service:
             output_fingerprint=self._settings.output.fingerprint(),
         )
 
-    def _snapshot(self, labelling: Labelling, *, wait_s: float) -> Snapshot:
-        """Wait for prototypes, at most `wait_s`, and return the snapshot from which this request is answered."""
-        self._precompute.wait(labelling.categories, wait_s)
+    def _snapshot(self, labelling: Labelling, asked_s: float) -> Snapshot:
+        """Return the snapshot from which a request is answered that came at `asked_s`."""
         standing = self._precompute.standing(labelling.categories)
         version = self._version(labelling, standing.ready)
-        return Snapshot(labelling, standing.ready, standing.pending, standing.failed, version)
+        return Snapshot(labelling, standing.ready, standing.pending, standing.failed, version, asked_s)
 
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
-        if not (self._slots.acquire(blocking=False) or self._wait_for_slot()):
-            count = self._settings.prediction.prediction_slots
-            raise BusyError(f"{count} requests for predictions are being answered (OVDIFF_PREDICTION_SLOTS).")
-        try:
-            yield
-        finally:
-            self._slots.release()
 
-    def _wait_for_slot(self) -> bool:
-        """Return whether a slot came free. The number of waiting requests is limited, to leave a thread for /health."""
-        if not self._waiting.acquire(blocking=False):
-            return False
-        try:
-            return self._slots.acquire(timeout=SLOT_WAIT_S)
-        finally:
-            self._waiting.release()
+class _Limit:
+    """A context that at most so many requests enter at once; further requests are turned away."""
+
+    def __init__(self, most: int, what: str) -> None:
+        self._most, self._what = most, what
+        self._free = threading.BoundedSemaphore(most)
+
+    def __enter__(self) -> None:
+        if not self._free.acquire(blocking=False):
+            raise BusyError(
+                f"{self._most} {self._what} are being answered or wait for their turn, and the other threads "
+                "(OVDIFF_THREADS) are kept for the rest, such as /health."
+            )
+
+    def __exit__(self, *_: object) -> None:
+        self._free.release()
 
 
 def _kind_fields(decision: KindDecision | None) -> dict[str, str | None]:

@@ -13,6 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from backend.serving.predicting.failures import Failures
+from backend.serving.predicting.given import STORING_S, GivenResults
+from backend.serving.predicting.pace import Pace
+from backend.serving.predicting.places import Places
 from backend.serving.predicting.predictions import Answer, Item, Predictor, Snapshot, Task, task_id, unanswered
 from backend.settings import PredictionSettings
 
@@ -23,60 +26,102 @@ class Answers:
     """Answers requests for predictions. Threads may share it."""
 
     def __init__(
-        self, predictor: Predictor, settings: PredictionSettings, *, clock_s: Callable[[], float] = time.monotonic
+        self,
+        predictor: Predictor,
+        settings: PredictionSettings,
+        *,
+        clock_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Remember the parts; `clock_s` is the clock of every time in this class."""
-        self._predictor = predictor
-        self._settings = settings
-        self._clock_s = clock_s
+        self._predictor, self._settings, self._clock_s, self._sleep = predictor, settings, clock_s, sleep
+        self._places = Places(settings.prediction_slots, clock_s)
+        self._click_places = Places(settings.prediction_slots, clock_s)  # a person does not wait for a Retrieve
+        self._pace = Pace()
+        self._given = GivenResults(clock_s)
         self.failures = Failures(settings.failure_rows)
 
-    def predictions(self, project: str, tasks: Sequence[Task], snapshot: Snapshot, *, started_s: float) -> list[Item]:
-        """Return one item for each task; `started_s` is the moment at which the request came."""
-        answers = [self._predict(task, snapshot, started_s) for task in tasks]
-        return self._told(project, tasks, answers, started_s)
+    def predictions(self, project: str, tasks: Sequence[Task], snapshot: Snapshot) -> list[Item]:
+        """Return one item for each task."""
+        answers = [self._predict(project, task, snapshot) for task in tasks]
+        self._note_failures(project, tasks, answers)
+        answers = self._without_given(project, tasks, answers, snapshot)
+        self._log(project, answers, snapshot.asked_s)
+        return [answer.item for answer in answers]
 
-    def clicks(
-        self, project: str, tasks: Sequence[Task], context: Mapping[str, Any], snapshot: Snapshot, *, started_s: float
-    ) -> list[Item]:
+    def clicks(self, project: str, tasks: Sequence[Task], context: Mapping[str, Any], snapshot: Snapshot) -> list[Item]:
         """Return one item for each task, with the mask that somebody asked for by a click or a rectangle."""
-        answers = [self._predictor.answer_click(task, context, snapshot) for task in tasks]
-        return self._told(project, tasks, answers, started_s, what="click")
+        answers = [self._answer_click(task, context, snapshot) for task in tasks]
+        self._note_failures(project, tasks, answers)
+        self._log(project, answers, snapshot.asked_s, what="click")
+        return [answer.item for answer in answers]
 
-    def refusals(
-        self, project: str, tasks: Sequence[Task], version: str, reason: str, *, started_s: float
-    ) -> list[Item]:
+    def refusals(self, project: str, tasks: Sequence[Task], version: str, reason: str, asked_s: float) -> list[Item]:
         """Return one item for each task that says why no task of the project can be predicted."""
         logger.warning("Project %s: %s", project, reason)
         answers = [unanswered(version, "not ready", reason) for _ in tasks]
-        return self._told(project, tasks, answers, started_s)
+        self._log(project, answers, asked_s)
+        return [answer.item for answer in answers]
 
-    def _predict(self, task: Task, snapshot: Snapshot, started_s: float) -> Answer:
-        if self._clock_s() > started_s + self._settings.answer_within_s:
-            return unanswered(snapshot.version, "no time", "No time was left in this request; ask again.")
-        return self._predictor.predict(task, snapshot)
+    def _predict(self, project: str, task: Task, snapshot: Snapshot) -> Answer:
+        """Predict a task, unless by the measured pace its prediction would come too late."""
+        latest_start_s = snapshot.asked_s + self._settings.answer_within_s - self._pace.expected_s(project)
+        with self._places.place(until_s=latest_start_s) as has_place:
+            started_s = self._clock_s()
+            if not has_place or started_s > latest_start_s:
+                return unanswered(snapshot.version, "no time", "No time was left in this request; ask again.")
+            answer = self._predictor.predict(task, snapshot)
+            if answer.kind != "not ready":
+                self._pace.note(project, self._clock_s() - started_s)
+            return answer
 
-    def _told(
-        self, project: str, tasks: Sequence[Task], answers: Sequence[Answer], started_s: float, what: str = "task"
-    ) -> list[Item]:
-        """Note the failures, write the request's line into the log, and return the items."""
+    def _answer_click(self, task: Task, context: Mapping[str, Any], snapshot: Snapshot) -> Answer:
+        with self._click_places.place(until_s=snapshot.asked_s + self._settings.answer_within_s) as has_place:
+            if not has_place:
+                item = {"result": [], "score": 0.0, "model_version": snapshot.version, "error": "No time was left."}
+                return Answer(item, "no time")
+            return self._predictor.answer_click(task, context, snapshot)
+
+    def _without_given(
+        self, project: str, tasks: Sequence[Task], answers: Sequence[Answer], snapshot: Snapshot
+    ) -> list[Answer]:
+        """Leave out the results that another request gave meanwhile, and wait until Label Studio has stored them.
+
+        If this answer came first, the editor would show the task without the prediction.
+        """
+        ids = [
+            task_id(task) if answer.kind == "answered" else None for task, answer in zip(tasks, answers, strict=True)
+        ]
+        numbers = [number for number in ids if number is not None]
+        elsewhere = self._given.claim(project, snapshot.version, numbers, since_s=snapshot.asked_s)
+        if not elsewhere:
+            return list(answers)
+        self._sleep(max(0.0, max(elsewhere.values()) + STORING_S - self._clock_s()))
+        given = unanswered(
+            snapshot.version, "given to another request", "Another request was given this prediction a moment ago."
+        )
+        return [given if number in elsewhere else answer for number, answer in zip(ids, answers, strict=True)]
+
+    def _note_failures(self, project: str, tasks: Sequence[Task], answers: Sequence[Answer]) -> None:
         for task, answer in zip(tasks, answers, strict=True):
             if answer.kind == "failed":
                 self.failures.add(project, task_id(task), answer.item["error"])
                 logger.error("Project %s, task %r: %s", project, task_id(task), answer.item["error"])
             elif answer.kind == "answered":
                 self.failures.clear(project, task_id(task))
+
+    def _log(self, project: str, answers: Sequence[Answer], asked_s: float, what: str = "task") -> None:
+        """Write the request's line into the log."""
         kinds = Counter(answer.kind for answer in answers)
-        left = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if kind != "answered")
+        answered = kinds.pop("answered", 0)
+        left = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         logger.info(
-            "Project %s: %d %s%s asked for, %d answered, %d left%s, in %.1f s.",
+            "Project %s: %d %s asked for, %d answered, %d left%s, in %.1f s.",
             project,
             len(answers),
-            what,
-            "" if len(answers) == 1 else "s",
-            kinds["answered"],
-            len(answers) - kinds["answered"],
+            what if len(answers) == 1 else f"{what}s",
+            answered,
+            len(answers) - answered,
             f" ({left})" if left else "",
-            self._clock_s() - started_s,
+            self._clock_s() - asked_s,
         )
-        return [answer.item for answer in answers]

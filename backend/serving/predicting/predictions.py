@@ -15,6 +15,7 @@ An item that answers a click or a rectangle is shown and never stored. It always
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,15 +24,14 @@ import numpy as np
 
 from backend.errors import ImageSourceError, RequestError
 from backend.serving.predicting.interactive import Prompt, prompt_to_mask, read_prompt
+from backend.serving.predicting.recent import ImageAddress, RecentSegmentations
 from backend.serving.predicting.regions import mask_to_regions, segmentation_to_regions
 from backend.serving.vocabulary import Labelling, Output
 from backend.settings import OutputSettings
-from backend.sources.images import ImageSource
 from converters.label_studio.label_config import ImageTag
-from ovdiff.engines import SegmentationEngine
 from ovdiff.errors import OVDiffError
 from ovdiff.segmentation import Segmentation
-from ovdiff.vocabulary import Category, Vocabulary
+from ovdiff.vocabulary import Category
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ Item = dict[str, Any]
 Task = Mapping[str, Any]
 
 
-Kind = Literal["answered", "not ready", "failed", "no time"]
+Kind = Literal["answered", "not ready", "failed", "no time", "given to another request"]
 """What became of a task: a final answer, or the reason why there is none."""
 
 
@@ -61,6 +61,7 @@ class Snapshot:
         pending: the categories whose prototypes are still to be made, each with its status, such as "queued".
         failed: the categories whose prototypes could not be made, each with its status.
         version: the model version that follows from `labelling` and `ready`.
+        asked_s: the moment at which the request came. Whole predictions are made of images that were fetched since.
     """
 
     labelling: Labelling
@@ -68,6 +69,7 @@ class Snapshot:
     pending: Mapping[Category, str]
     failed: Mapping[Category, str]
     version: str
+    asked_s: float
 
     @property
     def missing(self) -> str:
@@ -86,8 +88,7 @@ class Predictor:
     A category that is still to be made does, unless `partial` is set.
     """
 
-    engine: SegmentationEngine
-    images: ImageSource
+    segmentations: RecentSegmentations
     output: OutputSettings
     partial: bool = False
 
@@ -116,7 +117,7 @@ class Predictor:
         for image, outputs in snapshot.labelling.by_image(snapshot.ready).items():
             if not outputs:
                 continue
-            segmentation = self._segment(task, image, outputs)
+            segmentation = self._segment(task, image, outputs, snapshot, since_s=snapshot.asked_s)
             found = segmentation_to_regions(segmentation, outputs, self.output, task_id=task_id(task))
             regions += found.regions
             scores.append(segmentation.image_score())
@@ -138,7 +139,7 @@ class Predictor:
             chosen = next((output for output in outputs if output.label == prompt.label), None)
             if image.name != prompt.image or chosen is None:
                 continue
-            segmentation = self._segment(task, image, outputs)
+            segmentation = self._segment(task, image, outputs, snapshot, since_s=-math.inf)
             mask = prompt_to_mask(prompt, segmentation, [output.label for output in outputs])
             if mask.any():
                 score = float(np.clip(segmentation.scores[mask], 0.0, 1.0).mean())
@@ -147,11 +148,13 @@ class Predictor:
                 return _item(regions, score, snapshot.version)
         return None
 
-    def _segment(self, task: Task, image: ImageTag, outputs: Sequence[Output]) -> Segmentation:
+    def _segment(
+        self, task: Task, image: ImageTag, outputs: Sequence[Output], snapshot: Snapshot, *, since_s: float
+    ) -> Segmentation:
         """Return the segmentation of one image of a task; its label id `i + 1` is `outputs[i].category`."""
-        pixels = self.images.load(_reference(task, image), task_id=task_id(task))
-        categories = tuple(output.category for output in outputs)
-        return self.engine.segment(pixels, Vocabulary(categories))
+        address = ImageAddress(_reference(task, image), task_id(task))
+        prepared = {output.category: snapshot.ready[output.category] for output in outputs}
+        return self.segmentations.of(address, prepared, since_s=since_s)
 
 
 def unanswered(version: str, kind: Kind, reason: str) -> Answer:

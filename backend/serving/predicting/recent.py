@@ -1,0 +1,171 @@
+"""The segmentations of recent images, so that a second click on a task costs a look-up instead of a computation.
+
+A segmentation is found in two steps. The address of an image leads to the hash of the pixels that were last seen there,
+and hash and vocabulary lead to the segmentation. An address is believed for a limited time only, because an image may
+be replaced under the same address; after that time the image is fetched again, and only if its pixels differ it is
+segmented anew. A changed vocabulary is another vocabulary, and so are new prototypes of the same categories.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.settings import PredictionSettings
+from backend.sources.images import ImageSource
+from ovdiff.engines import SegmentationEngine
+from ovdiff.segmentation import Segmentation
+from ovdiff.vocabulary import Category, Vocabulary
+
+MOST_ADDRESSES = 10_000
+
+Prepared = tuple[tuple[Category, str], ...]
+"""Categories in the order of the label ids, each with the key of its prototypes."""
+
+
+@dataclass(frozen=True)
+class ImageAddress:
+    """Where a task's image is: the reference in the task's data, which may mean another image in another task."""
+
+    reference: str
+    task: int | None
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The hash of the pixels that were fetched from an address, and when."""
+
+    pixels: str
+    at_s: float
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A segmentation in 5 or 6 bytes a pixel instead of 12: label ids take one or two bytes, margins are not kept."""
+
+    label_map: NDArray[np.unsignedinteger]
+    scores: NDArray[np.float32]
+
+    @property
+    def size_bytes(self) -> int:
+        return self.label_map.nbytes + self.scores.nbytes
+
+    def segmentation(self) -> Segmentation:
+        nowhere = np.broadcast_to(np.float32(np.nan), self.scores.shape)
+        return Segmentation(self.label_map.astype(np.int32), self.scores, nowhere)
+
+
+class RecentSegmentations:
+    """Segments the images of tasks, and keeps the most recently used segmentations. Threads may share it.
+
+    Two threads that ask for the same segmentation at the same time share one computation.
+    """
+
+    def __init__(
+        self,
+        images: ImageSource,
+        engine: SegmentationEngine,
+        settings: PredictionSettings,
+        *,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Keep nothing yet; `clock_s` is the clock of `since_s`."""
+        self._images, self._engine, self._settings, self._clock_s = images, engine, settings, clock_s
+        self._lock = threading.Lock()
+        self._seen: OrderedDict[ImageAddress, _Seen] = OrderedDict()
+        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+        self._kept_bytes = 0
+        self._running: dict[Hashable, Future[Segmentation]] = {}
+
+    def of(self, address: ImageAddress, prepared: Mapping[Category, str], *, since_s: float) -> Segmentation:
+        """Return the segmentation of an image; its margins are NaN, because they are not kept.
+
+        Args:
+            address: where the image is.
+            prepared: the categories in the order of the label ids, each with the key of its prototypes.
+            since_s: the image must have been fetched after this moment, and not before the settings' `remember_s`.
+
+        Raises:
+            ImageSourceError: the image may not or cannot be fetched, is too large, or is not a picture.
+            OVDiffError: the image cannot be segmented.
+        """
+        categories = tuple(prepared.items())
+        call = (address, categories)
+        with self._lock:
+            found = self._look_up(address, categories, since_s)
+            running = self._running.get(call)
+            if found is None and running is None:
+                mine = self._running[call] = Future()
+        if found is not None:
+            return found.segmentation()
+        if running is not None:
+            return running.result()
+        return self._run(call, mine, address, categories)
+
+    def _run(
+        self, call: Hashable, mine: Future[Segmentation], address: ImageAddress, categories: Prepared
+    ) -> Segmentation:
+        """Compute a segmentation, and hand it or the error to the threads that wait for it."""
+        try:
+            kept = self._compute(address, categories)
+            mine.set_result(kept.segmentation())
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        finally:
+            with self._lock:
+                del self._running[call]
+        return mine.result()
+
+    def _compute(self, address: ImageAddress, categories: Prepared) -> _Kept:
+        fetched_s = self._clock_s()
+        pixels = self._images.load(address.reference, task_id=address.task)
+        seen = _Seen(_pixel_hash(pixels), fetched_s)
+        with self._lock:
+            self._note(address, seen)
+            known = self._kept.get((seen.pixels, categories))
+        if known is not None:
+            return known
+        found = self._engine.segment(pixels, Vocabulary(tuple(category for category, _ in categories)))
+        kept = _Kept(found.label_map.astype(np.min_scalar_type(len(categories))), found.scores)
+        with self._lock:
+            self._keep((seen.pixels, categories), kept)
+        return kept
+
+    def _look_up(self, address: ImageAddress, categories: Prepared, since_s: float) -> _Kept | None:
+        seen = self._seen.get(address)
+        if seen is None or seen.at_s < max(since_s, self._clock_s() - self._settings.remember_s):
+            return None
+        key = (seen.pixels, categories)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def _note(self, address: ImageAddress, seen: _Seen) -> None:
+        self._seen[address] = seen
+        self._seen.move_to_end(address)
+        if len(self._seen) > MOST_ADDRESSES:
+            self._seen.popitem(last=False)
+
+    def _keep(self, key: Hashable, kept: _Kept) -> None:
+        """Keep a segmentation; the least recently used ones are dropped until all fit."""
+        if key in self._kept or kept.size_bytes > self._settings.remember_bytes:
+            return
+        self._kept[key] = kept
+        self._kept_bytes += kept.size_bytes
+        while self._kept_bytes > self._settings.remember_bytes:
+            self._kept_bytes -= self._kept.popitem(last=False)[1].size_bytes
+
+
+def _pixel_hash(pixels: NDArray[np.uint8]) -> str:
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
