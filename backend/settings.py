@@ -67,7 +67,7 @@ class ServerSettings:
     def __post_init__(self) -> None:
         """Refuse half a password, and the network without one."""
         _require_between("port", self.port, 0, 65535)
-        _require_between("threads", self.threads, 4, 1024)
+        _require_between("threads", self.threads, 8, 1024)
         _require_between("max_body_bytes", self.max_body_bytes, 1024, 2**31)
         if bool(self.basic_user) != bool(self.basic_password):
             raise SettingsError("OVDIFF_BASIC_USER and OVDIFF_BASIC_PASSWORD go together; only one of them is set.")
@@ -88,7 +88,7 @@ class ServerSettings:
     @property
     def click_requests(self) -> int:
         """How many clicks and rectangles are in the service at once; 503 for further ones."""
-        return max(1, self.threads // 8)
+        return self.threads // 8
 
     @property
     def requires_password(self) -> bool:

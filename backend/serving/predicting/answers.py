@@ -67,9 +67,9 @@ class Answers:
         """Predict a task, unless by the measured pace its prediction would come too late."""
         latest_start_s = snapshot.asked_s + self._settings.answer_within_s - self._pace.expected_s(project)
         with self._places.place(until_s=latest_start_s) as has_place:
-            started_s = self._clock_s()
-            if not has_place or started_s > latest_start_s:
+            if not has_place:
                 return unanswered(snapshot.version, "no time", "No time was left in this request; ask again.")
+            started_s = self._clock_s()
             answer = self._predictor.predict(task, snapshot)
             if answer.kind != "not ready":
                 self._pace.note(project, self._clock_s() - started_s)

@@ -40,7 +40,8 @@ class Places:
             self._waiting.append(ticket)
             try:
                 left_s = until_s - self._clock_s()
-                has_place = self._changed.wait_for(lambda: self._free > 0 and self._waiting[0] is ticket, left_s)
+                came_free = self._changed.wait_for(lambda: self._free > 0 and self._waiting[0] is ticket, left_s)
+                has_place = came_free and self._clock_s() <= until_s
                 self._free -= has_place
                 return has_place
             finally:  # also after an interrupt, or the ticket would hold up every later thread

@@ -135,7 +135,7 @@ class RecentSegmentations:
         if known is not None:
             return known
         found = self._engine.segment(pixels, Vocabulary(tuple(category for category, _ in categories)))
-        kept = _Kept(found.label_map.astype(np.min_scalar_type(len(categories))), found.scores)
+        kept = _Kept(found.label_map.astype(np.min_scalar_type(len(categories))), np.array(found.scores))
         with self._lock:
             self._keep((seen.pixels, categories), kept)
         return kept

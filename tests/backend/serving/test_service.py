@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from backend.errors import BusyError, UnusableLabelConfigError
-from backend.serving import service as service_module
 from backend.serving.service import Service
-from backend.settings import PredictionSettings, Settings
+from backend.settings import PredictionSettings, ServerSettings, Settings
 from tests.fakes.engine import FakeEngine
 from tests.fakes.fixtures import MakeApp
 from tests.fakes.label_studio import PROJECT_UID, FakeLabelStudio
@@ -170,26 +169,6 @@ def test_setup_refuses_an_unusable_label_config_and_keeps_what_was(service: Serv
     assert project["counts"] == {"ready": 2}
 
 
-def test_tasks_beyond_the_time_limit_get_items_that_are_not_stored(
-    make_app: MakeApp, settings: Settings, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hurried = replace(settings, prediction=PredictionSettings(wait_for_prototypes_s=0.1, answer_within_s=0.3))
-    service = make_app(hurried, engine).extensions["ovdiff"]
-    wait_until_ready(service, PROJECT_UID, RED_BLUE)
-    segment = engine.segment
-
-    def slow(*arguments: Any) -> Any:
-        threading.Event().wait(0.4)
-        return segment(*arguments)
-
-    monkeypatch.setattr(engine, "segment", slow)
-    items = service.predict(PROJECT_UID, [task(1), task(2), task(3)], RED_BLUE)
-    assert len(items) == 3
-    assert labels(items[0]) == ["red", "blue"]
-    assert ["result" in item for item in items] == [True, False, False]
-    assert items[2]["error"] == "No time was left in this request; ask again."
-
-
 def test_a_label_added_computes_only_that_category(service: Service, engine: FakeEngine) -> None:
     first = wait_until_ready(service, PROJECT_UID, RED_BLUE)
     second = wait_until_ready(service, PROJECT_UID, config("red", "blue", "green"))
@@ -229,57 +208,77 @@ def test_eight_threads_at_once(service: Service, engine: FakeEngine) -> None:
     assert engine.built == ["red", "blue"]
 
 
-def test_too_many_requests_are_turned_away(
-    make_app: MakeApp, settings: Settings, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service_module, "SLOT_WAIT_S", 0.05)
-    engine.gate = threading.Event()
-    narrow = replace(settings, prediction=replace(settings.prediction, prediction_slots=1))
-    service = make_app(narrow, engine).extensions["ovdiff"]
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(service.predict, PROJECT_UID, [task()], RED_BLUE)
-        assert eventually(lambda: bool(service.status()["projects"]))
-        with pytest.raises(BusyError, match=r"1 requests .*OVDIFF_PREDICTION_SLOTS"):
-            service.predict(PROJECT_UID, [task()], RED_BLUE)
-        engine.gate.set()
-        assert labels(first.result()[0]) == ["red", "blue"]
+def held(engine: FakeEngine) -> tuple[threading.Event, threading.Event]:
+    """Make the engine wait; return the events that it waits, and that it may go on."""
+    waits, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        waits.set()
+        go_on.wait(10)
+
+    engine.on_segment = hold
+    return waits, go_on
 
 
-def test_only_some_wait_for_a_place_so_that_threads_are_left_for_health(
+def test_beyond_three_quarters_of_the_threads_predictions_are_turned_away_and_clicks_are_not(
     make_app: MakeApp, settings: Settings, engine: FakeEngine
 ) -> None:
-    engine.gate = threading.Event()
+    service = make_app(replace(settings, server=ServerSettings(threads=8)), engine).extensions["ovdiff"]
+    wait_until_ready(service, PROJECT_UID, RED_BLUE)
+    waits, go_on = held(engine)
+    with ThreadPoolExecutor(7) as pool:
+        asked = [pool.submit(service.predict, PROJECT_UID, [task(number)], RED_BLUE) for number in range(6)]
+        try:
+            assert waits.wait(10)
+            assert eventually(lambda: service._requests._free._value == 0)
+            with pytest.raises(BusyError, match=r"6 requests for predictions are .*OVDIFF_THREADS"):
+                service.predict(PROJECT_UID, [task(9)], RED_BLUE)
+            click_on = pool.submit(service.predict, PROJECT_UID, [task(9)], RED_BLUE, click(25, 50))
+            assert eventually(lambda: service._clicks._free._value == 0)
+            with pytest.raises(BusyError, match=r"1 clicks are .*OVDIFF_THREADS"):
+                service.predict(PROJECT_UID, [task(9)], RED_BLUE, click(25, 50))
+        finally:
+            go_on.set()
+        assert [labels(future.result(10)[0]) for future in asked] == [["red", "blue"]] * 6
+        assert labels(click_on.result(10)[0]) == ["red"]
+    assert labels(service.predict(PROJECT_UID, [task(9)], RED_BLUE)[0]) == ["red", "blue"]
+
+
+def test_a_second_identical_request_does_no_second_work_and_one_of_the_two_has_the_result(
+    service: Service, engine: FakeEngine, label_studio: FakeLabelStudio
+) -> None:
+    """As a deep link to a task makes Label Studio ask; it stores every result that it is given."""
+    wait_until_ready(service, PROJECT_UID, RED_BLUE)
+    waits, go_on = held(engine)
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(service.predict, PROJECT_UID, [task()], RED_BLUE) for _ in range(2)]
+        assert waits.wait(10)
+        assert eventually(lambda: service._requests._free._value == service._settings.server.prediction_requests - 2)
+        go_on.set()
+        done, _ = wait(asked, return_when=FIRST_COMPLETED)
+        assert ["result" in future.result()[0] for future in done] == [True]
+        items = [future.result(10)[0] for future in asked]
+    assert sorted("result" in item for item in items) == [False, True]
+    assert engine.segmented == 1
+    assert "/data/upload/1/picture.png" in label_studio.paths()
+
+
+def test_a_request_that_waits_for_prototypes_holds_no_place(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine
+) -> None:
     narrow = replace(settings, prediction=replace(settings.prediction, prediction_slots=1))
     service = make_app(narrow, engine).extensions["ovdiff"]
-    with ThreadPoolExecutor(3) as pool:
-        asked = [pool.submit(service.predict, PROJECT_UID, [task()], RED_BLUE) for _ in range(3)]
-        done, _ = wait(asked, timeout=service_module.SLOT_WAIT_S / 2, return_when=FIRST_COMPLETED)
-        assert [type(future.exception()) for future in done] == [BusyError]
-        engine.gate.set()
-        assert sorted(future.exception() is None for future in asked) == [False, True, True]
-
-
-def test_waiting_for_a_place_counts_as_time_of_the_request(
-    make_app: MakeApp, settings: Settings, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limits = replace(settings.prediction, prediction_slots=1, wait_for_prototypes_s=0.1, answer_within_s=0.3)
-    service = make_app(replace(settings, prediction=limits), engine).extensions["ovdiff"]
     wait_until_ready(service, PROJECT_UID, RED_BLUE)
-    busy = threading.Event()
-    segment = engine.segment
-
-    def slow(*arguments: Any) -> Any:
-        busy.set()
-        threading.Event().wait(0.6)
-        return segment(*arguments)
-
-    monkeypatch.setattr(engine, "segment", slow)
+    engine.gate = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(service.predict, PROJECT_UID, [task(1)], RED_BLUE)
-        assert busy.wait(10)
-        (late,) = service.predict(PROJECT_UID, [task(2)], RED_BLUE)
-        assert labels(first.result()[0]) == ["red", "blue"]
-    assert late["error"] == "No time was left in this request; ask again."
+        early = pool.submit(service.predict, "2.1795200100", [task(1)], config("green"))
+        try:
+            assert eventually(lambda: '"generating"' in json.dumps(service.status()))
+            assert labels(service.predict(PROJECT_UID, [task(2)], RED_BLUE)[0]) == ["red", "blue"]
+            assert not early.done()
+        finally:
+            engine.gate.set()
+        assert early.result(10)[0]["result"] == []
 
 
 def test_every_image_of_a_task_is_predicted(service: Service, label_studio: FakeLabelStudio) -> None:
@@ -331,12 +330,37 @@ def test_a_click_on_nothing_is_answered_with_nothing(service: Service, context: 
     assert "error" not in item
 
 
-def test_a_click_does_not_wait_for_prototypes(service: Service, engine: FakeEngine) -> None:
+def test_a_second_click_fetches_and_segments_nothing(
+    service: Service, engine: FakeEngine, label_studio: FakeLabelStudio
+) -> None:
+    wait_until_ready(service, PROJECT_UID, RED_BLUE)
+    (first,) = service.predict(PROJECT_UID, [task()], RED_BLUE, click(25, 50))
+    asked = len(label_studio.requests)
+    (second,) = service.predict(PROJECT_UID, [task()], RED_BLUE, click(25, 50))
+    (other,) = service.predict(PROJECT_UID, [task()], RED_BLUE, click(75, 50, "blue"))
+    assert (len(label_studio.requests), engine.segmented) == (asked, 1)
+    assert first == second and labels(first) == ["red"] and labels(other) == ["blue"]
+
+
+def test_a_click_on_a_task_that_was_just_opened_segments_nothing(service: Service, engine: FakeEngine) -> None:
+    service.predict(PROJECT_UID, [task()], RED_BLUE)
+    assert labels(service.predict(PROJECT_UID, [task()], RED_BLUE, click(25, 50))[0]) == ["red"]
+    assert engine.segmented == 1
+
+
+def test_a_click_does_not_wait_for_prototypes(make_app: MakeApp, settings: Settings, engine: FakeEngine) -> None:
+    """A click that waited would be answered after a minute, when this test has long given up."""
+    patient = PredictionSettings(wait_for_prototypes_s=60.0, answer_within_s=95.0)
+    service = make_app(replace(settings, prediction=patient), engine).extensions["ovdiff"]
     engine.gate = threading.Event()
     service.setup(PROJECT_UID, RED_BLUE)
     assert eventually(lambda: '"generating"' in json.dumps(service.status()))
-    (item,) = service.predict(PROJECT_UID, [task()], RED_BLUE, click(25, 50))
-    engine.gate.set()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            asked = pool.submit(service.predict, PROJECT_UID, [task()], RED_BLUE, click(25, 50))
+            (item,) = asked.result(timeout=2.0)
+        finally:
+            engine.gate.set()
     assert item["result"] == []
     assert item["error"] == "'red' is not ready (building: generating, 50%)."
 

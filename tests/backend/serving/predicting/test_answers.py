@@ -1,22 +1,28 @@
 import logging
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from backend.serving.predicting.answers import Answers
+from backend.serving.predicting.given import STORING_S
 from backend.serving.predicting.predictions import Answer, Kind, Predictor, Snapshot
 from backend.serving.vocabulary import Labelling
 from backend.settings import PredictionSettings
+from tests.fakes.waiting import eventually
 
-SNAPSHOT = Snapshot(Labelling(()), {}, {}, {}, "v1")
+START_S = 1000.0
+SNAPSHOT = Snapshot(Labelling(()), {}, {}, {}, "v1", START_S)
 LIMITS = PredictionSettings(wait_for_prototypes_s=1.0, answer_within_s=95.0)
 
 
 @dataclass
 class Clock:
-    now_s: float = 1000.0
+    now_s: float = START_S
 
     def __call__(self) -> float:
         return self.now_s
@@ -26,11 +32,11 @@ class Clock:
 class ScriptedPredictor(Predictor):
     """Answers each task as told, and lets the clock go on meanwhile."""
 
-    engine: Any = None
-    images: Any = None
+    segmentations: Any = None
     output: Any = None
     clock: Clock = field(default_factory=Clock)
     task_s: float = 0.0
+    slow_s: dict[int, float] = field(default_factory=dict)
     kinds: dict[int, Kind] = field(default_factory=dict)
     began: list[int] = field(default_factory=list)
     during: Callable[[int], None] = lambda _: None
@@ -38,7 +44,7 @@ class ScriptedPredictor(Predictor):
     def predict(self, task: Any, snapshot: Snapshot) -> Answer:
         self.began.append(task["id"])
         self.during(task["id"])
-        self.clock.now_s += self.task_s
+        self.clock.now_s += self.slow_s.get(task["id"], self.task_s)
         kind = self.kinds.get(task["id"], "answered")
         item = {"model_version": snapshot.version}
         return Answer(item | ({"result": []} if kind == "answered" else {"error": f"no {task['id']}"}), kind)
@@ -52,11 +58,15 @@ def tasks(count: int) -> list[dict[str, Any]]:
 
 
 def answers(predictor: ScriptedPredictor, **limits: Any) -> Answers:
-    return Answers(predictor, replace(LIMITS, **limits), clock_s=predictor.clock)
+    def sleep(seconds: float) -> None:
+        predictor.clock.now_s += seconds
+
+    return Answers(predictor, replace(LIMITS, **limits), clock_s=predictor.clock, sleep=sleep)
 
 
-def ask(predictor: ScriptedPredictor, count: int, **limits: Any) -> list[dict[str, Any]]:
-    return answers(predictor, **limits).predictions("7.1", tasks(count), SNAPSHOT, started_s=predictor.clock.now_s)
+def ask(answers: Answers, clock: Clock, *numbers: int) -> list[dict[str, Any]]:
+    """Ask for tasks at the clock's time."""
+    return answers.predictions("7.1", [{"id": number} for number in numbers], replace(SNAPSHOT, asked_s=clock.now_s))
 
 
 def test_a_request_is_one_line_of_the_log_that_says_what_was_asked_answered_and_left(
@@ -64,7 +74,7 @@ def test_a_request_is_one_line_of_the_log_that_says_what_was_asked_answered_and_
 ) -> None:
     predictor = ScriptedPredictor(task_s=2.0, kinds={2: "failed", 3: "not ready", 5: "failed"})
     with caplog.at_level(logging.INFO):
-        ask(predictor, 5)
+        answers(predictor).predictions("7.1", tasks(5), SNAPSHOT)
     lines = [record.message for record in caplog.records if record.levelno == logging.INFO]
     assert lines == ["Project 7.1: 5 tasks asked for, 2 answered, 3 left (2 failed, 1 not ready), in 10.0 s."]
 
@@ -72,7 +82,7 @@ def test_a_request_is_one_line_of_the_log_that_says_what_was_asked_answered_and_
 def test_a_click_is_one_line_of_the_log_too(caplog: pytest.LogCaptureFixture) -> None:
     predictor = ScriptedPredictor(task_s=0.25)
     with caplog.at_level(logging.INFO):
-        answers(predictor).clicks("7.1", tasks(1), {}, SNAPSHOT, started_s=predictor.clock.now_s)
+        answers(predictor).clicks("7.1", tasks(1), {}, SNAPSHOT)
     assert caplog.messages == ["Project 7.1: 1 click asked for, 1 answered, 0 left, in 0.2 s."]
 
 
@@ -83,11 +93,11 @@ def test_a_failure_is_logged_with_its_project_and_task_and_remembered_until_the_
     asked = answers(predictor)
     for kind in ("failed", "no time", "not ready"):
         predictor.kinds[1] = kind
-        asked.predictions("7.1", tasks(1), SNAPSHOT, started_s=predictor.clock.now_s)
+        ask(asked, predictor.clock, 1)
         assert [row["reason"] for row in asked.failures.newest_first()] == ["no 1"]
     assert [r.message for r in caplog.records if r.levelname == "ERROR"] == ["Project 7.1, task 1: no 1"]
     predictor.kinds[1] = "answered"
-    asked.clicks("7.1", tasks(1), {}, SNAPSHOT, started_s=predictor.clock.now_s)
+    asked.clicks("7.1", tasks(1), {}, SNAPSHOT)
     assert asked.failures.newest_first() == []
 
 
@@ -96,10 +106,158 @@ def test_a_project_that_cannot_be_predicted_has_an_item_without_a_result_for_eac
 ) -> None:
     predictor = ScriptedPredictor()
     with caplog.at_level(logging.INFO):
-        items = answers(predictor).refusals("7.1", tasks(2), "v0", "no <Image>", started_s=predictor.clock.now_s)
+        items = answers(predictor).refusals("7.1", tasks(2), "v0", "no <Image>", START_S)
     assert items == [{"model_version": "v0", "error": "no <Image>"}] * 2
     assert caplog.messages == [
         "Project 7.1: no <Image>",
         "Project 7.1: 2 tasks asked for, 0 answered, 2 left (2 not ready), in 0.0 s.",
     ]
     assert predictor.began == []
+
+
+@pytest.mark.parametrize(
+    ("task_s", "answered"),
+    [
+        (10.0, 9),  # the tenth would end after 100 s
+        (9.5, 10),  # the tenth ends just in time
+        (0.5, 190),
+        (60.0, 1),
+        (200.0, 1),  # the first task is begun whatever it takes: nothing is known
+    ],
+)
+def test_no_task_is_begun_that_would_end_too_late_and_none_is_left_that_would_not(task_s: float, answered: int) -> None:
+    predictor = ScriptedPredictor(task_s=task_s)
+    items = answers(predictor).predictions("7.1", tasks(200), SNAPSHOT)
+    assert predictor.began == list(range(1, answered + 1))
+    assert ["result" in item for item in items] == [True] * answered + [False] * (200 - answered)
+    assert items[-1] == {"model_version": "v1", "error": "No time was left in this request; ask again."}
+
+
+def test_one_slow_task_does_not_end_the_request_early() -> None:
+    predictor = ScriptedPredictor(task_s=1.0, slow_s={1: 40.0})
+    answers(predictor).predictions("7.1", tasks(200), SNAPSHOT)
+    assert len(predictor.began) == 1 + 55
+
+
+def test_tasks_that_fail_take_time_too() -> None:
+    predictor = ScriptedPredictor(task_s=20.0, kinds=dict.fromkeys(range(1, 20), "failed"))
+    answers(predictor).predictions("7.1", tasks(20), SNAPSHOT)
+    assert len(predictor.began) == 4
+
+
+def test_tasks_that_are_not_ready_are_no_measure() -> None:
+    predictor = ScriptedPredictor(task_s=0.0, kinds=dict.fromkeys((1, 2, 3), "not ready"), slow_s={4: 10.0, 5: 10.0})
+    asked = answers(predictor)
+    for number in range(1, 6):
+        ask(asked, predictor.clock, number)
+    assert asked._pace.expected_s("7.1") == 10.0
+
+
+def test_the_second_of_two_requests_at_the_same_time_gives_no_result_and_answers_once_the_first_is_stored(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    predictor = ScriptedPredictor(task_s=0.5)
+    asked = answers(predictor)
+    first = asked.predictions("7.1", tasks(1), SNAPSHOT)
+    given_s = predictor.clock.now_s
+    with caplog.at_level(logging.INFO):
+        second = asked.predictions("7.1", tasks(2), SNAPSHOT)
+    assert "result" in first[0]
+    assert second[0] == {"model_version": "v1", "error": "Another request was given this prediction a moment ago."}
+    assert "result" in second[1]
+    assert predictor.clock.now_s == given_s + STORING_S > given_s + 2 * predictor.task_s
+    assert "2 tasks asked for, 1 answered, 1 left (1 given to another request)" in caplog.text
+
+
+def test_a_result_that_was_given_is_given_again_to_who_asks_later() -> None:
+    predictor = ScriptedPredictor()
+    asked = answers(predictor)
+    for _ in range(2):
+        assert "result" in ask(asked, predictor.clock, 1)[0]
+        predictor.clock.now_s += STORING_S
+
+
+def test_tasks_without_an_id_and_clicks_are_given_each_time() -> None:
+    predictor = ScriptedPredictor()
+    asked = answers(predictor)
+    for _ in range(2):
+        assert "result" in asked.clicks("7.1", tasks(1), {}, SNAPSHOT)[0]
+    assert "result" in ask(asked, predictor.clock, 1)[0]
+
+
+def test_an_item_without_a_result_is_claimed_by_nobody() -> None:
+    predictor = ScriptedPredictor(kinds={1: "failed"})
+    asked = answers(predictor)
+    asked.predictions("7.1", tasks(1), SNAPSHOT)
+    predictor.kinds.clear()
+    assert "result" in asked.predictions("7.1", tasks(1), SNAPSHOT)[0]
+
+
+def test_a_request_for_one_task_passes_a_long_one_after_a_task() -> None:
+    go_on, first_began = threading.Event(), threading.Event()
+
+    def during(number: int) -> None:
+        if number == 1:
+            first_began.set()
+            go_on.wait(10)
+
+    predictor = ScriptedPredictor(during=during)
+    asked = answers(predictor, prediction_slots=1)
+    with ThreadPoolExecutor(2) as pool:
+        retrieve = pool.submit(asked.predictions, "7.1", tasks(20), SNAPSHOT)
+        assert first_began.wait(10)
+        opened = pool.submit(asked.predictions, "8.1", [{"id": 77}], SNAPSHOT)
+        assert eventually(lambda: len(asked._places._waiting) == 1)
+        go_on.set()
+        assert "result" in opened.result(10)[0]
+        assert all("result" in item for item in retrieve.result(10))
+    assert predictor.began.index(77) <= 2
+
+
+def test_a_click_does_not_wait_behind_predictions() -> None:
+    go_on, began = threading.Event(), threading.Event()
+
+    def during(number: int) -> None:
+        if number == 1:
+            began.set()
+            go_on.wait(10)
+
+    predictor = ScriptedPredictor(during=during)
+    asked = answers(predictor, prediction_slots=1)
+    with ThreadPoolExecutor(2) as pool:
+        retrieve = pool.submit(asked.predictions, "7.1", tasks(1), SNAPSHOT)
+        try:
+            assert began.wait(10)
+            click = pool.submit(asked.clicks, "7.1", [{"id": 2}], {}, SNAPSHOT)
+            assert "result" in click.result(5)[0]
+            assert not retrieve.done()
+        finally:
+            go_on.set()
+
+
+def test_fifty_people_who_open_a_task_at_once_are_all_answered() -> None:
+    predictor = ScriptedPredictor(during=lambda _: time.sleep(0.005))
+    asked = Answers(predictor, LIMITS)
+    snapshot = replace(SNAPSHOT, asked_s=time.monotonic())
+    with ThreadPoolExecutor(50) as pool:
+        items = list(pool.map(lambda number: asked.predictions("7.1", [{"id": number}], snapshot), range(50)))
+    assert all("result" in item for (item,) in items)
+
+
+def test_who_waits_until_the_time_is_over_has_no_result_and_began_nothing() -> None:
+    go_on, began = threading.Event(), threading.Event()
+
+    def during(number: int) -> None:
+        began.set()
+        go_on.wait(10)
+
+    predictor = ScriptedPredictor(during=during)
+    asked = Answers(predictor, replace(LIMITS, prediction_slots=1, answer_within_s=0.2, wait_for_prototypes_s=0.0))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(asked.predictions, "7.1", [{"id": 1}], replace(SNAPSHOT, asked_s=time.monotonic()))
+        assert began.wait(10)
+        late = asked.predictions("7.1", [{"id": 2}], replace(SNAPSHOT, asked_s=time.monotonic()))
+        go_on.set()
+        assert "result" in first.result(10)[0]
+    assert predictor.began == [1]
+    assert late[0]["error"] == "No time was left in this request; ask again."

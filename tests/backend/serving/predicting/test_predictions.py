@@ -1,3 +1,4 @@
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -5,6 +6,7 @@ from typing import Any
 import pytest
 
 from backend.serving.predicting.predictions import Answer, Item, Predictor, Snapshot, unanswered
+from backend.serving.predicting.recent import RecentSegmentations
 from backend.serving.vocabulary import read_labelling
 from backend.settings import OutputSettings, Settings
 from backend.sources.fetch import Fetcher
@@ -38,7 +40,7 @@ def predictor(settings: Settings, engine: FakeEngine) -> Predictor:
     for category in (RED, BLUE):
         engine.build(category)
     fetcher = Fetcher(LabelStudioClient(settings.label_studio), settings.images)
-    return Predictor(engine, ImageSource(fetcher), settings.output)
+    return Predictor(RecentSegmentations(ImageSource(fetcher), engine, settings.prediction), settings.output)
 
 
 def snapshot(
@@ -49,7 +51,8 @@ def snapshot(
     failed: Mapping[Category, str] | None = None,
 ) -> Snapshot:
     labelling = read_labelling(config, max_categories=10)
-    return Snapshot(labelling, dict.fromkeys(ready, "key"), pending or {}, failed or {}, VERSION)
+    always_fetched = math.inf
+    return Snapshot(labelling, dict.fromkeys(ready, "key"), pending or {}, failed or {}, VERSION, always_fetched)
 
 
 def labels(item: Item) -> list[str]:

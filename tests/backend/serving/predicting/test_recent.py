@@ -1,0 +1,241 @@
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from backend.errors import ImageFetchError
+from backend.serving.predicting.recent import ImageAddress, RecentSegmentations
+from backend.settings import PredictionSettings
+from ovdiff.vocabulary import Category
+from tests.fakes.engine import SCORE, FakeEngine
+from tests.fakes.pictures import red_and_blue
+from tests.fakes.waiting import eventually
+
+RED, BLUE = Category("red"), Category("blue")
+BOTH = {RED: "key of red", BLUE: "key of blue"}
+NEVER, ALWAYS = -np.inf, np.inf
+HERE = ImageAddress("/data/upload/1/picture.png", 1)
+SIZE_BYTES = 48 * 64 * 5  # what a picture of the fakes takes
+
+
+@dataclass
+class Images:
+    """Stands in for an ImageSource: the image at each address, and the addresses that were asked for."""
+
+    at: dict[str, NDArray[np.uint8]] = field(default_factory=lambda: {HERE.reference: red_and_blue()})
+    asked: list[str] = field(default_factory=list)
+
+    def load(self, reference: str, *, task_id: int | None = None) -> NDArray[np.uint8]:
+        self.asked.append(reference)
+        if reference not in self.at:
+            raise ImageFetchError(f"{reference} answered 404.")
+        return self.at[reference]
+
+
+@dataclass
+class Desk:
+    """What a test needs: the memory, what it asks, and the time."""
+
+    engine: FakeEngine
+    images: Images = field(default_factory=Images)
+    now_s: float = 1000.0
+
+    def memory(self, **limits: Any) -> RecentSegmentations:
+        for category in (RED, BLUE):
+            self.engine.build(category)
+        images: Any = self.images
+        return RecentSegmentations(images, self.engine, PredictionSettings(**limits), clock_s=lambda: self.now_s)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(FakeEngine(tmp_path / "bank"))
+
+
+def test_a_second_look_is_no_work_and_gives_the_same(desk: Desk) -> None:
+    memory = desk.memory()
+    first, second = (memory.of(HERE, BOTH, since_s=NEVER) for _ in range(2))
+    assert (len(desk.images.asked), desk.engine.segmented) == (1, 1)
+    assert np.array_equal(first.label_map, second.label_map) and first.label_map.dtype == np.int32
+    assert set(np.unique(first.label_map)) == {0, 1, 2}
+    assert np.array_equal(first.scores, second.scores) and first.scores.max() == SCORE
+    assert np.isnan(first.margins).all() and first.margins.shape == first.scores.shape
+
+
+def test_a_whole_prediction_fetches_but_does_not_segment_the_same_pixels_again(desk: Desk) -> None:
+    memory = desk.memory()
+    for _ in range(2):
+        memory.of(HERE, BOTH, since_s=ALWAYS)
+    assert (len(desk.images.asked), desk.engine.segmented) == (2, 1)
+
+
+def test_an_image_that_was_fetched_since_is_not_fetched_again(desk: Desk) -> None:
+    memory = desk.memory()
+    memory.of(HERE, BOTH, since_s=desk.now_s)
+    memory.of(HERE, BOTH, since_s=desk.now_s)
+    assert len(desk.images.asked) == 1
+    memory.of(HERE, BOTH, since_s=desk.now_s + 0.1)
+    assert len(desk.images.asked) == 2
+
+
+def test_an_image_that_was_replaced_is_seen_when_its_time_is_over(desk: Desk) -> None:
+    memory = desk.memory(remember_s=600.0)
+    memory.of(HERE, BOTH, since_s=NEVER)
+    blank = np.full_like(red_and_blue(), 120)
+    desk.images.at[HERE.reference] = blank
+    desk.now_s += 600.0
+    assert memory.of(HERE, BOTH, since_s=NEVER).label_map.any()
+    desk.now_s += 0.1
+    assert not memory.of(HERE, BOTH, since_s=NEVER).label_map.any()
+    assert not memory.of(HERE, BOTH, since_s=NEVER).label_map.any()
+    assert (len(desk.images.asked), desk.engine.segmented) == (2, 2)
+
+
+def test_the_same_pixels_at_another_address_are_not_segmented_again(desk: Desk) -> None:
+    memory = desk.memory()
+    desk.images.at["/copy.png"] = red_and_blue()
+    memory.of(HERE, BOTH, since_s=NEVER)
+    memory.of(ImageAddress("/copy.png", 2), BOTH, since_s=NEVER)
+    assert (len(desk.images.asked), desk.engine.segmented) == (2, 1)
+
+
+def test_another_task_is_another_address(desk: Desk) -> None:
+    memory = desk.memory()
+    memory.of(HERE, BOTH, since_s=NEVER)
+    memory.of(ImageAddress(HERE.reference, 2), BOTH, since_s=NEVER)
+    assert len(desk.images.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{RED: "key of red"}, {BLUE: "key of blue", RED: "key of red"}, {RED: "key of red", BLUE: "another key"}],
+)
+def test_another_vocabulary_order_or_prototype_set_is_segmented_anew(desk: Desk, other: dict[Category, str]) -> None:
+    memory = desk.memory()
+    memory.of(HERE, BOTH, since_s=NEVER)
+    memory.of(HERE, other, since_s=NEVER)
+    assert desk.engine.segmented == 2
+
+
+def test_the_memory_is_bounded_by_bytes_and_drops_what_was_not_used_longest(desk: Desk) -> None:
+    memory = desk.memory(remember_bytes=2 * SIZE_BYTES)
+    places = [ImageAddress(f"/{number}.png", 1) for number in range(3)]
+    for number, address in enumerate(places):
+        desk.images.at[address.reference] = red_and_blue()
+        desk.images.at[address.reference][0, 0] = number
+    for number in (0, 1, 0, 2):
+        memory.of(places[number], BOTH, since_s=NEVER)
+    assert (desk.engine.segmented, memory._kept_bytes) == (3, 2 * SIZE_BYTES)
+    memory.of(places[0], BOTH, since_s=NEVER)
+    assert desk.engine.segmented == 3
+    memory.of(places[1], BOTH, since_s=NEVER)
+    assert desk.engine.segmented == 4
+
+
+@pytest.mark.parametrize("limits", [{"remember_bytes": 0}, {"remember_bytes": SIZE_BYTES - 1}])
+def test_what_is_too_large_is_not_kept(desk: Desk, limits: dict[str, int]) -> None:
+    memory = desk.memory(**limits)
+    for _ in range(2):
+        memory.of(HERE, BOTH, since_s=NEVER)
+    assert (desk.engine.segmented, memory._kept_bytes) == (2, 0)
+
+
+def test_more_categories_than_a_byte_can_tell_apart(desk: Desk) -> None:
+    memory = desk.memory()
+    many = {Category(f"white {number}"): str(number) for number in range(300)} | {RED: "key"}
+    for category in many:
+        desk.engine.build(category)
+    assert memory.of(HERE, many, since_s=NEVER).label_map.max() == 301
+
+
+class CountedFuture(Future[Any]):
+    """A future that counts the threads that wait for it."""
+
+    waiting = 0
+
+    def result(self, timeout: float | None = None) -> Any:
+        if not self.done():
+            CountedFuture.waiting += 1
+        return super().result(timeout)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> type[CountedFuture]:
+    monkeypatch.setattr("backend.serving.predicting.recent.Future", CountedFuture)
+    monkeypatch.setattr(CountedFuture, "waiting", 0)
+    return CountedFuture
+
+
+def held(desk: Desk) -> tuple[threading.Event, threading.Event]:
+    """Make the engine wait; return the events that it waits, and that it may go on."""
+    waits, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        waits.set()
+        go_on.wait(10)
+
+    desk.engine.on_segment = hold
+    return waits, go_on
+
+
+def test_two_at_the_same_time_share_one_computation(desk: Desk, counted: type[CountedFuture]) -> None:
+    memory = desk.memory(remember_bytes=0)
+    waits, go_on = held(desk)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(memory.of, HERE, BOTH, since_s=ALWAYS)
+        assert waits.wait(10)
+        others = [pool.submit(memory.of, HERE, BOTH, since_s=ALWAYS) for _ in range(3)]
+        assert eventually(lambda: counted.waiting == 3)
+        go_on.set()
+        results = [future.result(10).label_map for future in (first, *others)]
+    assert (len(desk.images.asked), desk.engine.segmented) == (1, 1)
+    assert all(np.array_equal(results[0], other) for other in results)
+
+
+def test_an_error_reaches_all_who_wait_and_is_not_kept(desk: Desk, counted: type[CountedFuture]) -> None:
+    memory = desk.memory()
+    waits, go_on = held(desk)
+    hold = desk.engine.on_segment
+
+    def fail() -> None:
+        hold()
+        raise MemoryError("no room")
+
+    desk.engine.on_segment = fail
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(memory.of, HERE, BOTH, since_s=ALWAYS)
+        assert waits.wait(10)
+        second = pool.submit(memory.of, HERE, BOTH, since_s=ALWAYS)
+        assert eventually(lambda: counted.waiting == 1)
+        go_on.set()
+        for future in (first, second):
+            with pytest.raises(MemoryError, match="no room"):
+                future.result(10)
+    desk.engine.on_segment = lambda: None
+    assert memory.of(HERE, BOTH, since_s=NEVER).label_map.any()
+
+
+def test_an_image_that_cannot_be_fetched_is_asked_for_again(desk: Desk) -> None:
+    memory, nowhere = desk.memory(), ImageAddress("/nowhere.png", 1)
+    for _ in range(2):
+        with pytest.raises(ImageFetchError):
+            memory.of(nowhere, BOTH, since_s=NEVER)
+    desk.images.at["/nowhere.png"] = red_and_blue()
+    assert memory.of(nowhere, BOTH, since_s=NEVER).label_map.any()
+
+
+def test_the_number_of_addresses_is_limited(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.serving.predicting.recent.MOST_ADDRESSES", 2)
+    memory = desk.memory()
+    for task in (1, 2, 3):
+        memory.of(ImageAddress(HERE.reference, task), BOTH, since_s=NEVER)
+    asked = len(desk.images.asked)
+    memory.of(ImageAddress(HERE.reference, 3), BOTH, since_s=NEVER)
+    assert len(desk.images.asked) == asked
+    memory.of(ImageAddress(HERE.reference, 1), BOTH, since_s=NEVER)
+    assert len(desk.images.asked) == asked + 1
