@@ -11,6 +11,7 @@
     ├── LabelStudioAPIError      Label Studio refused or did not answer
     │   ├── NoSuchProjectError   it has no such project, or none that the token's user may see
     │   └── LabelStudioSlowError it failed or was too slow; asked for less, it may answer
+    ├── NoAnswerError            a server could not be reached, broke off or took too long; whoever asked it says which
     └── ImageSourceError         an image of a task cannot be fetched or read
         ├── ImageReferenceError  the task holds no reference that may be fetched
         ├── ImageBlockedError    the settings do not allow the address
@@ -67,6 +68,10 @@ class NoSuchProjectError(LabelStudioAPIError):
 
 class LabelStudioSlowError(LabelStudioAPIError):
     """Label Studio failed (5xx) or took too long; a request for less may be answered."""
+
+
+class NoAnswerError(BackendError):
+    """A server could not be reached, broke off or took too long; the message is the bare reason."""
 
 
 class ImageSourceError(BackendError):

@@ -13,6 +13,7 @@ import hashlib
 import ipaddress
 import json
 import os
+import re
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -24,7 +25,12 @@ from backend.errors import SettingsError
 
 PREFIX = "OVDIFF_"
 LABEL_STUDIO_PREFIX = "LABEL_STUDIO_"
+CLOUDS = ("s3", "gs", "azure-blob")  # the cloud storages of Label Studio 1.23.2, by the schemes of their URIs
 MOST_PIXELS = 100_000_000  # the limit of converters.encodings.masks; Pillow alone would open 178 million
+
+_NAME = r"[^\s/:*@\[\]]+"
+_HOST = re.compile(rf"(?:\*\.)?{_NAME}|\[[0-9a-f:.]+\]")
+_HOST_AND_PORT = re.compile(rf"(?:{_NAME}|\[[0-9a-f:.]+\]):(\d{{1,5}})")
 
 T = TypeVar("T")
 
@@ -110,24 +116,39 @@ class LabelStudioSettings:
 
     def __post_init__(self) -> None:
         """Require an absolute http(s) URL."""
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(self.url)
+            is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
+        except ValueError:  # brackets without an IPv6 address between them
+            is_url = False
+        if not is_url:
             raise SettingsError(f"LABEL_STUDIO_URL={self.url!r} is not a URL such as http://localhost:8080.")
+        if "@" in parts.netloc:
+            raise SettingsError(
+                f"LABEL_STUDIO_URL holds a user or a password before {parts.hostname!r}. Leave them out: this service "
+                "shows Label Studio the token of LABEL_STUDIO_API_KEY."
+            )
 
 
 @dataclass(frozen=True)
 class ImageSettings:
     """Which images may be fetched: from which hosts, how large, and for how long."""
 
+    cloud_links: tuple[str, ...] = _setting(
+        CLOUDS,
+        "cloud storages",
+        "Label Studio shows their images by presigned links; nothing else of a cloud is allowed, such as EC2's hosts, "
+        "on which strangers run programs",
+    )
     image_hosts: tuple[str, ...] = _setting(
-        ("*.amazonaws.com", "storage.googleapis.com", "*.blob.core.windows.net"),
+        (),
         "host names, *.name for subdomains",
-        "presigned links of Label Studio lead to these hosts; add the hosts of other images to be labelled",
+        "tasks come from whoever imported them: a host is trusted if it is listed",
     )
     private_image_hosts: tuple[str, ...] = _setting(
         (),
-        "host names",
-        "hosts that are allowed although their address is private, such as a MinIO; tasks must not reach other ones",
+        "hosts with their port, such as minio.local:9000",
+        "hosts whose address may be private; no other port of theirs, where something else may listen",
     )
     image_max_bytes: int = _setting(
         64 * 2**20, "bytes", "far more than a camera's JPEG needs; bytes are counted while they arrive"
@@ -140,7 +161,18 @@ class ImageSettings:
     max_redirects: int = _setting(4, "redirects", "presigned links need one or two redirects")
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check the hosts and the ranges."""
+        for cloud in self.cloud_links:
+            if cloud not in CLOUDS:
+                raise SettingsError(f"OVDIFF_CLOUD_LINKS: {cloud!r} is none of {', '.join(CLOUDS)}.")
+        for host in self.image_hosts:
+            if not _HOST.fullmatch(host):
+                raise SettingsError(
+                    f"OVDIFF_IMAGE_HOSTS: {host!r} is no host name. Write the name alone, such as images.example.org, "
+                    "or *.example.org for every host below it; no scheme, path or port."
+                )
+        for host in self.private_image_hosts:
+            _require_port(host)
         _require_between("image_max_bytes", self.image_max_bytes, 1, 2**31)
         _require_between("image_max_px", self.image_max_px, 1, MOST_PIXELS)
         _require_between("connect_timeout_s", self.connect_timeout_s, 0.05, 60)
@@ -421,6 +453,20 @@ def _unknown_variable(name: str, known: set[str]) -> str:
 def _require_between(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise SettingsError(f"{PREFIX}{name.upper()}={value} is outside {low} to {high}.")
+
+
+def _require_port(entry: str) -> None:
+    """Require a host with its port, as in minio.local:9000."""
+    found = _HOST_AND_PORT.fullmatch(entry)
+    if found is None:
+        host = entry.rpartition("://")[2].partition("/")[0]
+        host = f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
+        example = host if ":" in host.rpartition("]")[2] else f"{host or 'minio.local'}:9000"
+        raise SettingsError(
+            f"OVDIFF_PRIVATE_IMAGE_HOSTS: {entry!r} is no host with its port. Write, for example, {example} with the "
+            "port that its addresses show (if they show none: 443 for https, 80 for http)."
+        )
+    _require_between("private_image_hosts", int(found[1]), 1, 65535)
 
 
 def _is_loopback(host: str) -> bool:

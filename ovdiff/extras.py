@@ -11,6 +11,7 @@ from ovdiff.errors import MissingExtraError
 
 LIBRARIES = {
     "cpu": (
+        "certifi",
         "diffusers",
         "flask",
         "huggingface_hub",

@@ -1,36 +1,30 @@
-"""Download the image of a task, only from addresses that the settings allow.
+"""Download the image of a task, only from addresses that the settings allow, and within one deadline.
 
 The address in a task was written by whoever imported the data, so it must not make this service reach into the network
 that it runs in. Each address, also after each redirect, is one of:
 
 - a path under which Label Studio serves images (`/data/...`, `/tasks/<id>/presign/...`): only there our token is sent;
 - any other path of Label Studio's host: no token is sent;
-- a host of `image_hosts`: no token is sent, and the connection is dropped before a byte is sent if it leads to a
-  private, loopback or reserved address. The check is made on the connected socket, so a name that resolves
-  differently the second time gains nothing;
-- a host of `private_image_hosts`: no token is sent, and the address may be private.
+- a host and port of `private_image_hosts`: no token is sent, and the IP address may be private;
+- a presigned link of a cloud of `cloud_links`, or a host of `image_hosts`: no token is sent, and no connection is made
+  if the host has an inner IP address. The address that is judged is the one that is connected to, so a name that
+  resolves differently the second time gains nothing.
 
-Every other address is refused. The check is made on the URL as `requests` sends it, because parsers differ: for
-`urlsplit`, `http://a\\@b/` is on host b, while urllib3 connects to a.
+Every other address is refused. The time of one image counts from the look-up of the first name to the last byte, all
+redirects and an exchange of tokens included, however slowly a server sends. The body of a redirect is not read.
 """
 
 from __future__ import annotations
 
 import base64
-import ipaddress
 import posixpath
 import re
-import socket
 import time
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
 
-import requests
 import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from backend.errors import (
     ImageBlockedError,
@@ -38,12 +32,16 @@ from backend.errors import (
     ImageReferenceError,
     ImageTooLargeError,
     LabelStudioAPIError,
+    NoAnswerError,
 )
-from backend.settings import ImageSettings
+from backend.settings import CLOUDS, ImageSettings
+from backend.sources.cloud_links import cloud_of, is_presigned
+from backend.sources.deadline import Deadline
+from backend.sources.inner_addresses import is_inner
 from backend.sources.label_studio import TOKEN_ADVICE, LabelStudioClient
+from backend.sources.transport import Network, Request, Transport, any_address, read_body
+from backend.sources.web_url import MOST_CHARACTERS, WebUrl
 
-CHUNK_BYTES = 64 * 1024
-CLOUD_SCHEMES = frozenset({"s3", "gs", "azure-blob"})  # the cloud storages of Label Studio 1.23.2
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _IMAGE_PATH = re.compile(r"/(data|storage-data)/|/(tasks|projects)/\d+/(presign|resolve)/")
 
@@ -59,17 +57,22 @@ def image_url(reference: str, *, label_studio_url: str, task_id: int | None) -> 
     Raises:
         ImageReferenceError: the reference has none of these forms.
     """
-    scheme = _scheme(reference)
+    if len(reference) > MOST_CHARACTERS:
+        raise ImageReferenceError(
+            f"{reference[:60]!r}... is no image that can be fetched: its address has {len(reference)} characters, more "
+            f"than {MOST_CHARACTERS}."
+        )
+    scheme = reference.partition(":")[0].strip().lower()
     if scheme in ("http", "https"):
         return reference
     if reference.startswith("/") and not reference.startswith("//"):
         return _label_studio_url(reference, label_studio_url)
-    if scheme in CLOUD_SCHEMES and task_id is not None:
-        uri = base64.urlsafe_b64encode(reference.encode()).decode()
+    if scheme in CLOUDS and "://" in reference and task_id is not None:
+        uri = base64.urlsafe_b64encode(_utf8(reference)).decode()
         return f"{label_studio_url}/tasks/{task_id}/presign/?fileuri={uri}"
     raise ImageReferenceError(
         f"{reference[:200]!r} is no image that can be fetched: expected a path of Label Studio (/data/...), "
-        f"an http(s) URL or a cloud URI ({', '.join(sorted(CLOUD_SCHEMES))})."
+        f"an http(s) URL or a cloud URI ({', '.join(sorted(CLOUDS))})."
     )
 
 
@@ -79,6 +82,8 @@ class Fetcher:
 
     label_studio: LabelStudioClient
     limits: ImageSettings
+    transport: Transport = field(default_factory=Network)
+    clock_s: Callable[[], float] = time.monotonic
 
     def fetch(self, reference: str, *, task_id: int | None = None) -> bytes:
         """Return the bytes of an image, within `image_timeout_s` and at most `image_max_bytes` of them.
@@ -89,96 +94,96 @@ class Fetcher:
             ImageFetchError: a server could not be reached, or did not deliver the image in time.
             ImageTooLargeError: the image has more bytes than allowed.
         """
-        url = _sent_url(image_url(reference, label_studio_url=self.label_studio.base_url, task_id=task_id))
-        deadline_s = time.monotonic() + self.limits.image_timeout_s
-        with requests.Session() as session:
-            session.trust_env = False  # neither proxies nor .netrc of the environment
-            session.mount("http://", _PublicOnlyAdapter())
-            session.mount("https://", _PublicOnlyAdapter())
-            for _ in range(self.limits.max_redirects + 1):
-                response = self._get(session, url, deadline_s)
-                with response:
-                    if response.status_code not in REDIRECTS:
-                        self._require_success(response, url)
-                        return self._read(response, url, deadline_s)
-                    url = _sent_url(url, response.headers.get("Location", ""))
-        raise ImageFetchError(f"{shown(reference)} redirects more than {self.limits.max_redirects} times.")
-
-    def _get(self, session: requests.Session, url: str, deadline_s: float) -> requests.Response:
-        """Send a request; if Label Studio refuses the access token, send it once more with a new token."""
-        response = self._send(session, url, deadline_s)
-        if response.status_code == requests.codes.unauthorized and self._carries_token(url):
-            response.close()
-            self.label_studio.forget_access()
-            response = self._send(session, url, deadline_s)
-        return response
-
-    def _send(self, session: requests.Session, url: str, deadline_s: float) -> requests.Response:
-        self._allow(session, url)
-        left_s = max(0.05, deadline_s - time.monotonic())
-        timeout_s = (min(self.limits.connect_timeout_s, left_s), left_s)
+        address = image_url(reference, label_studio_url=self.label_studio.base_url, task_id=task_id)
         try:
-            headers = self.label_studio.authorization() if self._carries_token(url) else {}
-            return session.get(url, headers=headers, timeout=timeout_s, stream=True, allow_redirects=False)
+            first = url = WebUrl.parse(address)
+        except ValueError as error:
+            raise ImageReferenceError(f"{_cut(address)!r} is no image that can be fetched: {error}.") from error
+        deadline = Deadline.within(self.limits.image_timeout_s, self.clock_s)
+        for _ in range(self.limits.max_redirects + 1):
+            found = self._step(url, deadline)
+            if isinstance(found, bytes):
+                return found
+            url = found
+        raise ImageFetchError(f"{first.shown} redirects more than {self.limits.max_redirects} times.")
+
+    def _step(self, url: WebUrl, deadline: Deadline) -> bytes | WebUrl:
+        """Return the bytes at a URL, or the URL that it redirects to."""
+        try:
+            judge = self._judge(url)
+            return self._ask(url, judge, deadline, may_renew=self._carries_token(url))
         except LabelStudioAPIError as error:
-            raise ImageFetchError(f"cannot fetch {shown(url)}: {error}") from error
-        except (requests.RequestException, UnicodeError) as error:
-            raise ImageFetchError(f"cannot reach {shown(url)} ({type(error).__name__}).") from error
+            raise ImageFetchError(f"cannot fetch {url.shown}: {error}") from error
+        except NoAnswerError as error:
+            if deadline.has_passed:
+                limit_s = self.limits.image_timeout_s
+                reason = f"{url.shown} took longer than {limit_s:g} s, redirects included (OVDIFF_IMAGE_TIMEOUT_S)."
+            else:
+                reason = f"cannot fetch {url.shown} ({error})."
+            raise ImageFetchError(reason) from error
 
-    def _allow(self, session: requests.Session, url: str) -> None:
-        """Refuse a host that is not allowed, and lift the address check for a host that may be private."""
-        host = (urlsplit(url).hostname or "").lower()
-        if self.label_studio.owns(url) or host in self.limits.private_image_hosts:
-            parts = urlsplit(url)
-            session.mount(f"{parts.scheme}://{parts.netloc}/", HTTPAdapter())
-        elif not any(_matches(host, pattern) for pattern in self.limits.image_hosts):
-            raise ImageBlockedError(
-                f"{shown(url)} is on {host or 'no host'}, from which images are not fetched. Add it to "
-                "OVDIFF_IMAGE_HOSTS if it is meant (or correct LABEL_STUDIO_URL, if it is Label Studio's)."
+    def _ask(self, url: WebUrl, judge: Callable[[str], None], deadline: Deadline, *, may_renew: bool) -> bytes | WebUrl:
+        """Send a request; if Label Studio refuses the access token, send it once more with a new token."""
+        headers = self.label_studio.authorization(deadline) if self._carries_token(url) else {}
+        request = Request(url, headers=headers, judge=judge, connect_timeout_s=self.limits.connect_timeout_s)
+        with self.transport.send(request, deadline) as answer:
+            if not (answer.status == 401 and may_renew):
+                return self._read(answer, url)
+        self.label_studio.forget_access()
+        return self._ask(url, judge, deadline, may_renew=False)
+
+    def _read(self, answer: urllib3.HTTPResponse, url: WebUrl) -> bytes | WebUrl:
+        """Return the body of an answer, or where it redirects to; the body of a redirect is left unread."""
+        if answer.status in REDIRECTS:
+            return _target(url, answer.headers.get("Location", ""))
+        if not 200 <= answer.status < 300:
+            advice = ""
+            if self.label_studio.owns(url):
+                advice = {401: TOKEN_ADVICE, 403: TOKEN_ADVICE, 404: _MISSING_ADVICE}.get(answer.status, "")
+            raise ImageFetchError(f"{url.shown} answered {answer.status}. {advice}".rstrip())
+        body = read_body(answer, self.limits.image_max_bytes)
+        if body is None:
+            limit = self.limits.image_max_bytes
+            raise ImageTooLargeError(f"{url.shown} has more than {limit} bytes (OVDIFF_IMAGE_MAX_BYTES).")
+        return body
+
+    def _judge(self, url: WebUrl) -> Callable[[str], None]:
+        """Return the judge of the IP addresses of an allowed URL.
+
+        Raises:
+            ImageBlockedError: the URL is not allowed, wherever it leads.
+        """
+        if self.label_studio.owns(url) or url.host_and_port in self.limits.private_image_hosts:
+            return any_address
+        if any(_matches(url.host, pattern) for pattern in self.limits.image_hosts):
+            return _judge_of(url)
+        cloud = cloud_of(url, self.limits.cloud_links)
+        if cloud is not None and is_presigned(url, cloud):
+            return _judge_of(url)
+        raise ImageBlockedError(f"{url.shown} is on {url.host}, {self._why_blocked(url, cloud)}")
+
+    def _why_blocked(self, url: WebUrl, cloud: str | None) -> str:
+        if cloud is not None:
+            return (
+                f"but is no presigned https link of {cloud}. If it is a public bucket of yours, add {url.host} to "
+                "OVDIFF_IMAGE_HOSTS."
             )
+        other_ports = [listed for listed in self.limits.private_image_hosts if listed.rpartition(":")[0] == url.host]
+        if other_ports:
+            return (
+                f"of which OVDIFF_PRIVATE_IMAGE_HOSTS allows {', '.join(other_ports)} alone. If it is meant, add "
+                f"{url.host_and_port}."
+            )
+        return (
+            f"from which images are not fetched. If it is meant, add {url.host} to OVDIFF_IMAGE_HOSTS, or, if its IP "
+            f"address is private, {url.host_and_port} to OVDIFF_PRIVATE_IMAGE_HOSTS. If it is Label Studio's, correct "
+            "LABEL_STUDIO_URL."
+        )
 
-    def _carries_token(self, url: str) -> bool:
+    def _carries_token(self, url: WebUrl) -> bool:
         """Return whether the URL is a path under which this Label Studio serves images."""
         base_path = urlsplit(self.label_studio.base_url).path
-        return self.label_studio.owns(url) and _is_image_path(urlsplit(url).path, base_path)
-
-    def _require_success(self, response: requests.Response, url: str) -> None:
-        if response.ok:
-            return
-        advice = ""
-        if self.label_studio.owns(url):
-            advice = {401: TOKEN_ADVICE, 403: TOKEN_ADVICE, 404: _MISSING_ADVICE}.get(response.status_code, "")
-        raise ImageFetchError(f"{shown(url)} answered {response.status_code}. {advice}".rstrip())
-
-    def _read(self, response: requests.Response, url: str, deadline_s: float) -> bytes:
-        """Return the body, and check its (decompressed) size and the time while it arrives."""
-        limit = self.limits.image_max_bytes
-        declared = response.headers.get("Content-Length", "")
-        if declared.isdigit() and int(declared) > limit:
-            raise _too_many_bytes(url, limit)
-        body = bytearray()
-        try:
-            # read1 returns the bytes that have arrived; `iter_content` waits for a full chunk, however slowly it drips.
-            while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
-                body += chunk
-                if len(body) > limit:
-                    raise _too_many_bytes(url, limit)
-                if time.monotonic() > deadline_s:
-                    seconds = self.limits.image_timeout_s
-                    raise ImageFetchError(f"{shown(url)} took longer than {seconds:g} s (OVDIFF_IMAGE_TIMEOUT_S).")
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise ImageFetchError(f"{shown(url)} broke off ({type(error).__name__}).") from error
-        return bytes(body)
-
-
-def shown(url: str) -> str:
-    """Return a URL in a form that may be logged: without credentials and query, which can hold a signature."""
-    parts = urlsplit(url)
-    if not parts.scheme:
-        return url[:200]
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"[:200]
+        return self.label_studio.owns(url) and _is_image_path(url.path, base_path)
 
 
 _MISSING_ADVICE = (
@@ -186,33 +191,40 @@ _MISSING_ADVICE = (
 )
 
 
-def _scheme(reference: str) -> str:
-    try:
-        return urlsplit(reference).scheme.lower()
-    except ValueError:  # brackets without an IPv6 address between them
-        return ""
-
-
-def _sent_url(url: str, location: str = "") -> str:
-    """Return a URL, or the target of a redirect from it, in the form in which `requests` sends it.
+def _target(url: WebUrl, location: str) -> WebUrl:
+    """Return the URL that a redirect leads to.
 
     Raises:
-        ImageReferenceError: the text is not a valid URL.
+        ImageReferenceError: the redirect names no valid URL.
     """
     try:
-        return str(requests.Request("GET", urljoin(url, location)).prepare().url)
-    except (requests.RequestException, ValueError) as error:
-        address = (location or url).partition("?")[0]
+        return url.join(location)
+    except ValueError as error:
         raise ImageReferenceError(
-            f"{address[:200]!r} is no image that can be fetched: no valid URL ({type(error).__name__})."
+            f"{url.shown} redirects to {_cut(location)!r}, which is no image that can be fetched: {error}."
+        ) from error
+
+
+def _cut(address: str) -> str:
+    """Return an address that could not be read, for a message: without its query, which can hold a signature."""
+    return address.partition("?")[0][:200]
+
+
+def _utf8(reference: str) -> bytes:
+    try:
+        return reference.encode()
+    except UnicodeEncodeError as error:
+        raise ImageReferenceError(
+            f"{reference[:200]!r} is no image that can be fetched: half a character is at place {error.start}."
         ) from error
 
 
 def _label_studio_url(path: str, base_url: str) -> str:
     """Return the URL of a path that Label Studio wrote; such a path may or may not begin with the base path."""
     base_path = urlsplit(base_url).path
-    has_base_path = _is_image_path(urlsplit(path).path, base_path)
-    if not (has_base_path or _is_image_path(urlsplit(path).path)):
+    bare_path = re.split(r"[?#]", path, maxsplit=1)[0]
+    has_base_path = _is_image_path(bare_path, base_path)
+    if not (has_base_path or _is_image_path(bare_path)):
         raise ImageReferenceError(
             f"{path[:200]!r} is no path where Label Studio has images (/data/... or /tasks/<id>/...)."
         )
@@ -226,59 +238,17 @@ def _is_image_path(path: str, base_path: str = "") -> bool:
 
 
 def _matches(host: str, pattern: str) -> bool:
-    return host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern
+    return host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern.strip("[]")
 
 
-def _too_many_bytes(url: str, limit: int) -> ImageTooLargeError:
-    return ImageTooLargeError(f"{shown(url)} has more than {limit} bytes (OVDIFF_IMAGE_MAX_BYTES).")
+def _judge_of(url: WebUrl) -> Callable[[str], None]:
+    """Return what refuses the inner IP addresses of a host."""
 
+    def judge(address: str) -> None:
+        if is_inner(address):
+            raise ImageBlockedError(
+                f"{url.host} leads to {address}, no public address. If that is meant, add {url.host_and_port} to "
+                "OVDIFF_PRIVATE_IMAGE_HOSTS."
+            )
 
-def _require_public(address: str, host: str) -> None:
-    """Refuse private, loopback, link-local and reserved addresses, also in their IPv6 form."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
-    if not ip.is_global or ip.is_multicast:
-        raise ImageBlockedError(
-            f"{host} leads to {ip}, no public address. Add it to OVDIFF_PRIVATE_IMAGE_HOSTS if that is meant."
-        )
-
-
-class _PublicHTTPConnection(HTTPConnection):
-    """An HTTP connection that checks its address before anything is sent over it."""
-
-    def _new_conn(self) -> socket.socket:
-        return _checked(super()._new_conn(), self.host)
-
-
-class _PublicHTTPSConnection(HTTPSConnection):
-    """An HTTPS connection that checks its address before the TLS handshake."""
-
-    def _new_conn(self) -> socket.socket:
-        return _checked(super()._new_conn(), self.host)
-
-
-def _checked(connected: socket.socket, host: str) -> socket.socket:
-    try:
-        _require_public(str(connected.getpeername()[0]), host)
-    except ImageBlockedError:
-        connected.close()
-        raise
-    return connected
-
-
-class _PublicHTTPPool(HTTPConnectionPool):
-    ConnectionCls = _PublicHTTPConnection
-
-
-class _PublicHTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _PublicHTTPSConnection
-
-
-class _PublicOnlyAdapter(HTTPAdapter):
-    """An adapter of `requests` whose connections go to public addresses only."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pool manager with pools of checked connections."""
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _PublicHTTPPool, "https": _PublicHTTPSPool}
+    return judge

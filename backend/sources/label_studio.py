@@ -17,18 +17,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode
 
-import requests
+import urllib3
 
-from backend.errors import LabelStudioAPIError, LabelStudioSlowError, NoSuchProjectError
+from backend.errors import LabelStudioAPIError, LabelStudioSlowError, NoAnswerError, NoSuchProjectError
 from backend.settings import LabelStudioSettings
+from backend.sources.deadline import Deadline
+from backend.sources.transport import Network, Request, Transport, read_body
+from backend.sources.web_url import WebUrl
 
 logger = logging.getLogger(__name__)
 
 RENEW_BEFORE_S = 30.0  # an access token must outlive the download that uses it
 DEFAULT_LIFETIME_S = 300.0  # of an access token without dates; Label Studio 1.23.2 gives its tokens this lifetime
-TIMEOUT_S = (5.0, 10.0)  # connect, read
+ANSWER_WITHIN_S = 10.0  # Label Studio 1.23.2 answers for a project in well under a second
+MOST_ANSWER_BYTES = 32 * 2**20  # a project's JSON holds its label config three times over
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,27 @@ class _Access:
 class LabelStudioClient:
     """Requests to one Label Studio as one user. Threads may share it."""
 
-    def __init__(self, settings: LabelStudioSettings, *, clock_s: Callable[[], float] = time.monotonic) -> None:
-        """Remember the address and the token; no request is sent yet."""
+    def __init__(
+        self,
+        settings: LabelStudioSettings,
+        *,
+        transport: Transport | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
+        answer_within_s: float = ANSWER_WITHIN_S,
+    ) -> None:
+        """Remember the address and the token; no request is sent yet.
+
+        Args:
+            settings: the address and the token.
+            transport: what sends requests (None: the network).
+            clock_s: a clock in seconds.
+            answer_within_s: the time for one answer, from the look-up of the name to the last byte.
+        """
         self.base_url = settings.url.rstrip("/")
         self._key = settings.api_key
+        self._transport = Network() if transport is None else transport
         self._clock_s = clock_s
+        self._answer_within_s = answer_within_s
         self._access: _Access | None = None
         self._lock = threading.Lock()
 
@@ -69,26 +89,38 @@ class LabelStudioClient:
         """Whether a token is set."""
         return bool(self._key)
 
-    def owns(self, url: str) -> bool:
-        """Return whether an absolute URL leads to this Label Studio, by its scheme, host and port."""
-        return _origin(url) == _origin(self.base_url)
+    def owns(self, url: WebUrl) -> bool:
+        """Return whether a URL leads to this Label Studio, by its scheme, host and port.
 
-    def authorization(self) -> dict[str, str]:
+        Raises:
+            LabelStudioAPIError: LABEL_STUDIO_URL is no URL.
+        """
+        return url.origin == self._url("").origin
+
+    def authorization(self, deadline: Deadline | None = None) -> dict[str, str]:
         """Return the header that authenticates this service; no header if no token is set.
 
         A personal access token is exchanged when no access token is left that lasts another half minute.
 
+        Args:
+            deadline: of what the header is for; the exchange has no more time than that (None: `answer_within_s`).
+
         Raises:
-            LabelStudioAPIError: the exchange failed.
+            LabelStudioAPIError: the exchange failed, or one that another thread began takes too long.
         """
         if not self._key:
             return {}
         if not _is_jwt(self._key):
             return {"Authorization": f"Token {self._key}"}
-        with self._lock:
+        deadline = self._deadline() if deadline is None else deadline.or_within(self._answer_within_s)
+        if not self._lock.acquire(timeout=_left_s(deadline)):
+            raise LabelStudioSlowError("Label Studio was asked for an access token, and did not answer in time.")
+        try:
             if self._access is None or self._clock_s() > self._access.expires_at_s - RENEW_BEFORE_S:
-                self._access = self._exchange()
+                self._access = self._exchange(deadline)
             return {"Authorization": f"Bearer {self._access.token}"}
+        finally:
+            self._lock.release()
 
     def forget_access(self) -> None:
         """Drop the access token, for example because it was refused; the next request obtains a new token."""
@@ -111,65 +143,104 @@ class LabelStudioClient:
             raise LabelStudioAPIError(f"{url} did not answer with a project ({error!r}).") from error
 
     def get(
-        self, path: str, params: Mapping[str, str | int] | None = None, timeout_s: tuple[float, float] | None = None
+        self,
+        path: str,
+        params: Mapping[str, str | int] | None = None,
+        *,
+        answer_within_s: float | None = None,
+        most_bytes: int = MOST_ANSWER_BYTES,
     ) -> Answer:
         """Ask for a JSON object.
 
         Args:
             path: the path below the address of Label Studio.
             params: the query of the request.
-            timeout_s: for the connection, and for each part of the answer (None: `TIMEOUT_S`).
+            answer_within_s: the time for the whole answer (None: that of this client).
+            most_bytes: the bytes of the answer.
 
         Raises:
             NoSuchProjectError: Label Studio answered 404.
-            LabelStudioSlowError: Label Studio failed (5xx) or took too long.
+            LabelStudioSlowError: Label Studio failed (5xx), took too long, or answered with more bytes.
             LabelStudioAPIError: no token is set, or Label Studio refused or did not answer.
         """
         if not self.has_token:
             raise LabelStudioAPIError(
                 f"LABEL_STUDIO_API_KEY is not set, so Label Studio cannot be asked for a project. {TOKEN_ADVICE}"
             )
-        url, headers = f"{self.base_url}{path}", self.authorization()
-        return _ask(
-            lambda session: session.get(url, params=params, headers=headers, timeout=timeout_s or TIMEOUT_S), url
-        )
+        url = self._url(f"{path}?{urlencode(params)}" if params else path)
+        deadline = self._deadline(answer_within_s)
+        return self._ask(Request(url, headers=self.authorization(deadline)), deadline, most_bytes)
 
-    def _exchange(self) -> _Access:
-        url = f"{self.base_url}/api/token/refresh/"
+    def _exchange(self, deadline: Deadline) -> _Access:
+        url = self._url("/api/token/refresh/")
         asked_at_s = self._clock_s()
-        answer = _ask(lambda session: session.post(url, json={"refresh": self._key}, timeout=TIMEOUT_S), url)
-        token = answer.body.get("access")
+        headers = {"Content-Type": "application/json"}
+        request = Request(url, "POST", headers, json.dumps({"refresh": self._key}).encode())
+        token = self._ask(request, deadline, MOST_ANSWER_BYTES).body.get("access")
         if not isinstance(token, str):
-            raise LabelStudioAPIError(f"{url} answered without an access token.")
+            raise LabelStudioAPIError(f"{url.shown} answered without an access token.")
         return _Access(token, asked_at_s + _lifetime_s(token))
 
+    def _ask(self, request: Request, deadline: Deadline, most_bytes: int) -> Answer:
+        """Send a request and return its answer.
 
-def _ask(send: Callable[[requests.Session], requests.Response], url: str) -> Answer:
-    """Send a request and return its answer.
+        Messages of errors hold the URL and the status, never the body.
+        """
+        url = request.url
+        try:
+            with self._transport.send(request, deadline) as answer:
+                _require_success(answer, url)
+                data = read_body(answer, most_bytes)
+        except NoAnswerError as error:
+            kind, reason = LabelStudioAPIError, str(error)
+            if deadline.has_passed:
+                kind, reason = LabelStudioSlowError, "no time was left"
+            raise kind(f"Label Studio did not answer at {url.shown} ({reason}). Check LABEL_STUDIO_URL.") from error
+        if data is None:
+            raise LabelStudioSlowError(f"Label Studio answered with more than {most_bytes} bytes at {url.shown}.")
+        return Answer(_json_object(data, url), len(data))
 
-    Messages of errors hold the URL and the status, never the body.
-    """
+    def _deadline(self, seconds: float | None = None) -> Deadline:
+        return Deadline.within(self._answer_within_s if seconds is None else seconds, self._clock_s)
+
+    def _url(self, target: str) -> WebUrl:
+        """Return the URL of a path, with its query, below the address of Label Studio."""
+        try:
+            return WebUrl.parse(self.base_url + target)
+        except ValueError as error:
+            raise LabelStudioAPIError(f"LABEL_STUDIO_URL cannot be asked: {error}.") from error
+
+
+def _require_success(answer: urllib3.HTTPResponse, url: WebUrl) -> None:
+    status = answer.status
+    if 200 <= status < 300:
+        return
+    if 300 <= status < 400:
+        location = answer.headers.get("Location", "").partition("?")[0][:200]
+        raise LabelStudioAPIError(
+            f"Label Studio redirects {url.shown} to {location!r}. Set LABEL_STUDIO_URL to its address there."
+        )
+    if status in (401, 403):
+        raise LabelStudioAPIError(f"Label Studio refused the token at {url.shown} ({status}). {TOKEN_ADVICE}")
+    if status == 404:
+        raise NoSuchProjectError(f"Label Studio answered 404 at {url.shown}. {PROJECT_ADVICE}")
+    kind = LabelStudioSlowError if status >= 500 else LabelStudioAPIError
+    raise kind(f"Label Studio answered {status} at {url.shown}.")
+
+
+def _json_object(data: bytes, url: WebUrl) -> dict[str, Any]:
     try:
-        with requests.Session() as session:
-            session.trust_env = False  # neither proxies nor .netrc: only backend.settings decides by environment
-            response = send(session)
-    except requests.RequestException as error:
-        kind = LabelStudioSlowError if isinstance(error, requests.ReadTimeout) else LabelStudioAPIError
-        raise kind(f"Label Studio did not answer at {url} ({type(error).__name__}). Check LABEL_STUDIO_URL.") from error
-    if response.status_code in (401, 403):
-        raise LabelStudioAPIError(f"Label Studio refused the token at {url} ({response.status_code}). {TOKEN_ADVICE}")
-    if response.status_code == 404:
-        raise NoSuchProjectError(f"Label Studio answered 404 at {url}. {PROJECT_ADVICE}")
-    if not response.ok:
-        kind = LabelStudioSlowError if response.status_code >= 500 else LabelStudioAPIError
-        raise kind(f"Label Studio answered {response.status_code} at {url}.")
-    try:
-        body = response.json()
-    except ValueError as error:
-        raise LabelStudioAPIError(f"{url} did not answer with JSON. Check LABEL_STUDIO_URL.") from error
+        body = json.loads(data)
+    except (ValueError, RecursionError) as error:  # no JSON, or lists in lists in lists
+        raise LabelStudioAPIError(f"{url.shown} did not answer with JSON. Check LABEL_STUDIO_URL.") from error
     if not isinstance(body, dict):
-        raise LabelStudioAPIError(f"{url} answered with {type(body).__name__}, expected an object.")
-    return Answer(body, len(response.content))
+        raise LabelStudioAPIError(f"{url.shown} answered with {type(body).__name__}, expected an object.")
+    return body
+
+
+def _left_s(deadline: Deadline) -> float:
+    """Return the seconds left, for a lock; none if the deadline has passed."""
+    return 0.0 if deadline.has_passed else deadline.left_s()
 
 
 TOKEN_ADVICE = (
@@ -188,7 +259,7 @@ def _claims(token: str) -> dict[str, Any]:
     try:
         _, payload, _ = token.split(".")
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (ValueError, binascii.Error):
+    except (ValueError, binascii.Error, RecursionError):
         return {}
     return claims if isinstance(claims, dict) else {}
 
@@ -202,10 +273,5 @@ def _lifetime_s(token: str) -> float:
     claims = _claims(token)
     try:
         return float(claims["exp"]) - float(claims["iat"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return DEFAULT_LIFETIME_S
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

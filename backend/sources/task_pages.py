@@ -19,7 +19,8 @@ from backend.sources.label_studio import LabelStudioClient
 
 FIRST_PAGE_TASKS, MOST_TASKS = 10, 200
 SMALL_PAGE_BYTES, LARGE_PAGE_BYTES = 2**21, 2**24
-TIMEOUT_S = (5.0, 120.0)  # connect, read: Label Studio makes the whole page before it sends the first byte
+ANSWER_WITHIN_S = 180.0  # Label Studio makes the whole page before it sends the first byte
+MOST_PAGE_BYTES = 2**29  # more at once is asked for in smaller pages; all of it is in memory
 
 _PATH = "/api/tasks"
 # The first letters of the results, which the Data Manager's table shows, and work that nobody has submitted yet.
@@ -46,7 +47,12 @@ def read_task_pages(client: LabelStudioClient, project_id: int) -> Iterator[Task
     last_id, size, most = 0, FIRST_PAGE_TASKS, MOST_TASKS
     while True:
         try:
-            answer = client.get(_PATH, _query(project_id, last_id, size), TIMEOUT_S)
+            answer = client.get(
+                _PATH,
+                _query(project_id, last_id, size),
+                answer_within_s=ANSWER_WITHIN_S,
+                most_bytes=MOST_PAGE_BYTES,
+            )
         except LabelStudioSlowError:
             if size == 1:
                 raise

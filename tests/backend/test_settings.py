@@ -23,6 +23,8 @@ def test_values_are_parsed_by_their_type() -> None:
             "OVDIFF_PORT": "9191",
             "OVDIFF_IMAGE_TIMEOUT_S": "2.5",
             "OVDIFF_IMAGE_HOSTS": "Images.example.org, *.example.com",
+            "OVDIFF_PRIVATE_IMAGE_HOSTS": "MinIO.local:9000, [fd00::1]:443",
+            "OVDIFF_CLOUD_LINKS": "s3",
             "OVDIFF_ALLOW_ANONYMOUS": "yes",
             "LABEL_STUDIO_URL": "https://labels.example.org/studio",
             "LABEL_STUDIO_API_KEY": "secret-token",
@@ -32,6 +34,8 @@ def test_values_are_parsed_by_their_type() -> None:
     assert settings.server.port == 9191
     assert settings.images.image_timeout_s == 2.5
     assert settings.images.image_hosts == ("images.example.org", "*.example.com")
+    assert settings.images.private_image_hosts == ("minio.local:9000", "[fd00::1]:443")
+    assert settings.images.cloud_links == ("s3",)
     assert settings.server.allow_anonymous is True
     assert settings.label_studio.url == "https://labels.example.org/studio"
 
@@ -53,6 +57,19 @@ def test_variables_of_others_are_left_alone() -> None:
         ({"LABEL_STUDIO_URL": "localhost:8080"}, "LABEL_STUDIO_URL='localhost:8080' is not a URL"),
         ({"OVDIFF_WAIT_FOR_PROTOTYPES_S": "96"}, "leaves no time to predict within OVDIFF_ANSWER_WITHIN_S=95"),
         ({"OVDIFF_THREADS": "7"}, "OVDIFF_THREADS=7 is outside 8 to 1024"),
+        ({"LABEL_STUDIO_URL": "http://[::1"}, "LABEL_STUDIO_URL='http://[::1' is not a URL"),
+        ({"LABEL_STUDIO_URL": "http://ann:hush@ls"}, "LABEL_STUDIO_URL holds a user or a password before 'ls'. Leave"),
+        (
+            {"OVDIFF_PRIVATE_IMAGE_HOSTS": "minio.local"},
+            "OVDIFF_PRIVATE_IMAGE_HOSTS: 'minio.local' is no host with its port. Write, for example, minio.local:9000",
+        ),
+        ({"OVDIFF_PRIVATE_IMAGE_HOSTS": "http://minio.local:9000"}, "Write, for example, minio.local:9000 with"),
+        ({"OVDIFF_PRIVATE_IMAGE_HOSTS": "http://minio.local/bucket"}, "Write, for example, minio.local:9000 with"),
+        ({"OVDIFF_PRIVATE_IMAGE_HOSTS": "fd00::1"}, "Write, for example, [fd00::1]:9000 with"),
+        ({"OVDIFF_PRIVATE_IMAGE_HOSTS": "minio.local:99999"}, "=99999 is outside 1 to 65535."),
+        ({"OVDIFF_IMAGE_HOSTS": "https://images.example.org"}, "'https://images.example.org' is no host name. Write"),
+        ({"OVDIFF_IMAGE_HOSTS": "*"}, "'*' is no host name. Write the name alone, such as images.example.org, or *.ex"),
+        ({"OVDIFF_CLOUD_LINKS": "s3, gcs"}, "OVDIFF_CLOUD_LINKS: 'gcs' is none of s3, gs, azure-blob."),
         ({"OVDIFF_IMAGE_MAX_PX": "1000000000"}, "OVDIFF_IMAGE_MAX_PX=1000000000 is outside 1 to 100000000."),
     ],
 )

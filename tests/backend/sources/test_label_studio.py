@@ -1,11 +1,19 @@
+import contextlib
 import socket
+import threading
+import time
 
 import pytest
+import urllib3
 
-from backend.errors import LabelStudioAPIError
+from backend.errors import LabelStudioAPIError, LabelStudioSlowError
 from backend.settings import LabelStudioSettings
+from backend.sources.deadline import Deadline
 from backend.sources.label_studio import LabelStudioClient, Project
+from backend.sources.web_url import WebUrl
+from tests.fakes.hostile_server import Behaviour, Victim, hostile_server
 from tests.fakes.label_studio import LEGACY_TOKEN, PERSONAL_TOKEN, PROJECT_UID, FakeLabelStudio, jwt
+from tests.fakes.transport import FakeTransport, answer
 
 
 def client(fake: FakeLabelStudio, token: str) -> LabelStudioClient:
@@ -78,19 +86,107 @@ def test_an_absent_label_studio_is_an_error() -> None:
         ("https://labels.example.org/data/x", False),
         ("http://labels.example.org:81/data/x", False),
         ("http://labels.example.org.evil.example/data/x", False),
-        ("http://labels.example.org@evil.example/data/x", False),
+        ("http://labels.example.org\\@evil.example/data/x", True),
+        ("http://evil.example\\@labels.example.org/data/x", False),
     ],
 )
 def test_owns_compares_scheme_host_and_port(url: str, owned: bool) -> None:
-    assert LabelStudioClient(LabelStudioSettings(url="http://labels.example.org")).owns(url) is owned
+    assert LabelStudioClient(LabelStudioSettings(url="http://labels.example.org")).owns(WebUrl.parse(url)) is owned
 
 
 @pytest.mark.timeout(20)  # without the limit it would wait forever
-def test_a_label_studio_that_accepts_and_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backend.sources.label_studio.TIMEOUT_S", (0.2, 0.2))
+def test_a_label_studio_that_accepts_and_never_answers_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        settings = LabelStudioSettings(url=f"http://127.0.0.1:{silent.getsockname()[1]}", api_key=LEGACY_TOKEN)
-        with pytest.raises(LabelStudioAPIError, match=r"did not answer at .*ReadTimeout"):
-            LabelStudioClient(settings).project(1)
-        with pytest.raises(LabelStudioAPIError, match=r"did not answer at .*ReadTimeout"):
-            LabelStudioClient(LabelStudioSettings(url=settings.url, api_key=PERSONAL_TOKEN)).authorization()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        for token, ask in ((LEGACY_TOKEN, _project), (PERSONAL_TOKEN, LabelStudioClient.authorization)):
+            impatient = LabelStudioClient(LabelStudioSettings(url=url, api_key=token), answer_within_s=0.2)
+            with pytest.raises(LabelStudioSlowError, match=r"did not answer at .* \(no time was left\)"):
+                ask(impatient)
+
+
+def _project(client: LabelStudioClient) -> object:
+    return client.project(1)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+def drip_headers(victim: Victim) -> None:
+    victim.send(OK)
+    victim.drip(b"X: y\r\n" * 1000)
+
+
+def drip_body(victim: Victim) -> None:
+    victim.send(OK + b"\r\n")
+    victim.drip(b" " * 1000)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("behave", [drip_headers, drip_body])
+def test_a_label_studio_that_drips_is_given_up(behave: Behaviour) -> None:
+    started_s = time.monotonic()
+    with hostile_server(behave) as server:
+        settings = LabelStudioSettings(url=f"http://{server.host_and_port}", api_key=LEGACY_TOKEN)
+        with pytest.raises(LabelStudioSlowError, match="no time was left"):
+            LabelStudioClient(settings, answer_within_s=0.3).project(1)
+    assert time.monotonic() - started_s < 1.5
+
+
+@pytest.mark.parametrize(
+    ("reply", "error", "message"),
+    [
+        (answer(200, b" " * 200), LabelStudioSlowError, "answered with more than 100 bytes at http://ls/api/x."),
+        (answer(200, b"[" * 90), LabelStudioAPIError, "did not answer with JSON"),
+        (answer(200, b"[]"), LabelStudioAPIError, "answered with list, expected an object"),
+        (answer(200, b"\xff"), LabelStudioAPIError, "did not answer with JSON"),
+        (answer(503), LabelStudioSlowError, "answered 503 at http://ls/api/x."),
+        (answer(401), LabelStudioAPIError, "refused the token at http://ls/api/x (401). Set LABEL_STUDIO_API_KEY"),
+        (
+            answer(301, Location="https://ls/api/x?token=secret"),
+            LabelStudioAPIError,
+            "redirects http://ls/api/x to 'https://ls/api/x'. Set LABEL_STUDIO_URL to its address there.",
+        ),
+    ],
+)
+def test_an_unusable_answer_is_explained(
+    reply: urllib3.HTTPResponse, error: type[LabelStudioAPIError], message: str
+) -> None:
+    transport = FakeTransport(lambda _request: reply)
+    asking = LabelStudioClient(LabelStudioSettings(url="http://ls", api_key=LEGACY_TOKEN), transport=transport)
+    with pytest.raises(error) as caught:
+        asking.get("/api/x", {"query": "secret"}, most_bytes=100)
+    assert message in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert [str(request.url) for request in transport.requests] == ["http://ls/api/x?query=secret"]
+
+
+def test_lists_nested_deeply_are_no_json() -> None:
+    transport = FakeTransport(lambda _request: answer(200, b"[" * 100_000))
+    with pytest.raises(LabelStudioAPIError, match="did not answer with JSON"):
+        LabelStudioClient(LabelStudioSettings(url="http://ls", api_key=LEGACY_TOKEN), transport=transport).project(1)
+
+
+def test_an_address_that_cannot_be_asked_is_named() -> None:
+    asking = LabelStudioClient(LabelStudioSettings(url="http://a b", api_key=LEGACY_TOKEN))
+    with pytest.raises(LabelStudioAPIError, match="LABEL_STUDIO_URL cannot be asked: it is no valid URL"):
+        asking.project(1)
+
+
+def test_a_token_that_another_thread_exchanges_is_not_waited_for_beyond_the_deadline() -> None:
+    with hostile_server(drip_body) as server:
+        settings = LabelStudioSettings(url=f"http://{server.host_and_port}", api_key=PERSONAL_TOKEN)
+        personal = LabelStudioClient(settings, answer_within_s=2.0)
+
+        def exchange() -> None:
+            with contextlib.suppress(LabelStudioAPIError):
+                personal.authorization()
+
+        exchanging = threading.Thread(target=exchange)
+        exchanging.start()
+        while not server.sent_bytes:
+            time.sleep(0.005)
+        started_s = time.monotonic()
+        with pytest.raises(LabelStudioSlowError, match="access token, and did not answer in time"):
+            personal.authorization(Deadline.within(0.1))
+        assert time.monotonic() - started_s < 1.0
+    exchanging.join()
