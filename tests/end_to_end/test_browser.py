@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
 
 from backend.demo.project import BRUSH_TAG, IMAGE_TAG, DemoScene, write_images
 from backend.demo.session import Session
 from backend.demo.stored import label_map, read_predictions
 from ovdiff.tinyworld.world import NAMES, Rendering
+from tests.end_to_end.editor import SETTLE_S, largest_image_box, open_task
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.browser]
 
@@ -26,18 +26,10 @@ _CONFIG = (
 )
 _SCENE = DemoScene(111, things=1)  # a large yellow balloon in the sky, above water and a road
 _SIZE_PX = 512
-_SETTLE_S = 90.0
 _MAGENTA_RGB = np.array(ImageColor.getrgb(_MAGENTA), dtype=np.float64)
 _VISIBLE = 0.2  # Label Studio draws brushes at about half opacity
 _MOST_UNEXPLAINED = 8.0  # levels of 255, from scaling the picture
 _LEAST_WIDTH_PX = 200  # the list of tasks shows small copies of the picture
-
-# In one go in the page: elements found one by one may be gone when they are asked for their place.
-_LARGEST_IMAGE_BOX = """
-    const boxes = Array.from(document.images).map((image) => image.getBoundingClientRect());
-    const box = boxes.reduce((a, b) => (b.width > a.width ? b : a), new DOMRect());
-    return [box.x, box.y, box.width, box.height];
-"""
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +45,7 @@ def opened_task(session: Session, browser: webdriver.Chrome, scene: Rendering, t
     maker.connect(project)
     session.backend.wait_for_prototypes(project, maker.console)
     (task,) = maker.predict(project)
-    _log_in(browser, session)
-    browser.get(f"{session.label_studio.url}/projects/{project}/data?task={task.id}")
+    open_task(browser, session, project, task.id)
     return project, task.id
 
 
@@ -72,20 +63,12 @@ def test_the_label_colour_lies_on_the_mask_and_nowhere_else(
     assert np.mean(opacity[~truth] > _VISIBLE) < 0.1, "what is around it is not"
 
 
-def _log_in(browser: webdriver.Chrome, session: Session) -> None:
-    browser.get(f"{session.label_studio.url}/user/login/")
-    browser.find_element(By.NAME, "email").send_keys(session.label_studio.login.email)
-    browser.find_element(By.NAME, "password").send_keys(session.label_studio.login.password)
-    browser.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
-    WebDriverWait(browser, _SETTLE_S).until(lambda page: "/user/login" not in page.current_url)
-
-
 def _settled_opacity(browser: webdriver.Chrome, image: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Wait until the page shows the image with some mask over it, and return the mask's opacity.
 
     The page draws the mask some time after the image, and the image some time after its frame.
     """
-    deadline = time.monotonic() + _SETTLE_S
+    deadline = time.monotonic() + SETTLE_S
     while time.monotonic() < deadline:
         time.sleep(0.5)
         shown = _shown_image(browser, (image.shape[1], image.shape[0]))
@@ -95,7 +78,7 @@ def _settled_opacity(browser: webdriver.Chrome, image: NDArray[np.uint8]) -> NDA
         unexplained = np.abs(shown - _under_label(image, opacity)).mean()
         if unexplained < _MOST_UNEXPLAINED and np.mean(opacity > _VISIBLE) > 0.01:
             return opacity
-    pytest.fail(f"No mask is drawn over the image after {_SETTLE_S:.0f} s at {browser.current_url}.")
+    pytest.fail(f"No mask is drawn over the image after {SETTLE_S:.0f} s at {browser.current_url}.")
 
 
 def _under_label(image: NDArray[np.uint8], opacity: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -112,7 +95,7 @@ def _label_opacity(shown: NDArray[np.float64], image: NDArray[np.uint8]) -> NDAr
 
 def _shown_image(browser: webdriver.Chrome, size_wh: tuple[int, int]) -> NDArray[np.float64] | None:
     """Cut the labelled image out of a screenshot and scale it to its own size; None if it is not there yet."""
-    x, y, width, height = browser.execute_script(_LARGEST_IMAGE_BOX)
+    x, y, width, height = largest_image_box(browser)
     if width < _LEAST_WIDTH_PX:
         return None
     screenshot = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
