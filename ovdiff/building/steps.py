@@ -1,6 +1,7 @@
 """The steps of building a category: phrases become support images, support images become a prototype set."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from ovdiff.building.prototypes import build_prototypes, cell_mask
 from ovdiff.building.support import choose_masks, threshold_masks
 from ovdiff.errors import SupportError
 from ovdiff.extractors.work import extraction
-from ovdiff.models.memory import batch_size, run_in_batches
+from ovdiff.models.memory import batch_size, memory_of, run_in_batches
 from ovdiff.presets import Preset
 from ovdiff.presets.needs import dtype_fields, feature_dtype
 
@@ -147,7 +148,8 @@ def _one_space(parts: BuildingParts, name: str, support: SupportSet) -> FeatureS
         _ = parts.extractors[name]  # Its weights are loaded first: the batch is given the memory that they leave.
         size = batch_size(parts.models.device, work)
     run_in_batches(support.images, size, extract, work.name)
-    prototypes = build_prototypes(foreground, background, parts.preset.prototypes, str(parts.models.device))
+    with _turn_of_k_means(parts):
+        prototypes = build_prototypes(foreground, background, parts.preset.prototypes, str(parts.models.device))
     if not len(prototypes.foreground.vectors):
         raise SupportError(
             f"There are no usable {name} features of its foreground in any of the {len(support.images)} images: it "
@@ -156,6 +158,15 @@ def _one_space(parts: BuildingParts, name: str, support: SupportSet) -> FeatureS
             f"{feature_dtype(parts.preset, name)!r}."
         )
     return prototypes
+
+
+def _turn_of_k_means(parts: BuildingParts) -> AbstractContextManager[object]:
+    """Return the models' lock where k-means takes a device's memory; there it takes seconds.
+
+    On a CPU it takes up to a minute and no lock, so that predictions go on.
+    """
+    on_device = parts.preset.prototypes.clustering == "torch" and memory_of(parts.models.device) is not None
+    return parts.models.lock if on_device else nullcontext()
 
 
 def _masked_features(

@@ -20,7 +20,7 @@ from ovdiff.segmenting.encoding import EncodedImage, EncodingCache, encode_image
 from ovdiff.segmenting.matching import match
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.prefilter import choose_categories
-from ovdiff.segmenting.tables import VocabularyTables
+from ovdiff.segmenting.tables import Tables, VocabularyTables
 from ovdiff.vocabulary import Vocabulary, with_phrase
 
 
@@ -54,8 +54,7 @@ class ImageSegmenter:
         with self.parts.models.lock:  # Held throughout: when it is released, a build may hold it for a batch of images.
             tables = self.tables.of(vocabulary)  # First, so that missing categories are named before the long part.
             encoded = self._encode(image, key)
-            candidates = self.candidates(encoded, vocabulary)
-        return match(encoded, tables, candidates, self.parts.preset, self.parts.models.device)
+            return self._match(encoded, tables, vocabulary)
 
     def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
         """Run the models on an (H, W, 3) uint8 RGB image; the encodings of recent images are kept.
@@ -78,8 +77,7 @@ class ImageSegmenter:
             DeviceMemoryError: the score maps do not fit into the device's memory.
         """
         with self.parts.models.lock:
-            tables, candidates = self.tables.of(vocabulary), self.candidates(encoded, vocabulary)
-        return match(encoded, tables, candidates, self.parts.preset, self.parts.models.device)
+            return self._match(encoded, self.tables.of(vocabulary), vocabulary)
 
     def candidates(self, encoded: EncodedImage, vocabulary: Vocabulary) -> list[int]:
         """Return the indices of the categories to look for, ascending: all stuff, and the likely things (A.10).
@@ -109,6 +107,11 @@ class ImageSegmenter:
         given = preset.models.all_given()
         weights = {name: weights_identity(given[name]) for name in models_of(preset, "segmenting")}
         return digest([preset.fingerprint(), weights])
+
+    def _match(self, encoded: EncodedImage, tables: Tables, vocabulary: Vocabulary) -> Segmentation:
+        """Match inside the lock: score maps take the device's memory, and batches are given what they find free."""
+        candidates = self.candidates(encoded, vocabulary)
+        return match(encoded, tables, candidates, self.parts.preset, self.parts.models.device)
 
     def _encode(self, image: NDArray[np.uint8], key: str) -> EncodedImage:
         with self.parts.models.lock:

@@ -17,7 +17,7 @@ from ovdiff.vocabulary import Vocabulary
 
 @pytest.fixture
 def other_default_dtype() -> Iterator[None]:
-    """As it is for the whole process while a library loads a model in bfloat16; matching takes no lock."""
+    """As it is for the whole process while a library loads a model in bfloat16, where `match` is called unlocked."""
     torch.set_default_dtype(torch.bfloat16)
     yield
     torch.set_default_dtype(torch.float32)
