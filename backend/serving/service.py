@@ -21,7 +21,8 @@ from backend.serving.precompute import Precompute
 from backend.serving.predicting.answers import Answers
 from backend.serving.predicting.predictions import Item, Predictor, Snapshot, Task
 from backend.serving.predicting.recent import RecentSegmentations
-from backend.serving.projects import Projects, ProjectState, tolerating_store_errors
+from backend.serving.projects import Projects, ProjectState, id_of, tolerating_store_errors
+from backend.serving.read_back import ReadBack
 from backend.serving.store import Store
 from backend.serving.vocabulary import Labelling
 from backend.settings import Settings
@@ -55,8 +56,13 @@ class Service:
         self._store = store
         self._clock_s = clock_s
         self._precompute = Precompute(engine, retry_failed_after_s=settings.prediction.retry_failed_after_s)
+        self._read_back = ReadBack(label_studio, clock_s=clock_s)
         self._projects = Projects(
-            store, label_studio, self._precompute, max_categories=settings.prediction.max_categories
+            store,
+            self._precompute,
+            max_categories=settings.prediction.max_categories,
+            ask_about=lambda uid: self._read_back.soon(id_of(uid)),
+            clock_s=clock_s,
         )
         self._answers = Answers(
             Predictor(
@@ -74,10 +80,11 @@ class Service:
         """Read the known projects from the state file, and start making the prototypes that they lack."""
         self._projects.start()
         self._precompute.start()
+        self._read_back.start(self._projects)
 
     def stop(self) -> None:
         """End the background threads. A running build ends after the batch it is at."""
-        self._projects.stop()
+        self._read_back.stop()
         self._precompute.stop()
 
     def setup(self, project: str, schema: str, extra_params: object = None) -> dict[str, str]:
@@ -93,7 +100,7 @@ class Service:
         """
         if extra_params:
             logger.info("Project %s: extra_params are not used by this backend.", project)
-        labelling = self._projects.adopt(project, schema)
+        labelling = self._projects.setup(project, schema)
         version = self._version(labelling, self._precompute.ready(labelling.categories))
         with tolerating_store_errors():
             self._store.save_model_version(project, version)
@@ -107,13 +114,17 @@ class Service:
         `backend.serving.predicting.predictions` describes the kinds of item. With a context, the item holds the mask
         that somebody asked for by a click or a rectangle. Such a request does not wait for prototypes.
 
+        The label config decides this answer and no other: /setup says which categories are prepared (see
+        `backend.serving.projects`). Only for a project that the service does not know, such as after the state file
+        was lost, it also orders prototypes until Label Studio was asked.
+
         Raises:
             BusyError: too many requests are being answered already.
         """
         asked_s = self._clock_s()
         with self._requests if context is None else self._clicks:
             try:
-                labelling = self._projects.adopt(project, label_config)
+                labelling = self._projects.of_prediction(project, label_config)
             except UnusableLabelConfigError as error:
                 return self._answers.refusals(project, tasks, BASE_VERSION, str(error), asked_s)
             if context is not None:
@@ -133,7 +144,7 @@ class Service:
             self._store.add_event(action, details)
         logger.info("Event %r %s", action, details)
         if action == "PROJECT_UPDATED" and "project" in details:
-            self._projects.refresh_later(details["project"])
+            self._read_back.soon(details["project"])
             return {"status": "recorded", "detail": "the label config will be read from Label Studio"}
         if action == "START_TRAINING":
             return {"status": "recorded", "detail": "there is nothing to train: this version does not learn"}

@@ -1,8 +1,12 @@
 """The state of the service that survives a restart, in one SQLite file.
 
-The file holds each project with its last label config, the model versions that projects were given, and the events
-that Label Studio sent. Prototypes are in the bank and not in this file. If the file is lost, no computed work is lost,
-and the next /setup of each project writes its label config again.
+The file holds each project with its label config in force, the model versions that projects were given, and the events
+that Label Studio sent. Prototypes are in the bank and not in this file. If the file is lost, no computed work is lost.
+The file may be moved away, deleted or replaced while the service runs: the next call makes what is missing, and the
+service writes again what it knows.
+
+`ovdiff projects forget` works on the same file, in a process of its own. It deletes the project's rows and leaves a
+mark, by which a running service notices that it should forget the project too.
 """
 
 from __future__ import annotations
@@ -34,7 +38,30 @@ MIGRATIONS = (
         details TEXT NOT NULL
     );
     """,
+    "CREATE TABLE forgotten (project_uid TEXT PRIMARY KEY, forgotten_at TEXT NOT NULL);",
 )
+
+
+@dataclass(frozen=True)
+class StoredProject:
+    """A project as the file has it: its name, its label config, and when that changed last (ISO 8601, UTC)."""
+
+    uid: str
+    label_config: str
+    changed_at: str
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What the file says of projects, without their label configs.
+
+    Attributes:
+        changed_at: when the label config of each project changed last, by the project's uid.
+        forgotten: the uids of projects that somebody wants to be forgotten.
+    """
+
+    changed_at: Mapping[str, str]
+    forgotten: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -62,22 +89,25 @@ class Store:
         self._path = path
         self._event_rows = event_rows
         self._lock = threading.Lock()  # fairer than SQLite's own, which lets late comers pass until one times out
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot make the folder {path.parent}: {error}. Set OVDIFF_DATA_DIR.") from error
+        with self._connection():
+            pass
+
+    def projects(self) -> list[StoredProject]:
+        """Return the projects, first the one whose label config is unchanged longest."""
         with self._connection() as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            self._migrate(connection)
+            rows = connection.execute("SELECT uid, label_config, changed_at FROM project ORDER BY changed_at, uid")
+            return [StoredProject(*row) for row in rows]
 
     def label_configs(self) -> dict[str, str]:
-        """Return the label config of each project by its uid, first the project whose config is unchanged longest."""
-        with self._connection() as connection:
-            rows = connection.execute("SELECT uid, label_config FROM project ORDER BY changed_at, uid")
-            return {str(uid): str(label_config) for uid, label_config in rows}
+        """Return the label config of each project by its uid, in the order of `projects`."""
+        return {project.uid: project.label_config for project in self.projects()}
 
-    def save_label_config(self, project_uid: str, label_config: str) -> None:
-        """Store the label config of a project; storing the same config again changes nothing."""
+    def save_label_config(self, project_uid: str, label_config: str) -> str:
+        """Store the label config of a project, and return the moment of its last change.
+
+        Storing the same config again changes nothing. A mark that the project should be forgotten is removed, because
+        the project is back.
+        """
         with self._connection() as connection:
             connection.execute(
                 """
@@ -88,6 +118,30 @@ class Store:
                 """,
                 (project_uid, label_config, _now()),
             )
+            connection.execute("DELETE FROM forgotten WHERE project_uid = ?", (project_uid,))
+            query = "SELECT changed_at FROM project WHERE uid = ?"
+            (changed_at,) = connection.execute(query, (project_uid,)).fetchone()
+            return str(changed_at)
+
+    def marks(self) -> Marks:
+        """Return what the file says of projects at this moment. This is cheap, because it reads no label config."""
+        with self._connection() as connection:
+            connection.execute("BEGIN")  # Both questions are answered from one state of the file.
+            changed_at = dict(connection.execute("SELECT uid, changed_at FROM project").fetchall())
+            forgotten = connection.execute("SELECT project_uid FROM forgotten").fetchall()
+            return Marks(changed_at, frozenset(uid for (uid,) in forgotten))
+
+    def mark_forgotten(self, project_uid: str) -> None:
+        """Delete what the file has of a project, and leave a mark for a running service."""
+        with self._connection() as connection:
+            _delete_project(connection, project_uid)
+            connection.execute("INSERT OR REPLACE INTO forgotten VALUES (?, ?)", (project_uid, _now()))
+
+    def forget(self, project_uid: str) -> None:
+        """Delete what the file has of a project, and the mark."""
+        with self._connection() as connection:
+            _delete_project(connection, project_uid)
+            connection.execute("DELETE FROM forgotten WHERE project_uid = ?", (project_uid,))
 
     def save_model_version(self, project_uid: str, version: str) -> None:
         """Store that a project was given this model version."""
@@ -117,28 +171,45 @@ class Store:
             return [Event(at, action, json.loads(details)) for at, action, details in rows]
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
+        """Bring the tables to the current form: those of an older file, and those of a file that was just made."""
         (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == len(MIGRATIONS):
+            return
         if version > len(MIGRATIONS):
             raise StoreError(
                 f"{self._path} has form {version}, this ovdiff knows {len(MIGRATIONS)}. Use the newer one "
                 "or another OVDIFF_DATA_DIR."
             )
+        connection.execute("PRAGMA journal_mode = WAL")
         for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
             connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection. Its changes are kept if the block ends without an error; it is closed in any case."""
+        """Yield a connection. Its changes are kept if the block ends without an error; it is closed in any case.
+
+        The file may be another one than at the last call, so its form is looked at each time.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot make the folder {self._path.parent}: {error}. Set OVDIFF_DATA_DIR.") from error
         try:
             with self._lock, closing(sqlite3.connect(self._path, timeout=LOCK_TIMEOUT_S)) as connection, connection:
                 # In WAL mode, commits wait for no disk then: a power cut may cost the last ones, never the file.
                 connection.execute("PRAGMA synchronous = NORMAL")
+                self._migrate(connection)
                 yield connection
         except sqlite3.Error as error:
             raise StoreError(
-                f"cannot use the state file {self._path}: {error}. If it is damaged, move it away: the next "
-                "/setup of each project writes it again, and computed prototypes are kept elsewhere."
+                f"cannot use the state file {self._path}: {error}. If it is damaged, move it away: a new one is "
+                "made, a running service writes again what it knows, and computed prototypes are kept elsewhere."
             ) from error
+
+
+def _delete_project(connection: sqlite3.Connection, project_uid: str) -> None:
+    connection.execute("DELETE FROM project WHERE uid = ?", (project_uid,))
+    connection.execute("DELETE FROM model_version WHERE project_uid = ?", (project_uid,))
 
 
 def _now() -> str:

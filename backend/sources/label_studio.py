@@ -176,7 +176,10 @@ class LabelStudioClient:
         asked_at_s = self._clock_s()
         headers = {"Content-Type": "application/json"}
         request = Request(url, "POST", headers, json.dumps({"refresh": self._key}).encode())
-        token = self._ask(request, deadline, MOST_ANSWER_BYTES).body.get("access")
+        try:
+            token = self._ask(request, deadline, MOST_ANSWER_BYTES).body.get("access")
+        except NoSuchProjectError as error:
+            raise LabelStudioAPIError(f"Label Studio has no {url.shown}. Check LABEL_STUDIO_URL.") from error
         if not isinstance(token, str):
             raise LabelStudioAPIError(f"{url.shown} answered without an access token.")
         return _Access(token, asked_at_s + _lifetime_s(token))
@@ -222,10 +225,14 @@ def _require_success(answer: urllib3.HTTPResponse, url: WebUrl) -> None:
         )
     if status in (401, 403):
         raise LabelStudioAPIError(f"Label Studio refused the token at {url.shown} ({status}). {TOKEN_ADVICE}")
-    if status == 404:
+    if status == 404 and _is_json(answer):  # the 404 of another server says nothing of the project
         raise NoSuchProjectError(f"Label Studio answered 404 at {url.shown}. {PROJECT_ADVICE}")
     kind = LabelStudioSlowError if status >= 500 else LabelStudioAPIError
     raise kind(f"Label Studio answered {status} at {url.shown}.")
+
+
+def _is_json(answer: urllib3.HTTPResponse) -> bool:
+    return answer.headers.get("Content-Type", "").startswith("application/json")
 
 
 def _json_object(data: bytes, url: WebUrl) -> dict[str, Any]:

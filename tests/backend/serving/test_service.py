@@ -34,6 +34,7 @@ def labels(item: dict[str, Any]) -> list[str]:
 
 def wait_until_ready(service: Service, project: str, label_config: str) -> str:
     """Return the model version once all categories are ready."""
+    service.setup(project, label_config)
     service.predict(project, [], label_config)
     return service.setup(project, label_config)["model_version"]
 
@@ -193,7 +194,7 @@ def test_a_restart_keeps_projects_and_prototypes(make_app: MakeApp, settings: Se
 def test_a_restart_goes_on_with_what_was_not_ready(make_app: MakeApp, settings: Settings, engine: FakeEngine) -> None:
     engine.failing = frozenset({"blue"})
     before = make_app(settings, engine).extensions["ovdiff"]
-    before.predict(PROJECT_UID, [], RED_BLUE)
+    wait_until_ready(before, PROJECT_UID, RED_BLUE)
     before.stop()
     restarted = FakeEngine(settings.bank_dir)
     make_app(settings, restarted)
@@ -374,6 +375,39 @@ def test_a_click_for_a_category_that_failed_says_why(service: Service, engine: F
     assert labels(other) == ["red"] and "error" not in other
 
 
+def test_a_late_request_changes_nothing_but_its_own_answer(service: Service, engine: FakeEngine) -> None:
+    wait_until_ready(service, PROJECT_UID, config("red", "blue", "green"))
+    version = wait_until_ready(service, PROJECT_UID, RED_BLUE)
+    (late,) = service.predict(PROJECT_UID, [task()], config("red", "green"))
+    assert labels(late) == ["red"]
+    project = service.status()["projects"][PROJECT_UID]
+    assert [category["name"] for category in project["categories"]] == ["red", "blue"]
+    assert project["model_version"] == version != late["model_version"]
+    assert engine.built == ["red", "blue", "green"]
+
+
+def test_a_late_request_neither_orders_what_is_not_in_force_nor_waits_for_it(
+    service: Service, engine: FakeEngine
+) -> None:
+    wait_until_ready(service, PROJECT_UID, RED_BLUE)
+    (item,) = service.predict(PROJECT_UID, [task()], config("red", "old"))
+    assert "result" not in item
+    assert "old (unwanted: the project's label config in force does not have it)" in item["error"]
+    assert engine.built == ["red", "blue"]
+
+
+def test_label_studio_decides_about_a_project_that_is_known_from_a_prediction_alone(
+    service: Service, label_studio: FakeLabelStudio
+) -> None:
+    label_studio.label_config = config("red", "green")
+    service.predict(PROJECT_UID, [], RED_BLUE)
+
+    def names() -> list[str]:
+        return [category["name"] for category in service.status()["projects"][PROJECT_UID]["categories"]]
+
+    assert eventually(lambda: names() == ["red", "green"])
+
+
 def test_a_changed_project_is_read_from_label_studio_not_from_the_event(
     service: Service, engine: FakeEngine, label_studio: FakeLabelStudio
 ) -> None:
@@ -397,7 +431,7 @@ def test_events_say_honestly_what_comes_of_them(service: Service) -> None:
 
 def test_status_tells_how_far_each_category_is(service: Service, engine: FakeEngine) -> None:
     engine.failing = frozenset({"blue"})
-    service.predict(PROJECT_UID, [], RED_BLUE)
+    wait_until_ready(service, PROJECT_UID, RED_BLUE)
     project = service.status()["projects"][PROJECT_UID]
     assert project["counts"] == {"ready": 1, "failed": 1}
     assert [(c["name"], c["state"]) for c in project["categories"]] == [("red", "ready"), ("blue", "failed")]

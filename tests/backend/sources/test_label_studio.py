@@ -6,7 +6,7 @@ import time
 import pytest
 import urllib3
 
-from backend.errors import LabelStudioAPIError, LabelStudioSlowError
+from backend.errors import LabelStudioAPIError, LabelStudioSlowError, NoSuchProjectError
 from backend.settings import LabelStudioSettings
 from backend.sources.deadline import Deadline
 from backend.sources.label_studio import LabelStudioClient, Project
@@ -62,8 +62,20 @@ def test_a_project_is_read(label_studio: FakeLabelStudio, token: str) -> None:
     assert client(label_studio, token).project(1) == Project(PROJECT_UID, "<View/>")
 
 
+@pytest.mark.parametrize(
+    ("token", "content_type"),
+    [(LEGACY_TOKEN, "text/html"), (PERSONAL_TOKEN, "text/html"), (PERSONAL_TOKEN, "application/json")],
+)
+def test_the_404_of_another_server_does_not_say_that_a_project_is_missing(token: str, content_type: str) -> None:
+    other = FakeTransport(lambda _request: answer(404, b"{}", **{"Content-Type": content_type}))
+    settings = LabelStudioSettings(url="http://ls", api_key=token)
+    with pytest.raises(LabelStudioAPIError, match=r"Label Studio (answered 404 at|has no) http://ls/api/") as caught:
+        LabelStudioClient(settings, transport=other).project(7)
+    assert not isinstance(caught.value, NoSuchProjectError)
+
+
 def test_a_missing_project_is_an_error(label_studio: FakeLabelStudio) -> None:
-    with pytest.raises(LabelStudioAPIError, match=r"answered 404 at .*/api/projects/7/"):
+    with pytest.raises(NoSuchProjectError, match=r"answered 404 at .*/api/projects/7/"):
         client(label_studio, LEGACY_TOKEN).project(7)
 
 
