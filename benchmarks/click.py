@@ -110,7 +110,9 @@ def main() -> None:
             app.extensions["ovdiff"].stop()
     medians = statistics.median(first), statistics.median(second)
     print(f"{options.width} x {options.height} px, medians of {options.repeats} images")
-    print(f"first click  {medians[0]:.3f} s\nsecond click {medians[1]:.3f} s\nratio        {medians[0] / medians[1]:.0f}")
+    print(
+        f"first click  {medians[0]:.3f} s\nsecond click {medians[1]:.3f} s\nratio        {medians[0] / medians[1]:.0f}"
+    )
 
 
 if __name__ == "__main__":

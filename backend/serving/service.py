@@ -204,7 +204,8 @@ class Service:
         """Return the snapshot from which a request is answered that came at `asked_s`."""
         standing = self._precompute.standing(labelling.categories)
         version = self._version(labelling, standing.ready)
-        return Snapshot(labelling, standing.ready, standing.pending, standing.failed, version, asked_s)
+        until_s = asked_s + self._settings.prediction.answer_within_s
+        return Snapshot(labelling, standing.ready, standing.pending, standing.failed, version, asked_s, until_s)
 
 
 class _Limit:

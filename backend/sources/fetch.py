@@ -17,6 +17,7 @@ redirects and an exchange of tokens included, however slowly a server sends. The
 from __future__ import annotations
 
 import base64
+import math
 import posixpath
 import re
 import time
@@ -85,8 +86,8 @@ class Fetcher:
     transport: Transport = field(default_factory=Network)
     clock_s: Callable[[], float] = time.monotonic
 
-    def fetch(self, reference: str, *, task_id: int | None = None) -> bytes:
-        """Return the bytes of an image, within `image_timeout_s` and at most `image_max_bytes` of them.
+    def fetch(self, reference: str, *, task_id: int | None = None, within_s: float = math.inf) -> bytes:
+        """Return the bytes of an image, at most `image_max_bytes`, within `image_timeout_s` and within `within_s`.
 
         Raises:
             ImageReferenceError: the reference is not an address of an image.
@@ -99,7 +100,7 @@ class Fetcher:
             first = url = WebUrl.parse(address)
         except ValueError as error:
             raise ImageReferenceError(f"{_cut(address)!r} is no image that can be fetched: {error}.") from error
-        deadline = Deadline.within(self.limits.image_timeout_s, self.clock_s)
+        deadline = Deadline.within(min(self.limits.image_timeout_s, within_s), self.clock_s)
         for _ in range(self.limits.max_redirects + 1):
             found = self._step(url, deadline)
             if isinstance(found, bytes):

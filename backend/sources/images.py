@@ -7,6 +7,7 @@ where the person who labels sees the object.
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,13 +25,15 @@ class ImageSource:
 
     fetcher: Fetcher
 
-    def load(self, reference: str, *, task_id: int | None = None) -> NDArray[np.uint8]:
+    def load(self, reference: str, *, task_id: int | None = None, within_s: float = math.inf) -> NDArray[np.uint8]:
         """Return the image that a task's data refers to, (H, W, 3) uint8 RGB, upright.
+
+        It must arrive within `within_s` and within the settings' limits.
 
         Raises:
             ImageSourceError: the image may not or cannot be fetched, is too large, or is not a picture.
         """
-        data = self.fetcher.fetch(reference, task_id=task_id)
+        data = self.fetcher.fetch(reference, task_id=task_id, within_s=within_s)
         return decode_image(data, max_px=self.fetcher.limits.image_max_px)
 
 

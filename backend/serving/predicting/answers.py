@@ -34,7 +34,7 @@ class Answers:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Remember the parts; `clock_s` is the clock of every time in this class."""
-        self._predictor, self._settings, self._clock_s, self._sleep = predictor, settings, clock_s, sleep
+        self._predictor, self._clock_s, self._sleep = predictor, clock_s, sleep
         self._places = Places(settings.prediction_slots, clock_s)
         self._click_places = Places(settings.prediction_slots, clock_s)  # a person does not wait for a Retrieve
         self._pace = Pace()
@@ -65,18 +65,21 @@ class Answers:
 
     def _predict(self, project: str, task: Task, snapshot: Snapshot) -> Answer:
         """Predict a task, unless by the measured pace its prediction would come too late."""
-        latest_start_s = snapshot.asked_s + self._settings.answer_within_s - self._pace.expected_s(project)
+        latest_start_s = snapshot.until_s - self._pace.expected_s(project)
         with self._places.place(until_s=latest_start_s) as has_place:
             if not has_place:
-                return unanswered(snapshot.version, "no time", "No time was left in this request; ask again.")
+                return _no_time(snapshot)
             started_s = self._clock_s()
             answer = self._predictor.predict(task, snapshot)
+            ended_s = self._clock_s()
             if answer.kind != "not ready":
-                self._pace.note(project, self._clock_s() - started_s)
+                self._pace.note(project, ended_s - started_s)
+            if answer.kind == "failed" and ended_s >= snapshot.until_s:  # perhaps only its image was cut off
+                return _no_time(snapshot)
             return answer
 
     def _answer_click(self, task: Task, context: Mapping[str, Any], snapshot: Snapshot) -> Answer:
-        with self._click_places.place(until_s=snapshot.asked_s + self._settings.answer_within_s) as has_place:
+        with self._click_places.place(until_s=snapshot.until_s) as has_place:
             if not has_place:
                 item = {"result": [], "score": 0.0, "model_version": snapshot.version, "error": "No time was left."}
                 return Answer(item, "no time")
@@ -125,3 +128,7 @@ class Answers:
             f" ({left})" if left else "",
             self._clock_s() - asked_s,
         )
+
+
+def _no_time(snapshot: Snapshot) -> Answer:
+    return unanswered(snapshot.version, "no time", "No time was left in this request; ask again.")

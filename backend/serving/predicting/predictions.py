@@ -62,6 +62,7 @@ class Snapshot:
         failed: the categories whose prototypes could not be made, each with its status.
         version: the model version that follows from `labelling` and `ready`.
         asked_s: the moment at which the request came. Whole predictions are made of images that were fetched since.
+        until_s: the moment at which the answer must be ready.
     """
 
     labelling: Labelling
@@ -70,6 +71,7 @@ class Snapshot:
     failed: Mapping[Category, str]
     version: str
     asked_s: float
+    until_s: float
 
     @property
     def missing(self) -> str:
@@ -154,7 +156,7 @@ class Predictor:
         """Return the segmentation of one image of a task; its label id `i + 1` is `outputs[i].category`."""
         address = ImageAddress(_reference(task, image), task_id(task))
         prepared = {output.category: snapshot.ready[output.category] for output in outputs}
-        return self.segmentations.of(address, prepared, since_s=since_s)
+        return self.segmentations.of(address, prepared, since_s=since_s, until_s=snapshot.until_s)
 
 
 def unanswered(version: str, kind: Kind, reason: str) -> Answer:

@@ -9,6 +9,7 @@ segmented anew. A changed vocabulary is another vocabulary, and so are new proto
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -85,13 +86,16 @@ class RecentSegmentations:
         self._kept_bytes = 0
         self._running: dict[Hashable, Future[Segmentation]] = {}
 
-    def of(self, address: ImageAddress, prepared: Mapping[Category, str], *, since_s: float) -> Segmentation:
+    def of(
+        self, address: ImageAddress, prepared: Mapping[Category, str], *, since_s: float, until_s: float = math.inf
+    ) -> Segmentation:
         """Return the segmentation of an image; its margins are NaN, because they are not kept.
 
         Args:
             address: where the image is.
             prepared: the categories in the order of the label ids, each with the key of its prototypes.
             since_s: the image must have been fetched after this moment, and not before the settings' `remember_s`.
+            until_s: an image that is fetched must have arrived at this moment.
 
         Raises:
             ImageSourceError: the image may not or cannot be fetched, is too large, or is not a picture.
@@ -108,14 +112,12 @@ class RecentSegmentations:
             return found.segmentation()
         if running is not None:
             return running.result()
-        return self._run(call, mine, address, categories)
+        return self._run(call, mine, lambda: self._compute(address, categories, until_s))
 
-    def _run(
-        self, call: Hashable, mine: Future[Segmentation], address: ImageAddress, categories: Prepared
-    ) -> Segmentation:
+    def _run(self, call: Hashable, mine: Future[Segmentation], compute: Callable[[], _Kept]) -> Segmentation:
         """Compute a segmentation, and hand it or the error to the threads that wait for it."""
         try:
-            kept = self._compute(address, categories)
+            kept = compute()
             mine.set_result(kept.segmentation())
         except BaseException as error:
             mine.set_exception(error)
@@ -125,9 +127,10 @@ class RecentSegmentations:
                 del self._running[call]
         return mine.result()
 
-    def _compute(self, address: ImageAddress, categories: Prepared) -> _Kept:
+    def _compute(self, address: ImageAddress, categories: Prepared, until_s: float) -> _Kept:
         fetched_s = self._clock_s()
-        pixels = self._images.load(address.reference, task_id=address.task)
+        within_s = until_s - fetched_s
+        pixels = self._images.load(address.reference, task_id=address.task, within_s=within_s)
         seen = _Seen(_pixel_hash(pixels), fetched_s)
         with self._lock:
             self._note(address, seen)

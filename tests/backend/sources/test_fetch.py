@@ -258,6 +258,13 @@ def test_all_redirects_share_one_deadline() -> None:
     assert [deadline.at_s for deadline in transport.deadlines] == [LIMITS.image_timeout_s] * 5
 
 
+@pytest.mark.parametrize(("within_s", "limit_s"), [(0.7, 0.7), (60.0, LIMITS.image_timeout_s)])
+def test_the_time_that_a_caller_has_left_is_a_limit_too(within_s: float, limit_s: float) -> None:
+    transport = FakeTransport(lambda _request: answer(200, b"x"))
+    offline(transport, clock_s=lambda: 0.0).fetch("/data/a.png", within_s=within_s)
+    assert [deadline.at_s for deadline in transport.deadlines] == [limit_s]
+
+
 def test_a_packed_picture_that_lies_about_its_size_is_stopped() -> None:
     transport = FakeTransport(lambda _request: answer(200, b"x" * 200, **{"Content-Length": "1"}))
     with pytest.raises(ImageTooLargeError, match="more than 100 bytes"):

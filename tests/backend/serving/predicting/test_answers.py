@@ -16,8 +16,8 @@ from backend.settings import PredictionSettings
 from tests.fakes.waiting import eventually
 
 START_S = 1000.0
-SNAPSHOT = Snapshot(Labelling(()), {}, {}, {}, "v1", START_S)
-LIMITS = PredictionSettings(wait_for_prototypes_s=1.0, answer_within_s=95.0)
+SNAPSHOT = Snapshot(Labelling(()), {}, {}, {}, "v1", START_S, START_S + 95.0)
+LIMITS = PredictionSettings()
 
 
 @dataclass
@@ -64,9 +64,13 @@ def answers(predictor: ScriptedPredictor, **limits: Any) -> Answers:
     return Answers(predictor, replace(LIMITS, **limits), clock_s=predictor.clock, sleep=sleep)
 
 
+def snapshot_at(now_s: float, answer_within_s: float = 95.0) -> Snapshot:
+    return replace(SNAPSHOT, asked_s=now_s, until_s=now_s + answer_within_s)
+
+
 def ask(answers: Answers, clock: Clock, *numbers: int) -> list[dict[str, Any]]:
     """Ask for tasks at the clock's time."""
-    return answers.predictions("7.1", [{"id": number} for number in numbers], replace(SNAPSHOT, asked_s=clock.now_s))
+    return answers.predictions("7.1", [{"id": number} for number in numbers], snapshot_at(clock.now_s))
 
 
 def test_a_request_is_one_line_of_the_log_that_says_what_was_asked_answered_and_left(
@@ -151,6 +155,14 @@ def test_tasks_that_are_not_ready_are_no_measure() -> None:
     for number in range(1, 6):
         ask(asked, predictor.clock, number)
     assert asked._pace.expected_s("7.1") == 10.0
+
+
+def test_a_task_whose_image_was_cut_off_at_the_end_of_the_time_did_not_fail() -> None:
+    predictor = ScriptedPredictor(task_s=1.0, slow_s={3: 94.0}, kinds={2: "failed", 3: "failed"})
+    asked = answers(predictor)
+    items = asked.predictions("7.1", tasks(3), SNAPSHOT)
+    assert [item.get("error", "") for item in items] == ["", "no 2", "No time was left in this request; ask again."]
+    assert [row["task"] for row in asked.failures.newest_first()] == [2]
 
 
 def test_the_second_of_two_requests_at_the_same_time_gives_no_result_and_answers_once_the_first_is_stored(
@@ -238,7 +250,7 @@ def test_a_click_does_not_wait_behind_predictions() -> None:
 def test_fifty_people_who_open_a_task_at_once_are_all_answered() -> None:
     predictor = ScriptedPredictor(during=lambda _: time.sleep(0.005))
     asked = Answers(predictor, LIMITS)
-    snapshot = replace(SNAPSHOT, asked_s=time.monotonic())
+    snapshot = snapshot_at(time.monotonic())
     with ThreadPoolExecutor(50) as pool:
         items = list(pool.map(lambda number: asked.predictions("7.1", [{"id": number}], snapshot), range(50)))
     assert all("result" in item for (item,) in items)
@@ -252,11 +264,11 @@ def test_who_waits_until_the_time_is_over_has_no_result_and_began_nothing() -> N
         go_on.wait(10)
 
     predictor = ScriptedPredictor(during=during)
-    asked = Answers(predictor, replace(LIMITS, prediction_slots=1, answer_within_s=0.2, wait_for_prototypes_s=0.0))
+    asked = Answers(predictor, replace(LIMITS, prediction_slots=1))
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(asked.predictions, "7.1", [{"id": 1}], replace(SNAPSHOT, asked_s=time.monotonic()))
+        first = pool.submit(asked.predictions, "7.1", [{"id": 1}], snapshot_at(time.monotonic(), 0.2))
         assert began.wait(10)
-        late = asked.predictions("7.1", [{"id": 2}], replace(SNAPSHOT, asked_s=time.monotonic()))
+        late = asked.predictions("7.1", [{"id": 2}], snapshot_at(time.monotonic(), 0.2))
         go_on.set()
         assert "result" in first.result(10)[0]
     assert predictor.began == [1]

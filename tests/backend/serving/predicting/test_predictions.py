@@ -51,8 +51,10 @@ def snapshot(
     failed: Mapping[Category, str] | None = None,
 ) -> Snapshot:
     labelling = read_labelling(config, max_categories=10)
-    always_fetched = math.inf
-    return Snapshot(labelling, dict.fromkeys(ready, "key"), pending or {}, failed or {}, VERSION, always_fetched)
+    always_fetched, no_hurry = math.inf, math.inf
+    return Snapshot(
+        labelling, dict.fromkeys(ready, "key"), pending or {}, failed or {}, VERSION, always_fetched, no_hurry
+    )
 
 
 def labels(item: Item) -> list[str]:

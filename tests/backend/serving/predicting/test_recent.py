@@ -29,9 +29,11 @@ class Images:
 
     at: dict[str, NDArray[np.uint8]] = field(default_factory=lambda: {HERE.reference: red_and_blue()})
     asked: list[str] = field(default_factory=list)
+    within_s: float = 0.0
 
-    def load(self, reference: str, *, task_id: int | None = None) -> NDArray[np.uint8]:
+    def load(self, reference: str, *, task_id: int | None = None, within_s: float = 0.0) -> NDArray[np.uint8]:
         self.asked.append(reference)
+        self.within_s = within_s
         if reference not in self.at:
             raise ImageFetchError(f"{reference} answered 404.")
         return self.at[reference]
@@ -81,6 +83,12 @@ def test_an_image_that_was_fetched_since_is_not_fetched_again(desk: Desk) -> Non
     assert len(desk.images.asked) == 1
     memory.of(HERE, BOTH, since_s=desk.now_s + 0.1)
     assert len(desk.images.asked) == 2
+
+
+@pytest.mark.parametrize(("until_s", "within_s"), [(1030.0, 30.0), (np.inf, np.inf)])
+def test_an_image_is_fetched_within_the_time_that_is_left(desk: Desk, until_s: float, within_s: float) -> None:
+    desk.memory().of(HERE, BOTH, since_s=NEVER, until_s=until_s)
+    assert desk.images.within_s == within_s
 
 
 def test_an_image_that_was_replaced_is_seen_when_its_time_is_over(desk: Desk) -> None:
