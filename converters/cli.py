@@ -138,6 +138,19 @@ def _add_export_arguments(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument("--predictions", action="store_true", help="what models predicted, not what people marked")
     parser.add_argument("--every-annotator", action="store_true", help="all annotations of an image, not one of them")
     parser.add_argument("--keep-unlabelled", action="store_true", help="also images that nobody has annotated")
+    parser.add_argument(
+        "--split-parts",
+        action="store_true",
+        help="an entry for each connected part of a region: for a detector's training on predictions, whose masks hold "
+        "all objects of a label (semantic PNGs stay the same: they know no objects)",
+    )
+    parser.add_argument(
+        "--min-area",
+        type=_count,
+        default=0,
+        metavar="PX",
+        help="drop connected parts of fewer pixels of the original image, and count them (default: drop none)",
+    )
     _add_image_arguments(parser, "where the images are: sizes of those without a region (YOLO: copied, too)")
 
 
@@ -149,7 +162,6 @@ def _add_image_arguments(parser: argparse.ArgumentParser, images: str) -> None:
 
 
 def _add_shape_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--split-parts", action="store_true", help="an entry for each connected part of a region")
     parser.add_argument(
         "--tolerance", type=_distance, default=1.0, metavar="PX", help="of a polygon, in pixels (default: 1)"
     )

@@ -48,7 +48,6 @@ def convert_coco(options: Namespace) -> int:
     """Write an export as a COCO file, as COCO results, or back into the COCO file that was imported."""
     chosen = CocoOptions(
         **_selection(options),
-        split_parts=options.split_parts,
         segmentation="polygons" if options.polygons else "rle",
         tolerance_px=options.tolerance,
         max_vertices=options.max_vertices,
@@ -86,7 +85,6 @@ def convert_yolo(options: Namespace) -> int:
     """Write an export as a YOLO segmentation dataset, together with the images if their folder is given."""
     chosen = YoloOptions(
         **_selection(options),
-        split_parts=options.split_parts,
         tolerance_px=options.tolerance,
         max_vertices=options.max_vertices,
     )
@@ -101,6 +99,8 @@ def _selection(options: Namespace) -> dict[str, Any]:
         "every_annotator": options.every_annotator,
         "keep_unlabelled": options.keep_unlabelled,
         "image_root": options.image_root,
+        "split_parts": options.split_parts,
+        "min_area_px": options.min_area,
     }
 
 

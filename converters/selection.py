@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
+from converters.encodings.parts import coco_rle_to_parts
 from converters.errors import ImageFileError, RecordError
 from converters.files.image_files import SizeLookup, image_file_name
 from converters.files.output import name_in_folder
@@ -31,12 +32,16 @@ class Selection:
             picks (False). Of several predictions always the newest is taken.
         keep_unlabelled: take images that nobody has annotated, too, as images without a region.
         image_root: the address that file names are relative to; "" removes the part that Label Studio put in front.
+        split_parts: make an entry of each connected part of a region (True), or of each region (False).
+        min_area_px: drop connected parts of fewer pixels of the original image; 0 drops none.
     """
 
     source: Literal["annotations", "predictions"] = "annotations"
     every_annotator: bool = False
     keep_unlabelled: bool = False
     image_root: str = ""
+    split_parts: bool = False
+    min_area_px: int = 0
 
 
 @dataclass(frozen=True)
@@ -167,7 +172,8 @@ def select_images(
         if size_hw is None:
             tally.leave_out(UNKNOWN_SIZE, f"task {record.task_id}: {name}")
             continue
-        yield SelectedImage(tally.images_in, record.task_id, name, size_hw, regions)
+        chosen = tuple(part for region in regions for part in _parts_of(region, selection, tally))
+        yield SelectedImage(tally.images_in, record.task_id, name, size_hw, chosen)
 
 
 def with_own_file(
@@ -248,3 +254,21 @@ def _scored_regions(markup: Annotation | Prediction) -> Iterator[Region]:
             yield replace(region, score=markup.score)
         else:
             yield region
+
+
+def _parts_of(region: Region, selection: Selection, tally: Tally) -> Iterator[Region]:
+    """Yield a region, or its connected parts, without those that are too small; count what was split and dropped."""
+    if not (selection.split_parts or selection.min_area_px):
+        yield region
+        return
+    found = coco_rle_to_parts(region.rle, selection.min_area_px)
+    tally.note(f"parts smaller than {selection.min_area_px} px dropped", found.dropped)
+    tally.note(f"regions without a part of {selection.min_area_px} px dropped", int(found.whole is None))
+    is_split = selection.split_parts and len(found.parts) > 1
+    tally.note("regions split into their parts", int(is_split))
+    if is_split:
+        yield from (replace(region, rle=part, polygon=None, box_xywh=None) for part in found.parts)
+    elif found.whole is not None and found.dropped:
+        yield replace(region, rle=found.whole, polygon=None, box_xywh=None)
+    elif found.whole is not None:
+        yield region

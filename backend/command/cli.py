@@ -138,6 +138,18 @@ def _add_segment(commands: Commands[argparse.ArgumentParser]) -> None:
     segment.add_argument(
         "--coco", type=Path, metavar="FILE", help="write one COCO file with the masks (RLE) and scores of all images"
     )
+    segment.add_argument(
+        "--split-parts",
+        action="store_true",
+        help="an annotation for each connected part of a mask in the COCO file, as a detector's training wants it",
+    )
+    segment.add_argument(
+        "--min-area",
+        type=_area,
+        default=0,
+        metavar="PX",
+        help="drop connected parts of fewer pixels of the image, and count them (default: drop none)",
+    )
     _add_engine_options(segment)
     segment.set_defaults(act=_segment)
 
@@ -226,6 +238,12 @@ def _add_export(commands: Commands[argparse.ArgumentParser]) -> None:
     export.set_defaults(act=_export)
 
 
+def _area(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 12):
+        raise argparse.ArgumentTypeError(f"expected a whole number of pixels, 0 or more, got {text!r:.60}")
+    return int(text)
+
+
 def _project_number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
         raise argparse.ArgumentTypeError(f"expected the number of a project, as in /projects/3/, got {text!r:.60}")
@@ -259,7 +277,8 @@ def _segment(options: argparse.Namespace, settings: Settings) -> None:
 
     overlay = options.overlay or not (options.indexed or options.coco)
     vocabulary = read_categories(options.categories)
-    plan = make_plan(options.images, Wanted(options.out, overlay, options.indexed, options.coco))
+    wanted = Wanted(options.out, overlay, options.indexed, options.coco, options.split_parts, options.min_area)
+    plan = make_plan(options.images, wanted)
     check_vocabulary(vocabulary, plan)
     segment_images(plan, vocabulary, _engine(options, settings), max_px=settings.images.image_max_px)
 

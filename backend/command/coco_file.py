@@ -1,4 +1,4 @@
-"""The COCO file of a run: one annotation, with a score, for each category that was found in an image.
+"""The COCO file of a run: an annotation with a score for each category that was found in an image, or for each part.
 
     {"info", "images": [{id, file_name, width, height}], "categories": [{id, name, supercategory}],
      "annotations": [{id, image_id, category_id, segmentation, area, bbox, iscrowd, score}]}
@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from backend import __version__
+from backend.command.instances import instances_of
 from converters.datasets.coco import CocoDataset
-from converters.encodings.coco_rle import coco_rle_area, coco_rle_bbox_xywh, mask_to_coco_rle
+from converters.encodings.coco_rle import CocoRLE, coco_rle_area, coco_rle_bbox_xywh, mask_to_coco_rle
 from ovdiff.segmentation import Segmentation
 
 _SCORE_DECIMALS = 4
@@ -22,9 +23,15 @@ _SCORE_DECIMALS = 4
 class CocoFile:
     """Collects the segmentations of a run, one image at a time; masks are kept as run lengths."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        """Start an empty file; category i + 1 is `names[i]`."""
+    def __init__(self, names: Sequence[str], *, split_parts: bool = False) -> None:
+        """Start an empty file.
+
+        Args:
+            names: the categories; category i + 1 is `names[i]`.
+            split_parts: make an annotation of each connected part of a category's mask, not one of the whole mask.
+        """
         self._names = tuple(names)
+        self._split_parts = split_parts
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
 
@@ -33,19 +40,29 @@ class CocoFile:
         height, width = segmentation.label_map.shape
         self._images.append({"id": len(self._images) + 1, "file_name": file_name, "width": width, "height": height})
         for index, mask in segmentation.found():
-            rle = mask_to_coco_rle(mask)
-            self._annotations.append(
-                {
-                    "id": len(self._annotations) + 1,
-                    "image_id": len(self._images),
-                    "category_id": index + 1,
-                    "segmentation": rle,
-                    "area": coco_rle_area(rle),
-                    "bbox": coco_rle_bbox_xywh(rle),
-                    "iscrowd": 0,
-                    "score": round(segmentation.category_score(index), _SCORE_DECIMALS),
-                }
-            )
+            if self._split_parts:
+                for instance in instances_of(segmentation, index):
+                    self._append(index, instance.rle, instance.score)
+            else:
+                self._append(index, mask_to_coco_rle(mask), segmentation.category_score(index))
+
+    def __len__(self) -> int:
+        """Return how many annotations the file has."""
+        return len(self._annotations)
+
+    def _append(self, index: int, rle: CocoRLE, score: float) -> None:
+        self._annotations.append(
+            {
+                "id": len(self._annotations) + 1,
+                "image_id": len(self._images),
+                "category_id": index + 1,
+                "segmentation": rle,
+                "area": coco_rle_area(rle),
+                "bbox": coco_rle_bbox_xywh(rle),
+                "iscrowd": 0,
+                "score": round(score, _SCORE_DECIMALS),
+            }
+        )
 
     def dataset(self) -> CocoDataset:
         """Return the dataset of all images that were added, as `converters.datasets.coco.write_coco` takes it."""

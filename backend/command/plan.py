@@ -30,12 +30,16 @@ class Wanted:
         overlay: whether to write NAME.overlay.png, the image with its categories tinted.
         indexed: whether to write NAME.indexed.png, a palette picture of label ids.
         coco: the COCO file of the whole run; None writes no such file.
+        split_parts: whether each connected part of a mask is an annotation of its own in the COCO file.
+        min_area_px: connected parts of fewer pixels are background in all results.
     """
 
     out: Path | None = None
     overlay: bool = True
     indexed: bool = False
     coco: Path | None = None
+    split_parts: bool = False
+    min_area_px: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,8 @@ def _is_image(file: Path) -> bool:
 
 def _check_out(inputs: Sequence[Path], wanted: Wanted) -> None:
     """Refuse an --out that is missing where it is needed, is a file, looks like a picture, or is one of the inputs."""
+    if wanted.split_parts and wanted.coco is None:
+        raise UsageError("--split-parts makes annotations of a COCO file; say with --coco FILE where it is to go.")
     folders = [path for path in inputs if path.is_dir()]
     pictures = wanted.overlay or wanted.indexed
     if wanted.out is None:

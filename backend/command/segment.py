@@ -11,6 +11,7 @@ from PIL import Image
 from backend.command.coco_file import CocoFile
 from backend.command.console import complain, progress_bar, say
 from backend.command.files import write_png
+from backend.command.instances import without_small_parts
 from backend.command.overlay import MOST_INDEXED, draw_indexed, draw_overlay
 from backend.command.plan import Job, Plan
 from backend.command.prototypes import build_missing
@@ -56,19 +57,23 @@ def segment_images(plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngin
         OVDiffError: prototypes cannot be made or read, or a model cannot be loaded.
     """
     build_missing(vocabulary.categories, engine)
-    totals, coco = Totals(vocabulary.names), CocoFile(vocabulary.names)
+    totals, coco = Totals(vocabulary.names), CocoFile(vocabulary.names, split_parts=plan.wanted.split_parts)
     try:
         with progress_bar(len(plan.jobs)) as bar:
             for job in plan.jobs:
                 bar.set_description(job.name)
                 try:
-                    segmentation = _segment(job, vocabulary, engine, max_px)
+                    image = _read_image(job.image, max_px)
+                    found = engine.segment(image, vocabulary)
+                    segmentation, dropped = without_small_parts(found, plan.wanted.min_area_px)
+                    _write_pictures(job, image, segmentation, vocabulary)
                 except IMAGE_ERRORS as error:
                     totals.failed += 1
                     complain(f"{job.image}: {error}")
                 else:
                     coco.add(job.name, segmentation)
                     totals.add(segmentation)
+                    totals.dropped_parts += dropped
                 bar.update()
     finally:
         _finish(plan, totals, coco)
@@ -76,15 +81,12 @@ def segment_images(plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngin
         raise RequestError(f"{totals.failed} of {len(plan.jobs)} images could not be segmented; they are named above.")
 
 
-def _segment(job: Job, vocabulary: Vocabulary, engine: SegmentationEngine, max_px: int) -> Segmentation:
-    """Segment one image and write its pictures."""
-    image = _read_image(job.image, max_px)
-    segmentation = engine.segment(image, vocabulary)
+def _write_pictures(job: Job, image: NDArray[np.uint8], segmentation: Segmentation, vocabulary: Vocabulary) -> None:
+    """Write the pictures of one image."""
     if job.overlay is not None:
         write_png(Image.fromarray(draw_overlay(image, segmentation, vocabulary.names)), job.overlay)
     if job.indexed is not None:
         write_png(draw_indexed(segmentation, len(vocabulary.names)), job.indexed)
-    return segmentation
 
 
 def _finish(plan: Plan, totals: Totals, coco: CocoFile) -> None:
@@ -93,6 +95,10 @@ def _finish(plan: Plan, totals: Totals, coco: CocoFile) -> None:
         write_coco(coco.dataset(), plan.coco, allow_empty=True)
     if totals.segmented:
         say(totals.table())
+        if plan.wanted.min_area_px:
+            say(f"parts smaller than {plan.wanted.min_area_px} px dropped: {totals.dropped_parts}")
+        if plan.coco is not None:
+            say(f"annotations in {plan.coco}: {len(coco)}")
     counts = {"segmented": totals.segmented, "failed": totals.failed}
     counts["not done"] = len(plan.jobs) - sum(counts.values())
     listed = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "segmented")

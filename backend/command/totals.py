@@ -16,6 +16,7 @@ class Totals:
         """Start with all counts at zero; `names[i]` is the category of label id `i + 1`."""
         self.segmented = 0
         self.failed = 0
+        self.dropped_parts = 0
         self._names = tuple(names)
         self._pixels = 0
         self._images_with = np.zeros(len(names), dtype=np.int64)

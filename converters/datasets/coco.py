@@ -13,15 +13,15 @@ predictions and a file of annotations from one export use the same ids. Category
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 from pycocotools import mask as coco_mask
 
-from converters.encodings.coco_rle import CocoRLE, coco_rle_area, coco_rle_bbox_xywh, coco_rle_to_mask, mask_to_coco_rle
-from converters.encodings.masks import Mask, has_holes, mask_iou, split_parts
+from converters.encodings.coco_rle import CocoRLE, coco_rle_area, coco_rle_bbox_xywh, coco_rle_to_mask
+from converters.encodings.masks import Mask, has_holes, mask_iou
 from converters.encodings.polygons import Polygon, mask_to_polygons, outline_length_px
 from converters.errors import CocoError
 from converters.files.image_files import SizeLookup
@@ -44,13 +44,11 @@ class CocoOptions(Selection):
     """The choice of what goes into a COCO file (see `Selection`), and in which form.
 
     Attributes:
-        split_parts: write one annotation for each connected part (True), or one for each region (False).
         segmentation: "rle", or "polygons" for regions without a hole.
         tolerance_px: how far a polygon may lie from the region's outline, in pixels.
         max_vertices: the largest number of points in a polygon (None: any number).
     """
 
-    split_parts: bool = False
     segmentation: Literal["rle", "polygons"] = "rle"
     tolerance_px: float = 1.0
     max_vertices: int | None = None
@@ -219,18 +217,18 @@ def _convert(
             if only_results and region.score is None:
                 tally.leave_out("region without a score", f"task {image.task_id}, region {region.id!r}")
                 continue
-            for shape in shapes.of(region):
-                tally.regions_out += 1
-                annotation = {
-                    "id": tally.regions_out,
-                    "image_id": image.number,
-                    "category_id": category_id,
-                    **shape.keys(),
-                    "iscrowd": 0,
-                    "region_id": region.id,
-                    **_known(origin=region.origin, score=region.score),
-                }
-                annotations.append(_result(annotation) if only_results else annotation)
+            shape = shapes.of(region)
+            tally.regions_out += 1
+            annotation = {
+                "id": tally.regions_out,
+                "image_id": image.number,
+                "category_id": category_id,
+                **shape.keys(),
+                "iscrowd": 0,
+                "region_id": region.id,
+                **_known(origin=region.origin, score=region.score),
+            }
+            annotations.append(_result(annotation) if only_results else annotation)
     return CocoCounts(**vars(tally.counts()), lowest_polygon_iou=shapes.lowest_polygon_iou)
 
 
@@ -277,14 +275,10 @@ class CocoShapes:
         self._options = options
         self.lowest_polygon_iou = 1.0
 
-    def of(self, region: Region) -> Iterator[CocoShape]:
-        """Yield the shape of each annotation that a region becomes."""
-        if not self._options.split_parts:
-            shape = self._shape(region.rle, region.drawn_polygon(self._options.max_vertices))
-            yield replace(shape, box_xywh=region.box_xywh)
-            return
-        for part in split_parts(region.mask()):
-            yield self._shape(mask_to_coco_rle(part), None)
+    def of(self, region: Region) -> CocoShape:
+        """Return the shape of the annotation that a region becomes."""
+        shape = self._shape(region.rle, region.drawn_polygon(self._options.max_vertices))
+        return replace(shape, box_xywh=region.box_xywh)
 
     def _shape(self, rle: CocoRLE, drawn: Polygon | None) -> CocoShape:
         if self._options.segmentation == "rle":

@@ -64,13 +64,15 @@ def update_coco(
         The updated dataset and the counts: `regions_out` counts its annotations, `notes` says what became of them.
 
     Raises:
-        CocoError: `options.every_annotator` or `options.split_parts` is set, or the dataset has no category.
+        CocoError: `options.every_annotator`, `split_parts` or `min_area_px` is set, or the dataset has no category.
     """
     options = options or CocoOptions()
     if options.every_annotator:
         raise CocoError("expected one annotation an image to write back, got every_annotator: which would be right?")
-    if options.split_parts:
-        raise CocoError("expected whole regions to write back, got split_parts: an annotation is found by its region")
+    if options.split_parts or options.min_area_px:
+        raise CocoError(
+            "expected whole regions to write back, got split_parts or min_area_px: an annotation is found by its region"
+        )
     tally = Tally()
     update = _Update(original, config, options, tally, max_pixels)
     for image in select_images(records, options, update.size_of, tally):
@@ -256,7 +258,7 @@ class _Update:
         return {"bbox": keys["bbox"], "area": region.box_xywh[2] * region.box_xywh[3]}
 
     def _shape(self, region: Region) -> CocoShape:
-        return next(self._shapes.of(region))
+        return self._shapes.of(region)
 
 
 def _joined(regions: Sequence[Region]) -> Region:

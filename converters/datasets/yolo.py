@@ -70,12 +70,10 @@ class YoloOptions(Selection):
     """The choice of what goes into a YOLO dataset (see `Selection`), and in which form.
 
     Attributes:
-        split_parts: write one line for each connected part (True), or one for each region (False).
         tolerance_px: how far a polygon may lie from the region's outline, in pixels.
         max_vertices: the largest number of points in a part (None: any number).
     """
 
-    split_parts: bool = False
     tolerance_px: float = 1.0
     max_vertices: int | None = None
 
@@ -271,9 +269,6 @@ class _LineWriter:
         if drawn is not None and len(parts) == 1:
             return [drawn]
         self._tally.note("regions whose holes were filled", int(has_holes(mask)))
-        if self._options.split_parts:
-            self._tally.note("regions split into their parts", int(len(parts) > 1))
-            return parts
         self._tally.note("regions whose parts were joined by lines", int(len(parts) > 1))
         return [parts[0] if len(parts) == 1 else join_polygons(parts)]
 

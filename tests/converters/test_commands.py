@@ -4,10 +4,13 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from converters import commands
+from converters import cli, commands
 from converters.console import DONE, LEFT_BEHIND
+from converters.encodings.brush import mask_to_brush_rle
 from converters.errors import OutputError, RecordError, YOLOError
 from converters.label_studio.label_config import parse_label_config
 
@@ -18,8 +21,8 @@ EXPORT, CONFIG = GOLDEN / "api_tasks.json", GOLDEN / "label_config.xml"
 def convert_options(out: Path, **more: object) -> Namespace:
     options = {
         "export": EXPORT, "label_config": CONFIG, "out": out, "predictions": False, "every_annotator": False,
-        "keep_unlabelled": False, "images": None, "image_root": "", "split_parts": False, "tolerance": 1.0,
-        "max_vertices": None,
+        "keep_unlabelled": False, "images": None, "image_root": "", "split_parts": False, "min_area": 0,
+        "tolerance": 1.0, "max_vertices": None,
     }  # fmt: skip
     return Namespace(**(options | more))
 
@@ -130,3 +133,34 @@ def test_an_evaluation_says_what_it_compared_and_where_the_report_is(
         assert "http://labels.example.org/projects/7/data?task=" in (tmp_path / f"report/corrections.{page}").read_text(
             "utf-8"
         )
+
+
+@pytest.mark.parametrize("form", ["coco", "panoptic", "semantic-png", "yolo"])
+def test_every_format_splits_and_drops_parts_and_says_how_many(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    mask = np.zeros((40, 60), dtype=np.bool_)
+    mask[2:12, 2:12] = mask[20:30, 30:50] = mask[35:37, 5:7] = True
+    value = {"format": "rle", "rle": mask_to_brush_rle(mask), "brushlabels": ["boat"]}
+    result = {"id": "r", "from_name": "l", "to_name": "i", "type": "brushlabels", "value": value}
+    size = {"original_width": 60, "original_height": 40}
+    task = {"id": 1, "data": {"image": "a.png"}, "annotations": [{"id": 1, "result": [{**result, **size}]}]}
+    brush = '<BrushLabels name="l" toName="i"><Label value="boat"/></BrushLabels>'
+    config = f'<View><Image name="i" value="$image"/>{brush}</View>'
+    (tmp_path / "export.json").write_text(json.dumps([task]))
+    (tmp_path / "config.xml").write_text(config)
+    files = [str(tmp_path / "export.json"), "--label-config", str(tmp_path / "config.xml")]
+    out = tmp_path / "out"
+    assert cli.main(["convert", form, *files, "--out", str(out), "--split-parts", "--min-area", "10"]) == DONE
+    said = capsys.readouterr().out
+    assert "parts smaller than 10 px dropped: 1\n" in said
+    assert "regions split into their parts: 1\n" in said
+    found = {
+        "coco": lambda: [a["area"] for a in json.loads(out.read_text())["annotations"]],
+        "panoptic": lambda: [
+            s["area"] for s in json.loads((out / "panoptic.json").read_text())["annotations"][0]["segments_info"]
+        ],
+        "semantic-png": lambda: [int((np.asarray(Image.open(out / "masks/a.png")) > 0).sum())],
+        "yolo": lambda: [100, 200] if len((out / "labels/a.txt").read_text().splitlines()) == 2 else [],
+    }
+    assert found[form]() == ([300] if form == "semantic-png" else [100, 200])

@@ -115,3 +115,44 @@ def test_counts_say_what_was_left_out_and_what_was_written_otherwise() -> None:
         {"pixels moved": 5},
     )
     assert tally.counts().reasons() == "too odd (1)"
+
+
+TWO_PARTS = np.zeros((4, 6), dtype=np.bool_)
+TWO_PARTS[0:2, 0:2] = TWO_PARTS[3, 4] = True  # 4 px and 1 px
+DRAWN = Region("r", ("cat",), "polygon", mask_to_coco_rle(TWO_PARTS), polygon=((0.0, 0.0), (2.0, 0.0), (0.0, 2.0)))
+
+
+def parts(**selection: object) -> tuple[list[int], Tally]:
+    record = ImageRecord(7, "a.png", "image", size_hw=(4, 6), annotations=(Annotation(1, (DRAWN, region("one"))),))
+    (image,), tally = select(record, **selection)
+    return [int(found.mask().sum()) for found in image.regions], tally
+
+
+def test_each_part_is_an_entry_if_that_is_asked_for_and_counted() -> None:
+    areas, tally = parts()
+    assert (areas, tally.counts().notes) == ([5, 4], {})
+    areas, tally = parts(split_parts=True)
+    assert (areas, tally.regions_in) == ([4, 1, 4], 2)
+    assert tally.counts().notes == {"regions split into their parts": 1}
+
+
+def test_small_parts_are_dropped_and_counted_also_whole_regions() -> None:
+    areas, tally = parts(min_area_px=2)
+    assert areas == [4, 4]
+    assert tally.counts().notes == {"parts smaller than 2 px dropped": 1}
+    areas, tally = parts(min_area_px=5, split_parts=True)
+    assert areas == []
+    assert tally.counts().notes == {
+        "parts smaller than 5 px dropped": 3,
+        "regions without a part of 5 px dropped": 2,
+    }
+    assert tally.counts().left_out == {}  # it was asked for
+
+
+def test_a_region_that_lost_or_was_split_into_parts_is_no_drawn_polygon_any_more() -> None:
+    record = ImageRecord(7, "a.png", "image", size_hw=(4, 6), annotations=(Annotation(1, (DRAWN,)),))
+    for selection in ({"min_area_px": 2}, {"split_parts": True}):
+        (image,), _ = select(record, **selection)
+        assert {found.polygon for found in image.regions} == {None}
+    (image,), _ = select(record, min_area_px=1)
+    assert image.regions == (DRAWN,)

@@ -31,6 +31,20 @@ def test_the_file_is_one_that_pycocotools_reads(tmp_path: Path) -> None:
     assert coco.getAnnIds(imgIds=2) == []
 
 
+def test_each_connected_part_can_be_an_annotation_with_a_score_of_its_own() -> None:
+    label_map = np.array([[1, 1, 0, 2], [0, 0, 0, 2], [1, 0, 0, 0]], dtype=np.int32)
+    scores = np.array([[0.2, 0.4, 0, 1], [0, 0, 0, 1], [0.9, 0, 0, 0]], dtype=np.float32)
+    collected = CocoFile(["boat", "mast"], split_parts=True)
+    collected.add("a.png", Segmentation(label_map, scores, scores))
+    found = collected.dataset()["annotations"]
+    assert [(a["id"], a["category_id"], a["bbox"], a["score"]) for a in found] == [
+        (1, 1, [0, 0, 2, 1], 0.3),
+        (2, 1, [0, 2, 1, 1], 0.9),
+        (3, 2, [3, 0, 1, 2], 1.0),
+    ]
+    assert len(collected) == 3
+
+
 def test_its_annotations_are_results_too(tmp_path: Path) -> None:
     collected = CocoFile(["water"])
     collected.add("a.png", segmentation([[1, 0]]))

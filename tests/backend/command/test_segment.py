@@ -54,6 +54,28 @@ def test_a_folder_becomes_pictures_and_one_coco_file(
     assert said[-2:] == ["images: 2 in, 2 segmented", f"results: {out}, {coco}"]
 
 
+def test_parts_become_instances_and_small_ones_are_background_everywhere(
+    tmp_path: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = np.zeros((48, 64, 3), dtype=np.uint8)
+    for left, side in ((2, 10), (20, 12), (50, 3)):
+        picture[4 : 4 + side, left : left + side] = (255, 0, 0)
+    (tmp_path / "a.png").write_bytes(encoded(picture))
+    wanted = Wanted(tmp_path / "out", indexed=True, coco=tmp_path / "masks.json", split_parts=True, min_area_px=10)
+    segment_images(make_plan([tmp_path / "a.png"], wanted), read_categories("red"), engine, max_px=PIXELS)
+    annotations = json.loads((tmp_path / "masks.json").read_text())["annotations"]
+    assert [annotation["bbox"] for annotation in annotations] == [[2, 4, 10, 10], [20, 4, 12, 12]]
+    assert np.asarray(Image.open(tmp_path / "out/a.indexed.png")).sum() == 100 + 144
+    said = capsys.readouterr().out
+    assert "parts smaller than 10 px dropped: 1\n" in said
+    assert f"annotations in {tmp_path / 'masks.json'}: 2\n" in said
+
+
+def test_split_parts_needs_a_coco_file(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--split-parts makes annotations of a COCO file; say with --coco FILE"):
+        make_plan([photos], Wanted(tmp_path / "out", split_parts=True))
+
+
 def test_unusable_images_are_told_and_the_others_go_on(
     photos: Path, tmp_path: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:

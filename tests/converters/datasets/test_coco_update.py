@@ -216,6 +216,8 @@ def test_contradictions_are_refused() -> None:
         closed(ORIGINAL, [], config_of(ORIGINAL), every_annotator=True)
     with pytest.raises(CocoError, match="expected whole regions to write back, got split_parts"):
         closed(ORIGINAL, [], config_of(ORIGINAL), split_parts=True)
+    with pytest.raises(CocoError, match="expected whole regions to write back, got split_parts or min_area_px"):
+        closed(ORIGINAL, [], config_of(ORIGINAL), min_area_px=9)
 
 
 def test_images_of_one_name_stay_as_they_were() -> None:
