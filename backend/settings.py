@@ -59,6 +59,21 @@ class ServerSettings:
         "bytes",
         "an interactive request carries every brush region of a task; 20 rough masks of 12 MP are 11 MB",
     )
+    connections: int = _setting(
+        500,
+        "connections",
+        "Label Studio needs a dozen; when all are taken, a new one takes the place of a slow one",
+    )
+    header_timeout_s: float = _setting(
+        10.0, "seconds from connecting", "headers are one packet; who takes longer only holds a place"
+    )
+    idle_timeout_s: float = _setting(30.0, "seconds", "a connection that is kept for a next request holds a place")
+    transfer_grace_s: float = _setting(
+        30.0, "seconds", "a body or an answer may take this long, and longer at OVDIFF_TRANSFER_BYTES_PER_S"
+    )
+    transfer_bytes_per_s: float = _setting(
+        64 * 1024.0, "bytes per second", "a body or an answer that is slower than this on average is given up"
+    )
     basic_user: str = _setting(
         "", "text", "if empty, requests need no password, which is accepted on a loopback host only"
     )
@@ -75,6 +90,11 @@ class ServerSettings:
         _require_between("port", self.port, 0, 65535)
         _require_between("threads", self.threads, 8, 1024)
         _require_between("max_body_bytes", self.max_body_bytes, 1024, 2**31)
+        _require_between("connections", self.connections, 1, 100_000)
+        _require_between("header_timeout_s", self.header_timeout_s, 0.1, 600)
+        _require_between("idle_timeout_s", self.idle_timeout_s, 0.1, 3600)
+        _require_between("transfer_grace_s", self.transfer_grace_s, 0.1, 3600)
+        _require_between("transfer_bytes_per_s", self.transfer_bytes_per_s, 1, 2**31)
         if bool(self.basic_user) != bool(self.basic_password):
             raise SettingsError("OVDIFF_BASIC_USER and OVDIFF_BASIC_PASSWORD go together; only one of them is set.")
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):

@@ -265,7 +265,7 @@ def _add_bank_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(options: argparse.Namespace, settings: Settings) -> None:
-    from backend.serving.app import serve
+    from backend.serving.listening import serve
 
     serve(settings)
 

@@ -1,10 +1,5 @@
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +12,6 @@ from backend.settings import ServerSettings, Settings
 from tests.fakes.engine import FakeEngine
 from tests.fakes.fixtures import MakeApp
 from tests.fakes.label_studio import PROJECT_UID
-from tests.fakes.signals import background_signals
-from tests.fakes.waiting import eventually
-
-ROOT = Path(__file__).parents[3]
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><BrushLabels name="b" toName="image">'
@@ -162,26 +153,3 @@ def test_a_state_file_that_is_no_database_stops_the_start(settings: Settings, en
     settings.state_file.write_bytes(b"no database" * 200)
     with pytest.raises(StoreError, match=r"state\.sqlite"):
         create_app(settings, engine)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_sigterm_end_the_service_also_in_the_background_of_a_script(
-    number: signal.Signals, tmp_path: Path
-) -> None:
-    log = tmp_path / "log"
-    environment = {"PATH": os.defpath, "OVDIFF_DATA_DIR": str(tmp_path), "OVDIFF_PORT": "0", "OMP_NUM_THREADS": "1"}
-    with log.open("wb") as output, background_signals():
-        process = subprocess.Popen(
-            [sys.executable, "-m", "backend.command.cli", "serve"],
-            cwd=ROOT,
-            env=environment,
-            stderr=output,
-        )
-    try:
-        assert eventually(lambda: "Listening on" in log.read_text() or process.poll() is not None, timeout_s=90.0)
-        process.send_signal(number)
-        assert process.wait(20) == 0, log.read_text()
-    finally:
-        process.kill()
-        process.wait()

@@ -1,0 +1,53 @@
+"""The answers to what went wrong: JSON, `{"error": "..."}`, without tracebacks.
+
+The message is repeated in the status line, because Label Studio shows nothing else of a failed /setup.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from http import HTTPStatus
+
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from backend.errors import BusyError, RequestError
+
+logger = logging.getLogger(__name__)
+
+REASON_CHARACTERS = 300
+
+
+def add_error_answers(app: Flask) -> None:
+    """Have every exception answered: what the caller can mend by its message, what is a bug by a number in the log."""
+
+    @app.errorhandler(RequestError)
+    def unusable(error: RequestError) -> Response:
+        logger.warning("%s %s: %s", request.method, request.path, error)
+        return error_answer(HTTPStatus.BAD_REQUEST, str(error))
+
+    @app.errorhandler(BusyError)
+    def busy(error: BusyError) -> Response:
+        logger.warning("%s %s: %s", request.method, request.path, error)
+        response = error_answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        response.headers["Retry-After"] = "10"
+        return response
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response:
+        return error_answer(error.code or HTTPStatus.INTERNAL_SERVER_ERROR, error.description or error.name)
+
+    @app.errorhandler(Exception)
+    def unexpected(error: Exception) -> Response:
+        number = uuid.uuid4().hex[:8]
+        logger.error("Error %s in %s %s", number, request.method, request.path, exc_info=error)
+        return error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, f"Internal error {number}; the service's log has it.")
+
+
+def error_answer(status: int, message: str) -> Response:
+    """Return a JSON error whose status line carries the message too."""
+    response = jsonify(error=message)
+    reason = "".join(character if " " <= character <= "~" else " " for character in message)
+    response.status = f"{int(status)} {reason[:REASON_CHARACTERS]}"
+    return response

@@ -1,0 +1,314 @@
+"""Slow, greedy and broken clients, over real sockets: none keeps another from an answer."""
+
+import errno
+import json
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask, Response, request
+from waitress.adjustments import Adjustments
+
+from backend.serving.connections import HEADER_BYTES, Listener, RequestParser, Server
+from backend.serving.events import EVENT_BYTES
+from backend.settings import ServerSettings
+from tests.fakes.sockets import (
+    answer,
+    answer_to,
+    ask,
+    connect,
+    dripping,
+    get,
+    has_ended,
+    in_background,
+    listening,
+    many,
+    port_of,
+    post,
+)
+from tests.fakes.waiting import eventually
+
+ROOT = Path(__file__).parents[3]
+SOON_S = 1.0  # Label Studio's patience with /health
+MEBIBYTE = 2**20
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """What /held waits for."""
+    opened = threading.Event()
+    yield opened
+    opened.set()
+
+
+@pytest.fixture
+def tiny_app(gate: threading.Event) -> Flask:
+    """An application with the paths of the service, and two that hold a worker."""
+    app = Flask("tiny")
+
+    @app.get("/health")
+    def health() -> str:
+        return "UP"
+
+    @app.get("/held")
+    def held() -> str:
+        gate.wait(30)
+        return "let go"
+
+    @app.get("/long")
+    def long() -> Response:
+        return Response((b"x" * MEBIBYTE for _ in range(64)), headers={"Content-Length": str(64 * MEBIBYTE)})
+
+    @app.post("/webhook")
+    @app.post("/predict")
+    @app.post("/elsewhere")
+    def body() -> dict[str, int]:
+        return {"bytes": len(request.get_data())}
+
+    return app
+
+
+def limits(**changed: object) -> ServerSettings:
+    return ServerSettings(**{"port": 0, "threads": 2, **changed})  # type: ignore[arg-type]
+
+
+def health_s(listener: Listener) -> float:
+    """Return how long /health took; it must answer."""
+    begun_s = time.monotonic()
+    assert ask(listener, get("/health")).endswith(b"UP")
+    return time.monotonic() - begun_s
+
+
+def slowest_health_s(listener: Listener, times: int = 5) -> float:
+    return max(health_s(listener) for _ in range(times))
+
+
+def test_connections_that_send_nothing_leave_health_alive(tiny_app: Flask) -> None:
+    with listening(tiny_app, limits(connections=100)) as listener, many(listener, 400) as clients:
+        assert slowest_health_s(listener) < SOON_S
+        assert eventually(lambda: sum(map(has_ended, clients)) >= 300)  # the oldest gave their places
+        assert not has_ended(clients[-1])
+
+
+def test_dripping_headers_leave_health_alive_and_end_with_their_time(tiny_app: Flask) -> None:
+    with (
+        listening(tiny_app, limits(header_timeout_s=1.5)) as listener,
+        many(listener, 300) as clients,
+        dripping(clients, b"x", every_s=0.1),
+    ):
+        assert slowest_health_s(listener) < SOON_S
+        assert eventually(lambda: all(map(has_ended, clients)))
+
+
+def test_blank_lines_are_no_headers(tiny_app: Flask) -> None:
+    with (
+        listening(tiny_app, limits(header_timeout_s=0.5)) as listener,
+        connect(listener) as client,
+        dripping([client], b"\r\n\r\n", every_s=0.1),
+    ):
+        assert eventually(lambda: has_ended(client))
+
+
+def test_dripping_bodies_leave_health_alive_and_end_with_their_time(tiny_app: Flask) -> None:
+    with (
+        listening(tiny_app, limits(transfer_grace_s=1.0)) as listener,
+        many(listener, 200) as clients,
+        dripping([*clients], b" ", every_s=0.1),
+    ):
+        for client in clients:
+            client.sendall(post("/predict", 10 * MEBIBYTE))
+        assert slowest_health_s(listener) < SOON_S
+        assert eventually(lambda: all(map(has_ended, clients)))
+
+
+def test_a_body_that_is_fast_enough_may_take_longer(tiny_app: Flask) -> None:
+    settings = limits(transfer_grace_s=0.2, transfer_bytes_per_s=10.0)
+    with listening(tiny_app, settings) as listener, connect(listener) as client:
+        client.sendall(post("/predict", 200))
+        for _ in range(5):  # looked after once a second
+            client.sendall(b"x" * 40)
+            time.sleep(0.3)
+        assert b'{"bytes":200}' in answer(client).replace(b" ", b"")
+
+
+def test_readers_that_take_nothing_give_their_workers_back(tiny_app: Flask) -> None:
+    with (
+        listening(tiny_app, limits(transfer_grace_s=0.5, transfer_bytes_per_s=1e9)) as listener,
+        many(listener, 2) as clients,
+    ):
+        for client in clients:  # both workers write more than the client takes
+            client.sendall(get("/long"))
+        assert slowest_health_s(listener) < SOON_S
+        assert ask(listener, post("/predict", 3), b"abc").endswith(b'{"bytes":3}\n')
+        assert all(map(has_ended, clients))
+
+
+def test_a_reader_that_takes_its_answer_gets_it_whole(tiny_app: Flask) -> None:
+    with listening(tiny_app, limits(transfer_grace_s=0.1, transfer_bytes_per_s=float(MEBIBYTE))) as listener:
+        assert len(ask(listener, get("/long"))) > 64 * MEBIBYTE
+
+
+def test_an_idle_connection_ends_and_a_used_one_goes_on(tiny_app: Flask) -> None:
+    with (
+        listening(tiny_app, limits(idle_timeout_s=1.0, header_timeout_s=0.5)) as listener,
+        many(listener, 2) as (idle, used),
+    ):
+        question = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+        idle.sendall(question)
+        for _ in range(4):
+            used.sendall(question)
+            answer_to(used, b"UP")
+            time.sleep(0.4)
+        assert eventually(lambda: has_ended(idle))
+
+
+def test_a_held_request_keeps_its_connection_while_places_are_wanted(tiny_app: Flask, gate: threading.Event) -> None:
+    settings = limits(connections=10, header_timeout_s=0.2, transfer_grace_s=0.2, idle_timeout_s=0.2)
+    with listening(tiny_app, settings) as listener, connect(listener) as patient:
+        patient.sendall(get("/held"))
+        with many(listener, 30):
+            time.sleep(1.5)  # longer than any limit, and looked after once a second
+        gate.set()
+        assert answer(patient).endswith(b"let go")
+
+
+def test_health_answers_while_every_worker_is_held(tiny_app: Flask, gate: threading.Event) -> None:
+    with listening(tiny_app, limits()) as listener, many(listener, 5) as clients:
+        for client in clients:
+            client.sendall(get("/held"))
+        assert slowest_health_s(listener) < SOON_S
+        gate.set()
+        assert all(answer(client).endswith(b"let go") for client in clients)
+
+
+@pytest.mark.parametrize(
+    ("path", "length", "kept"),
+    [
+        ("/predict", 3 * MEBIBYTE, 3 * MEBIBYTE),
+        ("/webhook", 20 * MEBIBYTE, EVENT_BYTES),
+        ("//webhook", 20 * MEBIBYTE, EVENT_BYTES),
+        ("/webhook", 100, 100),
+        ("/elsewhere", 20 * MEBIBYTE, 0),
+    ],
+)
+def test_of_a_body_only_what_a_route_reads_is_kept(tiny_app: Flask, path: str, length: int, kept: int) -> None:
+    with listening(tiny_app, limits()) as listener:
+        assert ask(listener, post(path, length), b"x" * length).endswith(f'{{"bytes":{kept}}}\n'.encode())
+
+
+def test_who_sends_too_much_gets_the_answer_of_the_application(tiny_app: Flask) -> None:
+    tiny_app.config["MAX_CONTENT_LENGTH"] = MEBIBYTE
+    with listening(tiny_app, limits(max_body_bytes=MEBIBYTE)) as listener:
+        sent = ask(listener, post("/predict", 20 * MEBIBYTE), b"x" * (20 * MEBIBYTE))
+        assert sent.startswith(b"HTTP/1.1 413")
+        assert ask(listener, post("/predict", MEBIBYTE), b"x" * MEBIBYTE).startswith(b"HTTP/1.1 200")
+
+
+def test_a_body_without_the_password_is_not_kept(tiny_app: Flask) -> None:
+    settings = limits(basic_user="ann", basic_password="secret")
+    right, wrong = "Authorization: Basic YW5uOnNlY3JldA==", "Authorization: Basic YW5uOndyb25n"
+    with listening(tiny_app, settings) as listener:
+        assert ask(listener, post("/predict", 9, right), b"x" * 9).endswith(b'{"bytes":9}\n')
+        assert ask(listener, post("/predict", 9, wrong), b"x" * 9).endswith(b'{"bytes":0}\n')
+        assert ask(listener, post("/predict", 9), b"x" * 9).endswith(b'{"bytes":0}\n')
+
+
+def test_a_long_event_takes_no_memory_and_health_answers_meanwhile(tiny_app: Flask) -> None:
+    part, parts = b"[]," * 1000, 7300  # 22 MB
+    with listening(tiny_app, limits()) as listener, connect(listener) as client:
+        client.sendall(post("/webhook", len(part) * parts))
+
+        def send() -> None:
+            for _ in range(parts):
+                client.sendall(part)
+
+        tracemalloc.start()
+        with in_background(send):
+            slowest_s = slowest_health_s(listener)
+        assert answer(client).endswith(f'{{"bytes":{EVENT_BYTES}}}\n'.encode())
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert slowest_s < SOON_S
+    assert peak < MEBIBYTE
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"nonsense\r\n\r\n", b"400 Bad Request"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b"400 Bad Request"),
+        (
+            (b"GET / HTTP/1.1\r\nHost: x\r\nName: " + b"x" * HEADER_BYTES)[:HEADER_BYTES],
+            b"431 Request Header Fields Too Large",
+        ),
+        (b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", b"411 Length Required"),
+        (b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", b"501 Not Implemented"),
+    ],
+)
+def test_what_is_no_request_is_answered_with_json(tiny_app: Flask, sent: bytes, status: bytes) -> None:
+    with listening(tiny_app, limits()) as listener:
+        head, _, body = ask(listener, sent).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.") and status in head.splitlines()[0]
+    assert b"Content-Type: application/json" in head
+    assert json.loads(body)["error"].startswith(status[4:].decode())
+
+
+def test_all_addresses_of_a_name_are_listened_on(tiny_app: Flask) -> None:
+    with listening(tiny_app, limits(host="localhost")) as listener:
+        assert health_s(listener) < SOON_S
+        assert f"http://127.0.0.1:{port_of(listener)}" in listener.urls
+
+
+def test_a_system_that_allows_few_files_allows_few_connections() -> None:
+    program = "from backend.serving.connections import most_connections as most; print(most(5), most(500))"
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (300, 400)); {program}"
+    done = subprocess.run([sys.executable, "-c", limited], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["5", "72"]  # (400 - 256) / 2: the soft limit of 300 is raised to the hard one
+    assert "at most 72 connections" in done.stderr
+
+
+def test_without_a_file_for_a_new_connection_an_old_one_ends(
+    tiny_app: Flask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = threading.Event()
+
+    def refuse_once(server: Server) -> object:
+        if refused.is_set():
+            return accept(server)
+        refused.set()
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with listening(tiny_app, limits(header_timeout_s=60.0)) as listener, connect(listener) as old:
+        assert health_s(listener) < SOON_S  # so the old one is accepted
+        accept = Server.__mro__[1].accept
+        monkeypatch.setattr(Server.__mro__[1], "accept", refuse_once)
+        assert health_s(listener) < 2 * SOON_S + SOON_S  # after the pause of a second
+        assert eventually(lambda: has_ended(old))
+    assert "Too many open files" in caplog.text
+
+
+def test_the_parser_keeps_what_it_is_told_to() -> None:
+    parser = RequestParser(
+        Adjustments(), kept_bytes=lambda path, _headers: len(path), most_body_bytes=8, clock_s=lambda: 5.0
+    )
+    sent = post("/four", 10) + b"0123456789"
+    assert parser.received(sent) == len(sent) - 10
+    assert (parser.completed, parser.body_begun_s) == (False, 5.0)
+    assert parser.received(sent[-10:]) == 10
+    assert parser.completed
+    assert parser.get_body_stream().read() == b"01234"
+    assert parser.headers["CONTENT_LENGTH"] == "5"
+
+
+def test_the_parser_keeps_nothing_of_what_is_too_long() -> None:
+    parser = RequestParser(Adjustments(), kept_bytes=lambda *_: None, most_body_bytes=8, clock_s=lambda: 5.0)
+    parser.received(post("/predict", 10))
+    parser.received(b"0123456789")
+    assert parser.completed
+    assert parser.get_body_stream().read() == b""
+    assert parser.headers["CONTENT_LENGTH"] == "10"  # by which the application refuses it

@@ -1,0 +1,46 @@
+import pytest
+from flask import Flask
+
+from backend.errors import BusyError, RequestError
+from backend.serving.error_answers import REASON_CHARACTERS, add_error_answers
+
+
+@pytest.fixture
+def failing() -> Flask:
+    """An application whose routes fail."""
+    app = Flask("failing")
+    add_error_answers(app)
+    errors = {"unusable": RequestError("no\ngood é"), "busy": BusyError("later"), "bug": RuntimeError("secret")}
+
+    @app.get("/<kind>")
+    def fail(kind: str) -> str:
+        raise errors.get(kind) or RequestError("x" * 1000)
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "error"),
+    [
+        ("/unusable", "400 no good", "no\ngood é"),
+        ("/busy", "503 later", "later"),
+        ("/two/parts", "404 The requested URL", "The requested URL was not found"),
+    ],
+)
+def test_the_message_is_in_the_body_and_the_status_line(failing: Flask, path: str, status: str, error: str) -> None:
+    response = failing.test_client().get(path)
+    assert response.status.startswith(status)
+    assert response.get_json()["error"].startswith(error)
+    assert response.headers.get("Retry-After") == ("10" if path == "/busy" else None)
+
+
+def test_a_bug_is_answered_by_a_number_that_the_log_has(failing: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    response = failing.test_client().get("/bug")
+    number = response.get_json()["error"].split()[2].strip(";")
+    assert response.status_code == 500
+    assert f"Error {number} in GET /bug" in caplog.text
+    assert "secret" not in response.get_data(as_text=True)
+
+
+def test_a_long_message_does_not_make_a_long_status_line(failing: Flask) -> None:
+    assert len(failing.test_client().get("/long").status) == REASON_CHARACTERS + 4

@@ -1,0 +1,65 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from backend.errors import ListenError
+from backend.serving.listening import listen
+from backend.serving.store import Store
+from backend.settings import ServerSettings, Settings
+from tests.fakes.signals import background_signals
+from tests.fakes.sockets import ask, get, listening, post
+from tests.fakes.waiting import eventually
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_service_answers_over_a_real_port(app: Flask) -> None:
+    with listening(app, ServerSettings(port=0)) as listener:
+        assert ask(listener, get("/health")).endswith(b'{"model_class":"OVDiff","status":"UP"}\n')
+        assert ask(listener, get("/nothing")).startswith(b"HTTP/1.1 404")
+
+
+def test_an_event_of_20_mb_is_recorded(app: Flask, settings: Settings) -> None:
+    head, tail = b'{"action":"ANNOTATION_CREATED","annotation":{"id":5,"result":[', b'1]},"project":{"id":1}}'
+    numbers = b"12," * 6_800_000
+    with listening(app, ServerSettings(port=0)) as listener:
+        question = post("/webhook", len(head) + len(numbers) + len(tail))
+        assert ask(listener, question, head + numbers + tail).endswith(b'{"status":"recorded"}\n')
+    (event,) = Store(settings.state_file, event_rows=10).events()
+    assert (event.action, event.details) == ("ANNOTATION_CREATED", {"annotation": 5})
+
+
+def test_a_port_that_is_taken_is_named(app: Flask) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ListenError, match=rf"Cannot listen on 127.0.0.1:{port} \(OVDIFF_HOST, OVDIFF_PORT\)"):
+            listen(app, ServerSettings(port=port))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_the_service_also_in_the_background_of_a_script(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    environment = {"PATH": os.defpath, "OVDIFF_DATA_DIR": str(tmp_path), "OVDIFF_PORT": "0", "OMP_NUM_THREADS": "1"}
+    with log.open("wb") as output, background_signals():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "backend.command.cli", "serve"],
+            cwd=ROOT,
+            env=environment,
+            stderr=output,
+        )
+    try:
+        assert eventually(lambda: "Listening on" in log.read_text() or process.poll() is not None, timeout_s=90.0)
+        process.send_signal(number)
+        assert process.wait(20) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
