@@ -34,6 +34,7 @@ from tests.fakes.sockets import (
 from tests.fakes.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
+WORKERS = 8
 SOON_S = 1.0  # Label Studio's patience with /health
 MEBIBYTE = 2**20
 
@@ -74,7 +75,7 @@ def tiny_app(gate: threading.Event) -> Flask:
 
 
 def limits(**changed: object) -> ServerSettings:
-    return ServerSettings(**{"port": 0, "threads": 2, **changed})  # type: ignore[arg-type]
+    return ServerSettings(**{"port": 0, "threads": WORKERS, **changed})  # type: ignore[arg-type]
 
 
 def health_s(listener: Listener) -> float:
@@ -139,9 +140,9 @@ def test_a_body_that_is_fast_enough_may_take_longer(tiny_app: Flask) -> None:
 def test_readers_that_take_nothing_give_their_workers_back(tiny_app: Flask) -> None:
     with (
         listening(tiny_app, limits(transfer_grace_s=0.5, transfer_bytes_per_s=1e9)) as listener,
-        many(listener, 2) as clients,
+        many(listener, WORKERS) as clients,
     ):
-        for client in clients:  # both workers write more than the client takes
+        for client in clients:  # every worker writes more than the client takes
             client.sendall(get("/long"))
         assert slowest_health_s(listener) < SOON_S
         assert ask(listener, post("/predict", 3), b"abc").endswith(b'{"bytes":3}\n')
@@ -178,7 +179,7 @@ def test_a_held_request_keeps_its_connection_while_places_are_wanted(tiny_app: F
 
 
 def test_health_answers_while_every_worker_is_held(tiny_app: Flask, gate: threading.Event) -> None:
-    with listening(tiny_app, limits()) as listener, many(listener, 5) as clients:
+    with listening(tiny_app, limits()) as listener, many(listener, WORKERS + 2) as clients:
         for client in clients:
             client.sendall(get("/held"))
         assert slowest_health_s(listener) < SOON_S
