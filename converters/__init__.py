@@ -30,7 +30,8 @@ imports only from the rooms above it in this list.
         label_config   the labelling XML                      -> controls, labels, images
         categories     a label config                         -> categories with numbers
         shapes         the value of a region, of any tool     -> (H, W) bool
-        reader         exports and API tasks                  -> records
+        regions        the results of one annotation          -> regions
+        reader         exports and API tasks                  -> records, of what is asked for
         tasks          records                                -> tasks
         config_for     categories                             -> a label config
         validate       what Label Studio drops or hides in silence

@@ -31,7 +31,7 @@ from converters.label_studio.categories import categories_of
 from converters.label_studio.config_for import Needs, label_config_for
 from converters.label_studio.findings import Finding
 from converters.label_studio.label_config import LabelConfig, parse_label_config, read_label_config
-from converters.label_studio.reader import read_export
+from converters.label_studio.reader import Wanted, read_export
 from converters.label_studio.tasks import marked_as, write_tasks
 from converters.label_studio.validate import Expectations, Seen, validate_file
 from converters.records import DatasetCategory, ImageRecord
@@ -115,7 +115,10 @@ def _require_own_file(out: Path, *others: Path | None) -> None:
 def _export(options: Namespace) -> tuple[Iterator[ImageRecord], tuple[DatasetCategory, ...]]:
     _require_own_file(options.out, options.export, options.label_config)
     config = read_label_config(options.label_config)
-    return read_export(options.export, config), categories_of(config)
+    wanted = Wanted("all" if options.every_annotator else "preferred", "none")
+    if options.predictions:
+        wanted = Wanted("none", "newest")
+    return read_export(options.export, config, wanted=wanted), categories_of(config)
 
 
 def _sizes(options: Namespace) -> SizeLookup | None:

@@ -19,6 +19,9 @@ from converters.records import Annotation, DatasetCategory, ImageRecord, Predict
 UNKNOWN_SIZE = "image of unknown size"
 """The reason to leave out an image without a region: only the image's file could say how large the image is."""
 
+OTHER_SIZE = "region that states another image size"
+"""The reason to leave out a region: the regions of other annotators, which are more, state another size."""
+
 _MAX_DETAILS = 100
 
 
@@ -163,12 +166,13 @@ def select_images(
             continue
         regions = tuple(region for markup in markups for region in _scored_regions(markup))
         tally.regions_in += len(regions)
+        regions = _of_one_size(regions, record, tally)
         try:
             name = image_file_name(record.image, selection.image_root)
         except ImageFileError as error:
             tally.leave_out("image address that gives no file name", f"task {record.task_id}: {error}")
             continue
-        size_hw = record.size_hw or (size_of(name) if size_of else None)
+        size_hw = regions[0].size_hw if regions else record.size_hw or (size_of(name) if size_of else None)
         if size_hw is None:
             tally.leave_out(UNKNOWN_SIZE, f"task {record.task_id}: {name}")
             continue
@@ -245,6 +249,19 @@ def _markups(record: ImageRecord, selection: Selection, tally: Tally) -> Sequenc
         tally.leave_out(f"image without {selection.source}", f"task {record.task_id}")
         return None
     return wanted
+
+
+def _of_one_size(regions: tuple[Region, ...], record: ImageRecord, tally: Tally) -> tuple[Region, ...]:
+    """Return the regions whose image size most of them state; the others, of other annotators, are left out."""
+    sizes = Counter(region.size_hw for region in regions)
+    if len(sizes) < 2:
+        return regions
+    size_hw, _ = sizes.most_common(1)[0]
+    for region in regions:
+        if region.size_hw != size_hw:
+            what = f"expected (height, width) {size_hw} as most regions state, got {region.size_hw}"
+            tally.leave_out(OTHER_SIZE, f"task {record.task_id}, region {region.id!r}: {what}")
+    return tuple(region for region in regions if region.size_hw == size_hw)
 
 
 def _scored_regions(markup: Annotation | Prediction) -> Iterator[Region]:

@@ -26,6 +26,9 @@ from converters.records import Annotation, ImageRecord, Prediction, Region, newe
 NOT_IN_EXPORT = "prediction that is not in the export"
 """The reason why an annotation that replaced a prediction cannot be compared with it."""
 
+OTHER_SIZE = "prediction that states another image size"
+"""The reason why an annotation is not compared with a prediction that was made for an image of another size."""
+
 Outcome = Literal["accepted", "changed", "added", "removed"]
 
 
@@ -97,6 +100,12 @@ class Correction:
     pairs: tuple[RegionPair, ...]
 
     @property
+    def size_hw(self) -> tuple[int, int] | None:
+        """Height and width of the image in pixels as the regions state them; None if there is no region."""
+        regions = (*self.prediction.regions, *self.annotation.regions)
+        return regions[0].size_hw if regions else self.record.size_hw
+
+    @property
     def changed_px(self) -> int:
         """How many pixels the person added or took away, over all regions."""
         return sum(pair.painted_px + pair.erased_px for pair in self.pairs)
@@ -140,6 +149,8 @@ def find_corrections(record: ImageRecord, *, unlinked: bool = False) -> Iterator
             prediction = newest(record.predictions)
         if prediction is None:
             yield NotCompared("annotation made without a prediction", record, annotation)
+        elif len({region.size_hw for region in (*prediction.regions, *annotation.regions)}) > 1:
+            yield NotCompared(OTHER_SIZE, record, annotation, is_loss=True)
         else:
             yield Correction(record, annotation, prediction, pair_regions(prediction.regions, annotation.regions))
 

@@ -180,7 +180,7 @@ class CorrectionScores:
 
     def _add_pixels(self, item: Correction, version: VersionSums) -> Number:
         """Count the pixels of one correction, and return its mean IoU without background."""
-        size_hw = item.record.size_hw
+        size_hw = item.size_hw
         if size_hw is None:
             return None  # nothing was predicted, nothing annotated
         predicted, truth = _cropped(

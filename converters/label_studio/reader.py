@@ -9,42 +9,60 @@ why.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from converters.encodings.coco_rle import mask_to_coco_rle
-from converters.encodings.masks import MAX_PIXELS, require_size
-from converters.errors import ConverterError, LabelStudioFormatError
+from converters.encodings.masks import MAX_PIXELS
+from converters.errors import LabelStudioFormatError
 from converters.files.json_stream import read_json_array
 from converters.files.json_values import Json, finite_number, identifier, whole_number
 from converters.label_studio.label_config import ImageTag, LabelConfig
-from converters.label_studio.shapes import shape_of, shape_reader, upright_box
-from converters.records import Annotation, ImageRecord, LeftOut, Prediction, Region
-
-_LABEL_KEYS_END = "labels"
+from converters.label_studio.regions import ShownImage, first_size_hw, read_regions, type_of
+from converters.records import Annotation, ImageRecord, LeftOut, Prediction, Region, newest
 
 
-def read_export(path: Path, config: LabelConfig, *, max_pixels: int = MAX_PIXELS) -> Iterator[ImageRecord]:
+@dataclass(frozen=True)
+class Wanted:
+    """Which annotations and predictions are decoded; the others come without regions, and their faults do not count.
+
+    Attributes:
+        annotations: all, the one of each image that `ImageRecord.preferred_annotation` picks, or none.
+        predictions: all, the newest of each task, or none.
+    """
+
+    annotations: Literal["all", "preferred", "none"] = "all"
+    predictions: Literal["all", "newest", "none"] = "all"
+
+
+EVERYTHING = Wanted()
+
+
+def read_export(
+    path: Path, config: LabelConfig, *, wanted: Wanted = EVERYTHING, max_pixels: int = MAX_PIXELS
+) -> Iterator[ImageRecord]:
     """Read an export file (JSON or JSON_MIN) task by task, in bounded memory.
 
     Args:
         path: the file.
         config: the project's label config.
+        wanted: which annotations and predictions are decoded.
         max_pixels: leave out regions of larger images.
 
     Raises:
         LabelStudioFormatError: the file is no JSON, or ends too early.
         OSError: the file cannot be opened.
     """
-    return tasks_to_records(read_json_array(path), config, max_pixels=max_pixels)
+    return tasks_to_records(read_json_array(path), config, wanted=wanted, max_pixels=max_pixels)
 
 
 def tasks_to_records(
-    tasks: Iterable[Json], config: LabelConfig, *, max_pixels: int = MAX_PIXELS
+    tasks: Iterable[Json], config: LabelConfig, *, wanted: Wanted = EVERYTHING, max_pixels: int = MAX_PIXELS
 ) -> Iterator[ImageRecord]:
     """Convert tasks (of an export or of the API, full or JSON_MIN) to one record for each of their images.
+
+    The other arguments are those of `read_export`.
 
     Raises:
         LabelStudioFormatError: the config shows no image.
@@ -59,7 +77,7 @@ def tasks_to_records(
             task_id = identifier(same_task[0][1].get("id")) if isinstance(same_task[0][1], Mapping) else None
             yield _without_image(task_id, config, [LeftOut("unreadable task", str(error))])
         else:
-            yield from _task_records(full[0] if len(full) == 1 else _merged(full), config, max_pixels)
+            yield from _task_records(full[0] if len(full) == 1 else _merged(full), config, wanted, max_pixels)
 
 
 # ---------------------------------------------------------------- tasks
@@ -120,20 +138,18 @@ def _min_values(values: Any) -> list[Json]:
     return [value for value in values if isinstance(value, Mapping)]
 
 
-def _task_records(task: Json, config: LabelConfig, max_pixels: int) -> Iterator[ImageRecord]:
+def _task_records(task: Json, config: LabelConfig, wanted: Wanted, max_pixels: int) -> Iterator[ImageRecord]:
     left_out: list[LeftOut] = []
     categories = {
         control.name: {label.result_name: label.value for label in control.labels} for control in config.controls
     }
     places = [
-        _ShownImage(tag, index, image, max_pixels, categories)
+        ShownImage(tag, index, image, max_pixels, categories)
         for tag in config.images
         for index, image in enumerate(_images(task, tag, left_out))
     ]
-    annotations = list(_items(task, "annotations", left_out))
-    predictions = list(_items(task, "predictions", left_out))
-    items = [*annotations, *predictions, *_kept_predictions(annotations, predictions)]
-    left_out += _strays(items, places)
+    items = _wanted_items(task, wanted, left_out)
+    left_out += _strays([item for item in items if item.is_wanted], places)
     if not places:
         yield _without_image(identifier(task.get("id")), config, left_out)
     for place in places:
@@ -160,12 +176,33 @@ def _images(task: Json, tag: ImageTag, left_out: list[LeftOut]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Item:
-    """An annotation or a prediction of a task (`key` says which) with its results."""
+    """An annotation or a prediction of a task (`key` says which) with its results, and whether they are decoded."""
 
     key: str
     content: Json
     results: list[Any]
     where: str
+    is_wanted: bool = True
+
+
+def _wanted_items(task: Json, wanted: Wanted, left_out: list[LeftOut]) -> list[_Item]:
+    """Return all annotations and predictions of a task; the faults of those that nobody wants are passed over."""
+    annotations = list(_items(task, "annotations", [] if wanted.annotations == "none" else left_out))
+    predictions = list(_items(task, "predictions", [] if wanted.predictions == "none" else left_out))
+    predictions += _kept_predictions(annotations, predictions)
+    annotated = [_annotation(item.content, ()) for item in annotations]
+    predicted = [_prediction(item.content, ()) for item in predictions]
+    preferred = ImageRecord(None, "", "", annotations=tuple(annotated)).preferred_annotation()
+    last = newest(predicted)
+    sides = (
+        (annotations, annotated, wanted.annotations, preferred),
+        (predictions, predicted, wanted.predictions, last),
+    )
+    return [
+        replace(item, is_wanted=which == "all" or (which != "none" and made is chosen))
+        for items, all_made, which, chosen in sides
+        for item, made in zip(items, all_made, strict=True)
+    ]
 
 
 def _items(task: Json, key: str, left_out: list[LeftOut]) -> Iterator[_Item]:
@@ -200,10 +237,10 @@ def _kept_predictions(annotations: Sequence[_Item], predictions: Sequence[_Item]
     return [item for number, item in kept.items() if number not in there]
 
 
-def _strays(items: Sequence[_Item], places: Sequence["_ShownImage"]) -> list[LeftOut]:
+def _strays(items: Sequence[_Item], places: Sequence[ShownImage]) -> list[LeftOut]:
     """List the results that belong to none of the task's images: relations, choices, regions of unknown images."""
     return [
-        LeftOut(f"{_type_of(result)} on no image of the task", item.where)
+        LeftOut(f"{type_of(result)} on no image of the task", item.where)
         for item in items
         for result in item.results
         if not any(place.shows(result) for place in places)
@@ -214,49 +251,34 @@ def _short(value: Any) -> str:
     return f"{value!s:.40}"
 
 
-def _type_of(result: Any) -> str:
-    return _short(result.get("type") or "result") if isinstance(result, Mapping) else "a result that is no object"
-
-
 # ---------------------------------------------------------------- one image
 
 
-@dataclass(frozen=True)
-class _ShownImage:
-    """The image of a task that is being read, and, for each control, the category that each label means."""
-
-    tag: ImageTag
-    index: int
-    image: str
-    max_pixels: int
-    categories: Mapping[str, Mapping[str, str]]
-
-    def shows(self, result: Any) -> bool:
-        """Tell whether a result was drawn on this image."""
-        if not isinstance(result, Mapping):
-            return False
-        return result.get("to_name") == self.tag.name and (result.get("item_index") or 0) == self.index
-
-
-def _image_record(task: Json, items: Sequence[_Item], place: _ShownImage, left_out: Sequence[LeftOut]) -> ImageRecord:
-    read = _RegionReader(place)
+def _image_record(task: Json, items: Sequence[_Item], place: ShownImage, left_out: Sequence[LeftOut]) -> ImageRecord:
     annotations: list[Annotation] = []
     predictions: list[Prediction] = []
+    lost = list(left_out)
+    size_hw: tuple[int, int] | None = None
     for item in items:
-        regions = tuple(read.regions(item.results, item.where))
+        regions: tuple[Region, ...] = ()
+        if item.is_wanted:
+            regions, unreadable = read_regions(item.results, place, item.where)
+            lost += unreadable
+        size_hw = size_hw or next((region.size_hw for region in regions), None)
         if item.key == "annotations":
             annotations.append(_annotation(item.content, regions))
         else:
             predictions.append(_prediction(item.content, regions))
+    sizes = (first_size_hw(item.results, place) for item in items if not item.is_wanted)
     return ImageRecord(
         task_id=identifier(task.get("id")),
         image=place.image,
         image_tag=place.tag.name,
         index=place.index,
-        size_hw=read.size_hw,
+        size_hw=size_hw or next((size for size in sizes if size), None),
         annotations=tuple(annotations),
         predictions=tuple(predictions),
-        left_out=(*left_out, *read.left_out),
+        left_out=tuple(lost),
         project=whole_number(task.get("project")),
     )
 
@@ -292,96 +314,3 @@ def _prediction(content: Json, regions: tuple[Region, ...]) -> Prediction:
         model_version=str(content.get("model_version") or ""),
         created_at=str(content.get("created_at") or ""),
     )
-
-
-class _RegionReader:
-    """Reads the regions of one image; keeps the image's size and a list of what could not be read."""
-
-    def __init__(self, place: _ShownImage) -> None:
-        self._place = place
-        self.size_hw: tuple[int, int] | None = None
-        self.left_out: list[LeftOut] = []
-
-    def regions(self, results: Sequence[Any], where: str) -> Iterator[Region]:
-        here = [result for result in results if self._place.shows(result)]
-        for group in _same_region(here):
-            region_id = str(group[0].get("id", ""))
-            try:
-                yield self._region(group, region_id)
-            except _NoAreaError as error:
-                self.left_out.append(LeftOut(str(error), f"{where}, region {region_id!r}"))
-            except ConverterError as error:
-                self.left_out.append(LeftOut("unreadable region", f"{where}, region {region_id!r}: {error}"))
-
-    def _region(self, group: Sequence[Json], region_id: str) -> Region:
-        shape = next((result for result in group if shape_reader(result)), None)
-        read = shape_reader(shape) if shape is not None else None
-        if shape is None or read is None:
-            raise _NoAreaError(f"{_type_of(group[0])} has no area")
-        size_hw = self._image_size(shape)
-        mask, polygon = read(shape["value"], size_hw)
-        self.size_hw = size_hw  # only now: a region that cannot be read has no say
-        if not mask.any():
-            raise _NoAreaError("region without a pixel")
-        origin = shape.get("origin")
-        return Region(
-            id=region_id,
-            labels=tuple(dict.fromkeys(name for result in group for name in self._labels(result))),
-            control=str(shape.get("from_name", "")),
-            rle=mask_to_coco_rle(mask),
-            polygon=None if polygon is None else tuple((float(x), float(y)) for x, y in polygon),
-            score=finite_number(shape.get("score")),
-            origin=origin if isinstance(origin, str) else None,
-            box_xywh=upright_box(shape["value"], size_hw),
-        )
-
-    def _labels(self, result: Json) -> list[str]:
-        """Return the categories that a result names; a label that its control does not know is kept as it is."""
-        known = self._place.categories.get(str(result.get("from_name")), {})
-        return [known.get(word, word) for word in _words(result)]
-
-    def _image_size(self, result: Json) -> tuple[int, int]:
-        """Return the size that a region states; it must be the size that the image's other regions state."""
-        size_hw = require_size(
-            (result.get("original_height"), result.get("original_width")),  # type: ignore[arg-type]
-            max_pixels=self._place.max_pixels,
-        )
-        if self.size_hw not in (None, size_hw):
-            raise LabelStudioFormatError(
-                f"expected an image of {self.size_hw[1]}x{self.size_hw[0]} as its other regions say, got "
-                f"{size_hw[1]}x{size_hw[0]}"
-            )
-        return size_hw
-
-
-class _NoAreaError(ConverterError):
-    """A result is no region with an area; the message is the reason that is counted."""
-
-
-def _same_region(results: Sequence[Json]) -> Iterator[list[Json]]:
-    """Group the results of one region: the same id and, where both have one, the same shape.
-
-    A region that was drawn with <Brush> and named with <Labels> comes as two results. Two different shapes with one id
-    are two regions.
-    """
-    groups: dict[str | int, list[list[Json]]] = {}
-    for position, result in enumerate(results):
-        same_id = groups.setdefault(str(result["id"]) if result.get("id") else position, [])
-        group = next((group for group in same_id if _may_be_one(group, result)), None)
-        if group is None:
-            same_id.append([result])
-        else:
-            group.append(result)
-    yield from (group for same_id in groups.values() for group in same_id)
-
-
-def _may_be_one(group: Sequence[Json], result: Json) -> bool:
-    shape = shape_of(result)
-    return not shape or all(other in ({}, shape) for other in map(shape_of, group))
-
-
-def _words(result: Json) -> list[str]:
-    """Return the labels of a result: the list under the "...labels" key of its value."""
-    value = result.get("value")
-    words = [v for k, v in value.items() if k.endswith(_LABEL_KEYS_END)] if isinstance(value, Mapping) else []
-    return [word for found in words if isinstance(found, list) for word in found if isinstance(word, str)]

@@ -43,7 +43,7 @@ def picture_of(item: Correction, images: Path | None, image_root: str = "") -> P
         images: the folder of the images, None if there is none.
         image_root: the address that image names are relative to.
     """
-    height, width = item.record.size_hw or (1, 1)
+    height, width = item.size_hw or (1, 1)
     scale = min(1.0, PICTURE_PX / max(height, width))
     shown_wh = max(1, round(width * scale)), max(1, round(height * scale))
     embedded, missing = "", "no folder of images was given"
@@ -76,8 +76,8 @@ def _data_url(item: Correction, images: Path, image_root: str, shown_wh: tuple[i
     if path is None:
         raise ImageFileError(f"no file {name!r} in the folder of images")
     image = upright_image(path)
-    if item.record.size_hw != (image.height, image.width):
-        height, width = item.record.size_hw or (0, 0)
+    if item.size_hw != (image.height, image.width):
+        height, width = item.size_hw or (0, 0)
         raise ImageFileError(f"expected {name!r} to be {width}x{height}, got {image.width}x{image.height}")
     target = io.BytesIO()
     image.resize(shown_wh, Image.Resampling.LANCZOS).save(target, format="JPEG", quality=_JPEG_QUALITY)

@@ -370,3 +370,17 @@ def test_what_a_real_label_studio_exported_converts(
     assert status in (DONE, LEFT_BEHIND), said
     assert (status == LEFT_BEHIND) == ("left out, " in said)
     assert (tmp_path / "out").exists()
+
+
+def test_a_damaged_prediction_is_no_matter_for_a_dataset_of_annotations(folder: Path) -> None:
+    damaged = result(CAT, "cat", "p")
+    damaged["value"]["rle"] = damaged["value"]["rle"][:-9]
+    tasks = [{**one, "predictions": [{"id": 5, "result": [damaged]}]} for one in TASKS]
+    (folder / "export.json").write_text(json.dumps(tasks))
+    assert convert(folder, "coco", "coco.json") == DONE
+    assert convert(folder, "coco", "guessed.json", "--predictions", "--allow-empty") == LEFT_BEHIND
+    tasks = [{**one, "annotations": [{"id": 1, "result": [damaged]}], "predictions": []} for one in TASKS]
+    tasks[0]["predictions"] = tasks[1]["predictions"] = [{"id": 5, "result": [result(CAT, "cat", "p")]}]
+    (folder / "export.json").write_text(json.dumps(tasks))
+    assert convert(folder, "coco", "coco.json", "--predictions") == DONE
+    assert convert(folder, "coco", "guessed.json", "--allow-empty") == LEFT_BEHIND

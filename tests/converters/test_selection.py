@@ -52,6 +52,16 @@ def test_the_newest_prediction_counts_in_whatever_order_they_come() -> None:
         assert ids(select(record, source="predictions")[0]) == ["new"]
 
 
+def test_regions_of_another_annotator_and_size_are_left_out_and_the_size_is_that_of_what_goes_in() -> None:
+    small = Region("small", ("cat",), "brush", mask_to_coco_rle(np.ones((2, 3), dtype=np.bool_)))
+    first, second = Annotation(1, (small,)), Annotation(2, (region("a"), region("b")))
+    record = ImageRecord(7, "a.png", "image", size_hw=(2, 3), annotations=(first, second))
+    (image,), tally = select(record, every_annotator=True)
+    assert (ids([image]), image.size_hw) == (["a", "b"], (4, 6))
+    assert tally.left_out == {"region that states another image size": 1}
+    assert "expected (height, width) (4, 6) as most regions state, got (2, 3)" in tally.details[0]
+
+
 def test_records_stream() -> None:
     tally = Tally()
     images = select_images((RECORD for _ in iter(int, 1)), Selection(), None, tally)  # endless

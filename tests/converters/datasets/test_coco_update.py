@@ -184,7 +184,8 @@ def test_predictions_that_were_accepted_stay_as_they_were() -> None:
     records = [marked_as(record, "predictions") for record in coco_to_records(ORIGINAL, ImagePlace(ROOT))]
     tasks = list(records_to_tasks(records, config))
     for task in tasks:
-        accepted = [{**result, "origin": "prediction"} for result in task["predictions"][0]["result"]]
+        shown = [result for prediction in task["predictions"] for result in prediction["result"]]
+        accepted = [{**result, "origin": "prediction"} for result in shown]
         task["annotations"] = [{"result": accepted, "parent_prediction": 1}]
     assert closed(ORIGINAL, tasks, config)[0] == ORIGINAL
 

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from converters.corrections.pairs import NotCompared, find_corrections
 from converters.encodings.bitmask import mask_to_data_url
 from converters.encodings.brush import mask_to_brush_rle
 from converters.errors import LabelStudioFormatError
 from converters.label_studio.label_config import parse_label_config
-from converters.label_studio.reader import read_export, tasks_to_records
+from converters.label_studio.reader import EVERYTHING, Wanted, read_export, tasks_to_records
 from converters.records import ImageRecord
 
 HEIGHT, WIDTH = 48, 64
@@ -342,3 +343,69 @@ def test_a_person_has_the_name_that_the_export_gives(person: dict[str, Any], rea
     config = parse_label_config('<View><Image name="image" value="$image"/></View>')
     (record,) = tasks_to_records([task], config)
     assert (record.annotations[0].annotator, record.project) == (read, 9)
+
+
+# ---------------------------------------------------------------- what nobody asks for
+
+DAMAGED = brush([1, 2, 3], id="damaged")
+STRAY = brush(to_name="other")
+
+
+def guess(number: int, *results: Any, **more: Any) -> dict[str, Any]:
+    return {"id": number, "model_version": "v1", "result": list(results), **more}
+
+
+def wanted_record(wanted: Wanted, **more: Any) -> ImageRecord:
+    (found,) = tasks_to_records([{"id": 1, "data": {"image": "a.png"}, **more}], CONFIG, wanted=wanted)
+    return found
+
+
+def test_predictions_that_nobody_wants_are_not_decoded_and_their_faults_do_not_count() -> None:
+    predictions = [guess(5, brush(), DAMAGED, STRAY), {"id": 6, "result": None}]
+    found = wanted_record(Wanted("all", "none"), annotations=[{"id": 3, "result": [brush()]}], predictions=predictions)
+    assert (len(found.annotations[0].regions), found.left_out) == (1, ())
+    assert [(p.id, p.model_version, p.regions) for p in found.predictions] == [(5, "v1", ())]
+    assert len(wanted_record(EVERYTHING, annotations=[], predictions=predictions).left_out) == 3
+
+
+def test_of_several_predictions_the_newest_alone_is_decoded() -> None:
+    old, new = guess(5, DAMAGED, created_at="2026-01-01"), guess(6, brush(), created_at="2026-02-01")
+    found = wanted_record(
+        Wanted("none", "newest"), annotations=[{"id": 3, "result": [DAMAGED]}], predictions=[new, old]
+    )
+    assert ([len(p.regions) for p in found.predictions], found.left_out) == ([1, 0], ())
+    copied = {"id": 3, "result": [], "prediction": new}  # as Label Studio keeps a copy of the prediction
+    assert [len(p.regions) for p in wanted_record(Wanted("none", "newest"), annotations=[copied]).predictions] == [1]
+
+
+def test_of_several_annotations_the_preferred_one_alone_is_decoded() -> None:
+    old, new = ({"id": n, "result": r, "updated_at": f"2026-0{n}-01"} for n, r in ((3, [DAMAGED]), (4, [brush()])))
+    found = wanted_record(Wanted("preferred", "none"), annotations=[old, new])
+    assert ([len(a.regions) for a in found.annotations], found.left_out) == ([0, 1], ())
+    skipped = wanted_record(Wanted("preferred", "none"), annotations=[{**new, "was_cancelled": True}])
+    assert ([len(a.regions) for a in skipped.annotations], skipped.size_hw) == ([0], (HEIGHT, WIDTH))
+
+
+def test_an_image_without_a_wanted_region_has_the_size_of_another_region_that_can_be_read() -> None:
+    empty = [{"id": 3, "result": []}]
+    found = wanted_record(Wanted("all", "none"), annotations=empty, predictions=[guess(5, DAMAGED, brush())])
+    assert (found.size_hw, found.left_out) == ((HEIGHT, WIDTH), ())
+    assert wanted_record(Wanted("all", "none"), annotations=empty, predictions=[guess(5, DAMAGED)]).size_hw is None
+
+
+def test_a_size_that_an_annotation_states_does_not_make_predictions_unreadable() -> None:
+    box = {"x": 0, "y": 0, "width": 50, "height": 50}
+    wrong = region("rectanglelabels", box, original_width=7, original_height=5)
+    found = wanted_record(EVERYTHING, annotations=[{"id": 3, "result": [wrong]}], predictions=[guess(5, brush())])
+    assert (len(found.annotations[0].regions), len(found.predictions[0].regions), found.left_out) == (1, 1, ())
+    (item,) = find_corrections(found, unlinked=True)
+    assert isinstance(item, NotCompared)
+    assert (item.reason, item.is_loss) == ("prediction that states another image size", True)
+
+
+def test_a_region_with_another_size_than_most_is_left_out_wherever_it_stands() -> None:
+    box = {"x": 0, "y": 0, "width": 50, "height": 50}
+    wrong = region("rectanglelabels", box, id="wrong", original_width=7, original_height=5)
+    found = record(task(wrong, brush(id="a"), brush(id="b")))
+    assert [r.id for r in found.annotations[0].regions] == ["a", "b"]
+    assert [item.where.partition(": ")[0] for item in found.left_out] == ["task 1, annotation 3, region 'wrong'"]
