@@ -20,8 +20,10 @@ from __future__ import annotations
 import functools
 import logging
 import math
+import statistics
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -38,6 +40,8 @@ FAULTS_OF_ALL = (WeightsError, DeviceMemoryError, OSError)
 
 MOST_KEYS = 50_000
 """How many keys are remembered, of 64 characters each."""
+
+MEASURED_BUILDS = 10
 
 State = Literal["queued", "building", "ready", "failed", "unwanted"]
 
@@ -132,6 +136,7 @@ class Precompute:
         self._all_failed: Status | None = None
         self._building: tuple[str, Status] | None = None
         self._built: list[str] = []
+        self._build_s: deque[float] = deque(maxlen=MEASURED_BUILDS)
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -188,19 +193,32 @@ class Precompute:
     def wait(self, categories: Iterable[Category], timeout_s: float) -> None:
         """Wait until all of the categories are settled (see `Status.is_settled`), at most `timeout_s`.
 
-        There is nothing to wait for in a category that no project wants.
+        There is nothing to wait for in a category that no project wants. If by the time that the last builds took the
+        wait would be in vain, it is not begun: nobody opens each of his tasks a minute later for nothing.
         """
         waited_for = tuple(categories)
         if timeout_s > 0:
             self._ask_all(waited_for)  # What the bank has need not wait for the worker's look.
         with self._changed:
-            self._changed.wait_for(lambda: self._is_settled(waited_for), timeout_s)
+            if self._expected_s(waited_for) <= timeout_s:
+                self._changed.wait_for(lambda: self._is_settled(waited_for), timeout_s)
 
     @property
     def built(self) -> tuple[str, ...]:
         """The names of the categories that this process has built, in the order of building."""
         with self._changed:
             return tuple(self._built)
+
+    def _expected_s(self, categories: Iterable[Category]) -> float:
+        """Return how long the open ones of the categories will take at least; 0 before the first build was measured.
+
+        Other projects, which take turns with this one, are not counted.
+        """
+        if not self._build_s:
+            return 0.0
+        count = sum(self._turns.is_open(category) and category not in self._failed for category in set(categories))
+        begun = self._building[1].progress if self._building is not None else 0.0
+        return max(0.0, count - begun) * statistics.median(self._build_s)
 
     def _is_settled(self, categories: Iterable[Category]) -> bool:
         if self._stopping or self._all_failed is not None:
@@ -340,7 +358,8 @@ class Precompute:
             self._building = None
             if failure is None:
                 self._built.append(category.name)
-                logger.info("Category %r is ready after %.1f s.", category.name, self._clock_s() - started_s)
+                self._build_s.append(self._clock_s() - started_s)
+                logger.info("Category %r is ready after %.1f s.", category.name, self._build_s[-1])
             self._all_failed = failure if of_all else None
             if not of_all:
                 self._settle(category, failure)

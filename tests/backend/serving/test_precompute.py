@@ -182,6 +182,36 @@ def test_what_two_projects_want_stays_wanted_when_one_is_forgotten(precompute: P
     assert states(precompute, BLUE) == ["ready"]
 
 
+@pytest.mark.parametrize(("build_s", "waits"), [(30.0, True), (40.0, False)])
+def test_nobody_waits_where_by_the_measured_time_the_wait_would_be_in_vain(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, build_s: float, waits: bool
+) -> None:
+    now_s, build = 0.0, engine.build
+
+    def slow(category: Category, progress: Callable[[str, float], None] | None = None) -> None:
+        nonlocal now_s
+        now_s += build_s
+        build(category, progress)
+
+    monkeypatch.setattr(engine, "build", slow)
+    precompute = Precompute(engine, retry_failed_after_s=300.0, clock_s=lambda: now_s)
+    precompute.start()
+    precompute.want("1", [RED])
+    precompute.wait([RED], 60.0)  # nothing is measured yet, so it waits
+    assert precompute.ready([RED])
+    engine.gate = threading.Event()
+    two = [BLUE, GREEN]  # the first is half done, as the fake tells: 1.5 builds are left
+    precompute.want("1", two)
+    assert eventually(lambda: precompute.status(BLUE).progress == 0.5)
+    waiter = threading.Thread(target=precompute.wait, args=(two, 50.0), daemon=True)
+    waiter.start()
+    waiter.join(0.3 if waits else 10.0)
+    assert waiter.is_alive() == waits
+    engine.gate.set()
+    waiter.join(10.0)
+    precompute.stop()
+
+
 def test_a_failure_has_its_reason_and_stops_nothing(precompute: Precompute, engine: FakeEngine) -> None:
     engine.failing = frozenset({"red"})
     precompute.want("1", [RED, BLUE])
