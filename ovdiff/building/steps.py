@@ -12,7 +12,7 @@ from ovdiff.bank.prototypes import FeatureSpacePrototypes, PrototypeSet
 from ovdiff.bank.support import SupportImage, SupportSet
 from ovdiff.bank.support_store import DrawnBatch, DrawnImage, Masks, Shelf
 from ovdiff.building.drawing import draw_images
-from ovdiff.building.generation.attribution import normalise_maps
+from ovdiff.building.generation.attribution import normalise_maps, scale_maps
 from ovdiff.building.parts import BuildingParts
 from ovdiff.building.proposals import Thresholder
 from ovdiff.building.proposals.threshold import Thresholds
@@ -54,7 +54,7 @@ def make_support_set(
     attributions = enlarge([item.attribution for item in drawn], parts.preset.generation.size_px)
     masks = None if shelf is None else shelf.masks(drawn)
     if masks is None:
-        masks = find_masks(parts, np.stack([item.image for item in drawn]), attributions)
+        masks = find_masks(parts, drawn, attributions)
         if shelf is not None:
             shelf.keep_masks(drawn, masks)
     support = _support_set(batches, attributions, masks)
@@ -91,19 +91,22 @@ def make_prototype_set(parts: BuildingParts, support: SupportSet, progress: Prog
     return PrototypeSet(spaces)
 
 
-def find_masks(parts: BuildingParts, images: NDArray[np.uint8], attributions: NDArray[np.float32]) -> tuple[Masks, ...]:
-    """Return the foreground and background of images (N, S, S, 3) with attributions (N, S, S) (A.4)."""
+def find_masks(
+    parts: BuildingParts, drawn: Sequence[DrawnImage], attributions: NDArray[np.float32]
+) -> tuple[Masks, ...]:
+    """Return the foreground and background of N drawn images with attributions (N, S, S), which are enlarged (A.4)."""
     settings = parts.preset.proposals
     with parts.models.lock:
         source = parts.source
     if isinstance(source, Thresholder):
-        thresholds = source.thresholds(attributions)
+        recorded = settings.threshold_maps == "recorded"
+        thresholds = source.thresholds(_scaled([item.attribution for item in drawn]) if recorded else attributions)
         return tuple(threshold_masks(*pair) for pair in zip(attributions, thresholds, strict=True))
     fallback = Thresholds(settings.fixed_foreground, settings.fixed_background)
     masks = []
-    for image, attribution in zip(images, attributions, strict=True):
+    for item, attribution in zip(drawn, attributions, strict=True):
         with parts.models.lock:
-            proposals = source.propose(image)
+            proposals = source.propose(item.image)
         masks.append(choose_masks(attribution, proposals, parts.preset.support, fallback))
     return tuple(masks)
 
@@ -115,6 +118,12 @@ def enlarge(maps: Sequence[NDArray[np.float32]], size_px: int) -> NDArray[np.flo
     """
     large = [normalise_maps(torch.from_numpy(one)[None], size_px).numpy() for one in maps]
     return np.concatenate(large)
+
+
+def _scaled(maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return recorded maps, each (g, g), scaled to [0, 1] and not enlarged, as (N, g, g)."""
+    scaled: NDArray[np.float32] = scale_maps(torch.from_numpy(np.stack(maps))).numpy()
+    return scaled
 
 
 def _in_order(batches: Sequence[DrawnBatch]) -> list[DrawnImage]:

@@ -46,7 +46,7 @@ def choose_masks(
         return foreground, np.zeros_like(foreground)
     background = (owners == last) & (attribution < settings.background_max)
     if settings.erode_background:
-        background = ndimage.binary_erosion(background)
+        background = ndimage.binary_erosion(background, border_value=not settings.erode_border)
     return foreground, background
 
 

@@ -60,7 +60,8 @@ class StableDiffusionExtractor:
         posterior = vae.encode(pixels).latent_dist
         latents = posterior.mean.float()
         if self._settings.posterior == "sample":
-            latents = latents + posterior.std.float() * self._noise(latents, offset=1)
+            offset = 1 if self._settings.posterior_noise == "own" else 0
+            latents = latents + posterior.std.float() * self._noise(latents, offset)
         return latents * vae.config.scaling_factor
 
     def _noised(self, latents: Tensor) -> Tensor:

@@ -61,6 +61,11 @@ class StableDiffusionFeatureSettings(FeatureSettings):
     timestep: int = setting(200, "P, R", unit="DDPM timestep", minimum=0, maximum=999)
     noise_seed: int = setting(43, "R; all images get the same noise, so equal images have equal features", minimum=0)
     posterior: Literal["mode", "sample"] = setting("sample", "R; 'mode' leaves out the VAE's own noise")
+    posterior_noise: Literal["own", "shared"] = setting(
+        "own",
+        "the VAE's noise: of noise_seed + 1, or 'shared' as in R, where it has the seed of the noise that is added",
+        later=True,
+    )
     normalise_layers: bool = setting(False, "R does not, so layers with large norms dominate the cosine")
     support_px: int = setting(512, "R; support images are stretched to this size", unit="px", minimum=8)
     window_px: int = setting(512, "R; windows are stretched to this size", unit="px", minimum=8, online=True)
@@ -88,6 +93,12 @@ class TransformerFeatureSettings(FeatureSettings):
     max_long_side_px: int = setting(
         800, "R, for DINO: the longest side of a window whose aspect is kept", unit="px", minimum=8, online=True
     )
+    remainder: Literal["stretch", "cut"] = setting(
+        "stretch",
+        "what becomes of a kept window's pixels that fill no patch; R cuts them off at the right and below",
+        online=True,
+        later=True,
+    )
     resampling: Resampling = setting("bicubic", RESAMPLING_REASON, later=True)
 
 
@@ -95,6 +106,11 @@ class TransformerFeatureSettings(FeatureSettings):
 class ClipFeatureSettings(TransformerFeatureSettings):
     """CLIP's image encoder; its tokens are projected into the space of its texts."""
 
+    feature: Literal["keys", "tokens"] = setting(
+        "keys",
+        "P, R. 'tokens' are the last block's, in the space of CLIP's texts; R's ablation takes another block's, which "
+        "are in no space that this preset compares with",
+    )
     layer: int = setting(-2, "P, R: the second-to-last block")
     statistics: Statistics = setting("imagenet", "a quirk of R; CLIP was trained with 'clip'")
 

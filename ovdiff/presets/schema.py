@@ -123,6 +123,11 @@ class ProposalSettings:
         minimum=0.0,
         maximum=1.0,
     )
+    threshold_maps: Literal["enlarged", "recorded"] = setting(
+        "enlarged",
+        "the maps in which 'otsu' and 'multi_otsu' look for thresholds; R takes them as recorded, on the latent grid",
+        later=True,
+    )
     cutler: CutlerSettings = field(default_factory=CutlerSettings)
     maskcut: MaskCutSettings = field(default_factory=MaskCutSettings)
     detectron2: Detectron2Settings = field(default_factory=Detectron2Settings)
@@ -137,6 +142,11 @@ class SupportSettings:
         0.2, "R: background is only where attribution is lower", unit="attribution", minimum=0.0, maximum=1.0
     )
     erode_background: bool = setting(True, "R erodes the background once, with the 4-connected cross")
+    erode_border: bool = setting(
+        True,
+        "false is R's: what is outside the image counts as background, so the image's border is not eroded",
+        later=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -189,6 +199,12 @@ class PrefilterSettings:
     )
     template: str = setting("a {category}", "R: the caption of one category")
     joiner: str = setting(" and ", "R: joins captions, as in 'a cat and a dog'")
+    caption_order: Literal["vocabulary", "likelihood"] = setting(
+        "vocabulary",
+        "the order of the phrases in a joint caption, if more than max_categories things are likely; R names the "
+        "likeliest first, so few captions recur: up to 2^eta - 1 texts are embedded for each such image",
+        later=True,
+    )
     statistics: Statistics = setting("clip", "R uses CLIP's own statistics here, but not for features")
     stretch_px: int = setting(
         0,
@@ -223,6 +239,9 @@ class WindowSettings:
         448, "P: the image is resized to it by Lanczos, with its aspect kept", unit="px", minimum=8, maximum=4096
     )
     max_long_side_px: int = setting(2048, "A.14's img_scale, a limit for panoramas", unit="px", minimum=8)
+    rounding: Literal["nearest", "down"] = setting(
+        "nearest", "of the side that is computed; R rounds 'down', as torchvision does", unit="px", later=True
+    )
     crops_px: tuple[tuple[int, int], ...] = setting(
         ((448, 224), (336, 224)),
         "P, R: (window, stride); () uses the whole image as the only window",

@@ -33,7 +33,8 @@ _log = logging.getLogger(__name__)
 class WindowFeatures:
     """Features (B, D, h, w) of B windows of one size, on the CPU.
 
-    The features are float16 if the model computes in float16, and else float32.
+    The features are float16 if the model computes in float16, and else float32. The released code has float32 always;
+    the further digits would hold only noise, and take twice the memory.
     """
 
     windows: tuple[Window, ...]

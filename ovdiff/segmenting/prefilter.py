@@ -55,9 +55,10 @@ def choose_categories(
     every = list(dict.fromkeys(chain.from_iterable(captions)))
     vectors = dict(zip(every, texts.embed(every), strict=True))  # All in one call: the encoder reads in batches.
     kept = likely(np.array([_similarity(image, [vectors[text] for text in own]) for own in captions]), settings)
-    if not settings.subsets or len(kept) < 2:
-        return kept
-    return best_subset(image, kept, [_fittest(image, own, vectors) for own in captions], texts, settings.joiner)
+    if settings.subsets and len(kept) > 1:
+        fittest = [_fittest(image, own, vectors) for own in captions]
+        kept = best_subset(image, kept, fittest, texts, settings.joiner)
+    return tuple(sorted(kept))
 
 
 def likely(similarities: NDArray[np.float64], settings: PrefilterSettings) -> tuple[int, ...]:
@@ -68,7 +69,8 @@ def likely(similarities: NDArray[np.float64], settings: PrefilterSettings) -> tu
         settings: logit scale and limit.
 
     Returns:
-        Indices, ascending, and never none. If no caption can be read, all categories are equally likely.
+        Indices, ascending, and never none. Where there are more than the limit and ``caption_order`` says so, the
+        likeliest comes first. If no caption can be read, all categories are equally likely.
     """
     readable = np.isfinite(similarities)
     if not readable.any():
@@ -79,7 +81,9 @@ def likely(similarities: NDArray[np.float64], settings: PrefilterSettings) -> tu
     order = np.argsort(-shares, kind="stable")
     # The factor allows for one rounding: equal similarities are exactly average, and all of them must stay.
     above = [int(index) for index in order if shares[index] >= shares.mean() * (1 - 1e-12)]
-    return tuple(sorted(above[: settings.max_categories]))
+    kept = above[: settings.max_categories]
+    by_likelihood = settings.caption_order == "likelihood" and len(above) > len(kept)
+    return tuple(kept if by_likelihood else sorted(kept))
 
 
 def best_subset(
@@ -88,7 +92,8 @@ def best_subset(
     """Return the non-empty subset of indices whose joint caption fits the image best, out of 2^k - 1 subsets.
 
     A caption that is longer than the encoder reads is skipped; if all are too long, every index stays. Of equal fits
-    the smaller subset wins. A caption has the order of ``indices``, so that it recurs for other images and is cached.
+    the smaller subset wins. A caption has the order of ``indices``. In the vocabulary's order it recurs for other
+    images and is cached.
     """
     subsets = all_subsets(indices)
     vectors = texts.embed([joiner.join(captions[index] for index in subset) for subset in subsets])

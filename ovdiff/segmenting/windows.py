@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ovdiff.extractors.sizes import truncated_size_hw
 from ovdiff.presets.schema import WindowSettings
 
 
@@ -28,8 +29,10 @@ def working_size_hw(size_hw: Sequence[int], settings: WindowSettings) -> tuple[i
     """Return the working size (h, w) in px of an image of (H, W) px; the aspect is kept.
 
     The short side becomes ``short_side_px``. If the long side would then exceed ``max_long_side_px``, the long side
-    becomes ``max_long_side_px`` instead.
+    becomes ``max_long_side_px`` instead. The other side is rounded as ``rounding`` says.
     """
+    if settings.rounding == "down":
+        return truncated_size_hw(size_hw, settings.short_side_px, settings.max_long_side_px)
     height, width = size_hw
     scale = min(settings.short_side_px / min(height, width), settings.max_long_side_px / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))

@@ -167,10 +167,11 @@ def normalise_maps(maps: Tensor, size_px: int) -> Tensor:
     Returns:
         (B, size_px, size_px) float32 in [0, 1]; a constant map becomes 0.
     """
-    enlarged = F.interpolate(_min_max(maps)[:, None], size=(size_px, size_px), mode="bilinear", align_corners=False)
-    return _min_max(enlarged[:, 0])
+    enlarged = F.interpolate(scale_maps(maps)[:, None], size=(size_px, size_px), mode="bilinear", align_corners=False)
+    return scale_maps(enlarged[:, 0])
 
 
-def _min_max(maps: Tensor) -> Tensor:
+def scale_maps(maps: Tensor) -> Tensor:
+    """Scale each map of (B, h, w) to [0, 1]; a constant map becomes 0."""
     low, high = torch.aminmax(maps.flatten(1), dim=1)
     return (maps - low[:, None, None]) / (high - low + EPSILON)[:, None, None]

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ovdiff.bank.support import SupportSet
-from ovdiff.bank.support_store import Shelf
+from ovdiff.bank.support_store import DrawnImage, Shelf
 from ovdiff.building.generation.diffusion import DrawingBatch
 from ovdiff.building.parts import BuildingParts
+from ovdiff.building.proposals.threshold import multi_otsu_thresholds
 from ovdiff.building.prototypes import build_prototypes, cell_mask
 from ovdiff.building.steps import enlarge, find_masks, make_prototype_set, make_support_set, stored_support_set
 from ovdiff.errors import DeviceMemoryError, SupportError
@@ -67,11 +68,35 @@ def test_every_source_gives_disjoint_masks(source: Any, preset: Preset, support:
     parts = BuildingParts(
         replace(preset, proposals=replace(preset.proposals, source=source, maskcut=small)), LoadedModels()
     )
-    images = np.stack([item.image for item in support.images])
     attributions = np.stack([item.attribution for item in support.images])
-    for foreground, background in find_masks(parts, images, attributions):
-        assert foreground.shape == background.shape == images.shape[1:3]
+    for foreground, background in find_masks(parts, _drawn(support), attributions):
+        assert foreground.shape == background.shape == attributions.shape[1:]
         assert foreground.any() and not (foreground & background).any()
+
+
+def _drawn(support: SupportSet) -> list[DrawnImage]:
+    """Return the support images as they were drawn, with small recorded maps."""
+    return [
+        DrawnImage(number, item.seed, 0, item.image, item.attribution[::4, ::4] * 3)
+        for number, item in enumerate(support.images)
+    ]
+
+
+@pytest.mark.parametrize("maps", ["enlarged", "recorded"])
+def test_thresholds_are_found_on_the_maps_that_the_preset_names(maps: Any, preset: Preset, support: SupportSet) -> None:
+    """R finds multi-Otsu's pair on the latent grid (A.4.6), on maps in [0, 1] as attribution is."""
+    chosen = replace(preset.proposals, source="multi_otsu", threshold_maps=maps)
+    parts = BuildingParts(replace(preset, proposals=chosen), LoadedModels())
+    drawn, attributions = _drawn(support), np.stack([item.attribution for item in support.images])
+    found = find_masks(parts, drawn, attributions)
+    small = np.stack([item.attribution for item in drawn])
+    low, high = small.min(axis=(1, 2), keepdims=True), small.max(axis=(1, 2), keepdims=True)
+    read = attributions if maps == "enlarged" else ((small - low) / (high - low + 1e-6)).astype(np.float32)
+    for (foreground, background), attribution, pair in zip(
+        found, attributions, multi_otsu_thresholds(read, chosen), strict=True
+    ):
+        np.testing.assert_array_equal(foreground, attribution > pair.foreground)
+        np.testing.assert_array_equal(background, attribution < pair.background)
 
 
 def test_a_category_that_no_image_shows_is_an_error_that_says_so(preset: Preset) -> None:

@@ -5,6 +5,7 @@ from hypothesis.extra import numpy as npst
 
 from ovdiff.building.proposals.threshold import Thresholds
 from ovdiff.building.support import choose_masks, threshold_masks
+from ovdiff.presets import load_preset
 from ovdiff.presets.schema import SupportSettings
 
 FALLBACK = Thresholds(0.5, 0.2)
@@ -62,6 +63,12 @@ def test_background_is_thresholded_and_eroded_and_foreground_is_not() -> None:
     np.testing.assert_array_equal(background, expected)
 
 
+def test_under_paper_the_border_of_the_image_is_not_eroded() -> None:
+    paper = load_preset("paper").support
+    _, background = choose_masks(_ramp(), _masks(slice(0, 4)), paper, FALLBACK)
+    np.testing.assert_array_equal(background, _masks(slice(5, 8))[0])  # one column less, at the foreground alone
+
+
 def test_one_mask_over_everything_leaves_no_background() -> None:
     foreground, background = choose_masks(_ramp(), _masks(slice(0, 8)), PLAIN, FALLBACK)
     assert foreground.all() and not background.any()
@@ -105,7 +112,9 @@ def _by_definition(
     for y in range(size):
         for x in range(size):
             cross = [(y, x), (y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]
-            eroded[y, x] = all(0 <= v < size and 0 <= u < size and low[v, u] for v, u in cross)
+            inside_image = [0 <= v < size and 0 <= u < size for v, u in cross]
+            pairs = zip(cross, inside_image, strict=True)
+            eroded[y, x] = all(low[place] if inside else not settings.erode_border for place, inside in pairs)
     return foreground, eroded
 
 
@@ -115,16 +124,17 @@ def _by_definition(
     share=st.sampled_from([0.1, 0.5, 0.9]),
     background_max=st.sampled_from([0.2, 0.6, 1.0]),
     erode=st.booleans(),
+    border=st.booleans(),
 )
 def test_eq_1_and_its_refinements_pixel_by_pixel(
-    seed: int, count: int, share: float, background_max: float, erode: bool
+    seed: int, count: int, share: float, background_max: float, erode: bool, border: bool
 ) -> None:
     random = np.random.default_rng(seed)
     attribution = random.random((7, 7), dtype=np.float32)
     proposals = random.random((count, 7, 7)) < share
     if not proposals.any():
         return
-    settings = SupportSettings(background_max=background_max, erode_background=erode)
+    settings = SupportSettings(background_max=background_max, erode_background=erode, erode_border=border)
     found = choose_masks(attribution, proposals, settings, FALLBACK)
     np.testing.assert_array_equal(found, _by_definition(attribution, proposals, settings))
 

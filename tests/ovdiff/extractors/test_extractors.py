@@ -74,6 +74,21 @@ def test_images_are_resized_as_the_preset_says(name: str, preset: Preset, models
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"stable_diffusion"}))
+def test_pixels_that_fill_no_patch_are_cut_off_where_the_preset_says_so(
+    name: str, preset: Preset, models: LoadedModels
+) -> None:
+    settings = replace(getattr(preset.extractors, name), aspect="keep", remainder="cut", window_px=448)
+    chosen = replace(preset, extractors=replace(preset.extractors, **{name: settings}))
+    extractor, images = Extractors(chosen, models)[name], _images(1, 112, 118)  # 112 is whole for 8, 14 and 16
+    found = extractor.extract(images, "window")
+    assert torch.equal(found, extractor.extract(images[:, :, :112], "window"))
+    stretched = replace(settings, remainder="stretch")
+    chosen = replace(preset, extractors=replace(preset.extractors, **{name: stretched}))
+    other = Extractors(chosen, models)[name].extract(images, "window")
+    assert other.shape != found.shape or not torch.allclose(other, found, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"stable_diffusion"}))
 def test_an_unknown_block_is_refused(name: str, preset: Preset, models: LoadedModels) -> None:
     settings = replace(getattr(preset.extractors, name), layer=24)
     chosen = replace(preset, extractors=replace(preset.extractors, **{name: settings}))

@@ -1,4 +1,5 @@
 from ovdiff.extractors.sizes import purpose_size_hw, square_hw
+from ovdiff.presets import load_preset
 from ovdiff.presets.part_settings import DinoFeatureSettings
 
 
@@ -34,3 +35,13 @@ def test_support_images_are_square_and_so_are_stretched_windows() -> None:
     for aspect in ("stretch", "keep"):
         settings = DinoFeatureSettings(aspect=aspect, support_px=100, window_px=50)
         assert purpose_size_hw((300, 700), settings, "support", 8) == (96, 96)
+
+
+def test_under_paper_a_kept_window_is_not_stretched_to_whole_patches() -> None:
+    dino = load_preset("paper").extractors.dino
+    assert purpose_size_hw((448, 597), dino, "window", 8) == (448, 597)  # 74 columns of patches; 5 px are cut off
+    assert purpose_size_hw((500, 667), dino, "window", 8) == (448, 597)
+    assert purpose_size_hw((448, 2048), dino, "window", 8) == (175, 800)
+    assert purpose_size_hw((2048, 448), dino, "window", 8) == (800, 175)
+    assert purpose_size_hw((3, 90), dino, "window", 8) == (8, 90)
+    assert purpose_size_hw((448, 597), dino, "support", 8) == (512, 512)

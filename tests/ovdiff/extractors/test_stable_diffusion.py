@@ -11,7 +11,7 @@ from ovdiff.extractors.stable_diffusion import StableDiffusionExtractor
 from ovdiff.models.cross_attention import cross_attention_layers
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.pixels import images_to_pixels
-from ovdiff.presets import Preset
+from ovdiff.presets import Preset, load_preset
 from ovdiff.presets.part_settings import StableDiffusionFeatureSettings
 
 
@@ -57,6 +57,27 @@ def test_posterior_noise_is_fixed_and_differs_from_the_mode(
     first = sampled.extract(image[None], "window")
     assert torch.equal(first, sampled.extract(image[None], "window"))
     assert not torch.allclose(first, mode.extract(image[None], "window"))
+
+
+@pytest.mark.parametrize(("noise", "seed"), [("own", 44), ("shared", 43)])
+def test_posterior_noise_has_a_seed_of_its_own_or_under_paper_that_of_the_added_noise(
+    noise: str, seed: int, preset: Preset, models: LoadedModels, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_preset("paper").extractors.stable_diffusion.posterior_noise == "shared"
+    pipeline = models.diffusion(preset.models.stable_diffusion)
+    settings = replace(preset.extractors.stable_diffusion, posterior="sample", posterior_noise=noise)  # type: ignore[arg-type]
+    extractor = StableDiffusionExtractor(pipeline, settings)
+    given: list[torch.Tensor] = []
+    add_noise = extractor._scheduler.add_noise
+    monkeypatch.setattr(extractor._scheduler, "add_noise", lambda *a: given.extend(a[:2]) or add_noise(*a))
+    extractor.extract(image[None], "support")
+    latents, added = given
+    pixels = images_to_pixels(image[None], (64, 64), "half", torch.zeros(1))
+    posterior = pipeline.vae.encode(pixels).latent_dist
+    drawn = (latents / pipeline.vae.config.scaling_factor - posterior.mean) / posterior.std
+    expected = torch.randn(drawn.shape, generator=torch.Generator().manual_seed(seed))
+    torch.testing.assert_close(drawn, expected, rtol=1e-2, atol=1e-2)
+    assert torch.equal(added, torch.randn(added.shape, generator=torch.Generator().manual_seed(43)))
 
 
 def test_an_unknown_layer_is_refused(preset: Preset, models: LoadedModels) -> None:

@@ -84,7 +84,7 @@ def test_a_model_is_given_as_the_type_that_is_asked_for(tiny: Preset) -> None:
 
 
 def test_features_are_of_the_dtype_of_their_model() -> None:
-    assert [feature_dtype(load_preset(name), "clip") for name in ("tinyworld", "paper")] == ["bfloat16", "float16"]
+    assert [feature_dtype(load_preset(name), "clip") for name in ("tinyworld", "fast")] == ["bfloat16", "float16"]
 
 
 def test_tables_that_nothing_reads_are_known(tiny: Preset) -> None:

@@ -1,6 +1,8 @@
 """The presets that come with the package."""
 
 import tomllib
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,9 @@ import pytest
 
 from ovdiff import presets
 from ovdiff.presets import load_preset, preset_names, preset_to_mapping
+from ovdiff.presets.mapping import entries
 from ovdiff.presets.model_settings import ModelSettings
-from ovdiff.presets.needs import EXTRACTORS, feature_settings
+from ovdiff.presets.needs import EXTRACTORS, feature_settings, unread_tables
 
 
 def test_every_packaged_preset_loads_under_its_own_name() -> None:
@@ -65,6 +68,45 @@ def test_paper_resizes_as_the_reference_does_and_the_others_with_antialiasing(na
     used = [feature_settings(preset, extractor) for extractor in preset.extractors.use]
     assert {settings.resampling for settings in used} == {preset.prefilter.resampling} == {expected}  # type: ignore[attr-defined]
     assert preset.prefilter.stretch_px == (512 if name == "paper" else 0)
+
+
+LATER = {
+    "extractors.clip.remainder": "cut",
+    "extractors.clip.resampling": "bilinear",
+    "extractors.dino.remainder": "cut",
+    "extractors.dino.resampling": "bilinear",
+    "extractors.stable_diffusion.posterior_noise": "shared",
+    "extractors.stable_diffusion.resampling": "bilinear",
+    "prefilter.caption_order": "likelihood",
+    "prefilter.resampling": "bilinear",
+    "prefilter.stretch_px": 512,
+    "proposals.threshold_maps": "recorded",
+    "support.erode_border": False,
+    "windows.rounding": "down",
+}
+"""The reference's values of the fields that were added after the first keys had been made."""
+
+
+def test_paper_follows_the_reference_in_the_fields_that_were_added_later_and_the_others_keep_their_keys() -> None:
+    paper, unread = load_preset("paper"), unread_tables(load_preset("paper"))
+    assert {path: value for path, value, _ in _later(paper) if path.rpartition(".")[0] not in unread} == LATER
+    for name in set(preset_names()) - {"paper"}:
+        assert all(value == default for _, value, default in _later(load_preset(name)))
+
+
+def _later(table: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield the path, the value and the default of each field that was added later."""
+    for entry in entries(table):
+        if is_dataclass(entry.value):
+            yield from _later(entry.value, f"{path}{entry.name}.")
+        elif entry.declared is not None and entry.declared.metadata.get("later"):
+            yield f"{path}{entry.name}", entry.value, entry.declared.default
+
+
+def test_only_stable_diffusion_computes_in_half_precision_under_paper() -> None:
+    """As in the reference. The safety checker is ours."""
+    half = {name for name, model in load_preset("paper").models.all_given().items() if model.dtype == "float16"}
+    assert half == {"generator", "stable_diffusion", "safety_checker"}
 
 
 def test_fast_runs_no_diffusion_when_an_image_is_segmented() -> None:

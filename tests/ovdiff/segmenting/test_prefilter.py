@@ -1,5 +1,6 @@
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -47,6 +48,25 @@ def test_clip_s_own_scale_would_keep_one_and_equals_are_all_kept() -> None:
 def test_more_than_the_limit_keeps_the_largest() -> None:
     similarities = np.array([0.9, 0.91, -1, -1, -1, -1, 0.8, 0.92])
     assert likely(similarities, PrefilterSettings(max_categories=2)) == (1, 7)
+
+
+def test_under_paper_the_likeliest_comes_first_where_more_than_the_limit_are_likely() -> None:
+    similarities = np.array([0.9, 0.91, -1, -1, -1, -1, 0.8, 0.92])
+    paper = load_preset("paper").prefilter
+    assert likely(similarities, replace(paper, max_categories=3)) == (7, 1, 0)
+    assert likely(similarities, replace(paper, max_categories=4)) == (0, 1, 6, 7)  # all of them, so by vocabulary
+    assert likely(similarities, PrefilterSettings(max_categories=3)) == (0, 1, 7)
+
+
+@pytest.mark.parametrize(("order", "caption"), [("vocabulary", "a cat and a dog"), ("likelihood", "a dog and a cat")])
+def test_a_joint_caption_has_the_order_that_the_preset_says(order: str, caption: str) -> None:
+    cosines = {"a cat": 0.9, "a dog": 0.95, "a tram": 0.8, "a bird": -1.0, "a tree": -1.0}
+    vectors = {text: torch.tensor([value, math.sqrt(1 - value**2)]) for text, value in cosines.items()}
+    vectors[caption] = torch.tensor([1.0, 0.0])  # the other order cannot be read
+    texts = ClipTexts(DrawnTexts(vectors), 100)  # type: ignore[arg-type]
+    settings = PrefilterSettings(max_categories=2, caption_order=order)  # type: ignore[arg-type]
+    categories = [Category(text.removeprefix("a ")) for text in cosines]
+    assert choose_categories(torch.tensor([1.0, 0.0]), categories, texts, settings) == (0, 1)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 10])

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from ovdiff.presets import load_preset
 from ovdiff.presets.schema import WindowSettings
 from ovdiff.segmenting.windows import Window, plan_windows, resize_to_working, working_size_hw
 
@@ -51,6 +54,22 @@ def test_working_size_keeps_the_aspect_until_the_long_side_is_full() -> None:
     assert working_size_hw((100, 100), PAPER) == (448, 448)
     assert working_size_hw((100, 1000), PAPER) == (205, 2048)
     assert working_size_hw((1, 10_000), PAPER) == (1, 2048)
+
+
+@given(height=st.integers(20, 900), width=st.integers(20, 900))
+@hypothesis_settings(max_examples=40, deadline=None)
+def test_under_paper_the_working_size_is_torchvision_s(height: int, width: int) -> None:
+    from torchvision.transforms import Resize
+
+    paper = load_preset("paper").windows
+    resized = Resize(paper.short_side_px, max_size=paper.max_long_side_px)(Image.new("1", (width, height)))
+    assert working_size_hw((height, width), paper) == (resized.height, resized.width)
+
+
+def test_rounding_down_gives_a_column_less_and_never_none() -> None:
+    down = WindowSettings(rounding="down")
+    assert working_size_hw((449, 600), PAPER) == (448, 599) and working_size_hw((449, 600), down) == (448, 598)
+    assert working_size_hw((10_000, 1), down) == (2048, 1)
 
 
 def test_resize_gives_the_working_size_and_leaves_a_fitting_image_alone() -> None:
