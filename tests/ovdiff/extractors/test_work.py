@@ -11,7 +11,7 @@ from ovdiff.presets import Preset, load_preset
 def test_an_extractors_work_is_what_the_preset_says_of_it() -> None:
     paper = load_preset("paper")
     preset = replace(paper, extractors=replace(paper.extractors, batch_size=5))
-    assert extraction(preset, "dino", 2.5) == Work("extracting dino features", 5, 80, 2.5)
+    assert extraction(preset, "dino", 2.5) == Work("extracting dino features", 5, 150, 2.5)
     assert extraction(preset, "stable_diffusion", 6.0).mib_per_item == 330
 
 
