@@ -28,6 +28,7 @@ LIBRARIES = {
     ),
     "photographs": ("open_clip", "torchvision"),
     "lora": ("peft",),
+    "crf": ("pydensecrf",),
     "train": ("tokenizers",),
 }
 """For each extra, the names by which its libraries are imported."""

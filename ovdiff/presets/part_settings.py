@@ -161,7 +161,13 @@ class MaskCutSettings:
         0.5, "a mask that overlaps the mask of the round before by more is dropped", unit="IoU", minimum=0.0
     )
     min_area: float = setting(0.01, "a smaller mask is dropped", unit="fraction of the image", minimum=0.0)
-    refine: bool = setting(True, "refine masks by PAMR, in place of the dense CRF, which cannot be built (D.4)")
+    refine: bool = setting(True, "MaskCut's released code fits masks to the image's edges")
+    refiner: Literal["pamr", "crf"] = setting(
+        "pamr",
+        "needs no compiled package and is as good on drawn images (D.4); 'crf' is the dense CRF of MaskCut's released "
+        "code: pip install 'ovdiff[crf]', with a C++ compiler",
+        later=True,
+    )
     min_agreement: float = setting(
         0.5, "a mask is dropped if its refined mask agrees with it less than this", unit="IoU", minimum=0.0, maximum=1.0
     )

@@ -183,10 +183,10 @@ def test_refining_follows_the_edge_and_drops_what_it_would_change_too_much() -> 
     truth = image[..., 0] > 0
     rough = np.zeros((40, 40), bool)
     rough[9:31, 9:30] = True
-    refined = refine_mask(image, rough, 0.5)
+    refined = refine_mask(image, rough, MaskCutSettings())
     assert refined is not None
     assert (refined ^ truth).sum() < (rough ^ truth).sum()
-    assert refine_mask(image, rough, 1.0) is None
+    assert refine_mask(image, rough, MaskCutSettings(min_agreement=1.0)) is None
 
 
 def test_the_proposer_returns_masks_of_the_image_s_size(
