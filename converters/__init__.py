@@ -29,6 +29,7 @@ imports only from the rooms above it in this list.
     label_studio/  Label Studio's own forms
         label_config   the labelling XML                      -> controls, labels, images
         categories     a label config                         -> categories with numbers
+        region_details crowds, answers and keypoints of a region, both ways
         shapes         the value of a region, of any tool     -> (H, W) bool
         regions        the results of one annotation          -> regions
         reader         exports and API tasks                  -> records, of what is asked for
@@ -45,6 +46,7 @@ imports only from the rooms above it in this list.
         coco           records                                -> COCO instances
         coco_index     a COCO file                            -> its rows in order, bad ones counted
         coco_regions   the annotations of an image            -> regions
+        coco_details   crowds, keypoints and attributes of annotations, both ways
         coco_reader    COCO instances                         -> records
         coco_update    corrected records                      -> the COCO file that they were imported from
         panoptic       COCO panoptic                         <-> records

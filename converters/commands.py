@@ -12,6 +12,7 @@ from typing import Any
 
 from converters.console import DONE, LEFT_BEHIND, say, say_counts, say_left_out
 from converters.datasets.coco import CocoOptions, write_coco_file, write_coco_results_file
+from converters.datasets.coco_details import attribute_names
 from converters.datasets.coco_index import coco_categories, read_coco
 from converters.datasets.coco_reader import ImagePlace, coco_to_records
 from converters.datasets.coco_update import update_coco
@@ -28,7 +29,7 @@ from converters.errors import OutputError
 from converters.files.image_files import SizeLookup, folder_sizes
 from converters.files.output import JsonList, new_file, write_json
 from converters.label_studio.categories import categories_of
-from converters.label_studio.config_for import Needs, label_config_for
+from converters.label_studio.config_for import Extras, Needs, answer_names, label_config_for
 from converters.label_studio.findings import Finding
 from converters.label_studio.label_config import LabelConfig, parse_label_config, read_label_config
 from converters.label_studio.reader import Wanted, read_export
@@ -139,7 +140,8 @@ def _written(counts: ConversionCounts, out: Path, more: str = "") -> int:
 def import_coco(options: Namespace) -> int:
     """Write a COCO file as tasks for import."""
     dataset, sizes = read_coco(options.source), _sizes(options)
-    return _import(options, coco_categories(dataset), lambda place: coco_to_records(dataset, place, sizes))
+    answers = answer_names(attribute_names(dataset))
+    return _import(options, coco_categories(dataset), lambda place: coco_to_records(dataset, place, sizes), answers)
 
 
 def import_panoptic(options: Namespace) -> int:
@@ -166,13 +168,14 @@ def _import(
     options: Namespace,
     categories: tuple[DatasetCategory, ...],
     records_at: Callable[[ImagePlace], Iterable[ImageRecord]],
+    answers: tuple[str, ...] = (),
 ) -> int:
     """Write tasks and, if its path is given, a label config that fits them."""
     for out, other in ((options.out, options.label_config_out), (options.label_config_out, options.out)):
         if out is not None:
             _require_own_file(out, options.source, other)
-    with_boxes = options.boxes == "rectangles"
-    config: LabelConfig = parse_label_config(label_config_for(categories, options.control, boxes=with_boxes))
+    offered = Extras(boxes=options.boxes == "rectangles", crowds=True, hidden=True, answers=answers)
+    config: LabelConfig = parse_label_config(label_config_for(categories, options.control, extras=offered))
     needs = Needs()
     records = needs.seen(records_at(ImagePlace(options.image_root, config.images[0].name)))
     if options.mark_as:
@@ -180,7 +183,7 @@ def _import(
     counts = write_tasks(records, config, options.out)
     if options.label_config_out:
         with new_file(options.label_config_out) as file:
-            file.write(label_config_for(categories, options.control, boxes=with_boxes and needs.boxes))
+            file.write(label_config_for(categories, options.control, extras=needs.of(offered)))
     return _written(counts, options.out)
 
 

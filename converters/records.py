@@ -8,8 +8,8 @@ Every reader of a format makes these records, and every writer takes them. Masks
 and small: a task of 200 regions on a large image fits in memory. A dataset can be converted record by record.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -30,11 +30,25 @@ class DatasetCategory:
         name: the name of the category, which is also the value of its label in the label config.
         kind: a *thing* can be counted, *stuff* (sky, grass) cannot; None if neither is known. Panoptic datasets tell
             things from stuff.
+        keypoints: the names of the points that a thing of the category has, in the order of the dataset.
+        skeleton: the pairs of points that a line joins, by their places in `keypoints` from 1, as COCO counts them.
     """
 
     id: int
     name: str
     kind: Kind | None = None
+    keypoints: tuple[str, ...] = ()
+    skeleton: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Keypoint:
+    """A named point of a region, in pixels; a hidden point is known, but something covers it."""
+
+    name: str
+    x: float
+    y: float
+    is_hidden: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,9 @@ class Region:
         score: the confidence of the model that predicted the region, 0..1; None if a person drew the region.
         origin: "manual", "prediction" (accepted as it was) or "prediction-changed"; None if unknown.
         box_xywh: the left and top edge, the width and the height in pixels if the region is an upright box, else None.
+        is_crowd: whether the region holds many things of its category that nobody told apart (COCO's `iscrowd`).
+        keypoints: the named points of the region.
+        answers: what was chosen or written for this region alone, by the name of the question.
     """
 
     id: str
@@ -61,6 +78,9 @@ class Region:
     score: float | None = None
     origin: str | None = None
     box_xywh: tuple[float, float, float, float] | None = None
+    is_crowd: bool = False
+    keypoints: tuple[Keypoint, ...] = ()
+    answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def size_hw(self) -> tuple[int, int]:

@@ -5,7 +5,7 @@ records ── select_images ──> SelectedImage(file_name, size_hw, regions) 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
@@ -21,6 +21,9 @@ UNKNOWN_SIZE = "image of unknown size"
 
 OTHER_SIZE = "region that states another image size"
 """The reason to leave out a region: the regions of other annotators, which are more, state another size."""
+
+Detail = Literal["iscrowd", "keypoints", "answers"]
+"""What a region may carry beside its shape, labels and score."""
 
 _MAX_DETAILS = 100
 
@@ -53,7 +56,8 @@ class SelectedImage:
 
     Attributes:
         number: the position of the image among all images that were read, from 1. Images that are left out are
-            counted, too, so an image has the same number in a dataset of predictions and in one of annotations.
+            counted, too, so an image has the same number in a dataset of predictions and in one of annotations. An
+            image that an earlier task shows has the number that it had there.
         task_id: Label Studio's number of the task.
         file_name: the name of the image in the dataset.
         size_hw: height and width in pixels.
@@ -158,8 +162,10 @@ def select_images(
         size_of: a look-up of the sizes of images without a region (None: their sizes are unknown).
         tally: the counts to add to.
     """
+    numbers: dict[str, int] = {}
     for record in records:
         tally.images_in += 1
+        number = numbers.setdefault(record.image, tally.images_in)
         tally.take_over(record)
         markups = _markups(record, selection, tally) if record.image else None
         if markups is None:
@@ -177,7 +183,7 @@ def select_images(
             tally.leave_out(UNKNOWN_SIZE, f"task {record.task_id}: {name}")
             continue
         chosen = tuple(part for region in regions for part in _parts_of(region, selection, tally))
-        yield SelectedImage(tally.images_in, record.task_id, name, size_hw, chosen)
+        yield SelectedImage(number, record.task_id, name, size_hw, chosen)
 
 
 def with_own_file(
@@ -200,10 +206,19 @@ def with_own_file(
             yield image, name
 
 
-def labelled_regions(image: SelectedImage, categories: Mapping[str, int], tally: Tally) -> Iterator[tuple[Region, int]]:
-    """Yield each region with the id of each of its categories; labels that are no category are left out."""
+def labelled_regions(
+    image: SelectedImage, categories: Mapping[str, int], tally: Tally, *, holds: Collection[Detail] = ()
+) -> Iterator[tuple[Region, int]]:
+    """Yield each region with the id of each of its categories; labels that are no category are left out.
+
+    `holds` names the details of regions that the format can hold; all others are counted as left out.
+    """
     for region in image.regions:
         where = f"task {image.task_id}, region {region.id!r}"
+        details = {"iscrowd": region.is_crowd, "keypoints": region.keypoints, "answers": region.answers}
+        for detail, value in details.items():
+            if value and detail not in holds:
+                tally.leave_out(f"{detail} of a region, which this format cannot hold", where)
         if not region.labels:
             tally.leave_out("region without a label", where)
         for name in region.labels:
@@ -284,7 +299,9 @@ def _parts_of(region: Region, selection: Selection, tally: Tally) -> Iterator[Re
     is_split = selection.split_parts and len(found.parts) > 1
     tally.note("regions split into their parts", int(is_split))
     if is_split:
-        yield from (replace(region, rle=part, polygon=None, box_xywh=None) for part in found.parts)
+        for number, part in enumerate(found.parts):
+            points = region.keypoints if number == 0 else ()
+            yield replace(region, rle=part, polygon=None, box_xywh=None, keypoints=points)
     elif found.whole is not None and found.dropped:
         yield replace(region, rle=found.whole, polygon=None, box_xywh=None)
     elif found.whole is not None:

@@ -1,25 +1,29 @@
 """Records to COCO instances: one region is one annotation; holes and images without a region are kept.
 
     {"info", "images": [{id, file_name, width, height, task_id}],
-     "categories": [{id, name, supercategory}],
-     "annotations": [{id, image_id, category_id, segmentation, area, bbox, iscrowd, region_id, origin?, score?}]}
+     "categories": [{id, name, supercategory, keypoints?, skeleton?}],
+     "annotations": [{id, image_id, category_id, segmentation, area, bbox, iscrowd, region_id, origin?, score?,
+                      keypoints?, num_keypoints?, attributes?}]}
 
 A segmentation is a compressed RLE, or polygons if the options say so. A region with holes stays an RLE, because COCO
-polygons cannot have holes. pycocotools computes areas and boxes, can load the file, and ignores the extra keys.
+polygons cannot have holes. `attributes` holds what was chosen or written for one region.
+pycocotools computes areas and boxes, can load the file, and ignores the extra keys.
 
 Ids count from 1 in the order of the records. The ids of images count images that are left out, too, so a file of
 predictions and a file of annotations from one export use the same ids. Category ids come from
-`label_studio.categories.categories_of`. Nothing is left out in silence: the counts say how much and why.
+`label_studio.categories.categories_of`. An image that two tasks show is one image with the
+regions of both. Nothing is left out in silence: the counts say how much and why.
 """
 
 import math
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast, get_args
 
 from pycocotools import mask as coco_mask
 
+from converters.datasets.coco_details import category_entry, detail_keys
 from converters.encodings.coco_rle import CocoRLE, coco_rle_area, coco_rle_bbox_xywh, coco_rle_to_mask
 from converters.encodings.masks import Mask, has_holes, mask_iou
 from converters.encodings.polygons import Polygon, mask_to_polygons, outline_length_px
@@ -28,7 +32,16 @@ from converters.files.image_files import SizeLookup
 from converters.files.json_values import JsonObject
 from converters.files.output import JsonList, write_json
 from converters.records import DatasetCategory, ImageRecord, Region
-from converters.selection import ConversionCounts, Selection, Tally, labelled_regions, require_distinct, select_images
+from converters.selection import (
+    ConversionCounts,
+    Detail,
+    SelectedImage,
+    Selection,
+    Tally,
+    labelled_regions,
+    require_distinct,
+    select_images,
+)
 
 CocoDataset = JsonObject
 """A whole COCO file: info, images, categories and annotations."""
@@ -207,13 +220,21 @@ def _convert(
     """Append images and annotations (or results) to two lists, one image at a time."""
     ids = require_distinct(categories)
     images, annotations = lists
+    points = {category.id: category.keypoints for category in categories}
+    sizes: dict[int, tuple[int, int]] = {}
     tally, shapes = Tally(), CocoShapes(options)
     for image in select_images(records, options, size_of, tally):
-        height, width = image.size_hw
-        entry = {"id": image.number, "file_name": image.file_name, "width": width, "height": height}
-        images.append({**entry, "task_id": image.task_id})
-        tally.images_out += 1
-        for region, category_id in labelled_regions(image, ids, tally):
+        if image.number not in sizes:
+            images.append(_image_entry(image))
+            tally.images_out += 1
+        elif sizes[image.number] == image.size_hw:
+            tally.note("tasks that show an image of an earlier task: their regions joined it")
+        else:
+            where = f"task {image.task_id}: {image.file_name!r:.200}"
+            tally.leave_out("image of another size than in an earlier task", where)
+            continue
+        sizes[image.number] = image.size_hw
+        for region, category_id in labelled_regions(image, ids, tally, holds=get_args(Detail)):
             if only_results and region.score is None:
                 tally.leave_out("region without a score", f"task {image.task_id}, region {region.id!r}")
                 continue
@@ -224,12 +245,19 @@ def _convert(
                 "image_id": image.number,
                 "category_id": category_id,
                 **shape.keys(),
-                "iscrowd": 0,
+                "iscrowd": int(region.is_crowd),
                 "region_id": region.id,
                 **_known(origin=region.origin, score=region.score),
+                **detail_keys(region, points[category_id]),
             }
             annotations.append(_result(annotation) if only_results else annotation)
     return CocoCounts(**vars(tally.counts()), lowest_polygon_iou=shapes.lowest_polygon_iou)
+
+
+def _image_entry(image: SelectedImage) -> JsonObject:
+    height, width = image.size_hw
+    entry = {"id": image.number, "file_name": image.file_name, "width": width, "height": height}
+    return {**entry, "task_id": image.task_id}
 
 
 def _dataset(
@@ -238,7 +266,7 @@ def _dataset(
     return {
         "info": {"description": "Label Studio regions as COCO instances, written by ovdiff"},
         "images": images,
-        "categories": [{"id": c.id, "name": c.name, "supercategory": ""} for c in categories],
+        "categories": [category_entry(category) for category in categories],
         "annotations": annotations,
     }
 

@@ -40,6 +40,7 @@ class CocoIndex:
     Attributes:
         categories: the categories, each name once.
         names: the name of a category by its id; several ids may have one name.
+        keypoints: the names of a category's keypoints by its id.
         images: the entries of the images by id, in the order of the file.
         annotations: the annotations of each image by the image's id.
         left_out: the rows that could not be used.
@@ -48,6 +49,7 @@ class CocoIndex:
 
     categories: tuple[DatasetCategory, ...]
     names: Mapping[int, str]
+    keypoints: Mapping[int, tuple[str, ...]]
     images: Mapping[ImageId, Json]
     annotations: Mapping[ImageId, list[Json]]
     left_out: tuple[LeftOut, ...]
@@ -88,6 +90,7 @@ def index_coco(dataset: Json) -> CocoIndex:
     return CocoIndex(
         categories=tuple(by_name.values()),
         names={number: category.name for number, category in categories.items()},
+        keypoints={number: category.keypoints for number, category in categories.items()},
         images=images,
         annotations=_annotations(dataset["annotations"], images, left_out),
         left_out=tuple(left_out),
@@ -132,13 +135,27 @@ def _categories(items: list[Json], left_out: list[LeftOut]) -> dict[int, Dataset
         elif number in found:
             left_out.append(LeftOut("category with the id of another", where))
         else:
-            found[number] = DatasetCategory(number, name, _KINDS.get(str(item.get("isthing"))))
+            kind = _KINDS.get(str(item.get("isthing")))
+            found[number] = DatasetCategory(number, name, kind, *_keypoints(item, where, left_out))
     if not found:
         raise CocoError(
             f"expected a category with an id and a name, got {len(items)} categories: "
             f"{'; '.join(f'{item.reason}: {item.where}' for item in left_out[:3]) or 'the list is empty'}"
         )
     return found
+
+
+def _keypoints(item: Json, where: str, left_out: list[LeftOut]) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
+    """Return the names of a category's keypoints, and the pairs of its skeleton."""
+    names, skeleton = item.get("keypoints") or [], item.get("skeleton")
+    given = names if isinstance(names, list) else [None]
+    texts = [name for name in given if isinstance(name, str) and name.strip() and not _NOT_IN_XML.search(name)]
+    if len(set(texts)) < len(given):
+        left_out.append(LeftOut("keypoints of a category without names of their own", where))
+        return (), ()
+    pairs = [pair for pair in skeleton if isinstance(pair, list)] if isinstance(skeleton, list) else []
+    ends = [[end for value in pair if (end := coco_id(value)) is not None and 0 < end <= len(texts)] for pair in pairs]
+    return tuple(texts), tuple((pair[0], pair[1]) for pair in ends if len(pair) == 2)
 
 
 def _images(items: list[Json], left_out: list[LeftOut]) -> dict[ImageId, Json]:

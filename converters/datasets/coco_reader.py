@@ -107,7 +107,7 @@ def _record(index: CocoIndex, key: ImageId, empty: ImageRecord) -> ImageRecord:
         return empty
     if empty.size_hw is None:  # an image without a region needs no size
         return empty if annotations else replace(empty, annotations=(Annotation(None, ()),), left_out=())
-    found = read_regions(annotations, empty.size_hw, index.names, f"image {key!s:.60}")
+    found = read_regions(annotations, empty.size_hw, index, f"image {key!s:.60}")
     is_predicted = any(region.score is not None for region in found.regions)
     return replace(
         empty,

@@ -13,7 +13,8 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from converters.datasets.coco import MAX_OUTLINE_PX
-from converters.datasets.coco_index import coco_id
+from converters.datasets.coco_details import details_of
+from converters.datasets.coco_index import CocoIndex, coco_id
 from converters.encodings.coco_rle import CocoRLE, coco_rle_area, coco_rle_to_mask, mask_to_coco_rle
 from converters.encodings.polygons import outline_length_px, polygons_to_mask
 from converters.errors import CocoError, ConverterError
@@ -40,15 +41,13 @@ class FoundRegions:
     incomplete: tuple[LeftOut, ...]
 
 
-def read_regions(
-    annotations: Sequence[Json], size_hw: tuple[int, int], names: Mapping[int, str], where: str
-) -> FoundRegions:
+def read_regions(annotations: Sequence[Json], size_hw: tuple[int, int], index: CocoIndex, where: str) -> FoundRegions:
     """Read the annotations of one image; those that share `region_id` and shape become one region with all labels.
 
     Args:
         annotations: the image's annotations in a COCO dataset.
         size_hw: height and width of the image in pixels.
-        names: the names of the categories, by id.
+        index: the file's index, for the names of categories and of their keypoints.
         where: words that say which image it is, for `left_out`.
     """
     regions: dict[str, Region] = {}
@@ -59,11 +58,11 @@ def read_regions(
     for annotation in annotations:
         place = f"{where}, annotation {annotation.get('id')!r:.40}"
         try:
-            new, faults = _region(annotation, size_hw, names)
+            new, faults = _region(annotation, size_hw, index)
         except ConverterError as error:
             left_out.append(LeftOut("unreadable annotation", f"{place}: {error}"))
             continue
-        incomplete += [LeftOut("part of a polygon that cannot be read", f"{place}: {fault}") for fault in faults]
+        incomplete += [LeftOut(reason, f"{place}: {what}") for reason, what in faults]
         shape = (new.id, new.rle["counts"])
         if shape in by_shape:  # the same region under another label
             region_id = by_shape[shape]
@@ -91,10 +90,10 @@ def _free_id(wanted: str, taken: Mapping[str, Region]) -> str:
     return found
 
 
-def _region(annotation: Json, size_hw: tuple[int, int], names: Mapping[int, str]) -> tuple[Region, list[str]]:
-    """Return the region of an annotation, and what is wrong with the parts that were left out of it."""
+def _region(annotation: Json, size_hw: tuple[int, int], index: CocoIndex) -> tuple[Region, list[tuple[str, str]]]:
+    """Return the region of an annotation, and (reason, what) of all that was left out of it."""
     category_id = coco_id(annotation.get("category_id"))
-    if category_id is None or category_id not in names:
+    if category_id is None or category_id not in index.names:
         raise CocoError(f"expected the id of a category, got {annotation.get('category_id')!r:.40}")
     faults: list[str] = []
     box = _box(annotation["bbox"], size_hw) if is_box_alone(annotation) else None
@@ -104,16 +103,20 @@ def _region(annotation: Json, size_hw: tuple[int, int], names: Mapping[int, str]
     if not coco_rle_area(rle):
         raise CocoError("expected a segmentation or box around the centre of a pixel or more, got none")
     origin = annotation.get("origin")
+    details = details_of(annotation, index.keypoints[category_id])
     region = Region(
         id=str(annotation.get("region_id") or annotation.get("id")),
-        labels=(names[category_id],),
+        labels=(index.names[category_id],),
         control="",
         rle=rle,
         score=finite_number(annotation.get("score")),
         origin=origin if isinstance(origin, str) else None,
         box_xywh=box,
+        is_crowd=details.is_crowd,
+        keypoints=details.keypoints,
+        answers=details.answers,
     )
-    return region, faults
+    return region, [("part of a polygon that cannot be read", fault) for fault in faults] + list(details.faults)
 
 
 def _box(values: Any, size_hw: tuple[int, int]) -> tuple[float, float, float, float]:

@@ -19,12 +19,13 @@ region in the export is compared with that one:
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 import numpy as np
 
 from converters.datasets.coco import CocoDataset, CocoOptions, CocoShape, CocoShapes
+from converters.datasets.coco_details import detail_keys
 from converters.datasets.coco_index import ImageId, coco_id, index_coco
 from converters.datasets.coco_reader import stated_size
 from converters.datasets.coco_regions import is_box_alone, read_regions
@@ -95,6 +96,15 @@ class _Shown:
     given: tuple[Region, ...]
 
 
+@dataclass(frozen=True)
+class _Change:
+    """A region that came back changed, and whether its shape and its details did."""
+
+    region: Region
+    shape: bool
+    details: bool
+
+
 class _Update:
     """The original dataset, and the annotations that replace its own or are added."""
 
@@ -106,7 +116,7 @@ class _Update:
         self._tally = tally
         self._max_pixels = max_pixels
         self._shapes = CocoShapes(options)
-        index = index_coco(original)
+        self._index = index = index_coco(original)
         self._ids = {category.name: category.id for category in index.categories}
         self._names = index.names
         self._new_categories = _new_categories(categories_of(config), self._ids, set(self._names))
@@ -169,7 +179,7 @@ class _Update:
 
     def _shown(self, image: SelectedImage, image_id: ImageId) -> tuple[list[_Shown], int]:
         """Return an image's original regions as Label Studio showed them, and the number of those it could not show."""
-        found = read_regions(self._by_image[image_id], image.size_hw, self._names, f"image {image_id}")
+        found = read_regions(self._by_image[image_id], image.size_hw, self._index, f"image {image_id}")
         shown = []
         unread = len(found.left_out)
         for region in found.regions:
@@ -198,19 +208,19 @@ class _Update:
         same_shape = sorted((r.id, r.rle["counts"]) for r in regions) == sorted(
             (g.id, g.rle["counts"]) for g in item.given
         )
+        same_details = _details(regions) == _details(item.given)
         labels = tuple(dict.fromkeys(label for region in regions for label in region.labels))
-        if same_shape and set(labels) == set(item.region.labels):
+        if same_shape and same_details and set(labels) == set(item.region.labels):
             self._tally.note("annotations that stay as they were", len(item.annotations))
             return
-        whole = None if same_shape else _joined(regions)
-        self._rewrite(item.annotations, labels, whole, _joined(regions), image_id)
+        change = _Change(_joined(regions), shape=not same_shape, details=not same_details)
+        self._rewrite(item.annotations, labels, change, image_id)
 
     def _rewrite(
         self,
         annotations: Sequence[Json],
         labels: Sequence[str],
-        changed: Region | None,
-        shape: Region,
+        change: _Change,
         image_id: ImageId,
     ) -> None:
         """Give each label one of the annotations; delete annotations without a label, add missing ones."""
@@ -222,7 +232,8 @@ class _Update:
                 kept[label] = free.pop(next(iter(free)))
                 missing.remove(label)
         for label, annotation in kept.items():
-            keys = {} if changed is None else self._new_shape(changed, annotation)
+            keys = self._new_shape(change.region, annotation) if change.shape else {}
+            keys |= self._new_details(change.region, label) if change.details else {}
             category_id = annotation["category_id"] if self._name_of(annotation) == label else self._ids[label]
             new = {**annotation, "category_id": category_id, **keys}
             if new != annotation:
@@ -230,7 +241,7 @@ class _Update:
             self._tally.note("annotations changed", int(new != annotation))
         self._replaced |= {id(annotation): None for annotation in free.values()}
         self._tally.note("annotations removed", len(free))
-        self._tally.note("annotations added", self._add_new(missing, shape, image_id))
+        self._tally.note("annotations added", self._add_new(missing, change.region, image_id))
 
     def _add_new(self, labels: Sequence[str], region: Region, image_id: ImageId) -> int:
         """Add an annotation for each label that is a category; return how many were added."""
@@ -244,7 +255,7 @@ class _Update:
             self._next_id += 1
             added += 1
             head = {"id": self._next_id, "image_id": self._entries[image_id]["id"], "category_id": self._ids[label]}
-            self._added.append({**head, **self._shape(region).keys(), "iscrowd": 0})
+            self._added.append({**head, **self._shape(region).keys(), **self._new_details(region, label)})
         return added
 
     def _name_of(self, annotation: Json) -> str:
@@ -257,6 +268,10 @@ class _Update:
             return keys
         return {"bbox": keys["bbox"], "area": region.box_xywh[2] * region.box_xywh[3]}
 
+    def _new_details(self, region: Region, label: str) -> JsonObject:
+        names = self._index.keypoints.get(self._ids[label], ())
+        return {"iscrowd": int(region.is_crowd), **detail_keys(region, names)}
+
     def _shape(self, region: Region) -> CocoShape:
         return self._shapes.of(region)
 
@@ -267,7 +282,14 @@ def _joined(regions: Sequence[Region]) -> Region:
         return regions[0]
     mask = np.logical_or.reduce([region.mask() for region in regions])
     rle: CocoRLE = mask_to_coco_rle(mask)
-    return Region(regions[0].id, regions[0].labels, regions[0].control, rle)
+    return replace(regions[0], rle=rle, polygon=None, box_xywh=None)
+
+
+def _details(regions: Sequence[Region]) -> tuple[object, ...]:
+    """Return what regions carry beside shape and labels, to be compared."""
+    points = [(p.name, round(p.x, 2), round(p.y, 2), p.is_hidden) for region in regions for p in region.keypoints]
+    answers = [(name, texts) for region in regions for name, texts in region.answers.items()]
+    return any(region.is_crowd for region in regions), sorted(points), sorted(answers)
 
 
 def _new_categories(

@@ -10,8 +10,8 @@ Each region of a *thing* is a segment of its own; all regions of a *stuff* categ
 COCO. Where regions overlap, the rule of `encodings.overlaps` decides. A category is stuff if its label says
 `kind="stuff"` or if `PanopticOptions.stuff` names it.
 
-panopticapi can read the dataset; the keys `isthing`, `region_id` and `score` of a segment are extra. When a dataset is
-read, `iscrowd` and the extra keys of other tools are not kept, because Label Studio has no place for them.
+panopticapi can read the dataset; the keys `isthing`, `region_id` and `score` of a segment are extra. A segment of stuff
+is a crowd if one of its regions is.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +24,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from converters.datasets.coco import CocoDataset
+from converters.datasets.coco_details import is_set
 from converters.datasets.coco_index import CocoIndex, ImageId, coco_id, index_coco, read_coco
 from converters.datasets.coco_reader import ImagePlace, empty_record, with_rest_of
 from converters.encodings.coco_rle import coco_rle_area, coco_rle_bbox_xywh, label_map_to_coco_rles
@@ -38,6 +39,7 @@ from converters.files.png import read_png
 from converters.records import Annotation, DatasetCategory, ImageRecord, LeftOut, Prediction, Region
 from converters.selection import (
     ConversionCounts,
+    Detail,
     SelectedImage,
     Selection,
     Tally,
@@ -51,6 +53,7 @@ SegmentIds = npt.NDArray[np.int32]
 
 JSON_NAME = "panoptic.json"
 _MAX_ID = (1 << 24) - 1
+_HELD: tuple[Detail, ...] = ("iscrowd",)
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,9 @@ def write_panoptic(
         pngs.mkdir()
         for image in select_images(records, options, size_of, tally):
             png_name = f"{image.number:012d}.png"
+            if (pngs / png_name).exists():
+                tally.leave_out("image that an earlier task shows", f"task {image.task_id}: {image.file_name!r:.200}")
+                continue
             segment_ids, segments = _segments(image, ids, things, tally)
             Image.fromarray(segment_ids_to_rgb(segment_ids)).save(pngs / png_name)
             height, width = image.size_hw
@@ -155,7 +161,7 @@ def _segments(
     image: SelectedImage, ids: Mapping[str, int], things: frozenset[int], tally: Tally
 ) -> tuple[SegmentIds, list[dict[str, Any]]]:
     """Return the map of segment ids and the `segments_info` of one image."""
-    labelled = list(labelled_regions(image, ids, tally))
+    labelled = list(labelled_regions(image, ids, tally, holds=_HELD))
     numbers = _numbers(labelled, things)
     flat = regions_to_label_map(
         [LabelledRegion(r.rle, n, r.score) for (r, _), n in zip(labelled, numbers, strict=True)], image.size_hw
@@ -180,7 +186,7 @@ def _segments(
                 "category_id": category_id,
                 "area": coco_rle_area(rle),
                 "bbox": [int(value) for value in coco_rle_bbox_xywh(rle)],
-                "iscrowd": 0,
+                "iscrowd": int(any(member.is_crowd for member, _ in members)),
                 "isthing": int(category_id in things),
                 **{key: value for key, value in known.items() if value is not None},
             }
@@ -306,6 +312,7 @@ def _regions(
             control="",
             rle=rle,
             score=finite_number(segment.get("score")),
+            is_crowd=is_set(segment.get("iscrowd")),
         )
     for number in rles:
         left_out.append(LeftOut("pixels of a segment that the JSON does not list", f"{where}, segment {number}"))

@@ -6,11 +6,13 @@ Label Studio keeps attributes that it does not know. The attribute `category` is
 the attribute `kind` is ours.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import get_args
 
 from converters.errors import RecordError
 from converters.label_studio.label_config import Label, LabelConfig, labels_of
+from converters.label_studio.region_details import KEYPOINTS_OF
 from converters.records import DatasetCategory, Kind
 
 MASK_KINDS = (
@@ -23,6 +25,7 @@ MASK_KINDS = (
 )
 """Kinds of controls whose labels are categories of regions with an area."""
 
+_PAIR = re.compile("([0-9]{1,4})-([0-9]{1,4})")
 _MAX_ID_DIGITS = 15  # exact in every reader of JSON
 
 
@@ -53,8 +56,19 @@ def categories_of(config: LabelConfig, *, controls: Iterable[str] | None = None)
     for label in labels_of(chosen):
         kinds[label.value] = kinds.get(label.value) or label_kind(label)
     return tuple(
-        DatasetCategory(next(free) if number is None else number, name, kinds[name]) for name, number in wanted.items()
+        DatasetCategory(next(free) if number is None else number, name, kinds[name], *_keypoints(name, config))
+        for name, number in wanted.items()
     )
+
+
+def _keypoints(category: str, config: LabelConfig) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
+    """Return the names of a category's keypoints and its skeleton, from the control that says that it is for them."""
+    of_category = (c for c in config.of_kind("keypointlabels") if c.attributes.get(KEYPOINTS_OF) == category)
+    control = next(of_category, None)
+    if control is None:
+        return (), ()
+    pairs = (_PAIR.fullmatch(word) for word in control.attributes.get("skeleton", "").split())
+    return control.label_values, tuple((int(pair[1]), int(pair[2])) for pair in pairs if pair)
 
 
 def label_kind(label: Label) -> Kind | None:

@@ -9,8 +9,8 @@ Tested in tests/converters/label_studio/test_reader.py.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from converters.encodings.coco_rle import mask_to_coco_rle
@@ -18,8 +18,9 @@ from converters.encodings.masks import require_size
 from converters.errors import ConverterError
 from converters.files.json_values import Json, finite_number
 from converters.label_studio.label_config import ImageTag
+from converters.label_studio.region_details import CROWD, CROWD_CONTROL, answers_of, keypoint, points_apart
 from converters.label_studio.shapes import shape_of, shape_reader, upright_box
-from converters.records import LeftOut, Region
+from converters.records import Keypoint, LeftOut, Region
 
 _LABEL_KEYS_END = "labels"
 
@@ -54,15 +55,33 @@ def read_regions(results: Sequence[Any], place: ShownImage, where: str) -> tuple
     """
     regions: list[Region] = []
     left_out: list[LeftOut] = []
-    for group in _same_region([result for result in results if place.shows(result)]):
+    areas, points = points_apart(_same_region([result for result in results if place.shows(result)]))
+    for group in areas:
         region_id = str(group[0].get("id", ""))
         try:
-            regions.append(_region(group, region_id, place))
+            region = _region(group, region_id, place)
+            keypoints = _keypoints(points.pop(region_id, []), region.size_hw, place, where, left_out)
+            regions.append(replace(region, keypoints=tuple(keypoints)))
         except _NoAreaError as error:
             left_out.append(LeftOut(str(error), f"{where}, region {region_id!r}"))
         except ConverterError as error:
             left_out.append(LeftOut("unreadable region", f"{where}, region {region_id!r}: {error}"))
+    for parent, lost in points.items():
+        what = f"{where}: {len(lost)} of {parent!r:.40}"
+        left_out += [LeftOut("keypoint of no region with an area", what)] * len(lost)
     return _of_one_size(regions, where, left_out), left_out
+
+
+def _keypoints(
+    groups: Iterable[Sequence[Json]], size_hw: tuple[int, int], place: ShownImage, where: str, left_out: list[LeftOut]
+) -> Iterator[Keypoint]:
+    """Yield the keypoints of a region; a point without a label has no name and is left out."""
+    for group in groups:
+        names = [name for result in group for name in _labels(result, place)]
+        if names:
+            yield keypoint(group, names[0], size_hw)
+        else:
+            left_out.append(LeftOut("keypoint without a label", f"{where}, {group[0].get('id')!s:.40}"))
 
 
 def first_size_hw(results: Sequence[Any], place: ShownImage) -> tuple[int, int] | None:
@@ -108,6 +127,7 @@ def _region(group: Sequence[Json], region_id: str, place: ShownImage) -> Region:
     if not mask.any():
         raise _NoAreaError("region without a pixel")
     origin = shape.get("origin")
+    answers = answers_of(group)
     return Region(
         id=region_id,
         labels=tuple(dict.fromkeys(name for result in group for name in _labels(result, place))),
@@ -117,6 +137,8 @@ def _region(group: Sequence[Json], region_id: str, place: ShownImage) -> Region:
         score=finite_number(shape.get("score")),
         origin=origin if isinstance(origin, str) else None,
         box_xywh=upright_box(shape["value"], size_hw),
+        is_crowd=CROWD in answers.pop(CROWD_CONTROL, ()),
+        answers=answers,
     )
 
 

@@ -24,6 +24,7 @@ from converters.errors import LabelStudioFormatError
 from converters.files.json_values import JsonObject
 from converters.files.output import JsonList, write_json
 from converters.label_studio.label_config import Control, ImageTag, LabelConfig
+from converters.label_studio.region_details import details_to_results, unheld_details
 from converters.records import Annotation, ImageRecord, Prediction, Region
 from converters.selection import ConversionCounts, Tally
 
@@ -118,6 +119,9 @@ def _shown(regions: Sequence[Region], record: ImageRecord, config: LabelConfig, 
         tally.regions_out += 1
         tally.note("regions that became boxes", int(kind == "rectanglelabels" and region.box_xywh is None))
         tally.note("regions whose holes were filled", int(kind == "polygonlabels" and has_holes(region.mask())))
+        for detail in unheld_details(region, config):
+            where = f"image {record.image}, region {region.id!r}"
+            tally.leave_out(f"{detail} that no control of the label config can hold", where)
         shown.append(region)
     return tuple(shown)
 
@@ -206,12 +210,14 @@ def _prediction(pairs: Sequence[tuple[ImageRecord, Prediction]], config: LabelCo
 
 
 def _results(regions: Sequence[Region], record: ImageRecord, config: LabelConfig) -> list[JsonObject]:
-    results = [
-        result
-        for region in regions
-        for result in region_to_results(region, _control_for(region, config), record.image_tag)
-    ]
+    results = [result for region in regions for result in _region_results(region, record.image_tag, config)]
     return results if record.index == 0 else [{**result, "item_index": record.index} for result in results]
+
+
+def _region_results(region: Region, image_tag: str, config: LabelConfig) -> Iterator[JsonObject]:
+    """Yield the results of a region, with its details; its keypoints belong to its first part."""
+    for part, result in enumerate(region_to_results(region, _control_for(region, config), image_tag)):
+        yield from details_to_results(region if part == 0 else replace(region, keypoints=()), result, config)
 
 
 def _image_tag(record: ImageRecord, config: LabelConfig) -> ImageTag:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from converters.encodings.coco_rle import mask_to_coco_rle
-from converters.records import Annotation, ImageRecord, LeftOut, Prediction, Region
+from converters.records import Annotation, ImageRecord, Keypoint, LeftOut, Prediction, Region
 from converters.selection import SelectedImage, Selection, Tally, labelled_regions, select_images, with_own_file
 
 RLE = mask_to_coco_rle(np.eye(4, 6, dtype=np.bool_))
@@ -25,6 +25,16 @@ def select(record: ImageRecord, **selection: object) -> tuple[list[SelectedImage
 
 def ids(images: list[SelectedImage]) -> list[str]:
     return [region.id for image in images for region in image.regions]
+
+
+def test_what_a_format_cannot_hold_of_a_region_is_counted() -> None:
+    held = Region("r", ("cat",), "", RLE, is_crowd=True, keypoints=(Keypoint("nose", 1, 1),), answers={"a": ("b",)})
+    image = SelectedImage(1, 1, "a.png", (2, 3), (held,))
+    for holds, lost in (((), 3), (("iscrowd",), 2), (("iscrowd", "keypoints", "answers"), 0)):
+        tally = Tally()
+        assert list(labelled_regions(image, {"cat": 4}, tally, holds=holds)) == [(held, 4)]
+        assert sum(tally.left_out.values()) == lost
+        assert all(reason.endswith("which this format cannot hold") for reason in tally.left_out)
 
 
 def test_one_annotation_stands_for_an_image_unless_all_are_asked_for() -> None:

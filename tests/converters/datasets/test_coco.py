@@ -85,6 +85,24 @@ def test_the_file_is_what_pycocotools_and_people_expect(tmp_path: Path) -> None:
     assert "origin" not in coco.anns[2]
 
 
+def test_an_image_that_two_tasks_show_is_one_image_with_the_regions_of_both() -> None:
+    both = [record(region(RING, id="a")), record(task_id=7), record(region(BLOB, "dog", id="b"))]
+    other_size = record(region(np.ones((5, 6), dtype=np.bool_), id="c"), size_hw=(5, 6))
+    dataset, counts = records_to_coco([*both, other_size], CATEGORIES)
+    assert [(image["id"], image["file_name"]) for image in dataset["images"]] == [(1, "1.png"), (2, "7.png")]
+    assert [(a["region_id"], a["image_id"]) for a in dataset["annotations"]] == [("a", 1), ("b", 1)]
+    assert counts.notes == {"tasks that show an image of an earlier task: their regions joined it": 1}
+    assert counts.left_out == {"image of another size than in an earlier task": 1}
+    assert (counts.images_in, counts.images_out) == (4, 2)
+
+
+def test_an_image_keeps_its_id_whichever_of_its_tasks_goes_in() -> None:
+    predicted = record(annotations=(), predictions=(Prediction(1, (region(RING, score=0.5),)),))
+    tasks = [record(region(BLOB)), record(task_id=2), predicted]
+    dataset, _ = records_to_coco(tasks, CATEGORIES, CocoOptions(source="predictions"))
+    assert [(image["id"], image["file_name"]) for image in dataset["images"]] == [(1, "1.png")]
+
+
 def test_average_precision_of_a_file_against_itself_is_one(tmp_path: Path) -> None:
     records = [
         record(

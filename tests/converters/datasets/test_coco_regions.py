@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
+from converters.datasets.coco_index import index_coco
 from converters.datasets.coco_reader import coco_to_records
 from converters.datasets.coco_regions import FoundRegions, read_regions
 from converters.records import Region
@@ -24,7 +25,7 @@ def dataset(*annotations: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(**annotation: Any) -> FoundRegions:
-    return read_regions([{"id": 1, "category_id": 3, **annotation}], SIZE_HW, {3: "cat"}, "image 9")
+    return read_regions([{"id": 1, "category_id": 3, **annotation}], SIZE_HW, index_coco(dataset()), "image 9")
 
 
 def test_polygons_and_counts_of_other_tools_are_read_as_pycocotools_reads_them() -> None:

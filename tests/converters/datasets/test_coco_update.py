@@ -19,7 +19,7 @@ from converters.encodings.brush import mask_to_brush_rle
 from converters.encodings.coco_rle import coco_rle_to_mask, mask_to_coco_rle
 from converters.errors import CocoError
 from converters.files.output import write_json
-from converters.label_studio.config_for import label_config_for
+from converters.label_studio.config_for import Extras, label_config_for
 from converters.label_studio.label_config import LabelConfig, parse_label_config
 from converters.label_studio.reader import tasks_to_records
 from converters.label_studio.tasks import marked_as, records_to_tasks
@@ -258,7 +258,7 @@ def test_a_box_alone_stays_a_box_and_takes_over_the_box_that_was_drawn() -> None
         for n in (1, 2)
     ]
     dataset = {**ORIGINAL, "annotations": boxes}
-    config = parse_label_config(label_config_for(coco_categories(dataset), boxes=True))
+    config = parse_label_config(label_config_for(coco_categories(dataset), extras=Extras(boxes=True)))
     tasks = opened(dataset, config)
     assert closed(dataset, tasks, config)[0] == dataset
     (first, _) = task_of(tasks, "6.jpg")["annotations"][0]["result"]

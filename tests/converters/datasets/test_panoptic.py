@@ -224,3 +224,27 @@ def test_a_dataset_without_a_category_is_refused(folder: Path) -> None:
     dataset, pngs = read_panoptic(folder)
     with pytest.raises(ConverterError, match="expected a category with an id and a name, got 1 categories: "):
         list(panoptic_to_records({**dataset, "categories": [{"id": 1, "name": ""}]}, pngs))
+
+
+def test_crowds_survive(tmp_path: Path) -> None:
+    regions = (
+        region("a", "cat", box(0, 0, 3, 3), is_crowd=True),
+        region("b", "cat", box(3, 3, 6, 6)),
+        region("c", "sky", box(6, 6, 8, 8), is_crowd=True),
+    )
+    counts = write_panoptic([record(*regions)], CATEGORIES, tmp_path / "out")
+    dataset, pngs = read_panoptic(tmp_path / "out")
+    assert [s["iscrowd"] for s in dataset["annotations"][0]["segments_info"]] == [1, 0, 1]
+    (found,) = panoptic_to_records(dataset, pngs)
+    assert [r.is_crowd for r in found.annotations[0].regions] == [True, False, True]
+    assert counts.left_out == {}
+
+
+def test_an_image_that_two_tasks_show_is_written_once(tmp_path: Path) -> None:
+    first, again = record(region("a", "cat", box(0, 0, 3, 3))), record(region("b", "dog", box(3, 3, 6, 6)))
+    counts = write_panoptic([first, again, record(task_id=2)], CATEGORIES, tmp_path / "out")
+    assert counts.left_out == {"image that an earlier task shows": 1}
+    dataset, pngs = read_panoptic(tmp_path / "out")
+    assert [image["file_name"] for image in dataset["images"]] == ["1.png", "2.png"]
+    found, _ = panoptic_to_records(dataset, pngs)
+    assert [r.id for r in found.annotations[0].regions] == ["a"]

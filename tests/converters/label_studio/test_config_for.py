@@ -5,7 +5,7 @@ import numpy as np
 from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.encodings.colours import colour_of
 from converters.label_studio.categories import categories_of
-from converters.label_studio.config_for import Needs, label_config_for
+from converters.label_studio.config_for import Extras, Needs, label_config_for
 from converters.label_studio.label_config import parse_label_config
 from converters.records import Annotation, DatasetCategory, ImageRecord, Prediction, Region
 
@@ -28,13 +28,13 @@ def test_the_config_says_which_categories_are_stuff() -> None:
 
 def test_there_is_a_control_for_boxes_where_it_is_asked_for() -> None:
     categories = (DatasetCategory(7, "cat"), DatasetCategory(2, "dog"))
-    config = parse_label_config(label_config_for(categories, boxes=True))
+    config = parse_label_config(label_config_for(categories, extras=Extras(boxes=True)))
     assert [(control.name, control.kind) for control in config.controls] == [
         ("label", "brushlabels"),
         ("box", "rectanglelabels"),
     ]
     assert categories_of(config) == categories
-    alone = parse_label_config(label_config_for(categories, "RectangleLabels", boxes=True))
+    alone = parse_label_config(label_config_for(categories, "RectangleLabels", extras=Extras(boxes=True)))
     assert [control.name for control in alone.controls] == ["label"]
 
 
@@ -48,4 +48,4 @@ def test_needs_are_what_the_regions_are() -> None:
         for record in records:
             needs = Needs()
             assert list(needs.seen([record])) == [record]
-            assert needs.boxes == boxes
+            assert needs.of(Extras(boxes=True)) == Extras(boxes=boxes)
