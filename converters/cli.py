@@ -4,6 +4,8 @@
     python -m converters convert panoptic export.json --label-config config.xml --out panoptic --stuff sky grass
     python -m converters convert semantic-png export.json --label-config config.xml --out masks --ignore-label unsure
     python -m converters convert yolo export.json --label-config config.xml --out yolo --images pictures
+    python -m converters convert voc export.json --label-config config.xml --out voc --split-parts --min-area 100
+    python -m converters convert csv export.json --label-config config.xml --out regions.csv
     python -m converters import coco coco.json --out tasks.json --label-config-out config.xml
     python -m converters convert coco export.json --label-config config.xml --original coco.json --out corrected.json
     python -m converters import panoptic panoptic.json --out tasks.json --label-config-out config.xml
@@ -130,6 +132,14 @@ def _add_convert(subparsers: Any) -> None:
     _add_shape_arguments(yolo)
     _set_run(yolo, commands.convert_yolo)
 
+    voc = formats.add_parser("voc", help="to PASCAL VOC's XML: boxes alone, without shapes and scores")
+    _add_export_arguments(voc, "a new folder")
+    _set_run(voc, commands.convert_voc)
+
+    table = formats.add_parser("csv", help="to one CSV table: boxes, areas and scores of regions, without shapes")
+    _add_export_arguments(table, "the CSV file")
+    _set_run(table, commands.convert_csv)
+
 
 def _add_export_arguments(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument("export", type=Path, help="JSON or JSON_MIN export, or tasks as the API gives them")
@@ -151,7 +161,7 @@ def _add_export_arguments(parser: argparse.ArgumentParser, out: str) -> None:
         metavar="PX",
         help="drop connected parts of fewer pixels of the original image, and count them (default: drop none)",
     )
-    _add_image_arguments(parser, "where the images are: sizes of those without a region (YOLO: copied, too)")
+    _add_image_arguments(parser, "where the images are: sizes of those without a region (YOLO, VOC: copied, too)")
 
 
 def _add_image_arguments(parser: argparse.ArgumentParser, images: str) -> None:

@@ -16,6 +16,7 @@ from converters.datasets.coco_details import attribute_names
 from converters.datasets.coco_index import coco_categories, read_coco
 from converters.datasets.coco_reader import ImagePlace, coco_to_records
 from converters.datasets.coco_update import update_coco
+from converters.datasets.csv_table import write_csv_table
 from converters.datasets.panoptic import PanopticOptions, panoptic_to_records, read_panoptic, write_panoptic
 from converters.datasets.semantic_png import (
     SemanticOptions,
@@ -23,6 +24,7 @@ from converters.datasets.semantic_png import (
     semantic_png_to_records,
     write_semantic_png,
 )
+from converters.datasets.voc import write_voc
 from converters.datasets.yolo import YoloOptions, write_yolo
 from converters.datasets.yolo_reader import read_yolo, yolo_to_records
 from converters.errors import OutputError
@@ -40,7 +42,7 @@ from converters.report.advice import what_to_do
 from converters.report.evaluate_corrections import EvaluationOptions, evaluate_corrections, write_evaluation
 from converters.report.links import LabelStudioPages
 from converters.report.text import missing_sentence
-from converters.selection import UNKNOWN_SIZE, ConversionCounts
+from converters.selection import UNKNOWN_SIZE, ConversionCounts, Selection
 
 # ---------------------------------------------------------------- out
 
@@ -92,6 +94,18 @@ def convert_yolo(options: Namespace) -> int:
     counts = write_yolo(*_export(options), options.out, chosen, _sizes(options), options.images)
     agreement = f"IoU of what was written with the masks: {counts.mean_iou:.4f} on average, {counts.lowest_iou:.4f} at "
     return _written(counts, options.out, agreement + "least")
+
+
+def convert_voc(options: Namespace) -> int:
+    """Write the boxes of an export as VOC's XML, together with the images if their folder is given."""
+    chosen = Selection(**_selection(options))
+    return _written(write_voc(*_export(options), options.out, chosen, _sizes(options), options.images), options.out)
+
+
+def convert_csv(options: Namespace) -> int:
+    """Write an export as one CSV table of regions."""
+    chosen = Selection(**_selection(options))
+    return _written(write_csv_table(*_export(options), options.out, chosen, _sizes(options)), options.out)
 
 
 def _selection(options: Namespace) -> dict[str, Any]:

@@ -15,6 +15,8 @@
     ├── PanopticError           a COCO panoptic dataset cannot be used
     ├── SemanticPNGError        indexed PNGs and their labels cannot be used, or written
     ├── YOLOError               a YOLO dataset cannot be used
+    ├── VOCError                records cannot be written as a VOC dataset
+    ├── CSVError                records cannot be written as a CSV table
     ├── OutputError             a file or folder cannot be written
     └── EvaluationError         label maps cannot be compared
 
@@ -80,6 +82,14 @@ class SemanticPNGError(ConverterError):
 
 class YOLOError(ConverterError):
     """A YOLO dataset is damaged: its data.yaml, its folders or its lines."""
+
+
+class VOCError(ConverterError):
+    """Records cannot be written as a VOC dataset."""
+
+
+class CSVError(ConverterError):
+    """Records cannot be written as a CSV table."""
 
 
 class OutputError(ConverterError):

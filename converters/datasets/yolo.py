@@ -20,7 +20,6 @@ YOLO cannot hold everything:
 more at the end of a line is a score.
 """
 
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,10 +28,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from converters.datasets.data_yaml import data_yaml_text
+from converters.datasets.image_copies import copy_image
 from converters.encodings.masks import Mask, has_holes, mask_iou
 from converters.encodings.polygons import Polygon, mask_to_polygons, polygons_to_mask
 from converters.errors import YOLOError
-from converters.files.image_files import SizeLookup, find_image_file
+from converters.files.image_files import SizeLookup
 from converters.files.output import new_folder
 from converters.records import DatasetCategory, ImageRecord, Region
 from converters.selection import (
@@ -226,7 +226,7 @@ def write_yolo(
             path.write_text("".join(f"{line}\n" for line in lines.of(image, numbers)), encoding="ascii", newline="\n")
             tally.images_out += 1
             if image_folder is not None:
-                _copy_image(image, image_folder, partial / IMAGES_NAME, tally)
+                copy_image(image, image_folder, partial / IMAGES_NAME, tally)
         if not tally.images_out:
             raise YOLOError(f"expected at least one image for {folder}, got none: {tally.counts().reasons()}")
     return YoloCounts(**vars(tally.counts()), lowest_iou=lines.lowest_iou, mean_iou=lines.mean_iou)
@@ -271,14 +271,3 @@ class _LineWriter:
         self._tally.note("regions whose holes were filled", int(has_holes(mask)))
         self._tally.note("regions whose parts were joined by lines", int(len(parts) > 1))
         return [parts[0] if len(parts) == 1 else join_polygons(parts)]
-
-
-def _copy_image(image: SelectedImage, source: Path, target: Path, tally: Tally) -> None:
-    """Copy an image; if it is not in the folder, count it as left out."""
-    path = find_image_file(source, image.file_name)
-    if path is None:
-        tally.leave_out("image file that is not in the folder", f"task {image.task_id}: {image.file_name}")
-        return
-    copy = target / image.file_name  # `with_own_file` has made sure that the name stays inside
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(path, copy)

@@ -135,7 +135,7 @@ def test_an_evaluation_says_what_it_compared_and_where_the_report_is(
         )
 
 
-@pytest.mark.parametrize("form", ["coco", "panoptic", "semantic-png", "yolo"])
+@pytest.mark.parametrize("form", ["coco", "panoptic", "semantic-png", "yolo", "voc", "csv"])
 def test_every_format_splits_and_drops_parts_and_says_how_many(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
 ) -> None:
@@ -161,6 +161,8 @@ def test_every_format_splits_and_drops_parts_and_says_how_many(
             s["area"] for s in json.loads((out / "panoptic.json").read_text())["annotations"][0]["segments_info"]
         ],
         "semantic-png": lambda: [int((np.asarray(Image.open(out / "masks/a.png")) > 0).sum())],
+        "voc": lambda: [100, 200] if (out / "Annotations/a.xml").read_text().count("<object>") == 2 else [],
+        "csv": lambda: [int(line.split(",")[11]) for line in out.read_text().splitlines()[1:]],
         "yolo": lambda: [100, 200] if len((out / "labels/a.txt").read_text().splitlines()) == 2 else [],
     }
     assert found[form]() == ([300] if form == "semantic-png" else [100, 200])
