@@ -21,6 +21,8 @@ from converters.encodings.masks import Mask, label_parts
 from converters.encodings.polygons import polygons_to_mask
 from ovdiff.segmentation import Segmentation
 
+FARTHEST = 1e6  # percent of the image, or degrees: what is drawn beyond the image's edge is near it
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -73,8 +75,8 @@ def _region_to_prompt(region: Mapping[str, Any]) -> Prompt:
         value = region["value"]
         size = (0.0, 0.0) if is_point else (_number(value["width"]), _number(value["height"]))
         return Prompt(
-            image=str(region["to_name"]),
-            label=str(value[kind][0]),
+            image=_name(region["to_name"]),
+            label=_name(value[kind][0]),
             x=_number(value["x"]),
             y=_number(value["y"]),
             width=size[0],
@@ -83,15 +85,22 @@ def _region_to_prompt(region: Mapping[str, Any]) -> Prompt:
             is_point=is_point,
             is_positive=region.get("is_positive") is not False,
         )
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise RequestError(f"the drawn {kind} lacks a place or a label ({error!r})") from error
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+        raise RequestError(f"the drawn {kind} lacks a place or a label ({error!r:.200})") from error
 
 
 def _number(value: Any) -> float:
+    """Return a coordinate in percent, or an angle in degrees."""
     number = float(value)
-    if not math.isfinite(number):
+    if not abs(number) <= FARTHEST:
         raise ValueError(f"{number} is no coordinate")
     return number
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} is no name")
+    return value
 
 
 def prompt_to_mask(prompt: Prompt, segmentation: Segmentation, labels: Sequence[str]) -> Mask:
