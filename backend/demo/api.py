@@ -105,6 +105,32 @@ class LabelStudioApi:
         params = {"id": "retrieve_tasks_predictions", "project": project}
         self.call("POST", "/api/dm/actions", params=params, json=body)
 
+    def open_task(self, project: int, task: int) -> int:
+        """Open a task as the Data Manager does, and return how many predictions the editor would show.
+
+        If the task has no prediction, Label Studio asks the backend for one, and waits for the answer.
+        """
+        return len(self.call("GET", f"/api/tasks/{task}", params={"project": project})["predictions"])
+
+    def make_interactive(self, project: int) -> None:
+        """Have Label Studio ask the project's backend for a mask whenever somebody draws with a smart tool."""
+        backend = self.backends(project)[0]
+        body = {key: backend[key] for key in ("url", "project", "title")} | {"is_interactive": True}
+        self.call("PATCH", f"/api/ml/{backend['id']}", json=body)
+
+    def click(self, project: int, task: int, prompt: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the regions that the backend offers for a prompt, a region drawn with a smart tool.
+
+        Raises:
+            ApiError: the backend gave no answer.
+        """
+        backend = self.backends(project)[0]["id"]
+        body = {"task": task, "context": {"result": [dict(prompt)]}}
+        answer = self.call("POST", f"/api/ml/{backend}/interactive-annotating", json=body)
+        if "data" not in answer:
+            raise ApiError(f"The backend gave no mask for a click on task {task}: {answer}")
+        return list(answer["data"]["result"])
+
     def predictions(self, task: int) -> list[dict[str, Any]]:
         """Return all predictions that are stored for a task, oldest first."""
         found = self.call("GET", "/api/predictions", params={"task": task})

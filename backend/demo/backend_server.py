@@ -44,6 +44,10 @@ class BackendServer:
     folder: Path
     child: Child
 
+    def log(self) -> str:
+        """Return what the backend has logged so far."""
+        return self.child.log_path.read_text(errors="replace")
+
     def built(self) -> list[str]:
         """Return the categories whose prototypes this process has made, in the order of building."""
         return list(map(str, self._status()["built"]))
@@ -99,8 +103,17 @@ def start(
     console: Console,
     *,
     preferred_port: int = 9090,
+    settings: Mapping[str, str] | None = None,
 ) -> BackendServer:
     """Start the backend for one Label Studio and wait until it answers.
+
+    Args:
+        folder: it holds the bank, the state file and the log.
+        label_studio: what the backend fetches images from.
+        groups: what ends the backend's process at last.
+        console: what shows that the backend is starting.
+        preferred_port: the port, unless another program has it.
+        settings: variables of the backend's environment that win over those of the demo.
 
     Raises:
         ServerError: the backend did not start; the message ends with the end of its log.
@@ -109,7 +122,8 @@ def start(
     port = free_port(preferred_port)
     url = f"http://{LOOPBACK}:{port}"
     command = [str(Path(sysconfig.get_path("scripts")) / "ovdiff"), "serve"]
-    child = groups.start("The backend", command, _environment(folder, port, label_studio), folder / "backend.log")
+    environment = {**_environment(folder, port, label_studio), **(settings or {})}
+    child = groups.start("The backend", command, environment, folder / "backend.log")
     wait_until_ready(
         child,
         lambda: is_up(url),

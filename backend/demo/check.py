@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from backend.demo.answer_checks import check_answers
 from backend.demo.checks import (
     Demo,
     check_added_label,
@@ -42,6 +43,7 @@ CHECKS: tuple[Callable[[Demo], None], ...] = (
     check_corrections,
     check_added_label,
     check_photographs,
+    check_answers,
 )
 
 
@@ -51,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console, report = standard_console(), Report()
     try:
         with tempfile.TemporaryDirectory(prefix="ovdiff-demo-check-") as folder, _usual_ports_taken():
-            settings = SessionSettings(options.label_studio, Path(folder), options.cache)
+            early = {"OVDIFF_WAIT_FOR_PROTOTYPES_S": "0"}  # or a task opened too early would wait until it is not
+            settings = SessionSettings(options.label_studio, Path(folder), options.cache, backend_settings=early)
             _check(settings, choose_scenes(options.scenes), options.sheet, report, console)
     except DemoError as error:
         console.say(f"The demo failed. {error}")

@@ -8,9 +8,9 @@ session continues where this one ended.
 """
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from backend.demo import backend_server, label_studio
@@ -33,6 +33,8 @@ class SessionSettings:
     """Folder of the Label Studio databases that sessions copy."""
     label_studio_port: int = 8080
     backend_port: int = 9090
+    backend_settings: Mapping[str, str] = field(default_factory=dict)
+    """Variables of the backend's environment that win over those of the demo."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,12 @@ def open_session(settings: SessionSettings, console: Console) -> Iterator[Sessio
     with exit_on_termination(), _only_one(settings.folder), ProcessGroups() as groups:
         host = _start_label_studio(settings, groups, console)
         backend = backend_server.start(
-            settings.folder / "backend", host, groups, console, preferred_port=settings.backend_port
+            settings.folder / "backend",
+            host,
+            groups,
+            console,
+            preferred_port=settings.backend_port,
+            settings=settings.backend_settings,
         )
         yield Session(host, backend, ProjectMaker(host.api(), backend, console))
 

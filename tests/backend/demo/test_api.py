@@ -112,3 +112,29 @@ def test_predictions_are_retrieved_for_the_given_tasks_alone(server: ScriptedSer
 def test_predictions_come_oldest_first(server: ScriptedServer, api: LabelStudioApi) -> None:
     server.answers["GET /api/predictions"] = 200, [{"id": 12}, {"id": 11}]
     assert [prediction["id"] for prediction in api.predictions(3)] == [11, 12]
+
+
+def test_opening_a_task_says_how_many_predictions_are_shown(server: ScriptedServer, api: LabelStudioApi) -> None:
+    server.answers["GET /api/tasks/3"] = 200, {"id": 3, "predictions": [{"id": 11}, {"id": 12}]}
+    assert api.open_task(5, 3) == 2
+    assert _lines(server) == ["GET /api/tasks/3?project=5"]
+
+
+def test_a_backend_is_made_interactive_and_stays_what_it_was(server: ScriptedServer, api: LabelStudioApi) -> None:
+    record = {"id": 8, "title": "OVDiff", "url": _URL, "project": 5, "state": "CO"}
+    server.answers |= {"GET /api/ml": (200, [record]), "PATCH /api/ml/8": (200, {})}
+    api.make_interactive(5)
+    sent = json.loads(server.requests[-1].body)
+    assert sent == {"title": "OVDiff", "url": _URL, "project": 5, "is_interactive": True}
+
+
+def test_a_click_is_answered_with_regions_or_an_error(server: ScriptedServer, api: LabelStudioApi) -> None:
+    server.answers |= {
+        "GET /api/ml": (200, [{"id": 8}]),
+        "POST /api/ml/8/interactive-annotating": (200, {"data": {"result": [{"id": "a"}]}}),
+    }
+    assert api.click(5, 3, {"type": "keypointlabels"}) == [{"id": "a"}]
+    assert json.loads(server.requests[-1].body) == {"task": 3, "context": {"result": [{"type": "keypointlabels"}]}}
+    server.answers["POST /api/ml/8/interactive-annotating"] = 200, {"errors": ["not interactive"]}
+    with pytest.raises(ApiError, match=r"gave no mask for a click on task 3: .*not interactive"):
+        api.click(5, 3, {})

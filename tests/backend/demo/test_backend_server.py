@@ -63,6 +63,11 @@ def test_labels_that_the_backend_cannot_use(server: ScriptedServer, backend: Bac
         backend.categories(7)
 
 
+def test_what_a_backend_has_logged_so_far(backend: BackendServer) -> None:
+    backend.child.log_path.write_bytes(b"1 task asked for\n\xff\n")
+    assert backend.log().splitlines()[0] == "1 task asked for"
+
+
 def test_a_backend_that_died_shows_its_log(backend: BackendServer) -> None:
     backend.child.log_path.write_text("out of memory\n")
     backend.child.process.kill()
