@@ -3,7 +3,8 @@
 Label Studio asks for a task again exactly if it has no prediction of the version that /setup answered. Therefore the
 name holds a hash of everything that decides a prediction: the categories and where they are drawn, the preset, the
 weights, the output settings, and the prototypes that were ready. So a task that was predicted while some prototypes
-were missing is asked for again once they are ready.
+were missing is asked for again once they are ready. Labels that only change their order, colour or hotkey lead to the
+same name, because they lead to the same masks.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def model_version(
         engine_fingerprint: a hash of the models' weights and the hyper-parameters.
         output_fingerprint: a hash of the settings by which masks become regions.
     """
-    prototypes = [ready.get(category) for category in labelling.categories]
+    prototypes = sorted((category.name, ready.get(category)) for category in labelling.categories)
     parts = [labelling.fingerprint(), engine_fingerprint, output_fingerprint, prototypes]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     return f"ovdiff-{__version__}+{digest[:HASH_DIGITS]}"

@@ -57,7 +57,7 @@ class _Project:
     """What is known of a project; changed only under the lock of `Projects`.
 
     Attributes:
-        label_config: the XML of `labelling`.
+        label_config: the XML of `labelling`; "" if only a /predict carried it, so that it is never written.
         labelling, error: see `ProjectState`.
         order: the place of the newest config among all that were received; PROVISIONAL if only a /predict carried it.
         doubted: the last config of a /predict that was not the one in force; it is asked about once.
@@ -189,7 +189,7 @@ class Projects:
             if doubtful and project.is_decided:
                 project.doubted = labelling
             elif doubtful:
-                self._put_in_force(uid, label_config, labelling, None)
+                self._put_in_force(uid, "", labelling, None)
         if doubtful:
             self._ask_about(uid)
         return labelling
@@ -281,7 +281,7 @@ class Projects:
         with self._writing:
             with self._lock:
                 project = self._projects.get(uid)
-                if project is None or not project.is_decided or not project.label_config:
+                if project is None or not project.label_config:
                     return
                 label_config = project.label_config
                 project.saved_at = None

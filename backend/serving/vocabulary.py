@@ -56,15 +56,28 @@ class Labelling:
         return tuple(dict.fromkeys(output.category for output in self.outputs))
 
     def by_image(self, ready: Collection[Category]) -> dict[ImageTag, tuple[Output, ...]]:
-        """Return for each image tag the outputs whose category is ready; an image tag may have no output."""
+        """Return for each image tag the outputs whose category is ready, by name; an image tag may have no output.
+
+        The masks would depend on the order of the label config otherwise: the prefilter joins the names of likely
+        categories into captions in that order ("a cat and a dog"), and of equal scores the first category wins.
+        """
         images = dict.fromkeys(output.image for output in self.outputs)
-        return {image: tuple(o for o in self.outputs if o.image == image and o.category in ready) for image in images}
+        by_name = sorted((o for o in self.outputs if o.category in ready), key=lambda output: output.category.name)
+        return {image: tuple(output for output in by_name if output.image == image) for image in images}
 
     def fingerprint(self) -> str:
-        """Return a hex hash of the categories, their order, and the controls into which they are drawn."""
-        rows = [[o.image.name, o.image.value, o.control, o.control_kind, o.label] for o in self.outputs]
-        vocabulary = Vocabulary(self.categories).fingerprint()
-        return hashlib.sha256(json.dumps([vocabulary, rows]).encode()).hexdigest()
+        """Return a hex hash of the categories and the controls into which they are drawn, whatever their order.
+
+        The attributes of a label that change no prediction, such as its colour and its hotkey, are not in it.
+        """
+        rows = sorted(
+            [
+                [o.category.name, o.category.kind or "", *o.category.phrases],
+                [o.image.name, o.image.value, o.control, o.control_kind, o.label],
+            ]
+            for o in self.outputs
+        )
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def read_labelling(label_config: str, *, max_categories: int) -> Labelling:

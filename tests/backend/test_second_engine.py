@@ -50,7 +50,7 @@ def test_the_service_predicts_with_the_engine_that_the_preset_names(app: Flask) 
     service: Service = app.extensions["ovdiff"]
     task: dict[str, Any] = {"id": 1, "data": {"image": "/data/upload/1/picture.png"}}
     (item,) = service.predict(PROJECT_UID, [task], CONFIG)
-    assert [region["value"]["brushlabels"] for region in item["result"]] == [["red"], ["blue"]]
+    assert [region["value"]["brushlabels"] for region in item["result"]] == [["blue"], ["red"]]
     assert item["model_version"] == service.setup(PROJECT_UID, CONFIG)["model_version"]
     (project,) = service.status()["projects"].values()
     assert [(row["state"], row["kind"]) for row in project["categories"]] == [("ready", None), ("ready", None)]

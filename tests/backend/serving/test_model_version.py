@@ -1,7 +1,7 @@
 import re
 
 from backend.serving.model_version import model_version
-from backend.serving.vocabulary import read_labelling
+from backend.serving.vocabulary import Labelling, read_labelling
 from ovdiff.vocabulary import Category
 
 LABELLING = read_labelling(
@@ -35,3 +35,14 @@ def test_it_follows_ready_categories_engine_and_output_settings() -> None:
 
 def test_the_order_in_which_categories_became_ready_does_not_matter() -> None:
     assert version(RED, BLUE) == version(BLUE, RED)
+
+
+def test_the_order_of_the_labels_does_not_matter() -> None:
+    other = Labelling(tuple(reversed(LABELLING.outputs)))
+    keys = {RED: "red", BLUE: "blue"}
+    found = {
+        model_version(each, ready=keys, engine_fingerprint="e", output_fingerprint="o") for each in (LABELLING, other)
+    }
+    assert len(found) == 1
+    swapped = {RED: "blue", BLUE: "red"}
+    assert model_version(other, ready=swapped, engine_fingerprint="e", output_fingerprint="o") not in found

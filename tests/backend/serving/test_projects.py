@@ -155,6 +155,14 @@ def test_a_prediction_of_an_unknown_project_is_better_than_nothing_until_somebod
     assert (world.in_force(), world.stored()) == (["green"], {UID: config("green")})
 
 
+def test_what_only_a_prediction_carried_is_not_written_when_a_setup_fails(world: World) -> None:
+    world.projects.of_prediction(UID, config("red"))
+    with pytest.raises(UnusableLabelConfigError):
+        world.projects.setup(UID, "<View/>")
+    world.projects.agree_with_file()
+    assert (world.in_force(), world.stored()) == (["red"], {})
+
+
 def test_a_slow_setup_does_not_put_its_config_over_a_newer_one(
     world: World, held: Callable[[str], tuple[threading.Event, threading.Event]]
 ) -> None:

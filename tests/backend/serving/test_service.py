@@ -41,7 +41,7 @@ def wait_until_ready(service: Service, project: str, label_config: str) -> str:
 
 def test_a_task_is_predicted(service: Service) -> None:
     (item,) = service.predict(PROJECT_UID, [task()], RED_BLUE)
-    assert labels(item) == ["red", "blue"]
+    assert labels(item) == ["blue", "red"]
     assert item["score"] > 0
     assert item["model_version"] == service.setup(PROJECT_UID, RED_BLUE)["model_version"]
     assert "warning" not in item
@@ -74,7 +74,7 @@ def test_a_task_opened_too_early_has_no_result_and_is_answered_in_full_later(
     assert early[0]["error"] == "Not every category is ready: blue (building: generating, 50%)."
     engine.gate.set()
     assert eventually(lambda: engine.built == ["red", "blue"])
-    assert [labels(item) for item in service.predict(PROJECT_UID, tasks, RED_BLUE)] == [["red", "blue"]] * count
+    assert [labels(item) for item in service.predict(PROJECT_UID, tasks, RED_BLUE)] == [["blue", "red"]] * count
 
 
 def test_a_partial_prediction_is_stored_where_the_setting_asks_for_it(
@@ -126,7 +126,7 @@ def test_a_failing_task_does_not_touch_the_others(service: Service, label_studio
     ]
     items = service.predict(PROJECT_UID, tasks, RED_BLUE)
     assert ["result" in item for item in items] == [True, False, False, False, False, False, True]
-    assert [labels(item) for item in (items[0], items[-1])] == [["red", "blue"]] * 2
+    assert [labels(item) for item in (items[0], items[-1])] == [["blue", "red"]] * 2
     errors = [item.get("error", "") for item in items]
     assert "answered 404" in errors[1]
     assert "The task's data has None for 'image'" in errors[2]
@@ -139,7 +139,7 @@ def test_a_failing_task_does_not_touch_the_others(service: Service, label_studio
     assert [row["reason"] for row in failed] == errors[5:0:-1]
     assert {row["project"] for row in failed} == {PROJECT_UID}
     label_studio.files["/data/upload/1/missing.png"] = label_studio.files["/data/upload/1/picture.png"]
-    assert labels(service.predict(PROJECT_UID, [tasks[1]], RED_BLUE)[0]) == ["red", "blue"]
+    assert labels(service.predict(PROJECT_UID, [tasks[1]], RED_BLUE)[0]) == ["blue", "red"]
     assert [row["task"] for row in service.status()["failed_tasks"]] == [None, 5, 4, 3]
 
 
@@ -186,7 +186,7 @@ def test_a_restart_keeps_projects_and_prototypes(make_app: MakeApp, settings: Se
     after = make_app(settings, restarted).extensions["ovdiff"]
     project = after.status()["projects"][PROJECT_UID]
     assert (project["model_version"], project["counts"]) == (version, {"ready": 2})
-    assert labels(after.predict(PROJECT_UID, [task()], RED_BLUE)[0]) == ["red", "blue"]
+    assert labels(after.predict(PROJECT_UID, [task()], RED_BLUE)[0]) == ["blue", "red"]
     assert restarted.built == []
     assert version in after.versions()["versions"]
 
@@ -204,7 +204,7 @@ def test_a_restart_goes_on_with_what_was_not_ready(make_app: MakeApp, settings: 
 def test_eight_threads_at_once(service: Service, engine: FakeEngine) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda n: service.predict(PROJECT_UID, [task(n)], RED_BLUE), range(16)))
-    assert [labels(items[0]) for items in answers] == [["red", "blue"]] * 16
+    assert [labels(items[0]) for items in answers] == [["blue", "red"]] * 16
     assert len({items[0]["model_version"] for items in answers}) == 1
     assert engine.built == ["red", "blue"]
 
@@ -240,9 +240,9 @@ def test_beyond_three_quarters_of_the_threads_predictions_are_turned_away_and_cl
                 service.predict(PROJECT_UID, [task(9)], RED_BLUE, click(25, 50))
         finally:
             go_on.set()
-        assert [labels(future.result(10)[0]) for future in asked] == [["red", "blue"]] * 6
+        assert [labels(future.result(10)[0]) for future in asked] == [["blue", "red"]] * 6
         assert labels(click_on.result(10)[0]) == ["red"]
-    assert labels(service.predict(PROJECT_UID, [task(9)], RED_BLUE)[0]) == ["red", "blue"]
+    assert labels(service.predict(PROJECT_UID, [task(9)], RED_BLUE)[0]) == ["blue", "red"]
 
 
 def test_a_second_identical_request_does_no_second_work_and_one_of_the_two_has_the_result(
@@ -275,7 +275,7 @@ def test_a_request_that_waits_for_prototypes_holds_no_place(
         early = pool.submit(service.predict, "2.1795200100", [task(1)], config("green"))
         try:
             assert eventually(lambda: '"generating"' in json.dumps(service.status()))
-            assert labels(service.predict(PROJECT_UID, [task(2)], RED_BLUE)[0]) == ["red", "blue"]
+            assert labels(service.predict(PROJECT_UID, [task(2)], RED_BLUE)[0]) == ["blue", "red"]
             assert not early.done()
         finally:
             engine.gate.set()
@@ -373,6 +373,21 @@ def test_a_click_for_a_category_that_failed_says_why(service: Service, engine: F
     assert item["error"] == "'blue' is not ready (failed: No support image of 'blue' has any foreground.)."
     (other,) = service.predict(PROJECT_UID, [task()], RED_BLUE, click(25, 50))
     assert labels(other) == ["red"] and "error" not in other
+
+
+def test_labels_that_change_their_order_or_colour_predict_nothing_anew(service: Service, engine: FakeEngine) -> None:
+    ties = ['<Label value="first" prompts="red"/>', '<Label value="second" prompts="a red"/>', '<Label value="blue"/>']
+    frame = '<View><Image name="image" value="$image"/><BrushLabels name="b" toName="image">{}</BrushLabels></View>'
+    before = frame.format("".join(ties))
+    after = frame.format("".join(reversed(ties)).replace("<Label", '<Label background="#123456"'))
+    version = wait_until_ready(service, PROJECT_UID, before)
+    (item,) = service.predict(PROJECT_UID, [task()], before)
+    built = list(engine.built)
+    assert wait_until_ready(service, PROJECT_UID, after) == version
+    (again,) = service.predict(PROJECT_UID, [task(2)], after)
+    assert [region["value"] for region in again["result"]] == [region["value"] for region in item["result"]]
+    assert again | {"result": []} == item | {"result": []}
+    assert engine.built == built
 
 
 def test_a_late_request_changes_nothing_but_its_own_answer(service: Service, engine: FakeEngine) -> None:

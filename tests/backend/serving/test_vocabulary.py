@@ -87,6 +87,36 @@ def test_the_fingerprint_follows_what_is_drawn_where() -> None:
     assert len({brush.fingerprint(), polygon.fingerprint(), prompted.fingerprint()}) == 3
 
 
+def test_the_order_and_the_colours_of_labels_are_in_no_fingerprint_and_change_no_order_of_the_method() -> None:
+    labels = ['<Label value="a" prompts="x; y"/>', '<Label value="b" kind="stuff"/>', '<Label value="c" alias="z"/>']
+    first = labelling(f'<BrushLabels name="p" toName="image">{"".join(labels)}</BrushLabels>')
+    other = labelling(
+        f'<BrushLabels name="p" toName="image">{"".join(reversed(labels))}</BrushLabels>'.replace(
+            "<Label", '<Label background="#123456" hotkey="q" showInline="true"'
+        )
+    )
+    assert [category.name for category in other.categories] == ["c", "b", "a"]
+    assert other.fingerprint() == first.fingerprint()
+    assert other.by_image(other.categories) == first.by_image(first.categories)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        '<Label value="a" prompts="x"/><Label value="b" alias="z"/>',
+        '<Label value="a" prompts="x" alias="z"/><Label value="b" kind="stuff"/>',
+        '<Label value="a" prompts="x" kind="stuff"/><Label value="b"/>',
+        '<Label value="a"/><Label value="b" prompts="x"/>',
+        '<Label value="a" prompts="x"/>',
+        '<Label value="b" prompts="x"/><Label value="a"/>',
+    ],
+)
+def test_whatever_changes_a_prediction_is_in_the_fingerprint(changed: str) -> None:
+    control = '<BrushLabels name="p" toName="image">{}</BrushLabels>'
+    before = labelling(control.format('<Label value="a" prompts="x"/><Label value="b"/>'))
+    assert labelling(control.format(changed)).fingerprint() != before.fingerprint()
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

@@ -82,7 +82,7 @@ def assert_failed_click(answer: Answer, reason: str) -> None:
 def test_a_prediction_has_its_regions_score_and_version_and_nothing_else(predictor: Predictor) -> None:
     item = predictor.predict(TASK, snapshot()).item
     assert set(item) == {"result", "score", "model_version"}
-    assert labels(item) == ["red", "blue"]
+    assert labels(item) == ["blue", "red"]
     assert item["score"] == 0.375  # the fake is sure of a quarter of the pixels: 0.75, and 0.25 of the others
     assert item["model_version"] == VERSION
     assert [region["original_width"] for region in item["result"]] == [64, 64]
@@ -173,7 +173,7 @@ def test_an_error_of_the_method_is_the_reason_of_its_task_alone(predictor: Predi
     engine.on_segment = refuse
     assert_failed(predictor.predict(TASK, snapshot()), "Not even one window fits.")
     engine.on_segment = lambda: None
-    assert labels(predictor.predict(TASK, snapshot()).item) == ["red", "blue"]
+    assert labels(predictor.predict(TASK, snapshot()).item) == ["blue", "red"]
 
 
 def test_an_unexpected_error_is_logged_with_its_traceback_and_tells_the_client_only_its_kind(
