@@ -289,19 +289,21 @@ def _scored_regions(markup: Annotation | Prediction) -> Iterator[Region]:
 
 
 def _parts_of(region: Region, selection: Selection, tally: Tally) -> Iterator[Region]:
-    """Yield a region, or its connected parts, without those that are too small; count what was split and dropped."""
+    """Yield a region, or its connected parts, without those that are too small; count what was split and dropped.
+
+    A crowd stays whole: nobody told its things apart. Keypoints belong to the whole, so parts have none.
+    """
     if not (selection.split_parts or selection.min_area_px):
         yield region
         return
     found = coco_rle_to_parts(region.rle, selection.min_area_px)
     tally.note(f"parts smaller than {selection.min_area_px} px dropped", found.dropped)
     tally.note(f"regions without a part of {selection.min_area_px} px dropped", int(found.whole is None))
-    is_split = selection.split_parts and len(found.parts) > 1
+    is_split = selection.split_parts and len(found.parts) > 1 and not region.is_crowd
     tally.note("regions split into their parts", int(is_split))
     if is_split:
-        for number, part in enumerate(found.parts):
-            points = region.keypoints if number == 0 else ()
-            yield replace(region, rle=part, polygon=None, box_xywh=None, keypoints=points)
+        tally.note("keypoints of a region that was split, not written", int(bool(region.keypoints)))
+        yield from (replace(region, rle=part, polygon=None, box_xywh=None, keypoints=()) for part in found.parts)
     elif found.whole is not None and found.dropped:
         yield replace(region, rle=found.whole, polygon=None, box_xywh=None)
     elif found.whole is not None:

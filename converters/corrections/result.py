@@ -22,6 +22,7 @@ be known (no region, no score) is None, which is null in JSON. All shares and qu
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from converters.corrections.intervals import Interval
 from converters.corrections.reliability import Reliability
 from converters.corrections.threshold import ThresholdAdvice
 
@@ -64,6 +65,7 @@ class Quality:
 
     Attributes:
         mean_iou: mean IoU over background and all categories that occur, pixels summed over all images.
+        mean_iou_interval: where it lies in 95 of 100 draws of the images (`bootstrap`); None where images are few.
         mean_iou_without_background: mean IoU over the categories alone.
         mean_boundary_iou: mean boundary IoU (2 % of the diagonal) over the categories.
         panoptic_quality, segmentation_quality, recognition_quality: means over the categories.
@@ -71,6 +73,7 @@ class Quality:
     """
 
     mean_iou: Number
+    mean_iou_interval: Interval | None
     mean_iou_without_background: Number
     mean_boundary_iou: Number
     panoptic_quality: Number
@@ -124,11 +127,16 @@ class PixelCounts:
 
 @dataclass(frozen=True)
 class CategoryReport:
-    """One category. A region counts for the category that was predicted; an added region for the annotated category."""
+    """One category. A region counts for the category that was predicted; an added region for the annotated category.
+
+    `images` counts the images in which it was predicted or annotated; where they are few, `iou_interval` is None.
+    """
 
     id: int
     name: str
     iou: Number
+    iou_interval: Interval | None
+    images: int
     boundary_iou: Number
     panoptic_quality: Number
     segmentation_quality: Number

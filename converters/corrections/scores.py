@@ -11,6 +11,7 @@ from statistics import mean
 import numpy as np
 import numpy.typing as npt
 
+from converters.corrections.bootstrap import IoUBootstrap
 from converters.corrections.boundary import boundary_counts, boundary_ious, boundary_width_px
 from converters.corrections.confusion import category_ious, confusion_matrix, mean_iou
 from converters.corrections.pairs import Correction, NotCompared, RegionPair
@@ -55,6 +56,7 @@ class CorrectionScores:
         self._categories = tuple(categories)
         self._labels = {category.name: label for label, category in enumerate(categories, start=1)}
         self._confusion = np.zeros((size + 1, size + 1), dtype=np.int64)
+        self._bootstrap = IoUBootstrap(size)
         self._boundaries = np.zeros((2, size), dtype=np.int64)
         self._matches = SegmentMatches.none(size)
         self._regions = {category.name: RegionSums() for category in categories}
@@ -190,6 +192,7 @@ class CorrectionScores:
         confusion = confusion_matrix(true_map, given_map, len(self._categories))
         confusion[0, 0] += size_hw[0] * size_hw[1] - true_map.size
         self._confusion += confusion
+        self._bootstrap.add(confusion)
         version.add_pixels(confusion)
         self._boundaries += boundary_counts(true_map, given_map, len(self._categories), boundary_width_px(size_hw))
         self._matches += match_segments(truth, predicted, len(self._categories))
@@ -242,6 +245,7 @@ class CorrectionScores:
         total = int(self._confusion.sum())
         return Quality(
             mean_iou=_number(mean_iou(self._confusion)),
+            mean_iou_interval=self._bootstrap.mean_interval(),
             mean_iou_without_background=_number(mean_iou(self._confusion, with_background=False)),
             mean_boundary_iou=_mean(boundary_ious(self._boundaries)),
             panoptic_quality=_mean(self._matches.panoptic_quality),
@@ -252,11 +256,14 @@ class CorrectionScores:
 
     def _category_reports(self) -> tuple[CategoryReport, ...]:
         ious, boundaries = category_ious(self._confusion)[1:], boundary_ious(self._boundaries)
+        intervals, images = self._bootstrap.intervals()[1:], self._bootstrap.images[1:]
         return tuple(
             CategoryReport(
                 id=category.id,
                 name=category.name,
                 iou=_number(ious[row]),
+                iou_interval=intervals[row],
+                images=int(images[row]),
                 boundary_iou=_number(boundaries[row]),
                 panoptic_quality=_number(self._matches.panoptic_quality[row]),
                 segmentation_quality=_number(self._matches.segmentation_quality[row]),

@@ -32,10 +32,12 @@ from converters.report.text import (
     NOTHING,
     accepted_words,
     counted,
+    iou_words,
     missing_sentence,
     number,
     occurring,
     percent,
+    range_words,
     reliability_sentence,
     seconds,
     seconds_sentence,
@@ -98,7 +100,7 @@ def _header(report: CorrectionReport, pages: LabelStudioPages | None) -> str:
     tiles = [
         (percent(report.regions.accepted_share), f"of predicted regions accepted as they were{_interval(report)}"),
         (percent(report.pixels.changed_share), "of the objects' pixels set right"),
-        (number(quality.mean_iou), "mean IoU, with background"),
+        (number(quality.mean_iou), f"mean IoU, with background{range_words(quality.mean_iou_interval)}"),
         (number(quality.mean_boundary_iou), "mean boundary IoU"),
         (number(quality.panoptic_quality), "panoptic quality"),
         *([] if median_seconds is None else [(seconds(median_seconds), "median time of a correction")]),
@@ -153,10 +155,10 @@ def _categories(report: CorrectionReport) -> str:
     rows = (
         (
             category.name,
+            iou_words(category),
             *map(
                 number,
                 (
-                    category.iou,
                     category.boundary_iou,
                     category.panoptic_quality,
                     category.segmentation_quality,

@@ -12,10 +12,12 @@ from converters.report.text import (
     NOTHING,
     accepted_words,
     counted,
+    iou_words,
     missing_sentence,
     number,
     occurring,
     percent,
+    range_words,
     reliability_sentence,
     seconds,
     seconds_sentence,
@@ -68,7 +70,7 @@ def _headline(report: CorrectionReport) -> list[tuple[str, str]]:
         ("Regions accepted", accepted_words(report.regions)),
         ("Pixels set right, of the objects'", percent(report.pixels.changed_share)),
         ("Median change of a changed region", percent(report.median_changed_share)),
-        ("Mean IoU", number(quality.mean_iou)),
+        ("Mean IoU", number(quality.mean_iou) + range_words(quality.mean_iou_interval)),
         ("Mean IoU without background", number(quality.mean_iou_without_background)),
         ("Mean boundary IoU", number(quality.mean_boundary_iou)),
         (
@@ -103,7 +105,6 @@ def _categories(report: CorrectionReport) -> str:
 def _category_row(category: CategoryReport) -> tuple[str, ...]:
     regions = category.regions
     qualities = (
-        category.iou,
         category.boundary_iou,
         category.panoptic_quality,
         category.segmentation_quality,
@@ -120,6 +121,7 @@ def _category_row(category: CategoryReport) -> tuple[str, ...]:
     )
     return (
         escape_markdown(category.name),
+        iou_words(category),
         *map(number, qualities),
         *map(str, counts),
         percent(category.pixels.changed_share),

@@ -1,5 +1,7 @@
 """Which images and regions go into a dataset, and the count of those that do not."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from converters.encodings.coco_rle import mask_to_coco_rle
@@ -176,3 +178,16 @@ def test_a_region_that_lost_or_was_split_into_parts_is_no_drawn_polygon_any_more
         assert {found.polygon for found in image.regions} == {None}
     (image,), _ = select(record, min_area_px=1)
     assert image.regions == (DRAWN,)
+
+
+def test_a_crowd_stays_whole_and_keypoints_belong_to_the_whole() -> None:
+    crowd = replace(DRAWN, id="crowd", is_crowd=True)
+    posed = replace(DRAWN, id="posed", keypoints=(Keypoint("nose", 1.0, 1.0),))
+    record = ImageRecord(7, "a.png", "image", size_hw=(4, 6), annotations=(Annotation(1, (crowd, posed)),))
+    (image,), tally = select(record, split_parts=True)
+    assert ids([image]) == ["crowd", "posed", "posed"]
+    assert [found.keypoints for found in image.regions] == [()] * 3
+    assert tally.counts().notes == {
+        "regions split into their parts": 1,
+        "keypoints of a region that was split, not written": 1,
+    }

@@ -25,7 +25,8 @@ def test_the_page_says_the_numbers_in_tables(report: CorrectionReport) -> None:
     page = report_to_markdown(report)
     assert "2 corrections by one person" in page
     assert "| Regions accepted | 1 of 2 (too few to say) |" in page
-    assert "| dog | 0.000 | 0.000 | 0.000 | 0.000 | 0.000 | 0 | 0 | 0 | 0 | 1 | 0 | 0 | 100.0 % |" in page
+    dog = "| dog | 0.000 (1 image: too few to say) | 0.000 | 0.000 | 0.000 | 0.000 | 0 | 0 | 0 | 0 | 1 | 0 | 0 |"
+    assert f"{dog} 100.0 % |" in page
     assert "## What to do first\n\n1. Correct more images before you change anything" in page
     assert "| (unknown) | 2 | 2 | 1 of 2 (too few to say) | 1 | 0, 0 | 40.0 % | 30.0 s |" in page
     assert "| small (below 32 x 32 px) | 2 | 1 of 2 (too few to say) | 0 | 1 | 2 of 3 (too few to say) |" in page

@@ -8,15 +8,19 @@ from converters.report.text import (
     NOTHING,
     WHERE_PREDICTIONS_ARE,
     counted,
+    interval_words,
+    iou_words,
     missing_sentence,
     number,
     occurring,
     percent,
+    range_words,
     reliability_sentence,
     seconds,
     seconds_sentence,
     summary,
     thousands,
+    threshold_sentence,
     version_name,
 )
 from tests.fakes.corrections import box, corrected, region, scores_of, scores_of_two_versions
@@ -92,3 +96,35 @@ def test_only_categories_that_occur_are_listed() -> None:
     assert [category.name for category in report.categories] == ["cat", "dog"]
     (dog,) = occurring(report)
     assert dog.name == "dog" and dog.regions.predicted == dog.regions.removed == 1
+
+
+def test_a_share_is_said_with_its_range_or_with_its_counts() -> None:
+    assert interval_words(90, 100) == "90 % (83 to 94 %)"
+    assert interval_words(9, 9) == "9 of 9 (too few to say)"
+    assert interval_words(10, 10) == "100 % (72 to 100 %)"
+    assert interval_words(0, 0) == "–"
+
+
+def test_an_iou_has_a_range_where_there_are_images_enough() -> None:
+    before, after = [region("a", box(0, 0, 6, 4))], [region("a", box(0, 0, 6, 8))]
+    many = scores_of(*[corrected(before, after, task_id=number) for number in range(12)]).report("x")
+    few = scores_of(corrected(before, after)).report("x")
+    assert [iou_words(category) for category in many.categories] == ["0.500 (0.50 to 0.50)", "–"]
+    assert iou_words(few.categories[0]) == "0.500 (1 image: too few to say)"
+    assert range_words(None) == "" and range_words((0.25, 0.5)) == " (0.25 to 0.50)"
+
+
+def test_thresholds_are_said_or_their_absence() -> None:
+    bad = [corrected([region("a", box(0, 0, 6, 4), score=0.15)], [], task_id=n) for n in range(40)]
+    cat = region("a", box(0, 0, 6, 4), score=0.95)
+    good = [corrected([cat], [cat], task_id=n) for n in range(60)]
+    assert threshold_sentence(scores_of(*bad, *good).report("x")) == (
+        "Below a score of 0.2, 0 % (0 to 9 %) of 40 regions were worth correcting: hide these. From 0.9 on, 100 % (94 "
+        "to 100 %) of 60 regions were accepted as they were: samples of these are enough."
+    )
+    assert threshold_sentence(scores_of(*bad[:3]).report("x")).startswith("There are too few scored regions")
+    mixed = [corrected([cat], [region("a", box(0, 0, 6, 3))], task_id=n) for n in range(60)]
+    assert threshold_sentence(scores_of(*mixed).report("x")) == (
+        "Below no score do regions cost more than they save. From no score on were regions accepted so often that "
+        "samples would be enough."
+    )

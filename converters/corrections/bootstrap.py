@@ -1,0 +1,70 @@
+"""How sure an IoU over few images is: the bootstrap over images, counted as the images stream by.
+
+    IoU of a replicate = sum of w * intersection / sum of w * union        w: drawn anew for each image and replicate
+
+A bootstrap draws the images of the export again with replacement, many times, and looks how far the IoU moves. Each
+image is then drawn about a Poisson(1) number of times (Hanley and MacGibbon 2006), which needs no list of the images.
+Images are drawn and not pixels or regions, because those of one image resemble each other. The draws depend on nothing
+but the number of the image, so the same export gives the same intervals.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from converters.corrections.confusion import ConfusionMatrix
+from converters.corrections.intervals import Interval
+
+REPLICATES = 400
+FEWEST_IMAGES = 10
+"""Fewer images than this differ too little among themselves for a bootstrap to tell: their interval is not known."""
+
+_SEED = 20240923
+
+
+class IoUBootstrap:
+    """Sums of intersections and unions in each replicate, for background and each category."""
+
+    def __init__(self, category_count: int) -> None:
+        """Start without images."""
+        self._sums = np.zeros((2, REPLICATES, category_count + 1))  # intersections, unions
+        self.images = np.zeros(category_count + 1, dtype=np.int64)
+        self._number = 0
+
+    def add(self, confusion: ConfusionMatrix) -> None:
+        """Add the confusion matrix of one image."""
+        both = np.diag(confusion)
+        unions = confusion.sum(axis=0) + confusion.sum(axis=1) - both
+        there = np.flatnonzero(unions)
+        weights = np.random.default_rng((_SEED, self._number)).poisson(1.0, REPLICATES).astype(np.float64)
+        self._sums[0][:, there] += np.outer(weights, both[there])
+        self._sums[1][:, there] += np.outer(weights, unions[there])
+        self.images[there] += 1
+        self._number += 1
+
+    def intervals(self) -> list[Interval | None]:
+        """Return the 95 % interval of the IoU of background and of each category; None where images are few."""
+        ious = self._ious()
+        return [
+            _interval(ious[:, label]) if self.images[label] >= FEWEST_IMAGES else None for label in range(ious.shape[1])
+        ]
+
+    def mean_interval(self) -> Interval | None:
+        """Return the 95 % interval of the mean IoU, with background; None where images are few."""
+        if self._number < FEWEST_IMAGES:
+            return None
+        ious = self._ious()
+        known = ~np.isnan(ious)
+        sums, counts = np.where(known, ious, 0.0).sum(axis=1), known.sum(axis=1)
+        return _interval(np.divide(sums, counts, out=np.full(REPLICATES, np.nan), where=counts > 0))
+
+    def _ious(self) -> npt.NDArray[np.float64]:
+        both, unions = self._sums
+        return np.divide(both, unions, out=np.full(both.shape, np.nan), where=unions > 0)
+
+
+def _interval(values: npt.NDArray[np.float64]) -> Interval | None:
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return None
+    low, high = np.percentile(known, (2.5, 97.5))
+    return float(low), float(high)
