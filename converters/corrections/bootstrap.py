@@ -8,6 +8,9 @@ Images are drawn and not pixels or regions, because those of one image resemble 
 but the number of the image, so the same export gives the same intervals.
 """
 
+import hashlib
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,7 +21,8 @@ REPLICATES = 400
 FEWEST_IMAGES = 10
 """Fewer images than this differ too little among themselves for a bootstrap to tell: their interval is not known."""
 
-_SEED = 20240923
+# P(X <= k) of a Poisson(1) variable X for k = 0, 1, 2, ..., in units of 2^-16
+_POISSON_CDF = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(9)]) * 65536
 
 
 class IoUBootstrap:
@@ -35,7 +39,7 @@ class IoUBootstrap:
         both = np.diag(confusion)
         unions = confusion.sum(axis=0) + confusion.sum(axis=1) - both
         there = np.flatnonzero(unions)
-        weights = np.random.default_rng((_SEED, self._number)).poisson(1.0, REPLICATES).astype(np.float64)
+        weights = _draws(self._number)
         self._sums[0][:, there] += np.outer(weights, both[there])
         self._sums[1][:, there] += np.outer(weights, unions[there])
         self.images[there] += 1
@@ -60,6 +64,16 @@ class IoUBootstrap:
     def _ious(self) -> npt.NDArray[np.float64]:
         both, unions = self._sums
         return np.divide(both, unions, out=np.full(both.shape, np.nan), where=unions > 0)
+
+
+def _draws(image: int) -> npt.NDArray[np.float64]:
+    """Return how often each replicate draws an image, (REPLICATES,).
+
+    The digits come from a hash of the image's number: they are the same with every version of numpy, and `numpy.random`
+    is not loaded.
+    """
+    digits = hashlib.shake_128(str(image).encode("ascii")).digest(2 * REPLICATES)
+    return np.searchsorted(_POISSON_CDF, np.frombuffer(digits, dtype="<u2"), side="right").astype(np.float64)
 
 
 def _interval(values: npt.NDArray[np.float64]) -> Interval | None:

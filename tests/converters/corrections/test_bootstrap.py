@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from converters.corrections.bootstrap import FEWEST_IMAGES, IoUBootstrap
+from converters.corrections.bootstrap import FEWEST_IMAGES, IoUBootstrap, _draws
 
 
 def confusion(hit: int, missed: int, *, of: int = 2) -> np.ndarray:
@@ -45,3 +45,10 @@ def test_the_same_images_give_the_same_interval() -> None:
         return sums.intervals(), sums.mean_interval()
 
     assert made() == made()
+
+
+def test_images_are_drawn_as_often_as_poisson_says() -> None:
+    draws = np.concatenate([_draws(image) for image in range(200)])
+    shares = np.bincount(draws.astype(int), minlength=6)[:6] / draws.size
+    assert shares == pytest.approx([np.exp(-1) / f for f in (1, 1, 2, 6, 24, 120)], abs=0.005)
+    assert not np.array_equal(_draws(0), _draws(1))
