@@ -11,6 +11,8 @@
     ovdiff presets show paper > mine.toml                     copy a preset, to change it; then `--preset mine.toml`
     ovdiff presets check fast                                 say which weights are here, and what is missing
     ovdiff presets fetch fast --to weights                    fetch them, for a machine without a network
+    ovdiff projects list                                      list the projects that the service has stored
+    ovdiff projects forget 3                                  make nothing for project 3 any more; prototypes stay
     ovdiff export --project 3                                 write a project's tasks to project-3/export.json
     ovdiff settings                                           list all settings, with the values in force
 
@@ -94,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_segment(commands)
     _add_prototypes(commands)
     _add_presets(commands)
+    _add_projects(commands)
     _add_export(commands)
     converters.cli.add_commands(commands)
     _add_settings(commands)
@@ -215,6 +218,17 @@ def _add_presets(commands: Commands[argparse.ArgumentParser]) -> None:
     fetch.set_defaults(act=_fetch_preset)
 
 
+def _add_projects(commands: Commands[argparse.ArgumentParser]) -> None:
+    projects = commands.add_parser("projects", help="list the projects that the service has stored, or forget some")
+    verbs = projects.add_subparsers(required=True, metavar="VERB")
+    listing = verbs.add_parser("list", help="list the projects with their labels")
+    listing.add_argument("--json", action="store_true", help="print it as JSON, for programs")
+    listing.set_defaults(act=_list_projects)
+    forget = verbs.add_parser("forget", help="forget projects; works while the service runs, too")
+    forget.add_argument("which", nargs="+", metavar="N_OR_UID", help="the N of the address /projects/N/, or a uid")
+    forget.set_defaults(act=_forget_projects)
+
+
 def _add_settings(commands: Commands[argparse.ArgumentParser]) -> None:
     settings = commands.add_parser(
         "settings", help="print all settings: the values in force and where they come from, units and reasons"
@@ -331,6 +345,18 @@ def _fetch_preset(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.preset_weights import fetch_preset
 
     fetch_preset(options.preset, options.to)
+
+
+def _list_projects(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.projects import list_projects
+
+    list_projects(settings, as_json=options.json)
+
+
+def _forget_projects(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.projects import forget_projects
+
+    forget_projects(settings, options.which)
 
 
 def _settings(options: argparse.Namespace, settings: Settings) -> None:

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 DAY_S = 24 * 3600.0
 PAUSE_S = 3600.0  # until quiet projects are asked for again, after Label Studio could not be reached
-LOOK_EVERY_S = 5.0  # how soon a running service notices `ovdiff projects forget`, or that its state file is gone
+LOOK_EVERY_S = 2.0  # how soon a running service notices `ovdiff projects forget`, or that its state file is gone
 
 
 class ReadBack:

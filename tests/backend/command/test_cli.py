@@ -12,7 +12,7 @@ import pytest
 
 from backend import engine
 from backend.command import cli
-from backend.serving import app
+from backend.serving import app, listening
 from ovdiff.bank import Bank
 from ovdiff.presets import Preset, load_preset
 from tests.fakes.engine import FakeEngine
@@ -187,7 +187,7 @@ def test_interrupting_is_no_failure(monkeypatch: pytest.MonkeyPatch, scene: Path
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(app, "serve", interrupt)
+    monkeypatch.setattr(listening, "serve", interrupt)
     assert cli.main(["serve"]) == 130
     monkeypatch.setattr(FakeEngine, "segment", interrupt)
     assert cli.main(["segment", "scene.png", "--categories", "red"]) == 130

@@ -174,7 +174,7 @@ def test_a_running_service_notices_what_a_command_marked(world: World) -> None:
     world.read_back.start(world.projects)
     world.store.mark_forgotten(PROJECT_UID)
     assert eventually(lambda: world.projects.states() == {})
-    assert world.store.marks().forgotten == frozenset()
+    assert eventually(lambda: world.store.marks().forgotten == frozenset())
 
 
 def test_the_thread_outlives_what_nobody_expected(
