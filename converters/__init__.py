@@ -50,7 +50,10 @@ imports only from the rooms above it in this list.
         coco_reader    COCO instances                         -> records
         coco_update    corrected records                      -> the COCO file that they were imported from
         panoptic       COCO panoptic                         <-> records
-        semantic_png   indexed PNGs and their labels         <-> records
+        semantic_png   records                                -> indexed PNGs and their labels
+        semantic_png_reader   label PNGs of any kind          -> records
+        semantic_layouts      where the PNGs of VOC, ADE20K, Cityscapes and others lie
+        pixel_labels          what their values and colours mean
         yolo           records                                -> YOLO segmentation
         yolo_reader    YOLO, segmentation or boxes            -> records
         data_yaml      the data.yaml of a YOLO dataset       <-> category names

@@ -196,10 +196,17 @@ def _add_import(subparsers: Any) -> None:
     panoptic.add_argument("--images", type=_folder, metavar="DIR", help="where the images are: sizes the file lacks")
     _set_run(panoptic, commands.import_panoptic)
 
-    semantic = formats.add_parser("semantic-png", help="indexed PNGs")
-    _add_import_arguments(semantic, "a folder with labels.json and masks/")
+    semantic = formats.add_parser("semantic-png", help="label PNGs, also those of VOC, ADE20K and Cityscapes")
+    _add_import_arguments(semantic, "a folder with labels.json and masks/, or a dataset of --labels")
     semantic.add_argument(
-        "--image-suffix", default=".png", metavar=".jpg", help="of the images, where labels.json does not list them"
+        "--labels",
+        metavar="LIST",
+        help="what the pixels mean: voc, ade20k, cityscapes, or a text file of names (default: labels.json)",
+    )
+    semantic.add_argument("--void", type=_count, nargs="+", default=[], metavar="N", help="values that do not count")
+    semantic.add_argument("--ignore-label", metavar="LABEL", help="a label for the pixels that do not count")
+    semantic.add_argument(
+        "--image-suffix", default=".png", metavar=".jpg", help="of the images, where nothing else says it"
     )
     _set_run(semantic, commands.import_semantic_png)
 

@@ -20,10 +20,9 @@ from converters.datasets.csv_table import write_csv_table
 from converters.datasets.panoptic import PanopticOptions, panoptic_to_records, read_panoptic, write_panoptic
 from converters.datasets.semantic_png import (
     SemanticOptions,
-    read_semantic_png,
-    semantic_png_to_records,
     write_semantic_png,
 )
+from converters.datasets.semantic_png_reader import read_semantic_png, semantic_png_to_records
 from converters.datasets.voc import write_voc
 from converters.datasets.yolo import YoloOptions, write_yolo
 from converters.datasets.yolo_reader import read_yolo, yolo_to_records
@@ -167,7 +166,13 @@ def import_panoptic(options: Namespace) -> int:
 
 def import_semantic_png(options: Namespace) -> int:
     """Write semantic PNGs as tasks for import."""
-    dataset = read_semantic_png(options.source, image_suffix=options.image_suffix)
+    dataset = read_semantic_png(
+        options.source,
+        options.labels,
+        image_suffix=options.image_suffix,
+        void=options.void,
+        void_label=options.ignore_label,
+    )
     return _import(options, dataset.categories, lambda place: semantic_png_to_records(dataset, place))
 
 

@@ -15,6 +15,7 @@ from converters.encodings.png_chunks import require_intact_png
 from converters.errors import PNGError
 
 Pixels = npt.NDArray[np.uint8]
+Values = npt.NDArray[np.integer]
 
 # MemoryError: Pillow believes the length of a damaged chunk.
 _UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError)
@@ -53,6 +54,20 @@ def read_png(
     Raises:
         PNGError: the file is no PNG, is damaged, or is of another mode or size.
     """
+    return read_png_values(path, modes, size_hw, max_pixels=max_pixels).astype(np.uint8, copy=False)
+
+
+def read_png_values(
+    path: Path, modes: tuple[str, ...], size_hw: tuple[int, int] | None = None, *, max_pixels: int = MAX_PIXELS
+) -> Values:
+    """Read a PNG as `read_png` does, of 16 bits too if a mode such as "I;16" is allowed.
+
+    Returns:
+        (H, W) or (H, W, 2 to 4), uint8, or uint16 or int32 for 16 bits.
+
+    Raises:
+        PNGError: as `read_png`.
+    """
     height, width = png_size(path, max_pixels=max_pixels)
     if size_hw is not None and (height, width) != tuple(size_hw):
         raise PNGError(f"{path.name}: expected a PNG of {size_hw[1]}x{size_hw[0]} as its image, got {width}x{height}")
@@ -61,7 +76,7 @@ def read_png(
             if image.mode not in modes:
                 raise PNGError(f"{path.name}: expected a PNG of mode {' or '.join(modes)}, got {image.mode}")
             _require_intact(path)
-            return np.array(image, dtype=np.uint8)
+            return np.array(image, dtype=None if image.mode.startswith("I") else np.uint8)
     except PNGError:
         raise
     except _UNREADABLE as error:

@@ -179,6 +179,23 @@ def test_a_coco_file_with_faults_comes_in_but_for_the_faults(
     assert ("RectangleLabels" in (folder / "config.xml").read_text()) == ("--boxes" not in more)
 
 
+def test_voc_comes_in_by_its_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind, pixels in (("Class", [[15, 255, 15], [0, 0, 20]]), ("Object", [[1, 255, 2], [0, 0, 3]])):
+        (folder / "voc" / f"Segmentation{kind}").mkdir(parents=True)
+        Image.fromarray(np.array(pixels, dtype=np.uint8)).save(folder / "voc" / f"Segmentation{kind}" / "1.png")
+    words = ["import", "semantic-png", folder / "voc", "--labels", "voc", "--out", folder / "tasks.json"]
+    assert run(folder, *words, "--label-config-out", folder / "back.xml", "--image-root", "/served/") == DONE
+    said = capsys.readouterr().out
+    assert "regions: 3 read, 3 entries written\n" in said
+    assert "masks with pixels that do not count, which are in no region: 1\n" in said
+    (task,) = json.loads((folder / "tasks.json").read_text())
+    assert task["data"]["image"] == "/served/JPEGImages/1.jpg"
+    labels = [result["value"]["brushlabels"] for result in task["annotations"][0]["result"]]
+    assert labels == [["person"], ["person"], ["tvmonitor"]]
+    assert run(folder, *words, "--ignore-label", "unsure") == DONE
+    assert "regions: 4 read, 4 entries written\n" in capsys.readouterr().out
+
+
 def test_what_was_left_behind_is_told_and_the_rest_is_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = [5, {"id": 9}, task(3, result(CAT, "unknown", "u"), {**result(CAT, "cat", "v"), "value": {"rle": [1]}})]
     (folder / "export.json").write_text(json.dumps([*TASKS, *broken]))

@@ -235,7 +235,13 @@ def semantic_cases() -> Iterator[Case]:
     labels = [{"value": 1, "name": "cat"}]
     command = "import semantic-png . --out tasks.json"
     rgb = png_bytes("RGB")
-    for name, png in (BROKEN_PNGS | {"rgb": rgb}).items():
+    usable = ("grey-and-alpha", "sixteen-bits")
+    for name in usable:
+        files = {"labels.json": text({"labels": labels}), "masks/a.png": BROKEN_PNGS[name], "masks/b.png": good}
+        yield Case(f"semantic-png-{name}", files, command, (DONE, LEFT_BEHIND), "images: 2 read, 2 written")
+    for name, png in ({"rgb": rgb} | BROKEN_PNGS).items():
+        if name in usable:
+            continue
         files = {"labels.json": text({"labels": labels}), "masks/a.png": png, "masks/b.png": good}
         yield Case(f"semantic-png-{name}", files, command, (LEFT_BEHIND,), "left out, unreadable mask: 1")
     contents: dict[str, Any] = {
@@ -243,10 +249,10 @@ def semantic_cases() -> Iterator[Case]:
         "number": 5,
         "labels-null": {"labels": None},
         "labels-numbers": {"labels": [1]},
-        "value-huge": {"labels": [{"value": 256, "name": "a"}]},
+        "value-huge": {"labels": [{"value": 65536, "name": "a"}]},
         "value-string": {"labels": [{"value": "1", "name": "a"}]},
         "name-null": {"labels": [{"value": 1}]},
-        "names-twice": {"labels": [{"value": 1, "name": "a"}, {"value": 2, "name": "a"}]},
+        "no-categories": {"labels": [{"value": 0, "name": "a"}]},
         "id-string": {"labels": [{"value": 1, "name": "a", "id": "x"}]},
         "images-numbers": {"labels": labels, "images": [1]},
         "images-nameless": {"labels": labels, "images": [{"mask": "b.png"}]},
@@ -260,7 +266,9 @@ def semantic_cases() -> Iterator[Case]:
         images = [{"file_name": "a.png", "mask": mask}, {"file_name": "b.png", "mask": "b.png"}]
         files = {"labels.json": text({"labels": labels, "images": images}), "masks/b.png": good}
         yield Case(f"semantic-mask-{name}", files, command, (LEFT_BEHIND,), "left out, unreadable mask: 1")
-    yield Case("semantic-no-masks", {"labels.json": text({"labels": labels})}, command, (FAILED,), "at least one image")
+    yield Case(
+        "semantic-no-masks", {"labels.json": text({"labels": labels})}, command, (FAILED,), "expected label PNGs"
+    )
 
 
 # ---------------------------------------------------------------- YOLO

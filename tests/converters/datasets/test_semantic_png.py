@@ -12,13 +12,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from converters.datasets.coco_reader import ImagePlace
-from converters.datasets.semantic_png import (
-    SemanticDataset,
-    SemanticOptions,
-    read_semantic_png,
-    semantic_png_to_records,
-    write_semantic_png,
-)
+from converters.datasets.semantic_png import SemanticOptions, write_semantic_png
+from converters.datasets.semantic_png_reader import read_semantic_png, semantic_png_to_records
 from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.errors import OutputError, RecordError, SemanticPNGError
 from converters.records import Annotation, DatasetCategory, ImageRecord, Region
@@ -137,84 +132,3 @@ def test_nothing_is_written_without_an_image_or_over_something(tmp_path: Path) -
     (tmp_path / "mine").write_text("x")
     with pytest.raises(OutputError, match="got one that holds files"):
         write_semantic_png([record()], CATEGORIES, tmp_path)
-
-
-# ---------------------------------------------------------------- those of others, and broken ones
-
-
-def foreign(folder: Path, labels: Any, **masks: Image.Image) -> SemanticDataset:
-    (folder / "labels.json").write_text(json.dumps({"labels": labels}))
-    (folder / "masks").mkdir()
-    for name, mask in masks.items():
-        mask.save(folder / "masks" / f"{name}.png")
-    return read_semantic_png(folder, image_suffix=".jpg")
-
-
-def test_grey_masks_without_a_list_of_images_are_read(tmp_path: Path) -> None:
-    mask = Image.fromarray(np.array([[0, 1, 255], [2, 2, 9]], dtype=np.uint8))
-    labels = [{"value": 2, "name": "dog"}, {"value": 1, "name": "cat"}]
-    dataset = foreign(tmp_path, labels, b=mask, a=Image.new("1", (3, 2), 1))
-    assert dataset.categories == (DatasetCategory(2, "dog"), DatasetCategory(1, "cat"))
-    first, second = semantic_png_to_records(dataset)
-    assert (first.image, second.image, first.task_id) == ("a.jpg", "b.jpg", None)
-    assert first.annotations[0].regions == (
-        Region("1", ("cat",), "", mask_to_coco_rle(np.ones((2, 3), dtype=np.bool_))),
-    )
-    assert [r.labels for r in second.annotations[0].regions] == [("cat",), ("dog",)]
-    assert [item.where for item in second.left_out] == ["b.png: 9", "b.png: 255"]
-    assert second.left_out[0].reason == "pixels of a value that labels.json does not name"
-
-
-@pytest.mark.parametrize(
-    ("mask", "message"),
-    [
-        (Image.new("RGB", (3, 2)), "a.png: expected a PNG of mode P or L or 1, got RGB"),
-        (Image.new("I;16", (3, 2)), "a.png: expected a PNG of mode P or L or 1, got I;16"),
-        (None, "expected a PNG, which cannot be read"),
-    ],
-)
-def test_a_mask_of_another_kind_is_listed_and_stops_nothing(
-    tmp_path: Path, mask: Image.Image | None, message: str
-) -> None:
-    dataset = foreign(
-        tmp_path, [{"value": 1, "name": "cat"}], a=mask or Image.new("L", (1, 1)), b=Image.new("L", (3, 2))
-    )
-    if mask is None:
-        (tmp_path / "masks" / "a.png").write_bytes(b"no PNG")
-    first, second = semantic_png_to_records(dataset)
-    assert (first.annotations, first.left_out[0].reason) == ((), "unreadable mask")
-    assert message in first.left_out[0].where
-    assert second.size_hw == (2, 3)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "expected JSON, which cannot be read"),
-        ("[]", "expected an object with 'labels', got list"),
-        ('{"labels": [1]}', "expected a list of objects under 'labels'"),
-        ('{"labels": [{"value": 256, "name": "a"}]}', "expected labels with a value from 0 to 255, got 256"),
-        ('{"labels": [{"value": 1, "name": " "}]}', "expected a name for the value 1, got ' '"),
-        ('{"labels": [{"value": 1, "name": "a", "id": "x"}]}', "expected a whole number as id of 'a', got 'x'"),
-        ('{"labels": [{"value": 1, "name": "a"}, {"value": 1, "name": "b"}]}', "labels with values that differ"),
-        ('{"labels": [{"value": 1, "name": "a"}, {"value": 2, "name": "a"}]}', "labels with names that differ"),
-        ('{"labels": [], "images": [{"file_name": 1}]}', "expected images with a file_name and a mask"),
-    ],
-)
-def test_labels_that_cannot_be_used_are_refused(tmp_path: Path, content: str, message: str) -> None:
-    (tmp_path / "labels.json").write_text(content)
-    with pytest.raises(SemanticPNGError, match=message):
-        read_semantic_png(tmp_path)
-
-
-def test_a_mask_outside_its_folder_is_not_read(tmp_path: Path) -> None:
-    Image.new("L", (3, 2)).save(tmp_path / "secret.png")
-    content = {"labels": [], "images": [{"file_name": "a.png", "mask": "../secret.png"}]}
-    (tmp_path / "labels.json").write_text(json.dumps(content))
-    (found,) = semantic_png_to_records(read_semantic_png(tmp_path))
-    assert "expected the name of a mask in masks/, got '../secret.png'" in found.left_out[0].where
-
-
-def test_a_suffix_is_one(tmp_path: Path) -> None:
-    with pytest.raises(SemanticPNGError, match=r"expected a suffix of images such as \.jpg, got 'jpg'"):
-        read_semantic_png(tmp_path, image_suffix="jpg")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from converters.errors import PNGError
-from converters.files.png import png_size, read_png
+from converters.files.png import png_size, read_png, read_png_values
 
 
 def saved(tmp_path: Path, image: Image.Image, suffix: str = "png") -> Path:
@@ -26,6 +26,14 @@ def palette_picture(values: np.ndarray) -> Image.Image:
     image = Image.fromarray(values)
     image.putpalette([255 - value // 3 for value in range(768)])
     return image
+
+
+def test_sixteen_bits_are_read_where_they_are_allowed(tmp_path: Path) -> None:
+    values = np.array([[0, 255, 256, 65_535]], dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    assert read_png_values(tmp_path / "a.png", ("I;16",)).tolist() == values.tolist()
+    with pytest.raises(PNGError, match="expected a PNG of mode L, got I;16"):
+        read_png(tmp_path / "a.png", ("L",))
 
 
 def test_values_are_read_not_the_colours_they_stand_for(tmp_path: Path) -> None:
