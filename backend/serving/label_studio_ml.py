@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import flask
+
 from backend.serving.app import create_app
 from backend.serving.predicting.predictions import Item, Task
 from backend.serving.service import Service
@@ -50,17 +52,37 @@ def adapter_class(service: Service) -> type[Any]:
     class OVDiffBackend(LabelStudioMLBase):
         """Passes each request to the service."""
 
+        own_config = ""
+
+        def use_label_config(self, label_config: str) -> None:
+            """Remember the label config of this request; the framework keeps one that all requests share."""
+            self.own_config = label_config
+            super().use_label_config(label_config)
+
         def setup(self) -> None:
-            """Prepare the project and tell the framework the model version."""
-            if self.label_config:
-                self.set("model_version", service.setup(self.project_id, self.label_config)["model_version"])
+            """Tell the framework the model version, and prepare the project if the request is a /setup.
+
+            The framework calls this for every request, also for /predict, whose label config may be an old one, and
+            for /webhook, whose label config anybody may have sent.
+            """
+            if not self.own_config:
+                return
+            if _is_setup_request():
+                version = service.setup(self.project_id, self.own_config)["model_version"]
+            else:
+                version = service.version_of(self.own_config)
+            self.set("model_version", version)
 
         def predict(self, tasks: Sequence[Task], context: Mapping[str, Any] | None = None, **_: Any) -> list[Item]:
             """Return one item for each task."""
-            return service.predict(self.project_id, tasks, self.label_config or "", context)
+            return service.predict(self.project_id, tasks, self.own_config, context)
 
         def fit(self, event: str, data: Mapping[str, Any], **_: Any) -> dict[str, str]:
             """Record an event."""
             return service.event(event, data)
 
     return OVDiffBackend
+
+
+def _is_setup_request() -> bool:
+    return flask.has_request_context() and flask.request.path.rstrip("/").endswith("/setup")

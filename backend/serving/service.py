@@ -24,7 +24,7 @@ from backend.serving.predicting.recent import RecentSegmentations
 from backend.serving.projects import Projects, ProjectState, id_of, tolerating_store_errors
 from backend.serving.read_back import ReadBack
 from backend.serving.store import Store
-from backend.serving.vocabulary import Labelling
+from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import Settings
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import LabelStudioClient
@@ -105,6 +105,15 @@ class Service:
         with tolerating_store_errors():
             self._store.save_model_version(project, version)
         return {"model_version": version}
+
+    def version_of(self, label_config: str) -> str:
+        """Return the model version of a label config, whether it is in force or not. This changes nothing.
+
+        Raises:
+            UnusableLabelConfigError: no vocabulary can be made from the label config.
+        """
+        labelling = read_labelling(label_config, max_categories=self._settings.prediction.max_categories)
+        return self._version(labelling, self._precompute.ready(labelling.categories))
 
     def predict(
         self, project: str, tasks: Sequence[Task], label_config: str, context: Mapping[str, Any] | None = None

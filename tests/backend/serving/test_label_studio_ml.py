@@ -3,6 +3,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from backend.serving.label_studio_ml import adapter_class
 from backend.serving.service import Service
@@ -58,6 +59,34 @@ def test_requests_reach_the_service(service: Service, label_studio: FakeLabelStu
     backend("1", CONFIG)
     assert Base.cache["model_version"] == item["model_version"]
     assert backend("1", CONFIG).fit("START_TRAINING", {"project": {"id": 1}}, job_id="x")["status"] == "recorded"
+
+
+@pytest.mark.usefixtures("framework")
+def test_only_setup_puts_a_label_config_in_force(service: Service) -> None:
+    backend, other = adapter_class(service), CONFIG.replace("red", "blue")
+
+    def names() -> list[str]:
+        return [category["name"] for category in service.status()["projects"]["7"]["categories"]]
+
+    flask = Flask("framework")
+    with flask.test_request_context("/setup", method="POST"):
+        backend("7", CONFIG)
+    for path in ("/predict", "/webhook"):
+        with flask.test_request_context(path, method="POST"):
+            backend("7", other).predict([], context=None)
+            assert names() == ["red"]
+    with flask.test_request_context("/ovdiff/setup", method="POST"):
+        backend("7", other)
+    assert names() == ["blue"]
+
+
+@pytest.mark.usefixtures("framework")
+def test_a_prediction_uses_its_own_config_and_not_the_one_that_all_requests_share(service: Service) -> None:
+    backend = adapter_class(service)
+    first = backend("1", CONFIG)
+    backend("1", CONFIG.replace("red", "blue"))
+    (item,) = first.predict([TASK], context=None)
+    assert [region["value"]["brushlabels"] for region in item["result"]] == [["red"]]
 
 
 def test_without_the_framework_the_error_says_what_to_install(
