@@ -3,12 +3,14 @@
 import itertools
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import requests
 
 from backend.demo import backend_server
 from backend.demo.api import StoredTask
@@ -114,6 +116,42 @@ def test_opening_a_new_task_is_enough_for_a_prediction(prelabelled: Prelabelled,
         assert [p["model_version"] for p in api.predictions(task.id)] == [prelabelled.version]
     finally:
         api.request("DELETE", f"/api/tasks/{task.id}/")
+
+
+def test_requests_for_one_task_at_the_same_time_leave_one_prediction(prelabelled: Prelabelled, tmp_path: Path) -> None:
+    """As a deep link makes a browser ask; whoever asks is shown the prediction."""
+    api, project = prelabelled.session.maker.api, prelabelled.project
+    api.upload_images(project, write_images([DemoScene(1), DemoScene(2)], tmp_path, _SIZE_PX))
+    opened, retrieved = api.tasks(project)[-2:]
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            shown = list(pool.map(lambda _: api.open_task(project, opened.id), range(4)))
+            asked = pool.submit(api.retrieve_predictions, project, [opened.id, retrieved.id])
+            shown.append(api.open_task(project, retrieved.id))
+            asked.result()
+        assert shown == [1] * 5
+        assert [len(api.predictions(task.id)) for task in (opened, retrieved)] == [1, 1]
+    finally:
+        for task in (opened, retrieved):
+            api.request("DELETE", f"/api/tasks/{task.id}/")
+
+
+def test_a_task_that_fails_keeps_nothing_and_takes_nothing_from_the_others(
+    prelabelled: Prelabelled, tmp_path: Path
+) -> None:
+    api, project, backend = prelabelled.session.maker.api, prelabelled.project, prelabelled.session.backend
+    api.call("POST", f"/api/projects/{project}/import", json=[{"data": {"image": "/data/upload/999/gone.png"}}])
+    api.upload_images(project, write_images([DemoScene(3)], tmp_path, _SIZE_PX))
+    failing, good = (task.id for task in api.tasks(project)[-2:])
+    try:
+        api.retrieve_predictions(project, [failing, good])
+        assert api.predictions(failing) == []
+        assert [p["model_version"] for p in api.predictions(good)] == [prelabelled.version]
+        newest = requests.get(f"{backend.url}/status", timeout=30).json()["failed_tasks"][0]
+        assert newest["task"] == failing and "gone.png answered" in newest["reason"]
+    finally:
+        for task in (failing, good):
+            api.request("DELETE", f"/api/tasks/{task}/")
 
 
 def test_a_correction_comes_back_as_coco_rle(prelabelled: Prelabelled) -> None:
