@@ -1,4 +1,4 @@
-"""The headless browser of the browser tests."""
+"""The headless browser of the browser tests, and a personal access token."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+
+from backend.demo.session import Session
 
 _FLAGS = (
     "--headless",
@@ -23,6 +25,12 @@ _FLAGS = (
     # Nothing but this machine: a page that wants more than that fails here, as it would for an offline user.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
+
+
+@pytest.fixture(scope="session")
+def personal_token(session: Session) -> str:
+    """A personal access token of the session's person; Label Studio makes no second one while the first is valid."""
+    return str(session.maker.api.call("POST", "/api/token/")["token"])
 
 
 @pytest.fixture

@@ -53,10 +53,15 @@ def project(session: Session, tmp_path_factory: pytest.TempPathFactory) -> int:
 
 @pytest.mark.parametrize("kind", ["legacy", "personal"])
 def test_three_commands_turn_a_project_into_a_report(
-    session: Session, project: int, kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    session: Session,
+    personal_token: str,
+    project: int,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     api = session.maker.api
-    token = api.token if kind == "legacy" else str(api.call("POST", "/api/token/")["token"])
+    token = api.token if kind == "legacy" else personal_token
     monkeypatch.setenv("LABEL_STUDIO_URL", api.url)
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", token)
     monkeypatch.chdir(tmp_path)

@@ -204,10 +204,12 @@ def test_an_added_label_costs_one_category(prelabelled: Prelabelled, with_added_
         assert item.of_version(prelabelled.version) == item.predictions[-1]
 
 
-def test_a_backend_with_a_personal_access_token_reads_the_images(prelabelled: Prelabelled, tmp_path: Path) -> None:
+def test_a_backend_with_a_personal_access_token_reads_the_images(
+    prelabelled: Prelabelled, personal_token: str, tmp_path: Path
+) -> None:
     """And a backend that finds its prototypes on disk makes none."""
     host, api = prelabelled.session.label_studio, prelabelled.session.maker.api
-    personal = replace(host, login=replace(host.login, token=api.call("POST", "/api/token/")["token"]))
+    personal = replace(host, login=replace(host.login, token=personal_token))
     shutil.copytree(prelabelled.session.backend.folder / "bank", tmp_path / "bank")
     images = write_images([DemoScene(0)], tmp_path / "images", _SIZE_PX)
     with ProcessGroups() as groups:
