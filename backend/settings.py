@@ -176,6 +176,12 @@ class ImageSettings:
     image_max_px: int = _setting(
         50_000_000, "pixels", "such an image takes 150 MB as RGB; its size is read from the header, before decoding"
     )
+    pixels_at_once: int = _setting(
+        24_000_000,
+        "pixels",
+        "images that are decoded and segmented at the same time; each pixel takes 25 bytes meanwhile, so this is 0.6 GB; "
+        "a larger image is worked on alone",
+    )
     connect_timeout_s: float = _setting(5.0, "seconds", "a reachable server accepts a connection much sooner")
     image_timeout_s: float = _setting(20.0, "seconds", "the time for one image, all redirects included")
     max_redirects: int = _setting(4, "redirects", "presigned links need one or two redirects")
@@ -195,6 +201,7 @@ class ImageSettings:
             _require_port(host)
         _require_between("image_max_bytes", self.image_max_bytes, 1, 2**31)
         _require_between("image_max_px", self.image_max_px, 1, MOST_PIXELS)
+        _require_between("pixels_at_once", self.pixels_at_once, 1, 10**10)
         _require_between("connect_timeout_s", self.connect_timeout_s, 0.05, 60)
         _require_between("image_timeout_s", self.image_timeout_s, 0.05, 90)
         _require_between("max_redirects", self.max_redirects, 0, 20)

@@ -13,6 +13,7 @@ from backend.errors import ListenError
 from backend.serving.app import create_app
 from backend.serving.bodies import kept_bytes
 from backend.serving.connections import Listener
+from backend.serving.heap import give_back_large_blocks
 from backend.settings import ServerSettings, Settings
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ def serve(settings: Settings) -> None:
     # which loses nothing because files are written whole or not at all; and who uses nohup wants it to go on.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
+    give_back_large_blocks()
     app = create_app(settings)
     try:
         listener = listen(app, settings.server)

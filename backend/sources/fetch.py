@@ -100,9 +100,13 @@ class Fetcher:
             first = url = WebUrl.parse(address)
         except ValueError as error:
             raise ImageReferenceError(f"{_cut(address)!r} is no image that can be fetched: {error}.") from error
-        deadline = Deadline.within(min(self.limits.image_timeout_s, within_s), self.clock_s)
+        limit_s = min(self.limits.image_timeout_s, within_s)
+        deadline = Deadline.within(limit_s, self.clock_s)
         for _ in range(self.limits.max_redirects + 1):
-            found = self._step(url, deadline)
+            try:
+                found = self._step(url, deadline)
+            except NoAnswerError as error:
+                raise ImageFetchError(self._why_no_answer(url, error, deadline, limit_s)) from error
             if isinstance(found, bytes):
                 return found
             url = found
@@ -115,13 +119,13 @@ class Fetcher:
             return self._ask(url, judge, deadline, may_renew=self._carries_token(url))
         except LabelStudioAPIError as error:
             raise ImageFetchError(f"cannot fetch {url.shown}: {error}") from error
-        except NoAnswerError as error:
-            if deadline.has_passed:
-                limit_s = self.limits.image_timeout_s
-                reason = f"{url.shown} took longer than {limit_s:g} s, redirects included (OVDIFF_IMAGE_TIMEOUT_S)."
-            else:
-                reason = f"cannot fetch {url.shown} ({error})."
-            raise ImageFetchError(reason) from error
+
+    def _why_no_answer(self, url: WebUrl, error: NoAnswerError, deadline: Deadline, limit_s: float) -> str:
+        if not deadline.has_passed:
+            return f"cannot fetch {url.shown} ({error})."
+        if limit_s < self.limits.image_timeout_s:
+            return f"{url.shown} did not arrive in the {max(0.0, limit_s):.1f} s that were left of the request."
+        return f"{url.shown} took longer than {limit_s:g} s, redirects included (OVDIFF_IMAGE_TIMEOUT_S)."
 
     def _ask(self, url: WebUrl, judge: Callable[[str], None], deadline: Deadline, *, may_renew: bool) -> bytes | WebUrl:
         """Send a request; if Label Studio refuses the access token, send it once more with a new token."""

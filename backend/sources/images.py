@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,25 +17,46 @@ from PIL import Image, UnidentifiedImageError
 
 from backend.errors import ImageDecodeError, ImageTooLargeError
 from backend.sources.fetch import Fetcher
+from backend.sources.pixel_room import PixelRoom
 from converters.files.image_files import PICTURE_FORMATS, to_rgb, turn_upright
 
 
-@dataclass(frozen=True)
 class ImageSource:
     """Fetches and decodes the images of tasks. Threads may share it."""
 
-    fetcher: Fetcher
+    def __init__(self, fetcher: Fetcher) -> None:
+        """Remember the fetcher, whose limits hold for decoding too."""
+        self.fetcher = fetcher
+        self._room = PixelRoom(fetcher.limits.pixels_at_once)
 
-    def load(self, reference: str, *, task_id: int | None = None, within_s: float = math.inf) -> NDArray[np.uint8]:
-        """Return the image that a task's data refers to, (H, W, 3) uint8 RGB, upright.
+    @contextmanager
+    def opened(
+        self, reference: str, *, task_id: int | None = None, within_s: float = math.inf
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Yield the image that a task's data refers to, (H, W, 3) uint8 RGB, upright.
 
-        It must arrive within `within_s` and within the settings' limits.
+        It must arrive within `within_s` and within the settings' limits. Then it waits until the images in the other
+        blocks leave room for it, so do what takes memory in the block, and open no second image there.
 
         Raises:
             ImageSourceError: the image may not or cannot be fetched, is too large, or is not a picture.
         """
         data = self.fetcher.fetch(reference, task_id=task_id, within_s=within_s)
-        return decode_image(data, max_px=self.fetcher.limits.image_max_px)
+        max_px = self.fetcher.limits.image_max_px
+        with self._room.taken(count_px(data, max_px=max_px)):
+            pixels = decode_image(data, max_px=max_px)
+            del data
+            yield pixels
+
+
+def count_px(data: bytes, *, max_px: int) -> int:
+    """Return how many pixels a picture has, by its header alone.
+
+    Raises:
+        ImageDecodeError, ImageTooLargeError: as `decode_image` raises them.
+    """
+    with _opened(data, max_px) as image:
+        return image.width * image.height
 
 
 def decode_image(data: bytes, *, max_px: int) -> NDArray[np.uint8]:
@@ -46,10 +68,17 @@ def decode_image(data: bytes, *, max_px: int) -> NDArray[np.uint8]:
         ImageDecodeError: the bytes are not a picture in one of PICTURE_FORMATS, or the picture is damaged.
         ImageTooLargeError: the picture has more than `max_px` pixels.
     """
+    with _opened(data, max_px) as image:
+        return np.asarray(to_rgb(turn_upright(image)), dtype=np.uint8)
+
+
+@contextmanager
+def _opened(data: bytes, max_px: int) -> Iterator[Image.Image]:
+    """Open a picture of an allowed size; what its reader raises, also in the block, is one of this package's errors."""
     try:
         with Image.open(io.BytesIO(data), formats=PICTURE_FORMATS) as image:
             _require_size(image.size, max_px)
-            return np.asarray(to_rgb(turn_upright(image)), dtype=np.uint8)
+            yield image
     except UnidentifiedImageError:
         start = data[:16].decode("ascii", "replace")
         raise ImageDecodeError(

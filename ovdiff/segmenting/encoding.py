@@ -131,7 +131,9 @@ class EncodingCache:
 
 def image_key(image: NDArray[np.uint8]) -> str:
     """Return a hash of an image's shape and pixels."""
-    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).data)  # no copy: an image of 50 MP takes 150 MB
+    return digest.hexdigest()
 
 
 def _embed(parts: SegmentingParts, working: NDArray[np.uint8]) -> Tensor:

@@ -130,15 +130,16 @@ class RecentSegmentations:
     def _compute(self, address: ImageAddress, categories: Prepared, until_s: float) -> _Kept:
         fetched_s = self._clock_s()
         within_s = until_s - fetched_s
-        pixels = self._images.load(address.reference, task_id=address.task, within_s=within_s)
-        seen = _Seen(_pixel_hash(pixels), fetched_s)
-        with self._lock:
-            self._note(address, seen)
-            known = self._kept.get((seen.pixels, categories))
-        if known is not None:
-            return known
-        found = self._engine.segment(pixels, Vocabulary(tuple(category for category, _ in categories)))
-        kept = _Kept(found.label_map.astype(np.min_scalar_type(len(categories))), np.array(found.scores))
+        with self._images.opened(address.reference, task_id=address.task, within_s=within_s) as pixels:
+            seen = _Seen(_pixel_hash(pixels), fetched_s)
+            with self._lock:
+                self._note(address, seen)
+                known = self._kept.get((seen.pixels, categories))
+            if known is not None:
+                return known
+            found = self._engine.segment(pixels, Vocabulary(tuple(category for category, _ in categories)))
+            kept = _Kept(found.label_map.astype(np.min_scalar_type(len(categories))), np.array(found.scores))
+            del found
         with self._lock:
             self._keep((seen.pixels, categories), kept)
         return kept

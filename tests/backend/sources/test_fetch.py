@@ -271,6 +271,13 @@ def test_a_packed_picture_that_lies_about_its_size_is_stopped() -> None:
         offline(transport, replace(LIMITS, image_max_bytes=100)).fetch("/data/a.png")
 
 
+@pytest.mark.parametrize("within_s", [0.2, 0.0])
+def test_the_time_that_is_left_of_a_request_is_named(label_studio: FakeLabelStudio, within_s: float) -> None:
+    label_studio.files["/data/slow/a.png"] = ("image/png", b"x" * 1600)  # five seconds of drops
+    with pytest.raises(ImageFetchError, match=rf"did not arrive in the {within_s} s that were left of the re"):
+        fetcher(label_studio).fetch("/data/slow/a.png", within_s=within_s)
+
+
 @pytest.mark.timeout(20)
 def test_redirects_that_dawdle_end_at_the_deadline() -> None:
     def dawdle(victim: Victim) -> None:

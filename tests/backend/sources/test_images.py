@@ -1,6 +1,8 @@
 import io
 import struct
+import threading
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -160,4 +162,26 @@ def png_header(width: int, height: int) -> bytes:
 
 def test_an_image_of_a_task_is_fetched_and_decoded(label_studio: FakeLabelStudio, settings: Settings) -> None:
     source = ImageSource(Fetcher(LabelStudioClient(settings.label_studio), settings.images))
-    assert np.array_equal(source.load("/data/upload/1/picture.png"), red_and_blue())
+    with source.opened("/data/upload/1/picture.png") as pixels:
+        assert np.array_equal(pixels, red_and_blue())
+
+
+def test_images_beyond_the_room_are_decoded_one_after_another(
+    label_studio: FakeLabelStudio, settings: Settings
+) -> None:
+    images = replace(settings.images, pixels_at_once=1)
+    source = ImageSource(Fetcher(LabelStudioClient(settings.label_studio), images))
+    opened, leave = threading.Event(), threading.Event()
+
+    def open_second() -> None:
+        with source.opened("/data/upload/1/picture.png"):
+            opened.set()
+            leave.wait(10.0)
+
+    with source.opened("/data/upload/1/picture.png"):
+        second = threading.Thread(target=open_second)
+        second.start()
+        assert not opened.wait(0.2)
+    assert opened.wait(5.0)
+    leave.set()
+    second.join()

@@ -1,5 +1,7 @@
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,12 +33,15 @@ class Images:
     asked: list[str] = field(default_factory=list)
     within_s: float = 0.0
 
-    def load(self, reference: str, *, task_id: int | None = None, within_s: float = 0.0) -> NDArray[np.uint8]:
+    @contextmanager
+    def opened(
+        self, reference: str, *, task_id: int | None = None, within_s: float = 0.0
+    ) -> Iterator[NDArray[np.uint8]]:
         self.asked.append(reference)
         self.within_s = within_s
         if reference not in self.at:
             raise ImageFetchError(f"{reference} answered 404.")
-        return self.at[reference]
+        yield self.at[reference]
 
 
 @dataclass

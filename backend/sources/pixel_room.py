@@ -1,0 +1,45 @@
+"""Room for a limited number of pixels, so that many large images at once do not fill the machine's memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class PixelRoom:
+    """Room for the images that are in memory at the same time. Threads share it.
+
+    An image with more pixels than the whole room gets in once it is alone. Whoever has waited longest is next, so small
+    images do not keep a large one waiting for ever.
+    """
+
+    def __init__(self, most_px: int) -> None:
+        """Start with nobody inside."""
+        self._most_px = most_px
+        self._taken_px = 0
+        self._waiting: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, px: int) -> Iterator[None]:
+        """Wait until there is room for an image of so many pixels, and take it for the block."""
+        ticket = object()
+        with self._changed:
+            self._waiting.append(ticket)
+            try:
+                self._changed.wait_for(lambda: self._waiting[0] is ticket and self._fits(px))
+                self._taken_px += px
+            finally:  # also after an interrupt, or the ticket would hold up every later image
+                self._waiting.remove(ticket)
+                self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken_px -= px
+                self._changed.notify_all()
+
+    def _fits(self, px: int) -> bool:
+        return self._taken_px == 0 or self._taken_px + px <= self._most_px

@@ -1,0 +1,85 @@
+import threading
+
+import pytest
+
+from backend.sources.pixel_room import PixelRoom
+
+
+class Visitor:
+    """A thread that takes room, says so, and leaves when it is told to."""
+
+    def __init__(self, room: PixelRoom, px: int) -> None:
+        self.inside, self.leave = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._visit, args=(room, px), daemon=True)
+        self._thread.start()
+
+    def _visit(self, room: PixelRoom, px: int) -> None:
+        with room.taken(px):
+            self.inside.set()
+            self.leave.wait(10.0)
+
+    def end(self) -> None:
+        self.leave.set()
+        self._thread.join(10.0)
+
+
+def gets_in(visitor: Visitor) -> bool:
+    return visitor.inside.wait(5.0)
+
+
+def waits(visitor: Visitor) -> bool:
+    return not visitor.inside.wait(0.1)
+
+
+@pytest.mark.timeout(30)
+def test_images_that_fit_are_inside_at_once_and_others_wait() -> None:
+    room = PixelRoom(100)
+    first, second = Visitor(room, 60), Visitor(room, 40)
+    assert gets_in(first)
+    assert gets_in(second)
+    third = Visitor(room, 1)
+    assert waits(third)
+    second.end()
+    assert gets_in(third)
+    first.end()
+    third.end()
+
+
+@pytest.mark.timeout(30)
+def test_an_image_larger_than_the_room_gets_in_alone() -> None:
+    room = PixelRoom(100)
+    small = Visitor(room, 1)
+    assert gets_in(small)
+    large = Visitor(room, 1000)
+    assert waits(large)
+    small.end()
+    assert gets_in(large)
+    later = Visitor(room, 1)
+    assert waits(later)
+    large.end()
+    assert gets_in(later)
+    later.end()
+
+
+@pytest.mark.timeout(30)
+def test_small_images_do_not_overtake_a_large_one() -> None:
+    room = PixelRoom(100)
+    first = Visitor(room, 50)
+    assert gets_in(first)
+    large = Visitor(room, 100)
+    assert waits(large)
+    small = Visitor(room, 1)  # there would be room for it
+    assert waits(small)
+    first.end()
+    assert gets_in(large)
+    large.end()
+    assert gets_in(small)
+    small.end()
+
+
+def test_room_is_given_back_after_an_error() -> None:
+    room = PixelRoom(100)
+    with pytest.raises(ValueError, match="inside"), room.taken(100):
+        raise ValueError("inside")
+    with room.taken(100):
+        pass
