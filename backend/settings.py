@@ -179,8 +179,8 @@ class ImageSettings:
     pixels_at_once: int = _setting(
         24_000_000,
         "pixels",
-        "images that are decoded and segmented at the same time; each pixel takes 25 bytes meanwhile, so this is 0.6 GB; "
-        "a larger image is worked on alone",
+        "images that are decoded and segmented at the same time, at 25 bytes a pixel: 0.6 GB; a larger image is worked "
+        "on alone",
     )
     connect_timeout_s: float = _setting(5.0, "seconds", "a reachable server accepts a connection much sooner")
     image_timeout_s: float = _setting(20.0, "seconds", "the time for one image, all redirects included")
