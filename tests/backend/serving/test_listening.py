@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from backend.errors import ListenError
-from backend.serving.listening import listen
+from backend.serving.listening import listen, serve
 from backend.serving.store import Store
 from backend.settings import ServerSettings, Settings
 from tests.fakes.signals import background_signals
@@ -40,6 +40,21 @@ def test_a_port_that_is_taken_is_named(app: Flask) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ListenError, match=rf"Cannot listen on 127.0.0.1:{port} \(OVDIFF_HOST, OVDIFF_PORT\)"):
             listen(app, ServerSettings(port=port))
+
+
+def test_the_heap_is_told_before_the_service_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def refuse(_settings: Settings) -> Flask:
+        done.append("made")
+        raise ListenError("that is enough")
+
+    monkeypatch.setattr("backend.serving.listening.give_back_large_blocks", lambda: done.append("told"))
+    monkeypatch.setattr("backend.serving.listening.create_app", refuse)
+    monkeypatch.setattr(signal, "signal", lambda *_what: None)
+    with pytest.raises(ListenError, match="that is enough"):
+        serve(Settings())
+    assert done == ["told", "made"]
 
 
 @pytest.mark.slow

@@ -32,6 +32,7 @@ class Images:
     at: dict[str, NDArray[np.uint8]] = field(default_factory=lambda: {HERE.reference: red_and_blue()})
     asked: list[str] = field(default_factory=list)
     within_s: float = 0.0
+    open: int = 0
 
     @contextmanager
     def opened(
@@ -41,7 +42,9 @@ class Images:
         self.within_s = within_s
         if reference not in self.at:
             raise ImageFetchError(f"{reference} answered 404.")
+        self.open += 1
         yield self.at[reference]
+        self.open -= 1
 
 
 @dataclass
@@ -62,6 +65,13 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     return Desk(FakeEngine(tmp_path / "bank"))
+
+
+def test_an_image_is_segmented_while_its_room_is_taken(desk: Desk) -> None:
+    open_then: list[int] = []
+    desk.engine.on_segment = lambda: open_then.append(desk.images.open)
+    desk.memory().of(HERE, BOTH, since_s=NEVER)
+    assert (open_then, desk.images.open) == ([1], 0)
 
 
 def test_a_second_look_is_no_work_and_gives_the_same(desk: Desk) -> None:
