@@ -1,4 +1,4 @@
-"""Crowds, keypoints and attributes of a COCO file: shown in a real editor, submitted there, and unchanged afterwards."""
+"""Crowds, keypoints and attributes of a COCO file: shown and submitted in a real editor, and unchanged afterwards."""
 
 import json
 import time
@@ -24,7 +24,8 @@ _ORIGINAL: dict[str, Any] = {
     ],
     "annotations": [
         {"id": 1, "image_id": 9, "category_id": 3, "segmentation": _SQUARE, "iscrowd": 1,
-         "keypoints": [50, 60, 1, 0, 0, 0, 110, 70, 2], "num_keypoints": 2, "attributes": {"state": "wet", "note": "so"}},
+         "keypoints": [50, 60, 1, 0, 0, 0, 110, 70, 2], "num_keypoints": 2,
+         "attributes": {"state": "wet", "note": "so"}},
         {"id": 2, "image_id": 9, "category_id": 1, "bbox": [10.5, 20, 30, 40], "area": 1200, "iscrowd": 0},
     ],
 }  # fmt: skip
