@@ -60,6 +60,7 @@ imports only from the rooms above it in this list.
 
     corrections/   annotations beside the predictions that they replaced
         pairs              each predicted region and what became of it
+        common_runs        two label maps of one image as runs of pixels
         confusion          label maps against label maps: IoU of each category, mean IoU
         boundary           boundary IoU
         panoptic_quality   PQ, SQ and RQ

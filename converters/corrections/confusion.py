@@ -22,13 +22,16 @@ IGNORE = 255
 """A true label whose pixels do not count, as in PASCAL VOC."""
 
 
-def confusion_matrix(truth: LabelMap, predicted: LabelMap, category_count: int) -> ConfusionMatrix:
+def confusion_matrix(
+    truth: LabelMap, predicted: LabelMap, category_count: int, lengths: npt.NDArray[np.int64] | None = None
+) -> ConfusionMatrix:
     """Count the pixels of each pair of labels; add up the matrices of several images.
 
     Args:
         truth: (H, W) integers 0..n; pixels of 255 (`IGNORE`) do not count unless there are that many categories.
         predicted: (H, W) integers 0..n.
         category_count: n, the number of categories without background.
+        lengths: how many pixels each label stands for, if the labels are those of runs, (N,) (None: of one pixel).
 
     Raises:
         EvaluationError: the maps differ in shape, or hold a label beyond n.
@@ -38,11 +41,13 @@ def confusion_matrix(truth: LabelMap, predicted: LabelMap, category_count: int) 
     size = category_count + 1
     counted = truth != IGNORE if category_count < IGNORE else np.ones(truth.shape, dtype=np.bool_)
     true_labels, given_labels = truth[counted].astype(np.int64), predicted[counted].astype(np.int64)
+    weights = None if lengths is None else lengths[counted]
     for name, labels in (("true", true_labels), ("predicted", given_labels)):
         strange = labels[(labels < 0) | (labels >= size)]
         if strange.size:
             raise EvaluationError(f"expected {name} labels from 0 to {category_count}, got {strange[0]}")
-    return np.bincount(true_labels * size + given_labels, minlength=size * size).reshape(size, size)
+    pixels = np.bincount(true_labels * size + given_labels, weights, minlength=size * size)  # exact up to 2**53
+    return pixels.astype(np.int64).reshape(size, size)
 
 
 def category_ious(confusion: ConfusionMatrix) -> npt.NDArray[np.float64]:

@@ -27,7 +27,8 @@ class SegmentMap:
     """One image cut into segments that do not overlap.
 
     Attributes:
-        ids: (H, W) integers: 0 where there is no segment, else the number of the segment, from 1.
+        ids: (H, W) integers: 0 where there is no segment, else the number of the segment, from 1. Runs of pixels of one
+            segment may stand for the pixels: then it is (N,).
         categories: categories[i] is the category, from 1, of segment i + 1.
     """
 
@@ -35,7 +36,7 @@ class SegmentMap:
     categories: tuple[int, ...]
 
     def label_map(self) -> npt.NDArray[np.int32]:
-        """Return the category of each pixel, (H, W) int32, 0 where there is no segment."""
+        """Return the category of each pixel or run, int32, of the shape of `ids`; 0 where there is no segment."""
         by_id: npt.NDArray[np.int32] = np.array((0, *self.categories), dtype=np.int32)
         return by_id[self.ids]
 
@@ -86,7 +87,11 @@ class SegmentMatches:
 
 
 def match_segments(
-    truth: SegmentMap, predicted: SegmentMap, category_count: int, void: npt.NDArray[np.bool_] | None = None
+    truth: SegmentMap,
+    predicted: SegmentMap,
+    category_count: int,
+    void: npt.NDArray[np.bool_] | None = None,
+    lengths: npt.NDArray[np.int64] | None = None,
 ) -> SegmentMatches:
     """Match the segments of one image.
 
@@ -95,6 +100,7 @@ def match_segments(
         predicted: the predicted segments of the image.
         category_count: n; categories are 1..n.
         void: (H, W) bool, the pixels whose true category is not known (None: every pixel's is known).
+        lengths: how many pixels each id stands for, if the ids are those of runs, (N,) (None: each for one pixel).
 
     Raises:
         EvaluationError: the maps differ in shape, or hold ids or categories that do not exist.
@@ -105,13 +111,14 @@ def match_segments(
         shapes = [truth.ids.shape, predicted.ids.shape, *([] if void is None else [void.shape])]
         raise EvaluationError(f"expected segments (and void) of one shape, got {shapes}")
     true_categories, given_categories = np.array((0, *truth.categories)), np.array((0, *predicted.categories))
-    all_given_px = np.bincount(predicted.ids.ravel(), minlength=given_categories.size)
+    all_lengths = np.ones(truth.ids.shape, dtype=np.int64) if lengths is None else lengths
+    all_given_px = _pixels(predicted.ids.ravel(), all_lengths.ravel(), given_categories.size)
     known = np.ones(truth.ids.shape, dtype=np.bool_) if void is None else ~void
-    true_ids, given_ids = truth.ids[known], predicted.ids[known]
-    true_px = np.bincount(true_ids, minlength=true_categories.size)
-    given_px = np.bincount(given_ids, minlength=given_categories.size)
+    true_ids, given_ids, known_px = truth.ids[known], predicted.ids[known], all_lengths[known]
+    true_px = _pixels(true_ids, known_px, true_categories.size)
+    given_px = _pixels(given_ids, known_px, given_categories.size)
 
-    t, g, shared_px = _overlaps(true_ids, given_ids, given_categories.size)
+    t, g, shared_px = _overlaps(true_ids, given_ids, known_px, given_categories.size)
     union_px = true_px[t] + given_px[g] - shared_px
     matched = (t > 0) & (g > 0) & (true_categories[t] == given_categories[g]) & (2 * shared_px > union_px)
     t, g, ious = t[matched], g[matched], shared_px[matched] / union_px[matched]
@@ -130,18 +137,27 @@ def match_segments(
     )
 
 
+def _pixels(ids: npt.NDArray[np.integer], lengths: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """Return how many pixels each id from 0 to `count` - 1 has; exact up to 2**53."""
+    return np.bincount(ids, lengths, minlength=count).astype(np.int64)
+
+
 def _overlaps(
-    true_ids: npt.NDArray[np.integer], given_ids: npt.NDArray[np.integer], given_count: int
+    true_ids: npt.NDArray[np.integer],
+    given_ids: npt.NDArray[np.integer],
+    lengths: npt.NDArray[np.int64],
+    given_count: int,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the pairs of ids that share pixels, as three arrays: true ids, given ids, numbers of shared pixels."""
     codes = true_ids.astype(np.int64) * given_count + given_ids
     pairs: npt.NDArray[np.int64]
     if codes.size and codes.max() <= codes.size:  # counting is quicker than sorting, but room for all pairs may not be
-        pixels = np.bincount(codes)
+        pixels = _pixels(codes, lengths, 0)
         pairs = np.flatnonzero(pixels)
         pixels = pixels[pairs]
     else:
-        pairs, pixels = np.unique(codes, return_counts=True)
+        pairs, which = np.unique(codes, return_inverse=True)
+        pixels = _pixels(which, lengths, pairs.size)
     return pairs // given_count, pairs % given_count, pixels
 
 

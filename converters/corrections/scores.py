@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from converters.corrections.bootstrap import IoUBootstrap
 from converters.corrections.boundary import boundary_counts, boundary_ious, boundary_width_px
+from converters.corrections.common_runs import common_runs
 from converters.corrections.confusion import category_ious, confusion_matrix, mean_iou
 from converters.corrections.pairs import Correction, NotCompared, RegionPair
 from converters.corrections.panoptic_quality import SegmentMap, SegmentMatches, match_segments
@@ -40,7 +41,7 @@ from converters.corrections.sums import (
     median_of,
 )
 from converters.corrections.threshold import threshold_advice
-from converters.encodings.overlaps import LabelledRegion, regions_to_label_map
+from converters.encodings.overlaps import LabelledRegion, LabelRuns, regions_to_label_runs
 from converters.records import Annotation, DatasetCategory, Prediction, Region
 from converters.selection import Tally
 
@@ -185,23 +186,32 @@ class CorrectionScores:
         size_hw = item.size_hw
         if size_hw is None:
             return None  # nothing was predicted, nothing annotated
-        predicted, truth = _cropped(
-            self._segments(item, item.prediction, size_hw), self._segments(item, item.annotation, size_hw)
-        )
-        true_map, given_map = truth.label_map(), predicted.label_map()
-        confusion = confusion_matrix(true_map, given_map, len(self._categories))
-        confusion[0, 0] += size_hw[0] * size_hw[1] - true_map.size
+        count = len(self._categories)
+        predicted, given_categories = self._label_runs(item, item.prediction, size_hw)
+        truth, true_categories = self._label_runs(item, item.annotation, size_hw)
+        runs = common_runs(predicted, truth)
+        given, true = SegmentMap(runs.first, given_categories), SegmentMap(runs.second, true_categories)
+        confusion = confusion_matrix(true.label_map(), given.label_map(), count, runs.lengths)
         self._confusion += confusion
         self._bootstrap.add(confusion)
         version.add_pixels(confusion)
-        self._boundaries += boundary_counts(true_map, given_map, len(self._categories), boundary_width_px(size_hw))
-        self._matches += match_segments(truth, predicted, len(self._categories))
+        box = runs.box()
+        small = np.min_scalar_type(count + 1)  # a label map of bytes is compared several times as fast
+        true_map, given_map = (runs.in_box(segments.label_map().astype(small), box) for segments in (true, given))
+        self._boundaries += boundary_counts(true_map, given_map, count, boundary_width_px(size_hw))
+        self._matches += match_segments(true, given, count, lengths=runs.lengths)
         iou = mean_iou(confusion, with_background=False)
         self._worst.add(iou, item)
         return _number(iou)
 
-    def _segments(self, item: Correction, side: Annotation | Prediction, size_hw: tuple[int, int]) -> SegmentMap:
-        """Make segments that do not overlap of an annotation's or prediction's regions; leave out unknown labels."""
+    def _label_runs(
+        self, item: Correction, side: Annotation | Prediction, size_hw: tuple[int, int]
+    ) -> tuple[LabelRuns, tuple[int, ...]]:
+        """Make segments that do not overlap of an annotation's or prediction's regions; leave out unknown labels.
+
+        Returns:
+            The runs, labelled with the numbers of the segments from 1, and the category of each segment.
+        """
         kind = "prediction" if isinstance(side, Prediction) else "annotation"
         where = f"task {item.record.task_id}, {kind} {side.id}"
         labelled: list[tuple[Region, int]] = []
@@ -214,15 +224,15 @@ class CorrectionScores:
                 else:
                     self.tally.leave_out("label that is no category", f"{where}, region {region.id!r}: {name!r}")
         task_score = side.score if isinstance(side, Prediction) else None
-        flat = regions_to_label_map(
+        runs = regions_to_label_runs(
             [
                 LabelledRegion(region.rle, number, task_score if region.score is None else region.score)
                 for number, (region, _) in enumerate(labelled, start=1)
             ],
             size_hw,
         )
-        self._overlapping_px += flat.contested_px
-        return SegmentMap(flat.label_map, tuple(label for _, label in labelled))
+        self._overlapping_px += runs.contested_px
+        return runs, tuple(label for _, label in labelled)
 
     # ------------------------------------------------------------ results
 
@@ -273,16 +283,6 @@ class CorrectionScores:
             )
             for row, category in enumerate(self._categories)
         )
-
-
-def _cropped(first: SegmentMap, second: SegmentMap) -> tuple[SegmentMap, SegmentMap]:
-    """Crop two maps of one image to the box around all their segments; most images are mostly background."""
-    there = (first.ids > 0) | (second.ids > 0)
-    rows, columns = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
-    if not rows.size:
-        rows = columns = np.zeros(1, dtype=np.int64)
-    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    return SegmentMap(first.ids[box], first.categories), SegmentMap(second.ids[box], second.categories)
 
 
 def _worst_image(iou: float, item: Correction) -> WorstImage:

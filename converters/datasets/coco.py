@@ -305,7 +305,9 @@ class CocoShapes:
 
     def of(self, region: Region) -> CocoShape:
         """Return the shape of the annotation that a region becomes."""
-        shape = self._shape(region.rle, region.drawn_polygon(self._options.max_vertices))
+        wants_polygon = self._options.segmentation == "polygons"
+        drawn = region.drawn_polygon(self._options.max_vertices) if wants_polygon else None
+        shape = self._shape(region.rle, drawn)
         return replace(shape, box_xywh=region.box_xywh)
 
     def _shape(self, rle: CocoRLE, drawn: Polygon | None) -> CocoShape:

@@ -36,9 +36,26 @@ class CocoRLE(TypedDict):
 def mask_to_coco_rle(mask: Mask) -> CocoRLE:
     """Encode a (H, W) bool mask as COCO's compressed RLE, holes and detached parts included."""
     require_mask(mask)
-    flat = mask.ravel(order="F")
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    return _borders_to_coco_rle(np.concatenate(([0], changes)) if flat[0] else changes, mask.shape)
+    return _borders_to_coco_rle(_borders(mask), mask.shape)
+
+
+def _borders(mask: Mask) -> _Counts:
+    """Return the positions, in column-major order, at which a mask begins and ends in turn.
+
+    Only the box around the mask is copied into that order: an object covers a small part of its image.
+    """
+    columns = np.flatnonzero(mask.any(axis=0))
+    if not columns.size:
+        return np.zeros(0, dtype=np.int64)
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    rows = np.flatnonzero(mask[:, left:right].any(axis=1))
+    top, bottom, height = int(rows[0]), int(rows[-1]) + 1, mask.shape[0]
+    # A row of background below the box ends each run with its column, unless the box is as high as the image.
+    box = np.zeros((right - left, min(bottom - top + 1, height)), dtype=np.bool_)
+    box[:, : bottom - top] = mask[top:bottom, left:right].T
+    borders = np.flatnonzero(np.diff(box.ravel(), prepend=False, append=False))
+    in_column, in_row = np.divmod(borders, box.shape[1])
+    return (in_column + left) * height + in_row + top
 
 
 def label_map_to_coco_rles(label_map: npt.NDArray[np.integer]) -> dict[int, CocoRLE]:
@@ -85,6 +102,24 @@ def coco_rle_to_mask(rle: Mapping[str, Any], *, max_pixels: int = MAX_PIXELS) ->
         CocoRLEError: a key is missing, the counts are no counts, or they do not fill the image exactly.
         MaskError: `size` is no size, or has more than `max_pixels`.
     """
+    (height, width), counts = _checked(rle, max_pixels)
+    inside = np.arange(counts.size) % 2 == 1
+    return np.ascontiguousarray(np.repeat(inside, counts).reshape(width, height).T)
+
+
+def coco_rle_runs(rle: CocoRLE, *, max_pixels: int = MAX_PIXELS) -> tuple[_Counts, _Counts]:
+    """Return the runs of a mask: the positions in column-major order at which each begins, and at which it has ended.
+
+    The errors are those of `coco_rle_to_mask`.
+    """
+    _, counts = _checked(rle, max_pixels)
+    edges = np.cumsum(counts)
+    starts, ends = edges[:-1:2], edges[1::2]
+    return starts[starts < ends], ends[starts < ends]
+
+
+def _checked(rle: Mapping[str, Any], max_pixels: int) -> tuple[tuple[int, int], _Counts]:
+    """Return (height, width) and the counts, which fill the image exactly."""
     if not isinstance(rle, Mapping) or not {"size", "counts"} <= rle.keys():
         got = sorted(map(str, rle)) if isinstance(rle, Mapping) else type(rle).__name__
         raise CocoRLEError(f"expected COCO RLE with the keys 'size' and 'counts', got {got}")
@@ -99,8 +134,7 @@ def coco_rle_to_mask(rle: Mapping[str, Any], *, max_pixels: int = MAX_PIXELS) ->
             f"expected counts that sum to {pixels} (a {width}x{height} image), got {counts.sum()}: "
             "the RLE is cut short, damaged or of another size"
         )
-    inside = np.arange(counts.size) % 2 == 1
-    return np.ascontiguousarray(np.repeat(inside, counts).reshape(width, height).T)
+    return (height, width), counts
 
 
 def coco_rle_area(rle: CocoRLE) -> int:

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from converters.encodings.coco_rle import CocoRLE, coco_rle_area, coco_rle_to_mask
+from converters.encodings.coco_rle import CocoRLE, coco_rle_area, coco_rle_runs
 from converters.encodings.masks import Mask, require_mask
 from converters.errors import MaskError
+
+_Positions = npt.NDArray[np.int64]
 
 RULE = "what a person drew (without a score), then the higher score, then the smaller area, then the order"
 """Which of several regions gets a pixel, in the words that people are told."""
@@ -33,10 +35,7 @@ class LabelledMask:
 
 @dataclass(frozen=True)
 class LabelledRegion:
-    """A region to be drawn into a label map, as run lengths.
-
-    It is decoded only while it is drawn, because a large image may have hundreds of regions.
-    """
+    """A region to be drawn into a label map, as run lengths."""
 
     rle: CocoRLE
     label: int
@@ -58,6 +57,30 @@ class FlatLabels:
     hidden: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class LabelRuns:
+    """A label map as runs, in column-major order; a large image of few objects has some thousand.
+
+    Attributes:
+        size_hw: height and width of the image in pixels.
+        ends: (n,) int64, the position after the last pixel of each run, increasing; the last one is height x width.
+        labels: (n,) int32, the label of each run, 0 where no region is.
+        contested_px, hidden: as in `FlatLabels`.
+    """
+
+    size_hw: tuple[int, int]
+    ends: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int32]
+    contested_px: int
+    hidden: tuple[int, ...] = ()
+
+    def label_map(self) -> npt.NDArray[np.int32]:
+        """Return the label of each pixel, (H, W) int32."""
+        height, width = self.size_hw
+        flat = np.repeat(self.labels, np.diff(self.ends, prepend=0))
+        return np.ascontiguousarray(flat.reshape(width, height).T)
+
+
 def masks_to_label_map(masks: Iterable[LabelledMask], size_hw: tuple[int, int]) -> FlatLabels:
     """Give each pixel the label of one mask, by the rule in this module's docstring.
 
@@ -72,15 +95,47 @@ def masks_to_label_map(masks: Iterable[LabelledMask], size_hw: tuple[int, int]) 
 
 
 def regions_to_label_map(regions: Sequence[LabelledRegion], size_hw: tuple[int, int]) -> FlatLabels:
-    """Give each pixel the label of one region, by the rule in this module's docstring; one mask is in memory at a time.
+    """Give each pixel the label of one region, by the rule in this module's docstring; no mask is decoded.
 
     Raises:
         MaskError: a region is of another size.
     """
-    order = _by_precedence([(item.score, coco_rle_area(item.rle)) for item in regions])
+    runs = regions_to_label_runs(regions, size_hw)
+    return FlatLabels(runs.label_map(), runs.contested_px, runs.hidden)
+
+
+def regions_to_label_runs(regions: Sequence[LabelledRegion], size_hw: tuple[int, int]) -> LabelRuns:
+    """Give each run of pixels the label of one region, by the rule in this module's docstring.
+
+    The time grows with the number of runs of all regions, not with the pixels.
+
+    Raises:
+        MaskError: a region is of another size.
+    """
+    for item in regions:
+        if tuple(item.rle["size"]) != tuple(size_hw):
+            raise MaskError(f"expected a mask of shape {tuple(size_hw)}, got {tuple(item.rle['size'])}")
     pixels = size_hw[0] * size_hw[1]
-    decoded = ((i, coco_rle_to_mask(regions[i].rle, max_pixels=pixels), regions[i].label) for i in order)
-    return _paint(decoded, size_hw)
+    runs = [coco_rle_runs(item.rle, max_pixels=pixels) for item in regions]
+    edges = np.unique(np.concatenate(([0, pixels], *(positions for pair in runs for positions in pair))))
+    lengths, labels = np.diff(edges), np.zeros(edges.size - 1, dtype=np.int32)
+    contested = np.zeros(labels.size, dtype=np.bool_)
+    hidden = []
+    for position in _by_precedence([(item.score, coco_rle_area(item.rle)) for item in regions]):
+        covered, label = _covered(edges, *runs[position]), regions[position].label
+        contested |= covered & (labels != 0) & (labels != label)
+        labels[covered & (labels == 0)] = label
+        if not (labels[covered] == label).any():
+            hidden.append(position)
+    return LabelRuns(size_hw, edges[1:], labels, int(lengths[contested].sum()), tuple(sorted(hidden)))
+
+
+def _covered(edges: _Positions, starts: _Positions, ends: _Positions) -> npt.NDArray[np.bool_]:
+    """Tell which of the stretches between `edges` lie in a run; each start and end is an edge."""
+    steps = np.zeros(edges.size, dtype=np.int8)
+    steps[np.searchsorted(edges, starts)] += 1
+    steps[np.searchsorted(edges, ends)] -= 1
+    return np.cumsum(steps[:-1], dtype=np.int8) > 0
 
 
 def _by_precedence(scores_and_areas: Sequence[tuple[float | None, int]]) -> list[int]:

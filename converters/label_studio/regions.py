@@ -133,7 +133,7 @@ def _region(group: Sequence[Json], region_id: str, place: ShownImage) -> Region:
         labels=tuple(dict.fromkeys(name for result in group for name in _labels(result, place))),
         control=str(shape.get("from_name", "")),
         rle=mask_to_coco_rle(mask),
-        polygon=None if polygon is None else tuple((float(x), float(y)) for x, y in polygon),
+        polygon=None if polygon is None else tuple((x, y) for x, y in polygon.tolist()),
         score=finite_number(shape.get("score")),
         origin=origin if isinstance(origin, str) else None,
         box_xywh=upright_box(shape["value"], size_hw),
