@@ -129,10 +129,11 @@ def _hide(report: CorrectionReport) -> Advice | None:
     found = report.threshold
     if found.hide_below is None:
         return None
+    useful = f"only {interval_words(found.hidden_useful, found.hidden)}" if found.hidden_useful else "none"
     return Advice(
         f"Hide predicted regions with a score below {found.hide_below:.1f}",
-        f"only {interval_words(found.hidden_useful, found.hidden)} of these {found.hidden} were worth correcting, the "
-        "others were removed, relabelled, or less than half right",
+        f"{useful} of these {found.hidden} were worth correcting, the others were removed, relabelled, or less than "
+        "half right",
         weight=(found.hidden - 2 * found.hidden_useful) / max(1, report.regions.touched),
     )
 

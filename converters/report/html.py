@@ -190,8 +190,7 @@ def _regions(report: CorrectionReport) -> str:
         "of these relabelled",
         "Removed",
         "Added",
-        "Splits",
-        "Merges",
+        "Splits, merges",
         "Accepted share",
     )
     rows = (
@@ -203,8 +202,7 @@ def _regions(report: CorrectionReport) -> str:
             category.regions.relabelled,
             category.regions.removed,
             category.regions.added,
-            category.regions.splits,
-            category.regions.merges,
+            f"{category.regions.splits}, {category.regions.merges}",
             accepted_words(category.regions),
         )
         for category in occurring(report)

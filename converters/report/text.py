@@ -48,7 +48,9 @@ DEFINITIONS = (
     ),
     (
         "Worth correcting",
-        "A predicted region whose label people kept, and at least half of its shape (IoU of 0.5 or more).",
+        "A predicted region whose label people kept, and at least half of its shape (IoU of 0.5 or more). Where hiding "
+        "regions below a score is advised: `ovdiff serve` has no setting for that yet; the Data Manager of Label "
+        "Studio sorts tasks by the score of their prediction.",
     ),
     (
         "Pixels set right",

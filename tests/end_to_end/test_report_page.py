@@ -8,6 +8,7 @@ from selenium import webdriver
 
 from converters.label_studio.label_config import parse_label_config
 from converters.report.evaluate_corrections import evaluate_corrections, write_evaluation
+from converters.report.links import LabelStudioPages
 
 pytestmark = pytest.mark.browser
 
@@ -21,6 +22,12 @@ _NOT_DRAWN = """
     return seen.length ? empty : ["nothing at all"];
 """
 _OVERFLOW_PX = "return document.documentElement.scrollWidth - window.innerWidth;"
+# Tables whose first column is so narrow that its words break letter by letter, and the order of the first sections.
+_SQUEEZED = """
+    const cells = [...document.querySelectorAll("section:not(.first) > .wide > table td:first-child")];
+    return cells.filter((cell) => cell.getBoundingClientRect().width < 100).map((cell) => cell.innerText);
+"""
+_TITLES = "return [...document.querySelectorAll('h2')].map((title) => title.innerText);"
 _COLOURS = "return ['backgroundColor', 'color'].map((name) => getComputedStyle(document.body)[name]);"
 
 
@@ -33,7 +40,8 @@ def page(tmp_path: Path) -> str:
         Image.new("RGB", (64, 48), (40 * number, 120, 90)).save(images / f"img{number}.png")
     config = parse_label_config((_GOLDEN / "corrections_config.xml").read_text(encoding="utf-8"))
     evaluation = evaluate_corrections(_GOLDEN / "corrections_snapshot.json", config)
-    return write_evaluation(evaluation, tmp_path / "out", images=images)[2].as_uri()
+    pages = LabelStudioPages("http://127.0.0.1:8080", 7)
+    return write_evaluation(evaluation, tmp_path / "out", images=images, pages=pages)[2].as_uri()
 
 
 def test_the_page_is_drawn_in_light_and_dark_and_on_a_telephone(browser: webdriver.Chrome, page: str) -> None:
@@ -50,4 +58,15 @@ def test_the_page_is_drawn_in_light_and_dark_and_on_a_telephone(browser: webdriv
     browser.get(page)
     assert browser.execute_script(_OVERFLOW_PX) == 0
     assert len(browser.find_elements("css selector", "image")) == 2
+    assert browser.execute_script(_SQUEEZED) == []
+    assert browser.execute_script(_TITLES)[:5] == [
+        "What to do first",
+        "Categories",
+        "Regions",
+        "Annotators",
+        "Sizes of objects",
+    ]
+    assert [link.get_attribute("href") for link in browser.find_elements("css selector", "figcaption a")] == [
+        f"http://127.0.0.1:8080/projects/7/data?task={task}" for task in (2, 1)
+    ]
     assert browser.get_log("browser") == [], "no request, no script, nothing against the policy"
