@@ -127,9 +127,10 @@ def _add_convert(subparsers: Any) -> None:
     semantic.add_argument("--ignore-label", metavar="LABEL", help="its regions become 255: pixels that do not count")
     _set_run(semantic, commands.convert_semantic_png)
 
-    yolo = formats.add_parser("yolo", help="to YOLO segmentation in Ultralytics' layout")
+    yolo = formats.add_parser("yolo", help="to YOLO segmentation, or boxes, in Ultralytics' layout")
     _add_export_arguments(yolo, "a new folder")
     _add_shape_arguments(yolo)
+    yolo.add_argument("--boxes", action="store_true", help="the box of each region, for a detector (default: polygons)")
     _set_run(yolo, commands.convert_yolo)
 
     voc = formats.add_parser("voc", help="to PASCAL VOC's XML: boxes alone, without shapes and scores")

@@ -84,15 +84,16 @@ def convert_semantic_png(options: Namespace) -> int:
 
 
 def convert_yolo(options: Namespace) -> int:
-    """Write an export as a YOLO segmentation dataset, together with the images if their folder is given."""
+    """Write an export as a YOLO dataset, of polygons or boxes, with the images if their folder is given."""
     chosen = YoloOptions(
         **_selection(options),
+        boxes=options.boxes,
         tolerance_px=options.tolerance,
         max_vertices=options.max_vertices,
     )
     counts = write_yolo(*_export(options), options.out, chosen, _sizes(options), options.images)
     agreement = f"IoU of what was written with the masks: {counts.mean_iou:.4f} on average, {counts.lowest_iou:.4f} at "
-    return _written(counts, options.out, agreement + "least")
+    return _written(counts, options.out, "" if options.boxes else agreement + "least")
 
 
 def convert_voc(options: Namespace) -> int:

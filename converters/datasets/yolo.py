@@ -16,8 +16,8 @@ YOLO cannot hold everything:
                                        line of its own)
     pixels                             become polygons within `tolerance_px`; `YoloCounts` says how well they agree
 
-`yolo_reader` reads datasets of this and other layouts. There, a line "class x y width height" is a box, and one number
-more at the end of a line is a score.
+With `YoloOptions.boxes` a line is "class x y width height": the centre and the sides of a box, for a detector.
+`yolo_reader` reads datasets of this and other layouts; there, one number more at the end of a line is a score.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,6 +29,7 @@ import numpy as np
 
 from converters.datasets.data_yaml import data_yaml_text
 from converters.datasets.image_copies import copy_image
+from converters.encodings.coco_rle import coco_rle_area, coco_rle_bbox_xywh
 from converters.encodings.masks import Mask, has_holes, mask_iou
 from converters.encodings.polygons import Polygon, mask_to_polygons, polygons_to_mask
 from converters.errors import YOLOError
@@ -70,10 +71,13 @@ class YoloOptions(Selection):
     """The choice of what goes into a YOLO dataset (see `Selection`), and in which form.
 
     Attributes:
+        boxes: write the box of each region, for a detector, and no polygon. Ultralytics takes a dataset as boxes alone
+            as soon as one label file of it has boxes, so there is no mixture.
         tolerance_px: how far a polygon may lie from the region's outline, in pixels.
         max_vertices: the largest number of points in a part (None: any number).
     """
 
+    boxes: bool = False
     tolerance_px: float = 1.0
     max_vertices: int | None = None
 
@@ -131,8 +135,18 @@ def _nearest_corners(first: Polygon, second: Polygon) -> tuple[int, int]:
 
 def polygon_to_line(number: int, polygon: Polygon, size_hw: tuple[int, int]) -> str:
     """Return a line of a label file: the class and the polygon as shares of the image's sides."""
-    shares = np.clip(polygon / (size_hw[1], size_hw[0]), 0, 1)
-    return " ".join((str(number), *(f"{value:.{_DECIMALS}f}".rstrip("0").rstrip(".") for value in shares.ravel())))
+    return _line(number, np.clip(polygon / (size_hw[1], size_hw[0]), 0, 1).ravel())
+
+
+def box_to_line(number: int, box_xywh: Sequence[float], size_hw: tuple[int, int]) -> str:
+    """Return a line of a label file: the class, and the centre and sides of a box as shares of the image's sides."""
+    x, y, width, height = box_xywh
+    centre_and_sides = np.array((x + width / 2, y + height / 2, width, height))
+    return _line(number, centre_and_sides / (size_hw[1], size_hw[0], size_hw[1], size_hw[0]))
+
+
+def _line(number: int, shares: Iterable[float]) -> str:
+    return " ".join((str(number), *(f"{value:.{_DECIMALS}f}".rstrip("0").rstrip(".") for value in shares)))
 
 
 @dataclass(frozen=True)
@@ -248,6 +262,9 @@ class _LineWriter:
 
     def of(self, image: SelectedImage, numbers: Mapping[str, int]) -> Iterator[str]:
         for region, number in labelled_regions(image, numbers, self._tally):
+            if self._options.boxes:
+                yield self._box(region, number)
+                continue
             mask = region.mask()
             lines = [polygon_to_line(number, polygon, image.size_hw) for polygon in self._polygons(region, mask)]
             written = polygons_to_mask(
@@ -261,6 +278,13 @@ class _LineWriter:
             self._regions += 1
             self._tally.regions_out += len(lines)
             yield from lines
+
+    def _box(self, region: Region, number: int) -> str:
+        self._tally.regions_out += 1
+        box = region.box_xywh or coco_rle_bbox_xywh(region.rle)
+        is_box = region.box_xywh is not None or coco_rle_area(region.rle) == box[2] * box[3]
+        self._tally.note("shapes written as their boxes", int(not is_box))
+        return box_to_line(number, box, region.size_hw)
 
     def _polygons(self, region: Region, mask: Mask) -> list[Polygon]:
         """Return the polygons of a region, one for each line that is written."""

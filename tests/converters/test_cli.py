@@ -179,6 +179,21 @@ def test_a_coco_file_with_faults_comes_in_but_for_the_faults(
     assert ("RectangleLabels" in (folder / "config.xml").read_text()) == ("--boxes" not in more)
 
 
+def test_boxes_of_yolo_come_in_and_go_out_as_boxes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(folder / "images" / "pictures", folder / "set" / "images")
+    (folder / "set" / "data.yaml").write_text("names: [cat]\n")
+    (folder / "set" / "labels").mkdir()
+    (folder / "set" / "labels" / "1.txt").write_text("0 0.5 0.5 0.25 0.5\n0 0.3 0.21 0.2 0.31\n")
+    words = ["import", "yolo", folder / "set", "--out", folder / "tasks.json", "--as", "annotations"]
+    assert run(folder, *words, "--label-config-out", folder / "config.xml") == DONE
+    assert "images without a label file, read as images without a region: 1\n" in capsys.readouterr().out
+    images = folder / "set" / "images"
+    assert convert(folder, "yolo", "out", "--boxes", "--images", images, export="tasks.json") == DONE
+    assert "IoU" not in capsys.readouterr().out
+    assert (folder / "out/labels/1.txt").read_text() == (folder / "set/labels/1.txt").read_text()
+    assert (folder / "out/labels/2.txt").read_text() == ""
+
+
 def test_voc_comes_in_by_its_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for kind, pixels in (("Class", [[15, 255, 15], [0, 0, 20]]), ("Object", [[1, 255, 2], [0, 0, 3]])):
         (folder / "voc" / f"Segmentation{kind}").mkdir(parents=True)

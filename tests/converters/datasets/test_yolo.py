@@ -13,6 +13,7 @@ from PIL import Image
 from converters.datasets.yolo import (
     YoloCounts,
     YoloOptions,
+    box_to_line,
     join_polygons,
     label_path,
     line_to_shape,
@@ -145,6 +146,24 @@ def test_boxes_and_scores_are_read() -> None:
     assert line_to_shape("0 0 0 1 0 1 1 0.25", (10, 10)).score == 0.25
 
 
+@given(st.floats(0, 20), st.floats(0, 10), st.floats(0.01, 10), st.floats(0.01, 10))
+def test_a_box_survives_to_a_thousandth_of_a_pixel(x: float, y: float, width: float, height: float) -> None:
+    shape = line_to_shape(box_to_line(3, (x, y, width, height), SIZE_HW), SIZE_HW)
+    assert (shape.number, shape.is_box) == (3, True)
+    assert np.allclose(shape.polygon[[0, 2]], [(x, y), (x + width, y + height)], atol=1e-3)
+
+
+def test_boxes_are_written_as_boxes(tmp_path: Path) -> None:
+    half = np.zeros(SIZE_HW, dtype=np.bool_)
+    half[:10, :15] = True
+    drawn = region(RING, "dog", box_xywh=(3.0, 2.0, 12.0, 10.0))
+    counts = write_yolo(
+        [record(drawn, region(half), region(RING))], CATEGORIES, tmp_path / "out", YoloOptions(boxes=True)
+    )
+    assert lines_of(tmp_path / "out") == ["1 0.3 0.35 0.4 0.5", "0 0.25 0.25 0.5 0.5", "0 0.333333 0.5 0.4 0.6"]
+    assert (counts.regions_out, counts.notes) == (3, {"shapes written as their boxes": 1})
+
+
 @pytest.mark.parametrize(
     ("image", "labels"),
     [
@@ -173,7 +192,10 @@ def test_nothing_is_written_without_an_image_or_over_something(tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_ultralytics_finds_images_and_labels_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("boxes", [False, True])
+def test_ultralytics_finds_images_and_labels_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boxes: bool
+) -> None:
     """Runs where Ultralytics is installed: `pip install '.[ultralytics]'`."""
     monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
     utils = pytest.importorskip("ultralytics.data.utils")
@@ -183,7 +205,7 @@ def test_ultralytics_finds_images_and_labels_from_any_folder(tmp_path: Path, mon
         Image.new("RGB", (30, 20)).save(tmp_path / "pictures" / name)
     regions = [(region(TWO_PARTS), region(RING, "dog")), (), (region(RING),)]
     records = [record(*each, image=name) for each, name in zip(regions, names, strict=True)]
-    write_yolo(records, CATEGORIES, tmp_path / "out", image_folder=tmp_path / "pictures")
+    write_yolo(records, CATEGORIES, tmp_path / "out", YoloOptions(boxes=boxes), image_folder=tmp_path / "pictures")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.setattr(utils, "check_font", lambda *_: None)  # it would fetch one from the network
@@ -192,8 +214,8 @@ def test_ultralytics_finds_images_and_labels_from_any_folder(tmp_path: Path, mon
     assert found["train"] == found["val"] == str(tmp_path / "out" / "images")
     files = [str(Path(found["train"], name)) for name in names]
     for file, label, drawn in zip(files, utils.img2label_paths(files), regions, strict=True):
-        image, boxes, shape, segments, _, missing, _, empty, corrupt, message = utils.verify_image_label(
+        image, found_boxes, shape, segments, _, missing, _, empty, corrupt, message = utils.verify_image_label(
             (file, label, "", False, 2, 0, 0, False)
         )
         assert (image, shape, missing, corrupt, message) == (file, SIZE_HW, 0, 0, "")
-        assert (len(boxes), len(segments), bool(empty)) == (len(drawn), len(drawn), not drawn)
+        assert (len(found_boxes), len(segments), bool(empty)) == (len(drawn), 0 if boxes else len(drawn), not drawn)
