@@ -27,7 +27,10 @@ USER ovdiff
 ENV OVDIFF_DATA_DIR=/data OVDIFF_HOST=0.0.0.0 OVDIFF_PORT=9090 HF_HOME=/data/hub TORCH_HOME=/data/torch
 VOLUME /data
 EXPOSE 9090
-# That the port answers, not /health: /health asks for the password, which has no business in a health check.
-HEALTHCHECK --start-period=60s CMD ["/opt/ovdiff/bin/python", "-c", \
-    "import socket; socket.create_connection(('127.0.0.1', 9090), timeout=2)"]
+# Healthy is who can work: the models load, the disk can be written. /ready needs no password, and /health would. Weights
+# that are fetched first take minutes; an answer that comes sooner ends the start-period. The image has no curl.
+HEALTHCHECK --start-period=15m --interval=30s --timeout=5s CMD ["/opt/ovdiff/bin/python", "-c", \
+    "import http.client as http, os; \
+     asked = http.HTTPConnection('127.0.0.1', int(os.environ['OVDIFF_PORT']), timeout=4); \
+     asked.request('GET', '/ready'); raise SystemExit(asked.getresponse().status != 200)"]
 CMD ["/opt/ovdiff/bin/ovdiff", "serve"]

@@ -5,6 +5,7 @@
     ├── UsageError               the arguments of a command contradict each other or the files on disk
     ├── ListenError              the address or port to listen on is taken or not allowed
     ├── StoreError               the state file cannot be read or written
+    ├── DataFolderError          another backend uses the data folder, or nothing can be written there
     ├── RequestError             the caller sent something unusable; becomes a 4xx answer
     │   └── UnusableLabelConfigError  a label config from which no vocabulary can be made
     ├── BusyError                all places for predictions are taken; becomes a 503 answer
@@ -44,6 +45,10 @@ class ListenError(BackendError):
 
 class StoreError(BackendError):
     """The state file cannot be read or written."""
+
+
+class DataFolderError(BackendError):
+    """Another backend uses the data folder, or nothing can be written there."""
 
 
 class RequestError(BackendError):

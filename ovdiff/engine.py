@@ -126,6 +126,17 @@ class Engine:
         """
         return self._segmenter.kinds.so_far(category)
 
+    def load_models(self) -> None:
+        """Load the models that segment an image, unless they are loaded.
+
+        Cost: seconds, or minutes if weights must be fetched. The models of building are loaded by `build`.
+
+        Raises:
+            WeightsError: a model cannot be loaded.
+            DeviceMemoryError: a model does not fit into the device's memory.
+        """
+        self._segmenter.parts.load()
+
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
         """Label every pixel of an image: :meth:`encode`, the expensive half, then :meth:`label`.
 

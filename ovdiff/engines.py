@@ -112,6 +112,19 @@ class HasKinds(Protocol):
 
 
 @runtime_checkable
+class LoadsModels(Protocol):
+    """An engine whose models can be loaded before they are needed."""
+
+    def load_models(self) -> None:
+        """Load the models that segment an image, unless they are loaded; this may take minutes.
+
+        Raises:
+            OVDiffError: a model cannot be loaded; the message says why.
+        """
+        ...
+
+
+@runtime_checkable
 class HasSupportSets(Protocol):
     """An engine that draws support images of a category and keeps them."""
 

@@ -1,13 +1,17 @@
 """The HTTP side: Label Studio 1.23.2's machine-learning protocol on Flask.
 
-    GET  /health     answers that the service is up; loads no model
+    GET  /health     answers that the service is up (liveness); looks at nothing, and has a thread of its own
+    GET  /ready      whether the models load and the disk can be written (readiness): 200, or 503 with what is missing
     POST /setup      a project and its label config -> model_version
     POST /predict    tasks -> one item for each task
     POST /webhook    an event of a project
     GET  /versions   the model versions that /setup has answered so far
     GET  /status     the state of the categories of each project (not part of Label Studio's protocol)
 
-Once a user and a password are set, every route except /webhook asks for HTTP Basic authentication. Label Studio sends
+Once a user and a password are set, every route except /webhook and /ready asks for HTTP Basic authentication. /health
+asks too, because by its answer Label Studio tells a person that the password is wrong; what only asks whether the
+process lives takes a 401 for life. Probes of Docker and Kubernetes carry no password, so /ready needs none, and says
+without it what is missing, but not why. Label Studio sends
 events of annotations and projects without the credentials that it uses everywhere else, so a backend that asked for
 them would receive no event. A secret in the address would not help either: Label Studio shows addresses in its
 settings and logs. Instead /webhook does nothing that a stranger could exploit: of an event of any length it reads the
@@ -17,15 +21,18 @@ itself about projects that it already knows.
 
 from __future__ import annotations
 
-from flask import Flask, Response, jsonify
+from http import HTTPStatus
+
+from flask import Flask, Response, jsonify, request
 
 from backend.engine import make_engine, tell_default
 from backend.serving import bodies
-from backend.serving.authentication import add_authentication
-from backend.serving.error_answers import add_error_answers
+from backend.serving.authentication import add_authentication, may_ask
+from backend.serving.data_folder import DataFolder
+from backend.serving.error_answers import add_error_answers, error_answer
 from backend.serving.service import Service
 from backend.serving.store import Store
-from backend.settings import Settings
+from backend.settings import ServerSettings, Settings
 from backend.sources.fetch import Fetcher
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import LabelStudioClient
@@ -44,26 +51,38 @@ def create_app(settings: Settings, engine: SegmentationEngine | None = None) -> 
             the weights when they are first used.
 
     Raises:
+        DataFolderError: another backend uses the data folder, or nothing can be written there.
         StoreError: the state file cannot be read or written.
         PresetError: there is no such preset, or it is not valid.
         SettingsError: torch cannot use the device.
     """
-    label_studio = LabelStudioClient(settings.label_studio)
-    service = Service(
-        settings,
-        _own_engine(settings) if engine is None else engine,
-        store=Store(settings.state_file, event_rows=settings.prediction.event_rows),
-        images=ImageSource(Fetcher(label_studio, settings.images)),
-        label_studio=label_studio,
-    )
+    folder = DataFolder(settings.data_dir)
+    try:
+        service = _service(settings, engine, folder)
+    except BaseException:
+        folder.release()
+        raise
     app = Flask("ovdiff")
     app.config["MAX_CONTENT_LENGTH"] = settings.server.max_body_bytes
     app.extensions["ovdiff"] = service
     add_authentication(app, settings.server)
     _add_routes(app, service)
+    _add_probes(app, service, settings.server)
     add_error_answers(app)
     service.start()
     return app
+
+
+def _service(settings: Settings, engine: SegmentationEngine | None, folder: DataFolder) -> Service:
+    label_studio = LabelStudioClient(settings.label_studio)
+    return Service(
+        settings,
+        _own_engine(settings) if engine is None else engine,
+        store=Store(settings.state_file, event_rows=settings.prediction.event_rows),
+        images=ImageSource(Fetcher(label_studio, settings.images)),
+        label_studio=label_studio,
+        folder=folder,
+    )
 
 
 def _own_engine(settings: Settings) -> SegmentationEngine:
@@ -72,11 +91,23 @@ def _own_engine(settings: Settings) -> SegmentationEngine:
     return engine
 
 
-def _add_routes(app: Flask, service: Service) -> None:
+def _add_probes(app: Flask, service: Service, settings: ServerSettings) -> None:
     @app.get("/health")
     def health() -> Response:
         return jsonify(status="UP", model_class="OVDiff")
 
+    @app.get("/ready")
+    def ready() -> Response:
+        missing = service.missing()
+        if not missing:
+            return jsonify(status="READY", missing={})
+        if not may_ask(settings, request.headers.get("Authorization")):
+            missing = dict.fromkeys(missing, "the password shows why")
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+        return error_answer(HTTPStatus.SERVICE_UNAVAILABLE, f"Not ready. {reasons}", missing=missing)
+
+
+def _add_routes(app: Flask, service: Service) -> None:
     @app.post("/setup")
     def setup() -> Response:
         body = bodies.json_object()

@@ -45,9 +45,9 @@ def add_error_answers(app: Flask) -> None:
         return error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, f"Internal error {number}; the service's log has it.")
 
 
-def error_answer(status: int, message: str) -> Response:
-    """Return a JSON error whose status line carries the message too."""
-    response = jsonify(error=message)
+def error_answer(status: int, message: str, **fields: object) -> Response:
+    """Return a JSON error, with further fields, whose status line carries the message too."""
+    response = jsonify(error=message, **fields)
     reason = "".join(character if " " <= character <= "~" else " " for character in message)
     response.status = f"{int(status)} {reason[:REASON_CHARACTERS]}"
     return response

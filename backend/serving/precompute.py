@@ -209,6 +209,12 @@ class Precompute:
         with self._changed:
             return tuple(self._built)
 
+    @property
+    def failed_for_all(self) -> str:
+        """Why no category can be built at the moment, such as weights that are missing; "" if nothing is known."""
+        with self._changed:
+            return self._all_failed.reason if self._all_failed is not None else ""
+
     def _expected_s(self, categories: Iterable[Category]) -> float:
         """Return how long the open ones of the categories will take at least; 0 before the first build was measured.
 

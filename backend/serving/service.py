@@ -15,6 +15,7 @@ from typing import Any
 
 from backend import __version__
 from backend.errors import BusyError, UnusableLabelConfigError
+from backend.serving.data_folder import DataFolder
 from backend.serving.events import ACTION_CHARACTERS, event_ids
 from backend.serving.model_version import model_version
 from backend.serving.precompute import Precompute
@@ -23,6 +24,7 @@ from backend.serving.predicting.predictions import Item, Predictor, Snapshot, Ta
 from backend.serving.predicting.recent import RecentSegmentations
 from backend.serving.projects import Projects, ProjectState, id_of, tolerating_store_errors
 from backend.serving.read_back import ReadBack
+from backend.serving.readiness import Readiness
 from backend.serving.store import Store
 from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import Settings
@@ -48,12 +50,14 @@ class Service:
         store: Store,
         images: ImageSource,
         label_studio: LabelStudioClient,
+        folder: DataFolder | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Put the parts together. Background threads begin with `start`."""
+        """Put the parts together. Background threads begin with `start`; `stop` gives the data folder back."""
         self._settings = settings
         self._engine = engine
         self._store = store
+        self._folder = folder
         self._clock_s = clock_s
         self._precompute = Precompute(engine, retry_failed_after_s=settings.prediction.retry_failed_after_s)
         self._read_back = ReadBack(label_studio, clock_s=clock_s)
@@ -73,6 +77,14 @@ class Service:
             settings.prediction,
             clock_s=clock_s,
         )
+        self._readiness = Readiness(
+            engine,
+            store,
+            settings.bank_dir,
+            building_failed=lambda: self._precompute.failed_for_all,
+            retry_failed_after_s=settings.prediction.retry_failed_after_s,
+            clock_s=clock_s,
+        )
         self._requests = _Limit(settings.server.prediction_requests, "requests for predictions")
         self._clicks = _Limit(settings.server.click_requests, "clicks")
 
@@ -81,11 +93,15 @@ class Service:
         self._projects.start()
         self._precompute.start()
         self._read_back.start(self._projects)
+        self._readiness.start()
 
     def stop(self) -> None:
         """End the background threads. A running build ends after the batch it is at."""
+        self._readiness.stop()
         self._read_back.stop()
         self._precompute.stop()
+        if self._folder is not None:
+            self._folder.release()
 
     def setup(self, project: str, schema: str, extra_params: object = None) -> dict[str, str]:
         """Prepare a project: order the prototypes of its new categories, and return its current model version.
@@ -158,6 +174,10 @@ class Service:
         if action == "START_TRAINING":
             return {"status": "recorded", "detail": "there is nothing to train: this version does not learn"}
         return {"status": "recorded"}
+
+    def missing(self) -> dict[str, str]:
+        """Return what the service lacks to do its work, each with the reason; nothing if it is ready."""
+        return self._readiness.missing()
 
     def versions(self) -> dict[str, list[str]]:
         """Return every model version that /setup has answered so far, newest first."""

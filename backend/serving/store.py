@@ -92,6 +92,15 @@ class Store:
         with self._connection():
             pass
 
+    def check(self) -> None:
+        """Write to the file, which changes nothing in it.
+
+        Raises:
+            StoreError: the file cannot be written; the message says why.
+        """
+        with self._connection() as connection:
+            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
     def projects(self) -> list[StoredProject]:
         """Return the projects, first the one whose label config is unchanged longest."""
         with self._connection() as connection:

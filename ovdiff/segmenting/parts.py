@@ -8,6 +8,7 @@ from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.texts import ClipTexts
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ClipModelSettings
+from ovdiff.presets.needs import models_of
 
 
 class SegmentingParts:
@@ -17,6 +18,18 @@ class SegmentingParts:
         """Load no model yet. The extractors may be shared with the building half, as the models are."""
         self.preset, self.models = preset, models
         self.extractors = extractors or Extractors(preset, models)
+
+    def load(self) -> None:
+        """Load all of them, unless they are loaded.
+
+        Raises:
+            WeightsError: a model cannot be loaded.
+        """
+        with self.models.lock:
+            for name in self.preset.active_extractors():
+                self.extractors[name]
+            if "clip" in models_of(self.preset, "segmenting"):
+                self.clip  # noqa: B018 — the property loads it
 
     @property
     def clip(self) -> Clip:

@@ -55,6 +55,15 @@ def _variant(engine: Engine, section: str, **changes: object) -> Engine:
     return Engine(preset, engine.bank)
 
 
+def test_models_can_be_loaded_before_they_are_needed(preset: Preset, bank: Bank, image: np.ndarray) -> None:
+    engine = Engine(preset, bank)
+    engine.load_models()
+    loaded = dict(engine._models._loaded)
+    engine.encode(image)
+    assert loaded
+    assert engine._models._loaded == loaded  # nothing was left to load
+
+
 def test_segmentation_has_the_image_s_size_and_known_labels(engine: Engine, image: np.ndarray) -> None:
     before = image.copy()
     found = engine.segment(image, VOCABULARY)

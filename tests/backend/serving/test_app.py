@@ -1,3 +1,4 @@
+import shutil
 import sqlite3
 from dataclasses import replace
 from typing import Any
@@ -153,3 +154,31 @@ def test_a_state_file_that_is_no_database_stops_the_start(settings: Settings, en
     settings.state_file.write_bytes(b"no database" * 200)
     with pytest.raises(StoreError, match=r"state\.sqlite"):
         create_app(settings, engine)
+
+
+def test_ready(app: Flask) -> None:
+    assert app.test_client().get("/ready").get_json() == {"status": "READY", "missing": {}}
+
+
+def test_not_ready_says_what_is_missing_and_why_to_who_knows_the_password(guarded: Flask, settings: Settings) -> None:
+    shutil.rmtree(settings.bank_dir, ignore_errors=True)
+    settings.bank_dir.write_text("")
+    health, stranger = guarded.test_client().get("/health"), guarded.test_client().get("/ready")
+    assert (health.status_code, stranger.status_code) == (401, 503)
+    assert stranger.status == "503 Not ready. bank: the password shows why"
+    assert stranger.get_json()["missing"] == {"bank": "the password shows why"}
+    known = guarded.test_client().get("/ready", auth=("ann", "pässword")).get_json()
+    assert known["missing"]["bank"].startswith(f"cannot write in {settings.bank_dir}")
+    assert known["error"].startswith(f"Not ready. bank: cannot write in {settings.bank_dir}")
+    assert guarded.test_client().get("/health", auth=("ann", "pässword")).status_code == 200
+
+
+def test_a_start_that_fails_leaves_the_data_folder_free(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine
+) -> None:
+    settings.data_dir.mkdir()
+    settings.state_file.write_bytes(b"no database" * 200)
+    with pytest.raises(StoreError, match=r"state\.sqlite"):
+        create_app(settings, engine)
+    settings.state_file.unlink()
+    make_app(settings, engine)

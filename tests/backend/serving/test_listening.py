@@ -1,8 +1,12 @@
+import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +16,10 @@ from backend.errors import ListenError
 from backend.serving.listening import listen, serve
 from backend.serving.store import Store
 from backend.settings import ServerSettings, Settings
+from tests.fakes.engine import FakeEngine
+from tests.fakes.fixtures import MakeApp
 from tests.fakes.signals import background_signals
-from tests.fakes.sockets import ask, get, listening, post
+from tests.fakes.sockets import ask, get, listening, port_of, post
 from tests.fakes.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
@@ -78,3 +84,25 @@ def test_ctrl_c_and_sigterm_end_the_service_also_in_the_background_of_a_script(
     finally:
         process.kill()
         process.wait()
+
+
+def health_check(port: int) -> int:
+    """Run the Dockerfile's check as Docker would, on this port, and return its exit status."""
+    (check,) = re.findall(r"^HEALTHCHECK (?:--\S+ )*CMD (\[.*?\])$", (ROOT / "Dockerfile").read_text(), re.M | re.S)
+    _, option, program = json.loads(check.replace("\\\n", ""))
+    environment = {"PATH": os.defpath, "OVDIFF_PORT": str(port)}
+    command = [sys.executable, option, program]
+    return subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=False).returncode
+
+
+def test_dockers_check_asks_whether_the_service_is_ready(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine
+) -> None:
+    server = ServerSettings(port=0, basic_user="ann", basic_password="secret")
+    with listening(make_app(replace(settings, server=server), engine), server) as listener:
+        assert health_check(port_of(listener)) == 0
+        shutil.rmtree(settings.bank_dir)
+        settings.bank_dir.write_text("")
+        assert eventually(lambda: health_check(port_of(listener)) == 1)  # the disk is looked at once a second
+        closed = port_of(listener)
+    assert health_check(closed) == 1

@@ -446,11 +446,13 @@ def test_where_a_model_cannot_be_had_one_category_is_tried_for_all(
         assert {precompute.status(each).reason for each in (RED, BLUE, GREEN)} == {
             "'some/model' does not load: the hub cannot be reached."
         }
+        assert precompute.failed_for_all == "'some/model' does not load: the hub cannot be reached."
         (error,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
         assert error.startswith("Every category failed: 'some/model'") and "after 300 s" in error
     now_s = 301.0
     precompute.want("1", [RED, BLUE, GREEN])
     assert eventually(lambda: states(precompute, RED, BLUE, GREEN) == ["ready"] * 3)
+    assert precompute.failed_for_all == ""
     precompute.stop()
 
 

@@ -142,3 +142,14 @@ def test_a_damaged_file_that_is_moved_away_while_it_is_in_use_is_made_anew(path:
     path.rename(path.with_name("damaged"))
     store.save_label_config("1.5", "<View/>")
     assert store.label_configs() == {"1.5": "<View/>"}
+
+
+def test_a_check_writes_and_changes_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "state.sqlite", event_rows=10)
+    store.save_label_config("1.2", "<View/>")
+    store.check()
+    assert store.label_configs() == {"1.2": "<View/>"}
+    with sqlite3.connect(tmp_path / "state.sqlite") as other:
+        other.execute("BEGIN IMMEDIATE")  # nobody else can write now
+        with pytest.raises(StoreError, match="locked"):
+            store.check()
