@@ -19,6 +19,7 @@ import json
 import os
 import platform
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -231,6 +232,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the JSON file to write (default: the screen)")
     parser.add_argument("--env", action="append", default=[], help="a variable of the service, NAME=VALUE; repeatable")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job would ignore
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.folder or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
