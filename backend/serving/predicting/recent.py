@@ -39,6 +39,11 @@ class ImageAddress:
     reference: str
     task: int | None
 
+    @property
+    def key(self) -> bytes:
+        """A hash that stands for the address: a presigned link may have thousands of characters."""
+        return hashlib.sha256(f"{self.task} {self.reference}".encode("utf-8", "surrogatepass")).digest()
+
 
 @dataclass(frozen=True)
 class _Seen:
@@ -81,7 +86,7 @@ class RecentSegmentations:
         """Keep nothing yet; `clock_s` is the clock of `since_s`."""
         self._images, self._engine, self._settings, self._clock_s = images, engine, settings, clock_s
         self._lock = threading.Lock()
-        self._seen: OrderedDict[ImageAddress, _Seen] = OrderedDict()
+        self._seen: OrderedDict[bytes, _Seen] = OrderedDict()
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
         self._kept_bytes = 0
         self._running: dict[Hashable, Future[Segmentation]] = {}
@@ -145,7 +150,7 @@ class RecentSegmentations:
         return kept
 
     def _look_up(self, address: ImageAddress, categories: Prepared, since_s: float) -> _Kept | None:
-        seen = self._seen.get(address)
+        seen = self._seen.get(address.key)
         if seen is None or seen.at_s < max(since_s, self._clock_s() - self._settings.remember_s):
             return None
         key = (seen.pixels, categories)
@@ -154,8 +159,8 @@ class RecentSegmentations:
         return self._kept.get(key)
 
     def _note(self, address: ImageAddress, seen: _Seen) -> None:
-        self._seen[address] = seen
-        self._seen.move_to_end(address)
+        self._seen[address.key] = seen
+        self._seen.move_to_end(address.key)
         if len(self._seen) > MOST_ADDRESSES:
             self._seen.popitem(last=False)
 

@@ -67,6 +67,14 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(FakeEngine(tmp_path / "bank"))
 
 
+def test_addresses_are_told_apart_by_a_key_of_32_bytes() -> None:
+    addresses = [
+        ImageAddress(reference, task) for reference in ("/a", "/b" * 8000, "s3://\ud800") for task in (1, None)
+    ]
+    assert {len(address.key) for address in addresses} == {32}
+    assert len({address.key for address in addresses}) == 6
+
+
 def test_an_image_is_segmented_while_its_room_is_taken(desk: Desk) -> None:
     open_then: list[int] = []
     desk.engine.on_segment = lambda: open_then.append(desk.images.open)
