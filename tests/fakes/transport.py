@@ -1,14 +1,19 @@
 """A transport that answers from a script, without a network."""
 
 import io
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import urllib3
 
+from backend.settings import ImageSettings, LabelStudioSettings
 from backend.sources.deadline import Deadline
+from backend.sources.fetch import Fetcher
+from backend.sources.label_studio import LabelStudioClient
 from backend.sources.transport import Request
+from tests.fakes.label_studio import LEGACY_TOKEN
 
 
 def answer(status: int = 200, body: bytes = b"", **headers: str) -> urllib3.HTTPResponse:
@@ -29,3 +34,11 @@ class FakeTransport:
         self.requests.append(request)
         self.deadlines.append(deadline)
         yield self.reply(request)
+
+
+def offline_fetcher(
+    transport: FakeTransport, limits: ImageSettings | None = None, clock_s: Callable[[], float] = time.monotonic
+) -> Fetcher:
+    """Return a fetcher whose Label Studio is http://ls:8080, and which sends nothing."""
+    client = LabelStudioClient(LabelStudioSettings(url="http://ls:8080", api_key=LEGACY_TOKEN), transport=transport)
+    return Fetcher(client, ImageSettings() if limits is None else limits, transport, clock_s)
