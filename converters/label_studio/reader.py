@@ -18,7 +18,8 @@ from converters.encodings.masks import MAX_PIXELS
 from converters.errors import LabelStudioFormatError
 from converters.files.json_stream import read_json_array
 from converters.files.json_values import Json, finite_number, identifier, whole_number
-from converters.label_studio.label_config import ImageTag, LabelConfig
+from converters.label_studio.label_config import Control, ImageTag, LabelConfig
+from converters.label_studio.region_details import answer_value
 from converters.label_studio.regions import ShownImage, first_size_hw, read_regions, type_of
 from converters.records import Annotation, ImageRecord, LeftOut, Prediction, Region, newest
 
@@ -118,7 +119,7 @@ def full_task(task: Json, config: LabelConfig, position: int) -> Json:
             "value": value,
         }
         for control in config.controls
-        for value in _min_values(task.get(control.name))
+        for value in _min_values(task.get(control.name), control)
     ]
     annotation = {
         "id": task.get("annotation_id"),
@@ -131,11 +132,11 @@ def full_task(task: Json, config: LabelConfig, position: int) -> Json:
     return {"id": task.get("id"), "data": task, "annotations": [annotation] if annotated else []}
 
 
-def _min_values(values: Any) -> list[Json]:
-    """Return the values of regions under a control's name, without choices and texts."""
-    if not isinstance(values, list):
-        return []
-    return [value for value in values if isinstance(value, Mapping)]
+def _min_values(values: Any, control: Control) -> list[Json]:
+    """Return the values of results under a control's name: shapes, or an answer to nobody knows what region."""
+    shapes = [value for value in values if isinstance(value, Mapping)] if isinstance(values, list) else []
+    answer = None if shapes else answer_value(control.kind, values)
+    return shapes if answer is None else [answer]
 
 
 def _task_records(task: Json, config: LabelConfig, wanted: Wanted, max_pixels: int) -> Iterator[ImageRecord]:

@@ -141,6 +141,19 @@ def answers_of(results: Sequence[Json]) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def answer_value(kind: str, answer: Any) -> JsonObject | None:
+    """Return an answer as JSON_MIN gives it, as the value of a result; None if it is none of a control of this kind.
+
+    JSON_MIN has "good" for one choice or text, {"choices": ["good", "sharp"]} for several, and the number of a rating.
+    """
+    key = _VALUE_KEYS.get(kind)
+    if key is None or answer in (None, "", []):
+        return None
+    if isinstance(answer, Mapping):
+        return {key: answer[key]} if key in answer else None
+    return {key: answer if isinstance(answer, list) or kind not in _LISTS else [answer]}
+
+
 def points_apart(regions: Iterable[list[Json]]) -> tuple[list[list[Json]], dict[str, list[list[Json]]]]:
     """Tell the keypoints of regions from all other regions, each given as its results.
 

@@ -12,7 +12,7 @@ from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.label_studio.config_for import Extras, label_config_for
 from converters.label_studio.label_config import LabelConfig, parse_label_config
 from converters.label_studio.reader import tasks_to_records
-from converters.label_studio.region_details import unheld_details
+from converters.label_studio.region_details import answer_value, unheld_details
 from converters.label_studio.tasks import records_to_tasks
 from converters.records import Annotation, DatasetCategory, ImageRecord, Keypoint, Region
 
@@ -107,3 +107,27 @@ def test_a_point_of_no_region_is_counted() -> None:
     alone = {key: value for key, value in results[1].items() if key != "parentID"}
     (record,) = tasks_to_records([{"data": {"image": "a"}, "annotations": [{"result": [results[0], alone]}]}], config())
     assert [item.reason for item in record.left_out] == ["keypointlabels has no area"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "value"),
+    [
+        ("choices", "good", {"choices": ["good"]}),
+        ("choices", {"choices": ["good", "sharp"]}, {"choices": ["good", "sharp"]}),
+        ("textarea", ["a", "b"], {"text": ["a", "b"]}),
+        ("rating", 4, {"rating": 4}),
+        ("choices", None, None),
+        ("choices", [], None),
+        ("choices", {"text": ["x"]}, None),
+        ("brushlabels", "cat", None),
+    ],
+)
+def test_the_answers_of_json_min_are_values(kind: str, answer: Any, value: Any) -> None:
+    assert answer_value(kind, answer) == value
+
+
+def test_an_answer_of_json_min_is_counted_for_nobody_says_to_what_region() -> None:
+    xml = label_config_for(CATEGORIES, extras=Extras(answers=("state",)))
+    row = {"id": 1, "image": "a.png", "annotation_id": 2, "state": "wet", "label": []}
+    (record,) = tasks_to_records([row], parse_label_config(xml))
+    assert [item.reason for item in record.left_out] == ["textarea has no area"]
