@@ -212,7 +212,8 @@ class Store:
         except sqlite3.Error as error:
             raise StoreError(
                 f"cannot use the state file {self._path}: {error}. If it is damaged, move it away: a new one is "
-                "made, a running service writes again what it knows, and computed prototypes are kept elsewhere."
+                "made, a running service writes again what it knows, and computed prototypes are kept elsewhere. If "
+                "the disk is full, make room: a running service then writes what it could not write."
             ) from error
 
 
