@@ -84,7 +84,9 @@ class Status:
         return f"{self.state}: {self.reason}" if self.reason else self.state
 
 
-UNWANTED = Status("unwanted", reason="the project's label config in force does not have it")
+UNWANTED = Status(
+    "unwanted", reason="the label config in force does not have it; opening the project's page renews that"
+)
 
 
 @dataclass(frozen=True)

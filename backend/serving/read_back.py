@@ -98,7 +98,10 @@ class ReadBack:
         return True
 
     def ask_about_quiet(self, projects: Projects) -> None:
-        """Ask for the projects of which nothing was heard for a day, each once a day."""
+        """Ask for the projects of which nothing was heard for a day, each once a day.
+
+        A project that is asked for `soon` goes first: the other ones are asked for afterwards.
+        """
         now_s = self._clock_s()
         for uid in projects.quiet(DAY_S):
             if projects.is_provisional(uid):  # nothing but a request of yesterday spoke for it
@@ -106,6 +109,8 @@ class ReadBack:
         if not self._label_studio.has_token or now_s < self._paused_until_s:
             return
         for uid in projects.quiet(DAY_S):
+            if self._asked_for or self._stopping:
+                return
             project_id = id_of(uid)
             if project_id is not None and not self.ask(project_id, projects):
                 self._paused_until_s = now_s + PAUSE_S

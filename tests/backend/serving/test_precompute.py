@@ -151,7 +151,10 @@ def test_what_no_project_wants_is_not_waited_for(precompute: Precompute, engine:
     waiter.start()
     waiter.join(TIMEOUT_S)
     assert not waiter.is_alive()
-    assert str(precompute.status(GREEN)) == "unwanted: the project's label config in force does not have it"
+    assert (
+        str(precompute.status(GREEN))
+        == "unwanted: the label config in force does not have it; opening the project's page renews that"
+    )
     assert engine.built == []
 
 

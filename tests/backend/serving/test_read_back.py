@@ -164,6 +164,15 @@ def test_what_is_asked_for_soon_is_asked_for_in_the_background(world: World) -> 
     assert eventually(lambda: world.labels(PROJECT_UID) == ["red"])
 
 
+def test_who_is_asked_for_soon_does_not_wait_for_the_quiet_projects(
+    world: World, label_studio: FakeLabelStudio
+) -> None:
+    world.projects.setup(GONE_UID, config("blue"))
+    world.read_back.soon(1)
+    world.a_day_later()
+    assert label_studio.requests == []
+
+
 def test_an_unknown_project_is_not_asked_for(world: World, label_studio: FakeLabelStudio) -> None:
     assert world.read_back.ask(1, world.projects)
     assert label_studio.requests == []

@@ -407,7 +407,10 @@ def test_a_late_request_neither_orders_what_is_not_in_force_nor_waits_for_it(
     wait_until_ready(service, PROJECT_UID, RED_BLUE)
     (item,) = service.predict(PROJECT_UID, [task()], config("red", "old"))
     assert "result" not in item
-    assert "old (unwanted: the project's label config in force does not have it)" in item["error"]
+    assert (
+        "old (unwanted: the label config in force does not have it; opening the project's page renews that)"
+        in item["error"]
+    )
     assert engine.built == ["red", "blue"]
 
 
