@@ -43,7 +43,11 @@ class Answers:
 
     def predictions(self, project: str, tasks: Sequence[Task], snapshot: Snapshot) -> list[Item]:
         """Return one item for each task."""
-        answers = [self._predict(project, task, snapshot) for task in tasks]
+        found: dict[int, Answer] = {}
+        for index in sorted(range(len(tasks)), key=lambda index: self._is_hopeless(project, tasks[index], snapshot)):
+            has_answers = any(answer.kind == "answered" for answer in found.values())
+            found[index] = self._predict(project, tasks[index], snapshot, has_answers=has_answers)
+        answers = [found[index] for index in range(len(tasks))]
         self._note_failures(project, tasks, answers)
         answers = self._without_given(project, tasks, answers, snapshot)
         self._log(project, answers, snapshot.asked_s)
@@ -63,9 +67,25 @@ class Answers:
         self._log(project, answers, asked_s)
         return [answer.item for answer in answers]
 
-    def _predict(self, project: str, task: Task, snapshot: Snapshot) -> Answer:
-        """Predict a task, unless by the measured pace its prediction would come too late."""
-        latest_start_s = snapshot.until_s - self._pace.expected_s(project)
+    def _is_hopeless(self, project: str, task: Task, snapshot: Snapshot) -> bool:
+        """Return whether a task failed or took too long the last time.
+
+        Such tasks come last: nothing of them is stored, so Label Studio asks for them every time, and they would keep
+        the others from being answered for ever.
+        """
+        number, whole_s = task_id(task), snapshot.until_s - snapshot.asked_s
+        return self.failures.has(project, number) or self._pace.last_s(project, number) > whole_s
+
+    def _predict(self, project: str, task: Task, snapshot: Snapshot, *, has_answers: bool) -> Answer:
+        """Predict a task, unless by the measured pace its prediction would come too late.
+
+        A task that takes longer than any request has is begun if the request has no answers to lose: its segmentation
+        is remembered for the next time.
+        """
+        expected_s = self._pace.expected_s(project, task_id(task))
+        if not has_answers and expected_s > snapshot.until_s - snapshot.asked_s:
+            expected_s = 0.0
+        latest_start_s = snapshot.until_s - expected_s
         with self._places.place(until_s=latest_start_s) as has_place:
             if not has_place:
                 return _no_time(snapshot)
@@ -73,7 +93,7 @@ class Answers:
             answer = self._predictor.predict(task, snapshot)
             ended_s = self._clock_s()
             if answer.kind != "not ready":
-                self._pace.note(project, ended_s - started_s)
+                self._pace.note(project, task_id(task), ended_s - started_s)
             if answer.kind == "failed" and ended_s >= snapshot.until_s:  # perhaps only its image was cut off
                 return _no_time(snapshot)
             return answer

@@ -44,6 +44,11 @@ class Failures:
         with self._lock:
             self._failures.pop((project, task), None)
 
+    def has(self, project: str, task: int | None) -> bool:
+        """Return whether the last try of a task failed."""
+        with self._lock:
+            return (project, task) in self._failures
+
     def newest_first(self) -> list[dict[str, object]]:
         """Return the failures as JSON objects, the newest first."""
         with self._lock:

@@ -144,9 +144,56 @@ def test_one_slow_task_does_not_end_the_request_early() -> None:
 
 
 def test_tasks_that_fail_take_time_too() -> None:
-    predictor = ScriptedPredictor(task_s=20.0, kinds=dict.fromkeys(range(1, 20), "failed"))
+    predictor = ScriptedPredictor(task_s=20.0, kinds=dict.fromkeys(range(2, 20), "failed"))
     answers(predictor).predictions("7.1", tasks(20), SNAPSHOT)
     assert len(predictor.began) == 4
+
+
+def test_tasks_that_failed_come_last_the_next_time_and_keep_nobody_from_an_answer() -> None:
+    predictor = ScriptedPredictor(
+        task_s=1.0, slow_s=dict.fromkeys((1, 2, 3, 4), 20.0), kinds=dict.fromkeys((1, 2, 3, 4), "failed")
+    )
+    asked = answers(predictor)
+    ask(asked, predictor.clock, 1, 2, 3, 4)
+    predictor.began.clear()
+    items = ask(asked, predictor.clock, 1, 2, 3, 4, 5, 6)
+    assert predictor.began == [5, 6, 1, 2, 3, 4]
+    assert ["result" in item for item in items] == [False] * 4 + [True] * 2
+
+
+def test_a_task_that_would_lose_the_answers_before_it_is_left_for_a_request_of_its_own() -> None:
+    predictor = ScriptedPredictor(task_s=1.0, slow_s={50: 60.0})
+    asked = answers(predictor)
+    asked.predictions("7.1", tasks(60), SNAPSHOT)  # ends too late: nobody could know
+    assert predictor.clock.now_s > SNAPSHOT.until_s
+    began_s, predictor.clock.now_s = predictor.clock.now_s, predictor.clock.now_s + 100.0
+    items = ask(asked, predictor.clock, *range(1, 61))
+    assert [number for number, item in enumerate(items, start=1) if "result" not in item] == [50]
+    assert predictor.clock.now_s - began_s - 100.0 == 59.0
+    assert "result" in ask(asked, predictor.clock, 50)[0]
+
+
+def test_a_single_task_is_not_begun_either_if_it_would_end_too_late() -> None:
+    predictor = ScriptedPredictor(task_s=10.0)
+    asked = answers(predictor)
+    ask(asked, predictor.clock, 1)
+    waited_long = snapshot_at(predictor.clock.now_s - 86.0)
+    (item,) = asked.predictions("7.1", [{"id": 2}], waited_long)
+    assert "result" not in item and predictor.began == [1]
+    (item,) = asked.predictions("7.1", [{"id": 2}], snapshot_at(predictor.clock.now_s - 85.0))
+    assert "result" in item
+
+
+def test_a_task_that_takes_longer_than_any_request_comes_last_and_alone_is_tried() -> None:
+    predictor = ScriptedPredictor(task_s=1.0, slow_s={1: 120.0})
+    asked = answers(predictor)
+    ask(asked, predictor.clock, 1)
+    predictor.clock.now_s += 100.0
+    predictor.began.clear()
+    items = ask(asked, predictor.clock, 1, 2, 3)
+    assert (predictor.began, ["result" in item for item in items]) == ([2, 3], [False, True, True])
+    ask(asked, predictor.clock, 1)
+    assert predictor.began == [2, 3, 1]
 
 
 def test_tasks_that_are_not_ready_are_no_measure() -> None:
@@ -154,7 +201,7 @@ def test_tasks_that_are_not_ready_are_no_measure() -> None:
     asked = answers(predictor)
     for number in range(1, 6):
         ask(asked, predictor.clock, number)
-    assert asked._pace.expected_s("7.1") == 10.0
+    assert asked._pace.expected_s("7.1", None) == 10.0
 
 
 def test_a_task_whose_image_was_cut_off_at_the_end_of_the_time_did_not_fail() -> None:

@@ -29,6 +29,12 @@ def test_beyond_the_limit_the_oldest_failures_are_forgotten() -> None:
     assert [row["task"] for row in failures.newest_first()] == [3, 1]
 
 
+def test_whether_a_task_failed() -> None:
+    failures = Failures(2)
+    failures.add("p", 1, "reason")
+    assert [failures.has(*each) for each in (("p", 1), ("p", 2), ("q", 1))] == [True, False, False]
+
+
 def test_a_task_that_has_an_answer_is_forgotten() -> None:
     failures = Failures(2)
     failures.clear("p", 1)
