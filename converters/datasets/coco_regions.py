@@ -15,8 +15,8 @@ from pycocotools import mask as coco_mask
 from converters.datasets.coco import MAX_OUTLINE_PX
 from converters.datasets.coco_details import details_of
 from converters.datasets.coco_index import CocoIndex, coco_id
-from converters.encodings.coco_rle import CocoRLE, coco_rle_area, coco_rle_to_mask, mask_to_coco_rle
-from converters.encodings.polygons import outline_length_px, polygons_to_mask
+from converters.encodings.coco_rle import CocoRLE, box_to_coco_rle, coco_rle_area, coco_rle_to_mask, mask_to_coco_rle
+from converters.encodings.polygons import outline_length_px
 from converters.errors import CocoError, ConverterError
 from converters.files.json_values import Json, finite_number
 from converters.records import LeftOut, Region
@@ -97,7 +97,7 @@ def _region(annotation: Json, size_hw: tuple[int, int], index: CocoIndex) -> tup
         raise CocoError(f"expected the id of a category, got {annotation.get('category_id')!r:.40}")
     faults: list[str] = []
     box = _box(annotation["bbox"], size_hw) if is_box_alone(annotation) else None
-    rle = _rle(annotation.get("segmentation"), size_hw, faults) if box is None else _box_rle(box, size_hw)
+    rle = _rle(annotation.get("segmentation"), size_hw, faults) if box is None else box_to_coco_rle(box, size_hw)
     if rle["size"] != list(size_hw):
         raise CocoError(f"expected a segmentation of {list(size_hw)} (height, width), got {rle['size']}")
     if not coco_rle_area(rle):
@@ -130,12 +130,6 @@ def _box(values: Any, size_hw: tuple[int, int]) -> tuple[float, float, float, fl
     if (left, right, top, bottom) == (x, x + width, y, y + height):
         return x, y, width, height
     return left, top, right - left, bottom - top
-
-
-def _box_rle(box_xywh: tuple[float, float, float, float], size_hw: tuple[int, int]) -> CocoRLE:
-    x, y, width, height = box_xywh
-    corners = np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)])
-    return mask_to_coco_rle(polygons_to_mask([corners], size_hw, max_pixels=math.prod(size_hw)))
 
 
 def _rle(segmentation: Any, size_hw: tuple[int, int], faults: list[str]) -> CocoRLE:

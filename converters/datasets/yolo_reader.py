@@ -21,7 +21,7 @@ import numpy as np
 from converters.datasets.coco_reader import ImagePlace
 from converters.datasets.data_yaml import YAML_SUFFIXES, DataYaml, read_data_yaml
 from converters.datasets.yolo import DATA_NAME, IMAGES_NAME, LABELS_NAME, YoloShape, label_path, line_to_shape
-from converters.encodings.coco_rle import mask_to_coco_rle
+from converters.encodings.coco_rle import box_to_coco_rle, coco_rle_area, mask_to_coco_rle
 from converters.encodings.masks import MAX_PIXELS, require_size
 from converters.encodings.polygons import polygons_to_mask
 from converters.errors import ConverterError, YOLOError
@@ -208,17 +208,21 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 def _region(shape: YoloShape, region_id: str, names: Mapping[int, str], size_hw: tuple[int, int]) -> Region:
     if shape.number not in names:
         raise YOLOError(f"expected a class of {DATA_NAME} ({min(names)} to {max(names)}), got {shape.number}")
-    mask = polygons_to_mask([shape.polygon], size_hw, max_pixels=size_hw[0] * size_hw[1])
-    if not mask.any():
-        raise YOLOError("expected a polygon around the centre of a pixel or more, got none")
+    box = _box(shape, size_hw) if shape.is_box else None
+    if box is not None:
+        rle = box_to_coco_rle(box, size_hw)
+    else:
+        rle = mask_to_coco_rle(polygons_to_mask([shape.polygon], size_hw, max_pixels=size_hw[0] * size_hw[1]))
+    if not coco_rle_area(rle):
+        raise YOLOError("expected a polygon or box around the centre of a pixel or more, got none")
     return Region(
         id=region_id,
         labels=(names[shape.number],),
         control="",
-        rle=mask_to_coco_rle(mask),
+        rle=rle,
         polygon=None if shape.is_box else tuple((float(x), float(y)) for x, y in shape.polygon),
         score=shape.score,
-        box_xywh=_box(shape, size_hw) if shape.is_box else None,
+        box_xywh=box,
     )
 
 

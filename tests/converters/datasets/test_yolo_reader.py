@@ -164,7 +164,7 @@ BROKEN_LINES = [
     ("0 10 20 300 40 50 60", "expected shares of the image's sides"),
     ("0 0 0 1 0 1 1 7", "expected a score from 0 to 1 after the last pair, got 7.0"),
     ("9 0 0 1 0 1 1", "expected a class of data.yaml (0 to 1), got 9"),
-    ("0 0 0 0 0 0 0", "expected a polygon around the centre of a pixel or more, got none"),
+    ("0 0 0 0 0 0 0", "expected a polygon or box around the centre of a pixel or more, got none"),
 ]
 
 

@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
 from converters.encodings.coco_rle import (
+    box_to_coco_rle,
     coco_rle_area,
     coco_rle_bbox_xywh,
     coco_rle_intersection,
@@ -15,6 +16,7 @@ from converters.encodings.coco_rle import (
     label_map_to_coco_rles,
     mask_to_coco_rle,
 )
+from converters.encodings.polygons import polygons_to_mask
 from converters.errors import CocoRLEError, MaskError
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=48))
@@ -121,3 +123,13 @@ def test_the_intersection_is_that_of_the_masks(first: np.ndarray, second: np.nda
 def test_an_intersection_of_two_sizes_is_refused() -> None:
     with pytest.raises(CocoRLEError, match=r"expected two RLEs of one size, got \[5, 7\] and \[7, 5\]"):
         coco_rle_intersection(mask_to_coco_rle(np.ones((5, 7), bool)), mask_to_coco_rle(np.ones((7, 5), bool)))
+
+
+edges = st.floats(-3, 14) | st.sampled_from([-1.0, 0.0, 0.5, 3.5, 4.0, 7.0, 9.0])
+
+
+@given(edges, edges, st.floats(0, 14) | st.just(7.0), st.floats(0, 14) | st.just(9.0))
+def test_a_box_has_the_pixels_of_its_polygon(x: float, y: float, width: float, height: float) -> None:
+    corners = np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)])
+    filled = polygons_to_mask([corners], (7, 9))
+    assert box_to_coco_rle((x, y, width, height), (7, 9)) == mask_to_coco_rle(filled)
