@@ -18,14 +18,18 @@ from dataclasses import dataclass
 
 from backend.sources.web_url import WebUrl
 
-_REGION = r"[a-z]{2,3}(?:-[a-z]+){1,3}-\d{1,2}"  # us-east-1, us-gov-west-1, cn-north-1
+_REGION = r"[a-z]{2,4}(?:-[a-z]+){1,3}-\d{1,2}"  # us-east-1, us-gov-west-1, cn-north-1
 _BUCKET = r"[a-z0-9][a-z0-9._-]*"
-_S3 = re.compile(
-    rf"(?:{_BUCKET}\.)?"
-    rf"(?:s3(?:-fips)?(?:\.dualstack)?\.{_REGION}|s3-{_REGION}|s3|s3-external-1|s3-accelerate(?:\.dualstack)?|s3-accesspoint"
-    rf"(?:-fips)?(?:\.dualstack)?\.{_REGION})\.amazonaws\.com"
-    rf"|(?:{_BUCKET}\.)?s3(?:-accesspoint)?(?:\.dualstack)?\.cn-[a-z]+-\d\.amazonaws\.com\.cn"
+_S3_ENDPOINTS = (
+    r"s3\.amazonaws\.com",
+    r"s3-external-1\.amazonaws\.com",
+    r"s3-accelerate(?:\.dualstack)?\.amazonaws\.com",
+    rf"s3-{_REGION}\.amazonaws\.com",  # as regions were named until 2019
+    rf"s3(?:-accesspoint)?(?:-fips)?(?:\.dualstack)?\.{_REGION}\.amazonaws\.com",
+    r"s3(?:-accesspoint)?(?:\.dualstack)?\.cn-[a-z]+-\d\.amazonaws\.com\.cn",  # the partition of China
+    r"s3(?:-accesspoint)?(?:\.dualstack)?\.eusc-[a-z]+-[a-z]+-\d\.amazonaws\.eu",  # the European sovereign one
 )
+_S3 = re.compile(rf"(?:{_BUCKET}\.)?(?:{'|'.join(_S3_ENDPOINTS)})")
 _GS = re.compile(rf"(?:{_BUCKET}\.)?storage\.googleapis\.com")
 _AZURE = re.compile(
     r"[a-z0-9]{3,24}(?:-secondary)?"

@@ -20,7 +20,7 @@ from backend.sources.label_studio import LabelStudioClient
 FIRST_PAGE_TASKS, MOST_TASKS = 10, 200
 SMALL_PAGE_BYTES, LARGE_PAGE_BYTES = 2**21, 2**24
 ANSWER_WITHIN_S = 180.0  # Label Studio makes the whole page before it sends the first byte
-MOST_PAGE_BYTES = 2**29  # more at once is asked for in smaller pages; all of it is in memory
+MOST_PAGE_BYTES = 2**28  # more at once is asked for in smaller pages; all of it is in memory
 
 _PATH = "/api/tasks"
 # The first letters of the results, which the Data Manager's table shows, and work that nobody has submitted yet.
