@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.serving.precompute import Precompute
+from backend.serving.preparing.precompute import Precompute
 from ovdiff.bank import Bank
 from ovdiff.bank.card import Card
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet

@@ -29,7 +29,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from backend.errors import StoreError, UnusableLabelConfigError
-from backend.serving.precompute import Precompute
+from backend.serving.preparing.precompute import Precompute
 from backend.serving.store import Marks, Store
 from backend.serving.vocabulary import Labelling, read_labelling
 

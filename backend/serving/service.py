@@ -18,10 +18,10 @@ from backend.errors import BusyError, UnusableLabelConfigError
 from backend.serving.data_folder import DataFolder
 from backend.serving.events import ACTION_CHARACTERS, event_ids
 from backend.serving.model_version import model_version
-from backend.serving.precompute import Precompute
 from backend.serving.predicting.answers import Answers
 from backend.serving.predicting.predictions import Item, Predictor, Snapshot, Task
 from backend.serving.predicting.recent import RecentSegmentations
+from backend.serving.preparing.precompute import Precompute
 from backend.serving.projects import Projects, ProjectState, id_of, tolerating_store_errors
 from backend.serving.read_back import ReadBack
 from backend.serving.readiness import Readiness

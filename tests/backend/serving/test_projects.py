@@ -8,7 +8,7 @@ import pytest
 
 from backend.errors import StoreError, UnusableLabelConfigError
 from backend.serving import projects as projects_module
-from backend.serving.precompute import Precompute
+from backend.serving.preparing.precompute import Precompute
 from backend.serving.projects import Projects, ProjectState, id_of
 from backend.serving.store import Store
 from backend.serving.vocabulary import Labelling, read_labelling

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.serving.precompute import Precompute
+from backend.serving.preparing.precompute import Precompute
 from backend.serving.projects import Projects, id_of
 from backend.serving.read_back import DAY_S, PAUSE_S, ReadBack
 from backend.serving.store import Store

@@ -1,4 +1,4 @@
-from backend.serving.turns import Turns
+from backend.serving.preparing.turns import Turns
 from ovdiff.vocabulary import Category
 
 RED, BLUE, GREEN = Category("red"), Category("blue"), Category("green")

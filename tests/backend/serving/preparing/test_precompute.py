@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.serving.precompute import Precompute
+from backend.serving.preparing.precompute import Precompute
 from ovdiff.bank import Bank
 from ovdiff.bank import files as bank_files
 from ovdiff.errors import DeviceMemoryError, WeightsError
@@ -462,7 +462,7 @@ def test_where_a_model_cannot_be_had_one_category_is_tried_for_all(
 def test_the_log_says_when_a_build_begins_and_ends(
     precompute: Precompute, engine: FakeEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level("INFO", "backend.serving.precompute"):
+    with caplog.at_level("INFO", "backend.serving.preparing.precompute"):
         precompute.want("1", [RED])
         precompute.wait([RED], TIMEOUT_S)
     assert caplog.messages[0] == "Category 'red': making its prototypes."

@@ -1,0 +1,1 @@
+"""What projects want and the bank lacks: built in the background, in turns."""
