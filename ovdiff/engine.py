@@ -132,9 +132,10 @@ class Engine:
         Cost: seconds, or minutes if weights must be fetched. The models of building are loaded by `build`.
 
         Raises:
-            WeightsError: a model cannot be loaded.
+            WeightsError: a model cannot be loaded, or weights are missing and cannot be fetched.
             DeviceMemoryError: a model does not fit into the device's memory.
         """
+        self._require_files(SEGMENTING)
         self._segmenter.parts.load()
 
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:

@@ -57,6 +57,8 @@ def test_an_engine_says_so_before_it_loads_anything(no_network: list[str], tmp_p
         engine.build(Category("boat"))
     with pytest.raises(WeightsError, match=r"Missing: clip: .*; dinov2: "):
         engine.encode(None)  # type: ignore[arg-type]
+    with pytest.raises(WeightsError, match=r"Missing: clip: .*; dinov2: "):  # what the service's /ready tells
+        engine.load_models()
 
 
 def test_a_hub_that_is_switched_off_is_not_asked(no_network: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
