@@ -248,7 +248,7 @@ class _Limit:
         if not self._free.acquire(blocking=False):
             raise BusyError(
                 f"{self._most} {self._what} are being answered or wait for their turn, and the other threads "
-                "(OVDIFF_THREADS) are kept for the rest, such as /health."
+                "(OVDIFF_THREADS) are kept for the rest, such as /setup and events."
             )
 
     def __exit__(self, *_: object) -> None:
