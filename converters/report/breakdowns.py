@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from converters.corrections.result import CorrectionReport
-from converters.report.page_parts import section, table, wide
+from converters.report.page_parts import folded, section, table, wide
 from converters.report.text import (
     accepted_words,
     found_words,
@@ -24,6 +24,8 @@ PEOPLE_COLUMNS = (
     "Pixels set right",
     "Median time",
 )
+_MOST_PEOPLE = 20  # a longer table is folded
+
 SIZE_COLUMNS = ("Objects", "Predicted", "Accepted", "Removed", "Missed", "Found", "Mean IoU")
 
 
@@ -35,7 +37,9 @@ def people_section(report: CorrectionReport) -> str:
     )
     if len(report.annotators) == 1:
         words = "One person so far: there is nobody to compare with."
-    return section("Annotators", words, wide(table(PEOPLE_COLUMNS, people_rows(report))))
+    rows = table(PEOPLE_COLUMNS, people_rows(report))
+    count = len(report.annotators)
+    return section("Annotators", words, wide(rows) if count <= _MOST_PEOPLE else folded(f"All {count} people", rows))
 
 
 def size_section(report: CorrectionReport) -> str:

@@ -43,3 +43,9 @@ def test_each_size_has_a_row() -> None:
     assert (rows[0]["Missed"], rows[0]["Found"], rows[0]["Mean IoU"]) == ("10", "50 % (30 to 70 %)", "1.000")
     assert (rows[2]["Found"], rows[2]["Mean IoU"]) == ("–", "–")
     assert "50 % (30 to 70 %)" in size_section(report)
+
+
+def test_a_long_table_of_people_is_folded() -> None:
+    many = [corrected([region("a", CAT)], [], task_id=n, annotator=f"p{n:02}") for n in range(21)]
+    assert "<summary>All 21 people</summary>" in people_section(scores_of(*many).report("x"))
+    assert "<summary>" not in people_section(scores_of(*many[:20]).report("x"))
