@@ -54,7 +54,10 @@ class _Answer:
 
 
 class _StoppedError(Exception):
-    """The running build is given up because the service ends; the next start finds the missing prototypes again."""
+    """The running build is given up: the service ends, or no project wants the category any more.
+
+    What was drawn so far is kept, so whoever builds the category later goes on there.
+    """
 
 
 class Precompute:
@@ -288,10 +291,13 @@ class Precompute:
         logger.info("Category %r: making its prototypes.", category.name)
         failure, of_all = None, False
         try:
-            self._builder.build(category, self._report)
+            self._builder.build(category, functools.partial(self._report, category))
             if not self._builder.has(category):  # would be built again at once, and again
                 failure = self._failure("it was built, but the bank does not have it; is the folder shared?")
         except _StoppedError:
+            logger.info("Category %r: given up between two batches.", category.name)
+            with self._changed:
+                self._building = None
             return
         except (OVDiffError, OSError) as error:
             of_all = isinstance(error, FAULTS_OF_ALL) or isinstance(error.__cause__, OSError)
@@ -318,10 +324,10 @@ class Precompute:
         alone_from_s = again_s if alone else math.inf
         return Status("failed", reason=reason, asked_from_s=again_s, alone_from_s=alone_from_s)
 
-    def _report(self, stage: str, fraction: float) -> None:
-        """Note how far the build is. The engine calls this between batches, so a worker that is to stop ends here."""
+    def _report(self, category: Category, stage: str, fraction: float) -> None:
+        """Note how far the build is. The engine calls this between batches, so a build that is given up ends here."""
         with self._changed:
-            if self._stopping:
+            if self._stopping or not self._turns.is_wanted(category):
                 raise _StoppedError
             if self._building is not None:
                 key, status = self._building

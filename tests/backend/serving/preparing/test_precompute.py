@@ -172,7 +172,21 @@ def test_a_forgotten_project_gets_nothing_built(precompute: Precompute, engine: 
     assert states(precompute, BLUE) == ["unwanted"]
     engine.gate.set()
     precompute.wait([GREEN], TIMEOUT_S)
-    assert engine.built == ["red", "green"]
+    assert engine.built == ["green"]
+
+
+def test_a_label_that_was_mistyped_is_given_up_for_the_right_one(precompute: Precompute, engine: FakeEngine) -> None:
+    engine.gate = threading.Event()
+    precompute.want("1", [RED])
+    assert eventually(lambda: states(precompute, RED) == ["building"])
+    precompute.want("1", [BLUE])
+    engine.gate.set()
+    precompute.wait([BLUE], TIMEOUT_S)
+    assert engine.built == ["blue"]
+    assert states(precompute, RED, BLUE) == ["unwanted", "ready"]
+    precompute.want("1", [RED, BLUE])
+    precompute.wait([RED], TIMEOUT_S)
+    assert engine.built == ["blue", "red"]
 
 
 def test_what_two_projects_want_stays_wanted_when_one_is_forgotten(precompute: Precompute, engine: FakeEngine) -> None:
