@@ -27,16 +27,26 @@ from converters.files.output import json_text
 YAML_SUFFIXES = (".yaml", ".yml")
 MAX_BYTES = 1 << 20
 _MAX_NAMES = 100_000
+_MAX_KEYPOINTS = 1000
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _BREAKS = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")  # line breaks to a reader of YAML, or not to be printed
 
 
 @dataclass(frozen=True)
 class DataYaml:
-    """What is read of a data.yaml: the category names by number, and the text of `path`, "" if there is none."""
+    """What is read of a data.yaml.
+
+    Attributes:
+        names: the category names by number.
+        path: the text of `path`, "" if there is none.
+        keypoints: the names of the points of a pose dataset (`kpt_shape`), in their order; none if it is no such one.
+        keypoint_values: how many values a point has: 2 for x and y, 3 with its visibility, 0 if there are no points.
+    """
 
     names: Mapping[int, str]
     path: str = ""
+    keypoints: tuple[str, ...] = ()
+    keypoint_values: int = 0
 
 
 def data_yaml_text(names: Sequence[str]) -> str:
@@ -59,7 +69,8 @@ def read_data_yaml(path: Path) -> DataYaml:
     content = _mapping(text, path)
     folder = content.get("path")
     names = _names(content, path)
-    return DataYaml(_checked(names, path), folder.value if isinstance(folder, yaml.ScalarNode) else "")
+    points, values = _keypoints(content, path)
+    return DataYaml(_checked(names, path), folder.value if isinstance(folder, yaml.ScalarNode) else "", points, values)
 
 
 def _text(path: Path) -> str:
@@ -94,6 +105,27 @@ def _names(content: Mapping[str, yaml.Node], path: Path) -> list[tuple[int, str]
         return [(number, f"class_{number}") for number in range(min(int(count.value), _MAX_NAMES + 1))]
     got = "none" if is_missing or names is None else repr(names.value)[:60]
     raise YOLOError(f"{path}: expected the categories under 'names:', as [cat, dog], {{0: cat}} or lines, got {got}")
+
+
+def _keypoints(content: Mapping[str, yaml.Node], path: Path) -> tuple[tuple[str, ...], int]:
+    """Return the names of keypoints and the number of values of each; names that are not given are numbers from 1."""
+    shape = content.get("kpt_shape")
+    if shape is None:
+        return (), 0
+    sides = [node.value for node in shape.value] if isinstance(shape, yaml.SequenceNode) else []
+    if len(sides) != 2 or not all(isinstance(side, str) and _NUMBER.fullmatch(side) for side in sides):
+        raise YOLOError(f"{path}: expected kpt_shape as [number of points, 2 or 3], got {shape.value!r:.60}")
+    count, values = int(sides[0]), int(sides[1])
+    if not 0 < count <= _MAX_KEYPOINTS or values not in (2, 3):
+        raise YOLOError(f"{path}: expected kpt_shape as [1 to {_MAX_KEYPOINTS}, 2 or 3], got {sides}")
+    given = content.get("kpt_names")
+    lists = [given, *(node for _, node in given.value)] if isinstance(given, yaml.MappingNode) else [given]
+    for node in lists:
+        if isinstance(node, yaml.SequenceNode) and len(node.value) == count:
+            names = tuple(_name(item, path) for item in node.value)
+            if len(set(names)) == count:
+                return names, values
+    return tuple(str(number) for number in range(1, count + 1)), values
 
 
 def _number(node: yaml.Node, path: Path) -> int:

@@ -50,7 +50,7 @@ from converters.selection import (
 DATA_NAME, IMAGES_NAME, LABELS_NAME = "data.yaml", "images", "labels"
 _DECIMALS = 6  # a hundredth of a pixel in an image of 10,000
 _BEYOND = 1.0  # coordinates may lie outside the image by this share of its side
-_BOX_VALUES = 4
+BOX_VALUES = 4
 
 
 def label_path(image: PurePosixPath) -> PurePosixPath:
@@ -179,15 +179,15 @@ def line_to_shape(line: str, size_hw: tuple[int, int]) -> YoloShape:
     except (ValueError, IndexError) as error:
         raise YOLOError(f"expected 'class x y x y ...' in numbers, got {line!r:.60}") from error
     score = None
-    if values.size % 2 and values.size > _BOX_VALUES:
+    if values.size % 2 and values.size > BOX_VALUES:
         values, score = values[:-1], float(values[-1])
-    if values.size % 2 or values.size < _BOX_VALUES or number < 0:
+    if values.size % 2 or values.size < BOX_VALUES or number < 0:
         raise YOLOError(f"expected a class from 0, then 4 values of a box or 6 and more of a polygon, got {line!r:.60}")
     if not (np.abs(values - 0.5) <= 0.5 + _BEYOND).all():
         raise YOLOError(f"expected shares of the image's sides (0 to 1), got {line!r:.60}")
     if score is not None and not 0 <= score <= 1:
         raise YOLOError(f"expected a score from 0 to 1 after the last pair, got {score!r}")
-    is_box = values.size == _BOX_VALUES
+    is_box = values.size == BOX_VALUES
     shares = _box_corners(values) if is_box else values.reshape(-1, 2)
     return YoloShape(number, shares * (size_hw[1], size_hw[0]), score, is_box)
 

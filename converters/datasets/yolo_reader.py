@@ -10,6 +10,7 @@ says. An image without a label file is an image without a region: that is how YO
 relative to DIR/images where there is such a folder, else to DIR.
 
 A polygon becomes a region, and a line "class x y width height" a box. One number more at the end of a line is a score.
+Where data.yaml has `kpt_shape`, the points of a pose follow the box.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,13 +21,21 @@ import numpy as np
 
 from converters.datasets.coco_reader import ImagePlace
 from converters.datasets.data_yaml import YAML_SUFFIXES, DataYaml, read_data_yaml
-from converters.datasets.yolo import DATA_NAME, IMAGES_NAME, LABELS_NAME, YoloShape, label_path, line_to_shape
+from converters.datasets.yolo import (
+    BOX_VALUES,
+    DATA_NAME,
+    IMAGES_NAME,
+    LABELS_NAME,
+    YoloShape,
+    label_path,
+    line_to_shape,
+)
 from converters.encodings.coco_rle import box_to_coco_rle, coco_rle_area, mask_to_coco_rle
 from converters.encodings.masks import MAX_PIXELS, require_size
 from converters.encodings.polygons import polygons_to_mask
 from converters.errors import ConverterError, YOLOError
 from converters.files.image_files import SizeLookup, folder_images
-from converters.records import Annotation, DatasetCategory, ImageRecord, LeftOut, Prediction, Region
+from converters.records import Annotation, DatasetCategory, ImageRecord, Keypoint, LeftOut, Prediction, Region
 
 NAME_LISTS = ("classes.txt", "obj.names")
 """The files of category names that other tools write in place of a data.yaml: Label Studio, LabelImg, Darknet."""
@@ -52,20 +61,21 @@ class YoloFile:
 
 @dataclass(frozen=True)
 class YoloDataset:
-    """A YOLO dataset: its folder, the folder that file names are relative to, its category names, and its files."""
+    """A YOLO dataset: its folder, the folder that file names are relative to, its data.yaml, and its files."""
 
     folder: Path
     images: Path
-    names: Mapping[int, str]
+    data: DataYaml
     files: tuple[YoloFile, ...]
 
     @property
     def categories(self) -> tuple[DatasetCategory, ...]:
         """The categories in order of their numbers, with ids from 1; two numbers of one name are one category."""
         by_name: dict[str, int] = {}
-        for number, name in sorted(self.names.items()):
+        for number, name in sorted(self.data.names.items()):
             by_name.setdefault(name, number)
-        return tuple(DatasetCategory(number + 1, name) for name, number in by_name.items())
+        points = self.data.keypoints
+        return tuple(DatasetCategory(number + 1, name, keypoints=points) for name, number in by_name.items())
 
 
 def read_yolo(source: Path, *, images: Path | None = None, data_yaml: Path | None = None) -> YoloDataset:
@@ -93,7 +103,7 @@ def read_yolo(source: Path, *, images: Path | None = None, data_yaml: Path | Non
             f"expected images in {place}, for the sizes, got {len(files)} label files and no image: name the folder of "
             "the dataset, and that of the images with --images if it is another"
         )
-    return YoloDataset(folder, place, data.names, files)
+    return YoloDataset(folder, place, data, files)
 
 
 def _names_file(folder: Path) -> Path:
@@ -165,12 +175,10 @@ def yolo_to_records(
             yield ImageRecord(None, "", place.image_tag, left_out=left_out)
             continue
         empty = ImageRecord(None, place.address(file.file_name), place.image_tag, size_hw=size_hw)
-        yield _record(dataset.names, file.labels, where, empty, max_pixels)
+        yield _record(dataset.data, file.labels, where, empty, max_pixels)
 
 
-def _record(
-    names: Mapping[int, str], labels: Path | None, where: str, empty: ImageRecord, max_pixels: int
-) -> ImageRecord:
+def _record(data: DataYaml, labels: Path | None, where: str, empty: ImageRecord, max_pixels: int) -> ImageRecord:
     left_out: list[LeftOut] = []
     regions: list[Region] = []
     size_hw = empty.size_hw or (0, 0)
@@ -181,7 +189,9 @@ def _record(
         return replace(empty, size_hw=None, left_out=(LeftOut("unreadable labels", f"{where}: {error}"),))
     for number, line in lines:
         try:
-            regions.append(_region(line_to_shape(line, size_hw), str(number), names, size_hw))
+            box_line, keypoints = _pose(line, data, size_hw)
+            region = _region(line_to_shape(box_line, size_hw), str(number), data.names, size_hw)
+            regions.append(replace(region, keypoints=keypoints))
         except ConverterError as error:
             left_out.append(LeftOut("unreadable line", f"{where}, line {number}: {error}"))
     is_predicted = any(region.score is not None for region in regions)
@@ -203,6 +213,30 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     except UnicodeDecodeError as error:
         raise YOLOError(f"expected text in UTF-8, got other bytes: {error}") from error
     return [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+
+
+def _pose(line: str, data: DataYaml, size_hw: tuple[int, int]) -> tuple[str, tuple[Keypoint, ...]]:
+    """Return a line of a pose dataset as the line of its box, and its points; any other line as it is."""
+    words, values = line.split(), data.keypoint_values
+    if not data.keypoints or len(words) == 1 + BOX_VALUES:
+        return line, ()
+    if len(words) != 1 + BOX_VALUES + len(data.keypoints) * values:
+        points_text = f"{len(data.keypoints)} times {values} values, as kpt_shape says"
+        raise YOLOError(f"expected a class, a box and {points_text}, got {line!r:.60}")
+    try:
+        numbers = np.array([float(word) for word in words[1 + BOX_VALUES :]]).reshape(-1, values)
+    except ValueError as error:
+        raise YOLOError(f"expected points in numbers, got {line!r:.60}") from error
+    if not (np.abs(numbers) <= 2).all():
+        raise YOLOError(
+            f"expected shares of the image's sides (0 to 1) and a visibility of 0, 1 or 2, got {line!r:.60}"
+        )
+    points = []
+    for name, (x, y, *seen) in zip(data.keypoints, numbers.tolist(), strict=True):
+        is_placed = seen[0] > 0 if seen else (x, y) != (0, 0)
+        if is_placed:
+            points.append(Keypoint(name, x * size_hw[1], y * size_hw[0], is_hidden=seen == [1]))
+    return " ".join(words[: 1 + BOX_VALUES]), tuple(points)
 
 
 def _region(shape: YoloShape, region_id: str, names: Mapping[int, str], size_hw: tuple[int, int]) -> Region:

@@ -14,7 +14,7 @@ from converters.datasets.yolo_reader import WITHOUT_LABELS, read_yolo, yolo_to_r
 from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.errors import YOLOError
 from converters.files.image_files import folder_sizes
-from converters.records import Annotation, DatasetCategory, ImageRecord, Region
+from converters.records import Annotation, DatasetCategory, ImageRecord, Keypoint, Region
 
 SIZE_HW = (20, 30)
 GOOD = "0 0 0 0.5 0 0.5 0.5 0 0.5\n"
@@ -109,7 +109,7 @@ def test_a_yaml_file_of_another_name_leads_to_its_dataset(tmp_path: Path) -> Non
     with pytest.raises(YOLOError, match=r"expected images in .*other, for the sizes, got 0 label files"):
         read(tmp_path / "other" / "my.yaml")
     dataset = read_yolo(tmp_path / "coco8", data_yaml=tmp_path / "other" / "my.yaml")
-    assert (dataset.names, len(dataset.files)) == ({0: "cow"}, 1)
+    assert (dataset.data.names, len(dataset.files)) == ({0: "cow"}, 1)
 
 
 def test_images_may_lie_in_another_folder(tmp_path: Path) -> None:
@@ -134,6 +134,54 @@ def test_a_box_is_a_box_inside_its_image(tmp_path: Path) -> None:
     boxes = [region.box_xywh for region in found.predictions[0].regions]
     assert boxes == [pytest.approx((12, 6, 6, 8)), pytest.approx((21, 6, 9, 8)), None]
     assert found.predictions[0].regions[1].score == 0.75
+
+
+NOSE, TAIL = Keypoint("nose", 3, 4, is_hidden=True), Keypoint("tail", 15, 10)
+POSE = "names: [cat]\nkpt_shape: [2, {values}]\n{names}"
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "line", "found"),
+    [
+        (
+            3,
+            "kpt_names: {0: [nose, tail]}\n",
+            "0.1 0.2 1 0.5 0.5 2",
+            (Keypoint("nose", 3, 4, is_hidden=True), Keypoint("tail", 15, 10)),
+        ),
+        (3, "kpt_names: [nose, tail]\n", "0 0 0 0.5 0.5 2", (TAIL,)),
+        (2, "", "0.1 0.2 0 0", (Keypoint("1", 3, 4),)),
+    ],
+)
+def test_the_points_of_a_pose_follow_its_box(
+    tmp_path: Path, values: int, names: str, line: str, found: tuple[Keypoint, ...]
+) -> None:
+    make(
+        tmp_path,
+        {"images/a.jpg": f"0 0.5 0.5 0.2 0.4 {line}\n0 0.5 0.5 0.2 0.4\n"},
+        POSE.format(values=values, names=names),
+    )
+    (record,) = read(tmp_path)
+    first, second = record.annotations[0].regions
+    assert first.box_xywh == second.box_xywh == pytest.approx((12, 6, 6, 8))
+    assert (first.keypoints, second.keypoints, record.left_out) == (found, (), ())
+    assert read_yolo(tmp_path).categories[0].keypoints == (("nose", "tail") if names else ("1", "2"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("0 0.5 0.5 0.2 0.4 0.1 0.1 2", "expected a class, a box and 2 times 3 values, as kpt_shape says"),
+        ("0 0.5 0.5 0.2 0.4 x 0 0 0 0 0", "expected points in numbers"),
+        ("0 0.5 0.5 0.2 0.4 nan 0 2 0 0 0", "expected shares of the image's sides"),
+        ("0 0.5 0.5 0.2 0.4 90 0 2 0 0 0", "expected shares of the image's sides"),
+    ],
+)
+def test_a_pose_that_cannot_be_read_is_listed(tmp_path: Path, line: str, message: str) -> None:
+    make(tmp_path, {"images/a.jpg": f"{line}\n"}, POSE.format(values=3, names=""))
+    (record,) = read(tmp_path)
+    assert (record.left_out[0].reason, record.annotations[0].regions) == ("unreadable line", ())
+    assert message in record.left_out[0].where
 
 
 def test_two_numbers_of_one_name_are_one_category(tmp_path: Path) -> None:
