@@ -2,6 +2,7 @@
 
 import errno
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 from flask import Flask, Response, request
@@ -242,6 +244,8 @@ def test_a_long_event_takes_no_memory_and_health_answers_meanwhile(tiny_app: Fla
     ("sent", "status"),
     [
         (b"nonsense\r\n\r\n", b"400 Bad Request"),
+        (b"GET http://[::1 HTTP/1.1\r\nHost: x\r\n\r\n", b"400 Bad Request"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", b"400 Bad Request"),
         (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b"400 Bad Request"),
         (
             (b"GET / HTTP/1.1\r\nHost: x\r\nName: " + b"x" * HEADER_BYTES)[:HEADER_BYTES],
@@ -257,6 +261,30 @@ def test_what_is_no_request_is_answered_with_json(tiny_app: Flask, sent: bytes, 
     assert head.startswith(b"HTTP/1.") and status in head.splitlines()[0]
     assert b"Content-Type: application/json" in head
     assert json.loads(body)["error"].startswith(status[4:].decode())
+
+
+PARTS = [b"", b"\0", b"\xff", b"\r\n", b"\n", b" ", b":", b"[", b"%", b"//", b"9" * 30, b"9" * 5000]
+
+
+def test_damaged_requests_are_answered_or_dropped_and_are_no_bug(
+    tiny_app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    random = Random(6)
+    whole = [get("/health", "Authorization: Basic YW5u", "Expect: 100-continue"), post("/predict", 2) + b"{}"]
+    with listening(tiny_app, limits()) as listener:
+        for _ in range(400):
+            sent = bytearray(random.choice(whole))
+            for _ in range(random.choice([1, 2, 5])):
+                place = random.randrange(len(sent))
+                sent[place : place + random.randrange(3)] = random.choice([*PARTS, random.randbytes(1)])
+            with connect(listener) as client:
+                client.sendall(sent)
+                client.shutdown(socket.SHUT_WR)
+                got = answer(client)
+            assert not got or got.startswith((b"HTTP/1.0 ", b"HTTP/1.1 ")), bytes(sent)
+            assert b" 500 " not in got.partition(b"\r\n")[0], bytes(sent)
+            assert not [record.getMessage() for record in caplog.records if record.levelname == "ERROR"], bytes(sent)
+        assert health_s(listener) < SOON_S
 
 
 def test_all_addresses_of_a_name_are_listened_on(tiny_app: Flask) -> None:
