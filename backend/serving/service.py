@@ -234,7 +234,15 @@ class Service:
         standing = self._precompute.standing(labelling.categories)
         version = self._version(labelling, standing.ready)
         until_s = asked_s + self._settings.prediction.answer_within_s
-        return Snapshot(labelling, standing.ready, standing.pending, standing.failed, version, asked_s, until_s)
+        return Snapshot(
+            labelling=labelling,
+            ready=standing.ready,
+            pending=standing.pending,
+            failed=standing.failed,
+            version=version,
+            asked_s=asked_s,
+            until_s=until_s,
+        )
 
 
 class _Limit:
