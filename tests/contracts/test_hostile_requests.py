@@ -26,7 +26,7 @@ RECORDED = Path(__file__).parent / "requests"
 REQUESTS = [json.loads(path.read_text()) for path in sorted(RECORDED.glob("*.json"))]
 POSTED = [request for request in REQUESTS if request["body"] is not None]
 PICTURE = "/data/upload/1/picture.png"
-ROUNDS = 400
+ROUNDS = 250
 BUSY = 503
 
 
