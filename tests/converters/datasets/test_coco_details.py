@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converters.datasets.coco import records_to_coco
@@ -45,6 +45,7 @@ triples = st.tuples(coordinates, coordinates, st.sampled_from([1, 2])) | st.just
 attributes = st.dictionaries(st.sampled_from(["state", "size", "note"]), st.text(min_size=1, max_size=4), max_size=3)
 
 
+@settings(deadline=None)  # a whole file goes through Label Studio's form and back
 @given(st.integers(0, 1), st.lists(triples, min_size=3, max_size=3), attributes)
 def test_a_project_keeps_the_details_of_a_coco_file(
     crowd: int, drawn: list[tuple[float, float, int]], texts: dict[str, str]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
@@ -37,6 +37,7 @@ def record(*regions: Region, task_id: int | None = 1, image: str = "a/cat.jpg") 
     return ImageRecord(task_id, image, "image", size_hw=SIZE_HW, annotations=(Annotation(None, regions),))
 
 
+@settings(deadline=None)  # it writes files
 @given(label_maps)
 def test_a_label_map_survives_exactly(tmp_path_factory: pytest.TempPathFactory, label_map: np.ndarray) -> None:
     values = {1: "cat", 2: "dog", 3: "unsure"}

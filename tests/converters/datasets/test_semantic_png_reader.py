@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
@@ -65,6 +65,7 @@ def test_grey_masks_without_a_list_of_images_are_read(tmp_path: Path) -> None:
 values = arrays(np.uint16, (4, 5), elements=st.sampled_from([0, 1, 255, 256, 40_000, 65_535]))
 
 
+@settings(deadline=None)  # it writes files
 @given(values)
 def test_sixteen_bits_are_values(tmp_path_factory: pytest.TempPathFactory, pixels: np.ndarray) -> None:
     path = tmp_path_factory.mktemp("png") / "a.png"
@@ -72,6 +73,7 @@ def test_sixteen_bits_are_values(tmp_path_factory: pytest.TempPathFactory, pixel
     assert np.array_equal(read_label_png(path, {}), pixels)
 
 
+@settings(deadline=None)  # it writes files
 @given(arrays(np.uint8, (4, 5), elements=st.integers(0, 21)), st.sampled_from(["RGB", "RGBA", "P", "L", "LA"]))
 def test_every_kind_of_png_has_the_same_values(
     tmp_path_factory: pytest.TempPathFactory, pixels: np.ndarray, mode: str
