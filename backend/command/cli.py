@@ -3,6 +3,7 @@
     ovdiff serve                                              answer Label Studio (settings: `ovdiff settings`)
     ovdiff segment boat.jpg --categories "boat, water"        write boat.overlay.png; seconds on the embedded models
     ovdiff segment photos --categories "boat, water" --out masks --indexed --coco masks.json
+    ovdiff segment photos --categories boat --coco boats.json --split-parts --min-area 100   # instances for a detector
     ovdiff prototypes build "boat, water=sea;lake"            make prototypes ahead of time
     ovdiff prototypes list                                    list the prototype sets of the bank
     ovdiff prototypes show boat                               write boat.support.png: support images and masks
