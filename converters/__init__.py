@@ -4,6 +4,7 @@ Modules are named by format; import from them: `from converters.encodings.brush 
 imports only from the rooms above it in this list.
 
     errors         what is raised here on purpose
+    workers        a function applied to many items by several processes, in order
 
     encodings/     masks and arrays, no files
         masks          the `Mask` type, connected parts, holes

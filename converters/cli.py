@@ -162,7 +162,18 @@ def _add_export_arguments(parser: argparse.ArgumentParser, out: str) -> None:
         metavar="PX",
         help="drop connected parts of fewer pixels of the original image, and count them (default: drop none)",
     )
+    _add_workers_argument(parser)
     _add_image_arguments(parser, "where the images are: sizes of those without a region (YOLO, VOC: copied, too)")
+
+
+def _add_workers_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        default=1,
+        metavar="N",
+        help="processes that decode and encode masks (default: 1); the output is the same",
+    )
 
 
 def _add_image_arguments(parser: argparse.ArgumentParser, images: str) -> None:
@@ -242,6 +253,7 @@ def _add_import_arguments(parser: argparse.ArgumentParser, source: str) -> None:
         default="rectangles",
         help="boxes of the dataset as rectangles, or filled with the tool of the other regions (default: rectangles)",
     )
+    _add_workers_argument(parser)
 
 
 # ---------------------------------------------------------------- look
@@ -274,6 +286,7 @@ def _add_evaluate(subparsers: Any) -> None:
     evaluate.add_argument(
         "--project", type=_project, metavar="N", help="number of the project in these links, where the export has none"
     )
+    _add_workers_argument(evaluate)
     _add_image_arguments(evaluate, "where the images are, for pictures of the worst")
     _set_run(evaluate, commands.evaluate)
 
@@ -298,6 +311,10 @@ def _vertices(text: str) -> int:
 
 def _project(text: str) -> int:
     return int(_number(text, int, 1, "the number of a project, as in /projects/3/"))
+
+
+def _workers(text: str) -> int:
+    return int(_number(text, int, 1, "a number of processes, 1 or more"))
 
 
 def _count(text: str) -> int:

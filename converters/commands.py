@@ -133,7 +133,7 @@ def _export(options: Namespace) -> tuple[Iterator[ImageRecord], tuple[DatasetCat
     wanted = Wanted("all" if options.every_annotator else "preferred", "none")
     if options.predictions:
         wanted = Wanted("none", "newest")
-    return read_export(options.export, config, wanted=wanted), categories_of(config)
+    return read_export(options.export, config, wanted=wanted, workers=options.workers), categories_of(config)
 
 
 def _sizes(options: Namespace) -> SizeLookup | None:
@@ -200,7 +200,7 @@ def _import(
     records = needs.seen(records_at(ImagePlace(options.image_root, config.images[0].name)))
     if options.mark_as:
         records = (marked_as(record, options.mark_as, options.model_version) for record in records)
-    counts = write_tasks(records, config, options.out)
+    counts = write_tasks(records, config, options.out, workers=options.workers)
     if options.label_config_out:
         with new_file(options.label_config_out) as file:
             file.write(label_config_for(categories, options.control, extras=needs.of(offered)))
@@ -243,7 +243,7 @@ def evaluate(options: Namespace) -> int:
     """Compare predictions with the annotations that replaced them, and write a report."""
     config = read_label_config(options.label_config)
     pages = LabelStudioPages(options.label_studio_url, options.project) if options.label_studio_url else None
-    chosen = EvaluationOptions(unlinked=options.unlinked, worst_count=options.worst)
+    chosen = EvaluationOptions(options.unlinked, options.worst, workers=options.workers)
     evaluation = evaluate_corrections(options.export, config, chosen)
     paths = write_evaluation(evaluation, options.out, images=options.images, image_root=options.image_root, pages=pages)
     counts = evaluation.report.counts

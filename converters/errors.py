@@ -18,6 +18,7 @@
     ├── VOCError                records cannot be written as a VOC dataset
     ├── CSVError                records cannot be written as a CSV table
     ├── OutputError             a file or folder cannot be written
+    ├── WorkersError            a process that was given work ended before it was done
     └── EvaluationError         label maps cannot be compared
 
 A message says what was expected, what was found instead and where. It is meant to be shown to a person.
@@ -98,3 +99,7 @@ class OutputError(ConverterError):
 
 class EvaluationError(ConverterError):
     """Label maps cannot be compared: they differ in size, or hold an id that is no category."""
+
+
+class WorkersError(ConverterError):
+    """A process that was given work ended before the work was done."""

@@ -1,4 +1,4 @@
-"""Label Studio's bitmask: an RGBA PNG of the image's size as a data URL, opaque inside, transparent outside.
+"""Label Studio's bitmask: a PNG of the image's size as a data URL, opaque inside, transparent outside.
 
 The page paints the PNG into a canvas and looks at alpha only; so does this module: a pixel is in the mask
 from alpha 128 on, and a PNG without alpha is opaque everywhere.
@@ -17,16 +17,22 @@ from converters.encodings.png_chunks import require_intact_png
 from converters.errors import BitmaskError
 
 _PREFIX = "data:image/png;base64,"
+_PALETTE = (0, 0, 0, 255, 255, 255)  # outside, inside
+_PALETTE_ALPHA = bytes((0, 255))
 _MAX_BYTES_PER_PIXEL = 9  # 16-bit RGBA that does not compress at all, and its filter bytes
 _MAX_EXTRA_BYTES = 1 << 16  # signature, header, colour profile
 
 
 def mask_to_data_url(mask: Mask) -> str:
-    """Encode a (H, W) bool mask as the `imageDataURL` of a bitmask region."""
+    """Encode a (H, W) bool mask as the `imageDataURL` of a bitmask region: a palette PNG of one bit a pixel.
+
+    The editor of Label Studio 1.23.2 shows it as it shows an RGBA PNG, which takes ten times as long to make.
+    """
     require_mask(mask)
-    channel = Image.fromarray(mask.astype(np.uint8) * 255)
+    image = Image.fromarray(mask.view(np.uint8))
+    image.putpalette(_PALETTE)  # from here on the values are positions in the palette
     target = io.BytesIO()
-    Image.merge("RGBA", [channel] * 4).save(target, format="PNG")
+    image.save(target, format="PNG", bits=1, transparency=_PALETTE_ALPHA)
     return _PREFIX + base64.b64encode(target.getvalue()).decode("ascii")
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
@@ -39,6 +40,10 @@ class Label:
     def result_name(self) -> str:
         """The word that regions carry: the `alias` where there is one, else the value."""
         return self.attributes.get("alias") or self.value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let a worker process have the label; a read-only mapping cannot be pickled."""
+        return _rebuilt_label, (self.value, dict(self.attributes))
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,18 @@ class Control:
     def label_values(self) -> tuple[str, ...]:
         """The labels' values in the order of the configuration."""
         return tuple(label.value for label in self.labels)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let a worker process have the control; a read-only mapping cannot be pickled."""
+        return _rebuilt_control, (self.name, self.kind, self.to_name, self.labels, dict(self.attributes), self.choices)
+
+
+def _rebuilt_label(value: str, attributes: dict[str, str]) -> Label:
+    return Label(value, MappingProxyType(attributes))
+
+
+def _rebuilt_control(name: str, kind: str, to_name: str, labels: Any, attributes: Any, choices: Any) -> Control:
+    return Control(name, kind, to_name, labels, MappingProxyType(attributes), choices)
 
 
 @dataclass(frozen=True)

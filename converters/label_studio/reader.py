@@ -10,6 +10,7 @@ why.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from converters.label_studio.label_config import Control, ImageTag, LabelConfig
 from converters.label_studio.region_details import answer_value
 from converters.label_studio.regions import ShownImage, first_size_hw, read_regions, type_of
 from converters.records import Annotation, ImageRecord, LeftOut, Prediction, Region, newest
+from converters.workers import ordered_map
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,12 @@ EVERYTHING = Wanted()
 
 
 def read_export(
-    path: Path, config: LabelConfig, *, wanted: Wanted = EVERYTHING, max_pixels: int = MAX_PIXELS
+    path: Path,
+    config: LabelConfig,
+    *,
+    wanted: Wanted = EVERYTHING,
+    max_pixels: int = MAX_PIXELS,
+    workers: int = 1,
 ) -> Iterator[ImageRecord]:
     """Read an export file (JSON or JSON_MIN) task by task, in bounded memory.
 
@@ -50,16 +57,22 @@ def read_export(
         config: the project's label config.
         wanted: which annotations and predictions are decoded.
         max_pixels: leave out regions of larger images.
+        workers: how many processes decode; the records are the same, in the same order.
 
     Raises:
         LabelStudioFormatError: the file is no JSON, or ends too early.
         OSError: the file cannot be opened.
     """
-    return tasks_to_records(read_json_array(path), config, wanted=wanted, max_pixels=max_pixels)
+    return tasks_to_records(read_json_array(path), config, wanted=wanted, max_pixels=max_pixels, workers=workers)
 
 
 def tasks_to_records(
-    tasks: Iterable[Json], config: LabelConfig, *, wanted: Wanted = EVERYTHING, max_pixels: int = MAX_PIXELS
+    tasks: Iterable[Json],
+    config: LabelConfig,
+    *,
+    wanted: Wanted = EVERYTHING,
+    max_pixels: int = MAX_PIXELS,
+    workers: int = 1,
 ) -> Iterator[ImageRecord]:
     """Convert tasks (of an export or of the API, full or JSON_MIN) to one record for each of their images.
 
@@ -70,15 +83,22 @@ def tasks_to_records(
     """
     if not config.images:
         raise LabelStudioFormatError("expected a label config with an <Image>, got one that shows no image")
-    for _, rows in groupby(enumerate(tasks), key=_task_key):
-        same_task = list(rows)
-        try:
-            full = [full_task(task, config, position) for position, task in same_task]
-        except LabelStudioFormatError as error:
-            task_id = identifier(same_task[0][1].get("id")) if isinstance(same_task[0][1], Mapping) else None
-            yield _without_image(task_id, config, [LeftOut("unreadable task", str(error))])
-        else:
-            yield from _task_records(full[0] if len(full) == 1 else _merged(full), config, wanted, max_pixels)
+    groups = (list(rows) for _, rows in groupby(enumerate(tasks), key=_task_key))
+    read = partial(_records_of, config=config, wanted=wanted, max_pixels=max_pixels)
+    for records in ordered_map(read, groups, workers):
+        yield from records
+
+
+def _records_of(
+    same_task: list[tuple[int, Any]], config: LabelConfig, wanted: Wanted, max_pixels: int
+) -> list[ImageRecord]:
+    """Return the records of one task, given as its rows with their positions in the file."""
+    try:
+        full = [full_task(task, config, position) for position, task in same_task]
+    except LabelStudioFormatError as error:
+        task_id = identifier(same_task[0][1].get("id")) if isinstance(same_task[0][1], Mapping) else None
+        return [_without_image(task_id, config, [LeftOut("unreadable task", str(error))])]
+    return list(_task_records(full[0] if len(full) == 1 else _merged(full), config, wanted, max_pixels))
 
 
 # ---------------------------------------------------------------- tasks

@@ -54,7 +54,7 @@ def _bitmask(url: Any, size_hw: tuple[int, int], max_pixels: int) -> Iterator[Fa
         is_opaque = not data_url_has_transparency(url)
     except ConverterError as error:
         kind = "truncated-mask" if announced_size_hw(url) in (None, size_hw) else "wrong-size"
-        advice = "It is an RGBA PNG of the image's size, transparent outside, as data:image/png;base64,..."
+        advice = "It is a PNG of the image's size, transparent outside, as data:image/png;base64,..."
         yield Fault(kind, str(error), advice)
         return
     if is_opaque:

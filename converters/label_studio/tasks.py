@@ -11,6 +11,7 @@ pixel. A polygon control gets one polygon for each connected part, with holes fi
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
@@ -27,24 +28,25 @@ from converters.label_studio.label_config import Control, ImageTag, LabelConfig
 from converters.label_studio.region_details import details_to_results, unheld_details
 from converters.records import Annotation, ImageRecord, Prediction, Region
 from converters.selection import ConversionCounts, Tally
+from converters.workers import ordered_map
 
 WRITABLE_TAGS = ("BrushLabels", "BitmaskLabels", "PolygonLabels", "RectangleLabels")
 """The control tags that regions can be written for; the first two keep every pixel."""
 
 
-def records_to_tasks(records: Iterable[ImageRecord], config: LabelConfig) -> Iterator[JsonObject]:
+def records_to_tasks(records: Iterable[ImageRecord], config: LabelConfig, *, workers: int = 1) -> Iterator[JsonObject]:
     """Convert records to tasks for import, one at a time.
 
     Args:
         records: the images; the images of one task (several `<Image>` tags) must come one after another. A record
             without an address, of which nothing could be read, makes no task.
         config: the label config of the project that the tasks are for.
+        workers: how many processes encode; the tasks are the same, in the same order.
 
     Raises:
         LabelStudioFormatError: the config lacks the image tag of a record, or a control that can show a region.
     """
-    for same_task in _by_task(record for record in records if record.image):
-        yield _task(same_task, config)
+    return ordered_map(partial(_task, config=config), _by_task(r for r in records if r.image), workers)
 
 
 def marked_as(record: ImageRecord, what: Literal["annotations", "predictions"], model_version: str = "") -> ImageRecord:
@@ -65,7 +67,9 @@ def marked_as(record: ImageRecord, what: Literal["annotations", "predictions"], 
     return replace(record, annotations=(), predictions=(*known, *guessed))
 
 
-def write_tasks(records: Iterable[ImageRecord], config: LabelConfig, path: Path) -> ConversionCounts:
+def write_tasks(
+    records: Iterable[ImageRecord], config: LabelConfig, path: Path, *, workers: int = 1
+) -> ConversionCounts:
     """Write records as a JSON file of tasks for import, one at a time; the file appears whole or not at all.
 
     A region that no control of the config can show is left out. Polygons lose holes and rectangles lose outlines; how
@@ -75,6 +79,7 @@ def write_tasks(records: Iterable[ImageRecord], config: LabelConfig, path: Path)
         records: the images; the images of one task must come one after another.
         config: the label config of the project that the tasks are for.
         path: the file to write.
+        workers: how many processes encode; the file is the same.
 
     Raises:
         LabelStudioFormatError: the config lacks the image tag of a record, or there was no image to write.
@@ -82,7 +87,7 @@ def write_tasks(records: Iterable[ImageRecord], config: LabelConfig, path: Path)
     """
     tally = Tally()
     tasks = JsonList(path.parent if path.parent.is_dir() else None)
-    for task in records_to_tasks(_showable(records, config, tally), config):
+    for task in records_to_tasks(_showable(records, config, tally), config, workers=workers):
         tasks.append(task)
     if not tally.images_out:
         raise LabelStudioFormatError(

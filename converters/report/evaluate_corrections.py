@@ -36,11 +36,13 @@ class EvaluationOptions:
         unlinked: compare an annotation that names no prediction with the newest prediction, too.
         worst_count: how many of the corrections with the lowest agreement are kept for pictures.
         max_pixels: leave out regions of larger images.
+        workers: how many processes decode the export; the report is the same.
     """
 
     unlinked: bool = False
     worst_count: int = 8
     max_pixels: int = MAX_PIXELS
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def evaluate_corrections(export: Path, config: LabelConfig, options: EvaluationO
         OSError: the file cannot be read.
     """
     options = options or EvaluationOptions()
-    records = read_export(export, config, max_pixels=options.max_pixels)
+    records = read_export(export, config, max_pixels=options.max_pixels, workers=options.workers)
     return evaluate_records(records, categories_of(config), export.name, options)
 
 

@@ -36,7 +36,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
         ("selection",),
         ("records",),
         ("files",),
-        ("encodings",),
+        ("encodings", "workers"),
         ("errors",),
     ),
     "backend": (

@@ -22,7 +22,7 @@ def convert_options(out: Path, **more: object) -> Namespace:
     options = {
         "export": EXPORT, "label_config": CONFIG, "out": out, "predictions": False, "every_annotator": False,
         "keep_unlabelled": False, "images": None, "image_root": "", "split_parts": False, "min_area": 0,
-        "tolerance": 1.0, "max_vertices": None, "boxes": False,
+        "tolerance": 1.0, "max_vertices": None, "boxes": False, "workers": 1,
     }  # fmt: skip
     return Namespace(**(options | more))
 
@@ -31,6 +31,7 @@ def import_options(source: Path, out: Path, **more: object) -> Namespace:
     options = {
         "source": source, "out": out, "label_config_out": None, "mark_as": None, "model_version": "imported",
         "image_root": "", "control": "BrushLabels", "boxes": "rectangles", "images": None, "data_yaml": None,
+        "workers": 1,
     }  # fmt: skip
     return Namespace(**(options | more))
 
@@ -122,6 +123,7 @@ def test_an_evaluation_says_what_it_compared_and_where_the_report_is(
         image_root="",
         label_studio_url="http://labels.example.org",
         project=7,
+        workers=1,
     )
     assert commands.evaluate(options) in (DONE, LEFT_BEHIND)
     said = capsys.readouterr().out

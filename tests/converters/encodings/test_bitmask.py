@@ -40,12 +40,13 @@ def test_a_mask_survives(mask: np.ndarray) -> None:
     assert np.array_equal(data_url_to_mask(mask_to_data_url(mask), mask.shape), mask)
 
 
-def test_the_png_is_rgba_and_opaque_inside_only() -> None:
+def test_the_png_is_a_palette_of_one_bit_and_opaque_inside_only() -> None:
     mask = np.eye(5, 7, dtype=np.bool_)
     png = base64.b64decode(mask_to_data_url(mask).removeprefix("data:image/png;base64,"))
+    assert png[24:26] == bytes((1, 3))  # bits a pixel, palette
     with Image.open(io.BytesIO(png)) as image:
-        assert (image.format, image.mode, image.size) == ("PNG", "RGBA", (7, 5))
-        assert np.array_equal(np.asarray(image)[:, :, 3], mask * 255)
+        assert (image.format, image.mode, image.size) == ("PNG", "P", (7, 5))
+        assert np.array_equal(np.asarray(image.convert("RGBA")), np.dstack([mask * np.uint8(255)] * 4))
 
 
 def test_alpha_from_128_on_is_inside() -> None:

@@ -1,0 +1,81 @@
+"""A function applied to many items by several processes, in order: the results are those of one process.
+
+Each item and each result is pickled, some hundred items at most are under way, and the processes end with the caller:
+with its last result, with its error, with Ctrl-C, and when it is killed.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from typing import TypeVar
+
+from converters.errors import WorkersError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_ITEMS_AT_ONCE = 4  # a message for each item would cost as much as a small item itself
+_CHUNKS_AHEAD = 3  # for each worker; what is ahead is in memory
+
+
+def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int = 1) -> Iterator[Result]:
+    """Yield the function's result for each item, in the order of the items.
+
+    Args:
+        function: a function that can be pickled, as can its items and results.
+        items: what it is applied to, read only a little ahead of the results.
+        workers: how many processes apply it; 1 means this process.
+
+    Raises:
+        WorkersError: a worker ended before its work did.
+    """
+    if workers == 1:
+        yield from map(function, items)
+        return
+    # Not forked: the caller may have threads, whose locks a forked process would keep closed for ever.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+    waiting: deque[Future[list[Result]]] = deque()
+    try:
+        for chunk in _chunks(items):
+            waiting.append(pool.submit(_apply, function, chunk))
+            if len(waiting) >= workers * _CHUNKS_AHEAD:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise WorkersError(
+            f"expected {workers} processes to finish their work, got one that ended before: most likely the memory was "
+            "full; name fewer with --workers"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, _ITEMS_AT_ONCE)):
+        yield chunk
+
+
+def _apply(function: Callable[[Item], Result], chunk: list[Item]) -> list[Result]:
+    return [function(item) for item in chunk]
+
+
+def _begin() -> None:
+    """Leave Ctrl-C to the caller, and end when the caller is no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.join,), daemon=True).start()
+
+
+def _end_with(wait_for_caller: Callable[[], None]) -> None:
+    wait_for_caller()
+    os._exit(1)
