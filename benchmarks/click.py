@@ -23,7 +23,7 @@ import torch
 from flask.testing import FlaskClient
 from PIL import Image
 
-from backend.serving.app import create_app
+from backend.serving.http.app import create_app
 from backend.settings import LabelStudioSettings, PredictionSettings, Settings
 from ovdiff.tinyworld.world import render, sample_scene
 

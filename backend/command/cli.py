@@ -280,7 +280,7 @@ def _add_bank_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(options: argparse.Namespace, settings: Settings) -> None:
-    from backend.serving.listening import serve
+    from backend.serving.http.listening import serve
 
     serve(settings)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import flask
 
-from backend.serving.app import create_app
+from backend.serving.http.app import create_app
 from backend.serving.predicting.predictions import Item, Task
 from backend.serving.service import Service
 from backend.settings import read_settings

@@ -135,7 +135,7 @@ def test_meta_a_name_on_a_floor_that_is_no_room_is_seen(house: grimp.ImportGraph
         ("ovdiff.bank.files", "ovdiff.extractors.clip"),
         ("converters.encodings.brush", "converters.files.png"),
         ("converters.datasets.coco", "converters.corrections.pairs"),
-        ("backend.settings", "backend.serving.app"),
+        ("backend.settings", "backend.serving.http.app"),
         ("backend.command.cli", "backend.demo.run"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from backend.serving.app import create_app
+from backend.serving.http.app import create_app
 from backend.serving.service import Service
 from backend.settings import LabelStudioSettings, PredictionSettings, Settings
 from ovdiff.engines import SegmentationEngine

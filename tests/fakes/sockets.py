@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 
 from flask import Flask
 
-from backend.serving.connections import Listener
-from backend.serving.listening import listen
+from backend.serving.http.connections import Listener
+from backend.serving.http.listening import listen
 from backend.settings import ServerSettings
 
 

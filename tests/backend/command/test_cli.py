@@ -12,7 +12,7 @@ import pytest
 
 from backend import engine
 from backend.command import cli
-from backend.serving import app, listening
+from backend.serving.http import app, listening
 from ovdiff.bank import Bank
 from ovdiff.presets import Preset, load_preset
 from tests.fakes.engine import FakeEngine

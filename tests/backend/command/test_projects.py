@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from backend.command import cli
-from backend.serving.app import create_app
+from backend.serving.http.app import create_app
 from backend.serving.read_back import LOOK_EVERY_S
 from backend.serving.store import Store
 from backend.settings import LabelStudioSettings, Settings

@@ -15,7 +15,7 @@ BACKEND = """
 import sys, time
 from pathlib import Path
 from backend.settings import Settings
-from backend.serving.app import create_app
+from backend.serving.http.app import create_app
 from tests.fakes.engine import FakeEngine
 folder = Path(sys.argv[1])
 create_app(Settings(data_dir=folder), FakeEngine(folder / "bank"))

@@ -43,5 +43,5 @@ def test_every_module_is_in_the_reference_once() -> None:
     pages = generated.reference(ROOT)
     listed = [line[4:] for page in pages.values() for line in page.splitlines() if line.startswith("::: ")]
     assert len(listed) == len(set(listed))
-    assert {"ovdiff", "ovdiff.api", "converters.encodings.brush", "backend.serving.app"} <= set(listed)
+    assert {"ovdiff", "ovdiff.api", "converters.encodings.brush", "backend.serving.http.app"} <= set(listed)
     assert "::: ovdiff.bank.files\n" in pages["reference/ovdiff.bank.md"]

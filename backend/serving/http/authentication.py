@@ -8,11 +8,11 @@ from http import HTTPStatus
 from flask import Flask, Response, request
 from werkzeug.datastructures import Authorization
 
-from backend.serving.error_answers import error_answer
+from backend.serving.http.error_answers import error_answer
 from backend.settings import ServerSettings
 
 OPEN_ENDPOINTS = frozenset({"webhook", "ready"})
-"""Label Studio sends no password to /webhook, probes send none to /ready. `backend.serving.app` says why it is safe."""
+"""Label Studio sends no password to /webhook, and probes send none to /ready: `backend.serving.http.app` says why."""
 
 
 def add_authentication(app: Flask, settings: ServerSettings) -> None:

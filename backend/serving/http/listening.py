@@ -10,10 +10,10 @@ import threading
 from flask import Flask
 
 from backend.errors import ListenError
-from backend.serving.app import create_app
-from backend.serving.bodies import kept_bytes
-from backend.serving.connections import Listener
 from backend.serving.heap import give_back_large_blocks
+from backend.serving.http.app import create_app
+from backend.serving.http.bodies import kept_bytes
+from backend.serving.http.connections import Listener
 from backend.settings import ServerSettings, Settings
 
 logger = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ import pytest
 from flask import Flask, Response, request
 from waitress.adjustments import Adjustments
 
-from backend.serving.connections import HEADER_BYTES, Listener, RequestParser, Server
 from backend.serving.events import EVENT_BYTES
+from backend.serving.http.connections import HEADER_BYTES, Listener, RequestParser, Server
 from backend.settings import ServerSettings
 from tests.fakes.sockets import (
     answer,
@@ -294,7 +294,7 @@ def test_all_addresses_of_a_name_are_listened_on(tiny_app: Flask) -> None:
 
 
 def test_a_system_that_allows_few_files_allows_few_connections() -> None:
-    program = "from backend.serving.connections import most_connections as most; print(most(5), most(500))"
+    program = "from backend.serving.http.connections import most_connections as most; print(most(5), most(500))"
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (300, 400)); {program}"
     done = subprocess.run([sys.executable, "-c", limited], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["5", "72"]  # (400 - 256) / 2: the soft limit of 300 is raised to the hard one

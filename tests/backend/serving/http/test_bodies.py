@@ -4,8 +4,8 @@ import pytest
 from flask import Flask
 
 from backend.errors import RequestError
-from backend.serving import bodies
 from backend.serving.events import EVENT_BYTES
+from backend.serving.http import bodies
 from backend.settings import ServerSettings
 
 AS_JSON = {"content_type": "application/json"}

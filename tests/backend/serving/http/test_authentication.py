@@ -1,10 +1,10 @@
-"""Who may ask; the routes themselves are asked in tests/backend/serving/test_app.py."""
+"""Who may ask; the routes themselves are asked in tests/backend/serving/http/test_app.py."""
 
 import base64
 
 import pytest
 
-from backend.serving.authentication import may_ask
+from backend.serving.http.authentication import may_ask
 from backend.settings import ServerSettings
 
 GUARDED = ServerSettings(basic_user="ann", basic_password="pässword")

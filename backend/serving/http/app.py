@@ -26,10 +26,10 @@ from http import HTTPStatus
 from flask import Flask, Response, jsonify, request
 
 from backend.engine import make_engine, tell_default
-from backend.serving import bodies
-from backend.serving.authentication import add_authentication, may_ask
 from backend.serving.data_folder import DataFolder
-from backend.serving.error_answers import add_error_answers, error_answer
+from backend.serving.http import bodies
+from backend.serving.http.authentication import add_authentication, may_ask
+from backend.serving.http.error_answers import add_error_answers, error_answer
 from backend.serving.service import Service
 from backend.serving.store import Store
 from backend.settings import ServerSettings, Settings

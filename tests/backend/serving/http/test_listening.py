@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 
 from backend.errors import ListenError
-from backend.serving.listening import listen, serve
+from backend.serving.http.listening import listen, serve
 from backend.serving.store import Store
 from backend.settings import ServerSettings, Settings
 from tests.fakes.engine import FakeEngine
@@ -55,8 +55,8 @@ def test_the_heap_is_told_before_the_service_is_made(monkeypatch: pytest.MonkeyP
         done.append("made")
         raise ListenError("that is enough")
 
-    monkeypatch.setattr("backend.serving.listening.give_back_large_blocks", lambda: done.append("told"))
-    monkeypatch.setattr("backend.serving.listening.create_app", refuse)
+    monkeypatch.setattr("backend.serving.http.listening.give_back_large_blocks", lambda: done.append("told"))
+    monkeypatch.setattr("backend.serving.http.listening.create_app", refuse)
     monkeypatch.setattr(signal, "signal", lambda *_what: None)
     with pytest.raises(ListenError, match="that is enough"):
         serve(Settings())

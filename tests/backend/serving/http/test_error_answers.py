@@ -2,7 +2,7 @@ import pytest
 from flask import Flask
 
 from backend.errors import BusyError, RequestError
-from backend.serving.error_answers import REASON_CHARACTERS, add_error_answers
+from backend.serving.http.error_answers import REASON_CHARACTERS, add_error_answers
 
 
 @pytest.fixture

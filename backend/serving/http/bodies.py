@@ -11,8 +11,8 @@ from flask import request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from backend.errors import RequestError
-from backend.serving.authentication import may_ask
 from backend.serving.events import EVENT_BYTES, read_head
+from backend.serving.http.authentication import may_ask
 from backend.settings import ServerSettings
 
 MAX_CONTAINERS = 1_000_000

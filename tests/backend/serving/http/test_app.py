@@ -8,7 +8,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from backend.errors import StoreError
-from backend.serving.app import create_app
+from backend.serving.http.app import create_app
 from backend.settings import ServerSettings, Settings
 from tests.fakes.engine import FakeEngine
 from tests.fakes.fixtures import MakeApp
