@@ -15,10 +15,21 @@ _BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def write_csv(file: TextIO, head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
     """Write a table with a line of titles to an open text file, row by row."""
-    writer = csv.writer(file, lineterminator="\n")
+    # A writer puts a cell in quotes for the characters of its own line end alone, and readers end a line at each "\r".
+    writer = csv.writer(_UnixLines(file), lineterminator="\r\n")
     writer.writerow(head)
     for row in rows:
         writer.writerow([_cell(cell) for cell in row])
+
+
+class _UnixLines:
+    """Takes lines that end in "\\r\\n", and writes them with "\\n"."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, line: str) -> None:
+        self._file.write(line.removesuffix("\r\n") + "\n")
 
 
 def _cell(cell: Cell) -> str | int | float | None:

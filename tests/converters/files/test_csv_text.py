@@ -3,7 +3,7 @@
 import csv
 import io
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from converters.files.csv_text import write_csv
@@ -24,6 +24,8 @@ def test_text_that_a_spreadsheet_would_compute_gets_an_apostrophe() -> None:
 
 
 @given(st.text(st.characters(codec=None)), st.text(st.characters(codec="utf-8")))
+@example("", "\r")
+@example("", "\r0")
 def test_any_text_comes_back(first: str, second: str) -> None:
     text = written((first, second))
     text.encode("utf-8")
