@@ -35,7 +35,7 @@ from tests.fakes.sockets import (
 )
 from tests.fakes.waiting import eventually
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 WORKERS = 8
 SOON_S = 1.0  # Label Studio's patience with /health
 MEBIBYTE = 2**20

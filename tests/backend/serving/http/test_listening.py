@@ -22,7 +22,7 @@ from tests.fakes.signals import background_signals
 from tests.fakes.sockets import ask, get, listening, port_of, post
 from tests.fakes.waiting import eventually
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def test_the_service_answers_over_a_real_port(app: Flask) -> None:
