@@ -328,7 +328,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for images.example.org by nobody that others trust, with its key."""
     file = tmp_path_factory.mktemp("tls") / "certificate.pem"
     words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=images"
-    names = ["-addext", "subjectAltName=DNS:images.example.org"]
+    names = ["-addext", "subjectAltName=DNS:images.example.org", "-addext", "keyUsage=digitalSignature,keyCertSign"]
     try:
         subprocess.run([*words.split(), *names, "-keyout", file, "-out", f"{file}.2"], check=True, capture_output=True)
     except FileNotFoundError:
