@@ -10,7 +10,7 @@ import threading
 from flask import Flask
 
 from backend.errors import ListenError
-from backend.serving.heap import give_back_large_blocks
+from backend.serving.heap import freed_memory_given_back
 from backend.serving.http.app import create_app
 from backend.serving.http.bodies import kept_bytes
 from backend.serving.http.connections import Listener
@@ -31,14 +31,14 @@ def serve(settings: Settings) -> None:
     # which loses nothing because files are written whole or not at all; and who uses nohup wants it to go on.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
-    give_back_large_blocks()
-    app = create_app(settings)
-    try:
-        listener = listen(app, settings.server)
-        logger.info("Listening on %s, data in %s.", " and ".join(listener.urls), settings.data_dir)
-        listener.run()
-    finally:
-        app.extensions["ovdiff"].stop()
+    with freed_memory_given_back():
+        app = create_app(settings)
+        try:
+            listener = listen(app, settings.server)
+            logger.info("Listening on %s, data in %s.", " and ".join(listener.urls), settings.data_dir)
+            listener.run()
+        finally:
+            app.extensions["ovdiff"].stop()
     _end_despite_busy_threads()
 
 

@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,11 +53,16 @@ def test_a_port_that_is_taken_is_named(app: Flask) -> None:
 def test_the_heap_is_told_before_the_service_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
 
+    @contextmanager
+    def tell() -> Iterator[None]:
+        done.append("told")
+        yield
+
     def refuse(_settings: Settings) -> Flask:
         done.append("made")
         raise ListenError("that is enough")
 
-    monkeypatch.setattr("backend.serving.http.listening.give_back_large_blocks", lambda: done.append("told"))
+    monkeypatch.setattr("backend.serving.http.listening.freed_memory_given_back", tell)
     monkeypatch.setattr("backend.serving.http.listening.create_app", refuse)
     monkeypatch.setattr(signal, "signal", lambda *_what: None)
     with pytest.raises(ListenError, match="that is enough"):
