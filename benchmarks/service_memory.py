@@ -185,7 +185,7 @@ def measure(predictions: int, clients: int, folder: Path, variables: Sequence[st
         end_mib = resident_mib(process_id)
         over.set()
         sampling.join()
-    return _summary(done, samples, start_mib, end_mib) | {
+    return summary(done, samples, start_mib, end_mib) | {
         "minutes": round(took_s / 60, 1),
         "clients": clients,
         "variables": list(variables),
@@ -193,9 +193,17 @@ def measure(predictions: int, clients: int, folder: Path, variables: Sequence[st
     }
 
 
-def _summary(
+def summary(
     done: Sequence[tuple[int, float, bool]], samples: Sequence[tuple[int, float]], start_mib: float, end_mib: float
 ) -> dict[str, Any]:
+    """Say what the predictions and the samples show.
+
+    Args:
+        done: the number of each task, the seconds that its client waited, and whether there was a result.
+        samples: how many predictions were done, and the resident memory (MiB) then.
+        start_mib: the resident memory before the first prediction.
+        end_mib: and after the last one.
+    """
     step = max(1, len(done) // 20)
     by_size: dict[tuple[int, int], list[float]] = {}
     for number, seconds, _ in done:
