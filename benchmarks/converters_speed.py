@@ -1,6 +1,6 @@
 """Time of `convert coco` and `evaluate-corrections` beside the bare decoding and encoding of the same regions.
 
-    python -m benchmarks.converters_speed [--tasks 40] [--repeats 5] [--tool brush|bitmask|polygon] [--size 480x640]
+    python -m benchmarks.converters_speed [--tasks 100] [--repeats 5] [--tool brush|bitmask|polygon] [--size 480x640]
 
 Draws an export with three predicted regions a task, and annotations that keep one, change one and draw one anew. In one
 run, in turn, it measures the medians of the processor seconds of
@@ -143,7 +143,7 @@ def ratios(seconds: dict[str, float]) -> dict[str, float]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tasks", type=int, default=40)
+    parser.add_argument("--tasks", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--tool", choices=TOOLS, default="brush")
     parser.add_argument("--size", default="480x640", metavar="HEIGHTxWIDTH")

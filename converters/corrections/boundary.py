@@ -10,6 +10,7 @@ along columns; stretches of True are joined to stretches twice as long, until th
 """
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,7 @@ def boundary_counts(
     predicted: npt.NDArray[np.integer],
     category_count: int,
     width_px: int,
+    labels: Collection[int] | None = None,
 ) -> npt.NDArray[np.int64]:
     """Count where the boundaries of each category meet in two label maps; add up the counts of several images.
 
@@ -59,6 +61,7 @@ def boundary_counts(
         category_count: n, the number of categories without background.
         width_px: the width of the boundary (`boundary_width_px`) of the whole image, even if the maps are only a part
             of the image.
+        labels: the labels from 1 to n that occur in either map, where they are known (None: they are looked for).
 
     Returns:
         (2, n) int64: for each category, the pixels in both boundaries, and the pixels in at least one of them.
@@ -70,7 +73,9 @@ def boundary_counts(
     if truth.shape != predicted.shape:
         raise EvaluationError(f"expected label maps of one shape, got {truth.shape} and {predicted.shape}")
     counts = np.zeros((2, category_count), dtype=np.int64)
-    for label in sorted(_labels_in(truth, category_count) | _labels_in(predicted, category_count)):
+    if labels is None:
+        labels = _labels_in(truth, category_count) | _labels_in(predicted, category_count)
+    for label in sorted(labels):
         ours, theirs = (mask_to_boundary(label_map == label, width_px) for label_map in (truth, predicted))
         counts[:, label - 1] = np.count_nonzero(ours & theirs), np.count_nonzero(ours | theirs)
     return counts

@@ -198,7 +198,9 @@ class CorrectionScores:
         box = runs.box()
         small = np.min_scalar_type(count + 1)  # a label map of bytes is compared several times as fast
         true_map, given_map = (runs.in_box(segments.label_map().astype(small), box) for segments in (true, given))
-        self._boundaries += boundary_counts(true_map, given_map, count, boundary_width_px(size_hw))
+        seen = (np.flatnonzero(confusion.sum(axis=0) + confusion.sum(axis=1))).tolist()
+        width_px = boundary_width_px(size_hw)
+        self._boundaries += boundary_counts(true_map, given_map, count, width_px, [label for label in seen if label])
         self._matches += match_segments(true, given, count, lengths=runs.lengths)
         iou = mean_iou(confusion, with_background=False)
         self._worst.add(iou, item)

@@ -308,7 +308,7 @@ class CocoShapes:
         wants_polygon = self._options.segmentation == "polygons"
         drawn = region.drawn_polygon(self._options.max_vertices) if wants_polygon else None
         shape = self._shape(region.rle, drawn)
-        return replace(shape, box_xywh=region.box_xywh)
+        return shape if region.box_xywh is None else replace(shape, box_xywh=region.box_xywh)
 
     def _shape(self, rle: CocoRLE, drawn: Polygon | None) -> CocoShape:
         if self._options.segmentation == "rle":

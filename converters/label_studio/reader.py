@@ -220,7 +220,7 @@ def _wanted_items(task: Json, wanted: Wanted, left_out: list[LeftOut]) -> list[_
         (predictions, predicted, wanted.predictions, last),
     )
     return [
-        replace(item, is_wanted=which == "all" or (which != "none" and made is chosen))
+        item if which == "all" or (which != "none" and made is chosen) else replace(item, is_wanted=False)
         for items, all_made, which, chosen in sides
         for item, made in zip(items, all_made, strict=True)
     ]
