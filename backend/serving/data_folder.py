@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -46,8 +47,9 @@ class DataFolder:
             ) from None
         except OSError as error:  # some network file systems have no locks
             logger.warning("The data folder %s cannot be locked (%s): see that no second backend uses it.", path, error)
-        os.truncate(self._file, 0)
-        os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds, and the service says in /ready what it lacks
+            os.truncate(self._file, 0)
+            os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let another backend take the folder; a second call changes nothing."""

@@ -182,8 +182,9 @@ class Channel(HTTPChannel):
 
     def service(self) -> None:
         """Have one request answered; called by a worker."""
+        self._served, self._free_since_s = True, math.inf  # the loop may look before the last line of this is reached
         super().service()
-        self._served, self._free_since_s = True, self._clock_s()
+        self._free_since_s = self._clock_s()
 
     def _flush_some(self, do_close: bool = True) -> bool:
         """Send what the client takes of the answers, and note whether it must take more of them."""
@@ -196,10 +197,11 @@ class Channel(HTTPChannel):
 
     def phase(self) -> tuple[Phase, float]:
         """Return what the connection is at, and since when; headers after an idle time begin with their first byte."""
-        if (answer_since_s := self._answer_since_s) is not None:
-            return Phase.WORK if self.requests else Phase.ANSWER, answer_since_s
+        answer_since_s = self._answer_since_s
         if self.requests:
-            return Phase.WORK, math.inf
+            return Phase.WORK, math.inf if answer_since_s is None else answer_since_s
+        if self.total_outbufs_len:
+            return Phase.ANSWER, self._free_since_s if answer_since_s is None else answer_since_s
         request: RequestParser | None = self.request
         if request is not None and request.headers_finished:
             return Phase.BODY, max(request.body_begun_s, self._free_since_s)
@@ -225,9 +227,7 @@ class Channel(HTTPChannel):
 
     def handle_read(self) -> None:
         """Read what the client has sent, if anything: what the loop saw coming may have been read to make room."""
-        coming = select.poll()
-        coming.register(self._fileno, select.POLLIN)
-        if coming.poll(0):
+        if _has_input(self._fileno):
             super().handle_read()
 
     def drop(self) -> None:
@@ -280,6 +280,8 @@ class Server(TcpWSGIServer):
     def handle_accept(self) -> None:
         """Accept the connections that wait; each takes the place of an old one if there is no other."""
         for _ in range(ACCEPTED_AT_ONCE):
+            if not _has_input(self._fileno):
+                return
             self._make_room()
             if self._is_full():
                 return
@@ -312,7 +314,11 @@ class Server(TcpWSGIServer):
         """Drop a connection if all places are taken; but read it first: its request may be complete by now."""
         while self._is_full() and (least := self._least_needed()) is not None:
             if least.readable():
-                least.handle_read()
+                try:
+                    least.handle_read()
+                except Exception:  # the loop would take it for a fault of the server, and end the listening
+                    logger.exception("A connection of %s cannot be read.", least.addr[0])
+                    least.drop()
             if least.connected and least.phase()[0] is not Phase.WORK:
                 least.drop()
 
@@ -365,6 +371,13 @@ class Listener:
         self._closing.set()
         with contextlib.suppress(OSError):  # it may have ended before it is woken
             self.servers[0].pull_trigger()
+
+
+def _has_input(file_number: int) -> bool:
+    """Return whether a socket has bytes to be read, or a connection to be accepted."""
+    coming = select.poll()
+    coming.register(file_number, select.POLLIN)
+    return bool(coming.poll(0))
 
 
 def most_connections(wanted: int) -> int:

@@ -260,7 +260,9 @@ class Precompute:
                 now_s = self._clock_s()
                 self._reopen_due(now_s)
                 turn = self._turns.next()
-                if turn is not None and (self._all_failed is None or now_s >= self._all_failed.alone_from_s):
+                if turn is None:  # a fault that met all categories would be retried with none
+                    self._all_failed = None
+                elif self._all_failed is None or now_s >= self._all_failed.alone_from_s:
                     return turn
                 self._changed.wait(self._until_due_s(now_s))
         return None

@@ -1,3 +1,4 @@
+import errno
 import os
 import re
 import signal
@@ -66,6 +67,17 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(DataFolderError, match=rf"Cannot write in the data folder {file}: .*Set OVDIFF_DATA_DIR"):
         DataFolder(file)
+
+
+def test_a_full_disk_does_not_keep_the_folder_from_being_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.pwrite", refuse)
+    folder = DataFolder(tmp_path)
+    with pytest.raises(DataFolderError, match=r"Another backend \(of unknown number\)"):
+        DataFolder(tmp_path)
+    folder.release()
 
 
 def test_a_file_system_without_locks_is_told(

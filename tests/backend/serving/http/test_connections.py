@@ -17,7 +17,7 @@ from flask import Flask, Response, request
 from waitress.adjustments import Adjustments
 
 from backend.serving.events import EVENT_BYTES
-from backend.serving.http.connections import HEADER_BYTES, Listener, RequestParser, Server
+from backend.serving.http.connections import HEADER_BYTES, Channel, Listener, RequestParser, Server
 from backend.settings import ServerSettings
 from tests.fakes.sockets import (
     answer,
@@ -319,6 +319,56 @@ def test_without_a_file_for_a_new_connection_an_old_one_ends(
         assert health_s(listener) < 2 * SOON_S + SOON_S  # after the pause of a second
         assert eventually(lambda: has_ended(old))
     assert "Too many open files" in caplog.text
+
+
+def test_an_answer_that_was_just_made_is_sent_though_the_connection_is_old(
+    tiny_app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 0.0
+
+    @tiny_app.get("/slow")
+    def slow() -> str:
+        nonlocal now_s
+        now_s += 90.0
+        return "made"
+
+    with listening(tiny_app, limits()) as listener:
+        (server,) = listener.servers
+        server.clock_s = lambda: now_s
+        wake = server.pull_trigger
+
+        def look_first() -> None:  # as the loop may do between the end of the work and the worker's last lines
+            server.maintenance(0.0)
+            wake()
+
+        monkeypatch.setattr(server, "pull_trigger", look_first)
+        with connect(listener) as client:
+            for _ in range(2):  # the second answer comes after an idle time of 0 s and again 90 s of work
+                client.sendall(get("/slow").replace(b"Connection: close\r\n", b""))
+                assert answer_to(client, b"made").startswith(b"HTTP/1.1 200 OK")
+
+
+def test_as_many_connections_as_there_are_places_all_stay(tiny_app: Flask) -> None:
+    with listening(tiny_app, limits(connections=3)) as listener, many(listener, 3) as clients:
+        assert eventually(lambda: len(listener.servers[0].active_channels) == 3)
+        clients[0].sendall(get("/health"))  # by its answer all three were accepted, and the loop went on
+        assert answer(clients[0]).endswith(b"UP")
+        assert not any(map(has_ended, clients[1:]))
+
+
+def test_a_connection_that_cannot_be_read_does_not_end_the_listening(
+    tiny_app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(channel: Channel) -> None:
+        raise ZeroDivisionError
+
+    with listening(tiny_app, limits(connections=2)) as listener, many(listener, 2) as old:
+        assert eventually(lambda: len(listener.servers[0].active_channels) == 2)
+        monkeypatch.setattr(Channel, "handle_read", broken)
+        with connect(listener):
+            assert eventually(lambda: has_ended(old[0]))
+        monkeypatch.undo()
+        assert health_s(listener) < SOON_S
 
 
 def test_the_parser_keeps_what_it_is_told_to() -> None:

@@ -1,5 +1,6 @@
 import errno
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -471,6 +472,32 @@ def test_where_a_model_cannot_be_had_one_category_is_tried_for_all(
     assert eventually(lambda: states(precompute, RED, BLUE, GREEN) == ["ready"] * 3)
     assert precompute.failed_for_all == ""
     precompute.stop()
+
+
+def test_a_failure_of_all_is_forgotten_and_costs_no_time_once_nothing_is_to_be_made(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    def clock_s() -> float:
+        nonlocal looks
+        looks += 1
+        return time.monotonic()
+
+    def unreachable(category: Category, progress: object) -> None:
+        raise WeightsError("the hub cannot be reached.")
+
+    monkeypatch.setattr(engine, "build", unreachable)
+    precompute = Precompute(engine, retry_failed_after_s=0.05, clock_s=clock_s)
+    precompute.start()
+    precompute.want("1", [RED])
+    assert eventually(lambda: precompute.failed_for_all == "the hub cannot be reached.")
+    precompute.forget("1")
+    assert eventually(lambda: precompute.failed_for_all == "")
+    before = looks
+    time.sleep(0.2)  # four times the time until the next try
+    precompute.stop()
+    assert looks - before < 10
 
 
 def test_the_log_says_when_a_build_begins_and_ends(
