@@ -191,9 +191,11 @@ def with_own_file(
 ) -> Iterator[tuple[SelectedImage, PurePosixPath]]:
     """Yield each image with the name of a file that belongs to it: the image's name with another suffix.
 
-    An image is left out if its name leads out of the folder, or if another image would have the same file.
+    An image is left out if its name leads out of the folder, or if another image would have the same file, or has a
+    folder of the name of this file.
     """
     taken: set[PurePosixPath] = set()
+    folders: set[PurePosixPath] = set()
     for image in images:
         name = name_in_folder(image.file_name, suffix)
         where = f"task {image.task_id}: {image.file_name!r:.200}"
@@ -201,8 +203,11 @@ def with_own_file(
             tally.leave_out("image name that cannot be a file inside a folder", where)
         elif name in taken:
             tally.leave_out("image name that another image has, its suffix aside", where)
+        elif name in folders or not taken.isdisjoint(name.parents):
+            tally.leave_out("image name whose file another image needs as a folder, or the other way", where)
         else:
             taken.add(name)
+            folders.update(name.parents)
             yield image, name
 
 

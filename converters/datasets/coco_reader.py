@@ -108,10 +108,13 @@ def _record(index: CocoIndex, key: ImageId, empty: ImageRecord) -> ImageRecord:
     if empty.size_hw is None:  # an image without a region needs no size
         return empty if annotations else replace(empty, annotations=(Annotation(None, ()),), left_out=())
     found = read_regions(annotations, empty.size_hw, index, f"image {key!s:.60}")
+    left_out = (*found.left_out, *found.incomplete)
+    if annotations and not found.regions:  # an annotation without a region would say that there is nothing to see
+        return replace(empty, left_out=left_out)
     is_predicted = any(region.score is not None for region in found.regions)
     return replace(
         empty,
         annotations=() if is_predicted else (Annotation(None, found.regions),),
         predictions=(Prediction(None, found.regions),) if is_predicted else (),
-        left_out=(*found.left_out, *found.incomplete),
+        left_out=left_out,
     )

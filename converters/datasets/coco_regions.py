@@ -77,8 +77,8 @@ def read_regions(annotations: Sequence[Json], size_hw: tuple[int, int], index: C
 
 
 def is_box_alone(annotation: Json) -> bool:
-    """Tell whether an annotation has a box and no segmentation."""
-    return not annotation.get("segmentation") and isinstance(annotation.get("bbox"), list)
+    """Tell whether an annotation has a box and no segmentation, as [], [[]] and null are none."""
+    return annotation.get("segmentation") in (None, [], {}, [[]], "") and isinstance(annotation.get("bbox"), list)
 
 
 def _free_id(wanted: str, taken: Mapping[str, Region]) -> str:

@@ -103,7 +103,7 @@ def _names(content: Mapping[str, yaml.Node], path: Path) -> list[tuple[int, str]
     is_missing = names is None or names.tag == "tag:yaml.org,2002:null"
     if is_missing and isinstance(count, yaml.ScalarNode) and _NUMBER.fullmatch(count.value):
         return [(number, f"class_{number}") for number in range(min(int(count.value), _MAX_NAMES + 1))]
-    got = "none" if is_missing or names is None else repr(names.value)[:60]
+    got = "none" if is_missing or names is None else _shown(names)
     raise YOLOError(f"{path}: expected the categories under 'names:', as [cat, dog], {{0: cat}} or lines, got {got}")
 
 
@@ -114,7 +114,7 @@ def _keypoints(content: Mapping[str, yaml.Node], path: Path) -> tuple[tuple[str,
         return (), 0
     sides = [node.value for node in shape.value] if isinstance(shape, yaml.SequenceNode) else []
     if len(sides) != 2 or not all(isinstance(side, str) and _NUMBER.fullmatch(side) for side in sides):
-        raise YOLOError(f"{path}: expected kpt_shape as [number of points, 2 or 3], got {shape.value!r:.60}")
+        raise YOLOError(f"{path}: expected kpt_shape as [number of points, 2 or 3], got {_shown(shape)}")
     count, values = int(sides[0]), int(sides[1])
     if not 0 < count <= _MAX_KEYPOINTS or values not in (2, 3):
         raise YOLOError(f"{path}: expected kpt_shape as [1 to {_MAX_KEYPOINTS}, 2 or 3], got {sides}")
@@ -128,15 +128,22 @@ def _keypoints(content: Mapping[str, yaml.Node], path: Path) -> tuple[tuple[str,
     return tuple(str(number) for number in range(1, count + 1)), values
 
 
+def _shown(node: yaml.Node) -> str:
+    """Return what stands at a node for a message; not what is inside it, which aliases can make larger than memory."""
+    if isinstance(node, yaml.ScalarNode):
+        return repr(node.value)[:60]
+    return "a list" if isinstance(node, yaml.SequenceNode) else "an object"
+
+
 def _number(node: yaml.Node, path: Path) -> int:
     if not isinstance(node, yaml.ScalarNode) or not _NUMBER.fullmatch(node.value):
-        raise YOLOError(f"{path}: expected numbered names such as '0: cat', got {node.value!r:.60} for a number")
+        raise YOLOError(f"{path}: expected numbered names such as '0: cat', got {_shown(node)} for a number")
     return int(node.value)
 
 
 def _name(node: yaml.Node, path: Path) -> str:
     if not isinstance(node, yaml.ScalarNode) or not node.value.strip():
-        raise YOLOError(f"{path}: expected the name of a category, in quotes if it has a colon, got {node.value!r:.60}")
+        raise YOLOError(f"{path}: expected the name of a category, in quotes if it has a colon, got {_shown(node)}")
     name: str = node.value
     return name
 

@@ -11,6 +11,7 @@ Of Cityscapes' PNGs, the first kind that there is of instanceIds, labelIds, labe
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from converters.errors import SemanticPNGError
@@ -61,15 +62,18 @@ def layout_of(folder: Path, labels: str, image_suffix: str) -> Layout:
 
     Args:
         folder: the folder of the dataset.
-        labels: "voc", "ade20k" or "cityscapes" for the layout of that dataset where the folder has it, or anything
-            else for the PNGs below DIR/masks, or below DIR if there is no such folder.
+        labels: "voc", "ade20k" or "cityscapes" for the layout of that dataset where the folder has it, or a folder one
+            or two levels below; or anything else for the PNGs below DIR/masks, or below DIR if there is no such folder.
         image_suffix: the suffix of the images' names, for PNGs in no known layout.
 
     Raises:
         SemanticPNGError: the folder holds no PNG.
     """
-    found = {"voc": _voc, "ade20k": _ade20k, "cityscapes": _cityscapes}.get(labels, lambda _: None)(folder)
-    layout = found or Layout(tuple(_plain(folder, image_suffix)))
+    find = {"voc": _voc, "ade20k": _ade20k, "cityscapes": _cityscapes}.get(labels, lambda _: None)
+    # Archives hold folders in folders (VOCdevkit/VOC2012), and other PNGs there would be taken for label PNGs.
+    inner = (sorted(path for path in folder.glob(deeper) if path.is_dir()) for deeper in ("*/", "*/*/"))
+    found = (layout for place in (folder, *chain.from_iterable(inner)) if (layout := find(place)) is not None)
+    layout = next(found, None) or Layout(tuple(_plain(folder, image_suffix)))
     if not layout.files:
         raise SemanticPNGError(f"expected label PNGs in {folder} or its folder {MASKS_NAME}/, got none")
     return layout

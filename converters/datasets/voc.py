@@ -77,9 +77,9 @@ def write_voc(
         images = select_images(records, options or Selection(), size_of, tally)
         with (partial / SETS_NAME / "trainval.txt").open("w", encoding="utf-8", newline="\n") as names:
             for image, name in with_own_file(images, ".xml", tally):
-                if _NOT_IN_XML.search(image.file_name):
+                if _NOT_IN_XML.search(image.file_name) or image.file_name.splitlines() != [image.file_name]:
                     where = f"task {image.task_id}: {image.file_name!r:.200}"
-                    tally.leave_out("image name that XML cannot hold", where)
+                    tally.leave_out("image name that XML or a line of trainval.txt cannot hold", where)
                     continue
                 _write_xml(_annotation(image, ids, tally), partial / ANNOTATIONS_NAME / name)
                 names.write(f"{name.with_suffix('')}\n")

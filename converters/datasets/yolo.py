@@ -175,8 +175,9 @@ def line_to_shape(line: str, size_hw: tuple[int, int]) -> YoloShape:
     words = line.split()
     try:
         values = np.array([float(word) for word in words[1:]])
-        number = int(words[0])
-    except (ValueError, IndexError) as error:
+        class_number = float(words[0])  # some tools write 0.0, which Ultralytics reads
+        number = int(class_number) if class_number.is_integer() else -1
+    except (ValueError, IndexError, OverflowError) as error:
         raise YOLOError(f"expected 'class x y x y ...' in numbers, got {line!r:.60}") from error
     score = None
     if values.size % 2 and values.size > BOX_VALUES:

@@ -194,6 +194,8 @@ def _record(data: DataYaml, labels: Path | None, where: str, empty: ImageRecord,
             regions.append(replace(region, keypoints=keypoints))
         except ConverterError as error:
             left_out.append(LeftOut("unreadable line", f"{where}, line {number}: {error}"))
+    if lines and not regions:  # an annotation without a region would say that there is nothing to see
+        return replace(empty, left_out=tuple(left_out))
     is_predicted = any(region.score is not None for region in regions)
     return replace(
         empty,

@@ -54,7 +54,7 @@ def details_to_results(region: Region, result: Json, config: LabelConfig) -> lis
     """
     note = {"meta": {"text": list(region.answers[NOTE])}} if NOTE in region.answers else {}
     results = [{**result, **note}]
-    answers = {**region.answers, **({CROWD_CONTROL: (CROWD,)} if region.is_crowd else {})}
+    answers = {**_own_answers(region), **({CROWD_CONTROL: (CROWD,)} if region.is_crowd else {})}
     for name, texts in answers.items():
         control = _answer_control(name, config)
         if control is not None:
@@ -70,12 +70,18 @@ def unheld_details(region: Region, config: LabelConfig) -> Iterator[str]:
     """Yield the name of each detail of a region that the config has no control for."""
     if region.is_crowd and _answer_control(CROWD_CONTROL, config) is None:
         yield "iscrowd"
+    held = _own_answers(region)
     for name in region.answers:
-        if name != NOTE and _answer_control(name, config) is None:
+        if name != NOTE and (name not in held or _answer_control(name, config) is None):
             yield f"answer to {name!r:.60}"
     for point in region.keypoints:
         if _point_control(region, point, config) is None:
             yield "keypoint"
+
+
+def _own_answers(region: Region) -> Mapping[str, tuple[str, ...]]:
+    """Return the answers that are not called like the controls which this package reads by itself."""
+    return {name: texts for name, texts in region.answers.items() if name not in (CROWD_CONTROL, HIDDEN_CONTROL)}
 
 
 def _answer_control(name: str, config: LabelConfig) -> Control | None:

@@ -101,6 +101,14 @@ def test_each_image_has_a_file_of_its_own() -> None:
     assert "task 1: '../../etc/passwd'" in tally.details[1]
 
 
+def test_no_image_needs_a_file_as_a_folder() -> None:
+    for first, second in (("z.jpg", "z.txt/a.jpg"), ("z.txt/a/b.jpg", "z.jpg")):
+        tally = Tally()
+        named = list(with_own_file([SelectedImage(1, 1, name, (4, 6), ()) for name in (first, second)], ".txt", tally))
+        assert [image.file_name for image, _ in named] == [first]
+        assert tally.left_out == {"image name whose file another image needs as a folder, or the other way": 1}
+
+
 def test_regions_come_with_each_of_their_categories() -> None:
     both = Region("r", ("cat", "dog", "fly"), "", RLE)
     tally = Tally()

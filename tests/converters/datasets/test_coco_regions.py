@@ -64,9 +64,15 @@ LEFT_OUT = [
 @pytest.mark.parametrize(("annotation", "message"), LEFT_OUT)
 def test_an_annotation_that_cannot_be_read_is_listed(annotation: dict[str, Any], message: str) -> None:
     (found,) = coco_to_records(dataset(annotation))
-    assert found.annotations[0].regions == ()
+    assert found.annotations == ()  # not one without a region: that would say that there is nothing to see
     assert found.left_out[0].reason == "unreadable annotation"
     assert message in found.left_out[0].where
+
+
+@pytest.mark.parametrize("nothing", [None, [], [[]], {}])
+def test_a_segmentation_that_is_none_leaves_the_box(nothing: Any) -> None:
+    (found,) = read(segmentation=nothing, bbox=[2, 3, 5, 4]).regions
+    assert found.box_xywh == (2, 3, 5, 4)
 
 
 @pytest.mark.parametrize("part", [[1, 2, 3, 4], [1, 2, 3, 4, 5], [], None, [1, 2, 3, 4, 5, 1e9]])

@@ -1,5 +1,6 @@
 """data.yaml: written so that a reader of YAML reads it, and read in the ways in which such files are written."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,16 @@ def test_every_way_of_writing_names_is_read(tmp_path: Path, text: str) -> None:
     (tmp_path / "data.yaml").write_text(text, newline="")
     assert read_data_yaml(tmp_path / "data.yaml").names == {0: "cat", 1: "dog"}
     assert yaml.safe_load(text)["names"] in ({0: "cat", 1: "dog"}, ["cat", "dog"])
+
+
+@pytest.mark.parametrize("use", ["names: [*h]", "names: {0: *h}", "names: *h", "names: [cat]\nkpt_shape: [*h]"])
+def test_a_small_file_of_many_aliases_is_refused_at_once(tmp_path: Path, use: str) -> None:
+    """Written out, eight lists of ten aliases each have a hundred million items."""
+    lists = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
+    lists += [f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]" for before, name in pairwise("abcdefgh")]
+    (tmp_path / "data.yaml").write_text("\n".join([*lists, use]))
+    with pytest.raises(YOLOError, match="got a list"):
+        read_data_yaml(tmp_path / "data.yaml")
 
 
 QUOTED = [

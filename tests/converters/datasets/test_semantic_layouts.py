@@ -22,6 +22,9 @@ def make(folder: Path, *names: str) -> None:
         ("voc", "masks/cat.png", "cat.jpg"),
         ("voc", "SegmentationClass/1.png", "JPEGImages/1.jpg"),
         ("voc", "VOC2012/SegmentationClass/1.png", "JPEGImages/1.jpg"),
+        ("voc", "VOCdevkit/VOC2012/SegmentationClass/1.png", "JPEGImages/1.jpg"),
+        ("ade20k", "ADEChallengeData2016/annotations/training/ADE_1.png", "images/training/ADE_1.jpg"),
+        ("cityscapes", "a/b/gtFine/val/u/u_1_gtFine_labelIds.png", "leftImg8bit/val/u/u_1_leftImg8bit.png"),
         ("ade20k", "annotations/training/ADE_1.png", "images/training/ADE_1.jpg"),
         ("cityscapes", "gtCoarse/val/u/u_1_gtCoarse_labelIds.png", "leftImg8bit/val/u/u_1_leftImg8bit.png"),
     ],
@@ -32,10 +35,11 @@ def test_each_mask_has_its_image(tmp_path: Path, labels: str, mask: str, image: 
     assert (file.image, file.path, file.objects) == (image, tmp_path / mask, None)
 
 
-def test_the_objects_of_voc_are_found(tmp_path: Path) -> None:
-    make(tmp_path, "SegmentationClass/1.png", "SegmentationClass/2.png", "SegmentationObject/2.png")
+@pytest.mark.parametrize("root", ["", "VOC2007", "VOCdevkit/VOC2012"])
+def test_the_objects_of_voc_are_found_and_taken_for_no_classes(tmp_path: Path, root: str) -> None:
+    make(tmp_path / root, "SegmentationClass/1.png", "SegmentationClass/2.png", "SegmentationObject/2.png")
     files = layout_of(tmp_path, "voc", ".png").files
-    assert [file.objects for file in files] == [None, tmp_path / "SegmentationObject" / "2.png"]
+    assert [file.objects for file in files] == [None, tmp_path / root / "SegmentationObject" / "2.png"]
 
 
 @pytest.mark.parametrize(

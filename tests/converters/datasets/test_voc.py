@@ -71,8 +71,10 @@ def test_images_are_copied_beside(tmp_path: Path) -> None:
 
 
 def test_what_xml_cannot_hold_is_left_out_or_refused(tmp_path: Path) -> None:
-    counts = written(tmp_path, record(region(BOX)), record(name="b\x01.png", task_id=2))
-    assert counts.left_out == {"image name that XML cannot hold": 1}
+    strange = [record(name=name, task_id=2) for name in ("b\x01.png", "c%0Ad.png", "e.png%0A")]
+    counts = written(tmp_path, record(region(BOX)), *strange)
+    assert counts.left_out == {"image name that XML or a line of trainval.txt cannot hold": 3}
+    assert (tmp_path / "voc/ImageSets/Main/trainval.txt").read_text().count("\n") == 1
     with pytest.raises(VOCError, match=re.escape(r"expected names of categories that XML can hold, got 'a\x02'")):
         write_voc([], (DatasetCategory(1, "a\x02"),), tmp_path / "other")
     assert not (tmp_path / "other").exists()

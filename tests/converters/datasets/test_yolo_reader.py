@@ -180,8 +180,15 @@ def test_the_points_of_a_pose_follow_its_box(
 def test_a_pose_that_cannot_be_read_is_listed(tmp_path: Path, line: str, message: str) -> None:
     make(tmp_path, {"images/a.jpg": f"{line}\n"}, POSE.format(values=3, names=""))
     (record,) = read(tmp_path)
-    assert (record.left_out[0].reason, record.annotations[0].regions) == ("unreadable line", ())
+    assert (record.left_out[0].reason, record.annotations) == ("unreadable line", ())  # no negative
     assert message in record.left_out[0].where
+
+
+def test_a_class_may_be_written_as_other_tools_write_numbers(tmp_path: Path) -> None:
+    make(tmp_path, {"images/a.jpg": GOOD.replace("0 ", "1.0 ", 1) + GOOD.replace("0 ", "0.5 ", 1)})
+    (record,) = read(tmp_path)
+    assert [region.labels for region in record.annotations[0].regions] == [("dog",)]
+    assert [item.reason for item in record.left_out] == ["unreadable line"]
 
 
 def test_two_numbers_of_one_name_are_one_category(tmp_path: Path) -> None:
@@ -203,7 +210,7 @@ def test_an_image_that_is_none_is_left_out(tmp_path: Path) -> None:
 BROKEN_LINES = [
     ("cat 0 0 1 0 1 1", "expected 'class x y x y ...' in numbers"),
     ("0 0 0 1 0 1 one", "expected 'class x y x y ...' in numbers"),
-    ("1.5 0 0 1 0 1 1", "expected 'class x y x y ...' in numbers"),
+    ("1.5 0 0 1 0 1 1", "expected a class from 0"),
     ("0", "expected a class from 0, then 4 values of a box or 6 and more"),
     ("0 0.1 0.2", "expected a class from 0, then 4 values"),
     ("-1 0 0 1 0 1 1", "expected a class from 0, then 4 values"),

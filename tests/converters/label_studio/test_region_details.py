@@ -82,6 +82,14 @@ def test_what_a_config_has_no_control_for_is_named() -> None:
     assert list(unheld_details(region, config())) == ["keypoint"]
 
 
+@pytest.mark.parametrize("name", ["iscrowd", "point-hidden"])
+def test_an_answer_called_like_a_control_of_ours_is_named_and_makes_no_crowd(name: str) -> None:
+    asked = replace(REGION, answers={name: ("crowd",), "state": ("wet",)})
+    assert list(unheld_details(asked, config())) == [f"answer to {name!r}"]
+    _, record = there_and_back(asked, config())
+    assert record.annotations[0].regions == (replace(asked, answers={"state": ("wet",)}),)
+
+
 def test_the_answers_of_other_controls_are_read() -> None:
     xml = label_config_for(CATEGORIES).replace(
         "</View>",
