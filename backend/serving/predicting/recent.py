@@ -112,25 +112,34 @@ class RecentSegmentations:
             found = self._look_up(address, categories, since_s)
             running = self._running.get(call)
             if found is None and running is None:
-                mine = self._running[call] = Future()
+                self._running[call] = Future()
         if found is not None:
             return found.segmentation()
-        if running is not None:
-            return running.result()
-        return self._run(call, mine, lambda: self._compute(address, categories, until_s))
-
-    def _run(self, call: Hashable, mine: Future[Segmentation], compute: Callable[[], _Kept]) -> Segmentation:
-        """Compute a segmentation, and hand it or the error to the threads that wait for it."""
+        if running is None:
+            return self._run(call, lambda: self._compute(address, categories, until_s))
         try:
-            kept = compute()
-            mine.set_result(kept.segmentation())
+            return running.result()
+        finally:
+            del running  # see `_run`
+
+    def _run(self, call: Hashable, compute: Callable[[], _Kept]) -> Segmentation:
+        """Compute a segmentation, and hand it or the error to the threads that wait for it.
+
+        No future stays in a variable: an error's traceback holds the frames of its functions, so a future that holds
+        the error would be held by it, and with it the pixels of the image until Python looks for such circles.
+        """
+        mine = self._running[call]
+        try:
+            segmentation = compute().segmentation()
+            mine.set_result(segmentation)
+            return segmentation
         except BaseException as error:
             mine.set_exception(error)
             raise
         finally:
             with self._lock:
                 del self._running[call]
-        return mine.result()
+            del mine
 
     def _compute(self, address: ImageAddress, categories: Prepared, until_s: float) -> _Kept:
         fetched_s = self._clock_s()

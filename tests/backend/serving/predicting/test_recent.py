@@ -1,7 +1,9 @@
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backend.errors import ImageFetchError
+from backend.errors import ImageDecodeError, ImageFetchError
 from backend.serving.predicting.recent import ImageAddress, RecentSegmentations
 from backend.settings import PredictionSettings
 from ovdiff.vocabulary import Category
 from tests.fakes.engine import SCORE, FakeEngine
 from tests.fakes.pictures import red_and_blue
+from tests.fakes.sockets import in_background
 from tests.fakes.waiting import eventually
 
 RED, BLUE = Category("red"), Category("blue")
@@ -191,7 +194,10 @@ class CountedFuture(Future[Any]):
     def result(self, timeout: float | None = None) -> Any:
         if not self.done():
             CountedFuture.waiting += 1
-        return super().result(timeout)
+        try:
+            return super().result(timeout)
+        finally:
+            del self  # as the method of Future does, so that an error's traceback does not hold it
 
 
 @pytest.fixture
@@ -248,6 +254,37 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept(desk: Desk, counted: type
                 future.result(10)
     desk.engine.on_segment = lambda: None
     assert memory.of(HERE, BOTH, since_s=NEVER).label_map.any()
+
+
+def test_a_failure_leaves_nothing_in_memory(desk: Desk, counted: type[CountedFuture]) -> None:
+    memory = desk.memory()
+    waits, go_on = held(desk)
+    hold, errors = desk.engine.on_segment, []
+
+    def fail() -> None:
+        hold()
+        error = ImageDecodeError("damaged")
+        errors.append(weakref.ref(error))  # whose traceback holds the pixels
+        try:
+            raise error
+        finally:
+            del error
+
+    def ask() -> None:
+        with suppress(ImageDecodeError):
+            memory.of(HERE, BOTH, since_s=ALWAYS)
+
+    desk.engine.on_segment = fail
+    gc.disable()
+    try:
+        with in_background(ask):
+            assert waits.wait(10)
+            with in_background(ask):
+                assert eventually(lambda: counted.waiting == 1)
+                go_on.set()
+        assert [error() for error in errors] == [None]
+    finally:
+        gc.enable()
 
 
 def test_an_image_that_cannot_be_fetched_is_asked_for_again(desk: Desk) -> None:
