@@ -45,6 +45,8 @@ def slug(heading: str) -> str:
 def with_page_links(markdown: str, file: str, pages: Mapping[str, str]) -> str:
     """Return a file's Markdown with links to other files of the project replaced by links to pages.
 
+    A link to a page that is written by hand, `docs/NAME.md`, keeps its anchor; other files' sections may be on any page.
+
     Args:
         markdown: of the file, or of a part of it.
         file: its path in the project; its links are relative to that.
@@ -57,6 +59,8 @@ def with_page_links(markdown: str, file: str, pages: Mapping[str, str]) -> str:
     def page(match: re.Match[str]) -> str:
         path, _, anchor = match[1].partition("#")
         target = posixpath.normpath(posixpath.join(posixpath.dirname(file), path)) if path else file
+        if re.fullmatch(r"docs/[^/]+\.md", target):
+            return posixpath.basename(target) + (f"#{anchor}" if anchor else "")
         for known in (f"{target}#{anchor}", target):
             if known in pages:
                 return pages[known]

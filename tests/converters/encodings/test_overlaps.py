@@ -48,9 +48,9 @@ def test_what_a_person_drew_wins_over_any_score_however_large_it_is() -> None:
         assert masks_to_label_map(masks, (1, 6)).label_map.tolist() == [[1, 1, 1, 1, 0, 0]]
 
 
-def test_readme_and_report_tell_the_rule_as_it_is() -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
-    assert RULE in " ".join(readme.split())
+def test_the_page_on_corrections_and_the_report_tell_the_rule_as_it_is() -> None:
+    page = (Path(__file__).parents[3] / "docs/corrections.md").read_text("utf-8")
+    assert RULE in " ".join(page.split())
     assert any(RULE in meaning for _, meaning in DEFINITIONS)
 
 

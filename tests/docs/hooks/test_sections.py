@@ -42,6 +42,8 @@ def test_a_heading_that_is_not_there_is_named_with_those_that_are() -> None:
         ("README.md", "#garden", "index.md"),
         ("sub/README.md", "../README.md#rooms", "rooms.md"),
         ("sub/README.md", "../docs/a.png", "a.png"),
+        ("README.md", "docs/presets.md", "presets.md"),
+        ("README.md", "docs/presets.md#memory", "presets.md#memory"),
         ("README.md", "https://example.org", "https://example.org"),
     ],
 )
