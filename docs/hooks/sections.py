@@ -45,7 +45,7 @@ def slug(heading: str) -> str:
 def with_page_links(markdown: str, file: str, pages: Mapping[str, str]) -> str:
     """Return a file's Markdown with links to other files of the project replaced by links to pages.
 
-    A link to a page that is written by hand, `docs/NAME.md`, keeps its anchor; other files' sections may be on any page.
+    A link to `docs/NAME.md`, a page of the site itself, keeps its anchor; a section of another file may be on any page.
 
     Args:
         markdown: of the file, or of a part of it.
