@@ -7,7 +7,8 @@ place: of 20 images 17 have 0.3 MP, two 2 MP and one 12 MP, and no two are alike
 prediction at a time. Writes one JSON object: the resident memory (MiB) before the first prediction, while they run,
 the highest, and at the end; seconds a prediction by size (the median of what clients waited); and the machine.
 `--folder` keeps the prototypes for the next run, `--env` sets a variable of the service. Linux only. 2,000 predictions
-take about 20 minutes on two cores; Ctrl-C ends them earlier, and counts what was done.
+take 20 to 50 minutes on two cores; Ctrl-C ends them earlier, and counts what was done. `results/service_memory.json`
+has a run before large images took turns and freed memory went back, and two since.
 """
 
 from __future__ import annotations
