@@ -266,7 +266,7 @@ class PredictionSettings:
         _require_between("remember_s", self.remember_s, 0, 86400)
         _require_between("prediction_slots", self.prediction_slots, 1, 128)
         _require_between("failure_rows", self.failure_rows, 1, 100_000)
-        _require_between("retry_failed_after_s", self.retry_failed_after_s, 0, 86400)
+        _require_between("retry_failed_after_s", self.retry_failed_after_s, 0.1, 86400)  # 0: a thread in circles
         _require_between("max_categories", self.max_categories, 1, 10_000)
         _require_between("event_rows", self.event_rows, 1, 10_000_000)
 

@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 BASE_VERSION = f"ovdiff-{__version__}"
 
+STOP_S = 2.0
+"""How long a thread may take to end. With the 5 s that requests in progress have, `docker stop` waits for all: 10 s."""
+
 
 class Service:
     """The backend of all projects that are connected to it. Threads may share it."""
@@ -96,10 +99,11 @@ class Service:
         self._readiness.start()
 
     def stop(self) -> None:
-        """End the background threads. A running build ends after the batch it is at."""
-        self._readiness.stop()
+        """End the background threads, in at most twice `STOP_S`. A running build ends after the batch it is at."""
+        self._precompute.stop(timeout_s=0.0)  # told first: its batch may end while the models are waited for
+        self._readiness.stop(timeout_s=STOP_S)
         self._read_back.stop()
-        self._precompute.stop()
+        self._precompute.stop(timeout_s=STOP_S)
         if self._folder is not None:
             self._folder.release()
 

@@ -57,6 +57,7 @@ def test_variables_of_others_are_left_alone() -> None:
         ({"LABEL_STUDIO_URL": "localhost:8080"}, "LABEL_STUDIO_URL='localhost:8080' is not a URL"),
         ({"OVDIFF_WAIT_FOR_PROTOTYPES_S": "96"}, "leaves no time to predict within OVDIFF_ANSWER_WITHIN_S=95"),
         ({"OVDIFF_THREADS": "7"}, "OVDIFF_THREADS=7 is outside 8 to 1024"),
+        ({"OVDIFF_RETRY_FAILED_AFTER_S": "0"}, "OVDIFF_RETRY_FAILED_AFTER_S=0.0 is outside 0.1 to 86400"),
         ({"LABEL_STUDIO_URL": "http://[::1"}, "LABEL_STUDIO_URL='http://[::1' is not a URL"),
         ({"LABEL_STUDIO_URL": "http://ann:hush@ls"}, "LABEL_STUDIO_URL holds a user or a password before 'ls'. Leave"),
         (
