@@ -6,6 +6,7 @@ with its last result, with its error, with Ctrl-C, and when it is killed.
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections import deque
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from converters.errors import WorkersError
 
@@ -44,7 +45,7 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], worke
     waiting: deque[Future[list[Result]]] = deque()
     try:
         for chunk in _chunks(items):
-            waiting.append(pool.submit(_apply, function, chunk))
+            waiting.append(_submitted(pool, function, chunk))
             if len(waiting) >= workers * _CHUNKS_AHEAD:
                 yield from waiting.popleft().result()
         while waiting:
@@ -62,6 +63,26 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
     rest = iter(items)
     while chunk := list(islice(rest, _ITEMS_AT_ONCE)):
         yield chunk
+
+
+def _submitted(
+    pool: ProcessPoolExecutor, function: Callable[[Item], Result], chunk: list[Item]
+) -> Future[list[Result]]:
+    """Give a chunk to a worker. A chunk that is nested too deeply to be pickled is done here.
+
+    It is pickled here and not by the pool: what the pool cannot pickle makes it wait for ever at its end.
+    """
+    try:
+        return pool.submit(_apply_pickled, pickle.dumps((function, chunk)))
+    except RecursionError:
+        done: Future[list[Result]] = Future()
+        done.set_result(_apply(function, chunk))
+        return done
+
+
+def _apply_pickled(work: bytes) -> list[Any]:
+    function, chunk = pickle.loads(work)
+    return _apply(function, chunk)
 
 
 def _apply(function: Callable[[Item], Result], chunk: list[Item]) -> list[Result]:

@@ -1,8 +1,10 @@
 """Several processes: the results of one, in order; errors, Ctrl-C and a kill leave no process behind."""
 
+import functools
 import itertools
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -41,6 +43,16 @@ def test_items_are_read_a_little_ahead_only(workers: int) -> None:
 def test_an_error_is_that_of_the_function(workers: int) -> None:
     with pytest.raises(ValueError, match="invalid literal for int"):
         list(ordered_map(int, ["1", "2", "three"], workers))
+
+
+def test_what_is_nested_too_deeply_for_a_message_is_done_all_the_same() -> None:
+    deep = functools.reduce(lambda inner, _: [inner], range(700), [])
+    assert list(ordered_map(len, [[1, 2], deep, [3]], 2)) == [2, 1, 1]
+
+
+def test_a_function_that_cannot_be_pickled_is_an_error_and_no_endless_wait() -> None:
+    with pytest.raises((AttributeError, pickle.PicklingError), match="pickle"):
+        list(ordered_map(lambda item: item, range(30), 2))
 
 
 def test_a_worker_that_ends_early_is_an_error_that_says_what_to_do() -> None:
