@@ -50,6 +50,7 @@ help:
 	@sed -n 's/^#   //p' Makefile
 
 setup: $(ENV) $(LABEL_STUDIO_ENV)
+	@echo "Set up. Next: make demo, or source .venv/bin/activate and then ovdiff --help"
 
 demo: $(ENV) $(LABEL_STUDIO_ENV)
 	@.venv/bin/python -m backend.demo.run --label-studio $(LABEL_STUDIO) $(DEMO_FLAGS)

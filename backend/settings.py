@@ -437,6 +437,9 @@ def _variable(owner: type, name: str) -> str:
 
 
 def _shown(default: object) -> str:
+    """Return a value as a person writes it into the environment."""
+    if isinstance(default, bool):
+        return "yes" if default else "no"
     return ", ".join(default) if isinstance(default, tuple) else str(default)
 
 

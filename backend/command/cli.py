@@ -267,7 +267,9 @@ def _project_number(text: str) -> int:
 
 def _add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--preset", metavar="NAME_OR_FILE", help="models and hyper-parameters; see `ovdiff presets` (or OVDIFF_PRESET)"
+        "--preset",
+        metavar="NAME_OR_FILE",
+        help="models and hyper-parameters; see `ovdiff presets list` (or OVDIFF_PRESET)",
     )
     parser.add_argument("--device", help="torch device, such as cpu or cuda (or OVDIFF_DEVICE)")
     _add_bank_option(parser)

@@ -252,7 +252,8 @@ def _left_s(deadline: Deadline) -> float:
 
 TOKEN_ADVICE = (
     "Set LABEL_STUDIO_API_KEY to a token of a user who may see the project: a personal access token, or a "
-    "legacy token where the organisation allows these."
+    "legacy token where the organisation allows these. Label Studio shows tokens under Account & Settings, behind your "
+    "picture."
 )
 
 PROJECT_ADVICE = (

@@ -43,7 +43,7 @@ class DiffusionModelSettings(ModelSettings):
 
     vae_dtype: Dtype = setting("float32", "bfloat16 has 8 bits of mantissa, which costs about one grey level")
     variant: str = setting("", "which of a hub repository's weight files is read; 'fp16' is half the download")
-    adapter: AdapterSettings | None = setting(None, "a LoRA such as LCM-LoRA, with which four steps are enough")
+    adapter: AdapterSettings | None = setting(None, "adds a LoRA such as LCM-LoRA, with which four steps are enough")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class PresetModels:
     dinov3: ModelSettings | None = setting(None, "gives the DINOv3 features")
     mae: ModelSettings | None = setting(None, "gives the MAE features")
     cutler: CheckpointSettings | None = setting(None, "gives CutLER's proposals")
-    safety_checker: ModelSettings | None = setting(None, "Stable Diffusion's own check of the images that it draws")
+    safety_checker: ModelSettings | None = setting(None, "checks the images that Stable Diffusion draws, as its authors do")
     added: tuple[tuple[str, ModelSettings | CheckpointSettings], ...] = added_tables("models")
 
     def all_given(self) -> dict[str, ModelSettings | CheckpointSettings]:

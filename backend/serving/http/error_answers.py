@@ -10,13 +10,17 @@ import uuid
 from http import HTTPStatus
 
 from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from backend.errors import BusyError, RequestError
 
 logger = logging.getLogger(__name__)
 
 REASON_CHARACTERS = 300
+_WHAT_THIS_IS = (  # a person who opens the backend's address in a browser reads it
+    "This is an ML backend: give Label Studio its address in the project's Settings > Model. "
+    "A person may look at /health, /ready and /status."
+)
 
 
 def add_error_answers(app: Flask) -> None:
@@ -33,6 +37,10 @@ def add_error_answers(app: Flask) -> None:
         response = error_answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         response.headers["Retry-After"] = "10"
         return response
+
+    @app.errorhandler(NotFound)
+    def not_found(error: NotFound) -> Response:
+        return error_answer(HTTPStatus.NOT_FOUND, f"There is nothing at {request.path[:100]}. {_WHAT_THIS_IS}")
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:

@@ -22,6 +22,7 @@ def test_the_values_in_force_are_shown_with_their_origin(capsys: pytest.CaptureF
     assert cells["OVDIFF_PORT"].split()[1:3] == ["9191", "environment"]
     assert cells["OVDIFF_DEVICE"].split()[1:3] == ["cpu", "environment"]  # the default's value, but somebody chose it
     assert cells["OVDIFF_PRESET"].split()[1:3] == ["tinyworld", "default"]
+    assert cells["OVDIFF_PARTIAL_PREDICTIONS"].split()[1:4] == ["no", "default", "yes/no"]  # as a person writes it
     assert all(variable in settings_table() for variable in cells)
     assert len(rows) == len(settings_table().splitlines()) - 2
 

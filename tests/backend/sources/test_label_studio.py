@@ -153,6 +153,7 @@ def test_a_label_studio_that_drips_is_given_up(behave: Behaviour) -> None:
         (answer(200, b"\xff"), LabelStudioAPIError, "did not answer with JSON"),
         (answer(503), LabelStudioSlowError, "answered 503 at http://ls/api/x."),
         (answer(401), LabelStudioAPIError, "refused the token at http://ls/api/x (401). Set LABEL_STUDIO_API_KEY"),
+        (answer(401), LabelStudioAPIError, "Label Studio shows tokens under Account & Settings, behind your picture."),
         (
             answer(301, Location="https://ls/api/x?token=secret"),
             LabelStudioAPIError,

@@ -1,3 +1,4 @@
+import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,8 @@ def _without_none(mapping: dict[str, object]) -> dict[str, object]:
 def test_what_is_not_given_and_what_is_not_used_is_said() -> None:
     text = preset_to_toml(load_preset("tinyworld"))
     assert "# [models.mae] is not given. It gives the MAE features.\n" in text
+    said = re.findall(r"is not given\. It (\w+)", preset_to_toml(load_preset("fast")) + text)
+    assert len(said) > 6 and all(verb.endswith("s") for verb in said)  # a sentence has a verb
     assert "[proposals.cutler] # CutLER's detector (A.3, D.2).\n# Not used by this preset.\nmin_score" in text
     assert "\n[models.generator] # Draws the support images.\n" in text
     assert (
