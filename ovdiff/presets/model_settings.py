@@ -79,7 +79,7 @@ class PresetModels:
     dinov3: ModelSettings | None = setting(None, "gives the DINOv3 features")
     mae: ModelSettings | None = setting(None, "gives the MAE features")
     cutler: CheckpointSettings | None = setting(None, "gives CutLER's proposals")
-    safety_checker: ModelSettings | None = setting(None, "checks the images that Stable Diffusion draws, as its authors do")
+    safety_checker: ModelSettings | None = setting(None, "checks the images that Stable Diffusion draws")
     added: tuple[tuple[str, ModelSettings | CheckpointSettings], ...] = added_tables("models")
 
     def all_given(self) -> dict[str, ModelSettings | CheckpointSettings]:

@@ -25,7 +25,7 @@ def failing() -> Flask:
         ("/unusable", "400 no good", "no\ngood é"),
         ("/busy", "503 later", "later"),
         ("/two/parts", "404 There is nothing at /two/parts. ", "There is nothing at /two/parts. This is an ML backend"),
-        ("/", "404 There is nothing at /. ", "There is nothing at /. This is an ML backend: give Label Studio its address"),
+        ("/", "404 There is nothing at /. ", "There is nothing at /. This is an ML backend: give Label Studio its"),
     ],
 )
 def test_the_message_is_in_the_body_and_the_status_line(failing: Flask, path: str, status: str, error: str) -> None:
