@@ -220,6 +220,8 @@ class Precompute:
         """Note that a category needs no turn now, because the bank has it, or because it failed."""
         if not self._turns.is_wanted(category):
             return
+        if failure is None and category not in self._failed and not self._turns.is_open(category):
+            return  # as it was: nobody who waits needs to look
         if failure is None:
             self._failed.pop(category, None)
         else:
@@ -233,7 +235,7 @@ class Precompute:
             if category in self._failed and self._failed[category].asked_from_s == -math.inf:
                 del self._failed[category]
             self._turns.reopen(category)
-        self._changed.notify_all()
+            self._changed.notify_all()
 
     def _drop_unwanted(self) -> None:
         """Forget the failures of categories that no project wants any more, and wake those who wait."""

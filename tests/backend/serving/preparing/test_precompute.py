@@ -1,7 +1,7 @@
 import errno
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -50,6 +50,32 @@ def test_what_the_bank_has_is_not_built_again(precompute: Precompute, engine: Fa
     precompute.want("1", [RED, BLUE])
     precompute.wait([RED, BLUE], TIMEOUT_S)
     assert engine.built == ["blue"]
+
+
+def test_who_asks_for_what_is_ready_wakes_nobody_who_waits(
+    precompute: Precompute, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    precompute.want("1", [RED, GREEN])
+    precompute.wait([RED, GREEN], TIMEOUT_S)
+    engine.gate = threading.Event()
+    precompute.want("2", [BLUE])
+    looked, is_settled = [], precompute._is_settled
+
+    def noted(categories: Iterable[Category]) -> bool:
+        looked.append(categories)
+        return is_settled(categories)
+
+    monkeypatch.setattr(precompute, "_is_settled", noted)
+    waiter = threading.Thread(target=precompute.wait, args=([BLUE], TIMEOUT_S))
+    waiter.start()
+    assert eventually(lambda: len(looked) > 0)
+    for _ in range(50):
+        precompute.standing([RED, GREEN])
+        time.sleep(0.001)  # the waiting thread would look now
+    before = len(looked)
+    engine.gate.set()
+    waiter.join(TIMEOUT_S)
+    assert before < 10
 
 
 def test_a_category_of_two_projects_is_built_once(precompute: Precompute, engine: FakeEngine) -> None:
