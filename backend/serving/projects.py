@@ -221,10 +221,18 @@ class Projects:
         with self._lock:
             return uid in self._projects and not self._projects[uid].is_decided
 
-    def forget(self, uid: str) -> None:
-        """Drop a project, also from the state file. Its prototypes stay in the bank; a /setup brings it back."""
+    def forget(self, uid: str, before: int | None = None) -> None:
+        """Drop a project, also from the state file. Its prototypes stay in the bank; a /setup brings it back.
+
+        Args:
+            uid: the project.
+            before: do nothing if the config in force was received after this answer of `next_order`.
+        """
         with self._writing:
             with self._lock:
+                project = self._projects.get(uid)
+                if project is not None and before is not None and project.order > before:
+                    return
                 self._projects.pop(uid, None)
                 self._precompute.forget(uid)
             with tolerating_store_errors():
@@ -237,10 +245,11 @@ class Projects:
         repeats itself is logged once.
         """
         try:
+            order = self.next_order()
             marks = self._store.marks()
             for uid in marks.forgotten:
                 logger.info("Project %s is forgotten, as `ovdiff projects forget` asked.", uid)
-                self.forget(uid)
+                self.forget(uid, before=order)
             for uid in self._lacking(marks):
                 self._write(uid)
             self._complaint = ""

@@ -10,7 +10,7 @@ from backend.errors import StoreError, UnusableLabelConfigError
 from backend.serving import projects as projects_module
 from backend.serving.preparing.precompute import Precompute
 from backend.serving.projects import Projects, ProjectState, id_of
-from backend.serving.store import Store
+from backend.serving.store import Marks, Store
 from backend.serving.vocabulary import Labelling, read_labelling
 from ovdiff.vocabulary import Category
 from tests.fakes.engine import FakeEngine
@@ -259,6 +259,21 @@ def test_a_project_that_comes_back_after_the_mark_stays(world: World) -> None:
     world.projects.setup(UID, config("red"))
     world.projects.agree_with_file()
     assert (world.in_force(), world.stored()) == (["red"], {UID: config("red")})
+
+
+def test_a_project_that_comes_back_while_the_mark_is_read_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.projects.setup(UID, config("red"))
+    Store(world.path, event_rows=10).mark_forgotten(UID)
+    read = world.store.marks
+
+    def marks_before_a_setup() -> Marks:
+        marks = read()
+        world.projects.setup(UID, config("red", "blue"))
+        return marks
+
+    monkeypatch.setattr(world.store, "marks", marks_before_a_setup)
+    world.projects.agree_with_file()
+    assert (world.in_force(), world.stored()) == (["red", "blue"], {UID: config("red", "blue")})
 
 
 def test_a_state_file_that_was_deleted_is_written_again(world: World) -> None:
