@@ -15,6 +15,7 @@ from converters.report.text import FEW, accepted_words, counted, interval_words,
 
 COUNT = 3
 _ALIKE_IOU = 0.85  # outlines that agree better than this differ by taste rather than by error
+_MOST = 0.5  # a share of accepted regions below which nobody should be told to go on
 _PROMPTS = 'prompts="..." in the label config'
 
 
@@ -211,12 +212,16 @@ _RULES = (_too_few, _category, _hide, _trust, _people, _small, _time, _worst)
 
 def _always(report: CorrectionReport) -> tuple[Advice, ...]:
     """Return advice for a report in which hardly any rule finds something."""
-    predicted = report.regions.predicted
-    accepted = (
-        f"people accepted {accepted_words(report.regions)} of {counted(predicted, 'predicted region')} as they were"
-    )
+    predicted, share = report.regions.predicted, report.regions.accepted_share
+    accepted = f"{accepted_words(report.regions)} of {counted(predicted, 'predicted region')} as they were"
+    if share is None:
+        first = ("Go on as you do", "no region was predicted")
+    elif share >= _MOST:
+        first = ("Go on as you do", f"people accepted {accepted}")
+    else:
+        first = ("Have ten tasks drawn without predictions, and compare the times", f"people accepted only {accepted}")
     return (
-        Advice("Go on as you do", accepted if predicted else "no region was predicted", weight=0.003),
+        Advice(*first, weight=0.003),
         Advice("Look at the categories one by one", "no other figure stands out by itself", weight=0.002),
         Advice("Make this report again after the next hundred tasks", "then the two can be compared", weight=0.001),
     )

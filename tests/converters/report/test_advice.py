@@ -99,6 +99,15 @@ def test_scores_that_can_be_trusted_save_looks() -> None:
     assert "Go on as you do: people accepted 100 % (94 to 100 %) of 60 predicted regions as they were." in said(found)
 
 
+def test_nobody_is_told_to_go_on_where_most_predictions_were_wrong() -> None:
+    found = said(report((30, RELABELLED), (6, GOOD)))
+    assert "Go on as you do" not in found
+    assert (
+        "Have ten tasks drawn without predictions, and compare the times: people accepted only 17 % (8 to 32 %) of 36 "
+        "predicted regions as they were."
+    ) in found
+
+
 def of_people(strict: int, lenient: int, *, each: int) -> CorrectionReport:
     """Return a report on two people of whom one accepts `strict` regions of `each`, the other `lenient`."""
     cases = [
