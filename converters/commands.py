@@ -198,8 +198,7 @@ def _import(
     config: LabelConfig = parse_label_config(label_config_for(categories, options.control, extras=offered))
     needs = Needs()
     records = needs.seen(records_at(ImagePlace(options.image_root, config.images[0].name)))
-    if options.mark_as:
-        records = (marked_as(record, options.mark_as, options.model_version) for record in records)
+    records = (marked_as(record, options.mark_as, options.model_version) for record in records)
     counts = write_tasks(records, config, options.out, workers=options.workers)
     if options.label_config_out:
         with new_file(options.label_config_out) as file:

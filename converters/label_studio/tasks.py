@@ -49,8 +49,12 @@ def records_to_tasks(records: Iterable[ImageRecord], config: LabelConfig, *, wor
     return ordered_map(partial(_task, config=config), _by_task(r for r in records if r.image), workers)
 
 
-def marked_as(record: ImageRecord, what: Literal["annotations", "predictions"], model_version: str = "") -> ImageRecord:
+def marked_as(
+    record: ImageRecord, what: Literal["annotations", "predictions"] | None, model_version: str = ""
+) -> ImageRecord:
     """Return the record with all its annotations and predictions as annotations, or all of them as predictions.
+
+    With None they stay what they are. A prediction that names no model version gets `model_version`.
 
     A person starts from predictions and corrects them; annotations count as finished work. An annotation without a
     region becomes no prediction: Label Studio shows an empty prediction as if it were an answer.
@@ -58,12 +62,14 @@ def marked_as(record: ImageRecord, what: Literal["annotations", "predictions"], 
     if what == "annotations":
         made = tuple(Annotation(None, prediction.regions) for prediction in record.predictions)
         return replace(record, annotations=(*record.annotations, *made), predictions=())
+    known = tuple(replace(p, model_version=p.model_version or model_version) for p in record.predictions)
+    if what is None:
+        return replace(record, predictions=known)
     guessed = tuple(
         Prediction(None, annotation.regions, model_version=model_version)
         for annotation in record.annotations
         if not annotation.skipped and annotation.regions
     )
-    known = tuple(replace(p, model_version=p.model_version or model_version) for p in record.predictions)
     return replace(record, annotations=(), predictions=(*known, *guessed))
 
 

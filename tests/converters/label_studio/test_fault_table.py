@@ -1,5 +1,6 @@
 """Every fault of the table is found, whatever the tool or the field; a clean import of any format is quiet."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,20 @@ def regions_of(number: int) -> Iterator[Region]:
     noise[15:] = False
     for name, mask in (("cat", ring), ("sky", noise)):
         yield Region(name, (name,), "label", mask_to_coco_rle(mask))
+
+
+def test_a_clean_import_with_scores_has_no_findings(datasets: Path, tmp_path: Path) -> None:
+    dataset = json.loads((datasets / "coco.json").read_text())
+    for annotation in dataset["annotations"]:
+        annotation["score"] = 0.5
+    (tmp_path / "scored.json").write_text(json.dumps(dataset))
+    tasks, config = tmp_path / "tasks.json", tmp_path / "config.xml"
+    words = ["--out", str(tasks), "--label-config-out", str(config), "--model-version", "theirs"]
+    assert main(["import", "coco", str(tmp_path / "scored.json"), *words]) in (DONE, LEFT_BEHIND)
+    expected = Expectations(read_label_config(config), folder_sizes(datasets / "images"), negatives=True)
+    assert [finding.text() for finding in validate_file(tasks, expected, Seen())] == []
+    made = [prediction for task in json.loads(tasks.read_text()) for prediction in task["predictions"]]
+    assert {prediction["model_version"] for prediction in made} == {"theirs"}
 
 
 @pytest.mark.parametrize("control", CONTROLS)
