@@ -23,6 +23,9 @@ from converters.encodings.coco_rle import coco_rle_area, coco_rle_intersection
 from converters.errors import EvaluationError
 from converters.records import Annotation, ImageRecord, Prediction, Region, newest
 
+NOBODY_ANNOTATED = "image that nobody has annotated"
+"""The reason why an image without an annotation is not compared."""
+
 NOT_IN_EXPORT = "prediction that is not in the export"
 """The reason why an annotation that replaced a prediction cannot be compared with it."""
 
@@ -136,7 +139,7 @@ def find_corrections(record: ImageRecord, *, unlinked: bool = False) -> Iterator
         unlinked: compare an annotation that names no prediction with the newest prediction.
     """
     if not record.annotations:
-        yield NotCompared("image that nobody has annotated", record)
+        yield NotCompared(NOBODY_ANNOTATED, record)
     for annotation in record.annotations:
         if annotation.skipped:
             yield NotCompared("skipped by the annotator", record, annotation)

@@ -194,8 +194,8 @@ def _require_some(annotations: Sized, path: Path, allow_empty: bool, counts: Con
     if not allow_empty and not len(annotations):
         reasons = counts.reasons() if counts else "look at what was left out and why"
         raise CocoError(
-            f"expected at least one annotation for {path.name}, got none ({reasons}); allow an empty file if that is "
-            "meant"
+            f"expected at least one annotation for {path.name}, got none ({reasons}); --allow-empty writes "
+            "the file all the same (allow_empty=True in Python)"
         )
 
 

@@ -181,7 +181,10 @@ def _parse(xml: str) -> Element:
             f"the label config declares a DTD or entities ({error}); Label Studio needs neither: remove them"
         ) from error
     except (ParseError, ValueError) as error:
-        raise LabelConfigError(f"expected a label config in XML, which cannot be read: {error}") from error
+        raise LabelConfigError(
+            f"expected a label config in XML, which cannot be read: {error}; Label Studio shows it under Settings > "
+            "Labeling Interface > Code"
+        ) from error
     return root
 
 

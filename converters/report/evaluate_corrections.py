@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.corrections.pairs import Correction, find_corrections
+from converters.corrections.pairs import NOBODY_ANNOTATED, Correction, find_corrections
 from converters.corrections.result import CorrectionReport, ImageRow, report_to_json
 from converters.corrections.scores import CorrectionScores
 from converters.encodings.masks import MAX_PIXELS
@@ -95,12 +95,19 @@ def evaluate_records(
             scores.add(item)
     report = scores.report(source)
     if not report.counts.corrections_out:
-        reasons = {**report.counts.not_compared, **report.counts.left_out}
-        raise EvaluationError(
-            f"expected at least one annotation in {source} that replaced a prediction, got none in "
-            f"{report.counts.images_in} images ({reasons}). {WHERE_PREDICTIONS_ARE}"
-        )
+        raise EvaluationError(_why_nothing_was_compared(report))
     return Evaluation(report, scores.worst(), scores.rows())
+
+
+def _why_nothing_was_compared(report: CorrectionReport) -> str:
+    reasons = {**report.counts.not_compared, **report.counts.left_out}
+    counted = "; ".join(f"{reason}: {times}" for reason, times in reasons.items())
+    nobody = set(reasons) == {NOBODY_ANNOTATED}
+    advice = "Annotate some of them in Label Studio, and export the project again." if nobody else WHERE_PREDICTIONS_ARE
+    return (
+        f"expected at least one annotation in {report.source} that replaced a prediction, got none in "
+        f"{report.counts.images_in} images ({counted}). {advice}"
+    )
 
 
 def write_evaluation(

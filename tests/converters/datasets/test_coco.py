@@ -298,7 +298,9 @@ def test_images_keep_their_ids_whatever_is_selected(tmp_path: Path) -> None:
 
 def test_a_file_without_an_annotation_says_why_and_replaces_nothing(tmp_path: Path) -> None:
     (tmp_path / "coco.json").write_text("old")
-    with pytest.raises(CocoError, match=r"got none \(image without annotations \(1\)\); allow an empty file"):
+    with pytest.raises(
+        CocoError, match=r"got none \(image without annotations \(1\)\); --allow-empty writes the file all the same"
+    ):
         write_coco_file([record(annotations=())], CATEGORIES, tmp_path / "coco.json")
     assert (tmp_path / "coco.json").read_text() == "old"
     write_coco_file([record()], CATEGORIES, tmp_path / "coco.json", allow_empty=True)

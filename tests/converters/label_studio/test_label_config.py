@@ -110,6 +110,7 @@ BROKEN = [
     (None, "got None"),
     ("<View>", "expected a label config in XML, which cannot be read: no element found: line 1"),
     ("not xml", "expected a label config in XML, which cannot be read"),
+    ("[1]", "; Label Studio shows it under Settings > Labeling Interface > Code"),
     (BILLION_LAUGHS, "the label config declares a DTD or entities"),
     ('<!DOCTYPE x SYSTEM "file:///etc/passwd"><View/>', "the label config declares a DTD or entities"),
     (

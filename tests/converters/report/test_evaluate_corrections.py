@@ -84,8 +84,19 @@ def test_an_export_without_predictions_says_how_to_get_them(tmp_path: Path) -> N
     assert message.startswith(
         "expected at least one annotation in export.json that replaced a prediction, got none in 2"
     )
-    assert "'prediction that is not in the export': 1" in message
+    assert "prediction that is not in the export: 1" in message and "{'" not in message
     assert '{"serialization_options": {"predictions": {"only_id": false}}}' in message
+
+
+def test_an_export_that_nobody_has_annotated_says_so_and_does_not_blame_the_export(tmp_path: Path) -> None:
+    predicted = task(1)
+    predicted["annotations"] = []
+    with pytest.raises(EvaluationError) as caught:
+        evaluate_corrections(export(tmp_path, [predicted]), CONFIG)
+    assert str(caught.value).endswith(
+        "got none in 1 images (image that nobody has annotated: 1). "
+        "Annotate some of them in Label Studio, and export the project again."
+    )
 
 
 def test_what_cannot_be_read_is_counted_and_stops_nothing(tmp_path: Path) -> None:
