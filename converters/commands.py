@@ -64,6 +64,7 @@ def convert_coco(options: Namespace) -> int:
 
 
 def _convert_into_original(options: Namespace, chosen: CocoOptions) -> int:
+    _require_own_file(options.out, options.original)
     records, _ = _export(options)
     config = read_label_config(options.label_config)
     dataset, counts = update_coco(read_coco(options.original), records, config, chosen)

@@ -281,6 +281,10 @@ def test_a_failure_says_why_in_a_line_and_writes_nothing(
         ("convert panoptic export.json --label-config config.xml --out x --stuff sea", "['sea']"),
         ("convert coco export.json --label-config config.xml --out ./export.json", "to be a file of its own"),
         ("convert coco export.json --label-config config.xml --out config.xml", "to be a file of its own"),
+        (
+            "convert coco export.json --label-config config.xml --original o.json --out ./o.json",
+            "to be a file of its own",
+        ),
         ("import coco export.json --out x", "expected a list of objects under 'images'"),
         ("import yolo . --out x", "data.yaml"),
         ("import semantic-png . --out x", "labels.json"),
