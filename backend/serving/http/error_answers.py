@@ -10,7 +10,7 @@ import uuid
 from http import HTTPStatus
 
 from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 
 from backend.errors import BusyError, RequestError
 
@@ -41,6 +41,13 @@ def add_error_answers(app: Flask) -> None:
     @app.errorhandler(NotFound)
     def not_found(error: NotFound) -> Response:
         return error_answer(HTTPStatus.NOT_FOUND, f"There is nothing at {request.path[:100]}. {_WHAT_THIS_IS}")
+
+    @app.errorhandler(RequestEntityTooLarge)
+    def too_large(_: RequestEntityTooLarge) -> Response:
+        most = app.config["MAX_CONTENT_LENGTH"]
+        message = f"The body has {request.content_length} bytes, more than {most} (OVDIFF_MAX_BODY_BYTES)."
+        logger.warning("%s %s: %s", request.method, request.path, message)
+        return error_answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:

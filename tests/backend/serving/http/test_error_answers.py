@@ -1,5 +1,5 @@
 import pytest
-from flask import Flask
+from flask import Flask, request
 
 from backend.errors import BusyError, RequestError
 from backend.serving.http.error_answers import REASON_CHARACTERS, add_error_answers
@@ -33,6 +33,20 @@ def test_the_message_is_in_the_body_and_the_status_line(failing: Flask, path: st
     assert response.status.startswith(status)
     assert response.get_json()["error"].startswith(error)
     assert response.headers.get("Retry-After") == ("10" if path == "/busy" else None)
+
+
+def test_a_body_that_is_too_long_names_its_length_the_limit_and_the_setting(
+    failing: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing.config["MAX_CONTENT_LENGTH"] = 8
+
+    @failing.post("/body")
+    def body() -> bytes:
+        return request.get_data()
+
+    response = failing.test_client().post("/body", data=b"123456789")
+    assert response.status == "413 The body has 9 bytes, more than 8 (OVDIFF_MAX_BODY_BYTES)."
+    assert "POST /body: The body has 9 bytes, more than 8" in caplog.text
 
 
 def test_a_bug_is_answered_by_a_number_that_the_log_has(failing: Flask, caplog: pytest.LogCaptureFixture) -> None:
