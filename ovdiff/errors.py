@@ -69,11 +69,16 @@ class MissingExtraError(OVDiffError, ImportError):
     """An optional library is not installed; ``library`` names it, and ``extra`` names the extra that installs it."""
 
     def __init__(self, purpose: str, library: str, extra: str) -> None:
-        """Name the part that needs the library (``purpose``), and the command that installs it."""
+        """Name the part that needs the library (``purpose``), and the command that installs it.
+
+        The command is for a checkout, because ovdiff is on no package index.
+        """
         self.library, self.extra = library, extra
-        or_cuda = " (for an NVIDIA GPU: 'ovdiff[cuda]')" if extra == "cpu" else ""
+        or_cuda = " (for an NVIDIA GPU: '.[cuda]')" if extra == "cpu" else ""
         super().__init__(
-            f"{purpose} needs {library}, which is not installed: pip install 'ovdiff[{extra}]'{or_cuda}", name=library
+            f"{purpose} needs {library}, which is not installed. In a checkout of ovdiff: "
+            f"pip install '.[{extra}]'{or_cuda}",
+            name=library,
         )
 
 

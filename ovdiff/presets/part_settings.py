@@ -165,7 +165,7 @@ class MaskCutSettings:
     refiner: Literal["pamr", "crf"] = setting(
         "pamr",
         "needs no compiled package and is as good on drawn images (D.4); 'crf' is the dense CRF of MaskCut's released "
-        "code: pip install 'ovdiff[crf]', with a C++ compiler",
+        "code: pip install '.[crf]' in a checkout, with a C++ compiler",
         later=True,
     )
     min_agreement: float = setting(

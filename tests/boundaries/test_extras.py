@@ -73,7 +73,7 @@ def test_whatever_the_packages_import_is_in_the_base_or_in_an_extra(house: grimp
 
 def test_the_error_says_what_to_install() -> None:
     with (
-        pytest.raises(MissingExtraError, match=r"^A test needs peft, which is not .*: pip install 'ovdiff\[lora\]'$"),
+        pytest.raises(MissingExtraError, match=r"^A test needs peft, which is not .*: pip install '.\[lora\]'$"),
         naming_the_extra("A test"),
     ):
         raise ModuleNotFoundError("No module named 'peft.x'", name="peft.x")
@@ -98,8 +98,8 @@ def test_the_library_alone_says_what_to_install(statement: str, purpose: str) ->
     )
     run = _without_extras(program)
     assert run.stdout == (
-        f"{purpose} needs torch, which is not installed: pip install 'ovdiff[cpu]' "
-        f"(for an NVIDIA GPU: 'ovdiff[cuda]') cpu\n"
+        f"{purpose} needs torch, which is not installed. In a checkout of ovdiff: pip install '.[cpu]' "
+        f"(for an NVIDIA GPU: '.[cuda]') cpu\n"
     )
 
 
@@ -131,5 +131,5 @@ def test_commands_that_need_no_extra_work(words: tuple[str, ...], tmp_path: Path
 def test_commands_that_need_an_extra_say_so_in_one_line(words: tuple[str, ...]) -> None:
     run = _command(*words)
     assert run.returncode == 2
-    pattern = r"ovdiff: .* needs \w+, which is not installed: pip install 'ovdiff\[cpu\]' .*\n"
+    pattern = r"ovdiff: .* needs \w+, which is not installed. In a checkout of ovdiff: pip install '.\[cpu\]' .*\n"
     assert re.fullmatch(pattern, run.stderr), run.stderr

@@ -28,7 +28,10 @@ def test_without_the_library_the_error_names_the_command_before_any_model_is_loa
     for module in ("pydensecrf", "pydensecrf.densecrf"):
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr(LoadedModels, "vit", lambda *_: pytest.fail("a model was loaded first"))
-    wanted = r"^proposals.source 'maskcut' needs pydensecrf, which is not installed: pip install 'ovdiff\[crf\]'$"
+    wanted = (
+        r"^proposals.source 'maskcut' needs pydensecrf, which is not installed. "
+        r"In a checkout of ovdiff: pip install '.\[crf\]'$"
+    )
     with pytest.raises(MissingExtraError, match=wanted):
         make_source(_with_crf(preset), LoadedModels())
 
