@@ -121,7 +121,7 @@ def test_meta_a_room_without_a_floor_is_seen(plant: Plant) -> None:
 
 def test_meta_a_name_on_a_floor_that_is_no_room_is_seen(house: grimp.ImportGraph) -> None:
     smaller = grimp.ImportGraph()
-    for module in house.modules - {"backend.settings"}:
+    for module in (name for name in house.modules if not name.startswith("backend.settings")):
         smaller.add_module(module)
     assert "settings" in misplaced(smaller, "backend")
 

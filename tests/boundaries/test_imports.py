@@ -19,7 +19,7 @@ FORBIDDEN = {
 CONVERTERS_NEED = {"numpy", "PIL", "pycocotools", "defusedxml", "yaml"}
 # Files that appear whole or not at all are written in one place, and pictures turned upright; the method does both.
 OVDIFF_SEES_OF_CONVERTERS = {"files"}
-READS_ENVIRONMENT = {"backend.settings"}
+READS_ENVIRONMENT = {"backend.settings.environment"}
 # Modules that import what a caller or an installed package names, so that no string of theirs can say what it is.
 OPEN_DOORS = {"ovdiff.presets.part"}
 

@@ -17,7 +17,8 @@ from flask import Flask, Response, request
 from waitress.adjustments import Adjustments
 
 from backend.serving.events import EVENT_BYTES
-from backend.serving.http.connections import HEADER_BYTES, Channel, Listener, RequestParser, Server
+from backend.serving.http.connections import HEADER_BYTES, Channel, Listener, Server
+from backend.serving.http.request_parser import RequestParser
 from backend.settings import ServerSettings
 from tests.fakes.sockets import (
     answer,

@@ -1,0 +1,139 @@
+"""All settings as one object, built from the environment of the process."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from backend.errors import SettingsError
+from backend.settings.fields import PREFIX, setting
+from backend.settings.groups import (
+    ImageSettings,
+    LabelStudioSettings,
+    OutputSettings,
+    PredictionSettings,
+    ServerSettings,
+)
+
+LABEL_STUDIO_PREFIX = "LABEL_STUDIO_"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings, in groups: each part of the service receives its own group."""
+
+    data_dir: Path = setting(  # noqa: RUF009 — dataclasses.field in disguise, and a Path does not change
+        Path("ovdiff-data"),
+        "folder",
+        "it holds the prototype bank and the state file; it may be copied while the service is stopped",
+    )
+    preset: str = setting("tinyworld", "preset name or file", "its embedded models need no download")
+    device: str = setting("cpu", "torch device", "cpu works everywhere; choose cuda where there is a GPU")
+    server: ServerSettings = field(default_factory=ServerSettings)
+    label_studio: LabelStudioSettings = field(default_factory=LabelStudioSettings)
+    images: ImageSettings = field(default_factory=ImageSettings)
+    prediction: PredictionSettings = field(default_factory=PredictionSettings)
+    output: OutputSettings = field(default_factory=OutputSettings)
+
+    @property
+    def bank_dir(self) -> Path:
+        """Folder of the prototype bank."""
+        return self.data_dir / "bank"
+
+    @property
+    def state_file(self) -> Path:
+        """SQLite file with projects and events."""
+        return self.data_dir / "state.sqlite"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Build the settings from environment variables.
+
+        Raises:
+            SettingsError: an OVDIFF_ variable is unknown, or a value is malformed or out of range.
+        """
+        known = {declared.variable for declared in declarations()}
+        for name in environment:
+            if name.startswith(PREFIX) and name not in known:
+                raise SettingsError(_unknown_variable(name, known))
+        groups = {name: group(**_values(group, environment)) for name, group in _groups().items()}
+        return cls(**_values(cls, environment), **groups)
+
+
+def read_settings() -> Settings:
+    """Build the settings from the environment of this process."""
+    return Settings.from_environment(process_environment())
+
+
+def process_environment() -> Mapping[str, str]:
+    """Return the environment variables of this process."""
+    return os.environ
+
+
+class Declaration(typing.NamedTuple):
+    """A setting as it is declared: its environment variable, the group (or Settings) it belongs to, and its field."""
+
+    variable: str
+    owner: type
+    field: Field[Any]
+
+
+def declarations() -> Iterator[Declaration]:
+    """Yield every setting of Settings and of its groups."""
+    for owner in (Settings, *_groups().values()):
+        for item in fields(owner):
+            if item.default is not MISSING:
+                yield Declaration(_variable(owner, item.name), owner, item)
+
+
+def _groups() -> dict[str, Any]:
+    """Return the fields of Settings that are groups, name to class."""
+    hints = typing.get_type_hints(Settings)
+    return {item.name: hints[item.name] for item in fields(Settings) if item.default is MISSING}
+
+
+def _variable(owner: type, name: str) -> str:
+    prefix = LABEL_STUDIO_PREFIX if owner is LabelStudioSettings else PREFIX
+    return prefix + name.upper()
+
+
+def _values(owner: Any, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values that the environment sets for the fields of one class."""
+    hints = typing.get_type_hints(owner)
+    values: dict[str, Any] = {}
+    for item in fields(owner):
+        variable = _variable(owner, item.name)
+        if item.default is not MISSING and variable in environment:
+            values[item.name] = _parse(variable, environment[variable].strip(), hints[item.name])
+    return values
+
+
+def _parse(variable: str, text: str, kind: Any) -> Any:
+    """Return the text as the field's type; a tuple of names is separated by commas."""
+    if kind is bool:
+        return _parse_bool(variable, text)
+    if kind == tuple[str, ...]:
+        return tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    try:
+        return kind(text)
+    except ValueError:
+        raise SettingsError(f"{variable}={text!r} is not a number as expected ({kind.__name__}).") from None
+
+
+def _parse_bool(variable: str, text: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
+    try:
+        return words[text.lower()]
+    except KeyError:
+        raise SettingsError(f"{variable}={text!r} is neither yes nor no.") from None
+
+
+def _unknown_variable(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    advice = f" Did you mean {near[0]}?" if near else ""
+    return f"{name} is not a setting.{advice} `ovdiff settings` lists all of them."
