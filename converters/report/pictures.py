@@ -46,7 +46,7 @@ def picture_of(item: Correction, images: Path | None, image_root: str = "") -> P
     height, width = item.size_hw or (1, 1)
     scale = min(1.0, PICTURE_PX / max(height, width))
     shown_wh = max(1, round(width * scale)), max(1, round(height * scale))
-    embedded, missing = "", "no folder of images was given"
+    embedded, missing = "", "give the folder of the images with --images"
     if images is not None:
         try:
             embedded = _data_url(item, images, image_root, shown_wh)

@@ -204,13 +204,13 @@ def threshold_sentence(report: CorrectionReport) -> str:
     found = report.threshold
     if not found.is_enough:
         return "There are too few scored regions to say anything about a threshold."
-    below = "Below no score do regions cost more than they save."
+    below = "No score is so low that its regions cost more than they save: hide none."
     if found.hide_below is not None:
         below = (
             f"Below a score of {found.hide_below:.1f}, {interval_words(found.hidden_useful, found.hidden)} of "
             f"{counted(found.hidden, 'region')} were worth correcting: hide these."
         )
-    above = "From no score on were regions accepted so often that samples would be enough."
+    above = "No score is so high that samples of its regions would be enough: look at all."
     if found.trust_from is not None:
         above = (
             f"From {found.trust_from:.1f} on, {interval_words(found.trusted_accepted, found.trusted)} of "

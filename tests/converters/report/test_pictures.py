@@ -91,6 +91,11 @@ def test_a_photograph_is_shown_upright(tmp_path: Path) -> None:
     assert embedded(picture_of(item, tmp_path).svg).size == (WIDTH, HEIGHT)
 
 
+def test_without_a_folder_of_images_the_option_is_named() -> None:
+    picture = picture_of(correction(corrected([], [region("a", box(0, 0, 1, 1))])), None)
+    assert picture.missing == "give the folder of the images with --images"
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [

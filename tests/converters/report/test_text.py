@@ -125,6 +125,6 @@ def test_thresholds_are_said_or_their_absence() -> None:
     assert threshold_sentence(scores_of(*bad[:3]).report("x")).startswith("There are too few scored regions")
     mixed = [corrected([cat], [region("a", box(0, 0, 6, 3))], task_id=n) for n in range(60)]
     assert threshold_sentence(scores_of(*mixed).report("x")) == (
-        "Below no score do regions cost more than they save. From no score on were regions accepted so often that "
-        "samples would be enough."
+        "No score is so low that its regions cost more than they save: hide none. No score is so high that samples of "
+        "its regions would be enough: look at all."
     )
