@@ -16,6 +16,7 @@ from converters.report.text import FEW, accepted_words, counted, interval_words,
 COUNT = 3
 _ALIKE_IOU = 0.85  # outlines that agree better than this differ by taste rather than by error
 _MOST = 0.5  # a share of accepted regions below which nobody should be told to go on
+_MOST_NAMED = 2  # labels with a low IoU in one sentence; the page's first chart shows all
 _PROMPTS = 'prompts="..." in the label config'
 
 
@@ -222,6 +223,23 @@ def _always(report: CorrectionReport) -> tuple[Advice, ...]:
         first = ("Have ten tasks drawn without predictions, and compare the times", f"people accepted only {accepted}")
     return (
         Advice(*first, weight=0.003),
-        Advice("Look at the categories one by one", "no other figure stands out by itself", weight=0.002),
+        Advice("Look at the categories one by one", _lowest_labels(report), weight=0.002),
         Advice("Make this report again after the next hundred tasks", "then the two can be compared", weight=0.001),
     )
+
+
+def _lowest_labels(report: CorrectionReport) -> str:
+    """Name the labels that the page shows first, those with the lowest IoU, and say where their regions are few."""
+    measured = {category: category.iou for category in report.categories if category.iou is not None}
+    low = sorted((category for category, iou in measured.items() if iou < _ALIKE_IOU), key=lambda c: measured[c])
+    if not measured:
+        return "no label has been predicted or annotated so far"
+    if not low:
+        return f"each label's IoU is {number(_ALIKE_IOU)} or more, so none stands out by itself"
+    return f"the IoU is lowest for {' and '.join(_low_label(category) for category in low[:_MOST_NAMED])}"
+
+
+def _low_label(category: CategoryReport) -> str:
+    regions = category.regions.predicted + category.regions.added
+    few = ", which are too few to say" if regions < FEW else ""
+    return f"“{category.name}” ({number(category.iou)}, of {counted(regions, 'region')}{few})"

@@ -108,6 +108,22 @@ def test_nobody_is_told_to_go_on_where_most_predictions_were_wrong() -> None:
     ) in found
 
 
+UNSCORED: Case = ([region("a", LEFT)], [region("a", LEFT)])
+FEW_DOGS: Case = ([region("d", LEFT, "dog")], [region("d", box(0, 2, 6, 8), "dog")])
+
+
+def test_labels_with_a_low_iou_are_named_although_their_regions_are_few() -> None:
+    found = said(report((40, UNSCORED), (2, FEW_DOGS)))
+    assert "no other figure stands out" not in found
+    assert (
+        "Look at the categories one by one: the IoU is lowest for “dog” (0.250, of 2 regions, which are too few to "
+        "say)."
+    ) in found
+    assert "each label's IoU is 0.850 or more, so none stands out by itself" in said(report((1, GOOD)))
+    assert "no label has been predicted or annotated so far" in said(report((1, ([], []))))
+    assert "“cat” (0.786, of 48 regions)" in said(report((40, UNSCORED), (8, REDRAWN)))
+
+
 def of_people(strict: int, lenient: int, *, each: int) -> CorrectionReport:
     """Return a report on two people of whom one accepts `strict` regions of `each`, the other `lenient`."""
     cases = [
