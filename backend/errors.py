@@ -18,7 +18,8 @@
         ├── ImageBlockedError    the settings do not allow the address
         ├── ImageFetchError      the server did not deliver the image
         ├── ImageTooLargeError   the image has more bytes or pixels than the settings allow
-        └── ImageDecodeError     the bytes are not a picture that can be read
+        ├── ImageDecodeError     the bytes are not a picture that can be read
+        └── ImageWaitError       other images left no room in memory for it in time
 
 The errors of the demo are a branch of their own: `backend.demo.errors`.
 
@@ -101,3 +102,7 @@ class ImageTooLargeError(ImageSourceError):
 
 class ImageDecodeError(ImageSourceError):
     """The bytes are not a picture that can be read."""
+
+
+class ImageWaitError(ImageSourceError):
+    """Other images left no room in memory for this one in the time that it had."""

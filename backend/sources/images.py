@@ -35,15 +35,19 @@ class ImageSource:
     ) -> Iterator[NDArray[np.uint8]]:
         """Yield the image that a task's data refers to, (H, W, 3) uint8 RGB, upright.
 
-        It must arrive within `within_s` and within the settings' limits. Then it waits until the images in the other
-        blocks leave room for it, so do what takes memory in the block, and open no second image there.
+        It must arrive within `within_s` and within the settings' limits. In what is left of `within_s` it waits until
+        the images in the other blocks leave room for it, so do what takes memory in the block, and open no second
+        image there.
 
         Raises:
-            ImageSourceError: the image may not or cannot be fetched, is too large, or is not a picture.
+            ImageSourceError: the image may not or cannot be fetched, is too large, or is not a picture; or there was no
+                room for it in time.
         """
+        asked_s = self.fetcher.clock_s()
         data = self.fetcher.fetch(reference, task_id=task_id, within_s=within_s)
         max_px = self.fetcher.limits.image_max_px
-        with self._room.taken(count_px(data, max_px=max_px)):
+        px, left_s = count_px(data, max_px=max_px), within_s - (self.fetcher.clock_s() - asked_s)
+        with self._room.taken(px, within_s=left_s):
             pixels = decode_image(data, max_px=max_px)
             del data
             yield pixels

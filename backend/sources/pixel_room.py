@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from backend.errors import ImageWaitError
 
 
 class PixelRoom:
@@ -23,13 +26,21 @@ class PixelRoom:
         self._changed = threading.Condition()
 
     @contextmanager
-    def taken(self, px: int) -> Iterator[None]:
-        """Wait until there is room for an image of so many pixels, and take it for the block."""
+    def taken(self, px: int, *, within_s: float = math.inf) -> Iterator[None]:
+        """Wait until there is room for an image of so many pixels, and take it for the block.
+
+        Raises:
+            ImageWaitError: there was no room within `within_s`.
+        """
         ticket = object()
         with self._changed:
             self._waiting.append(ticket)
             try:
-                self._changed.wait_for(lambda: self._waiting[0] is ticket and self._fits(px))
+                timeout_s = None if within_s == math.inf else max(0.0, within_s)
+                if not self._changed.wait_for(lambda: self._waiting[0] is ticket and self._fits(px), timeout_s):
+                    raise ImageWaitError(
+                        f"other images in work left no room for its {px} pixels in time (OVDIFF_PIXELS_AT_ONCE)."
+                    )
                 self._taken_px += px
             finally:  # also after an interrupt, or the ticket would hold up every later image
                 self._waiting.remove(ticket)

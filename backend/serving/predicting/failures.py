@@ -6,6 +6,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from textwrap import shorten
+
+REASON_CHARACTERS = 500
 
 
 def _now() -> str:
@@ -35,7 +38,8 @@ class Failures:
         """Note that a task failed; what was noted of the task before is replaced."""
         with self._lock:
             self._failures.pop((project, task), None)
-            self._failures[project, task] = Failure(project, task, reason, self._now())
+            short = shorten(reason, REASON_CHARACTERS, placeholder=" ...")  # a task may hold any number of keys
+            self._failures[project, task] = Failure(project, task, short, self._now())
             while len(self._failures) > self._most:
                 del self._failures[next(iter(self._failures))]
 

@@ -16,10 +16,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.errors import ImageSourceError
 from backend.settings import PredictionSettings
 from backend.sources.images import ImageSource
 from ovdiff.engines import SegmentationEngine
@@ -69,6 +71,13 @@ class _Kept:
         return Segmentation(self.label_map.astype(np.int32), self.scores, nowhere)
 
 
+class _Running(NamedTuple):
+    """A computation that is going on, and the moment at which its image must have arrived."""
+
+    future: Future[Segmentation]
+    until_s: float
+
+
 class RecentSegmentations:
     """Segments the images of tasks, and keeps the most recently used segmentations. Threads may share it.
 
@@ -89,7 +98,7 @@ class RecentSegmentations:
         self._seen: OrderedDict[bytes, _Seen] = OrderedDict()
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
         self._kept_bytes = 0
-        self._running: dict[Hashable, Future[Segmentation]] = {}
+        self._running: dict[Hashable, _Running] = {}
 
     def of(
         self, address: ImageAddress, prepared: Mapping[Category, str], *, since_s: float, until_s: float = math.inf
@@ -108,19 +117,23 @@ class RecentSegmentations:
         """
         categories = tuple(prepared.items())
         call = (address, categories)
-        with self._lock:
-            found = self._look_up(address, categories, since_s)
-            running = self._running.get(call)
-            if found is None and running is None:
-                self._running[call] = Future()
-        if found is not None:
-            return found.segmentation()
-        if running is None:
-            return self._run(call, lambda: self._compute(address, categories, until_s))
-        try:
-            return running.result()
-        finally:
-            del running  # see `_run`
+        while True:
+            with self._lock:
+                found = self._look_up(address, categories, since_s)
+                running = self._running.get(call)
+                if found is None and running is None:
+                    self._running[call] = _Running(Future(), until_s)
+            if found is not None:
+                return found.segmentation()
+            if running is None:
+                return self._run(call, lambda: self._compute(address, categories, until_s))
+            try:
+                return running.future.result()
+            except ImageSourceError:
+                if until_s <= running.until_s:
+                    raise  # else perhaps only the other's image was cut off, which had less time
+            finally:
+                del running  # see `_run`
 
     def _run(self, call: Hashable, compute: Callable[[], _Kept]) -> Segmentation:
         """Compute a segmentation, and hand it or the error to the threads that wait for it.
@@ -128,7 +141,7 @@ class RecentSegmentations:
         No future stays in a variable: an error's traceback holds the frames of its functions, so a future that holds
         the error would be held by it, and with it the pixels of the image until Python looks for such circles.
         """
-        mine = self._running[call]
+        mine = self._running[call].future
         try:
             segmentation = compute().segmentation()
             mine.set_result(segmentation)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from backend.errors import ImageDecodeError, ImageTooLargeError
+from backend.errors import ImageDecodeError, ImageTooLargeError, ImageWaitError
 from backend.settings import Settings
 from backend.sources.fetch import Fetcher
 from backend.sources.images import ImageSource, decode_image
@@ -185,3 +185,14 @@ def test_images_beyond_the_room_are_decoded_one_after_another(
     assert opened.wait(5.0)
     leave.set()
     second.join()
+
+
+@pytest.mark.timeout(30)
+def test_an_image_waits_for_room_no_longer_than_its_request_has(
+    label_studio: FakeLabelStudio, settings: Settings
+) -> None:
+    images = replace(settings.images, pixels_at_once=1)
+    source = ImageSource(Fetcher(LabelStudioClient(settings.label_studio), images))
+    path = "/data/upload/1/picture.png"
+    with source.opened(path), pytest.raises(ImageWaitError), source.opened(path, within_s=0.5):
+        pytest.fail("there is no room for a second image")

@@ -2,6 +2,7 @@ import threading
 
 import pytest
 
+from backend.errors import ImageWaitError
 from backend.sources.pixel_room import PixelRoom
 
 
@@ -83,3 +84,17 @@ def test_room_is_given_back_after_an_error() -> None:
         raise ValueError("inside")
     with room.taken(100):
         pass
+
+
+@pytest.mark.timeout(30)
+def test_who_finds_no_room_in_time_is_told_and_holds_up_nobody() -> None:
+    room = PixelRoom(100)
+    first = Visitor(room, 60)
+    assert gets_in(first)
+    refused = pytest.raises(ImageWaitError, match=r"no room for its 50 pixels in time \(OVDIFF_PIXELS_AT_ONCE\)")
+    with refused, room.taken(50, within_s=0.05):
+        pytest.fail("there is no room")
+    second = Visitor(room, 40)
+    assert gets_in(second)
+    first.end()
+    second.end()

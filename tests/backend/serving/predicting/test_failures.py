@@ -48,3 +48,11 @@ def test_the_time_is_of_the_day_in_utc() -> None:
     failures.add("p", None, "a task without an id")
     (row,) = failures.newest_first()
     assert row["task"] is None and str(row["at"]).endswith("+00:00")
+
+
+def test_a_long_reason_is_kept_short() -> None:
+    failures = Failures(1)
+    failures.add("1.1", 7, "The task has no image. Its keys: " + "key " * 10_000)
+    (failure,) = failures.newest_first()
+    assert str(failure["reason"]).startswith("The task has no image. Its keys: key")
+    assert len(str(failure["reason"])) <= 500

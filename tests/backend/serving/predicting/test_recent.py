@@ -256,6 +256,32 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept(desk: Desk, counted: type
     assert memory.of(HERE, BOTH, since_s=NEVER).label_map.any()
 
 
+@pytest.mark.parametrize(("until_s", "fetched"), [(2000.0, 2), (1001.0, 1)])
+def test_who_has_more_time_than_the_other_tries_again_where_the_other_s_image_was_cut_off(
+    until_s: float, fetched: int, desk: Desk, counted: type[CountedFuture]
+) -> None:
+    """The second request got a failure although it had time."""
+    memory = desk.memory()
+    waits, go_on = held(desk)
+    hold = desk.engine.on_segment
+
+    def cut_off() -> None:
+        hold()
+        desk.engine.on_segment = lambda: None
+        raise ImageFetchError("it did not arrive in time.")
+
+    desk.engine.on_segment = cut_off
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(memory.of, HERE, BOTH, since_s=ALWAYS, until_s=1001.0)
+        assert waits.wait(10)
+        second = pool.submit(memory.of, HERE, BOTH, since_s=ALWAYS, until_s=until_s)
+        assert eventually(lambda: counted.waiting == 1)
+        go_on.set()
+        assert isinstance(first.exception(10), ImageFetchError)
+        assert (second.exception(10) is None) == (fetched == 2)
+    assert len(desk.images.asked) == fetched
+
+
 def test_a_failure_leaves_nothing_in_memory(desk: Desk, counted: type[CountedFuture]) -> None:
     memory = desk.memory()
     waits, go_on = held(desk)
