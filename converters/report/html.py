@@ -228,7 +228,10 @@ def _confusion(report: CorrectionReport) -> str:
     labels, pixels = report.confusion.labels, report.confusion.pixels
     occurs = [i for i, row in enumerate(pixels) if sum(row) or any(other[i] for other in pixels)]
     mistakes = {i: sum(pixels[i]) + sum(row[i] for row in pixels) - 2 * pixels[i][i] for i in occurs}
-    shown = sorted(sorted(occurs, key=lambda i: -mistakes[i])[:_MOST_CONFUSED])
+    mistaken = sorted((i for i in occurs if mistakes[i]), key=lambda i: -mistakes[i])
+    shown = occurs if len(occurs) <= _MOST_CONFUSED else sorted(mistaken[:_MOST_CONFUSED])
+    if not shown:
+        return section("Confusion", f"None of the {len(occurs)} labels has a mistaken pixel.")
     chart = matrix_chart(
         [labels[i] for i in shown],
         [[pixels[i][j] for j in shown] for i in shown],
@@ -236,11 +239,13 @@ def _confusion(report: CorrectionReport) -> str:
         description="Rows annotated labels, columns predicted ones, numbers percent of a row's pixels.",
     )
     words = "Of the pixels annotated as the row's label, the percentage that was predicted as the column's."
-    if len(shown) < len(occurs):
+    if len(shown) < len(mistaken):
         words += (
-            f" Shown are the {len(shown)} of {len(occurs)} labels with the most mistaken pixels, percentages of what "
-            "is shown; the JSON file has all."
+            f" Shown are the {len(shown)} labels with the most mistaken pixels of {len(mistaken)} that have any, "
+            "percentages of what is shown; the JSON file has all."
         )
+    elif len(shown) < len(occurs):
+        words += f" Shown are the {len(shown)} labels that have mistaken pixels; {len(occurs) - len(shown)} have none."
     return section("Confusion", words, wide(chart))
 
 

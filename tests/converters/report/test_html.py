@@ -99,8 +99,32 @@ def test_many_categories_and_versions_are_cut_and_that_is_said() -> None:
     records = [corrected(before, before, task_id=n, model_version=f"v{n}") for n in range(45)]
     text = Page(report_to_html(scores_of(*records, categories=categories).report("x"))).text
     assert "The 40 lowest of 60 categories." in text
-    assert "Shown are the 14 of 48 labels" in text
+    assert "None of the 48 labels has a mistaken pixel." in text
     assert "The last 40 of 45." in text
+
+
+@pytest.mark.parametrize(
+    ("swapped", "words", "shown"),
+    [
+        (2, "Shown are the 2 labels that have mistaken pixels; 46 have none.", 2),
+        (30, "Shown are the 14 labels with the most mistaken pixels of 30 that have any, percentages of what is", 14),
+    ],
+)
+def test_labels_without_a_mistaken_pixel_are_no_rows_of_a_table_that_is_cut(
+    swapped: int, words: str, shown: int
+) -> None:
+    names = [f"c{number}" for number in range(48)]
+    given = [*names[1:swapped], names[0], *names[swapped:]]
+    places = [box(number // 8, number % 8, number // 8 + 1, number % 8 + 1) for number in range(48)]
+    before, after = (
+        [region(f"r{number}", place, name) for number, (place, name) in enumerate(zip(places, labels, strict=True))]
+        for labels in (given, names)
+    )
+    categories = tuple(DatasetCategory(number, name) for number, name in enumerate(names, start=1))
+    page = report_to_html(scores_of(corrected(before, after), categories=categories).report("x"))
+    assert words in Page(page).text
+    assert len(set(re.findall(r"(c\d+) predicted as", page))) == shown
+    assert "c47 predicted as" not in page
 
 
 def test_nothing_measured_makes_a_page_too() -> None:
