@@ -284,7 +284,10 @@ def _add_evaluate(subparsers: Any) -> None:
         "--label-studio-url", metavar="URL", help="address of Label Studio, for links from the report to its tasks"
     )
     evaluate.add_argument(
-        "--project", type=_project, metavar="N", help="number of the project in these links, where the export has none"
+        "--project",
+        type=_project,
+        metavar="N",
+        help="number of the project in these links (needs the address), where the export has none",
     )
     _add_workers_argument(evaluate)
     _add_image_arguments(evaluate, "where the images are, for pictures of the worst")

@@ -26,7 +26,7 @@ from converters.datasets.semantic_png_reader import read_semantic_png, semantic_
 from converters.datasets.voc import write_voc
 from converters.datasets.yolo import YoloOptions, write_yolo
 from converters.datasets.yolo_reader import read_yolo, yolo_to_records
-from converters.errors import OutputError
+from converters.errors import EvaluationError, OutputError
 from converters.files.image_files import SizeLookup, folder_sizes
 from converters.files.output import JsonList, new_file, write_json
 from converters.label_studio.categories import categories_of
@@ -242,7 +242,7 @@ def _say_json(findings: Iterable[Finding], file: Path) -> int:
 def evaluate(options: Namespace) -> int:
     """Compare predictions with the annotations that replaced them, and write a report."""
     config = read_label_config(options.label_config)
-    pages = LabelStudioPages(options.label_studio_url, options.project) if options.label_studio_url else None
+    pages = _pages(options)
     chosen = EvaluationOptions(options.unlinked, options.worst, workers=options.workers)
     evaluation = evaluate_corrections(options.export, config, chosen)
     paths = write_evaluation(evaluation, options.out, images=options.images, image_root=options.image_root, pages=pages)
@@ -258,3 +258,15 @@ def evaluate(options: Namespace) -> int:
         say(f"{number}. {advice.sentence}")
     say(f"written: {', '.join(map(str, paths))}")
     return status
+
+
+def _pages(options: Namespace) -> LabelStudioPages | None:
+    """Return where the links of the report lead, None if no address was given and the report has no links."""
+    if options.label_studio_url:
+        return LabelStudioPages(options.label_studio_url, options.project)
+    if options.project is not None:
+        raise EvaluationError(
+            f"expected --label-studio-url beside --project {options.project}, which is the project in the report's "
+            "links and does nothing alone: add the address of Label Studio, or leave out --project"
+        )
+    return None

@@ -291,6 +291,10 @@ def test_a_failure_says_why_in_a_line_and_writes_nothing(
         ("import panoptic none.json --out x", "No such file or directory"),
         ("validate config.xml --label-config config.xml", "expected a JSON array of tasks"),
         ("evaluate-corrections export.json --label-config config.xml --out x", "at least one annotation"),
+        (
+            "evaluate-corrections export.json --label-config config.xml --out x --project 7",
+            "expected --label-studio-url beside --project 7",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_one_line(
