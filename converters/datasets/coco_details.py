@@ -18,6 +18,7 @@ from converters.records import DatasetCategory, Keypoint, Region
 
 UNKNOWN_KEY = "key of an annotation that a region cannot hold"
 UNFIT_KEYPOINTS = "keypoints that do not fit their category"
+UNFIT_SCORE = "score that is no number"
 UNFIT_ATTRIBUTE = "attribute that is no text, number or list of them"
 
 _DECIMALS = 3  # of coordinates in pixels
@@ -108,6 +109,23 @@ def details_of(annotation: Json, names: Sequence[str]) -> CocoDetails:
 def is_set(flag: Any) -> bool:
     """Tell whether a flag such as `iscrowd` is set: 1, true, 1.0 or "1"."""
     return flag is True or bool(coco_id(flag))
+
+
+def score_of(entry: Json) -> tuple[float | None, tuple[str, str] | None]:
+    """Return the score of an annotation or a segment, and (reason, what) if it has one that is no number.
+
+    Some tools write the number as text, and "0.9" is read as 0.9: without its score, a prediction would come in as an
+    annotation that is finished.
+    """
+    written = entry.get("score")
+    if written is None or written == "":
+        return None, None
+    try:
+        score = finite_number(float(written) if isinstance(written, str) else written)
+    except ValueError:
+        score = None
+    fault = None if score is not None else (UNFIT_SCORE, f"expected a score as a number, got {written!r:.60}")
+    return score, fault
 
 
 def attribute_names(dataset: Json) -> Iterator[str]:

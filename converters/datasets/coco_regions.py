@@ -13,7 +13,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from converters.datasets.coco import MAX_OUTLINE_PX
-from converters.datasets.coco_details import details_of
+from converters.datasets.coco_details import details_of, score_of
 from converters.datasets.coco_index import CocoIndex, coco_id
 from converters.encodings.coco_rle import CocoRLE, box_to_coco_rle, coco_rle_area, coco_rle_to_mask, mask_to_coco_rle
 from converters.encodings.polygons import outline_length_px
@@ -104,19 +104,21 @@ def _region(annotation: Json, size_hw: tuple[int, int], index: CocoIndex) -> tup
         raise CocoError("expected a segmentation or box around the centre of a pixel or more, got none")
     origin = annotation.get("origin")
     details = details_of(annotation, index.keypoints[category_id])
+    score, unfit_score = score_of(annotation)
     region = Region(
         id=str(annotation.get("region_id") or annotation.get("id")),
         labels=(index.names[category_id],),
         control="",
         rle=rle,
-        score=finite_number(annotation.get("score")),
+        score=score,
         origin=origin if isinstance(origin, str) else None,
         box_xywh=box,
         is_crowd=details.is_crowd,
         keypoints=details.keypoints,
         answers=details.answers,
     )
-    return region, [("part of a polygon that cannot be read", fault) for fault in faults] + list(details.faults)
+    unread_parts = [("part of a polygon that cannot be read", fault) for fault in faults]
+    return region, [*unread_parts, *details.faults, *([unfit_score] if unfit_score else [])]
 
 
 def _box(values: Any, size_hw: tuple[int, int]) -> tuple[float, float, float, float]:

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from converters.datasets.coco import CocoDataset
-from converters.datasets.coco_details import is_set
+from converters.datasets.coco_details import is_set, score_of
 from converters.datasets.coco_index import CocoIndex, ImageId, coco_id, index_coco, read_coco
 from converters.datasets.coco_reader import ImagePlace, empty_record, with_rest_of
 from converters.encodings.coco_rle import coco_rle_area, coco_rle_bbox_xywh, label_map_to_coco_rles
@@ -33,7 +33,7 @@ from converters.encodings.masks import MAX_PIXELS
 from converters.encodings.overlaps import LabelledRegion, regions_to_label_map
 from converters.errors import ConverterError, PanopticError, RecordError
 from converters.files.image_files import SizeLookup
-from converters.files.json_values import Json, finite_number
+from converters.files.json_values import Json
 from converters.files.output import JsonList, name_in_folder, new_folder, write_json
 from converters.files.png import read_png
 from converters.records import Annotation, DatasetCategory, ImageRecord, LeftOut, Prediction, Region
@@ -306,12 +306,15 @@ def _regions(
             left_out.append(LeftOut("segment without a pixel, or listed twice", f"{where}, segment {number}"))
             continue
         region_id = segment.get("region_id")
+        score, unfit_score = score_of(segment)
+        if unfit_score:
+            left_out.append(LeftOut(unfit_score[0], f"{where}, segment {number}: {unfit_score[1]}"))
         yield Region(
             id=region_id if isinstance(region_id, str) and region_id else str(number),
             labels=(name,),
             control="",
             rle=rle,
-            score=finite_number(segment.get("score")),
+            score=score,
             is_crowd=is_set(segment.get("iscrowd")),
         )
     for number in rles:

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converters.datasets.coco import records_to_coco
-from converters.datasets.coco_details import UNFIT_ATTRIBUTE, UNFIT_KEYPOINTS, UNKNOWN_KEY, attribute_names, details_of
+from converters.datasets.coco_details import (
+    UNFIT_ATTRIBUTE,
+    UNFIT_KEYPOINTS,
+    UNFIT_SCORE,
+    UNKNOWN_KEY,
+    attribute_names,
+    details_of,
+    score_of,
+)
 from converters.datasets.coco_index import coco_categories
 from converters.datasets.coco_reader import coco_to_records
 from converters.datasets.coco_update import update_coco
@@ -96,6 +104,9 @@ FAULTS = [
     ({"attributes": {"a": {"b": 1}}}, UNFIT_ATTRIBUTE),
     ({"attributes": [{"name": "a"}]}, UNFIT_ATTRIBUTE),
     ({"caption": "a cat"}, UNKNOWN_KEY),
+    ({"score": "high"}, UNFIT_SCORE),
+    ({"score": "nan"}, UNFIT_SCORE),
+    ({"score": [0.9]}, UNFIT_SCORE),
 ]
 
 
@@ -105,6 +116,13 @@ def test_what_a_region_cannot_hold_is_counted_and_the_region_stays(annotation: d
     assert [item.reason for item in found.left_out] == [reason]
     assert found.left_out[0].where.startswith("image 9, annotation 1: ")
     assert len(found.annotations[0].regions) == 1
+
+
+def test_a_score_that_is_written_as_text_is_read() -> None:
+    (found,) = coco_to_records(dataset(score="0.9"))
+    assert (found.left_out, found.annotations) == ((), ())
+    assert found.predictions[0].regions[0].score == 0.9
+    assert score_of({"score": ""}) == score_of({"score": None}) == score_of({}) == (None, None)
 
 
 def test_what_the_label_config_cannot_hold_is_counted(tmp_path: Path) -> None:

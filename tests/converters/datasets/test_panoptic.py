@@ -172,6 +172,7 @@ LEFT_OUT = [
     ({"segments_info": [SEGMENT, 5]}, "unreadable segment", "expected objects in segments_info, got int"),
     ({"segments_info": [SEGMENT, {"id": 0}]}, "unreadable segment", "expected a segment id from 1 to 16777215, got 0"),
     ({"segments_info": [SEGMENT, {"id": 2}]}, "unreadable segment", "segment 2: expected the id of a category"),
+    ({"segments_info": [{**SEGMENT, "score": "high"}]}, "score that is no number", "segment 1: expected a score as a"),
 ]
 
 
