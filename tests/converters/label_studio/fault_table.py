@@ -7,6 +7,7 @@ findings that the fault must give, all of them. A path begins with a name of `PL
 import io
 from base64 import b64encode
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,18 @@ CONFIG = parse_label_config(
     <Pairwise name="better" toName="image"/>
     <Relations><Relation value="beside"/></Relations></View>"""
 )
-DELETE = object()
+
+
+class _Delete(Enum):
+    """A value of its own whose text is the same in every process, because it is part of the tests' names."""
+
+    DELETE = "deleted"
+
+    def __repr__(self) -> str:
+        return "DELETE"
+
+
+DELETE = _Delete.DELETE
 MASK = np.zeros((HEIGHT, WIDTH), dtype=np.bool_)
 MASK[4:12, 6:20] = True
 OTHER = ~MASK
