@@ -119,6 +119,7 @@ class Annotation:
         parent_prediction: the number of the prediction that the annotation was made from, None if there was none.
         updated_at: when the annotation was last changed (ISO 8601), "" if unknown.
         lead_time_s: how long the person took for the task, in seconds.
+        lost_regions: how many regions the person marked that could not be read; the record's `left_out` says which.
     """
 
     id: int | str | None
@@ -129,6 +130,7 @@ class Annotation:
     parent_prediction: int | None = None
     updated_at: str = ""
     lead_time_s: float | None = None
+    lost_regions: int = 0
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ class Prediction:
         score: the model's confidence in the whole task, 0..1, None if unknown.
         model_version: the name of the model's version, "" if unknown.
         created_at: when the prediction was made (ISO 8601), "" if unknown.
+        lost_regions: how many regions were predicted that could not be read; the record's `left_out` says which.
     """
 
     id: int | str | None
@@ -148,6 +151,7 @@ class Prediction:
     score: float | None = None
     model_version: str = ""
     created_at: str = ""
+    lost_regions: int = 0
 
 
 @dataclass(frozen=True)

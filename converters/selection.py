@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Literal, get_args
 
 from converters.encodings.parts import coco_rle_to_parts
 from converters.errors import ImageFileError, RecordError
@@ -21,6 +21,9 @@ UNKNOWN_SIZE = "image of unknown size"
 
 OTHER_SIZE = "region that states another image size"
 """The reason to leave out a region: the regions of other annotators, which are more, state another size."""
+
+NO_REGION_LEFT = "image of which every region was left out"
+"""The reason to leave out an image: without a region it would say that there is nothing to see in it."""
 
 Detail = Literal["iscrowd", "keypoints", "answers"]
 """What a region may carry beside its shape, labels and score."""
@@ -150,10 +153,15 @@ class Tally:
 
 
 def select_images(
-    records: Iterable[ImageRecord], selection: Selection, size_of: SizeLookup | None, tally: Tally
+    records: Iterable[ImageRecord],
+    selection: Selection,
+    size_of: SizeLookup | None,
+    tally: Tally,
+    categories: Collection[str] | None = None,
 ) -> Iterator[SelectedImage]:
     """Yield the images that go into the dataset, one at a time, and count everything that is left out.
 
+    An image of which every region was left out is left out, too: see `NO_REGION_LEFT`.
     `images_out` and `regions_out` are not counted here: the caller counts what it writes.
 
     Args:
@@ -161,6 +169,7 @@ def select_images(
         selection: the choice of what goes in.
         size_of: a look-up of the sizes of images without a region (None: their sizes are unknown).
         tally: the counts to add to.
+        categories: the labels that the dataset can hold (None: any).
     """
     numbers: dict[str, int] = {}
     for record in records:
@@ -178,12 +187,24 @@ def select_images(
         except ImageFileError as error:
             tally.leave_out("image address that gives no file name", f"task {record.task_id}: {error}")
             continue
+        if not regions and any(markup.lost_regions for markup in markups):
+            tally.leave_out(NO_REGION_LEFT, f"task {record.task_id}: {name}")
+            continue
         size_hw = regions[0].size_hw if regions else record.size_hw or (size_of(name) if size_of else None)
         if size_hw is None:
             tally.leave_out(UNKNOWN_SIZE, f"task {record.task_id}: {name}")
             continue
         chosen = tuple(part for region in regions for part in _parts_of(region, selection, tally))
-        yield SelectedImage(number, record.task_id, name, size_hw, chosen)
+        image = SelectedImage(number, record.task_id, name, size_hw, chosen)
+        if chosen and categories is not None and not _has_label_of(image, categories):
+            list(labelled_regions(image, {}, tally, holds=get_args(Detail)))  # counts why each region is left out
+            tally.leave_out(NO_REGION_LEFT, f"task {record.task_id}: {name}")
+            continue
+        yield image
+
+
+def _has_label_of(image: SelectedImage, categories: Collection[str]) -> bool:
+    return any(name in categories for region in image.regions for name in region.labels)
 
 
 def with_own_file(

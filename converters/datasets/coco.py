@@ -223,7 +223,7 @@ def _convert(
     points = {category.id: category.keypoints for category in categories}
     sizes: dict[int, tuple[int, int]] = {}
     tally, shapes = Tally(), CocoShapes(options)
-    for image in select_images(records, options, size_of, tally):
+    for image in select_images(records, options, size_of, tally, ids):
         if image.number not in sizes:
             images.append(_image_entry(image))
             tally.images_out += 1

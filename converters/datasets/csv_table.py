@@ -70,7 +70,7 @@ def write_csv_table(
     ids = require_distinct(categories)
     tally = Tally()
     with new_file(path) as file:
-        images = select_images(records, options or Selection(), size_of, tally)
+        images = select_images(records, options or Selection(), size_of, tally, ids)
         write_csv(file, COLUMNS, (row for image in images for row in _rows(image, ids, tally)))
         if not tally.images_out:
             raise CSVError(f"expected at least one image for {path.name}, got none: {tally.counts().reasons()}")

@@ -115,7 +115,7 @@ def write_panoptic(
         images, annotations = JsonList(partial), JsonList(partial)
         pngs = partial / Path(JSON_NAME).stem
         pngs.mkdir()
-        for image in select_images(records, options, size_of, tally):
+        for image in select_images(records, options, size_of, tally, ids):
             png_name = f"{image.number:012d}.png"
             if (pngs / png_name).exists():
                 tally.leave_out("image that an earlier task shows", f"task {image.task_id}: {image.file_name!r:.200}")

@@ -88,7 +88,7 @@ def write_semantic_png(
     tally = Tally()
     with new_folder(folder) as partial:
         images = JsonList(partial)
-        for image, name in with_own_file(select_images(records, options, size_of, tally), ".png", tally):
+        for image, name in with_own_file(select_images(records, options, size_of, tally, values), ".png", tally):
             path = partial / MASKS_NAME / name
             path.parent.mkdir(parents=True, exist_ok=True)
             _palette_picture(_value_map(image, values, tally)).save(path)

@@ -74,7 +74,7 @@ def write_voc(
     with new_folder(folder) as partial:
         for part in (ANNOTATIONS_NAME, IMAGES_NAME, SETS_NAME):
             (partial / part).mkdir(parents=True)
-        images = select_images(records, options or Selection(), size_of, tally)
+        images = select_images(records, options or Selection(), size_of, tally, ids)
         with (partial / SETS_NAME / "trainval.txt").open("w", encoding="utf-8", newline="\n") as names:
             for image, name in with_own_file(images, ".xml", tally):
                 if _NOT_IN_XML.search(image.file_name) or image.file_name.splitlines() != [image.file_name]:

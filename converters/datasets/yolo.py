@@ -235,7 +235,7 @@ def write_yolo(
         for part in (IMAGES_NAME, LABELS_NAME):
             (partial / part).mkdir()
         (partial / DATA_NAME).write_text(data_yaml_text(list(numbers)), encoding="utf-8", newline="\n")
-        for image, name in with_own_file(select_images(records, options, size_of, tally), ".txt", tally):
+        for image, name in with_own_file(select_images(records, options, size_of, tally, numbers), ".txt", tally):
             path = partial / label_path(IMAGES_NAME / name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(f"{line}\n" for line in lines.of(image, numbers)), encoding="ascii", newline="\n")

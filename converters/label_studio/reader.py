@@ -281,15 +281,13 @@ def _image_record(task: Json, items: Sequence[_Item], place: ShownImage, left_ou
     lost = list(left_out)
     size_hw: tuple[int, int] | None = None
     for item in items:
-        regions: tuple[Region, ...] = ()
-        if item.is_wanted:
-            regions, unreadable = read_regions(item.results, place, item.where)
-            lost += unreadable
-        size_hw = size_hw or next((region.size_hw for region in regions), None)
+        found = read_regions(item.results if item.is_wanted else (), place, item.where)
+        lost += found.left_out
+        size_hw = size_hw or next((region.size_hw for region in found.regions), None)
         if item.key == "annotations":
-            annotations.append(_annotation(item.content, regions))
+            annotations.append(_annotation(item.content, found.regions, found.lost_regions))
         else:
-            predictions.append(_prediction(item.content, regions))
+            predictions.append(_prediction(item.content, found.regions, found.lost_regions))
     sizes = (first_size_hw(item.results, place) for item in items if not item.is_wanted)
     return ImageRecord(
         task_id=identifier(task.get("id")),
@@ -304,7 +302,7 @@ def _image_record(task: Json, items: Sequence[_Item], place: ShownImage, left_ou
     )
 
 
-def _annotation(content: Json, regions: tuple[Region, ...]) -> Annotation:
+def _annotation(content: Json, regions: tuple[Region, ...], lost_regions: int = 0) -> Annotation:
     return Annotation(
         id=identifier(content.get("id")),
         regions=regions,
@@ -314,6 +312,7 @@ def _annotation(content: Json, regions: tuple[Region, ...]) -> Annotation:
         parent_prediction=whole_number(content.get("parent_prediction")),
         updated_at=str(content.get("updated_at") or ""),
         lead_time_s=finite_number(content.get("lead_time")),
+        lost_regions=lost_regions,
     )
 
 
@@ -327,11 +326,12 @@ def _annotator(content: Json) -> int | str | None:
     return name.strip() if is_that_person else identifier(completed_by)
 
 
-def _prediction(content: Json, regions: tuple[Region, ...]) -> Prediction:
+def _prediction(content: Json, regions: tuple[Region, ...], lost_regions: int = 0) -> Prediction:
     return Prediction(
         id=identifier(content.get("id")),
         regions=regions,
         score=finite_number(content.get("score")),
         model_version=str(content.get("model_version") or ""),
         created_at=str(content.get("created_at") or ""),
+        lost_regions=lost_regions,
     )

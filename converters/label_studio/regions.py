@@ -23,6 +23,7 @@ from converters.label_studio.shapes import shape_of, shape_reader, upright_box
 from converters.records import Keypoint, LeftOut, Region
 
 _LABEL_KEYS_END = "labels"
+_PLACE_KEYS = ("x", "points", "vertices")
 
 
 @dataclass(frozen=True)
@@ -42,18 +43,32 @@ class ShownImage:
         return result.get("to_name") == self.tag.name and (result.get("item_index") or 0) == self.index
 
 
-def read_regions(results: Sequence[Any], place: ShownImage, where: str) -> tuple[tuple[Region, ...], list[LeftOut]]:
+@dataclass(frozen=True)
+class FoundRegions:
+    """What was read from one annotation or prediction on one image.
+
+    Attributes:
+        regions: the regions, all of one size.
+        left_out: what was left out.
+        lost_regions: how many regions are among what was left out. An answer to a question about the image is none,
+            and neither is a brush without a pixel: they mark nothing in the image.
+    """
+
+    regions: tuple[Region, ...]
+    left_out: tuple[LeftOut, ...]
+    lost_regions: int
+
+
+def read_regions(results: Sequence[Any], place: ShownImage, where: str) -> FoundRegions:
     """Read the regions of one annotation or prediction on one image.
 
     Args:
         results: the results of the annotation or prediction; those of other images are passed over.
         place: the image.
         where: the task and the annotation or prediction, for messages.
-
-    Returns:
-        The regions, all of one size, and what was left out.
     """
     regions: list[Region] = []
+    lost_regions = 0
     left_out: list[LeftOut] = []
     areas, points = points_apart(_same_region([result for result in results if place.shows(result)]))
     for group in areas:
@@ -63,13 +78,24 @@ def read_regions(results: Sequence[Any], place: ShownImage, where: str) -> tuple
             keypoints = _keypoints(points.pop(region_id, []), region.size_hw, place, where, left_out)
             regions.append(replace(region, keypoints=tuple(keypoints)))
         except _NoAreaError as error:
+            lost_regions += _marks_a_place(group)
             left_out.append(LeftOut(str(error), f"{where}, region {region_id!r}"))
         except ConverterError as error:
+            lost_regions += 1
             left_out.append(LeftOut("unreadable region", f"{where}, region {region_id!r}: {error}"))
     for parent, lost in points.items():
         what = f"{where}: {len(lost)} of {parent!r:.40}"
         left_out += [LeftOut("keypoint of no region with an area", what)] * len(lost)
-    return _of_one_size(regions, where, left_out), left_out
+        lost_regions += len(lost)
+    of_one_size = _of_one_size(regions, where, left_out)
+    lost_regions += len(regions) - len(of_one_size)
+    return FoundRegions(of_one_size, tuple(left_out), lost_regions)
+
+
+def _marks_a_place(group: Sequence[Json]) -> bool:
+    """Tell whether the results of a region without an area mark a place in the image, as a point or a line does."""
+    values = [result["value"] for result in group if isinstance(result.get("value"), Mapping)]
+    return any(key in value for value in values for key in _PLACE_KEYS)
 
 
 def _keypoints(

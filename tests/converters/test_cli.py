@@ -101,6 +101,22 @@ def test_there_and_back_with_counts(folder: Path, kind: str, mark_as: str, capsy
     assert masks_in(folder) == EXPECTED
 
 
+@pytest.mark.parametrize("kind", [*IMAGES, "voc", "csv"])
+def test_an_image_of_which_every_region_was_left_out_is_not_written_as_a_negative(
+    folder: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unreadable = result(CAT, "cat", "a")
+    unreadable["value"]["rle"] = unreadable["value"]["rle"][:-9]
+    tasks = [task(1, unreadable), task(2, result(CAT, "cow", "b")), task(3, result(CAT, "cat", "c")), task(4)]
+    (folder / "export.json").write_text(json.dumps(tasks))
+    Image.new("RGB", (WIDTH, HEIGHT)).save(folder / "images" / "pictures" / "3.png")
+    Image.new("RGB", (WIDTH, HEIGHT)).save(folder / "images" / "pictures" / "4.png")
+    assert convert(folder, kind, "out", "--images", folder / "images") == LEFT_BEHIND
+    said = capsys.readouterr().out
+    assert "images: 4 read, 2 written\n" in said  # the third, and the fourth, in which there is nothing to see
+    assert "image of which every region was left out: 2" in said
+
+
 def test_the_imported_tasks_are_valid(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     convert(folder, "coco", "coco.json")
     run(folder, "import", "coco", folder / "coco.json", "--out", folder / "tasks.json", "--label-config-out",
@@ -216,7 +232,7 @@ def test_what_was_left_behind_is_told_and_the_rest_is_there(folder: Path, capsys
     (folder / "export.json").write_text(json.dumps([*TASKS, *broken]))
     assert convert(folder, "coco", "coco.json") == LEFT_BEHIND
     said = capsys.readouterr().out
-    assert "images: 5 read, 3 written" in said
+    assert "images: 5 read, 2 written" in said  # nothing is left of the third task, which is no negative
     assert "left out, unreadable task: 2\n" in said
     assert "left out, label that is no category: 1\n" in said
     assert "left out, unreadable region: 1\n" in said

@@ -1,8 +1,10 @@
 """Which images and regions go into a dataset, and the count of those that do not."""
 
 from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
+import pytest
 
 from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.records import Annotation, ImageRecord, Keypoint, LeftOut, Prediction, Region
@@ -72,6 +74,34 @@ def test_regions_of_another_annotator_and_size_are_left_out_and_the_size_is_that
     assert (ids([image]), image.size_hw) == (["a", "b"], (4, 6))
     assert tally.left_out == {"region that states another image size": 1}
     assert "expected (height, width) (4, 6) as most regions state, got (2, 3)" in tally.details[0]
+
+
+@pytest.mark.parametrize("source", ["annotations", "predictions"])
+def test_an_image_of_which_every_region_was_lost_is_no_negative(source: Literal["annotations", "predictions"]) -> None:
+    def record(*regions: Region, lost: int) -> ImageRecord:
+        made: Any = Annotation(1, regions, lost_regions=lost)
+        if source == "predictions":
+            made = Prediction(1, regions, lost_regions=lost)
+        return ImageRecord(7, "a.png", "image", size_hw=(4, 6), **{source: (made,)})
+
+    images, tally = select(record(lost=2), source=source)
+    assert images == []
+    assert tally.details == ("image of which every region was left out: task 7: a.png",)
+    (negative,), tally = select(record(lost=0), source=source)
+    assert (negative.regions, tally.left_out) == ((), {})
+    (partly,), _ = select(record(region("a"), lost=2), source=source)
+    assert ids([partly]) == ["a"]
+
+
+def test_an_image_of_which_every_label_is_no_category_is_no_negative() -> None:
+    tally = Tally()
+    assert list(select_images([RECORD], Selection(), None, tally, {"dog"})) == []
+    assert tally.left_out == {
+        "another one of the same image was preferred": 1,
+        "label that is no category": 1,
+        "image of which every region was left out": 1,
+    }
+    assert ids(list(select_images([RECORD], Selection(), None, Tally(), {"dog", "cat"}))) == ["new"]
 
 
 def test_records_stream() -> None:

@@ -214,15 +214,23 @@ def test_nothing_is_left_out_in_silence() -> None:
     assert left_out(record(), source="predictions") == {"image without predictions": 1}
     assert left_out(record(annotations=(Annotation(1, (), skipped=True),))) == {"skipped by the annotator": 1}
     assert left_out(record(size_hw=None)) == {"image of unknown size": 1}
-    assert left_out(record(region(RING, "cow"))) == {"label that is no category": 1}
-    assert left_out(record(Region("r", (), "b", mask_to_coco_rle(RING)))) == {"region without a label": 1}
+    assert left_out(record(region(RING), region(BLOB, "cow"))) == {"label that is no category": 1}
+    unlabelled = Region("r", (), "b", mask_to_coco_rle(RING))
+    assert left_out(record(unlabelled, region(BLOB))) == {"region without a label": 1}
+    assert left_out(record(unlabelled)) == {
+        "region without a label": 1,
+        "image of which every region was left out": 1,
+    }
     assert left_out(record(left_out=(LeftOut("unreadable region", "task 1"),))) == {"unreadable region": 1}
 
 
 def test_counts_say_where() -> None:
     _, counts = records_to_coco([record(region(RING, "cow", id="r7"), task_id=5)], CATEGORIES)
-    assert (counts.images_in, counts.images_out, counts.regions_in, counts.annotations_out) == (1, 1, 1, 0)
-    assert counts.details == ("label that is no category: task 5, region 'r7': 'cow'",)
+    assert (counts.images_in, counts.images_out, counts.regions_in, counts.annotations_out) == (1, 0, 1, 0)
+    assert counts.details == (
+        "label that is no category: task 5, region 'r7': 'cow'",
+        "image of which every region was left out: task 5: 1.png",
+    )
 
 
 def test_sizes_of_negatives_are_looked_up() -> None:

@@ -203,6 +203,23 @@ def test_what_cannot_be_read_is_listed_and_stops_nothing(result: Any, reason: st
     assert where in item.where
 
 
+@pytest.mark.parametrize(
+    ("result", "lost"),
+    [
+        (region("rectanglelabels", {"x": 1, "y": 1, "width": 0, "height": 0}), 1),
+        (region("rectanglelabels", {"x": "a"}), 1),
+        (region("keypointlabels", {"x": 1, "y": 1, "width": 1}), 1),
+        (region("keypointlabels", {"x": 1, "y": 1, "width": 1}, parentID="gone"), 1),
+        (region("choices", {"choices": ["empty"]}), 0),
+        (region("textarea", {"text": ["nothing here"]}), 0),
+    ],
+)
+def test_marks_that_are_left_out_are_counted_as_lost_regions_and_answers_are_not(result: Any, lost: int) -> None:
+    found = record(task(result))
+    assert (found.annotations[0].regions, len(found.left_out)) == ((), 1)
+    assert found.annotations[0].lost_regions == lost
+
+
 def test_regions_that_disagree_on_the_size_are_listed() -> None:
     box = {"x": 0, "y": 0, "width": 50, "height": 50}
     other = region("rectanglelabels", box, id="other", original_width=HEIGHT, original_height=WIDTH)
