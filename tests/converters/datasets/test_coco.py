@@ -229,7 +229,7 @@ def test_counts_say_where() -> None:
     assert (counts.images_in, counts.images_out, counts.regions_in, counts.annotations_out) == (1, 0, 1, 0)
     assert counts.details == (
         "label that is no category: task 5, region 'r7': 'cow'",
-        "image of which every region was left out: task 5: 1.png",
+        "image of which every region was left out: task 5: 5.png",
     )
 
 
