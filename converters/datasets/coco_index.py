@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from converters.errors import CocoError
 from converters.files.json_values import Json, JsonObject, finite_number
+from converters.label_studio.label_config import NOT_IN_XML
 from converters.records import DatasetCategory, Kind, LeftOut
 
 MAX_FILE_BYTES = 1 << 30
@@ -29,7 +30,6 @@ ImageId = int | str
 _KINDS: dict[str, Kind] = {"1": "thing", "0": "stuff"}  # of a panoptic category's `isthing`
 _DIGITS = re.compile(r"[0-9]{1,15}")
 _LARGEST_ID = 10**15  # exact in every reader of JSON
-_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 JOINED = "categories joined with another of the same name"
 
 
@@ -130,7 +130,7 @@ def _categories(items: list[Json], left_out: list[LeftOut]) -> dict[int, Dataset
         where = f"id {item.get('id')!r:.40}, name {name!r:.60}"
         if number is None or number < 0:
             left_out.append(LeftOut("category without a whole number as its id", where))
-        elif not isinstance(name, str) or not name.strip() or _NOT_IN_XML.search(name):
+        elif not isinstance(name, str) or not name.strip() or NOT_IN_XML.search(name):
             left_out.append(LeftOut("category without a name that a label can have", where))
         elif number in found:
             left_out.append(LeftOut("category with the id of another", where))
@@ -149,7 +149,7 @@ def _keypoints(item: Json, where: str, left_out: list[LeftOut]) -> tuple[tuple[s
     """Return the names of a category's keypoints, and the pairs of its skeleton."""
     names, skeleton = item.get("keypoints") or [], item.get("skeleton")
     given = names if isinstance(names, list) else [None]
-    texts = [name for name in given if isinstance(name, str) and name.strip() and not _NOT_IN_XML.search(name)]
+    texts = [name for name in given if isinstance(name, str) and name.strip() and not NOT_IN_XML.search(name)]
     if len(set(texts)) < len(given):
         left_out.append(LeftOut("keypoints of a category without names of their own", where))
         return (), ()

@@ -16,7 +16,6 @@ VOC's XML cannot hold everything:
 """
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -26,6 +25,7 @@ from converters.encodings.coco_rle import coco_rle_area, coco_rle_bbox_xywh
 from converters.errors import VOCError
 from converters.files.image_files import SizeLookup
 from converters.files.output import new_folder
+from converters.label_studio.label_config import NOT_IN_XML
 from converters.records import DatasetCategory, ImageRecord, Region
 from converters.selection import (
     ConversionCounts,
@@ -41,7 +41,6 @@ from converters.selection import (
 ANNOTATIONS_NAME, IMAGES_NAME, SETS_NAME = "Annotations", "JPEGImages", "ImageSets/Main"
 
 # What no XML 1.0 file can hold, not even as a reference.
-_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write_voc(
@@ -68,7 +67,7 @@ def write_voc(
         OutputError: the folder is not empty or cannot be written.
     """
     ids = require_distinct(categories)
-    if strange := [name for name in ids if _NOT_IN_XML.search(name)]:
+    if strange := [name for name in ids if NOT_IN_XML.search(name)]:
         raise VOCError(f"expected names of categories that XML can hold, got {strange[0]!r:.100}: rename it")
     tally = Tally()
     with new_folder(folder) as partial:
@@ -77,7 +76,7 @@ def write_voc(
         images = select_images(records, options or Selection(), size_of, tally, ids)
         with (partial / SETS_NAME / "trainval.txt").open("w", encoding="utf-8", newline="\n") as names:
             for image, name in with_own_file(images, ".xml", tally):
-                if _NOT_IN_XML.search(image.file_name) or image.file_name.splitlines() != [image.file_name]:
+                if NOT_IN_XML.search(image.file_name) or image.file_name.splitlines() != [image.file_name]:
                     where = f"task {image.task_id}: {image.file_name!r:.200}"
                     tally.leave_out("image name that XML or a line of trainval.txt cannot hold", where)
                     continue

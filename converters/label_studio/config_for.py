@@ -6,6 +6,8 @@ from itertools import chain
 from xml.sax.saxutils import quoteattr
 
 from converters.encodings.colours import colour_of
+from converters.errors import LabelConfigError
+from converters.label_studio.label_config import NOT_IN_XML
 from converters.label_studio.region_details import (
     CROWD,
     CROWD_CONTROL,
@@ -91,7 +93,16 @@ def label_config_for(
         kind: the control tag, for example BrushLabels, BitmaskLabels or PolygonLabels.
         image: the key of a task's data that holds the image's address, with a dollar sign.
         extras: what the config holds besides.
+
+    Raises:
+        LabelConfigError: XML cannot hold the name of a category or of a keypoint.
     """
+    for name in chain.from_iterable((category.name, *category.keypoints) for category in categories):
+        if NOT_IN_XML.search(name):
+            raise LabelConfigError(
+                f"expected names that the XML of a label config can hold, got {name!r:.100}: rename it in the "
+                "dataset's list of names"
+            )
     labels = "".join(
         f"    <Label value={quoteattr(category.name)} background={quoteattr(colour_of(category.name))} "
         f'category="{category.id}"{_kind_attribute(category)}/>\n'

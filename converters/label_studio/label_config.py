@@ -11,6 +11,7 @@ A *control* is any tag with `name` and `toName`. The text may come from a strang
 refuses entities, DTDs and external references.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from converters.errors import LabelConfigError
 
 MAX_CHARACTERS = 2_000_000
 """The longest configuration that is read; a thousand labels are about 0.1 million characters."""
+NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Finds a character that XML cannot hold, such as a control character or half of a surrogate pair."""
 _MAX_BYTES_PER_CHARACTER = 4  # UTF-8
 
 

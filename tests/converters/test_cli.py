@@ -117,6 +117,16 @@ def test_an_image_of_which_every_region_was_left_out_is_not_written_as_a_negativ
     assert "image of which every region was left out: 2" in said
 
 
+def test_a_name_of_a_label_list_that_xml_cannot_hold_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "set" / "images").mkdir(parents=True)
+    (folder / "set" / "data.yaml").write_text('names: [cat, "sk\\by"]\n')
+    Image.new("RGB", (WIDTH, HEIGHT)).save(folder / "set" / "images" / "a.png")
+    assert run(folder, "import", "yolo", folder / "set", "--out", folder / "tasks.json") == FAILED
+    assert (
+        "expected names that the XML of a label config can hold, got 'sk\\x08y': rename it" in capsys.readouterr().err
+    )
+
+
 def test_the_imported_tasks_are_valid(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     convert(folder, "coco", "coco.json")
     run(folder, "import", "coco", folder / "coco.json", "--out", folder / "tasks.json", "--label-config-out",

@@ -1,9 +1,11 @@
 """Label configs for datasets that come in: what is written is read back, and holds what the dataset needs."""
 
 import numpy as np
+import pytest
 
 from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.encodings.colours import colour_of
+from converters.errors import LabelConfigError
 from converters.label_studio.categories import categories_of
 from converters.label_studio.config_for import Extras, Needs, label_config_for
 from converters.label_studio.label_config import parse_label_config
@@ -19,6 +21,14 @@ def test_a_config_is_written_for_categories_and_read_back() -> None:
         assert categories_of(config) == categories
         assert config.controls[0].kind == kind.lower()
         assert config.controls[0].labels[1].attributes["background"] == colour_of("cat")
+
+
+@pytest.mark.parametrize("name", ["ca\x08t", "cat\x00", "\ud83d", "cat\ufffe"])
+def test_a_name_that_xml_cannot_hold_is_said(name: str) -> None:
+    for strange in (DatasetCategory(2, name), DatasetCategory(2, "cat", keypoints=("nose", name))):
+        with pytest.raises(LabelConfigError) as caught:
+            label_config_for((DatasetCategory(1, "dog"), strange))
+        assert f"got {name!r}: rename it" in str(caught.value)
 
 
 def test_the_config_says_which_categories_are_stuff() -> None:
