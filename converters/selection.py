@@ -65,6 +65,7 @@ class SelectedImage:
         file_name: the name of the image in the dataset.
         size_hw: height and width in pixels.
         regions: the regions that go in, with a score where one is known.
+        lost_regions: how many regions could not be read, or are of another size than the image.
     """
 
     number: int
@@ -72,6 +73,7 @@ class SelectedImage:
     file_name: str
     size_hw: tuple[int, int]
     regions: tuple[Region, ...]
+    lost_regions: int = 0
 
 
 @dataclass(frozen=True)
@@ -181,13 +183,15 @@ def select_images(
             continue
         regions = tuple(region for markup in markups for region in _scored_regions(markup))
         tally.regions_in += len(regions)
+        lost = len(regions) + sum(markup.lost_regions for markup in markups)
         regions = _of_one_size(regions, record, tally)
+        lost -= len(regions)
         try:
             name = image_file_name(record.image, selection.image_root)
         except ImageFileError as error:
             tally.leave_out("image address that gives no file name", f"task {record.task_id}: {error}")
             continue
-        if not regions and any(markup.lost_regions for markup in markups):
+        if not regions and lost:
             tally.leave_out(NO_REGION_LEFT, f"task {record.task_id}: {name}")
             continue
         size_hw = regions[0].size_hw if regions else record.size_hw or (size_of(name) if size_of else None)
@@ -195,7 +199,7 @@ def select_images(
             tally.leave_out(UNKNOWN_SIZE, f"task {record.task_id}: {name}")
             continue
         chosen = tuple(part for region in regions for part in _parts_of(region, selection, tally))
-        image = SelectedImage(number, record.task_id, name, size_hw, chosen)
+        image = SelectedImage(number, record.task_id, name, size_hw, chosen, lost)
         if chosen and categories is not None and not _has_label_of(image, categories):
             list(labelled_regions(image, {}, tally, holds=get_args(Detail)))  # counts why each region is left out
             tally.leave_out(NO_REGION_LEFT, f"task {record.task_id}: {name}")

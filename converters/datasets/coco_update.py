@@ -14,7 +14,7 @@ region in the export is compared with that one:
     same shape, same labels       the annotation stays as it is
     other pixels                  new segmentation, area and bbox; the id and all other keys stay
     another label                 new category_id; the id and all other keys stay
-    the region is gone            the annotation is removed
+    the region is gone            the annotation is removed, unless a region of its image could not be read
     the region is new             a new annotation, numbered after the highest id
 """
 
@@ -173,7 +173,11 @@ class _Update:
         for region in image.regions:
             (corrected[owner[region.id]] if region.id in owner else new).append(region)
         for item, regions in zip(shown, corrected, strict=True):
-            self._correct(item, regions, image_id)
+            if regions or not image.lost_regions:
+                self._correct(item, regions, image_id)
+            else:  # its region may be the one that could not be read
+                what = "annotations that stay as they were because regions of their image could not be read"
+                self._tally.note(what, len(item.annotations))
         for region in new:
             self._tally.note("annotations added", self._add_new(region.labels, region, image_id))
 

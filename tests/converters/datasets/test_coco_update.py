@@ -179,6 +179,18 @@ def test_images_that_are_not_in_the_export_or_not_annotated_stay_as_they_were() 
     assert counts.notes["images of the COCO file that stay as they were"] == 2
 
 
+@pytest.mark.parametrize("damaged", [("900",), ("900", "17")])
+def test_what_cannot_be_read_was_not_removed_by_a_person(damaged: tuple[str, ...]) -> None:
+    config = config_of(ORIGINAL)
+    tasks = opened(ORIGINAL, config)
+    for region in task_of(tasks, "5.jpg")["annotations"][0]["result"]:
+        if region["id"] in damaged:
+            region["value"]["rle"] = [1, 2, 3]
+    updated, counts = closed(ORIGINAL, tasks, config)
+    assert updated == ORIGINAL
+    assert counts.left_out["unreadable region"] == len(damaged)
+
+
 def test_predictions_that_were_accepted_stay_as_they_were() -> None:
     config = config_of(ORIGINAL)
     records = [marked_as(record, "predictions") for record in coco_to_records(ORIGINAL, ImagePlace(ROOT))]
