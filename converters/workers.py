@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -73,11 +74,28 @@ def _submitted(
     It is pickled here and not by the pool: what the pool cannot pickle makes it wait for ever at its end.
     """
     try:
-        return pool.submit(_apply_pickled, pickle.dumps((function, chunk)))
+        work = pickle.dumps((function, chunk))
+        with _interrupts_wait():
+            return pool.submit(_apply_pickled, work)
     except RecursionError:
         done: Future[list[Result]] = Future()
         done.set_result(_apply(function, chunk))
         return done
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C wait while the pool starts a process.
+
+    A process that was started and not yet noted by the pool would be waited for, for ever. The process itself is born
+    with Ctrl-C held back, so it does not end with a traceback before `_begin`.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _apply_pickled(work: bytes) -> list[Any]:

@@ -165,3 +165,38 @@ def wait_until(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
+
+
+_INTERRUPTED_AT_BIRTH = """
+import multiprocessing.process, os, signal
+from converters.workers import ordered_map
+
+start = multiprocessing.process.BaseProcess.start
+
+def start_and_be_interrupted(process):
+    start(process)
+    os.kill(os.getpid(), signal.SIGINT)
+
+if __name__ == "__main__":
+    multiprocessing.process.BaseProcess.start = start_and_be_interrupted
+    try:
+        list(ordered_map(len, ["a"] * 100, 2))
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_ctrl_c_while_a_worker_is_started_waits_for_nobody(tmp_path: Path) -> None:
+    """The pool did not know the process yet, and Python waited for it at the end."""
+    (tmp_path / "program.py").write_text(_INTERRUPTED_AT_BIRTH)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    run = subprocess.run(
+        [sys.executable, "program.py"],
+        check=False,
+        cwd=tmp_path,
+        env=environment,
+        timeout=SETTLE_S,
+        capture_output=True,
+        text=True,
+    )
+    assert (run.stdout, run.stderr) == ("interrupted\n", "")

@@ -85,7 +85,7 @@ ODD_ANNOTATIONS: dict[str, tuple[Json, tuple[int, ...], str]] = {
     "id-twice": ({"id": 2}, (DONE,), "regions: 2 read, 2 entries written"),
     "id-object": ({"id": {}}, (DONE,), "regions: 2 read, 2 entries written"),
     "score-string": ({"score": "0.5"}, (DONE,), "regions: 2 read, 2 entries written"),
-    "score-nan": ({"score": math.nan}, (DONE,), "regions: 2 read, 2 entries written"),
+    "score-nan": ({"score": math.nan}, (LEFT_BEHIND,), "left out, score that is no number: 1"),
     "origin-list": ({"origin": [1]}, (DONE,), "regions: 2 read, 2 entries written"),
     "crowd-string": ({"iscrowd": "yes"}, (DONE,), "regions: 2 read, 2 entries written"),
 }

@@ -258,6 +258,7 @@ def test_a_file_is_written_as_it_goes_and_is_the_dataset(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["coco.json"]
 
 
+@pytest.mark.slow
 def test_what_is_written_waits_on_disk_not_in_memory(tmp_path: Path) -> None:
     def records() -> Iterator[ImageRecord]:
         rng = np.random.default_rng(0)
