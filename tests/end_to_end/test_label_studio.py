@@ -119,9 +119,29 @@ def test_opening_a_new_task_is_enough_for_a_prediction(prelabelled: Prelabelled,
 
 
 def test_requests_for_one_task_at_the_same_time_leave_one_prediction(prelabelled: Prelabelled, tmp_path: Path) -> None:
-    """As a deep link makes a browser ask; whoever asks is shown the prediction."""
+    """As a deep link makes a browser ask; whoever asks is shown the prediction.
+
+    Label Studio asks nothing where /health takes it more than a second, as on a busy machine. Then nobody is shown a
+    prediction, so other tasks are tried; but two predictions are never right.
+    """
+    shown: list[int] = []
+    for attempt in range(3):
+        shown, stored = _open_at_once(prelabelled, tmp_path / str(attempt))
+        assert max(stored) <= 1
+        if shown == [1] * 5:
+            assert stored == [1, 1]
+            return
+    pytest.fail(f"The predictions that were shown: {shown}.")
+
+
+def _open_at_once(prelabelled: Prelabelled, folder: Path) -> tuple[list[int], list[int]]:
+    """Open one task four times, and another while both are retrieved.
+
+    Returns:
+        How many predictions each of the five was shown, and how many are stored for each of the two tasks.
+    """
     api, project = prelabelled.session.maker.api, prelabelled.project
-    api.upload_images(project, write_images([DemoScene(1), DemoScene(2)], tmp_path, _SIZE_PX))
+    api.upload_images(project, write_images([DemoScene(1), DemoScene(2)], folder, _SIZE_PX))
     opened, retrieved = api.tasks(project)[-2:]
     try:
         with ThreadPoolExecutor(4) as pool:
@@ -129,8 +149,7 @@ def test_requests_for_one_task_at_the_same_time_leave_one_prediction(prelabelled
             asked = pool.submit(api.retrieve_predictions, project, [opened.id, retrieved.id])
             shown.append(api.open_task(project, retrieved.id))
             asked.result()
-        assert shown == [1] * 5
-        assert [len(api.predictions(task.id)) for task in (opened, retrieved)] == [1, 1]
+        return shown, [len(api.predictions(task.id)) for task in (opened, retrieved)]
     finally:
         for task in (opened, retrieved):
             api.request("DELETE", f"/api/tasks/{task.id}/")
