@@ -313,7 +313,8 @@ def _list(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _show(options: argparse.Namespace, settings: Settings) -> None:
-    from backend.command.show import known_projects, show_prototypes
+    from backend.command.projects import known_projects
+    from backend.command.show import show_prototypes
 
     bank, projects = _bank(options, settings), known_projects(settings)
     show_prototypes(bank, options.which, _engine(options, settings), options.out, projects)

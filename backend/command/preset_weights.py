@@ -16,8 +16,6 @@ from ovdiff.models.files import BUILDING, SEGMENTING, ModelFiles, files_of
 from ovdiff.models.licences import weights_licences
 from ovdiff.presets.model_settings import CheckpointSettings
 
-_PIN_DIGITS = 12
-
 
 def check_preset(name_or_file: str) -> None:
     """Print where the weights of each model of a preset are, or which files are missing and how large they are.
@@ -29,7 +27,7 @@ def check_preset(name_or_file: str) -> None:
         RequestError: weights are missing.
     """
     entries = files_of(load_any_preset(name_or_file), *BUILDING, *SEGMENTING)
-    rows = [(", ".join(entry.models), _source(entry), _size(entry), _state(entry)) for entry in entries]
+    rows = [(", ".join(entry.models), entry.pinned_source, _size(entry), _state(entry)) for entry in entries]
     say(table([("model", "source", "MB", "state"), *rows], right=(2,)))
     for entry in entries:
         if entry.missing and not entry.is_local:
@@ -102,10 +100,6 @@ def _folder_name(entry: ModelFiles) -> str:
     if isinstance(entry.settings, CheckpointSettings):
         return entry.models[0]
     return entry.settings.source.replace("/", "--")
-
-
-def _source(entry: ModelFiles) -> str:
-    return f"{entry.settings.source} @ {entry.pin[:_PIN_DIGITS]}" if entry.pin else entry.settings.source
 
 
 def _size(entry: ModelFiles) -> str:

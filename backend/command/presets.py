@@ -13,11 +13,9 @@ from typing import Any
 from backend.command.console import say
 from ovdiff.engines import EnginePreset, load_any_preset
 from ovdiff.models.licences import WeightsLicence, weights_licences, weights_settings
+from ovdiff.models.weights import PIN_DIGITS, weights_pin
 from ovdiff.presets import preset_description, preset_names, preset_to_mapping
-from ovdiff.presets.model_settings import CheckpointSettings
 from ovdiff.presets.text import preset_to_toml
-
-_REVISION_DIGITS = 12
 
 
 def list_presets(*, as_json: bool) -> None:
@@ -53,7 +51,7 @@ def _weights(preset: EnginePreset) -> Iterator[str]:
     licences = weights_licences(preset)
     yield "Weights, and under which terms:"
     for entry in licences:
-        revision = _revision(preset, entry)[:_REVISION_DIGITS]
+        revision = _revision(preset, entry)[:PIN_DIGITS]
         yield f"  {entry.model}: {entry.source}{f' @ {revision}' if revision else ''}"
         yield f"      {entry.licence}: {entry.note}"
     if forbidding := [entry.model for entry in licences if entry.non_commercial]:
@@ -61,9 +59,7 @@ def _weights(preset: EnginePreset) -> Iterator[str]:
 
 
 def _revision(preset: EnginePreset, entry: WeightsLicence) -> str:
-    """Return what pins the weights of a model: a commit, or a checksum; "" where nothing does."""
-    settings = weights_settings(preset)[entry.model]
-    return settings.sha256 if isinstance(settings, CheckpointSettings) else settings.revision
+    return weights_pin(weights_settings(preset)[entry.model])
 
 
 def _summary(name_or_file: str) -> dict[str, Any]:

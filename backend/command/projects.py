@@ -16,6 +16,7 @@ from backend.serving.projects import id_of
 from backend.serving.store import Store, StoredProject
 from backend.serving.vocabulary import read_labelling
 from backend.settings import Settings
+from ovdiff.vocabulary import Category
 
 SHOWN_LABELS = 5
 
@@ -52,6 +53,19 @@ def forget_projects(settings: Settings, texts: Sequence[str]) -> None:
     say("A project that is still connected in Label Studio comes back when one of its pages is opened.")
 
 
+def known_projects(settings: Settings) -> dict[str, tuple[Category, ...]]:
+    """Return the categories of each stored project, by its uid, without projects whose label config cannot be used.
+
+    Raises:
+        StoreError: the state file cannot be read.
+    """
+    if not settings.state_file.is_file():
+        return {}
+    stored = _store(settings).label_configs().items()
+    known = {uid: _categories(label_config, settings) for uid, label_config in stored}
+    return {uid: categories for uid, categories in known.items() if categories is not None}
+
+
 def _find(stored: Sequence[StoredProject], text: str, settings: Settings) -> list[StoredProject]:
     found = [project for project in stored if text in (project.uid, str(id_of(project.uid)))]
     if not found:
@@ -73,11 +87,15 @@ def _store(settings: Settings) -> Store:
 
 def _labels(project: StoredProject, settings: Settings) -> list[str] | None:
     """Return the names of the project's categories; None if its label config cannot be used with these settings."""
+    categories = _categories(project.label_config, settings)
+    return None if categories is None else [category.name for category in categories]
+
+
+def _categories(label_config: str, settings: Settings) -> tuple[Category, ...] | None:
     try:
-        labelling = read_labelling(project.label_config, max_categories=settings.prediction.max_categories)
+        return read_labelling(label_config, max_categories=settings.prediction.max_categories).categories
     except UnusableLabelConfigError:
         return None
-    return [category.name for category in labelling.categories]
 
 
 def _row(project: StoredProject, settings: Settings) -> Sequence[str]:

@@ -6,7 +6,6 @@ set that a project's label config asks for, or the set of the word by itself, wh
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,10 +15,7 @@ from backend.command.files import write_png
 from backend.command.stored_sets import StoredSet, find_sets
 from backend.command.support_sheet import draw_support_sheet
 from backend.command.table import table
-from backend.errors import UnusableLabelConfigError, UsageError
-from backend.serving.store import Store
-from backend.serving.vocabulary import read_labelling
-from backend.settings import Settings
+from backend.errors import UsageError
 from ovdiff.bank import Bank
 from ovdiff.bank.support import SupportSet
 from ovdiff.engines import HasSupportSets, SegmentationEngine
@@ -65,23 +61,6 @@ def show_prototypes(
     path = out or Path(f"{_file_name(item.category)}.support.png")
     write_png(sheet, path)
     say(f"sheet: {path}" + (f" of {item.short_key}" if len(made) > 1 else ""))
-
-
-def known_projects(settings: Settings) -> dict[str, tuple[Category, ...]]:
-    """Return the categories of each project that the service has stored; no project if there is no state file yet.
-
-    Raises:
-        StoreError: the state file cannot be read.
-    """
-    if not settings.state_file.is_file():
-        return {}
-    stored = Store(settings.state_file, event_rows=settings.prediction.event_rows).label_configs()
-    most = settings.prediction.max_categories
-    known = {}
-    for project, label_config in stored.items():
-        with contextlib.suppress(UnusableLabelConfigError):  # such a project uses no prototypes
-            known[project] = read_labelling(label_config, max_categories=most).categories
-    return known
 
 
 def _made_by(engine: SegmentationEngine, found: Sequence[StoredSet]) -> list[StoredSet]:

@@ -13,7 +13,7 @@ from ovdiff.errors import WeightsError
 from ovdiff.extras import naming_the_extra
 from ovdiff.models.checkpoint_file import cached_checkpoint
 from ovdiff.models.licences import weights_settings
-from ovdiff.models.weights import Weights, locate
+from ovdiff.models.weights import PIN_DIGITS, Weights, locate, weights_pin
 from ovdiff.presets.model_settings import (
     AdapterSettings,
     CheckpointSettings,
@@ -75,16 +75,16 @@ class ModelFiles:
         return MEGABYTES.get((self.settings.source, variant))
 
     @property
-    def pin(self) -> str:
-        """What pins the weights: a commit, or a checksum; "" where nothing does."""
-        return self.settings.sha256 if isinstance(self.settings, CheckpointSettings) else self.settings.revision
+    def pinned_source(self) -> str:
+        """The source, with the first digits of what pins the weights: "owner/name @ 977e3dd0ec55"."""
+        pin = weights_pin(self.settings)[:PIN_DIGITS]
+        return f"{self.settings.source} @ {pin}" if pin else self.settings.source
 
     def __str__(self) -> str:
         """Describe the missing files, such as "clip: owner/name @ 977e3dd0ec55 (2 files, about 598 MB)"."""
-        pin = f" @ {self.pin[:12]}" if self.pin else ""
         size = f", about {self.megabytes} MB" if self.megabytes else ""
         files = f"{len(self.missing)} file{'s' * (len(self.missing) != 1)}"
-        return f"{' and '.join(self.models)}: {self.settings.source}{pin} ({files}{size})"
+        return f"{' and '.join(self.models)}: {self.pinned_source} ({files}{size})"
 
 
 def files_of(preset: Any, *stages: Stage) -> tuple[ModelFiles, ...]:

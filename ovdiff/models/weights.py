@@ -37,6 +37,15 @@ def locate(settings: Weights) -> Path | None:
     return None
 
 
+PIN_DIGITS = 12
+"""How many digits of a commit or checksum a person is shown."""
+
+
+def weights_pin(settings: Weights) -> str:
+    """Return what pins weights that are fetched: a commit, or a checksum; "" where nothing does."""
+    return settings.sha256 if isinstance(settings, CheckpointSettings) else settings.revision
+
+
 def weights_identity(settings: Weights) -> str:
     """Return a text that identifies weights: different weights have different texts.
 

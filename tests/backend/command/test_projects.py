@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from backend.command import cli
+from backend.command.projects import known_projects
 from backend.serving.http.app import create_app
 from backend.serving.read_back import LOOK_EVERY_S
 from backend.serving.store import Store
 from backend.settings import LabelStudioSettings, Settings
+from ovdiff.vocabulary import Category
 from tests.fakes.engine import FakeEngine
 from tests.fakes.waiting import eventually
 
@@ -110,3 +112,17 @@ def test_a_running_service_writes_its_projects_into_a_new_state_file(settings: S
         assert eventually(lambda: set(store.label_configs()) == {UID, OTHER_UID}, timeout_s=3 * LOOK_EVERY_S)
     finally:
         service.stop()
+
+
+def test_the_projects_of_the_state_file_are_known(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    assert known_projects(settings) == {}
+    assert not settings.state_file.exists()
+    store = Store(settings.state_file, event_rows=1)
+    store.save_label_config(
+        "3.1",
+        '<View><Image name="i" value="$i"/><BrushLabels name="b" toName="i">'
+        '<Label value="crab" prompts="red crab"/></BrushLabels></View>',
+    )
+    store.save_label_config("4.1", "<View>")
+    assert known_projects(settings) == {"3.1": (Category("crab", ("red crab",)),)}

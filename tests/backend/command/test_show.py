@@ -4,11 +4,9 @@ import pytest
 from PIL import Image
 
 from backend.command import show
-from backend.command.show import known_projects, show_prototypes
+from backend.command.show import show_prototypes
 from backend.command.support_sheet import draw_support_sheet
 from backend.errors import UsageError
-from backend.serving.store import Store
-from backend.settings import Settings
 from ovdiff.bank import Bank
 from ovdiff.bank.support import SupportSet
 from ovdiff.vocabulary import Category
@@ -101,20 +99,6 @@ def test_which_of_two_used_sets_is_asked(engine: FakeEngine, crabs: tuple[str, s
         show_prototypes(bank, "crab", engine, out)
     show_prototypes(bank, crabs[1], engine, out)
     assert out.is_file()
-
-
-def test_the_projects_of_the_state_file_are_known(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path)
-    assert known_projects(settings) == {}
-    assert not settings.state_file.exists()
-    store = Store(settings.state_file, event_rows=1)
-    store.save_label_config(
-        "3.1",
-        '<View><Image name="i" value="$i"/><BrushLabels name="b" toName="i">'
-        '<Label value="crab" prompts="red crab"/></BrushLabels></View>',
-    )
-    store.save_label_config("4.1", "<View>")
-    assert known_projects(settings) == {"3.1": (Category("crab", ("red crab",)),)}
 
 
 def test_what_cannot_be_shown_is_said(engine: FakeEngine, tmp_path: Path) -> None:
