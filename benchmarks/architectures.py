@@ -3,7 +3,7 @@ weights are called and how wide its features are depends on no trained value.
 
 Each builder takes ``device`` ("meta" allocates nothing) and ``shrink``: every width is divided by it, while depth,
 heads, patches and layout stay, so ``shrink=8`` is a small model of the same topology. CutLER's own builder is in
-``ovdiff.building.proposals``.
+``ovdiff.proposals``.
 
     unet = build_unet(SD_TURBO, device="meta")
     stable_diffusion(shrink=8).save_pretrained(folder)     # then DiffusionModelSettings(source=str(folder))

@@ -15,13 +15,13 @@ from transformers import CLIPImageProcessor, CLIPModel, Dinov2Model, DINOv3ViTMo
 
 from benchmarks import architectures
 from ovdiff.building.parts import BuildingParts
-from ovdiff.building.proposals.cutler import Cutler
-from ovdiff.building.proposals.cutler_network import CascadeMaskRcnn, Widths
 from ovdiff.models.clip import Clip, OpenClip, TransformersClip
 from ovdiff.models.fair_lock import FairLock
 from ovdiff.models.loaded import LoadedModels, SafetyChecker
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ClipModelSettings, ModelSettings
+from ovdiff.proposals.cutler import Cutler
+from ovdiff.proposals.cutler_network import CascadeMaskRcnn, Widths
 from ovdiff.segmenting.parts import SegmentingParts
 
 

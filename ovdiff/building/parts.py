@@ -4,10 +4,10 @@ from functools import cached_property
 
 from ovdiff.building.generation.diffusion import SupportGenerator
 from ovdiff.building.generation.safety import SafetyCheck, make_safety_check
-from ovdiff.building.proposals import Proposer, Thresholder, make_source
 from ovdiff.extractors import Extractors
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
+from ovdiff.proposals import Proposer, Thresholder, make_source
 
 
 class BuildingParts:

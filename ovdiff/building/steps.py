@@ -14,8 +14,6 @@ from ovdiff.bank.support_store import DrawnBatch, DrawnImage, Masks, Shelf
 from ovdiff.building.drawing import draw_images
 from ovdiff.building.generation.attribution import normalise_maps, scale_maps
 from ovdiff.building.parts import BuildingParts
-from ovdiff.building.proposals import Thresholder
-from ovdiff.building.proposals.threshold import Thresholds
 from ovdiff.building.prototypes import build_prototypes, cell_mask
 from ovdiff.building.support import choose_masks, threshold_masks
 from ovdiff.errors import SupportError
@@ -23,6 +21,8 @@ from ovdiff.extractors.work import extraction
 from ovdiff.models.memory import batch_size, memory_of, run_in_batches
 from ovdiff.presets import Preset
 from ovdiff.presets.needs import dtype_fields, feature_dtype
+from ovdiff.proposals import Thresholder
+from ovdiff.proposals.threshold import Thresholds
 
 Progress = Callable[[str, float], None]
 """Called with a stage ("generating", "masking", "extracting", "done") and the fraction done, 0 to 1."""

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ovdiff.building.proposals.threshold import Thresholds
 from ovdiff.presets.schema import SupportSettings
+from ovdiff.proposals.threshold import Thresholds
 
 
 def threshold_masks(

@@ -66,23 +66,23 @@ PROPOSALS = Parts(
     "ovdiff.proposals",
     {
         "cutler": Part(
-            "ovdiff.building.proposals.cutler:make_proposer",
+            "ovdiff.proposals.cutler:make_proposer",
             CutlerSettings,
             {"cutler": CheckpointSettings},
             licence="CC-BY-NC-SA-4.0",  # The licence that CutLER's authors give their weights, wherever the file is.
         ),
-        "maskcut": Part("ovdiff.building.proposals.maskcut:make_proposer", MaskCutSettings, {"dino": ModelSettings}),
+        "maskcut": Part("ovdiff.proposals.maskcut:make_proposer", MaskCutSettings, {"dino": ModelSettings}),
         "detectron2": Part(
-            "ovdiff.building.proposals.detectron2:make_proposer", Detectron2Settings, files=("config", "weights")
+            "ovdiff.proposals.detectron2:make_proposer", Detectron2Settings, files=("config", "weights")
         ),
-        "otsu": Part("ovdiff.building.proposals.threshold:make_otsu"),
-        "multi_otsu": Part("ovdiff.building.proposals.threshold:make_multi_otsu"),
-        "fixed": Part("ovdiff.building.proposals.threshold:make_fixed"),
+        "otsu": Part("ovdiff.proposals.threshold:make_otsu"),
+        "multi_otsu": Part("ovdiff.proposals.threshold:make_multi_otsu"),
+        "fixed": Part("ovdiff.proposals.threshold:make_fixed"),
     },
     reserved=_own_fields(ProposalSettings),
 )
 """All proposal sources. A maker is called with the preset and the loaded models, and returns an
-:class:`ovdiff.building.proposals.Proposer` or a :class:`ovdiff.building.proposals.Thresholder`."""
+:class:`ovdiff.proposals.Proposer` or a :class:`ovdiff.proposals.Thresholder`."""
 
 Stage = Literal["images", "masks", "features", "segmenting"]
 """When a model runs: while support images are drawn, while their masks are found, while their features are extracted,

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from benchmarks import architectures as real
-from ovdiff.building.proposals.cutler_network import CascadeMaskRcnn
 from ovdiff.models.files import MEGABYTES
+from ovdiff.proposals.cutler_network import CascadeMaskRcnn
 
 BUILDERS: dict[str, tuple[Callable[..., nn.Module], float]] = {
     # Millions of parameters, as the weights that the hub serves have them.

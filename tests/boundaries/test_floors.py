@@ -19,6 +19,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
         ("engines",),
         ("engine",),
         ("building", "segmenting"),
+        ("proposals",),
         ("bank", "extractors"),
         ("models",),
         ("vocabulary", "tinyworld"),
@@ -49,7 +50,17 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
 }
 
 # The two halves of the method meet in the engine alone: what builds sees no window, what segments sees no generator.
-SEEN_BY_A_HALF = {"bank", "models", "extractors", "presets", "vocabulary", "extras", "errors", "segmentation"}
+SEEN_BY_A_HALF = {
+    "bank",
+    "models",
+    "extractors",
+    "proposals",
+    "presets",
+    "vocabulary",
+    "extras",
+    "errors",
+    "segmentation",
+}
 SEES_THE_HALVES = {"engine"}
 HALVES = ("building", "segmenting")
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ovdiff.building.proposals.cutler_network import CascadeMaskRcnn, Widths
 from ovdiff.presets.part_settings import CutlerSettings
+from ovdiff.proposals.cutler_network import CascadeMaskRcnn, Widths
 
 NARROW = Widths(stem=8, pyramid=16, fully_connected=32)
 SETTINGS = CutlerSettings(min_score=0.1, short_side_px=128, max_long_side_px=256, max_detections=8)

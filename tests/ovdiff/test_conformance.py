@@ -22,7 +22,6 @@ from ovdiff.bank import Bank
 from ovdiff.bank.card import Card
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.building.generation.attribution import AttributionRecorder
-from ovdiff.building.proposals.maskcut import affinity, second_eigenvector
 from ovdiff.building.prototypes import build_prototypes
 from ovdiff.engine import Engine
 from ovdiff.models.cross_attention import cross_attention_layers
@@ -31,6 +30,7 @@ from ovdiff.models.pamr import pamr
 from ovdiff.models.texts import ClipTexts
 from ovdiff.presets import Preset, load_preset
 from ovdiff.presets.schema import AttributionSettings, WindowSettings
+from ovdiff.proposals.maskcut import affinity, second_eigenvector
 from ovdiff.segmenting.encoding import EncodedImage, WindowFeatures
 from ovdiff.segmenting.prefilter import choose_categories
 from ovdiff.segmenting.segmenter import BACKGROUND, make_table

@@ -1,10 +1,10 @@
 from dataclasses import replace
 
 from ovdiff.building.parts import BuildingParts
-from ovdiff.building.proposals import Thresholder
 from ovdiff.extractors import Extractors
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset, load_preset
+from ovdiff.proposals import Thresholder
 
 
 def test_nothing_is_loaded_until_it_is_used() -> None:

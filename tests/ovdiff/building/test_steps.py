@@ -12,12 +12,12 @@ from ovdiff.bank.support import SupportSet
 from ovdiff.bank.support_store import DrawnImage, Shelf
 from ovdiff.building.generation.diffusion import DrawingBatch
 from ovdiff.building.parts import BuildingParts
-from ovdiff.building.proposals.threshold import multi_otsu_thresholds
 from ovdiff.building.prototypes import build_prototypes, cell_mask
 from ovdiff.building.steps import enlarge, find_masks, make_prototype_set, make_support_set, stored_support_set
 from ovdiff.errors import DeviceMemoryError, SupportError
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
+from ovdiff.proposals.threshold import multi_otsu_thresholds
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from ovdiff.building.proposals.threshold import Thresholds
 from ovdiff.building.support import choose_masks, threshold_masks
 from ovdiff.presets import load_preset
 from ovdiff.presets.schema import SupportSettings
+from ovdiff.proposals.threshold import Thresholds
 
 FALLBACK = Thresholds(0.5, 0.2)
 PLAIN = SupportSettings(background_max=1.0, erode_background=False)

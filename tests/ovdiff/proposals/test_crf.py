@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ovdiff.building.proposals import make_source
-from ovdiff.building.proposals.crf import crf
-from ovdiff.building.proposals.maskcut import refine_mask
 from ovdiff.errors import MissingExtraError
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset, load_preset
 from ovdiff.presets.part_settings import MaskCutSettings
+from ovdiff.proposals import make_source
+from ovdiff.proposals.crf import crf
+from ovdiff.proposals.maskcut import refine_mask
 
 CRF = MaskCutSettings(refiner="crf")
 

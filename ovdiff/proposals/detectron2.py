@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ovdiff.building.proposals.checkpoint import load_weights, read_checkpoint
 from ovdiff.errors import PresetError, WeightsError
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.presets.needs import proposal_settings
 from ovdiff.presets.part_settings import Detectron2Settings
+from ovdiff.proposals.checkpoint import load_weights, read_checkpoint
 
 INSTALL = "pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2.git'"
 """The command that installs detectron2. No package index has it (D.3); it builds against the installed torch."""

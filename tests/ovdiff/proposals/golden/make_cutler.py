@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ovdiff.building.proposals.cutler import Cutler
+from ovdiff.proposals.cutler import Cutler
 from tests.fakes.cutler import SETTINGS, picture, seeded_cutler
 
 FILE = Path(__file__).with_name("cutler.npz")

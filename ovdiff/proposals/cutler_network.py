@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
-from ovdiff.building.proposals.boxes import ASPECTS, anchor_boxes, apply_deltas, has_area, pool
 from ovdiff.presets.part_settings import CutlerSettings
+from ovdiff.proposals.boxes import ASPECTS, anchor_boxes, apply_deltas, has_area, pool
 
 STRIDE_PX = 32
 """The stride of the deepest features. The sides of the input must be multiples of it."""

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from ovdiff.building.proposals.crf import crf, dense_crf
 from ovdiff.extractors.dino import dino_transformer
 from ovdiff.extractors.transformer import TransformerExtractor
 from ovdiff.models.loaded import LoadedModels
@@ -22,6 +21,7 @@ from ovdiff.presets.model_settings import ModelSettings
 from ovdiff.presets.needs import proposal_settings
 from ovdiff.presets.part_settings import DinoFeatureSettings, MaskCutSettings
 from ovdiff.presets.schema import RefineSettings
+from ovdiff.proposals.crf import crf, dense_crf
 
 _NO_EDGE = 1e-5
 _log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ovdiff.building.proposals.boxes import anchor_boxes, apply_deltas, has_area, paste_masks, pool, pyramid_levels
+from ovdiff.proposals.boxes import anchor_boxes, apply_deltas, has_area, paste_masks, pool, pyramid_levels
 
 
 def test_anchors_are_not_rounded() -> None:

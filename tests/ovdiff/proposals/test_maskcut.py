@@ -7,11 +7,11 @@ import scipy.linalg
 import scipy.sparse.linalg
 from scipy.sparse.linalg import ArpackNoConvergence
 
-from ovdiff.building.proposals import make_source, maskcut
-from ovdiff.building.proposals.maskcut import affinity, bipartition, cut_masks, refine_mask, second_eigenvector
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.presets.part_settings import MaskCutSettings
+from ovdiff.proposals import make_source, maskcut
+from ovdiff.proposals.maskcut import affinity, bipartition, cut_masks, refine_mask, second_eigenvector
 
 
 def _blobs() -> np.ndarray:

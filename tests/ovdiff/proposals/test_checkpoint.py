@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from ovdiff.building.proposals.checkpoint import load_weights, read_checkpoint
 from ovdiff.errors import WeightsError
+from ovdiff.proposals.checkpoint import load_weights, read_checkpoint
 
 
 class _Code:

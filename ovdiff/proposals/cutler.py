@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ovdiff.building.proposals.boxes import has_area, paste_masks
-from ovdiff.building.proposals.checkpoint import load_weights, read_checkpoint
-from ovdiff.building.proposals.cutler_network import STRIDE_PX, CascadeMaskRcnn, Detections, Widths
 from ovdiff.models.checkpoint_file import checkpoint_file
 from ovdiff.models.licences import weights_licences
 from ovdiff.models.loaded import LoadedModels
@@ -22,6 +19,9 @@ from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import CheckpointSettings
 from ovdiff.presets.needs import proposal_settings
 from ovdiff.presets.part_settings import CutlerSettings
+from ovdiff.proposals.boxes import has_area, paste_masks
+from ovdiff.proposals.checkpoint import load_weights, read_checkpoint
+from ovdiff.proposals.cutler_network import STRIDE_PX, CascadeMaskRcnn, Detections, Widths
 
 _MEAN, _DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of RGB in 0 to 255
 

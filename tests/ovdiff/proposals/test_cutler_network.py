@@ -11,9 +11,9 @@ from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.ops import FeaturePyramidNetwork, box_iou
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from ovdiff.building.proposals.boxes import anchor_boxes, apply_deltas
-from ovdiff.building.proposals.cutler_network import CascadeHeads, CascadeMaskRcnn, FeaturePyramid, Widths
 from ovdiff.presets.part_settings import CutlerSettings
+from ovdiff.proposals.boxes import anchor_boxes, apply_deltas
+from ovdiff.proposals.cutler_network import CascadeHeads, CascadeMaskRcnn, FeaturePyramid, Widths
 from tests.fakes.cutler import NARROW, seeded_cutler
 
 SHAPES = {  # D.3

@@ -1,7 +1,7 @@
 import numpy as np
 
-from ovdiff.building.proposals.threshold import fixed_thresholds, multi_otsu_thresholds, otsu_thresholds
 from ovdiff.presets.schema import ProposalSettings
+from ovdiff.proposals.threshold import fixed_thresholds, multi_otsu_thresholds, otsu_thresholds
 
 SETTINGS = ProposalSettings()
 

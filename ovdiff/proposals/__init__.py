@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ovdiff.building.proposals.threshold import Thresholds
 from ovdiff.errors import PresetError
 from ovdiff.presets import Preset
 from ovdiff.presets.needs import PROPOSALS
+from ovdiff.proposals.threshold import Thresholds
 
 if TYPE_CHECKING:
     from ovdiff.models.loaded import LoadedModels

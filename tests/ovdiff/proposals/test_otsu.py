@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.filters import threshold_multiotsu, threshold_otsu
 
-from ovdiff.building.proposals.otsu import otsu_threshold, otsu_threshold_pair
+from ovdiff.proposals.otsu import otsu_threshold, otsu_threshold_pair
 
 T = TypeVar("T")
 MAPS = arrays(np.float32, st.tuples(st.integers(1, 8), st.integers(1, 8)), elements=st.floats(0, 1, width=32))

@@ -7,13 +7,13 @@ import requests
 import torch
 from safetensors.torch import save_file
 
-from ovdiff.building.proposals import make_source
-from ovdiff.building.proposals.cutler import Cutler, detector_pixels, load_cutler, resized_size_hw
 from ovdiff.errors import WeightsError
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset, load_preset
 from ovdiff.presets.model_settings import CheckpointSettings
 from ovdiff.presets.part_settings import Detectron2Settings
+from ovdiff.proposals import make_source
+from ovdiff.proposals.cutler import Cutler, detector_pixels, load_cutler, resized_size_hw
 from tests.fakes.cutler import NARROW, SETTINGS, picture, seeded_cutler
 
 CPU = torch.device("cpu")
@@ -176,7 +176,7 @@ VERSION: 2
 def test_detectron2_itself_finds_the_same(tmp_path: Path) -> None:
     """Runs where detectron2 is installed; nothing here installs it."""
     pytest.importorskip("detectron2")
-    from ovdiff.building.proposals.detectron2 import Detectron2
+    from ovdiff.proposals.detectron2 import Detectron2
 
     network = seeded_cutler()
     torch.save({"model": network.state_dict()}, tmp_path / "weights.pth")

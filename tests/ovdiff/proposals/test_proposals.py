@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from ovdiff.building.proposals import Proposer, Thresholder, make_source
 from ovdiff.errors import PresetError
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.presets.needs import PROPOSALS
 from ovdiff.presets.part import Part
+from ovdiff.proposals import Proposer, Thresholder, make_source
 
 
 @pytest.mark.parametrize("source", ["otsu", "multi_otsu", "fixed"])

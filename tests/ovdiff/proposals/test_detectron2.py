@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import tests.fakes
-from ovdiff.building.proposals import make_source
-from ovdiff.building.proposals.detectron2 import Detectron2
 from ovdiff.errors import PresetError, WeightsError
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.presets.part_settings import Detectron2Settings
+from ovdiff.proposals import make_source
+from ovdiff.proposals.detectron2 import Detectron2
 
 CPU = torch.device("cpu")
 STAND_IN = Path(tests.fakes.__path__[0]) / "detectron2_stand_in"
