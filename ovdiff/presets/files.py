@@ -9,6 +9,7 @@ from typing import Any
 
 from ovdiff.errors import PresetError
 from ovdiff.presets.preset import Preset, mapping_to_preset
+from ovdiff.presets.word_lists import with_word_lists
 
 _PACKAGE = "ovdiff.presets"
 OVDIFF = "ovdiff"
@@ -40,7 +41,7 @@ def read_preset(name_or_path: str | Path) -> dict[str, Any]:
     """Read the tables of any engine's preset, with the tables of its base. The meaning of the values is not checked.
 
     Raises:
-        PresetError: there is no such preset or file, or the file is not TOML.
+        PresetError: there is no such preset or file, the file is not TOML, or a list of words cannot be read.
     """
     return _read_mapping(name_or_path, depth=0)
 
@@ -63,6 +64,7 @@ def _read_mapping(name_or_path: str | Path, depth: int) -> dict[str, Any]:
         mapping = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PresetError(f"Preset {str(name_or_path)!r} is not TOML: {error}.") from error
+    mapping = with_word_lists(mapping, Path(name_or_path).parent)
     base = mapping.pop("base", None)
     if base is None:
         return mapping

@@ -232,6 +232,23 @@ class StuffFilterSettings:
 
 
 @dataclass(frozen=True)
+class AnchorSettings:
+    """Words beside the vocabulary with which CLIP compares the category's own words. They are never drawn."""
+
+    words: tuple[str, ...] = setting(
+        (),
+        "P has none. In a file also the name of a list: 'common_words', or the path of a .txt file, one word a line",
+    )
+    same_cosine: float = setting(
+        0.95,
+        "an anchor whose text is nearer to a category's own text than this means the same, and steps aside",
+        unit="cosine",
+        minimum=-1.0,
+        maximum=1.0,
+    )
+
+
+@dataclass(frozen=True)
 class WindowSettings:
     """Where features are computed in a target image (A.12)."""
 
@@ -327,6 +344,7 @@ class PresetTables:
     prototypes: PrototypeSettings = field(default_factory=PrototypeSettings)
     prefilter: PrefilterSettings = field(default_factory=PrefilterSettings, metadata={"online": True})
     stuff_filter: StuffFilterSettings = field(default_factory=StuffFilterSettings, metadata={"online": True})
+    anchors: AnchorSettings = field(default_factory=AnchorSettings, metadata={"online": True, "later": True})
     windows: WindowSettings = field(default_factory=WindowSettings, metadata={"online": True})
     matching: MatchingSettings = field(default_factory=MatchingSettings, metadata={"online": True})
     refine: RefineSettings = field(default_factory=RefineSettings, metadata={"online": True})

@@ -16,6 +16,8 @@ from ovdiff.presets.schema import PresetTables
 
 _LINE_CHARACTERS = 110
 _SHORT_CHARACTERS = 50
+_LONG_LIST = 30
+"""A list of more items has several of them in a line."""
 _LEGEND = (
     "# A comment gives a field's unit and the reason for its default; it names the default where the value differs.\n"
     "# P is the paper (arXiv 2306.09316 v1), R its released code. A.1 and so on number the sections of the working\n"
@@ -94,4 +96,18 @@ def _value(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     items = [_value(item) for item in value]
     line = f"[{', '.join(items)}]"
-    return line if len(line) <= _LINE_CHARACTERS else "[\n" + "".join(f"    {item},\n" for item in items) + "]"
+    if len(line) <= _LINE_CHARACTERS:
+        return line
+    rows = _rows(items) if len(items) > _LONG_LIST else items
+    return "[\n" + "".join(f"    {row},\n" for row in rows) + "]"
+
+
+def _rows(items: list[str]) -> list[str]:
+    """Return the items side by side in lines of a bounded length; an item that is longer has a line of its own."""
+    rows: list[str] = []
+    for item in items:
+        if rows and len(rows[-1]) + len(item) + 2 <= _LINE_CHARACTERS:
+            rows[-1] += f", {item}"
+        else:
+            rows.append(item)
+    return rows

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,6 +83,15 @@ def _text_problems(preset: PresetTables) -> Iterator[str]:
         yield "generation.phrases gives a name twice; name each once."
     if any(not text.strip() for pair in preset.generation.phrases for text in pair):
         yield "generation.phrases has a blank name or phrase."
+    yield from _anchor_problems(preset.anchors.words)
+
+
+def _anchor_problems(words: tuple[str, ...]) -> Iterator[str]:
+    if any(not word.strip() for word in words):
+        yield "anchors.words has a blank word; remove it."
+    counts = Counter(word.casefold() for word in words)
+    if twice := [word for word, count in counts.items() if count > 1]:
+        yield f"anchors.words has {twice[0]!r} more than once; name each word once."
 
 
 def _name_problems(preset: PresetTables) -> Iterator[str]:

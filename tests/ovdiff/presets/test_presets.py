@@ -13,6 +13,7 @@ from ovdiff.presets import load_preset, preset_names, preset_to_mapping
 from ovdiff.presets.mapping import entries
 from ovdiff.presets.model_settings import ModelSettings
 from ovdiff.presets.needs import EXTRACTORS, feature_settings, unread_tables
+from ovdiff.tinyworld.world import STUFF, THINGS
 
 
 def test_every_packaged_preset_loads_under_its_own_name() -> None:
@@ -68,6 +69,12 @@ def test_paper_resizes_as_the_reference_does_and_the_others_with_antialiasing(na
     used = [feature_settings(preset, extractor) for extractor in preset.extractors.use]
     assert {settings.resampling for settings in used} == {preset.prefilter.resampling} == {expected}  # type: ignore[attr-defined]
     assert preset.prefilter.stretch_px == (512 if name == "paper" else 0)
+
+
+def test_anchors_are_the_world_s_words_a_list_of_common_words_or_none_as_published() -> None:
+    assert load_preset("tinyworld").anchors.words == (*THINGS, *STUFF)
+    assert len(load_preset("fast").anchors.words) >= 300
+    assert load_preset("paper").anchors.words == ()
 
 
 LATER = {

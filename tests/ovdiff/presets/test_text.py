@@ -73,6 +73,12 @@ def test_a_value_of_the_users_own_has_the_default_beside_it() -> None:
     assert "default []" not in text and 'default ""' not in text
 
 
+def test_hundreds_of_words_take_few_lines() -> None:
+    preset = load_preset("fast")
+    shown = preset_to_toml(preset).split("\nwords = [\n")[1].split("]")[0].splitlines()
+    assert len(shown) < len(preset.anchors.words) / 5
+
+
 def test_lines_can_be_read() -> None:
     for name in preset_names():
         assert max(map(len, preset_to_toml(load_preset(name)).splitlines())) <= 120
