@@ -1,0 +1,158 @@
+"""Are words painted that nobody can see? Crowded drawn scenes, asked for random words, in a minute for each seed.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.absent_words --out benchmarks/results/absent_words.json
+    python -m benchmarks.absent_words --scenes 24 --sizes 4 --seeds 42 --set prefilter.enabled=false
+    python -m benchmarks.absent_words --split thresholds --first 0 --ablation
+
+The first command asks for 1, 2, 4, 8 and all 19 words in 60 scenes with each of three generation seeds, in ten minutes
+on one thread, of which the prototypes take two if no earlier run left them in runs/bank. It prints Markdown tables of
+means and standard deviations over the seeds. Settings are chosen on ``--split thresholds``; what is reported is the
+``test`` split from scene 50000. docs/measurements.md says what each figure is.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.asked_words import KINDS, ask, word_figures
+from benchmarks.drawn_world import (
+    BANK,
+    CROWDED_FIRST,
+    SEEDS,
+    THINGS_ONLY,
+    Bench,
+    Changes,
+    Scenes,
+    changes_of,
+    encode_crowded,
+    encode_scenes,
+    mious,
+    vary,
+    with_changes,
+)
+from benchmarks.spreads import markdown_table, spread_text, write_results
+from ovdiff import Bank, Engine, load_preset
+
+SIZES = (1, 2, 4, 8, 19)
+COLUMNS = ("present painted", "absent painted", "area of the absent", "auroc", "iou of the present")
+
+ABLATION: Mapping[str, Changes] = {
+    "as published": {},
+}
+"""The variants that `--ablation` measures, each a row: the changes of the preset by the row's name."""
+
+Measured = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: the sizes of vocabularies, how many of each a scene is asked for, and on which scenes."""
+
+    sizes: tuple[int, ...]
+    vocabularies: int
+    crowded: Scenes
+    usual: Scenes
+
+
+def measure(bench: Bench, changes: Changes, plan: Plan) -> Measured:
+    """Return the figures of one variant of the preset with one generation seed."""
+    engine = bench.engine(changes)
+    sizes = {}
+    for size in plan.sizes:
+        words = ask(engine, plan.crowded, size, plan.vocabularies)
+        sizes[str(size)] = {kind: word_figures(word for word in words if word.kind == kind) for kind in KINDS}
+    return {"words": sizes, "miou": measure_miou(bench, changes, plan)}
+
+
+def measure_miou(bench: Bench, changes: Changes, plan: Plan) -> dict[str, float]:
+    """Return the mIoU of crowded and usual scenes, background included."""
+    engine = bench.engine(changes)
+    unfiltered = bench.engine(with_changes(changes, {"prefilter": {"enabled": False}}))
+    rows = {f"crowded: {words}": value for words, value in mious(engine, plan.crowded).items()}
+    rows |= {f"crowded, no prefilter: {words}": value for words, value in mious(unfiltered, plan.crowded).items()}
+    if plan.usual.numbers:
+        rows |= {f"usual: {words}": value for words, value in mious(engine, plan.usual).items()}
+        rows["usual: things asked for alone"] = mious(engine, plan.usual, THINGS_ONLY)["things"]
+    return rows
+
+
+def words_table(rows: Mapping[str, Mapping[str, Measured]]) -> str:
+    """Return the Markdown table of absent and present words: a line for each variant, size and kind."""
+    lines = []
+    for variant, by_seed in rows.items():
+        seeds = list(by_seed.values())
+        for size in seeds[0]["words"]:
+            for kind in KINDS:
+                figures = [seed["words"][size][kind] for seed in seeds]
+                cells = [spread_text([each[column] for each in figures]) for column in COLUMNS]
+                lines.append([variant, size, kind, *cells])
+    return markdown_table(("preset", "words", "of them", *COLUMNS), lines)
+
+
+def miou_table(rows: Mapping[str, Mapping[str, Measured]]) -> str:
+    """Return the Markdown table of the mIoU: a line for each variant."""
+    head = list(next(iter(next(iter(rows.values())).values()))["miou"])
+    lines = [
+        [variant, *(spread_text([seed["miou"][column] for seed in by_seed.values()]) for column in head)]
+        for variant, by_seed in rows.items()
+    ]
+    return markdown_table(("preset", *head), lines)
+
+
+def run(
+    plan: Plan, variants: Mapping[str, Changes], benches: Iterable[tuple[int, Bench]], tell: Callable[[str], None]
+) -> dict[str, dict[str, Measured]]:
+    """Measure each variant with each seed; ``tell`` is given a line after each."""
+    rows: dict[str, dict[str, Measured]] = {name: {} for name in variants}
+    for seed, bench in benches:
+        for name, changes in variants.items():
+            begun = time.monotonic()
+            rows[name][str(seed)] = measure(bench, changes, plan)
+            tell(f"seed {seed}, {name}: {time.monotonic() - begun:.0f} s")
+    return rows
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--preset", default="tinyworld")
+    parser.add_argument("--split", choices=("thresholds", "test"), default="test")
+    parser.add_argument("--first", type=int, default=CROWDED_FIRST, help="the number of the first crowded scene")
+    parser.add_argument("--scenes", type=int, default=60)
+    parser.add_argument("--usual", type=int, default=100, help="usual scenes, from number 0; 0 leaves them out")
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="how many words are asked for")
+    parser.add_argument("--vocabularies", type=int, default=3, help="random vocabularies of each size and scene")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.FIELD=VALUE", help="change the preset")
+    parser.add_argument("--ablation", action="store_true", help="a row for each part of the method")
+    parser.add_argument("--bank", type=Path, default=BANK, help="where prototypes are kept")
+    parser.add_argument("--out", type=Path)
+    return parser.parse_args()
+
+
+def main(write: Callable[[str], None] = print) -> None:
+    """Measure, print the tables, and write the figures as JSON."""
+    options = arguments()
+    torch.set_num_threads(1)
+    preset = vary(load_preset(options.preset), **changes_of(options.set))
+    begun = time.monotonic()
+    encoder = Engine(vary(preset, prefilter={"enabled": True}), Bank(options.bank))
+    crowded = encode_crowded(encoder, options.split, range(options.first, options.first + options.scenes))
+    usual = encode_scenes(encoder, options.split, range(options.usual))
+    write(f"{options.scenes + options.usual} scenes encoded: {time.monotonic() - begun:.0f} s")
+    plan = Plan(tuple(options.sizes), options.vocabularies, crowded, usual)
+    variants = ABLATION if options.ablation else {" ".join(options.set) or preset.name: {}}
+    rows = run(plan, variants, ((seed, Bench(preset, seed, options.bank)) for seed in options.seeds), write)
+    write(f"\n{words_table(rows)}\n\n{miou_table(rows)}")
+    if options.out:
+        said = ("split", "first", "scenes", "usual", "vocabularies", "set")
+        write_results(options.out, {"protocol": {name: getattr(options, name) for name in said}, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()
