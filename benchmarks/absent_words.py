@@ -1,7 +1,7 @@
 """Are words painted that nobody can see? Crowded drawn scenes, asked for random words, in a minute for each seed.
 
     OMP_NUM_THREADS=1 python -m benchmarks.absent_words --out benchmarks/results/absent_words.json
-    python -m benchmarks.absent_words --scenes 24 --sizes 4 --seeds 42 --set prefilter.enabled=false
+    python -m benchmarks.absent_words --scenes 24 --sizes 4 --seeds 42 --failures runs/failures.png
     python -m benchmarks.absent_words --split thresholds --first 0 --ablation
 
 The first command asks for 1, 2, 4, 8 and all 19 words in 60 scenes with each of three generation seeds, in ten minutes
@@ -35,10 +35,12 @@ from benchmarks.drawn_world import (
     vary,
     with_changes,
 )
+from benchmarks.failures import draw_failures, failures
 from benchmarks.spreads import markdown_table, spread_text, write_results
 from ovdiff import Bank, Engine, load_preset
 
 SIZES = (1, 2, 4, 8, 19)
+FAILURES_SIZE = 4
 COLUMNS = ("present painted", "absent painted", "area of the absent", "auroc", "iou of the present")
 
 ABLATION: Mapping[str, Changes] = {
@@ -132,6 +134,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ablation", action="store_true", help="a row for each part of the method")
     parser.add_argument("--bank", type=Path, default=BANK, help="where prototypes are kept")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--failures", type=Path, help="a PNG of the worst answers of the first seed")
     return parser.parse_args()
 
 
@@ -152,6 +155,10 @@ def main(write: Callable[[str], None] = print) -> None:
     if options.out:
         said = ("split", "first", "scenes", "usual", "vocabularies", "set")
         write_results(options.out, {"protocol": {name: getattr(options, name) for name in said}, "rows": rows})
+    if options.failures:
+        engine = Bench(preset, options.seeds[0], options.bank).engine()
+        words = ask(engine, crowded, FAILURES_SIZE, options.vocabularies)
+        draw_failures(failures(engine, crowded, words)).save(options.failures, optimize=True)
 
 
 if __name__ == "__main__":

@@ -34,9 +34,17 @@ Changes = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Scenes:
-    """Encoded scenes: their numbers, and their true label maps (H, W) uint8, indices into the world's names."""
+    """Encoded scenes.
+
+    Attributes:
+        numbers: the scenes' numbers in their split.
+        images: (H, W, 3) uint8 RGB each.
+        encoded: what an engine made of the images.
+        label_maps: the truth, (H, W) uint8 indices into the world's names.
+    """
 
     numbers: tuple[int, ...]
+    images: tuple[NDArray[np.uint8], ...]
     encoded: tuple[EncodedImage, ...]
     label_maps: tuple[NDArray[np.uint8], ...]
 
@@ -65,7 +73,7 @@ def encode_scenes(
     numbers = tuple(numbers)
     drawn = [render(sample_scene(number, split, things), size_px) for number in numbers]
     encoded = tuple(engine.encode(each.image) for each in drawn)
-    return Scenes(numbers, encoded, tuple(each.label_map for each in drawn))
+    return Scenes(numbers, tuple(each.image for each in drawn), encoded, tuple(each.label_map for each in drawn))
 
 
 def encode_crowded(engine: Engine, split: Split, numbers: Iterable[int]) -> Scenes:

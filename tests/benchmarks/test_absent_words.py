@@ -44,8 +44,9 @@ def scene() -> np.ndarray:
 
 
 BENCH = cast(Bench, PaintersBench())
-SCENES = Scenes((50_000, 50_001), cast(Any, (scene(), scene())), (scene(), scene()))
-NONE = Scenes((), (), ())
+IMAGES = (np.zeros((20, 20, 3), np.uint8),) * 2
+SCENES = Scenes((50_000, 50_001), IMAGES, cast(Any, (scene(), scene())), (scene(), scene()))
+NONE = Scenes((), (), (), ())
 
 
 def test_a_perfect_engine_paints_what_is_there_and_nothing_else() -> None:

@@ -44,5 +44,5 @@ def test_a_field_that_does_not_exist_is_an_error() -> None:
 def test_true_labels_count_what_is_not_asked_for_as_background() -> None:
     names = np.array([[NAMES.index("boat"), NAMES.index("sky")], [NAMES.index("car"), NAMES.index("floor")]], np.uint8)
     assert true_labels(names, SKY_BOAT).tolist() == [[2, 1], [0, 0]]
-    (only,) = Scenes((0,), (), (names,)).truths(SKY_BOAT)
+    (only,) = Scenes((0,), (), (), (names,)).truths(SKY_BOAT)
     assert only.tolist() == [[2, 1], [0, 0]]
