@@ -7,6 +7,7 @@ ConverterError or OSError.
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from converters.label_studio.findings import Finding
 from converters.label_studio.label_config import LabelConfig, parse_label_config, read_label_config
 from converters.label_studio.reader import Wanted, read_export
 from converters.label_studio.tasks import marked_as, write_tasks
-from converters.label_studio.validate import Expectations, Seen, validate_file
+from converters.label_studio.validate import Expectations, Seen, validate_config, validate_file
 from converters.records import DatasetCategory, ImageRecord
 from converters.report.advice import what_to_do
 from converters.report.evaluate_corrections import EvaluationOptions, evaluate_corrections, write_evaluation
@@ -211,29 +212,31 @@ def _import(
 
 
 def validate(options: Namespace) -> int:
-    """Print the faults that Label Studio would drop or hide in silence."""
+    """Print the faults that Label Studio would drop or hide in silence, those of the label config first."""
     config = read_label_config(options.label_config)
     expected = Expectations(config, _sizes(options), options.image_root, negatives=options.negatives)
     seen = Seen()
-    findings = validate_file(options.file, expected, seen)
-    count = _say_json(findings, options.file) if options.json else _say_lines(findings, options.file)
+    of_config = ((options.label_config, finding) for finding in validate_config(config))
+    of_tasks = ((options.file, finding) for finding in validate_file(options.file, expected, seen))
+    findings = chain(of_config, of_tasks)
+    count = _say_json(findings) if options.json else _say_lines(findings)
     if not options.json:
         say(f"{seen.tasks} tasks and {seen.results} results looked at, {count} findings")
     return LEFT_BEHIND if count else DONE
 
 
-def _say_lines(findings: Iterable[Finding], file: Path) -> int:
+def _say_lines(findings: Iterable[tuple[Path, Finding]]) -> int:
     count = 0
-    for finding in findings:
+    for file, finding in findings:
         say(f"{file}: {finding.text()}")
         count += 1
     return count
 
 
-def _say_json(findings: Iterable[Finding], file: Path) -> int:
+def _say_json(findings: Iterable[tuple[Path, Finding]]) -> int:
     """Print one JSON list after the last finding, and return how many findings it holds."""
     found = JsonList()
-    for finding in findings:
+    for file, finding in findings:
         found.append({"file": str(file), **asdict(finding)})
     say("".join(found.text()))
     return len(found)

@@ -4,7 +4,13 @@ Label Studio asks for a task again exactly if it has no prediction of the versio
 name holds a hash of everything that decides a prediction: the categories and where they are drawn, the preset, the
 weights, the output settings, and the prototypes that were ready. So a task that was predicted while some prototypes
 were missing is asked for again once they are ready. Labels that only change their order, colour or hotkey lead to the
-same name, because they lead to the same masks.
+same name, because they lead to the same masks. A changed threshold leads to another name: each task is answered again,
+from its segmentation where that is still remembered.
+
+Of all that /setup answers, Label Studio 1.23.2 shows a person this name alone: in the tabs of predictions, in the Data
+Manager and in the settings. So it also names the attributes of the label config that nobody reads:
+
+    ovdiff-0.5.0+1a2b3c4d5e (not read: prompt=, treshold=)
 """
 
 from __future__ import annotations
@@ -18,12 +24,14 @@ from backend.serving.vocabulary import Labelling
 from ovdiff.vocabulary import Category
 
 HASH_DIGITS = 10
+MOST_NAMES = 3  # of attributes; the tab of a prediction is narrow
+NAME_CHARACTERS = 20
 
 
 def model_version(
     labelling: Labelling, *, ready: Mapping[Category, str], engine_fingerprint: str, output_fingerprint: str
 ) -> str:
-    """Return `ovdiff-<version>+<hash>`.
+    """Return `ovdiff-<version>+<hash>`, and behind it the attributes of the label config that nobody reads.
 
     Args:
         labelling: the categories, and the controls into which they are drawn.
@@ -34,4 +42,12 @@ def model_version(
     prototypes = sorted((category.name, ready.get(category)) for category in labelling.categories)
     parts = [labelling.fingerprint(), engine_fingerprint, output_fingerprint, prototypes]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-    return f"ovdiff-{__version__}+{digest[:HASH_DIGITS]}"
+    return f"ovdiff-{__version__}+{digest[:HASH_DIGITS]}{_not_read(labelling)}"
+
+
+def _not_read(labelling: Labelling) -> str:
+    names = list(dict.fromkeys(f"{unread.name[:NAME_CHARACTERS]}=" for unread in labelling.unread))
+    if not names:
+        return ""
+    more = [f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
+    return f" (not read: {', '.join(names[:MOST_NAMES] + more)})"

@@ -278,6 +278,8 @@ class Projects:
         project = self._projects[uid]
         project.error = error
         if labelling is not None:
+            if labelling.unread and labelling != project.labelling:  # once, not at each /setup
+                logger.warning("Project %s: %s", uid, " ".join(unread.text() for unread in labelling.unread))
             project.label_config, project.labelling, project.doubted = label_config, labelling, None
             self._precompute.want(uid, labelling.categories)
 

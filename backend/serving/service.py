@@ -107,8 +107,11 @@ class Service:
         if self._folder is not None:
             self._folder.release()
 
-    def setup(self, project: str, schema: str, extra_params: object = None) -> dict[str, str]:
+    def setup(self, project: str, schema: str, extra_params: object = None) -> dict[str, Any]:
         """Prepare a project: order the prototypes of its new categories, and return its current model version.
+
+        The answer also holds "warnings", if there are any. Label Studio writes them into its own log and shows them
+        nowhere; a person sees their short form in the model version.
 
         Args:
             project: the name that Label Studio gives the project, "<id>.<created at>".
@@ -124,7 +127,8 @@ class Service:
         version = self._version(labelling, self._precompute.ready(labelling.categories))
         with tolerating_store_errors():
             self._store.save_model_version(project, version)
-        return {"model_version": version}
+        warnings = _warnings(labelling)
+        return {"model_version": version} | ({"warnings": warnings} if warnings else {})
 
     def version_of(self, label_config: str) -> str:
         """Return the model version of a label config, whether it is in force or not. This changes nothing.
@@ -202,10 +206,11 @@ class Service:
     def _project_status(self, state: ProjectState) -> dict[str, Any]:
         labelling = state.labelling
         if labelling is None:
-            return {"error": state.error, "model_version": None, "counts": {}, "categories": []}
+            return {"error": state.error, "warnings": [], "model_version": None, "counts": {}, "categories": []}
         statuses = self._precompute.statuses(labelling.categories)
         return {
             "error": state.error,
+            "warnings": _warnings(labelling),
             "model_version": self._version(labelling, self._precompute.ready(labelling.categories)),
             "counts": Counter(status.state for status in statuses.values()),
             "categories": [
@@ -265,6 +270,11 @@ class _Limit:
 
     def __exit__(self, *_: object) -> None:
         self._free.release()
+
+
+def _warnings(labelling: Labelling) -> list[str]:
+    """Return what a person should mend in a label config that can be used."""
+    return [unread.text() for unread in labelling.unread]
 
 
 def _kind_fields(decision: KindDecision | None) -> dict[str, str | None]:

@@ -1,13 +1,15 @@
 """A project's label config as the vocabulary to look for, and as the places where its categories are drawn.
 
     <BrushLabels name="brush" toName="image">
-      <Label value="boat" prompts="a boat; a ship" kind="thing"/>
+      <Label value="boat" prompts="a boat; a ship" kind="thing" threshold="0.4" min_area_px="50"/>
       <Label value="water" kind="stuff"/>
     </BrushLabels>
 
 Each `<Label>` of a control that can hold a shape is a category. Label Studio keeps attributes that it does not know,
-so a label may carry two of ours: `prompts`, the phrases from which images are generated instead of the label's own
-name, separated by semicolons; and `kind`, which is thing or stuff.
+so a label may carry some of ours: `prompts`, the phrases from which images are generated instead of the label's own
+name, separated by semicolons; `kind`, which is thing or stuff; `threshold`, the score below which its regions are
+hidden; and `min_area_px`, below which parts of its mask are. An attribute that looks like one of these and that nobody
+reads is a warning. The last two decide what is shown of a mask and not the mask, so they are no part of a category.
 
 A label config may offer the same label in several controls, so a rule decides where a category is drawn. On each image
 it is the first control of the config that draws masks and has the label; if there is none, it is the first rectangle
@@ -26,6 +28,17 @@ from backend.errors import UnusableLabelConfigError
 from converters.errors import LabelConfigError, RecordError
 from converters.label_studio.categories import label_kind
 from converters.label_studio.label_config import Control, ImageTag, Label, LabelConfig, labels_of, parse_label_config
+from converters.label_studio.own_attributes import (
+    LABEL_CONTROLS,
+    MIN_AREA,
+    PROMPTS,
+    THRESHOLD,
+    UnreadAttribute,
+    label_min_area_px,
+    label_threshold,
+    overruled,
+    unread_attributes,
+)
 from ovdiff.errors import VocabularyError
 from ovdiff.vocabulary import Category, Vocabulary
 
@@ -35,20 +48,38 @@ SHAPE_CONTROLS = (*MASK_CONTROLS, "rectanglelabels")
 
 @dataclass(frozen=True)
 class Output:
-    """The place of a category's regions: the image, the control, and the label as the control writes it."""
+    """The place of a category's regions: the image, the control, and the label as the control writes it.
+
+    Attributes:
+        category: what is looked for.
+        image: the image on which the regions are drawn.
+        control: the name of the control that draws them.
+        control_kind: the tag of this control in lower case.
+        label: the label as regions carry it.
+        threshold: the score below which its regions are hidden, in [0, 1]; None leaves that to the settings.
+        min_area_px: connected parts of fewer pixels of the image are hidden; 0 hides none.
+    """
 
     category: Category
     image: ImageTag
     control: str
     control_kind: str
     label: str
+    threshold: float | None = None
+    min_area_px: int = 0
 
 
 @dataclass(frozen=True)
 class Labelling:
-    """The content of a label config: an output for each category on each image."""
+    """The content of a label config: an output for each category on each image.
+
+    Attributes:
+        outputs: where each category is drawn.
+        unread: the attributes that look like ours and that nobody reads.
+    """
 
     outputs: tuple[Output, ...]
+    unread: tuple[UnreadAttribute, ...] = ()
 
     @property
     def categories(self) -> tuple[Category, ...]:
@@ -66,14 +97,14 @@ class Labelling:
         return {image: tuple(output for output in by_name if output.image == image) for image in images}
 
     def fingerprint(self) -> str:
-        """Return a hex hash of the categories and the controls into which they are drawn, whatever their order.
+        """Return a hex hash of the categories, the controls into which they are drawn and what is hidden of them.
 
         The attributes of a label that change no prediction, such as its colour and its hotkey, are not in it.
         """
         rows = sorted(
             [
                 [o.category.name, o.category.kind or "", *o.category.phrases],
-                [o.image.name, o.image.value, o.control, o.control_kind, o.label],
+                [o.image.name, o.image.value, o.control, o.control_kind, o.label, *_limits(o)],
             ]
             for o in self.outputs
         )
@@ -89,7 +120,8 @@ def read_labelling(label_config: str, *, max_categories: int) -> Labelling:
     """
     try:
         config = parse_label_config(label_config)
-        labelling = Labelling(tuple(_outputs(config)))
+        unread = dict.fromkeys((*unread_attributes(config), *_overruled(config)))  # a control may mark two images
+        labelling = Labelling(tuple(_outputs(config)), tuple(unread))
         _require_usable(config, labelling, max_categories)
         Vocabulary(labelling.categories)
     except (LabelConfigError, RecordError, VocabularyError) as error:
@@ -101,18 +133,28 @@ def _outputs(config: LabelConfig) -> Iterator[Output]:
     """Yield an output for each label on each image, by the rule in this module's docstring."""
     categories: dict[str, Category] = {}
     for image in config.images:
-        controls = _shape_controls(config, image)
+        controls = _controls(config, image, SHAPE_CONTROLS)
         for label in _distinct(labels_of(controls)):
             control = next(control for control in controls if label.value in control.label_values)
             category = categories.setdefault(label.value, _category(label))
-            yield Output(category, image, control.name, control.kind, label.result_name)
+            limits = (label_threshold(label), label_min_area_px(label))
+            yield Output(category, image, control.name, control.kind, label.result_name, *limits)
 
 
-def _shape_controls(config: LabelConfig, image: ImageTag) -> list[Control]:
-    """Return the controls that draw on an image, controls for masks first, otherwise in the order of the config."""
+def _overruled(config: LabelConfig) -> Iterator[UnreadAttribute]:
+    """Yield our attributes on labels whose masks another control draws, or none; smart tools have such labels."""
+    for image in config.images:
+        drawn = {label.value: label for label in _distinct(labels_of(_controls(config, image, SHAPE_CONTROLS)))}
+        for control in _controls(config, image, LABEL_CONTROLS):
+            for label in control.labels:
+                yield from overruled(label, control, drawn.get(label.value))
+
+
+def _controls(config: LabelConfig, image: ImageTag, kinds: Iterable[str]) -> list[Control]:
+    """Return the controls of an image, those for masks first, otherwise in the order of the config."""
     controls = [
         control
-        for control in config.of_kind(*SHAPE_CONTROLS)
+        for control in config.of_kind(*kinds)
         if image.name in (target.strip() for target in control.to_name.split(","))
     ]
     return sorted(controls, key=lambda control: control.kind not in MASK_CONTROLS)
@@ -126,9 +168,15 @@ def _distinct(labels: Iterable[Label]) -> list[Label]:
     return list(first.values())
 
 
+def _limits(output: Output) -> list[str]:
+    """Return what the label says is hidden; nothing if it says nothing, so that older model versions stay the same."""
+    threshold = [] if output.threshold is None else [f"{THRESHOLD}={output.threshold}"]
+    return threshold + ([f"{MIN_AREA}={output.min_area_px}"] if output.min_area_px else [])
+
+
 def _category(label: Label) -> Category:
     """Return a label as a category; underscores in its name are read as spaces."""
-    prompts = tuple(part.strip() for part in label.attributes.get("prompts", "").split(";") if part.strip())
+    prompts = tuple(part.strip() for part in label.attributes.get(PROMPTS, "").split(";") if part.strip())
     words = label.value.replace("_", " ").strip()
     if not prompts and words != label.value:
         prompts = (words,)

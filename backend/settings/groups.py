@@ -259,6 +259,12 @@ class OutputSettings:
     min_part_px: int = setting(
         16, "px of the original image", "a smaller part of a mask becomes no polygon or rectangle of its own"
     )
+    min_score: float = setting(
+        0.0,
+        "score from 0 to 1",
+        "what is hidden cannot be corrected, so nothing is hidden unless somebody decides it; regions with a lower "
+        "score are in no prediction, unless their label says otherwise by threshold=",
+    )
     max_regions: int = setting(200, "regions", "the editor becomes slow with far fewer regions")
     max_result_bytes: int = setting(
         8 * 2**20,
@@ -271,6 +277,7 @@ class OutputSettings:
         require_between("polygon_tolerance_px", self.polygon_tolerance_px, 0, 1000)
         require_between("polygon_max_vertices", self.polygon_max_vertices, 3, 100_000)
         require_between("min_part_px", self.min_part_px, 1, 10**9)
+        require_between("min_score", self.min_score, 0, 1)
         require_between("max_regions", self.max_regions, 1, 100_000)
         require_between("max_result_bytes", self.max_result_bytes, 1, 2**31)
 

@@ -41,6 +41,8 @@ KINDS = {
     "missing-region": "a relation or a parentID points at no region",
     "bad-relation": "a relation's direction is none, or two relations join the same regions",
     "missing-image": "the image is not in the folder",
+    "unread-attribute": "an attribute of the label config looks like one of ours and is not",
+    "bad-attribute": "an attribute of a label has a value that it cannot have",
 }
 """The kinds of findings, and what each kind means."""
 
@@ -56,7 +58,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault and where it is: the task, the annotation or prediction (`item`), and the region."""
+    """One fault and where it is: the task, the annotation or prediction (`item`), and the region.
+
+    A fault of the label config is in no task: its `task` is None and its `item` is "label config".
+    """
 
     kind: str
     task: int | str | None
@@ -67,5 +72,6 @@ class Finding:
 
     def text(self) -> str:
         """Return the finding as one line of text."""
-        place = ", ".join(part for part in (f"task {self.task}", self.item, self.region) if part)
+        task = "" if self.task is None else f"task {self.task}"
+        place = ", ".join(part for part in (task, self.item, self.region) if part)
         return f"{place}: {self.what}. {self.advice} [{self.kind}]"

@@ -19,9 +19,11 @@ from converters.errors import ConverterError, LabelStudioFormatError
 from converters.files.image_files import SizeLookup, image_file_name
 from converters.files.json_stream import read_json_array
 from converters.files.json_values import Json, identifier, whole_number
+from converters.label_studio.categories import label_kind
 from converters.label_studio.field_faults import item_field_faults, relation_faults, result_field_faults, score_faults
 from converters.label_studio.findings import Fault, Finding
 from converters.label_studio.label_config import Control, LabelConfig
+from converters.label_studio.own_attributes import impossible_values, unread_attributes
 from converters.label_studio.reader import full_task
 from converters.label_studio.repeats import FileRepeats, RegionRepeats
 from converters.label_studio.shape_faults import shape_faults
@@ -57,6 +59,15 @@ class Seen:
 
     tasks: int = 0
     results: int = 0
+
+
+def validate_config(config: LabelConfig) -> Iterator[Finding]:
+    """Yield the faults of a label config that Label Studio takes without a word: attributes that nobody reads."""
+    place = (None, "label config", "")
+    for unread in unread_attributes(config):
+        yield Finding("unread-attribute", *place, unread.what, unread.advice)
+    for message in impossible_values(config, label_kind):
+        yield Finding("bad-attribute", *place, message, "The backend refuses the label config: correct the value.")
 
 
 def validate_file(path: Path, expected: Expectations, seen: Seen) -> Iterator[Finding]:

@@ -385,6 +385,20 @@ def test_findings_are_lines_or_json(folder: Path, capsys: pytest.CaptureFixture[
     assert json.loads(capsys.readouterr().out) == []
 
 
+def test_validate_finds_what_nobody_reads_in_the_label_config(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "export.json").write_text(json.dumps(TASKS))
+    config = (folder / "config.xml").read_text()
+    (folder / "config.xml").write_text(config.replace('<Label value="cat"', '<Label prompt="a cat" value="cat"', 1))
+    words = ("validate", folder / "export.json", "--label-config", folder / "config.xml")
+    assert run(folder, *words) == LEFT_BEHIND
+    line, last = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{folder / 'config.xml'}: label config: prompt=\"a cat\" of the label 'cat' of <")
+    assert last == "2 tasks and 3 results looked at, 1 findings"
+    assert run(folder, *words, "--json") == LEFT_BEHIND
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["file"], found["task"], found["item"]) == (str(folder / "config.xml"), None, "label config")
+
+
 def test_corrections_are_evaluated(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     predicted = {"id": 5, "model_version": "v1", "result": [result(CAT, "cat", "a", score=0.9)]}
     corrected = {"id": 1, "parent_prediction": 5, "result": [result(CAT, "cat", "a", origin="prediction", score=0.9)]}

@@ -137,13 +137,15 @@ class Answers:
         """Write the request's line into the log."""
         kinds = Counter(answer.kind for answer in answers)
         answered = kinds.pop("answered", 0)
+        hidden = sum("hidden" in answer.item for answer in answers)
         left = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         logger.info(
-            "Project %s: %d %s asked for, %d answered, %d left%s, in %.1f s.",
+            "Project %s: %d %s asked for, %d answered%s, %d left%s, in %.1f s.",
             project,
             len(answers),
             what if len(answers) == 1 else f"{what}s",
             answered,
+            f" (regions hidden by limits in {hidden})" if hidden else "",
             len(answers) - answered,
             f" ({left})" if left else "",
             self._clock_s() - asked_s,

@@ -4,8 +4,11 @@ Label Studio discards an answer with more or fewer items than tasks, so every ta
 happens to it. It stores an item with a `result`, and leaves out an item without one: the other items of the answer are
 stored all the same, and it asks for the task again. So only a final prediction has a `result`:
 
-    {"result": [...], "score": 0.8, "model_version": V}     a prediction, perhaps with "warning"
+    {"result": [...], "score": 0.8, "model_version": V}     a prediction, perhaps with "warning" and "hidden"
     {"model_version": V, "error": "..."}                    no prediction; the error says why
+
+"hidden" says which regions were left out because of their label's limits, and why. Label Studio stores it nowhere, but
+shows the whole item to a person who sends a test request from the project's settings.
 
 An item that answers a click or a rectangle is shown and never stored. It always has a `result`:
 
@@ -115,6 +118,7 @@ class Predictor:
     def _predict(self, task: Task, snapshot: Snapshot) -> Item:
         regions: list[Any] = []
         scores: list[float] = []
+        hidden: list[str] = []
         warnings = [f"not ready, so not looked for: {snapshot.missing}"] if snapshot.missing else []
         for image, outputs in snapshot.labelling.by_image(snapshot.ready).items():
             if not outputs:
@@ -124,8 +128,10 @@ class Predictor:
             regions += found.regions
             scores.append(segmentation.image_score())
             warnings += [found.omitted] if found.omitted else []
+            hidden += found.hidden
         item = _item(regions, sum(scores) / len(scores), snapshot.version)
-        return item | {"warning": "; ".join(warnings)} if warnings else item
+        notes = {"warning": "; ".join(warnings), "hidden": "; ".join(hidden)}
+        return item | {name: note for name, note in notes.items() if note}
 
     def _answer_click(self, task: Task, prompt: Prompt | None, snapshot: Snapshot) -> Answer:
         nothing = _item([], 0.0, snapshot.version)

@@ -11,17 +11,19 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from backend.serving.predicting.limits import least_score, shown_score, without_small_parts
 from backend.serving.vocabulary import Output
 from backend.settings import OutputSettings
 from converters.encodings.bitmask import mask_to_data_url
 from converters.encodings.brush import mask_to_brush_rle
 from converters.encodings.masks import Mask, part_boxes_xywh, remove_small_parts
 from converters.encodings.polygons import Polygon, mask_to_polygons
+from converters.label_studio.own_attributes import MIN_AREA
 from ovdiff.segmentation import Segmentation
 
 logger = logging.getLogger(__name__)
@@ -35,10 +37,17 @@ DECIMALS = 4  # of percent: a hundredth of a pixel in a picture 10 000 pixels wi
 
 @dataclass(frozen=True)
 class RegionList:
-    """The regions of one image, and a message about regions that were left out to keep the budget; "" if none were."""
+    """The regions of one image.
+
+    Attributes:
+        regions: the regions to write.
+        omitted: a message about regions that were left out to keep the budget; "" if none were.
+        hidden: for each category of which something was hidden as limits ask for, what and why.
+    """
 
     regions: tuple[RegionResult, ...]
     omitted: str = ""
+    hidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,23 +61,38 @@ class _Sized:
 def segmentation_to_regions(
     segmentation: Segmentation, outputs: Sequence[Output], settings: OutputSettings, *, task_id: object
 ) -> RegionList:
-    """Return the regions of one segmented image.
+    """Return the regions of one segmented image, without what is below the limits of its label.
 
     Args:
         segmentation: the segmentation; its label id `i + 1` is `outputs[i].category`.
         outputs: the control and label with which each category is drawn.
-        settings: the precision of outlines, and the budget of regions and bytes.
+        settings: the precision of outlines, the least score, and the budget of regions and bytes.
         task_id: the id of the task. It is hashed into the ids of the regions: these stay the same from one prediction
             of a task to the next, and differ between tasks.
     """
-    sized = [
-        region
-        for index, mask in segmentation.found()
-        for region in _sized_regions(
-            mask, outputs[index], settings, score=segmentation.category_score(index), key=task_id
-        )
+    areas = {index: output.min_area_px for index, output in enumerate(outputs)}
+    segmentation, dropped = without_small_parts(segmentation, areas)
+    hidden = [
+        f"{outputs[index].label}: {count} parts smaller than {MIN_AREA}={areas[index]}"
+        for index, count in dropped.items()
     ]
-    return _within_budget(sized, settings)
+    shown: list[_Sized] = []
+    for index, mask in segmentation.found():
+        score = segmentation.category_score(index)
+        sized = _sized_regions(mask, outputs[index], settings, score=score, key=task_id)
+        least, by = least_score(outputs[index], settings)
+        low = [region for region in sized if region.content["score"] < least]
+        shown += [region for region in sized if region.content["score"] >= least]
+        if low:
+            hidden.append(f"{outputs[index].label}: {_scores(low)}, below {by}={least:g}")
+    found = _within_budget(shown, settings)
+    return replace(found, hidden=tuple(hidden))
+
+
+def _scores(regions: Sequence[_Sized]) -> str:
+    """Return the scores of regions as text, each once."""
+    scores = [f"{score:g}" for score in dict.fromkeys(region.content["score"] for region in regions)]
+    return f"{'score' if len(scores) == 1 else 'scores'} {', '.join(scores)}"
 
 
 def mask_to_regions(
@@ -95,7 +119,7 @@ def _sized_regions(mask: Mask, output: Output, settings: OutputSettings, *, scor
         "original_width": width,
         "original_height": height,
         "image_rotation": 0,
-        "score": round(score, 4),
+        "score": shown_score(score),
     }
     return [
         _Sized(

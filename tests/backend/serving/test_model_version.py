@@ -2,6 +2,7 @@ import re
 
 from backend.serving.model_version import model_version
 from backend.serving.vocabulary import Labelling, read_labelling
+from backend.settings import OutputSettings
 from ovdiff.vocabulary import Category
 
 LABELLING = read_labelling(
@@ -31,6 +32,38 @@ def test_it_follows_ready_categories_engine_and_output_settings() -> None:
         version(RED, suffix="of other weights"),
     }
     assert len(versions) == 6
+
+
+def test_it_follows_the_limits_of_labels_and_the_services() -> None:
+    def of(label: str, output: str = "o") -> str:
+        config = (
+            '<View><Image name="image" value="$image"/><BrushLabels name="b" toName="image">'
+            f'<Label value="red" {label}/></BrushLabels></View>'
+        )
+        labelling = read_labelling(config, max_categories=9)
+        return model_version(labelling, ready={RED: "k"}, engine_fingerprint="e", output_fingerprint=output)
+
+    labels = ("", 'threshold="0.5"', 'threshold="0.6"', 'min_area_px="9"')
+    fingerprints = (OutputSettings().fingerprint(), OutputSettings(min_score=0.5).fingerprint())
+    assert len({of(label, fingerprint) for label in labels for fingerprint in fingerprints}) == 8
+
+
+def test_it_shows_a_person_what_nobody_reads_of_the_label_config() -> None:
+    def end(attributes: str) -> str:
+        config = (
+            '<View><Image name="image" value="$image"/><BrushLabels name="b" toName="image">'
+            f'<Label value="red" {attributes}/></BrushLabels></View>'
+        )
+        labelling = read_labelling(config, max_categories=9)
+        version = model_version(labelling, ready={}, engine_fingerprint="e", output_fingerprint="o")
+        return re.sub(r"ovdiff-\d+\.\d+\.\d+\+[0-9a-f]{10}", "", version)
+
+    assert end("") == ""
+    assert end('prompt="a"') == " (not read: prompt=)"
+    assert end('prompt="a" treshold="1"') == " (not read: prompt=, treshold=)"
+    assert end('prompt="a" promt="a" treshold="1" min_area="2" kinds="x"') == (
+        " (not read: prompt=, promt=, treshold=, 2 more)"
+    )
 
 
 def test_the_order_in_which_categories_became_ready_does_not_matter() -> None:

@@ -160,6 +160,69 @@ def test_an_unexpected_failure_shows_no_details(
     assert "secret detail" in caplog.text
 
 
+def limited(attributes: str) -> str:
+    return RED_BLUE.replace('value="red"', f'value="red" {attributes}')
+
+
+def test_a_changed_threshold_is_answered_anew_without_running_a_model(service: Service, engine: FakeEngine) -> None:
+    """The fake's score of what it finds is 0.75. Label Studio asks again, because the version is another one."""
+    before = wait_until_ready(service, PROJECT_UID, RED_BLUE)
+    (item,) = service.predict(PROJECT_UID, [task()], RED_BLUE)
+    assert (labels(item), engine.segmented, len(engine.built)) == (["blue", "red"], 1, 2)
+    for attributes, expected in (
+        ('threshold="0.8"', ["blue"]),
+        ('threshold="0.75"', ["blue", "red"]),
+        ('min_area_px="100000"', ["blue"]),
+    ):
+        version = service.setup(PROJECT_UID, limited(attributes))["model_version"]
+        (item,) = service.predict(PROJECT_UID, [task()], limited(attributes))
+        assert (labels(item), item["model_version"]) == (expected, version)
+        assert version != before
+    assert (engine.segmented, len(engine.built)) == (1, 2)
+
+
+def test_what_was_hidden_is_in_the_item_and_in_the_log(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    (item,) = service.predict(PROJECT_UID, [task()], limited('threshold="0.8"'))
+    assert item["hidden"] == "red: score 0.75, below threshold=0.8"
+    assert "1 task asked for, 1 answered (regions hidden by limits in 1), 0 left" in caplog.text
+
+
+def test_a_click_is_answered_whatever_the_threshold(service: Service) -> None:
+    """A person who clicks on an object has decided that it is there."""
+    strict = limited('threshold="1" min_area_px="100000"')
+    wait_until_ready(service, PROJECT_UID, strict)
+    value = {"x": 25, "y": 50, "width": 0.2, "keypointlabels": ["red"]}
+    context = {"result": [{"type": "keypointlabels", "from_name": "k", "to_name": "image", "value": value}]}
+    (item,) = service.predict(PROJECT_UID, [task()], strict, context)
+    assert labels(item) == ["red"]
+
+
+def test_an_attribute_that_nobody_reads_is_said_wherever_a_person_may_look(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    misspelled = limited('prompt="a ruby" treshold="0.5"')
+    warnings = [
+        "prompt=\"a ruby\" of the label 'red' of <brushlabels name='b'> is not read. Write prompts=\"a ruby\".",
+        "treshold=\"0.5\" of the label 'red' of <brushlabels name='b'> is not read. Write threshold=\"0.5\".",
+    ]
+    answer = service.setup(PROJECT_UID, misspelled)
+    assert answer["warnings"] == warnings
+    assert answer["model_version"].endswith(" (not read: prompt=, treshold=)")
+    assert service.status()["projects"][PROJECT_UID]["warnings"] == warnings
+    (item,) = service.predict(PROJECT_UID, [task()], misspelled)
+    assert item["model_version"] == service.setup(PROJECT_UID, misspelled)["model_version"]
+    assert caplog.text.count(warnings[0]) == 1  # /setup comes with every page of a project
+    assert set(service.setup(PROJECT_UID, RED_BLUE)) == {"model_version"}
+    assert service.status()["projects"][PROJECT_UID]["warnings"] == []
+
+
+def test_an_impossible_threshold_is_refused_like_an_impossible_prompt(service: Service) -> None:
+    with pytest.raises(UnusableLabelConfigError, match="expected threshold= of the label 'red'"):
+        service.setup(PROJECT_UID, limited('threshold="high"'))
+    assert "got 'high'" in service.status()["projects"][PROJECT_UID]["error"]
+
+
 def test_an_unusable_label_config_gives_an_item_a_task(service: Service) -> None:
     items = service.predict(PROJECT_UID, [task(1), task(2)], "<View/>")
     assert ["result" in item for item in items] == [False, False]

@@ -37,6 +37,63 @@ def test_prompts_and_kind_are_read_and_tolerated_by_label_studio() -> None:
     LabelInterface(config).validate()
 
 
+def limited(label: str) -> Labelling:
+    return labelling(f'<BrushLabels name="b" toName="image"><Label value="boat" {label}/></BrushLabels>')
+
+
+def test_limits_belong_to_the_output_and_not_to_the_category() -> None:
+    config = (
+        f'<View>{IMAGE}<BrushLabels name="b" toName="image">'
+        '<Label value="boat" threshold="0.4" min_area_px="50"/><Label value="water"/></BrushLabels></View>'
+    )
+    found = read_labelling(config, max_categories=10)
+    assert [(output.threshold, output.min_area_px) for output in found.outputs] == [(0.4, 50), (None, 0)]
+    assert found.categories == (Category("boat"), Category("water"))
+    assert found.unread == ()
+    LabelInterface(config).validate()
+
+
+def test_limits_are_those_of_the_control_that_draws_the_label_on_an_image() -> None:
+    found = labelling(
+        '<Image name="second" value="$other"/>'
+        '<RectangleLabels name="r" toName="image"><Label value="a" threshold="0.1"/></RectangleLabels>'
+        '<BrushLabels name="b" toName="image"><Label value="a" threshold="0.2"/></BrushLabels>'
+        '<BrushLabels name="c" toName="second"><Label value="a" threshold="0.3"/></BrushLabels>'
+    )
+    assert [(output.image.name, output.threshold) for output in found.outputs] == [("image", 0.2), ("second", 0.3)]
+    assert [unread.text() for unread in found.unread] == [
+        "threshold=\"0.1\" of the label 'a' of <rectanglelabels name='r'> is not read. "
+        "Write it into the <Label> of the control that draws the masks."
+    ]
+
+
+def test_a_smart_tool_with_the_same_label_is_no_reason_for_a_warning() -> None:
+    label = '<Label value="a" prompts="x" threshold="0.2"/>'
+    brush = f'<BrushLabels name="b" toName="image">{label}</BrushLabels>'
+    for other in (label, '<Label value="a"/>'):
+        smart = f'<KeyPointLabels name="k" toName="image" smart="true">{other}</KeyPointLabels>'
+        assert labelling(brush + smart).unread == ()
+    smart = '<KeyPointLabels name="k" toName="image"><Label value="a" threshold="0.9"/></KeyPointLabels>'
+    assert [unread.name for unread in labelling(brush + smart).unread] == ["threshold"]
+
+
+def test_every_limit_is_in_the_fingerprint_and_none_leaves_it_as_it_was() -> None:
+    fingerprints = {
+        limited(label).fingerprint()
+        for label in ("", 'threshold="0"', 'threshold="0.5"', 'threshold="0.6"', 'min_area_px="5"', 'min_area_px="6"')
+    }
+    assert len(fingerprints) == 6
+    assert limited('threshold="" min_area_px="0"').fingerprint() == limited("").fingerprint()
+    assert limited("").fingerprint().startswith("14b11a84e8f7")  # before there were limits
+    assert limited('threshold="0.50"').fingerprint() == limited('threshold=".5"').fingerprint()
+
+
+def test_what_nobody_reads_is_kept_with_the_labelling() -> None:
+    found = limited('prompt="x" treshold="0.5"')
+    assert [unread.name for unread in found.unread] == ["prompt", "treshold"]
+    assert found.categories == (Category("boat"),)
+
+
 def test_identifiers_are_read_as_words() -> None:
     found = labelling('<BrushLabels name="b" toName="image"><Label value="traffic_light"/></BrushLabels>')
     assert found.categories == (Category("traffic_light", ("traffic light",)),)
@@ -132,6 +189,15 @@ def test_whatever_changes_a_prediction_is_in_the_fingerprint(changed: str) -> No
         (
             f'<View>{IMAGE}<BrushLabels name="b" toName="image"><Label value="a" kind="fluid"/></BrushLabels></View>',
             "The label config cannot be used: expected kind= of the label 'a' to be thing or stuff, got 'fluid'",
+        ),
+        (
+            f'<View>{IMAGE}<BrushLabels name="b" toName="image"><Label value="a" threshold="2"/></BrushLabels></View>',
+            "The label config cannot be used: expected threshold= of the label 'a' to be a score from 0 to 1, such as",
+        ),
+        (
+            f'<View>{IMAGE}<PolygonLabels name="b" toName="image"><Label value="a" min_area_px="1%"/></PolygonLabels>'
+            "</View>",
+            "cannot be used: expected min_area_px= of the label 'a' to be a whole number of pixels of the image",
         ),
         (
             f'<View>{IMAGE}<BrushLabels name="b" toName="image"><Label value="a" prompts="x;x"/></BrushLabels></View>',

@@ -17,7 +17,7 @@ from converters.errors import LabelStudioFormatError
 from converters.files.image_files import folder_sizes
 from converters.label_studio.findings import KINDS, Finding
 from converters.label_studio.label_config import parse_label_config
-from converters.label_studio.validate import Expectations, Seen, validate_file, validate_tasks
+from converters.label_studio.validate import Expectations, Seen, validate_config, validate_file, validate_tasks
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 HEIGHT, WIDTH = 24, 36
@@ -257,3 +257,20 @@ def test_damaged_tasks_never_crash(data: st.DataObject) -> None:
             break
         inner = inner[key]
     assert all(finding.kind in KINDS for finding in findings(damaged))
+
+
+def test_a_label_config_is_looked_at_too() -> None:
+    config = parse_label_config(
+        '<View><Image name="image" value="$image"/><BrushLabels name="brush" toName="image">'
+        '<Label value="cat" prompt="a cat"/><Label value="dog" threshold="high" kind="fluid"/></BrushLabels></View>'
+    )
+    unread, threshold, kind = validate_config(config)
+    assert (unread.kind, threshold.kind, kind.kind) == ("unread-attribute", "bad-attribute", "bad-attribute")
+    assert unread.text() == (
+        "label config: prompt=\"a cat\" of the label 'cat' of <brushlabels name='brush'> is not read. "
+        'Write prompts="a cat". [unread-attribute]'
+    )
+    assert threshold.what.endswith("such as 0.5, got 'high'")
+    assert kind.text().endswith("got 'fluid'. The backend refuses the label config: correct the value. [bad-attribute]")
+    assert {unread.kind, threshold.kind} < set(KINDS)
+    assert list(validate_config(CONFIG)) == []

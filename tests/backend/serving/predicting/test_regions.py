@@ -108,6 +108,69 @@ def test_an_empty_label_map_gives_no_region() -> None:
     assert segmentation_to_regions(empty, labelling("BrushLabels").outputs, SETTINGS, task_id=1).regions == ()
 
 
+def two_scores() -> Segmentation:
+    """Return the label map's segmentation with red at 0.4 and blue at 0.6."""
+    labels = label_map()
+    scores = np.where(labels == 1, 0.4, 0.6).astype(np.float32)
+    return Segmentation(labels, scores, scores)
+
+
+def limited(control: str, red: str = "", blue: str = "") -> Labelling:
+    xml = config(control).replace('value="red"', f'value="red" {red}').replace('value="blue"', f'value="blue" {blue}')
+    return read_labelling(xml, max_categories=10)
+
+
+def words(control: str, red: str = "", blue: str = "", settings: OutputSettings = SETTINGS) -> list[str]:
+    found = segmentation_to_regions(two_scores(), limited(control, red, blue).outputs, settings, task_id=1)
+    return [word for region in found.regions for word in region["value"][region["type"]]]
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_regions_below_the_threshold_of_their_label_are_hidden(control: str) -> None:
+    parts = 1 if control in ("BrushLabels", "BitmaskLabels") else 2
+    assert words(control, 'threshold="0.4"') == ["red"] * parts + ["blue"]
+    assert words(control, 'threshold="0.41"') == ["blue"]
+    assert words(control, 'threshold="0.41"', 'threshold="1"') == []
+
+
+def test_the_services_least_score_holds_for_labels_without_a_threshold() -> None:
+    half = OutputSettings(min_score=0.5)
+    assert words("BrushLabels", settings=half) == ["blue"]
+    assert words("BrushLabels", 'threshold="0.3"', settings=half) == ["red", "blue"]
+    assert words("BrushLabels", 'threshold="0.3"', 'threshold="0.7"', settings=half) == ["red"]
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_parts_below_the_least_area_of_their_label_are_hidden(control: str) -> None:
+    labels = label_map()
+    labels[0:2, 0:3] = 1  # a speck of 6 px
+    scores = np.full(labels.shape, SCORE, dtype=np.float32)
+    speckled = Segmentation(labels, scores, scores)
+    settings = replace(SETTINGS, min_part_px=1)
+
+    def regions(red: str) -> tuple[list[dict[str, object]], tuple[str, ...]]:
+        found = segmentation_to_regions(speckled, limited(control, red).outputs, settings, task_id=1)
+        return [region for region in found.regions if region["value"][region["type"]] == ["red"]], found.hidden
+
+    without, with_limit = regions(""), regions('min_area_px="7"')
+    assert (without[1], with_limit[1]) == ((), ("red: 1 parts smaller than min_area_px=7",))
+    if control == "BrushLabels":
+        (brush,) = with_limit[0]
+        mask = brush_rle_to_mask(brush["value"]["rle"], labels.shape)  # type: ignore[index]
+        assert np.array_equal(mask, label_map() == 1)
+    elif control != "BitmaskLabels":
+        assert (len(without[0]), len(with_limit[0])) == (3, 2)
+    assert regions('min_area_px="6"')[0] == without[0]
+    assert regions('min_area_px="101"') == ([], ("red: 3 parts smaller than min_area_px=101",))
+
+
+def test_what_was_hidden_is_said_with_score_and_limit() -> None:
+    outputs = limited("PolygonLabels", 'threshold="0.5"').outputs
+    found = segmentation_to_regions(two_scores(), outputs, OutputSettings(min_score=0.7), task_id=1)
+    assert found.hidden == ("red: score 0.4, below threshold=0.5", "blue: score 0.6, below OVDIFF_MIN_SCORE=0.7")
+    assert found.omitted == ""
+
+
 @pytest.mark.parametrize("budget", [{"max_regions": 2}, {"max_result_bytes": 600}])
 def test_over_budget_the_largest_stay_and_the_log_says_so(
     budget: dict[str, int], caplog: pytest.LogCaptureFixture

@@ -1,0 +1,175 @@
+"""The attributes of a label config that are ours: their values, and a look for those that nobody reads.
+
+    <Label value="boat" prompts="a boat; a ship" kind="thing" threshold="0.4" min_area_px="50" category="7"/>
+
+Label Studio keeps attributes that it does not know and says nothing of them, so a misspelled one would do nothing in
+silence. `unread_attributes` finds what looks like one of ours and is not: `prompt=` for `prompts=`, or `threshold=` on
+a control instead of its labels. Attributes of Label Studio itself are never taken for misspelled ones of ours.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from converters.errors import RecordError
+from converters.label_studio.label_config import Control, Label, LabelConfig
+from converters.label_studio.region_details import KEYPOINTS_OF
+
+PROMPTS, KIND, THRESHOLD, MIN_AREA = "prompts", "kind", "threshold", "min_area_px"
+_OF_LABELS = (PROMPTS, KIND, THRESHOLD, MIN_AREA, "category")
+_OF_KEYPOINTS = (KEYPOINTS_OF, "skeleton")
+
+_LABEL_STUDIOS = frozenset({"category", "defaultthreshold", "skeleton"})
+"""Label Studio 1.23.2's own attributes that are like ours; `category` is read by its own converter and by this one."""
+
+LABEL_CONTROLS = ("brushlabels", "bitmasklabels", "polygonlabels", "rectanglelabels", "ellipselabels", "keypointlabels")
+"""Controls whose labels may be categories; the attributes of other controls, such as those of texts, are not ours."""
+
+_ALIKE = 0.75
+"""Two names are alike from this share of common letters on (`difflib`). Of all 314 attributes of Label Studio 1.23.2's
+editor the most alike is `defaultthreshold`, with 0.72 to `threshold`; `min_area` has 0.84 to `min_area_px`."""
+
+_SCORE = re.compile(r"[0-9]{1,4}(\.[0-9]{0,17})?|\.[0-9]{1,17}")
+_MOST_DIGITS = 11  # of pixels: a thousand times the largest image that is read
+_SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True)
+class UnreadAttribute:
+    """An attribute that looks like one of ours and that nobody reads.
+
+    Attributes:
+        name: the name of the attribute, as written.
+        what: the tag, the attribute and its value, as a part of a sentence.
+        advice: what to do, as a sentence.
+    """
+
+    name: str
+    what: str
+    advice: str
+
+    def text(self) -> str:
+        """Return what is wrong and what to do, as two sentences."""
+        return f"{self.what}. {self.advice}"
+
+
+def label_threshold(label: Label) -> float | None:
+    """Return the score below which regions of a label are hidden, in [0, 1]; None if the label does not say.
+
+    Raises:
+        RecordError: the attribute is no number from 0 to 1.
+    """
+    text = label.attributes.get(THRESHOLD, "").strip()
+    if not text:
+        return None
+    score = read_score(text)
+    if score is None:
+        raise RecordError(
+            f"expected {THRESHOLD}= of the label {label.value!r} to be a score from 0 to 1, such as 0.5, "
+            f"got {text[:_SHOWN_CHARACTERS]!r}"
+        )
+    return score
+
+
+def read_score(text: str) -> float | None:
+    """Return a decimal number from 0 to 1; None if the text is none."""
+    score = float(text) if _SCORE.fullmatch(text) else -1.0
+    return score if 0 <= score <= 1 else None
+
+
+def label_min_area_px(label: Label) -> int:
+    """Return the pixels of the image that a part of a label's mask must have to be shown; 0 if the label does not say.
+
+    Raises:
+        RecordError: the attribute is no whole number of pixels.
+    """
+    text = label.attributes.get(MIN_AREA, "").strip()
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+        raise RecordError(
+            f"expected {MIN_AREA}= of the label {label.value!r} to be a whole number of pixels of the image, such as "
+            f"50, got {text[:_SHOWN_CHARACTERS]!r}"
+        )
+    return int(text)
+
+
+def impossible_values(config: LabelConfig, *readers: Callable[[Label], object]) -> Iterator[str]:
+    """Yield what is wrong with the values of our attributes, each message once.
+
+    Args:
+        config: the label config.
+        readers: further functions that read an attribute of a label and raise a RecordError.
+    """
+    said: set[str] = set()
+    for control in config.of_kind(*LABEL_CONTROLS):
+        for label in control.labels:
+            for read in (label_threshold, label_min_area_px, *readers):
+                try:
+                    read(label)
+                except RecordError as error:
+                    if str(error) not in said:
+                        said.add(str(error))
+                        yield str(error)
+
+
+def overruled(label: Label, control: Control, drawn: Label | None) -> Iterator[UnreadAttribute]:
+    """Yield the attributes of a label that are not read, because another control draws the label, or none does.
+
+    Args:
+        label: the label.
+        control: the control that has the label.
+        drawn: the label of the same value in the control that draws it; None if none does.
+    """
+    for name in (PROMPTS, THRESHOLD, MIN_AREA):
+        value = label.attributes.get(name, "")
+        if value and (drawn is None or drawn.attributes.get(name) != value):
+            advice = "Write it into the <Label> of the control that draws the masks."
+            yield _unread(f"the label {label.value!r} of {tag_of(control)}", name, value, advice)
+
+
+def unread_attributes(config: LabelConfig) -> Iterator[UnreadAttribute]:
+    """Yield the attributes of labels and controls that look like ours and that nobody reads, in the config's order."""
+    for control in config.of_kind(*LABEL_CONTROLS):
+        yield from _unread_of_control(control)
+        for label in control.labels:
+            where = f"the label {label.value!r} of {tag_of(control)}"
+            for name, value in _unknown(label.attributes.items(), _OF_LABELS):
+                if meant := _meant(name, _OF_LABELS):
+                    yield _unread(where, name, value, f"Write {meant}={_quoted(value)}.")
+
+
+def tag_of(control: Control) -> str:
+    """Return a control as a person finds it in the label config, such as <brushlabels name='brush'>."""
+    return f"<{control.kind} name={control.name!r}>"
+
+
+def _unread_of_control(control: Control) -> Iterator[UnreadAttribute]:
+    own = _OF_KEYPOINTS if control.kind == "keypointlabels" else ()
+    for name, value in _unknown(control.attributes.items(), own):
+        if meant := _meant(name, own):
+            yield _unread(tag_of(control), name, value, f"Write {meant}={_quoted(value)}.")
+        elif meant := _meant(name, _OF_LABELS):
+            advice = f"Write {meant}={_quoted(value)} into each <Label> that it is for."
+            yield _unread(tag_of(control), name, value, advice)
+
+
+def _unknown(attributes: Iterable[tuple[str, str]], own: Iterable[str]) -> Iterator[tuple[str, str]]:
+    return ((name, value) for name, value in attributes if name not in own and name.lower() not in _LABEL_STUDIOS)
+
+
+def _meant(name: str, own: Iterable[str]) -> str | None:
+    """Return the attribute of ours that a name is like; letter case and the kind of hyphen do not count."""
+    by_letters = {each.lower(): each for each in own}
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), by_letters, n=1, cutoff=_ALIKE)
+    return by_letters[near[0]] if near else None
+
+
+def _unread(where: str, name: str, value: str, advice: str) -> UnreadAttribute:
+    return UnreadAttribute(name, f"{name}={_quoted(value)} of {where} is not read", advice)
+
+
+def _quoted(value: str) -> str:
+    shown = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}..."
+    return f'"{shown}"'
