@@ -8,6 +8,7 @@
 #   make docs         the documentation site, in build/site; needs no network
 #   make notebook     run the examples' notebook and keep what it shows
 #   make setup        only the two environments
+#   make measure      measure the embedded models anew: benchmarks/results and the tables of the docs, half an hour
 #   make tinyworld    train the embedded models anew in runs/tinyworld, hours; resumable
 #   make lock         pin the requirements anew (LOCK_FLAGS=--upgrade for the newest versions)
 #   make clean        remove the environments, the caches and the demo's project
@@ -44,7 +45,7 @@ endef
 # The pinned wheels are for Python 3.11 to 3.13. Where PYTHON is newer, uv fetches a 3.13.
 VENV_PYTHON = $$($(PYTHON) -c 'import sys; print(sys.executable if sys.version_info < (3, 14) else "3.13")')
 
-.PHONY: help setup demo demo-check test quick check format lint types docs notebook tinyworld lock clean chromium
+.PHONY: help setup demo demo-check test quick check format lint types docs notebook measure tinyworld lock clean chromium
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -112,6 +113,16 @@ $(LABEL_STUDIO_ENV): requirements-label-studio.lock | $(PRIVATE_UV)
 
 tinyworld: $(ENV)
 	OMP_NUM_THREADS=1 .venv/bin/python -m ovdiff.tinyworld.training runs/tinyworld
+
+# Whatever depends on the embedded models' weights. It can be stopped: prototypes that are made are kept in runs/bank.
+MEASURE = OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks
+RESULTS := benchmarks/results
+measure: $(ENV)
+	$(MEASURE).absent_words --out $(RESULTS)/absent_words.json --failures docs/failures.png
+	$(MEASURE).absent_words --ablation --sizes 4 --scenes 30 --usual 40 --out $(RESULTS)/ablation.json
+	$(MEASURE).calibration --out $(RESULTS)/calibration.json --picture docs/reliability.png
+	$(MEASURE).tinyworld_quality --out $(RESULTS)/tinyworld_quality.json
+	$(MEASURE).measured_tables
 
 lock: | $(PRIVATE_UV)
 	$(UV) pip compile pyproject.toml --extra dev --extra docs --python-version 3.11 --no-annotate --no-header --quiet $(LOCK_FLAGS) -o requirements.lock

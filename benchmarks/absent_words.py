@@ -84,7 +84,10 @@ def measure_miou(bench: Bench, changes: Changes, plan: Plan) -> dict[str, float]
 
 
 def words_table(rows: Mapping[str, Mapping[str, Measured]]) -> str:
-    """Return the Markdown table of absent and present words: a line for each variant, size and kind."""
+    """Return the Markdown table of absent and present words: a line for each variant, size and kind.
+
+    A single variant is not named.
+    """
     lines = []
     for variant, by_seed in rows.items():
         seeds = list(by_seed.values())
@@ -93,7 +96,9 @@ def words_table(rows: Mapping[str, Mapping[str, Measured]]) -> str:
                 figures = [seed["words"][size][kind] for seed in seeds]
                 cells = [spread_text([each[column] for each in figures]) for column in COLUMNS]
                 lines.append([variant, size, kind, *cells])
-    return markdown_table(("preset", "words", "of them", *COLUMNS), lines)
+    unnamed = 1 if len(rows) == 1 else 0
+    head = ("preset", "words", "of them", *COLUMNS)
+    return markdown_table(head[unnamed:], [line[unnamed:] for line in lines])
 
 
 def miou_table(rows: Mapping[str, Mapping[str, Measured]]) -> str:

@@ -7,7 +7,7 @@ The figures say that the code path works; they are no evidence for the paper's c
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.drawn_world import BANK, EVERYTHING, SEEDS, THINGS_ONLY, Bench, Scenes, encode_scenes, vary
-from benchmarks.spreads import write_results
+from benchmarks.spreads import markdown_table, spread_text, write_results
 from converters.corrections.confusion import confusion_matrix, mean_iou
 from ovdiff import Bank, Engine, Segmentation, Vocabulary, load_preset
 
@@ -81,18 +81,15 @@ def measure(bench: Bench, chosen_on: Scenes, scenes: Scenes) -> dict[str, float]
     return rows
 
 
-def table(by_seed: dict[int, dict[str, float]]) -> str:
-    """Return a Markdown table: mean, standard deviation, and each seed."""
-    seeds = list(by_seed)
+def table(by_seed: Mapping[Any, Mapping[str, float]]) -> str:
+    """Return a Markdown table of the mIoU, mean and spread over the seeds: things alone, and all 19."""
+    seeds = list(by_seed.values())
+    names = dict.fromkeys(row.partition(": ")[2] for row in seeds[0] if not row.endswith(": threshold"))
     lines = [
-        f"| mIoU | mean | spread | {' | '.join(f'seed {seed}' for seed in seeds)} |",
-        f"| --- | --- | --- | {' | '.join('---' for _ in seeds)} |",
+        [name, *(spread_text([seed.get(f"{words}: {name}") for seed in seeds]) for words in ("things", "all 19"))]
+        for name in names
     ]
-    for row in by_seed[seeds[0]]:
-        values = [by_seed[seed][row] for seed in seeds]
-        shown = " | ".join(f"{value:.3f}" for value in values)
-        lines.append(f"| {row} | **{np.mean(values):.3f}** | {np.std(values):.3f} | {shown} |")
-    return "\n".join(lines)
+    return markdown_table(("", "things", "all 19"), lines)
 
 
 def main(write: Callable[[str], None] = print) -> None:

@@ -1,0 +1,89 @@
+"""The tables of the documentation that were measured, made anew from the JSON files of benchmarks/results.
+
+    python -m benchmarks.measured_tables            # writes the tables into the pages
+    python -m benchmarks.measured_tables --check    # writes nothing; says which pages are out of date
+
+A page holds a table between two comments, ``<!-- measured: NAME -->`` and ``<!-- end of measured -->``. What stands
+between them is replaced by the table of that name in TABLES. A test fails where a page says something else than its
+JSON file; `make measure` makes the files and then the tables.
+"""
+
+import argparse
+import difflib
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.absent_words import miou_table, words_table
+from benchmarks.calibration import bins_table, errors_table
+from benchmarks.tinyworld_quality import table as quality_table
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = ("docs/measurements.md", "ovdiff/tinyworld/README.md")
+
+Table = Callable[[Any], str]
+TABLES: Mapping[str, tuple[str, Table]] = {
+    "absent words": ("absent_words.json", lambda results: words_table(results["rows"])),
+    "miou": ("absent_words.json", lambda results: miou_table(results["rows"])),
+    "calibration": ("calibration.json", lambda results: errors_table(results["rows"])),
+    "bins of scores": ("calibration.json", lambda results: bins_table(results["bins"])),
+    "ablation": ("ablation.json", lambda results: words_table(results["rows"])),
+    "ablation, miou": ("ablation.json", lambda results: miou_table(results["rows"])),
+    "quality": ("tinyworld_quality.json", quality_table),
+}
+"""A table's name, as pages write it: the file of its figures, and what makes the Markdown table of them."""
+
+_MEASURED = re.compile(r"(?<=<!-- measured: )([^\n]*?)( -->\n).*?(?=<!-- end of measured -->)", re.DOTALL)
+
+
+class UnknownTableError(Exception):
+    """A page asks for a table that nobody makes, or whose figures were not measured."""
+
+
+def filled(page: str, results: Path = RESULTS, tables: Mapping[str, tuple[str, Table]] = TABLES) -> str:
+    """Return a page's Markdown with every measured table made from its JSON file.
+
+    Raises:
+        UnknownTableError: the page names a table that does not exist, or a file of figures is missing.
+    """
+
+    def table(match: re.Match[str]) -> str:
+        name, end_of_comment = match.groups()
+        if name not in tables:
+            raise UnknownTableError(f"There is no measured table {name!r}; there are {', '.join(tables)}.")
+        file, make = tables[name]
+        if not (results / file).is_file():
+            raise UnknownTableError(f"The table {name!r} needs {file}, which is not there: `make measure` measures it.")
+        return f"{name}{end_of_comment}\n{make(json.loads((results / file).read_text('utf-8')))}\n\n"
+
+    return _MEASURED.sub(table, page)
+
+
+def differences(path: Path) -> list[str]:
+    """Return the lines in which a page is not what the figures say, as a unified diff; none where it agrees."""
+    page = path.read_text("utf-8")
+    pages = page.splitlines(), filled(page).splitlines()
+    return list(difflib.unified_diff(*pages, "the page", "the figures", lineterm="", n=0))
+
+
+def main(write: Callable[[str], None] = print) -> None:
+    """Write the tables into the pages, or check them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where a page is out of date")
+    options = parser.parse_args()
+    paths = [ROOT / page for page in PAGES]
+    found = {path: lines for path in paths if (lines := differences(path))}
+    for path, lines in found.items():
+        write("\n".join([f"{path.relative_to(ROOT)}:", *lines]))
+        if not options.check:
+            path.write_text(filled(path.read_text("utf-8")), "utf-8")
+    if options.check and found:
+        sys.exit("Some tables are not what the figures say: python -m benchmarks.measured_tables")
+
+
+if __name__ == "__main__":
+    main()
