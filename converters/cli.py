@@ -11,6 +11,7 @@
     python -m converters import panoptic panoptic.json --out tasks.json --label-config-out config.xml
     python -m converters import semantic-png masks --out tasks.json --label-config-out config.xml
     python -m converters import yolo yolo --out tasks.json --label-config-out config.xml
+    python -m converters thresholds masks.json --threshold boat=0.6 --out chosen.json
     python -m converters validate export.json --label-config config.xml --images pictures
     python -m converters evaluate-corrections export.json --label-config config.xml --out corrections
 
@@ -37,6 +38,7 @@ from typing import Any
 from converters import commands
 from converters.console import FAILED, INTERRUPTED, complain, show_examples
 from converters.errors import ConverterError
+from converters.label_studio.own_attributes import read_score
 from converters.label_studio.tasks import WRITABLE_TAGS
 
 Run = Callable[[argparse.Namespace], int]
@@ -69,6 +71,7 @@ def add_commands(subparsers: Any) -> None:
     """
     _add_convert(subparsers)
     _add_import(subparsers)
+    _add_thresholds(subparsers)
     _add_validate(subparsers)
     _add_evaluate(subparsers)
 
@@ -162,8 +165,30 @@ def _add_export_arguments(parser: argparse.ArgumentParser, out: str) -> None:
         metavar="PX",
         help="drop connected parts of fewer pixels of the original image, and count them (default: drop none)",
     )
+    add_threshold_arguments(parser, "drop predicted regions; needs --predictions")
     _add_workers_argument(parser)
     _add_image_arguments(parser, "where the images are: sizes of those without a region (YOLO, VOC: copied, too)")
+
+
+def add_threshold_arguments(parser: argparse.ArgumentParser, what: str, default: str = "0, which drops none") -> None:
+    """Add --min-score and --threshold to a parser; `commands.thresholds_of` reads them.
+
+    Args:
+        parser: the parser of a command.
+        what: what happens below the thresholds, for the help.
+        default: what holds without --min-score, for the help.
+    """
+    parser.add_argument(
+        "--min-score", type=_score, metavar="S", help=f"{what} with a score below S, from 0 to 1 (default: {default})"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=_threshold,
+        action="append",
+        default=[],
+        metavar="LABEL=S",
+        help="another such score for one label; may be given several times",
+    )
 
 
 def _add_workers_argument(parser: argparse.ArgumentParser) -> None:
@@ -259,6 +284,20 @@ def _add_import_arguments(parser: argparse.ArgumentParser, source: str) -> None:
 # ---------------------------------------------------------------- look
 
 
+def _add_thresholds(subparsers: Any) -> None:
+    thresholds = subparsers.add_parser(
+        "thresholds",
+        help="say what would remain of predicted masks at other thresholds; no model runs",
+        description="Print how many predicted masks of each category have a score of at least 0.1, 0.2 ... 0.9, from "
+        "the scores in a COCO file: one that `ovdiff segment --coco` wrote, or `convert coco --predictions` of a "
+        "project. With thresholds, also how many these leave; with --out, write the file without the others.",
+    )
+    thresholds.add_argument("file", type=Path, help="a COCO file whose annotations have scores")
+    add_threshold_arguments(thresholds, "hide masks")
+    thresholds.add_argument("--out", type=Path, metavar="FILE", help="a COCO file of the masks that remain")
+    _set_run(thresholds, commands.thresholds)
+
+
 def _add_validate(subparsers: Any) -> None:
     validate = subparsers.add_parser("validate", help="find what Label Studio drops or hides in silence")
     validate.add_argument("file", type=Path, help="tasks for import, an export, or tasks as the API gives them")
@@ -314,6 +353,20 @@ def _vertices(text: str) -> int:
 
 def _project(text: str) -> int:
     return int(_number(text, int, 1, "the number of a project, as in /projects/3/"))
+
+
+def _score(text: str) -> float:
+    score = read_score(text.strip())
+    if score is None:
+        raise argparse.ArgumentTypeError(f"expected a score from 0 to 1, such as 0.5, got {text!r:.60}")
+    return score
+
+
+def _threshold(text: str) -> tuple[str, float]:
+    label, equals, score = text.rpartition("=")
+    if not (label and equals):
+        raise argparse.ArgumentTypeError(f"expected a label and its score, such as boat=0.5, got {text!r:.60}")
+    return label.strip(), _score(score)
 
 
 def _workers(text: str) -> int:

@@ -16,6 +16,13 @@ from converters.datasets.coco import CocoOptions, write_coco_file, write_coco_re
 from converters.datasets.coco_details import attribute_names
 from converters.datasets.coco_index import coco_categories, read_coco
 from converters.datasets.coco_reader import ImagePlace, coco_to_records
+from converters.datasets.coco_thresholds import (
+    category_names,
+    hidden_before,
+    require_scores,
+    thresholds_table,
+    without_hidden,
+)
 from converters.datasets.coco_update import update_coco
 from converters.datasets.csv_table import write_csv_table
 from converters.datasets.panoptic import PanopticOptions, panoptic_to_records, read_panoptic, write_panoptic
@@ -27,7 +34,7 @@ from converters.datasets.semantic_png_reader import read_semantic_png, semantic_
 from converters.datasets.voc import write_voc
 from converters.datasets.yolo import YoloOptions, write_yolo
 from converters.datasets.yolo_reader import read_yolo, yolo_to_records
-from converters.errors import EvaluationError, OutputError
+from converters.errors import EvaluationError, OutputError, RecordError
 from converters.files.image_files import SizeLookup, folder_sizes
 from converters.files.output import JsonList, new_file, write_json
 from converters.label_studio.categories import categories_of
@@ -42,7 +49,7 @@ from converters.report.advice import what_to_do
 from converters.report.evaluate_corrections import EvaluationOptions, evaluate_corrections, write_evaluation
 from converters.report.links import LabelStudioPages
 from converters.report.text import missing_sentence
-from converters.selection import UNKNOWN_SIZE, ConversionCounts, Selection
+from converters.selection import UNKNOWN_SIZE, ConversionCounts, Selection, Thresholds
 
 # ---------------------------------------------------------------- out
 
@@ -111,6 +118,12 @@ def convert_csv(options: Namespace) -> int:
 
 
 def _selection(options: Namespace) -> dict[str, Any]:
+    thresholds = thresholds_of(options)
+    if thresholds and not options.predictions:
+        raise RecordError(
+            "expected --predictions beside --min-score or --threshold, which are about what models predicted: add it, "
+            "or leave them out"
+        )
     return {
         "source": "predictions" if options.predictions else "annotations",
         "every_annotator": options.every_annotator,
@@ -118,7 +131,13 @@ def _selection(options: Namespace) -> dict[str, Any]:
         "image_root": options.image_root,
         "split_parts": options.split_parts,
         "min_area_px": options.min_area,
+        "thresholds": thresholds,
     }
+
+
+def thresholds_of(options: Namespace, min_score: float = 0.0) -> Thresholds:
+    """Return the thresholds of --min-score and --threshold; `min_score` holds without --min-score."""
+    return Thresholds(min_score if options.min_score is None else options.min_score, dict(options.threshold))
 
 
 def _require_own_file(out: Path, *others: Path | None) -> None:
@@ -135,7 +154,9 @@ def _export(options: Namespace) -> tuple[Iterator[ImageRecord], tuple[DatasetCat
     wanted = Wanted("all" if options.every_annotator else "preferred", "none")
     if options.predictions:
         wanted = Wanted("none", "newest")
-    return read_export(options.export, config, wanted=wanted, workers=options.workers), categories_of(config)
+    categories = categories_of(config)
+    thresholds_of(options).require_known([category.name for category in categories])
+    return read_export(options.export, config, wanted=wanted, workers=options.workers), categories
 
 
 def _sizes(options: Namespace) -> SizeLookup | None:
@@ -209,6 +230,23 @@ def _import(
 
 
 # ---------------------------------------------------------------- look
+
+
+def thresholds(options: Namespace) -> int:
+    """Print what would remain of a COCO file of predictions at other thresholds; write it if a file is named."""
+    dataset, chosen = read_coco(options.file), thresholds_of(options)
+    require_scores(dataset, options.file)
+    chosen.require_known(list(category_names(dataset).values()))
+    say(thresholds_table(dataset, chosen))
+    if earlier := hidden_before(dataset):
+        say(f"{options.file} was written with {earlier}: what that hid is in no column. Segment again without it.")
+    if options.out:
+        _require_own_file(options.out, options.file)
+        shown, hidden = without_hidden(dataset, chosen)
+        write_json(shown, options.out)
+        say(f"annotations: {len(dataset['annotations'])} read, {len(shown['annotations'])} written, {hidden} hidden")
+        say(f"written: {options.out}")
+    return DONE
 
 
 def validate(options: Namespace) -> int:

@@ -4,9 +4,10 @@ records ── select_images ──> SelectedImage(file_name, size_hw, regions) 
                  └────────── Tally ──> ConversionCounts: how much was left out, why and where
 """
 
+import difflib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Literal, get_args
 
@@ -32,6 +33,40 @@ _MAX_DETAILS = 100
 
 
 @dataclass(frozen=True)
+class Thresholds:
+    """The scores, from 0 to 1, below which predicted regions are left out.
+
+    Attributes:
+        min_score: the score for all labels.
+        of_labels: the scores of single labels, which count more, also if they are lower.
+    """
+
+    min_score: float = 0.0
+    of_labels: Mapping[str, float] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Return whether anything can be left out."""
+        return self.min_score > 0 or any(score > 0 for score in self.of_labels.values())
+
+    def of(self, label: str) -> float:
+        """Return the score below which regions of a label are left out."""
+        return self.of_labels.get(label, self.min_score)
+
+    def require_known(self, labels: Collection[str]) -> None:
+        """Raise a RecordError if a threshold is of no label among these."""
+        for label, score in self.of_labels.items():
+            if label not in labels:
+                near = difflib.get_close_matches(label, labels, n=1)
+                raise RecordError(
+                    f"expected --threshold of one of the labels {list(labels)!r:.200}, got {label}={score:g}"
+                    + (f": did you mean {near[0]!r}?" if near else "")
+                )
+
+
+NO_THRESHOLDS = Thresholds()
+
+
+@dataclass(frozen=True)
 class Selection:
     """The choice of what goes into a dataset.
 
@@ -43,6 +78,8 @@ class Selection:
         image_root: the address that file names are relative to; "" removes the part that Label Studio put in front.
         split_parts: make an entry of each connected part of a region (True), or of each region (False).
         min_area_px: drop connected parts of fewer pixels of the original image; 0 drops none.
+        thresholds: leave out predicted regions with lower scores; a region of several labels stays if one of them
+            would keep it.
     """
 
     source: Literal["annotations", "predictions"] = "annotations"
@@ -51,6 +88,7 @@ class Selection:
     image_root: str = ""
     split_parts: bool = False
     min_area_px: int = 0
+    thresholds: Thresholds = NO_THRESHOLDS
 
 
 @dataclass(frozen=True)
@@ -198,6 +236,7 @@ def select_images(
         if size_hw is None:
             tally.leave_out(UNKNOWN_SIZE, f"task {record.task_id}: {name}")
             continue
+        regions = tuple(_above_thresholds(regions, selection.thresholds, tally))
         chosen = tuple(part for region in regions for part in _parts_of(region, selection, tally))
         image = SelectedImage(number, record.task_id, name, size_hw, chosen, lost)
         if chosen and categories is not None and not _has_label_of(image, categories):
@@ -315,6 +354,16 @@ def _scored_regions(markup: Annotation | Prediction) -> Iterator[Region]:
         if isinstance(markup, Prediction) and region.score is None:
             yield replace(region, score=markup.score)
         else:
+            yield region
+
+
+def _above_thresholds(regions: Iterable[Region], thresholds: Thresholds, tally: Tally) -> Iterator[Region]:
+    """Yield the regions without those below their thresholds, and count these; a region without a score stays."""
+    for region in regions:
+        least = min(map(thresholds.of, region.labels), default=thresholds.min_score)
+        is_hidden = region.score is not None and region.score < least
+        tally.note("regions below their threshold dropped", int(is_hidden))
+        if not is_hidden:
             yield region
 
 

@@ -4,6 +4,7 @@
     ovdiff segment boat.jpg --categories "boat, water"        write boat.overlay.png; seconds on the embedded models
     ovdiff segment photos --categories "boat, water" --out masks --indexed --coco masks.json
     ovdiff segment photos --categories boat --coco boats.json --split-parts --min-area 100   # instances for a detector
+    ovdiff segment photos --categories "boat, water" --out masks --min-score 0.3 --threshold boat=0.6
     ovdiff prototypes build "boat, water=sea;lake"            make prototypes ahead of time
     ovdiff prototypes list                                    list the prototype sets of the bank
     ovdiff prototypes show boat                               write boat.support.png: support images and masks
@@ -154,6 +155,7 @@ def _add_segment(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="PX",
         help="drop connected parts of fewer pixels of the image, and count them (default: drop none)",
     )
+    converters.cli.add_threshold_arguments(segment, "hide masks", "OVDIFF_MIN_SCORE, else 0, which hides none")
     _add_engine_options(segment)
     segment.set_defaults(act=_segment)
 
@@ -291,10 +293,19 @@ def _segment(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.plan import Wanted, make_plan
     from backend.command.prototypes import read_categories
     from backend.command.segment import check_vocabulary, segment_images
+    from converters.commands import thresholds_of
 
     overlay = options.overlay or not (options.indexed or options.coco)
     vocabulary = read_categories(options.categories)
-    wanted = Wanted(options.out, overlay, options.indexed, options.coco, options.split_parts, options.min_area)
+    wanted = Wanted(
+        options.out,
+        overlay,
+        options.indexed,
+        options.coco,
+        options.split_parts,
+        options.min_area,
+        thresholds_of(options, settings.output.min_score),
+    )
     plan = make_plan(options.images, wanted)
     check_vocabulary(vocabulary, plan)
     segment_images(plan, vocabulary, _engine(options, settings), max_px=settings.images.image_max_px)

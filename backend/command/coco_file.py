@@ -13,25 +13,30 @@ from typing import Any
 
 from backend import __version__
 from backend.command.instances import instances_of
+from backend.serving.predicting.limits import shown_score
 from converters.datasets.coco import CocoDataset
+from converters.datasets.coco_thresholds import note_of
 from converters.encodings.coco_rle import CocoRLE, coco_rle_area, coco_rle_bbox_xywh, mask_to_coco_rle
+from converters.selection import NO_THRESHOLDS, Thresholds
 from ovdiff.segmentation import Segmentation
-
-_SCORE_DECIMALS = 4
 
 
 class CocoFile:
     """Collects the segmentations of a run, one image at a time; masks are kept as run lengths."""
 
-    def __init__(self, names: Sequence[str], *, split_parts: bool = False) -> None:
+    def __init__(
+        self, names: Sequence[str], *, split_parts: bool = False, thresholds: Thresholds = NO_THRESHOLDS
+    ) -> None:
         """Start an empty file.
 
         Args:
             names: the categories; category i + 1 is `names[i]`.
             split_parts: make an annotation of each connected part of a category's mask, not one of the whole mask.
+            thresholds: those by which masks were hidden; the file says so, for `ovdiff thresholds`.
         """
         self._names = tuple(names)
         self._split_parts = split_parts
+        self._thresholds = thresholds
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
 
@@ -60,14 +65,14 @@ class CocoFile:
                 "area": coco_rle_area(rle),
                 "bbox": coco_rle_bbox_xywh(rle),
                 "iscrowd": 0,
-                "score": round(score, _SCORE_DECIMALS),
+                "score": shown_score(score),
             }
         )
 
     def dataset(self) -> CocoDataset:
         """Return the dataset of all images that were added, as `converters.datasets.coco.write_coco` takes it."""
         return {
-            "info": {"description": "Predicted by ovdiff", "version": __version__},
+            "info": {"description": "Predicted by ovdiff", "version": __version__, **note_of(self._thresholds)},
             "images": self._images,
             "categories": [
                 {"id": number, "name": name, "supercategory": ""} for number, name in enumerate(self._names, start=1)

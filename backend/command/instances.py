@@ -1,14 +1,16 @@
-"""The connected parts of a segmentation: small ones taken away, and each one an instance with a score of its own."""
+"""The connected parts of a segmentation, each an instance with a score of its own; what is below a threshold goes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
+from backend.serving.predicting.limits import shown_score
 from converters.encodings.coco_rle import CocoRLE, label_map_to_coco_rles
-from converters.encodings.masks import label_parts, remove_small_parts
+from converters.encodings.masks import PartNumbers, label_parts
 from ovdiff.segmentation import Segmentation
 
 
@@ -20,22 +22,45 @@ class Instance:
     score: float
 
 
-def without_small_parts(segmentation: Segmentation, min_area_px: int) -> tuple[Segmentation, int]:
-    """Return a segmentation whose connected parts of fewer pixels are background, and how many these were."""
-    if min_area_px <= 1:
-        return segmentation, 0
-    label_map, dropped = segmentation.label_map.copy(), 0
-    for _, mask in segmentation.found():
-        kept = remove_small_parts(mask, min_area_px)
-        dropped += label_parts(mask & ~kept)[1]
-        label_map[mask & ~kept] = 0
-    return replace(segmentation, label_map=label_map), dropped
+def without_low_scores(
+    segmentation: Segmentation, leasts: Sequence[float], *, split_parts: bool
+) -> tuple[Segmentation, int]:
+    """Return a segmentation without the masks whose score, as it is written, is too low, and how many these were.
+
+    Args:
+        segmentation: the segmentation.
+        leasts: by the index of a category, the score that its mask must have.
+        split_parts: judge each connected part by the score of its own, not the whole mask.
+    """
+    label_map, hidden = segmentation.label_map.copy(), 0
+    for index, mask in segmentation.found():
+        if split_parts:
+            parts = _parts(segmentation, index)
+            is_low = [shown_score(score) < leasts[index] for score in parts.scores]
+            label_map[np.array([False, *is_low])[parts.labels]] = 0
+            hidden += sum(is_low)
+        elif shown_score(segmentation.category_score(index)) < leasts[index]:
+            label_map[mask] = 0
+            hidden += 1
+    return (replace(segmentation, label_map=label_map) if hidden else segmentation), hidden
 
 
 def instances_of(segmentation: Segmentation, index: int) -> Iterator[Instance]:
     """Yield the connected parts of the mask of a category, in reading order."""
+    parts = _parts(segmentation, index)
+    for number, rle in label_map_to_coco_rles(parts.labels).items():
+        yield Instance(rle, parts.scores[number - 1])
+
+
+class _Parts(NamedTuple):
+    """The part number of each pixel, (H, W) int32 from 1, 0 outside; and the score of each part."""
+
+    labels: PartNumbers
+    scores: list[float]
+
+
+def _parts(segmentation: Segmentation, index: int) -> _Parts:
     labels, count = label_parts(segmentation.mask(index))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     sums = np.bincount(labels.ravel(), np.clip(segmentation.scores, 0, 1).ravel(), minlength=count + 1)
-    for number, rle in label_map_to_coco_rles(labels).items():
-        yield Instance(rle, float(sums[number] / sizes[number]))
+    return _Parts(labels, (sums[1:] / sizes[1:]).tolist())

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from backend.command.files import is_own_picture
 from backend.errors import UsageError
+from converters.selection import NO_THRESHOLDS, Thresholds
 
 IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """Files of a folder with these suffixes are images. A file that is given by itself may have any name."""
@@ -32,6 +33,7 @@ class Wanted:
         coco: the COCO file of the whole run; None writes no such file.
         split_parts: whether each connected part of a mask is an annotation of its own in the COCO file.
         min_area_px: connected parts of fewer pixels are background in all results.
+        thresholds: masks, or their connected parts if these are split, with lower scores are background, too.
     """
 
     out: Path | None = None
@@ -40,6 +42,7 @@ class Wanted:
     coco: Path | None = None
     split_parts: bool = False
     min_area_px: int = 0
+    thresholds: Thresholds = NO_THRESHOLDS
 
 
 @dataclass(frozen=True)

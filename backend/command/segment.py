@@ -11,14 +11,16 @@ from PIL import Image
 from backend.command.coco_file import CocoFile
 from backend.command.console import complain, progress_bar, say
 from backend.command.files import write_png
-from backend.command.instances import without_small_parts
+from backend.command.instances import without_low_scores
 from backend.command.overlay import MOST_INDEXED, draw_indexed, draw_overlay
-from backend.command.plan import Job, Plan
+from backend.command.plan import Job, Plan, Wanted
 from backend.command.prototypes import build_missing
 from backend.command.totals import Totals
 from backend.errors import ImageSourceError, RequestError, UsageError
+from backend.serving.predicting.limits import without_small_parts
 from backend.sources.images import decode_image
 from converters.datasets.coco import write_coco
+from converters.errors import RecordError
 from ovdiff.engines import SegmentationEngine
 from ovdiff.errors import DeviceMemoryError, ImageError
 from ovdiff.segmentation import Segmentation
@@ -29,11 +31,16 @@ IMAGE_ERRORS = (ImageSourceError, ImageError, DeviceMemoryError)
 
 
 def check_vocabulary(vocabulary: Vocabulary, plan: Plan) -> None:
-    """Refuse more categories than an indexed picture can hold.
+    """Refuse more categories than an indexed picture can hold, and thresholds of what is no category.
 
     Raises:
-        UsageError: indexed pictures are wanted, and there are too many categories for them.
+        UsageError: indexed pictures are wanted, and there are too many categories for them; or a threshold names no
+            category.
     """
+    try:
+        plan.wanted.thresholds.require_known(vocabulary.names)
+    except RecordError as error:
+        raise UsageError(str(error)) from error
     count = len(vocabulary.categories)
     if count > MOST_INDEXED and any(job.indexed for job in plan.jobs):
         raise UsageError(f"--indexed holds at most {MOST_INDEXED} categories, got {count}; --coco holds any number.")
@@ -57,15 +64,15 @@ def segment_images(plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngin
         OVDiffError: prototypes cannot be made or read, or a model cannot be loaded.
     """
     build_missing(vocabulary.categories, engine)
-    totals, coco = Totals(vocabulary.names), CocoFile(vocabulary.names, split_parts=plan.wanted.split_parts)
+    wanted, totals = plan.wanted, Totals(vocabulary.names)
+    coco = CocoFile(vocabulary.names, split_parts=wanted.split_parts, thresholds=wanted.thresholds)
     try:
         with progress_bar(len(plan.jobs)) as bar:
             for job in plan.jobs:
                 bar.set_description(job.name)
                 try:
                     image = _read_image(job.image, max_px)
-                    found = engine.segment(image, vocabulary)
-                    segmentation, dropped = without_small_parts(found, plan.wanted.min_area_px)
+                    segmentation, dropped, hidden = _shown(engine.segment(image, vocabulary), vocabulary, wanted)
                     _write_pictures(job, image, segmentation, vocabulary)
                 except IMAGE_ERRORS as error:
                     totals.failed += 1
@@ -74,11 +81,21 @@ def segment_images(plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngin
                     coco.add(job.name, segmentation)
                     totals.add(segmentation)
                     totals.dropped_parts += dropped
+                    totals.hidden += hidden
                 bar.update()
     finally:
         _finish(plan, totals, coco)
     if totals.failed:
         raise RequestError(f"{totals.failed} of {len(plan.jobs)} images could not be segmented; they are named above.")
+
+
+def _shown(found: Segmentation, vocabulary: Vocabulary, wanted: Wanted) -> tuple[Segmentation, int, int]:
+    """Return what is shown of a segmentation, and how many parts were too small and how many scores too low."""
+    areas = dict.fromkeys(range(len(vocabulary.names)), wanted.min_area_px)
+    segmentation, dropped = without_small_parts(found, areas)
+    leasts = [wanted.thresholds.of(name) for name in vocabulary.names]
+    segmentation, hidden = without_low_scores(segmentation, leasts, split_parts=wanted.split_parts)
+    return segmentation, sum(dropped.values()), hidden
 
 
 def _write_pictures(job: Job, image: NDArray[np.uint8], segmentation: Segmentation, vocabulary: Vocabulary) -> None:
@@ -97,8 +114,11 @@ def _finish(plan: Plan, totals: Totals, coco: CocoFile) -> None:
         say(totals.table())
         if plan.wanted.min_area_px:
             say(f"parts smaller than {plan.wanted.min_area_px} px dropped: {totals.dropped_parts}")
+        if plan.wanted.thresholds:
+            say(f"masks below their threshold hidden: {totals.hidden}")
         if plan.coco is not None:
             say(f"annotations in {plan.coco}: {len(coco)}")
+            say(f"what other thresholds would leave of them: ovdiff thresholds {plan.coco}")
     counts = {"segmented": totals.segmented, "failed": totals.failed}
     counts["not done"] = len(plan.jobs) - sum(counts.values())
     listed = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "segmented")

@@ -17,6 +17,7 @@ class Totals:
         self.segmented = 0
         self.failed = 0
         self.dropped_parts = 0
+        self.hidden = 0
         self._names = tuple(names)
         self._pixels = 0
         self._images_with = np.zeros(len(names), dtype=np.int64)

@@ -385,6 +385,88 @@ def test_findings_are_lines_or_json(folder: Path, capsys: pytest.CaptureFixture[
     assert json.loads(capsys.readouterr().out) == []
 
 
+def test_predictions_below_a_threshold_are_not_converted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    regions = [
+        result(CAT, "cat", "a", score=0.9),
+        result(CAT, "cat", "b", score=0.4),
+        result(SKY, "sky", "c", score=0.4),
+    ]
+    predicted = {"id": 5, "model_version": "v1", "result": regions}
+    tasks = [{"id": 1, "data": {"image": "/1.png"}, "annotations": [], "predictions": [predicted]}]
+    (folder / "export.json").write_text(json.dumps(tasks))
+
+    def converted(*words: object) -> list[str]:
+        assert convert(folder, "coco", "coco.json", "--predictions", *words) == DONE
+        return [each["region_id"] for each in json.loads((folder / "coco.json").read_text())["annotations"]]
+
+    assert converted() == ["a", "b", "c"]
+    assert converted("--min-score", "0.5", "--threshold", "sky=0.3") == ["a", "c"]
+    assert "regions below their threshold dropped: 1\n" in capsys.readouterr().out
+    assert convert(folder, "coco", "coco.json", "--min-score", "0.5") == FAILED
+    assert "expected --predictions beside --min-score or --threshold" in capsys.readouterr().err
+    assert convert(folder, "coco", "coco.json", "--predictions", "--threshold", "cats=0.5") == FAILED
+    assert "got cats=0.5: did you mean 'cat'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--min-score", "high"], "expected a score from 0 to 1, such as 0.5, got 'high'"),
+        (["--min-score", "1.5"], "expected a score from 0 to 1, such as 0.5, got '1.5'"),
+        (["--threshold", "0.5"], "expected a label and its score, such as boat=0.5, got '0.5'"),
+        (["--threshold", "boat=x"], "expected a score from 0 to 1, such as 0.5, got 'x'"),
+    ],
+)
+def test_a_threshold_that_is_none_is_wrong_use(
+    words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["thresholds", "masks.json", *words])
+    assert stopped.value.code == WRONG_USE
+    assert complaint in capsys.readouterr().err
+
+
+def test_what_other_thresholds_would_leave_is_listed_and_written(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = [("cat", 0.9), ("cat", 0.35), ("sky", 0.35), ("a=b", 0.8)]
+    names = ["cat", "sky", "a=b"]
+    dataset = {
+        "images": [{"id": 1, "file_name": "1.png", "width": WIDTH, "height": HEIGHT}],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(names)],
+        "annotations": [
+            {"id": number, "image_id": 1, "category_id": names.index(name), "score": score}
+            for number, (name, score) in enumerate(scores)
+        ],
+    }
+    (folder / "masks.json").write_text(json.dumps(dataset))
+    assert run(folder, "thresholds", folder / "masks.json") == DONE
+    first = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in first[:2]] == [
+        ["category", "all", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9"],
+        ["cat", "2", "2", "2", "2", "1", "1", "1", "1", "1", "1"],
+    ]
+    words = (
+        "thresholds",
+        folder / "masks.json",
+        "--min-score",
+        "0.5",
+        "--threshold",
+        "sky=0.3",
+        "--threshold",
+        "a=b=.9",
+    )
+    assert run(folder, *words, "--out", folder / "chosen.json") == DONE
+    assert "annotations: 4 read, 2 written, 2 hidden\n" in capsys.readouterr().out
+    assert [each["id"] for each in json.loads((folder / "chosen.json").read_text())["annotations"]] == [0, 2]
+    assert run(folder, "thresholds", folder / "chosen.json") == DONE
+    assert "written with --min-score 0.5 --threshold sky=0.3 --threshold a=b=0.9: what" in capsys.readouterr().out
+    assert run(folder, *words, "--out", folder / "masks.json") == FAILED
+    assert "to be a file of its own" in capsys.readouterr().err
+    assert run(folder, "thresholds", folder / "masks.json", "--threshold", "cow=0.5") == FAILED
+    assert "one of the labels ['cat', 'sky', 'a=b'], got cow=0.5" in capsys.readouterr().err
+
+
 def test_validate_finds_what_nobody_reads_in_the_label_config(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "export.json").write_text(json.dumps(TASKS))
     config = (folder / "config.xml").read_text()

@@ -7,8 +7,18 @@ import numpy as np
 import pytest
 
 from converters.encodings.coco_rle import mask_to_coco_rle
+from converters.errors import RecordError
 from converters.records import Annotation, ImageRecord, Keypoint, LeftOut, Prediction, Region
-from converters.selection import SelectedImage, Selection, Tally, labelled_regions, select_images, with_own_file
+from converters.selection import (
+    NO_THRESHOLDS,
+    SelectedImage,
+    Selection,
+    Tally,
+    Thresholds,
+    labelled_regions,
+    select_images,
+    with_own_file,
+)
 
 RLE = mask_to_coco_rle(np.eye(4, 6, dtype=np.bool_))
 
@@ -229,3 +239,31 @@ def test_a_crowd_stays_whole_and_keypoints_belong_to_the_whole() -> None:
         "regions split into their parts": 1,
         "keypoints of a region that was split, not written": 1,
     }
+
+
+def test_predicted_regions_below_their_threshold_are_dropped_and_counted() -> None:
+    regions = (region("low", 0.2), region("high", 0.6), region("unknown"))
+    both = replace(region("both", 0.3), labels=("cat", "dog"))
+    record = ImageRecord(7, "a.png", "image", size_hw=(4, 6), predictions=(Prediction(1, (*regions, both)),))
+    for thresholds, kept, dropped in (
+        (NO_THRESHOLDS, ["low", "high", "unknown", "both"], 0),
+        (Thresholds(0.6), ["high", "unknown"], 2),
+        (Thresholds(0.6, {"dog": 0.3}), ["high", "unknown", "both"], 1),
+        (Thresholds(0.0, {"cat": 0.7}), ["unknown", "both"], 2),
+    ):
+        images, tally = select(record, source="predictions", thresholds=thresholds)
+        assert ids(images) == kept
+        counts = tally.counts()
+        assert counts.notes == ({"regions below their threshold dropped": dropped} if dropped else {})
+        assert (counts.regions_in, counts.left_out) == (4, {})  # it was asked for
+
+
+def test_thresholds_of_unknown_labels_are_refused_with_what_was_perhaps_meant() -> None:
+    Thresholds(0.5, {"cat": 0.1}).require_known(["cat"])
+    with pytest.raises(RecordError, match=r"one of the labels \['cat', 'dog'\], got cats=0.1: did you mean 'cat'\?"):
+        Thresholds(0.5, {"cats": 0.1}).require_known(["cat", "dog"])
+
+
+def test_thresholds_that_can_hide_nothing_are_none() -> None:
+    assert not NO_THRESHOLDS and not Thresholds(0, {"cat": 0.0})
+    assert Thresholds(0.1) and Thresholds(0, {"cat": 0.1})

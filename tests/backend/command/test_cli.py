@@ -74,6 +74,56 @@ def test_what_is_asked_for_is_written_and_nothing_else(options: list[str], files
     assert {path.name for path in scene.parent.iterdir()} - before == files
 
 
+def written(file: str) -> list[dict[str, object]]:
+    annotations = json.loads(Path(file).read_text())["annotations"]
+    return [{key: value for key, value in each.items() if key != "id"} for each in annotations]
+
+
+def test_other_thresholds_are_tried_on_the_coco_file_without_running_a_model(
+    scene: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `thresholds` writes is what `segment` would have written with the same thresholds."""
+    scene.with_name("other.png").write_bytes(encoded(red_and_blue(96, 64)))
+    segment = ["segment", "scene.png", "other.png", "--categories", "red, blue"]
+    limits = ["--min-score", "0.8", "--threshold", "red=0.5"]  # the fake's score of both is 0.75
+    assert cli.main([*segment, "--coco", "all.json"]) == 0
+    assert "what other thresholds would leave of them: ovdiff thresholds all.json\n" in capsys.readouterr().out
+    assert cli.main([*segment, "--coco", "asked.json", *limits]) == 0
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("A model would have run.")
+
+    monkeypatch.setattr(engine, "make_engine", refuse)
+    monkeypatch.setattr(FakeEngine, "segment", refuse)
+    assert cli.main(["thresholds", "all.json"]) == 0
+    red = capsys.readouterr().out.splitlines()[-2].split()
+    assert red == ["red", *["2"] * 8, "0", "0"]
+    assert cli.main(["thresholds", "all.json", *limits, "--out", "chosen.json"]) == 0
+    assert len(written("all.json")) == 4
+    assert (
+        written("chosen.json")
+        == written("asked.json")
+        == [row for row in written("all.json") if row["category_id"] == 1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "categories"), [([], {2}), (["--min-score", "0"], {1, 2}), (["--threshold", "blue=0.9"], set())]
+)
+def test_the_setting_holds_where_no_option_says_otherwise(
+    options: list[str], categories: set[int], scene: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OVDIFF_MIN_SCORE", "0.8")
+    options = options or ["--threshold", "blue=0.7"]
+    assert cli.main(["segment", "scene.png", "--categories", "red, blue", "--coco", "masks.json", *options]) == 0
+    assert {row["category_id"] for row in written("masks.json")} == categories
+
+
+def test_a_threshold_of_no_category_is_wrong_use(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["segment", "scene.png", "--categories", "red", "--threshold", "rad=0.5"]) == 2
+    assert "got rad=0.5: did you mean 'red'?" in capsys.readouterr().err
+
+
 def test_several_images_and_one_that_is_none(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scene.with_name("broken.png").write_text("no picture")
     assert cli.main(["segment", "broken.png", "scene.png", "--categories", "red", "--out", "new"]) == 1

@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,12 @@ from backend.command.plan import Wanted, make_plan
 from backend.command.prototypes import read_categories
 from backend.command.segment import check_vocabulary, segment_images
 from backend.errors import RequestError, UsageError
+from converters.datasets.coco_thresholds import hidden_before
+from converters.selection import Thresholds
 from ovdiff.bank import Bank
 from ovdiff.errors import WeightsError
+from ovdiff.segmentation import Segmentation
+from ovdiff.vocabulary import Vocabulary
 from tests.fakes.engine import FakeEngine
 from tests.fakes.pictures import encoded, red_and_blue
 
@@ -69,6 +74,67 @@ def test_parts_become_instances_and_small_ones_are_background_everywhere(
     said = capsys.readouterr().out
     assert "parts smaller than 10 px dropped: 1\n" in said
     assert f"annotations in {tmp_path / 'masks.json'}: 2\n" in said
+
+
+def two_reds_and_a_blue(tmp_path: Path, engine: FakeEngine) -> Path:
+    """Return a picture of two red squares and a blue one; the engine gives the left red 0.4 and the others 0.75."""
+    picture = np.zeros((48, 64, 3), dtype=np.uint8)
+    picture[4:14, 2:12] = picture[4:14, 20:30] = (255, 0, 0)
+    picture[4:14, 40:50] = (0, 0, 255)
+    (tmp_path / "a.png").write_bytes(encoded(picture))
+    segment = engine.segment
+
+    def unsure_of_the_left(image: np.ndarray, vocabulary: Vocabulary) -> Segmentation:
+        found = segment(image, vocabulary)
+        found.scores[:, :15] = 0.4
+        return found
+
+    engine.segment = unsure_of_the_left  # type: ignore[method-assign]
+    return tmp_path / "a.png"
+
+
+@pytest.mark.parametrize(
+    ("split_parts", "thresholds", "pixels", "hidden"),
+    [
+        (False, Thresholds(0.6), {2: 100}, 1),  # red's mean is 0.575
+        (False, Thresholds(0.5), {1: 200, 2: 100}, 0),
+        (False, Thresholds(0.6, {"red": 0.1}), {1: 200, 2: 100}, 0),
+        (False, Thresholds(0.0, {"blue": 0.8}), {1: 200}, 1),
+        (True, Thresholds(0.6), {1: 100, 2: 100}, 1),
+        (True, Thresholds(0.6, {"blue": 0.8}), {1: 100}, 2),
+    ],
+)
+def test_what_is_below_its_threshold_is_background_everywhere(
+    split_parts: bool,
+    thresholds: Thresholds,
+    pixels: dict[int, int],
+    hidden: int,
+    tmp_path: Path,
+    engine: FakeEngine,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    picture, coco = two_reds_and_a_blue(tmp_path, engine), tmp_path / "masks.json"
+    wanted = Wanted(
+        tmp_path / "out", indexed=True, coco=coco, split_parts=split_parts, min_area_px=2, thresholds=thresholds
+    )
+    segment_images(make_plan([picture], wanted), read_categories("red, blue"), engine, max_px=PIXELS)
+    labels, counts = np.unique(np.asarray(Image.open(tmp_path / "out/a.indexed.png")), return_counts=True)
+    assert dict(zip(labels[1:].tolist(), counts[1:].tolist(), strict=True)) == pixels
+    dataset = json.loads(coco.read_text())
+    written = Counter[int]()
+    for annotation in dataset["annotations"]:
+        written[annotation["category_id"]] += annotation["area"]
+    assert dict(written) == pixels
+    assert hidden_before(dataset).startswith(f"--min-score {thresholds.min_score}")
+    assert f"masks below their threshold hidden: {hidden}\n" in capsys.readouterr().out
+
+
+def test_a_threshold_of_no_category_is_refused_before_anything_runs(photos: Path, tmp_path: Path) -> None:
+    plan = make_plan([photos], Wanted(tmp_path / "out", thresholds=Thresholds(of_labels={"boot": 0.5})))
+    with pytest.raises(
+        UsageError, match=r"expected --threshold of one of the labels .*got boot=0.5: did you mean 'boa"
+    ):
+        check_vocabulary(read_categories("boat, water"), plan)
 
 
 def test_split_parts_needs_a_coco_file(photos: Path, tmp_path: Path) -> None:
