@@ -177,6 +177,28 @@ class Engine:
         """
         return self._segmenter.label(encoded, vocabulary)
 
+    def with_instances(
+        self, image: NDArray[np.uint8], segmentation: Segmentation, vocabulary: Vocabulary
+    ) -> Segmentation:
+        """Tell the objects of one kind in a segmentation apart, as the preset's ``[instances]`` says.
+
+        Cost: hundredths of a second, unless the method is "proposals", which runs a model on the image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, upright: the image that was segmented.
+            segmentation: its segmentation.
+            vocabulary: the categories of the segmentation.
+
+        Returns:
+            The same segmentation with an ``instance_map``.
+
+        Raises:
+            ImageError: ``image`` is not such an array, or is of another size than the segmentation.
+            WeightsError: the model of the proposals, or CLIP, which decides the kinds of unknown names, does not load.
+        """
+        self._require_files(SEGMENTING)
+        return self._segmenter.with_instances(image, segmentation, vocabulary)
+
     def _require_files(self, stages: tuple[Stage, ...]) -> None:
         """Check once that the weights for these stages are here or can be fetched (see `require_files`)."""
         if stages not in self._complete:

@@ -112,6 +112,21 @@ class HasKinds(Protocol):
 
 
 @runtime_checkable
+class FindsInstances(Protocol):
+    """An engine that tells objects of one kind apart."""
+
+    def with_instances(
+        self, image: NDArray[np.uint8], segmentation: Segmentation, vocabulary: Vocabulary
+    ) -> Segmentation:
+        """Return the segmentation of an (H, W, 3) uint8 RGB image with its ``instance_map``.
+
+        Raises:
+            OVDiffError: a model that this needs cannot be loaded.
+        """
+        ...
+
+
+@runtime_checkable
 class LoadsModels(Protocol):
     """An engine whose models can be loaded before they are needed."""
 

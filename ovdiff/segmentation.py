@@ -17,11 +17,14 @@ class Segmentation:
             clean-up. Negative cosines count as 0.
         margins: (H, W) float32: the winner's score minus the runner-up's, before clean-up. A small margin means that
             the pixel could have been either.
+        instance_map: (H, W) int32, or ``None`` if objects were not told apart: one id a pixel, 0 where there is no
+            object. All pixels of an id have one label: an object's, or all pixels of a category that is stuff.
     """
 
     label_map: NDArray[np.int32]
     scores: NDArray[np.float32]
     margins: NDArray[np.float32]
+    instance_map: NDArray[np.int32] | None = None
 
     def mask(self, index: int) -> NDArray[np.bool_]:
         """Return the (H, W) mask of ``vocabulary.categories[index]``."""
@@ -36,6 +39,22 @@ class Segmentation:
         for index in (labels[labels > 0] - 1).tolist():
             yield index, self.mask(index)
 
+    def objects(self) -> Iterator["FoundObject"]:
+        """Yield each object, and each category that is stuff, in the order of their ids.
+
+        Without an ``instance_map`` each category that has a pixel is one object.
+        """
+        if self.instance_map is None:
+            for index, mask in self.found():
+                yield FoundObject(index, mask, self.category_score(index))
+            return
+        ids = np.where(self.label_map > 0, self.instance_map, 0)  # Pixels may have lost their label since.
+        labels = np.zeros(int(ids.max()) + 1, dtype=np.int32)
+        labels[ids] = self.label_map
+        for number in (np.flatnonzero(labels[1:]) + 1).tolist():
+            mask = ids == number
+            yield FoundObject(int(labels[number]) - 1, mask, _mean_score(self.scores[mask]))
+
     def category_score(self, index: int) -> float:
         """Return the mean winning score over a category's pixels, in [0, 1]; 0 if it has no pixels."""
         return _mean_score(self.scores[self.mask(index)])
@@ -43,6 +62,21 @@ class Segmentation:
     def image_score(self) -> float:
         """Return the mean winning score over all pixels, in [0, 1]; it is low if the method is unsure of the image."""
         return _mean_score(self.scores)
+
+
+@dataclass(frozen=True)
+class FoundObject:
+    """An object of a segmentation: a thing, or all of a kind of stuff.
+
+    Attributes:
+        index: the index of its category in the vocabulary.
+        mask: (H, W) bool.
+        score: the mean winning score over its pixels, in [0, 1].
+    """
+
+    index: int
+    mask: NDArray[np.bool_]
+    score: float
 
 
 def _mean_score(scores: NDArray[np.float32]) -> float:

@@ -75,9 +75,9 @@ PROPOSALS = Parts(
         "detectron2": Part(
             "ovdiff.proposals.detectron2:make_proposer", Detectron2Settings, files=("config", "weights")
         ),
-        "otsu": Part("ovdiff.proposals.threshold:make_otsu"),
-        "multi_otsu": Part("ovdiff.proposals.threshold:make_multi_otsu"),
-        "fixed": Part("ovdiff.proposals.threshold:make_fixed"),
+        "otsu": Part("ovdiff.proposals.threshold:make_otsu", of_attribution=True),
+        "multi_otsu": Part("ovdiff.proposals.threshold:make_multi_otsu", of_attribution=True),
+        "fixed": Part("ovdiff.proposals.threshold:make_fixed", of_attribution=True),
     },
     reserved=_own_fields(ProposalSettings),
 )
@@ -120,6 +120,18 @@ def parts_in_use(preset: PresetTables) -> Iterator[PartInUse]:
     yield PartInUse(f"proposals.{source}", PROPOSALS[source], source_settings(preset))
 
 
+def object_part(preset: PresetTables) -> PartInUse | None:
+    """Return the proposal source that finds objects in images, or ``None`` if the preset finds them without one.
+
+    Raises:
+        PresetError: there is no proposal source of the name that the preset gives.
+    """
+    if preset.instances.method != "proposals":
+        return None
+    name = preset.instances.source or preset.proposals.source
+    return PartInUse(f"proposals.{name}", PROPOSALS[name], _settings(preset.proposals, PROPOSALS, name))
+
+
 def needs(preset: PresetTables) -> Iterator[Need]:
     """Yield every model that some part of a preset asks for. A model occurs once for each part that asks for it.
 
@@ -139,6 +151,9 @@ def needs(preset: PresetTables) -> Iterator[Need]:
                 yield Need(model, "segmenting", f"matching.extractors ({name!r})")
     if preset.prefilter.enabled:
         yield Need("clip", "segmenting", "prefilter.enabled")
+    if (found := object_part(preset)) is not None:
+        for model in found.part.models:
+            yield Need(model, "segmenting", f"instances.method = 'proposals' ({found.path})")
     if preset.stuff_filter.unknown_names == "nearest":
         yield Need("clip", "segmenting", "stuff_filter.unknown_names = 'nearest'")
 
@@ -213,7 +228,9 @@ def unread_tables(preset: PresetTables) -> frozenset[str]:
     """Return the names of the tables of extractors and proposal sources that the preset gives but does not use."""
     extractors = (f"extractors.{name}" for name in _table_names(preset.extractors))
     proposals = (f"proposals.{name}" for name in _table_names(preset.proposals))
-    return frozenset((*extractors, *proposals)) - {found.path for found in parts_in_use(preset)}
+    of_objects = object_part(preset)
+    read = [*parts_in_use(preset), *([of_objects] if of_objects else [])]
+    return frozenset((*extractors, *proposals)) - {found.path for found in read}
 
 
 def table_type(parts: str, name: str) -> type[Any] | None:
@@ -278,8 +295,14 @@ def with_tables_in_use(preset: P) -> P:
     return replace(
         preset,
         extractors=replace(extractors, added=_with_defaults(extractors, EXTRACTORS, extractors.use)),
-        proposals=replace(proposals, added=_with_defaults(proposals, PROPOSALS, (proposals.source,))),
+        proposals=replace(proposals, added=_with_defaults(proposals, PROPOSALS, _sources(preset))),
     )
+
+
+def _sources(preset: PresetTables) -> tuple[str, ...]:
+    of_objects = object_part(preset)
+    named = (preset.proposals.source, *([of_objects.path.partition(".")[2]] if of_objects else []))
+    return tuple(dict.fromkeys(named))
 
 
 def _with_defaults(

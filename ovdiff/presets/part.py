@@ -32,6 +32,8 @@ class Part:
         models: the ``[models.NAME]`` tables that the part needs: each name with the dataclass of that table.
         files: the fields of its settings that name files. A hash of the file's content is in the prototypes' key, and
             the file's path is not.
+        of_attribution: whether it reads attribution maps, as a threshold does. An image that is segmented has none, so
+            such a proposal source cannot find objects in it.
         licence: the licence of its models' weights, whoever hosts them; "" asks :mod:`ovdiff.models.licences`.
         version: a number that is in the prototypes' key unless it is 1. Raise it when the part's results change.
         distribution: the name of the package that adds the part; the entry point gives it. "" for a built-in part.
@@ -44,6 +46,7 @@ class Part:
     settings: type[Any] | None = None
     models: Mapping[str, type[Any]] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    of_attribution: bool = False
     licence: str = ""
     version: int = 1
     distribution: str = field(default="", compare=False)

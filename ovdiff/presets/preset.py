@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from ovdiff.presets.mapping import TableTypes, build, digest, mask_values, to_mapping
-from ovdiff.presets.needs import table_type, values_in_use, with_tables_in_use
+from ovdiff.presets.needs import object_part, table_type, values_in_use, with_tables_in_use
 from ovdiff.presets.schema import PresetTables
 from ovdiff.presets.validation import validate
 
@@ -32,7 +32,10 @@ class Preset(PresetTables):
         Left out of the hash are fields that are declared to change no mask, fields that were added later and have their
         default, and the tables of extractors, proposal sources and models that the preset does not use.
         """
-        return digest(values_in_use(self, mask_values))
+        values, objects = values_in_use(self, mask_values), object_part(self)
+        if objects is not None and objects.settings is not None:
+            values["proposals of objects"] = mask_values(objects.settings)
+        return digest(values)
 
 
 def preset_to_mapping(preset: Any) -> dict[str, Any]:

@@ -306,6 +306,46 @@ class RefineSettings:
 
 
 @dataclass(frozen=True)
+class InstanceSettings:
+    """How the pixels of a thing become objects, where objects are asked for."""
+
+    method: Literal["parts", "cores", "proposals"] = setting(
+        "cores",
+        "'parts': connected parts. 'cores' cuts a part at its waists, so that objects of one kind that touch are two. "
+        "'proposals' cuts by class-agnostic masks of the image first",
+    )
+    source: str = setting("", "the proposal source of the method 'proposals'; '' takes that of proposals.source")
+    min_area: float = setting(
+        0.001,
+        "a smaller piece is no object; its pixels keep their category",
+        unit="fraction of the image",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    min_piece: float = setting(
+        0.35,
+        "no piece is cut off that is smaller, so that a handle or a tail stays",
+        unit="of the largest piece",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    waist: float = setting(
+        0.85,
+        "a part is cut where it is narrower than this; 1 cuts at every bend",
+        unit="of the narrower object's width",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    agreement: float = setting(
+        0.6,
+        "a proposal belongs to a thing if so much of it has the thing's label; else it is ignored",
+        unit="of the proposal's area",
+        minimum=0.5,
+        maximum=1.0,
+    )
+
+
+@dataclass(frozen=True)
 class CacheSettings:
     """The results that are kept between calls."""
 
@@ -348,6 +388,7 @@ class PresetTables:
     windows: WindowSettings = field(default_factory=WindowSettings, metadata={"online": True})
     matching: MatchingSettings = field(default_factory=MatchingSettings, metadata={"online": True})
     refine: RefineSettings = field(default_factory=RefineSettings, metadata={"online": True})
+    instances: InstanceSettings = field(default_factory=InstanceSettings, metadata={"online": True, "later": True})
     memory: MemorySettings = field(default_factory=MemorySettings, metadata={"online": True, "changes_no_mask": True})
     cache: CacheSettings = field(default_factory=CacheSettings, metadata={"online": True, "changes_no_mask": True})
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ovdiff.errors import PresetError
 from ovdiff.presets.mapping import entries
-from ovdiff.presets.needs import EXTRACTORS, PROPOSALS, needs, parts_in_use
+from ovdiff.presets.needs import EXTRACTORS, PROPOSALS, needs, object_part, parts_in_use
 from ovdiff.presets.schema import LCM_STEPS, PresetTables
 
 
@@ -65,6 +65,7 @@ def _range(lower: float | None, upper: float | None) -> str:
 def _problems(preset: PresetTables) -> Iterator[str]:
     yield from _text_problems(preset)
     yield from _name_problems(preset)
+    yield from _instance_problems(preset)
     yield from _model_problems(preset)
     yield from _choice_problems(preset)
     yield from _generation_problems(preset)
@@ -99,6 +100,7 @@ def _name_problems(preset: PresetTables) -> Iterator[str]:
     for field, parts, names in (
         ("extractors.use", EXTRACTORS, preset.extractors.use),
         ("proposals.source", PROPOSALS, (preset.proposals.source,)),
+        ("instances.source", PROPOSALS, (preset.instances.source,) if preset.instances.source else ()),
     ):
         for name in names:
             if name not in parts:
@@ -133,7 +135,8 @@ def _model_problems(preset: PresetTables) -> Iterator[str]:
 
 def _file_problems(preset: PresetTables) -> Iterator[str]:
     """Check that the files are given which the parts in use read."""
-    for path, part, settings in parts_in_use(preset):
+    of_objects = object_part(preset)
+    for path, part, settings in (*parts_in_use(preset), *([of_objects] if of_objects else [])):
         if missing := [name for name in part.files if not str(vars(settings)[name]).strip()]:
             yield f"{path} is in use, so {' and '.join(f'{path}.{name}' for name in missing)} must name a file."
 
@@ -165,6 +168,17 @@ def _choice_problems(preset: PresetTables) -> Iterator[str]:
         yield (
             f"proposals.fixed_background ({preset.proposals.fixed_background}) is above proposals.fixed_foreground "
             f"({preset.proposals.fixed_foreground}), so pixels would be both; lower the first."
+        )
+
+
+def _instance_problems(preset: PresetTables) -> Iterator[str]:
+    found = object_part(preset)
+    if found is not None and found.part.of_attribution:
+        name = found.path.partition(".")[2]
+        yield (
+            f"instances.method is 'proposals', but the proposal source {name!r} reads attribution maps, which an image "
+            f"that is segmented does not have. Set instances.source to a source that reads images, such as 'maskcut', "
+            f"or instances.method to 'cores'."
         )
 
 

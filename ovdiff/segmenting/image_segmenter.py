@@ -3,6 +3,7 @@
 Tested alone by tests/ovdiff/test_halves.py, and through the engine by tests/ovdiff/test_engine.py.
 """
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +18,7 @@ from ovdiff.presets.needs import models_of
 from ovdiff.segmentation import Segmentation
 from ovdiff.segmenting.category_kinds import CategoryKinds
 from ovdiff.segmenting.encoding import EncodedImage, EncodingCache, encode_image, image_key
+from ovdiff.segmenting.instances import find_instances, reduced
 from ovdiff.segmenting.matching import match
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.prefilter import choose_categories
@@ -78,6 +80,25 @@ class ImageSegmenter:
         """
         with self.parts.models.lock:
             return self._match(encoded, self.tables.of(vocabulary), vocabulary)
+
+    def with_instances(
+        self, image: NDArray[np.uint8], segmentation: Segmentation, vocabulary: Vocabulary
+    ) -> Segmentation:
+        """Return a segmentation of an image with the ids of its objects (:mod:`ovdiff.segmenting.instances`).
+
+        Raises:
+            ImageError: ``image`` is not an (H, W, 3) uint8 array, or is of another size than the segmentation.
+            WeightsError: the model of the proposals, or CLIP, cannot be loaded.
+        """
+        require_image(image)
+        if image.shape[:2] != segmentation.label_map.shape:
+            sizes = f"{image.shape[:2]} and {segmentation.label_map.shape}"
+            raise ImageError(f"Expected an image and its own segmentation, got {sizes} pixels.")
+        with self.parts.models.lock:
+            stuff, proposer = self.kinds.stuff(vocabulary), self.parts.proposer
+            proposals = None if proposer is None else proposer.propose(reduced(image))
+        settings = self.parts.preset.instances
+        return replace(segmentation, instance_map=find_instances(segmentation.label_map, stuff, settings, proposals))
 
     def candidates(self, encoded: EncodedImage, vocabulary: Vocabulary) -> list[int]:
         """Return the indices of the categories to look for, ascending: all stuff, and the likely things (A.10).

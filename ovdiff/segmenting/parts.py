@@ -9,6 +9,7 @@ from ovdiff.models.texts import ClipTexts
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ClipModelSettings
 from ovdiff.presets.needs import models_of
+from ovdiff.proposals import Proposer, make_object_proposer
 
 
 class SegmentingParts:
@@ -30,11 +31,17 @@ class SegmentingParts:
                 self.extractors[name]
             if "clip" in models_of(self.preset, "segmenting"):
                 self.clip  # noqa: B018 — the property loads it
+            self.proposer  # noqa: B018 — as above, for a preset that uses proposals
 
     @property
     def clip(self) -> Clip:
         """The CLIP that embeds whole images for the prefilter."""
         return self.models.clip(self.preset.models.given("clip", ClipModelSettings))
+
+    @cached_property
+    def proposer(self) -> Proposer | None:
+        """Finds class-agnostic masks of an image, for its objects; ``None`` if the preset finds objects without."""
+        return make_object_proposer(self.preset, self.models) if self.preset.instances.method == "proposals" else None
 
     @cached_property
     def texts(self) -> ClipTexts:

@@ -17,7 +17,9 @@ from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, Prototype
 from ovdiff.bank.support import SupportImage, SupportSet
 from ovdiff.errors import BankError, MissingPrototypesError, SupportError
 from ovdiff.models.licences import WeightsLicence
+from ovdiff.presets.schema import InstanceSettings
 from ovdiff.segmentation import Segmentation
+from ovdiff.segmenting.instances import find_instances
 from ovdiff.vocabulary import Category, Vocabulary
 from ovdiff.vocabulary.kinds import KindDecision
 
@@ -116,6 +118,14 @@ class FakeEngine:
         with self._lock:
             self.segmenting -= 1
         return Segmentation(label_map, scores, scores / 2)
+
+    def with_instances(
+        self, image: NDArray[np.uint8], segmentation: Segmentation, vocabulary: Vocabulary
+    ) -> Segmentation:
+        """Tell connected parts of things apart, by the method's own code."""
+        stuff = [index for index, category in enumerate(vocabulary.categories) if category.kind == "stuff"]
+        settings = InstanceSettings(method="parts", min_area=0.0)
+        return replace(segmentation, instance_map=find_instances(segmentation.label_map, stuff, settings))
 
 
 def colour_of(category: Category) -> tuple[int, int, int]:

@@ -26,6 +26,7 @@ from ovdiff.errors import (
 )
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ClipModelSettings
+from ovdiff.proposals.maskcut import MaskCut
 from ovdiff.segmenting.segmenter import class_scores
 from ovdiff.vocabulary import Category, Vocabulary
 from ovdiff.vocabulary.kind_table import STUFF_NAMES
@@ -288,6 +289,37 @@ def test_clean_up_counts_pixels_of_the_image_itself(engine: Engine, size_hw: tup
     assert sizes[0] < limit
     cleaned = _variant(engine, "refine", min_part_px=limit).segment(image, VOCABULARY)
     assert _part_sizes(cleaned.label_map) == [size for size in sizes if size >= limit]
+
+
+def test_objects_are_told_apart_and_nothing_else_changes(engine: Engine, image: np.ndarray) -> None:
+    found = engine.segment(image, VOCABULARY)
+    assert found.instance_map is None
+    with_ids = engine.with_instances(image, found, VOCABULARY)
+    assert with_ids.label_map is found.label_map and with_ids.scores is found.scores
+    ids = with_ids.instance_map
+    assert ids is not None and ids.shape == found.label_map.shape and ids.max() > 0
+    assert not ids[found.label_map == 0].any()
+    assert all(len(np.unique(found.label_map[ids == number])) == 1 for number in range(1, ids.max() + 1))
+
+
+def test_proposals_are_made_of_the_image_by_the_preset_s_source(
+    engine: Engine, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, ...]] = []
+    propose = MaskCut.propose
+    monkeypatch.setattr(MaskCut, "propose", lambda self, pixels: asked.append(pixels.shape) or propose(self, pixels))
+    found = engine.segment(image, VOCABULARY)
+    engine.with_instances(image, found, VOCABULARY)
+    assert asked == []
+    proposing = _variant(engine, "instances", method="proposals", source="maskcut")
+    assert proposing.with_instances(image, found, VOCABULARY).instance_map is not None
+    assert asked == [image.shape]
+
+
+def test_a_segmentation_of_another_image_is_refused(engine: Engine, image: np.ndarray) -> None:
+    found = engine.segment(image, VOCABULARY)
+    with pytest.raises(ImageError, match=r"^Expected an image and its own segmentation, got \(\d+, \d+\) and"):
+        engine.with_instances(image[:-1], found, VOCABULARY)
 
 
 def test_stuff_is_never_prefiltered_and_gives_no_background(engine: Engine, image: np.ndarray) -> None:

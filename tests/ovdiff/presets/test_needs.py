@@ -15,6 +15,7 @@ from ovdiff.presets.needs import (
     feature_settings,
     models_of,
     needs,
+    object_part,
     part_licence,
     part_versions,
     proposal_settings,
@@ -23,7 +24,7 @@ from ovdiff.presets.needs import (
 )
 from ovdiff.presets.part import Part
 from ovdiff.presets.part_settings import ClipFeatureSettings, CutlerSettings, MaskCutSettings
-from ovdiff.presets.schema import ExtractorSettings, ProposalSettings, PrototypeSettings
+from ovdiff.presets.schema import ExtractorSettings, InstanceSettings, ProposalSettings, PrototypeSettings
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,24 @@ def test_tables_that_nothing_reads_are_known(tiny: Preset) -> None:
         *(f"extractors.{name}" for name in ("dinov2", "dinov3", "mae")),
         *(f"proposals.{name}" for name in ("cutler", "maskcut", "detectron2")),
     }
+
+
+def test_the_source_of_objects_is_needed_and_read_when_an_image_is_segmented(tiny: Preset) -> None:
+    assert object_part(tiny) is None
+    proposing = replace(tiny, instances=InstanceSettings("proposals", source="maskcut"))
+    found = object_part(proposing)
+    assert found is not None and found.path == "proposals.maskcut" and found.settings is tiny.proposals.maskcut
+    assert models_of(proposing, "segmenting") == ("clip", "dino", "stable_diffusion")
+    assert models_of(proposing, "masks") == ()
+    assert unread_tables(tiny) - unread_tables(proposing) == {"proposals.maskcut"}
+    paper = load_preset("paper")
+    own = object_part(replace(paper, instances=InstanceSettings("proposals")))
+    assert own is not None and own.path == "proposals.cutler"
+
+
+def test_how_objects_are_found_is_in_no_key(tiny: Preset) -> None:
+    proposing = replace(tiny, instances=InstanceSettings("proposals", source="maskcut"))
+    assert _key(proposing) == _key(tiny)
 
 
 def test_cutler_s_licence_goes_with_the_part(tiny: Preset) -> None:

@@ -36,6 +36,14 @@ def test_settings_of_a_source_that_is_not_in_use_are_not_in_the_fingerprint() ->
     assert replace(cut, proposals=replace(used, maskcut=unread.maskcut)).fingerprint() != cut.fingerprint()
 
 
+def test_the_source_of_objects_is_in_the_fingerprint_where_it_finds_objects() -> None:
+    base = load_preset("tinyworld")
+    other = replace(base.proposals, maskcut=replace(base.proposals.maskcut, tau=0.3))
+    proposing = replace(base, instances=replace(base.instances, method="proposals", source="maskcut"))
+    assert replace(proposing, proposals=other).fingerprint() != proposing.fingerprint() != base.fingerprint()
+    assert replace(base, proposals=other).fingerprint() == base.fingerprint()
+
+
 def test_a_preset_is_the_same_after_a_way_through_plain_values() -> None:
     base = load_preset("fast")
     assert mapping_to_preset(preset_to_mapping(base), "the test") == base

@@ -33,6 +33,21 @@ def _write(folder: Path, text: str) -> Path:
             "[proposals]\nsource = 'detectron2'",
             r"proposals.detectron2.config and proposals.detectron2.weights must name a file",
         ),
+        (
+            "[instances]\nmethod = 'proposals'\nsource = ''",
+            r"the proposal source 'otsu' reads attribution maps, which an image that is segmented does not have\. Set "
+            r"instances.source to a source that reads images, such as 'maskcut', or instances.method to 'cores'",
+        ),
+        ("[instances]\nsource = 'sam'", "instances.source names 'sam'; expected one of .* 'maskcut'"),
+        (
+            "[instances]\nmethod = 'proposals'\nsource = 'cutler'",
+            r"proposals.cutler\) needs models.cutler, which is missing",
+        ),
+        (
+            "[instances]\nmethod = 'proposals'\nsource = 'detectron2'",
+            r"proposals.detectron2.config and proposals.detectron2.weights must name a file",
+        ),
+        ("[instances]\nmin_area = 2.0", "instances.min_area is 2.0; expected 0.0 to 1.0"),
         ("[safety]\ncheck = 'safety_checker'", "needs models.safety_checker, which is missing"),
         ("[models.clip]\nlibrary = 'open_clip'", "but the embedded CLIP 'tinyworld:clip' is of the library"),
         ("[generation]\nsize_px = 60", "needs a multiple of 8"),

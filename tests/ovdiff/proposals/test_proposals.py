@@ -8,7 +8,7 @@ from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.presets.needs import PROPOSALS
 from ovdiff.presets.part import Part
-from ovdiff.proposals import Proposer, Thresholder, make_source
+from ovdiff.proposals import Proposer, Thresholder, make_object_proposer, make_source
 
 
 @pytest.mark.parametrize("source", ["otsu", "multi_otsu", "fixed"])
@@ -31,3 +31,21 @@ def test_a_maker_that_returns_no_source_is_refused(
     chosen = replace(preset, proposals=replace(preset.proposals, source="mine"))
     with pytest.raises(PresetError, match=r"proposal source 'mine' is str; expected an object with propose\(image\)"):
         make_source(chosen, models)
+
+
+def test_objects_are_proposed_by_a_source_of_their_own(preset: Preset, models: LoadedModels) -> None:
+    assert preset.proposals.source != "maskcut"
+    chosen = replace(preset, instances=replace(preset.instances, method="proposals", source="maskcut"))
+    assert isinstance(make_object_proposer(chosen, models), Proposer)
+    with pytest.raises(PresetError, match=r"instances\.method is 'cores'; expected 'proposals'"):
+        make_object_proposer(replace(preset, instances=replace(preset.instances, method="cores")), models)
+
+
+def test_a_threshold_of_another_package_finds_no_objects(
+    preset: Preset, models: LoadedModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undeclared = Part("ovdiff.proposals.threshold:make_otsu")
+    monkeypatch.setitem(PROPOSALS.built_in, "mine", undeclared)  # type: ignore[arg-type]
+    chosen = replace(preset, instances=replace(preset.instances, method="proposals", source="mine"))
+    with pytest.raises(PresetError, match=r"'mine' thresholds attribution maps, .* Set instances\.source to a source"):
+        make_object_proposer(chosen, models)
