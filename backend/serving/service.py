@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from backend import __version__
-from backend.errors import BusyError, UnusableLabelConfigError
+from backend.errors import BusyError, SettingsError, UnusableLabelConfigError
 from backend.serving.data_folder import DataFolder
 from backend.serving.events import ACTION_CHARACTERS, event_ids
 from backend.serving.model_version import model_version
@@ -30,7 +30,7 @@ from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import Settings
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import LabelStudioClient
-from ovdiff.engines import HasKinds, SegmentationEngine
+from ovdiff.engines import FindsInstances, HasKinds, SegmentationEngine
 from ovdiff.vocabulary import Category
 from ovdiff.vocabulary.kinds import KindDecision
 
@@ -56,7 +56,18 @@ class Service:
         folder: DataFolder | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Put the parts together. Background threads begin with `start`; `stop` gives the data folder back."""
+        """Put the parts together. Background threads begin with `start`; `stop` gives the data folder back.
+
+        Raises:
+            SettingsError: regions are to be objects, but the engine does not tell objects apart.
+        """
+        per_object = settings.output.regions_per == "object"
+        instances = engine if per_object and isinstance(engine, FindsInstances) else None
+        if per_object and instances is None:
+            raise SettingsError(
+                f"OVDIFF_REGIONS_PER='object', but the engine {engine.preset.engine!r} does not tell objects apart. "
+                "Set it to 'category'."
+            )
         self._settings = settings
         self._engine = engine
         self._store = store
@@ -73,7 +84,7 @@ class Service:
         )
         self._answers = Answers(
             Predictor(
-                RecentSegmentations(images, engine, settings.prediction, clock_s=clock_s),
+                RecentSegmentations(images, engine, settings.prediction, instances=instances, clock_s=clock_s),
                 settings.output,
                 partial=settings.prediction.partial_predictions,
             ),

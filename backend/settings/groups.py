@@ -252,6 +252,12 @@ class PredictionSettings:
 class OutputSettings:
     """How masks become regions. Every field is part of `model_version`: a change leads to new predictions."""
 
+    regions_per: str = setting(
+        "category",
+        "'category' or 'object'",
+        "one brush region a category is what semantic projects want, and many brush regions freeze the editor; with "
+        "'object' each object of a thing is a region of its own, as the preset's [instances] finds it",
+    )
     polygon_tolerance_px: float = setting(
         1.0, "px of the original image", "the outline deviates from the mask by this much at most"
     )
@@ -274,6 +280,8 @@ class OutputSettings:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        if self.regions_per not in ("category", "object"):
+            raise SettingsError(f"OVDIFF_REGIONS_PER={self.regions_per!r} is neither 'category' nor 'object'.")
         require_between("polygon_tolerance_px", self.polygon_tolerance_px, 0, 1000)
         require_between("polygon_max_vertices", self.polygon_max_vertices, 3, 100_000)
         require_between("min_part_px", self.min_part_px, 1, 10**9)

@@ -118,15 +118,18 @@ def prompt_to_mask(prompt: Prompt, segmentation: Segmentation, labels: Sequence[
         return np.zeros(label_map.shape, dtype=np.bool_)
     chosen = labels.index(prompt.label) + 1 if prompt.label in labels else 0
     if prompt.is_point:
-        return _part_under(label_map, *_pixel(prompt, label_map.shape))
+        return _part_under(segmentation, *_pixel(prompt, label_map.shape))
     return _inside(label_map, _rectangle(prompt, label_map.shape), chosen)
 
 
-def _part_under(label_map: NDArray[np.int32], row: int, column: int) -> Mask:
-    """Return the connected part, of the label at a pixel, that holds this pixel."""
+def _part_under(segmentation: Segmentation, row: int, column: int) -> Mask:
+    """Return the object at a pixel; if there is none, the connected part, of the pixel's label, that holds it."""
+    label_map, instance_map = segmentation.label_map, segmentation.instance_map
     label = label_map[row, column]
     if label == 0:
         return np.zeros(label_map.shape, dtype=np.bool_)
+    if instance_map is not None and instance_map[row, column] > 0:
+        return np.asarray(instance_map == instance_map[row, column])
     parts, _ = label_parts(label_map == label)
     return np.asarray(parts == parts[row, column])
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from backend.errors import ImageSourceError
 from backend.settings import PredictionSettings
 from backend.sources.images import ImageSource
-from ovdiff.engines import SegmentationEngine
+from ovdiff.engines import FindsInstances, SegmentationEngine
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
 
@@ -57,18 +57,24 @@ class _Seen:
 
 @dataclass(frozen=True)
 class _Kept:
-    """A segmentation in 5 or 6 bytes a pixel instead of 12: label ids take one or two bytes, margins are not kept."""
+    """A segmentation in 5 or 6 bytes a pixel instead of 12: label ids take one or two bytes, margins are not kept.
+
+    The ids of objects, if there are any, take one or two bytes more.
+    """
 
     label_map: NDArray[np.unsignedinteger]
     scores: NDArray[np.float32]
+    instance_map: NDArray[np.unsignedinteger] | None = None
 
     @property
     def size_bytes(self) -> int:
-        return self.label_map.nbytes + self.scores.nbytes
+        objects = 0 if self.instance_map is None else self.instance_map.nbytes
+        return self.label_map.nbytes + self.scores.nbytes + objects
 
     def segmentation(self) -> Segmentation:
         nowhere = np.broadcast_to(np.float32(np.nan), self.scores.shape)
-        return Segmentation(self.label_map.astype(np.int32), self.scores, nowhere)
+        objects = None if self.instance_map is None else self.instance_map.astype(np.int32)
+        return Segmentation(self.label_map.astype(np.int32), self.scores, nowhere, objects)
 
 
 class _Running(NamedTuple):
@@ -90,9 +96,19 @@ class RecentSegmentations:
         engine: SegmentationEngine,
         settings: PredictionSettings,
         *,
+        instances: FindsInstances | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Keep nothing yet; `clock_s` is the clock of `since_s`."""
+        """Keep nothing yet.
+
+        Args:
+            images: where images come from.
+            engine: the method.
+            settings: how much is kept, and for how long.
+            instances: the engine that tells objects of one kind apart; None if nobody asked for objects.
+            clock_s: the clock of `since_s`.
+        """
+        self._instances = instances
         self._images, self._engine, self._settings, self._clock_s = images, engine, settings, clock_s
         self._lock = threading.Lock()
         self._seen: OrderedDict[bytes, _Seen] = OrderedDict()
@@ -164,8 +180,12 @@ class RecentSegmentations:
                 known = self._kept.get((seen.pixels, categories))
             if known is not None:
                 return known
-            found = self._engine.segment(pixels, Vocabulary(tuple(category for category, _ in categories)))
-            kept = _Kept(found.label_map.astype(np.min_scalar_type(len(categories))), np.array(found.scores))
+            vocabulary = Vocabulary(tuple(category for category, _ in categories))
+            found = self._engine.segment(pixels, vocabulary)
+            if self._instances is not None:
+                found = self._instances.with_instances(pixels, found, vocabulary)
+            objects = None if found.instance_map is None else _compact(found.instance_map)
+            kept = _Kept(_compact(found.label_map), np.array(found.scores), objects)
             del found
         with self._lock:
             self._keep((seen.pixels, categories), kept)
@@ -194,6 +214,11 @@ class RecentSegmentations:
         self._kept_bytes += kept.size_bytes
         while self._kept_bytes > self._settings.remember_bytes:
             self._kept_bytes -= self._kept.popitem(last=False)[1].size_bytes
+
+
+def _compact(ids: NDArray[np.int32]) -> NDArray[np.unsignedinteger]:
+    """Return ids from 0 on in as few bytes as the largest id needs."""
+    return ids.astype(np.min_scalar_type(int(ids.max())))
 
 
 def _pixel_hash(pixels: NDArray[np.uint8]) -> str:

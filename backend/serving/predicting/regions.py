@@ -1,7 +1,8 @@
 """Masks as Label Studio regions, in the form its editor shows and its validator accepts.
 
-With brushes and bitmasks each category is one region, because hundreds of regions freeze the editor. With polygons and
-rectangles each connected part is a region, because these forms cannot hold several parts. Sizes are pixels of the
+With brushes and bitmasks each category is one region, because hundreds of regions freeze the editor; or each object, if
+the segmentation has objects. With polygons and rectangles each connected part of it is a region, because these forms
+cannot hold several parts. Sizes are pixels of the
 upright original image; Label Studio's coordinates are percent of its width and height.
 """
 
@@ -64,7 +65,8 @@ def segmentation_to_regions(
     """Return the regions of one segmented image, without what is below the limits of its label.
 
     Args:
-        segmentation: the segmentation; its label id `i + 1` is `outputs[i].category`.
+        segmentation: the segmentation; its label id `i + 1` is `outputs[i].category`. If it has objects, each of them
+            becomes a region with its own score.
         outputs: the control and label with which each category is drawn.
         settings: the precision of outlines, the least score, and the budget of regions and bytes.
         task_id: the id of the task. It is hashed into the ids of the regions: these stay the same from one prediction
@@ -76,10 +78,13 @@ def segmentation_to_regions(
         f"{outputs[index].label}: {count} parts smaller than {MIN_AREA}={areas[index]}"
         for index, count in dropped.items()
     ]
+    regions: dict[int, list[_Sized]] = {}
+    for found_object in segmentation.objects():
+        of_category = regions.setdefault(found_object.index, [])
+        output, score, first = outputs[found_object.index], found_object.score, len(of_category)
+        of_category += _sized_regions(found_object.mask, output, settings, score=score, key=task_id, first=first)
     shown: list[_Sized] = []
-    for index, mask in segmentation.found():
-        score = segmentation.category_score(index)
-        sized = _sized_regions(mask, outputs[index], settings, score=score, key=task_id)
+    for index, sized in regions.items():
         least, by = least_score(outputs[index], settings)
         low = [region for region in sized if region.content["score"] < least]
         shown += [region for region in sized if region.content["score"] >= least]
@@ -110,7 +115,10 @@ def mask_to_regions(
     return [sized.content for sized in _sized_regions(mask, output, settings, score=score, key=key)]
 
 
-def _sized_regions(mask: Mask, output: Output, settings: OutputSettings, *, score: float, key: object) -> list[_Sized]:
+def _sized_regions(
+    mask: Mask, output: Output, settings: OutputSettings, *, score: float, key: object, first: int = 0
+) -> list[_Sized]:
+    """Return the regions of one mask; their ids are numbered from `first` on, after those of the category's others."""
     height, width = mask.shape
     shared = {
         "from_name": output.control,
@@ -130,7 +138,7 @@ def _sized_regions(mask: Mask, output: Output, settings: OutputSettings, *, scor
             },
             value.area_px,
         )
-        for number, value in enumerate(_VALUES[output.control_kind](mask, settings))
+        for number, value in enumerate(_VALUES[output.control_kind](mask, settings), start=first)
     ]
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from backend.errors import BusyError, UnusableLabelConfigError
+from backend.errors import BusyError, SettingsError, UnusableLabelConfigError
 from backend.serving.service import Service
-from backend.settings import PredictionSettings, ServerSettings, Settings
+from backend.settings import OutputSettings, PredictionSettings, ServerSettings, Settings
 from tests.fakes.engine import FakeEngine
 from tests.fakes.fixtures import MakeApp
 from tests.fakes.label_studio import PROJECT_UID, FakeLabelStudio
@@ -47,6 +47,34 @@ def test_a_task_is_predicted(service: Service) -> None:
     assert item["model_version"] == service.setup(PROJECT_UID, RED_BLUE)["model_version"]
     assert "warning" not in item
     assert "error" not in item
+
+
+def test_each_object_is_a_region_where_the_setting_asks_for_it(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine, label_studio: FakeLabelStudio
+) -> None:
+    """And the model version is another one, so that tasks are predicted anew."""
+    two = red_and_blue()
+    two[:, 32:] = two[:, :32]  # two red rectangles
+    label_studio.files["/data/upload/1/two.png"] = ("image/png", encoded(two))
+    tasks = [task(image="/data/upload/1/two.png")]
+    whole, told_apart = (
+        make_app(replace(settings, data_dir=settings.data_dir / per, output=OutputSettings(regions_per=per)), engine)
+        .extensions["ovdiff"]
+        .predict(PROJECT_UID, tasks, RED_BLUE)[0]
+        for per in ("category", "object")
+    )
+    assert [len(item["result"]) for item in (whole, told_apart)] == [1, 2]
+    assert whole["model_version"] != told_apart["model_version"]
+
+
+def test_objects_of_an_engine_that_cannot_tell_them_apart_are_refused_at_once(
+    make_app: MakeApp, settings: Settings
+) -> None:
+    class Plain(FakeEngine):
+        with_instances = None  # type: ignore[assignment]
+
+    with pytest.raises(SettingsError, match=r"REGIONS_PER='object', but the engine 'fake' does not tell objects apart"):
+        make_app(replace(settings, output=OutputSettings(regions_per="object")), Plain(settings.bank_dir))
 
 
 def test_setup_returns_at_once_and_names_another_version_when_more_is_ready(

@@ -57,6 +57,7 @@ def test_variables_of_others_are_left_alone() -> None:
         ({"LABEL_STUDIO_URL": "localhost:8080"}, "LABEL_STUDIO_URL='localhost:8080' is not a URL"),
         ({"OVDIFF_WAIT_FOR_PROTOTYPES_S": "96"}, "leaves no time to predict within OVDIFF_ANSWER_WITHIN_S=95"),
         ({"OVDIFF_MIN_SCORE": "1.5"}, "OVDIFF_MIN_SCORE=1.5 is outside 0 to 1."),
+        ({"OVDIFF_REGIONS_PER": "objects"}, "OVDIFF_REGIONS_PER='objects' is neither 'category' nor 'object'."),
         ({"OVDIFF_MIN_SCORE": "nan"}, "OVDIFF_MIN_SCORE=nan is outside 0 to 1."),
         ({"OVDIFF_THREADS": "7"}, "OVDIFF_THREADS=7 is outside 8 to 1024"),
         ({"OVDIFF_RETRY_FAILED_AFTER_S": "0"}, "OVDIFF_RETRY_FAILED_AFTER_S=0.0 is outside 0.1 to 86400"),

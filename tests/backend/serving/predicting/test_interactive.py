@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,17 @@ def test_a_click_takes_the_connected_part_under_it() -> None:
     mask = answer(point(100 * 10 / 60, 25))
     assert mask.sum() == 100
     assert mask[5:15, 5:15].all()
+
+
+def test_a_click_takes_one_of_two_objects_that_touch() -> None:
+    found = segmentation()
+    ids = np.zeros((40, 60), dtype=np.int32)
+    ids[5:35, 30:40], ids[5:35, 40:50] = 1, 2  # the blue one is two objects; the red ones have no id
+    told_apart = replace(found, instance_map=ids)
+    blue, red = (read_prompt({"result": [point(100 * x / 60, 25)]}) for x in (45, 10))
+    assert blue is not None and red is not None
+    np.testing.assert_array_equal(prompt_to_mask(blue, told_apart, LABELS), ids == 2)
+    assert prompt_to_mask(red, told_apart, LABELS).sum() == 100
 
 
 def test_a_click_on_another_category_still_takes_the_shape() -> None:

@@ -95,6 +95,18 @@ def test_a_second_look_is_no_work_and_gives_the_same(desk: Desk) -> None:
     assert np.isnan(first.margins).all() and first.margins.shape == first.scores.shape
 
 
+def test_ids_of_objects_are_kept_where_objects_are_asked_for(desk: Desk) -> None:
+    images: Any = desk.images
+    desk.memory()  # builds the categories
+    memory = RecentSegmentations(images, desk.engine, PredictionSettings(), instances=desk.engine)
+    first, second = (memory.of(HERE, BOTH, since_s=NEVER) for _ in range(2))
+    assert desk.engine.segmented == 1
+    assert first.instance_map is not None and second.instance_map is not None
+    assert first.instance_map.dtype == np.int32 and set(np.unique(first.instance_map)) == {0, 1, 2}
+    assert np.array_equal(first.instance_map, second.instance_map)
+    assert desk.memory().of(HERE, BOTH, since_s=NEVER).instance_map is None
+
+
 def test_a_whole_prediction_fetches_but_does_not_segment_the_same_pixels_again(desk: Desk) -> None:
     memory = desk.memory()
     for _ in range(2):

@@ -52,6 +52,35 @@ def test_label_studios_validator_accepts_every_kind(control: str) -> None:
     assert LabelInterface(config(control)).validate_prediction(prediction, return_errors=True) == []
 
 
+@pytest.mark.parametrize("control", CONTROLS)
+def test_each_object_is_a_region_with_its_own_pixels_score_and_id(control: str) -> None:
+    labels, ids = label_map(), np.zeros((40, 60), dtype=np.int32)
+    ids[5:15, 5:15], ids[20:30, 5:15] = 1, 2  # two red objects
+    ids[5:35, 30:38], ids[5:35, 38:50] = 3, 4  # and two blue ones that touch
+    scores = (ids / 10).astype(np.float32)
+    outputs = labelling(control).outputs
+    told_apart = Segmentation(labels, scores, scores, ids)
+    found = segmentation_to_regions(told_apart, outputs, SETTINGS, task_id=1).regions
+    assert [region["value"][outputs[0].control_kind] for region in found] == [["red"], ["red"], ["blue"], ["blue"]]
+    assert [region["score"] for region in found] == [0.1, 0.2, 0.3, 0.4]
+    assert len({region["id"] for region in found}) == 4
+    if control == "BrushLabels":
+        for number, region in enumerate(found, start=1):
+            assert np.array_equal(brush_rle_to_mask(region["value"]["rle"], ids.shape), ids == number)
+    prediction = {"result": list(found), "score": 0.5, "model_version": "v"}
+    assert LabelInterface(config(control)).validate_prediction(prediction, return_errors=True) == []
+
+
+def test_a_threshold_hides_single_objects() -> None:
+    labels, ids = label_map(), np.zeros((40, 60), dtype=np.int32)
+    ids[5:15, 5:15], ids[20:30, 5:15] = 1, 2
+    scores = np.where(ids == 1, 0.9, 0.2).astype(np.float32)
+    outputs, settings = labelling("BrushLabels").outputs, OutputSettings(min_score=0.5)
+    found = segmentation_to_regions(Segmentation(labels, scores, scores, ids), outputs, settings, task_id=1)
+    assert [region["score"] for region in found.regions] == [0.9]
+    assert found.hidden == ("red: score 0.2, below OVDIFF_MIN_SCORE=0.5",)
+
+
 def test_brushes_and_bitmasks_hold_the_exact_mask_of_a_category() -> None:
     labels = label_map()
     brushes = segmentation_to_regions(segmentation(labels), labelling("BrushLabels").outputs, SETTINGS, task_id=1)
