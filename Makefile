@@ -121,6 +121,7 @@ measure: $(ENV)
 	$(MEASURE).absent_words --out $(RESULTS)/absent_words.json --failures docs/failures.png
 	$(MEASURE).absent_words --ablation --sizes 4 --scenes 30 --usual 40 --out $(RESULTS)/ablation.json
 	$(MEASURE).calibration --out $(RESULTS)/calibration.json --picture docs/reliability.png
+	$(MEASURE).instances --out $(RESULTS)/instances.json --failures docs/instances.png
 	$(MEASURE).tinyworld_quality --out $(RESULTS)/tinyworld_quality.json
 	$(MEASURE).measured_tables
 

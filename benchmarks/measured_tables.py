@@ -19,6 +19,8 @@ from typing import Any
 
 from benchmarks.absent_words import miou_table, words_table
 from benchmarks.calibration import bins_table, errors_table
+from benchmarks.instances import cost_table
+from benchmarks.instances import table as instances_table
 from benchmarks.tinyworld_quality import table as quality_table
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +35,9 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "bins of scores": ("calibration.json", lambda results: bins_table(results["bins"])),
     "ablation": ("ablation.json", lambda results: words_table(results["rows"])),
     "ablation, miou": ("ablation.json", lambda results: miou_table(results["rows"])),
+    "instances": ("instances.json", lambda results: instances_table(results["seeds"])),
+    "instances, true labels": ("instances.json", lambda results: instances_table(results["on the true label maps"])),
+    "instances, cost": ("instances.json", cost_table),
     "quality": ("tinyworld_quality.json", quality_table),
 }
 """A table's name, as pages write it: the file of its figures, and what makes the Markdown table of them."""
