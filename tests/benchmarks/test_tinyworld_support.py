@@ -25,7 +25,7 @@ def test_share_of_each_thing_and_of_all() -> None:
 
 
 def test_lowest_thing_over_all_seeds() -> None:
-    seeds = [{name: 1.0 for name in THINGS} | {"bird": 0.5}, {name: 1.0 for name in THINGS} | {"mug": 0.75}]
+    seeds = [dict.fromkeys(THINGS, 1.0) | {"bird": 0.5}, dict.fromkeys(THINGS, 1.0) | {"mug": 0.75}]
     assert lowest(seeds) == ("bird", 0.75)
 
 
