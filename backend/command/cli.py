@@ -3,7 +3,8 @@
     ovdiff serve                                              answer Label Studio (settings: `ovdiff settings`)
     ovdiff segment boat.jpg --categories "boat, water"        write boat.overlay.png; seconds on the embedded models
     ovdiff segment photos --categories "boat, water" --out masks --indexed --coco masks.json
-    ovdiff segment photos --categories boat --coco boats.json --split-parts --min-area 100   # instances for a detector
+    ovdiff segment photos --categories boat --coco boats.json --instances    # an annotation an object, for a detector
+    ovdiff segment photos --categories "boat, water" --panoptic panoptic     # an id a pixel: each boat, and the water
     ovdiff segment photos --categories "boat, water" --out masks --min-score 0.3 --threshold boat=0.6
     ovdiff prototypes build "boat, water=sea;lake"            make prototypes ahead of time
     ovdiff prototypes list                                    list the prototype sets of the bank
@@ -119,8 +120,9 @@ def _add_segment(commands: Commands[argparse.ArgumentParser]) -> None:
     segment = commands.add_parser(
         "segment",
         help="segment images and folders of images",
-        description="Segment images. Prototypes that the bank lacks are made first. --overlay, --indexed and --coco "
-        "choose the results; without any of them the overlay is written. Existing files of the same name are replaced.",
+        description="Segment images. Prototypes that the bank lacks are made first. --overlay, --indexed, --coco and "
+        "--panoptic choose the results; without any of them the overlay is written. Existing files of the same name "
+        "are replaced.",
     )
     segment.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image file, or a folder of them")
     segment.add_argument("--categories", required=True, metavar=CATEGORIES_FORM, help=CATEGORIES_HELP)
@@ -147,6 +149,18 @@ def _add_segment(commands: Commands[argparse.ArgumentParser]) -> None:
         "--split-parts",
         action="store_true",
         help="an annotation for each connected part of a mask in the COCO file, as a detector's training wants it",
+    )
+    segment.add_argument(
+        "--instances",
+        action="store_true",
+        help="an annotation for each object in the COCO file, and one for each kind of stuff; objects of one kind that "
+        "touch are told apart as the preset's [instances] says",
+    )
+    segment.add_argument(
+        "--panoptic",
+        type=Path,
+        metavar="FOLDER",
+        help="write a COCO panoptic dataset into a new folder: an id a pixel, for each object and each kind of stuff",
     )
     segment.add_argument(
         "--min-area",
@@ -295,7 +309,7 @@ def _segment(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.segment import check_vocabulary, segment_images
     from converters.commands import thresholds_of
 
-    overlay = options.overlay or not (options.indexed or options.coco)
+    overlay = options.overlay or not (options.indexed or options.coco or options.panoptic)
     vocabulary = read_categories(options.categories)
     wanted = Wanted(
         options.out,
@@ -305,6 +319,8 @@ def _segment(options: argparse.Namespace, settings: Settings) -> None:
         options.split_parts,
         options.min_area,
         thresholds_of(options, settings.output.min_score),
+        options.instances,
+        options.panoptic,
     )
     plan = make_plan(options.images, wanted)
     check_vocabulary(vocabulary, plan)

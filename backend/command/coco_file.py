@@ -1,4 +1,4 @@
-"""The COCO file of a run: an annotation with a score for each category that was found in an image, or for each part.
+"""The COCO file of a run: an annotation with a score for each category that was found in an image, part or object.
 
     {"info", "images": [{id, file_name, width, height}], "categories": [{id, name, supercategory}],
      "annotations": [{id, image_id, category_id, segmentation, area, bbox, iscrowd, score}]}
@@ -25,17 +25,23 @@ class CocoFile:
     """Collects the segmentations of a run, one image at a time; masks are kept as run lengths."""
 
     def __init__(
-        self, names: Sequence[str], *, split_parts: bool = False, thresholds: Thresholds = NO_THRESHOLDS
+        self,
+        names: Sequence[str],
+        *,
+        split_parts: bool = False,
+        instances: bool = False,
+        thresholds: Thresholds = NO_THRESHOLDS,
     ) -> None:
         """Start an empty file.
 
         Args:
             names: the categories; category i + 1 is `names[i]`.
             split_parts: make an annotation of each connected part of a category's mask, not one of the whole mask.
+            instances: make an annotation of each object, which the segmentations then tell apart.
             thresholds: those by which masks were hidden; the file says so, for `ovdiff thresholds`.
         """
         self._names = tuple(names)
-        self._split_parts = split_parts
+        self._split_parts, self._instances = split_parts, instances
         self._thresholds = thresholds
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
@@ -44,6 +50,10 @@ class CocoFile:
         """Add an image with its annotations; an image in which nothing was found is added without annotations."""
         height, width = segmentation.label_map.shape
         self._images.append({"id": len(self._images) + 1, "file_name": file_name, "width": width, "height": height})
+        if self._instances:
+            for found in segmentation.objects():
+                self._append(found.index, mask_to_coco_rle(found.mask), found.score)
+            return
         for index, mask in segmentation.found():
             if self._split_parts:
                 for instance in instances_of(segmentation, index):

@@ -30,9 +30,15 @@ def without_low_scores(
     Args:
         segmentation: the segmentation.
         leasts: by the index of a category, the score that its mask must have.
-        split_parts: judge each connected part by the score of its own, not the whole mask.
+        split_parts: judge each connected part by the score of its own, not the whole mask. Where the segmentation has
+            objects, each object is judged, whatever is said here.
     """
     label_map, hidden = segmentation.label_map.copy(), 0
+    if segmentation.instance_map is not None:
+        low = [each.mask for each in segmentation.objects() if shown_score(each.score) < leasts[each.index]]
+        for mask in low:
+            label_map[mask] = 0
+        return (replace(segmentation, label_map=label_map) if low else segmentation), len(low)
     for index, mask in segmentation.found():
         if split_parts:
             parts = _parts(segmentation, index)

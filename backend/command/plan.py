@@ -34,6 +34,8 @@ class Wanted:
         split_parts: whether each connected part of a mask is an annotation of its own in the COCO file.
         min_area_px: connected parts of fewer pixels are background in all results.
         thresholds: masks, or their connected parts if these are split, with lower scores are background, too.
+        instances: whether each object is an annotation of its own in the COCO file.
+        panoptic: the new folder of a panoptic dataset of the whole run; None writes no such folder.
     """
 
     out: Path | None = None
@@ -43,6 +45,13 @@ class Wanted:
     split_parts: bool = False
     min_area_px: int = 0
     thresholds: Thresholds = NO_THRESHOLDS
+    instances: bool = False
+    panoptic: Path | None = None
+
+    @property
+    def objects(self) -> bool:
+        """Whether objects of one kind must be told apart."""
+        return self.instances or self.panoptic is not None
 
 
 @dataclass(frozen=True)
@@ -74,11 +83,12 @@ class Plan:
         return self.wanted.coco
 
     def places(self) -> tuple[Path, ...]:
-        """Return the paths of the results: a single image's pictures, or the folders of several; and the COCO file."""
+        """Return the paths of the results: a single image's pictures, or the folders of several; and the datasets."""
         pictures = [path for job in self.jobs for path in job.written]
         if len(self.jobs) > 1:
             pictures = [self.wanted.out] if self.wanted.out else [path.parent for path in pictures]
-        return tuple(dict.fromkeys([*pictures, *([self.coco] if self.coco else [])]))
+        datasets = [path for path in (self.coco, self.wanted.panoptic) if path is not None]
+        return tuple(dict.fromkeys([*pictures, *datasets]))
 
 
 @dataclass(frozen=True)
@@ -148,6 +158,12 @@ def _check_out(inputs: Sequence[Path], wanted: Wanted) -> None:
     """Refuse an --out that is missing where it is needed, is a file, looks like a picture, or is one of the inputs."""
     if wanted.split_parts and wanted.coco is None:
         raise UsageError("--split-parts makes annotations of a COCO file; say with --coco FILE where it is to go.")
+    if wanted.instances and wanted.coco is None:
+        raise UsageError("--instances makes annotations of a COCO file; say with --coco FILE where it is to go.")
+    if wanted.instances and wanted.split_parts:
+        raise UsageError("--instances and --split-parts are two ways to make annotations of a mask; leave one out.")
+    if (panoptic := wanted.panoptic) is not None and _holds_something(panoptic):
+        raise UsageError(f"--panoptic is {str(panoptic)!r}; expected a new or an empty folder.")
     folders = [path for path in inputs if path.is_dir()]
     pictures = wanted.overlay or wanted.indexed
     if wanted.out is None:
@@ -161,6 +177,10 @@ def _check_out(inputs: Sequence[Path], wanted: Wanted) -> None:
         )
     if wanted.coco is not None and (wanted.coco.is_dir() or not _will_have_folder(wanted.coco, wanted.out)):
         raise UsageError(f"--coco is {str(wanted.coco)!r}; expected the name of a file in a folder that exists.")
+
+
+def _holds_something(path: Path) -> bool:
+    return path.exists() and (not path.is_dir() or any(path.iterdir()))
 
 
 def _will_have_folder(path: Path, out: Path | None) -> bool:

@@ -13,6 +13,7 @@ from backend.command.console import complain, progress_bar, say
 from backend.command.files import write_png
 from backend.command.instances import without_low_scores
 from backend.command.overlay import MOST_INDEXED, draw_indexed, draw_overlay
+from backend.command.panoptic_folder import PanopticFolder
 from backend.command.plan import Job, Plan, Wanted
 from backend.command.prototypes import build_missing
 from backend.command.totals import Totals
@@ -21,7 +22,8 @@ from backend.serving.predicting.limits import without_small_parts
 from backend.sources.images import decode_image
 from converters.datasets.coco import write_coco
 from converters.errors import RecordError
-from ovdiff.engines import SegmentationEngine
+from converters.records import Kind
+from ovdiff.engines import FindsInstances, HasKinds, SegmentationEngine
 from ovdiff.errors import DeviceMemoryError, ImageError
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Vocabulary
@@ -60,33 +62,81 @@ def segment_images(plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngin
         max_px: images with more pixels are refused.
 
     Raises:
+        UsageError: objects are wanted, but the engine does not tell them apart.
         RequestError: some images could not be segmented, and each was reported; or a file cannot be written.
         OVDiffError: prototypes cannot be made or read, or a model cannot be loaded.
     """
+    finder = _finder(engine) if plan.wanted.objects else None
     build_missing(vocabulary.categories, engine)
-    wanted, totals = plan.wanted, Totals(vocabulary.names)
-    coco = CocoFile(vocabulary.names, split_parts=wanted.split_parts, thresholds=wanted.thresholds)
+    totals, datasets = Totals(vocabulary.names), _Datasets(plan.wanted, vocabulary, engine)
     try:
         with progress_bar(len(plan.jobs)) as bar:
             for job in plan.jobs:
                 bar.set_description(job.name)
                 try:
                     image = _read_image(job.image, max_px)
-                    segmentation, dropped, hidden = _shown(engine.segment(image, vocabulary), vocabulary, wanted)
+                    found = engine.segment(image, vocabulary)
+                    if finder is not None:
+                        found = finder.with_instances(image, found, vocabulary)
+                    segmentation, dropped, hidden = _shown(found, vocabulary, plan.wanted)
                     _write_pictures(job, image, segmentation, vocabulary)
                 except IMAGE_ERRORS as error:
                     totals.failed += 1
                     complain(f"{job.image}: {error}")
                 else:
-                    coco.add(job.name, segmentation)
+                    datasets.add(job.name, segmentation)
                     totals.add(segmentation)
                     totals.dropped_parts += dropped
                     totals.hidden += hidden
                 bar.update()
     finally:
-        _finish(plan, totals, coco)
+        _finish(plan, totals, datasets)
     if totals.failed:
         raise RequestError(f"{totals.failed} of {len(plan.jobs)} images could not be segmented; they are named above.")
+
+
+def _finder(engine: SegmentationEngine) -> FindsInstances:
+    if not isinstance(engine, FindsInstances):
+        raise UsageError(
+            f"The engine {engine.preset.engine!r} does not tell objects apart; leave out --instances and --panoptic. "
+            "--split-parts makes an annotation of each connected part."
+        )
+    return engine
+
+
+class _Datasets:
+    """The datasets of a run: its COCO file and its panoptic folder, as far as they are wanted."""
+
+    def __init__(self, wanted: Wanted, vocabulary: Vocabulary, engine: SegmentationEngine) -> None:
+        names, self._wanted, self._engine, self._vocabulary = vocabulary.names, wanted, engine, vocabulary
+        self.coco = CocoFile(
+            names, split_parts=wanted.split_parts, instances=wanted.instances, thresholds=wanted.thresholds
+        )
+        self._panoptic = PanopticFolder(names) if wanted.panoptic else None
+
+    def add(self, name: str, segmentation: Segmentation) -> None:
+        """Add an image."""
+        self.coco.add(name, segmentation)
+        if self._panoptic is not None:
+            self._panoptic.add(name, segmentation)
+
+    def write(self) -> None:
+        """Write what is wanted, of at least one image, and say what a panoptic folder could not hold."""
+        if self._wanted.coco is not None:
+            write_coco(self.coco.dataset(), self._wanted.coco, allow_empty=True)
+        if self._panoptic is not None and self._wanted.panoptic is not None:
+            counts = self._panoptic.write(self._wanted.panoptic, _kinds(self._vocabulary, self._engine))
+            say(f"segments in {self._wanted.panoptic}: {counts.regions_out}")
+            if counts.left_out:
+                complain(f"Left out of {self._wanted.panoptic}: {counts.reasons()}.")
+
+
+def _kinds(vocabulary: Vocabulary, engine: SegmentationEngine) -> list[Kind | None]:
+    """Return whether each category is a thing or stuff; None where the engine does not say."""
+    if not isinstance(engine, HasKinds):
+        return [category.kind for category in vocabulary.categories]
+    decided = [engine.kind_so_far(category) for category in vocabulary.categories]
+    return [decision.kind if decision else None for decision in decided]
 
 
 def _shown(found: Segmentation, vocabulary: Vocabulary, wanted: Wanted) -> tuple[Segmentation, int, int]:
@@ -106,18 +156,17 @@ def _write_pictures(job: Job, image: NDArray[np.uint8], segmentation: Segmentati
         write_png(draw_indexed(segmentation, len(vocabulary.names)), job.indexed)
 
 
-def _finish(plan: Plan, totals: Totals, coco: CocoFile) -> None:
-    """Write the COCO file of the segmented images, and print how many images went in and what became of them."""
-    if plan.coco is not None and totals.segmented:
-        write_coco(coco.dataset(), plan.coco, allow_empty=True)
+def _finish(plan: Plan, totals: Totals, datasets: _Datasets) -> None:
+    """Write the datasets of the segmented images, and print how many images went in and what became of them."""
     if totals.segmented:
+        datasets.write()
         say(totals.table())
         if plan.wanted.min_area_px:
             say(f"parts smaller than {plan.wanted.min_area_px} px dropped: {totals.dropped_parts}")
         if plan.wanted.thresholds:
             say(f"masks below their threshold hidden: {totals.hidden}")
         if plan.coco is not None:
-            say(f"annotations in {plan.coco}: {len(coco)}")
+            say(f"annotations in {plan.coco}: {len(datasets.coco)}")
             say(f"what other thresholds would leave of them: ovdiff thresholds {plan.coco}")
     counts = {"segmented": totals.segmented, "failed": totals.failed}
     counts["not done"] = len(plan.jobs) - sum(counts.values())

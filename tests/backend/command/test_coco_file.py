@@ -45,6 +45,20 @@ def test_each_connected_part_can_be_an_annotation_with_a_score_of_its_own() -> N
     assert len(collected) == 3
 
 
+def test_each_object_can_be_an_annotation_with_a_score_of_its_own() -> None:
+    label_map = np.array([[1, 1, 1, 2], [0, 0, 0, 0], [2, 2, 0, 0]], dtype=np.int32)
+    ids = np.array([[1, 1, 2, 3], [0, 0, 0, 0], [3, 3, 0, 0]], dtype=np.int32)
+    scores = np.array([[0.2, 0.4, 0.9, 1], [0, 0, 0, 0], [1, 1, 0, 0]], dtype=np.float32)
+    collected = CocoFile(["boat", "water"], instances=True)
+    collected.add("a.png", Segmentation(label_map, scores, scores, ids))
+    found = collected.dataset()["annotations"]
+    assert [(a["category_id"], a["area"], a["bbox"], a["score"]) for a in found] == [
+        (1, 2, [0, 0, 2, 1], 0.3),
+        (1, 1, [2, 0, 1, 1], 0.9),
+        (2, 3, [0, 0, 4, 3], 1.0),
+    ]
+
+
 def test_its_annotations_are_results_too(tmp_path: Path) -> None:
     collected = CocoFile(["water"])
     collected.add("a.png", segmentation([[1, 0]]))

@@ -16,7 +16,7 @@ from converters.selection import Thresholds
 from ovdiff.bank import Bank
 from ovdiff.errors import WeightsError
 from ovdiff.segmentation import Segmentation
-from ovdiff.vocabulary import Vocabulary
+from ovdiff.vocabulary import Category, Vocabulary
 from tests.fakes.engine import FakeEngine
 from tests.fakes.pictures import encoded, red_and_blue
 
@@ -135,6 +135,72 @@ def test_a_threshold_of_no_category_is_refused_before_anything_runs(photos: Path
         UsageError, match=r"expected --threshold of one of the labels .*got boot=0.5: did you mean 'boa"
     ):
         check_vocabulary(read_categories("boat, water"), plan)
+
+
+def test_objects_become_instances_and_a_panoptic_dataset(
+    tmp_path: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = np.zeros((48, 64, 3), dtype=np.uint8)
+    picture[4:14, 2:12] = picture[4:16, 20:32] = picture[30:33, 50:53] = (255, 0, 0)  # the last one is too small
+    picture[40:] = picture[:2] = (0, 0, 255)
+    (tmp_path / "a.png").write_bytes(encoded(picture))
+    wanted = Wanted(
+        overlay=False,
+        coco=tmp_path / "objects.json",
+        min_area_px=10,
+        instances=True,
+        panoptic=tmp_path / "panoptic",
+    )
+    vocabulary = Vocabulary((Category("red"), Category("blue", kind="stuff")))
+    segment_images(make_plan([tmp_path / "a.png"], wanted), vocabulary, engine, max_px=PIXELS)
+    annotations = json.loads((tmp_path / "objects.json").read_text())["annotations"]
+    assert [(each["category_id"], each["area"]) for each in annotations] == [(1, 100), (1, 144), (2, 640)]
+    dataset = json.loads((tmp_path / "panoptic/panoptic.json").read_text())
+    segments = dataset["annotations"][0]["segments_info"]
+    assert [(each["category_id"], each["area"], each["isthing"]) for each in segments] == [
+        (1, 100, 1),
+        (1, 144, 1),
+        (2, 640, 0),
+    ]
+    said = capsys.readouterr().out
+    assert f"segments in {tmp_path / 'panoptic'}: 3\n" in said
+    assert f"results: {tmp_path / 'objects.json'}, {tmp_path / 'panoptic'}\n" in said
+
+
+def test_a_threshold_hides_objects_by_their_own_score(tmp_path: Path, engine: FakeEngine) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(red_and_blue()))
+    thresholds = Thresholds(0.0, {"red": 0.9})
+    wanted = Wanted(overlay=False, coco=tmp_path / "objects.json", instances=True, thresholds=thresholds)
+    segment_images(make_plan([tmp_path / "a.png"], wanted), read_categories("red, blue"), engine, max_px=PIXELS)
+    annotations = json.loads((tmp_path / "objects.json").read_text())["annotations"]
+    assert [each["category_id"] for each in annotations] == [2]
+
+
+def test_objects_of_an_engine_that_cannot_tell_them_apart_are_refused(tmp_path: Path, photos: Path) -> None:
+    class Plain(FakeEngine):
+        with_instances = None  # type: ignore[assignment]
+
+    plain = Plain(tmp_path / "bank")
+    plan = make_plan([photos], Wanted(overlay=False, panoptic=tmp_path / "panoptic"))
+    with pytest.raises(UsageError, match="The engine 'fake' does not tell objects apart; leave out --instances"):
+        segment_images(plan, read_categories("red"), plain, max_px=PIXELS)
+    assert plain.built == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (Wanted(overlay=False, instances=True), "--instances makes annotations of a COCO file; say with --coco FILE"),
+        (
+            Wanted(overlay=False, coco=Path("masks.json"), instances=True, split_parts=True),
+            "--instances and --split-parts are two ways to make annotations of a mask; leave one out",
+        ),
+        (Wanted(overlay=False, panoptic=Path("/")), "--panoptic is '/'; expected a new or an empty folder"),
+    ],
+)
+def test_objects_that_have_no_place_are_refused(photos: Path, wanted: Wanted, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make_plan([photos], wanted)
 
 
 def test_split_parts_needs_a_coco_file(photos: Path, tmp_path: Path) -> None:
