@@ -8,6 +8,25 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
+class PartEvidence:
+    """What CLIP saw in a connected part of a thing, and what became of the part.
+
+    Attributes:
+        box: (x0, y0, x1, y1) as shares of the image's width and height.
+        area_share: the share of the image that the part covers.
+        by_pixels: the word that the pixels chose; it may be an anchor.
+        became: the asked word that most of the part became, or ``None`` if it became background.
+        shares: the likeliest words with their softmax shares, the likeliest first; the part's own words are among them.
+    """
+
+    box: tuple[float, float, float, float]
+    area_share: float
+    by_pixels: str
+    became: str | None
+    shares: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
 class Segmentation:
     """The label of every pixel of one image, at the image's own size.
 
@@ -19,12 +38,14 @@ class Segmentation:
             the pixel could have been either.
         instance_map: (H, W) int32, or ``None`` if objects were not told apart: one id a pixel, 0 where there is no
             object. All pixels of an id have one label: an object's, or all pixels of a category that is stuff.
+        parts: what CLIP saw in the parts of things, the largest first; empty if the preset does not check parts.
     """
 
     label_map: NDArray[np.int32]
     scores: NDArray[np.float32]
     margins: NDArray[np.float32]
     instance_map: NDArray[np.int32] | None = None
+    parts: tuple[PartEvidence, ...] = ()
 
     def mask(self, index: int) -> NDArray[np.bool_]:
         """Return the (H, W) mask of ``vocabulary.categories[index]``."""

@@ -154,6 +154,8 @@ def needs(preset: PresetTables) -> Iterator[Need]:
     if (found := object_part(preset)) is not None:
         for model in found.part.models:
             yield Need(model, "segmenting", f"instances.method = 'proposals' ({found.path})")
+    if preset.part_check.enabled:
+        yield Need("clip", "segmenting", "part_check.enabled")
     if preset.stuff_filter.unknown_names == "nearest":
         yield Need("clip", "segmenting", "stuff_filter.unknown_names = 'nearest'")
 

@@ -233,11 +233,20 @@ class StuffFilterSettings:
 
 @dataclass(frozen=True)
 class AnchorSettings:
-    """Words beside the vocabulary with which CLIP compares the category's own words. They are never drawn."""
+    """Words beside the vocabulary that may win where nothing that was asked for is, and that are never drawn.
+
+    CLIP compares parts of the image with all of them. Those in ``prototypes`` also compete for pixels, as soon as their
+    prototype sets are built, which is done once for all projects of a preset.
+    """
 
     words: tuple[str, ...] = setting(
         (),
         "P has none. In a file also the name of a list: 'common_words', or the path of a .txt file, one word a line",
+    )
+    prototypes: tuple[str, ...] = setting(
+        (),
+        "the anchors that compete for pixels too, written as 'words' is: stuff and things that most images have",
+        later=True,
     )
     same_cosine: float = setting(
         0.95,
@@ -245,6 +254,84 @@ class AnchorSettings:
         unit="cosine",
         minimum=-1.0,
         maximum=1.0,
+    )
+
+
+@dataclass(frozen=True)
+class PartCheckSettings:
+    """CLIP looks at the parts that the pixels found, and may give a part to another word. Neither P nor R does this.
+
+    Where things are is left as the pixels decided. Which thing a pixel shows is decided again, by the sum of
+
+    - ``pixel_scale`` times the pixel's score, a mean cosine (Eq. 4),
+    - ``part_weight`` times the logarithm of CLIP's share for the connected part of one word,
+    - ``region_weight`` times the same for the connected region of any things, of which the part is a piece.
+
+    Each share is a softmax over all competing things of ``logit_scale`` times CLIP's cosine of crop and word.
+    """
+
+    enabled: bool = setting(False, "P and R decide by pixels alone", later=True)
+    crops_wider: tuple[float, ...] = setting(
+        (0.5, 1.0),
+        "a crop is wider than the part, because CLIP knows things in their surroundings",
+        unit="share of the part's sides, one crop for each",
+        minimum=0.0,
+        maximum=4.0,
+        later=True,
+    )
+    min_aspect: float = setting(
+        0.5,
+        "a narrower crop is widened, because CLIP stretches crops to squares",
+        unit="shorter side / longer side",
+        minimum=0.0,
+        maximum=1.0,
+        later=True,
+    )
+    crop_px: int = setting(224, "the side of CLIP's input", unit="px", minimum=8, later=True)
+    min_part_px: int = setting(
+        6,
+        "CLIP sees nothing in a smaller part, which follows its region",
+        unit="px of the working image",
+        minimum=1,
+        later=True,
+    )
+    max_parts: int = setting(64, "the largest parts of an image are looked at", minimum=1, later=True)
+    logit_scale: float = setting(30.0, "CLIP's cosines of two words differ by hundredths", minimum=0.0, later=True)
+    pixel_scale: float = setting(
+        20.0, "a cosine that is .05 higher weighs as much as a share e times as large", minimum=0.0, later=True
+    )
+    part_weight: float = setting(0.5, "as much as the region has", minimum=0.0, later=True)
+    region_weight: float = setting(
+        0.5, "a part of a wrong word is often a piece of a larger thing", minimum=0.0, later=True
+    )
+    min_share: float = setting(
+        0.3,
+        "a part becomes background if its word has less than this of the share of a word that only CLIP knows",
+        unit="ratio of shares",
+        minimum=0.0,
+        maximum=1.0,
+        later=True,
+    )
+    colours: tuple[str, ...] = setting(
+        ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey"),
+        "a 'red ball' is also compared with balls of these colours",
+        later=True,
+    )
+    stuff_min_share: float = setting(
+        0.0,
+        "stuff that covers less and is uncertain goes to the runner-up; 0 turns this off",
+        unit="share of the image",
+        minimum=0.0,
+        maximum=1.0,
+        later=True,
+    )
+    stuff_min_margin: float = setting(
+        0.04,
+        "stuff with a larger mean margin is certain, however little of it there is",
+        unit="cosine",
+        minimum=0.0,
+        maximum=2.0,
+        later=True,
     )
 
 
@@ -385,6 +472,7 @@ class PresetTables:
     prefilter: PrefilterSettings = field(default_factory=PrefilterSettings, metadata={"online": True})
     stuff_filter: StuffFilterSettings = field(default_factory=StuffFilterSettings, metadata={"online": True})
     anchors: AnchorSettings = field(default_factory=AnchorSettings, metadata={"online": True, "later": True})
+    part_check: PartCheckSettings = field(default_factory=PartCheckSettings, metadata={"online": True, "later": True})
     windows: WindowSettings = field(default_factory=WindowSettings, metadata={"online": True})
     matching: MatchingSettings = field(default_factory=MatchingSettings, metadata={"online": True})
     refine: RefineSettings = field(default_factory=RefineSettings, metadata={"online": True})

@@ -9,7 +9,7 @@ from typing import Any
 from ovdiff.errors import PresetError
 from ovdiff.presets.mapping import entries
 from ovdiff.presets.needs import EXTRACTORS, PROPOSALS, needs, object_part, parts_in_use
-from ovdiff.presets.schema import LCM_STEPS, PresetTables
+from ovdiff.presets.schema import LCM_STEPS, AnchorSettings, PresetTables
 
 
 def validate(preset: PresetTables) -> None:
@@ -84,15 +84,20 @@ def _text_problems(preset: PresetTables) -> Iterator[str]:
         yield "generation.phrases gives a name twice; name each once."
     if any(not text.strip() for pair in preset.generation.phrases for text in pair):
         yield "generation.phrases has a blank name or phrase."
-    yield from _anchor_problems(preset.anchors.words)
+    yield from _anchor_problems(preset.anchors)
+    if preset.part_check.enabled and not preset.part_check.crops_wider:
+        yield "part_check.crops_wider is empty; give at least one number, or set part_check.enabled to false."
 
 
-def _anchor_problems(words: tuple[str, ...]) -> Iterator[str]:
-    if any(not word.strip() for word in words):
-        yield "anchors.words has a blank word; remove it."
-    counts = Counter(word.casefold() for word in words)
-    if twice := [word for word, count in counts.items() if count > 1]:
-        yield f"anchors.words has {twice[0]!r} more than once; name each word once."
+def _anchor_problems(anchors: AnchorSettings) -> Iterator[str]:
+    for field, words in (("anchors.words", anchors.words), ("anchors.prototypes", anchors.prototypes)):
+        if any(not word.strip() for word in words):
+            yield f"{field} has a blank word; remove it."
+        counts = Counter(word.casefold() for word in words)
+        if twice := [word for word, count in counts.items() if count > 1]:
+            yield f"{field} has {twice[0]!r} more than once; name each word once."
+    if strange := [word for word in anchors.prototypes if word not in anchors.words]:
+        yield f"anchors.prototypes names {strange[0]!r}, which is not in anchors.words; add it there or remove it."
 
 
 def _name_problems(preset: PresetTables) -> Iterator[str]:

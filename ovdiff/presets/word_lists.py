@@ -50,16 +50,18 @@ def with_word_lists(mapping: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return a preset's tables with the words in the place of a list's name.
 
     Args:
-        mapping: the tables of a preset as its file gives them; nothing is checked but ``anchors.words``.
+        mapping: the tables of a preset as its file gives them; nothing is checked but ``[anchors]``.
         folder: the folder of the preset's file.
 
     Raises:
         PresetError: there is no list of the name, or it cannot be read.
     """
     anchors = mapping.get("anchors")
-    if not isinstance(anchors, Mapping) or not isinstance(anchors.get("words"), str):
+    if not isinstance(anchors, Mapping):
         return dict(mapping)
-    return {**mapping, "anchors": {**anchors, "words": list(read_words(anchors["words"], folder))}}
+    named = {name: anchors[name] for name in ("words", "prototypes") if isinstance(anchors.get(name), str)}
+    read = {name: list(read_words(value, folder)) for name, value in named.items()}
+    return {**mapping, "anchors": {**anchors, **read}}
 
 
 def _words(text: str) -> tuple[str, ...]:

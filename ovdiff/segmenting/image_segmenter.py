@@ -15,14 +15,16 @@ from ovdiff.errors import ImageError
 from ovdiff.models.weights import weights_identity
 from ovdiff.presets.mapping import digest
 from ovdiff.presets.needs import models_of
-from ovdiff.segmentation import Segmentation
+from ovdiff.segmentation import PartEvidence, Segmentation
+from ovdiff.segmenting.anchors import Anchors
 from ovdiff.segmenting.category_kinds import CategoryKinds
 from ovdiff.segmenting.encoding import EncodedImage, EncodingCache, encode_image, image_key
 from ovdiff.segmenting.instances import find_instances, reduced
-from ovdiff.segmenting.matching import match
+from ovdiff.segmenting.matching import label_pixels, score_maps
+from ovdiff.segmenting.part_check import check_parts, leave_uncertain_stuff
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.prefilter import choose_categories
-from ovdiff.segmenting.tables import Tables, VocabularyTables
+from ovdiff.segmenting.tables import VocabularyTables
 from ovdiff.vocabulary import Vocabulary, with_phrase
 
 
@@ -39,6 +41,7 @@ class ImageSegmenter:
         """
         self.parts, self.kinds = parts, CategoryKinds(parts)
         self.tables = VocabularyTables(parts, bank, recipes, self.kinds)
+        self.anchors = Anchors(parts, bank, recipes)
         self._encodings = EncodingCache(parts.preset.cache.features_mib)
 
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
@@ -54,9 +57,8 @@ class ImageSegmenter:
         require_image(image)
         key = image_key(image)
         with self.parts.models.lock:  # Held throughout: when it is released, a build may hold it for a batch of images.
-            tables = self.tables.of(vocabulary)  # First, so that missing categories are named before the long part.
-            encoded = self._encode(image, key)
-            return self._match(encoded, tables, vocabulary)
+            self.tables.require(vocabulary)  # First, so that missing categories are named before the long part.
+            return self._match(self._encode(image, key), vocabulary)
 
     def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
         """Run the models on an (H, W, 3) uint8 RGB image; the encodings of recent images are kept.
@@ -70,7 +72,7 @@ class ImageSegmenter:
         return self._encode(image, image_key(image))
 
     def label(self, encoded: EncodedImage, vocabulary: Vocabulary) -> Segmentation:
-        """Match an encoded image with a vocabulary's prototypes (Eq. 4). No image runs through a model.
+        """Match an encoded image with a vocabulary's prototypes (Eq. 4). Only CLIP may look at parts of the image.
 
         Raises:
             MissingPrototypesError: some categories must be built first; the message names them.
@@ -79,7 +81,7 @@ class ImageSegmenter:
             DeviceMemoryError: the score maps do not fit into the device's memory.
         """
         with self.parts.models.lock:
-            return self._match(encoded, self.tables.of(vocabulary), vocabulary)
+            return self._match(encoded, vocabulary)
 
     def with_instances(
         self, image: NDArray[np.uint8], segmentation: Segmentation, vocabulary: Vocabulary
@@ -129,10 +131,18 @@ class ImageSegmenter:
         weights = {name: weights_identity(given[name]) for name in models_of(preset, "segmenting")}
         return digest([preset.fingerprint(), weights])
 
-    def _match(self, encoded: EncodedImage, tables: Tables, vocabulary: Vocabulary) -> Segmentation:
+    def _match(self, encoded: EncodedImage, vocabulary: Vocabulary) -> Segmentation:
         """Match inside the lock: score maps take the device's memory, and batches are given what they find free."""
-        candidates = self.candidates(encoded, vocabulary)
-        return match(encoded, tables, candidates, self.parts.preset, self.parts.models.device)
+        preset, competition = self.parts.preset, self.anchors.of(vocabulary)
+        tables = self.tables.of(competition.vocabulary)
+        candidates = self.candidates(encoded, competition.vocabulary)
+        maps = score_maps(encoded, tables, candidates, preset, self.parts.models.device)
+        seen: tuple[PartEvidence, ...] = ()
+        if preset.part_check.enabled:
+            stuff = self.kinds.stuff(competition.vocabulary)
+            maps, seen = check_parts(self.parts, encoded, maps, competition, stuff)
+            maps = leave_uncertain_stuff(maps, stuff, preset.part_check)
+        return replace(label_pixels(encoded, maps, competition.asked, preset), parts=seen)
 
     def _encode(self, image: NDArray[np.uint8], key: str) -> EncodedImage:
         with self.parts.models.lock:

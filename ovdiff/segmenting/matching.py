@@ -1,10 +1,14 @@
-"""Features and prototype tables give a segmentation: Eq. 4 over windows and extractors, PAMR, clean-up. Runs no model.
+"""Features and prototype tables give score maps (Eq. 4 over windows and extractors, PAMR), and these give a label map.
+
+No model runs here. Between the two steps the part check may change the scores (:mod:`ovdiff.segmenting.part_check`).
 
 Tested through the engine by tests/ovdiff/test_engine.py.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,36 +22,72 @@ from ovdiff.segmenting.segmenter import BACKGROUND, ScoreMerger, class_scores, d
 from ovdiff.segmenting.tables import Tables
 
 
-def match(
+@dataclass(frozen=True)
+class ScoreMaps:
+    """The scores of competing classes.
+
+    Attributes:
+        scores: (C, h, w) float32 at working size.
+        labels: the label id of each class; background, 0, comes first if there is one.
+    """
+
+    scores: Tensor
+    labels: tuple[int, ...]
+
+
+def score_maps(
     encoded: EncodedImage, tables: Tables, candidates: Sequence[int], preset: Preset, device: torch.device
-) -> Segmentation:
-    """Label every pixel of an encoded image.
+) -> ScoreMaps:
+    """Return the score maps of an encoded image, after PAMR.
 
     Args:
         encoded: the encoded image.
         tables: the vocabulary's prototypes.
         candidates: the indices of the categories to look for, ascending.
-        preset: the settings by which scores become labels.
+        preset: the settings by which features become scores.
         device: the device that computes the score maps.
 
     Raises:
         DeviceMemoryError: the score maps do not fit into the device's memory.
     """
     try:
-        scores, labels = _score_maps(encoded, tables, candidates, preset, device)
+        scores, labels = _by_eq_4(encoded, tables, candidates, preset, device)
         if preset.refine.pamr:
             scores = pamr(encoded.working, scores, preset.refine)
-        decided = decide(scores, labels, encoded.size_hw)
     except torch.OutOfMemoryError as error:
-        height, width = encoded.working.shape[:2]
-        raise DeviceMemoryError(
-            f"The score maps of {len(candidates)} categories, {width} x {height} px each, do not fit into the "
-            f"device's free memory. End other programs on it, or lower windows.max_long_side_px."
-        ) from error
-    return Segmentation(clean_up(decided.label_map, preset.refine), decided.scores, decided.margins)
+        raise _no_room(encoded, len(candidates)) from error
+    return ScoreMaps(scores, tuple(labels))
 
 
-def _score_maps(
+def label_pixels(encoded: EncodedImage, maps: ScoreMaps, asked: int, preset: Preset) -> Segmentation:
+    """Label every pixel of the image by the best class, and clean the label map up.
+
+    Args:
+        encoded: the encoded image.
+        maps: the scores.
+        asked: the number of categories that were asked for; label ids above it are anchors and become background.
+        preset: the settings of the clean-up.
+
+    Raises:
+        DeviceMemoryError: the score maps do not fit into the device's memory.
+    """
+    try:
+        decided = decide(maps.scores, maps.labels, encoded.size_hw)
+    except torch.OutOfMemoryError as error:
+        raise _no_room(encoded, len(maps.labels)) from error
+    drawn = np.where(decided.label_map > asked, 0, decided.label_map).astype(np.int32)
+    return Segmentation(clean_up(drawn, preset.refine), decided.scores, decided.margins)
+
+
+def _no_room(encoded: EncodedImage, classes: int) -> DeviceMemoryError:
+    height, width = encoded.working.shape[:2]
+    return DeviceMemoryError(
+        f"The score maps of {classes} categories, {width} x {height} px each, do not fit into the "
+        f"device's free memory. End other programs on it, or lower windows.max_long_side_px."
+    )
+
+
+def _by_eq_4(
     encoded: EncodedImage, tables: Tables, candidates: Sequence[int], preset: Preset, device: torch.device
 ) -> tuple[Tensor, list[int]]:
     """Return score maps (C, h, w) at working size and their label ids. If there is a background it comes first."""

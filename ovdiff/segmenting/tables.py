@@ -47,10 +47,18 @@ class VocabularyTables:
             self._recent.popitem(last=False)
         return self._recent[known]
 
-    def _make(self, vocabulary: Vocabulary, keys: Sequence[str]) -> Tables:
-        pairs = zip(vocabulary.categories, keys, strict=True)
+    def require(self, vocabulary: Vocabulary) -> None:
+        """Check that the bank has every category's prototypes.
+
+        Raises:
+            MissingPrototypesError: some categories must be built first; the message names them.
+        """
+        pairs = ((category, self._recipes.prototypes(category).key) for category in vocabulary.categories)
         if missing := [category.name for category, key in pairs if not self._bank.has(key)]:
             raise MissingPrototypesError(missing)
+
+    def _make(self, vocabulary: Vocabulary, keys: Sequence[str]) -> Tables:
+        self.require(vocabulary)
         sets, stuff = [self._bank.load(key) for key in keys], self._kinds.stuff(vocabulary)
         return {
             name: self._make_one(name, [prototypes.spaces[name] for prototypes in sets], stuff)
