@@ -246,7 +246,6 @@ class AnchorSettings:
     prototypes: tuple[str, ...] = setting(
         (),
         "the anchors that compete for pixels too, written as 'words' is: stuff and things that most images have",
-        later=True,
     )
     same_cosine: float = setting(
         0.95,
@@ -259,7 +258,7 @@ class AnchorSettings:
 
 @dataclass(frozen=True)
 class PartCheckSettings:
-    """CLIP looks at the parts that the pixels found, and may give a part to another word. Neither P nor R does this.
+    """CLIP looks at the parts that the pixels found, and may give them to other words. Neither P nor R does.
 
     Where things are is left as the pixels decided. Which thing a pixel shows is decided again, by the sum of
 
@@ -270,14 +269,13 @@ class PartCheckSettings:
     Each share is a softmax over all competing things of ``logit_scale`` times CLIP's cosine of crop and word.
     """
 
-    enabled: bool = setting(False, "P and R decide by pixels alone", later=True)
+    enabled: bool = setting(False, "P and R decide by pixels alone")
     crops_wider: tuple[float, ...] = setting(
         (0.5, 1.0),
         "a crop is wider than the part, because CLIP knows things in their surroundings",
         unit="share of the part's sides, one crop for each",
         minimum=0.0,
         maximum=4.0,
-        later=True,
     )
     min_aspect: float = setting(
         0.5,
@@ -285,37 +283,28 @@ class PartCheckSettings:
         unit="shorter side / longer side",
         minimum=0.0,
         maximum=1.0,
-        later=True,
     )
-    crop_px: int = setting(224, "the side of CLIP's input", unit="px", minimum=8, later=True)
+    crop_px: int = setting(224, "the side of CLIP's input", unit="px", minimum=8)
     min_part_px: int = setting(
-        6,
-        "CLIP sees nothing in a smaller part, which follows its region",
-        unit="px of the working image",
-        minimum=1,
-        later=True,
+        6, "CLIP sees nothing in a smaller part, which follows its region", unit="px of the working image", minimum=1
     )
-    max_parts: int = setting(64, "the largest parts of an image are looked at", minimum=1, later=True)
-    logit_scale: float = setting(30.0, "CLIP's cosines of two words differ by hundredths", minimum=0.0, later=True)
+    max_parts: int = setting(64, "the largest parts of an image are looked at", minimum=1)
+    logit_scale: float = setting(30.0, "CLIP's cosines of two words differ by hundredths", minimum=0.0)
     pixel_scale: float = setting(
-        20.0, "a cosine that is .05 higher weighs as much as a share e times as large", minimum=0.0, later=True
+        20.0, "a cosine that is .05 higher weighs as much as a share e times as large", minimum=0.0
     )
-    part_weight: float = setting(0.5, "as much as the region has", minimum=0.0, later=True)
-    region_weight: float = setting(
-        0.5, "a part of a wrong word is often a piece of a larger thing", minimum=0.0, later=True
-    )
+    part_weight: float = setting(0.5, "as much as the region has", minimum=0.0)
+    region_weight: float = setting(0.5, "a part of a wrong word is often a piece of a larger thing", minimum=0.0)
     min_share: float = setting(
         0.3,
         "a part becomes background if its word has less than this of the share of a word that only CLIP knows",
         unit="ratio of shares",
         minimum=0.0,
         maximum=1.0,
-        later=True,
     )
     colours: tuple[str, ...] = setting(
         ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey"),
         "a 'red ball' is also compared with balls of these colours",
-        later=True,
     )
     stuff_min_share: float = setting(
         0.0,
@@ -323,7 +312,6 @@ class PartCheckSettings:
         unit="share of the image",
         minimum=0.0,
         maximum=1.0,
-        later=True,
     )
     stuff_min_margin: float = setting(
         0.04,
@@ -331,7 +319,6 @@ class PartCheckSettings:
         unit="cosine",
         minimum=0.0,
         maximum=2.0,
-        later=True,
     )
 
 

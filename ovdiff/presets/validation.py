@@ -96,8 +96,6 @@ def _anchor_problems(anchors: AnchorSettings) -> Iterator[str]:
         counts = Counter(word.casefold() for word in words)
         if twice := [word for word, count in counts.items() if count > 1]:
             yield f"{field} has {twice[0]!r} more than once; name each word once."
-    if strange := [word for word in anchors.prototypes if word not in anchors.words]:
-        yield f"anchors.prototypes names {strange[0]!r}, which is not in anchors.words; add it there or remove it."
 
 
 def _name_problems(preset: PresetTables) -> Iterator[str]:

@@ -2,8 +2,6 @@
 
 A vocabulary of one word paints that word wherever background prototypes are not nearer. With anchors, other words take
 these pixels and then become background. Neither the paper nor the released code has them.
-
-Tested through the engine by tests/ovdiff/segmenting/test_anchors.py.
 """
 
 import logging

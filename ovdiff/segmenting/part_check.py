@@ -8,8 +8,6 @@ again, by the sum of three logarithms (see :class:`ovdiff.presets.schema.PartChe
 
 The paper does nothing like it. ODISE weighs two classifiers of one mask in the same manner, as a geometric mean. A part
 that fits a word better which only CLIP knows (an anchor without prototypes) becomes background.
-
-Tested through the engine by tests/ovdiff/segmenting/test_part_check.py.
 """
 
 from collections.abc import Sequence

@@ -74,7 +74,19 @@ def test_paper_resizes_as_the_reference_does_and_the_others_with_antialiasing(na
 def test_anchors_are_the_world_s_words_a_list_of_common_words_or_none_as_published() -> None:
     assert load_preset("tinyworld").anchors.words == (*THINGS, *STUFF)
     assert len(load_preset("fast").anchors.words) >= 300
-    assert load_preset("paper").anchors.words == ()
+    assert (load_preset("paper").anchors.words, load_preset("paper").anchors.prototypes) == ((), ())
+
+
+def test_anchors_that_compete_for_pixels_are_words_of_the_same_list() -> None:
+    for name in preset_names():
+        anchors = load_preset(name).anchors
+        assert set(anchors.prototypes) <= set(anchors.words)
+    assert load_preset("tinyworld").anchors.prototypes == (*THINGS, *STUFF)
+    assert 10 <= len(load_preset("fast").anchors.prototypes) <= 40
+
+
+def test_parts_are_checked_by_all_presets_but_the_paper_s() -> None:
+    assert {name for name in preset_names() if load_preset(name).part_check.enabled} == {"fast", "tinyworld"}
 
 
 LATER = {

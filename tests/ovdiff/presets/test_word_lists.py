@@ -8,7 +8,7 @@ from ovdiff.presets.word_lists import read_words, with_word_lists, word_list_nam
 
 
 def test_the_common_words_are_some_hundreds_of_one_or_two_words_each_without_duplicates() -> None:
-    assert word_list_names() == ("common_words",)
+    assert word_list_names() == ("common_stuff", "common_words", "tinyworld_words")
     words = read_words("common_words", Path("anywhere"))
     assert 300 <= len(words) <= 400
     assert len({word.casefold() for word in words}) == len(words)
@@ -40,7 +40,10 @@ def test_a_changed_list_is_a_changed_preset(tmp_path: Path) -> None:
 
 
 def test_a_list_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(PresetError, match=r"No list of words 'comon'. Known: common_words; or give the path of a .txt"):
+    with pytest.raises(
+        PresetError,
+        match=r"No list of words 'comon'. Known: common_stuff, common_words, tinyworld_words; or give",
+    ):
         read_words("comon", tmp_path)
     with pytest.raises(PresetError, match=r"absent.txt cannot be read"):
         read_words("absent.txt", tmp_path)
