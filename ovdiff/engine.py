@@ -69,12 +69,26 @@ class Engine:
     def fingerprint(self) -> str:
         """Return a hex hash of the preset and the weights, which with the prototypes decide the masks of an image.
 
-        While weights are missing the hash is another one than after they were found.
+        While weights are missing the hash is another one than after they were found; so it is while anchors are.
         """
         try:
-            return self._segmenter.fingerprint
+            anchors = self._segmenter.anchors.ready()
+            return self._segmenter.fingerprint + ("-anchors" if anchors else "")
         except WeightsError:
             return self.preset.fingerprint()
+
+    def anchors(self) -> tuple[Category, ...]:
+        """Return the words that compete for pixels beside any vocabulary, as soon as all of them are built."""
+        return self._segmenter.anchors.categories()
+
+    def anchors_aside(self, vocabulary: Vocabulary) -> tuple[tuple[str, str], ...]:
+        """Return the anchors that step aside for a vocabulary, each with the asked name that means the same.
+
+        Raises:
+            WeightsError: CLIP, which compares the texts, cannot be loaded.
+        """
+        with self._models.lock:
+            return self._segmenter.anchors.aside(vocabulary)
 
     def has(self, category: Category | str) -> bool:
         """Say whether the bank holds the category's prototypes, and holds them undamaged."""

@@ -112,6 +112,23 @@ class HasKinds(Protocol):
 
 
 @runtime_checkable
+class HasAnchors(Protocol):
+    """An engine in which words that nobody asked for compete with those of a vocabulary, and are never drawn."""
+
+    def anchors(self) -> tuple[Category, ...]:
+        """Return the words that compete for pixels; they do as soon as prototypes of all of them are made."""
+        ...
+
+    def anchors_aside(self, vocabulary: Vocabulary) -> tuple[tuple[str, str], ...]:
+        """Return the anchors that step aside for a vocabulary, each with the asked name that means the same.
+
+        Raises:
+            OVDiffError: a model that this needs cannot be loaded.
+        """
+        ...
+
+
+@runtime_checkable
 class FindsInstances(Protocol):
     """An engine that tells objects of one kind apart."""
 

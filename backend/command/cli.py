@@ -7,6 +7,7 @@
     ovdiff segment photos --categories "boat, water" --panoptic panoptic     # an id a pixel: each boat, and the water
     ovdiff segment photos --categories "boat, water" --out masks --min-score 0.3 --threshold boat=0.6
     ovdiff prototypes build "boat, water=sea;lake"            make prototypes ahead of time
+    ovdiff prototypes build --anchors                         make those of the preset's anchors, once for all projects
     ovdiff prototypes list                                    list the prototype sets of the bank
     ovdiff prototypes show boat                               write boat.support.png: support images and masks
     ovdiff prototypes remove boat                             delete the prototype sets of boat
@@ -178,7 +179,10 @@ def _add_prototypes(commands: Commands[argparse.ArgumentParser]) -> None:
     prototypes = commands.add_parser("prototypes", help="make, list, look at or remove prototypes")
     verbs = prototypes.add_subparsers(required=True, metavar="VERB")
     build = verbs.add_parser("build", help="make the prototypes of categories that the bank lacks")
-    build.add_argument("categories", metavar=CATEGORIES_FORM, help=CATEGORIES_HELP)
+    build.add_argument("categories", nargs="?", metavar=CATEGORIES_FORM, help=CATEGORIES_HELP)
+    build.add_argument(
+        "--anchors", action="store_true", help="also those of the preset's anchors, once for all projects of the preset"
+    )
     _add_engine_options(build)
     build.set_defaults(act=_build)
     listing = verbs.add_parser("list", help="list the prototype sets of the bank")
@@ -328,9 +332,13 @@ def _segment(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _build(options: argparse.Namespace, settings: Settings) -> None:
-    from backend.command.prototypes import build_prototypes, read_categories
+    from backend.command.prototypes import anchors_of, build_prototypes, read_categories
 
-    build_prototypes(read_categories(options.categories).categories, _engine(options, settings))
+    if options.categories is None and not options.anchors:
+        raise UsageError('Nothing to build: name categories, such as "boat, water", or pass --anchors.')
+    asked = read_categories(options.categories).categories if options.categories is not None else ()
+    engine = _engine(options, settings)
+    build_prototypes([*asked, *(anchors_of(engine) if options.anchors else ())], engine)
 
 
 def _list(options: argparse.Namespace, settings: Settings) -> None:

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from backend.command.console import complain, progress_bar, say
 from backend.command.stored_sets import KEY_DIGITS, StoredSet, find_sets, stored_sets
 from backend.command.table import table
-from backend.errors import RequestError
+from backend.errors import RequestError, UsageError
 from ovdiff.bank import Bank
 from ovdiff.bank.support_store import SupportStore
-from ovdiff.engines import Builder
+from ovdiff.engines import Builder, HasAnchors, SegmentationEngine
 from ovdiff.errors import SupportError, VocabularyError
 from ovdiff.vocabulary import Category, Vocabulary
 
@@ -40,6 +40,40 @@ def build_prototypes(categories: Sequence[Category], engine: Builder) -> None:
         if engine.has(category):
             say(f"{category.name}: ready, {_shown_key(category, engine)}")
     build_missing(categories, engine)
+
+
+def anchors_of(engine: SegmentationEngine) -> tuple[Category, ...]:
+    """Return the preset's anchors that compete for pixels.
+
+    Raises:
+        UsageError: the preset has none.
+    """
+    anchors = engine.anchors() if isinstance(engine, HasAnchors) else ()
+    if not anchors:
+        raise UsageError(
+            f"The preset {engine.preset.name!r} has no anchors to build; leave out --anchors, or name words as "
+            "anchors.prototypes in a preset of your own."
+        )
+    return anchors
+
+
+def say_missing_anchors(engine: Builder) -> None:
+    """Say once, before images are segmented, that anchors of the preset are not built yet, and what that means."""
+    anchors = engine.anchors() if isinstance(engine, HasAnchors) else ()
+    if missing := [anchor for anchor in anchors if not engine.has(anchor)]:
+        complain(
+            f"{len(missing)} of {len(anchors)} anchors are not built, so stuff that is not in an image may be painted. "
+            "To build them once for all projects: ovdiff prototypes build --anchors"
+        )
+
+
+def say_aside(vocabulary: Vocabulary, engine: Builder) -> None:
+    """Say which anchors step aside, because they mean the same as words of the vocabulary."""
+    aside = engine.anchors_aside(vocabulary) if isinstance(engine, HasAnchors) else ()
+    meant = [(anchor, name) for anchor, name in aside if anchor.casefold() != name.casefold()]
+    if meant:
+        pairs = ", ".join(f"{anchor!r} for {name!r}" for anchor, name in meant)
+        say(f"anchors that mean the same as a word of yours step aside: {pairs}")
 
 
 def build_missing(categories: Sequence[Category], engine: Builder) -> None:

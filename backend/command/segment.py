@@ -15,7 +15,7 @@ from backend.command.instances import without_low_scores
 from backend.command.overlay import MOST_INDEXED, draw_indexed, draw_overlay
 from backend.command.panoptic_folder import PanopticFolder
 from backend.command.plan import Job, Plan, Wanted
-from backend.command.prototypes import build_missing
+from backend.command.prototypes import build_missing, say_aside, say_missing_anchors
 from backend.command.totals import Totals
 from backend.errors import ImageSourceError, RequestError, UsageError
 from backend.serving.predicting.limits import without_small_parts
@@ -68,6 +68,8 @@ def segment_images(plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngin
     """
     finder = _finder(engine) if plan.wanted.objects else None
     build_missing(vocabulary.categories, engine)
+    say_missing_anchors(engine)
+    say_aside(vocabulary, engine)
     totals, datasets = Totals(vocabulary.names), _Datasets(plan.wanted, vocabulary, engine)
     try:
         with progress_bar(len(plan.jobs)) as bar:

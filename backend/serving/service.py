@@ -30,7 +30,7 @@ from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import Settings
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import LabelStudioClient
-from ovdiff.engines import FindsInstances, HasKinds, SegmentationEngine
+from ovdiff.engines import FindsInstances, HasAnchors, HasKinds, SegmentationEngine
 from ovdiff.vocabulary import Category
 from ovdiff.vocabulary.kinds import KindDecision
 
@@ -210,9 +210,17 @@ class Service:
         return {
             "version": BASE_VERSION,
             "built": list(self._precompute.built),
+            "anchors": self._anchors_status(),
             "failed_tasks": self._answers.failures.newest_first(),
             "projects": {uid: self._project_status(state) for uid, state in self._projects.states().items()},
         }
+
+    def _anchors_status(self) -> dict[str, Any]:
+        """Return how many anchors the preset has, and how many are built; they compete once all of them are."""
+        anchors = self._engine.anchors() if isinstance(self._engine, HasAnchors) else ()
+        built = sum(self._engine.has(anchor) for anchor in anchors)
+        advice = "" if built == len(anchors) else "run `ovdiff prototypes build --anchors` once"
+        return {"words": len(anchors), "built": built, "advice": advice}
 
     def _project_status(self, state: ProjectState) -> dict[str, Any]:
         labelling = state.labelling

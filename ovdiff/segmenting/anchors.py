@@ -44,12 +44,19 @@ class Anchors:
         self._aside: dict[Vocabulary, tuple[tuple[str, str], ...]] = {}
 
     def categories(self) -> tuple[Category, ...]:
-        """Return the anchors that compete for pixels as soon as their prototype sets are built."""
+        """Return the anchors that compete for pixels as soon as the prototype sets of all of them are built."""
         return tuple(Category(word) for word in self._settings.prototypes)
 
     def missing(self) -> tuple[Category, ...]:
         """Return those of them whose prototype sets the bank does not hold."""
         return tuple(anchor for anchor in self.categories() if not self._built(anchor))
+
+    def ready(self) -> bool:
+        """Say whether anchors compete for pixels: they do as soon as all of them are built.
+
+        If each competed as soon as it was built, a project's masks would depend on which words other projects use.
+        """
+        return bool(self._settings.prototypes) and not self.missing()
 
     def of(self, vocabulary: Vocabulary) -> Competition:
         """Return the asked categories with the anchors that may win beside them.
@@ -64,7 +71,7 @@ class Anchors:
         if not (settings.words or settings.prototypes or self._checks_colours(vocabulary)):
             return Competition(vocabulary, len(vocabulary.categories))
         aside = dict(self.aside(vocabulary))
-        rivals = [anchor for anchor in self.categories() if anchor.name not in aside and self._built(anchor)]
+        rivals = [anchor for anchor in self.categories() if anchor.name not in aside] if self.ready() else []
         competing = {anchor.name for anchor in rivals}
         texts = [word for word in settings.words if word not in aside and word not in competing]
         texts += other_colours(self._phrases(vocabulary), self._colours) if self._checks_colours(vocabulary) else []

@@ -6,18 +6,21 @@ from pathlib import Path
 import pytest
 
 from backend.command.prototypes import (
+    anchors_of,
     build_missing,
     build_prototypes,
     list_prototypes,
     read_categories,
     remove_prototypes,
+    say_aside,
+    say_missing_anchors,
     support_store,
 )
 from backend.command.stored_sets import stored_sets
 from backend.errors import RequestError, UsageError
 from ovdiff.bank import Bank
 from ovdiff.errors import BankError, VocabularyError, WeightsError
-from ovdiff.vocabulary import Category
+from ovdiff.vocabulary import Category, Vocabulary
 from tests.fakes.engine import FakeEngine
 
 
@@ -45,6 +48,48 @@ def test_only_missing_prototypes_are_built(engine: FakeEngine, capsys: pytest.Ca
     ready, built = capsys.readouterr().out.splitlines()
     assert ready == f"red: ready, {engine.category_key(Category('red'))[:12]}"
     assert built.startswith("blue: built in 0.")
+
+
+class AnchoredEngine(FakeEngine):
+    """An engine with two anchors, of which "sea" means the same as "water"."""
+
+    def anchors(self) -> tuple[Category, ...]:
+        return Category("sea"), Category("sky")
+
+    def anchors_aside(self, vocabulary: Vocabulary) -> tuple[tuple[str, str], ...]:
+        return (("sea", "water"), ("sky", "Sky")) if "water" in vocabulary.names else ()
+
+
+def test_anchors_are_built_like_categories_and_those_that_are_missing_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = AnchoredEngine(tmp_path / "bank")
+    engine.build(Category("sky"))
+    say_missing_anchors(engine)
+    said = capsys.readouterr().err
+    assert "1 of 2 anchors are not built" in said
+    assert "ovdiff prototypes build --anchors" in said
+    build_prototypes(anchors_of(engine), engine)
+    assert engine.built == ["sky", "sea"]
+    capsys.readouterr()
+    say_missing_anchors(engine)
+    assert capsys.readouterr().err == ""
+
+
+def test_anchors_that_step_aside_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    engine = AnchoredEngine(tmp_path / "bank")
+    say_aside(read_categories("water, sky"), engine)
+    assert capsys.readouterr().out == "anchors that mean the same as a word of yours step aside: 'sea' for 'water'\n"
+    say_aside(read_categories("tree"), engine)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_preset_without_anchors_has_none_to_build(engine: FakeEngine) -> None:
+    with pytest.raises(
+        UsageError, match=r"has no anchors to build; leave out --anchors, or name words as anchors.proto"
+    ):
+        anchors_of(engine)
+    say_missing_anchors(engine)
 
 
 def test_the_stages_are_shown_on_a_terminal(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
 from ovdiff.engine import Engine
@@ -26,7 +28,9 @@ def _vocabulary(*names: str) -> Vocabulary:
 @pytest.fixture(scope="module")
 def bank(preset: Preset, tmp_path_factory: pytest.TempPathFactory, models: LoadedModels) -> Bank:
     bank = Bank(tmp_path_factory.mktemp("bank"))
-    Engine(preset, bank, models=models).build("sky")
+    engine = Engine(preset, bank, models=models)
+    for word in ANCHORS.prototypes:
+        engine.build(word)
     return bank
 
 
@@ -34,13 +38,35 @@ def test_anchors_with_prototypes_compete_for_pixels_and_the_others_for_clip(
     preset: Preset, bank: Bank, models: LoadedModels
 ) -> None:
     found = _anchors(preset, bank, models).of(_vocabulary("tree"))
-    assert [category.name for category in found.vocabulary.categories] == ["tree", "sky"]
+    assert [category.name for category in found.vocabulary.categories] == ["tree", "boat", "sky"]
     assert found.asked == 1
-    assert found.texts == ("ball", "boat", "horse")  # boat competes for pixels too, once its set is built
+    assert found.texts == ("ball", "horse")
 
 
-def test_what_is_still_to_be_built_is_said(preset: Preset, bank: Bank, models: LoadedModels) -> None:
-    assert _anchors(preset, bank, models).missing() == (Category("boat"),)
+def test_as_long_as_one_anchor_is_missing_none_competes_for_pixels(
+    preset: Preset, tmp_path: Path, models: LoadedModels
+) -> None:
+    engine = Engine(replace(preset, anchors=ANCHORS), Bank(tmp_path), models=models)
+    engine.build("sky")
+    before = engine.fingerprint()
+    assert engine._segmenter.anchors.missing() == (Category("boat"),)
+    found = engine._segmenter.anchors.of(_vocabulary("tree"))
+    assert (found.vocabulary, found.texts) == (_vocabulary("tree"), ("ball", "boat", "sky", "horse"))
+    engine.build("boat")
+    assert engine.fingerprint() != before  # Label Studio asks again for predictions that were made without them
+    assert engine._segmenter.anchors.of(_vocabulary("tree")).vocabulary == _vocabulary("tree", "boat", "sky")
+
+
+def test_anchors_may_win_and_are_never_drawn(
+    preset: Preset, bank: Bank, models: LoadedModels, image: NDArray[np.uint8]
+) -> None:
+    engine = Engine(replace(preset, anchors=ANCHORS, prefilter=replace(preset.prefilter, enabled=False)), bank)
+    engine.build("tree")
+    alone = replace(engine.preset, anchors=AnchorSettings(), matching=replace(preset.matching, background="none"))
+    drawn = engine.segment(image, _vocabulary("tree")).label_map
+    everything = Engine(alone, bank).segment(image, _vocabulary("tree")).label_map
+    assert set(np.unique(drawn)) <= {0, 1}
+    assert np.count_nonzero(drawn) < np.count_nonzero(everything)
 
 
 @pytest.mark.parametrize(
