@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
+from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.recipe import Recipes
 from ovdiff.bank.support import SupportSet
 from ovdiff.building.category_builder import CategoryBuilder
@@ -59,7 +60,7 @@ class Engine:
     def category_key(self, category: Category | str) -> str:
         """Return the content address (64 hex digits) of the category's prototype set; loads no model.
 
-        This method, `has`, `build` and `support_set` take a category, or its name.
+        This method, `has`, `build`, `judge`, `judgement` and `support_set` take a category, or its name.
 
         Raises:
             WeightsError: a model's files are missing.
@@ -113,6 +114,32 @@ class Engine:
         if not self._builder.has(wanted):
             self._require_files(BUILDING)
         self._builder.build(wanted, progress or (lambda _stage, _fraction: None))
+
+    def judgement(self, category: Category | str) -> Judgement | None:
+        """Return how well CLIP agrees that the category's support images show it, from its card; loads no model.
+
+        Returns:
+            ``None`` if that was not judged with this preset's anchors and CLIP.
+
+        Raises:
+            WeightsError: a model's files are missing.
+        """
+        return self._builder.judgement(as_category(category))
+
+    def judge(self, category: Category | str) -> Judgement | None:
+        """Return the category's judgement; if it has none, judge its stored support images first and keep that.
+
+        `build` does this for new categories. Cost: one pass of CLIP for each image; nothing is drawn.
+
+        Returns:
+            ``None`` if the preset has no anchors or no CLIP, or the category's prototypes or images are not stored.
+
+        Raises:
+            WeightsError: CLIP cannot be loaded.
+            DeviceMemoryError: not even one image fits into the device's memory.
+            BankError: the bank cannot be written.
+        """
+        return self._builder.judge(as_category(category))
 
     def support_set(self, category: Category | str) -> SupportSet:
         """Return a category's support images, attribution maps and masks from the store; loads no model.

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
+from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.support import SupportSet
 from ovdiff.errors import PresetError
 from ovdiff.presets import Part, Preset
@@ -139,6 +140,27 @@ class FindsInstances(Protocol):
 
         Raises:
             OVDiffError: a model that this needs cannot be loaded.
+        """
+        ...
+
+
+@runtime_checkable
+class JudgesWords(Protocol):
+    """An engine that can say whether its generator knows a word."""
+
+    def judgement(self, category: Category) -> Judgement | None:
+        """Return the stored judgement of a category, or ``None`` if it was not judged; loads no model.
+
+        Raises:
+            OVDiffError: a model's files are missing, or what is stored cannot be read.
+        """
+        ...
+
+    def judge(self, category: Category) -> Judgement | None:
+        """Judge a prepared category, unless it was judged before; ``None`` if it cannot be judged. Nothing is drawn.
+
+        Raises:
+            OVDiffError: a model cannot be loaded, or the judgement cannot be stored.
         """
         ...
 

@@ -12,8 +12,9 @@ from backend.command.stored_sets import KEY_DIGITS, StoredSet, find_sets, stored
 from backend.command.table import table
 from backend.errors import RequestError, UsageError
 from ovdiff.bank import Bank
+from ovdiff.bank.judgement import ADVICE, Judgement
 from ovdiff.bank.support_store import SupportStore
-from ovdiff.engines import Builder, HasAnchors, SegmentationEngine
+from ovdiff.engines import Builder, HasAnchors, JudgesWords, SegmentationEngine
 from ovdiff.errors import SupportError, VocabularyError
 from ovdiff.vocabulary import Category, Vocabulary
 
@@ -33,12 +34,15 @@ def read_categories(text: str) -> Vocabulary:
 def build_prototypes(categories: Sequence[Category], engine: Builder) -> None:
     """Make the prototypes of the categories that the bank lacks, and report the key of each category's prototypes.
 
+    Sets that are there and were not judged are judged from their stored support images.
+
     Raises:
         RequestError, OVDiffError: for the reasons that `build_missing` names.
     """
     for category in categories:
         if engine.has(category):
-            say(f"{category.name}: ready, {_shown_key(category, engine)}")
+            word = _word(engine.judge(category)) if isinstance(engine, JudgesWords) else ""
+            say(f"{category.name}: ready, {_shown_key(category, engine)}{word}")
     build_missing(categories, engine)
 
 
@@ -103,7 +107,8 @@ def build_missing(categories: Sequence[Category], engine: Builder) -> None:
                 complain(f"{category.name}: {error}")
             else:
                 took_s = time.monotonic() - started_s
-                say(f"{category.name}: built in {took_s:.1f} s, {_shown_key(category, engine)}")
+                word = _word(engine.judgement(category)) if isinstance(engine, JudgesWords) else ""
+                say(f"{category.name}: built in {took_s:.1f} s, {_shown_key(category, engine)}{word}")
     if failed:
         raise RequestError(f"{len(failed)} of {len(missing)} categories could not be built: {', '.join(failed)}.")
 
@@ -118,8 +123,11 @@ def list_prototypes(bank: Bank, *, as_json: bool) -> None:
     if not whole:
         say(f"no prototypes in the bank {bank.folder}; an engine of another package may keep its own elsewhere")
     else:
-        header = ("key", "category", "images", "refused", "KiB", "preset", "prompts")
-        say(table([header, *map(_row, whole)], right=(2, 3, 4)))
+        header = ("key", "category", "images", "refused", "word", "KiB", "preset", "prompts")
+        say(table([header, *map(_row, whole)], right=(2, 3, 5)))
+    for item in whole:
+        if item.judgement is not None and item.judgement.is_doubtful:
+            say(f"{item.label} is doubtful: {item.judgement}. {ADVICE}.")
     for item in stored:
         if item.error:
             say(f"{item.short_key}  {item.error}")
@@ -170,12 +178,18 @@ def _shown_key(category: Category, engine: Builder) -> str:
     return engine.category_key(category)[:KEY_DIGITS]
 
 
+def _word(judgement: Judgement | None) -> str:
+    """Return the end of a line about a category whose word is doubtful; "" for one that is not, or was not judged."""
+    return f", doubtful: {judgement}. {ADVICE}." if judgement is not None and judgement.is_doubtful else ""
+
+
 def _row(item: StoredSet) -> Sequence[str]:
     return (
         item.short_key,
         item.category,
         f"{item.images_with_foreground}/{item.images}",
         str(item.refused_images),
+        item.word if item.judgement is None else f"{item.word} {item.judgement.agreeing}/{item.judgement.images}",
         f"{item.size_bytes / 1024:.0f}",
         item.preset,
         "; ".join(item.prompts),

@@ -118,7 +118,8 @@ def _category(item: StoredSet) -> Category:
 def _title(item: StoredSet, support: SupportSet) -> str:
     count = f"{len(support.images)} images, {support.with_foreground()} with a foreground, {support.refused} refused"
     prompts = [f"prompt {number}: {text}" for text, number in _prompt_numbers(support).items()]
-    return "\n".join([f"{item.category}, {item.short_key}: {count}", *prompts])
+    word = item.word if item.judgement is None else f"{item.word}: {item.judgement}"
+    return "\n".join([f"{item.category}, {item.short_key}: {count}", f"the word is {word}", *prompts])
 
 
 def _captions(support: SupportSet) -> list[str]:

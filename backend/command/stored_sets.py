@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from backend.errors import UsageError
 from ovdiff.bank import Bank
+from ovdiff.bank.judgement import Judgement, word_state
 from ovdiff.errors import BankError
 
 KEY_DIGITS = 12
@@ -30,6 +31,8 @@ class StoredSet:
         refused_images: how many images were drawn and then refused as unfit to be looked at.
         size_bytes: size of the set on disk, without its support images.
         support_key: the key of the support images; "" if they were not kept.
+        word: whether the generator knows the word: "known", "doubtful" or "not judged".
+        judgement: how well CLIP agrees that the support images show the word; None if that was not judged.
         error: what is wrong with the set; "" if it can be read.
     """
 
@@ -43,6 +46,8 @@ class StoredSet:
     refused_images: int = 0
     size_bytes: int = 0
     support_key: str = ""
+    word: str = word_state(None)
+    judgement: Judgement | None = None
     error: str = ""
 
     @property
@@ -99,4 +104,6 @@ def _stored_set(bank: Bank, key: str) -> StoredSet:
         refused_images=card.refused_images,
         size_bytes=size_bytes,
         support_key=card.support_key,
+        word=word_state(card.judgement),
+        judgement=card.judgement,
     )

@@ -27,6 +27,7 @@ class CategoryStatus:
 
     ``state`` is ready, building, queued or failed. While the prototypes are built, ``stage`` names the step of the
     build and ``progress`` is the fraction, 0 to 1, of the whole build that is done. ``reason`` says why it failed.
+    ``word`` is known, doubtful or not judged; ``advice`` says what to try with a doubtful word.
     """
 
     name: str
@@ -34,6 +35,8 @@ class CategoryStatus:
     stage: str
     progress: float
     reason: str
+    word: str
+    advice: str
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class BackendServer:
         return dict(response.json())
 
     def wait_for_prototypes(self, project: int, console: Console, timeout_s: float = _PROTOTYPES_TIMEOUT_S) -> None:
-        """Wait until every category of a project has its prototypes, and show the progress.
+        """Wait until every category of a project has its prototypes, and show the progress and doubtful labels.
 
         Raises:
             ServerError: a category failed, the backend died, or ``timeout_s`` have passed.
@@ -91,6 +94,8 @@ class BackendServer:
                 raise ServerError("The backend could not make the prototypes of " + "; ".join(failed))
             if all(category.state == "ready" for category in categories):
                 console.end_progress()
+                for doubtful in (category for category in categories if category.word == "doubtful"):
+                    console.say(f"The label {doubtful.name!r} is doubtful: {doubtful.advice}")
                 return
             time.sleep(_POLL_S)
         raise ServerError(f"The prototypes are not ready after {timeout_s:.0f} s: {_ready_text(categories)}.")
@@ -157,6 +162,8 @@ def _category(entry: Mapping[str, Any]) -> CategoryStatus:
         str(entry["stage"]),
         float(entry["progress"]),
         str(entry["reason"]),
+        str(entry["word"]),
+        str(entry["advice"]),
     )
 
 

@@ -22,6 +22,7 @@ from backend.serving.predicting.answers import Answers
 from backend.serving.predicting.predictions import Item, Predictor, Snapshot, Task
 from backend.serving.predicting.recent import RecentSegmentations
 from backend.serving.preparing.precompute import Precompute
+from backend.serving.preparing.words import word_fields
 from backend.serving.projects import Projects, ProjectState, id_of, tolerating_store_errors
 from backend.serving.read_back import ReadBack
 from backend.serving.readiness import Readiness
@@ -241,6 +242,7 @@ class Service:
                     "stage": status.stage,
                     "progress": status.progress,
                     "reason": status.reason,
+                    **word_fields(self._engine, category),
                 }
                 for category, status in statuses.items()
             ],

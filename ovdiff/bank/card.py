@@ -4,8 +4,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.recipe import SCHEMA_VERSION, Recipe
 from ovdiff.errors import BankCorruptError
 from ovdiff.models.licences import WeightsLicence
@@ -28,6 +30,7 @@ class Card:
         support_key: the key of the support images; "" if none were kept.
         licences: the licence of the weights of every model that the preset names.
         library_versions: the versions of the libraries that computed the prototypes.
+        judgement: how well CLIP agrees that the support images show the word; ``None`` if that was not judged.
         key: the set's content address, which the bank fills in.
         sha256: the hash of the file of arrays, which the bank fills in.
         schema_version: the version of the stored files.
@@ -45,6 +48,7 @@ class Card:
     support_key: str = ""
     licences: tuple[WeightsLicence, ...] = ()
     library_versions: Mapping[str, str] = field(default_factory=dict)
+    judgement: Judgement | None = None
     key: str = ""
     sha256: str = ""
     schema_version: int = SCHEMA_VERSION
@@ -57,8 +61,11 @@ class Card:
 
 
 def card_to_json(card: Card) -> str:
-    """Return a card as JSON text."""
-    return json.dumps(asdict(card), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    """Return a card as JSON text. An absent judgement is left out, so that older cards stay as they were."""
+    values = asdict(card)
+    if card.judgement is None:
+        del values["judgement"]
+    return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def json_to_card(text: str, path: Path) -> Card:
@@ -86,14 +93,15 @@ def json_to_card(text: str, path: Path) -> Card:
             raise BankCorruptError(path, f"{name!r} of its card is {value!r:.80}, expected {_described(hints[name])}")
     lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
     licences = tuple(WeightsLicence(**entry) for entry in known.get("licences", ()))
-    return Card(**{**known, **lists, "licences": licences})
+    judgement = None if (entry := known.get("judgement")) is None else Judgement(**entry)
+    return Card(**{**known, **lists, "licences": licences, "judgement": judgement})
 
 
 def _fits(hint: Any, value: Any) -> bool:
     """Say whether a JSON value is of the type that a field of the card asks for, its items included."""
     origin, arguments = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return True
+    if hint is Any or origin is UnionType:
+        return hint is Any or any(_fits(each, value) for each in arguments)
     if origin is tuple:
         return isinstance(value, list) and all(_fits(arguments[0], item) for item in value)
     if origin is Mapping:
@@ -112,4 +120,6 @@ def _described(hint: Any) -> str:
         return f"a list of {_described(arguments[0])}"
     if origin is Mapping:
         return f"an object of {_described(arguments[1])}"
+    if origin is UnionType:
+        return " or ".join("null" if each is NoneType else _described(each) for each in arguments)
     return "anything" if hint is Any else str(hint.__name__)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from converters.files.atomic import delete_left_overs, write_whole
 from ovdiff.bank.card import Card, card_to_json, json_to_card
+from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.errors import BankCorruptError, BankError
 from ovdiff.extras import naming_the_extra
@@ -116,6 +117,23 @@ class Bank:
                 write_whole(self._card(key), text.encode())
         except OSError as error:
             raise BankError(f"Prototype set {key} cannot be written to {self.folder}: {error}.") from error
+
+    def judge(self, key: str, judgement: Judgement) -> None:
+        """Write a judgement into the card of a set. If there is no set of this key any more, do nothing.
+
+        Raises:
+            BankCorruptError: the card is not readable.
+            BankError: the folder cannot be written.
+        """
+        if not self.folder.is_dir():
+            return
+        try:
+            with self._locked():  # The card is read and written in one go, so that it stays that of its arrays.
+                if self._card(key).is_file():
+                    text = card_to_json(replace(self.card(key), judgement=judgement))
+                    write_whole(self._card(key), text.encode())
+        except OSError as error:
+            raise BankError(f"The card of prototype set {key} cannot be written to {self.folder}: {error}.") from error
 
     def remove(self, key: str) -> None:
         """Delete a set. If there is no set of this key, do nothing."""

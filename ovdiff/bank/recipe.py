@@ -1,6 +1,6 @@
 """Recipes: all that a prototype set is made from, and its content address. Loads no model and never imports torch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -9,8 +9,8 @@ from typing import Any
 from ovdiff.bank.support_store import SUPPORT_VERSION
 from ovdiff.models.weights import Weights, weights_identity
 from ovdiff.presets import Part, Preset
-from ovdiff.presets.mapping import digest, offline_values
-from ovdiff.presets.model_settings import CheckpointSettings, DiffusionModelSettings
+from ovdiff.presets.mapping import digest, offline_values, to_mapping
+from ovdiff.presets.model_settings import CheckpointSettings, ClipModelSettings, DiffusionModelSettings
 from ovdiff.presets.needs import EXTRACTORS, PROPOSALS, models_of, part_versions, values_in_use
 from ovdiff.vocabulary import Category, with_phrase
 
@@ -18,6 +18,11 @@ SCHEMA_VERSION = 2
 """The version of stored prototypes and of the code that makes them. It is part of every key: raise it when either
 changes."""
 
+JUDGEMENT_VERSION = 1
+"""The version of the code that judges support images: raise it when that changes, and all words are judged anew."""
+
+_JUDGING_ANCHORS = ("words", "same_cosine", "near_cosine", "doubtful_below")
+_JUDGING_IMAGES = ("template", "statistics", "resampling")
 _WHERE_WEIGHTS_LIE = ("source", "revision", "sha256", "adapter")
 
 
@@ -93,6 +98,21 @@ class Recipes:
         return self._part(("proposals", "support"), models_of(self._preset, "masks"), "proposals.")
 
     @cached_property
+    def judgement(self) -> Recipe:
+        """The recipe by which CLIP judges support images, of a preset that judges them.
+
+        Raises:
+            WeightsError: CLIP's files are missing.
+        """
+        preset = self._preset
+        parameters = {
+            "anchors": _chosen(preset.anchors, _JUDGING_ANCHORS),
+            "prefilter": _chosen(preset.prefilter, _JUDGING_IMAGES),
+        }
+        clip = _model_values(preset.models.given("clip", ClipModelSettings))
+        return Recipe({"judgement_version": JUDGEMENT_VERSION}, parameters, {"clip": clip})
+
+    @cached_property
     def _of_preset(self) -> Recipe:
         """The recipe without phrases. It is made once, because the files of all models are read for it."""
         names = models_of(self._preset, "images", "masks", "features")
@@ -128,6 +148,12 @@ def _parameters(preset: Preset) -> dict[str, Any]:
     source = preset.proposals.source
     _identify_files(values["proposals"].get(source, {}), PROPOSALS[source])
     return values
+
+
+def _chosen(table: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return some fields of a table as JSON values."""
+    values = to_mapping(table)
+    return {name: values[name] for name in names}
 
 
 def _identify_files(values: dict[str, Any], part: Part) -> None:

@@ -5,18 +5,24 @@ It never sees the images that will be segmented.
 Tested alone by tests/ovdiff/test_halves.py, and through the engine by tests/ovdiff/test_engine.py.
 """
 
+import logging
 from collections.abc import Callable
 
 from ovdiff.bank import Bank
 from ovdiff.bank.card import Card
+from ovdiff.bank.judgement import ADVICE, Judgement
 from ovdiff.bank.recipe import Recipes, library_versions
 from ovdiff.bank.support import SupportSet
 from ovdiff.bank.support_store import Shelf, SupportStore
+from ovdiff.building.judging import judge_images
 from ovdiff.building.parts import BuildingParts
 from ovdiff.building.steps import make_prototype_set, make_support_set, stored_support_set
 from ovdiff.errors import BankError
 from ovdiff.models.licences import weights_licences
+from ovdiff.presets.needs import judges_words
 from ovdiff.vocabulary import Category
+
+_log = logging.getLogger(__name__)
 
 
 class CategoryBuilder:
@@ -39,7 +45,7 @@ class CategoryBuilder:
         return self._bank.has(self._recipes.prototypes(category).key)
 
     def build(self, category: Category, report: Callable[[str, float], None]) -> None:
-        """Make and store the category's prototypes, unless the bank has them.
+        """Make and store the category's prototypes, unless the bank has them; CLIP judges what was drawn.
 
         Args:
             category: the category to build.
@@ -66,7 +72,47 @@ class CategoryBuilder:
                 library_versions=library_versions(),
             )
             self._bank.save(recipe.key, prototypes, card.of_recipe(recipe))
+            self.judge(category)  # After the set is stored: if CLIP fails, nothing else is lost.
         report("done", 1.0)
+
+    def judgement(self, category: Category) -> Judgement | None:
+        """Return CLIP's judgement of the category's stored support images, from its card; loads no model.
+
+        Returns:
+            ``None`` if the category was not judged with this preset's anchors and CLIP.
+
+        Raises:
+            WeightsError: a model's files are missing.
+        """
+        key = self._recipes.prototypes(category).key
+        if not judges_words(self.parts.preset) or not self._bank.has(key):
+            return None
+        found = self._bank.card(key).judgement
+        return found if found is not None and found.key == self._recipes.judgement.key else None
+
+    def judge(self, category: Category) -> Judgement | None:
+        """Return the category's judgement; if it has none, judge its stored support images first and keep that.
+
+        Returns:
+            ``None`` if the preset has no anchors or no CLIP, or the category's prototypes or images are not stored.
+
+        Raises:
+            WeightsError: CLIP cannot be loaded.
+            DeviceMemoryError: not even one image fits into the device's memory.
+            BankError: the bank cannot be written.
+        """
+        recipe = self._recipes.prototypes(category)
+        if not judges_words(self.parts.preset) or not self._bank.has(recipe.key):
+            return None
+        if (known := self.judgement(category)) is not None:
+            return known
+        images = [item.image for batch in self._shelf(category).batches() for item in batch.images]
+        made = judge_images(self.parts, images, recipe.phrases or (), self._recipes.judgement.key) if images else None
+        if made is not None:
+            self._bank.judge(recipe.key, made)
+            if made.is_doubtful:
+                _log.warning("%r is doubtful: %s. %s.", category.name, made, ADVICE)
+        return made
 
     def support_set(self, category: Category) -> SupportSet:
         """Return a category's support images, attribution maps and masks from the store; loads no model.

@@ -5,8 +5,12 @@ from functools import cached_property
 from ovdiff.building.generation.diffusion import SupportGenerator
 from ovdiff.building.generation.safety import SafetyCheck, make_safety_check
 from ovdiff.extractors import Extractors
+from ovdiff.models.anchor_texts import AnchorTexts
+from ovdiff.models.clip import Clip
 from ovdiff.models.loaded import LoadedModels
+from ovdiff.models.texts import ClipTexts
 from ovdiff.presets import Preset
+from ovdiff.presets.model_settings import ClipModelSettings
 from ovdiff.proposals import Proposer, Thresholder, make_source
 
 
@@ -33,3 +37,14 @@ class BuildingParts:
     def source(self) -> Proposer | Thresholder:
         """Finds where the foreground of a support image may be."""
         return make_source(self.preset, self.models)
+
+    @property
+    def clip(self) -> Clip:
+        """The CLIP that judges support images."""
+        return self.models.clip(self.preset.models.given("clip", ClipModelSettings))
+
+    @cached_property
+    def anchor_texts(self) -> AnchorTexts:
+        """The anchors with which support images are compared."""
+        texts = ClipTexts(self.clip, self.preset.cache.texts)
+        return AnchorTexts(texts, self.preset.anchors, self.preset.prefilter.template)

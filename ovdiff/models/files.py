@@ -24,7 +24,7 @@ from ovdiff.presets.model_settings import (
 from ovdiff.presets.needs import Stage, models_of
 from ovdiff.presets.schema import PresetTables
 
-BUILDING: tuple[Stage, ...] = ("images", "masks", "features")
+BUILDING: tuple[Stage, ...] = ("images", "masks", "features", "judging")
 SEGMENTING: tuple[Stage, ...] = ("segmenting",)
 
 MEGABYTES = {

@@ -84,9 +84,9 @@ PROPOSALS = Parts(
 """All proposal sources. A maker is called with the preset and the loaded models, and returns an
 :class:`ovdiff.proposals.Proposer` or a :class:`ovdiff.proposals.Thresholder`."""
 
-Stage = Literal["images", "masks", "features", "segmenting"]
+Stage = Literal["images", "masks", "features", "judging", "segmenting"]
 """When a model runs: while support images are drawn, while their masks are found, while their features are extracted,
-or while an image is segmented."""
+while CLIP judges whether they show the word, or while an image is segmented."""
 
 P = TypeVar("P", bound=PresetTables)
 S = TypeVar("S")
@@ -149,6 +149,8 @@ def needs(preset: PresetTables) -> Iterator[Need]:
             yield Need(model, "features", f"extractors.use ({name!r})")
             if name in preset.active_extractors():
                 yield Need(model, "segmenting", f"matching.extractors ({name!r})")
+    if judges_words(preset):
+        yield Need("clip", "judging", "anchors.words")
     if preset.prefilter.enabled:
         yield Need("clip", "segmenting", "prefilter.enabled")
     if (found := object_part(preset)) is not None:
@@ -173,6 +175,11 @@ def safety_model(preset: PresetTables) -> Literal["safety_checker", "clip"] | No
     if check == "auto":
         return "clip" if preset.models.safety_checker is None else "safety_checker"
     return "clip" if check == "clip_text" else "safety_checker"
+
+
+def judges_words(preset: PresetTables) -> bool:
+    """Say whether CLIP judges a preset's support images: if there are anchors to compare with, and a CLIP."""
+    return bool(preset.anchors.words) and preset.models.clip is not None
 
 
 def feature_settings(preset: PresetTables, extractor: str) -> FeatureSettings:

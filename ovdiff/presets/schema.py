@@ -254,6 +254,21 @@ class AnchorSettings:
         minimum=-1.0,
         maximum=1.0,
     )
+    near_cosine: float = setting(
+        0.05,
+        "CLIP takes a support image for a word that fits it at most this much worse than the fittest anchor, because "
+        "the image shows other things too; 5 logits at CLIP's own scale of 100",
+        unit="cosine",
+        minimum=0.0,
+        maximum=2.0,
+    )
+    doubtful_below: float = setting(
+        0.5,
+        "a word is doubtful if CLIP takes fewer support images for it; chosen by benchmarks/tinyworld_words.py",
+        unit="share of the support images",
+        minimum=0.0,
+        maximum=1.0,
+    )
 
 
 @dataclass(frozen=True)

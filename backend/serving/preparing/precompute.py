@@ -29,6 +29,7 @@ from dataclasses import dataclass, replace
 
 from backend.serving.preparing.standing import UNWANTED, Standing, Status
 from backend.serving.preparing.turns import Turns
+from backend.serving.preparing.words import Words
 from ovdiff.engines import Builder
 from ovdiff.errors import DeviceMemoryError, OVDiffError, WeightsError
 from ovdiff.vocabulary import Category
@@ -77,6 +78,7 @@ class Precompute:
         self._clock_s = clock_s
         self._changed = threading.Condition()  # Whoever holds it does not wait: neither the bank nor the disk is asked.
         self._turns = Turns()
+        self._words = Words(builder)
         self._failed: dict[Category, Status] = {}
         self._all_failed: Status | None = None
         self._building: tuple[str, Status] | None = None
@@ -105,7 +107,8 @@ class Precompute:
             failed = {category: self._failed[category] for category in categories if category in self._failed}
             self._reopen(category for category, status in failed.items() if now_s >= status.asked_from_s)
             self._turns.want(project_uid, categories)
-            self._drop_unwanted()
+            self._words.want(categories)
+            self._drop_unwanted()  # This wakes the worker.
 
     def forget(self, project_uid: str) -> None:
         """Drop a project. Prototypes that were made for it stay in the bank."""
@@ -245,6 +248,9 @@ class Precompute:
     def _work(self) -> None:
         while (turn := self._next_turn()) is not None:
             project_uid, category = turn
+            if project_uid is None:
+                self._words.judge(category)
+                continue
             answer = self._ask(category)
             if answer.has or answer.error:
                 failure = self._unaskable(answer.error) if answer.error else None
@@ -255,8 +261,11 @@ class Precompute:
             else:
                 self._build(project_uid, category, answer.key)
 
-    def _next_turn(self) -> tuple[str, Category] | None:
-        """Wait until a category is open or a failure is due again; return the next turn, or None at the end."""
+    def _next_turn(self) -> tuple[str | None, Category] | None:
+        """Wait until a category is open or a failure is due again; return the next turn, or None at the end.
+
+        While nothing is open, words are judged that were not judged before: a turn of no project.
+        """
         with self._changed:
             while not self._stopping:
                 now_s = self._clock_s()
@@ -264,6 +273,8 @@ class Precompute:
                 turn = self._turns.next()
                 if turn is None:  # a fault that met all categories would be retried with none
                     self._all_failed = None
+                    if (word := self._words.next()) is not None:
+                        return None, word
                 elif self._all_failed is None or now_s >= self._all_failed.alone_from_s:
                     return turn
                 self._changed.wait(self._until_due_s(now_s))
