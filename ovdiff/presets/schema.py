@@ -264,7 +264,7 @@ class AnchorSettings:
     )
     doubtful_below: float = setting(
         0.5,
-        "a word is doubtful if CLIP takes fewer support images for it; chosen by benchmarks/tinyworld_words.py",
+        "a word is doubtful if CLIP takes a smaller share for it; cautious, because it was not measured on photographs",
         unit="share of the support images",
         minimum=0.0,
         maximum=1.0,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
 from ovdiff.bank.card import Card
+from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.bank.support import SupportImage, SupportSet
 from ovdiff.errors import BankError, MissingPrototypesError, SupportError
@@ -49,6 +50,8 @@ class FakeEngine:
     name: str = "fake"
     build_seconds: float = 0.0
     failing: frozenset[str] = frozenset()
+    doubtful: frozenset[str] = frozenset()
+    judged: list[str] = field(default_factory=list)
     gate: threading.Event | None = None
     built: list[str] = field(default_factory=list)
     segmented: int = 0
@@ -81,7 +84,23 @@ class FakeEngine:
         if category.name in self.failing:
             raise SupportError(f"No support image of {category.name!r} has any foreground.")
         self.built.append(category.name)
-        Bank(self.folder).save(self.category_key(category), _prototypes(), _card(category, self.name))
+        card = replace(_card(category, self.name), judgement=self._judged(category))
+        Bank(self.folder).save(self.category_key(category), _prototypes(), card)
+
+    def judgement(self, category: Category) -> Judgement | None:
+        key = self.category_key(category)
+        return Bank(self.folder).card(key).judgement if Bank(self.folder).has(key) else None
+
+    def judge(self, category: Category) -> Judgement | None:
+        key = self.category_key(category)
+        if Bank(self.folder).has(key) and self.judgement(category) is None:
+            self.judged.append(category.name)
+            Bank(self.folder).judge(key, self._judged(category))
+        return self.judgement(category)
+
+    def _judged(self, category: Category) -> Judgement:
+        agreeing = 0 if category.name in self.doubtful else len(SEEDS)
+        return Judgement(len(SEEDS), agreeing, 0.1, "" if agreeing else "mug", len(SEEDS) - agreeing, 0.5, "fake")
 
     def kind_so_far(self, category: Category) -> KindDecision | None:
         if category.name == "unheard of":

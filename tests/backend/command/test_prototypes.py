@@ -19,6 +19,7 @@ from backend.command.prototypes import (
 from backend.command.stored_sets import stored_sets
 from backend.errors import RequestError, UsageError
 from ovdiff.bank import Bank
+from ovdiff.bank.judgement import ADVICE
 from ovdiff.errors import BankError, VocabularyError, WeightsError
 from ovdiff.vocabulary import Category, Vocabulary
 from tests.fakes.engine import FakeEngine
@@ -134,9 +135,45 @@ def test_the_bank_is_listed(engine: FakeEngine, bank: Bank, capsys: pytest.Captu
     capsys.readouterr()
     list_prototypes(bank, as_json=False)
     header, water, boat = capsys.readouterr().out.splitlines()
-    assert header.split() == ["key", "category", "images", "refused", "KiB", "preset", "prompts"]
-    assert water.split()[1:4] == ["Water", "2/2", "1"]
+    assert header.split() == ["key", "category", "images", "refused", "word", "KiB", "preset", "prompts"]
+    assert water.split()[1:6] == ["Water", "2/2", "1", "known", "2/2"]
     assert boat.endswith("  fake    red boat; ship")
+
+
+def test_doubtful_words_are_listed_with_what_to_try(
+    engine: FakeEngine, bank: Bank, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.doubtful = frozenset({"crab"})
+    build_missing(read_categories("boat, crab").categories, engine)
+    boat, crab = capsys.readouterr().out.splitlines()
+    assert "doubtful" not in boat
+    said = f"CLIP agrees with 0 of 2 support images, and sees 'mug' in 2. {ADVICE}."
+    assert crab.endswith(f", doubtful: {said}")
+    list_prototypes(bank, as_json=False)
+    _, *rows, last = capsys.readouterr().out.splitlines()
+    assert [row.split()[4:6] for row in rows] == [["known", "2/2"], ["doubtful", "0/2"]]
+    assert last == f"{engine.category_key(Category('crab'))[:12]} (crab) is doubtful: {said}"
+    list_prototypes(bank, as_json=True)
+    listed = json.loads(capsys.readouterr().out)
+    assert [(item["word"], item["judgement"]["agreeing"]) for item in listed] == [("known", 2), ("doubtful", 0)]
+
+
+def test_a_set_from_before_is_judged_by_building_it_and_not_judged_until_then(
+    engine: FakeEngine, bank: Bank, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.doubtful = frozenset({"crab"})
+    crab = Category("crab")
+    engine.build(crab)
+    path = bank.folder / f"{engine.category_key(crab)}.json"
+    path.write_text(
+        json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "judgement"})
+    )
+    list_prototypes(bank, as_json=False)
+    _, row = capsys.readouterr().out.splitlines()
+    assert row.split()[4:6] == ["not", "judged"]
+    build_prototypes([crab], engine)
+    assert ", doubtful: CLIP agrees with 0 of 2" in capsys.readouterr().out
+    assert engine.built == ["crab"] and engine.judged == ["crab"]
 
 
 def test_the_list_can_be_read_by_programs(engine: FakeEngine, bank: Bank, capsys: pytest.CaptureFixture[str]) -> None:

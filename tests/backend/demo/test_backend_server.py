@@ -26,6 +26,7 @@ def backend(server: ScriptedServer, tmp_path: Path) -> Iterator[BackendServer]:
 def _status(error: str | None = None, **states: str) -> dict[str, Any]:
     categories = [
         {"name": name, "state": state, "stage": "images", "progress": 0.5, "reason": "no such weights"}
+        | {"word": "doubtful" if name == "crab" else "known", "advice": "Look." if name == "crab" else ""}
         for name, state in states.items()
     ]
     return {"built": ["ball"], "projects": {"7.1795200099": {"error": error, "categories": categories}}}
@@ -37,6 +38,13 @@ def test_waiting_ends_when_all_are_ready(server: ScriptedServer, backend: Backen
     backend.wait_for_prototypes(7, Console(stream))
     assert stream.getvalue() == "  prototypes of 2 of 2 categories are ready\n"
     assert backend.built() == ["ball"]
+
+
+def test_doubtful_labels_are_named_with_what_to_try(server: ScriptedServer, backend: BackendServer) -> None:
+    server.answers["GET /status"] = 200, _status(ball="ready", crab="ready")
+    stream = io.StringIO()
+    backend.wait_for_prototypes(7, Console(stream))
+    assert stream.getvalue().splitlines()[1:] == ["The label 'crab' is doubtful: Look."]
 
 
 def test_waiting_has_an_end(server: ScriptedServer, backend: BackendServer) -> None:

@@ -553,6 +553,15 @@ def test_status_tells_how_far_each_category_is(service: Service, engine: FakeEng
     assert project["error"] is None
 
 
+def test_status_says_which_words_are_doubtful_and_what_to_try(service: Service, engine: FakeEngine) -> None:
+    engine.doubtful = frozenset({"blue"})
+    wait_until_ready(service, PROJECT_UID, RED_BLUE)
+    red, blue = service.status()["projects"][PROJECT_UID]["categories"]
+    assert (red["state"], red["word"], red["agreement"], red["advice"]) == ("ready", "known", 1.0, "")
+    assert (blue["state"], blue["word"], blue["agreement"]) == ("ready", "doubtful", 0.0)
+    assert blue["advice"].startswith("CLIP agrees with 0 of 2 support images, and sees 'mug' in 2. Give it prompts")
+
+
 def test_status_says_what_each_category_is_taken_for_and_why(service: Service) -> None:
     config = """<View><Image name="image" value="$image"/><BrushLabels name="label" toName="image">
         <Label value="red"/><Label value="blue" kind="stuff"/><Label value="unheard of"/></BrushLabels></View>"""

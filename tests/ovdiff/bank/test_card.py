@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ovdiff.bank.card import Card, card_to_json, json_to_card
+from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.recipe import SCHEMA_VERSION, Recipes
 from ovdiff.errors import BankCorruptError
 from ovdiff.models.licences import WeightsLicence, weights_licences
@@ -22,6 +23,7 @@ CARD = Card(
     support_key="cd" * 32,
     licences=(WeightsLicence("clip", "a/b", "MIT", "commercial use is allowed"),),
     library_versions={"torch": "2"},
+    judgement=Judgement(2, 1, -0.25, "mug", 1, 0.5, "12" * 32),
     key="ab" * 32,
     sha256="ef" * 32,
 )
@@ -60,7 +62,12 @@ def test_a_card_that_an_earlier_version_wrote_is_read() -> None:
     }
     card = json_to_card(json.dumps(earlier), PATH)
     assert (card.category, card.phrases, card.image_seeds) == ("boat", ("boat",), (42,))
-    assert card.licences[0].model == "clip" and card.parts == {}
+    assert card.licences[0].model == "clip" and card.parts == {} and card.judgement is None
+
+
+def test_a_card_without_a_judgement_is_written_as_it_always_was() -> None:
+    assert "judgement" not in json.loads(card_to_json(replace(CARD, judgement=None)))
+    assert json_to_card(card_to_json(replace(CARD, judgement=None)), PATH) == replace(CARD, judgement=None)
 
 
 def test_what_a_later_version_adds_is_left_alone() -> None:
@@ -89,6 +96,7 @@ def test_what_is_absent_has_its_default() -> None:
             '{"sha256": "", "licences": [{"model": "clip"}]}',
             "'licences' of its card is .* expected a list of WeightsLicence",
         ),
+        ('{"sha256": "", "judgement": {"images": 8}}', "'judgement' of its card is .* expected Judgement or null"),
         ('{"sha256": "", "licences": ["clip"]}', "'licences' of its card is .* expected a list of WeightsLicence"),
     ],
 )

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis.extra import numpy as npst
 
 from ovdiff.bank.card import Card
 from ovdiff.bank.files import Bank
+from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.bank.recipe import SCHEMA_VERSION
 from ovdiff.errors import BankCorruptError, BankError
@@ -45,6 +47,20 @@ def test_a_set_comes_back_as_it_was_saved(tmp_path: Path) -> None:
         and bank.card(KEY).schema_version == SCHEMA_VERSION
         and bank.card(KEY).key == KEY
     )
+
+
+def test_a_judgement_is_written_into_the_card_and_the_set_stays_whole(tmp_path: Path) -> None:
+    bank, judgement = Bank(tmp_path / "bank"), Judgement(8, 1, -0.5, "mug", 5, 0.5, "fake")
+    bank.judge(KEY, judgement)
+    assert not bank.folder.exists()  # of a set that is not there, nothing is written
+    bank.save(KEY, _set(), Card("crab"))
+    before = bank.card(KEY)
+    bank.judge(KEY, judgement)
+    assert bank.has(KEY) and Bank(bank.folder).has(KEY)
+    assert bank.card(KEY) == replace(before, judgement=judgement)
+    bank.remove(KEY)
+    bank.judge(KEY, judgement)
+    assert list(bank.folder.iterdir()) == []
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
@@ -145,6 +161,7 @@ def test_a_stored_set_may_be_read_by_whom_the_umask_allows(tmp_path: Path) -> No
 
 SAVE_OFTEN = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from ovdiff.bank import Bank

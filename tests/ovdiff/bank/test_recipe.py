@@ -190,3 +190,31 @@ def test_models_that_segment_are_those_that_vote_and_clip_where_it_is_asked() ->
     assert models_of(without, "segmenting") == ("clip", "dino")  # still asked about unknown names
     parity = replace(without, stuff_filter=replace(without.stuff_filter, unknown_names="thing"))
     assert models_of(parity, "segmenting") == ("dino",)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "same"),
+    [
+        ("anchors", {"words": ("ball", "car")}, False),
+        ("anchors", {"words": ("ball",), "near_cosine": 0.2}, False),
+        ("anchors", {"words": ("ball",), "doubtful_below": 0.7}, False),
+        ("prefilter", {"template": "a photo of a {category}"}, False),
+        ("prefilter", {"enabled": False}, True),
+        ("generation", {"images": 4}, True),
+    ],
+)
+def test_what_judges_is_another_where_anchors_texts_or_weights_differ(
+    preset: Preset, section: str, change: dict[str, Any], same: bool
+) -> None:
+    judging = _changed(preset, "anchors", {"words": ("ball",)})
+    key = Recipes(judging).judgement.key
+    assert (Recipes(_changed(judging, section, change)).judgement.key == key) is same
+    clip = replace(preset.models.clip, dtype="bfloat16")  # type: ignore[type-var]
+    assert Recipes(_changed(judging, "models", {"clip": clip})).judgement.key != key
+
+
+def test_anchors_are_no_part_of_the_other_keys(preset: Preset) -> None:
+    judging = _changed(preset, "anchors", {"words": ("ball",), "doubtful_below": 0.7})
+    assert (_key(judging), _support_key(judging), _masks_key(judging)) == (
+        _key(preset), _support_key(preset), _masks_key(preset)
+    )  # fmt: skip

@@ -1,4 +1,5 @@
 import errno
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -50,6 +51,20 @@ def test_what_the_bank_has_is_not_built_again(precompute: Precompute, engine: Fa
     precompute.want("1", [RED, BLUE])
     precompute.wait([RED, BLUE], TIMEOUT_S)
     assert engine.built == ["blue"]
+
+
+def test_sets_that_nobody_judged_are_judged_when_nothing_is_to_be_built(
+    precompute: Precompute, engine: FakeEngine, tmp_path: Path
+) -> None:
+    earlier = FakeEngine(tmp_path / "bank")
+    for category in (RED, BLUE):
+        earlier.build(category)
+        path = tmp_path / "bank" / f"{engine.category_key(category)}.json"
+        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "judgement"}))
+    precompute.want("1", [RED, BLUE, GREEN])
+    precompute.wait([RED, BLUE, GREEN], TIMEOUT_S)
+    assert eventually(lambda: engine.judged == ["red", "blue"], TIMEOUT_S)
+    assert engine.built == ["green"] and engine.judgement(RED) is not None
 
 
 def test_who_asks_for_what_is_ready_wakes_nobody_who_waits(
