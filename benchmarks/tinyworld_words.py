@@ -1,11 +1,11 @@
 """Does the generator know the word? CLIP's agreement on the 19 words of the drawn world, and on words it does not know.
 
 Command: ``python -m benchmarks.tinyworld_words --seeds 42 43 44 --out benchmarks/results/tinyworld_words.json``; it
-prints a Markdown table. The bar (``anchors.doubtful_below``) and ``anchors.near_cosine`` were chosen on seeds 45 and 46.
-About two seconds for each word and seed on a free core. ``--generator FOLDER`` measures other weights.
+prints a Markdown table. ``anchors.doubtful_below`` and ``anchors.near_cosine`` were chosen on seeds 45 and 46. It takes
+about two seconds for each word and seed on a free core. ``--generator FOLDER`` measures other weights.
 
-A word that the world knows should never be doubtful, and an unknown word always. "floor" and "mountain" are drawn in the
-world, but are no words of its vocabulary, so they are in neither list.
+A word that the world knows should never be doubtful, and an unknown word always. "floor" and "mountain" are drawn in
+the world, but are no words of its vocabulary, so they are in neither list.
 """
 
 import argparse
