@@ -261,6 +261,7 @@ class AnchorSettings:
         unit="cosine",
         minimum=0.0,
         maximum=2.0,
+        changes_no_mask=True,
     )
     doubtful_below: float = setting(
         0.5,
@@ -268,6 +269,7 @@ class AnchorSettings:
         unit="share of the support images",
         minimum=0.0,
         maximum=1.0,
+        changes_no_mask=True,
     )
 
 

@@ -218,3 +218,5 @@ def test_anchors_are_no_part_of_the_other_keys(preset: Preset) -> None:
     assert (_key(judging), _support_key(judging), _masks_key(judging)) == (
         _key(preset), _support_key(preset), _masks_key(preset)
     )  # fmt: skip
+    other_bar = _changed(judging, "anchors", {"doubtful_below": 0.9, "near_cosine": 0.2})
+    assert other_bar.fingerprint() == judging.fingerprint()  # it changes no mask
