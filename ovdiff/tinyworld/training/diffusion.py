@@ -1,7 +1,8 @@
 """Train the UNet2DConditionModel and its CLIPTextModel on the autoencoder's latents.
 
 Command: ``python -m ovdiff.tinyworld.training.diffusion RUNS`` (after ``autoencoder``). The model learns v-prediction
-on Stable Diffusion's noise schedule. One caption in five is left out.
+on Stable Diffusion's noise schedule. One caption in five is left out. There are three rounds; each begins the optimiser
+and the learning rate anew. A round that is finished is not trained again, and an interrupted one continues.
 
 **The attention is supervised.** In every cross-attention layer of 8 x 8 cells or more, the map of each noun (and of its
 colour) is pulled towards the drawn mask by KL(mask / area, attention). If a sample's caption was left out, its queries
@@ -12,6 +13,7 @@ surroundings of the noun's object.
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,10 @@ from ovdiff.tinyworld.training.loop import Plan, to_input, train
 from ovdiff.tinyworld.world import COLOURS, NAMES, THINGS
 
 PLAN = Plan(steps=4200, batch=32, learning_rate=1e-3, warmup=200, ema_decay=0.998, seed=3)
+SECOND_PLAN = Plan(steps=4700, batch=32, learning_rate=5e-4, ema_decay=0.999, seed=11)
+THIRD_PLAN = Plan(steps=6000, batch=32, learning_rate=5e-4, ema_decay=0.9995, seed=21)
+ROUNDS = ("diffusion", "diffusion_second", "diffusion_third")
+"""The names of the rounds' checkpoints. Each round continues from the averaged weights of the one before."""
 LATENT = 16
 _DROPPED = 0.2
 _ATTENTION_WEIGHT = 0.1
@@ -188,7 +194,7 @@ def attention_loss(maps: list[Tensor], targets: list[list[tuple[int, int]]], lab
 
 
 def main(runs: Path) -> None:
-    """Train and leave the checkpoint ``runs/diffusion.pt``."""
+    """Train in three rounds, and leave a checkpoint of each: ``runs/diffusion.pt``, and further those of ROUNDS."""
     data, tokenizer = load_training_set(runs), tokenizers.build()
     latents = encode_all(
         AutoencoderKL.from_pretrained(runs / "vae", low_cpu_mem_usage=False), data, runs / "latents.pt"
@@ -200,14 +206,14 @@ def main(runs: Path) -> None:
         encoded = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
         return encoded.input_ids
 
-    def step(number: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        chosen = np.sort(rng.choice(len(data), PLAN.batch, replace=False))
+    def step(_number: int, rng: np.random.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
+        chosen = np.sort(rng.choice(len(data), batch, replace=False))
         captions = [choose_caption(rng, data.things[i], data.regions[i]) for i in chosen]
-        dropped = rng.random(PLAN.batch) < _DROPPED
+        dropped = rng.random(batch) < _DROPPED
         given = ["" if gone else caption for caption, gone in zip(captions, dropped, strict=True)]
         # Samples without text mostly get little noise, because OVDiff reads its features in such passes.
-        most = np.where(dropped & (rng.random(PLAN.batch) < 0.7), 400, 1000)
-        times = torch.from_numpy((rng.random(PLAN.batch) * most).astype(np.int64))
+        most = np.where(dropped & (rng.random(batch) < 0.7), 400, 1000)
+        times = torch.from_numpy((rng.random(batch) * most).astype(np.int64))
         clean = latents[torch.from_numpy(chosen)]
         noise = torch.randn_like(clean)
         noisy = noise_schedule.add_noise(clean, noise, times)
@@ -221,7 +227,8 @@ def main(runs: Path) -> None:
         focus = attention_loss(maps, targets, label_maps)
         return pixel_loss + _ATTENTION_WEIGHT * focus, {"v": pixel_loss.item(), "attention": focus.item()}
 
-    train("diffusion", model, step, PLAN, runs)
+    for name, plan in zip(ROUNDS, (PLAN, SECOND_PLAN, THIRD_PLAN), strict=True):
+        train(name, model, partial(step, batch=plan.batch), plan, runs)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ def _averaged(model: Model, checkpoint: Path) -> Model:
 def export_stable_diffusion(runs: Path, folder: Path) -> None:
     """Write the pipeline: autoencoder, UNet, text encoder, tokenizer, scheduler."""
     words = tokenizer.build()
-    trained = _averaged(diffusion.TextToLatent(words), runs / "diffusion.pt")
+    newest = [path for name in diffusion.ROUNDS if (path := runs / f"{name}.pt").exists()][-1]
+    trained = _averaged(diffusion.TextToLatent(words), newest)
     StableDiffusionPipeline(
         vae=AutoencoderKL.from_pretrained(runs / "vae", low_cpu_mem_usage=False),
         text_encoder=trained.text_encoder,
@@ -66,7 +67,7 @@ def export_dino(runs: Path, folder: Path) -> None:
 
 
 def main(runs: Path, folder: Path) -> None:
-    """Export every model that has a checkpoint."""
+    """Export every model that has a checkpoint of its first round, or, for CLIP, of its second."""
     exporters = {
         "diffusion": (export_stable_diffusion, "stable_diffusion"),
         "clip_second": (export_clip, "clip"),
