@@ -123,6 +123,7 @@ measure: $(ENV)
 	$(MEASURE).calibration --out $(RESULTS)/calibration.json --picture docs/reliability.png
 	$(MEASURE).instances --out $(RESULTS)/instances.json --failures docs/instances.png
 	$(MEASURE).tinyworld_quality --out $(RESULTS)/tinyworld_quality.json
+	$(MEASURE).tinyworld_support runs/tinyworld --out $(RESULTS)/tinyworld_support.json
 	$(MEASURE).measured_tables
 
 lock: | $(PRIVATE_UV)

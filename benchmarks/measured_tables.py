@@ -22,6 +22,7 @@ from benchmarks.calibration import bins_table, errors_table
 from benchmarks.instances import cost_table
 from benchmarks.instances import table as instances_table
 from benchmarks.tinyworld_quality import table as quality_table
+from benchmarks.tinyworld_support import table as support_table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -38,6 +39,7 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "instances": ("instances.json", lambda results: instances_table(results["seeds"])),
     "instances, true labels": ("instances.json", lambda results: instances_table(results["on the true label maps"])),
     "instances, cost": ("instances.json", cost_table),
+    "support": ("tinyworld_support.json", lambda results: support_table(results["shares"])),
     "quality": ("tinyworld_quality.json", quality_table),
 }
 """A table's name, as pages write it: the file of its figures, and what makes the Markdown table of them."""
