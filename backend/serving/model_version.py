@@ -7,10 +7,11 @@ were missing is asked for again once they are ready. Labels that only change the
 same name, because they lead to the same masks. A changed threshold leads to another name: each task is answered again,
 from its segmentation where that is still remembered.
 
-Of all that /setup answers, Label Studio 1.23.2 shows a person this name alone: in the tabs of predictions, in the Data
-Manager and in the settings. So it also names the attributes of the label config that nobody reads:
+Of all that /setup answers, Label Studio 1.23.2 shows a person this name alone, once a prediction has it: whole in the
+project's settings, and its first eight and last six characters on the prediction's tab in the editor. So it also names
+the attributes of the label config that nobody reads, and ends with a word that is whole on the tab, ovdiff-0...typo?):
 
-    ovdiff-0.5.0+1a2b3c4d5e (not read: prompt=, treshold=)
+    ovdiff-0.5.0+1a2b3c4d5e (not read: prompt=, treshold=, typo?)
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from backend.serving.vocabulary import Labelling
 from ovdiff.vocabulary import Category
 
 HASH_DIGITS = 10
-MOST_NAMES = 3  # of attributes; the tab of a prediction is narrow
+MOST_NAMES = 3  # of attributes
 NAME_CHARACTERS = 20
 
 
@@ -50,4 +51,4 @@ def _not_read(labelling: Labelling) -> str:
     if not names:
         return ""
     more = [f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
-    return f" (not read: {', '.join(names[:MOST_NAMES] + more)})"
+    return f" (not read: {', '.join([*names[:MOST_NAMES], *more, 'typo?'])})"

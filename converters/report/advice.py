@@ -135,7 +135,8 @@ def _hide(report: CorrectionReport) -> Advice | None:
     return Advice(
         f"Hide predicted regions with a score below {found.hide_below:.1f}",
         f"{useful} of these {found.hidden} were worth correcting, the others were removed, relabelled, or less than "
-        "half right",
+        f"half right. OVDIFF_MIN_SCORE={found.hide_below:.1f} hides them in the backend, "
+        f'threshold="{found.hide_below:.1f}" in the label config those of one label',
         weight=(found.hidden - 2 * found.hidden_useful) / max(1, report.regions.touched),
     )
 

@@ -59,10 +59,10 @@ def test_it_shows_a_person_what_nobody_reads_of_the_label_config() -> None:
         return re.sub(r"ovdiff-\d+\.\d+\.\d+\+[0-9a-f]{10}", "", version)
 
     assert end("") == ""
-    assert end('prompt="a"') == " (not read: prompt=)"
-    assert end('prompt="a" treshold="1"') == " (not read: prompt=, treshold=)"
+    assert end('prompt="a"') == " (not read: prompt=, typo?)"
+    assert end('prompt="a" treshold="1"') == " (not read: prompt=, treshold=, typo?)"
     assert end('prompt="a" promt="a" treshold="1" min_area="2" kinds="x"') == (
-        " (not read: prompt=, promt=, treshold=, 2 more)"
+        " (not read: prompt=, promt=, treshold=, 2 more, typo?)"
     )
 
 

@@ -236,7 +236,7 @@ def test_an_attribute_that_nobody_reads_is_said_wherever_a_person_may_look(
     ]
     answer = service.setup(PROJECT_UID, misspelled)
     assert answer["warnings"] == warnings
-    assert answer["model_version"].endswith(" (not read: prompt=, treshold=)")
+    assert answer["model_version"].endswith(" (not read: prompt=, treshold=, typo?)")
     assert service.status()["projects"][PROJECT_UID]["warnings"] == warnings
     (item,) = service.predict(PROJECT_UID, [task()], misspelled)
     assert item["model_version"] == service.setup(PROJECT_UID, misspelled)["model_version"]

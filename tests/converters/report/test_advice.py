@@ -66,6 +66,7 @@ def test_a_label_that_is_seen_where_it_is_not_gets_an_exact_phrase() -> None:
     found = report((40, NOT_THERE))
     assert "Keep the model from seeing “dog” where there is none: all its 40 repairs" in said(found)
     assert "Hide predicted regions with a score below 0.3: none of these 40 were worth correcting" in said(found)
+    assert 'OVDIFF_MIN_SCORE=0.3 hides them in the backend, threshold="0.3" in the label config those' in said(found)
 
 
 def test_labels_that_are_taken_for_one_another_get_a_rule() -> None:

@@ -1,0 +1,95 @@
+"""Thresholds of labels against a real Label Studio, and where it shows that an attribute is not read."""
+
+from typing import Any
+
+import pytest
+import requests
+from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from backend.demo.project import DemoScene, write_images
+from backend.demo.session import Session
+from tests.end_to_end.editor import SETTLE_S, open_task
+
+pytestmark = pytest.mark.end_to_end
+
+_SCENE = DemoScene(111, things=1)  # a large yellow balloon in the sky
+_SIZE_PX = 256
+
+
+def config(balloon: str = "", sky: str = "") -> str:
+    return (
+        '<View><Image name="image" value="$image"/><BrushLabels name="label" toName="image">'
+        f'<Label value="balloon" {balloon}/><Label value="sky" {sky}/></BrushLabels></View>'
+    )
+
+
+def predicted(session: Session, project: int, label_config: str) -> dict[str, Any]:
+    """Return the newest prediction of the project's only task after a label config was saved."""
+    maker = session.maker
+    maker.api.set_label_config(project, label_config)
+    version = maker.api.backends(project)[0]["model_version"]
+    (task,) = maker.predict(project)
+    prediction: dict[str, Any] = maker.api.predictions(task.id)[-1]
+    assert prediction["model_version"] == version
+    return prediction
+
+
+def regions(prediction: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {region["value"]["brushlabels"][0]: region for region in prediction["result"]}
+
+
+def wait_for_text(browser: webdriver.Chrome, text: str) -> None:
+    def is_shown(page: webdriver.Chrome) -> bool:
+        return text in page.find_element(By.TAG_NAME, "body").text
+
+    try:
+        WebDriverWait(browser, SETTLE_S, ignored_exceptions=[StaleElementReferenceException]).until(is_shown)
+    except TimeoutException:
+        pytest.fail(f"The page does not show {text!r}, but {browser.find_element(By.TAG_NAME, 'body').text!r:.2000}")
+
+
+@pytest.fixture(scope="module")
+def project(session: Session, tmp_path_factory: pytest.TempPathFactory) -> int:
+    images = write_images([_SCENE], tmp_path_factory.mktemp("images"), _SIZE_PX)
+    made = session.maker.ensure_project("Thresholds", config(), images)
+    session.maker.connect(made)
+    session.backend.wait_for_prototypes(made, session.maker.console)
+    return made
+
+
+def test_a_threshold_hides_a_region_and_nothing_else(session: Session, project: int) -> None:
+    before = predicted(session, project, config())
+    shown, built = regions(before), session.backend.built()
+    assert set(shown) == {"balloon", "sky"}
+    above = {name: f'threshold="{region["score"] + 0.0001:.4f}"' for name, region in shown.items()}
+    at = {name: f'threshold="{region["score"]:.4f}"' for name, region in shown.items()}
+
+    hidden = predicted(session, project, config(above["balloon"]))
+    assert hidden["model_version"] != before["model_version"]
+    assert regions(hidden) == {"sky": shown["sky"]}
+    assert regions(predicted(session, project, config(at["balloon"], at["sky"]))) == shown
+    assert predicted(session, project, config(above["balloon"], above["sky"]))["result"] == []
+    assert session.backend.built() == built
+
+
+@pytest.mark.browser
+def test_a_person_sees_in_the_page_that_an_attribute_is_not_read(
+    session: Session, project: int, browser: webdriver.Chrome
+) -> None:
+    """The version of the prediction is all that Label Studio shows of what /setup answers."""
+    prediction = predicted(session, project, config('prompt="a red balloon"'))
+    assert prediction["model_version"].endswith(" (not read: prompt=, typo?)")
+    status = requests.get(f"{session.backend.url}/status", timeout=30).json()
+    (warnings,) = (each["warnings"] for uid, each in status["projects"].items() if uid.startswith(f"{project}."))
+    assert warnings == [
+        "prompt=\"a red balloon\" of the label 'balloon' of <brushlabels name='label'> is not read. "
+        'Write prompts="a red balloon".'
+    ]
+    (task,) = session.maker.api.tasks(project)
+    open_task(browser, session, project, task.id)
+    wait_for_text(browser, "ovdiff-0...typo?)")
+    browser.get(f"{session.label_studio.url}/projects/{project}/settings/predictions")
+    wait_for_text(browser, prediction["model_version"])
