@@ -23,11 +23,12 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from backend.errors import UnusableLabelConfigError
 from converters.errors import LabelConfigError, RecordError
 from converters.label_studio.categories import label_kind
-from converters.label_studio.label_config import Control, ImageTag, Label, LabelConfig, labels_of, parse_label_config
+from converters.label_studio.label_config import Control, ImageTag, Label, LabelConfig, parse_label_config
 from converters.label_studio.own_attributes import (
     LABEL_CONTROLS,
     MIN_AREA,
@@ -44,6 +45,7 @@ from ovdiff.vocabulary import Category, Vocabulary
 
 MASK_CONTROLS = ("brushlabels", "bitmasklabels", "polygonlabels")
 SHAPE_CONTROLS = (*MASK_CONTROLS, "rectanglelabels")
+MOST_UNREAD = 20  # warnings about attributes; a label config may come from a stranger
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,7 @@ def read_labelling(label_config: str, *, max_categories: int) -> Labelling:
     """
     try:
         config = parse_label_config(label_config)
-        unread = dict.fromkeys((*unread_attributes(config), *_overruled(config)))  # a control may mark two images
-        labelling = Labelling(tuple(_outputs(config)), tuple(unread))
+        labelling = Labelling(tuple(_outputs(config)), tuple(_unread(config)))
         _require_usable(config, labelling, max_categories)
         Vocabulary(labelling.categories)
     except (LabelConfigError, RecordError, VocabularyError) as error:
@@ -133,18 +134,27 @@ def _outputs(config: LabelConfig) -> Iterator[Output]:
     """Yield an output for each label on each image, by the rule in this module's docstring."""
     categories: dict[str, Category] = {}
     for image in config.images:
-        controls = _controls(config, image, SHAPE_CONTROLS)
-        for label in _distinct(labels_of(controls)):
-            control = next(control for control in controls if label.value in control.label_values)
+        for control, label in _drawn(config, image):
             category = categories.setdefault(label.value, _category(label))
             limits = (label_threshold(label), label_min_area_px(label))
             yield Output(category, image, control.name, control.kind, label.result_name, *limits)
 
 
+def _unread(config: LabelConfig) -> Iterator[UnreadAttribute]:
+    """Yield the first attributes that nobody reads, each once; a person mends a few and looks again."""
+    found: dict[UnreadAttribute, None] = {}  # a control may mark two images
+    for unread in chain(unread_attributes(config), _overruled(config)):
+        if len(found) == MOST_UNREAD:
+            return
+        if unread not in found:
+            found[unread] = None
+            yield unread
+
+
 def _overruled(config: LabelConfig) -> Iterator[UnreadAttribute]:
     """Yield our attributes on labels whose masks another control draws, or none; smart tools have such labels."""
     for image in config.images:
-        drawn = {label.value: label for label in _distinct(labels_of(_controls(config, image, SHAPE_CONTROLS)))}
+        drawn = {label.value: label for _, label in _drawn(config, image)}
         for control in _controls(config, image, LABEL_CONTROLS):
             for label in control.labels:
                 yield from overruled(label, control, drawn.get(label.value))
@@ -160,11 +170,12 @@ def _controls(config: LabelConfig, image: ImageTag, kinds: Iterable[str]) -> lis
     return sorted(controls, key=lambda control: control.kind not in MASK_CONTROLS)
 
 
-def _distinct(labels: Iterable[Label]) -> list[Label]:
-    """Return the labels without repeated values; the first label of each value is kept."""
-    first: dict[str, Label] = {}
-    for label in labels:
-        first.setdefault(label.value, label)
+def _drawn(config: LabelConfig, image: ImageTag) -> list[tuple[Control, Label]]:
+    """Return the labels of an image without repeated values, each with the control that draws it."""
+    first: dict[str, tuple[Control, Label]] = {}
+    for control in _controls(config, image, SHAPE_CONTROLS):
+        for label in control.labels:
+            first.setdefault(label.value, (control, label))
     return list(first.values())
 
 

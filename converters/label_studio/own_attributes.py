@@ -30,6 +30,9 @@ _ALIKE = 0.75
 """Two names are alike from this share of common letters on (`difflib`). Of all 314 attributes of Label Studio 1.23.2's
 editor the most alike is `defaultthreshold`, with 0.72 to `threshold`; `min_area` has 0.84 to `min_area_px`."""
 
+_MOST_NAMES = 300  # a label config of Label Studio has about a dozen
+_LONGEST_NAME = 30  # twice the longest of ours
+
 _SCORE = re.compile(r"[0-9]{1,4}(\.[0-9]{0,17})?|\.[0-9]{1,17}")
 _MOST_DIGITS = 11  # of pixels: a thousand times the largest image that is read
 _SHOWN_CHARACTERS = 60
@@ -130,13 +133,19 @@ def overruled(label: Label, control: Control, drawn: Label | None) -> Iterator[U
 
 
 def unread_attributes(config: LabelConfig) -> Iterator[UnreadAttribute]:
-    """Yield the attributes of labels and controls that look like ours and that nobody reads, in the config's order."""
+    """Yield the attributes of labels and controls that look like ours and that nobody reads, in the config's order.
+
+    Of the names of attributes the first 300 are looked at, because the comparison takes time and a label config may
+    come from a stranger.
+    """
+    look_up = _LookUp()
     for control in config.of_kind(*LABEL_CONTROLS):
-        yield from _unread_of_control(control)
+        own = _OF_KEYPOINTS if control.kind == "keypointlabels" else ()
+        yield from _unread_of_control(control, own, look_up)
         for label in control.labels:
             where = f"the label {label.value!r} of {tag_of(control)}"
             for name, value in _unknown(label.attributes.items(), _OF_LABELS):
-                if meant := _meant(name, _OF_LABELS):
+                if meant := look_up.meant(name, _OF_LABELS):
                     yield _unread(where, name, value, f"Write {meant}={_quoted(value)}.")
 
 
@@ -145,12 +154,27 @@ def tag_of(control: Control) -> str:
     return f"<{control.kind} name={control.name!r}>"
 
 
-def _unread_of_control(control: Control) -> Iterator[UnreadAttribute]:
-    own = _OF_KEYPOINTS if control.kind == "keypointlabels" else ()
+class _LookUp:
+    """Which attributes of ours names are like; each name is compared once, and at most `_MOST_NAMES` are."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, tuple[str, ...]], str | None] = {}
+
+    def meant(self, name: str, own: tuple[str, ...]) -> str | None:
+        """Return the attribute of ours that a name is like; None if there is none, or after too many names."""
+        key = (name, own)
+        if key not in self._known:
+            if len(self._known) >= _MOST_NAMES or len(name) > _LONGEST_NAME:
+                return None
+            self._known[key] = _alike(name, own)
+        return self._known[key]
+
+
+def _unread_of_control(control: Control, own: tuple[str, ...], look_up: _LookUp) -> Iterator[UnreadAttribute]:
     for name, value in _unknown(control.attributes.items(), own):
-        if meant := _meant(name, own):
+        if meant := look_up.meant(name, own):
             yield _unread(tag_of(control), name, value, f"Write {meant}={_quoted(value)}.")
-        elif meant := _meant(name, _OF_LABELS):
+        elif meant := look_up.meant(name, _OF_LABELS):
             advice = f"Write {meant}={_quoted(value)} into each <Label> that it is for."
             yield _unread(tag_of(control), name, value, advice)
 
@@ -159,7 +183,7 @@ def _unknown(attributes: Iterable[tuple[str, str]], own: Iterable[str]) -> Itera
     return ((name, value) for name, value in attributes if name not in own and name.lower() not in _LABEL_STUDIOS)
 
 
-def _meant(name: str, own: Iterable[str]) -> str | None:
+def _alike(name: str, own: Iterable[str]) -> str | None:
     """Return the attribute of ours that a name is like; letter case and the kind of hyphen do not count."""
     by_letters = {each.lower(): each for each in own}
     near = difflib.get_close_matches(name.lower().replace("-", "_"), by_letters, n=1, cutoff=_ALIKE)

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
@@ -92,6 +94,21 @@ def test_what_nobody_reads_is_kept_with_the_labelling() -> None:
     found = limited('prompt="x" treshold="0.5"')
     assert [unread.name for unread in found.unread] == ["prompt", "treshold"]
     assert found.categories == (Category("boat"),)
+
+
+def test_the_first_of_many_unread_attributes_are_enough() -> None:
+    labels = "".join(f'<Label value="l{number}" prompt="x"/>' for number in range(30))
+    found = labelling(f'<BrushLabels name="b" toName="image">{labels}</BrushLabels>')
+    assert [unread.what.split("'")[1] for unread in found.unread] == [f"l{number}" for number in range(20)]
+
+
+def test_far_too_many_labels_are_refused_in_a_moment() -> None:
+    """Reading them once took the square of their number: 10 000 labels took more than 10 s of a processor."""
+    labels = "".join(f'<Label value="l{number}"/>' for number in range(10_000))
+    started_s = time.process_time()
+    with pytest.raises(UnusableLabelConfigError, match="10000 labels, more than 200"):
+        labelling(f'<BrushLabels name="b" toName="image">{labels}</BrushLabels>')
+    assert time.process_time() - started_s < 3
 
 
 def test_identifiers_are_read_as_words() -> None:

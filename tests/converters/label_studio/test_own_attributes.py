@@ -3,6 +3,7 @@
 import pytest
 
 from converters.errors import RecordError
+from converters.label_studio import own_attributes
 from converters.label_studio.label_config import Label, LabelConfig, parse_label_config
 from converters.label_studio.own_attributes import (
     impossible_values,
@@ -142,3 +143,18 @@ def test_what_another_control_draws_overrules_a_label() -> None:
     assert list(overruled(given, control, given)) == []
     assert [each.name for each in overruled(given, control, label(prompts="a"))] == ["threshold"]
     assert [each.name for each in overruled(given, control, None)] == ["prompts", "threshold"]
+
+
+def test_a_config_of_a_stranger_costs_no_endless_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+
+    def alike(name: str, own: tuple[str, ...]) -> None:
+        compared.append(name)
+
+    monkeypatch.setattr(own_attributes, "_alike", alike)
+    said(" ".join(f'a{number}="x"' for number in range(1000)))
+    assert len(compared) == 300
+    compared.clear()
+    assert said(" ".join(f'{"a" * 31}{number}="x"' for number in range(9)) + ' hotkey="x"', 'hotkey="x"') == []
+    assert compared.count("hotkey") == 2  # with ours on labels and with ours on this control, which has none
+    assert max(map(len, compared)) == len("toName")
