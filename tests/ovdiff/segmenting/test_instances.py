@@ -54,11 +54,13 @@ def test_ids_of_three_in_a_row_have_one_category_each_and_no_gap() -> None:
     assert [np.unique(label_map[found == number]).tolist() for number in range(1, 5)] == [[1], [2], [2], [2]]
 
 
-@pytest.mark.parametrize("radius", [3, 6])
+@pytest.mark.parametrize("radius", [3, 9, 14])
 def test_a_handle_or_a_tail_is_not_cut_off(radius: int) -> None:
-    mug = disc(60, 50, 30) | disc(60, 84, radius)
-    mug[58:62, 50:84] = True
+    mug = disc(60, 40, 30) | disc(60, 72 + radius, radius)
+    mug[58:62, 40 : 72 + radius] = True
     assert find_instances(of(mug), (), CORES).max() == 1
+    if radius > 3:  # too small a core to be one at all
+        assert find_instances(of(mug), (), replace(CORES, min_piece=0.05)).max() == 2
 
 
 def test_a_hole_is_no_waist() -> None:
