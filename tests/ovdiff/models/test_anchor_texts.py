@@ -22,7 +22,7 @@ class KnownTexts:
 
 
 def _anchors(*words: str, same_cosine: float = 0.95) -> AnchorTexts:
-    return AnchorTexts(KnownTexts(), AnchorSettings(words, same_cosine), "a {category}")  # type: ignore[arg-type]
+    return AnchorTexts(KnownTexts(), AnchorSettings(words, same_cosine=same_cosine), "a {category}")  # type: ignore[arg-type]
 
 
 def test_anchors_that_mean_the_same_as_a_phrase_step_aside() -> None:
