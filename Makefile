@@ -119,7 +119,7 @@ MEASURE = OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks
 RESULTS := benchmarks/results
 measure: $(ENV)
 	$(MEASURE).absent_words --out $(RESULTS)/absent_words.json --failures docs/failures.png
-	$(MEASURE).absent_words --ablation --sizes 4 --scenes 30 --usual 40 --out $(RESULTS)/ablation.json
+	$(MEASURE).absent_words --ablation --sizes 4 --scenes 24 --usual 0 --out $(RESULTS)/ablation.json
 	$(MEASURE).calibration --out $(RESULTS)/calibration.json --picture docs/reliability.png
 	$(MEASURE).instances --out $(RESULTS)/instances.json --failures docs/instances.png
 	$(MEASURE).tinyworld_quality --out $(RESULTS)/tinyworld_quality.json

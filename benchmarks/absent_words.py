@@ -11,6 +11,7 @@ means and standard deviations over the seeds. Settings are chosen on ``--split t
 """
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ from benchmarks.asked_words import KINDS, ask, word_figures
 from benchmarks.drawn_world import (
     BANK,
     CROWDED_FIRST,
+    NO_ANCHORS,
+    NO_CHECK,
+    PREFILTER,
+    PUBLISHED,
     SEEDS,
     THINGS_ONLY,
     Bench,
@@ -44,7 +49,18 @@ FAILURES_SIZE = 4
 COLUMNS = ("present painted", "absent painted", "area of the absent", "auroc", "iou of the present")
 
 ABLATION: Mapping[str, Changes] = {
-    "as published": {},
+    "as published": PUBLISHED,
+    "anchors alone": {**NO_CHECK, "prefilter": {"enabled": False}},
+    "anchors, prefilter among them": {**NO_CHECK, **PREFILTER},
+    "part check alone": {**NO_ANCHORS, **PREFILTER},
+    "the preset: anchors, part check": {},
+    "the preset, with the prefilter": PREFILTER,
+    "crops .3 and .6 wider": {"part_check": {"crops_wider": [0.3, 0.6]}},
+    "crops .2, .5 and 1 wider": {"part_check": {"crops_wider": [0.2, 0.5, 1.0]}},
+    "one crop, .5 wider": {"part_check": {"crops_wider": [0.5]}},
+    "shares of parts alone": {"part_check": {"region_weight": 0.0}},
+    "shares of regions alone": {"part_check": {"part_weight": 0.0}},
+    "uncertain stuff stays": {"part_check": {"stuff_min_share": 0.0}},
 }
 """The variants that `--ablation` measures, each a row: the changes of the preset by the row's name."""
 
@@ -74,9 +90,12 @@ def measure(bench: Bench, changes: Changes, plan: Plan) -> Measured:
 def measure_miou(bench: Bench, changes: Changes, plan: Plan) -> dict[str, float]:
     """Return the mIoU of crowded and usual scenes, background included."""
     engine = bench.engine(changes)
-    unfiltered = bench.engine(with_changes(changes, {"prefilter": {"enabled": False}}))
-    rows = {f"crowded: {words}": value for words, value in mious(engine, plan.crowded).items()}
-    rows |= {f"crowded, no prefilter: {words}": value for words, value in mious(unfiltered, plan.crowded).items()}
+    crowded = mious(engine, plan.crowded)
+    unfiltered = crowded
+    if engine.preset.prefilter.enabled:
+        unfiltered = mious(bench.engine(with_changes(changes, {"prefilter": {"enabled": False}})), plan.crowded)
+    rows = {f"crowded: {words}": value for words, value in crowded.items()}
+    rows |= {f"crowded, no prefilter: {words}": value for words, value in unfiltered.items()}
     if plan.usual.numbers:
         rows |= {f"usual: {words}": value for words, value in mious(engine, plan.usual).items()}
         rows["usual: things asked for alone"] = mious(engine, plan.usual, THINGS_ONLY)["things"]
@@ -111,12 +130,29 @@ def miou_table(rows: Mapping[str, Mapping[str, Measured]]) -> str:
     return markdown_table(("preset", *head), lines)
 
 
+Rows = dict[str, dict[str, Measured]]
+"""The figures by the name of the variant and the seed."""
+
+
+def earlier_rows(path: Path, protocol: Mapping[str, Any]) -> Rows:
+    """Return what an earlier run measured by the same protocol, with the same preset and weights; else nothing."""
+    if not path.is_file():
+        return {}
+    earlier = json.loads(path.read_text("utf-8"))
+    return earlier["rows"] if earlier["protocol"] == protocol else {}
+
+
 def run(
-    plan: Plan, variants: Mapping[str, Changes], benches: Iterable[tuple[int, Bench]], tell: Callable[[str], None]
-) -> dict[str, dict[str, Measured]]:
+    plan: Plan,
+    variants: Mapping[str, Changes],
+    seeds: Iterable[int],
+    make_bench: Callable[[int], Bench],
+    tell: Callable[[str], None],
+) -> Rows:
     """Measure each variant with each seed; ``tell`` is given a line after each."""
-    rows: dict[str, dict[str, Measured]] = {name: {} for name in variants}
-    for seed, bench in benches:
+    rows: Rows = {name: {} for name in variants}
+    for seed in seeds if variants else ():
+        bench = make_bench(seed)
         for name, changes in variants.items():
             begun = time.monotonic()
             rows[name][str(seed)] = measure(bench, changes, plan)
@@ -139,6 +175,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ablation", action="store_true", help="a row for each part of the method")
     parser.add_argument("--bank", type=Path, default=BANK, help="where prototypes are kept")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--keep", action="store_true", help="measure only what OUT lacks, if the same made it")
     parser.add_argument("--failures", type=Path, help="a PNG of the worst answers of the first seed")
     return parser.parse_args()
 
@@ -155,11 +192,16 @@ def main(write: Callable[[str], None] = print) -> None:
     write(f"{options.scenes + options.usual} scenes encoded: {time.monotonic() - begun:.0f} s")
     plan = Plan(tuple(options.sizes), options.vocabularies, crowded, usual)
     variants = ABLATION if options.ablation else {" ".join(options.set) or preset.name: {}}
-    rows = run(plan, variants, ((seed, Bench(preset, seed, options.bank)) for seed in options.seeds), write)
+    said = {name: getattr(options, name) for name in ("split", "first", "scenes", "usual", "vocabularies", "set")}
+    protocol = {**said, "made with": encoder.fingerprint()}
+    rows = earlier_rows(options.out, protocol) if options.keep and options.out else {}
+    for seed in options.seeds:
+        missing = {name: changes for name, changes in variants.items() if str(seed) not in rows.get(name, {})}
+        for name, by_seed in run(plan, missing, [seed], lambda seed: Bench(preset, seed, options.bank), write).items():
+            rows.setdefault(name, {}).update(by_seed)
+        if options.out:
+            write_results(options.out, {"protocol": protocol, "rows": rows})
     write(f"\n{words_table(rows)}\n\n{miou_table(rows)}")
-    if options.out:
-        said = ("split", "first", "scenes", "usual", "vocabularies", "set")
-        write_results(options.out, {"protocol": {name: getattr(options, name) for name in said}, "rows": rows})
     if options.failures:
         engine = Bench(preset, options.seeds[0], options.bank).engine()
         words = ask(engine, crowded, FAILURES_SIZE, options.vocabularies)

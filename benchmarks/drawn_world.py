@@ -30,6 +30,11 @@ THINGS_ONLY = Vocabulary(tuple(Category(name, kind="thing") for name in THINGS))
 EVERYTHING = Vocabulary(THINGS_ONLY.categories + tuple(Category(name, kind="stuff") for name in STUFF))
 Changes = Mapping[str, Any]
 """Fields of a preset, as TOML nests them: ``{"prefilter": {"enabled": False}}``."""
+NO_ANCHORS: Changes = {"anchors": {"words": [], "prototypes": []}}
+NO_CHECK: Changes = {"part_check": {"enabled": False}}
+PREFILTER: Changes = {"prefilter": {"enabled": True}}
+PUBLISHED: Changes = {**NO_ANCHORS, **NO_CHECK, **PREFILTER}
+"""What turns the preset into the published method."""
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,24 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = ("docs/measurements.md", "ovdiff/tinyworld/README.md")
 
+
+def asked(results: Any) -> str:
+    """Say in a sentence which scenes were asked for how many vocabularies."""
+    said = results["protocol"]
+    crowded = f"{said['scenes']} crowded scenes from {said['first']}"
+    usual_scenes = said.get("usual", said["scenes"])
+    usual = f" and {usual_scenes} usual scenes from {said.get('usual_first', 0)}" if usual_scenes else ""
+    random = f"{said['vocabularies']} random vocabularies of each size and scene"
+    return f"*Measured on {crowded}{usual} of the split `{said['split']}`, with {random}.*"
+
+
 Table = Callable[[Any], str]
 TABLES: Mapping[str, tuple[str, Table]] = {
-    "absent words": ("absent_words.json", lambda results: words_table(results["rows"])),
+    "absent words": ("absent_words.json", lambda results: f"{words_table(results['rows'])}\n\n{asked(results)}"),
     "miou": ("absent_words.json", lambda results: miou_table(results["rows"])),
-    "calibration": ("calibration.json", lambda results: errors_table(results["rows"])),
+    "calibration": ("calibration.json", lambda results: f"{errors_table(results['rows'])}\n\n{asked(results)}"),
     "bins of scores": ("calibration.json", lambda results: bins_table(results["bins"])),
-    "ablation": ("ablation.json", lambda results: words_table(results["rows"])),
+    "ablation": ("ablation.json", lambda results: f"{words_table(results['rows'])}\n\n{asked(results)}"),
     "ablation, miou": ("ablation.json", lambda results: miou_table(results["rows"])),
     "instances": ("instances.json", lambda results: instances_table(results["seeds"])),
     "instances, true labels": ("instances.json", lambda results: instances_table(results["on the true label maps"])),

@@ -15,7 +15,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.drawn_world import BANK, EVERYTHING, SEEDS, THINGS_ONLY, Bench, Scenes, encode_scenes, vary
+from benchmarks.drawn_world import (
+    BANK,
+    EVERYTHING,
+    PREFILTER,
+    PUBLISHED,
+    SEEDS,
+    THINGS_ONLY,
+    Bench,
+    Changes,
+    Scenes,
+    encode_scenes,
+    vary,
+    with_changes,
+)
 from benchmarks.spreads import markdown_table, spread_text, write_results
 from converters.corrections.confusion import confusion_matrix, mean_iou
 from ovdiff import Bank, Engine, Segmentation, Vocabulary, load_preset
@@ -27,6 +40,13 @@ EXTRACTOR_SETS = {
     "SD + CLIP": ("stable_diffusion", "clip"),
     "SD + DINO + CLIP": ("stable_diffusion", "dino", "clip"),
 }
+
+WITHOUT: Mapping[str, Changes] = {
+    "no prefilter": {"prefilter": {"enabled": False}},
+    "class prototypes only": {"matching": {"kinds": ("class",)}},
+    "no stuff filter": {"stuff_filter": {"enabled": False}},
+}
+COLUMNS = ("things", "all 19", "things, preset", "all 19, preset")
 
 
 def miou(vocabulary: Vocabulary, truths: Iterable[NDArray[Any]], predicted: Iterable[NDArray[Any]]) -> float:
@@ -40,10 +60,10 @@ def label_all(engine: Engine, scenes: Scenes, vocabulary: Vocabulary) -> list[Se
     return [engine.label(encoded, vocabulary) for encoded in scenes.encoded]
 
 
-def score(bench: Bench, scenes: Scenes, vocabulary: Vocabulary, extractors: Sequence[str], **sections: Any) -> float:
+def score(bench: Bench, scenes: Scenes, vocabulary: Vocabulary, extractors: Sequence[str], changes: Changes) -> float:
     """Return the mIoU of a variant of the preset."""
-    matching = {"extractors": tuple(extractors), **sections.pop("matching", {})}
-    found = label_all(bench.engine({"matching": matching, **sections}), scenes, vocabulary)
+    voters = with_changes({"matching": {"extractors": tuple(extractors)}}, changes)
+    found = label_all(bench.engine(voters), scenes, vocabulary)
     return miou(vocabulary, scenes.truths(vocabulary), [each.label_map for each in found])
 
 
@@ -52,7 +72,7 @@ def without_background(
 ) -> tuple[float, float]:
     """Return the mIoU with a threshold in place of background prototypes, and the threshold chosen."""
     matching = {"extractors": extractors, "background": "threshold", "background_threshold": -1.0}
-    engine = bench.engine({"matching": matching})
+    engine = bench.engine({"matching": matching, **PUBLISHED})
 
     def at(threshold: float, some: Scenes, found: list[Segmentation]) -> float:
         maps = [np.where(s.scores < threshold, 0, s.label_map) for s in found]
@@ -64,32 +84,30 @@ def without_background(
 
 
 def measure(bench: Bench, chosen_on: Scenes, scenes: Scenes) -> dict[str, float]:
-    """Return every row of the table for one seed."""
+    """Return every row of the table for one seed: of the published method, and of the preset where the name says so."""
     sd = EXTRACTOR_SETS["SD"]
     rows: dict[str, float] = {}
     for prefix, vocabulary in (("things", THINGS_ONLY), ("all 19", EVERYTHING)):
         for name, extractors in EXTRACTOR_SETS.items():
-            rows[f"{prefix}: {name}"] = score(bench, scenes, vocabulary, extractors)
+            rows[f"{prefix}: {name}"] = score(bench, scenes, vocabulary, extractors, PUBLISHED)
+            rows[f"{prefix}, preset: {name}"] = score(bench, scenes, vocabulary, extractors, {})
         best, threshold = without_background(bench, chosen_on, scenes, vocabulary, sd)
         rows[f"{prefix}: SD, no background prototypes"] = best
         rows[f"{prefix}: SD, no background prototypes: threshold"] = threshold
-        rows[f"{prefix}: SD, no prefilter"] = score(bench, scenes, vocabulary, sd, prefilter={"enabled": False})
-        rows[f"{prefix}: SD, class prototypes only"] = score(
-            bench, scenes, vocabulary, sd, matching={"kinds": ("class",)}
-        )
-    rows["all 19: SD, no stuff filter"] = score(bench, scenes, EVERYTHING, sd, stuff_filter={"enabled": False})
+        for name, changes in WITHOUT.items():
+            rows[f"{prefix}: SD, {name}"] = score(bench, scenes, vocabulary, sd, with_changes(PUBLISHED, changes))
     return rows
 
 
 def table(by_seed: Mapping[Any, Mapping[str, float]]) -> str:
-    """Return a Markdown table of the mIoU, mean and spread over the seeds: things alone, and all 19."""
+    """Return a Markdown table of the mIoU, mean and spread over the seeds; a dash where nothing was measured."""
     seeds = list(by_seed.values())
     names = dict.fromkeys(row.partition(": ")[2] for row in seeds[0] if not row.endswith(": threshold"))
     lines = [
-        [name, *(spread_text([seed.get(f"{words}: {name}") for seed in seeds]) for words in ("things", "all 19"))]
+        [name, *(spread_text([seed.get(f"{column}: {name}") for seed in seeds]) for column in COLUMNS)]
         for name in names
     ]
-    return markdown_table(("", "things", "all 19"), lines)
+    return markdown_table(("", *COLUMNS), lines)
 
 
 def main(write: Callable[[str], None] = print) -> None:
@@ -105,7 +123,7 @@ def main(write: Callable[[str], None] = print) -> None:
     torch.set_num_threads(1)
     preset = load_preset(options.preset)
     voters = {"extractors": EXTRACTOR_SETS["SD + DINO + CLIP"]}
-    encoder = Engine(vary(preset, matching=voters), Bank(options.bank))
+    encoder = Engine(vary(preset, matching=voters, **PREFILTER), Bank(options.bank))
     chosen_on = encode_scenes(encoder, "thresholds", range(options.threshold_scenes))
     scenes = encode_scenes(encoder, "test", range(options.scenes))
     by_seed = {}

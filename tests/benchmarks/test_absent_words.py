@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks import absent_words
-from benchmarks.absent_words import Plan, main, measure, miou_table, run, words_table
-from benchmarks.drawn_world import Bench, Scenes, true_labels
-from ovdiff import Segmentation, Vocabulary
+from benchmarks.absent_words import ABLATION, Plan, main, measure, miou_table, run, words_table
+from benchmarks.drawn_world import Bench, Scenes, true_labels, vary
+from ovdiff import Segmentation, Vocabulary, load_preset
 from ovdiff.tinyworld.world import NAMES
 
 BOAT, SKY, FLOOR = (NAMES.index(name) for name in ("boat", "sky", "floor"))
@@ -20,7 +20,7 @@ class Painter:
     """Paints the truth, which it is given in place of an image; without a prefilter also the last word, over floor."""
 
     def __init__(self, *, prefilter: bool) -> None:
-        self.prefilter = prefilter
+        self.prefilter, self.preset = prefilter, vary(load_preset("tinyworld"), prefilter={"enabled": prefilter})
 
     def label(self, encoded: np.ndarray, vocabulary: Vocabulary) -> Segmentation:
         labels = true_labels(encoded, vocabulary)
@@ -79,7 +79,7 @@ def test_the_prefilter_is_also_switched_off_in_the_variants() -> None:
 def test_each_variant_is_a_row_and_each_seed_counts() -> None:
     told: list[str] = []
     variants = {"as it is": {}, "unfiltered": {"prefilter": {"enabled": False}}}
-    rows = run(Plan((19,), 1, SCENES, NONE), variants, [(42, BENCH), (43, BENCH)], told.append)
+    rows = run(Plan((19,), 1, SCENES, NONE), variants, [42, 43], lambda _seed: BENCH, told.append)
     assert [line.split(":")[0] for line in told] == [
         "seed 42, as it is", "seed 42, unfiltered", "seed 43, as it is", "seed 43, unfiltered",
     ]  # fmt: skip
@@ -87,6 +87,12 @@ def test_each_variant_is_a_row_and_each_seed_counts() -> None:
     assert lines[2] == "| as it is | 19 | things | 1.000 ± .000 | .000 ± .000 | – | – | 1.000 ± .000 |"
     assert lines[5].startswith("| unfiltered | 19 | stuff | 1.000 ± .000 | .167 ± .000 | .400 ± .000 | .500 ± .000 |")
     assert miou_table(rows).splitlines()[3].startswith("| unfiltered | .500 ± .000 | .500 ± .000 |")
+
+
+@pytest.mark.parametrize("changes", ABLATION.values(), ids=list(ABLATION))
+def test_each_row_of_the_ablation_is_a_preset_of_its_own(changes: Mapping[str, Any]) -> None:
+    preset = load_preset("tinyworld")
+    assert (vary(preset, **changes) == preset) == (changes == {})
 
 
 def test_the_command_measures_what_it_is_told_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -111,3 +117,20 @@ def test_the_command_measures_what_it_is_told_to(monkeypatch: pytest.MonkeyPatch
     assert "| 2 | things |" in printed[-1]
     assert "| stuff_filter.enabled=false |" in printed[-1]
     assert '"first": 7' in out.read_text()
+
+
+def test_a_run_that_goes_on_measures_only_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    measured: list[int] = []
+
+    def bench(_preset: Any, seed: int, _folder: Path) -> Bench:
+        measured.append(seed)
+        return BENCH
+
+    monkeypatch.setattr(absent_words, "encode_crowded", lambda *_: SCENES)
+    monkeypatch.setattr(absent_words, "Bench", bench)
+    out = tmp_path / "figures.json"
+    for text in ("--seeds 42", "--seeds 42 43 --keep", "--seeds 42 43 --keep --vocabularies 1"):
+        command = f"x --usual 0 --sizes 2 --bank {tmp_path} --out {out} {text}"
+        monkeypatch.setattr("sys.argv", command.split())
+        main(lambda _text: None)
+    assert measured == [42, 43, 42, 43]  # other vocabularies are another protocol

@@ -60,10 +60,10 @@ def test_unions_are_summed_over_scenes() -> None:
 
 def test_table_of_both_vocabularies() -> None:
     by_seed = {
-        42: {"things: SD": 0.5, "things: SD: threshold": 0.7, "all 19: SD": 0.6, "all 19: SD, no stuff filter": 0.4},
-        43: {"things: SD": 0.7, "things: SD: threshold": 0.7, "all 19: SD": 0.6, "all 19: SD, no stuff filter": 0.4},
+        42: {"things: SD": 0.5, "things: SD: threshold": 0.7, "all 19, preset: SD": 0.6, "all 19: SD, none": 0.4},
+        43: {"things: SD": 0.7, "things: SD: threshold": 0.7, "all 19, preset: SD": 0.6, "all 19: SD, none": 0.4},
     }
     assert table(by_seed).splitlines()[2:] == [
-        "| SD | .600 ± .100 | .600 ± .000 |",
-        "| SD, no stuff filter | – | .400 ± .000 |",
+        "| SD | .600 ± .100 | – | – | .600 ± .000 |",
+        "| SD, none | – | .400 ± .000 | – | – |",
     ]
