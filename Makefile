@@ -115,14 +115,17 @@ tinyworld: $(ENV)
 	OMP_NUM_THREADS=1 .venv/bin/python -m ovdiff.tinyworld.training runs/tinyworld
 
 # Whatever depends on the embedded models' weights. It can be stopped: prototypes that are made are kept in runs/bank.
+# Fewer scenes take less time: make measure MEASURE_FLAGS="--scenes 24 --seeds 42".
 MEASURE = OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks
+MEASURE_FLAGS ?=
 RESULTS := benchmarks/results
 measure: $(ENV)
-	$(MEASURE).absent_words --out $(RESULTS)/absent_words.json --failures docs/failures.png
-	$(MEASURE).absent_words --ablation --sizes 4 --scenes 24 --usual 0 --out $(RESULTS)/ablation.json
-	$(MEASURE).calibration --out $(RESULTS)/calibration.json --picture docs/reliability.png
+	$(MEASURE).absent_words --out $(RESULTS)/absent_words.json --failures docs/failures.png $(MEASURE_FLAGS)
+	$(MEASURE).calibration --out $(RESULTS)/calibration.json --picture docs/reliability.png $(MEASURE_FLAGS)
+	$(MEASURE).absent_words --ablation --sizes 4 --scenes 24 --usual 0 --out $(RESULTS)/ablation.json $(MEASURE_FLAGS)
+	$(MEASURE).tinyworld_cost --out $(RESULTS)/tinyworld_cost.json
 	$(MEASURE).instances --out $(RESULTS)/instances.json --failures docs/instances.png
-	$(MEASURE).tinyworld_quality --out $(RESULTS)/tinyworld_quality.json
+	$(MEASURE).tinyworld_quality --out $(RESULTS)/tinyworld_quality.json $(MEASURE_FLAGS)
 	$(MEASURE).tinyworld_support runs/tinyworld --out $(RESULTS)/tinyworld_support.json
 	$(MEASURE).measured_tables
 

@@ -39,11 +39,23 @@ def asked(results: Any) -> str:
     return f"*Measured on {crowded}{usual} of the split `{said['split']}`, with {random}.*"
 
 
+WORST = """![The worst answers: scene, truth, what was painted](failures.png)
+
+*The worst answers with the first seed, one for each scene: the image, its truth, and what was painted. How bad an answer
+is: the share of the scene that absent words took, and of each present word the share that is missing or wrong.*"""
+
+DIAGRAMS = """![Reliability diagrams: share of right regions by score](reliability.png)
+
+*The bars are the shares of right regions, darker where there are more regions; the red strokes are the mean scores.
+Where scores keep their promise the strokes lie on the bars' upper edges.*"""
+
 Table = Callable[[Any], str]
 TABLES: Mapping[str, tuple[str, Table]] = {
     "absent words": ("absent_words.json", lambda results: f"{words_table(results['rows'])}\n\n{asked(results)}"),
     "miou": ("absent_words.json", lambda results: miou_table(results["rows"])),
+    "worst answers": ("absent_words.json", lambda _results: WORST),
     "calibration": ("calibration.json", lambda results: f"{errors_table(results['rows'])}\n\n{asked(results)}"),
+    "reliability diagrams": ("calibration.json", lambda _results: DIAGRAMS),
     "bins of scores": ("calibration.json", lambda results: bins_table(results["bins"])),
     "ablation": ("ablation.json", lambda results: f"{words_table(results['rows'])}\n\n{asked(results)}"),
     "ablation, miou": ("ablation.json", lambda results: miou_table(results["rows"])),
@@ -53,20 +65,23 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "support": ("tinyworld_support.json", lambda results: support_table(results["shares"])),
     "quality": ("tinyworld_quality.json", quality_table),
 }
-"""A table's name, as pages write it: the file of its figures, and what makes the Markdown table of them."""
+"""A table's name, as pages write it: the file of its figures, and what makes Markdown of them.
 
+A picture has a name, too, because the command that writes the file draws it."""
+
+NOT_MEASURED = "*Not measured yet with these weights: `make measure` does it.*"
 _MEASURED = re.compile(r"(?<=<!-- measured: )([^\n]*?)( -->\n).*?(?=<!-- end of measured -->)", re.DOTALL)
 
 
 class UnknownTableError(Exception):
-    """A page asks for a table that nobody makes, or whose figures were not measured."""
+    """A page asks for a table that nobody makes."""
 
 
 def filled(page: str, results: Path = RESULTS, tables: Mapping[str, tuple[str, Table]] = TABLES) -> str:
-    """Return a page's Markdown with every measured table made from its JSON file.
+    """Return a page's Markdown with every measured table made from its JSON file, or called not measured yet.
 
     Raises:
-        UnknownTableError: the page names a table that does not exist, or a file of figures is missing.
+        UnknownTableError: the page names a table that does not exist.
     """
 
     def table(match: re.Match[str]) -> str:
@@ -74,9 +89,9 @@ def filled(page: str, results: Path = RESULTS, tables: Mapping[str, tuple[str, T
         if name not in tables:
             raise UnknownTableError(f"There is no measured table {name!r}; there are {', '.join(tables)}.")
         file, make = tables[name]
-        if not (results / file).is_file():
-            raise UnknownTableError(f"The table {name!r} needs {file}, which is not there: `make measure` measures it.")
-        return f"{name}{end_of_comment}\n{make(json.loads((results / file).read_text('utf-8')))}\n\n"
+        figures = results / file
+        text = make(json.loads(figures.read_text("utf-8"))) if figures.is_file() else NOT_MEASURED
+        return f"{name}{end_of_comment}\n{text}\n\n"
 
     return _MEASURED.sub(table, page)
 
