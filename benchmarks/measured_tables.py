@@ -42,7 +42,8 @@ def asked(results: Any) -> str:
 WORST = """![The worst answers: scene, truth, what was painted](failures.png)
 
 *The worst answers with the first seed, one for each scene: the image, its truth, and what was painted. How bad an
-answer is: the share of the scene that absent words took, and of each present word the share that is missing or wrong.*"""
+answer is: the share of the scene that absent words took, and of each present word the share that is missing or
+wrong.*"""
 
 DIAGRAMS = """![Reliability diagrams: share of right regions by score](reliability.png)
 

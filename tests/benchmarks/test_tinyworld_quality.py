@@ -38,9 +38,8 @@ def scenes() -> Scenes:
 
 def test_a_variant_changes_the_preset_and_is_scored_with_background() -> None:
     bench = SureBench()
-    found = score(
-        cast(Bench, bench), scenes(), EVERYTHING, ["clip"], matching={"kinds": ("class",)}, refine={"pamr": True}
-    )
+    changes = {"matching": {"kinds": ("class",)}, "refine": {"pamr": True}}
+    found = score(cast(Bench, bench), scenes(), EVERYTHING, ["clip"], changes)
     assert found == pytest.approx(1 / 3)  # boat is right, sky and background are not
     assert bench.asked == [{"matching": {"extractors": ("clip",), "kinds": ("class",)}, "refine": {"pamr": True}}]
 
