@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.drawn_world import EVERYTHING, Scenes, true_labels
 from ovdiff import Engine, Segmentation, Vocabulary
+from ovdiff.region_scores import RegionEvidence
 from ovdiff.tinyworld.world import THINGS
 
 MIN_SHARE = 0.005
@@ -36,6 +37,7 @@ class AskedWord:
         painted: the share of the pixels that were given to it.
         iou: intersection over union of the two masks; 0 if both are empty.
         score: the score of its region; 0 if it has no pixel.
+        evidence: what that score follows from; None if it has no pixel.
     """
 
     scene: int
@@ -45,6 +47,7 @@ class AskedWord:
     painted: float
     iou: float
     score: float
+    evidence: RegionEvidence | None = None
 
     @property
     def kind(self) -> Kind:
@@ -107,6 +110,7 @@ def compare(
             painted=float(given[index + 1] / truth.size),
             iou=float(both[index + 1] / max(1, shown[index + 1] + given[index + 1] - both[index + 1])),
             score=region_score(segmentation, index),
+            evidence=segmentation.evidence(index, found == index + 1)[0] if given[index + 1] else None,
         )
         for index, name in enumerate(names)
     ]

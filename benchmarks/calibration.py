@@ -6,13 +6,15 @@
 Crowded and usual drawn scenes are asked for random vocabularies, as in benchmarks.absent_words. Every word that was
 given a pixel is a region, and it is right if its IoU with the word's true mask is 0.5 or more. Six minutes of processor
 time for three generation seeds. It prints Markdown tables: the expected calibration error (ECE) with ten bins of equal
-width, and with ten of equal mass; and the bins themselves. docs/measurements.md says more.
+width, and with ten of equal mass; and the bins themselves. Beside the preset's scores stand the mean cosines of the
+same regions, and with ``--label-free`` scores that were fitted on the support images of each seed, which takes three
+more minutes a seed. docs/measurements.md says more.
 """
 
 import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from benchmarks.asked_words import KINDS, AskedWord, Figures, ask, auroc
 from benchmarks.drawn_world import (
     BANK,
     CROWDED_FIRST,
+    EVERYTHING,
     SEEDS,
     Bench,
     Scenes,
@@ -35,9 +38,13 @@ from benchmarks.reliability_picture import Panel, draw_reliability
 from benchmarks.spreads import markdown_table, spread_text, write_results
 from converters.corrections.reliability import BIN_COUNT, USEFUL_IOU, Reliability, ReliabilityCounter
 from ovdiff import Bank, Engine, load_preset
+from ovdiff.calibration import fit_scores, support_regions
+from ovdiff.presets.schema import ScoreSettings
+from ovdiff.region_scores import RegionScoring
 
 COLUMNS = ("ECE", "ECE, equal mass", "mean score", "share right", "AUROC")
 SIZES = (2, 4, 8, 19)
+MEAN_COSINE, LABEL_FREE = "mean cosine", "fitted on support images"
 Words = Sequence[AskedWord]
 
 
@@ -119,6 +126,22 @@ def measure(engine: Engine, scenes: Scenes, vocabularies: int) -> list[AskedWord
     return [word for size in SIZES for word in regions_of(ask(engine, scenes, size, vocabularies))]
 
 
+def rescored(regions: Words, scores: ScoreSettings) -> list[AskedWord]:
+    """Return the same regions with the scores that other settings would give them."""
+    model = RegionScoring(scores, KINDS, frozenset([KINDS.index("stuff")]))
+    return [
+        replace(each, score=model.score(KINDS.index(each.kind), each.evidence)) for each in regions if each.evidence
+    ]
+
+
+def variants(regions: Mapping[str, Words], others: Mapping[str, ScoreSettings]) -> dict[str, Words]:
+    """Return the regions of each sort of scenes, and behind them the same with other scores, by a name for each."""
+    found = dict(regions)
+    for said, scores in others.items():
+        found |= {f"{name}, {said}": rescored(some, scores) for name, some in regions.items()}
+    return found
+
+
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -130,6 +153,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--vocabularies", type=int, default=2, help="random vocabularies of each size and scene")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.FIELD=VALUE", help="change the preset")
+    parser.add_argument("--label-free", action="store_true", help="also scores that are fitted on the support images")
     parser.add_argument("--bank", type=Path, default=BANK, help="where prototypes are kept")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--picture", type=Path, help="a PNG of the reliability diagrams")
@@ -148,21 +172,25 @@ def main(write: Callable[[str], None] = print) -> None:
             encoder, options.split, range(options.usual_first, options.usual_first + options.scenes)
         ),
     }
-    found: dict[str, list[AskedWord]] = {name: [] for name in scenes}
-    rows = {}
+    found: dict[str, list[AskedWord]] = {}
+    rows, fitted = {}, {}
     for seed in options.seeds:
         begun, engine = time.monotonic(), Bench(preset, seed, options.bank).engine()
         regions = {name: measure(engine, some, options.vocabularies) for name, some in scenes.items()}
-        rows[str(seed)] = {name: by_kind(some) for name, some in regions.items()}
-        for name, some in regions.items():
-            found[name] += some
+        others = {MEAN_COSINE: ScoreSettings("mean_cosine")}
+        if options.label_free:
+            others[LABEL_FREE] = fit_scores(list(support_regions(engine, EVERYTHING)))
+            fitted[str(seed)] = asdict(others[LABEL_FREE])
+        rows[str(seed)] = {name: by_kind(some) for name, some in variants(regions, others).items()}
+        for name, some in variants(regions, others).items():
+            found.setdefault(name, []).extend(some)
         write(f"seed {seed}: {time.monotonic() - begun:.0f} s")
-    bins = {name: [asdict(each) for each in reliability(some).bins] for name, some in found.items()}
+    bins = {name: [asdict(each) for each in reliability(found[name]).bins] for name in scenes}
     write(f"\n{errors_table(rows)}\n\n{bins_table(bins)}")
     if options.out:
         said = ("split", "first", "usual_first", "scenes", "vocabularies", "set")
         protocol = {name: getattr(options, name) for name in said}
-        write_results(options.out, {"protocol": protocol, "rows": rows, "bins": bins})
+        write_results(options.out, {"protocol": protocol, "rows": rows, "bins": bins, "label-free weights": fitted})
     if options.picture:
         draw_reliability([Panel(name, reliability(some)) for name, some in found.items()]).save(options.picture)
 

@@ -2,9 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ovdiff.region_scores import RegionEvidence, RegionScoring, log_share
+
+NOTHING_FOUND = 0.5
+"""The score of an image without regions, if scores are probabilities."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,9 @@ class Segmentation:
         instance_map: (H, W) int32, or ``None`` if objects were not told apart: one id a pixel, 0 where there is no
             object. All pixels of an id have one label: an object's, or all pixels of a category that is stuff.
         parts: what CLIP saw in the parts of things, the largest first; empty if the preset does not check parts.
+        presence: CLIP's share of each category in the whole image, beside the others and the anchors, in [0, 1]; empty
+            if CLIP did not look.
+        scoring: how regions are scored; with ``None`` the score of a region is the mean score of its pixels.
     """
 
     label_map: NDArray[np.int32]
@@ -46,6 +55,8 @@ class Segmentation:
     margins: NDArray[np.float32]
     instance_map: NDArray[np.int32] | None = None
     parts: tuple[PartEvidence, ...] = ()
+    presence: tuple[float, ...] = ()
+    scoring: RegionScoring | None = None
 
     def mask(self, index: int) -> NDArray[np.bool_]:
         """Return the (H, W) mask of ``vocabulary.categories[index]``."""
@@ -74,15 +85,80 @@ class Segmentation:
         labels[ids] = self.label_map
         for number in (np.flatnonzero(labels[1:]) + 1).tolist():
             mask = ids == number
-            yield FoundObject(int(labels[number]) - 1, mask, _mean_score(self.scores[mask]))
+            index = int(labels[number]) - 1
+            yield FoundObject(index, mask, self.region_score(index, mask))
+
+    def region_score(self, index: int, mask: NDArray[np.bool_]) -> float:
+        """Return how sure the method is of a region, in [0, 1]; 0 if the region has no pixels.
+
+        Args:
+            index: the index of the region's category in the vocabulary.
+            mask: (H, W) bool, the region: the category's mask, or some of it, such as one object.
+        """
+        return self.region_scores(index, mask)[0] if mask.any() else 0.0
+
+    def region_scores(self, index: int, numbers: NDArray[np.integer[Any] | np.bool_]) -> list[float]:
+        """Return how sure the method is of several regions of one category, in [0, 1], at the cost of one.
+
+        Args:
+            index: the index of the category in the vocabulary.
+            numbers: (H, W), the number of each pixel's region from 1, without a gap; 0 is outside of all.
+        """
+        found = self.evidence(index, numbers)
+        if self.scoring is None:
+            return [evidence.cosine for evidence in found]
+        return [self.scoring.score(index, evidence) for evidence in found]
 
     def category_score(self, index: int) -> float:
-        """Return the mean winning score over a category's pixels, in [0, 1]; 0 if it has no pixels."""
-        return _mean_score(self.scores[self.mask(index)])
+        """Return the score of all pixels of a category as one region, in [0, 1]; 0 if it has no pixels."""
+        return self.region_score(index, self.mask(index))
 
     def image_score(self) -> float:
-        """Return the mean winning score over all pixels, in [0, 1]; it is low if the method is unsure of the image."""
-        return _mean_score(self.scores)
+        """Return the score of the whole image, in [0, 1]; it is low if the method is unsure of the image.
+
+        If scores are probabilities it is the mean score of the regions: the share of them that is expected to be right.
+        An image without regions has 0.5, because nothing speaks for it or against it. If scores are mean cosines, it is
+        the mean score of all pixels, background included.
+        """
+        if self.scoring is None or self.scoring.settings.kind == "mean_cosine":
+            return _mean_score(self.scores)
+        scores = [found.score for found in self.objects()]
+        return float(np.mean(scores)) if scores else NOTHING_FOUND
+
+    def evidence(self, index: int, numbers: NDArray[np.integer[Any] | np.bool_]) -> list[RegionEvidence]:
+        """Return what the scores of several regions of one category follow from.
+
+        Args:
+            index: the index of the category in the vocabulary.
+            numbers: (H, W), the number of each pixel's region from 1, without a gap; 0 is outside of all.
+        """
+        inside = numbers > 0
+        of_pixel = numbers[inside].astype(np.intp)
+        sizes = np.bincount(of_pixel)[1:]
+        cosines = np.bincount(of_pixel, np.clip(self.scores[inside], 0.0, 1.0))[1:] / sizes
+        margins = np.bincount(of_pixel, self.margins[inside])[1:] / sizes
+        log_presence = log_share(self.presence[index]) if self.presence else 0.0
+        shares = self._log_shares(index, numbers, len(sizes), log_presence)
+        rows = zip(cosines.tolist(), margins.tolist(), np.log(sizes / numbers.size).tolist(), shares, strict=True)
+        return [RegionEvidence(cosine, margin, area, log_presence, share) for cosine, margin, area, share in rows]
+
+    def _log_shares(
+        self, index: int, numbers: NDArray[np.integer[Any] | np.bool_], count: int, otherwise: float
+    ) -> list[float]:
+        """Return the logarithm of CLIP's share for the parts of each region, weighed by area.
+
+        A region belongs to those parts of its word whose boxes meet its own box. ``otherwise`` is for a region whose
+        parts CLIP did not look at.
+        """
+        name = "" if self.scoring is None else self.scoring.names[index]
+        parts = [part for part in self.parts if part.became == name]
+        if not parts:
+            return [otherwise] * count
+        boxes = np.array([part.box for part in parts])
+        areas = np.array([part.area_share for part in parts])
+        logs = np.array([log_share(dict(part.shares).get(name, 0.0)) for part in parts])
+        met = [_meets(boxes, box) for box in _boxes(numbers, count)] if count > 1 else [np.full(len(parts), True)]
+        return [float(np.average(logs[of], weights=areas[of])) if of.any() else otherwise for of in met]
 
 
 @dataclass(frozen=True)
@@ -92,12 +168,32 @@ class FoundObject:
     Attributes:
         index: the index of its category in the vocabulary.
         mask: (H, W) bool.
-        score: the mean winning score over its pixels, in [0, 1].
+        score: how sure the method is of it, in [0, 1].
     """
 
     index: int
     mask: NDArray[np.bool_]
     score: float
+
+
+def _boxes(numbers: NDArray[np.integer[Any] | np.bool_], count: int) -> NDArray[np.float64]:
+    """Return the box (x0, y0, x1, y1) of each region, as shares of the image's width and height, (count, 4)."""
+    rows, columns = np.nonzero(numbers)
+    of_pixel = numbers[rows, columns].astype(np.intp)
+    low, high = np.full((2, count + 1), np.inf), np.zeros((2, count + 1))
+    for axis, places in enumerate((columns, rows)):
+        np.minimum.at(low[axis], of_pixel, places)
+        np.maximum.at(high[axis], of_pixel, places + 1.0)
+    sides = np.array(numbers.shape[::-1])[:, None]
+    boxes: NDArray[np.float64] = np.concatenate([low / sides, high / sides])[:, 1:].T
+    return boxes
+
+
+def _meets(boxes: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say which boxes (P, 4) have an area in common with one box."""
+    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
+    meets: NDArray[np.bool_] = (low < high).all(axis=1)
+    return meets
 
 
 def _mean_score(scores: NDArray[np.float32]) -> float:

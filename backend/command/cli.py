@@ -15,6 +15,7 @@
     ovdiff presets show paper > mine.toml                     copy a preset, to change it; then `--preset mine.toml`
     ovdiff presets check fast                                 say which weights are here, and what is missing
     ovdiff presets fetch fast --to weights                    fetch them, for a machine without a network
+    ovdiff presets calibrate "boat, water" --preset fast --out mine.toml   # scores become probabilities, without labels
     ovdiff projects list                                      list the projects that the service has stored
     ovdiff projects forget 3                                  make nothing for project 3 any more; prototypes stay
     ovdiff export --project 3                                 write a project's tasks to project-3/export.json
@@ -237,6 +238,23 @@ def _add_presets(commands: Commands[argparse.ArgumentParser]) -> None:
         "(default: the caches of the libraries)",
     )
     fetch.set_defaults(act=_fetch_preset)
+    calibrate = verbs.add_parser(
+        "calibrate",
+        help="write a preset whose scores are probabilities, fitted on support images with their own masks",
+        description="Fit the scores of a preset on the support images of your words, which come with their own masks, "
+        "so no labels are needed. A score is then the probability that a region is right, at an IoU of 0.5. Prototypes "
+        "that the bank lacks are made first.",
+    )
+    calibrate.add_argument("categories", metavar=CATEGORIES_FORM, help=CATEGORIES_HELP)
+    calibrate.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE.toml",
+        help="the preset file to write: the preset as it is, with other scores",
+    )
+    _add_engine_options(calibrate)
+    calibrate.set_defaults(act=_calibrate_preset)
 
 
 def _add_projects(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -384,6 +402,14 @@ def _fetch_preset(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.preset_weights import fetch_preset
 
     fetch_preset(options.preset, options.to)
+
+
+def _calibrate_preset(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.calibrate import calibrate_preset
+    from backend.command.prototypes import read_categories
+
+    vocabulary, base = read_categories(options.categories), options.preset or settings.preset
+    calibrate_preset(base, vocabulary, _engine(options, settings), options.out)
 
 
 def _list_projects(options: argparse.Namespace, settings: Settings) -> None:

@@ -16,7 +16,7 @@ from ovdiff.segmentation import Segmentation
 
 @dataclass(frozen=True)
 class Instance:
-    """One connected part of a category's mask, with the mean score of its pixels, in [0, 1]."""
+    """One connected part of a category's mask, with its own score, in [0, 1]."""
 
     rle: CocoRLE
     score: float
@@ -66,7 +66,5 @@ class _Parts(NamedTuple):
 
 
 def _parts(segmentation: Segmentation, index: int) -> _Parts:
-    labels, count = label_parts(segmentation.mask(index))
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    sums = np.bincount(labels.ravel(), np.clip(segmentation.scores, 0, 1).ravel(), minlength=count + 1)
-    return _Parts(labels, (sums[1:] / sizes[1:]).tolist())
+    labels, _ = label_parts(segmentation.mask(index))
+    return _Parts(labels, segmentation.region_scores(index, labels))

@@ -205,7 +205,7 @@ class PredictionSettings:
     remember_bytes: int = setting(
         256 * 2**20,
         "bytes",
-        "the last segmentations are kept, at 5 bytes a pixel: 17 images of 2000 x 1500, so that a click is a look-up",
+        "the last segmentations are kept, at 7 bytes a pixel: 12 images of 2000 x 1500, so that a click is a look-up",
     )
     remember_s: float = setting(
         600.0,

@@ -437,6 +437,35 @@ class InstanceSettings:
 
 
 @dataclass(frozen=True)
+class RegionScoreWeights:
+    """A logistic model of one kind of regions: from the evidence for a region to the odds that it is right."""
+
+    intercept: float = setting(0.0, "fitted; with 0 and no weights each score is 0.5")
+    cosine: float = setting(0.0, "fitted; the weight of the region's mean score by Eq. 4", unit="per cosine")
+    margin: float = setting(0.0, "fitted; the weight of the mean margin to the runner-up", unit="per cosine")
+    log_area: float = setting(0.0, "fitted; the weight of the region's share of the image", unit="per e-fold")
+    log_presence: float = setting(
+        0.0, "fitted; the weight of CLIP's share for the word in the whole image", unit="per e-fold"
+    )
+    log_share: float = setting(
+        0.0, "fitted; the weight of CLIP's share for the word in the parts that it looked at", unit="per e-fold"
+    )
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """How sure the method is of a region. The weights are fitted: see `ovdiff presets calibrate`."""
+
+    kind: Literal["mean_cosine", "calibrated"] = setting(
+        "mean_cosine",
+        "R has no scores. 'calibrated' is the probability that the region is right, at an IoU of 0.5, by the weights "
+        "below; 'mean_cosine' is the mean winning score of the pixels by Eq. 4, and needs no weights",
+    )
+    things: RegionScoreWeights = field(default_factory=RegionScoreWeights)
+    stuff: RegionScoreWeights = field(default_factory=RegionScoreWeights)
+
+
+@dataclass(frozen=True)
 class CacheSettings:
     """The results that are kept between calls."""
 
@@ -481,6 +510,7 @@ class PresetTables:
     matching: MatchingSettings = field(default_factory=MatchingSettings, metadata={"online": True})
     refine: RefineSettings = field(default_factory=RefineSettings, metadata={"online": True})
     instances: InstanceSettings = field(default_factory=InstanceSettings, metadata={"online": True, "later": True})
+    scores: ScoreSettings = field(default_factory=ScoreSettings, metadata={"online": True, "later": True})
     memory: MemorySettings = field(default_factory=MemorySettings, metadata={"online": True, "changes_no_mask": True})
     cache: CacheSettings = field(default_factory=CacheSettings, metadata={"online": True, "changes_no_mask": True})
 

@@ -15,8 +15,9 @@ from ovdiff.errors import ImageError
 from ovdiff.models.weights import weights_identity
 from ovdiff.presets.mapping import digest
 from ovdiff.presets.needs import models_of
+from ovdiff.region_scores import RegionScoring
 from ovdiff.segmentation import PartEvidence, Segmentation
-from ovdiff.segmenting.anchors import Anchors
+from ovdiff.segmenting.anchors import Anchors, Competition
 from ovdiff.segmenting.category_kinds import CategoryKinds
 from ovdiff.segmenting.encoding import EncodedImage, EncodingCache, encode_image, image_key
 from ovdiff.segmenting.instances import find_instances, reduced
@@ -24,6 +25,7 @@ from ovdiff.segmenting.matching import label_pixels, score_maps
 from ovdiff.segmenting.part_check import check_parts, leave_uncertain_stuff
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.prefilter import choose_categories
+from ovdiff.segmenting.presence import presence
 from ovdiff.segmenting.tables import VocabularyTables
 from ovdiff.vocabulary import Vocabulary, with_phrase
 
@@ -142,7 +144,19 @@ class ImageSegmenter:
             stuff = self.kinds.stuff(competition.vocabulary)
             maps, seen = check_parts(self.parts, encoded, maps, competition, stuff)
             maps = leave_uncertain_stuff(maps, stuff, preset.part_check)
-        return replace(label_pixels(encoded, maps, competition.asked, preset), parts=seen)
+        found = label_pixels(encoded, maps, competition.asked, preset)
+        names = tuple(category.name for category in vocabulary.categories)
+        scoring = RegionScoring(preset.scores, names, self.kinds.stuff(vocabulary))
+        return replace(found, parts=seen, presence=self._presence(encoded, competition), scoring=scoring)
+
+    def _presence(self, encoded: EncodedImage, competition: Competition) -> tuple[float, ...]:
+        """Return CLIP's share of each asked category in the whole image; () if it was encoded without CLIP."""
+        preset, asked = self.parts.preset, competition.asked
+        if encoded.embedding is None:
+            return ()
+        words = [with_phrase(each, preset.generation.phrases).phrases for each in competition.vocabulary.categories]
+        words += [(text,) for text in competition.texts]
+        return presence(encoded.embedding, words, self.parts.texts, preset.prefilter.template)[:asked]
 
     def _encode(self, image: NDArray[np.uint8], key: str) -> EncodedImage:
         with self.parts.models.lock:

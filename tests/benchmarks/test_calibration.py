@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,25 @@ from PIL import Image
 
 from benchmarks import calibration
 from benchmarks.asked_words import AskedWord
-from benchmarks.calibration import by_kind, equal_mass_error, main, region_figures, regions_of, reliability
+from benchmarks.calibration import (
+    by_kind,
+    equal_mass_error,
+    main,
+    region_figures,
+    regions_of,
+    reliability,
+    rescored,
+    variants,
+)
 from benchmarks.drawn_world import Scenes
+from ovdiff.calibration import JudgedRegion
+from ovdiff.presets.schema import RegionScoreWeights, ScoreSettings
+from ovdiff.region_scores import RegionEvidence
 
 
 def region(score: float, *, right: bool, name: str = "boat", painted: float = 0.1) -> AskedWord:
-    iou = 0.5 if right else 0.49
-    return AskedWord(50_000, (name,), name, truth=0.1, painted=painted, iou=iou, score=score)
+    iou, evidence = 0.5 if right else 0.49, RegionEvidence(0.8, 0.1, -2.0)
+    return AskedWord(50_000, (name,), name, truth=0.1, painted=painted, iou=iou, score=score, evidence=evidence)
 
 
 def some(score: float, right: int, wrong: int) -> list[AskedWord]:
@@ -50,6 +63,15 @@ def test_things_and_stuff_are_told_apart() -> None:
     assert by_kind([])["all"]["ECE"] is None
 
 
+def test_the_same_regions_can_be_given_other_scores() -> None:
+    regions = [region(0.5, right=True), region(0.9, right=True, name="sky")]
+    calibrated = ScoreSettings("calibrated", things=RegionScoreWeights(-800.0), stuff=RegionScoreWeights(800.0))
+    assert [each.score for each in rescored(regions, calibrated)] == pytest.approx([0, 1], abs=1e-9)
+    found = variants({"crowded": regions}, {"mean cosine": ScoreSettings("mean_cosine")})
+    assert list(found) == ["crowded", "crowded, mean cosine"]
+    assert found["crowded"] == regions and [each.score for each in found["crowded, mean cosine"]] == [0.8, 0.8]
+
+
 def test_the_command_writes_tables_figures_and_a_picture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def bench(preset: Any, seed: int, folder: Path) -> Any:
         return type("Bench", (), {"engine": lambda self: seed})()
@@ -63,14 +85,20 @@ def test_the_command_writes_tables_figures_and_a_picture(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(calibration, "Bench", bench)
     monkeypatch.setattr(calibration, "measure", measured)
+    monkeypatch.setattr(calibration, "support_regions", lambda engine, words: [judged] * (engine - 41))
     monkeypatch.setattr(calibration, "encode_crowded", encoded)
     monkeypatch.setattr(calibration, "encode_scenes", encoded)
+    judged = JudgedRegion(RegionEvidence(0.8, 0.1, -2.0), is_stuff=False, is_right=True)
     out, picture = tmp_path / "calibration.json", tmp_path / "reliability.png"
-    text = f"x --scenes 1 --usual-first 3 --seeds 42 43 --bank {tmp_path} --out {out} --picture {picture}"
+    text = f"x --label-free --scenes 1 --usual-first 3 --seeds 42 43 --bank {tmp_path} --out {out} --picture {picture}"
     monkeypatch.setattr("sys.argv", text.split())
     printed: list[str] = []
     main(printed.append)
     assert "| crowded | things | .325 ± .125 | .388 ± .112 | .950 ± .000 | .625 ± .125 | .500 ± .000 |" in printed[-1]
+    assert "| crowded, mean cosine | things | .175 ± .125 |" in printed[-1]
+    assert "| crowded, fitted on support images | things |" in printed[-1]
     assert "| 0.9 to 1.0 | 6 | .950 | .667 | 6 | .950 | .667 |" in printed[-1]
-    assert '"usual_first": 3' in out.read_text()
+    written = json.loads(out.read_text())
+    assert written["protocol"]["usual_first"] == 3
+    assert [each["things"]["intercept"] for each in written["label-free weights"].values()] == [0.6931, 1.099]
     assert np.asarray(Image.open(picture)).std() > 0

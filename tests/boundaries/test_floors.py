@@ -15,17 +15,18 @@ from tests.boundaries.conftest import Plant
 FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A literal: `benchmarks.rooms` reads it.
     "ovdiff": (
         ("__init__",),
-        ("api",),
+        ("api", "calibration"),
         ("engines",),
         ("engine",),
         ("building", "segmenting"),
         ("proposals",),
         ("bank", "extractors"),
         ("models",),
-        ("vocabulary", "tinyworld"),
+        ("vocabulary", "tinyworld", "segmentation"),
+        ("region_scores",),
         ("presets", "images"),
         ("extras",),
-        ("errors", "segmentation"),
+        ("errors",),
     ),
     "converters": (
         ("__main__",),
@@ -59,6 +60,7 @@ SEEN_BY_A_HALF = {
     "vocabulary",
     "extras",
     "errors",
+    "region_scores",
     "segmentation",
 }
 SEES_THE_HALVES = {"engine"}

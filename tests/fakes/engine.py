@@ -19,6 +19,7 @@ from ovdiff.bank.support import SupportImage, SupportSet
 from ovdiff.errors import BankError, MissingPrototypesError, SupportError
 from ovdiff.models.licences import WeightsLicence
 from ovdiff.presets.schema import InstanceSettings
+from ovdiff.region_scores import RegionScoring
 from ovdiff.segmentation import Segmentation
 from ovdiff.segmenting.instances import find_instances
 from ovdiff.vocabulary import Category, Vocabulary
@@ -58,6 +59,7 @@ class FakeEngine:
     segmenting: int = 0
     most_at_once: int = 0
     on_segment: Callable[[], None] = lambda: None
+    scoring: RegionScoring | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -136,7 +138,7 @@ class FakeEngine:
         scores = np.where(label_map > 0, SCORE, 0.25).astype(np.float32)
         with self._lock:
             self.segmenting -= 1
-        return Segmentation(label_map, scores, scores / 2)
+        return Segmentation(label_map, scores, scores / 2, scoring=self.scoring)
 
     def with_instances(
         self, image: NDArray[np.uint8], segmentation: Segmentation, vocabulary: Vocabulary

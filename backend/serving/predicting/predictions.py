@@ -12,7 +12,8 @@ shows the whole item to a person who sends a test request from the project's set
 
 An item that answers a click or a rectangle is shown and never stored. It always has a `result`:
 
-    {"result": [...], "score": 0.8, "model_version": V}     empty, perhaps with "error", if there is no mask
+    {"result": [...], "score": 0.8, "model_version": V}     the mask
+    {"result": [], "model_version": V}                      no mask and so no score, perhaps with "error"
 """
 
 from __future__ import annotations
@@ -23,10 +24,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from backend.errors import ImageSourceError, RequestError
 from backend.serving.predicting.interactive import Prompt, prompt_to_mask, read_prompt
+from backend.serving.predicting.limits import shown_score
 from backend.serving.predicting.recent import ImageAddress, RecentSegmentations
 from backend.serving.predicting.regions import mask_to_regions, segmentation_to_regions
 from backend.serving.vocabulary import Labelling, Output
@@ -111,7 +111,7 @@ class Predictor:
         """Return an item with the mask that a click or a rectangle asks for; never raises."""
 
         def refuse(reason: str) -> Answer:
-            return Answer(_item([], 0.0, snapshot.version) | {"error": reason}, "failed")
+            return Answer(_item([], None, snapshot.version) | {"error": reason}, "failed")
 
         return _guarded(task, lambda: self._answer_click(task, read_prompt(context), snapshot), refuse)
 
@@ -134,7 +134,7 @@ class Predictor:
         return item | {name: note for name, note in notes.items() if note}
 
     def _answer_click(self, task: Task, prompt: Prompt | None, snapshot: Snapshot) -> Answer:
-        nothing = _item([], 0.0, snapshot.version)
+        nothing = _item([], None, snapshot.version)
         if prompt is None:
             return Answer(nothing, "answered")
         if reason := _not_ready(prompt, snapshot):
@@ -150,7 +150,8 @@ class Predictor:
             segmentation = self._segment(task, image, outputs, snapshot, since_s=-math.inf)
             mask = prompt_to_mask(prompt, segmentation, [output.label for output in outputs])
             if mask.any():
-                score = float(np.clip(segmentation.scores[mask], 0.0, 1.0).mean())
+                # Of one label: that of the place, which the person may have overruled by a label of their own.
+                score = segmentation.region_score(int(segmentation.label_map[mask][0]) - 1, mask)
                 key = f"{task_id(task)} {prompt}"  # another click makes another region
                 regions = mask_to_regions(mask, chosen, self.output, score=score, key=key)
                 return _item(regions, score, snapshot.version)
@@ -189,8 +190,9 @@ def _not_ready(prompt: Prompt, snapshot: Snapshot) -> str:
     return ""
 
 
-def _item(regions: Sequence[Any], score: float, version: str) -> Item:
-    return {"result": list(regions), "score": round(min(1.0, max(0.0, score)), 4), "model_version": version}
+def _item(regions: Sequence[Any], score: float | None, version: str) -> Item:
+    scored = {} if score is None else {"score": shown_score(min(1.0, max(0.0, score)))}
+    return {"result": list(regions), **scored, "model_version": version}
 
 
 def task_id(task: Task) -> int | None:

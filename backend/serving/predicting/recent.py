@@ -15,7 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -57,24 +57,38 @@ class _Seen:
 
 @dataclass(frozen=True)
 class _Kept:
-    """A segmentation in 5 or 6 bytes a pixel instead of 12: label ids take one or two bytes, margins are not kept.
+    """A segmentation in 7 or 8 bytes a pixel instead of 12: label ids take one or two bytes, margins take two.
 
-    The ids of objects, if there are any, take one or two bytes more.
+    Margins are kept because the scores of regions follow from them. Ids of objects take one or two bytes more.
     """
 
     label_map: NDArray[np.unsignedinteger]
-    scores: NDArray[np.float32]
-    instance_map: NDArray[np.unsignedinteger] | None = None
+    margins: NDArray[np.float16]
+    instance_map: NDArray[np.unsignedinteger] | None
+    found: Segmentation
+
+    @classmethod
+    def of(cls, found: Segmentation) -> _Kept:
+        """Keep copies, because the arrays may be views of larger ones."""
+        objects = None if found.instance_map is None else _compact(found.instance_map)
+        nothing = found.label_map[:0].copy(), found.margins[:0].copy()
+        rest = replace(
+            found, label_map=nothing[0], margins=nothing[1], instance_map=None, scores=np.array(found.scores)
+        )
+        return cls(_compact(found.label_map), found.margins.astype(np.float16), objects, rest)
 
     @property
     def size_bytes(self) -> int:
         objects = 0 if self.instance_map is None else self.instance_map.nbytes
-        return self.label_map.nbytes + self.scores.nbytes + objects
+        return self.label_map.nbytes + self.margins.nbytes + objects + self.found.scores.nbytes
 
     def segmentation(self) -> Segmentation:
-        nowhere = np.broadcast_to(np.float32(np.nan), self.scores.shape)
-        objects = None if self.instance_map is None else self.instance_map.astype(np.int32)
-        return Segmentation(self.label_map.astype(np.int32), self.scores, nowhere, objects)
+        return replace(
+            self.found,
+            label_map=self.label_map.astype(np.int32),
+            margins=self.margins.astype(np.float32),
+            instance_map=None if self.instance_map is None else self.instance_map.astype(np.int32),
+        )
 
 
 class _Running(NamedTuple):
@@ -119,7 +133,7 @@ class RecentSegmentations:
     def of(
         self, address: ImageAddress, prepared: Mapping[Category, str], *, since_s: float, until_s: float = math.inf
     ) -> Segmentation:
-        """Return the segmentation of an image; its margins are NaN, because they are not kept.
+        """Return the segmentation of an image; its margins are rounded to float16.
 
         Args:
             address: where the image is.
@@ -184,8 +198,7 @@ class RecentSegmentations:
             found = self._engine.segment(pixels, vocabulary)
             if self._instances is not None:
                 found = self._instances.with_instances(pixels, found, vocabulary)
-            objects = None if found.instance_map is None else _compact(found.instance_map)
-            kept = _Kept(_compact(found.label_map), np.array(found.scores), objects)
+            kept = _Kept.of(found)
             del found
         with self._lock:
             self._keep((seen.pixels, categories), kept)

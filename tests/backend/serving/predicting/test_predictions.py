@@ -13,6 +13,8 @@ from backend.sources.fetch import Fetcher
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import LabelStudioClient
 from ovdiff.errors import DeviceMemoryError
+from ovdiff.presets.schema import RegionScoreWeights, ScoreSettings
+from ovdiff.region_scores import RegionScoring
 from ovdiff.vocabulary import Category
 from tests.fakes.engine import SCORE, FakeEngine
 from tests.fakes.label_studio import FakeLabelStudio
@@ -73,8 +75,8 @@ def assert_failed(answer: Answer, reason: str) -> None:
 
 
 def assert_failed_click(answer: Answer, reason: str) -> None:
-    """An item with an empty result: it is shown, and never stored."""
-    expected = {"result": [], "score": 0.0, "model_version": VERSION, "error": answer.item["error"]}
+    """An item with an empty result and no score: it is shown, and never stored."""
+    expected = {"result": [], "model_version": VERSION, "error": answer.item["error"]}
     assert answer == Answer(expected, "failed")
     assert reason in answer.item["error"]
 
@@ -196,6 +198,27 @@ def test_a_click_is_answered_with_the_part_under_it(predictor: Predictor) -> Non
     assert labels(item) == ["red"] and item["score"] == SCORE
 
 
+CALIBRATED = RegionScoring(
+    ScoreSettings("calibrated", RegionScoreWeights(margin=2.0), RegionScoreWeights(-1.0)),
+    ("red", "blue"),
+    frozenset([1]),
+)
+THING, STUFF = 0.6792, 0.2689  # 1 / (1 + exp(-2 * 0.375)) and 1 / (1 + exp(1)): the fake's margin is half its score
+
+
+def test_calibrated_scores_are_written_for_regions_tasks_and_clicks(predictor: Predictor, engine: FakeEngine) -> None:
+    engine.scoring = CALIBRATED
+    item = predictor.predict(TASK, snapshot()).item
+    assert sorted(region["score"] for region in item["result"]) == [STUFF, THING]
+    assert item["score"] == pytest.approx((STUFF + THING) / 2, abs=1e-4)
+    again = predictor.predict(TASK, snapshot()).item  # from the segmentation that is remembered
+    assert again == item and engine.segmented == 1
+    clicked = predictor.answer_click(TASK, click(25, 50), snapshot()).item
+    assert clicked["score"] == clicked["result"][0]["score"] == THING
+    clicked = predictor.answer_click(TASK, click(25, 50, label="blue"), snapshot()).item
+    assert clicked["score"] == THING  # the shape is red's, whatever the person calls it
+
+
 def test_another_click_makes_another_region(predictor: Predictor) -> None:
     first, again, other = (predictor.answer_click(TASK, click(x, 50), snapshot()).item for x in (25, 25, 26))
     ids = [item["result"][0]["id"] for item in (first, again, other)]
@@ -212,7 +235,7 @@ def test_another_click_makes_another_region(predictor: Predictor) -> None:
     ],
 )
 def test_a_click_on_nothing_is_an_empty_prediction(predictor: Predictor, context: dict[str, Any]) -> None:
-    expected = {"result": [], "score": 0.0, "model_version": VERSION}
+    expected = {"result": [], "model_version": VERSION}
     assert predictor.answer_click(TASK, context, snapshot()) == Answer(expected, "answered")
 
 
@@ -223,7 +246,7 @@ def test_a_click_for_a_category_that_is_not_ready_says_so_and_fetches_nothing(
     given = replace(snapshot(ready=(RED,)), **{standing: {BLUE: "queued"}})
     answer = predictor.answer_click(TASK, click(75, 50, label="blue"), given)
     error = "'blue' is not ready (queued)."
-    assert answer == Answer({"result": [], "score": 0.0, "model_version": VERSION, "error": error}, "not ready")
+    assert answer == Answer({"result": [], "model_version": VERSION, "error": error}, "not ready")
     assert label_studio.requests == []
 
 

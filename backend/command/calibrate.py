@@ -1,0 +1,75 @@
+"""`ovdiff presets calibrate`: scores that are probabilities, fitted on a project's support images, without labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from backend.command.console import progress_bar, say
+from backend.command.prototypes import build_missing
+from backend.errors import RequestError, UsageError
+from converters.files.atomic import write_whole
+from ovdiff.calibration import (
+    LEAST_OF_EACH,
+    CalibratedEngine,
+    JudgedRegion,
+    fit_scores,
+    scores_to_toml,
+    support_regions,
+)
+from ovdiff.engines import SegmentationEngine
+from ovdiff.vocabulary import Vocabulary
+
+
+def calibrate_preset(base: str, vocabulary: Vocabulary, engine: SegmentationEngine, out: Path) -> None:
+    """Fit the scores of a preset, and write a preset file that has them and is the same in everything else.
+
+    Cost: each support image is encoded once and segmented about six times; prototypes that are missing are made first.
+
+    Args:
+        base: the name or the file of the engine's preset.
+        vocabulary: the project's words, at least two.
+        engine: the engine of that preset.
+        out: the file to write, NAME.toml.
+
+    Raises:
+        UsageError: there are fewer than two words, the file is no .toml, or the engine keeps no support images.
+        RequestError: prototypes cannot be made, or the file cannot be written.
+        OVDiffError: support images are not stored, or cannot be segmented.
+    """
+    if out.suffix != ".toml":
+        raise UsageError(f"--out {out} must end with .toml, or no command would take it for a preset.")
+    if len(vocabulary.categories) < 2:
+        raise UsageError("Name at least two words: a region's score says how likely it is no other word's.")
+    if not isinstance(engine, CalibratedEngine):
+        raise UsageError(
+            f"The engine {engine.preset.engine!r} keeps no support images to fit scores on; take a preset of ovdiff."
+        )
+    build_missing(vocabulary.categories, engine)
+    with progress_bar(1) as bar:
+
+        def report(name: str, fraction: float) -> None:
+            bar.set_description(name, refresh=False)
+            bar.update(fraction - bar.n)
+
+        regions = list(support_regions(engine, vocabulary, report))
+    for kind, is_stuff in (("things", False), ("stuff", True)):
+        say(_summary(kind, [region for region in regions if region.is_stuff == is_stuff]))
+    try:
+        write_whole(out, f"base = {_string(base)}\n\n{scores_to_toml(fit_scores(regions))}".encode())
+    except OSError as error:
+        raise RequestError(f"{out} cannot be written: {error}.") from error
+    say(f"{out}: use it as --preset {out} or OVDIFF_PRESET={out}")
+
+
+def _summary(kind: str, regions: Sequence[JudgedRegion]) -> str:
+    right = sum(region.is_right for region in regions)
+    counted = f"{kind}: {len(regions)} regions of support images, {right} of them right"
+    if min(right, len(regions) - right) >= LEAST_OF_EACH:
+        return counted
+    return f"{counted}; fewer than {LEAST_OF_EACH} right or wrong ones tell nothing apart, so all get the same score"
+
+
+def _string(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
