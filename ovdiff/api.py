@@ -66,7 +66,7 @@ class NamedSegmentation:
 
     @cached_property
     def scores(self) -> dict[str, float]:
-        """Each category's mean score over its mask by its name, in [0, 1]; 0 where the category was not found."""
+        """How sure the method is of each category's mask by its name, in [0, 1]; 0 where the category was not found."""
         return {name: self.segmentation.category_score(index) for index, name in enumerate(self.names)}
 
     @property
