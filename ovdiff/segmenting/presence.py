@@ -29,12 +29,11 @@ def presence(image: Tensor, words: Sequence[Sequence[str]], texts: ClipTexts, te
         template: the caption of one phrase, with ``{category}`` in its place.
     """
     captions = [[template.replace("{category}", phrase) for phrase in phrases] for phrases in words]
-    known = dict.fromkeys(caption for own in captions for caption in own)
-    vectors = dict(zip(known, texts.embed(list(known)), strict=True))  # All in one call: the encoder reads in batches.
-    cosines = torch.tensor([
-        max((float(vector @ image) for text in own if (vector := vectors[text]) is not None), default=-torch.inf)
-        for own in captions
-    ])  # fmt: skip
-    if not cosines.isfinite().any():
+    known = list(dict.fromkeys(caption for own in captions for caption in own))
+    embedded = zip(known, texts.embed(known), strict=True)  # All in one call: the encoder reads in batches.
+    vectors = {text: vector for text, vector in embedded if vector is not None}
+    if not vectors:
         return (0.0,) * len(words)
-    return tuple(torch.softmax(LOGIT_SCALE * cosines, dim=0).tolist())
+    cosines = dict(zip(vectors, (torch.stack(list(vectors.values())) @ image).tolist(), strict=True))
+    nearest = [max((cosines[text] for text in own if text in cosines), default=-torch.inf) for own in captions]
+    return tuple(torch.softmax(LOGIT_SCALE * torch.tensor(nearest), dim=0).tolist())

@@ -38,10 +38,10 @@ def test_a_preset_with_other_scores_is_written(
     preset = load_any_preset(out)
     assert preset.scores.kind == "calibrated"  # type: ignore[attr-defined]
     # Each image is of one colour, so every region of its own word is right, and no word is mistaken for another one.
-    assert written["scores"]["things"]["intercept"] == pytest.approx(np.log(17), rel=1e-3)
+    assert written["scores"]["things"]["intercept"] == pytest.approx(np.log(9), rel=1e-3)
     printed = capsys.readouterr().out
-    assert "things: 16 regions of support images, 16 of them right; fewer than 10 right or wrong ones" in printed
-    assert "stuff: 8 regions" in printed and f"use it as --preset {out}" in printed
+    assert "things: 8 regions of support images, 8 of them right; fewer than 10 right or wrong ones" in printed
+    assert "stuff: 4 regions" in printed and f"use it as --preset {out}" in printed
 
 
 def test_what_cannot_be_calibrated_is_said_before_anything_is_built(engine: KindEngine, tmp_path: Path) -> None:
