@@ -57,4 +57,5 @@ def test_what_cannot_be_calibrated_is_said_before_anything_is_built(engine: Kind
 
 def test_a_file_that_cannot_be_written_is_said(engine: KindEngine, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="cannot be written"):
-        calibrate_preset("tinyworld", WORDS, engine, tmp_path / "absent" / "mine.toml")
+        (tmp_path / "a file").touch()
+        calibrate_preset("tinyworld", WORDS, engine, tmp_path / "a file" / "mine.toml")

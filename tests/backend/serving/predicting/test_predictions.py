@@ -214,9 +214,10 @@ def test_calibrated_scores_are_written_for_regions_tasks_and_clicks(predictor: P
     again = predictor.predict(TASK, snapshot()).item  # from the segmentation that is remembered
     assert again == item and engine.segmented == 1
     clicked = predictor.answer_click(TASK, click(25, 50), snapshot()).item
-    assert clicked["score"] == clicked["result"][0]["score"] == THING
+    assert clicked["score"] == clicked["result"][0]["score"] == STUFF
+    assert predictor.answer_click(TASK, click(75, 50), snapshot()).item["score"] == THING
     clicked = predictor.answer_click(TASK, click(25, 50, label="blue"), snapshot()).item
-    assert clicked["score"] == THING  # the shape is red's, whatever the person calls it
+    assert clicked["score"] == STUFF  # the shape is red's, whatever the person calls it
 
 
 def test_another_click_makes_another_region(predictor: Predictor) -> None:
