@@ -192,8 +192,7 @@ def _boxes(numbers: NDArray[np.integer[Any] | np.bool_], count: int) -> NDArray[
 def _meets(boxes: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Say which boxes (P, 4) have an area in common with one box."""
     low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
-    meets: NDArray[np.bool_] = (low < high).all(axis=1)
-    return meets
+    return np.asarray((low < high).all(axis=1))
 
 
 def _mean_score(scores: NDArray[np.float32]) -> float:

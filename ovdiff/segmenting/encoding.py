@@ -49,7 +49,7 @@ class EncodedImage:
         size_hw: the image's own size (H, W) in px.
         working: (h, w, 3) uint8 RGB, the image at working size.
         features: the features of each batch of windows, by the extractor's name.
-        embedding: (P,) CLIP's unit vector, or ``None`` if the prefilter is off.
+        embedding: (P,) CLIP's unit vector, or ``None`` if both the prefilter and the part check are off.
     """
 
     size_hw: tuple[int, int]
@@ -77,7 +77,8 @@ def encode_image(parts: SegmentingParts, image: NDArray[np.uint8]) -> EncodedIma
         for name in preset.active_extractors():
             parts.extractors[name]  # All weights are loaded first: a batch is given the memory that they leave.
         features = {name: _encode_windows(parts, name, working, groups) for name in preset.active_extractors()}
-        embedding = _embed(parts, working) if preset.prefilter.enabled else None
+        looks = preset.prefilter.enabled or preset.part_check.enabled
+        embedding = _embed(parts, working) if looks else None
     return EncodedImage((image.shape[0], image.shape[1]), working, features, embedding)
 
 
