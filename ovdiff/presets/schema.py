@@ -303,7 +303,10 @@ class PartCheckSettings:
     )
     crop_px: int = setting(224, "the side of CLIP's input", unit="px", minimum=8)
     min_part_px: int = setting(
-        6, "CLIP sees nothing in a smaller part, which follows its region", unit="px of the working image", minimum=1
+        6,
+        "CLIP sees nothing in a smaller part: it follows its region, or is a speck and becomes background",
+        unit="px of the working image",
+        minimum=1,
     )
     max_parts: int = setting(64, "the largest parts of an image are looked at", minimum=1)
     logit_scale: float = setting(30.0, "CLIP's cosines of two words differ by hundredths", minimum=0.0)

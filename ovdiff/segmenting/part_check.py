@@ -64,7 +64,8 @@ def check_parts(
         stuff: the indices of the words that are stuff; these are left to the pixels.
 
     Returns:
-        Score maps whose best class is the decision, and what was seen. Where no thing was best nothing changes.
+        Score maps whose best class is the decision, and what was seen. Where no thing was best nothing changes. Specks
+        of things, which are too small for CLIP and touch no larger part, become background.
 
     Raises:
         WeightsError: CLIP cannot be loaded.
@@ -76,29 +77,30 @@ def check_parts(
     scores = maps.scores.cpu()
     best = np.asarray(labels)[scores.argmax(dim=0).numpy()]
     thing_labels = [labels[row] for row in rows]
+    shown = np.isin(best, thing_labels)
+    regions = find_parts(shown, 0, settings)
+    if labels[0] == 0:
+        specks = shown & ~np.any([region.mask for region in regions], axis=0) if regions else shown
+        scores = to_background(scores, torch.from_numpy(specks), rows)
     pieces = _largest([p for label in thing_labels for p in find_parts(best == label, label, settings)], settings)
     if not pieces:
-        return maps, ()
-    regions = find_parts(np.isin(best, thing_labels), 0, settings)
+        return ScoreMaps(scores.to(maps.scores.device), labels), ()
     cosines = _cosines(parts, encoded, [*pieces, *regions], thing_labels, competition)
-    of_pieces, of_regions = cosines[: len(pieces)], cosines[len(pieces) :]
-    count = len(rows)
-    log_shares = [_log_softmax(settings.logit_scale * part[:, :count]) for part in (of_pieces, of_regions)]
-    bonus = settings.part_weight * _spread(pieces, log_shares[0], best.shape)
-    bonus = bonus + settings.region_weight * _spread(regions, log_shares[1], best.shape)
+    count, of_pieces, of_regions = len(rows), cosines[: len(pieces)], cosines[len(pieces) :]
+    by_piece, by_region = (_log_softmax(settings.logit_scale * part[:, :count]) for part in (of_pieces, of_regions))
+    bonus = settings.part_weight * _spread(pieces, by_piece, best.shape)
+    bonus = bonus + settings.region_weight * _spread(regions, by_region, best.shape)
     decided = redecide(scores, rows, torch.from_numpy(bonus.astype(np.float32)), settings.pixel_scale)
     after = np.asarray(labels)[decided.argmax(dim=0).numpy()]
     names = [competition.vocabulary.categories[label - 1].name for label in thing_labels] + list(competition.texts)
     evidence = []
     for piece, row, region in zip(pieces, of_pieces, _owners(pieces, regions), strict=True):
-        seen = _mixed(row, of_regions[region], settings)
-        became = _most(after[piece.mask])
-        own = thing_labels.index(became) if became in thing_labels else thing_labels.index(piece.label)
+        seen, became, pixels = _mixed(row, of_regions[region], settings), _most(after[piece.mask]), piece.label
+        own = thing_labels.index(became if became in thing_labels else pixels)
         if labels[0] == 0 and _fits_nothing(seen, own, count, settings):
-            decided = to_background(decided, torch.from_numpy(piece.mask), rows)
-            became = 0
+            decided, became = to_background(decided, torch.from_numpy(piece.mask), rows), 0
         name = names[own] if 0 < became <= competition.asked else None
-        evidence.append(_evidence(piece, names, seen, thing_labels.index(piece.label), own, name, settings))
+        evidence.append(_evidence(piece, names, seen, thing_labels.index(pixels), own, name))
     return ScoreMaps(decided.to(maps.scores.device), labels), tuple(evidence)
 
 
@@ -256,8 +258,7 @@ def _fits_nothing(shares: NDArray[np.float64], own: int, count: int, settings: P
 
 
 def _evidence(
-    piece: Part, names: Sequence[str], shares: NDArray[np.float64], pixels: int, own: int, became: str | None,
-    settings: PartCheckSettings,
+    piece: Part, names: Sequence[str], shares: NDArray[np.float64], pixels: int, own: int, became: str | None
 ) -> PartEvidence:  # fmt: skip
     height, width = piece.mask.shape
     top, bottom, left, right = piece.box
