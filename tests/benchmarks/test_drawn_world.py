@@ -30,10 +30,10 @@ def test_the_second_changes_win() -> None:
 
 def test_a_preset_is_changed_in_these_fields_alone() -> None:
     preset = load_preset("tinyworld")
-    changed = vary(preset, prefilter={"enabled": False}, extractors={"clip": {"window_px": 96}})
-    assert not changed.prefilter.enabled
+    changed = vary(preset, prefilter={"enabled": True}, extractors={"clip": {"window_px": 96}})
+    assert changed.prefilter.enabled
     assert changed.extractors.clip.window_px == 96
-    assert vary(changed, prefilter={"enabled": True}, extractors={"clip": {"window_px": 128}}) == preset
+    assert vary(changed, prefilter={"enabled": False}, extractors={"clip": {"window_px": 128}}) == preset
 
 
 def test_a_field_that_does_not_exist_is_an_error() -> None:
