@@ -22,7 +22,7 @@ def convert_options(out: Path, **more: object) -> Namespace:
     options = {
         "export": EXPORT, "label_config": CONFIG, "out": out, "predictions": False, "every_annotator": False,
         "keep_unlabelled": False, "images": None, "image_root": "", "split_parts": False, "min_area": 0,
-        "tolerance": 1.0, "max_vertices": None, "boxes": False, "workers": 1,
+        "tolerance": 1.0, "max_vertices": None, "boxes": False, "workers": 1, "min_score": None, "threshold": [],
     }  # fmt: skip
     return Namespace(**(options | more))
 
