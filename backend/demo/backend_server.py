@@ -11,7 +11,7 @@ from typing import Any
 import requests
 
 from backend.demo.console import Console
-from backend.demo.errors import ServerError
+from backend.demo.errors import ServerError, log_tail
 from backend.demo.label_studio import LabelStudio
 from backend.demo.processes import LOOPBACK, Child, ProcessGroups, free_port, is_up, wait_until_ready
 
@@ -68,6 +68,35 @@ class BackendServer:
         if known["error"]:
             raise ServerError(f"The backend cannot use the labels of project {project}: {known['error']}")
         return [_category(entry) for entry in known["categories"]]
+
+    def build_anchors(self, console: Console) -> None:
+        """Make the prototypes of the preset's anchors by ``ovdiff prototypes build --anchors``, and show the progress.
+
+        Anchors are words that nobody asked for. They take the pixels that no asked word fits, and are never painted.
+        If all of them are built, nothing runs.
+
+        Raises:
+            ServerError: the command failed; the message ends with the end of its log. Or the backend died.
+        """
+        built, words = self._anchors()
+        if built == words:
+            return
+        command = [_ovdiff(), "prototypes", "build", "--anchors"]
+        with ProcessGroups() as groups:
+            name = "`ovdiff prototypes build --anchors`"
+            child = groups.start(name, command, _method_environment(self.folder), self.folder / "anchors.log")
+            while child.process.poll() is None:
+                built, words = self._anchors()
+                console.progress(f"prototypes of {built} of {words} anchors, words that may win unasked, are ready")
+                time.sleep(_POLL_S)
+        console.end_progress()
+        if child.process.returncode:
+            raise ServerError(f"{name} exited with status {child.process.returncode}.\n{log_tail(child.log_path)}")
+
+    def _anchors(self) -> tuple[int, int]:
+        """Return how many anchors are built, and how many the preset has."""
+        anchors = self._status()["anchors"]
+        return int(anchors["built"]), int(anchors["words"])
 
     def _status(self) -> dict[str, Any]:
         with requests.Session() as session:
@@ -126,7 +155,7 @@ def start(
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port(preferred_port)
     url = f"http://{LOOPBACK}:{port}"
-    command = [str(Path(sysconfig.get_path("scripts")) / "ovdiff"), "serve"]
+    command = [_ovdiff(), "serve"]
     environment = {**_environment(folder, port, label_studio), **(settings or {})}
     child = groups.start("The backend", command, environment, folder / "backend.log")
     wait_until_ready(
@@ -140,14 +169,25 @@ def start(
 
 def _environment(folder: Path, port: int, label_studio: LabelStudio) -> Mapping[str, str]:
     return {
-        "PATH": os.defpath,
-        "HOME": str(folder.absolute()),
-        "OVDIFF_DATA_DIR": str(folder.absolute()),
-        "OVDIFF_PRESET": "tinyworld",
+        **_method_environment(folder),
         "OVDIFF_HOST": LOOPBACK,
         "OVDIFF_PORT": str(port),
         "LABEL_STUDIO_URL": label_studio.url,
         "LABEL_STUDIO_API_KEY": label_studio.login.token,
+    }
+
+
+def _ovdiff() -> str:
+    return str(Path(sysconfig.get_path("scripts")) / "ovdiff")
+
+
+def _method_environment(folder: Path) -> dict[str, str]:
+    """Return what every command of ``ovdiff`` on the demo's folder needs, so that all of them share one bank."""
+    return {
+        "PATH": os.defpath,
+        "HOME": str(folder.absolute()),
+        "OVDIFF_DATA_DIR": str(folder.absolute()),
+        "OVDIFF_PRESET": "tinyworld",
         "PYTHONUNBUFFERED": "1",
         # The embedded models are too small to share among threads, and threads that wait for one another
         # beside Label Studio and a browser made a category of 5 s take up to four minutes.

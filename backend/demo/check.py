@@ -29,6 +29,7 @@ from backend.demo.checks import (
 )
 from backend.demo.console import Console, standard_console
 from backend.demo.errors import CheckError, DemoError
+from backend.demo.few_words_check import check_few_words
 from backend.demo.processes import LOOPBACK, is_listening
 from backend.demo.project import DemoScene, choose_scenes
 from backend.demo.report import Report
@@ -40,6 +41,7 @@ from converters.errors import ConverterError
 CHECKS: tuple[Callable[[Demo], None], ...] = (
     check_images,
     check_predictions,
+    check_few_words,
     check_corrections,
     check_added_label,
     check_photographs,

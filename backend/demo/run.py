@@ -2,8 +2,9 @@
 
     python -m backend.demo.run --label-studio .venv-label-studio/bin/label-studio
 
-The demo starts Label Studio and the backend, makes a project of drawn scenes that OVDiff pre-labels, prints the address
-of the project and the login, and runs until Ctrl-C. The first run takes a few minutes, because it makes Label Studio's
+The demo starts Label Studio and the backend, and makes two projects of drawn scenes that OVDiff pre-labels: a large one,
+and a small one of four words (:mod:`backend.demo.few_words`). It prints the addresses of the projects and the login, and
+runs until Ctrl-C. The first run takes a few minutes, because it makes Label Studio's
 database and the prototypes of 19 categories. Later runs continue the same project after some seconds.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from backend.demo.console import standard_console
 from backend.demo.errors import DemoError
+from backend.demo.few_words import Outcome, make_few_words
 from backend.demo.project import (
     PROJECT_TITLE,
     DemoScene,
@@ -43,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with open_session(settings, console) as session:
             project = make_demo(session, choose_scenes(options.scenes), settings.folder)
-            console.say(_welcome(session, project))
+            outcome = make_few_words(session, settings.folder)
+            console.say(_welcome(session, project, outcome))
             _wait(session)
     except DemoError as error:
         console.say(f"The demo failed. {error}")
@@ -58,15 +61,18 @@ def make_demo(session: Session, scenes: Sequence[DemoScene], folder: Path, size_
     maker = session.maker
     images = write_images(scenes, folder / "scenes", size_px)
     project = maker.ensure_project(PROJECT_TITLE, label_config(demo_labels()), images)
+    session.backend.build_anchors(maker.console)
     maker.connect(project)
     session.backend.wait_for_prototypes(project, maker.console)
     maker.predict(project)
     return project
 
 
-def _welcome(session: Session, project: int) -> str:
+def _welcome(session: Session, project: int, outcome: Outcome) -> str:
     login = session.label_studio.login
     return (
+        f"\n{outcome.told()}\n"
+        f"Look at them: {session.label_studio.url}/projects/{outcome.project}/data\n"
         "\n"
         f"  Open      {session.label_studio.url}/projects/{project}/data\n"
         f"  E-mail    {login.email}\n"
