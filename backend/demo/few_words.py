@@ -88,14 +88,14 @@ class Outcome:
         )
 
 
-def make_few_words(session: Session, folder: Path) -> Outcome:
+def make_few_words(session: Session, folder: Path, size_px: int = _SIZE_PX) -> Outcome:
     """Make or complete the second project, have it predicted, and return what was painted.
 
     Raises:
         DemoError: a server did not do what it was asked, or a stored mask cannot be read.
     """
     maker = session.maker
-    images = write_images(SCENES, folder / "few-words", _SIZE_PX)
+    images = write_images(SCENES, folder / "few-words", size_px)
     project = maker.ensure_project(TITLE, label_config(WORDS), images)
     maker.connect(project)
     session.backend.wait_for_prototypes(project, maker.console)
@@ -107,7 +107,7 @@ def make_few_words(session: Session, folder: Path) -> Outcome:
         if scene := scenes.get(stored.task.file_name):  # People may add images and labels of their own.
             regions = stored.of_version(version).regions
             names = list(dict.fromkeys([*WORDS, *(label for region in regions for label in region.labels)]))
-            found += words_in_image(scene, label_map(regions, names, (_SIZE_PX, _SIZE_PX)))
+            found += words_in_image(scene, label_map(regions, names, (size_px, size_px)))
     return Outcome(project, tuple(found))
 
 

@@ -2,10 +2,10 @@
 
     python -m backend.demo.run --label-studio .venv-label-studio/bin/label-studio
 
-The demo starts Label Studio and the backend, and makes two projects of drawn scenes that OVDiff pre-labels: a large one,
-and a small one of four words (:mod:`backend.demo.few_words`). It prints the addresses of the projects and the login, and
-runs until Ctrl-C. The first run takes a few minutes, because it makes Label Studio's
-database and the prototypes of 19 categories. Later runs continue the same project after some seconds.
+The demo starts Label Studio and the backend, and makes two projects of drawn scenes that OVDiff pre-labels: a large
+one, and a small one of four words (:mod:`backend.demo.few_words`). It prints where the projects are and the login, and
+runs until Ctrl-C. The first run takes a few minutes, because it makes Label Studio's database and the prototypes of 19
+categories. Later runs continue the same projects after some seconds.
 """
 
 import argparse

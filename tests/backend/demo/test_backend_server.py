@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from backend.demo import backend_server
 from backend.demo.backend_server import BackendServer
 from backend.demo.console import Console
 from backend.demo.errors import ServerError
@@ -83,3 +84,44 @@ def test_a_backend_that_died_shows_its_log(backend: BackendServer) -> None:
     gone = BackendServer("http://127.0.0.1:1", backend.folder, backend.child)
     with pytest.raises(ServerError, match=r"(?s)The backend exited with status -9.*out of memory"):
         gone.categories(7)
+
+
+def _with_anchors(built: int) -> dict[str, Any]:
+    return {"built": [], "projects": {}, "anchors": {"words": 19, "built": built, "advice": ""}}
+
+
+def _command(monkeypatch: pytest.MonkeyPatch, folder: Path, lines: str) -> None:
+    """Let a script of the shell be the command ``ovdiff``; its arguments and its folder of data go to a file."""
+    script = folder / "ovdiff"
+    script.write_text(f'#!/bin/sh\necho "$@ $OVDIFF_DATA_DIR $OVDIFF_PRESET" > {folder}/asked\n{lines}\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(backend_server, "_ovdiff", lambda: str(script))
+
+
+def test_anchors_that_are_missing_are_built_by_the_command_on_the_demo_s_bank(
+    server: ScriptedServer, backend: BackendServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers["GET /status"] = 200, _with_anchors(3)
+    _command(monkeypatch, tmp_path, "sleep 0.1")
+    stream = io.StringIO()
+    backend.build_anchors(Console(stream))
+    assert (tmp_path / "asked").read_text() == f"prototypes build --anchors {tmp_path} tinyworld\n"
+    assert stream.getvalue() == "  prototypes of 3 of 19 anchors, words that may win unasked, are ready\n"
+
+
+def test_a_command_that_fails_ends_with_its_log(
+    server: ScriptedServer, backend: BackendServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers["GET /status"] = 200, _with_anchors(3)
+    _command(monkeypatch, tmp_path, "echo no such weights; exit 4")
+    with pytest.raises(ServerError, match=r"(?s)build --anchors` exited with status 4.*no such weights"):
+        backend.build_anchors(Console(io.StringIO()))
+
+
+def test_nothing_runs_where_all_anchors_are_built(
+    server: ScriptedServer, backend: BackendServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers["GET /status"] = 200, _with_anchors(19)
+    _command(monkeypatch, tmp_path, "exit 4")
+    backend.build_anchors(Console(io.StringIO()))
+    assert not (tmp_path / "asked").exists()

@@ -11,6 +11,7 @@ import pytest
 from backend.demo import run
 from backend.demo.console import Console
 from backend.demo.errors import ApiError, ServerError
+from backend.demo.few_words import Outcome, WordInImage
 from backend.demo.label_studio import Login
 from backend.demo.project import DemoScene, demo_labels, label_config
 from backend.demo.session import SessionSettings
@@ -40,7 +41,10 @@ class _Servers:
             connect=lambda project: self.asked.append(("connect", project)),
             predict=lambda project: self.asked.append(("predict", project)),
         )
-        backend = SimpleNamespace(wait_for_prototypes=lambda project, _: self.asked.append(("wait", project)))
+        backend = SimpleNamespace(
+            build_anchors=lambda _: self.asked.append("anchors"),
+            wait_for_prototypes=lambda project, _: self.asked.append(("wait", project)),
+        )
         studio = SimpleNamespace(url="http://127.0.0.1:8123", login=Login("demo@example.com", "a-password", "a-token"))
         try:
             yield SimpleNamespace(
@@ -60,6 +64,8 @@ def servers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> _Servers:
     found = _Servers()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run, "open_session", found.open)
+    few_words = (WordInImage("umbrella", "scene-0001.png", 0.0, 0.0, 0.0),)
+    monkeypatch.setattr(run, "make_few_words", lambda session, folder: Outcome(8, few_words))
     monkeypatch.setattr(run.time, "sleep", lambda seconds: None)
     return found
 
@@ -69,6 +75,8 @@ def test_ctrl_c_ends_the_demo_well_and_says_where_the_project_is(
 ) -> None:
     assert run.main([*ARGUMENTS, "--scenes", "1", "--folder", "here"]) == 0
     shown = capsys.readouterr().out
+    assert "No image shows an umbrella, and the word was painted in none of them." in shown
+    assert "Look at them: http://127.0.0.1:8123/projects/8/data\n" in shown
     assert "Open      http://127.0.0.1:8123/projects/7/data" in shown
     assert "E-mail    demo@example.com" in shown and "Password  a-password" in shown
     assert "a-token" not in shown
@@ -125,4 +133,4 @@ def test_the_project_is_made_connected_and_predicted_once_its_prototypes_are_the
     (_, config, images), *rest = servers.asked
     assert config == label_config(demo_labels())
     assert images == [tmp_path / "scenes" / "scene-0003.png"] and images[0].is_file()
-    assert rest == [("connect", 7), ("wait", 7), ("predict", 7)]
+    assert rest == ["anchors", ("connect", 7), ("wait", 7), ("predict", 7)]
