@@ -14,6 +14,7 @@ import numpy as np
 
 from backend.demo.api import StoredTask
 from backend.demo.checks import Demo
+from backend.demo.errors import CheckError
 from backend.demo.project import IMAGE_TAG, DemoScene, demo_labels, label_config, write_images
 from converters.encodings.brush import brush_rle_to_mask
 
@@ -38,7 +39,7 @@ def check_answers(demo: Demo) -> None:
     _check_opened_too_early(demo, project, tasks[0])
     _check_deep_link(demo, project, tasks[1])
     _check_retrieve(demo, project, tasks)
-    _check_clicks(demo, project, tasks[0])
+    _check_clicks(demo, project, tasks)
 
 
 def _check_opened_too_early(demo: Demo, project: int, task: StoredTask) -> None:
@@ -70,11 +71,19 @@ def _check_retrieve(demo: Demo, project: int, tasks: Sequence[StoredTask]) -> No
     demo.report.add("tasks answered, by the backend's log", sum(map(len, stored)), answered)
 
 
-def _check_clicks(demo: Demo, project: int, task: StoredTask) -> None:
-    """Click twice on the same place of a task, in a mask that was predicted."""
+def _check_clicks(demo: Demo, project: int, tasks: Sequence[StoredTask]) -> None:
+    """Click twice on the same place of the first task that has a mask, in this mask; images without a label have none.
+
+    Raises:
+        CheckError: no task has a mask.
+    """
     api = demo.session.maker.api
     api.make_interactive(project)
-    prompt = _click_in(api.predictions(task.id)[0]["result"][0])
+    painted = ((task, region) for task in tasks for item in api.predictions(task.id) for region in item["result"])
+    found = next(painted, None)
+    if found is None:
+        raise CheckError(f"None of the {len(tasks)} tasks of project {project} has a mask to click in.")
+    task, prompt = found[0], _click_in(found[1])
     answers, seconds = [], []
     for _ in range(2):
         begun = time.monotonic()

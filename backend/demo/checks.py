@@ -36,7 +36,7 @@ from ovdiff.tinyworld.world import NAMES, THINGS
 
 ADDED_LABEL = "red ball"
 PHOTOGRAPHS_TITLE = "OVDiff demo: photographs"
-LEAST_MEAN_IOU = 0.40
+LEAST_MEAN_IOU = 0.60
 _LEAST_AGREEMENT = 0.9
 _LEAST_SIZE_PX = 512
 _CORRECTED_TASKS = 2

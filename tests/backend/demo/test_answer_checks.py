@@ -15,6 +15,7 @@ from backend.demo.answer_checks import NEW_LABEL, check_answers
 from backend.demo.api import StoredTask
 from backend.demo.checks import Demo
 from backend.demo.console import Console
+from backend.demo.errors import CheckError
 from backend.demo.report import Report
 from backend.demo.session import Session
 from converters.encodings.brush import mask_to_brush_rle
@@ -36,6 +37,7 @@ class MemoryStudio:
         twice: how many predictions two requests at the same time leave.
         per_click: how many tasks one click on Retrieve answers.
         untold: how many of them the log leaves out.
+        unpainted: how many of the first tasks have a prediction without any region.
         offered: the regions that the clicks are given, one list after the other.
     """
 
@@ -43,12 +45,14 @@ class MemoryStudio:
     twice: int = 1
     per_click: int = 100
     untold: int = 0
+    unpainted: int = 0
     offered: list[list[dict[str, Any]]] = field(default_factory=lambda: [[REGION], [REGION]])
     version: str = "early"
     count: int = 0
     stored: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     prompts: list[dict[str, Any]] = field(default_factory=list)
+    clicked: list[int] = field(default_factory=list)
     retrieved: int = 0
     is_interactive: bool = False
     console: Console = field(default_factory=lambda: Console(io.StringIO()))
@@ -91,7 +95,9 @@ class MemoryStudio:
             self._store(task, 1)
 
     def _store(self, task: int, count: int) -> None:
-        self.stored[task] = [{"model_version": self.version, "result": [REGION]}] * count
+        self.stored[task] = [
+            {"model_version": self.version, "result": [REGION] if task > self.unpainted else []}
+        ] * count
         told = max(0, count - self.untold)
         self.lines.append(f"... Project {PROJECT}.1795200099: 1 task asked for, {told} answered, 0 left, in 1.0 s.")
         self.lines.append("... Project 7.1795200099: 9 tasks asked for, 9 answered, 0 left, in 1.0 s.")
@@ -105,6 +111,7 @@ class MemoryStudio:
     def click(self, project: int, task: int, prompt: dict[str, Any]) -> list[dict[str, Any]]:
         assert self.is_interactive
         self.prompts.append(prompt)
+        self.clicked.append(task)
         return self.offered.pop(0)
 
 
@@ -155,3 +162,14 @@ def test_what_is_not_as_promised_is_noticed(
     studio: MemoryStudio, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert failed(studio, tmp_path, monkeypatch) == expected
+
+
+def test_the_click_goes_to_the_first_task_that_has_a_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    studio = MemoryStudio(unpainted=2)
+    assert failed(studio, tmp_path, monkeypatch) == []
+    assert studio.clicked == [3, 3]
+
+
+def test_a_project_without_any_mask_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CheckError, match="None of the 7 tasks of project 4 has a mask to click in"):
+        failed(MemoryStudio(unpainted=7), tmp_path, monkeypatch)
