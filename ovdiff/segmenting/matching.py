@@ -8,7 +8,6 @@ Tested through the engine by tests/ovdiff/test_engine.py.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,18 +64,33 @@ def label_pixels(encoded: EncodedImage, maps: ScoreMaps, asked: int, preset: Pre
     Args:
         encoded: the encoded image.
         maps: the scores.
-        asked: the number of categories that were asked for; label ids above it are anchors and become background.
+        asked: the number of categories that were asked for; label ids above it are anchors, which count as
+            background.
         preset: the settings of the clean-up.
 
     Raises:
         DeviceMemoryError: the score maps do not fit into the device's memory.
     """
+    drawn = _without_anchors(maps, asked)
     try:
-        decided = decide(maps.scores, maps.labels, encoded.size_hw)
+        decided = decide(drawn.scores, drawn.labels, encoded.size_hw)
     except torch.OutOfMemoryError as error:
-        raise _no_room(encoded, len(maps.labels)) from error
-    drawn = np.where(decided.label_map > asked, 0, decided.label_map).astype(np.int32)
-    return Segmentation(clean_up(drawn, preset.refine), decided.scores, decided.margins)
+        raise _no_room(encoded, len(drawn.labels)) from error
+    return Segmentation(clean_up(decided.label_map, preset.refine), decided.scores, decided.margins)
+
+
+def _without_anchors(maps: ScoreMaps, asked: int) -> ScoreMaps:
+    """Return the maps with background and all anchors as one class.
+
+    Which of them wins is of no interest, and each map costs time when it is enlarged to the image.
+    """
+    anchors = [row for row, label in enumerate(maps.labels) if label > asked]
+    if not anchors:
+        return maps
+    others = [row for row, label in enumerate(maps.labels) if 0 < label <= asked]
+    behind = anchors if maps.labels[0] else [0, *anchors]
+    scores = torch.cat([maps.scores[behind].amax(dim=0, keepdim=True), maps.scores[others]])
+    return ScoreMaps(scores, (0, *(maps.labels[row] for row in others)))
 
 
 def _no_room(encoded: EncodedImage, classes: int) -> DeviceMemoryError:

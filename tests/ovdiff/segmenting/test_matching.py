@@ -12,6 +12,8 @@ from ovdiff.building.prototypes import cluster
 from ovdiff.engine import Engine
 from ovdiff.presets import Preset
 from ovdiff.presets.schema import PrototypeSettings
+from ovdiff.segmenting.encoding import EncodedImage
+from ovdiff.segmenting.matching import ScoreMaps, label_pixels
 from ovdiff.vocabulary import Vocabulary
 
 
@@ -44,6 +46,17 @@ def test_masks_do_not_depend_on_the_process_s_default_dtype(
     found = chosen.label(encoded, vocabulary)
     for name in ("label_map", "scores", "margins"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize("labels", [(0, 1, 2, 3, 4), (1, 2, 3, 4)])
+def test_where_anchors_win_there_is_background(preset: Preset, labels: tuple[int, ...]) -> None:
+    scores = torch.rand((len(labels), 6, 6), generator=torch.Generator().manual_seed(0))
+    encoded = EncodedImage((6, 6), np.zeros((6, 6, 3), dtype=np.uint8), {}, None)
+    found = label_pixels(encoded, ScoreMaps(scores, labels), 2, preset)
+    best = np.asarray(labels)[scores.argmax(dim=0).numpy()]
+    np.testing.assert_array_equal(found.label_map, np.where(best > 2, 0, best))
+    assert set(np.unique(found.label_map)) == {0, 1, 2}
+    np.testing.assert_allclose(found.scores, scores.amax(dim=0).numpy())
 
 
 def test_nor_do_the_parts_of_a_category(request: pytest.FixtureRequest) -> None:
