@@ -11,7 +11,7 @@ that fits a word better which only CLIP knows (an anchor without prototypes) bec
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -82,23 +82,26 @@ def check_parts(
     if labels[0] == 0:
         specks = shown & ~np.any([region.mask for region in regions], axis=0) if regions else shown
         scores = to_background(scores, torch.from_numpy(specks), rows)
-    pieces = _largest([p for label in thing_labels for p in find_parts(best == label, label, settings)], settings)
-    if not pieces:
+    if not regions:
         return ScoreMaps(scores.to(maps.scores.device), labels), ()
+    pieces = _largest([p for label in thing_labels for p in find_parts(best == label, label, settings)], settings)
+    pieces += _in_fragments(regions, pieces, best)
+    nearest = _nearest_part(pieces, best.shape)
     cosines = _cosines(parts, encoded, [*pieces, *regions], thing_labels, competition)
     count, of_pieces, of_regions = len(rows), cosines[: len(pieces)], cosines[len(pieces) :]
     by_piece, by_region = (_log_softmax(settings.logit_scale * part[:, :count]) for part in (of_pieces, of_regions))
-    bonus = settings.part_weight * _spread(pieces, by_piece, best.shape)
-    bonus = bonus + settings.region_weight * _spread(regions, by_region, best.shape)
-    decided = redecide(scores, rows, torch.from_numpy(bonus.astype(np.float32)), settings.pixel_scale)
+    bonus = settings.part_weight * by_piece[nearest]
+    bonus = bonus + settings.region_weight * by_region[_nearest_part(regions, best.shape)]
+    weights = torch.from_numpy(bonus.transpose(2, 0, 1).astype(np.float32))
+    decided = redecide(scores, rows, weights, settings.pixel_scale)
     after = np.asarray(labels)[decided.argmax(dim=0).numpy()]
     names = [competition.vocabulary.categories[label - 1].name for label in thing_labels] + list(competition.texts)
     evidence = []
-    for piece, row, region in zip(pieces, of_pieces, _owners(pieces, regions), strict=True):
+    for number, (piece, row, region) in enumerate(zip(pieces, of_pieces, _owners(pieces, regions), strict=True)):
         seen, became, pixels = _mixed(row, of_regions[region], settings), _most(after[piece.mask]), piece.label
         own = thing_labels.index(became if became in thing_labels else pixels)
         if labels[0] == 0 and _fits_nothing(seen, own, count, settings):
-            decided, became = to_background(decided, torch.from_numpy(piece.mask), rows), 0
+            decided, became = to_background(decided, torch.from_numpy(nearest == number), rows), 0
         name = names[own] if 0 < became <= competition.asked else None
         evidence.append(_evidence(piece, names, seen, thing_labels.index(pixels), own, name))
     return ScoreMaps(decided.to(maps.scores.device), labels), tuple(evidence)
@@ -222,15 +225,27 @@ def _nearest(parts: SegmentingParts, images: Tensor, phrases: Sequence[str]) -> 
     return (images @ torch.stack(vectors).float().cpu().T).amax(dim=1).double().numpy()
 
 
-def _spread(pieces: Sequence[Part], values: NDArray[np.float64], size_hw: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return maps (T, h, w) in which each pixel has the values (P, T) of the nearest piece."""
+def _nearest_part(parts: Sequence[Part], size_hw: tuple[int, ...]) -> NDArray[np.intp]:
+    """Return the number of the part that is nearest to each pixel, (h, w).
+
+    What holds for a part holds for the fragments around it too, which are too small to be parts. Pixels outside of all
+    parts are asked too: maps are enlarged later, and a step at a part's border would be smeared over it.
+    """
     owner = np.full(size_hw, -1)
-    for number, piece in enumerate(pieces):
-        owner[piece.mask] = number
-    # Pixels outside are filled too: maps are enlarged later, and a step at a piece's border would be smeared over it.
+    for number, part in enumerate(parts):
+        owner[part.mask] = number
     rows, columns = ndimage.distance_transform_edt(owner < 0, return_distances=False, return_indices=True)
-    spread: NDArray[np.float64] = values[owner[rows, columns]].transpose(2, 0, 1)
-    return spread
+    nearest: NDArray[np.intp] = owner[rows, columns]
+    return nearest
+
+
+def _in_fragments(regions: Sequence[Part], pieces: Sequence[Part], best: NDArray[np.int_]) -> list[Part]:
+    """Return the regions without a piece, each as one piece of the word that most of its pixels have."""
+    taken = np.zeros(best.shape, dtype=np.bool_)
+    for piece in pieces:
+        taken |= piece.mask
+    left = [region for region in regions if not taken[region.mask].any()]
+    return [replace(region, label=_most(best[region.mask])) for region in left]
 
 
 def _owners(pieces: Sequence[Part], regions: Sequence[Part]) -> list[int]:

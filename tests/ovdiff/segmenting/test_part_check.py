@@ -16,6 +16,9 @@ from ovdiff.segmenting.anchors import Competition
 from ovdiff.segmenting.encoding import EncodedImage
 from ovdiff.segmenting.matching import ScoreMaps
 from ovdiff.segmenting.part_check import (
+    Part,
+    _in_fragments,
+    _nearest_part,
     check_parts,
     cut_crop,
     find_parts,
@@ -65,6 +68,23 @@ def test_specks_of_things_become_background(preset: Preset, models: LoadedModels
     assert not found[0].any()
     assert np.count_nonzero(found) == 7
     assert len(seen) == 1
+
+
+def test_fragments_follow_the_part_that_is_nearest() -> None:
+    """A ball in fragments of many words must not stay one of these words where a fragment is too small to be seen."""
+    large, far = np.zeros((6, 12), dtype=bool), np.zeros((6, 12), dtype=bool)
+    large[1:4, 0:4], far[1:4, 9:12] = True, True
+    parts = [Part(large, (1, 4, 0, 4), 1), Part(far, (1, 4, 9, 12), 2)]
+    nearest = _nearest_part(parts, (6, 12))
+    assert (nearest[2, 5], nearest[2, 8], nearest[5, 0]) == (0, 1, 0)
+
+
+def test_a_region_of_fragments_alone_is_one_part_of_its_commonest_word() -> None:
+    best = np.zeros((4, 6), dtype=int)
+    best[0, :3], best[1, :2], best[3, 4:] = 1, 2, 3
+    region = find_parts(best > 0, 0, SETTINGS)
+    found = _in_fragments(region, [Part(best == 3, (3, 4, 4, 6), 3)], best)
+    assert [(part.label, part.box) for part in found] == [(1, (0, 2, 0, 3))]
 
 
 def preset_with(preset: Preset, **check: object) -> Preset:
