@@ -208,7 +208,7 @@ class Engine:
         return self._segmenter.encode(image)
 
     def label(self, encoded: EncodedImage, vocabulary: Vocabulary) -> Segmentation:
-        """Match an encoded image with a vocabulary's prototypes (Eq. 4). No image runs through a model.
+        """Match an encoded image with a vocabulary's prototypes (Eq. 4). Only CLIP may look at parts of the image.
 
         Raises:
             MissingPrototypesError: some categories must be built first; the message names them.
