@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ovdiff.region_scores import RegionEvidence, RegionScoring, log_share
 
+_PIXELS_AT_ONCE = 1 << 16
 NOTHING_FOUND = 0.5
 """The score of an image without regions, if scores are probabilities."""
 
@@ -132,15 +133,18 @@ class Segmentation:
             index: the index of the category in the vocabulary.
             numbers: (H, W), the number of each pixel's region from 1, without a gap; 0 is outside of all.
         """
-        inside = numbers > 0
-        of_pixel = numbers[inside].astype(np.intp)
-        sizes = np.bincount(of_pixel)[1:]
-        cosines = np.bincount(of_pixel, np.clip(self.scores[inside], 0.0, 1.0))[1:] / sizes
-        margins = np.bincount(of_pixel, self.margins[inside])[1:] / sizes
+        sums = np.zeros((3, int(numbers.max(initial=0)) + 1))
+        band = max(1, _PIXELS_AT_ONCE // max(1, numbers.shape[1]))
+        for top in range(0, len(numbers), band):  # In bands, because bincount makes copies of eight bytes a pixel.
+            rows = slice(top, top + band)
+            of_pixel = numbers[rows].ravel().astype(np.intp)
+            values = (None, np.clip(self.scores[rows], 0.0, 1.0).ravel(), self.margins[rows].ravel())
+            sums += [np.bincount(of_pixel, value, sums.shape[1]) for value in values]
+        sizes, cosines, margins = sums[0, 1:], sums[1, 1:] / sums[0, 1:], sums[2, 1:] / sums[0, 1:]
         log_presence = log_share(self.presence[index]) if self.presence else 0.0
         shares = self._log_shares(index, numbers, len(sizes), log_presence)
-        rows = zip(cosines.tolist(), margins.tolist(), np.log(sizes / numbers.size).tolist(), shares, strict=True)
-        return [RegionEvidence(cosine, margin, area, log_presence, share) for cosine, margin, area, share in rows]
+        found = zip(cosines.tolist(), margins.tolist(), np.log(sizes / numbers.size).tolist(), shares, strict=True)
+        return [RegionEvidence(cosine, margin, area, log_presence, share) for cosine, margin, area, share in found]
 
     def _log_shares(
         self, index: int, numbers: NDArray[np.integer[Any] | np.bool_], count: int, otherwise: float

@@ -3,6 +3,7 @@
 from typing import Any
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support import expected_conditions
@@ -11,6 +12,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from backend.demo.session import Session
 
 SETTLE_S = 90.0
+_PRESSES = 5
 
 # In one go in the page: elements found one by one may be gone when they are asked for their place.
 _LARGEST_IMAGE_BOX = """
@@ -44,6 +46,15 @@ def wait_for(browser: webdriver.Chrome, selector: str) -> WebElement:
 
 
 def press(browser: webdriver.Chrome, selector: str) -> None:
-    """Press the element of a CSS selector as soon as the page has it, whatever lies over it."""
-    element: Any = wait_for(browser, selector)
-    browser.execute_script("arguments[0].click()", element)
+    """Press the element of a CSS selector as soon as the page has it, whatever lies over it.
+
+    The page may draw itself anew between finding the element and pressing it; then it is looked for again.
+    """
+    for _ in range(_PRESSES):
+        element: Any = wait_for(browser, selector)
+        try:
+            browser.execute_script("arguments[0].click()", element)
+        except StaleElementReferenceException:
+            continue
+        return
+    raise AssertionError(f"{selector} was drawn anew {_PRESSES} times while it was pressed")
