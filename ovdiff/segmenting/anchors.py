@@ -67,14 +67,14 @@ class Anchors:
         Raises:
             WeightsError: CLIP, which compares the texts, cannot be loaded.
         """
-        settings = self._settings
-        if not (settings.words or settings.prototypes or self._checks_colours(vocabulary)):
+        settings, colours = self._settings, self._other_colours(vocabulary)
+        if not (settings.words or settings.prototypes or colours):
             return Competition(vocabulary, len(vocabulary.categories))
         aside = dict(self.aside(vocabulary))
         rivals = [anchor for anchor in self.categories() if anchor.name not in aside] if self.ready() else []
         competing = {anchor.name for anchor in rivals}
         texts = [word for word in settings.words if word not in aside and word not in competing]
-        texts += other_colours(self._phrases(vocabulary), self._colours) if self._checks_colours(vocabulary) else []
+        texts += colours
         everything = Vocabulary((*vocabulary.categories, *rivals)) if rivals else vocabulary
         return Competition(everything, len(vocabulary.categories), tuple(dict.fromkeys(texts)), tuple(aside.items()))
 
@@ -114,15 +114,14 @@ class Anchors:
     def _built(self, anchor: Category) -> bool:
         return self._bank.has(self._recipes.prototypes(anchor).key)
 
-    def _checks_colours(self, vocabulary: Vocabulary) -> bool:
-        return self._parts.preset.part_check.enabled and bool(other_colours(self._phrases(vocabulary), self._colours))
+    def _other_colours(self, vocabulary: Vocabulary) -> list[str]:
+        if not self._parts.preset.part_check.enabled:
+            return []
+        return other_colours([phrase for _, phrase in self._phrased(vocabulary)], self._colours)
 
     def _phrased(self, vocabulary: Vocabulary) -> list[tuple[Category, str]]:
         known = self._parts.preset.generation.phrases
         return [(category, text) for category in vocabulary.categories for text in with_phrase(category, known).phrases]
-
-    def _phrases(self, vocabulary: Vocabulary) -> list[str]:
-        return [phrase for _, phrase in self._phrased(vocabulary)]
 
 
 def other_colours(phrases: Sequence[str], colours: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
+from scipy.special import log_softmax, softmax
 from torch import Tensor
 
 from ovdiff.presets.schema import PartCheckSettings
@@ -89,21 +90,26 @@ def check_parts(
     nearest = _nearest_part(pieces, best.shape)
     cosines = _cosines(parts, encoded, [*pieces, *regions], thing_labels, competition)
     count, of_pieces, of_regions = len(rows), cosines[: len(pieces)], cosines[len(pieces) :]
-    by_piece, by_region = (_log_softmax(settings.logit_scale * part[:, :count]) for part in (of_pieces, of_regions))
+    by_piece, by_region = (
+        log_softmax(settings.logit_scale * part[:, :count], axis=1) for part in (of_pieces, of_regions)
+    )
     bonus = settings.part_weight * by_piece[nearest]
     bonus = bonus + settings.region_weight * by_region[_nearest_part(regions, best.shape)]
     weights = torch.from_numpy(bonus.transpose(2, 0, 1).astype(np.float32))
     decided = redecide(scores, rows, weights, settings.pixel_scale)
     after = np.asarray(labels)[decided.argmax(dim=0).numpy()]
     names = [competition.vocabulary.categories[label - 1].name for label in thing_labels] + list(competition.texts)
-    evidence = []
+    evidence, ruled_out = [], np.zeros(best.shape, dtype=np.bool_)
     for number, (piece, row, region) in enumerate(zip(pieces, of_pieces, _owners(pieces, regions), strict=True)):
         seen, became, pixels = _mixed(row, of_regions[region], settings), _most(after[piece.mask]), piece.label
         own = thing_labels.index(became if became in thing_labels else pixels)
         if labels[0] == 0 and _fits_nothing(seen, own, count, settings):
-            decided, became = to_background(decided, torch.from_numpy(nearest == number), rows), 0
+            ruled_out |= nearest == number
+            became = 0
         name = names[own] if 0 < became <= competition.asked else None
         evidence.append(_evidence(piece, names, seen, thing_labels.index(pixels), own, name))
+    if ruled_out.any():
+        decided = to_background(decided, torch.from_numpy(ruled_out), rows)
     return ScoreMaps(decided.to(maps.scores.device), labels), tuple(evidence)
 
 
@@ -261,9 +267,9 @@ def _mixed(piece: NDArray[np.float64], region: NDArray[np.float64], settings: Pa
     """Return the shares of all words by piece and region together, in the same proportions as the pixels get them."""
     weights = settings.part_weight + settings.region_weight
     if weights == 0:
-        return np.exp(_log_softmax(settings.logit_scale * piece[None])[0])
+        return softmax(settings.logit_scale * piece)
     cosines = (settings.part_weight * piece + settings.region_weight * region) / weights
-    return np.exp(_log_softmax(settings.logit_scale * cosines[None])[0])
+    return softmax(settings.logit_scale * cosines)
 
 
 def _fits_nothing(shares: NDArray[np.float64], own: int, count: int, settings: PartCheckSettings) -> bool:
@@ -293,9 +299,3 @@ def _largest(pieces: Sequence[Part], settings: PartCheckSettings) -> list[Part]:
 
 def _most(labels: NDArray[np.int_]) -> int:
     return int(np.bincount(labels).argmax())
-
-
-def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return result
