@@ -1,0 +1,58 @@
+"""What several commands share: the options of an engine and a bank, and how both are made from them.
+
+Tested by tests/backend/command/test_cli.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backend.settings import Settings
+
+if TYPE_CHECKING:
+    from ovdiff.bank import Bank
+    from ovdiff.engines import SegmentationEngine
+
+CATEGORIES_FORM = '"boat, water=sea;lake"'
+CATEGORIES_HELP = "names of categories, separated by commas; NAME=PHRASE;PHRASE draws the phrases instead of the name"
+
+Commands = argparse._SubParsersAction  # argparse has no public name for what add_subparsers returns
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add the preset, the device and the bank."""
+    parser.add_argument(
+        "--preset",
+        metavar="NAME_OR_FILE",
+        help="models and hyper-parameters; see `ovdiff presets list` (or OVDIFF_PRESET)",
+    )
+    parser.add_argument("--device", help="torch device, such as cpu or cuda (or OVDIFF_DEVICE)")
+    add_bank_option(parser)
+
+
+def add_bank_option(parser: argparse.ArgumentParser) -> None:
+    """Add the folder of the prototypes."""
+    parser.add_argument(
+        "--bank", type=Path, metavar="FOLDER", help="folder of the prototypes (default: bank in OVDIFF_DATA_DIR)"
+    )
+
+
+def engine_of(options: argparse.Namespace, settings: Settings) -> SegmentationEngine:
+    """Return the engine that the options or else the settings ask for; a wrong preset is refused before torch loads."""
+    from backend import engine
+    from ovdiff.engines import load_any_preset
+
+    preset = load_any_preset(options.preset or settings.preset)
+    made = engine.make_engine(preset, bank_of(options, settings), options.device or settings.device)
+    if options.preset is None:
+        engine.tell_default(settings.preset)
+    return made
+
+
+def bank_of(options: argparse.Namespace, settings: Settings) -> Bank:
+    """Return the bank that the options or else the settings name."""
+    from ovdiff.bank import Bank
+
+    return Bank(options.bank or settings.bank_dir)
