@@ -15,6 +15,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from numpy.typing import NDArray
 
 from benchmarks.full_size_models import FullSizeParts
+from ovdiff.bank.prototypes import KINDS
 from ovdiff.building.clustering import k_means
 from ovdiff.building.generation.attribution import AttributionRecorder
 from ovdiff.building.generation.diffusion import decode
@@ -23,6 +24,7 @@ from ovdiff.extractors.transformer import TransformerExtractor
 from ovdiff.models.pamr import pamr
 from ovdiff.presets import Preset
 from ovdiff.presets.needs import feature_dtype, feature_settings
+from ovdiff.segmenting.origins import NOT_STORED, RowOrigins, joined
 from ovdiff.segmenting.prefilter import embed_image
 from ovdiff.segmenting.segmenter import BACKGROUND, PrototypeTable, class_scores
 from ovdiff.segmenting.windows import plan_windows
@@ -275,10 +277,16 @@ def matching(name: str, categories: int = CATEGORIES) -> Callable[[FullSizeParts
 
 def prototype_table(preset: Preset, width: int, categories: int, device: torch.device) -> PrototypeTable:
     """Return a table of as many prototypes as things of a vocabulary have; the vectors are zeros."""
-    a_side = 1 + preset.generation.images + preset.prototypes.parts  # A.7
+    per_kind = (1, preset.generation.images, preset.prototypes.parts)
+    a_side = sum(per_kind)  # A.7
     owners = np.repeat(np.tile(np.arange(categories), 2), a_side)
     classes = np.repeat([*([BACKGROUND] * categories), *range(categories)], a_side)
-    return PrototypeTable(torch.zeros(len(owners), width, device=device), classes, owners)
+    kinds = np.repeat(np.arange(3, dtype=np.uint8), per_kind)
+    images = np.repeat(np.int32(NOT_STORED), a_side)
+    images[kinds == KINDS.index("instance")] = np.arange(preset.generation.images)
+    one_side = RowOrigins(kinds, np.arange(a_side, dtype=np.int32), images, np.full(a_side, "", dtype=np.str_))
+    vectors = torch.zeros(len(owners), width, device=device)
+    return PrototypeTable(vectors, classes, owners, joined([one_side] * (2 * categories)))
 
 
 def refining(parts: FullSizeParts, _count: int) -> Run:

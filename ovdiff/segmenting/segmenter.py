@@ -21,9 +21,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ovdiff.bank.prototypes import FeatureSpacePrototypes
+from ovdiff.bank.prototypes import KINDS, FeatureSpacePrototypes
 from ovdiff.presets.schema import PrototypeKind
 from ovdiff.segmentation import Segmentation
+from ovdiff.segmenting.origins import NOT_STORED, Origin, RowOrigins, joined, stored_origins
 from ovdiff.segmenting.stuff import keep_background
 from ovdiff.segmenting.windows import Window
 
@@ -42,11 +43,40 @@ class PrototypeTable:
         vectors: (P, D) float32 unit vectors.
         classes: (P,) the category index for which each row votes, or :data:`BACKGROUND`; ascending.
         owners: (P,) the category index to which each row belongs.
+        origins: which prototype, of which support image or lesson, each row is.
     """
 
     vectors: Tensor
     classes: NDArray[np.intp]
     owners: NDArray[np.intp]
+    origins: RowOrigins
+
+    def origin(self, row: int) -> Origin:
+        """Return where a row comes from."""
+        number, image = int(self.origins.numbers[row]), int(self.origins.images[row])
+        return Origin(
+            owner=int(self.owners[row]),
+            side="background" if self.classes[row] == BACKGROUND else "foreground",
+            kind=KINDS[int(self.origins.kinds[row])],
+            number=None if number == NOT_STORED else number,
+            image=None if image == NOT_STORED else image,
+            lesson=str(self.origins.lessons[row]),
+        )
+
+    def with_rows(self, rows: "PrototypeTable") -> "PrototypeTable":
+        """Return a table with the rows of both, for rows that are not drawn, such as those of lessons.
+
+        Classes stay ascending; within a class the rows of this table come first. The vectors are copied.
+        """
+        classes = np.concatenate([self.classes, rows.classes])
+        order = np.argsort(classes, kind="stable")
+        vectors = torch.cat([self.vectors, rows.vectors.to(self.vectors.device)])
+        return PrototypeTable(
+            vectors[torch.from_numpy(order).to(vectors.device)],
+            classes[order],
+            np.concatenate([self.owners, rows.owners])[order],
+            joined([self.origins, rows.origins]).taken(order),
+        )
 
     def gated(self, candidates: Collection[int]) -> "PrototypeTable":
         """Return only the rows of candidate categories."""
@@ -71,7 +101,7 @@ class PrototypeTable:
         if keep.all():  # A copy for 171 categories in SD's space would take half a gigabyte for each image.
             return self
         rows = torch.from_numpy(keep).to(self.vectors.device)
-        return PrototypeTable(self.vectors[rows], self.classes[keep], self.owners[keep])
+        return PrototypeTable(self.vectors[rows], self.classes[keep], self.owners[keep], self.origins.taken(keep))
 
 
 def make_table(
@@ -89,14 +119,14 @@ def make_table(
         kinds: which kinds of prototypes are used.
         background: whether background prototypes are used at all.
     """
-    foregrounds = [_rows(space.foreground.of_kinds(kinds).vectors) for space in sets]
     givers = [index for index in range(len(sets)) if background and index not in stuff]
-    backgrounds = [_rows(sets[index].background.of_kinds(kinds).vectors) for index in givers]
-    parts = [*backgrounds, *foregrounds]
+    sides = [*(sets[index].background for index in givers), *(space.foreground for space in sets)]
+    parts = [_rows(side.of_kinds(kinds).vectors) for side in sides]
+    origins = joined([stored_origins(side, kinds) for side in sides])
     counts = [len(rows) for rows in parts]
     classes = [*([BACKGROUND] * len(givers)), *range(len(sets))]
     owners = [*givers, *range(len(sets))]
-    return PrototypeTable(torch.cat(parts), np.repeat(classes, counts), np.repeat(owners, counts))
+    return PrototypeTable(torch.cat(parts), np.repeat(classes, counts), np.repeat(owners, counts), origins)
 
 
 def _rows(vectors: NDArray[np.float32]) -> Tensor:
