@@ -11,6 +11,8 @@
      ├── DeviceMemoryError          not even one image fits into the device's memory
      ├── MissingExtraError          an optional library is not installed; an ImportError too
      ├── SupportError               no generated image of a category shows it
+ ├── LessonError                an annotation that teaches nothing, or a lesson that cannot be found, read or written
+ │    └── LessonCorruptError    a stored lesson does not match its card
      └── BankError                  the prototype store cannot be read or written
           ├── BankCorruptError      a stored file does not match its card
           └── MissingPrototypesError  a category of the vocabulary has no prototypes yet
@@ -27,6 +29,8 @@ __all__ = [
     "DeviceError",
     "DeviceMemoryError",
     "ImageError",
+    "LessonCorruptError",
+    "LessonError",
     "MissingExtraError",
     "MissingPrototypesError",
     "OVDiffError",
@@ -84,6 +88,22 @@ class MissingExtraError(OVDiffError, ImportError):
 
 class SupportError(OVDiffError):
     """No support image of a category has any foreground, so it has no prototypes."""
+
+
+class LessonError(OVDiffError):
+    """Nothing can be learned from an annotation, or a lesson cannot be found, read or written."""
+
+
+class LessonCorruptError(LessonError):
+    """A stored lesson does not match its card; the message and ``path`` name the file."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        """Name the file at fault and what is wrong with it."""
+        self.path, self.reason = path, reason
+        super().__init__(
+            f"Lesson file {path} is damaged: {reason}. The lesson is not used. Learn from its task again, which writes "
+            f"it anew, or remove it (ovdiff lessons remove {path.stem[:12]}); other lessons are not touched."
+        )
 
 
 class BankError(OVDiffError):

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
+from ovdiff.bank.json_values import described, fits
 from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.recipe import SCHEMA_VERSION, Recipe
 from ovdiff.errors import BankCorruptError
@@ -89,37 +89,9 @@ def json_to_card(text: str, path: Path) -> Card:
     hints = get_type_hints(Card)
     known = {name: value for name, value in values.items() if name in hints}  # A later version may add values.
     for name, value in known.items():
-        if not _fits(hints[name], value):
-            raise BankCorruptError(path, f"{name!r} of its card is {value!r:.80}, expected {_described(hints[name])}")
+        if not fits(hints[name], value):
+            raise BankCorruptError(path, f"{name!r} of its card is {value!r:.80}, expected {described(hints[name])}")
     lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
     licences = tuple(WeightsLicence(**entry) for entry in known.get("licences", ()))
     judgement = None if (entry := known.get("judgement")) is None else Judgement(**entry)
     return Card(**{**known, **lists, "licences": licences, "judgement": judgement})
-
-
-def _fits(hint: Any, value: Any) -> bool:
-    """Say whether a JSON value is of the type that a field of the card asks for, its items included."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if hint is Any or origin is UnionType:
-        return hint is Any or any(_fits(each, value) for each in arguments)
-    if origin is tuple:
-        return isinstance(value, list) and all(_fits(arguments[0], item) for item in value)
-    if origin is Mapping:
-        return isinstance(value, dict) and all(_fits(arguments[1], item) for item in value.values())
-    if is_dataclass(hint):
-        wanted = get_type_hints(hint)
-        if not isinstance(value, dict) or value.keys() != {entry.name for entry in fields(hint)}:
-            return False
-        return all(_fits(wanted[name], item) for name, item in value.items())
-    return type(value) is hint  # not isinstance: True is an int, and would pass for one
-
-
-def _described(hint: Any) -> str:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is tuple:
-        return f"a list of {_described(arguments[0])}"
-    if origin is Mapping:
-        return f"an object of {_described(arguments[1])}"
-    if origin is UnionType:
-        return " or ".join("null" if each is NoneType else _described(each) for each in arguments)
-    return "anything" if hint is Any else str(hint.__name__)

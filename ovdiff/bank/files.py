@@ -7,13 +7,10 @@ loses at most the set that is being written. The folder is locked while a set is
 category end with two files of the same build. Never imports torch.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import logging
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from numpy.typing import NDArray
 
 from converters.files.atomic import delete_left_overs, write_whole
 from ovdiff.bank.card import Card, card_to_json, json_to_card
+from ovdiff.bank.folder_lock import locked
 from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.errors import BankCorruptError, BankError
@@ -111,7 +109,7 @@ class Bank:
         text = card_to_json(replace(card, key=key, sha256=hashlib.sha256(data).hexdigest()))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with self._locked():
+            with locked(self.folder):
                 delete_left_overs(self.folder)
                 write_whole(self._tensors(key), data)
                 write_whole(self._card(key), text.encode())
@@ -128,7 +126,7 @@ class Bank:
         if not self.folder.is_dir():
             return
         try:
-            with self._locked():  # The card is read and written in one go, so that it stays that of its arrays.
+            with locked(self.folder):  # The card is read and written in one go, so that it stays that of its arrays.
                 if self._card(key).is_file():
                     text = card_to_json(replace(self.card(key), judgement=judgement))
                     write_whole(self._card(key), text.encode())
@@ -141,7 +139,7 @@ class Bank:
         self._verified.pop(key, None)
         if not self.folder.is_dir():
             return
-        with self._locked():
+        with locked(self.folder):
             card.unlink(missing_ok=True)  # The card goes first, so that no card ever names a missing file.
             tensors.unlink(missing_ok=True)
 
@@ -150,7 +148,9 @@ class Bank:
         try:
             return self._read(key, reread)
         except BankCorruptError:
-            with self._locked():  # Another process may have replaced only one of the two files: read when it is done.
+            with locked(
+                self.folder
+            ):  # Another process may have replaced only one of the two files: read when it is done.
                 return self._read(key, reread)
 
     def _read(self, key: str, reread: bool) -> bytes:
@@ -166,17 +166,6 @@ class Bank:
             raise BankCorruptError(paths[1], "its SHA-256 differs from its card's")
         self._verified[key] = stamp
         return data
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Lock the folder against other threads and processes that change sets, after waiting for their locks."""
-        handle = os.open(self.folder, os.O_RDONLY)
-        try:
-            with contextlib.suppress(OSError):  # Some network file systems lock no folders. Each file is still whole.
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)  # This releases the lock.
 
     def _tensors(self, key: str) -> Path:
         return self._path(key, ".safetensors")
