@@ -197,7 +197,7 @@ class Engine:
         return self._segmenter.segment(image, vocabulary)
 
     def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
-        """Run the models on an (H, W, 3) uint8 RGB image; the encodings of recent images are kept.
+        """Run the models on an (H, W, 3) uint8 RGB image, unless its encoding is kept in memory or beside the bank.
 
         Raises:
             ImageError: ``image`` is not such an array.
@@ -206,6 +206,16 @@ class Engine:
         """
         self._require_files(SEGMENTING)
         return self._segmenter.encode(image)
+
+    def encoding_key(self) -> str:
+        """Return a hash of everything that shapes the encoding of an image, but the image.
+
+        An engine can `label` what another one encoded if both have the same hash. It is cheap: no model loads.
+
+        Raises:
+            WeightsError: a model's files are missing.
+        """
+        return self._segmenter.encoding_key
 
     def label(self, encoded: EncodedImage, vocabulary: Vocabulary) -> Segmentation:
         """Match an encoded image with a vocabulary's prototypes (Eq. 4). Only CLIP may look at parts of the image.

@@ -9,9 +9,17 @@ from typing import Any
 from ovdiff.bank.support_store import SUPPORT_VERSION
 from ovdiff.models.weights import Weights, weights_identity
 from ovdiff.presets import Part, Preset
-from ovdiff.presets.mapping import digest, offline_values, to_mapping
+from ovdiff.presets.mapping import digest, encoding_values, offline_values, to_mapping
 from ovdiff.presets.model_settings import CheckpointSettings, ClipModelSettings, DiffusionModelSettings
-from ovdiff.presets.needs import EXTRACTORS, PROPOSALS, models_of, part_versions, values_in_use
+from ovdiff.presets.needs import (
+    EXTRACTORS,
+    PROPOSALS,
+    feature_settings,
+    looks_at_images,
+    models_of,
+    part_versions,
+    values_in_use,
+)
 from ovdiff.vocabulary import Category, with_phrase
 
 SCHEMA_VERSION = 2
@@ -20,6 +28,9 @@ changes."""
 
 JUDGEMENT_VERSION = 1
 """The version of the code that judges support images: raise it when that changes, and all words are judged anew."""
+
+ENCODING_VERSION = 1
+"""The version of stored encodings and of the code that encodes images: raise it when either changes."""
 
 _JUDGING_ANCHORS = ("words", "same_cosine", "near_cosine", "doubtful_below")
 _JUDGING_IMAGES = ("template", "statistics", "resampling")
@@ -96,6 +107,35 @@ class Recipes:
             WeightsError: a model's files are missing.
         """
         return self._part(("proposals", "support"), models_of(self._preset, "masks"), "proposals.")
+
+    @cached_property
+    def encodings(self) -> Recipe:
+        """The recipe by which images are encoded: the windows, and the extractors that vote with their models.
+
+        CLIP, and how the image is shown to it, takes part if it looks at whole images. A setting that concerns words or
+        prototypes alone is left out, so presets that differ only in those share encodings.
+
+        Raises:
+            WeightsError: a model's files are missing.
+        """
+        preset, voters = self._preset, self._preset.active_extractors()
+        settings = {name: encoding_values(feature_settings(preset, name)) for name in voters}
+        for name, values in settings.items():
+            _identify_files(values, EXTRACTORS[name])
+        parameters = {"windows": encoding_values(preset.windows), "extractors": settings}
+        models = {model for name in voters for model in EXTRACTORS[name].models}
+        if looks_at_images(preset):
+            parameters["prefilter"] = encoding_values(preset.prefilter)
+            models.add("clip")
+        given, versions = preset.models.all_given(), part_versions(preset)
+        return Recipe(
+            {"encoding_version": ENCODING_VERSION},
+            parameters,
+            {name: _model_values(given[name]) for name in sorted(models)},
+            parts={
+                path: version for name in voters for path, version in versions.items() if path == f"extractors.{name}"
+            },
+        )
 
     @cached_property
     def judgement(self) -> Recipe:

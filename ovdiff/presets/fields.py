@@ -14,6 +14,7 @@ def setting(
     online: bool = False,
     later: bool = False,
     changes_no_mask: bool = False,
+    shapes_no_encoding: bool = False,
 ) -> Any:
     """Declare a field with its default, the reason for it, its unit and inclusive bounds.
 
@@ -28,6 +29,8 @@ def setting(
         later: whether the field was added after the first keys had been made. It is then left out of a key while it
             has its default, so that older prototype sets are still found.
         changes_no_mask: whether the field can change no mask, as a batch size. It is then no part of a fingerprint.
+        shapes_no_encoding: whether the field, of a table that encoding an image reads, concerns prototypes or words
+            alone. It is then no part of a stored encoding's key, which every other field of these tables is.
     """
     metadata = {
         "reason": reason,
@@ -37,6 +40,7 @@ def setting(
         "online": online,
         "later": later,
         "changes_no_mask": changes_no_mask,
+        "shapes_no_encoding": shapes_no_encoding,
     }
     if default is MISSING:
         return field(metadata=metadata)

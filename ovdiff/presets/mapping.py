@@ -63,6 +63,15 @@ def mask_values(table: Any) -> dict[str, Any]:
     return _values(table, "changes_no_mask")
 
 
+def encoding_values(table: Any) -> dict[str, Any]:
+    """Return the values that shape the encoding of an image, of a table that encoding reads, as JSON types.
+
+    Fields that are marked *changes_no_mask* or *shapes_no_encoding* are left out, and fields that are marked *later*
+    and have their default. A field that is added to such a table counts unless it is marked.
+    """
+    return _values(table, "changes_no_mask", "shapes_no_encoding")
+
+
 def build(cls: type[T], mapping: Any, where: str, table_types: TableTypes) -> T:
     """Build a dataclass from nested mappings; absent fields take their defaults.
 
@@ -153,11 +162,11 @@ class _Reader:
         return tuple(self._value(hint, item, f"{path}[{i}]") for i, (hint, item) in pairs)
 
 
-def _values(table: Any, left_out: str) -> dict[str, Any]:
+def _values(table: Any, *left_out: str) -> dict[str, Any]:
     return {
-        name: _values(value, left_out) if dataclasses.is_dataclass(value) else _plain(value)
+        name: _values(value, *left_out) if dataclasses.is_dataclass(value) else _plain(value)
         for name, value, declared in entries(table)
-        if declared is None or not (declared.metadata.get(left_out) or _is_later_default(declared, value))
+        if declared is None or not (any(map(declared.metadata.get, left_out)) or _is_later_default(declared, value))
     }
 
 

@@ -221,6 +221,11 @@ def source_settings(preset: PresetTables) -> Any | None:
     return _settings(preset.proposals, PROPOSALS, preset.proposals.source)
 
 
+def looks_at_images(preset: PresetTables) -> bool:
+    """Say whether encoding an image embeds it by CLIP as a whole, for the prefilter or the part check."""
+    return preset.prefilter.enabled or preset.part_check.enabled
+
+
 def feature_dtype(preset: PresetTables, extractor: str) -> Dtype:
     """Return the least precise dtype in which the models of an extractor compute; float32 if it has no model."""
     given = preset.models.all_given()

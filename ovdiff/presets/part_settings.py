@@ -30,6 +30,7 @@ class FeatureSettings:
         minimum=-1.0,
         maximum=1.0,
         online=True,
+        shapes_no_encoding=True,
     )
     mib_per_image: int = setting(
         80,
@@ -67,7 +68,9 @@ class StableDiffusionFeatureSettings(FeatureSettings):
         later=True,
     )
     normalise_layers: bool = setting(False, "R does not, so layers with large norms dominate the cosine")
-    support_px: int = setting(512, "R; support images are stretched to this size", unit="px", minimum=8)
+    support_px: int = setting(
+        512, "R; support images are stretched to this size", unit="px", minimum=8, shapes_no_encoding=True
+    )
     window_px: int = setting(512, "R; windows are stretched to this size", unit="px", minimum=8, online=True)
     resampling: Resampling = setting("bicubic", RESAMPLING_REASON, later=True)
     mib_per_image: int = setting(
@@ -88,7 +91,9 @@ class TransformerFeatureSettings(FeatureSettings):
     layer: int = setting(-1, "the block whose keys are read; no later block is run. Unused for tokens")
     statistics: Statistics = setting("imagenet", "P, R: the mean and deviation that pixels are normalised by")
     aspect: Aspect = setting("stretch", "R; 'keep' keeps a window's own aspect", online=True)
-    support_px: int = setting(512, "R; support images are stretched to this size", unit="px", minimum=8)
+    support_px: int = setting(
+        512, "R; support images are stretched to this size", unit="px", minimum=8, shapes_no_encoding=True
+    )
     window_px: int = setting(448, "R; windows are stretched to this size", unit="px", minimum=8, online=True)
     max_long_side_px: int = setting(
         800, "R, for DINO: the longest side of a window whose aspect is kept", unit="px", minimum=8, online=True
@@ -128,7 +133,9 @@ class Dinov2FeatureSettings(TransformerFeatureSettings):
     """DINOv2's ViT; patches of 14 px, and tokens that were trained to be used as they are."""
 
     feature: Literal["keys", "tokens"] = setting("tokens", "DINOv2's tokens are its features; 'keys' are as DINO's")
-    support_px: int = setting(518, "the size of DINOv2's last training: 37 x 37 patches", unit="px", minimum=8)
+    support_px: int = setting(
+        518, "the size of DINOv2's last training: 37 x 37 patches", unit="px", minimum=8, shapes_no_encoding=True
+    )
     window_px: int = setting(518, "the same size as support_px", unit="px", minimum=8, online=True)
 
 
@@ -143,7 +150,9 @@ class Dinov3FeatureSettings(TransformerFeatureSettings):
 class MaeFeatureSettings(TransformerFeatureSettings):
     """MAE's encoder, with no patch masked (P: ViT-L/16 at 448 px)."""
 
-    support_px: int = setting(512, "R; support images are stretched to this size", unit="px", minimum=8)
+    support_px: int = setting(
+        512, "R; support images are stretched to this size", unit="px", minimum=8, shapes_no_encoding=True
+    )
 
 
 @dataclass(frozen=True)

@@ -192,18 +192,25 @@ class PrototypeSettings:
 class PrefilterSettings:
     """Which things CLIP believes to be in the image (A.10)."""
 
-    enabled: bool = setting(True, "P; false keeps every category")
-    subsets: bool = setting(True, "P; false skips the second stage, which compares captions of several categories")
-    max_categories: int = setting(
-        10, "P: eta, the most categories of the second stage, which scores 2^eta - 1 captions", minimum=1, maximum=14
+    enabled: bool = setting(True, "P; false keeps every category", shapes_no_encoding=True)
+    subsets: bool = setting(
+        True, "P; false skips the second stage, which compares captions of several categories", shapes_no_encoding=True
     )
-    template: str = setting("a {category}", "R: the caption of one category")
-    joiner: str = setting(" and ", "R: joins captions, as in 'a cat and a dog'")
+    max_categories: int = setting(
+        10,
+        "P: eta, the most categories of the second stage, which scores 2^eta - 1 captions",
+        minimum=1,
+        maximum=14,
+        shapes_no_encoding=True,
+    )
+    template: str = setting("a {category}", "R: the caption of one category", shapes_no_encoding=True)
+    joiner: str = setting(" and ", "R: joins captions, as in 'a cat and a dog'", shapes_no_encoding=True)
     caption_order: Literal["vocabulary", "likelihood"] = setting(
         "vocabulary",
         "the order of the phrases in a joint caption, if more than max_categories things are likely; R names the "
         "likeliest first, so few captions recur: up to 2^eta - 1 texts are embedded for each such image",
         later=True,
+        shapes_no_encoding=True,
     )
     statistics: Statistics = setting("clip", "R uses CLIP's own statistics here, but not for features")
     stretch_px: int = setting(
@@ -216,7 +223,10 @@ class PrefilterSettings:
     )
     resampling: Resampling = setting("bicubic", RESAMPLING_REASON, later=True)
     logit_scale: float = setting(
-        1.0, "R takes the softmax of raw cosines; CLIP's own 100 would keep one or two categories", minimum=0.0
+        1.0,
+        "R takes the softmax of raw cosines; CLIP's own 100 would keep one or two categories",
+        minimum=0.0,
+        shapes_no_encoding=True,
     )
 
 
@@ -362,6 +372,12 @@ class WindowSettings:
     whole_image: bool = setting(
         True, "R: the whole image is one more window; in a square image that window counts twice"
     )
+    features_dtype: Literal["computed", "float16"] = setting(
+        "computed",
+        "how the features of windows are kept, in memory and on disk: float16 for a model in float16, else float32. "
+        "'float16' halves the latter, and moves a cosine by less than 1e-5",
+        later=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -479,6 +495,14 @@ class CacheSettings:
         minimum=0,
     )
     texts: int = setting(50_000, "keeps CLIP's embeddings of captions", unit="entries", minimum=0)
+    disk_mib: int = setting(
+        0,
+        "keeps the encodings of images in the bank's folder, for later runs and other processes; the least recently "
+        "used ones are deleted, 0 keeps none. P's features of one image take half a GB, so a disk holds few of them",
+        unit="MiB",
+        minimum=0,
+        later=True,
+    )
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from ovdiff.errors import WeightsError
 from ovdiff.extractors.work import extraction
 from ovdiff.models.memory import batch_size, run_in_batches
 from ovdiff.presets.model_settings import ClipModelSettings, Dtype
-from ovdiff.presets.needs import dtype_fields, feature_dtype
+from ovdiff.presets.needs import dtype_fields, feature_dtype, looks_at_images
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.prefilter import embed_image
 from ovdiff.segmenting.windows import Window, plan_windows, resize_to_working
@@ -33,8 +33,9 @@ _log = logging.getLogger(__name__)
 class WindowFeatures:
     """Features (B, D, h, w) of B windows of one size, on the CPU.
 
-    The features are float16 if the model computes in float16, and else float32. The released code has float32 always;
-    the further digits would hold only noise, and take twice the memory.
+    The features are float16 if the model computes in float16 or the preset's ``windows.features_dtype`` says so, and
+    else float32. The released code has float32 always; the further digits would hold only noise, and take twice the
+    memory.
     """
 
     windows: tuple[Window, ...]
@@ -77,8 +78,7 @@ def encode_image(parts: SegmentingParts, image: NDArray[np.uint8]) -> EncodedIma
         for name in preset.active_extractors():
             parts.extractors[name]  # All weights are loaded first: a batch is given the memory that they leave.
         features = {name: _encode_windows(parts, name, working, groups) for name in preset.active_extractors()}
-        looks = preset.prefilter.enabled or preset.part_check.enabled
-        embedding = _embed(parts, working) if looks else None
+        embedding = _embed(parts, working) if looks_at_images(preset) else None
     return EncodedImage((image.shape[0], image.shape[1]), working, features, embedding)
 
 
@@ -151,13 +151,20 @@ def _encode_windows(
     dtype = feature_dtype(preset, name)
     work = extraction(preset, name, preset.memory.segment_gib)
     limit = batch_size(parts.models.device, work)
+    halve = preset.windows.features_dtype == "float16"
     found: list[WindowFeatures] = []
 
     def run(windows: Sequence[Window]) -> None:
         crops = np.stack([window.crop(working) for window in windows])
         features = parts.extractors.extract(name, crops, "window")
         _check_finite(features, name, dtype, dtype_fields(name))
-        found.append(WindowFeatures(tuple(windows), features.to("cpu", _STORED_AS[dtype])))
+        kept = features.to("cpu", torch.float16 if halve else _STORED_AS[dtype])
+        if halve and not _is_finite(kept):
+            raise WeightsError(
+                f"Features of {name} do not fit float16, whose largest value is 65504: set windows.features_dtype to "
+                f"'computed'."
+            )
+        found.append(WindowFeatures(tuple(windows), kept))
 
     for windows in groups:
         run_in_batches(windows, limit, run, work.name)
@@ -171,8 +178,7 @@ because bfloat16 has values that float16 does not have, and because features are
 
 def _check_finite(features: Tensor, name: str, dtype: Dtype, fields: Sequence[str]) -> None:
     """Refuse features with NaN or infinity, because these would win or lose every comparison without notice."""
-    smallest, largest = torch.aminmax(features)  # Unlike isfinite(), this makes no temporary tensor of the same size.
-    if smallest.isfinite() and largest.isfinite():
+    if _is_finite(features):
         return
     settings = " and ".join(fields) or "the dtype of its models"
     advice = {
@@ -181,3 +187,8 @@ def _check_finite(features: Tensor, name: str, dtype: Dtype, fields: Sequence[st
         "float32": "Its weights are damaged, or belong to another model; fetch them again.",
     }
     raise WeightsError(f"Features of {name}, computed in {dtype}, are not finite numbers. {advice[dtype]}")
+
+
+def _is_finite(features: Tensor) -> bool:
+    smallest, largest = torch.aminmax(features)  # Unlike isfinite(), this makes no temporary tensor of the same size.
+    return bool(smallest.isfinite() and largest.isfinite())

@@ -20,6 +20,7 @@ from ovdiff.segmentation import PartEvidence, Segmentation
 from ovdiff.segmenting.anchors import Anchors, Competition
 from ovdiff.segmenting.category_kinds import CategoryKinds
 from ovdiff.segmenting.encoding import EncodedImage, EncodingCache, encode_image, image_key
+from ovdiff.segmenting.encoding_store import EncodingStore
 from ovdiff.segmenting.instances import find_instances, reduced
 from ovdiff.segmenting.matching import label_pixels, score_maps
 from ovdiff.segmenting.part_check import check_parts, leave_uncertain_stuff
@@ -44,7 +45,9 @@ class ImageSegmenter:
         self.parts, self.kinds = parts, CategoryKinds(parts)
         self.tables = VocabularyTables(parts, bank, recipes, self.kinds)
         self.anchors = Anchors(parts, bank, recipes)
-        self._encodings = EncodingCache(parts.preset.cache.features_mib)
+        self._recipes, cache = recipes, parts.preset.cache
+        self._encodings = EncodingCache(cache.features_mib)
+        self._stored_encodings = EncodingStore(bank.folder / "encodings", cache.disk_mib)
 
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
         """Label every pixel of an (H, W, 3) uint8 RGB image: :meth:`encode`, then :meth:`label`, under one lock.
@@ -63,7 +66,7 @@ class ImageSegmenter:
             return self._match(self._encode(image, key), vocabulary)
 
     def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
-        """Run the models on an (H, W, 3) uint8 RGB image; the encodings of recent images are kept.
+        """Run the models on an (H, W, 3) uint8 RGB image, unless its encoding is kept in memory or beside the bank.
 
         Raises:
             ImageError: ``image`` is not such an array.
@@ -121,6 +124,15 @@ class ImageSegmenter:
         chosen = choose_categories(encoded.embedding, phrased, self.parts.texts, preset.prefilter)
         return sorted([*stuff, *(things[position] for position in chosen)])
 
+    @property
+    def encoding_key(self) -> str:
+        """A hash of everything that shapes the encoding of an image, but the image.
+
+        Raises:
+            WeightsError: a model's files are missing.
+        """
+        return self._recipes.encodings.key
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the preset and of the weights that segment; computed once, as the weights are loaded once.
@@ -162,9 +174,18 @@ class ImageSegmenter:
         with self.parts.models.lock:
             encoded = self._encodings.get(key)
             if encoded is None:
-                encoded = encode_image(self.parts, image)
+                encoded = self._stored_or_new(image, key)
                 self._encodings.put(key, encoded)
             return encoded
+
+    def _stored_or_new(self, image: NDArray[np.uint8], key: str) -> EncodedImage:
+        """Return the encoding of an image from the disk; if it is not there, encode the image and put it there."""
+        stored_key = digest([self.encoding_key, key])
+        encoded = self._stored_encodings.get(stored_key)
+        if encoded is None:
+            encoded = encode_image(self.parts, image)
+            self._stored_encodings.put(stored_key, encoded)
+        return encoded
 
 
 def require_image(image: NDArray[np.uint8]) -> None:

@@ -1,5 +1,6 @@
 import shutil
-from dataclasses import replace
+from dataclasses import Field, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -220,3 +221,74 @@ def test_anchors_are_no_part_of_the_other_keys(preset: Preset) -> None:
     )  # fmt: skip
     other_bar = _changed(judging, "anchors", {"doubtful_below": 0.9, "near_cosine": 0.2})
     assert other_bar.fingerprint() == judging.fingerprint()  # it changes no mask
+
+
+def _encoding_key(preset: Preset) -> str:
+    return Recipes(preset).encodings.key
+
+
+TABLES_OF_ENCODINGS = (
+    "windows",
+    "prefilter",
+    "extractors.stable_diffusion",
+    "extractors.clip",
+    "extractors.dino",
+)
+
+
+def _other(value: Any) -> Any:
+    """Return another value of the same type."""
+    if isinstance(value, bool):
+        return not value
+    return value[:-1] if value and isinstance(value, tuple) else value + type(value)(("x",) if value == () else 1)
+
+
+def _fields_of_encodings() -> list[tuple[str, Field[Any]]]:
+    schema = load_preset("paper")
+    tables = [(path, attrgetter(path)(schema)) for path in TABLES_OF_ENCODINGS]
+    return [(path, entry) for path, table in tables for entry in fields(table)]
+
+
+@pytest.mark.parametrize(("path", "entry"), _fields_of_encodings(), ids=lambda it: getattr(it, "name", it))
+def test_every_field_that_encoding_reads_is_in_its_key_unless_it_says_that_it_shapes_none(
+    preset: Preset, path: str, entry: Field[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Preset, "__post_init__", lambda _self: None)  # impossible values do for a key
+    outer, _, inner = path.partition(".")
+    table = attrgetter(path)(preset)
+    before = getattr(table, entry.name)
+    changed = replace(table, **{entry.name: "another" if isinstance(before, str) else _other(before)})
+    section = changed if not inner else replace(preset.extractors, **{inner: changed})
+    other = replace(preset, **{outer: section})
+    left_out = entry.metadata["changes_no_mask"] or entry.metadata["shapes_no_encoding"]
+    if (path, entry.name) != ("prefilter", "enabled"):  # without it CLIP does not look: that is in the key by itself
+        assert (_encoding_key(other) == _encoding_key(preset)) == left_out
+
+
+def test_only_voters_and_their_models_are_in_an_encoding_s_recipe(preset: Preset) -> None:
+    clip = replace(preset, matching=replace(preset.matching, extractors=("clip",)))
+    assert set(Recipes(clip).encodings.parameters["extractors"]) == {"clip"}
+    blind = replace(clip, matching=replace(clip.matching, extractors=("dino",)))
+    assert set(Recipes(blind).encodings.models) == {"clip", "dino"}
+    blind = replace(blind, prefilter=replace(blind.prefilter, enabled=False))
+    assert set(Recipes(blind).encodings.models) == {"dino"}
+    assert "prefilter" not in Recipes(blind).encodings.parameters
+    looks = replace(blind, part_check=replace(blind.part_check, enabled=True))
+    assert set(Recipes(looks).encodings.models) == {"clip", "dino"}
+
+
+def test_weights_and_their_dtype_are_in_an_encoding_s_key(preset: Preset, tmp_path: Path) -> None:
+    before = preset.models.clip
+    assert before is not None
+    copied = shutil.copytree(before.source, tmp_path / "elsewhere")
+    moved = replace(preset, models=replace(preset.models, clip=replace(before, source=str(copied))))
+    assert _encoding_key(moved) == _encoding_key(preset)
+    (copied / "config.json").write_text((copied / "config.json").read_text() + " ")
+    assert _encoding_key(moved) != _encoding_key(preset)
+    half = replace(preset, models=replace(preset.models, clip=replace(before, dtype="float16")))
+    assert _encoding_key(half) != _encoding_key(preset)
+
+
+def test_how_support_images_are_drawn_is_in_no_encoding_s_key(preset: Preset) -> None:
+    drawn = replace(preset, generation=replace(preset.generation, seed=7, images=5))
+    assert _encoding_key(drawn) == _encoding_key(preset)

@@ -23,6 +23,7 @@ def test_a_field_carries_what_was_said_of_it() -> None:
         "online": True,
         "later": True,
         "changes_no_mask": False,
+        "shapes_no_encoding": False,
     }
 
 

@@ -101,6 +101,7 @@ LATER = {
     "prefilter.stretch_px": 512,
     "proposals.threshold_maps": "recorded",
     "support.erode_border": False,
+    "windows.features_dtype": "computed",
     "windows.rounding": "down",
 }
 """The reference's values of the fields that were added after the first keys had been made."""
@@ -114,8 +115,10 @@ def test_paper_follows_the_reference_in_the_fields_that_were_added_later_and_the
 
 
 def _later(table: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield the path, the value and the default of each field that was added later."""
+    """Yield the path, the value and the default of each field that was added later and may be in a key."""
     for entry in entries(table):
+        if entry.declared is not None and entry.declared.metadata.get("changes_no_mask"):
+            continue
         if is_dataclass(entry.value):
             yield from _later(entry.value, f"{path}{entry.name}.")
         elif entry.declared is not None and entry.declared.metadata.get("later"):

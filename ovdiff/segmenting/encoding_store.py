@@ -1,0 +1,232 @@
+"""Encodings of images on disk: the level behind the cache in memory, for later runs and for other processes.
+
+::
+
+    <bank>/encodings/<key>.safetensors    "working", "embedding", and "<extractor>.<number>" for each batch of windows
+
+A key is the digest of the image's pixels and of everything that shapes an encoding
+(:attr:`ovdiff.bank.recipe.Recipes.encodings`), so no file is ever out of date. The header of a file says which windows
+its batches have, and holds a checksum of all the rest.
+
+The folder is only a cache: whatever goes wrong with it costs an encoding and fails no segmentation. A file appears
+whole or not at all. A damaged file is logged, counts as absent, and is replaced. A file's time of change says when it
+was last used, and the files that were unused for longest are deleted when the folder outgrows its budget. The folder is
+locked while files are added or deleted, so several processes may share it.
+"""
+
+import contextlib
+import fcntl
+import json
+import logging
+import math
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from converters.files.atomic import delete_left_overs, write_whole
+from ovdiff.segmenting.encoding import EncodedImage, WindowFeatures
+from ovdiff.segmenting.windows import Window
+
+_SUFFIX = ".safetensors"
+_DESCRIPTION = "encoding"  # One text, because safetensors writes several in a random order.
+_WORKING, _EMBEDDING = "working", "embedding"
+_LENGTH_BYTES = 8  # of the header's length, which a safetensors file begins with
+_log = logging.getLogger(__name__)
+
+
+class EncodingStore:
+    """A folder of encodings within a bound on their bytes. Safe for several threads and processes."""
+
+    def __init__(self, folder: Path, max_mib: int) -> None:
+        """Use ``folder``, which is created when the first encoding is kept; at most ``max_mib`` MiB, 0 keeps none."""
+        self.folder, self._max_bytes = Path(folder), max_mib << 20
+        self._told = False
+
+    def get(self, key: str) -> EncodedImage | None:
+        """Return the encoding of a key and mark it as used; ``None`` if it is not stored whole. Reads no other file."""
+        if not self._max_bytes:
+            return None
+        path = self._path(key)
+        try:
+            data = path.read_bytes()
+            os.utime(path)
+        except FileNotFoundError:  # It was never stored, or another process deletes it just now.
+            return None
+        except OSError as error:
+            self._tell(f"cannot be read ({error})")
+            return None
+        try:
+            return bytes_to_encoding(data)
+        except DamagedEncodingError as error:
+            _log.warning("The stored encoding %s is damaged (%s); the image is encoded again.", path, error)
+            with contextlib.suppress(OSError):  # It is replaced when the image has been encoded.
+                path.unlink()
+            return None
+
+    def put(self, key: str, encoded: EncodedImage) -> None:
+        """Keep an encoding. What was unused for longest is deleted until all fit; nothing is raised if that fails.
+
+        Cost: the writing of all its bytes, until they are on the disk.
+        """
+        if not self._max_bytes or self._path(key).exists():
+            return
+        if encoded.size_bytes() > self._max_bytes:
+            needed = math.ceil(encoded.size_bytes() / (1 << 20))
+            self._tell(f"are smaller than this image's encoding: set cache.disk_mib to {needed} or more, or to 0")
+            return
+        data = encoding_to_bytes(encoded)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self._locked():
+                delete_left_overs(self.folder)
+                self._make_room(self._max_bytes - len(data))
+                write_whole(self._path(key), data)
+        except OSError as error:
+            self._tell(f"cannot be written ({error})")
+
+    def size_bytes(self) -> int:
+        """Return the bytes of all files."""
+        return sum(file.size for file in self._files())
+
+    def _make_room(self, limit: int) -> None:
+        """Delete the files that were unused for longest until the others have at most ``limit`` bytes."""
+        files = self._files()
+        total = sum(file.size for file in files)
+        for file in sorted(files, key=lambda file: file.used_ns):
+            if total <= limit:
+                return
+            file.path.unlink(missing_ok=True)
+            total -= file.size
+
+    def _files(self) -> list["_File"]:
+        found = []
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(_SUFFIX):
+                    with contextlib.suppress(FileNotFoundError):  # Another process deleted it meanwhile.
+                        status = entry.stat()
+                        found.append(_File(Path(entry.path), status.st_size, status.st_mtime_ns))
+        return found
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Lock the folder against others that add or delete files, after waiting for their locks."""
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # Some network file systems lock no folders. Each file is still whole.
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)  # This releases the lock.
+
+    def _tell(self, what: str) -> None:
+        """Log once that the store is of no use, because it would be said for each image."""
+        if not self._told:
+            self._told = True
+            _log.warning("Encodings in %s, of %d MiB, %s. Images are segmented all the same.", *self._place(), what)
+
+    def _place(self) -> tuple[Path, int]:
+        return self.folder, self._max_bytes >> 20
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}{_SUFFIX}"
+
+
+@dataclass(frozen=True)
+class _File:
+    """A stored file: its size, and when it was last used, in ns since 1970."""
+
+    path: Path
+    size: int
+    used_ns: int
+
+
+class DamagedEncodingError(Exception):
+    """Bytes are no whole encoding; the message says why."""
+
+
+def encoding_to_bytes(encoded: EncodedImage) -> bytes:
+    """Return the bytes of a safetensors file. All values keep their dtype, so nothing is lost."""
+    tensors = {_WORKING: torch.from_numpy(np.array(encoded.working))}  # A copy: the array may be read-only.
+    if encoded.embedding is not None:
+        tensors[_EMBEDDING] = encoded.embedding.cpu().contiguous()
+    batches: dict[str, list[dict[str, Any]]] = {}
+    for name, entries in encoded.features.items():
+        orders = [_memory_order(batch.features) for batch in entries]
+        batches[name] = [
+            {"windows": batch.windows, "order": order} for batch, order in zip(entries, orders, strict=True)
+        ]
+        for number, (batch, order) in enumerate(zip(entries, orders, strict=True)):
+            tensors[f"{name}.{number}"] = batch.features.permute(order).contiguous()
+    description = json.dumps({"size_hw": encoded.size_hw, "batches": batches})
+    return save_tensors(tensors, {_DESCRIPTION: f"{_checksum(description, tensors)} {description}"})
+
+
+def bytes_to_encoding(data: bytes) -> EncodedImage:
+    """Return the encoding that :func:`encoding_to_bytes` made bytes of.
+
+    Raises:
+        DamagedEncodingError: the bytes are not whole, or not what was written.
+    """
+    try:
+        tensors = load_tensors(data)
+        checksum, _, description = _header(data)[_DESCRIPTION].partition(" ")
+        if _checksum(description, tensors) != checksum:
+            raise DamagedEncodingError("it does not match its checksum")
+        values = json.loads(description)
+        features = {
+            name: tuple(_batch(tensors[f"{name}.{number}"], **entry) for number, entry in enumerate(entries))
+            for name, entries in values["batches"].items()
+        }
+        height, width = values["size_hw"]
+        return EncodedImage((height, width), tensors[_WORKING].numpy(), features, tensors.get(_EMBEDDING))
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DamagedEncodingError(f"{type(error).__name__}: {error}") from error
+
+
+def _batch(features: Tensor, windows: list[list[int]], order: list[int]) -> WindowFeatures:
+    axes = sorted(range(len(order)), key=lambda axis: order[axis])
+    return WindowFeatures(tuple(Window(*window) for window in windows), features.permute(axes))
+
+
+def _memory_order(features: Tensor) -> list[int]:
+    """Return the axes in the order in which they lie in memory, the outermost first.
+
+    safetensors holds arrays in one order alone, and a matrix product of the same numbers in another order differs in
+    the last bit. So the order is written down, that loaded features give exactly the scores that new ones give.
+    """
+    return sorted(range(features.ndim), key=lambda axis: -features.stride(axis))
+
+
+def _header(data: bytes) -> dict[str, str]:
+    """Return the texts in a safetensors header; `load` gives the tensors alone."""
+    length = int.from_bytes(data[:_LENGTH_BYTES], "little")
+    found: dict[str, str] = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])["__metadata__"]
+    return found
+
+
+def _checksum(description: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the CRC-32 of a description and of all tensors with their names, dtypes and shapes.
+
+    It finds damage and no malice; SHA-256 would take as long as reading the file.
+    """
+    total = zlib.crc32(description.encode())
+    for name, tensor in sorted(tensors.items()):
+        total = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), total)
+        total = zlib.crc32(_flat(tensor), total)
+    return f"{total:08x}"
+
+
+def _flat(tensor: Tensor) -> Any:
+    """Return a tensor's bytes without a copy."""
+    return tensor.contiguous().flatten().view(torch.uint8).numpy().data
