@@ -3,7 +3,8 @@
 Tested alone by tests/ovdiff/test_halves.py, and through the engine by tests/ovdiff/test_engine.py.
 """
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,13 +23,45 @@ from ovdiff.segmenting.category_kinds import CategoryKinds
 from ovdiff.segmenting.encoding import EncodedImage, EncodingCache, encode_image, image_key
 from ovdiff.segmenting.encoding_store import EncodingStore
 from ovdiff.segmenting.instances import find_instances, reduced
-from ovdiff.segmenting.matching import label_pixels, score_maps
+from ovdiff.segmenting.matching import ScoreMaps, label_pixels, refined, score_maps
 from ovdiff.segmenting.part_check import check_parts, leave_uncertain_stuff
 from ovdiff.segmenting.parts import SegmentingParts
-from ovdiff.segmenting.prefilter import choose_categories
+from ovdiff.segmenting.prefilter import Choice, choose
 from ovdiff.segmenting.presence import presence
-from ovdiff.segmenting.tables import VocabularyTables
+from ovdiff.segmenting.tables import Tables, VocabularyTables
 from ovdiff.vocabulary import Vocabulary, with_phrase
+
+
+@dataclass(frozen=True)
+class Match:
+    """An image, and what competes for its pixels.
+
+    Attributes:
+        encoded: the encoded image.
+        competition: the asked words and the anchors.
+        tables: the prototypes of both, by the extractor's name.
+        candidates: the indices of the words that the prefilter left, ascending.
+    """
+
+    encoded: EncodedImage
+    competition: Competition
+    tables: Tables
+    candidates: list[int]
+
+
+@dataclass(frozen=True)
+class Step:
+    """The score maps of an image after one step.
+
+    Attributes:
+        name: the step: "votes" (Eq. 4), and then, where the preset has them, "PAMR", "part check", "uncertain stuff".
+        maps: the score maps after it.
+        parts: what CLIP saw in the parts of things, as soon as it looked.
+    """
+
+    name: str
+    maps: ScoreMaps
+    parts: tuple[PartEvidence, ...] = ()
 
 
 class ImageSegmenter:
@@ -115,14 +148,28 @@ class ImageSegmenter:
         Raises:
             WeightsError: CLIP, which embeds the categories' names, cannot be loaded.
         """
-        everything, preset = range(len(vocabulary.categories)), self.parts.preset
+        chosen = self.prefiltered(encoded, vocabulary)
+        if chosen is None:
+            return list(range(len(vocabulary.categories)))
+        things, choice = chosen
+        others = set(range(len(vocabulary.categories))).difference(things)
+        return sorted([*others, *(things[position] for position in choice.kept)])
+
+    def prefiltered(self, encoded: EncodedImage, vocabulary: Vocabulary) -> tuple[list[int], Choice] | None:
+        """Return the indices of the things, and the prefilter's choice among them; ``None`` if there is no prefilter.
+
+        Call it inside ``with parts.models.lock``.
+
+        Raises:
+            WeightsError: CLIP, which embeds the categories' names, cannot be loaded.
+        """
+        preset = self.parts.preset
         if encoded.embedding is None or not preset.prefilter.enabled:
-            return list(everything)
+            return None
         stuff = self.kinds.stuff(vocabulary)
-        things = [index for index in everything if index not in stuff]
+        things = [index for index in range(len(vocabulary.categories)) if index not in stuff]
         phrased = [with_phrase(vocabulary.categories[index], preset.generation.phrases) for index in things]
-        chosen = choose_categories(encoded.embedding, phrased, self.parts.texts, preset.prefilter)
-        return sorted([*stuff, *(things[position] for position in chosen)])
+        return things, choose(encoded.embedding, phrased, self.parts.texts, preset.prefilter)
 
     @property
     def encoding_key(self) -> str:
@@ -145,21 +192,59 @@ class ImageSegmenter:
         weights = {name: weights_identity(given[name]) for name in models_of(preset, "segmenting")}
         return digest([preset.fingerprint(), weights])
 
-    def _match(self, encoded: EncodedImage, vocabulary: Vocabulary) -> Segmentation:
-        """Match inside the lock: score maps take the device's memory, and batches are given what they find free."""
-        preset, competition = self.parts.preset, self.anchors.of(vocabulary)
+    def match(self, encoded: EncodedImage, vocabulary: Vocabulary) -> "Match":
+        """Return what competes for the pixels of an image. Call it inside ``with parts.models.lock``.
+
+        Raises:
+            MissingPrototypesError: some categories must be built first; the message names them.
+            BankCorruptError: a stored set is damaged.
+            WeightsError: CLIP, which embeds the categories' names, cannot be loaded.
+        """
+        competition = self.anchors.of(vocabulary)
         tables = self.tables.of(competition.vocabulary)
-        candidates = self.candidates(encoded, competition.vocabulary)
-        maps = score_maps(encoded, tables, candidates, preset, self.parts.models.device)
-        seen: tuple[PartEvidence, ...] = ()
+        return Match(encoded, competition, tables, self.candidates(encoded, competition.vocabulary))
+
+    def steps(self, match: "Match") -> Iterator["Step"]:
+        """Yield the score maps of an image after each step that changes them; the last ones decide.
+
+        Call it inside ``with parts.models.lock``: score maps take the device's memory, and batches are given what they
+        find free. Whoever explains a label takes the same steps.
+
+        Raises:
+            WeightsError: CLIP cannot be loaded.
+            DeviceMemoryError: the score maps do not fit into the device's memory.
+        """
+        preset, encoded = self.parts.preset, match.encoded
+        maps = score_maps(encoded, match.tables, match.candidates, preset, self.parts.models.device)
+        yield Step("votes", maps)
+        if preset.refine.pamr:
+            maps = refined(encoded, maps, preset)
+            yield Step("PAMR", maps)
         if preset.part_check.enabled:
-            stuff = self.kinds.stuff(competition.vocabulary)
-            maps, seen = check_parts(self.parts, encoded, maps, competition, stuff)
-            maps = leave_uncertain_stuff(maps, stuff, preset.part_check)
-        found = label_pixels(encoded, maps, competition.asked, preset)
+            stuff = self.kinds.stuff(match.competition.vocabulary)
+            maps, seen = check_parts(self.parts, encoded, maps, match.competition, stuff)
+            yield Step("part check", maps, seen)
+            yield Step("uncertain stuff", leave_uncertain_stuff(maps, stuff, preset.part_check), seen)
+
+    def segmentation(self, match: "Match", last: "Step", vocabulary: Vocabulary) -> Segmentation:
+        """Return the segmentation by the last step. Call it inside ``with parts.models.lock``.
+
+        Raises:
+            WeightsError: CLIP cannot be loaded.
+            DeviceMemoryError: the score maps do not fit into the device's memory.
+        """
+        preset, competition = self.parts.preset, match.competition
+        found = label_pixels(match.encoded, last.maps, competition.asked, preset)
         names = tuple(category.name for category in vocabulary.categories)
         scoring = RegionScoring(preset.scores, names, self.kinds.stuff(vocabulary))
-        return replace(found, parts=seen, presence=self._presence(encoded, competition), scoring=scoring)
+        seen = self._presence(match.encoded, competition)
+        return replace(found, parts=last.parts, presence=seen, scoring=scoring)
+
+    def _match(self, encoded: EncodedImage, vocabulary: Vocabulary) -> Segmentation:
+        match = self.match(encoded, vocabulary)
+        for step in self.steps(match):
+            last = step
+        return self.segmentation(match, last, vocabulary)
 
     def _presence(self, encoded: EncodedImage, competition: Competition) -> tuple[float, ...]:
         """Return CLIP's share of each asked category in the whole image; () if it was encoded without CLIP."""

@@ -37,7 +37,7 @@ class ScoreMaps:
 def score_maps(
     encoded: EncodedImage, tables: Tables, candidates: Sequence[int], preset: Preset, device: torch.device
 ) -> ScoreMaps:
-    """Return the score maps of an encoded image, after PAMR.
+    """Return the score maps of an encoded image: the votes of all extractors and windows.
 
     Args:
         encoded: the encoded image.
@@ -51,11 +51,21 @@ def score_maps(
     """
     try:
         scores, labels = _by_eq_4(encoded, tables, candidates, preset, device)
-        if preset.refine.pamr:
-            scores = pamr(encoded.working, scores, preset.refine)
     except torch.OutOfMemoryError as error:
         raise _no_room(encoded, len(candidates)) from error
     return ScoreMaps(scores, tuple(labels))
+
+
+def refined(encoded: EncodedImage, maps: ScoreMaps, preset: Preset) -> ScoreMaps:
+    """Return score maps whose borders follow the edges of the image, by PAMR.
+
+    Raises:
+        DeviceMemoryError: the score maps do not fit into the device's memory.
+    """
+    try:
+        return ScoreMaps(pamr(encoded.working, maps.scores, preset.refine), maps.labels)
+    except torch.OutOfMemoryError as error:
+        raise _no_room(encoded, len(maps.labels)) from error
 
 
 def label_pixels(encoded: EncodedImage, maps: ScoreMaps, asked: int, preset: Preset) -> Segmentation:
@@ -71,7 +81,7 @@ def label_pixels(encoded: EncodedImage, maps: ScoreMaps, asked: int, preset: Pre
     Raises:
         DeviceMemoryError: the score maps do not fit into the device's memory.
     """
-    drawn = _without_anchors(maps, asked)
+    drawn = without_anchors(maps, asked)
     try:
         decided = decide(drawn.scores, drawn.labels, encoded.size_hw)
     except torch.OutOfMemoryError as error:
@@ -79,10 +89,10 @@ def label_pixels(encoded: EncodedImage, maps: ScoreMaps, asked: int, preset: Pre
     return Segmentation(clean_up(decided.label_map, preset.refine), decided.scores, decided.margins)
 
 
-def _without_anchors(maps: ScoreMaps, asked: int) -> ScoreMaps:
-    """Return the maps with background and all anchors as one class.
+def without_anchors(maps: ScoreMaps, asked: int) -> ScoreMaps:
+    """Return the maps with background and all anchors as one class, because none of them is drawn.
 
-    Which of them wins is of no interest, and each map costs time when it is enlarged to the image.
+    Each map costs time when it is enlarged to the image.
     """
     anchors = [row for row, label in enumerate(maps.labels) if label > asked]
     if not anchors:
@@ -91,6 +101,11 @@ def _without_anchors(maps: ScoreMaps, asked: int) -> ScoreMaps:
     behind = anchors if maps.labels[0] else [0, *anchors]
     scores = torch.cat([maps.scores[behind].amax(dim=0, keepdim=True), maps.scores[others]])
     return ScoreMaps(scores, (0, *(maps.labels[row] for row in others)))
+
+
+def voting_classes(candidates: Sequence[int], preset: Preset) -> list[int]:
+    """Return the classes that have prototypes, in the order of their score maps; background comes first, if it has."""
+    return [BACKGROUND, *candidates] if preset.matching.background == "prototypes" else list(candidates)
 
 
 def _no_room(encoded: EncodedImage, classes: int) -> DeviceMemoryError:
@@ -105,8 +120,7 @@ def _by_eq_4(
     encoded: EncodedImage, tables: Tables, candidates: Sequence[int], preset: Preset, device: torch.device
 ) -> tuple[Tensor, list[int]]:
     """Return score maps (C, h, w) at working size and their label ids. If there is a background it comes first."""
-    matching = preset.matching
-    classes = [BACKGROUND, *candidates] if matching.background == "prototypes" else list(candidates)
+    matching, classes = preset.matching, voting_classes(candidates, preset)
     merger = ScoreMerger(len(classes), (encoded.working.shape[0], encoded.working.shape[1]), device)
     for name, table in tables.items():
         gated = table.gated(candidates).to(device)

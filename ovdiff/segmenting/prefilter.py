@@ -9,7 +9,9 @@ embeddings, and a joint caption has the phrase that fits the image best: an imag
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, combinations
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -36,6 +38,24 @@ def embed_image(clip: Clip, image: NDArray[np.uint8], settings: PrefilterSetting
     return clip.embed_images(image[None], settings.statistics, settings.resampling)[0]
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What the prefilter chose out of C things, and by which figures.
+
+    Attributes:
+        kept: the indices of the things that stay, ascending.
+        similarities: (C,) float64 cosines of image and captions, by which the first stage chose; -inf for a caption
+            that cannot be read. Empty if the prefilter did not choose: it is off, or there is one thing.
+        likely: the indices that the first stage left.
+        fits: each subset of these with its joint caption's cosine with the image; empty without a second stage.
+    """
+
+    kept: tuple[int, ...]
+    similarities: NDArray[np.float64]
+    likely: tuple[int, ...]
+    fits: tuple[tuple[tuple[int, ...], float], ...] = ()
+
+
 def choose_categories(
     image: Tensor, categories: Sequence[Category], texts: ClipTexts, settings: PrefilterSettings
 ) -> tuple[int, ...]:
@@ -47,18 +67,37 @@ def choose_categories(
         texts: the text encoder.
         settings: switches, templates and limits.
     """
+    return choose(image, categories, texts, settings).kept
+
+
+def choose(
+    image: Tensor, categories: Sequence[Category], texts: ClipTexts, settings: PrefilterSettings
+) -> Choice:  # fmt: skip
+    """Return the choice of :func:`choose_categories` with the figures by which it was made."""
     if not settings.enabled or len(categories) < 2:
-        return tuple(range(len(categories)))
+        everything = tuple(range(len(categories)))
+        return Choice(everything, np.empty(0), everything)
     captions = [
         [settings.template.replace("{category}", phrase) for phrase in category.phrases] for category in categories
     ]
     every = list(dict.fromkeys(chain.from_iterable(captions)))
     vectors = dict(zip(every, texts.embed(every), strict=True))  # All in one call: the encoder reads in batches.
-    kept = likely(np.array([_similarity(image, [vectors[text] for text in own]) for own in captions]), settings)
-    if settings.subsets and len(kept) > 1:
-        fittest = [_fittest(image, own, vectors) for own in captions]
-        kept = best_subset(image, kept, fittest, texts, settings.joiner)
-    return tuple(sorted(kept))
+    similarities = np.array([_similarity(image, [vectors[text] for text in own]) for own in captions])
+    kept = likely(similarities, settings)
+    if not settings.subsets or len(kept) < 2:
+        return Choice(tuple(sorted(kept)), similarities, kept)
+    fittest = [_fittest(image, own, vectors) for own in captions]
+    fits = subset_fits(image, kept, fittest, texts, settings.joiner)
+    return Choice(tuple(sorted(_best(fits, kept))), similarities, kept, fits)
+
+
+def first_bar(similarities: NDArray[np.float64], settings: PrefilterSettings) -> float:
+    """Return the cosine that a thing needs to stay in the first stage: ``log mean_j exp(scale s_j) / scale``."""
+    logits = similarities[np.isfinite(similarities)] * settings.logit_scale
+    if not logits.size:
+        return float("-inf")
+    mean = np.exp(logits - logits.max()).sum() / len(similarities)  # what cannot be read has a share of 0
+    return float((np.log(mean) + logits.max()) / settings.logit_scale)
 
 
 def likely(similarities: NDArray[np.float64], settings: PrefilterSettings) -> tuple[int, ...]:
@@ -91,17 +130,30 @@ def best_subset(
 ) -> tuple[int, ...]:
     """Return the non-empty subset of indices whose joint caption fits the image best, out of 2^k - 1 subsets.
 
-    A caption that is longer than the encoder reads is skipped; if all are too long, every index stays. Of equal fits
-    the smaller subset wins. A caption has the order of ``indices``. In the vocabulary's order it recurs for other
-    images and is cached.
+    If all captions are too long for the encoder, every index stays. Of equal fits the smaller subset wins. A caption
+    has the order of ``indices``. In the vocabulary's order it recurs for other images and is cached.
+    """
+    return _best(subset_fits(image, indices, captions, texts, joiner), indices)
+
+
+def subset_fits(
+    image: Tensor, indices: Sequence[int], captions: Sequence[str], texts: ClipTexts, joiner: str
+) -> tuple[tuple[tuple[int, ...], float], ...]:
+    """Return each non-empty subset of indices, smaller ones first, with its joint caption's cosine with the image.
+
+    A caption that is longer than the encoder reads is left out.
     """
     subsets = all_subsets(indices)
     vectors = texts.embed([joiner.join(captions[index] for index in subset) for subset in subsets])
     readable = [(subset, vector) for subset, vector in zip(subsets, vectors, strict=True) if vector is not None]
     if not readable:
-        return tuple(indices)
+        return ()
     fits = torch.stack([vector for _, vector in readable]) @ image
-    return readable[int(fits.numpy(force=True).argmax())][0]  # Of equal values numpy's argmax takes the first.
+    return tuple(zip((subset for subset, _ in readable), fits.tolist(), strict=True))
+
+
+def _best(fits: Sequence[tuple[tuple[int, ...], float]], indices: Sequence[int]) -> tuple[int, ...]:
+    return max(fits, key=itemgetter(1))[0] if fits else tuple(indices)  # Of equal values max takes the first.
 
 
 def all_subsets(indices: Sequence[int]) -> list[tuple[int, ...]]:

@@ -134,7 +134,6 @@ def _rows(vectors: NDArray[np.float32]) -> Tensor:
     return F.normalize(torch.from_numpy(vectors), dim=1)
 
 
-@torch.inference_mode()
 def class_scores(features: Tensor, table: PrototypeTable, classes: Sequence[int]) -> Tensor:
     """Return each class's largest cosine at each place.
 
@@ -147,6 +146,24 @@ def class_scores(features: Tensor, table: PrototypeTable, classes: Sequence[int]
         (B, C, h, w) float32 in [-1, 1], on the table's device. Further memory is taken by the features of one window
         and by a few times 64 MiB, however many windows and prototypes there are.
     """
+    return _scores(features, table, classes, rows=None)
+
+
+def class_scores_with_rows(features: Tensor, table: PrototypeTable, classes: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return what :func:`class_scores` returns, and which row of the table each score is the cosine with.
+
+    Returns:
+        The scores (B, C, h, w) float32, and the rows (B, C, h, w) int64; -1 for a class without prototypes.
+    """
+    count, _, height, width = features.shape
+    rows = torch.full((count, len(classes), height * width), -1, dtype=torch.int64, device=table.vectors.device)
+    scores = _scores(features, table, classes, rows)
+    return scores, rows.reshape(scores.shape)
+
+
+@torch.inference_mode()
+def _scores(features: Tensor, table: PrototypeTable, classes: Sequence[int], rows: Tensor | None) -> Tensor:
+    """Do the work of :func:`class_scores`; fill in ``rows`` (B, C, h * w), if it is given, with the nearest rows."""
     count, depth, height, width = features.shape
     shape, device = (count, len(classes), height * width), table.vectors.device
     scores = torch.full(shape, -1.0, dtype=torch.float32, device=device)
@@ -161,7 +178,14 @@ def class_scores(features: Tensor, table: PrototypeTable, classes: Sequence[int]
             for column, (start, end) in enumerate(spans):
                 if end > start:
                     scores[window, column, first : first + step] = cosines[start:end].amax(dim=0)
+                    if rows is not None:
+                        rows[window, column, first : first + step] = start + cosines[start:end].argmax(dim=0)
     return scores.clamp_(-1, 1).reshape(count, len(classes), height, width)
+
+
+def enlarge(maps: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Return maps (C, h, w) bilinearly resized to (C, H, W), as score maps are to their window and to the image."""
+    return F.interpolate(maps[None], size=size_hw, mode="bilinear", align_corners=False)[0]
 
 
 class ScoreMerger:
@@ -176,8 +200,7 @@ class ScoreMerger:
     def add(self, scores: Tensor, windows: Sequence[Window]) -> None:
         """Add the score maps (B, C, h, w) of B windows of one size, after enlarging them bilinearly to that size."""
         for window, score in zip(windows, scores, strict=True):
-            size = window.height, window.width
-            enlarged = F.interpolate(score[None], size=size, mode="bilinear", align_corners=False)[0].clamp_(-1, 1)
+            enlarged = enlarge(score, (window.height, window.width)).clamp_(-1, 1)
             rows = slice(window.top, window.top + window.height)
             columns = slice(window.left, window.left + window.width)
             self._total[:, rows, columns] += window.weight * enlarged
@@ -207,8 +230,7 @@ def decide(scores: Tensor, labels: Sequence[int], size_hw: tuple[int, int]) -> S
     second = torch.full_like(best, -1.0)  # The lowest possible score stands in for a missing runner-up.
     label_map = torch.zeros_like(best, dtype=torch.int32)
     for label, score in zip(labels, scores, strict=True):
-        enlarged = F.interpolate(score[None, None], size=size_hw, mode="bilinear", align_corners=False)[0, 0]
-        enlarged.clamp_(min=lowest)
+        enlarged = enlarge(score[None], size_hw)[0].clamp_(min=lowest)
         label_map.masked_fill_(enlarged > best, label)
         torch.maximum(second, torch.minimum(best, enlarged), out=second)
         torch.maximum(best, enlarged, out=best)

@@ -1,15 +1,19 @@
 """What the engine does with support images: keeps them, shows them, shares them, and says what they are of."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from ovdiff.bank import Bank
 from ovdiff.engine import Engine
 from ovdiff.errors import BankError, VocabularyError
 from ovdiff.presets import Preset
+from ovdiff.segmenting.prefilter import Choice, choose
 from ovdiff.vocabulary import Category, Vocabulary
 
 BOAT = Category("boat")
@@ -87,11 +91,11 @@ def test_a_misleading_name_is_drawn_as_its_phrase(small: Preset, tmp_path: Path)
 def test_the_prefilter_sees_the_same_phrase(engine: Engine, image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, ...]] = []
 
-    def choose(_embedding: object, categories: list[Category], *_: object) -> tuple[int, ...]:
+    def watched(embedding: Tensor, categories: Sequence[Category], *others: Any) -> Choice:
         seen.extend(category.phrases for category in categories)
-        return tuple(range(len(categories)))
+        return choose(embedding, categories, *others)
 
-    monkeypatch.setattr("ovdiff.segmenting.image_segmenter.choose_categories", choose)
+    monkeypatch.setattr("ovdiff.segmenting.image_segmenter.choose", watched)
     renamed = Engine(_with_phrases(engine.preset, ("vessel", "boat")), engine.bank)
     renamed.segment(image, Vocabulary((Category("vessel", kind="thing"), Category("tree", ("boat",), "thing"))))
     assert seen == [("boat",), ("boat",)]

@@ -16,7 +16,15 @@ from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.texts import ClipTexts
 from ovdiff.presets import Preset, load_preset
 from ovdiff.presets.schema import PrefilterSettings
-from ovdiff.segmenting.prefilter import all_subsets, best_subset, choose_categories, embed_image, likely
+from ovdiff.segmenting.prefilter import (
+    all_subsets,
+    best_subset,
+    choose,
+    choose_categories,
+    embed_image,
+    first_bar,
+    likely,
+)
 from ovdiff.vocabulary import Category
 from tests.fakes.texts import CountingTexts
 
@@ -36,6 +44,16 @@ def test_kept_are_exactly_those_above_log_mean_exp(similarities: list[float]) ->
         if abs(similarity - bound) > 1e-9:
             assert (index in kept) == (similarity > bound)
     assert kept == tuple(sorted(kept)) and kept
+
+
+@given(st.lists(st.floats(-1, 1) | st.just(-math.inf), min_size=1, max_size=9), st.sampled_from([1.0, 30.0]))
+def test_the_bar_of_the_first_stage_parts_kept_from_removed(similarities: list[float], scale: float) -> None:
+    settings = replace(SETTINGS, logit_scale=scale)
+    kept, bar = likely(np.array(similarities), settings), first_bar(np.array(similarities), settings)
+    for index, similarity in enumerate(similarities):
+        if abs(similarity - bar) > 1e-9 and np.isfinite(similarities).any():
+            assert (index in kept) == (similarity > bar)
+    assert np.isfinite(bar) == np.isfinite(similarities).any()
 
 
 def test_clip_s_own_scale_would_keep_one_and_equals_are_all_kept() -> None:
@@ -67,6 +85,18 @@ def test_a_joint_caption_has_the_order_that_the_preset_says(order: str, caption:
     settings = PrefilterSettings(max_categories=2, caption_order=order)  # type: ignore[arg-type]
     categories = [Category(text.removeprefix("a ")) for text in cosines]
     assert choose_categories(torch.tensor([1.0, 0.0]), categories, texts, settings) == (0, 1)
+
+
+def test_the_choice_tells_the_figures_by_which_it_was_made() -> None:
+    cosines = {"a cat": 0.9, "a dog": 0.95, "a tram": 0.1, "a cat and a dog": 0.97}
+    vectors = {text: torch.tensor([value, math.sqrt(1 - value**2)]) for text, value in cosines.items()}
+    texts = ClipTexts(DrawnTexts(vectors), 100)  # type: ignore[arg-type]
+    categories = [Category(text.removeprefix("a ")) for text in list(cosines)[:3]]
+    choice = choose(torch.tensor([1.0, 0.0]), categories, texts, SETTINGS)
+    np.testing.assert_allclose(choice.similarities, [0.9, 0.95, 0.1], atol=1e-6)
+    assert choice.kept == choice.likely == (0, 1)
+    assert dict(choice.fits) == pytest.approx({(0,): 0.9, (1,): 0.95, (0, 1): 0.97})
+    assert choose(torch.tensor([1.0, 0.0]), categories, texts, replace(SETTINGS, enabled=False)).similarities.size == 0
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 10])

@@ -10,7 +10,14 @@ from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes
 from ovdiff.models.pamr import pamr
 from ovdiff.presets.schema import PrototypeKind, RefineSettings
 from ovdiff.segmenting import segmenter
-from ovdiff.segmenting.segmenter import BACKGROUND, ScoreMerger, class_scores, decide, make_table
+from ovdiff.segmenting.segmenter import (
+    BACKGROUND,
+    ScoreMerger,
+    class_scores,
+    class_scores_with_rows,
+    decide,
+    make_table,
+)
 from ovdiff.segmenting.windows import Window
 
 ALL: tuple[PrototypeKind, ...] = ("class", "instance", "part")
@@ -71,6 +78,22 @@ def test_features_may_be_half_precision(sets: list[FeatureSpacePrototypes]) -> N
     found = class_scores(features, make_table(sets, set(), kinds=ALL), [0, 1])
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found.numpy(), _slow_scores(features.float(), sets, [0, 1], set())[:, 1:], atol=1e-5)
+
+
+@pytest.mark.parametrize("chunk_bytes", [4 * DEPTH * 5, 64 << 20])
+def test_the_row_of_a_score_is_the_nearest_of_its_class(
+    sets: list[FeatureSpacePrototypes], chunk_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segmenter, "_CHUNK_BYTES", chunk_bytes)
+    features = torch.randn(2, DEPTH, 3, 4, generator=torch.Generator().manual_seed(0))
+    table, classes = make_table(sets, set(), kinds=ALL).gated([1, 2]), [BACKGROUND, 0, 1, 2]
+    scores, rows = class_scores_with_rows(features, table, classes)
+    torch.testing.assert_close(scores, class_scores(features, table, classes), rtol=0, atol=0)
+    assert (rows[:, 1] == -1).all() and (scores[:, 1] == -1).all()  # the gate removed all rows of category 0
+    for column in (0, 2, 3):
+        assert set(table.classes[rows[:, column].numpy()].ravel()) == {classes[column]}
+    cosines = torch.einsum("pd,bdhw->bphw", table.vectors, F.normalize(features, dim=1))
+    torch.testing.assert_close(cosines.gather(1, rows[:, [0, 2, 3]]), scores[:, [0, 2, 3]])
 
 
 def test_without_background_prototypes_none_are_in_the_table(sets: list[FeatureSpacePrototypes]) -> None:
