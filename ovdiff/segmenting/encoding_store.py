@@ -205,7 +205,8 @@ def _memory_order(features: Tensor) -> list[int]:
     safetensors holds arrays in one order alone, and a matrix product of the same numbers in another order differs in
     the last bit. So the order is written down, that loaded features give exactly the scores that new ones give.
     """
-    return sorted(range(features.ndim), key=lambda axis: -features.stride(axis))
+    strides = features.stride()
+    return sorted(range(features.ndim), key=lambda axis: -strides[axis])
 
 
 def _header(data: bytes) -> dict[str, str]:
