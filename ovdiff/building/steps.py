@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -147,16 +148,9 @@ def _one_space(parts: BuildingParts, name: str, support: SupportSet) -> FeatureS
     background: list[NDArray[np.floating]] = []
     coverage = parts.preset.prototypes.mask_coverage
 
-    def extract(batch: Sequence[SupportImage]) -> None:
-        for sides in _masked_features(parts, name, batch):
-            foreground.append(sides[0])
-            background.append(sides[1])
-
-    work = extraction(parts.preset, name, parts.preset.memory.build_gib)
-    with parts.models.lock:
-        _ = parts.extractors[name]  # Its weights are loaded first: the batch is given the memory that they leave.
-        size = batch_size(parts.models.device, work)
-    run_in_batches(support.images, size, extract, work.name)
+    for sides in masked_features(parts, name, support.images):
+        foreground.append(sides[0].rows)
+        background.append(sides[1].rows)
     with _turn_of_k_means(parts):
         prototypes = build_prototypes(foreground, background, parts.preset.prototypes, str(parts.models.device))
     if not len(prototypes.foreground.vectors):
@@ -178,13 +172,41 @@ def _turn_of_k_means(parts: BuildingParts) -> AbstractContextManager[object]:
     return parts.models.lock if on_device else nullcontext()
 
 
-def _masked_features(
-    parts: BuildingParts, name: str, batch: Sequence[SupportImage]
-) -> list[tuple[NDArray[np.floating], NDArray[np.floating]]]:
-    """Return, for each image, the features (n, D) under its foreground and under its background.
+class Masked(NamedTuple):
+    """The features of one side of a support image.
+
+    Attributes:
+        cells: (h, w) bool, the cells of the feature grid that the side covers.
+        rows: (n, D) float16 or float32, their features, in the order of the cells.
+    """
+
+    cells: NDArray[np.bool_]
+    rows: NDArray[np.floating]
+
+
+def masked_features(
+    parts: BuildingParts, name: str, images: Sequence[SupportImage]
+) -> list[tuple[Masked, Masked]]:  # fmt: skip
+    """Return an extractor's features under the foreground and under the background of each image.
 
     Only these features leave the device: at N = 32 and D = 6400 all features would take 3.4 GB in float32.
+
+    Raises:
+        WeightsError: the extractor's model cannot be loaded.
+        DeviceMemoryError: not even one image fits into the device's memory.
     """
+    found: list[tuple[Masked, Masked]] = []
+    work = extraction(parts.preset, name, parts.preset.memory.build_gib)
+    with parts.models.lock:
+        _ = parts.extractors[name]  # Its weights are loaded first: the batch is given the memory that they leave.
+        size = batch_size(parts.models.device, work)
+    run_in_batches(images, size, lambda batch: found.extend(_features_of_batch(parts, name, batch)), work.name)
+    return found
+
+
+def _features_of_batch(
+    parts: BuildingParts, name: str, batch: Sequence[SupportImage]
+) -> list[tuple[Masked, Masked]]:  # fmt: skip
     coverage = parts.preset.prototypes.mask_coverage
     half = feature_dtype(parts.preset, name) == "float16"  # The further digits of float32 would hold only noise.
     with parts.models.lock:
@@ -200,8 +222,7 @@ def _masked_features(
         ]
 
 
-def _under(cells: NDArray[np.bool_], maps: Tensor, half: bool) -> NDArray[np.floating]:
-    """Return the features (n, D) of maps (h, w, D) in the cells (h, w) that are true."""
+def _under(cells: NDArray[np.bool_], maps: Tensor, half: bool) -> Masked:
+    """Return the cells (h, w) that are true, with the features (n, D) of maps (h, w, D) there."""
     rows = maps[torch.from_numpy(cells).to(maps.device)]
-    kept: NDArray[np.floating] = (rows.half() if half else rows).cpu().numpy()
-    return kept
+    return Masked(cells, (rows.half() if half else rows).cpu().numpy())
