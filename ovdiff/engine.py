@@ -4,11 +4,15 @@ Building depends on one category alone, so after a vocabulary edit only new cate
 one image alone, so after a vocabulary edit no image is encoded again. The halves share the models and their lock.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
 from ovdiff.bank.judgement import Judgement
+from ovdiff.bank.lesson_store import LessonStore
+from ovdiff.bank.lessons import Lesson, LessonSource
 from ovdiff.bank.recipe import Recipes
 from ovdiff.bank.support import SupportSet
 from ovdiff.building.category_builder import CategoryBuilder
@@ -16,6 +20,8 @@ from ovdiff.building.parts import BuildingParts
 from ovdiff.building.steps import Progress
 from ovdiff.errors import WeightsError
 from ovdiff.extractors import Extractors
+from ovdiff.learning.annotation import Annotation
+from ovdiff.learning.learner import Learner
 from ovdiff.models.devices import require_device
 from ovdiff.models.fetching import require_files
 from ovdiff.models.files import BUILDING, SEGMENTING
@@ -55,6 +61,8 @@ class Engine:
         self._builder = CategoryBuilder(BuildingParts(preset, self._models, extractors), bank, self._recipes)
         self._segmenter = ImageSegmenter(SegmentingParts(preset, self._models, extractors), bank, self._recipes)
         self.support_store = self._builder.store
+        self.lessons = LessonStore(bank.folder / "lessons")
+        self._learner = Learner(self._segmenter, self._recipes, self.lessons)
         self._complete: set[tuple[Stage, ...]] = set()
 
     def category_key(self, category: Category | str) -> str:
@@ -70,11 +78,14 @@ class Engine:
     def fingerprint(self) -> str:
         """Return a hex hash of the preset and the weights, which with the prototypes decide the masks of an image.
 
-        While weights are missing the hash is another one than after they were found; so it is while anchors are.
+        While weights are missing the hash is another one than after they were found; so it is while anchors are. The
+        lessons in force are in it, and an engine without lessons has the hash that it had before the first.
         """
         try:
             anchors = self._segmenter.anchors.ready()
-            return self._segmenter.fingerprint + ("-anchors" if anchors else "")
+            lessons = self.lessons.version(self._recipes.lessons.key)
+            with_lessons = f"-lessons-{lessons[:16]}" if lessons else ""
+            return self._segmenter.fingerprint + ("-anchors" if anchors else "") + with_lessons
         except WeightsError:
             return self.preset.fingerprint()
 
@@ -227,6 +238,43 @@ class Engine:
             DeviceMemoryError: the score maps do not fit into the device's memory.
         """
         return self._segmenter.label(encoded, vocabulary)
+
+    def lesson_address(self, image: NDArray[np.uint8], annotation: Annotation) -> str:
+        """Return the address that the lesson of an annotated image has in `lessons`; no model runs.
+
+        Raises:
+            ImageError: ``image`` is not an (H, W, 3) uint8 array.
+            LessonError: the annotation is of another size.
+            WeightsError: a model's files are missing.
+        """
+        return self._learner.address(image, annotation)
+
+    def learn(
+        self,
+        image: NDArray[np.uint8],
+        annotation: Annotation,
+        source: LessonSource | None = None,
+        replacing: Iterable[str] = (),
+    ) -> Lesson:
+        """Take the lesson of an annotated image, and store it in `lessons`. Nothing is trained.
+
+        Cost: that of segmenting the image, and less than a second.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, upright.
+            annotation: what a person says about it; all categories of its vocabulary must have been built.
+            source: where the annotation comes from.
+            replacing: the addresses of lessons from older annotations of the same task, which are removed.
+
+        Raises:
+            ImageError: ``image`` is not such an array.
+            LessonError: the annotation is of another size, or the store cannot be written.
+            MissingPrototypesError: some categories must be built first; the message names them.
+            WeightsError: a model cannot be loaded.
+            DeviceMemoryError: not even one window fits into the device's memory.
+        """
+        self._require_files(SEGMENTING)
+        return self._learner.learn(image, annotation, source or LessonSource(), replacing)
 
     def with_instances(
         self, image: NDArray[np.uint8], segmentation: Segmentation, vocabulary: Vocabulary

@@ -7,7 +7,7 @@ preset is enough to make the engine: the command line, the service and programs 
 An engine is imported when it is made. This module never imports torch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
 from ovdiff.bank.judgement import Judgement
+from ovdiff.bank.lesson_store import LessonStore
+from ovdiff.bank.lessons import Lesson, LessonSource
 from ovdiff.bank.support import SupportSet
 from ovdiff.errors import PresetError
+from ovdiff.learning.annotation import Annotation
 from ovdiff.presets import Part, Preset
 from ovdiff.presets.files import OVDIFF, read_preset
 from ovdiff.presets.mapping import build
@@ -187,6 +190,39 @@ class HasSupportSets(Protocol):
 
         Raises:
             BankError: some of them are not stored; the message says what to do.
+        """
+        ...
+
+
+@runtime_checkable
+class Learns(Protocol):
+    """An engine that learns from annotated images, and keeps what it learned as lessons."""
+
+    @property
+    def lessons(self) -> LessonStore:
+        """The store of the lessons."""
+        ...
+
+    def lesson_address(self, image: NDArray[np.uint8], annotation: Annotation) -> str:
+        """Return the address that the lesson of an annotated (H, W, 3) uint8 RGB image has; no model runs.
+
+        Raises:
+            OVDiffError: the annotation is of another size, or a model's files are missing.
+        """
+        ...
+
+    def learn(
+        self,
+        image: NDArray[np.uint8],
+        annotation: Annotation,
+        source: LessonSource | None = None,
+        replacing: Iterable[str] = (),
+    ) -> Lesson:
+        """Take the lesson of an annotated image and store it; lessons at the addresses in `replacing` are removed.
+
+        Raises:
+            MissingPrototypesError: some categories must be prepared first; the message names them.
+            OVDiffError: the lesson cannot be taken or stored for another reason.
         """
         ...
 

@@ -8,6 +8,7 @@ because the cards' times are looked at whenever lessons are asked for. A damaged
 ``fit.json`` holds what was chosen for a set of lessons, by the set's digest. Never imports torch.
 """
 
+import hashlib
 import json
 import logging
 import re
@@ -123,6 +124,16 @@ class LessonStore:
         The arguments are those of :meth:`in_force`. Cost: that of :meth:`cards`.
         """
         return set_digest({card.address: card.weight for card in self._counting(recipe, phrases)})
+
+    def version(self, recipe: str) -> str:
+        """Return a hash of the lessons that count and of what was chosen for them; "" if no lesson counts.
+
+        Cost: that of :meth:`cards`.
+        """
+        if not (found := self.digest(recipe)):
+            return ""
+        fit = json.dumps(self.fit(found), sort_keys=True)
+        return hashlib.sha256(f"{found} {fit}".encode()).hexdigest()
 
     def save(self, lesson: Lesson, replacing: Iterable[str] = ()) -> None:
         """Store a lesson, in place of a damaged one of its address, and remove the lessons that it replaces.

@@ -6,6 +6,7 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from ovdiff.bank.lessons import LESSON_VERSION
 from ovdiff.bank.support_store import SUPPORT_VERSION
 from ovdiff.models.weights import Weights, weights_identity
 from ovdiff.presets import Part, Preset
@@ -34,6 +35,7 @@ ENCODING_VERSION = 1
 
 _JUDGING_ANCHORS = ("words", "same_cosine", "near_cosine", "doubtful_below")
 _JUDGING_IMAGES = ("template", "statistics", "resampling")
+_CROPPING = ("crops_wider", "min_aspect", "crop_px", "min_part_px", "max_parts")
 _WHERE_WEIGHTS_LIE = ("source", "revision", "sha256", "adapter")
 
 
@@ -136,6 +138,20 @@ class Recipes:
                 path: version for name in voters for path, version in versions.items() if path == f"extractors.{name}"
             },
         )
+
+    @cached_property
+    def lessons(self) -> Recipe:
+        """The recipe of lessons: how an image is encoded, how cells become rows, and how crops are cut for CLIP.
+
+        Raises:
+            WeightsError: a model's files are missing.
+        """
+        preset, encodings = self._preset, self.encodings
+        parameters = {**encodings.parameters, "learning": to_mapping(preset.learning)}
+        if preset.part_check.enabled:
+            parameters["part_check"] = _chosen(preset.part_check, _CROPPING)
+        versions = {**encodings.versions, "lesson_version": LESSON_VERSION}
+        return replace(encodings, versions=versions, parameters=parameters)
 
     @cached_property
     def judgement(self) -> Recipe:

@@ -485,6 +485,33 @@ class ScoreSettings:
 
 
 @dataclass(frozen=True)
+class LearningSettings:
+    """How an annotated image becomes a lesson. P and R do not learn from annotations."""
+
+    cell_purity: float = setting(
+        0.75,
+        "a feature cell belongs to a word that covers so much of it; cells at borders mix the features of two things",
+        unit="share of the cell",
+        minimum=0.5,
+        maximum=1.0,
+    )
+    rows_per_group: int = setting(
+        8,
+        "the most vectors that are kept of the cells with one word by the person and one by the prediction, in one "
+        "feature space; so a lesson stays small, however large its image is",
+        minimum=1,
+        maximum=1024,
+    )
+    cells_per_group: int = setting(
+        1024,
+        "the most cells that such vectors are made from, evenly spread: clustering all cells of a photograph would "
+        "take a minute",
+        unit="cells",
+        minimum=1,
+    )
+
+
+@dataclass(frozen=True)
 class CacheSettings:
     """The results that are kept between calls."""
 
@@ -538,6 +565,7 @@ class PresetTables:
     refine: RefineSettings = field(default_factory=RefineSettings, metadata={"online": True})
     instances: InstanceSettings = field(default_factory=InstanceSettings, metadata={"online": True, "later": True})
     scores: ScoreSettings = field(default_factory=ScoreSettings, metadata={"online": True, "later": True})
+    learning: LearningSettings = field(default_factory=LearningSettings, metadata={"online": True, "later": True})
     memory: MemorySettings = field(default_factory=MemorySettings, metadata={"online": True, "changes_no_mask": True})
     cache: CacheSettings = field(default_factory=CacheSettings, metadata={"online": True, "changes_no_mask": True})
 

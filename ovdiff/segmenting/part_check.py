@@ -196,6 +196,32 @@ def cut_crop(
     return np.asarray(square)
 
 
+def embed_boxes(parts: SegmentingParts, image: NDArray[np.uint8], boxes: Sequence[tuple[int, int, int, int]]) -> Tensor:
+    """Return CLIP's view of each box, (N, P) float32 of length 1, on the CPU: the mean of its crops' embeddings.
+
+    Args:
+        parts: the models; call this inside ``with parts.models.lock``.
+        image: (h, w, 3), the working image.
+        boxes: (top, bottom, left, right) in px of the working image.
+
+    Raises:
+        WeightsError: CLIP cannot be loaded.
+    """
+    preset, settings = parts.preset, parts.preset.part_check
+    crops = [cut_crop(image, box, wider, settings) for box in boxes for wider in settings.crops_wider]
+    step = max(1, preset.extractors.batch_size)
+    seen = [
+        parts.clip.embed_images(
+            np.stack(crops[start : start + step]), preset.prefilter.statistics, preset.prefilter.resampling
+        )
+        for start in range(0, len(crops), step)
+    ]
+    if not seen:
+        return torch.empty(0, 0)
+    by_box = torch.cat(seen).float().cpu().reshape(len(boxes), len(settings.crops_wider), -1).mean(dim=1)
+    return torch.nn.functional.normalize(by_box, dim=1)
+
+
 def _cosines(
     parts: SegmentingParts,
     encoded: EncodedImage,
@@ -204,18 +230,9 @@ def _cosines(
     competition: Competition,
 ) -> NDArray[np.float64]:
     """Return CLIP's cosines (pieces, things and texts); -1 for a word that its text encoder cannot read."""
-    preset, settings = parts.preset, parts.preset.part_check
+    preset = parts.preset
     boxes = list(dict.fromkeys(piece.box for piece in pieces))  # A thing of one word is both a part and a region.
-    crops = [cut_crop(encoded.working, box, wider, settings) for box in boxes for wider in settings.crops_wider]
-    step = max(1, preset.extractors.batch_size)
-    seen = torch.cat([
-        parts.clip.embed_images(
-            np.stack(crops[start : start + step]), preset.prefilter.statistics, preset.prefilter.resampling
-        )
-        for start in range(0, len(crops), step)
-    ])  # fmt: skip
-    by_box = seen.float().cpu().reshape(len(boxes), len(settings.crops_wider), -1).mean(dim=1)
-    images = torch.nn.functional.normalize(by_box, dim=1)[[boxes.index(piece.box) for piece in pieces]]
+    images = embed_boxes(parts, encoded.working, boxes)[[boxes.index(piece.box) for piece in pieces]]
     categories = [competition.vocabulary.categories[label - 1] for label in labels]
     phrased = [with_phrase(category, preset.generation.phrases).phrases for category in categories]
     phrased += [(text,) for text in competition.texts]

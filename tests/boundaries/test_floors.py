@@ -18,6 +18,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
         ("api", "calibration"),
         ("engines",),
         ("engine",),
+        ("learning",),
         ("building", "segmenting"),
         ("proposals",),
         ("bank", "extractors"),
@@ -63,7 +64,7 @@ SEEN_BY_A_HALF = {
     "region_scores",
     "segmentation",
 }
-SEES_THE_HALVES = {"engine"}
+SEES_THE_HALVES = {"engine", "learning"}
 HALVES = ("building", "segmenting")
 
 

@@ -1,0 +1,52 @@
+"""The learner takes lessons with a segmenting half, and keeps them in the store beside the bank.
+
+Tested through the engine by tests/ovdiff/learning/test_lesson.py.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovdiff.bank.lesson_store import LessonStore
+from ovdiff.bank.lessons import Lesson, LessonSource
+from ovdiff.bank.recipe import Recipes
+from ovdiff.learning.annotation import Annotation
+from ovdiff.learning.lesson import lesson_address, sourced, take_lesson, words_of
+from ovdiff.segmenting.encoding import image_key
+from ovdiff.segmenting.image_segmenter import ImageSegmenter, require_image
+
+
+class Learner:
+    """Takes lessons. Safe for several threads; the models run under their own lock."""
+
+    def __init__(self, segmenter: ImageSegmenter, recipes: Recipes, store: LessonStore) -> None:
+        """Load no model yet."""
+        self._segmenter, self._recipes, self._store = segmenter, recipes, store
+
+    def address(self, image: NDArray[np.uint8], annotation: Annotation) -> str:
+        """Return the address that the lesson of an annotated image has or would have; no model runs.
+
+        Raises:
+            ImageError: ``image`` is not an (H, W, 3) uint8 array.
+            LessonError: the annotation is of another size.
+            WeightsError: a model's files are missing.
+        """
+        require_image(image)
+        annotation.require_size(image)
+        words = words_of(annotation, self._segmenter.parts.preset)
+        return lesson_address(image_key(image), annotation, words, self._recipes.lessons.key)
+
+    def learn(
+        self, image: NDArray[np.uint8], annotation: Annotation, source: LessonSource, replacing: Iterable[str]
+    ) -> Lesson:
+        """Take the lesson of an annotated image and store it. See :meth:`ovdiff.engine.Engine.learn`."""
+        address = self.address(image, annotation)
+        encoded, parts = self._segmenter.encode(image), self._segmenter.parts
+        predicted = self._segmenter.label(encoded, annotation.vocabulary).label_map
+        with parts.models.lock:
+            stuff = self._segmenter.kinds.stuff(annotation.vocabulary)
+            taken = take_lesson(parts, encoded, annotation, predicted, stuff)
+        lesson = sourced(taken, address, self._recipes.lessons.key, image_key(image), source)
+        self._store.save(lesson, replacing)
+        return lesson
