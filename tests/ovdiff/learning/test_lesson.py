@@ -125,7 +125,7 @@ def test_a_lesson_is_found_again_by_content(engine: Engine, numbers: list[int]) 
     other_names = annotation(drawn, renamed(WORDS))
     assert engine.lesson_address(drawn.image, other_names) == address  # phrases count, names and their order do not
     assert engine.learn(drawn.image, other_names).address == address
-    moved = replace(said, label_map=np.roll(said.label_map, 1, axis=1))
+    moved = replace(said, label_map=np.roll(said.label_map, 1, axis=0))
     brighter = drawn.image // 2 + 60
     different = [
         engine.lesson_address(drawn.image, moved),
