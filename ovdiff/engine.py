@@ -16,8 +16,10 @@ from ovdiff.bank.lessons import Lesson, LessonSource
 from ovdiff.bank.recipe import Recipes
 from ovdiff.bank.support import SupportSet
 from ovdiff.building.category_builder import CategoryBuilder
+from ovdiff.building.curating import Curator
 from ovdiff.building.parts import BuildingParts
 from ovdiff.building.steps import Progress
+from ovdiff.curation.store import CurationStore
 from ovdiff.errors import WeightsError
 from ovdiff.extractors import Extractors
 from ovdiff.learning.annotation import Annotation
@@ -56,13 +58,15 @@ class Engine:
                 models of its own.
         """
         self.preset, self.bank = preset, bank
-        self._models, self._recipes = models or LoadedModels(device), Recipes(preset)
+        self._models, self._recipes = models or LoadedModels(device), Recipes(preset, CurationStore(bank.folder))
         extractors = Extractors(preset, self._models)
         self._builder = CategoryBuilder(BuildingParts(preset, self._models, extractors), bank, self._recipes)
         self._segmenter = ImageSegmenter(SegmentingParts(preset, self._models, extractors), bank, self._recipes)
         self.support_store = self._builder.store
         self.lessons = LessonStore(bank.folder / "lessons")
         self._learner = Learner(self._segmenter, self._recipes, self.lessons)
+        self.curator = Curator(self._builder)
+        """Changes what a word means: rejects its support images, adds exemplars, bans background (`Curator`)."""
         self._complete: set[tuple[Stage, ...]] = set()
 
     def category_key(self, category: Category | str) -> str:

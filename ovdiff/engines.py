@@ -7,7 +7,7 @@ preset is enough to make the engine: the command line, the service and programs 
 An engine is imported when it is made. This module never imports torch.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
+from ovdiff.bank.card import Card
 from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.lesson_store import LessonStore
 from ovdiff.bank.lessons import Lesson, LessonSource
 from ovdiff.bank.support import SupportSet
+from ovdiff.curation.curation import Curation
 from ovdiff.errors import PresetError
 from ovdiff.learning.annotation import Annotation
 from ovdiff.presets import Part, Preset
@@ -224,6 +226,60 @@ class Learns(Protocol):
             MissingPrototypesError: some categories must be prepared first; the message names them.
             OVDiffError: the lesson cannot be taken or stored for another reason.
         """
+        ...
+
+
+class CategoryCurator(Protocol):
+    """What changes the curations of categories: see :class:`ovdiff.building.curating.Curator`.
+
+    Every change returns the new curation. A changed category has another key; its next build draws nothing anew.
+    """
+
+    def curation(self, category: Category) -> Curation:
+        """Return what people changed of a category's support set."""
+        ...
+
+    def is_ours(self, card: Card) -> bool:
+        """Say whether this engine's preset made the prototype set of a card, whatever the curation now is."""
+        ...
+
+    def reject(self, category: Category, numbers: Collection[int], why: str = "") -> Curation:
+        """Leave drawn images out."""
+        ...
+
+    def restore(self, category: Category, numbers: Collection[int]) -> Curation:
+        """Take rejected images back."""
+        ...
+
+    def draw(self, category: Category, *, draw: bool) -> Curation:
+        """Say whether images are drawn at all, or the category is made of its exemplars alone."""
+        ...
+
+    def add_exemplar(
+        self,
+        category: Category,
+        image: NDArray[np.uint8],
+        mask: NDArray[np.bool_],
+        name: str,
+        source: str = "",
+        *,
+        alone: bool = False,
+    ) -> Curation:
+        """Add an (H, W, 3) uint8 RGB image with the (H, W) bool mask of the object."""
+        ...
+
+    def remove_exemplar(self, category: Category, which: str) -> Curation:
+        """Take an exemplar out, by its name or the first digits of its address."""
+        ...
+
+
+@runtime_checkable
+class Curates(Protocol):
+    """An engine whose support sets people can change."""
+
+    @property
+    def curator(self) -> CategoryCurator:
+        """What changes the curations of this engine's preset."""
         ...
 
 

@@ -12,11 +12,12 @@ from PIL import Image, UnidentifiedImageError
 from converters.files.image_files import PICTURE_FORMATS, to_rgb, turn_upright
 from ovdiff.errors import ImageError
 
-__all__ = ["ImageLike", "read_image"]
+__all__ = ["ImageLike", "read_image", "read_mask"]
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
 """A file's path, a Pillow image, or an array: grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in uint8, grey in uint16."""
 
+_MASK_MODES = ("1", "L", "P", "RGB", "RGBA", "I", "I;16")
 _MOST_PX = 100_000_000  # scores and margins of so many pixels take 0.8 GB
 _ARRAY_FORMS = "grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in uint8, or grey (H, W) in uint16"
 
@@ -46,6 +47,43 @@ def read_image(image: ImageLike) -> NDArray[np.uint8]:
         f"Expected a path, a Pillow image or an array, got {type(image).__name__}. Of bytes, make "
         "PIL.Image.open(io.BytesIO(data)); of a torch tensor (3, H, W), tensor.permute(1, 2, 0).cpu().numpy()."
     )
+
+
+def read_mask(path: str | Path) -> NDArray[np.bool_]:
+    """Read a mask from a PNG: (H, W) bool, true where a pixel is not 0.
+
+    The PNG may be black and white, grey, a palette picture or opaque RGB with equal channels. It must have at most two
+    values, and one of two must be 0: of several nobody says which are foreground.
+
+    Raises:
+        ImageError: the file is missing or no PNG, or has other values; the message says which.
+    """
+    values, advice = _mask_values(path), "Save it as a grey PNG with 255 where the object is, and 0 elsewhere"
+    if values.ndim == 3:
+        if (values[..., 1:3] != values[..., :1]).any() or (values[..., 3:] != 255).any():
+            raise ImageError(f"The mask {str(path)!r} has colours or is transparent. {advice}.")
+        values = values[..., 0]
+    found = np.unique(values).tolist()
+    if len(found) > 2 or (len(found) == 2 and found[0] != 0):
+        some = ", ".join(map(str, found[:6])) + (" and more" if len(found) > 6 else "")
+        raise ImageError(
+            f"The mask {str(path)!r} has {len(found)} values ({some}); expected two, of which one is 0: every pixel "
+            f"that is not 0 is foreground. {advice}."
+        )
+    mask: NDArray[np.bool_] = values != 0
+    return mask
+
+
+def _mask_values(path: str | Path) -> NDArray[np.generic]:
+    """Return the numbers of a PNG's pixels, (H, W) or (H, W, 3 or 4), as they are stored."""
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            _require_size((image.height, image.width), f"The mask {str(path)!r}")
+            if image.mode not in _MASK_MODES:
+                raise ImageError(f"The mask {str(path)!r} is of mode {image.mode}; expected {', '.join(_MASK_MODES)}.")
+            return np.asarray(image)
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise ImageError(f"The mask {str(path)!r} cannot be read as a PNG: {error}.") from error
 
 
 def _of_file(path: str | Path) -> NDArray[np.uint8]:

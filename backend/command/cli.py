@@ -11,6 +11,11 @@
     ovdiff prototypes list                                    list the prototype sets of the bank
     ovdiff prototypes show boat                               write boat.support.png: support images and masks
     ovdiff prototypes remove boat                             delete the prototype sets of boat
+    ovdiff prototypes reject boat 3 7 --why blurred           leave two of its support images out; nothing is drawn anew
+    ovdiff prototypes restore boat 3                          take one of them back
+    ovdiff prototypes add-exemplar boat photo.jpg mask.png    add an image of your own, with the mask of the boat
+    ovdiff prototypes remove-exemplar boat photo.jpg          take it out again
+    ovdiff prototypes curation boat                           show what was changed
     ovdiff presets list                                       list the presets and the weights each one needs
     ovdiff presets show paper > mine.toml                     copy a preset, to change it; then `--preset mine.toml`
     ovdiff presets check fast                                 say which weights are here, and what is missing

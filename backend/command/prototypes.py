@@ -128,6 +128,8 @@ def list_prototypes(bank: Bank, *, as_json: bool) -> None:
     for item in whole:
         if item.judgement is not None and item.judgement.is_doubtful:
             say(f"{item.label} is doubtful: {item.judgement}. {ADVICE}.")
+        if item.curation:
+            say(f"{item.label} is curated: {item.curation}")
     for item in stored:
         if item.error:
             say(f"{item.short_key}  {item.error}")

@@ -13,13 +13,15 @@ from pathlib import Path
 from backend.command.console import say
 from backend.command.files import write_png
 from backend.command.stored_sets import StoredSet, find_sets
-from backend.command.support_sheet import draw_support_sheet
+from backend.command.support_sheet import draw_support_sheet, shown_images
 from backend.command.table import table
 from backend.errors import UsageError
 from ovdiff.bank import Bank
 from ovdiff.bank.support import SupportSet
-from ovdiff.engines import HasSupportSets, SegmentationEngine
+from ovdiff.engines import Curates, HasSupportSets, SegmentationEngine
 from ovdiff.vocabulary import Category
+
+_CAPTION_CHARACTERS = 22  # more would run into the next caption
 
 
 def show_prototypes(
@@ -50,7 +52,7 @@ def show_prototypes(
         raise UsageError(f"The engine {engine.preset.engine!r} keeps no support images, so there is nothing to show.")
     if out is not None and (out.suffix.lower() != ".png" or out.is_dir()):
         raise UsageError(f"--out is {str(out)!r}; expected the name of a file that ends in .png.")
-    made = _made_by(engine, find_sets(bank, which))
+    made = _made_by(engine, bank, find_sets(bank, which))
     asking = _projects_by_key(engine, projects or {})
     if len(made) > 1:
         rows = [(item.short_key, "; ".join(item.prompts), _used_by(item, asking, engine)) for item in made]
@@ -63,14 +65,21 @@ def show_prototypes(
     say(f"sheet: {path}" + (f" of {item.short_key}" if len(made) > 1 else ""))
 
 
-def _made_by(engine: SegmentationEngine, found: Sequence[StoredSet]) -> list[StoredSet]:
-    """Return the sets that the engine's preset made; the support images of a set are found only with its own preset."""
-    made = []
+def _made_by(engine: SegmentationEngine, bank: Bank, found: Sequence[StoredSet]) -> list[StoredSet]:
+    """Return the sets that the engine's preset made; the support images of a set are found only with its own preset.
+
+    A set that was made before the category's curation was changed stands for the one that is not built yet.
+    """
+    made: list[StoredSet] = []
+    before: list[StoredSet] = []
     for item in found:
         if item.error:
             raise UsageError(f"{item.short_key}: {item.error}")
         if engine.category_key(_category(item)) == item.key:
             made.append(item)
+        elif isinstance(engine, Curates) and engine.curator.is_ours(bank.card(item.key)):
+            before.append(item)
+    made += {item.prompts: item for item in before if item.prompts not in {each.prompts for each in made}}.values()
     if not made:
         raise UsageError(
             f"{', '.join(item.label for item in found)}: made with another preset than this one; name that with "
@@ -117,19 +126,35 @@ def _category(item: StoredSet) -> Category:
 
 def _title(item: StoredSet, support: SupportSet) -> str:
     count = f"{len(support.images)} images, {support.with_foreground()} with a foreground, {support.refused} refused"
+    if support.rejected:
+        count += f", {len(support.rejected)} rejected"
     prompts = [f"prompt {number}: {text}" for text, number in _prompt_numbers(support).items()]
     word = item.word if item.judgement is None else f"{item.word}: {item.judgement}"
     return "\n".join([f"{item.category}, {item.short_key}: {count}", f"the word is {word}", *prompts])
 
 
 def _captions(support: SupportSet) -> list[str]:
-    """Return the caption of each image: the number of its prompt, and its seed."""
-    numbers = _prompt_numbers(support)
-    return [f"prompt {numbers[item.prompt]}, seed\n{item.seed}" for item in support.images]
+    """Return the caption of each image: its number, and the number of its prompt and its seed, or who changed it."""
+    prompts, left_out = _prompt_numbers(support), {id(item) for item in support.rejected}
+    captions = []
+    for item in shown_images(support):
+        if id(item) in left_out:
+            what = f"rejected\n{support.reasons.get(item.number, '')}"
+        elif item.exemplar:
+            what = f"exemplar\n{item.exemplar}"
+        else:
+            what = f"prompt {prompts[item.prompt]}, seed\n{item.seed}"
+        captions.append("\n".join(line[:_CAPTION_CHARACTERS] for line in f"{item.number}: {what}".split("\n")))
+    return captions
 
 
 def _prompt_numbers(support: SupportSet) -> dict[str, int]:
-    return {text: number for number, text in enumerate(dict.fromkeys(item.prompt for item in support.images), start=1)}
+    return {
+        text: number
+        for number, text in enumerate(
+            dict.fromkeys(item.prompt for item in support.images if not item.exemplar), start=1
+        )
+    }
 
 
 def _file_name(category: str) -> str:

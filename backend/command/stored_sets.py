@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from backend.errors import UsageError
 from ovdiff.bank import Bank
 from ovdiff.bank.judgement import Judgement, word_state
+from ovdiff.curation.curation import identity_summary
 from ovdiff.errors import BankError
 
 KEY_DIGITS = 12
@@ -32,6 +33,7 @@ class StoredSet:
         size_bytes: size of the set on disk, without its support images.
         support_key: the key of the support images; "" if they were not kept.
         word: whether the generator knows the word: "known", "doubtful" or "not judged".
+        curation: what people had changed of the support set, such as "2 rejected"; "" if nothing.
         judgement: how well CLIP agrees that the support images show the word; None if that was not judged.
         error: what is wrong with the set; "" if it can be read.
     """
@@ -47,6 +49,7 @@ class StoredSet:
     size_bytes: int = 0
     support_key: str = ""
     word: str = word_state(None)
+    curation: str = ""
     judgement: Judgement | None = None
     error: str = ""
 
@@ -67,19 +70,20 @@ def stored_sets(bank: Bank) -> tuple[StoredSet, ...]:
     return tuple(sorted((_stored_set(bank, key) for key in keys), key=lambda item: (item.category, item.key)))
 
 
-def find_sets(bank: Bank, text: str) -> tuple[StoredSet, ...]:
+def find_sets(bank: Bank, text: str, *, missing_ok: bool = False) -> tuple[StoredSet, ...]:
     """Return the sets that a person names by a category, or by at least the first six digits of a key.
 
-    A category may have several sets: one for each combination of prompts and preset.
+    A category may have several sets: one for each combination of prompts, preset and curation.
 
     Raises:
-        UsageError: the text names no set; or several keys begin with it; or it names a category and begins a key too.
+        UsageError: the text names no set, unless that is allowed (`missing_ok`); or several keys begin with it; or it
+            names a category and begins a key too.
     """
     wanted = text.strip().casefold()
     stored = stored_sets(bank)
     named = tuple(item for item in stored if wanted and item.category.casefold() == wanted)
     keyed = tuple(item for item in stored if len(wanted) >= _LEAST_DIGITS and item.key.startswith(wanted))
-    if not named and not keyed:
+    if not named and not keyed and not missing_ok:
         raise UsageError(f"No prototypes of {text!r} in {bank.folder}; `ovdiff prototypes list` lists what is there.")
     if len(keyed) > 1 or (named and keyed):
         listed = ", ".join(dict.fromkeys(item.label for item in (*named, *keyed)))
@@ -99,11 +103,12 @@ def _stored_set(bank: Bank, key: str) -> StoredSet:
         prompts=card.phrases,
         preset=card.preset,
         models={entry.model: entry.source for entry in card.licences},
-        images=len(card.image_seeds),
+        images=len(card.image_seeds) + len(card.curation.get("exemplars", ())),
         images_with_foreground=card.images_with_foreground,
         refused_images=card.refused_images,
         size_bytes=size_bytes,
         support_key=card.support_key,
         word=word_state(card.judgement),
+        curation=identity_summary(card.curation),
         judgement=card.judgement,
     )

@@ -28,6 +28,7 @@ class Card:
         images_with_foreground: how many support images show the category.
         refused_images: how many drawings were refused as unsafe.
         support_key: the key of the support images; "" if none were kept.
+        curation: what people had changed of the support set (`Curation.identity`); empty if nothing.
         licences: the licence of the weights of every model that the preset names.
         library_versions: the versions of the libraries that computed the prototypes.
         judgement: how well CLIP agrees that the support images show the word; ``None`` if that was not judged.
@@ -46,6 +47,7 @@ class Card:
     images_with_foreground: int = 0
     refused_images: int = 0
     support_key: str = ""
+    curation: Mapping[str, Any] = field(default_factory=dict)
     licences: tuple[WeightsLicence, ...] = ()
     library_versions: Mapping[str, str] = field(default_factory=dict)
     judgement: Judgement | None = None
@@ -56,15 +58,22 @@ class Card:
     def of_recipe(self, recipe: Recipe) -> "Card":
         """Return the card with the phrases, parameters, models and parts of a recipe."""
         return replace(
-            self, phrases=recipe.phrases or (), parameters=recipe.parameters, models=recipe.models, parts=recipe.parts
+            self,
+            phrases=recipe.phrases or (),
+            parameters=recipe.parameters,
+            models=recipe.models,
+            parts=recipe.parts,
+            curation=recipe.curation,
         )
 
 
 def card_to_json(card: Card) -> str:
-    """Return a card as JSON text. An absent judgement is left out, so that older cards stay as they were."""
+    """Return a card as JSON text. What is absent is left out where older cards have it not, so that these stay."""
     values = asdict(card)
     if card.judgement is None:
         del values["judgement"]
+    if not card.curation:
+        del values["curation"]
     return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.files.atomic import delete_left_overs, write_whole
+from converters.files.folder_lock import locked
 from ovdiff.bank.card import Card, card_to_json, json_to_card
-from ovdiff.bank.folder_lock import locked
 from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.errors import BankCorruptError, BankError

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.files.atomic import delete_left_overs, write_whole
-from ovdiff.bank.folder_lock import locked
+from converters.files.folder_lock import locked
 from ovdiff.bank.lesson_card import LessonCard, json_to_lesson_card, lesson_card_to_json, lesson_to_card
 from ovdiff.bank.lessons import Lesson, LessonCrops, LessonRows, set_digest
 from ovdiff.errors import LessonCorruptError, LessonError

@@ -1,13 +1,16 @@
 """Recipes: all that a prototype set is made from, and its content address. Loads no model and never imports torch."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ovdiff.bank.lessons import LESSON_VERSION
 from ovdiff.bank.support_store import SUPPORT_VERSION
+from ovdiff.curation.curation import UNCURATED, Curation
+from ovdiff.curation.store import CurationStore
 from ovdiff.models.weights import Weights, weights_identity
 from ovdiff.presets import Part, Preset
 from ovdiff.presets.mapping import digest, encoding_values, offline_values, to_mapping
@@ -30,8 +33,12 @@ changes."""
 JUDGEMENT_VERSION = 1
 """The version of the code that judges support images: raise it when that changes, and all words are judged anew."""
 
+
 ENCODING_VERSION = 1
 """The version of stored encodings and of the code that encodes images: raise it when either changes."""
+
+MOST_RECIPES = 20_000
+"""How many recipes are remembered: a recipe costs a millisecond, and the service asks for keys at every request."""
 
 _JUDGING_ANCHORS = ("words", "same_cosine", "near_cosine", "doubtful_below")
 _JUDGING_IMAGES = ("template", "statistics", "resampling")
@@ -50,6 +57,7 @@ class Recipe:
         phrases: the texts that are drawn; ``None`` for data that does not depend on the category.
         parts: the package and version of each extractor and proposal source in use, by "extractors.NAME" or
             "proposals.NAME"; built-in parts of version 1 are left out.
+        curation: what people changed of the support set (`Curation.identity`); empty for data that no person shaped.
     """
 
     versions: Mapping[str, int]
@@ -57,39 +65,69 @@ class Recipe:
     models: Mapping[str, Mapping[str, Any]]
     phrases: tuple[str, ...] | None = None
     parts: Mapping[str, str] = field(default_factory=dict)
+    curation: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The content address: 64 hexadecimal digits."""
         return digest(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
-        """Return the recipe as JSON values. Absent phrases and empty parts are left out, so that older keys stay."""
+        """Return the recipe as JSON values.
+
+        Absent phrases, empty parts and an empty curation are left out, so that older keys stay.
+        """
         return {
             **self.versions,
             "parameters": dict(self.parameters),
             "models": dict(self.models),
             **({} if self.phrases is None else {"phrases": list(self.phrases)}),
             **({"parts": dict(self.parts)} if self.parts else {}),
+            **({"curation": dict(self.curation)} if self.curation else {}),
         }
 
 
 class Recipes:
-    """The recipes of one preset."""
+    """The recipes of one preset. Safe for several threads."""
 
-    def __init__(self, preset: Preset) -> None:
-        """Remember the preset. No weights are read yet."""
-        self._preset = preset
+    def __init__(self, preset: Preset, curations: CurationStore | None = None) -> None:
+        """Remember the preset. No weights are read yet.
+
+        Args:
+            preset: the models and hyper-parameters.
+            curations: what people changed of support sets; without it no recipe has a curation.
+        """
+        self._preset, self.curations = preset, curations
+        self._remembered = lru_cache(MOST_RECIPES)(self._make)
 
     def prototypes(self, category: Category) -> Recipe:
         """Return the recipe of a category's prototype set.
 
         The category's name and kind are no part of the recipe, so a renamed label with the same prompts keeps its set.
+        The curation is looked up each time, which costs a look at a file's date: another process may have changed it.
+
+        Raises:
+            WeightsError: a model's files are missing.
+            BankError: the category's curation cannot be read.
+        """
+        return self.curated(self._phrases(category), self.curation(category).identity())
+
+    def curated(self, phrases: Sequence[str], identity: Mapping[str, Any]) -> Recipe:
+        """Return the recipe of the prototypes of phrases with a given curation, whatever the curation in force is.
 
         Raises:
             WeightsError: a model's files are missing.
         """
-        return replace(self._of_preset, phrases=self._phrases(category))
+        return self._remembered(tuple(phrases), json.dumps(identity, sort_keys=True))[0]
+
+    def curation(self, category: Category) -> Curation:
+        """Return what people changed of a category's support set.
+
+        Raises:
+            WeightsError: a model's files are missing.
+            BankError: the category's curation cannot be read.
+        """
+        return UNCURATED if self.curations is None else self.curations.of(self.support(category).key)
 
     def support(self, category: Category) -> Recipe:
         """Return the recipe of a category's support images.
@@ -99,8 +137,7 @@ class Recipes:
         Raises:
             WeightsError: a model's files are missing.
         """
-        images = self._part(("attribution", "generation", "safety"), models_of(self._preset, "images"))
-        return replace(images, versions={"support_version": SUPPORT_VERSION}, phrases=self._phrases(category))
+        return self._remembered(self._phrases(category), "{}")[1]
 
     def masks(self) -> Recipe:
         """Return the recipe by which support images are divided into foreground and background.
@@ -178,6 +215,14 @@ class Recipes:
             _parameters(self._preset),
             {name: _model_values(given[name]) for name in names},
             parts=part_versions(self._preset),
+        )
+
+    def _make(self, phrases: tuple[str, ...], identity: str) -> tuple[Recipe, Recipe]:
+        """Return the recipes of the prototypes and of the support images of phrases; the identity is JSON."""
+        images = self._part(("attribution", "generation", "safety"), models_of(self._preset, "images"))
+        return (
+            replace(self._of_preset, phrases=phrases, curation=json.loads(identity)),
+            replace(images, versions={"support_version": SUPPORT_VERSION}, phrases=phrases),
         )
 
     def _part(self, tables: tuple[str, ...], models: tuple[str, ...], parts: str = "-") -> Recipe:

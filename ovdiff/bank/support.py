@@ -1,6 +1,7 @@
 """The support images of a category with their masks, from which its prototypes are made. Never imports torch."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class SupportImage:
-    """One generated image of a category.
+    """One image of a category: a drawn one, or an exemplar that a person gave.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
@@ -17,6 +18,9 @@ class SupportImage:
         background: (H, W) bool, B of Eq. 1; disjoint from the foreground, may be empty.
         seed: the seed of the noise from which the image was drawn.
         prompt: the whole text from which the image was drawn.
+        number: how people name the image within its category, from 0. Exemplars come after all drawn images.
+        exemplar: the name of an exemplar, whose attribution is its mask; "" for a drawn image.
+        address: the content address of an exemplar in the bank; "" for a drawn image.
     """
 
     image: NDArray[np.uint8]
@@ -25,6 +29,9 @@ class SupportImage:
     background: NDArray[np.bool_]
     seed: int = 0
     prompt: str = ""
+    number: int = 0
+    exemplar: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,12 +39,16 @@ class SupportSet:
     """All support images of a category, in the order of their numbers.
 
     Attributes:
-        images: the images that were not left out as unsafe.
+        images: the images from which prototypes are made: neither refused as unsafe, nor rejected by a person.
         refused: how many drawings were refused as unsafe.
+        rejected: the images that a person left out; they are kept, and give no prototypes.
+        reasons: why each of these was left out, by its number.
     """
 
     images: tuple[SupportImage, ...]
     refused: int = 0
+    rejected: tuple[SupportImage, ...] = ()
+    reasons: Mapping[int, str] = field(default_factory=dict)
 
     def with_foreground(self) -> int:
         """Return how many images show the category; the others give no prototypes."""

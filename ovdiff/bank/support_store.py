@@ -17,8 +17,6 @@ Never imports torch.
 import hashlib
 import io
 import json
-import logging
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from converters.files.atomic import delete_folder, delete_left_overs, sync_folder, whole_folder
+from converters.files.atomic import delete_folder, delete_left_overs, whole_folder
+from converters.files.sealed import read_sealed, write_sealed
 from ovdiff.errors import BankError
 
 SUPPORT_VERSION = 1
@@ -40,9 +39,8 @@ Masks = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
 _KEY = re.compile(r"[0-9a-f]{16,64}")
 _VALUES = "batch.json"
-_CHECKSUMS = "checksums.json"
+_DAMAGED = "Stored support images %s are damaged and are made anew"
 _FOREGROUND, _BACKGROUND = 255, 128  # grey levels of stored masks
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,7 @@ class Shelf:
         found: list[DrawnBatch] = []
         seen: set[int] = set()
         for folder in sorted(self.folder.glob("batch-*")):
-            files = _read_sealed(folder)
+            files = read_sealed(folder, _DAMAGED)
             batch = None if files is None else _files_to_batch(files)
             if batch is not None and not batch.numbers & seen:
                 found.append(batch)
@@ -157,7 +155,7 @@ class Shelf:
 
     def masks(self, drawn: Sequence[DrawnImage]) -> tuple[Masks, ...] | None:
         """Return the masks of images, in the order of the images; ``None`` if they are not stored."""
-        files = _read_sealed(self._masks_folder(drawn))
+        files = read_sealed(self._masks_folder(drawn), _DAMAGED)
         if files is None:
             return None
         return tuple(_png_to_masks(files[f"{item.number:04d}.png"]) for item in drawn)
@@ -184,8 +182,8 @@ class Shelf:
         try:
             delete_left_overs(self.folder)
             with whole_folder(final, keep_existing=True) as partial:
-                _write_sealed(partial, files)
-                if _read_sealed(final) is None:
+                write_sealed(partial, files)
+                if read_sealed(final, _DAMAGED) is None:
                     delete_folder(final)
         except OSError as error:
             raise BankError(
@@ -245,31 +243,3 @@ def _png_to_masks(data: bytes) -> Masks:
 
 def _to_json(values: Any) -> bytes:
     return f"{json.dumps(values, indent=2, ensure_ascii=False)}\n".encode()
-
-
-def _write_sealed(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files, and their checksums as the last file."""
-    checksums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    for name, data in {**files, _CHECKSUMS: _to_json(checksums)}.items():
-        with (folder / name).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    sync_folder(folder)
-
-
-def _read_sealed(folder: Path) -> dict[str, bytes] | None:
-    """Return a folder's files. If one does not match its checksum, log that and return ``None``."""
-    if not folder.exists():
-        return None
-    try:
-        checksums = json.loads((folder / _CHECKSUMS).read_text("utf-8"))
-        files = {name: (folder / name).read_bytes() for name in checksums}
-        wrong = [name for name, data in files.items() if hashlib.sha256(data).hexdigest() != checksums[name]]
-        if files and not wrong:
-            return files
-        reason = f"{wrong[0]} does not match its checksum" if wrong else f"{_CHECKSUMS} names no file"
-    except (OSError, ValueError, TypeError) as error:
-        reason = str(error)
-    _log.warning("Stored support images %s are damaged and are made anew: %s.", folder, reason)
-    return None

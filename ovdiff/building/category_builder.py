@@ -11,12 +11,15 @@ from collections.abc import Callable
 from ovdiff.bank import Bank
 from ovdiff.bank.card import Card
 from ovdiff.bank.judgement import ADVICE, Judgement
-from ovdiff.bank.recipe import Recipes, library_versions
+from ovdiff.bank.recipe import Recipe, Recipes, library_versions
 from ovdiff.bank.support import SupportSet
 from ovdiff.bank.support_store import Shelf, SupportStore
+from ovdiff.building.curated import curate
 from ovdiff.building.judging import judge_images
 from ovdiff.building.parts import BuildingParts
-from ovdiff.building.steps import make_prototype_set, make_support_set, stored_support_set
+from ovdiff.building.steps import draw_support_set, make_prototype_set, require_foreground, stored_support_set
+from ovdiff.curation.curation import Curation
+from ovdiff.curation.store import CurationStore
 from ovdiff.errors import BankError
 from ovdiff.models.licences import weights_licences
 from ovdiff.presets.needs import judges_words
@@ -34,15 +37,16 @@ class CategoryBuilder:
         Args:
             parts: the models.
             bank: the store of prototype sets; their support images are stored beside it.
-            recipes: the recipes of the same preset.
+            recipes: the recipes of the same preset, with the curations of the bank if they are to count.
         """
         self.parts = parts
         self.store = SupportStore(bank.folder / "support")
-        self._bank, self._recipes = bank, recipes
+        self.bank, self.recipes = bank, recipes
+        self.curations = recipes.curations or CurationStore(bank.folder)
 
     def has(self, category: Category) -> bool:
         """Say whether the bank holds the category's prototypes, and holds them undamaged."""
-        return self._bank.has(self._recipes.prototypes(category).key)
+        return self.bank.has(self.recipes.prototypes(category).key)
 
     def build(self, category: Category, report: Callable[[str, float], None]) -> None:
         """Make and store the category's prototypes, unless the bank has them; CLIP judges what was drawn.
@@ -58,20 +62,21 @@ class CategoryBuilder:
             BankError: the bank cannot be written.
         """
         if not self.has(category):
-            recipe, preset = self._recipes.prototypes(category), self.parts.preset
-            support = make_support_set(self.parts, recipe.phrases or (), report, self._shelf(category))
+            (curation, recipe), preset = self._asked(category), self.parts.preset
+            support = self._make_support_set(category, curation, report)
+            require_foreground(support, recipe.phrases or (), preset)
             prototypes = make_prototype_set(self.parts, support, report)
             card = Card(
                 category.name,
                 preset.name,
-                image_seeds=tuple(item.seed for item in support.images),
+                image_seeds=tuple(item.seed for item in support.images if not item.exemplar),
                 images_with_foreground=support.with_foreground(),
                 refused_images=support.refused,
-                support_key=self._recipes.support(category).key,
+                support_key=self.recipes.support(category).key,
                 licences=weights_licences(preset),
                 library_versions=library_versions(),
             )
-            self._bank.save(recipe.key, prototypes, card.of_recipe(recipe))
+            self.bank.save(recipe.key, prototypes, card.of_recipe(recipe))
             self.judge(category)  # After the set is stored: if CLIP fails, nothing else is lost.
         report("done", 1.0)
 
@@ -84,11 +89,11 @@ class CategoryBuilder:
         Raises:
             WeightsError: a model's files are missing.
         """
-        key = self._recipes.prototypes(category).key
-        if not judges_words(self.parts.preset) or not self._bank.has(key):
+        key = self.recipes.prototypes(category).key
+        if not judges_words(self.parts.preset) or not self.bank.has(key):
             return None
-        found = self._bank.card(key).judgement
-        return found if found is not None and found.key == self._recipes.judgement.key else None
+        found = self.bank.card(key).judgement
+        return found if found is not None and found.key == self.recipes.judgement.key else None
 
     def judge(self, category: Category) -> Judgement | None:
         """Return the category's judgement; if it has none, judge its stored support images first and keep that.
@@ -101,34 +106,51 @@ class CategoryBuilder:
             DeviceMemoryError: not even one image fits into the device's memory.
             BankError: the bank cannot be written.
         """
-        recipe = self._recipes.prototypes(category)
-        if not judges_words(self.parts.preset) or not self._bank.has(recipe.key):
+        curation, recipe = self._asked(category)
+        if not judges_words(self.parts.preset) or not self.bank.has(recipe.key):
             return None
         if (known := self.judgement(category)) is not None:
             return known
-        images = [item.image for batch in self._shelf(category).batches() for item in batch.images]
-        made = judge_images(self.parts, images, recipe.phrases or (), self._recipes.judgement.key) if images else None
+        drawn = [item for batch in self.shelf(category).batches() if curation.draw for item in batch.images]
+        images = [item.image for item in drawn if item.number not in curation.rejected_numbers()]
+        made = judge_images(self.parts, images, recipe.phrases or (), self.recipes.judgement.key) if images else None
         if made is not None:
-            self._bank.judge(recipe.key, made)
+            self.bank.judge(recipe.key, made)
             if made.is_doubtful:
                 _log.warning("%r is doubtful: %s. %s.", category.name, made, ADVICE)
         return made
 
     def support_set(self, category: Category) -> SupportSet:
-        """Return a category's support images, attribution maps and masks from the store; loads no model.
+        """Return a category's support images, attribution maps and masks from the store, curated; loads no model.
 
         Raises:
             BankError: some of them are not stored; the message says what to do.
             WeightsError: a model's files are missing.
         """
-        support = stored_support_set(self._shelf(category), self.parts.preset)
+        curation = self.recipes.curation(category)
+        support = stored_support_set(self.shelf(category), self.parts.preset) if curation.draw else SupportSet(())
         if support is None:
             raise BankError(
                 f"The support images of {category.name!r} are not in {self.store.folder}, or not all of them. "
                 f"Remove the category's prototypes, if there are any, and build it again."
             )
-        return support
+        return curate(support, curation, self.curations.pictures, self.parts.preset)
 
-    def _shelf(self, category: Category) -> Shelf:
+    def shelf(self, category: Category) -> Shelf:
         """Return the shelf of a category's support images and their masks."""
-        return self.store.shelf(self._recipes.support(category).key, self._recipes.masks().key)
+        return self.store.shelf(self.recipes.support(category).key, self.recipes.masks().key)
+
+    def _asked(self, category: Category) -> tuple[Curation, Recipe]:
+        """Return a category's curation and the recipe with this very curation: another process may change it."""
+        curation, phrases = self.recipes.curation(category), self.recipes.support(category).phrases or ()
+        return curation, self.recipes.curated(phrases, curation.identity())
+
+    def _make_support_set(
+        self, category: Category, curation: Curation, report: Callable[[str, float], None]
+    ) -> SupportSet:
+        """Return a category's curated support set; what is stored is not drawn again."""
+        drawn = SupportSet(())
+        if curation.draw:
+            phrases = self.recipes.support(category).phrases or ()
+            drawn = draw_support_set(self.parts, phrases, report, self.shelf(category))
+        return curate(drawn, curation, self.curations.pictures, self.parts.preset)

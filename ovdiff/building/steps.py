@@ -34,6 +34,39 @@ _GENERATING, _MASKING = 0.8, 0.85  # The share of the whole time that is over af
 def make_support_set(
     parts: BuildingParts, phrases: Sequence[str], progress: Progress, shelf: Shelf | None = None
 ) -> SupportSet:
+    """Make a category's support set, and check that an image shows the category (see `draw_support_set`).
+
+    Raises:
+        SupportError: no image shows the category, or every image was refused as unsafe.
+    """
+    support = draw_support_set(parts, phrases, progress, shelf)
+    require_foreground(support, phrases, parts.preset)
+    return support
+
+
+def require_foreground(support: SupportSet, phrases: Sequence[str], preset: Preset) -> None:
+    """Check that an image of a support set shows the category.
+
+    Raises:
+        SupportError: none does; the message says what to do.
+    """
+    if support.with_foreground():
+        return
+    if support.rejected or not support.images:
+        raise SupportError(
+            f"No support image of {' / '.join(phrases)!r} is left: {len(support.rejected)} were rejected, and "
+            f"{len(support.images)} others show nothing of it. Restore some (ovdiff prototypes restore), or add "
+            f"an image of your own with a mask (ovdiff prototypes add-exemplar)."
+        )
+    raise SupportError(
+        f"None of the {len(support.images)} images generated for {' / '.join(phrases)!r} has a foreground. "
+        f"Try another prompt, another seed, or other proposals than {preset.proposals.source!r}."
+    )
+
+
+def draw_support_set(
+    parts: BuildingParts, phrases: Sequence[str], progress: Progress, shelf: Shelf | None = None
+) -> SupportSet:
     """Generate a category's support images, and find the foreground and background of each image.
 
     Args:
@@ -44,7 +77,7 @@ def make_support_set(
 
     Raises:
         VocabularyError: a phrase does not fit into the prompt, or there are more phrases than images.
-        SupportError: no image shows the category, or every image was refused as unsafe.
+        SupportError: every image was refused as unsafe.
         DeviceMemoryError: not even one image fits into the device's memory.
         BankError: the images cannot be stored.
     """
@@ -58,13 +91,7 @@ def make_support_set(
         masks = find_masks(parts, drawn, attributions)
         if shelf is not None:
             shelf.keep_masks(drawn, masks)
-    support = _support_set(batches, attributions, masks)
-    if not support.with_foreground():
-        raise SupportError(
-            f"None of the {len(masks)} images generated for {' / '.join(phrases)!r} has a foreground. "
-            f"Try another prompt, another seed, or other proposals than {parts.preset.proposals.source!r}."
-        )
-    return support
+    return _support_set(batches, attributions, masks)
 
 
 def stored_support_set(shelf: Shelf, preset: Preset) -> SupportSet | None:
@@ -137,7 +164,7 @@ def _support_set(
 ) -> SupportSet:
     prompt_of = {item.number: batch.prompt for batch in batches for item in batch.images}
     images = tuple(
-        SupportImage(item.image, attribution, *pair, seed=item.seed, prompt=prompt_of[item.number])
+        SupportImage(item.image, attribution, *pair, seed=item.seed, prompt=prompt_of[item.number], number=item.number)
         for item, attribution, pair in zip(_in_order(batches), attributions, masks, strict=True)
     )
     return SupportSet(images, refused=sum(batch.refused for batch in batches))

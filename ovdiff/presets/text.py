@@ -65,7 +65,7 @@ def _about(entry: Entry) -> str:
 
 def _field(entry: Entry) -> Iterator[str]:
     """Yield ``key = value # comment``. If that line would be too long, the comment stands above the value instead."""
-    line, comment = f"{entry.name} = {_value(entry.value)}", _comment(entry)
+    line, comment = f"{entry.name} = {toml_value(entry.value)}", _comment(entry)
     if not comment:
         yield line
     elif len(line) + len(comment) + 3 <= _LINE_CHARACTERS and "\n" not in line:
@@ -80,13 +80,14 @@ def _comment(entry: Entry) -> str:
     unit, reason = _metadata(entry).get("unit", ""), _metadata(entry).get("reason", "")
     default = dataclasses.MISSING if entry.declared is None else entry.declared.default
     if default not in (entry.value, dataclasses.MISSING, "", ()):
-        shown = _value(default)
+        shown = toml_value(default)
         named = f"the default is {shown}" if len(shown) < _SHORT_CHARACTERS else "not the default"
         reason = f"{named}: {reason}"
     return "; ".join(text for text in (unit, reason) if text)
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """Return a truth value, a number, a text or a list of them as TOML writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
@@ -94,7 +95,7 @@ def _value(value: Any) -> str:
     if isinstance(value, str):
         # TOML asks for one escape that JSON leaves out: the delete character.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    items = [_value(item) for item in value]
+    items = [toml_value(item) for item in value]
     line = f"[{', '.join(items)}]"
     if len(line) <= _LINE_CHARACTERS:
         return line

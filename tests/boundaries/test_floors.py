@@ -22,7 +22,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
         ("building", "segmenting"),
         ("proposals",),
         ("bank", "extractors"),
-        ("models",),
+        ("models", "curation"),
         ("vocabulary", "tinyworld", "segmentation"),
         ("region_scores",),
         ("presets", "images"),
@@ -54,6 +54,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
 # The two halves of the method meet in the engine alone: what builds sees no window, what segments sees no generator.
 SEEN_BY_A_HALF = {
     "bank",
+    "curation",
     "models",
     "extractors",
     "proposals",

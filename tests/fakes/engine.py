@@ -118,7 +118,8 @@ class FakeEngine:
         item = SupportImage(image, foreground.astype(np.float32), foreground, ~foreground)
         phrases = category.phrases
         images = (
-            replace(item, seed=seed, prompt=f"a {phrases[number % len(phrases)]}") for number, seed in enumerate(SEEDS)
+            replace(item, seed=seed, number=number, prompt=f"a {phrases[number % len(phrases)]}")
+            for number, seed in enumerate(SEEDS)
         )
         return SupportSet(tuple(images), refused=1)
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from ovdiff import read_image
 from ovdiff.errors import ImageError
+from ovdiff.images import read_mask
 from tests.fakes.pictures import encoded
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8)
@@ -109,3 +110,44 @@ def test_broken_and_foreign_files_are_named(tmp_path: Path) -> None:
 def test_a_picture_in_memory_needs_no_file() -> None:
     with Image.open(io.BytesIO(encoded(RGB))) as image:
         np.testing.assert_array_equal(read_image(image), RGB)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "I;16"])
+def test_a_mask_is_read_from_a_png_of_any_kind(mode: str, tmp_path: Path) -> None:
+    mask = GREY % 3 == 0
+    picture = Image.fromarray(mask.astype(np.uint8) * (1 if mode == "P" else 255))
+    written = Image.fromarray(mask.astype(np.uint16) * 65535) if mode == "I;16" else picture.convert(mode)
+    if mode == "P":
+        written = picture
+        written.putpalette([0, 0, 0, 9, 9, 9])
+    found = read_mask(_file(tmp_path, written))
+    assert found.dtype == np.bool_ and (found == mask).all()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [
+        (
+            GREY,
+            r"has 48 values \(0, 1, 2, 3, 4, 5 and more\); expected two, of which one is 0: every pixel",
+        ),
+        (GREY % 2 + 1, r"has 2 values \(1, 2\); expected two"),
+        (RGB, "has colours or is transparent. Save it as a grey PNG with 255"),
+        (np.zeros((4, 4, 4), np.uint8), "has colours or is transparent"),
+    ],
+)
+def test_a_mask_of_which_nobody_knows_what_is_foreground_is_refused(pixels: Any, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=said):
+        read_mask(_file(tmp_path, Image.fromarray(pixels)))
+
+
+def test_a_mask_that_is_no_png_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="cannot be read as a PNG"):
+        read_mask(_file(tmp_path, Image.fromarray(GREY), "a.jpg"))
+    with pytest.raises(ImageError, match="cannot be read as a PNG"):
+        read_mask(tmp_path / "absent.png")
+    path = _file(tmp_path, Image.fromarray(GREY % 2))
+    path.write_bytes(path.read_bytes()[:45])
+    with pytest.raises(ImageError, match="cannot be read as a PNG"):
+        read_mask(path)
+    assert read_mask(_file(tmp_path, Image.fromarray(GREY * 0 + 7))).all()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from backend.command.arguments import curation
 from backend.command.arguments.shared import (
     CATEGORIES_FORM,
     CATEGORIES_HELP,
@@ -23,7 +24,7 @@ from backend.settings import Settings
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command, or the commands of the group."""
-    prototypes = commands.add_parser("prototypes", help="make, list, look at or remove prototypes")
+    prototypes = commands.add_parser("prototypes", help="make, list, look at, change or remove prototypes")
     verbs = prototypes.add_subparsers(required=True, metavar="VERB")
     build = verbs.add_parser("build", help="make the prototypes of categories that the bank lacks")
     build.add_argument("categories", nargs="?", metavar=CATEGORIES_FORM, help=CATEGORIES_HELP)
@@ -59,6 +60,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     remove.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     add_bank_option(remove)
     remove.set_defaults(act=_remove)
+    curation.add(verbs)
 
 
 def _build(options: argparse.Namespace, settings: Settings) -> None:

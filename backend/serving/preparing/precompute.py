@@ -39,9 +39,6 @@ logger = logging.getLogger(__name__)
 FAULTS_OF_ALL = (WeightsError, DeviceMemoryError, OSError)
 """Errors that would meet every category, and not only the one that is being built; so would what an OSError caused."""
 
-MOST_KEYS = 50_000
-"""How many keys are remembered, of 64 characters each."""
-
 MEASURED_BUILDS = 10
 
 
@@ -73,7 +70,6 @@ class Precompute:
     ) -> None:
         """Remember the builder. Building begins with `start`."""
         self._builder = builder
-        self._key = functools.lru_cache(MOST_KEYS)(builder.category_key)
         self._retry_failed_after_s = retry_failed_after_s
         self._clock_s = clock_s
         self._changed = threading.Condition()  # Whoever holds it does not wait: neither the bank nor the disk is asked.
@@ -182,7 +178,7 @@ class Precompute:
     def _ask(self, category: Category) -> _Answer:
         """Ask the bank, which notices sets that were removed or damaged by their files' dates. Never under the lock."""
         try:
-            return _Answer(self._key(category), self._builder.has(category))
+            return _Answer(self._builder.category_key(category), self._builder.has(category))
         except (OVDiffError, OSError) as error:  # a model or the bank is not there or not readable
             return _Answer(error=str(error))
         except Exception as error:  # An engine may come from another package; the worker must outlive its mistakes.

@@ -45,7 +45,7 @@ def test_the_sheet_says_which_prompt_and_seed_each_image_is_of(
     engine.build(Category("sea", ("wave", "water")))
     show_prototypes(Bank(engine.folder), "sea", engine, tmp_path / "sheet.png")
     assert said.pop(0) == "the word is known: CLIP agrees with 2 of 2 support images"
-    assert said == ["prompt 1: a wave", "prompt 2: a water", "prompt 1, seed\n7", "prompt 2, seed\n8"]
+    assert said == ["prompt 1: a wave", "prompt 2: a water", "0: prompt 1, seed\n7", "1: prompt 2, seed\n8"]
 
 
 def test_of_several_sets_the_presets_own_is_shown(engine: FakeEngine, tmp_path: Path) -> None:

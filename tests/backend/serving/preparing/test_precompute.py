@@ -172,20 +172,19 @@ def test_a_look_asks_for_one_category_not_for_those_of_all_projects(
     assert set(asked) == {"green"}
 
 
-def test_the_key_of_a_category_is_asked_for_once(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    key = engine.category_key
-
-    def key_noted(category: Category) -> str:
-        asked.append(category.name)
-        return key(category)
-
-    monkeypatch.setattr(engine, "has", lambda category: Bank(engine.folder).has(key(category)))
-    monkeypatch.setattr(engine, "category_key", key_noted)
-    precompute = Precompute(engine, retry_failed_after_s=300.0)
-    for _ in range(3):
-        assert precompute.ready([RED, BLUE]) == {}
-    assert asked == ["red", "blue"]
+def test_a_category_whose_key_changes_is_built_again(
+    precompute: Precompute, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a person rejects one of its support images by a command, while the service runs."""
+    precompute.want("1", [RED, BLUE])
+    precompute.wait([RED, BLUE], TIMEOUT_S)
+    old, key = precompute.ready([RED, BLUE]), engine.category_key
+    changed = Category("red", ("another red",))
+    monkeypatch.setattr(engine, "category_key", lambda category: key(changed if category == RED else category))
+    assert precompute.ready([RED, BLUE]) == {BLUE: old[BLUE]}
+    precompute.wait([RED], TIMEOUT_S)
+    assert precompute.ready([RED, BLUE]) == {BLUE: old[BLUE], RED: key(changed)}
+    assert engine.built == ["red", "blue", "red"]
 
 
 def test_what_no_project_wants_is_not_waited_for(precompute: Precompute, engine: FakeEngine) -> None:

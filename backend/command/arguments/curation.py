@@ -1,0 +1,90 @@
+"""The commands `ovdiff prototypes` that change what a word means: arguments only.
+
+Tested by tests/backend/command/test_curation.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from backend.command.arguments.shared import Commands, add_engine_options, bank_of, engine_of
+from backend.settings import Settings
+
+_CATEGORY = "a category, NAME=PHRASE;PHRASE, or a key that `list` shows"
+
+
+def add(verbs: Commands[argparse.ArgumentParser]) -> None:
+    """Add the verbs of curation to `ovdiff prototypes`."""
+    reject = _verb(verbs, "reject", "leave support images out, by the numbers that `show` gives", _reject)
+    reject.add_argument("numbers", type=_number, nargs="+", metavar="NUMBER", help="the numbers of drawn images")
+    reject.add_argument("--why", default="", metavar="TEXT", help="the reason, for people")
+    restore = _verb(verbs, "restore", "take rejected images back", _restore)
+    restore.add_argument("numbers", type=_number, nargs="*", metavar="NUMBER", help="the numbers of rejected images")
+    restore.add_argument("--drawn", action="store_true", help="draw images again, of a word made of exemplars alone")
+    exemplar = _verb(verbs, "add-exemplar", "add an image of your own, with a mask of the object", _add_exemplar)
+    exemplar.add_argument("image", type=Path, metavar="IMAGE", help="the image file")
+    exemplar.add_argument(
+        "mask",
+        type=Path,
+        metavar="MASK.png",
+        help="a PNG of the image's size; what is not 0 is the object",
+    )
+    exemplar.add_argument(
+        "--alone", action="store_true", help="draw nothing for this word: it is made of exemplars alone"
+    )
+    removal = _verb(verbs, "remove-exemplar", "take an image of your own out again", _remove_exemplar)
+    removal.add_argument("exemplar", metavar="NAME_OR_ADDRESS", help="as `curation` shows them")
+    _verb(verbs, "curation", "show what people changed of a category's support set", _curation)
+
+
+def _verb(verbs: Commands[argparse.ArgumentParser], name: str, about: str, act: object) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=about)
+    verb.add_argument("which", metavar="CATEGORY", help=_CATEGORY)
+    add_engine_options(verb)
+    verb.set_defaults(act=act)
+    return verb
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 7):
+        raise argparse.ArgumentTypeError(f"expected the number of an image, 0 or more, got {text!r:.60}")
+    return int(text)
+
+
+def _reject(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.curation import reject_images
+
+    reject_images(bank_of(options, settings), options.which, options.numbers, options.why, engine_of(options, settings))
+
+
+def _restore(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.curation import draw_again, restore_images
+    from backend.errors import UsageError
+
+    if not options.numbers and not options.drawn:
+        raise UsageError("Nothing to restore: give the numbers of rejected images, or --drawn.")
+    bank, engine = bank_of(options, settings), engine_of(options, settings)
+    if options.drawn:
+        draw_again(bank, options.which, engine)
+    if options.numbers:
+        restore_images(bank, options.which, options.numbers, engine)
+
+
+def _add_exemplar(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.curation import add_exemplar
+
+    bank, engine = bank_of(options, settings), engine_of(options, settings)
+    add_exemplar(bank, options.which, options.image, options.mask, engine, alone=options.alone)
+
+
+def _remove_exemplar(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.curation import remove_exemplar
+
+    remove_exemplar(bank_of(options, settings), options.which, options.exemplar, engine_of(options, settings))
+
+
+def _curation(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.curation import show_curation
+
+    show_curation(bank_of(options, settings), options.which, engine_of(options, settings))

@@ -1,0 +1,58 @@
+"""Sealed folders: a folder of files, and beside them the file `checksums.json`, which says what they must hold.
+
+A sealed folder is written as a whole (see `converters.files.atomic.whole_folder`) and read as a whole: files that do
+not match their checksums are not used.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from converters.files.atomic import sync_folder
+
+CHECKSUMS = "checksums.json"
+_log = logging.getLogger(__name__)
+
+
+def write_sealed(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into an existing folder, and their checksums as the last file.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    checksums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    text = f"{json.dumps(checksums, indent=2, ensure_ascii=False)}\n"
+    for name, data in {**files, CHECKSUMS: text.encode()}.items():
+        with (folder / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    sync_folder(folder)
+
+
+def read_sealed(folder: Path, what: str) -> dict[str, bytes] | None:
+    """Return a folder's files by their names, or ``None`` if there is no such folder.
+
+    If a file does not match its checksum, log that and return ``None``.
+
+    Args:
+        folder: the sealed folder.
+        what: what the folder holds, with its verb and the consequence, for the log: "Stored support images %s are
+            damaged and are made anew".
+    """
+    if not folder.exists():
+        return None
+    try:
+        checksums = json.loads((folder / CHECKSUMS).read_text("utf-8"))
+        files = {name: (folder / name).read_bytes() for name in checksums}
+        wrong = [name for name, data in files.items() if hashlib.sha256(data).hexdigest() != checksums[name]]
+        if files and not wrong:
+            return files
+        reason = f"{wrong[0]} does not match its checksum" if wrong else f"{CHECKSUMS} names no file"
+    except (OSError, ValueError, TypeError) as error:
+        reason = str(error)
+    _log.warning(what + ": %s.", folder, reason)
+    return None
