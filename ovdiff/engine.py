@@ -69,6 +69,10 @@ class Engine:
         """Changes what a word means: rejects its support images, adds exemplars, bans background (`Curator`)."""
         self._complete: set[tuple[Stage, ...]] = set()
 
+    def beside(self, preset: Preset, bank: Bank) -> "Engine":
+        """Return an engine with another preset or bank on the models of this one; models that both use load once."""
+        return Engine(preset, bank, models=self._models)
+
     def category_key(self, category: Category | str) -> str:
         """Return the content address (64 hex digits) of the category's prototype set; loads no model.
 

@@ -10,7 +10,7 @@ An engine is imported when it is made. This module never imports torch.
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,6 +131,40 @@ class HasAnchors(Protocol):
         Raises:
             OVDiffError: a model that this needs cannot be loaded.
         """
+        ...
+
+
+@runtime_checkable
+class HasEncodings(Protocol):
+    """An engine whose work on an image does not depend on the words, so that it is done once for many vocabularies."""
+
+    def encode(self, image: NDArray[np.uint8]) -> Any:
+        """Return what the models make of an (H, W, 3) uint8 RGB image; it may be kept from an earlier call.
+
+        Raises:
+            OVDiffError: the image cannot be encoded.
+        """
+        ...
+
+    def encoding_key(self) -> str:
+        """Return a hash of everything that shapes an encoding, but the image: engines of one hash share encodings."""
+        ...
+
+    def label(self, encoded: Any, vocabulary: Vocabulary) -> Segmentation:
+        """Return the segmentation of an encoded image; every category must be prepared.
+
+        Raises:
+            MissingPrototypesError: some categories must be prepared first; the message names them.
+        """
+        ...
+
+
+@runtime_checkable
+class SharesModels(Protocol):
+    """An engine beside which another one can be made that uses the models that this one has loaded."""
+
+    def beside(self, preset: Any, bank: Bank) -> SegmentationEngine:
+        """Return an engine of the same kind with another preset or bank, on the same loaded models."""
         ...
 
 

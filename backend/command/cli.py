@@ -6,6 +6,8 @@
     ovdiff segment photos --categories boat --coco boats.json --instances    # an annotation an object, for a detector
     ovdiff segment photos --categories "boat, water" --panoptic panoptic     # an id a pixel: each boat, and the water
     ovdiff segment photos --categories "boat, water" --out masks --min-score 0.3 --threshold boat=0.6
+    ovdiff diff-predictions photos --categories "boat, water" --after add=dock     # what another label would change
+    ovdiff diff-predictions photos --categories "boat, water" --after bank=new --picture changes.png --json
     ovdiff prototypes build "boat, water=sea;lake"            make prototypes ahead of time
     ovdiff prototypes build --anchors                         make those of the preset's anchors, once for all projects
     ovdiff prototypes list                                    list the prototype sets of the bank
@@ -45,7 +47,7 @@ from collections.abc import Sequence
 
 import converters.cli
 from backend import __version__
-from backend.command.arguments import export, presets, projects, prototypes, segment, serve, settings
+from backend.command.arguments import diff_predictions, export, presets, projects, prototypes, segment, serve, settings
 from backend.command.console import complain
 from backend.errors import BackendError, SettingsError, UsageError
 from backend.settings import read_settings
@@ -97,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     serve.add(commands)
     segment.add(commands)
+    diff_predictions.add(commands)
     prototypes.add(commands)
     presets.add(commands)
     projects.add(commands)

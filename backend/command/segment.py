@@ -76,7 +76,7 @@ def segment_images(plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngin
             for job in plan.jobs:
                 bar.set_description(job.name)
                 try:
-                    image = _read_image(job.image, max_px)
+                    image = read_image_file(job.image, max_px)
                     found = engine.segment(image, vocabulary)
                     if finder is not None:
                         found = finder.with_instances(image, found, vocabulary)
@@ -181,7 +181,12 @@ def _finish(plan: Plan, totals: Totals, datasets: _Datasets) -> None:
         say(f"results: {', '.join(map(str, plan.places()))}")
 
 
-def _read_image(path: Path, max_px: int) -> NDArray[np.uint8]:
+def read_image_file(path: Path, max_px: int) -> NDArray[np.uint8]:
+    """Return a file's image as (H, W, 3) uint8 RGB, upright.
+
+    Raises:
+        ImageSourceError: the file cannot be read, is no image, or has more than ``max_px`` pixels.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:

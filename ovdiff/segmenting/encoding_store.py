@@ -15,13 +15,12 @@ locked while files are added or deleted, so several processes may share it.
 """
 
 import contextlib
-import fcntl
 import json
 import logging
 import math
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from converters.files.atomic import delete_left_overs, write_whole
+from ovdiff.bank.folder_lock import locked
 from ovdiff.segmenting.encoding import EncodedImage, WindowFeatures
 from ovdiff.segmenting.windows import Window
 
@@ -87,7 +87,7 @@ class EncodingStore:
         data = encoding_to_bytes(encoded)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with self._locked():
+            with locked(self.folder):
                 delete_left_overs(self.folder)
                 self._make_room(self._max_bytes - len(data))
                 write_whole(self._path(key), data)
@@ -117,17 +117,6 @@ class EncodingStore:
                         status = entry.stat()
                         found.append(_File(Path(entry.path), status.st_size, status.st_mtime_ns))
         return found
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Lock the folder against others that add or delete files, after waiting for their locks."""
-        handle = os.open(self.folder, os.O_RDONLY)
-        try:
-            with contextlib.suppress(OSError):  # Some network file systems lock no folders. Each file is still whole.
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)  # This releases the lock.
 
     def _tell(self, what: str) -> None:
         """Log once that the store is of no use, because it would be said for each image."""

@@ -56,6 +56,7 @@ class FakeEngine:
     gate: threading.Event | None = None
     built: list[str] = field(default_factory=list)
     segmented: int = 0
+    encoded: int = 0
     segmenting: int = 0
     most_at_once: int = 0
     on_segment: Callable[[], None] = lambda: None
@@ -140,6 +141,16 @@ class FakeEngine:
         with self._lock:
             self.segmenting -= 1
         return Segmentation(label_map, scores, scores / 2, scoring=self.scoring)
+
+    def encode(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        self.encoded += 1
+        return image
+
+    def encoding_key(self) -> str:
+        return "encodings"
+
+    def label(self, encoded: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
+        return self.segment(encoded, vocabulary)
 
     def with_instances(
         self, image: NDArray[np.uint8], segmentation: Segmentation, vocabulary: Vocabulary
