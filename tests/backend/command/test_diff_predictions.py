@@ -19,6 +19,7 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.pictures import encoded, red_and_blue
 
 SHARED = Given(read_categories("boat, water=sea"), "tinyworld", Path("bank"))
+SHARED_REST = (SHARED.preset, SHARED.bank)
 PRESET = 'base = "tinyworld"\nname = "quick"\n[generation]\nimages = 2\nsteps = 6\n'
 
 
@@ -26,7 +27,7 @@ PRESET = 'base = "tinyworld"\nname = "quick"\n[generation]\nimages = 2\nsteps = 
     ("changes", "expected"),
     [
         ([], SHARED),
-        (["add=dock=pier;jetty, sky"], Given(read_categories("boat, water=sea, dock=pier;jetty, sky"), *("tinyworld", Path("bank")))),
+        (["add=dock=pier;jetty"], Given(read_categories("boat, water=sea, dock=pier;jetty"), *SHARED_REST)),
         (["remove=water"], Given(read_categories("boat"), "tinyworld", Path("bank"))),
         (["categories=boat=ship", "preset=mine.toml"], Given(read_categories("boat=ship"), "mine.toml", Path("bank"))),
         (["bank=other"], Given(SHARED.categories, "tinyworld", Path("other"))),
