@@ -33,7 +33,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from converters.files.atomic import delete_left_overs, write_whole
-from ovdiff.bank.folder_lock import locked
+from converters.files.folder_lock import locked
 from ovdiff.segmenting.encoding import EncodedImage, WindowFeatures
 from ovdiff.segmenting.windows import Window
 

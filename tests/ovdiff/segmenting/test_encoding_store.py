@@ -3,6 +3,7 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from converters.files.folder_lock import locked
 from ovdiff.segmenting.encoding import EncodedImage, WindowFeatures
 from ovdiff.segmenting.encoding_store import DamagedEncodingError, EncodingStore, bytes_to_encoding, encoding_to_bytes
 from ovdiff.segmenting.windows import Window
@@ -194,6 +196,18 @@ def test_temporary_files_of_killed_processes_are_deleted_and_count_for_nothing(t
     os.utime(left, (0, 0))
     store = EncodingStore(tmp_path, max_mib=1)
     store.put(KEYS[0], _encoded())
+    assert _stored(store) == {KEYS[0]}
+
+
+def test_a_put_waits_for_another_that_makes_room(tmp_path: Path) -> None:
+    """Else two would each see room for one file, and both write theirs."""
+    store = EncodingStore(tmp_path, max_mib=1)
+    putting = threading.Thread(target=store.put, args=(KEYS[0], _encoded()))
+    with locked(tmp_path):
+        putting.start()
+        putting.join(timeout=0.3)
+        assert putting.is_alive() and _stored(store) == set()
+    putting.join(timeout=30)
     assert _stored(store) == {KEYS[0]}
 
 
