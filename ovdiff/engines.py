@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
+from ovdiff.bank.background import BackgroundPrototype
 from ovdiff.bank.card import Card
 from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.lesson_store import LessonStore
@@ -304,6 +305,22 @@ class CategoryCurator(Protocol):
 
     def remove_exemplar(self, category: Category, which: str) -> Curation:
         """Take an exemplar out, by its name or the first digits of its address."""
+        ...
+
+    def backgrounds(self, category: Category) -> tuple[BackgroundPrototype, ...]:
+        """Return the background prototypes of a built category, with the places that they came from."""
+        ...
+
+    def ban(self, category: Category, number: int, why: str = "", into: str = "") -> Curation:
+        """Make the places of a background prototype background no more."""
+        ...
+
+    def unban(self, category: Category, number: int) -> Curation:
+        """Lift a ban."""
+        ...
+
+    def promote(self, category: Category, number: int, into: Category) -> Curation:
+        """Make the places of a background prototype a category of their own."""
         ...
 
 

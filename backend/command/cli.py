@@ -17,6 +17,10 @@
     ovdiff prototypes restore boat 3                          take one of them back
     ovdiff prototypes add-exemplar boat photo.jpg mask.png    add an image of your own, with the mask of the boat
     ovdiff prototypes remove-exemplar boat photo.jpg          take it out again
+    ovdiff prototypes backgrounds boat --out behind.png       list its background prototypes, with their places
+    ovdiff prototypes ban boat 3 --why "that is the mast"     make what one stands for background no more
+    ovdiff prototypes unban boat 0                            lift that ban
+    ovdiff prototypes promote boat 3 water                    make what one stands for a category of its own
     ovdiff prototypes curation boat                           show what was changed
     ovdiff presets list                                       list the presets and the weights each one needs
     ovdiff presets show paper > mine.toml                     copy a preset, to change it; then `--preset mine.toml`

@@ -22,7 +22,7 @@ def reject_images(bank: Bank, which: str, numbers: Sequence[int], why: str, engi
         UsageError, OVDiffError: as `named_category` and `CategoryCurator.reject` raise them.
     """
     category = named_category(which, bank, engine)
-    _say_changed(category, curator_of(engine).reject(category, numbers, why), engine)
+    say_changed(category, curator_of(engine).reject(category, numbers, why), engine)
 
 
 def restore_images(bank: Bank, which: str, numbers: Sequence[int], engine: SegmentationEngine) -> None:
@@ -32,7 +32,7 @@ def restore_images(bank: Bank, which: str, numbers: Sequence[int], engine: Segme
         UsageError, OVDiffError: as `named_category` and `CategoryCurator.restore` raise them.
     """
     category = named_category(which, bank, engine)
-    _say_changed(category, curator_of(engine).restore(category, numbers), engine)
+    say_changed(category, curator_of(engine).restore(category, numbers), engine)
 
 
 def draw_again(bank: Bank, which: str, engine: SegmentationEngine) -> None:
@@ -42,7 +42,7 @@ def draw_again(bank: Bank, which: str, engine: SegmentationEngine) -> None:
         UsageError, OVDiffError: as `named_category` and `CategoryCurator.draw` raise them.
     """
     category = named_category(which, bank, engine)
-    _say_changed(category, curator_of(engine).draw(category, draw=True), engine)
+    say_changed(category, curator_of(engine).draw(category, draw=True), engine)
 
 
 def add_exemplar(
@@ -64,7 +64,7 @@ def add_exemplar(
     category = named_category(which, bank, engine)
     curator = curator_of(engine)
     added = curator.add_exemplar(category, read_image(image), read_mask(mask), image.name, alone=alone)
-    _say_changed(category, added, engine)
+    say_changed(category, added, engine)
 
 
 def remove_exemplar(bank: Bank, which: str, exemplar: str, engine: SegmentationEngine) -> None:
@@ -74,7 +74,7 @@ def remove_exemplar(bank: Bank, which: str, exemplar: str, engine: SegmentationE
         UsageError, OVDiffError: as `named_category` and `CategoryCurator.remove_exemplar` raise them.
     """
     category = named_category(which, bank, engine)
-    _say_changed(category, curator_of(engine).remove_exemplar(category, exemplar), engine)
+    say_changed(category, curator_of(engine).remove_exemplar(category, exemplar), engine)
 
 
 def show_curation(bank: Bank, which: str, engine: SegmentationEngine) -> None:
@@ -108,7 +108,8 @@ def _because(why: str) -> str:
     return f": {why}" if why else ""
 
 
-def _say_changed(category: Category, curation: Curation, engine: SegmentationEngine) -> None:
+def say_changed(category: Category, curation: Curation, engine: SegmentationEngine) -> None:
+    """Say what is changed of a category now, and what happens to its prototypes."""
     say(f"{category.name}: {curation.summary() or 'nothing is changed any more'}")
     if engine.has(category):
         say(f"its prototypes are there: {engine.category_key(category)[:KEY_DIGITS]}")

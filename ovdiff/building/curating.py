@@ -12,12 +12,18 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
+from ovdiff.bank.background import BackgroundPrototype
 from ovdiff.bank.card import Card
+from ovdiff.building.backgrounds import background_prototypes
 from ovdiff.building.category_builder import CategoryBuilder
-from ovdiff.curation.curation import Curation, Exemplar
-from ovdiff.curation.exemplars import cut_exemplar, exemplar_to_pictures
+from ovdiff.building.curated import place_name, stored_places
+from ovdiff.curation.curation import Ban, Curation, Exemplar
+from ovdiff.curation.exemplars import ExemplarImage, cut_exemplar, exemplar_to_pictures
 from ovdiff.errors import ImageError, SupportError
 from ovdiff.vocabulary import Category
+
+_LEAST_SHARE = 0.02
+"""Promoted places that cover less of a support image are stray cells, and not what a person means."""
 
 
 class Curator:
@@ -147,6 +153,116 @@ class Curator:
             raise SupportError(f"{category.name!r} has {many}; there are: {there}.")
 
         return self._change(category, removed)
+
+    def backgrounds(self, category: Category) -> tuple[BackgroundPrototype, ...]:
+        """Return the background prototypes of a built category that vote, with the places that they came from.
+
+        Cost: one pass of the extractors over the support images.
+
+        Raises:
+            BankError: the category is not built, or its support images are not stored.
+            WeightsError: an extractor's model cannot be loaded.
+            DeviceMemoryError: not even one image fits into the device's memory.
+        """
+        prototypes = self._builder.bank.load(self._recipes.prototypes(category).key)
+        return background_prototypes(self._builder.parts, self._builder.support_set(category), prototypes)
+
+    def ban(self, category: Category, number: int, why: str = "", into: str = "") -> Curation:
+        """Make the places of a background prototype background no more, and return the new curation.
+
+        The places are kept, and not the number or the vector: support images do not change, so the ban means the same
+        after any build, for every extractor, whatever k-means then numbers.
+
+        Args:
+            category: a built category.
+            number: the number of the prototype, as `backgrounds` gives it now.
+            why: the reason, for people.
+            into: the category to which the places are promoted; "" if to none.
+
+        Raises:
+            SupportError: there is no such background prototype; the message names those that there are.
+            BankError, WeightsError, DeviceMemoryError: as `backgrounds` raises them.
+        """
+        return self._ban(category, self._background(category, number), why, into)
+
+    def unban(self, category: Category, number: int) -> Curation:
+        """Lift a ban by its number in the curation, from 0, and return the new curation.
+
+        Raises:
+            SupportError: there is no such ban.
+            BankError: the curation cannot be read or written.
+        """
+
+        def lifted(now: Curation) -> Curation:
+            if not 0 <= number < len(now.bans):
+                are = f"there are {_listed(range(len(now.bans)))}" if now.bans else "there are none"
+                raise SupportError(f"{category.name!r} has no ban {number}; {are}.")
+            return now.without_ban(now.bans[number])
+
+        return self._change(category, lifted)
+
+    def promote(self, category: Category, number: int, into: Category) -> Curation:
+        """Make the places of a background prototype a category of their own; return the new curation of that category.
+
+        Each support image of which they cover at least 2 % becomes an exemplar of the other category, whose object is
+        these places. If no images of the other category were drawn before, it is made of these exemplars alone. The
+        places are banned in the first category.
+
+        Args:
+            category: a built category.
+            number: the number of the prototype, as `backgrounds` gives it now.
+            into: the other category.
+
+        Raises:
+            SupportError: there is no such background prototype, the places are too small, or both categories have the
+                same phrases.
+            BankError, WeightsError, DeviceMemoryError: as `backgrounds` raises them.
+        """
+        if self._recipes.support(into).key == self._recipes.support(category).key:
+            raise SupportError(f"{into.name!r} has the phrases of {category.name!r}; promote it to another category.")
+        found = self._background(category, number)
+        exemplars = self._promoted(category, found)
+        if not exemplars:
+            raise SupportError(
+                f"The places of background {number} of {category.name!r} cover less than {_LEAST_SHARE:.0%} of each "
+                "support image; promote a larger one, or ban this one."
+            )
+        alone = not self._drawn_numbers(into)
+
+        def with_exemplars(now: Curation) -> Curation:
+            for exemplar in exemplars:
+                now = now.adding(exemplar)
+            return replace(now, draw=now.draw and not alone)
+
+        new = self._change(into, with_exemplars)
+        self._ban(category, found, "", into.name)  # Last: if this fails, promoting again changes nothing else.
+        return new
+
+    def _background(self, category: Category, number: int) -> BackgroundPrototype:
+        found = {item.number: item for item in self.backgrounds(category)}
+        if number not in found:
+            are = f"there are {_listed(found)}" if found else "it has none"
+            raise SupportError(f"{category.name!r} has no background prototype {number}; {are}.")
+        return found[number]
+
+    def _ban(self, category: Category, found: BackgroundPrototype, why: str, into: str) -> Curation:
+        names = {item.number: place_name(item) for item in self._builder.support_set(category).images}
+        places = {names[number]: mask for number, mask in found.places.items()}
+        address = self._curations.pictures.keep(stored_places(places))
+        ban = Ban(address, found.extractor, found.kind, round(found.share, 4), why, into, self._day())
+        return self._change(category, lambda now: now.banning(ban))
+
+    def _promoted(self, category: Category, found: BackgroundPrototype) -> list[Exemplar]:
+        exemplars = []
+        for item in self._builder.support_set(category).images:
+            places = found.places.get(item.number, np.zeros_like(item.foreground))
+            if places.mean() < _LEAST_SHARE:
+                continue
+            known = item.foreground | item.background if item.exemplar else np.ones_like(places)
+            pictures = exemplar_to_pictures(ExemplarImage(item.image, places, known & ~places))
+            name, source = f"{category.name}-{item.number}", f"background of {category.name!r}"
+            exemplars.append(Exemplar(self._curations.pictures.keep(pictures), name, source, self._day()))
+        return exemplars
 
     def _drawn_numbers(self, category: Category) -> list[int]:
         batches = self._builder.shelf(category).batches()

@@ -35,6 +35,17 @@ def add(verbs: Commands[argparse.ArgumentParser]) -> None:
     )
     removal = _verb(verbs, "remove-exemplar", "take an image of your own out again", _remove_exemplar)
     removal.add_argument("exemplar", metavar="NAME_OR_ADDRESS", help="as `curation` shows them")
+    backgrounds = _verb(verbs, "backgrounds", "list background prototypes with their places", _backgrounds)
+    backgrounds.add_argument("--all", action="store_true", help="also the means of all and of each image")
+    backgrounds.add_argument("--out", type=Path, metavar="FILE.png", help="draw the places into this file")
+    ban = _verb(verbs, "ban", "make what a background prototype stands for background no more", _ban)
+    ban.add_argument("number", type=_number, metavar="NUMBER", help="as `backgrounds` lists it")
+    ban.add_argument("--why", default="", metavar="TEXT", help="the reason, for people")
+    unban = _verb(verbs, "unban", "lift a ban", _unban)
+    unban.add_argument("number", type=_number, metavar="NUMBER", help="the ban's number, as `curation` shows it")
+    promote = _verb(verbs, "promote", "make what a background prototype stands for a category of its own", _promote)
+    promote.add_argument("number", type=_number, metavar="NUMBER", help="as `backgrounds` lists it")
+    promote.add_argument("into", metavar="CATEGORY", help="the other category")
     _verb(verbs, "curation", "show what people changed of a category's support set", _curation)
 
 
@@ -82,6 +93,33 @@ def _remove_exemplar(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.curation import remove_exemplar
 
     remove_exemplar(bank_of(options, settings), options.which, options.exemplar, engine_of(options, settings))
+
+
+def _backgrounds(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.backgrounds import list_backgrounds
+
+    bank, engine = bank_of(options, settings), engine_of(options, settings)
+    list_backgrounds(bank, options.which, engine, options.out, everything=options.all)
+
+
+def _ban(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.backgrounds import ban_background
+
+    bank, engine = bank_of(options, settings), engine_of(options, settings)
+    ban_background(bank, options.which, options.number, options.why, engine)
+
+
+def _unban(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.backgrounds import unban_background
+
+    unban_background(bank_of(options, settings), options.which, options.number, engine_of(options, settings))
+
+
+def _promote(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.backgrounds import promote_background
+
+    bank, engine = bank_of(options, settings), engine_of(options, settings)
+    promote_background(bank, options.which, options.number, options.into, engine)
 
 
 def _curation(options: argparse.Namespace, settings: Settings) -> None:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,37 +13,11 @@ from ovdiff.building.curating import Curator
 from ovdiff.engine import Engine
 from ovdiff.engines import Curates
 from ovdiff.errors import BankError, ImageError, SupportError
-from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.vocabulary import Category
+from tests.ovdiff.building.conftest import clip_alone
 
 BOAT, FISH = Category("boat"), Category("fish")
-
-
-@pytest.fixture(scope="module")
-def built(preset: Preset, models: LoadedModels, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bank in which boat is built, and nothing is changed."""
-    folder = tmp_path_factory.mktemp("built")
-    Engine(_small(preset), Bank(folder), models=models).build(BOAT)
-    return folder
-
-
-@pytest.fixture
-def engine(
-    preset: Preset, models: LoadedModels, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Engine:
-    """An engine on a copy of that bank, which cannot draw."""
-    import shutil
-
-    def refuse(*_: object) -> Any:
-        raise AssertionError("something is drawn")
-
-    monkeypatch.setattr("ovdiff.building.generation.diffusion.SupportGenerator.generate", refuse)
-    return Engine(_small(preset), Bank(shutil.copytree(built, tmp_path / "bank")), models=models)
-
-
-def _small(preset: Preset) -> Preset:
-    return replace(preset, extractors=replace(preset.extractors, use=("clip",)))
 
 
 def _photo(seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -150,7 +123,7 @@ def test_nothing_left_is_said_with_what_to_do(engine: Engine) -> None:
 
 
 def test_another_engine_and_another_set_of_prompts(engine: Engine, preset: Preset) -> None:
-    other = Engine(replace(_small(preset), generation=replace(preset.generation, seed=7)), engine.bank)
+    other = Engine(replace(clip_alone(preset), generation=replace(preset.generation, seed=7)), engine.bank)
     keys = other.category_key(BOAT), engine.category_key(Category("boat", ("a ship",)))
     running = Engine(engine.preset, engine.bank)
     assert running.category_key(BOAT) == engine.category_key(BOAT)
