@@ -22,7 +22,7 @@ class BackgroundPrototype:
         extractor: the extractor in whose space it is.
         kind: "class" (the mean of all background), "instance" (the mean of one image) or "part" (a centre of k-means).
         share: the share of the background's feature cells that belong to it, 0 to 1.
-        places: for each support image with such a cell, by the image's number, its background pixels there: (S, S) bool.
+        places: for each support image with such a cell, by its number, the background pixels there: (S, S) bool.
     """
 
     number: int
