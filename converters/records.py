@@ -120,6 +120,7 @@ class Annotation:
         updated_at: when the annotation was last changed (ISO 8601), "" if unknown.
         lead_time_s: how long the person took for the task, in seconds.
         lost_regions: how many regions the person marked that could not be read; the record's `left_out` says which.
+        answers: what was chosen or written for the whole image, by the name of the question.
     """
 
     id: int | str | None
@@ -131,6 +132,7 @@ class Annotation:
     updated_at: str = ""
     lead_time_s: float | None = None
     lost_regions: int = 0
+    answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

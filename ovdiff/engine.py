@@ -4,14 +4,12 @@ Building depends on one category alone, so after a vocabulary edit only new cate
 one image alone, so after a vocabulary edit no image is encoded again. The halves share the models and their lock.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
 from ovdiff.bank.judgement import Judgement
-from ovdiff.bank.lesson_store import LessonStore
+from ovdiff.bank.lesson_store import lessons_beside
 from ovdiff.bank.lessons import Lesson, LessonSource
 from ovdiff.bank.recipe import Recipes
 from ovdiff.bank.support import SupportSet
@@ -63,7 +61,7 @@ class Engine:
         self._builder = CategoryBuilder(BuildingParts(preset, self._models, extractors), bank, self._recipes)
         self._segmenter = ImageSegmenter(SegmentingParts(preset, self._models, extractors), bank, self._recipes)
         self.support_store = self._builder.store
-        self.lessons = LessonStore(bank.folder / "lessons")
+        self.lessons = lessons_beside(bank.folder)
         self._learner = Learner(self._segmenter, self._recipes, self.lessons)
         self.curator = Curator(self._builder)
         """Changes what a word means: rejects its support images, adds exemplars, bans background (`Curator`)."""
@@ -262,17 +260,21 @@ class Engine:
         image: NDArray[np.uint8],
         annotation: Annotation,
         source: LessonSource | None = None,
-        replacing: Iterable[str] = (),
+        *,
+        per_annotation: bool = False,
     ) -> Lesson:
-        """Take the lesson of an annotated image, and store it in `lessons`. Nothing is trained.
+        """Take the lesson of an annotated image, and store it in `lessons`, unless it is there. Nothing is trained.
 
-        Cost: that of segmenting the image, and less than a second.
+        Lessons that older annotations of the same task and image gave are removed.
+
+        Cost: that of segmenting the image, and less than a second; of a lesson that is there no model runs.
 
         Args:
             image: (H, W, 3) uint8 RGB, upright.
             annotation: what a person says about it; all categories of its vocabulary must have been built.
             source: where the annotation comes from.
-            replacing: the addresses of lessons from older annotations of the same task, which are removed.
+            per_annotation: keep the lessons of other annotations of the task, and remove only those of older versions
+                of this one.
 
         Raises:
             ImageError: ``image`` is not such an array.
@@ -282,7 +284,7 @@ class Engine:
             DeviceMemoryError: not even one window fits into the device's memory.
         """
         self._require_files(SEGMENTING)
-        return self._learner.learn(image, annotation, source or LessonSource(), replacing)
+        return self._learner.learn(image, annotation, source or LessonSource(), per_annotation=per_annotation)
 
     def with_instances(
         self, image: NDArray[np.uint8], segmentation: Segmentation, vocabulary: Vocabulary

@@ -7,7 +7,7 @@ preset is enough to make the engine: the command line, the service and programs 
 An engine is imported when it is made. This module never imports torch.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -253,9 +253,13 @@ class Learns(Protocol):
         image: NDArray[np.uint8],
         annotation: Annotation,
         source: LessonSource | None = None,
-        replacing: Iterable[str] = (),
+        *,
+        per_annotation: bool = False,
     ) -> Lesson:
-        """Take the lesson of an annotated image and store it; lessons at the addresses in `replacing` are removed.
+        """Take the lesson of an annotated image and store it, unless it is there.
+
+        Lessons that older annotations of the same task and image gave are removed; with ``per_annotation`` only those
+        of older versions of the same annotation.
 
         Raises:
             MissingPrototypesError: some categories must be prepared first; the message names them.

@@ -30,6 +30,11 @@
     ovdiff projects list                                      list the projects that the service has stored
     ovdiff projects forget 3                                  make nothing for project 3 any more; prototypes stay
     ovdiff export --project 3                                 write a project's tasks to project-3/export.json
+    ovdiff learn project-3/export.json --label-config project-3/config.xml   # annotated images become lessons
+    ovdiff lessons list                                       list the lessons
+    ovdiff lessons show 1f2e3d                                what was right and wrong in the image of a lesson
+    ovdiff lessons off 1f2e3d                                 count a lesson no more, until `ovdiff lessons on 1f2e3d`
+    ovdiff lessons remove --person ann@example.org            delete what a person's annotations taught
     ovdiff settings                                           list all settings, with the values in force
 
 convert, import, validate and evaluate-corrections are the commands of `converters.cli`. The help of each command shows
@@ -51,7 +56,17 @@ from collections.abc import Sequence
 
 import converters.cli
 from backend import __version__
-from backend.command.arguments import diff_predictions, export, presets, projects, prototypes, segment, serve, settings
+from backend.command.arguments import (
+    diff_predictions,
+    export,
+    lessons,
+    presets,
+    projects,
+    prototypes,
+    segment,
+    serve,
+    settings,
+)
 from backend.command.console import complain
 from backend.errors import BackendError, SettingsError, UsageError
 from backend.settings import read_settings
@@ -108,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     presets.add(commands)
     projects.add(commands)
     export.add(commands)
+    lessons.add(commands)
     converters.cli.add_commands(commands)
     settings.add(commands)
     of_converters = (converters.cli.__doc__ or "").replace("python -m converters", parser.prog)

@@ -21,7 +21,7 @@ from converters.files.json_stream import read_json_array
 from converters.files.json_values import Json, finite_number, identifier, whole_number
 from converters.label_studio.label_config import Control, ImageTag, LabelConfig
 from converters.label_studio.region_details import answer_value
-from converters.label_studio.regions import ShownImage, first_size_hw, read_regions, type_of
+from converters.label_studio.regions import NOTHING_READ, FoundRegions, ShownImage, first_size_hw, read_regions, type_of
 from converters.records import Annotation, ImageRecord, LeftOut, Prediction, Region, newest
 from converters.workers import ordered_map
 
@@ -211,7 +211,7 @@ def _wanted_items(task: Json, wanted: Wanted, left_out: list[LeftOut]) -> list[_
     annotations = list(_items(task, "annotations", [] if wanted.annotations == "none" else left_out))
     predictions = list(_items(task, "predictions", [] if wanted.predictions == "none" else left_out))
     predictions += _kept_predictions(annotations, predictions)
-    annotated = [_annotation(item.content, ()) for item in annotations]
+    annotated = [_annotation(item.content) for item in annotations]
     predicted = [_prediction(item.content, ()) for item in predictions]
     preferred = ImageRecord(None, "", "", annotations=tuple(annotated)).preferred_annotation()
     last = newest(predicted)
@@ -285,7 +285,7 @@ def _image_record(task: Json, items: Sequence[_Item], place: ShownImage, left_ou
         lost += found.left_out
         size_hw = size_hw or next((region.size_hw for region in found.regions), None)
         if item.key == "annotations":
-            annotations.append(_annotation(item.content, found.regions, found.lost_regions))
+            annotations.append(_annotation(item.content, found))
         else:
             predictions.append(_prediction(item.content, found.regions, found.lost_regions))
     sizes = (first_size_hw(item.results, place) for item in items if not item.is_wanted)
@@ -302,17 +302,18 @@ def _image_record(task: Json, items: Sequence[_Item], place: ShownImage, left_ou
     )
 
 
-def _annotation(content: Json, regions: tuple[Region, ...], lost_regions: int = 0) -> Annotation:
+def _annotation(content: Json, found: FoundRegions = NOTHING_READ) -> Annotation:
     return Annotation(
         id=identifier(content.get("id")),
-        regions=regions,
+        regions=found.regions,
         annotator=_annotator(content),
         skipped=bool(content.get("was_cancelled")),
         ground_truth=bool(content.get("ground_truth")),
         parent_prediction=whole_number(content.get("parent_prediction")),
         updated_at=str(content.get("updated_at") or ""),
         lead_time_s=finite_number(content.get("lead_time")),
-        lost_regions=lost_regions,
+        lost_regions=found.lost_regions,
+        answers=found.answers,
     )
 
 

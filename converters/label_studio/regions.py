@@ -10,7 +10,7 @@ Tested in tests/converters/label_studio/test_reader.py.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from converters.encodings.coco_rle import mask_to_coco_rle
@@ -52,11 +52,16 @@ class FoundRegions:
         left_out: what was left out.
         lost_regions: how many regions are among what was left out. An answer to a question about the image is none,
             and neither is a brush without a pixel: they mark nothing in the image.
+        answers: the answers to questions about the image, by the name of the question; they are left out, too.
     """
 
     regions: tuple[Region, ...]
     left_out: tuple[LeftOut, ...]
     lost_regions: int
+    answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+NOTHING_READ = FoundRegions((), (), 0)
 
 
 def read_regions(results: Sequence[Any], place: ShownImage, where: str) -> FoundRegions:
@@ -70,6 +75,7 @@ def read_regions(results: Sequence[Any], place: ShownImage, where: str) -> Found
     regions: list[Region] = []
     lost_regions = 0
     left_out: list[LeftOut] = []
+    answers: dict[str, tuple[str, ...]] = {}
     areas, points = points_apart(_same_region([result for result in results if place.shows(result)]))
     for group in areas:
         region_id = str(group[0].get("id", ""))
@@ -79,6 +85,7 @@ def read_regions(results: Sequence[Any], place: ShownImage, where: str) -> Found
             regions.append(replace(region, keypoints=tuple(keypoints)))
         except _NoAreaError as error:
             lost_regions += _marks_a_place(group)
+            answers |= {} if _marks_a_place(group) else answers_of(group)
             left_out.append(LeftOut(str(error), f"{where}, region {region_id!r}"))
         except ConverterError as error:
             lost_regions += 1
@@ -89,7 +96,7 @@ def read_regions(results: Sequence[Any], place: ShownImage, where: str) -> Found
         lost_regions += len(lost)
     of_one_size = _of_one_size(regions, where, left_out)
     lost_regions += len(regions) - len(of_one_size)
-    return FoundRegions(of_one_size, tuple(left_out), lost_regions)
+    return FoundRegions(of_one_size, tuple(left_out), lost_regions, answers)
 
 
 def _marks_a_place(group: Sequence[Json]) -> bool:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from converters.files.atomic import delete_left_overs, write_whole
 from converters.files.folder_lock import locked
 from ovdiff.bank.lesson_card import LessonCard, json_to_lesson_card, lesson_card_to_json, lesson_to_card
-from ovdiff.bank.lessons import Lesson, LessonCrops, LessonRows, set_digest
+from ovdiff.bank.lessons import Lesson, LessonCrops, LessonRows, LessonSource, set_digest
 from ovdiff.errors import LessonCorruptError, LessonError
 from ovdiff.extras import naming_the_extra
 
@@ -134,6 +134,21 @@ class LessonStore:
             return ""
         fit = json.dumps(self.fit(found), sort_keys=True)
         return hashlib.sha256(f"{found} {fit}".encode()).hexdigest()
+
+    def of_task(self, recipe: str, source: LessonSource, *, per_annotation: bool = False) -> tuple[str, ...]:
+        """Return the addresses of the lessons of a recipe that were taken from the same task and image, on or off.
+
+        Args:
+            recipe: the recipe of the lessons.
+            source: the task; of a source without a task no other lesson is known.
+            per_annotation: only those of the same annotation.
+        """
+
+        def place(of: LessonSource) -> tuple[str, ...]:
+            return of.project, of.task, of.image, of.annotation if per_annotation else ""
+
+        own = (card for card in self.cards() if card.recipe == recipe and place(card.source) == place(source))
+        return tuple(card.address for card in own) if source.task else ()
 
     def save(self, lesson: Lesson, replacing: Iterable[str] = ()) -> None:
         """Store a lesson, in place of a damaged one of its address, and remove the lessons that it replaces.
@@ -333,6 +348,11 @@ class LessonStore:
 
     def _unwritable(self, address: str, error: OSError) -> LessonError:
         return LessonError(f"Lesson {address[:12]} cannot be written to {self.folder}: {error}.")
+
+
+def lessons_beside(bank_folder: Path) -> LessonStore:
+    """Return the store of the lessons of a bank, by the bank's folder."""
+    return LessonStore(bank_folder / "lessons")
 
 
 def _stamp_of(path: Path) -> tuple[int, int, int]:

@@ -3,16 +3,15 @@
 Tested through the engine by tests/ovdiff/learning/test_lesson.py.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank.lesson_store import LessonStore
 from ovdiff.bank.lessons import Lesson, LessonSource
 from ovdiff.bank.recipe import Recipes
+from ovdiff.learning.addresses import lesson_address, words_of
 from ovdiff.learning.annotation import Annotation
-from ovdiff.learning.lesson import lesson_address, sourced, take_lesson, words_of
+from ovdiff.learning.lesson import sourced, take_lesson
 from ovdiff.segmenting.encoding import image_key
 from ovdiff.segmenting.image_segmenter import ImageSegmenter, require_image
 
@@ -38,15 +37,20 @@ class Learner:
         return lesson_address(image_key(image), annotation, words, self._recipes.lessons.key)
 
     def learn(
-        self, image: NDArray[np.uint8], annotation: Annotation, source: LessonSource, replacing: Iterable[str]
+        self, image: NDArray[np.uint8], annotation: Annotation, source: LessonSource, *, per_annotation: bool
     ) -> Lesson:
         """Take the lesson of an annotated image and store it. See :meth:`ovdiff.engine.Engine.learn`."""
-        address = self.address(image, annotation)
+        address, recipe = self.address(image, annotation), self._recipes.lessons.key
+        replaced = self._store.of_task(recipe, source, per_annotation=per_annotation)
+        if self._store.has(address):
+            for other in set(replaced) - {address}:
+                self._store.remove(other)
+            return self._store.load(address)
         encoded, parts = self._segmenter.encode(image), self._segmenter.parts
         predicted = self._segmenter.label(encoded, annotation.vocabulary).label_map
         with parts.models.lock:
             stuff = self._segmenter.kinds.stuff(annotation.vocabulary)
             taken = take_lesson(parts, encoded, annotation, predicted, stuff)
-        lesson = sourced(taken, address, self._recipes.lessons.key, image_key(image), source)
-        self._store.save(lesson, replacing)
+        lesson = sourced(taken, address, recipe, image_key(image), source)
+        self._store.save(lesson, replaced)
         return lesson

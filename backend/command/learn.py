@@ -1,0 +1,235 @@
+"""`ovdiff learn`: the annotated tasks of an export become lessons."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.command.annotated import Scope, to_annotation
+from backend.command.console import complain, progress_bar, say
+from backend.command.prototypes import build_missing, say_missing_anchors
+from backend.errors import ImageSourceError, RequestError, UsageError
+from backend.serving.vocabulary import read_labelling
+from backend.sources.images import ImageSource, decode_image
+from converters import records
+from converters.encodings.overlaps import RULE
+from converters.errors import ImageFileError
+from converters.files.image_files import find_image_file, image_file_name
+from converters.label_studio.label_config import LabelConfig
+from converters.label_studio.reader import Wanted, read_export
+from ovdiff.bank.lessons import LessonSource
+from ovdiff.engines import Learns, SegmentationEngine
+from ovdiff.errors import DeviceMemoryError, ImageError, LessonError
+from ovdiff.vocabulary import Vocabulary
+
+REFUSALS = (LessonError, ImageSourceError, ImageFileError, ImageError, DeviceMemoryError)
+"""Errors that concern one task alone: after them the other tasks are still learned from."""
+
+ReadImage = Callable[[records.ImageRecord], NDArray[np.uint8]]
+"""Gives the image of a task, (H, W, 3) uint8 RGB, upright."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is learned from.
+
+    Attributes:
+        labels: the labels that were annotated everywhere; ``None`` means all. Regions of other labels are passed over.
+        partial: whether all annotations are partial: only labelled pixels count.
+        every_annotator: whether each person's annotation of a task gives a lesson, and not one annotation alone.
+    """
+
+    labels: tuple[str, ...] | None = None
+    partial: bool = False
+    every_annotator: bool = False
+
+
+@dataclass
+class _Counts:
+    tasks: int = 0
+    taken: int = 0
+    there: int = 0
+    replaced: int = 0
+    contested_px: int = 0
+    passed: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
+
+
+def learn_from_export(
+    export: Path,
+    config: LabelConfig,
+    config_text: str,
+    engine: SegmentationEngine,
+    read_image: ReadImage,
+    choices: Choices,
+    max_categories: int,
+) -> None:
+    """Take a lesson of each annotated image of an export, and say what was taken, what was there, and what was refused.
+
+    Cost: that of segmenting each image, and less than a second more; prototypes that are missing are made first. A
+    second run adds nothing and runs no model on an image. Lessons that were taken stay if the run is interrupted.
+
+    Args:
+        export: the tasks, as Label Studio exports them.
+        config: their label config.
+        config_text: the same as text.
+        engine: the method.
+        read_image: gives the image of a task.
+        choices: what is learned from.
+        max_categories: a label config with more labels is refused.
+
+    Raises:
+        UsageError: the engine does not learn, or --labels names no label.
+        RequestError: some annotations were refused; each was reported.
+        BackendError, ConverterError, OVDiffError: the label config or the export cannot be read, prototypes cannot be
+            made, or a model cannot be loaded.
+    """
+    if not isinstance(engine, Learns):
+        raise UsageError(f"The engine {engine.preset.engine!r} does not learn from annotations.")
+    vocabularies = _vocabularies(config_text, max_categories, choices)
+    counts, found = _Counts(), []
+    for record in read_export(export, config, wanted=Wanted(predictions="none")):
+        counts.tasks += 1
+        found += [(record, made) for made in _annotations(record, choices, counts, vocabularies)]
+    if found:
+        words = dict.fromkeys(each for vocabulary in vocabularies.values() for each in vocabulary.categories)
+        build_missing(tuple(words), engine)
+        say_missing_anchors(engine)
+    learner = _Learning(
+        engine, vocabularies, read_image, choices, Scope(_kinds(config), choices.labels, choices.partial)
+    )
+    try:
+        with progress_bar(len(found)) as bar:
+            for record, made in found:
+                bar.set_description(f"task {record.task_id}")
+                try:
+                    learner.learn(record, made, counts)
+                except REFUSALS as error:
+                    counts.refused += 1
+                    complain(f"task {record.task_id}, annotation {made.id}: {error}")
+                bar.update()
+    finally:
+        _report(counts)
+    if counts.refused:
+        raise RequestError(f"{counts.refused} of {counts.tasks} images gave no lesson; they are named above.")
+
+
+def images_in(folder: Path, image_root: str, max_px: int) -> ReadImage:
+    """Return a reader of images from a folder: by their name there, or else by the last part of their address."""
+
+    def read(record: records.ImageRecord) -> NDArray[np.uint8]:
+        name = image_file_name(record.image, image_root)
+        path = find_image_file(folder, name) or find_image_file(folder, PurePosixPath(name).name)
+        if path is None:
+            raise ImageSourceError(f"its image {record.image!r:.200} is not in {folder}.")
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ImageSourceError(f"{path} cannot be read: {error.strerror or error}.") from error
+        return decode_image(data, max_px=max_px)
+
+    return read
+
+
+def images_from(source: ImageSource) -> ReadImage:
+    """Return a reader that fetches images from where the service fetches them."""
+
+    def read(record: records.ImageRecord) -> NDArray[np.uint8]:
+        task_id = record.task_id if isinstance(record.task_id, int) else None
+        try:
+            with source.opened(record.image, task_id=task_id) as image:
+                return image
+        except ImageSourceError as error:
+            raise ImageSourceError(f"{error} Name the folder of the images with --images.") from error
+
+    return read
+
+
+@dataclass(frozen=True)
+class _Learning:
+    """Learns from one annotation after the other."""
+
+    engine: Learns
+    vocabularies: dict[str, Vocabulary]
+    read_image: ReadImage
+    choices: Choices
+    scope: Scope
+
+    def learn(self, record: records.ImageRecord, made: records.Annotation, counts: _Counts) -> None:
+        """Take the lesson of an annotation, unless it is there, and count what happened."""
+        annotation, contested_px = to_annotation(made, self.vocabularies[record.image_tag], self.scope)
+        image, store = self.read_image(record), self.engine.lessons
+        before = set(store.addresses())
+        is_there = store.has(self.engine.lesson_address(image, annotation))
+        project, task, number, person = map(_text, (record.project, record.task_id, made.id, made.annotator))
+        source = LessonSource(project, task, number, person, made.updated_at, record.image)
+        self.engine.learn(image, annotation, source, per_annotation=self.choices.every_annotator)
+        counts.there += is_there
+        counts.taken += not is_there
+        counts.replaced += len(before - set(store.addresses()))
+        counts.contested_px += contested_px
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _vocabularies(config_text: str, max_categories: int, choices: Choices) -> dict[str, Vocabulary]:
+    """Return the vocabulary of each image tag, as the service segments with it."""
+    labelling = read_labelling(config_text, max_categories=max_categories)
+    outputs = labelling.by_image(labelling.categories)
+    found = {tag.name: Vocabulary([each.category for each in own]) for tag, own in outputs.items() if own}
+    known = {name for vocabulary in found.values() for name in vocabulary.names}
+    if unknown := [name for name in choices.labels or () if name not in known]:
+        raise UsageError(f"--labels has {unknown[0]!r}, which is not in the label config: {', '.join(sorted(known))}.")
+    return found
+
+
+def _kinds(config: LabelConfig) -> dict[str, str]:
+    return {control.name: control.kind for control in config.controls}
+
+
+def _annotations(
+    record: records.ImageRecord, choices: Choices, counts: _Counts, vocabularies: dict[str, Vocabulary]
+) -> Iterator[records.Annotation]:
+    """Yield the annotations of an image that are learned from, and count the images without any."""
+    made = [annotation for annotation in record.annotations if not annotation.skipped]
+    preferred = record.preferred_annotation()
+    if not record.image:
+        counts.refused += 1
+        reasons = "; ".join(f"{item.reason}: {item.where}" for item in record.left_out) or "it cannot be read"
+        complain(f"task {record.task_id}: {reasons}")
+    elif record.image_tag not in vocabularies:
+        counts.passed["of an image that the label config has no labels for"] += 1
+    elif preferred is None:
+        counts.passed["skipped by the annotator" if record.annotations else "not annotated"] += 1
+    elif choices.every_annotator:
+        yield from made
+    else:
+        yield preferred
+        counts.passed["annotations that another one of their image is preferred to"] += len(made) - 1
+
+
+def _report(counts: _Counts) -> None:
+    """Print how many images went in, and what became of them."""
+    outcome = f"{counts.taken} lessons taken, {counts.there} already there, {counts.refused} refused"
+    say(f"images: {counts.tasks} in, {outcome}")
+    if counts.replaced:
+        say(f"lessons of older annotations removed: {counts.replaced}")
+    for reason, times in counts.passed.items():
+        if times:
+            say(f"{reason}: {times}")
+    if counts.contested_px:
+        say(f"pixels that several labels claimed: {counts.contested_px}; the order is {RULE}")
+    if counts.taken:
+        say("now: ovdiff lessons list")
+
+
+def labels_of(text: str | None) -> tuple[str, ...] | None:
+    """Return the labels of "boat, water"; ``None`` where none are given."""
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())

@@ -1,0 +1,202 @@
+"""`ovdiff lessons`: list, look at, switch and remove what annotated images taught. Loads no model.
+
+A person names a lesson by the first digits of its address, or lessons by their task or their person.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from backend.command.console import say
+from backend.command.table import table
+from backend.errors import RequestError, UsageError
+from ovdiff.bank.lesson_card import LessonCard
+from ovdiff.bank.lesson_store import LessonStore
+from ovdiff.bank.lessons import Lesson
+
+SHOWN_DIGITS = 12
+"""How many digits of an address are shown."""
+
+_LEAST_DIGITS = 6
+_SHOWN_WORDS = 6
+_BACKGROUND = "background"
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which lessons are meant: those of a task, of a person, or of both; ``None`` means any."""
+
+    task: str | None = None
+    person: str | None = None
+
+    def __bool__(self) -> bool:
+        """Say whether anything is filtered."""
+        return self.task is not None or self.person is not None
+
+    def fit(self, card: LessonCard) -> bool:
+        """Say whether a lesson is of the task and of the person."""
+        source = card.source
+        return self.task in (None, source.task) and (
+            self.person is None or self.person.casefold() == source.person.casefold()
+        )
+
+
+def list_lessons(store: LessonStore, filters: Filters, *, as_json: bool) -> None:
+    """Print the lessons: a line for each, or all that is known of each as JSON. Damaged lessons are named."""
+    cards = [card for card in store.cards() if filters.fit(card)]
+    cards.sort(key=lambda card: (card.source.project, card.source.task.zfill(12), card.address))
+    damaged = [] if filters else store.damaged()
+    if as_json:
+        broken = [{"address": error.path.stem, "error": str(error)} for error in damaged]
+        say(json.dumps([*map(asdict, cards), *broken], indent=2, ensure_ascii=False))
+        return
+    if not cards:
+        which = "of this task or person " if filters else ""
+        say(f"no lessons {which}in {store.folder}; `ovdiff learn` takes them from an export")
+    else:
+        header = ("lesson", "counts", "project", "task", "person", "annotated", "rows", "words", "recipe")
+        say(table([header, *map(_row, cards)], right=(2, 3, 6)))
+        say(f"lessons: {len(cards)}, {sum(card.on for card in cards)} of them on")
+    for error in damaged:
+        say(f"{error.path.stem[:SHOWN_DIGITS]}  {error}")
+
+
+def show_lesson(store: LessonStore, text: str, *, as_json: bool) -> None:
+    """Print one lesson: its source, the words that are there and absent, and what the prediction had wrong.
+
+    Raises:
+        UsageError: the text names no lesson, or several.
+        LessonCorruptError: the lesson is damaged.
+    """
+    address = _find(store, text)
+    card, lesson = store.card(address), store.load(address)
+    mistakes = _mistakes(lesson)
+    if as_json:
+        say(json.dumps({**asdict(card), **_words(lesson), "cells": mistakes}, indent=2, ensure_ascii=False))
+        return
+    source, words = card.source, _words(lesson)
+    say(f"lesson {address}: {_state(card)}")
+    say(f"of project {source.project or '?'}, task {source.task or '?'}, annotation {source.annotation or '?'}")
+    say(f"by {source.person or '?'}, {source.when or 'at an unknown time'}: {source.image}")
+    say(f"there: {', '.join(words['present']) or 'none'}")
+    if lesson.complete:
+        say(f"absent: {', '.join(words['absent']) or 'none'}")
+    else:
+        say("partial: it teaches only about what is labelled")
+    rows = ", ".join(f"{count} of {name}" for name, count in card.rows.items())
+    say(f"rows: {rows}; views of parts: {card.crops}")
+    say(table([("annotated", "predicted", "share of cells"), *_shares(mistakes)], right=(2,)))
+
+
+def switch_lessons(
+    store: LessonStore, texts: Sequence[str], filters: Filters, *, on: bool, weight: float | None
+) -> None:
+    """Switch lessons on, with a weight if one is given, or off.
+
+    Raises:
+        UsageError: no lesson is named, or a text names none or several; nothing is changed.
+        LessonError: the weight is not above 0, a lesson is damaged, or the folder cannot be written.
+    """
+    chosen = _chosen(store, texts, filters)
+    for address in chosen:
+        store.change(address, on=on, weight=weight)
+    say(f"{'on' if on else 'off'}: {len(chosen)} lessons ({_shown(chosen)})")
+
+
+def remove_lessons(store: LessonStore, texts: Sequence[str], filters: Filters, confirm: Callable[[str], bool]) -> None:
+    """Delete lessons, after a person has agreed. Damaged ones are deleted too.
+
+    Raises:
+        UsageError: no lesson is named, or a text names none or several; nothing is removed.
+        RequestError: the person did not agree.
+        LessonError: the folder cannot be written.
+    """
+    chosen = _chosen(store, texts, filters)
+    if not confirm(f"Remove {len(chosen)} lessons ({_shown(chosen)})?"):
+        raise RequestError("Nothing was removed.")
+    for address in chosen:
+        store.remove(address)
+    say(f"removed: {len(chosen)} lessons ({_shown(chosen)})")
+
+
+def _chosen(store: LessonStore, texts: Sequence[str], filters: Filters) -> list[str]:
+    """Return the addresses of the lessons that are named, by digits, by filters, or by both."""
+    if not texts and not filters:
+        raise UsageError("Name lessons by the first digits that `ovdiff lessons list` shows, or by --task or --person.")
+    named = [_find(store, text) for text in texts] or list(store.addresses())
+    fitting = {card.address for card in store.cards() if filters.fit(card)}
+    found = [address for address in dict.fromkeys(named) if not filters or address in fitting]
+    if not found:
+        raise UsageError("No lesson is of this task or person; `ovdiff lessons list` lists what is there.")
+    return found
+
+
+def _find(store: LessonStore, text: str) -> str:
+    """Return the address that begins with a text of at least six digits."""
+    wanted = text.strip().lower()
+    found = [address for address in store.addresses() if address.startswith(wanted)]
+    if len(wanted) < _LEAST_DIGITS:
+        raise UsageError(f"{text!r} is too short to name a lesson; give at least {_LEAST_DIGITS} digits.")
+    if not found:
+        raise UsageError(f"No lesson {text!r} in {store.folder}; `ovdiff lessons list` lists what is there.")
+    if len(found) > 1:
+        raise UsageError(f"{text!r} may be any of {_shown(found)}; give more digits.")
+    return found[0]
+
+
+def _shown(addresses: Sequence[str]) -> str:
+    return ", ".join(address[:SHOWN_DIGITS] for address in addresses)
+
+
+def _state(card: LessonCard) -> str:
+    return f"{'on' if card.on else 'off'}{'' if card.weight == 1 else f', weight {card.weight:g}'}"
+
+
+def _row(card: LessonCard) -> Sequence[str]:
+    source, extra = card.source, len(card.present) - _SHOWN_WORDS
+    words = ", ".join(card.present[:_SHOWN_WORDS]) + (f" and {extra} more" if extra > 0 else "")
+    partial = "" if card.complete else " (partial)"
+    return (
+        card.address[:SHOWN_DIGITS],
+        _state(card),
+        source.project,
+        source.task,
+        source.person,
+        source.when[:16].replace("T", " "),
+        str(sum(card.rows.values())),
+        words + partial,
+        card.recipe[:6],
+    )
+
+
+def _words(lesson: Lesson) -> dict[str, list[str]]:
+    names = [word.name for word in lesson.words]
+    return {
+        "present": [names[number - 1] for number in lesson.present()],
+        "absent": [names[number - 1] for number in lesson.absent()],
+    }
+
+
+def _mistakes(lesson: Lesson) -> list[dict[str, Any]]:
+    """Return how many cells of all extractors have each pair of words, the most first."""
+    names = [_BACKGROUND, *(word.name for word in lesson.words)]
+    counts: Counter[tuple[str, str]] = Counter()
+    for rows in lesson.spaces.values():
+        for label, predicted, weight in zip(
+            rows.labels.tolist(), rows.predicted.tolist(), rows.weights.tolist(), strict=True
+        ):
+            counts[names[label], names[predicted]] += weight
+    return [{"annotated": a, "predicted": b, "cells": cells} for (a, b), cells in counts.most_common()]
+
+
+def _shares(mistakes: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    whole = sum(row["cells"] for row in mistakes) or 1.0
+    return [
+        (row["annotated"], row["predicted"] if row["predicted"] != row["annotated"] else "right",
+         f"{row['cells'] / whole:.1%}")
+        for row in mistakes
+    ]  # fmt: skip
