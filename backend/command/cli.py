@@ -33,7 +33,8 @@
     ovdiff learn project-3/export.json --label-config project-3/config.xml   # annotated images become lessons
     ovdiff lessons list                                       list the lessons
     ovdiff lessons show 1f2e3d                                what was right and wrong in the image of a lesson
-    ovdiff lessons off 1f2e3d                                 count a lesson no more, until `ovdiff lessons on 1f2e3d`
+    ovdiff lessons off 1f2e3d                                 count a lesson no more
+    ovdiff lessons on --task 17 --weight 0.5                  count the lessons of a task again, half as much
     ovdiff lessons remove --person ann@example.org            delete what a person's annotations taught
     ovdiff settings                                           list all settings, with the values in force
 
