@@ -19,6 +19,8 @@ from ovdiff.building.parts import BuildingParts
 from ovdiff.building.steps import Progress
 from ovdiff.curation.store import CurationStore
 from ovdiff.errors import WeightsError
+from ovdiff.explaining.explainer import Explainer
+from ovdiff.explaining.explanation import Explanation, Where
 from ovdiff.extractors import Extractors
 from ovdiff.learning.annotation import Annotation
 from ovdiff.learning.learner import Learner
@@ -60,6 +62,7 @@ class Engine:
         extractors = Extractors(preset, self._models)
         self._builder = CategoryBuilder(BuildingParts(preset, self._models, extractors), bank, self._recipes)
         self._segmenter = ImageSegmenter(SegmentingParts(preset, self._models, extractors), bank, self._recipes)
+        self._explainer = Explainer(self._segmenter, self._builder, bank, self._recipes)
         self.support_store = self._builder.store
         self.lessons = lessons_beside(bank.folder)
         self._learner = Learner(self._segmenter, self._recipes, self.lessons)
@@ -285,6 +288,31 @@ class Engine:
         """
         self._require_files(SEGMENTING)
         return self._learner.learn(image, annotation, source or LessonSource(), per_annotation=per_annotation)
+
+    def explain(self, encoded: EncodedImage, vocabulary: Vocabulary, where: Where) -> Explanation:
+        """Say why a place of an encoded image has its label: votes, prototypes and support images behind them, stages.
+
+        Cost: that of :meth:`label`, a decision for each stage, and a pass of an extractor over the support images of
+        each category and space of which a part prototype counted.
+
+        Args:
+            encoded: the image, by :meth:`encode`.
+            vocabulary: the categories, all of which must have been built.
+            where: a pixel (x, y) of the image, from (0, 0) at the top left; or a mask (H, W) bool of the image's size.
+                Of a mask each figure is the mean over its pixels of what the figure is at a pixel, as score maps are
+                enlarged to the image.
+
+        Returns:
+            The explanation; a support image that is not stored any more is left out, with the reason.
+
+        Raises:
+            ImageError: the pixel lies outside the image, or the mask is empty or of another size.
+            MissingPrototypesError: some categories must be built first; the message names them.
+            BankCorruptError: a stored set is damaged.
+            WeightsError: a model cannot be loaded.
+            DeviceMemoryError: the score maps, or one support image, do not fit into the device's memory.
+        """
+        return self._explainer.explain(encoded, vocabulary, where)
 
     def with_instances(
         self, image: NDArray[np.uint8], segmentation: Segmentation, vocabulary: Vocabulary

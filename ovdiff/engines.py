@@ -24,6 +24,7 @@ from ovdiff.bank.lessons import Lesson, LessonSource
 from ovdiff.bank.support import SupportSet
 from ovdiff.curation.curation import Curation
 from ovdiff.errors import PresetError
+from ovdiff.explaining.explanation import Explanation, Where
 from ovdiff.learning.annotation import Annotation
 from ovdiff.presets import Part, Preset
 from ovdiff.presets.files import OVDIFF, read_preset
@@ -335,6 +336,29 @@ class Curates(Protocol):
     @property
     def curator(self) -> CategoryCurator:
         """What changes the curations of this engine's preset."""
+        ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """An engine that can say why a place of an image has its label."""
+
+    def encode(self, image: NDArray[np.uint8]) -> Any:
+        """Run the models on an (H, W, 3) uint8 RGB image, and return what :meth:`explain` takes.
+
+        Raises:
+            OVDiffError: the image cannot be encoded; the message says why.
+        """
+        ...
+
+    def explain(self, encoded: Any, vocabulary: Vocabulary, where: Where) -> Explanation:
+        """Say why a place of an encoded image has its label; every category must be prepared.
+
+        Raises:
+            MissingPrototypesError: some categories must be prepared first; the message names them.
+            ImageError: the pixel lies outside the image, or the mask is empty or of another size.
+            OVDiffError: the image cannot be segmented for another reason.
+        """
         ...
 
 

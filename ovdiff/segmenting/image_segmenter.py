@@ -31,6 +31,9 @@ from ovdiff.segmenting.presence import presence
 from ovdiff.segmenting.tables import Tables, VocabularyTables
 from ovdiff.vocabulary import Vocabulary, with_phrase
 
+PART_CHECK = "part check"
+"""The name of the step in which CLIP looks at parts."""
+
 
 @dataclass(frozen=True)
 class Match:
@@ -223,7 +226,7 @@ class ImageSegmenter:
         if preset.part_check.enabled:
             stuff = self.kinds.stuff(match.competition.vocabulary)
             maps, seen = check_parts(self.parts, encoded, maps, match.competition, stuff)
-            yield Step("part check", maps, seen)
+            yield Step(PART_CHECK, maps, seen)
             yield Step("uncertain stuff", leave_uncertain_stuff(maps, stuff, preset.part_check), seen)
 
     def segmentation(self, match: "Match", last: "Step", vocabulary: Vocabulary) -> Segmentation:

@@ -201,8 +201,7 @@ class ScoreMerger:
         """Add the score maps (B, C, h, w) of B windows of one size, after enlarging them bilinearly to that size."""
         for window, score in zip(windows, scores, strict=True):
             enlarged = enlarge(score, (window.height, window.width)).clamp_(-1, 1)
-            rows = slice(window.top, window.top + window.height)
-            columns = slice(window.left, window.left + window.width)
+            rows, columns = window.slices
             self._total[:, rows, columns] += window.weight * enlarged
             self._count[rows, columns] += window.weight
 

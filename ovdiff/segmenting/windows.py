@@ -20,9 +20,14 @@ class Window(NamedTuple):
     width: int
     weight: int
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """The rows and the columns of the working image that the window holds."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
     def crop(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return this part of an (H, W, 3) image."""
-        return image[self.top : self.top + self.height, self.left : self.left + self.width]
+        return image[self.slices]
 
 
 def working_size_hw(size_hw: Sequence[int], settings: WindowSettings) -> tuple[int, int]:
