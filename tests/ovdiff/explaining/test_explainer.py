@@ -159,19 +159,24 @@ def test_who_gives_the_label_in_the_end_is_shown_too(engine: Engine, picture: ND
         )
 
 
-@pytest.mark.parametrize(("step", "limits"), [("small parts", (300, 0)), ("holes", (0, 300)), ("holes", (40, 300))])
+@pytest.mark.parametrize(("step", "percentile"), [("small parts", 90), ("holes", 10)])
 def test_the_clean_up_that_took_a_label_is_named(
-    engine: Engine, picture: NDArray[np.uint8], step: str, limits: tuple[int, int]
+    engine: Engine, picture: NDArray[np.uint8], step: str, percentile: int
 ) -> None:
-    cleaned = variant(engine, "refine", min_part_px=limits[0], max_hole_px=limits[1])
-    alone = variant(engine, "refine", min_part_px=limits[0] if step == "holes" else 0, max_hole_px=0)
-    encoded = engine.encode(picture)
-    before, after = (each.label(encoded, ASKED).label_map for each in (alone, cleaned))
+    """Above a high threshold a category is in pieces, and above a low one it has holes."""
+    alone, encoded = Vocabulary(ASKED.categories[:1]), engine.encode(picture)
+    scores = variant(engine, "matching", background="none").label(encoded, alone).scores
+    threshold = float(np.percentile(scores, percentile))
+    raw = variant(engine, "matching", background="threshold", background_threshold=threshold)
+    limits = {"min_part_px": 2000} if step == "small parts" else {"max_hole_px": 2000}
+    cleaned = variant(raw, "refine", **limits)
+    before, after = (each.label(encoded, alone).label_map for each in (raw, cleaned))
     rows, columns = np.nonzero(before != after)
     assert len(rows)
-    found = cleaned.explain(encoded, ASKED, (int(columns[0]), int(rows[0])))
-    assert (found.stages[-1].name, found.stages[-1].changed, found.stages[-1].scores) == (step, 1, ())
-    assert [stage.label for stage in found.stages[-2:]] == [int(each[rows[0], columns[0]]) for each in (before, after)]
+    found = cleaned.explain(encoded, alone, (int(columns[0]), int(rows[0])))
+    assert [stage.name for stage in found.stages] == ["votes", step]
+    assert (found.stages[-1].changed, found.stages[-1].scores) == (1, ())
+    assert [stage.label for stage in found.stages] == [int(each[rows[0], columns[0]]) for each in (before, after)]
 
 
 def test_one_category_and_several_phrases(engine: Engine, picture: NDArray[np.uint8]) -> None:
