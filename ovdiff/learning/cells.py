@@ -1,7 +1,8 @@
-"""Which cells of an image's features lie under which word, and which of these cells go together into rows.
+"""Which cells of an image's features lie under which word, and which of these cells become rows.
 
 A cell belongs to the word that covers at least ``purity`` of it; at borders, where features mix two things, a cell
-belongs to none. Cells with the same word by the person and the same word by the prediction form a group.
+belongs to none. Cells with the same word by the person and the same word by the prediction form a group, of which some
+are kept as they are: means of them would hide how much the features of a word differ.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ovdiff.bank.lessons import LessonRows
-from ovdiff.building.clustering import k_means
 from ovdiff.presets.schema import LearningSettings
 from ovdiff.segmenting.encoding import WindowFeatures
 from ovdiff.segmenting.windows import Window
@@ -22,7 +22,6 @@ UNKNOWN = -1
 """The word of pixels and cells that nobody speaks about."""
 
 _Labels = NDArray[np.int32]
-_ITERATIONS = 20  # the rows hardly move after ten
 
 
 def resize_labels(labels: NDArray[np.integer], size_hw: tuple[int, int]) -> _Labels:
@@ -64,20 +63,19 @@ def rows_of(
     words = np.concatenate([place.words for place in places])
     groups = [pair for pair in np.unique(words, axis=0) if pair[0] != UNKNOWN]
     depth = batches[0].features.shape[1]
-    rows: list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]] = []
     weights = np.concatenate([place.weights for place in places])
+    found: list[tuple[NDArray[np.float32], NDArray[np.float32], _Labels]] = []
     for pair in groups:
         members = np.flatnonzero((words == pair).all(axis=1))
-        chosen = members[_evenly(len(members), settings.cells_per_group)]
-        vectors = F.normalize(_gather(batches, chosen), dim=1)
-        rows.append(
-            _merged(vectors, weights[chosen] * np.float32(len(members) / len(chosen)), pair, settings.rows_per_group)
-        )
-    if not rows:
+        chosen = members[_evenly(len(members), settings.rows_per_group)]
+        vectors = F.normalize(_gather(batches, chosen), dim=1).numpy()
+        counts = (weights[chosen] * (weights[members].sum() / weights[chosen].sum())).astype(np.float32)
+        found.append((vectors, counts, np.tile(pair, (len(chosen), 1)).astype(np.int32)))
+    if not found:
         empty = np.empty(0, np.int32)
         return LessonRows(np.empty((0, depth), np.float32), empty, empty, np.empty(0, np.float32))
-    vectors_, weights_, words_ = (np.concatenate(column) for column in zip(*rows, strict=True))
-    return LessonRows(vectors_, words_[:, 0], words_[:, 1], weights_)
+    rows, counts, pairs = (np.concatenate(column) for column in zip(*found, strict=True))
+    return LessonRows(rows, pairs[:, 0], pairs[:, 1], counts)
 
 
 class _Places:
@@ -115,16 +113,3 @@ def _gather(batches: Sequence[WindowFeatures], cells: NDArray[np.intp]) -> Tenso
         found.append(batch.features[torch.from_numpy(window), :, torch.from_numpy(row), torch.from_numpy(column)])
         first += count * height * width
     return torch.cat(found).float()
-
-
-def _merged(
-    vectors: Tensor, weights: NDArray[np.float32], words: _Labels, most: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
-    """Return the rows of a group: unit means of clusters (m, D), their weights (m,) and their words (m, 2)."""
-    if len(vectors) > most:
-        centres = F.normalize(k_means(vectors, most, seed=0, iterations=_ITERATIONS, device=torch.device("cpu")), dim=1)
-        nearest = (vectors @ centres.T).argmax(dim=1).numpy()
-        summed = np.bincount(nearest, weights, minlength=most).astype(np.float32)
-        used = summed > 0
-        vectors, weights = centres[torch.from_numpy(used)], summed[used]
-    return vectors.numpy(), weights, np.tile(words, (len(vectors), 1)).astype(np.int32)

@@ -47,7 +47,7 @@ class Learner:
                 self._store.remove(other)
             return self._store.load(address)
         encoded, parts = self._segmenter.encode(image), self._segmenter.parts
-        predicted = self._segmenter.label(encoded, annotation.vocabulary).label_map
+        predicted = self._segmenter.label(encoded, annotation.vocabulary, lessons=False).label_map
         with parts.models.lock:
             stuff = self._segmenter.kinds.stuff(annotation.vocabulary)
             taken = take_lesson(parts, encoded, annotation, predicted, stuff)

@@ -496,18 +496,55 @@ class LearningSettings:
         maximum=1.0,
     )
     rows_per_group: int = setting(
-        8,
-        "the most vectors that are kept of the cells with one word by the person and one by the prediction, in one "
-        "feature space; so a lesson stays small, however large its image is",
+        32,
+        "the most cells that are kept of those with one word by the person and one by the prediction, in one feature "
+        "space, evenly spread; so a lesson stays small, however large its image is",
+        unit="cells",
         minimum=1,
         maximum=1024,
     )
-    cells_per_group: int = setting(
-        1024,
-        "the most cells that such vectors are made from, evenly spread: clustering all cells of a photograph would "
-        "take a minute",
-        unit="cells",
-        minimum=1,
+
+
+@dataclass(frozen=True)
+class LessonSettings:
+    """How lessons change scores (:mod:`ovdiff.segmenting.lessons`). P and R do not learn from annotations.
+
+    The values were chosen on crowded scenes of the drawn world's `thresholds` split, generation seeds 45 and 46.
+    """
+
+    enabled: bool = setting(True, "lessons that are on count; without any lesson nothing changes")
+    cosine_per_nat: float = setting(
+        0.1,
+        "how much a nat of a lesson's log share is worth beside the votes of the prototypes",
+        unit="cosine per nat",
+        minimum=0.0,
+    )
+    caution: float = setting(
+        4.0,
+        "as many lessons as this count half of what many count, because few images show little of what there is",
+        unit="lessons",
+        minimum=0.0,
+    )
+    support_weight: float = setting(
+        1.0,
+        "what the prototypes of the vocabulary count beside lessons; they stand for words that nobody annotated yet",
+        unit="lessons",
+        minimum=0.01,
+    )
+    shrinkage: float = setting(
+        0.3,
+        "so much of its mean variance is added to every dimension of the covariance of features",
+        unit="share of the mean variance",
+        minimum=1e-4,
+    )
+    crop_shrinkage: float = setting(
+        3.0, "the same for CLIP's views of crops, which are fewer", unit="share of the mean variance", minimum=1e-4
+    )
+    crop_prior: float = setting(
+        1.0,
+        "as so many crops each word counts as being like all others, so that words without crops are neutral",
+        unit="crops",
+        minimum=0.01,
     )
 
 
@@ -566,6 +603,7 @@ class PresetTables:
     instances: InstanceSettings = field(default_factory=InstanceSettings, metadata={"online": True, "later": True})
     scores: ScoreSettings = field(default_factory=ScoreSettings, metadata={"online": True, "later": True})
     learning: LearningSettings = field(default_factory=LearningSettings, metadata={"online": True, "later": True})
+    lessons: LessonSettings = field(default_factory=LessonSettings, metadata={"online": True, "later": True})
     memory: MemorySettings = field(default_factory=MemorySettings, metadata={"online": True, "changes_no_mask": True})
     cache: CacheSettings = field(default_factory=CacheSettings, metadata={"online": True, "changes_no_mask": True})
 

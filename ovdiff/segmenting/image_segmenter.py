@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
+from ovdiff.bank.lesson_store import LessonStore
 from ovdiff.bank.recipe import Recipes
 from ovdiff.errors import ImageError
 from ovdiff.models.weights import weights_identity
@@ -23,6 +24,7 @@ from ovdiff.segmenting.category_kinds import CategoryKinds
 from ovdiff.segmenting.encoding import EncodedImage, EncodingCache, encode_image, image_key
 from ovdiff.segmenting.encoding_store import EncodingStore
 from ovdiff.segmenting.instances import find_instances, reduced
+from ovdiff.segmenting.lessons import LessonModel, Lessons, with_lessons
 from ovdiff.segmenting.matching import ScoreMaps, label_pixels, refined, score_maps
 from ovdiff.segmenting.part_check import check_parts, leave_uncertain_stuff
 from ovdiff.segmenting.parts import SegmentingParts
@@ -44,12 +46,14 @@ class Match:
         competition: the asked words and the anchors.
         tables: the prototypes of both, by the extractor's name.
         candidates: the indices of the words that the prefilter left, ascending.
+        lessons: what the lessons in force say; ``None`` if there are none.
     """
 
     encoded: EncodedImage
     competition: Competition
     tables: Tables
     candidates: list[int]
+    lessons: LessonModel | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class Step:
     """The score maps of an image after one step.
 
     Attributes:
-        name: the step: "votes" (Eq. 4), and then, where the preset has them, "PAMR", "part check", "uncertain stuff".
+        name: the step: "votes" (Eq. 4), and then, where there are any or the preset has them, "lessons", "PAMR", "part
+            check", "uncertain stuff".
         maps: the score maps after it.
         parts: what CLIP saw in the parts of things, as soon as it looked.
     """
@@ -81,6 +86,7 @@ class ImageSegmenter:
         self.parts, self.kinds = parts, CategoryKinds(parts)
         self.tables = VocabularyTables(parts, bank, recipes, self.kinds)
         self.anchors = Anchors(parts, bank, recipes)
+        self.lessons = Lessons(parts, LessonStore(bank.folder / "lessons"), recipes)
         self._recipes, cache = recipes, parts.preset.cache
         self._encodings = EncodingCache(cache.features_mib)
         self._stored_encodings = EncodingStore(bank.folder / "encodings", cache.disk_mib)
@@ -112,8 +118,13 @@ class ImageSegmenter:
         require_image(image)
         return self._encode(image, image_key(image))
 
-    def label(self, encoded: EncodedImage, vocabulary: Vocabulary) -> Segmentation:
+    def label(self, encoded: EncodedImage, vocabulary: Vocabulary, *, lessons: bool = True) -> Segmentation:
         """Match an encoded image with a vocabulary's prototypes (Eq. 4). Only CLIP may look at parts of the image.
+
+        Args:
+            encoded: the encoded image.
+            vocabulary: the categories, all of which must have been built.
+            lessons: whether the lessons in force count.
 
         Raises:
             MissingPrototypesError: some categories must be built first; the message names them.
@@ -122,7 +133,7 @@ class ImageSegmenter:
             DeviceMemoryError: the score maps do not fit into the device's memory.
         """
         with self.parts.models.lock:
-            return self._match(encoded, vocabulary)
+            return self._match(encoded, vocabulary, lessons)
 
     def with_instances(
         self, image: NDArray[np.uint8], segmentation: Segmentation, vocabulary: Vocabulary
@@ -195,8 +206,13 @@ class ImageSegmenter:
         weights = {name: weights_identity(given[name]) for name in models_of(preset, "segmenting")}
         return digest([preset.fingerprint(), weights])
 
-    def match(self, encoded: EncodedImage, vocabulary: Vocabulary) -> "Match":
+    def match(self, encoded: EncodedImage, vocabulary: Vocabulary, *, lessons: bool = True) -> "Match":
         """Return what competes for the pixels of an image. Call it inside ``with parts.models.lock``.
+
+        Args:
+            encoded: the encoded image.
+            vocabulary: the asked categories.
+            lessons: whether the lessons in force count.
 
         Raises:
             MissingPrototypesError: some categories must be built first; the message names them.
@@ -205,7 +221,10 @@ class ImageSegmenter:
         """
         competition = self.anchors.of(vocabulary)
         tables = self.tables.of(competition.vocabulary)
-        return Match(encoded, competition, tables, self.candidates(encoded, competition.vocabulary))
+        model = None
+        if lessons:
+            model = self.lessons.of(competition, tables, self.kinds.stuff(competition.vocabulary))
+        return Match(encoded, competition, tables, self.candidates(encoded, competition.vocabulary), model)
 
     def steps(self, match: "Match") -> Iterator["Step"]:
         """Yield the score maps of an image after each step that changes them; the last ones decide.
@@ -220,12 +239,16 @@ class ImageSegmenter:
         preset, encoded = self.parts.preset, match.encoded
         maps = score_maps(encoded, match.tables, match.candidates, preset, self.parts.models.device)
         yield Step("votes", maps)
+        if match.lessons is not None:
+            maps = with_lessons(encoded, maps, match.lessons, self.parts.models.device)
+            yield Step("lessons", maps)
         if preset.refine.pamr:
             maps = refined(encoded, maps, preset)
             yield Step("PAMR", maps)
         if preset.part_check.enabled:
             stuff = self.kinds.stuff(match.competition.vocabulary)
-            maps, seen = check_parts(self.parts, encoded, maps, match.competition, stuff)
+            learned = None if match.lessons is None else match.lessons.crops
+            maps, seen = check_parts(self.parts, encoded, maps, match.competition, stuff, learned)
             yield Step(PART_CHECK, maps, seen)
             yield Step("uncertain stuff", leave_uncertain_stuff(maps, stuff, preset.part_check), seen)
 
@@ -243,8 +266,8 @@ class ImageSegmenter:
         seen = self._presence(match.encoded, competition)
         return replace(found, parts=last.parts, presence=seen, scoring=scoring)
 
-    def _match(self, encoded: EncodedImage, vocabulary: Vocabulary) -> Segmentation:
-        match = self.match(encoded, vocabulary)
+    def _match(self, encoded: EncodedImage, vocabulary: Vocabulary, lessons: bool = True) -> Segmentation:
+        match = self.match(encoded, vocabulary, lessons=lessons)
         for step in self.steps(match):
             last = step
         return self.segmentation(match, last, vocabulary)

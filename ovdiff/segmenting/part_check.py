@@ -8,9 +8,12 @@ again, by the sum of three logarithms (see :class:`ovdiff.presets.schema.PartChe
 
 The paper does nothing like it. ODISE weighs two classifiers of one mask in the same manner, as a geometric mean. A part
 that fits a word better which only CLIP knows (an anchor without prototypes) becomes background.
+
+Crops of annotated things are examples of their words beside the texts: what a discriminant of them says is added to the
+logits of the texts, before shares are taken (a closed form, as in Tip-Adapter).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,10 +27,11 @@ from torch import Tensor
 from ovdiff.presets.schema import PartCheckSettings
 from ovdiff.segmentation import PartEvidence
 from ovdiff.segmenting.anchors import Competition
+from ovdiff.segmenting.discriminant import Discriminant
 from ovdiff.segmenting.encoding import EncodedImage
 from ovdiff.segmenting.matching import ScoreMaps
 from ovdiff.segmenting.parts import SegmentingParts
-from ovdiff.vocabulary import with_phrase
+from ovdiff.vocabulary import Category, with_phrase
 
 Mask = NDArray[np.bool_]
 
@@ -52,8 +56,38 @@ class Part:
     label: int
 
 
+@dataclass(frozen=True)
+class LearnedCrops:
+    """What crops of annotated things say about a crop.
+
+    Attributes:
+        discriminant: tells things apart by CLIP's view of a crop.
+        columns: the discriminant's group of each label id; words that nobody annotated are not in it.
+    """
+
+    discriminant: Discriminant
+    columns: Mapping[int, int]
+
+    def logits(self, crops: Tensor, labels: Sequence[int]) -> NDArray[np.float64]:
+        """Return what is added to the logits of the texts, for crops (N, P) and label ids, as (N, labels).
+
+        Labels that it does not know get the mean of those that it knows.
+        """
+        found = self.discriminant.logits(crops).double().numpy()
+        added: NDArray[np.float64] = np.repeat(found.mean(axis=1, keepdims=True), len(labels), axis=1)
+        for place, label in enumerate(labels):
+            if label in self.columns:
+                added[:, place] = found[:, self.columns[label]]
+        return added
+
+
 def check_parts(
-    parts: SegmentingParts, encoded: EncodedImage, maps: ScoreMaps, competition: Competition, stuff: frozenset[int]
+    parts: SegmentingParts,
+    encoded: EncodedImage,
+    maps: ScoreMaps,
+    competition: Competition,
+    stuff: frozenset[int],
+    learned: LearnedCrops | None = None,
 ) -> tuple[ScoreMaps, tuple[PartEvidence, ...]]:
     """Let CLIP decide with the pixels which thing each part is.
 
@@ -63,6 +97,7 @@ def check_parts(
         maps: the score maps by Eq. 4.
         competition: the words that compete.
         stuff: the indices of the words that are stuff; these are left to the pixels.
+        learned: what crops of annotated things say; ``None`` if nobody annotated any.
 
     Returns:
         Score maps whose best class is the decision, and what was seen. Where no thing was best nothing changes. Specks
@@ -88,7 +123,7 @@ def check_parts(
     pieces = _largest([p for label in thing_labels for p in find_parts(best == label, label, settings)], settings)
     pieces += _in_fragments(regions, pieces, best)
     nearest = _nearest_part(pieces, best.shape)
-    cosines = _cosines(parts, encoded, [*pieces, *regions], thing_labels, competition)
+    cosines = _cosines(parts, encoded, [*pieces, *regions], thing_labels, competition, learned)
     count, of_pieces, of_regions = len(rows), cosines[: len(pieces)], cosines[len(pieces) :]
     by_piece, by_region = (
         log_softmax(settings.logit_scale * part[:, :count], axis=1) for part in (of_pieces, of_regions)
@@ -228,15 +263,31 @@ def _cosines(
     pieces: Sequence[Part],
     labels: Sequence[int],
     competition: Competition,
+    learned: LearnedCrops | None,
 ) -> NDArray[np.float64]:
-    """Return CLIP's cosines (pieces, things and texts); -1 for a word that its text encoder cannot read."""
-    preset = parts.preset
+    """Return CLIP's cosines (pieces, things and texts); -1 for a word that its text encoder cannot read.
+
+    What was learned from crops is added to those of things, divided by the logit scale.
+    """
     boxes = list(dict.fromkeys(piece.box for piece in pieces))  # A thing of one word is both a part and a region.
     images = embed_boxes(parts, encoded.working, boxes)[[boxes.index(piece.box) for piece in pieces]]
-    categories = [competition.vocabulary.categories[label - 1] for label in labels]
-    phrased = [with_phrase(category, preset.generation.phrases).phrases for category in categories]
-    phrased += [(text,) for text in competition.texts]
-    return np.stack([_nearest(parts, images, phrases) for phrases in phrased], axis=1)
+    cosines = text_cosines(parts, images, [competition.vocabulary.categories[label - 1] for label in labels])
+    if learned is not None:
+        cosines = cosines + learned.logits(images, labels) / parts.preset.part_check.logit_scale
+    of_texts = [_nearest(parts, images, (text,))[:, None] for text in competition.texts]
+    return np.concatenate([cosines, *of_texts], axis=1)
+
+
+def text_cosines(parts: SegmentingParts, images: Tensor, categories: Sequence[Category]) -> NDArray[np.float64]:
+    """Return the cosine (N, C) of CLIP's views of crops (N, P) with the nearest phrase of each category.
+
+    It is -1 for a category whose phrases CLIP's text encoder cannot read. Call it inside ``with parts.models.lock``.
+
+    Raises:
+        WeightsError: CLIP cannot be loaded.
+    """
+    known = parts.preset.generation.phrases
+    return np.stack([_nearest(parts, images, with_phrase(each, known).phrases) for each in categories], axis=1)
 
 
 def _nearest(parts: SegmentingParts, images: Tensor, phrases: Sequence[str]) -> NDArray[np.float64]:

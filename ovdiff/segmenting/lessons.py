@@ -1,0 +1,382 @@
+"""Lessons in the scores: what people annotated says which features belong to what, beside the prototypes.
+
+Cells of annotated images, and the foreground prototypes of the vocabulary as one more example, teach a discriminant for
+each extractor (:mod:`ovdiff.segmenting.discriminant`). Its groups are background, all things together, and each kind of
+stuff: features of a few pixels tell these apart well, and badly which thing it is. That is left to the part check,
+which learns from crops of annotated things. What the discriminant says competes with the votes of the prototypes::
+
+    l_g(p)   = mean over extractors and windows of  max(log p(g | features(p)), -12)
+    score_c(p)  <-  s*(p) + r_c(p) - max over d of r_d(p),    r_c(p) = score_c(p) + w l_group(c)(p)
+
+over all classes c, d whose group an example shows; s* is the largest of their scores before. So the best score stays as
+it is, and a class that nobody has taught anything about keeps its chances. ``w = weight * n / (n + caution)`` for n
+lessons. An extractor whose discriminant makes left-out images worse is not used.
+
+Segmenting costs the same however many lessons there are, because they are merged into one direction for each group.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ovdiff.bank.lesson_store import LessonStore
+from ovdiff.bank.lessons import Lesson
+from ovdiff.bank.recipe import Recipes
+from ovdiff.presets.schema import LessonSettings, PartCheckSettings
+from ovdiff.segmenting.anchors import Competition
+from ovdiff.segmenting.discriminant import (
+    Discriminant,
+    Examples,
+    LeftOut,
+    best_temperature,
+    leave_out,
+    sums_of,
+)
+from ovdiff.segmenting.encoding import EncodedImage
+from ovdiff.segmenting.matching import ScoreMaps
+from ovdiff.segmenting.part_check import LearnedCrops, redecide, text_cosines
+from ovdiff.segmenting.parts import SegmentingParts
+from ovdiff.segmenting.segmenter import BACKGROUND, PrototypeTable, ScoreMerger, class_scores
+from ovdiff.segmenting.tables import Tables
+from ovdiff.vocabulary import Category, with_phrase
+
+_LOWEST = 12.0
+"""The lowest log share, in nats, so that one cell cannot outvote all others."""
+_MOST_DIMENSIONS = 1024
+"""Features of more dimensions are projected at random, which keeps distances; the covariance is quadratic in them."""
+_KEPT = 8
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which classes the discriminants do not tell apart.
+
+    Attributes:
+        of_label: the group of each label id: 0 is background with all anchors, 1 all things, then each kind of stuff.
+        count: the number of groups.
+    """
+
+    of_label: NDArray[np.int64]
+    count: int
+
+    @staticmethod
+    def of(competition: Competition, stuff: frozenset[int]) -> "Groups":
+        """Return the groups of the words that compete."""
+        ranks = {index: rank for rank, index in enumerate(sorted(stuff & set(range(competition.asked))), start=2)}
+        asked = [ranks.get(index, 1) for index in range(competition.asked)]
+        anchors = [0] * (len(competition.vocabulary.categories) - competition.asked)
+        return Groups(np.array([0, *asked, *anchors], dtype=np.int64), 2 + len(ranks))
+
+
+@dataclass(frozen=True)
+class Report:
+    """How lessons did on annotated images that were left out.
+
+    Attributes:
+        before: the share of cells whose group was right by the prototypes alone; the groups of an image weigh the same.
+        after: that share with the other images' lessons.
+        used: whether the lessons are used.
+    """
+
+    before: float
+    after: float
+    used: bool
+
+
+@dataclass(frozen=True)
+class LessonModel:
+    """What the lessons in force say.
+
+    Attributes:
+        groups: the groups.
+        discriminants: that of each extractor which is used.
+        weight: w, a cosine a nat.
+        reports: how each extractor did on left-out images.
+        lessons: the number of lessons.
+        crops: what crops of annotated things teach the part check; ``None`` if nothing.
+    """
+
+    groups: Groups
+    discriminants: Mapping[str, Discriminant]
+    weight: float
+    reports: Mapping[str, Report]
+    lessons: int
+    crops: LearnedCrops | None
+
+
+class Lessons:
+    """The lessons in force, made ready for vocabularies. Not thread-safe: use it inside ``with models.lock``."""
+
+    def __init__(self, parts: SegmentingParts, store: LessonStore, recipes: Recipes) -> None:
+        """Read no lesson yet."""
+        self._parts, self._store, self._recipes = parts, store, recipes
+        self._recent: dict[tuple[object, ...], LessonModel | None] = {}
+
+    def of(self, competition: Competition, tables: Tables, stuff: frozenset[int]) -> LessonModel | None:
+        """Return what the lessons in force say about a vocabulary; ``None`` if there are none.
+
+        Cost: a look at the lessons' files; for a new set of lessons some hundredths of a second for each lesson.
+
+        Raises:
+            WeightsError: CLIP cannot be loaded.
+        """
+        settings = self._parts.preset.lessons
+        if not settings.enabled or not self._store.folder.is_dir():
+            return None
+        asked = [self._phrased(category) for category in competition.vocabulary.categories[: competition.asked]]
+        phrases, recipe = [category.phrases for category in asked], self._recipes.lessons.key
+        digest = self._store.digest(recipe, phrases)
+        if not digest:
+            return None
+        known = (digest, competition.vocabulary.fingerprint(), competition.asked, id(tables))
+        if known not in self._recent:
+            model = self._fitted(self._store.in_force(recipe, phrases), asked, competition, tables, stuff)
+            self._recent = {**dict(list(self._recent.items())[1 - _KEPT :]), known: model}
+        return self._recent[known]
+
+    def _fitted(
+        self,
+        lessons: Sequence[Lesson],
+        asked: Sequence[Category],
+        competition: Competition,
+        tables: Tables,
+        stuff: frozenset[int],
+    ) -> LessonModel | None:
+        if not lessons:
+            return None
+        model = fit_lessons(lessons, [category.phrases for category in asked], competition, tables, stuff, self._parts)
+        for name, report in model.reports.items():
+            _log.info(
+                "%d lessons, %s: of left-out annotated images %.3f of the cells were right without lessons and %.3f "
+                "with them%s.",
+                *(len(lessons), name, report.before, report.after, "" if report.used else "; so it does not use them"),
+            )
+        return model
+
+    def _phrased(self, category: Category) -> Category:
+        return with_phrase(category, self._parts.preset.generation.phrases)
+
+
+def fit_lessons(
+    lessons: Sequence[Lesson],
+    phrases: Sequence[tuple[str, ...]],
+    competition: Competition,
+    tables: Tables,
+    stuff: frozenset[int],
+    parts: SegmentingParts,
+) -> LessonModel:
+    """Return what lessons say about a vocabulary. The order of the lessons does not matter if they come sorted.
+
+    Args:
+        lessons: at least one lesson.
+        phrases: the phrases of each asked category, in the vocabulary's order.
+        competition: the words that compete.
+        tables: their prototypes.
+        stuff: the indices of the words that are stuff.
+        parts: the models; call this inside ``with parts.models.lock``.
+
+    Raises:
+        WeightsError: CLIP cannot be loaded.
+    """
+    settings, groups = parts.preset.lessons, Groups.of(competition, stuff)
+    weight = settings.cosine_per_nat * len(lessons) / (len(lessons) + settings.caution)
+    discriminants, reports = {}, {}
+    for name, table in tables.items():
+        fitted = _fit_space(name, lessons, phrases, table, groups, settings, weight)
+        if fitted is None:
+            continue
+        reports[name] = fitted[1]
+        if fitted[1].used:
+            discriminants[name] = fitted[0]
+    crops = _fit_crops(lessons, phrases, competition, stuff, parts)
+    return LessonModel(groups, discriminants, weight, reports, len(lessons), crops)
+
+
+def with_lessons(encoded: EncodedImage, maps: ScoreMaps, model: LessonModel, device: torch.device) -> ScoreMaps:
+    """Return score maps in which what lessons say competes with the votes of the prototypes.
+
+    Args:
+        encoded: the encoded image.
+        maps: the votes of the prototypes.
+        model: what the lessons say.
+        device: the device that computes the score maps.
+    """
+    if not model.discriminants:
+        return maps
+    group_of_row = torch.from_numpy(model.groups.of_label[list(maps.labels)])
+    shown = torch.stack([each.shown for each in model.discriminants.values()]).all(dim=0)[group_of_row]
+    rows = shown.nonzero()[:, 0].tolist()
+    if len({int(group_of_row[row]) for row in rows}) < 2:
+        return maps
+    shares = log_shares(encoded, model, device)
+    bonus = shares[group_of_row[rows].to(shares.device)]
+    return ScoreMaps(redecide(maps.scores, rows, bonus, 1 / model.weight), maps.labels)
+
+
+@torch.inference_mode()
+def log_shares(encoded: EncodedImage, model: LessonModel, device: torch.device) -> Tensor:
+    """Return l, the mean log share (G, h, w) of each group at each pixel of the working image, in nats, on a device."""
+    merger = ScoreMerger(model.groups.count, (encoded.working.shape[0], encoded.working.shape[1]), device)
+    for name, discriminant in model.discriminants.items():
+        moved = replace(
+            discriminant,
+            directions=discriminant.directions.to(device),
+            offsets=discriminant.offsets.to(device),
+            shown=discriminant.shown.to(device),
+        )
+        for batch in encoded.features[name]:
+            for window, features in zip(batch.windows, batch.features, strict=True):
+                rows = F.normalize(features.to(device).float().permute(1, 2, 0), dim=-1)
+                found = moved.log_shares(rows).clamp(min=-_LOWEST).permute(2, 0, 1)
+                merger.add(found[None] / _LOWEST, [window])  # The merger keeps values in [-1, 1].
+    return merger.mean() * _LOWEST
+
+
+def _fit_space(
+    name: str,
+    lessons: Sequence[Lesson],
+    phrases: Sequence[tuple[str, ...]],
+    table: PrototypeTable,
+    groups: Groups,
+    settings: LessonSettings,
+    weight: float,
+) -> tuple[Discriminant, Report] | None:
+    """Return the discriminant of an extractor and how it did on left-out images; ``None`` if nothing teaches it."""
+    taught = [found for lesson in lessons if (found := _cells(lesson, name, phrases, groups)) is not None]
+    if not taught:
+        return None
+    project = _projection(table.vectors.shape[1])
+    support = _of_prototypes(table, groups, settings.support_weight)
+    parts = [_projected(each, project) for each in taught]
+    always = _projected(support, project)
+    left_out = leave_out(parts, always, groups.count, settings.shrinkage)
+    temperature = best_temperature(left_out)
+    report = _report(left_out, taught, table, groups, temperature, weight)
+    fitted = sums_of([*parts, always], groups.count).discriminant(settings.shrinkage)
+    directions = fitted.directions if project is None else project @ fitted.directions
+    return replace(fitted, directions=directions, temperature=temperature), report
+
+
+def _cells(lesson: Lesson, name: str, phrases: Sequence[tuple[str, ...]], groups: Groups) -> Examples | None:
+    """Return a lesson's cells as examples; ``None`` if it has none for this extractor.
+
+    A cell of a word that nobody asks for shows background. What was left without a label shows background only if the
+    annotation speaks about every word that is asked for.
+    """
+    rows = lesson.spaces.get(name)
+    if rows is None:
+        return None
+    asked = {words: index + 1 for index, words in enumerate(phrases)}
+    labels = [asked.get(word.phrases, 0) for word in lesson.words]
+    known = all(lesson.teaches(words) for words in phrases)
+    group_of = torch.tensor([0, *(int(groups.of_label[label]) for label in labels)])
+    keep = torch.from_numpy((rows.labels > 0) | known)
+    if not bool(keep.any()):
+        return None
+    numbers = torch.from_numpy(rows.labels.astype(np.int64))[keep]
+    examples = Examples(torch.from_numpy(rows.vectors)[keep], group_of[numbers], torch.from_numpy(rows.weights)[keep])
+    return examples.balanced(groups.count, lesson.weight)
+
+
+def _of_prototypes(table: PrototypeTable, groups: Groups, weight: float) -> Examples:
+    """Return the foreground prototypes of a vocabulary as examples; those of anchors show background."""
+    keep = torch.from_numpy(table.classes != BACKGROUND)
+    labels = table.classes[table.classes != BACKGROUND] + 1
+    of_group = torch.from_numpy(groups.of_label[labels])
+    return Examples(table.vectors[keep].cpu(), of_group, torch.ones(len(of_group))).balanced(groups.count, weight)
+
+
+def _report(
+    left_out: Sequence[LeftOut],
+    taught: Sequence[Examples],
+    table: PrototypeTable,
+    groups: Groups,
+    temperature: float,
+    weight: float,
+) -> Report:
+    """Return how often the group of a left-out cell is right, before and after; the better one is used."""
+    classes = sorted(set(table.classes.tolist()))
+    of_class = torch.from_numpy(groups.of_label[np.array(classes) + 1])
+    right, total = torch.zeros(2, dtype=torch.float64), 0.0
+    for each in left_out:
+        examples, whole = each.examples, taught[each.part]
+        known = each.discriminant.shown[whole.groups]
+        raw = whole.vectors[known]
+        scores = class_scores(raw.T[None, :, :, None], table, classes)[0, :, :, 0].T
+        votes = torch.stack([_best(scores, of_class == group) for group in range(groups.count)], dim=1)
+        shares = replace(each.discriminant, temperature=temperature).log_shares(examples.vectors)
+        mixed = votes + weight * shares.clamp(min=-_LOWEST)
+        for place, decided in enumerate((votes, mixed)):
+            hits = (decided.masked_fill(~each.discriminant.shown, -99.0).argmax(dim=1) == examples.groups).double()
+            right[place] += (hits * examples.weights).sum()
+        total += float(examples.weights.sum())
+    before, after = (right / max(total, 1e-9)).tolist()
+    return Report(before, after, used=after > before and temperature > 0)
+
+
+def _best(scores: Tensor, of_group: Tensor) -> Tensor:
+    """Return the best score (n,) among the classes of a group; the lowest possible one if it has none."""
+    return scores[:, of_group].amax(dim=1) if bool(of_group.any()) else torch.full((len(scores),), -1.0)
+
+
+def _projection(depth: int) -> Tensor | None:
+    """Return a fixed random matrix (D, 1024) that keeps the distances of vectors; ``None`` where none is needed."""
+    if depth <= _MOST_DIMENSIONS:
+        return None
+    matrix: Tensor = torch.randn(depth, _MOST_DIMENSIONS, generator=torch.Generator().manual_seed(0))
+    return matrix / _MOST_DIMENSIONS**0.5
+
+
+def _projected(examples: Examples, project: Tensor | None) -> Examples:
+    return examples if project is None else replace(examples, vectors=examples.vectors @ project)
+
+
+def _fit_crops(
+    lessons: Sequence[Lesson],
+    phrases: Sequence[tuple[str, ...]],
+    competition: Competition,
+    stuff: frozenset[int],
+    parts: SegmentingParts,
+) -> LearnedCrops | None:
+    """Return what crops of annotated things teach the part check; ``None`` if it is off, or they teach nothing."""
+    settings, check = parts.preset.lessons, parts.preset.part_check
+    things = [index for index in range(competition.asked) if index not in stuff]
+    taught = [found for each in lessons if (found := _crops(each, [phrases[index] for index in things])) is not None]
+    if not check.enabled or not taught or len(things) < 2:
+        return None
+    left_out = leave_out(taught, None, len(things), settings.crop_shrinkage, settings.crop_prior)
+    categories = [competition.vocabulary.categories[index] for index in things]
+    texts = [_text_logits(parts, each.examples.vectors, categories, check) for each in left_out]
+    temperature = best_temperature(left_out, texts)
+    if not temperature:
+        return None
+    fitted = sums_of(taught, len(things)).discriminant(settings.crop_shrinkage, settings.crop_prior)
+    labels = {index + 1: column for column, index in enumerate(things)}
+    return LearnedCrops(replace(fitted, temperature=temperature), labels)
+
+
+def _text_logits(
+    parts: SegmentingParts, crops: Tensor, categories: Sequence[Category], check: PartCheckSettings
+) -> Tensor:
+    return torch.from_numpy(check.logit_scale * text_cosines(parts, crops, categories)).float()
+
+
+def _crops(lesson: Lesson, phrases: Sequence[tuple[str, ...]]) -> Examples | None:
+    """Return a lesson's crops of asked things as examples, each of the same weight; ``None`` if it has none."""
+    if lesson.crops is None:
+        return None
+    asked = {words: index for index, words in enumerate(phrases)}
+    of_word = torch.tensor([-1, *(asked.get(word.phrases, -1) for word in lesson.words)])
+    groups = of_word[torch.from_numpy(lesson.crops.labels.astype(np.int64))]
+    keep = groups >= 0
+    if not bool(keep.any()):
+        return None
+    weights = torch.full((int(keep.sum()),), lesson.weight)
+    return Examples(torch.from_numpy(lesson.crops.vectors)[keep], groups[keep], weights)
