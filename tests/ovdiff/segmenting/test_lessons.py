@@ -1,0 +1,127 @@
+"""Lessons that are made up; tests/ovdiff/learning/test_lessons_count.py takes real ones through the engine."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ovdiff.bank.lessons import Lesson, LessonRows, LessonWord
+from ovdiff.presets.schema import LessonSettings
+from ovdiff.segmenting.anchors import Competition
+from ovdiff.segmenting.discriminant import Discriminant
+from ovdiff.segmenting.encoding import EncodedImage, WindowFeatures
+from ovdiff.segmenting.lessons import Groups, LessonModel, Report, _cells, _fit_space, with_lessons
+from ovdiff.segmenting.matching import ScoreMaps
+from ovdiff.segmenting.origins import lesson_origins
+from ovdiff.segmenting.part_check import LearnedCrops
+from ovdiff.segmenting.segmenter import PrototypeTable
+from ovdiff.segmenting.windows import Window
+from ovdiff.vocabulary import Vocabulary
+
+WORDS = Vocabulary(["mug", "sky", "car", "sea"])
+STUFF = frozenset({1, 3})
+GROUPS = Groups.of(Competition(WORDS, 3), STUFF)  # "sea" is an anchor
+
+
+def test_background_things_and_each_kind_of_stuff_are_groups() -> None:
+    assert GROUPS.of_label.tolist() == [0, 1, 2, 1, 0] and GROUPS.count == 3
+    everything = Groups.of(Competition(WORDS, 4), STUFF)
+    assert everything.of_label.tolist() == [0, 1, 2, 1, 3] and everything.count == 4
+
+
+def _table(depth: int) -> PrototypeTable:
+    """Prototypes along the axes: the mug's, the sky's, the car's and the anchor's."""
+    classes = np.arange(4)
+    return PrototypeTable(torch.eye(4, depth), classes, classes, lesson_origins([""] * 4))
+
+
+def _lesson(seed: int, depth: int, turn: int = 0, covered: bool = True, names: tuple[str, ...] = WORDS.names) -> Lesson:
+    """A lesson whose cells lie near axes 4 to 7: axis 4 + n is background and the words n; ``turn`` mixes them up."""
+    random = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(4), 6).astype(np.int32)
+    vectors = np.eye(depth)[4 + (labels + turn) % 4] + 0.02 * random.normal(size=(24, depth))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    rows = LessonRows(vectors.astype(np.float32), labels, labels, np.ones(24, np.float32))
+    words = tuple(LessonWord(name, (name,), covered or name == "mug") for name in names)
+    return Lesson("0" * 64, "r", "i", words, True, {"made up": rows})
+
+
+def _fit(lessons: list[Lesson], depth: int) -> tuple[Discriminant, Report]:
+    phrases = [(name,) for name in WORDS.names[:3]]
+    found = _fit_space("made up", lessons, phrases, _table(depth), GROUPS, LessonSettings(), 0.1)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("depth", [8, 1100])  # the longer ones are projected
+def test_lessons_that_agree_are_used(depth: int) -> None:
+    discriminant, report = _fit([_lesson(seed, depth) for seed in range(4)], depth)
+    assert report.used and report.after > 0.9 > report.before and discriminant.temperature > 0
+    assert discriminant.directions.shape == (depth, 3)
+    decided = discriminant.log_shares(torch.eye(4, depth).roll(4, dims=1)).argmax(dim=1)
+    assert decided.tolist() == [0, 1, 2, 1]
+
+
+def test_lessons_that_contradict_each_other_are_not_used() -> None:
+    _, report = _fit([_lesson(seed, 8, turn=seed) for seed in range(4)], 8)
+    assert not report.used
+
+
+def test_one_lesson_alone_is_tested_by_the_prototypes() -> None:
+    _, report = _fit([_lesson(0, 8)], 8)
+    assert not report.used and report.before <= 1  # its cells are unlike every prototype
+
+
+def test_cells_without_a_label_show_background_only_if_the_annotation_speaks_of_every_asked_word() -> None:
+    phrases = [(name,) for name in WORDS.names[:3]]
+    whole = _cells(_lesson(0, 8), "made up", phrases, GROUPS)
+    part = _cells(_lesson(0, 8, covered=False), "made up", phrases, GROUPS)
+    later = _cells(_lesson(0, 8), "made up", [*phrases, ("boat",)], GROUPS)
+    assert whole is not None and part is not None and later is not None
+    assert len(whole.groups) == 24 and len(part.groups) == len(later.groups) == 18
+    assert _cells(_lesson(0, 8), "another", phrases, GROUPS) is None
+
+
+def test_a_word_that_nobody_asks_for_is_background() -> None:
+    found = _cells(_lesson(0, 8, names=("mug", "tree", "car")), "made up", [("mug",), ("car",)], GROUPS)
+    assert found is not None
+    assert found.groups.tolist() == [0] * 6 + [1] * 6 + [0] * 6 + [2] * 6  # car is the second word, which is stuff here
+    assert found.weights.sum().item() == pytest.approx(3.0)
+
+
+def _model(**changes: object) -> LessonModel:
+    directions = torch.tensor([[20.0, 0, 0], [0, 20.0, 0]])  # axis 0 is background, axis 1 things
+    discriminant = Discriminant(directions, torch.zeros(3), torch.tensor([True, True, False]))
+    model = LessonModel(GROUPS, {"made up": discriminant}, 0.1, {}, 3, None)
+    return replace(model, **changes)
+
+
+def _encoded() -> EncodedImage:
+    """Two cells side by side: the left one is background, the right one a thing."""
+    features = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])[None]
+    working = np.zeros((2, 4, 3), np.uint8)
+    return EncodedImage((2, 4), working, {"made up": (WindowFeatures((Window(0, 0, 2, 4, 1),), features),)}, None)
+
+
+def test_taught_groups_compete_and_the_others_keep_their_chances() -> None:
+    scores = torch.tensor([0.5, 0.4, 0.45, 0.3])[:, None, None].repeat(1, 2, 4)  # background, mug, sky, car
+    maps = ScoreMaps(scores, (0, 1, 2, 3))
+    found = with_lessons(_encoded(), maps, _model(), torch.device("cpu"))
+    assert found.labels == maps.labels
+    assert found.scores.argmax(dim=0)[0].tolist() == [0, 0, 1, 1]  # the thing with the better votes wins on the right
+    torch.testing.assert_close(found.scores[2], scores[2])  # nobody taught sky
+    torch.testing.assert_close(found.scores[[0, 1, 3]].amax(dim=0), torch.full((2, 4), 0.5))
+    torch.testing.assert_close(found.scores[1] - found.scores[3], torch.full((2, 4), 0.1))
+
+
+def test_without_two_taught_groups_or_without_a_discriminant_nothing_changes() -> None:
+    maps = ScoreMaps(torch.rand(2, 2, 4), (1, 3))  # two things
+    assert with_lessons(_encoded(), maps, _model(), torch.device("cpu")) is maps
+    assert with_lessons(_encoded(), maps, _model(discriminants={}), torch.device("cpu")) is maps
+
+
+def test_crops_of_unknown_words_get_what_known_ones_get_on_the_mean() -> None:
+    learned = LearnedCrops(Discriminant(torch.eye(2), torch.zeros(2), torch.ones(2, dtype=torch.bool)), {1: 0, 3: 1})
+    added = learned.logits(torch.tensor([[1.0, 0.0]]), [1, 2, 3])
+    np.testing.assert_allclose(added, [[1, 0.5, 0]])
