@@ -48,7 +48,7 @@ class LessonStore:
         """Return the addresses of all lessons, damaged ones included, sorted."""
         try:
             paths = list(self.folder.iterdir())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return ()
         return tuple(sorted(path.stem for path in paths if path.suffix == ".json" and _ADDRESS.fullmatch(path.stem)))
 

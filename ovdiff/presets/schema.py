@@ -514,7 +514,7 @@ class LessonSettings:
 
     enabled: bool = setting(True, "lessons that are on count; without any lesson nothing changes")
     cosine_per_nat: float = setting(
-        0.1,
+        0.2,
         "how much a nat of a lesson's log share is worth beside the votes of the prototypes",
         unit="cosine per nat",
         minimum=0.0,

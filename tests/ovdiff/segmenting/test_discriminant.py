@@ -75,7 +75,7 @@ def test_groups_without_examples_are_never_likely_or_neutral() -> None:
 
 def test_the_temperature_falls_with_what_left_out_examples_kept() -> None:
     clear = leave_out([_examples(seed, spread=0.3) for seed in range(4)], None, 3, 0.1)
-    moved = leave_out([_examples(seed, spread=0.3, wobble=2) for seed in range(4)], None, 3, 0.1)
+    moved = leave_out([_examples(seed, spread=0.3, wobble=4) for seed in range(4)], None, 3, 0.1)
     turned = [_examples(seed, spread=0.3) for seed in range(3)]
     turned = [Examples(each.vectors, (each.groups + turn) % 3, each.weights) for turn, each in enumerate(turned)]
     assert best_temperature(clear) > 2 * best_temperature(moved)
