@@ -16,12 +16,15 @@
     ovdiff prototypes reject boat 3 7 --why blurred           leave two of its support images out; nothing is drawn anew
     ovdiff prototypes restore boat 3                          take one of them back
     ovdiff prototypes add-exemplar boat photo.jpg mask.png    add an image of your own, with the mask of the boat
+    ovdiff prototypes add-exemplar boat --export export.json --task 12 --label-config config.xml --images pictures
     ovdiff prototypes remove-exemplar boat photo.jpg          take it out again
     ovdiff prototypes backgrounds boat --out behind.png       list its background prototypes, with their places
     ovdiff prototypes ban boat 3 --why "that is the mast"     make what one stands for background no more
     ovdiff prototypes unban boat 0                            lift that ban
     ovdiff prototypes promote boat 3 water                    make what one stands for a category of its own
     ovdiff prototypes curation boat                           show what was changed
+    ovdiff prototypes diff boat ship                          what differs between two sets, in words and in cosine
+    ovdiff prototypes diff bank other-bank                    what differs between two banks
     ovdiff presets list                                       list the presets and the weights each one needs
     ovdiff presets show paper > mine.toml                     copy a preset, to change it; then `--preset mine.toml`
     ovdiff presets check fast                                 say which weights are here, and what is missing

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from backend.command.console import say
+from backend.command.exported_exemplar import AnnotatedTask, exported_exemplar
 from backend.command.named_category import curator_of, named_category
 from backend.command.stored_sets import KEY_DIGITS
 from ovdiff.bank import Bank
@@ -65,6 +66,29 @@ def add_exemplar(
     curator = curator_of(engine)
     added = curator.add_exemplar(category, read_image(image), read_mask(mask), image.name, alone=alone)
     say_changed(category, added, engine)
+
+
+def add_annotated(
+    bank: Bank, which: str, task: AnnotatedTask, label: str, engine: SegmentationEngine, *, alone: bool = False
+) -> None:
+    """Add an annotated task of an export to a category's support set, and say what follows.
+
+    Args:
+        bank: the bank.
+        which: the category, as a person names it.
+        task: where the task is.
+        label: the label whose regions are the object; "" for the category's name.
+        engine: an engine with the preset that is meant.
+        alone: make the category of its exemplars alone.
+
+    Raises:
+        UsageError, OVDiffError, ConverterError: as `named_category`, `exported_exemplar` and
+            `CategoryCurator.add_exemplar` raise them.
+    """
+    category = named_category(which, bank, engine)
+    image, mask, name = exported_exemplar(task, label or category.name)
+    source = f"task {task.task} of {task.export.name}"
+    say_changed(category, curator_of(engine).add_exemplar(category, image, mask, name, source, alone=alone), engine)
 
 
 def remove_exemplar(bank: Bank, which: str, exemplar: str, engine: SegmentationEngine) -> None:

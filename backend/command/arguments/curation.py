@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from backend.command.arguments.shared import Commands, add_engine_options, bank_of, engine_of
+from backend.command.arguments.shared import Commands, add_bank_option, add_engine_options, bank_of, engine_of
 from backend.settings import Settings
 
 _CATEGORY = "a category, NAME=PHRASE;PHRASE, or a key that `list` shows"
@@ -23,13 +23,15 @@ def add(verbs: Commands[argparse.ArgumentParser]) -> None:
     restore.add_argument("numbers", type=_number, nargs="*", metavar="NUMBER", help="the numbers of rejected images")
     restore.add_argument("--drawn", action="store_true", help="draw images again, of a word made of exemplars alone")
     exemplar = _verb(verbs, "add-exemplar", "add an image of your own, with a mask of the object", _add_exemplar)
-    exemplar.add_argument("image", type=Path, metavar="IMAGE", help="the image file")
+    exemplar.add_argument("image", type=Path, nargs="?", metavar="IMAGE", help="the image file")
     exemplar.add_argument(
-        "mask",
-        type=Path,
-        metavar="MASK.png",
-        help="a PNG of the image's size; what is not 0 is the object",
+        "mask", type=Path, nargs="?", metavar="MASK.png", help="a PNG of the image's size; what is not 0 is the object"
     )
+    exemplar.add_argument("--export", type=Path, metavar="EXPORT.json", help="take an annotated task of this export")
+    exemplar.add_argument("--task", type=int, metavar="N", help="the task's number")
+    exemplar.add_argument("--label-config", type=Path, metavar="CONFIG.xml", help="the project's label config")
+    exemplar.add_argument("--images", type=Path, metavar="DIR", help="where the tasks' images are (default: here)")
+    exemplar.add_argument("--label", default="", metavar="LABEL", help="of the object (default: the category)")
     exemplar.add_argument(
         "--alone", action="store_true", help="draw nothing for this word: it is made of exemplars alone"
     )
@@ -46,7 +48,23 @@ def add(verbs: Commands[argparse.ArgumentParser]) -> None:
     promote = _verb(verbs, "promote", "make what a background prototype stands for a category of its own", _promote)
     promote.add_argument("number", type=_number, metavar="NUMBER", help="as `backgrounds` lists it")
     promote.add_argument("into", metavar="CATEGORY", help="the other category")
+    _add_diff(verbs)
     _verb(verbs, "curation", "show what people changed of a category's support set", _curation)
+
+
+def _add_diff(verbs: Commands[argparse.ArgumentParser]) -> None:
+    diff = verbs.add_parser(
+        "diff",
+        help="say what differs between two banks, or two prototype sets, in words and in cosine",
+        description="Say what differs between the sets of two banks (two folders), or between two sets of one bank (a "
+        "category, or a key that `list` shows). class is the cosine of both class prototypes, nearest the mean cosine "
+        "of each prototype of the first set to the nearest one of the second; the most changed prototype is named.",
+    )
+    diff.add_argument("first", metavar="A", help="the folder of a bank, a category or a key")
+    diff.add_argument("second", metavar="B", help="the same of the other")
+    diff.add_argument("--json", action="store_true", help="print all of it as JSON, for programs")
+    add_bank_option(diff)
+    diff.set_defaults(act=_diff)
 
 
 def _verb(verbs: Commands[argparse.ArgumentParser], name: str, about: str, act: object) -> argparse.ArgumentParser:
@@ -55,6 +73,12 @@ def _verb(verbs: Commands[argparse.ArgumentParser], name: str, about: str, act: 
     add_engine_options(verb)
     verb.set_defaults(act=act)
     return verb
+
+
+def _diff(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.diff import diff_prototypes
+
+    diff_prototypes(bank_of(options, settings), options.first, options.second, as_json=options.json)
 
 
 def _number(text: str) -> int:
@@ -83,9 +107,19 @@ def _restore(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _add_exemplar(options: argparse.Namespace, settings: Settings) -> None:
-    from backend.command.curation import add_exemplar
+    from backend.command.curation import add_annotated, add_exemplar
+    from backend.command.exported_exemplar import AnnotatedTask
+    from backend.errors import UsageError
 
+    exported = (options.export, options.task, options.label_config)
+    by_files = options.image is not None and options.mask is not None and exported == (None, None, None)
+    if not by_files and (options.image is not None or None in exported):
+        raise UsageError("Give an image and its mask, or --export, --task and --label-config of an annotated task.")
     bank, engine = bank_of(options, settings), engine_of(options, settings)
+    if not by_files:
+        task = AnnotatedTask(options.export, options.label_config, options.task, options.images or Path())
+        add_annotated(bank, options.which, task, options.label, engine, alone=options.alone)
+        return
     add_exemplar(bank, options.which, options.image, options.mask, engine, alone=options.alone)
 
 

@@ -10,13 +10,11 @@ from backend.command import cli
 from backend.command.backgrounds import draw_background_sheet
 from ovdiff.bank.background import BackgroundPrototype
 from ovdiff.bank.support import SupportImage, SupportSet
-from tests.backend.command.test_curation import _run, built, here
-
-__all__ = ["built", "here"]
+from tests.backend.command.conftest import run_prototypes
 
 
 def test_background_is_listed_banned_and_promoted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    listed = _run(capsys, "backgrounds", "boat", "--out", "behind.png")
+    listed = run_prototypes(capsys, "backgrounds", "boat", "--out", "behind.png")
     assert listed[0].split() == ["number", "extractor", "kind", "share", "in", "images"] and listed[-1] == (
         "sheet: behind.png"
     )
@@ -24,22 +22,22 @@ def test_background_is_listed_banned_and_promoted(here: Path, capsys: pytest.Cap
     assert {(row[1], row[2]) for row in rows} == {("clip", "part")}
     assert 98 <= sum(int(row[3].rstrip("%")) for row in rows) <= 102
     assert Image.open("behind.png").height == len(rows) * 148
-    assert {line.split()[2] for line in _run(capsys, "backgrounds", "boat", "--all")[1:]} == {
+    assert {line.split()[2] for line in run_prototypes(capsys, "backgrounds", "boat", "--all")[1:]} == {
         "class",
         "instance",
         "part",
     }
 
     number = max(rows, key=lambda row: int(row[3].rstrip("%")))[0]
-    assert _run(capsys, "ban", "boat", number, "--why", "that is the mast")[0] == "boat: 1 ban"
-    said = _run(capsys, "curation", "boat")[1]
+    assert run_prototypes(capsys, "ban", "boat", number, "--why", "that is the mast")[0] == "boat: 1 ban"
+    said = run_prototypes(capsys, "curation", "boat")[1]
     assert said.startswith("  ban 0 (clip part, ") and said.endswith(": that is the mast")
-    assert _run(capsys, "unban", "boat", "0")[0] == "boat: nothing is changed any more"
-    said = _run(capsys, "promote", "boat", number, "water")
+    assert run_prototypes(capsys, "unban", "boat", "0")[0] == "boat: nothing is changed any more"
+    said = run_prototypes(capsys, "promote", "boat", number, "water")
     assert said[0] == "boat: 1 ban" and said[2].startswith("water: ") and said[2].endswith("nothing drawn")
-    assert "now part of 'water'" in _run(capsys, "curation", "boat")[1]
-    _run(capsys, "build", "water, boat")
-    assert _run(capsys, "show", "water")[-1] == "sheet: water.support.png"
+    assert "now part of 'water'" in run_prototypes(capsys, "curation", "boat")[1]
+    run_prototypes(capsys, "build", "water, boat")
+    assert run_prototypes(capsys, "show", "water")[-1] == "sheet: water.support.png"
 
 
 def test_a_sheet_shows_the_places(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The commands that change what a word means, on the embedded models, on two images of six steps."""
+"""The commands that change what a word means, on the embedded models, on two images of two steps."""
 
 from pathlib import Path
 
@@ -9,45 +9,7 @@ from PIL import Image
 from backend.command import cli, show
 from backend.command.support_sheet import draw_support_sheet
 from ovdiff.bank.support import SupportSet
-
-PRESET = 'base = "tinyworld"\nname = "quick"\n[generation]\nimages = 2\nsteps = 6\n[extractors]\nuse = ["clip"]\n'
-PRESET += '[matching]\nextractors = ["clip"]\n'
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a preset, a bank in which boat is built, and a photograph with a mask."""
-    folder = tmp_path_factory.mktemp("built")
-    (folder / "quick.toml").write_text(PRESET)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("OVDIFF_DATA_DIR", str(folder / "data"))
-        assert cli.main(["prototypes", "build", "boat", "--preset", "quick.toml"]) == 0
-    rows, columns = np.mgrid[:90, :120]
-    Image.fromarray(np.stack([rows, columns, rows + columns], axis=2).astype(np.uint8)).save(folder / "photo.jpg")
-    mask = (rows - 45) ** 2 + (columns - 60) ** 2 < 600
-    Image.fromarray(mask.astype(np.uint8) * 255).save(folder / "mask.png")
-    return folder
-
-
-@pytest.fixture
-def here(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of that folder, which is the current one."""
-    import shutil
-
-    folder = shutil.copytree(built, tmp_path / "here")
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("OVDIFF_DATA_DIR", str(folder / "data"))
-    monkeypatch.setenv("OVDIFF_PRESET", "quick.toml")
-    return folder
-
-
-def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
-    capsys.readouterr()
-    status = cli.main(["prototypes", *arguments])
-    said = capsys.readouterr()
-    assert status == 0, said.err
-    return said.out.splitlines()
+from tests.backend.command.conftest import run_prototypes
 
 
 def test_a_word_is_changed_shown_and_changed_back(
@@ -62,40 +24,40 @@ def test_a_word_is_changed_shown_and_changed_back(
     monkeypatch.setattr(show, "draw_support_sheet", draw)
     plain = (here / "data/bank").glob("*.safetensors")
     before = {path.name: path.read_bytes() for path in plain}
-    assert _run(capsys, "curation", "boat") == ["boat: nothing is changed"]
-    said = _run(capsys, "reject", "boat", "1", "--why", "blurred")
+    assert run_prototypes(capsys, "curation", "boat") == ["boat: nothing is changed"]
+    said = run_prototypes(capsys, "reject", "boat", "1", "--why", "blurred")
     assert said == [
         "boat: 1 rejected",
         "its prototypes are made anew when they are next used, or by `ovdiff prototypes build`; nothing is drawn",
     ]
-    assert _run(capsys, "add-exemplar", "boat", "photo.jpg", "mask.png")[0] == "boat: 1 rejected, 1 exemplar"
-    shown = _run(capsys, "curation", "boat")
+    assert run_prototypes(capsys, "add-exemplar", "boat", "photo.jpg", "mask.png")[0] == "boat: 1 rejected, 1 exemplar"
+    shown = run_prototypes(capsys, "curation", "boat")
     assert shown[0] == "boat: 1 rejected, 1 exemplar"
     assert shown[1].startswith("  image 1 rejected on 20") and shown[1].endswith(": blurred")
     assert shown[2].startswith("  exemplar photo.jpg (")
 
-    _run(capsys, "show", "boat")  # before it is built again
-    _run(capsys, "build", "boat")
-    listed = _run(capsys, "list")
+    run_prototypes(capsys, "show", "boat")  # before it is built again
+    run_prototypes(capsys, "build", "boat")
+    listed = run_prototypes(capsys, "list")
     assert [line.split("  ")[1:3] for line in listed[1:3]] == [["boat", "   2/2"]] * 2 or len(listed) >= 3
     assert any(line.endswith("(boat) is curated: 1 rejected, 1 exemplar") for line in listed)
-    _run(capsys, "show", "boat")
+    run_prototypes(capsys, "show", "boat")
     for support, captions in sheets:
         assert len(support.images) == 2 and captions[0].endswith("refused, 1 rejected")
         assert captions[1].startswith("0: prompt 1, seed") and captions[2:] == [
             "1: rejected\nblurred",
             "2: exemplar\nphoto.jpg",
         ]
-    assert _run(capsys, "remove-exemplar", "boat", "photo.jpg")[0] == "boat: 1 rejected"
-    assert _run(capsys, "restore", "boat", "1")[0] == "boat: nothing is changed any more"
-    assert _run(capsys, "build", "boat")[0].startswith("boat: ready, ")
+    assert run_prototypes(capsys, "remove-exemplar", "boat", "photo.jpg")[0] == "boat: 1 rejected"
+    assert run_prototypes(capsys, "restore", "boat", "1")[0] == "boat: nothing is changed any more"
+    assert run_prototypes(capsys, "build", "boat")[0].startswith("boat: ready, ")
     assert all((here / "data/bank" / name).read_bytes() == data for name, data in before.items())
 
 
 def test_a_rejected_image_is_pale(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _run(capsys, "show", "boat", "--out", "before.png")
-    _run(capsys, "reject", "boat", "1")
-    _run(capsys, "show", "boat", "--out", "after.png")
+    run_prototypes(capsys, "show", "boat", "--out", "before.png")
+    run_prototypes(capsys, "reject", "boat", "1")
+    run_prototypes(capsys, "show", "boat", "--out", "after.png")
     before, after = (np.asarray(Image.open(name)).astype(int) for name in ("before.png", "after.png"))
     height = min(len(before), len(after))
     second = np.s_[height - 600 : height, 84 + 148 : 84 + 148 + 140]
@@ -104,14 +66,14 @@ def test_a_rejected_image_is_pale(here: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_a_word_of_exemplars_alone(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _run(capsys, "add-exemplar", "grebe", "photo.jpg", "mask.png", "--alone")
-    assert _run(capsys, "curation", "grebe")[:2] == [
+    run_prototypes(capsys, "add-exemplar", "grebe", "photo.jpg", "mask.png", "--alone")
+    assert run_prototypes(capsys, "curation", "grebe")[:2] == [
         "grebe: 1 exemplar, nothing drawn",
         "  nothing is drawn; the category is made of its exemplars alone",
     ]
-    _run(capsys, "build", "grebe")
-    assert not any("grebe" in line and "doubtful" in line for line in _run(capsys, "list"))
-    assert _run(capsys, "restore", "grebe", "--drawn")[0] == "grebe: 1 exemplar"
+    run_prototypes(capsys, "build", "grebe")
+    assert not any("grebe" in line and "doubtful" in line for line in run_prototypes(capsys, "list"))
+    assert run_prototypes(capsys, "restore", "grebe", "--drawn")[0] == "grebe: 1 exemplar"
 
 
 @pytest.mark.parametrize(
