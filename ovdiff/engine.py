@@ -22,6 +22,8 @@ from ovdiff.errors import WeightsError
 from ovdiff.explaining.explainer import Explainer
 from ovdiff.explaining.explanation import Explanation, Where
 from ovdiff.extractors import Extractors
+from ovdiff.forecasting.forecast import Forecast
+from ovdiff.forecasting.forecaster import Forecaster
 from ovdiff.learning.annotation import Annotation
 from ovdiff.learning.learner import Learner
 from ovdiff.models.devices import require_device
@@ -186,6 +188,27 @@ class Engine:
         This never waits for the models.
         """
         return self._segmenter.kinds.so_far(category)
+
+    def forecast(self, vocabulary: Vocabulary, report: Progress | None = None) -> Forecast:
+        """Say what a vocabulary will be good for, from support images and prototypes alone; see `ovdiff.forecasting`.
+
+        Categories that are not built are forecast by their names alone. Nothing is drawn. Cost: each support image is
+        encoded twice and segmented once.
+
+        Args:
+            vocabulary: at least two categories.
+            report: called with a category's name and the fraction done.
+
+        Raises:
+            VocabularyError: the vocabulary has one category alone.
+            BankError: the support images of a built category are not stored, or a stored file cannot be read.
+            SupportError: half of a category's images gives no prototypes.
+            WeightsError: a model cannot be loaded.
+            DeviceMemoryError: an image does not fit into the device's memory.
+        """
+        self._require_files(SEGMENTING)
+        forecaster = Forecaster(self._builder, self._segmenter.parts, self.bank, self._recipes)
+        return forecaster.forecast(vocabulary, report or (lambda _name, _fraction: None))
 
     def load_models(self) -> None:
         """Load the models that segment an image, unless they are loaded.

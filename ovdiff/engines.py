@@ -25,6 +25,7 @@ from ovdiff.bank.support import SupportSet
 from ovdiff.curation.curation import Curation
 from ovdiff.errors import PresetError
 from ovdiff.explaining.explanation import Explanation, Where
+from ovdiff.forecasting.forecast import Forecast
 from ovdiff.learning.annotation import Annotation
 from ovdiff.presets import Part, Preset
 from ovdiff.presets.files import OVDIFF, read_preset
@@ -202,6 +203,20 @@ class JudgesWords(Protocol):
 
         Raises:
             OVDiffError: a model cannot be loaded, or the judgement cannot be stored.
+        """
+        ...
+
+
+@runtime_checkable
+class Forecasts(Protocol):
+    """An engine that can say what a vocabulary will be good for before anybody labels."""
+
+    def forecast(self, vocabulary: Vocabulary, report: Progress | None = None) -> Forecast:
+        """Return which categories will be confused, which words are doubtful, and an expected IoU of each category.
+
+        Raises:
+            VocabularyError: the vocabulary has one category alone.
+            OVDiffError: a model cannot be loaded, or what a forecast needs is not stored.
         """
         ...
 

@@ -18,7 +18,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
         ("api", "calibration", "blast_radius"),
         ("engines",),
         ("engine",),
-        ("explaining", "learning"),
+        ("explaining", "forecasting", "learning"),
         ("building", "segmenting"),
         ("proposals",),
         ("bank", "extractors"),
@@ -65,7 +65,7 @@ SEEN_BY_A_HALF = {
     "region_scores",
     "segmentation",
 }
-SEES_THE_HALVES = {"engine", "explaining", "learning"}
+SEES_THE_HALVES = {"engine", "explaining", "forecasting", "learning"}
 HALVES = ("building", "segmenting")
 
 
