@@ -25,6 +25,8 @@
     ovdiff prototypes curation boat                           show what was changed
     ovdiff prototypes diff boat ship                          what differs between two sets, in words and in cosine
     ovdiff prototypes diff bank other-bank                    what differs between two banks
+    ovdiff lint --categories "boat, fish, water"              say which words will be confused, before anybody labels
+    ovdiff lint --label-config config.xml --picture confusion.png --strict    # findings make it fail
     ovdiff presets list                                       list the presets and the weights each one needs
     ovdiff presets show paper > mine.toml                     copy a preset, to change it; then `--preset mine.toml`
     ovdiff presets check fast                                 say which weights are here, and what is missing
@@ -64,6 +66,7 @@ from backend.command.arguments import (
     diff_predictions,
     export,
     lessons,
+    lint,
     presets,
     projects,
     prototypes,
@@ -124,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     segment.add(commands)
     diff_predictions.add(commands)
     prototypes.add(commands)
+    lint.add(commands)
     presets.add(commands)
     projects.add(commands)
     export.add(commands)

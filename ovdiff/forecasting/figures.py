@@ -99,7 +99,8 @@ def _told_apart(groups: Sequence[Sequence[Look]]) -> Table:
 
 
 def _means(rows: Sequence[Sequence[Table]], width: int) -> Table:
-    return np.array([np.mean(row, axis=0) if row else np.full(width, np.nan) for row in rows])
+    means = [np.mean(row, axis=0) if row else np.full(width, np.nan) for row in rows]
+    return np.array(means).reshape(len(rows), width)
 
 
 def _mean(values: Sequence[float]) -> float:

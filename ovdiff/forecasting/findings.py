@@ -18,11 +18,10 @@ UNTOLD = 0.75
 def not_built(names: Sequence[str]) -> Iterator[Finding]:
     """Yield one finding for the categories without prototypes, if there are any."""
     if names:
-        listed = ", ".join(names)
         yield Finding(
             "not built",
             tuple(names),
-            f"{len(names)} categories have no prototypes, so only CLIP's view of their names is forecast: {listed}",
+            f"No prototypes yet, so only the names are compared, by CLIP: {', '.join(names)}",
             "Build them first (ovdiff prototypes build, or leave out --no-build)",
         )
 
@@ -69,9 +68,7 @@ def pair_findings(pairs: Sequence[PairForecast], same_cosine: float) -> Iterator
         both = (pair.first, pair.second)
         if same:
             text = f"CLIP cannot tell the words of {pair.first!r} and {pair.second!r} apart: {figures}"
-            yield Finding(
-                "same words", both, text, "Merge them, or reword one so that it names a difference one can see"
-            )
+            yield Finding("same words", both, text, "Merge them, or reword one so that it names what tells them apart")
         else:
             text = f"{pair.first!r} and {pair.second!r} will be confused: {figures}"
             yield Finding("confused", both, text, _advice(pair))
