@@ -105,7 +105,7 @@ def _two_halves(matrices: Sequence[Matrix]) -> tuple[list[Matrix], list[Matrix]]
 
 
 def planted(engine: Engine, seed: int) -> dict[str, list[str]]:
-    """Return the kinds of the findings that name a planted category, by the fault; one of each sort beside three words."""
+    """Return the kinds of the findings that name each planted category, by the fault."""
     chosen = {fault: choices[seed % len(choices)] for fault, choices in FAULTS.items()}
     partners = [Category(phrase) for phrase in chosen[SYNONYM].phrases]  # A synonym needs its word.
     named = {name for each in (*chosen.values(), *partners) for name in (each.name, *each.phrases)}

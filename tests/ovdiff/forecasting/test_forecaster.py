@@ -23,9 +23,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     tiny = load_preset("tinyworld")
     small = replace(tiny, generation=replace(tiny.generation, images=2))
     engine = Engine(small, Bank(tmp_path_factory.mktemp("bank")))
-    for category in (pytestmark = pytest.mark.slow
-
-CLOCK, TREE, CAR, SYNONYM, FAULTY, UNKNOWN):
+    for category in (CLOCK, TREE, CAR, SYNONYM, FAULTY, UNKNOWN):
         engine.build(category)
     return engine
 
