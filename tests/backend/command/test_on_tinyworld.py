@@ -9,6 +9,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from backend.command import cli
+from converters.encodings.brush import mask_to_brush_rle
 from ovdiff.tinyworld.world import Rendering, render, sample_scene
 
 SCENES = {"first.png": 1, "deep/second.png": 5}  # of the test split: both have sky
@@ -57,3 +58,49 @@ def test_a_folder_of_scenes(
     assert cli.main(["prototypes", "remove", "balloon", "sky", "--bank", "bank", "--yes"]) == 0
     left = {path for path in Path("bank").rglob("*") if path.is_file()}
     assert left == set(Path("bank/encodings").iterdir())  # these are of the images, and of no word
+
+
+def test_annotated_scenes_become_lessons_and_leave_nothing_behind(
+    scenes: dict[str, Rendering], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OVDIFF_DATA_DIR", str(tmp_path / "data"))
+    (tmp_path / "quick.toml").write_text(PRESET)
+    (tmp_path / "config.xml").write_text(
+        '<View><Image name="i" value="$image"/><BrushLabels name="b" toName="i">'
+        '<Label value="balloon"/><Label value="heaven" prompts="sky"/></BrushLabels></View>'
+    )
+    tasks = [_annotated(number, name, drawn) for number, (name, drawn) in enumerate(scenes.items(), start=1)]
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    options = ["--preset", "quick.toml", "--bank", "bank"]
+    learn = ["learn", "export.json", "--label-config", "config.xml", "--images", "scenes", *options]
+    segment = ["segment", "scenes", "--categories", "balloon, sky", "--out", "out", "--indexed", *options]
+    assert cli.main(segment) == 0
+    before = {path: path.read_bytes() for path in Path("out").rglob("*.png")}
+    assert cli.main(learn) == 0
+    assert "2 in, 2 lessons taken, 0 already there, 0 refused" in capsys.readouterr().out
+    assert cli.main(learn) == 0
+    assert "2 in, 0 lessons taken, 2 already there, 0 refused" in capsys.readouterr().out
+    assert cli.main(["lessons", "list", "--bank", "bank", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [lesson["source"]["task"] for lesson in listed] == ["1", "2"]
+    assert all("heaven" in lesson["present"] and lesson["complete"] for lesson in listed)
+    assert [word["phrases"] for word in listed[0]["words"]] == [["balloon"], ["sky"]]
+    assert cli.main(["lessons", "remove", "--person", "7", "--bank", "bank", "--yes"]) == 0
+    assert cli.main(segment) == 0
+    assert {path: path.read_bytes() for path in Path("out").rglob("*.png")} == before and len(before) == 2
+
+
+def _annotated(number: int, name: str, drawn: Rendering) -> dict[str, object]:
+    """Return a scene as a task of an export, with its sky and its balloon brushed by a person."""
+    height, width = drawn.image.shape[:2]
+    results = []
+    for word, label in (("balloon", "balloon"), ("sky", "heaven")):
+        if drawn.mask(word).any():
+            value = {"format": "rle", "rle": mask_to_brush_rle(drawn.mask(word)), "brushlabels": [label]}
+            size = {"original_width": width, "original_height": height}
+            results.append(
+                {"from_name": "b", "to_name": "i", "type": "brushlabels", "id": label, "value": value, **size}
+            )
+    annotation = {"id": 10 + number, "completed_by": 7, "updated_at": "2026-11-21T10:00:00Z", "result": results}
+    return {"id": number, "data": {"image": f"/data/local-files/?d={name}"}, "annotations": [annotation]}

@@ -95,6 +95,34 @@ def test_a_lesson_replaces_those_of_older_annotations_and_keeps_its_own_switch(t
     assert (store.card(new.address).on, store.card(new.address).weight) == (False, 0.25)
 
 
+def test_lessons_of_one_task_are_found(tmp_path: Path) -> None:
+    store, source = LessonStore(tmp_path), a_lesson(0, task="7").source
+    own, same, elsewhere = a_lesson(0, task="7"), a_lesson(1, task="7"), a_lesson(2)
+    for lesson in (own, same, elsewhere, replace(a_lesson(3, task="7"), recipe="0e" * 32)):
+        store.save(lesson)
+    assert set(store.of_task(RECIPE, source)) == {own.address, same.address}
+    assert store.of_task(RECIPE, source, per_annotation=True) == (own.address,)
+    assert store.of_task(RECIPE, replace(source, project="2")) == ()
+    assert store.of_task(RECIPE, replace(source, image="other.png")) == ()
+    store.save(replace(a_lesson(4), source=replace(source, task="")))
+    assert store.of_task(RECIPE, replace(source, task="")) == ()  # of an unknown task nothing is known
+
+
+def test_the_version_follows_the_set_and_what_was_chosen_for_it(tmp_path: Path) -> None:
+    store = LessonStore(tmp_path)
+    store.keep_fit("", {"weight": 1})
+    assert store.version(RECIPE) == ""
+    store.save(a_lesson())
+    plain = store.version(RECIPE)
+    store.keep_fit(store.digest(RECIPE), {"weight": 0.5})
+    fitted = LessonStore(tmp_path).version(RECIPE)
+    store.save(a_lesson(1))
+    other = store.version(RECIPE)
+    assert len({"", plain, fitted, other}) == 4
+    store.remove(a_lesson(1).address)
+    assert store.version(RECIPE) == fitted
+
+
 def test_a_damaged_lesson_is_named_counts_as_off_and_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -153,6 +153,28 @@ def test_lessons_of_another_recipe_are_not_in_force(engine: Engine, numbers: lis
     assert other.fingerprint() == before
 
 
+def test_a_changed_annotation_replaces_the_older_lesson_of_its_task(
+    engine: Engine, numbers: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = scene(numbers[0])
+    old = annotation(drawn)
+    changed = replace(old, complete=False)
+    source = LessonSource("1", "7", "11", image="a.png")
+    other_image = replace(source, image="b.png")
+    first = engine.learn(drawn.image, old, source)
+    elsewhere = engine.learn(scene(numbers[1]).image, annotation(scene(numbers[1])), other_image)
+    second = engine.learn(drawn.image, changed, replace(source, annotation="12"), per_annotation=True)
+    assert set(engine.lessons.addresses()) == {first.address, second.address, elsewhere.address}
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("A model would have run.")
+
+    monkeypatch.setattr(engine._segmenter, "encode", refuse)
+    again = engine.learn(drawn.image, changed, replace(source, annotation="12"))  # it is there; the older one goes
+    assert again.address == second.address
+    assert set(engine.lessons.addresses()) == {second.address, elsewhere.address}
+
+
 def test_what_cannot_be_learned_from_is_refused_and_nothing_is_stored(engine: Engine, numbers: list[int]) -> None:
     drawn = scene(numbers[0])
     said = annotation(drawn)
