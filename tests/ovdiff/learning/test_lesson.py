@@ -165,14 +165,17 @@ def test_a_changed_annotation_replaces_the_older_lesson_of_its_task(
     elsewhere = engine.learn(scene(numbers[1]).image, annotation(scene(numbers[1])), other_image)
     second = engine.learn(drawn.image, changed, replace(source, annotation="12"), per_annotation=True)
     assert set(engine.lessons.addresses()) == {first.address, second.address, elsewhere.address}
+    newest = replace(changed, label_map=np.roll(old.label_map, 1, axis=0))
+    third = engine.learn(drawn.image, newest, replace(source, annotation="12"), per_annotation=True)
+    assert set(engine.lessons.addresses()) == {first.address, third.address, elsewhere.address}
 
     def refuse(*_: object) -> None:
         raise AssertionError("A model would have run.")
 
     monkeypatch.setattr(engine._segmenter, "encode", refuse)
-    again = engine.learn(drawn.image, changed, replace(source, annotation="12"))  # it is there; the older one goes
-    assert again.address == second.address
-    assert set(engine.lessons.addresses()) == {second.address, elsewhere.address}
+    again = engine.learn(drawn.image, newest, replace(source, annotation="12"))  # it is there; the older one goes
+    assert again.address == third.address
+    assert set(engine.lessons.addresses()) == {third.address, elsewhere.address}
 
 
 def test_what_cannot_be_learned_from_is_refused_and_nothing_is_stored(engine: Engine, numbers: list[int]) -> None:
