@@ -23,7 +23,7 @@ def removals(segmenter: ImageSegmenter, match: Match, weights: Tensor) -> tuple[
         weights: (h, w) float64, how much each pixel of the working image counts for the place.
     """
     words, preset = match.competition.vocabulary, segmenter.parts.preset
-    chosen = segmenter.prefiltered(match.encoded, words)
+    chosen = segmenter.prefiltered(match.encoded, words, None if match.lessons is None else match.lessons.images)
     if chosen is None or len(match.candidates) == len(words.categories):
         return ()
     things, choice = chosen

@@ -5,17 +5,20 @@
     z_g(f) = w_g . f + b_g        w_g = S^-1 m_g        b_g = - m_g . w_g / 2
     log p(g | f) = log softmax over g of  t z_g(f)
 
-``m_g`` is the mean of group g's examples, and S the covariance of all examples about the means of their groups, with a
-share of its mean variance added to every dimension. Both follow in closed form from sums over examples, so that an
+``m_g`` is the mean of group g's examples, and S the covariance of all examples about the means of their groups. A share
+of the mean variance of all examples is added to every dimension, so that S has an inverse, and a sensible one even if
+each group has one example. Both follow in closed form from sums over examples, so that an
 example is left out by subtraction. A t below 1 says that examples promise more than what was left out kept; with t = 0
 all groups are equally likely. (Training-free adaptation of CLIP by such a discriminant: Wang et al., "A Hard-to-Beat
 Baseline for Training-free CLIP-based Adaptation", ICLR 2024. P and R do nothing like it.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 TEMPERATURES = (0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
@@ -90,16 +93,17 @@ class Sums:
         """Return the discriminant of the examples.
 
         Args:
-            shrinkage: the share of the mean variance that is added to every dimension, above 0.
+            shrinkage: the share of the mean variance of all examples that is added to every dimension, above 0.
             prior: as so many examples each group has the mean of all groups besides; with it a group without examples
                 is neutral, and counts as shown.
         """
         shown = self.counts > 1e-6
         means = self.firsts / self.counts.clamp(min=1e-6)[:, None]
         within = self.seconds - (self.firsts[shown].T @ means[shown])
-        within = within / self.counts.sum().clamp(min=1e-6)
-        scale = within.diagonal().mean().clamp(min=1e-9)
-        within = within + shrinkage * scale * torch.eye(len(within), dtype=torch.float64)
+        total = self.counts.sum().clamp(min=1e-6)
+        centre = self.firsts.sum(dim=0) / total
+        variance = (self.seconds.diagonal() / total - centre.square()).mean().clamp(min=1e-9)
+        within = within / total + shrinkage * variance * torch.eye(len(within), dtype=torch.float64)
         if prior:
             overall = means[shown].mean(dim=0) if shown.any() else torch.zeros_like(means[0])
             means = (self.firsts + prior * overall) / (self.counts + prior)[:, None]
@@ -173,3 +177,31 @@ def best_temperature(left_out: Sequence[LeftOut], besides: Sequence[Tensor] | No
             own = mixed.log_softmax(dim=1).gather(1, examples.groups[:, None])[:, 0]
             likelihoods[temperature] += float((examples.weights * own).sum())
     return max(TEMPERATURES, key=lambda temperature: likelihoods[temperature])
+
+
+@dataclass(frozen=True)
+class LearnedViews:
+    """What CLIP's views of annotated crops, or of whole annotated images, say about another view.
+
+    Attributes:
+        discriminant: tells things apart by a view.
+        columns: the discriminant's group of each label id; words that nobody asks for are not in it.
+        logit_scale: how many nats a cosine of an image and a text is worth.
+    """
+
+    discriminant: Discriminant
+    columns: Mapping[int, int]
+    logit_scale: float
+
+    def cosines(self, views: Tensor, labels: Sequence[int]) -> NDArray[np.float64]:
+        """Return what is added to the cosines of views (N, P) with the texts of label ids, as (N, labels).
+
+        Labels that it does not know get the mean of those that it knows.
+        """
+        found = self.discriminant.logits(views.float().cpu()).double().numpy() / self.logit_scale
+        found = found - found.mean(axis=1, keepdims=True)
+        added: NDArray[np.float64] = np.zeros((len(found), len(labels)))
+        for place, label in enumerate(labels):
+            if label in self.columns:
+                added[:, place] = found[:, self.columns[label]]
+        return added

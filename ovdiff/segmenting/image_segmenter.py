@@ -21,6 +21,7 @@ from ovdiff.region_scores import RegionScoring
 from ovdiff.segmentation import PartEvidence, Segmentation
 from ovdiff.segmenting.anchors import Anchors, Competition
 from ovdiff.segmenting.category_kinds import CategoryKinds
+from ovdiff.segmenting.discriminant import LearnedViews
 from ovdiff.segmenting.encoding import EncodedImage, EncodingCache, encode_image, image_key
 from ovdiff.segmenting.encoding_store import EncodingStore
 from ovdiff.segmenting.instances import find_instances, reduced
@@ -154,22 +155,31 @@ class ImageSegmenter:
         settings = self.parts.preset.instances
         return replace(segmentation, instance_map=find_instances(segmentation.label_map, stuff, settings, proposals))
 
-    def candidates(self, encoded: EncodedImage, vocabulary: Vocabulary) -> list[int]:
+    def candidates(
+        self, encoded: EncodedImage, vocabulary: Vocabulary, learned: LearnedViews | None = None
+    ) -> list[int]:
         """Return the indices of the categories to look for, ascending: all stuff, and the likely things (A.10).
 
         Call it inside ``with parts.models.lock``.
 
+        Args:
+            encoded: the encoded image.
+            vocabulary: the words that compete.
+            learned: what annotated images say about which things an image holds.
+
         Raises:
             WeightsError: CLIP, which embeds the categories' names, cannot be loaded.
         """
-        chosen = self.prefiltered(encoded, vocabulary)
+        chosen = self.prefiltered(encoded, vocabulary, learned)
         if chosen is None:
             return list(range(len(vocabulary.categories)))
         things, choice = chosen
         others = set(range(len(vocabulary.categories))).difference(things)
         return sorted([*others, *(things[position] for position in choice.kept)])
 
-    def prefiltered(self, encoded: EncodedImage, vocabulary: Vocabulary) -> tuple[list[int], Choice] | None:
+    def prefiltered(
+        self, encoded: EncodedImage, vocabulary: Vocabulary, learned: LearnedViews | None = None
+    ) -> tuple[list[int], Choice] | None:
         """Return the indices of the things, and the prefilter's choice among them; ``None`` if there is no prefilter.
 
         Call it inside ``with parts.models.lock``.
@@ -183,7 +193,10 @@ class ImageSegmenter:
         stuff = self.kinds.stuff(vocabulary)
         things = [index for index in range(len(vocabulary.categories)) if index not in stuff]
         phrased = [with_phrase(vocabulary.categories[index], preset.generation.phrases) for index in things]
-        return things, choose(encoded.embedding, phrased, self.parts.texts, preset.prefilter)
+        added = None
+        if learned is not None:
+            added = learned.cosines(encoded.embedding[None], [index + 1 for index in things])[0]
+        return things, choose(encoded.embedding, phrased, self.parts.texts, preset.prefilter, added)
 
     @property
     def encoding_key(self) -> str:
@@ -224,7 +237,8 @@ class ImageSegmenter:
         model = None
         if lessons:
             model = self.lessons.of(competition, tables, self.kinds.stuff(competition.vocabulary))
-        return Match(encoded, competition, tables, self.candidates(encoded, competition.vocabulary), model)
+        learned = None if model is None else model.images
+        return Match(encoded, competition, tables, self.candidates(encoded, competition.vocabulary, learned), model)
 
     def steps(self, match: "Match") -> Iterator["Step"]:
         """Yield the score maps of an image after each step that changes them; the last ones decide.
@@ -263,7 +277,7 @@ class ImageSegmenter:
         found = label_pixels(match.encoded, last.maps, competition.asked, preset)
         names = tuple(category.name for category in vocabulary.categories)
         scoring = RegionScoring(preset.scores, names, self.kinds.stuff(vocabulary))
-        seen = self._presence(match.encoded, competition)
+        seen = self._presence(match)
         return replace(found, parts=last.parts, presence=seen, scoring=scoring)
 
     def _match(self, encoded: EncodedImage, vocabulary: Vocabulary, lessons: bool = True) -> Segmentation:
@@ -272,14 +286,17 @@ class ImageSegmenter:
             last = step
         return self.segmentation(match, last, vocabulary)
 
-    def _presence(self, encoded: EncodedImage, competition: Competition) -> tuple[float, ...]:
+    def _presence(self, match: "Match") -> tuple[float, ...]:
         """Return CLIP's share of each asked category in the whole image; () if it was encoded without CLIP."""
-        preset, asked = self.parts.preset, competition.asked
-        if encoded.embedding is None:
+        preset, competition, embedding = self.parts.preset, match.competition, match.encoded.embedding
+        if embedding is None:
             return ()
         words = [with_phrase(each, preset.generation.phrases).phrases for each in competition.vocabulary.categories]
         words += [(text,) for text in competition.texts]
-        return presence(encoded.embedding, words, self.parts.texts, preset.prefilter.template)[:asked]
+        added = None
+        if match.lessons is not None and match.lessons.images is not None:
+            added = match.lessons.images.cosines(embedding[None], range(1, len(words) + 1))[0]
+        return presence(embedding, words, self.parts.texts, preset.prefilter.template, added)[: competition.asked]
 
     def _encode(self, image: NDArray[np.uint8], key: str) -> EncodedImage:
         with self.parts.models.lock:

@@ -3,7 +3,9 @@
 Cells of annotated images, and the foreground prototypes of the vocabulary as one more example, teach a discriminant for
 each extractor (:mod:`ovdiff.segmenting.discriminant`). Its groups are background, all things together, and each kind of
 stuff: features of a few pixels tell these apart well, and badly which thing it is. That is left to the part check,
-which learns from crops of annotated things. What the discriminant says competes with the votes of the prototypes::
+which learns from crops of annotated things as they look to CLIP; and which things an image holds, for the prefilter and
+for scores, is learned from whole annotated images. What the discriminant says competes with the votes of the
+prototypes::
 
     l_g(p)   = mean over extractors and windows of  max(log p(g | features(p)), -12)
     score_c(p)  <-  s*(p) + r_c(p) - max over d of r_d(p),    r_c(p) = score_c(p) + w l_group(c)(p)
@@ -28,11 +30,12 @@ from torch import Tensor
 from ovdiff.bank.lesson_store import LessonStore
 from ovdiff.bank.lessons import Lesson
 from ovdiff.bank.recipe import Recipes
-from ovdiff.presets.schema import LessonSettings, PartCheckSettings
+from ovdiff.presets.schema import LessonSettings
 from ovdiff.segmenting.anchors import Competition
 from ovdiff.segmenting.discriminant import (
     Discriminant,
     Examples,
+    LearnedViews,
     LeftOut,
     best_temperature,
     leave_out,
@@ -40,7 +43,7 @@ from ovdiff.segmenting.discriminant import (
 )
 from ovdiff.segmenting.encoding import EncodedImage
 from ovdiff.segmenting.matching import ScoreMaps
-from ovdiff.segmenting.part_check import LearnedCrops, redecide, text_cosines
+from ovdiff.segmenting.part_check import redecide, text_cosines
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.segmenter import BACKGROUND, PrototypeTable, ScoreMerger, class_scores
 from ovdiff.segmenting.tables import Tables
@@ -101,6 +104,7 @@ class LessonModel:
         reports: how each extractor did on left-out images.
         lessons: the number of lessons.
         crops: what crops of annotated things teach the part check; ``None`` if nothing.
+        images: what annotated images teach about which things an image holds; ``None`` if nothing.
     """
 
     groups: Groups
@@ -108,7 +112,8 @@ class LessonModel:
     weight: float
     reports: Mapping[str, Report]
     lessons: int
-    crops: LearnedCrops | None
+    crops: LearnedViews | None = None
+    images: LearnedViews | None = None
 
 
 class Lessons:
@@ -186,7 +191,7 @@ def fit_lessons(
         WeightsError: CLIP cannot be loaded.
     """
     settings, groups = parts.preset.lessons, Groups.of(competition, stuff)
-    weight = settings.cosine_per_nat * len(lessons) / (len(lessons) + settings.caution)
+    weight = settings.cosine_per_nat * _sureness(len(lessons), settings)
     discriminants, reports = {}, {}
     for name, table in tables.items():
         fitted = _fit_space(name, lessons, phrases, table, groups, settings, weight)
@@ -195,8 +200,12 @@ def fit_lessons(
         reports[name] = fitted[1]
         if fitted[1].used:
             discriminants[name] = fitted[0]
-    crops = _fit_crops(lessons, phrases, competition, stuff, parts)
-    return LessonModel(groups, discriminants, weight, reports, len(lessons), crops)
+    things = [index for index in range(competition.asked) if index not in stuff]
+    categories = {index + 1: competition.vocabulary.categories[index] for index in things}
+    wanted = [phrases[index] for index in things]
+    crops = _fit_views([_crops(each, wanted) for each in lessons], categories, parts)
+    images = _fit_views([_image(each, wanted) for each in lessons], categories, parts)
+    return LessonModel(groups, discriminants, weight, reports, len(lessons), crops, images)
 
 
 def with_lessons(encoded: EncodedImage, maps: ScoreMaps, model: LessonModel, device: torch.device) -> ScoreMaps:
@@ -326,6 +335,11 @@ def _best(scores: Tensor, of_group: Tensor) -> Tensor:
     return scores[:, of_group].amax(dim=1) if bool(of_group.any()) else torch.full((len(scores),), -1.0)
 
 
+def _sureness(lessons: int, settings: LessonSettings) -> float:
+    """Return how much so many lessons count, in [0, 1): few images show little of what there is."""
+    return lessons / (lessons + settings.caution)
+
+
 def _projection(depth: int) -> Tensor | None:
     """Return a fixed random matrix (D, 1024) that keeps the distances of vectors; ``None`` where none is needed."""
     if depth <= _MOST_DIMENSIONS:
@@ -338,45 +352,50 @@ def _projected(examples: Examples, project: Tensor | None) -> Examples:
     return examples if project is None else replace(examples, vectors=examples.vectors @ project)
 
 
-def _fit_crops(
-    lessons: Sequence[Lesson],
-    phrases: Sequence[tuple[str, ...]],
-    competition: Competition,
-    stuff: frozenset[int],
-    parts: SegmentingParts,
-) -> LearnedCrops | None:
-    """Return what crops of annotated things teach the part check; ``None`` if it is off, or they teach nothing."""
-    settings, check = parts.preset.lessons, parts.preset.part_check
-    things = [index for index in range(competition.asked) if index not in stuff]
-    taught = [found for each in lessons if (found := _crops(each, [phrases[index] for index in things])) is not None]
-    if not check.enabled or not taught or len(things) < 2:
+def _fit_views(
+    views: Sequence[Examples | None], things: Mapping[int, Category], parts: SegmentingParts
+) -> LearnedViews | None:
+    """Return what CLIP's views teach about things, by label id; ``None`` if no more than the texts do."""
+    settings, scale, taught = parts.preset.lessons, parts.preset.part_check.logit_scale, [v for v in views if v]
+    if not taught or len(things) < 2:
         return None
     left_out = leave_out(taught, None, len(things), settings.crop_shrinkage, settings.crop_prior)
-    categories = [competition.vocabulary.categories[index] for index in things]
-    texts = [_text_logits(parts, each.examples.vectors, categories, check) for each in left_out]
+    categories = list(things.values())
+    texts = [
+        torch.from_numpy(scale * text_cosines(parts, each.examples.vectors, categories)).float() for each in left_out
+    ]
     temperature = best_temperature(left_out, texts)
     if not temperature:
         return None
     fitted = sums_of(taught, len(things)).discriminant(settings.crop_shrinkage, settings.crop_prior)
-    labels = {index + 1: column for column, index in enumerate(things)}
-    return LearnedCrops(replace(fitted, temperature=temperature), labels)
-
-
-def _text_logits(
-    parts: SegmentingParts, crops: Tensor, categories: Sequence[Category], check: PartCheckSettings
-) -> Tensor:
-    return torch.from_numpy(check.logit_scale * text_cosines(parts, crops, categories)).float()
+    columns = {label: column for column, label in enumerate(things)}
+    sure = _sureness(len(taught), settings)
+    return LearnedViews(replace(fitted, temperature=sure * temperature), columns, scale)
 
 
 def _crops(lesson: Lesson, phrases: Sequence[tuple[str, ...]]) -> Examples | None:
     """Return a lesson's crops of asked things as examples, each of the same weight; ``None`` if it has none."""
     if lesson.crops is None:
         return None
-    asked = {words: index for index, words in enumerate(phrases)}
-    of_word = torch.tensor([-1, *(asked.get(word.phrases, -1) for word in lesson.words)])
-    groups = of_word[torch.from_numpy(lesson.crops.labels.astype(np.int64))]
+    groups = _columns(lesson, phrases)[torch.from_numpy(lesson.crops.labels.astype(np.int64))]
     keep = groups >= 0
     if not bool(keep.any()):
         return None
     weights = torch.full((int(keep.sum()),), lesson.weight)
     return Examples(torch.from_numpy(lesson.crops.vectors)[keep], groups[keep], weights)
+
+
+def _image(lesson: Lesson, phrases: Sequence[tuple[str, ...]]) -> Examples | None:
+    """Return the whole image as an example of each asked thing that it holds; ``None`` if it holds none."""
+    groups = _columns(lesson, phrases)[list(lesson.present())]
+    groups = groups[groups >= 0]
+    if lesson.embedding is None or not len(groups):
+        return None
+    vectors = torch.from_numpy(lesson.embedding)[None].repeat(len(groups), 1)
+    return Examples(vectors, groups, torch.full((len(groups),), lesson.weight / len(groups)))
+
+
+def _columns(lesson: Lesson, phrases: Sequence[tuple[str, ...]]) -> Tensor:
+    """Return the place of each of a lesson's words, numbered from 1, among phrases; -1 for a word that is not there."""
+    asked = {words: index for index, words in enumerate(phrases)}
+    return torch.tensor([-1, *(asked.get(word.phrases, -1) for word in lesson.words)])

@@ -13,7 +13,7 @@ Crops of annotated things are examples of their words beside the texts: what a d
 logits of the texts, before shares are taken (a closed form, as in Tip-Adapter).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,7 +27,7 @@ from torch import Tensor
 from ovdiff.presets.schema import PartCheckSettings
 from ovdiff.segmentation import PartEvidence
 from ovdiff.segmenting.anchors import Competition
-from ovdiff.segmenting.discriminant import Discriminant
+from ovdiff.segmenting.discriminant import LearnedViews
 from ovdiff.segmenting.encoding import EncodedImage
 from ovdiff.segmenting.matching import ScoreMaps
 from ovdiff.segmenting.parts import SegmentingParts
@@ -56,38 +56,13 @@ class Part:
     label: int
 
 
-@dataclass(frozen=True)
-class LearnedCrops:
-    """What crops of annotated things say about a crop.
-
-    Attributes:
-        discriminant: tells things apart by CLIP's view of a crop.
-        columns: the discriminant's group of each label id; words that nobody annotated are not in it.
-    """
-
-    discriminant: Discriminant
-    columns: Mapping[int, int]
-
-    def logits(self, crops: Tensor, labels: Sequence[int]) -> NDArray[np.float64]:
-        """Return what is added to the logits of the texts, for crops (N, P) and label ids, as (N, labels).
-
-        Labels that it does not know get the mean of those that it knows.
-        """
-        found = self.discriminant.logits(crops).double().numpy()
-        added: NDArray[np.float64] = np.repeat(found.mean(axis=1, keepdims=True), len(labels), axis=1)
-        for place, label in enumerate(labels):
-            if label in self.columns:
-                added[:, place] = found[:, self.columns[label]]
-        return added
-
-
 def check_parts(
     parts: SegmentingParts,
     encoded: EncodedImage,
     maps: ScoreMaps,
     competition: Competition,
     stuff: frozenset[int],
-    learned: LearnedCrops | None = None,
+    learned: LearnedViews | None = None,
 ) -> tuple[ScoreMaps, tuple[PartEvidence, ...]]:
     """Let CLIP decide with the pixels which thing each part is.
 
@@ -263,7 +238,7 @@ def _cosines(
     pieces: Sequence[Part],
     labels: Sequence[int],
     competition: Competition,
-    learned: LearnedCrops | None,
+    learned: LearnedViews | None,
 ) -> NDArray[np.float64]:
     """Return CLIP's cosines (pieces, things and texts); -1 for a word that its text encoder cannot read.
 
@@ -273,7 +248,7 @@ def _cosines(
     images = embed_boxes(parts, encoded.working, boxes)[[boxes.index(piece.box) for piece in pieces]]
     cosines = text_cosines(parts, images, [competition.vocabulary.categories[label - 1] for label in labels])
     if learned is not None:
-        cosines = cosines + learned.logits(images, labels) / parts.preset.part_check.logit_scale
+        cosines = cosines + learned.cosines(images, labels)
     of_texts = [_nearest(parts, images, (text,))[:, None] for text in competition.texts]
     return np.concatenate([cosines, *of_texts], axis=1)
 

@@ -71,9 +71,22 @@ def choose_categories(
 
 
 def choose(
-    image: Tensor, categories: Sequence[Category], texts: ClipTexts, settings: PrefilterSettings
-) -> Choice:  # fmt: skip
-    """Return the choice of :func:`choose_categories` with the figures by which it was made."""
+    image: Tensor,
+    categories: Sequence[Category],
+    texts: ClipTexts,
+    settings: PrefilterSettings,
+    learned: NDArray[np.float64] | None = None,
+) -> Choice:
+    """Return the choice of :func:`choose_categories` with the figures by which it was made.
+
+    Args:
+        image: (P,) unit embedding of the image.
+        categories: the things of the vocabulary, in the vocabulary's order.
+        texts: the text encoder.
+        settings: switches, templates and limits.
+        learned: (C,) what annotated images add to the cosine of each category; to a joint caption's they add the mean
+            over its categories.
+    """
     if not settings.enabled or len(categories) < 2:
         everything = tuple(range(len(categories)))
         return Choice(everything, np.empty(0), everything)
@@ -83,11 +96,14 @@ def choose(
     every = list(dict.fromkeys(chain.from_iterable(captions)))
     vectors = dict(zip(every, texts.embed(every), strict=True))  # All in one call: the encoder reads in batches.
     similarities = np.array([_similarity(image, [vectors[text] for text in own]) for own in captions])
+    added = np.zeros(len(categories)) if learned is None else learned
+    similarities = similarities + added
     kept = likely(similarities, settings)
     if not settings.subsets or len(kept) < 2:
         return Choice(tuple(sorted(kept)), similarities, kept)
     fittest = [_fittest(image, own, vectors) for own in captions]
     fits = subset_fits(image, kept, fittest, texts, settings.joiner)
+    fits = tuple((subset, fit + float(added[list(subset)].mean())) for subset, fit in fits)
     return Choice(tuple(sorted(_best(fits, kept))), similarities, kept, fits)
 
 

@@ -10,7 +10,9 @@ no category and changes no mask: the prefilter (A.10) does that, with another so
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ovdiff.models.texts import ClipTexts
@@ -19,7 +21,13 @@ LOGIT_SCALE = 30.0
 """CLIP's cosines of two words differ by hundredths. The weight of a score's logarithm evens out any other scale."""
 
 
-def presence(image: Tensor, words: Sequence[Sequence[str]], texts: ClipTexts, template: str) -> tuple[float, ...]:
+def presence(
+    image: Tensor,
+    words: Sequence[Sequence[str]],
+    texts: ClipTexts,
+    template: str,
+    learned: NDArray[np.float64] | None = None,
+) -> tuple[float, ...]:
     """Return CLIP's share of each word in an image, in [0, 1]; 0 if CLIP can read none of its phrases.
 
     Args:
@@ -27,6 +35,7 @@ def presence(image: Tensor, words: Sequence[Sequence[str]], texts: ClipTexts, te
         words: the phrases of each word, asked or anchor; an image may show any of them.
         texts: the text encoder.
         template: the caption of one phrase, with ``{category}`` in its place.
+        learned: (W,) what annotated images add to the cosine of each word.
     """
     captions = [[template.replace("{category}", phrase) for phrase in phrases] for phrases in words]
     known = list(dict.fromkeys(caption for own in captions for caption in own))
@@ -36,4 +45,5 @@ def presence(image: Tensor, words: Sequence[Sequence[str]], texts: ClipTexts, te
         return (0.0,) * len(words)
     cosines = dict(zip(vectors, (torch.stack(list(vectors.values())) @ image).tolist(), strict=True))
     nearest = [max((cosines[text] for text in own if text in cosines), default=-torch.inf) for own in captions]
-    return tuple(torch.softmax(LOGIT_SCALE * torch.tensor(nearest), dim=0).tolist())
+    logits = LOGIT_SCALE * (torch.tensor(nearest) + (0.0 if learned is None else torch.from_numpy(learned).float()))
+    return tuple(torch.softmax(logits, dim=0).tolist())

@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from ovdiff.segmenting.discriminant import Examples, Sums, best_temperature, leave_out, sums_of
+from ovdiff.segmenting.discriminant import (
+    Discriminant,
+    Examples,
+    LearnedViews,
+    Sums,
+    best_temperature,
+    leave_out,
+    sums_of,
+)
 
 
 def _examples(seed: int, counts: tuple[int, ...] = (20, 20, 20), spread: float = 1.0, wobble: float = 0.0) -> Examples:
@@ -33,7 +41,7 @@ def test_shares_are_those_of_scikit_learn() -> None:
     examples = _examples(0)
     points, groups = examples.vectors.double().numpy(), examples.groups.numpy()
     within = np.mean([np.cov(points[groups == group].T, bias=True) for group in range(3)], axis=0)
-    added = 0.3 * np.trace(within) / 5
+    added = 0.3 * points.var(axis=0).mean()
     library = LinearDiscriminantAnalysis(
         solver="lsqr", priors=np.full(3, 1 / 3), covariance_estimator=_Covariance(added)
     ).fit(points, groups)
@@ -108,3 +116,16 @@ def test_balanced_examples_weigh_the_same_in_each_group() -> None:
     found = _examples(0, (2, 8)).balanced(3, 0.5)
     sums = torch.zeros(3).index_add_(0, found.groups, found.weights)
     assert sums.tolist() == pytest.approx([0.5, 0.5, 0])
+
+
+def test_views_add_nothing_to_words_that_nobody_taught_them() -> None:
+    discriminant = Discriminant(torch.eye(2), torch.zeros(2), torch.ones(2, dtype=torch.bool))
+    added = LearnedViews(discriminant, {1: 0, 3: 1}, 10.0).cosines(torch.tensor([[1.0, 0.0]]), [1, 2, 3])
+    np.testing.assert_allclose(added, [[0.05, 0, -0.05]])
+
+
+def test_one_example_a_group_does_not_make_a_discriminant_sure() -> None:
+    points = torch.nn.functional.normalize(torch.randn(4, 16, generator=torch.Generator().manual_seed(0)), dim=1)
+    lone = Examples(points, torch.arange(4), torch.ones(4))
+    logits = sums_of([lone], 4).discriminant(3.0, prior=1.0).logits(points)
+    assert float((logits.amax(dim=1) - logits.amin(dim=1)).max()) < 10

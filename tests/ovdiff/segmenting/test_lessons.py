@@ -11,10 +11,9 @@ from ovdiff.presets.schema import LessonSettings
 from ovdiff.segmenting.anchors import Competition
 from ovdiff.segmenting.discriminant import Discriminant
 from ovdiff.segmenting.encoding import EncodedImage, WindowFeatures
-from ovdiff.segmenting.lessons import Groups, LessonModel, Report, _cells, _fit_space, with_lessons
+from ovdiff.segmenting.lessons import Groups, LessonModel, Report, _cells, _fit_space, _image, with_lessons
 from ovdiff.segmenting.matching import ScoreMaps
 from ovdiff.segmenting.origins import lesson_origins
-from ovdiff.segmenting.part_check import LearnedCrops
 from ovdiff.segmenting.segmenter import PrototypeTable
 from ovdiff.segmenting.windows import Window
 from ovdiff.vocabulary import Vocabulary
@@ -93,7 +92,7 @@ def test_a_word_that_nobody_asks_for_is_background() -> None:
 def _model(**changes: object) -> LessonModel:
     directions = torch.tensor([[20.0, 0, 0], [0, 20.0, 0]])  # axis 0 is background, axis 1 things
     discriminant = Discriminant(directions, torch.zeros(3), torch.tensor([True, True, False]))
-    model = LessonModel(GROUPS, {"made up": discriminant}, 0.1, {}, 3, None)
+    model = LessonModel(GROUPS, {"made up": discriminant}, 0.1, {}, 3)
     return replace(model, **changes)
 
 
@@ -121,7 +120,9 @@ def test_without_two_taught_groups_or_without_a_discriminant_nothing_changes() -
     assert with_lessons(_encoded(), maps, _model(discriminants={}), torch.device("cpu")) is maps
 
 
-def test_crops_of_unknown_words_get_what_known_ones_get_on_the_mean() -> None:
-    learned = LearnedCrops(Discriminant(torch.eye(2), torch.zeros(2), torch.ones(2, dtype=torch.bool)), {1: 0, 3: 1})
-    added = learned.logits(torch.tensor([[1.0, 0.0]]), [1, 2, 3])
-    np.testing.assert_allclose(added, [[1, 0.5, 0]])
+def test_what_annotated_images_hold_is_learned_for_asked_things_alone() -> None:
+    lesson = _lesson(0, 8)
+    seen = replace(lesson, embedding=np.eye(4, dtype=np.float32)[0])
+    found = _image(seen, [("mug",), ("boat",), ("car",)])
+    assert found is not None and found.groups.tolist() == [0, 2] and found.weights.tolist() == [0.5, 0.5]
+    assert _image(lesson, [("mug",)]) is None and _image(seen, [("boat",)]) is None

@@ -97,6 +97,9 @@ def test_the_choice_tells_the_figures_by_which_it_was_made() -> None:
     assert choice.kept == choice.likely == (0, 1)
     assert dict(choice.fits) == pytest.approx({(0,): 0.9, (1,): 0.95, (0, 1): 0.97})
     assert choose(torch.tensor([1.0, 0.0]), categories, texts, replace(SETTINGS, enabled=False)).similarities.size == 0
+    taught = choose(torch.tensor([1.0, 0.0]), categories, texts, SETTINGS, np.array([0.0, -0.2, 0.9]))
+    np.testing.assert_allclose(taught.similarities, [0.9, 0.75, 1.0], atol=1e-6)  # what annotated images say is added
+    assert taught.likely == (0, 2) and taught.kept == (2,)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 10])

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -19,8 +20,8 @@ class Drawn:
         return [None if angle is None else torch.tensor([math.cos(angle), math.sin(angle)]) for angle in angles]
 
 
-def shares(*words: tuple[str, ...]) -> tuple[float, ...]:
-    return presence(IMAGE, words, ClipTexts(Drawn(), 100), "a {category}")  # type: ignore[arg-type]
+def shares(*words: tuple[str, ...], learned: np.ndarray | None = None) -> tuple[float, ...]:
+    return presence(IMAGE, words, ClipTexts(Drawn(), 100), "a {category}", learned)  # type: ignore[arg-type]
 
 
 def softmax(*words: str) -> list[float]:
@@ -34,6 +35,11 @@ def test_words_share_what_clip_sees() -> None:
 
 def test_a_word_is_seen_if_one_of_its_phrases_is() -> None:
     assert shares(("boat", "ship", "unreadable"), ("sea",)) == pytest.approx(softmax("ship", "sea"), rel=1e-4)
+
+
+def test_what_annotated_images_say_is_added_to_the_cosines() -> None:
+    added = np.array([0.0, math.cos(ANGLES["boat"]) - math.cos(ANGLES["sea"])])
+    assert shares(("boat",), ("sea",), learned=added) == pytest.approx([0.5, 0.5], rel=1e-4)
 
 
 def test_words_that_clip_cannot_read_are_not_seen() -> None:
