@@ -40,7 +40,6 @@ class _Covariance(BaseEstimator):  # type: ignore[misc]
 def test_shares_are_those_of_scikit_learn() -> None:
     examples = _examples(0)
     points, groups = examples.vectors.double().numpy(), examples.groups.numpy()
-    within = np.mean([np.cov(points[groups == group].T, bias=True) for group in range(3)], axis=0)
     added = 0.3 * points.var(axis=0).mean()
     library = LinearDiscriminantAnalysis(
         solver="lsqr", priors=np.full(3, 1 / 3), covariance_estimator=_Covariance(added)
