@@ -298,6 +298,10 @@ class CategoryCurator(Protocol):
         """Say whether this engine's preset made the prototype set of a card, whatever the curation now is."""
         ...
 
+    def foreign(self, card: Card) -> str:
+        """Say in words why the set of a card is not what this engine's preset makes of its phrases; "" if it is."""
+        ...
+
     def reject(self, category: Category, numbers: Collection[int], why: str = "") -> Curation:
         """Leave drawn images out."""
         ...

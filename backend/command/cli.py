@@ -24,6 +24,8 @@
     ovdiff prototypes promote boat 3 water                    make what one stands for a category of its own
     ovdiff prototypes curation boat                           show what was changed
     ovdiff prototypes diff boat ship                          what differs between two sets, in words and in cosine
+    ovdiff prototypes export bank.zip boat water              write two words into one file; or all of the bank
+    ovdiff prototypes import bank.zip                         add them to another bank, if the same weights made them
     ovdiff prototypes diff bank other-bank                    what differs between two banks
     ovdiff lint --categories "boat, fish, water"              say which words will be confused, before anybody labels
     ovdiff lint --label-config config.xml --picture confusion.png --strict    # findings make it fail

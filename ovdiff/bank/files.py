@@ -116,6 +116,38 @@ class Bank:
         except OSError as error:
             raise BankError(f"Prototype set {key} cannot be written to {self.folder}: {error}.") from error
 
+    def add(self, key: str, arrays: bytes, card: bytes) -> None:
+        """Store the files of a set that was made elsewhere, as they are, unless a whole set of this key is there.
+
+        The caller checks them first (`check`).
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder):
+            if not self._card(key).is_file():
+                write_whole(self._tensors(key), arrays)
+                write_whole(self._card(key), card)
+
+    @staticmethod
+    def check(arrays: bytes, card: Card, path: Path) -> None:
+        """Check that bytes are the arrays of a card.
+
+        Raises:
+            BankCorruptError: they are not; the message names the path.
+        """
+        with naming_the_extra("ovdiff.Bank"):
+            from safetensors import SafetensorError
+            from safetensors.numpy import load as load_tensors
+
+        if hashlib.sha256(arrays).hexdigest() != card.sha256:
+            raise BankCorruptError(path, "its SHA-256 differs from its card's")
+        try:
+            _unpack(load_tensors(arrays))
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise BankCorruptError(path, f"not a prototype set ({error})") from error
+
     def judge(self, key: str, judgement: Judgement) -> None:
         """Write a judgement into the card of a set. If there is no set of this key any more, do nothing.
 

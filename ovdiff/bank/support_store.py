@@ -40,6 +40,7 @@ Masks = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 _KEY = re.compile(r"[0-9a-f]{16,64}")
 _VALUES = "batch.json"
 _DAMAGED = "Stored support images %s are damaged and are made anew"
+_MOST_PX = 1 << 24
 _FOREGROUND, _BACKGROUND = 255, 128  # grey levels of stored masks
 
 
@@ -189,6 +190,31 @@ class Shelf:
             raise BankError(
                 f"Support images cannot be written to {self.folder}: {error}. Make room there, or make it writable."
             ) from error
+
+
+def check_support_files(files: Mapping[str, bytes], where: str) -> None:
+    """Check that the files of a batch, or of masks, can be read as such. They may come from elsewhere.
+
+    Args:
+        files: the files by their names, without checksums.
+        where: where they are, for messages.
+
+    Raises:
+        BankError: one cannot be read, or is an image of more than 16 million pixels.
+    """
+    try:
+        for name, data in files.items():
+            if name.endswith(".png"):
+                with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+                    if picture.width * picture.height > _MOST_PX:
+                        raise ValueError(f"{name} has {picture.width} x {picture.height} pixels")
+        if _VALUES in files:
+            _files_to_batch(files)
+        else:
+            for data in files.values():
+                _png_to_masks(data)
+    except (OSError, ValueError, SyntaxError, LookupError, TypeError, Image.DecompressionBombError) as error:
+        raise BankError(f"{where} cannot be read as support images: {error}.") from error
 
 
 def _batch_to_files(batch: DrawnBatch) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ovdiff.bank.background import BackgroundPrototype
 from ovdiff.bank.card import Card
+from ovdiff.bank.differences import card_differences
 from ovdiff.building.backgrounds import background_prototypes
 from ovdiff.building.category_builder import CategoryBuilder
 from ovdiff.building.curated import place_name, stored_places
@@ -21,6 +22,9 @@ from ovdiff.curation.curation import Ban, Curation, Exemplar
 from ovdiff.curation.exemplars import ExemplarImage, cut_exemplar, exemplar_to_pictures
 from ovdiff.errors import ImageError, SupportError
 from ovdiff.vocabulary import Category
+
+_TOLD = 3
+"""How many differences of a foreign set are told."""
 
 _LEAST_SHARE = 0.02
 """Promoted places that cover less of a support image are stray cells, and not what a person means."""
@@ -51,6 +55,23 @@ class Curator:
             WeightsError: a model's files are missing.
         """
         return bool(card.phrases) and self._recipes.curated(card.phrases, card.curation).key == card.key
+
+    def foreign(self, card: Card) -> str:
+        """Say in words why the set of a card is not what this preset makes of its phrases; "" if it is.
+
+        Raises:
+            WeightsError: a model's files are missing.
+        """
+        if self.is_ours(card):
+            return ""
+        ours = Card(card.category, card.preset).of_recipe(self._recipes.curated(card.phrases, card.curation))
+        found = [
+            each for each in card_differences(ours, card) if each.what.startswith(("settings", "weights", "parts"))
+        ]
+        ordered = sorted(found, key=lambda each: not each.what.startswith("weights"))
+        told = [f"{each.what} is {each.second or 'absent'} there and {each.first or 'absent'} here" for each in ordered]
+        more = f", and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
+        return "; ".join(told[:_TOLD]) + more if told else "its key is another, as by another version of ovdiff"
 
     def reject(self, category: Category, numbers: Collection[int], why: str = "") -> Curation:
         """Leave drawn images out of a category's support set, and return the new curation. The images are kept.

@@ -72,12 +72,24 @@ class PictureStore:
         if files is None:
             raise BankError(f"{what} is not in the bank, or its pictures are damaged. {advice}.")
         try:
-            found = {name.removesuffix(".png"): _from_png(data) for name, data in files.items()}
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise BankError(f"{what} cannot be read: {error}. {advice}.") from error
+            found = files_to_pictures(files, what)
+        except BankError as error:
+            raise BankError(f"{error} {advice}.") from error
         if address_of(found) != address:
             raise BankError(f"{what} has other pixels than its address says. {advice}.")
         return found
+
+
+def files_to_pictures(files: Mapping[str, bytes], what: str) -> dict[str, NDArray[np.uint8]]:
+    """Return the pictures of PNG files, by the files' names without their suffix.
+
+    Raises:
+        BankError: one is no PNG of 8 bits, or too large; ``what`` names them in the message.
+    """
+    try:
+        return {name.removesuffix(".png"): _from_png(data) for name, data in files.items()}
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BankError(f"{what} cannot be read: {error}.") from error
 
 
 def address_of(pictures: Pictures) -> str:

@@ -49,6 +49,7 @@ def add(verbs: Commands[argparse.ArgumentParser]) -> None:
     promote.add_argument("number", type=_number, metavar="NUMBER", help="as `backgrounds` lists it")
     promote.add_argument("into", metavar="CATEGORY", help="the other category")
     _add_diff(verbs)
+    _add_archive(verbs)
     _verb(verbs, "curation", "show what people changed of a category's support set", _curation)
 
 
@@ -67,6 +68,24 @@ def _add_diff(verbs: Commands[argparse.ArgumentParser]) -> None:
     diff.set_defaults(act=_diff)
 
 
+def _add_archive(verbs: Commands[argparse.ArgumentParser]) -> None:
+    export = verbs.add_parser("export", help="write prototype sets with all that belongs to them into one file")
+    export.add_argument("file", type=Path, metavar="BANK.zip", help="the file to write")
+    export.add_argument("which", nargs="*", metavar="CATEGORY_OR_KEY", help="the sets (default: all of the bank)")
+    add_bank_option(export)
+    export.set_defaults(act=_export)
+    importing = verbs.add_parser(
+        "import",
+        help="add prototype sets of such a file to the bank, if this preset's weights made them",
+        description="Add the prototype sets of a file that `export` wrote. Sets that other weights or settings made "
+        "are refused, and nothing is added then. What is in the bank stays as it is.",
+    )
+    importing.add_argument("file", type=Path, metavar="BANK.zip", help="the file to read")
+    importing.add_argument("which", nargs="*", metavar="CATEGORY", help="the categories (default: all in the file)")
+    add_engine_options(importing)
+    importing.set_defaults(act=_import)
+
+
 def _verb(verbs: Commands[argparse.ArgumentParser], name: str, about: str, act: object) -> argparse.ArgumentParser:
     verb = verbs.add_parser(name, help=about)
     verb.add_argument("which", metavar="CATEGORY", help=_CATEGORY)
@@ -79,6 +98,18 @@ def _diff(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.diff import diff_prototypes
 
     diff_prototypes(bank_of(options, settings), options.first, options.second, as_json=options.json)
+
+
+def _export(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.archive import export_prototypes
+
+    export_prototypes(bank_of(options, settings), options.file, options.which)
+
+
+def _import(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.archive import import_prototypes
+
+    import_prototypes(bank_of(options, settings), options.file, options.which, engine_of(options, settings))
 
 
 def _number(text: str) -> int:
