@@ -6,6 +6,8 @@
     ovdiff segment photos --categories boat --coco boats.json --instances    # an annotation an object, for a detector
     ovdiff segment photos --categories "boat, water" --panoptic panoptic     # an id a pixel: each boat, and the water
     ovdiff segment photos --categories "boat, water" --out masks --min-score 0.3 --threshold boat=0.6
+    ovdiff explain boat.jpg --categories "boat, water" --at 120,80 --out why.png    # why is this pixel a boat?
+    ovdiff explain boat.jpg --categories "boat, water" --region mask.png --json
     ovdiff diff-predictions photos --categories "boat, water" --after add=dock     # what another label would change
     ovdiff diff-predictions photos --categories "boat, water" --after bank=new --picture changes.png --json
     ovdiff prototypes build "boat, water=sea;lake"            make prototypes ahead of time
@@ -66,6 +68,7 @@ import converters.cli
 from backend import __version__
 from backend.command.arguments import (
     diff_predictions,
+    explain,
     export,
     lessons,
     lint,
@@ -127,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     serve.add(commands)
     segment.add(commands)
+    explain.add(commands)
     diff_predictions.add(commands)
     prototypes.add(commands)
     lint.add(commands)

@@ -47,20 +47,18 @@ def trace(segmenter: ImageSegmenter, match: Match, mask: NDArray[np.bool_], weig
     """
     asked, size_hw = match.competition.asked, match.encoded.size_hw
     stages: list[Stage] = []
-    before: NDArray[np.int32] | None = None
     decided = 0
+    label_map: NDArray[np.int32] = np.zeros(size_hw, dtype=np.int32)
     for step in segmenter.steps(match):
-        drawn = without_anchors(step.maps, asked)
+        drawn, before = without_anchors(step.maps, asked), label_map
         label_map = decide(drawn.scores, drawn.labels, size_hw).label_map
+        if not stages:
+            before, decided = label_map, _decided(drawn, weights)
         stages.append(_stage(step.name, label_map, before, mask, mean_at(step.maps.scores, weights)))
-        if before is None:
-            decided = _decided(drawn, weights)
-        before, last = label_map, step
-    assert before is not None
+        last = step
     for name, settings in _clean_ups(segmenter.parts.preset.refine):
-        label_map = clean_up(before, settings)
+        before, label_map = label_map, clean_up(label_map, settings)
         stages.append(_stage(name, label_map, before, mask, ()))
-        before = label_map
     return Trace(tuple(stages), last.maps.labels, decided, last)
 
 
@@ -87,11 +85,11 @@ def _clean_ups(settings: RefineSettings) -> Sequence[tuple[str, RefineSettings]]
 def _stage(
     name: str,
     label_map: NDArray[np.int32],
-    before: NDArray[np.int32] | None,
+    before: NDArray[np.int32],
     mask: NDArray[np.bool_],
     scores: tuple[float, ...],
 ) -> Stage:
     labels = label_map[mask]
     counts = np.bincount(labels)
-    changed = 0.0 if before is None else float((before[mask] != labels).mean())
+    changed = float((before[mask] != labels).mean())
     return Stage(name, int(counts.argmax()), float(counts.max() / counts.sum()), changed, scores)
