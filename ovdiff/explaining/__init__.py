@@ -9,7 +9,7 @@ A place is a pixel or a mask of the image. Each extractor votes in each window t
 ``a_v(q)`` is how much cell q counts for the place. Maps are enlarged to windows and to the image bilinearly, so a pixel
 hears about four cells of each window; the maximum is taken in each cell before that. Nothing is estimated: cosines and
 nearest prototypes come from the function that segments, and ``a_v`` is the transpose of the function that enlarges.
-What comes after the votes (PAMR, part check, clean-up) is told as scores and labels before and after.
+What comes after the votes (lessons, PAMR, part check, clean-up) is told as scores and labels before and after.
 
 The room stands above both halves of the method, because a vote is of the half that segments, and the support images
 behind a prototype are of the half that builds. Segmenting alone pays nothing for it.

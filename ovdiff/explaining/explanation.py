@@ -108,8 +108,8 @@ class Stage:
     """The place after one step from votes to labels.
 
     Attributes:
-        name: "votes", "PAMR", "part check", "uncertain stuff", "small parts" or "holes"; steps that the preset does not
-            take are left out.
+        name: "votes", "lessons", "PAMR", "part check", "uncertain stuff", "small parts" or "holes"; steps that are not
+            taken, as lessons where there are none, are left out.
         label: the label id that most pixels of the place have after it; 0 where background or an anchor is best.
         share: the share of the place's pixels that have this label.
         changed: the share of the place's pixels that had another label before this step; 0 for the first one.
