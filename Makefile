@@ -127,6 +127,7 @@ measure: $(ENV)
 	$(MEASURE).instances --out $(RESULTS)/instances.json --failures docs/instances.png
 	$(MEASURE).tinyworld_quality --out $(RESULTS)/tinyworld_quality.json $(MEASURE_FLAGS)
 	$(MEASURE).tinyworld_support runs/tinyworld --out $(RESULTS)/tinyworld_support.json
+	$(MEASURE).forecasts --out $(RESULTS)/forecasts.json $(MEASURE_FLAGS)
 	$(MEASURE).measured_tables
 
 lock: | $(PRIVATE_UV)

@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.absent_words import miou_table, words_table
 from benchmarks.calibration import bins_table, errors_table
+from benchmarks.forecasts import table as forecasts_table
 from benchmarks.instances import cost_table
 from benchmarks.instances import table as instances_table
 from benchmarks.tinyworld_quality import table as quality_table
@@ -26,7 +27,7 @@ from benchmarks.tinyworld_support import table as support_table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = ("docs/measurements.md", "ovdiff/tinyworld/README.md")
+PAGES = ("docs/lint.md", "docs/measurements.md", "ovdiff/tinyworld/README.md")
 
 
 def asked(results: Any) -> str:
@@ -63,6 +64,7 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "instances": ("instances.json", lambda results: instances_table(results["seeds"])),
     "instances, true labels": ("instances.json", lambda results: instances_table(results["on the true label maps"])),
     "instances, cost": ("instances.json", cost_table),
+    "forecasts": ("forecasts.json", forecasts_table),
     "support": ("tinyworld_support.json", lambda results: support_table(results["shares"])),
     "quality": ("tinyworld_quality.json", quality_table),
 }
