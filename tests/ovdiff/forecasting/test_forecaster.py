@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from ovdiff import Bank, Category, Engine, Vocabulary, load_preset
+from ovdiff.bank.support import SupportImage, SupportSet
 from ovdiff.engines import Forecasts
 from ovdiff.errors import BankError, VocabularyError
+from ovdiff.forecasting import forecaster
 from ovdiff.forecasting.forecast import Forecast
+from ovdiff.forecasting.held_out import halves
 
 pytestmark = pytest.mark.slow
 
@@ -91,3 +94,23 @@ def test_images_that_were_removed_say_what_to_do(engine: Engine, tmp_path: Path)
         bare.bank.save(key, engine.bank.load(key), engine.bank.card(key))
     with pytest.raises(BankError, match="support images of 'clock' are not in"):
         bare.forecast(Vocabulary((CLOCK, TREE)))
+
+
+def test_no_image_meets_prototypes_that_were_made_from_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[tuple[int, set[int]]] = []
+
+    def make(_parts: object, half: SupportSet) -> frozenset[int]:
+        return frozenset(item.seed for item in half.images)
+
+    def see(segmenter: list[dict[str, frozenset[int]]], item: SupportImage, *_others: object) -> None:
+        (sets,) = segmenter
+        met.append((item.seed, set().union(*sets.values())))
+
+    monkeypatch.setattr(forecaster, "make_half", make)
+    monkeypatch.setattr(forecaster, "OverlaidBank", lambda _bank, sets: sets)
+    monkeypatch.setattr(forecaster, "ImageSegmenter", lambda _parts, sets, _recipes: [sets])
+    monkeypatch.setattr(forecaster, "look_at", see)
+    split = {number: halves(engine.support_set(word)) for number, word in enumerate((CLOCK, TREE))}
+    seer = forecaster.Forecaster(engine._builder, engine._segmenter.parts, engine.bank, engine._recipes)
+    seer._looks(Vocabulary((CLOCK, TREE)), split, None, lambda _name, _done: None)  # type: ignore[arg-type]
+    assert len(met) == 4 and all(seen and seed not in seen for seed, seen in met)
