@@ -30,6 +30,8 @@ from ovdiff.models.devices import require_device
 from ovdiff.models.fetching import require_files
 from ovdiff.models.files import BUILDING, SEGMENTING
 from ovdiff.models.loaded import LoadedModels
+from ovdiff.novelties.finder import NoveltyFinder
+from ovdiff.novelties.groups import NovelRegion
 from ovdiff.presets import Preset
 from ovdiff.presets.needs import Stage
 from ovdiff.segmentation import Segmentation
@@ -64,6 +66,7 @@ class Engine:
         extractors = Extractors(preset, self._models)
         self._builder = CategoryBuilder(BuildingParts(preset, self._models, extractors), bank, self._recipes)
         self._segmenter = ImageSegmenter(SegmentingParts(preset, self._models, extractors), bank, self._recipes)
+        self._novelty_finder = NoveltyFinder(self._segmenter)
         self._explainer = Explainer(self._segmenter, self._builder, bank, self._recipes)
         self.support_store = self._builder.store
         self.lessons = lessons_beside(bank.folder)
@@ -311,6 +314,18 @@ class Engine:
         """
         self._require_files(SEGMENTING)
         return self._learner.learn(image, annotation, source or LessonSource(), per_annotation=per_annotation)
+
+    def novel_regions(self, encoded: EncodedImage, vocabulary: Vocabulary) -> tuple[NovelRegion, ...]:
+        """Return the regions of an encoded image that show none of a vocabulary's words, the most novel first.
+
+        :func:`ovdiff.novelties.groups.group_regions` groups those of many images as candidates for labels.
+
+        Raises:
+            PresetError: the preset has no CLIP.
+            MissingPrototypesError: some categories must be built first; the message names them.
+            WeightsError: CLIP cannot be loaded.
+        """
+        return self._novelty_finder.find(encoded, vocabulary)
 
     def explain(self, encoded: EncodedImage, vocabulary: Vocabulary, where: Where) -> Explanation:
         """Say why a place of an encoded image has its label: votes, prototypes and support images behind them, stages.

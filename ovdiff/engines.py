@@ -27,6 +27,7 @@ from ovdiff.errors import PresetError
 from ovdiff.explaining.explanation import Explanation, Where
 from ovdiff.forecasting.forecast import Forecast
 from ovdiff.learning.annotation import Annotation
+from ovdiff.novelties.groups import NovelRegion
 from ovdiff.presets import Part, Preset
 from ovdiff.presets.files import OVDIFF, read_preset
 from ovdiff.presets.mapping import build
@@ -158,6 +159,27 @@ class HasEncodings(Protocol):
 
         Raises:
             MissingPrototypesError: some categories must be prepared first; the message names them.
+        """
+        ...
+
+
+@runtime_checkable
+class FindsNovelties(Protocol):
+    """An engine that finds regions of an image that show none of the asked words."""
+
+    def encode(self, image: NDArray[np.uint8]) -> Any:
+        """Return what the models make of an (H, W, 3) uint8 RGB image; it may be kept from an earlier call.
+
+        Raises:
+            OVDiffError: the image cannot be encoded.
+        """
+        ...
+
+    def novel_regions(self, encoded: Any, vocabulary: Vocabulary) -> tuple[NovelRegion, ...]:
+        """Return the regions of an encoded image that show none of a vocabulary's words, the most novel first.
+
+        Raises:
+            OVDiffError: prototypes are missing, or a model cannot be loaded.
         """
         ...
 

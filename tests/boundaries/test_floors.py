@@ -18,7 +18,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
         ("api", "calibration", "blast_radius"),
         ("engines",),
         ("engine",),
-        ("explaining", "forecasting", "learning"),
+        ("explaining", "forecasting", "learning", "novelties"),
         ("building", "segmenting"),
         ("proposals",),
         ("bank", "extractors"),
@@ -65,7 +65,7 @@ SEEN_BY_A_HALF = {
     "region_scores",
     "segmentation",
 }
-SEES_THE_HALVES = {"engine", "explaining", "forecasting", "learning"}
+SEES_THE_HALVES = {"engine", "explaining", "forecasting", "learning", "novelties"}
 HALVES = ("building", "segmenting")
 
 
