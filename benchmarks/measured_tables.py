@@ -22,6 +22,7 @@ from benchmarks.calibration import bins_table, errors_table
 from benchmarks.forecasts import table as forecasts_table
 from benchmarks.instances import cost_table
 from benchmarks.instances import table as instances_table
+from benchmarks.novelties import table as novelties_table
 from benchmarks.tinyworld_quality import table as quality_table
 from benchmarks.tinyworld_support import table as support_table
 
@@ -65,6 +66,7 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "instances, true labels": ("instances.json", lambda results: instances_table(results["on the true label maps"])),
     "instances, cost": ("instances.json", cost_table),
     "forecasts": ("forecasts.json", forecasts_table),
+    "novelties": ("novelties.json", novelties_table),
     "support": ("tinyworld_support.json", lambda results: support_table(results["shares"])),
     "quality": ("tinyworld_quality.json", quality_table),
 }

@@ -10,6 +10,7 @@
     ovdiff explain boat.jpg --categories "boat, water" --region mask.png --json
     ovdiff diff-predictions photos --categories "boat, water" --after add=dock     # what another label would change
     ovdiff diff-predictions photos --categories "boat, water" --after bank=new --picture changes.png --json
+    ovdiff novelties photos --categories "boat, water" --picture novelties.png     # what is missing from the words
     ovdiff prototypes build "boat, water=sea;lake"            make prototypes ahead of time
     ovdiff prototypes build --anchors                         make those of the preset's anchors, once for all projects
     ovdiff prototypes list                                    list the prototype sets of the bank
@@ -72,6 +73,7 @@ from backend.command.arguments import (
     export,
     lessons,
     lint,
+    novelties,
     presets,
     projects,
     prototypes,
@@ -132,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     segment.add(commands)
     explain.add(commands)
     diff_predictions.add(commands)
+    novelties.add(commands)
     prototypes.add(commands)
     lint.add(commands)
     presets.add(commands)

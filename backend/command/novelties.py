@@ -1,0 +1,153 @@
+"""`ovdiff novelties`: what a folder's images show that is none of the words, as candidates for labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from backend.command.console import complain, progress_bar, say
+from backend.command.files import write_png
+from backend.command.plan import Plan
+from backend.command.prototypes import build_missing, say_missing_anchors
+from backend.command.segment import IMAGE_ERRORS, read_image_file
+from backend.command.table import table
+from backend.errors import RequestError, UsageError
+from ovdiff.engines import FindsNovelties, SegmentationEngine
+from ovdiff.novelties.groups import Example, NoveltyGroup, group_regions
+from ovdiff.vocabulary import Vocabulary
+
+MOST_GROUPS = 10
+CROPS = 6
+_TILE_PX, _GAP_PX, _LINE_PX = 120, 4, 18
+_WIDER = 0.25  # of the box's sides, on each side: a thing is known by its surroundings
+
+
+def find_novelties(
+    plan: Plan,
+    vocabulary: Vocabulary,
+    engine: SegmentationEngine,
+    *,
+    max_px: int,
+    as_json: bool = False,
+    picture: Path | None = None,
+) -> None:
+    """Look for regions that show none of the words in the images of a plan, and print their groups, the largest first.
+
+    Prototypes that the bank lacks are made first. After Ctrl-C or an error the groups of the images that were looked at
+    until then are printed.
+
+    Args:
+        plan: the images.
+        vocabulary: the words.
+        engine: the method.
+        max_px: images with more pixels are refused.
+        as_json: print JSON instead of text.
+        picture: write a picture of crops of each group.
+
+    Raises:
+        UsageError: the engine does not find novelties.
+        RequestError: some images could not be looked at, and each was reported; or the picture cannot be written.
+        OVDiffError: prototypes cannot be made, or a model cannot be loaded.
+    """
+    if not isinstance(engine, FindsNovelties):
+        raise UsageError(f"The engine {engine.preset.engine!r} does not find what a vocabulary lacks.")
+    build_missing(vocabulary.categories, engine)
+    say_missing_anchors(engine)
+    found: list[Example] = []
+    done = failed = 0
+    try:
+        with progress_bar(len(plan.jobs)) as bar:
+            for job in plan.jobs:
+                bar.set_description(job.name)
+                try:
+                    encoded = engine.encode(read_image_file(job.image, max_px))
+                    regions = engine.novel_regions(encoded, vocabulary)
+                    found += [Example(job.name, replace(region, mask=None)) for region in regions]
+                    done += 1
+                except IMAGE_ERRORS as error:
+                    failed += 1
+                    complain(f"{job.image}: {error}")
+                bar.update()
+    finally:
+        groups = group_regions(found)[:MOST_GROUPS]
+        _say(groups, done, failed, len(plan.jobs) - done - failed, as_json=as_json)
+        if picture is not None and groups:
+            paths = {job.name: job.image for job in plan.jobs}
+            write_png(_sheet(groups, paths, max_px), picture)
+    if failed:
+        raise RequestError(f"{failed} of {len(plan.jobs)} images could not be looked at; they are named above.")
+
+
+def _say(groups: Sequence[NoveltyGroup], done: int, failed: int, not_done: int, *, as_json: bool) -> None:
+    if as_json:
+        counts = {"images": done, "failed": failed, "not_done": not_done}
+        say(json.dumps({**counts, "groups": [_as_json(group) for group in groups]}, indent=2, ensure_ascii=False))
+        return
+    if groups:
+        rows = [(str(number), *_row(group)) for number, group in enumerate(groups, 1)]
+        header = ("group", "images", "regions", "looks like", "nearest prototype", "for instance in")
+        say(table([header, *rows], right=(0, 1, 2, 4)))
+    else:
+        say("nothing was found that is none of the words")
+    missing = ", ".join(f"{count} {what}" for what, count in (("failed", failed), ("not done", not_done)) if count)
+    say(f"images looked at: {done}{f'; {missing}' if missing else ''}")
+
+
+def _row(group: NoveltyGroup) -> tuple[str, ...]:
+    word, share = group.looks_like[0]
+    counts = str(group.images), str(len(group.examples))
+    return (*counts, f"{word} ({share:.0%})", f"{group.likeness:.2f}", group.examples[0].image)
+
+
+def _as_json(group: NoveltyGroup) -> dict[str, Any]:
+    return {
+        "rank": group.rank,
+        "images": group.images,
+        "looks_like": [{"word": word, "share": share} for word, share in group.looks_like],
+        "likeness": group.likeness,
+        "regions": [
+            {
+                "image": example.image,
+                "box": list(example.region.box),
+                "area_share": example.region.area_share,
+                "novelty": example.region.novelty,
+            }
+            for example in group.examples
+        ],
+    }
+
+
+def _sheet(groups: Sequence[NoveltyGroup], paths: dict[str, Path], max_px: int) -> Image.Image:
+    """Return a picture with a row of crops for each group; the images are read again, one at a time."""
+    row_px = _LINE_PX + _TILE_PX + _GAP_PX
+    sheet = Image.new("RGB", (CROPS * (_TILE_PX + _GAP_PX) + _GAP_PX, len(groups) * row_px), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    for number, group in enumerate(groups):
+        word, share = group.looks_like[0]
+        title = f"{number + 1}: looks like {word} ({share:.0%}), {len(group.examples)} regions in {group.images} images"
+        draw.text((_GAP_PX, number * row_px + 2), title, fill="black", font=font)
+        for column, example in enumerate(group.examples[:CROPS]):
+            tile = _crop(read_image_file(paths[example.image], max_px), example.region.box)
+            sheet.paste(tile, (_GAP_PX + column * (_TILE_PX + _GAP_PX), number * row_px + _LINE_PX))
+    return sheet
+
+
+def _crop(image: NDArray[np.uint8], box: tuple[float, float, float, float]) -> Image.Image:
+    """Return a box, as shares of an image (H, W, 3), with some surroundings, no larger than a tile."""
+    height, width = image.shape[:2]
+    x0, y0, x1, y1 = box
+    wider_x, wider_y = (x1 - x0) * _WIDER, (y1 - y0) * _WIDER
+    left, right = max(0, int((x0 - wider_x) * width)), min(width, int(np.ceil((x1 + wider_x) * width)))
+    top, bottom = max(0, int((y0 - wider_y) * height)), min(height, int(np.ceil((y1 + wider_y) * height)))
+    tile = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
+    scale = _TILE_PX / max(tile.size)
+    return tile.resize(
+        (max(1, round(tile.width * scale)), max(1, round(tile.height * scale))), Image.Resampling.BICUBIC
+    )
