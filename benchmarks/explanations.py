@@ -2,9 +2,10 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.explanations --out benchmarks/results/explanations.json
 
-It takes about three minutes of a processor with prototypes that were built before. For random pixels of crowded test scenes, with all
-words of the world: the largest difference between the votes' sum and the score map; how often explanation and
-segmentation name the same label, at the end and before refinement; which steps changed a label; seconds of a processor.
+It takes about three minutes of a processor with prototypes that were built before. For random pixels of crowded test
+scenes, with all words of the world: the largest difference between the votes' sum and the score map; how often
+explanation and segmentation name the same label, at the end and before refinement; which steps changed a label; seconds
+of a processor.
 """
 
 import argparse
