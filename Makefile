@@ -125,6 +125,7 @@ measure: $(ENV)
 	$(MEASURE).absent_words --ablation --sizes 4 --scenes 24 --usual 0 --out $(RESULTS)/ablation.json $(MEASURE_FLAGS)
 	$(MEASURE).tinyworld_cost --out $(RESULTS)/tinyworld_cost.json
 	$(MEASURE).instances --out $(RESULTS)/instances.json --failures docs/instances.png
+	$(MEASURE).learning_curve --out $(RESULTS)/learning_curve.json --picture docs/learning-curve.png $(MEASURE_FLAGS)
 	$(MEASURE).tinyworld_quality --out $(RESULTS)/tinyworld_quality.json $(MEASURE_FLAGS)
 	$(MEASURE).tinyworld_support runs/tinyworld --out $(RESULTS)/tinyworld_support.json
 	$(MEASURE).forecasts --out $(RESULTS)/forecasts.json $(MEASURE_FLAGS)

@@ -23,12 +23,14 @@ from benchmarks.forecasts import table as forecasts_table
 from benchmarks.instances import cost_table
 from benchmarks.instances import table as instances_table
 from benchmarks.novelties import table as novelties_table
+from benchmarks.learning_curve import costs as lesson_costs
+from benchmarks.learning_curve import table as curve_table
 from benchmarks.tinyworld_quality import table as quality_table
 from benchmarks.tinyworld_support import table as support_table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = ("docs/lint.md", "docs/measurements.md", "ovdiff/tinyworld/README.md")
+PAGES = ("docs/lessons.md", "docs/lint.md", "docs/measurements.md", "ovdiff/tinyworld/README.md")
 
 
 def asked(results: Any) -> str:
@@ -39,6 +41,17 @@ def asked(results: Any) -> str:
     usual = f" and {usual_scenes} usual scenes from {said.get('usual_first', 0)}" if usual_scenes else ""
     random = f"{said['vocabularies']} random vocabularies of each size and scene"
     return f"*Measured on {crowded}{usual} of the split `{said['split']}`, with {random}.*"
+
+
+def taught(results: Any) -> str:
+    """Return the table of the learning curve, with the costs and the protocol."""
+    rows, said = results["rows"], results["protocol"]
+    protocol = (
+        f"*Measured on {said['scenes']} crowded scenes from {said['first']} of the split `{said['split']}`, with lessons from "
+        f"other scenes, from {said['taught_first']}; each seed has its own. `gain` is the difference to no lesson, `least gain` "
+        f"that of the seed with the least, and `cost` the time to label an image as a multiple of that without lessons.*"
+    )
+    return f"{curve_table(rows)}\n\n{lesson_costs(rows)}\n\n{protocol}"
 
 
 WORST = """![The worst answers: scene, truth, what was painted](failures.png)
@@ -67,6 +80,7 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "instances, cost": ("instances.json", cost_table),
     "forecasts": ("forecasts.json", forecasts_table),
     "novelties": ("novelties.json", novelties_table),
+    "learning curve": ("learning_curve.json", lambda results: taught(results)),
     "support": ("tinyworld_support.json", lambda results: support_table(results["shares"])),
     "quality": ("tinyworld_quality.json", quality_table),
 }
