@@ -541,7 +541,7 @@ class LessonSettings:
         3.0, "the same for CLIP's views of crops, which are fewer", unit="share of the mean variance", minimum=1e-4
     )
     crop_prior: float = setting(
-        1.0,
+        10.0,
         "as so many crops each word counts as being like all others, so that words without crops are neutral",
         unit="crops",
         minimum=0.01,
