@@ -47,9 +47,10 @@ def taught(results: Any) -> str:
     """Return the table of the learning curve, with the costs and the protocol."""
     rows, said = results["rows"], results["protocol"]
     protocol = (
-        f"*Measured on {said['scenes']} crowded scenes from {said['first']} of the split `{said['split']}`, with lessons from "
-        f"other scenes, from {said['taught_first']}; each seed has its own. `gain` is the difference to no lesson, `least gain` "
-        f"that of the seed with the least, and `cost` the time to label an image as a multiple of that without lessons.*"
+        f"*Measured on {said['scenes']} crowded scenes from {said['first']} of the split `{said['split']}`. Lessons come "
+        f"from other scenes, from {said['taught_first']}, and from others for each seed. `gain` is the difference to no "
+        f"lesson, `least gain` that of the seed with the least, and `cost` the time to label an image, as a multiple of "
+        f"that without lessons.*"
     )
     return f"{curve_table(rows)}\n\n{lesson_costs(rows)}\n\n{protocol}"
 
@@ -81,6 +82,7 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "forecasts": ("forecasts.json", forecasts_table),
     "novelties": ("novelties.json", novelties_table),
     "learning curve": ("learning_curve.json", lambda results: taught(results)),
+    "learning curve": ("learning_curve.json", taught),
     "support": ("tinyworld_support.json", lambda results: support_table(results["shares"])),
     "quality": ("tinyworld_quality.json", quality_table),
 }

@@ -1,4 +1,4 @@
-"""The README's Python, and its commands for corrected annotations, run as they stand there.
+"""The README's Python, and its commands for corrected annotations and for changing masks, run as they stand there.
 
 Every other command of README.md and of the pages in docs/ is parsed: it exists, and so do its options.
 """
@@ -15,7 +15,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from backend.command import cli
-from ovdiff.tinyworld.world import render, sample_scene
+from converters.encodings.brush import mask_to_brush_rle
+from ovdiff.tinyworld.world import Rendering, render, sample_scene
 from tests.fakes.label_studio import LEGACY_TOKEN, FakeLabelStudio, running
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +73,57 @@ def test_three_commands_make_a_coco_file_and_an_evaluation(tmp_path: Path, monke
     assert len(dataset.getImgIds()) == 3
     assert len(dataset.getAnnIds()) == 6
     assert "What the corrections say" in Path("report/corrections.html").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_three_commands_explain_a_mask_and_change_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    scene = render(sample_scene(242, "test", things=2), 256)
+    _write_project(scene)
+    explain, reject, learn = _commands("Why this mask, and how to change it")
+    with running(FakeLabelStudio()) as server:
+        server.files["/data/upload/1/scene.png"] = ("image/png", Path("examples/scene.png").read_bytes())
+        monkeypatch.setenv("LABEL_STUDIO_URL", server.url)
+        monkeypatch.setenv("LABEL_STUDIO_API_KEY", LEGACY_TOKEN)
+        assert cli.main(explain) == 0
+        x, y = (int(each) for each in explain[explain.index("--at") + 1].split(","))
+        assert scene.mask("boat")[y, x] and "boat" in capsys.readouterr().out.splitlines()[0]
+        assert min(Image.open("why.png").size) > 300
+        bank = Path("ovdiff-data/bank")
+        built = set(bank.glob("*.safetensors"))
+        assert cli.main(reject) == 0
+        drawn = {path: path.stat().st_mtime_ns for path in (bank / "support").rglob("batch-*/*.png")}
+        assert cli.main(learn) == 0
+    assert len(set(bank.glob("*.safetensors")) - built) == 1  # the boat without what was rejected
+    assert drawn == {path: path.stat().st_mtime_ns for path in (bank / "support").rglob("batch-*/*.png")}
+    assert len(list((bank / "lessons").glob("*.safetensors"))) == 1
+    assert "1 lessons taken" in capsys.readouterr().out
+
+
+def _write_project(scene: Rendering) -> None:
+    """Write an export of one task, whose image has its true masks as brushes, and its label config."""
+    names = ("boat", "sky", "water")
+    labels = "".join(f'<Label value="{name}"/>' for name in names)
+    tags = f'<Image name="image" value="$image"/><BrushLabels name="label" toName="image">{labels}</BrushLabels>'
+    results = [
+        {
+            "id": name,
+            "from_name": "label",
+            "to_name": "image",
+            "type": "brushlabels",
+            "original_width": 256,
+            "original_height": 256,
+            "value": {"format": "rle", "rle": mask_to_brush_rle(scene.mask(name)), "brushlabels": [name]},
+        }
+        for name in names
+    ]
+    task = {"id": 1, "data": {"image": "/data/upload/1/scene.png"}, "annotations": [{"id": 1, "result": results}]}
+    Path("project-1").mkdir()
+    Path("project-1/export.json").write_text(json.dumps([task]))
+    Path("project-1/config.xml").write_text(f"<View>{tags}</View>")
 
 
 def _lines() -> list[tuple[str, str]]:
