@@ -46,11 +46,11 @@ def asked(results: Any) -> str:
 def taught(results: Any) -> str:
     """Return the table of the learning curve, with the costs and the protocol."""
     rows, said = results["rows"], results["protocol"]
+    where = f"{said['scenes']} crowded scenes from {said['first']} of the split `{said['split']}`"
     protocol = (
-        f"*Measured on {said['scenes']} crowded scenes from {said['first']} of the split `{said['split']}`. Lessons come "
-        f"from other scenes, from {said['taught_first']}, and from others for each seed. `gain` is the difference to no "
-        f"lesson, `least gain` that of the seed with the least, and `cost` the time to label an image, as a multiple of "
-        f"that without lessons.*"
+        f"*Measured on {where}. Lessons come from other scenes, from {said['taught_first']}, and from others for each "
+        f"seed. `gain` is the difference to no lesson, `least gain` that of the seed with the least, and `cost` the time "
+        f"to label an image, as a multiple of that without lessons.*"
     )
     return f"{curve_table(rows)}\n\n{lesson_costs(rows)}\n\n{protocol}"
 
