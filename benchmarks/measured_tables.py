@@ -49,8 +49,8 @@ def taught(results: Any) -> str:
     where = f"{said['scenes']} crowded scenes from {said['first']} of the split `{said['split']}`"
     protocol = (
         f"*Measured on {where}. Lessons come from other scenes, from {said['taught_first']}, and from others for each "
-        f"seed. `gain` is the difference to no lesson, `least gain` that of the seed with the least, and `cost` the time "
-        f"to label an image, as a multiple of that without lessons.*"
+        f"seed. `gain` is the difference to no lesson, `least gain` that of the seed with the least, and `cost` the "
+        f"time to label an image, as a multiple of that without lessons.*"
     )
     return f"{curve_table(rows)}\n\n{lesson_costs(rows)}\n\n{protocol}"
 
