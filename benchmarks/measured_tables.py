@@ -22,9 +22,9 @@ from benchmarks.calibration import bins_table, errors_table
 from benchmarks.forecasts import table as forecasts_table
 from benchmarks.instances import cost_table
 from benchmarks.instances import table as instances_table
-from benchmarks.novelties import table as novelties_table
 from benchmarks.learning_curve import costs as lesson_costs
 from benchmarks.learning_curve import table as curve_table
+from benchmarks.novelties import table as novelties_table
 from benchmarks.tinyworld_quality import table as quality_table
 from benchmarks.tinyworld_support import table as support_table
 
@@ -81,7 +81,6 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "instances, cost": ("instances.json", cost_table),
     "forecasts": ("forecasts.json", forecasts_table),
     "novelties": ("novelties.json", novelties_table),
-    "learning curve": ("learning_curve.json", lambda results: taught(results)),
     "learning curve": ("learning_curve.json", taught),
     "support": ("tinyworld_support.json", lambda results: support_table(results["shares"])),
     "quality": ("tinyworld_quality.json", quality_table),
