@@ -92,16 +92,25 @@ class Engine:
     def fingerprint(self) -> str:
         """Return a hex hash of the preset and the weights, which with the prototypes decide the masks of an image.
 
-        While weights are missing the hash is another one than after they were found; so it is while anchors are. The
-        lessons in force are in it, and an engine without lessons has the hash that it had before the first.
+        While weights are missing the hash is another one than after they were found; so it is while anchors are.
+        Lessons are not in it: see `lessons_version`.
         """
         try:
             anchors = self._segmenter.anchors.ready()
-            lessons = self.lessons.version(self._recipes.lessons.key)
-            with_lessons = f"-lessons-{lessons[:16]}" if lessons else ""
-            return self._segmenter.fingerprint + ("-anchors" if anchors else "") + with_lessons
+            return self._segmenter.fingerprint + ("-anchors" if anchors else "")
         except WeightsError:
             return self.preset.fingerprint()
+
+    def lessons_version(self, vocabulary: Vocabulary) -> str:
+        """Return a hash of the lessons that count for a vocabulary; "" if none does, or weights are missing.
+
+        Lessons that speak about none of its categories are not in it, so what one project learns changes no other.
+        Cost: a look at the times of the lessons' files.
+        """
+        try:
+            return self._segmenter.lessons.version(vocabulary)
+        except WeightsError:
+            return ""
 
     def anchors(self) -> tuple[Category, ...]:
         """Return the words that compete for pixels beside any vocabulary, as soon as all of them are built."""

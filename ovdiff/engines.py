@@ -278,6 +278,10 @@ class Learns(Protocol):
         """The store of the lessons."""
         ...
 
+    def lessons_version(self, vocabulary: Vocabulary) -> str:
+        """Return a hash of the lessons that count for a vocabulary; "" if none does."""
+        ...
+
     def lesson_address(self, image: NDArray[np.uint8], annotation: Annotation) -> str:
         """Return the address that the lesson of an annotated (H, W, 3) uint8 RGB image has; no model runs.
 

@@ -31,8 +31,8 @@ from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import Settings
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import LabelStudioClient
-from ovdiff.engines import FindsInstances, HasAnchors, HasKinds, SegmentationEngine
-from ovdiff.vocabulary import Category
+from ovdiff.engines import FindsInstances, HasAnchors, HasKinds, Learns, SegmentationEngine
+from ovdiff.vocabulary import Category, Vocabulary
 from ovdiff.vocabulary.kinds import KindDecision
 
 logger = logging.getLogger(__name__)
@@ -252,10 +252,13 @@ class Service:
         return self._engine.kind_so_far(category) if isinstance(self._engine, HasKinds) else None
 
     def _version(self, labelling: Labelling, ready: Mapping[Category, str]) -> str:
+        taught = ""
+        if isinstance(self._engine, Learns) and labelling.categories:
+            taught = self._engine.lessons_version(Vocabulary(labelling.categories))
         return model_version(
             labelling,
             ready=ready,
-            engine_fingerprint=self._engine.fingerprint(),
+            engine_fingerprint=self._engine.fingerprint() + (f"-lessons-{taught}" if taught else ""),
             output_fingerprint=self._settings.output.fingerprint(),
         )
 

@@ -47,7 +47,7 @@ from ovdiff.segmenting.part_check import redecide, text_cosines
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.segmenter import BACKGROUND, PrototypeTable, ScoreMerger, class_scores
 from ovdiff.segmenting.tables import Tables
-from ovdiff.vocabulary import Category, with_phrase
+from ovdiff.vocabulary import Category, Vocabulary, with_phrase
 
 _LOWEST = 12.0
 """The lowest log share, in nats, so that one cell cannot outvote all others."""
@@ -132,31 +132,39 @@ class Lessons:
         Raises:
             WeightsError: CLIP cannot be loaded.
         """
-        settings = self._parts.preset.lessons
-        if not settings.enabled or not self._store.folder.is_dir():
-            return None
-        asked = [self._phrased(category) for category in competition.vocabulary.categories[: competition.asked]]
-        phrases, recipe = [category.phrases for category in asked], self._recipes.lessons.key
-        digest = self._store.digest(recipe, phrases)
+        asked = competition.vocabulary.categories[: competition.asked]
+        digest = self.version(Vocabulary(asked))
         if not digest:
             return None
         known = (digest, competition.vocabulary.fingerprint(), competition.asked, id(tables))
         if known not in self._recent:
-            model = self._fitted(self._store.in_force(recipe, phrases), asked, competition, tables, stuff)
+            phrases = self._phrases(asked)
+            lessons = self._store.in_force(self._recipes.lessons.key, phrases)
+            model = self._fitted(lessons, phrases, competition, tables, stuff)
             self._recent = {**dict(list(self._recent.items())[1 - _KEPT :]), known: model}
         return self._recent[known]
+
+    def version(self, vocabulary: Vocabulary) -> str:
+        """Return a hash of the lessons that count for a vocabulary; "" if none does. No model is needed.
+
+        Raises:
+            WeightsError: a model's files are missing.
+        """
+        if not self._parts.preset.lessons.enabled or not self._store.folder.is_dir():
+            return ""
+        return self._store.digest(self._recipes.lessons.key, self._phrases(vocabulary.categories))
 
     def _fitted(
         self,
         lessons: Sequence[Lesson],
-        asked: Sequence[Category],
+        phrases: Sequence[tuple[str, ...]],
         competition: Competition,
         tables: Tables,
         stuff: frozenset[int],
     ) -> LessonModel | None:
         if not lessons:
             return None
-        model = fit_lessons(lessons, [category.phrases for category in asked], competition, tables, stuff, self._parts)
+        model = fit_lessons(lessons, phrases, competition, tables, stuff, self._parts)
         for name, report in model.reports.items():
             _log.info(
                 "%d lessons, %s: of left-out annotated images %.3f of the cells were right without lessons and %.3f "
@@ -165,8 +173,9 @@ class Lessons:
             )
         return model
 
-    def _phrased(self, category: Category) -> Category:
-        return with_phrase(category, self._parts.preset.generation.phrases)
+    def _phrases(self, categories: Sequence[Category]) -> list[tuple[str, ...]]:
+        known = self._parts.preset.generation.phrases
+        return [with_phrase(category, known).phrases for category in categories]
 
 
 def fit_lessons(

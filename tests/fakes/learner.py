@@ -9,6 +9,7 @@ from ovdiff.bank.lesson_store import LessonStore, lessons_beside
 from ovdiff.bank.lessons import Lesson, LessonRows, LessonSource, LessonWord
 from ovdiff.learning.addresses import lesson_address
 from ovdiff.learning.annotation import Annotation
+from ovdiff.vocabulary import Vocabulary
 from tests.fakes.engine import FakeEngine
 
 RECIPE = "fa" * 32
@@ -26,6 +27,9 @@ class LearningEngine(FakeEngine):
     def lesson_address(self, image: NDArray[np.uint8], annotation: Annotation) -> str:
         annotation.require_size(image)
         return lesson_address(_key(image), annotation, _words(annotation), RECIPE)
+
+    def lessons_version(self, vocabulary: Vocabulary) -> str:
+        return self.lessons.digest(RECIPE, [category.phrases for category in vocabulary.categories])
 
     def learn(
         self,

@@ -5,14 +5,18 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from backend.errors import BusyError, SettingsError, UnusableLabelConfigError
 from backend.serving.service import Service
 from backend.settings import OutputSettings, PredictionSettings, ServerSettings, Settings
+from ovdiff.learning.annotation import Annotation
+from ovdiff.vocabulary import Vocabulary
 from tests.fakes.engine import FakeEngine
 from tests.fakes.fixtures import MakeApp
 from tests.fakes.label_studio import PROJECT_UID, FakeLabelStudio
+from tests.fakes.learner import LearningEngine
 from tests.fakes.pictures import encoded, red_and_blue
 from tests.fakes.waiting import eventually
 
@@ -65,6 +69,21 @@ def test_each_object_is_a_region_where_the_setting_asks_for_it(
     )
     assert [len(item["result"]) for item in (whole, told_apart)] == [1, 2]
     assert whole["model_version"] != told_apart["model_version"]
+
+
+def test_a_lesson_makes_another_version_for_the_projects_whose_words_it_teaches(
+    make_app: MakeApp, settings: Settings
+) -> None:
+    engine = LearningEngine(settings.bank_dir)
+    service = make_app(settings, engine).extensions["ovdiff"]
+    green = config("green")
+    before = [wait_until_ready(service, PROJECT_UID, RED_BLUE), wait_until_ready(service, "2", green)]
+    words = Vocabulary(["red", "blue"])
+    engine.learn(red_and_blue(), Annotation(np.ones((48, 64), dtype=np.int32), words))
+    after = [service.setup(PROJECT_UID, RED_BLUE)["model_version"], service.setup("2", green)["model_version"]]
+    assert after[0] != before[0] and after[1] == before[1]
+    engine.lessons.remove(engine.lessons.addresses()[0])
+    assert service.setup(PROJECT_UID, RED_BLUE)["model_version"] == before[0]
 
 
 def test_objects_of_an_engine_that_cannot_tell_them_apart_are_refused_at_once(

@@ -33,31 +33,40 @@ def _files(engine: Engine) -> dict[str, bytes]:
 def test_a_lesson_that_is_taken_and_removed_leaves_nothing(engine: Engine, numbers: list[int]) -> None:
     assert isinstance(engine, Learns)
     other = scene(numbers[1]).image
-    before, masks = engine.fingerprint(), engine.segment(other, WORDS)
+    before, masks = engine.lessons_version(WORDS), engine.segment(other, WORDS)
+    assert before == ""
     drawn = scene(numbers[0])
     lesson = engine.learn(drawn.image, annotation(drawn), LessonSource(task="7"))
-    taught = engine.fingerprint()
+    taught = engine.lessons_version(WORDS)
     assert taught != before and engine.lessons.load(lesson.address).source.task == "7"
     engine.lessons.change(lesson.address, on=False)
-    assert engine.fingerprint() == before
+    assert engine.lessons_version(WORDS) == before
     engine.lessons.change(lesson.address, on=True)
-    assert engine.fingerprint() == taught
+    assert engine.lessons_version(WORDS) == taught
     engine.lessons.remove(lesson.address)
     after = engine.segment(other, WORDS)
-    assert engine.fingerprint() == before and after.label_map.tobytes() == masks.label_map.tobytes()
+    assert engine.lessons_version(WORDS) == before and after.label_map.tobytes() == masks.label_map.tobytes()
     assert after.scores.tobytes() == masks.scores.tobytes() and _files(engine) == {}
+
+
+def test_lessons_count_for_the_words_that_they_speak_about_and_no_others(engine: Engine, numbers: list[int]) -> None:
+    drawn = scene(numbers[0])
+    engine.learn(drawn.image, annotation(drawn))
+    assert engine.lessons_version(Vocabulary(["sky", "clock"])) != ""
+    assert engine.lessons_version(Vocabulary(["clock"])) == ""
+    assert "-lessons" not in engine.fingerprint()
 
 
 def test_the_order_of_lessons_changes_no_byte(engine: Engine, numbers: list[int]) -> None:
     drawn = [scene(number) for number in numbers]
     for each in drawn:
         engine.learn(each.image, annotation(each))
-    first, version = _files(engine), engine.fingerprint()
+    first, version = _files(engine), engine.lessons_version(WORDS)
     for address in engine.lessons.addresses():
         engine.lessons.remove(address)
     for each in reversed(drawn):
         engine.learn(each.image, annotation(each))
-    assert _files(engine) == first and len(first) == 2 * len(numbers) and engine.fingerprint() == version
+    assert _files(engine) == first and len(first) == 2 * len(numbers) and engine.lessons_version(WORDS) == version
 
 
 def test_a_lesson_says_what_the_person_said_beside_what_was_predicted(engine: Engine, numbers: list[int]) -> None:
@@ -148,9 +157,9 @@ def _variant(engine: Engine, section: str, **changes: object) -> Engine:
 def test_lessons_of_another_recipe_are_not_in_force(engine: Engine, numbers: list[int]) -> None:
     drawn = scene(numbers[0])
     other = _variant(engine, "learning", rows_per_group=4)
-    before = other.fingerprint()
+    before = other.lessons_version(WORDS)
     engine.learn(drawn.image, annotation(drawn))
-    assert other.fingerprint() == before
+    assert other.lessons_version(WORDS) == before
 
 
 def test_a_changed_annotation_replaces_the_older_lesson_of_its_task(
