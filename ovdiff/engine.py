@@ -26,6 +26,8 @@ from ovdiff.forecasting.forecast import Forecast
 from ovdiff.forecasting.forecaster import Forecaster
 from ovdiff.learning.annotation import Annotation
 from ovdiff.learning.learner import Learner
+from ovdiff.learning.next_tasks import TaskScore
+from ovdiff.learning.task_scorer import TaskScorer
 from ovdiff.models.devices import require_device
 from ovdiff.models.fetching import require_files
 from ovdiff.models.files import BUILDING, SEGMENTING
@@ -71,6 +73,7 @@ class Engine:
         self.support_store = self._builder.store
         self.lessons = lessons_beside(bank.folder)
         self._learner = Learner(self._segmenter, self._recipes, self.lessons)
+        self._task_scorer = TaskScorer(self._segmenter, self._recipes, self.lessons)
         self.curator = Curator(self._builder)
         """Changes what a word means: rejects its support images, adds exemplars, bans background (`Curator`)."""
         self._complete: set[tuple[Stage, ...]] = set()
@@ -335,6 +338,28 @@ class Engine:
             WeightsError: CLIP cannot be loaded.
         """
         return self._novelty_finder.find(encoded, vocabulary)
+
+    def task_score(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> TaskScore | None:
+        """Return what an annotation of an image promises to teach; `ovdiff.learning.next_tasks.choose` orders tasks.
+
+        Cost: that of :meth:`segment`.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, upright.
+            vocabulary: the categories, all of which must have been built.
+
+        Returns:
+            ``None`` if `lessons` holds a lesson of the image, on or off, of any preset.
+
+        Raises:
+            ImageError: ``image`` is not such an array.
+            MissingPrototypesError: some categories must be built first; the message names them.
+            BankCorruptError: a stored set is damaged.
+            WeightsError: a model cannot be loaded.
+            DeviceMemoryError: not even one window fits into the device's memory.
+        """
+        self._require_files(SEGMENTING)
+        return self._task_scorer.score(image, vocabulary)
 
     def explain(self, encoded: EncodedImage, vocabulary: Vocabulary, where: Where) -> Explanation:
         """Say why a place of an encoded image has its label: votes, prototypes and support images behind them, stages.

@@ -27,6 +27,7 @@ from ovdiff.errors import PresetError
 from ovdiff.explaining.explanation import Explanation, Where
 from ovdiff.forecasting.forecast import Forecast
 from ovdiff.learning.annotation import Annotation
+from ovdiff.learning.next_tasks import TaskScore
 from ovdiff.novelties.groups import NovelRegion
 from ovdiff.presets import Part, Preset
 from ovdiff.presets.files import OVDIFF, read_preset
@@ -306,6 +307,20 @@ class Learns(Protocol):
         Raises:
             MissingPrototypesError: some categories must be prepared first; the message names them.
             OVDiffError: the lesson cannot be taken or stored for another reason.
+        """
+        ...
+
+
+@runtime_checkable
+class ScoresTasks(Protocol):
+    """An engine that can say from which images it would learn most."""
+
+    def task_score(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> TaskScore | None:
+        """Return what an annotation of an (H, W, 3) uint8 RGB image promises to teach; ``None`` if it was taught.
+
+        Raises:
+            MissingPrototypesError: some categories must be prepared first; the message names them.
+            OVDiffError: the image cannot be segmented for another reason.
         """
         ...
 

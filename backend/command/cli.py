@@ -46,6 +46,8 @@
     ovdiff lessons off 1f2e3d                                 count a lesson no more
     ovdiff lessons on --task 17 --weight 0.5                  count the lessons of a task again, half as much
     ovdiff lessons remove --person ann@example.org            delete what a person's annotations taught
+    ovdiff next-tasks photos --categories "boat, water"        which images to annotate next
+    ovdiff next-tasks photos --label-config project-3/config.xml --limit 8 --json
     ovdiff settings                                           list all settings, with the values in force
 
 convert, import, validate and evaluate-corrections are the commands of `converters.cli`. The help of each command shows
@@ -73,6 +75,7 @@ from backend.command.arguments import (
     export,
     lessons,
     lint,
+    next_tasks,
     novelties,
     presets,
     projects,
@@ -137,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     novelties.add(commands)
     prototypes.add(commands)
     lint.add(commands)
+    next_tasks.add(commands)
     presets.add(commands)
     projects.add(commands)
     export.add(commands)
