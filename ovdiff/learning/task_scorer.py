@@ -14,7 +14,7 @@ from ovdiff.bank.lesson_card import LessonCard
 from ovdiff.bank.lesson_store import LessonStore
 from ovdiff.bank.recipe import Recipes
 from ovdiff.errors import LessonError
-from ovdiff.learning.next_tasks import CLOSE, FoundWord, Rivals, TaskScore
+from ovdiff.learning.next_tasks import CLOSE, FoundWord, Rivals, TaskScore, likeness
 from ovdiff.segmentation import Segmentation
 from ovdiff.segmenting.encoding import image_key
 from ovdiff.segmenting.image_segmenter import ImageSegmenter, require_image
@@ -51,6 +51,7 @@ class TaskScorer:
         return TaskScore(
             words=self._words(found, vocabulary, counting),
             rivals=rivals,
+            doubt=1 - found.image_score(),
             unlike=float(1 - np.clip(found.scores, 0, 1).mean()),
             seen=self._seen(embedding, counting),
             embedding=embedding,
@@ -67,11 +68,11 @@ class TaskScorer:
         return tuple(words)
 
     def _seen(self, embedding: NDArray[np.float32] | None, cards: Sequence[LessonCard]) -> float:
-        """Return the largest cosine of CLIP's vector of an image and of a lesson's image; -1 if there is none."""
+        """Return the largest likeness of an image and of a lesson's image; 0 if there is none."""
         if embedding is None:
-            return -1.0
+            return 0.0
         taught = [vector for card in cards if (vector := self._embedding(card.address)) is not None]
-        return max((float(vector @ embedding) for vector in taught), default=-1.0)
+        return float(likeness(embedding[None], np.stack(taught)).max()) if taught else 0.0
 
     def _embedding(self, address: str) -> NDArray[np.float32] | None:
         if address not in self._embeddings:

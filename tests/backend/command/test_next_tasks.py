@@ -26,7 +26,7 @@ class Scoring(FakeEngine):
             return None
         found = self.segment(image, vocabulary)
         words = [FoundWord(vocabulary.names[index], float(mask.mean()), 0.9, 0) for index, mask in found.found()]
-        return TaskScore(tuple(words), (), 0.2, -1.0, None)
+        return TaskScore(tuple(words), (), 0.1, 0.2, 0.0, None)
 
 
 def _painted(*colours: tuple[int, int, int]) -> bytes:

@@ -30,8 +30,13 @@ def test_a_score_tells_what_the_segmentation_shows(engine: Engine) -> None:
         index = WORDS.names.index(word.name)
         assert word.share == pytest.approx(shown[word.name].mean())
         assert word.score == pytest.approx(segmentation.category_score(index)) and word.lessons == 0
+    assert found.doubt == pytest.approx(1 - segmentation.image_score())
     assert found.unlike == pytest.approx(1 - segmentation.scores.mean(), abs=1e-5)
-    assert found.seen == -1 and found.embedding is not None and np.linalg.norm(found.embedding) == pytest.approx(1, abs=1e-3)
+    assert (
+        found.seen == 0
+        and found.embedding is not None
+        and np.linalg.norm(found.embedding) == pytest.approx(1, abs=1e-3)
+    )
 
 
 def test_rivals_are_the_words_between_which_many_pixels_are_close(engine: Engine) -> None:
@@ -58,13 +63,13 @@ def test_what_lessons_have_shown_is_counted_by_phrases_and_while_they_are_on(eng
     present = {lesson.words[number - 1].name for number in lesson.present()}
     for vocabulary, prefix in ((WORDS, ""), (renamed(WORDS), "my ")):
         found = engine.task_score(other, vocabulary)
-        assert found is not None and found.words and -1 < found.seen < 1
+        assert found is not None and found.words and 0 < found.seen < 1
         assert {word.name: word.lessons for word in found.words} == {
             word.name: int(word.name.removeprefix(prefix) in present) for word in found.words
         }
     assert any(word.lessons for word in scored(engine, HERE).words)
     engine.lessons.change(lesson.address, on=False)
-    assert scored(engine, HERE).seen == -1 and not any(word.lessons for word in scored(engine, HERE).words)
+    assert scored(engine, HERE).seen == 0 and not any(word.lessons for word in scored(engine, HERE).words)
 
 
 def test_what_is_no_image_is_refused(engine: Engine) -> None:
