@@ -62,7 +62,7 @@ def test_the_images_are_printed_in_their_order_with_the_reason(
 ) -> None:
     order()
     said = [line.split() for line in capsys.readouterr().out.splitlines() if line]
-    assert said[-4][:3] == ["1", "deep/c.png", "0.440"] and said[-3][:2] == ["2", "a.png"] and said[-2][1] == "b.png"
+    assert said[-4][:3] == ["1", "deep/c.png", "0.068"] and said[-3][:2] == ["2", "a.png"] and said[-2][1] == "b.png"
     assert said[-4][3:] == ["nobody", "has", "confirmed", "red,", "blue"]
     assert said[-1] == ["images", "besides:", "1", "already", "annotated"]
 
@@ -73,7 +73,7 @@ def test_json_has_the_order_and_what_it_follows_from(order: Order, capsys: pytes
     order(as_json=True, limit=1)
     found = json.loads(capsys.readouterr().out)
     assert [task["image"] for task in found["tasks"]] == ["deep/c.png"]
-    assert found["tasks"][0]["score"] == pytest.approx(0.44)
+    assert found["tasks"][0]["score"] == pytest.approx((0.25 + 0.1) ** 0.5 * 0.2 * 3**0.5 / 3)
     assert [word["name"] for word in found["tasks"][0]["words"]] == ["red", "blue"]
     assert (found["candidates"], found["taught"], found["failed"], found["not_done"]) == (3, 1, 0, 0)
 
