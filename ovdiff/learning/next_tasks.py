@@ -13,9 +13,9 @@ all for those that the method is unsure of. The next task i is the one of the la
     n_w          the lessons in force in which a person confirmed word w, and the tasks of C in which it was found
 
 Tasks are chosen greedily, of equal ones the first (facility location; Wei et al., "Submodularity in Data Subset
-Selection and Active Learning", ICML 2015). So the first eight are not eight of a kind. In a trial on crowded drawn
-scenes, orders that put doubted images or images of many unconfirmed words first were no better than chance: such images
-are alike, and hold little background, which lessons must see too. If images are encoded without CLIP, ``like`` is 1 for
+Selection and Active Learning", ICML 2015). So the first eight are not eight of a kind. In trials on crowded drawn
+scenes, orders by doubt alone or by unconfirmed words alone taught no more than chance: what stands for many images
+matters more. If images are encoded without CLIP, ``like`` is 1 for
 an image and itself, and else 0.
 """
 
