@@ -15,8 +15,7 @@ all for those that the method is unsure of. The next task i is the one of the la
 Tasks are chosen greedily, of equal ones the first (facility location; Wei et al., "Submodularity in Data Subset
 Selection and Active Learning", ICML 2015). So the first eight are not eight of a kind. In trials on crowded drawn
 scenes, orders by doubt alone or by unconfirmed words alone taught no more than chance: what stands for many images
-matters more. If images are encoded without CLIP, ``like`` is 1 for
-an image and itself, and else 0.
+matters more. If images are encoded without CLIP, ``like`` is 1 for an image and itself, and else 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -114,7 +113,7 @@ def choose(candidates: Sequence[TaskScore], count: int | None = None) -> list[Ne
     places = np.linspace(0, len(candidates) - 1, min(len(candidates), _MOST_STANDING)).round().astype(np.intp)
     standing = [candidates[place] for place in places]
     alike = _likeness(candidates, standing, places)
-    covered = np.array([task.seen for task in standing])
+    covered = np.array([task.seen for task in standing], dtype=np.float32)
     confirmed = {word.name: word.lessons for task in candidates for word in task.words}
     left, chosen = np.ones(len(candidates), dtype=bool), list[NextTask]()
     for _ in range(number):

@@ -6,9 +6,7 @@ It takes the same steps as segmenting, of which it also keeps the runner-up of e
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ovdiff.bank.lesson_card import LessonCard
 from ovdiff.bank.lesson_store import LessonStore
@@ -94,11 +92,11 @@ def _rivals(maps: ScoreMaps, vocabulary: Vocabulary) -> tuple[Rivals, ...]:
         return ()
     best = maps.scores.topk(2, dim=0)
     close = (best.values[0] - best.values[1]) < CLOSE
-    pairs = best.indices[:, close].sort(dim=0).values
-    codes, counts = (pairs[0] * len(maps.labels) + pairs[1]).unique(return_counts=True)
-    order: Tensor = counts.argsort(descending=True, stable=True)[:_RIVALS]
+    pairs = best.indices[:, close].sort(dim=0).values.cpu().numpy()
+    codes, counts = np.unique(pairs[0] * len(maps.labels) + pairs[1], return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:_RIVALS]
     names = [BACKGROUND if label == 0 else vocabulary.names[label - 1] for label in maps.labels]
     return tuple(
         Rivals((names[code // len(names)], names[code % len(names)]), count / close.numel())
-        for code, count in torch.stack([codes[order], counts[order]], dim=1).tolist()
+        for code, count in zip(codes[order].tolist(), counts[order].tolist(), strict=True)
     )
