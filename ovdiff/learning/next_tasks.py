@@ -113,12 +113,12 @@ def choose(candidates: Sequence[TaskScore], count: int | None = None) -> list[Ne
     places = np.linspace(0, len(candidates) - 1, min(len(candidates), _MOST_STANDING)).round().astype(np.intp)
     standing = [candidates[place] for place in places]
     alike = _likeness(candidates, standing, places)
-    covered = np.array([task.seen for task in standing], dtype=np.float32)
+    covered: NDArray[np.float32] = np.array([task.seen for task in standing], dtype=np.float32)
     confirmed = {word.name: word.lessons for task in candidates for word in task.words}
     left, chosen = np.ones(len(candidates), dtype=bool), list[NextTask]()
     for _ in range(number):
         needs = np.array([_need(task, confirmed) for task in standing])
-        values = (np.maximum(alike - covered, 0) @ needs) / len(standing)
+        values = np.maximum(alike - covered, 0) @ needs / len(standing)
         index = int(np.where(left, values, -np.inf).argmax())
         chosen.append(NextTask(index, float(values[index])))
         left[index] = False
@@ -135,8 +135,7 @@ def _need(task: TaskScore, confirmed: Mapping[str, int]) -> float:
 
 def likeness(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return how alike images look by CLIP, in [0, 1], for unit vectors (n, P) and (m, P), as (n, m) float32."""
-    found: NDArray[np.float32] = (1 + first @ second.T) / 2
-    return found
+    return np.asarray((1 + first @ second.T) / 2, dtype=np.float32)
 
 
 def _likeness(
