@@ -2,10 +2,10 @@
 
 Cells of annotated images, and the foreground prototypes of the vocabulary as one more example, teach a discriminant for
 each extractor (:mod:`ovdiff.segmenting.discriminant`). Its groups are background, all things together, and each kind of
-stuff: features of a few pixels tell these apart well, and badly which thing it is. That is left to the part check,
-which learns from crops of annotated things as they look to CLIP; and which things an image holds, for the prefilter and
-for scores, is learned from whole annotated images. What the discriminant says competes with the votes of the
-prototypes::
+stuff; anchors are words among them, and the other words that lessons know are groups of the background. Features of a
+few pixels tell these apart well, and badly which thing it is. That is left to the part check, which learns from crops
+of annotated things as they look to CLIP; and which things an image holds, for the prefilter and for scores, is learned
+from whole annotated images. What the discriminant says competes with the votes of the prototypes::
 
     l_g(p)   = mean over extractors and windows of  max(log p(g | features(p)), -12)
     score_c(p)  <-  s*(p) + r_c(p) - max over d of r_d(p),    r_c(p) = score_c(p) + w l_group(c)(p)
@@ -19,7 +19,7 @@ Segmenting costs the same however many lessons there are, because they are merge
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -59,23 +59,47 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Groups:
-    """Which classes the discriminants do not tell apart.
+    """Which words the discriminants do not tell apart.
 
     Attributes:
-        of_label: the group of each label id: 0 is background with all anchors, 1 all things, then each kind of stuff.
-        count: the number of groups.
+        of_label: the group of each label id: 0 is background, 1 all things, then each kind of stuff; anchors are words,
+            too.
+        count: the number of these groups.
+        behind: the groups of words that lessons know and that do not compete, by their phrases. What shows such a word
+            is background, but looks like nothing else in the background.
     """
 
     of_label: NDArray[np.int64]
     count: int
+    behind: Mapping[tuple[str, ...], int] = field(default_factory=dict)
 
     @staticmethod
-    def of(competition: Competition, stuff: frozenset[int]) -> "Groups":
-        """Return the groups of the words that compete."""
-        ranks = {index: rank for rank, index in enumerate(sorted(stuff & set(range(competition.asked))), start=2)}
-        asked = [ranks.get(index, 1) for index in range(competition.asked)]
-        anchors = [0] * (len(competition.vocabulary.categories) - competition.asked)
-        return Groups(np.array([0, *asked, *anchors], dtype=np.int64), 2 + len(ranks))
+    def of(
+        competition: Competition, stuff: frozenset[int], phrases: Sequence[tuple[str, ...]], lessons: Sequence[Lesson]
+    ) -> "Groups":
+        """Return the groups of the words that compete, whose phrases are given, and of those that lessons know."""
+        ranks = {index: rank for rank, index in enumerate(sorted(stuff), start=2)}
+        words = [ranks.get(index, 1) for index in range(len(competition.vocabulary.categories))]
+        known = {word.phrases for lesson in lessons for word in lesson.words if word.covered} - set(phrases)
+        count = 2 + len(ranks)
+        behind = {words: number for number, words in enumerate(sorted(known), start=count)}
+        return Groups(np.array([0, *words], dtype=np.int64), count, behind)
+
+    @property
+    def total(self) -> int:
+        """The number of all groups."""
+        return self.count + len(self.behind)
+
+    def merged(self, groups: Tensor) -> Tensor:
+        """Return groups with background in the place of what is behind."""
+        return groups.masked_fill(groups >= self.count, 0)
+
+    def best(self, shares: Tensor) -> Tensor:
+        """Return log shares (G, ...) as those of background, things and stuff; background has its best."""
+        if not self.behind:
+            return shares
+        background = torch.maximum(shares[0], shares[self.count :].amax(dim=0))
+        return torch.cat([background[None], shares[1 : self.count]])
 
 
 @dataclass(frozen=True)
@@ -138,8 +162,8 @@ class Lessons:
             return None
         known = (digest, competition.vocabulary.fingerprint(), competition.asked, id(tables))
         if known not in self._recent:
-            phrases = self._phrases(asked)
-            lessons = self._store.in_force(self._recipes.lessons.key, phrases)
+            lessons = self._store.in_force(self._recipes.lessons.key, self._phrases(asked))
+            phrases = self._phrases(competition.vocabulary.categories)
             model = self._fitted(lessons, phrases, competition, tables, stuff)
             self._recent = {**dict(list(self._recent.items())[1 - _KEPT :]), known: model}
         return self._recent[known]
@@ -190,7 +214,7 @@ def fit_lessons(
 
     Args:
         lessons: at least one lesson.
-        phrases: the phrases of each asked category, in the vocabulary's order.
+        phrases: the phrases of each category that competes, in their order.
         competition: the words that compete.
         tables: their prototypes.
         stuff: the indices of the words that are stuff.
@@ -199,17 +223,17 @@ def fit_lessons(
     Raises:
         WeightsError: CLIP cannot be loaded.
     """
-    settings, groups = parts.preset.lessons, Groups.of(competition, stuff)
+    settings, groups = parts.preset.lessons, Groups.of(competition, stuff, phrases, lessons)
     weight = settings.cosine_per_nat * _sureness(len(lessons), settings)
     discriminants, reports = {}, {}
     for name, table in tables.items():
-        fitted = _fit_space(name, lessons, phrases, table, groups, settings, weight)
+        fitted = _fit_space(name, lessons, _Words(phrases, competition.asked), table, groups, settings, weight)
         if fitted is None:
             continue
         reports[name] = fitted[1]
         if fitted[1].used:
             discriminants[name] = fitted[0]
-    things = [index for index in range(competition.asked) if index not in stuff]
+    things = [index for index in range(len(phrases)) if index not in stuff]
     categories = {index + 1: competition.vocabulary.categories[index] for index in things}
     wanted = [phrases[index] for index in things]
     crops = _fit_views([_crops(each, wanted) for each in lessons], categories, parts)
@@ -229,7 +253,8 @@ def with_lessons(encoded: EncodedImage, maps: ScoreMaps, model: LessonModel, dev
     if not model.discriminants:
         return maps
     group_of_row = torch.from_numpy(model.groups.of_label[list(maps.labels)])
-    shown = torch.stack([each.shown for each in model.discriminants.values()]).all(dim=0)[group_of_row]
+    shown = torch.stack([model.groups.best(each.shown) for each in model.discriminants.values()])
+    shown = shown.all(dim=0)[group_of_row]
     rows = shown.nonzero()[:, 0].tolist()
     if len({int(group_of_row[row]) for row in rows}) < 2:
         return maps
@@ -240,7 +265,10 @@ def with_lessons(encoded: EncodedImage, maps: ScoreMaps, model: LessonModel, dev
 
 @torch.inference_mode()
 def log_shares(encoded: EncodedImage, model: LessonModel, device: torch.device) -> Tensor:
-    """Return l, the mean log share (G, h, w) of each group at each pixel of the working image, in nats, on a device."""
+    """Return l, the mean log share (G, h, w) of each group at each pixel of the working image, in nats, on a device.
+
+    The groups are background, things and each kind of stuff; what is behind counts as background.
+    """
     merger = ScoreMerger(model.groups.count, (encoded.working.shape[0], encoded.working.shape[1]), device)
     for name, discriminant in model.discriminants.items():
         moved = replace(
@@ -252,63 +280,72 @@ def log_shares(encoded: EncodedImage, model: LessonModel, device: torch.device) 
         for batch in encoded.features[name]:
             for window, features in zip(batch.windows, batch.features, strict=True):
                 rows = F.normalize(features.to(device).float().permute(1, 2, 0), dim=-1)
-                found = moved.log_shares(rows).clamp(min=-_LOWEST).permute(2, 0, 1)
+                found = model.groups.best(moved.log_shares(rows).clamp(min=-_LOWEST).permute(2, 0, 1))
                 merger.add(found[None] / _LOWEST, [window])  # The merger keeps values in [-1, 1].
     return merger.mean() * _LOWEST
+
+
+@dataclass(frozen=True)
+class _Words:
+    """The phrases of the words that compete, and how many of these were asked for."""
+
+    phrases: Sequence[tuple[str, ...]]
+    asked: int
 
 
 def _fit_space(
     name: str,
     lessons: Sequence[Lesson],
-    phrases: Sequence[tuple[str, ...]],
+    words: _Words,
     table: PrototypeTable,
     groups: Groups,
     settings: LessonSettings,
     weight: float,
 ) -> tuple[Discriminant, Report] | None:
     """Return the discriminant of an extractor and how it did on left-out images; ``None`` if nothing teaches it."""
-    taught = [found for lesson in lessons if (found := _cells(lesson, name, phrases, groups)) is not None]
+    taught = [found for lesson in lessons if (found := _cells(lesson, name, words, groups)) is not None]
     if not taught:
         return None
     project = _projection(table.vectors.shape[1])
     support = _of_prototypes(table, groups, settings.support_weight)
     parts = [_projected(each, project) for each in taught]
     always = _projected(support, project)
-    left_out = leave_out(parts, always, groups.count, settings.shrinkage)
+    left_out = leave_out(parts, always, groups.total, settings.shrinkage)
     temperature = best_temperature(left_out)
     report = _report(left_out, taught, table, groups, temperature, weight)
-    fitted = sums_of([*parts, always], groups.count).discriminant(settings.shrinkage)
+    fitted = sums_of([*parts, always], groups.total).discriminant(settings.shrinkage)
     directions = fitted.directions if project is None else project @ fitted.directions
     return replace(fitted, directions=directions, temperature=temperature), report
 
 
-def _cells(lesson: Lesson, name: str, phrases: Sequence[tuple[str, ...]], groups: Groups) -> Examples | None:
+def _cells(lesson: Lesson, name: str, words: _Words, groups: Groups) -> Examples | None:
     """Return a lesson's cells as examples; ``None`` if it has none for this extractor.
 
-    A cell of a word that nobody asks for shows background. What was left without a label shows background only if the
-    annotation speaks about every word that is asked for.
+    What was left without a label shows background only if the annotation speaks about every word that is asked for.
     """
     rows = lesson.spaces.get(name)
     if rows is None:
         return None
-    asked = {words: index + 1 for index, words in enumerate(phrases)}
-    labels = [asked.get(word.phrases, 0) for word in lesson.words]
-    known = all(lesson.teaches(words) for words in phrases)
-    group_of = torch.tensor([0, *(int(groups.of_label[label]) for label in labels)])
+    numbers = {phrases: number for number, phrases in enumerate(words.phrases, start=1)}
+    group_of = [0]
+    for word in lesson.words:
+        label = numbers.get(word.phrases)
+        group_of.append(groups.behind.get(word.phrases, 0) if label is None else int(groups.of_label[label]))
+    known = all(lesson.teaches(phrases) for phrases in words.phrases[: words.asked])
     keep = torch.from_numpy((rows.labels > 0) | known)
     if not bool(keep.any()):
         return None
-    numbers = torch.from_numpy(rows.labels.astype(np.int64))[keep]
-    examples = Examples(torch.from_numpy(rows.vectors)[keep], group_of[numbers], torch.from_numpy(rows.weights)[keep])
-    return examples.balanced(groups.count, lesson.weight)
+    labels = torch.from_numpy(rows.labels.astype(np.int64))[keep]
+    vectors, weights = torch.from_numpy(rows.vectors)[keep], torch.from_numpy(rows.weights)[keep]
+    return Examples(vectors, torch.tensor(group_of)[labels], weights).balanced(groups.total, lesson.weight)
 
 
 def _of_prototypes(table: PrototypeTable, groups: Groups, weight: float) -> Examples:
-    """Return the foreground prototypes of a vocabulary as examples; those of anchors show background."""
+    """Return the foreground prototypes of the words that compete as examples."""
     keep = torch.from_numpy(table.classes != BACKGROUND)
     labels = table.classes[table.classes != BACKGROUND] + 1
     of_group = torch.from_numpy(groups.of_label[labels])
-    return Examples(table.vectors[keep].cpu(), of_group, torch.ones(len(of_group))).balanced(groups.count, weight)
+    return Examples(table.vectors[keep].cpu(), of_group, torch.ones(len(of_group))).balanced(groups.total, weight)
 
 
 def _report(
@@ -330,9 +367,10 @@ def _report(
         scores = class_scores(raw.T[None, :, :, None], table, classes)[0, :, :, 0].T
         votes = torch.stack([_best(scores, of_class == group) for group in range(groups.count)], dim=1)
         shares = replace(each.discriminant, temperature=temperature).log_shares(examples.vectors)
-        mixed = votes + weight * shares.clamp(min=-_LOWEST)
+        mixed = votes + weight * groups.best(shares.clamp(min=-_LOWEST).T).T
+        unknown, truth = ~groups.best(each.discriminant.shown), groups.merged(examples.groups)
         for place, decided in enumerate((votes, mixed)):
-            hits = (decided.masked_fill(~each.discriminant.shown, -99.0).argmax(dim=1) == examples.groups).double()
+            hits = (decided.masked_fill(unknown, -99.0).argmax(dim=1) == truth).double()
             right[place] += (hits * examples.weights).sum()
         total += float(examples.weights.sum())
     before, after = (right / max(total, 1e-9)).tolist()

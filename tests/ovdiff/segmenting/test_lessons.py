@@ -11,7 +11,7 @@ from ovdiff.presets.schema import LessonSettings
 from ovdiff.segmenting.anchors import Competition
 from ovdiff.segmenting.discriminant import Discriminant
 from ovdiff.segmenting.encoding import EncodedImage, WindowFeatures
-from ovdiff.segmenting.lessons import Groups, LessonModel, Report, _cells, _fit_space, _image, with_lessons
+from ovdiff.segmenting.lessons import Groups, LessonModel, Report, _cells, _fit_space, _image, _Words, with_lessons
 from ovdiff.segmenting.matching import ScoreMaps
 from ovdiff.segmenting.origins import lesson_origins
 from ovdiff.segmenting.segmenter import PrototypeTable
@@ -20,13 +20,21 @@ from ovdiff.vocabulary import Vocabulary
 
 WORDS = Vocabulary(["mug", "sky", "car", "sea"])
 STUFF = frozenset({1, 3})
-GROUPS = Groups.of(Competition(WORDS, 3), STUFF)  # "sea" is an anchor
+PHRASES = [(name,) for name in WORDS.names]
+GROUPS = Groups.of(Competition(WORDS, 3), STUFF, PHRASES, [])  # "sea" is an anchor
 
 
 def test_background_things_and_each_kind_of_stuff_are_groups() -> None:
-    assert GROUPS.of_label.tolist() == [0, 1, 2, 1, 0] and GROUPS.count == 3
-    everything = Groups.of(Competition(WORDS, 4), STUFF)
-    assert everything.of_label.tolist() == [0, 1, 2, 1, 3] and everything.count == 4
+    assert GROUPS.of_label.tolist() == [0, 1, 2, 1, 3] and GROUPS.count == GROUPS.total == 4
+
+
+def test_words_that_lessons_know_and_nobody_asks_for_are_groups_of_the_background() -> None:
+    lessons = [_lesson(0, 8, names=("mug", "tree", "car", "ant")), _lesson(1, 8, covered=False, names=("mug", "oak"))]
+    groups = Groups.of(Competition(WORDS, 3), STUFF, PHRASES, lessons)
+    assert groups.behind == {("ant",): 4, ("tree",): 5} and groups.total == 6  # nobody looked for oaks
+    shares = torch.tensor([-5.0, -1.0, -2.0, -3.0, -4.0, -0.5])
+    assert groups.best(shares).tolist() == [-0.5, -1, -2, -3]
+    assert groups.merged(torch.tensor([0, 1, 4, 5])).tolist() == [0, 1, 0, 0]
 
 
 def _table(depth: int) -> PrototypeTable:
@@ -47,8 +55,7 @@ def _lesson(seed: int, depth: int, turn: int = 0, covered: bool = True, names: t
 
 
 def _fit(lessons: list[Lesson], depth: int) -> tuple[Discriminant, Report]:
-    phrases = [(name,) for name in WORDS.names[:3]]
-    found = _fit_space("made up", lessons, phrases, _table(depth), GROUPS, LessonSettings(), 0.1)
+    found = _fit_space("made up", lessons, _Words(PHRASES, 3), _table(depth), GROUPS, LessonSettings(), 0.1)
     assert found is not None
     return found
 
@@ -57,7 +64,7 @@ def _fit(lessons: list[Lesson], depth: int) -> tuple[Discriminant, Report]:
 def test_lessons_that_agree_are_used(depth: int) -> None:
     discriminant, report = _fit([_lesson(seed, depth) for seed in range(4)], depth)
     assert report.used and report.after > 0.9 > report.before and discriminant.temperature > 0
-    assert discriminant.directions.shape == (depth, 3)
+    assert discriminant.directions.shape == (depth, 4)
     decided = discriminant.log_shares(torch.eye(4, depth).roll(4, dims=1)).argmax(dim=1)
     assert decided.tolist() == [0, 1, 2, 1]
 
@@ -67,31 +74,30 @@ def test_lessons_that_contradict_each_other_are_not_used() -> None:
     assert not report.used
 
 
-def test_one_lesson_alone_is_tested_by_the_prototypes() -> None:
-    _, report = _fit([_lesson(0, 8)], 8)
-    assert not report.used and report.before <= 1  # its cells are unlike every prototype
-
-
 def test_cells_without_a_label_show_background_only_if_the_annotation_speaks_of_every_asked_word() -> None:
-    phrases = [(name,) for name in WORDS.names[:3]]
-    whole = _cells(_lesson(0, 8), "made up", phrases, GROUPS)
-    part = _cells(_lesson(0, 8, covered=False), "made up", phrases, GROUPS)
-    later = _cells(_lesson(0, 8), "made up", [*phrases, ("boat",)], GROUPS)
-    assert whole is not None and part is not None and later is not None
-    assert len(whole.groups) == 24 and len(part.groups) == len(later.groups) == 18
-    assert _cells(_lesson(0, 8), "another", phrases, GROUPS) is None
+    words = _Words(PHRASES, 3)
+    whole = _cells(_lesson(0, 8), "made up", words, GROUPS)
+    part = _cells(_lesson(0, 8, covered=False), "made up", words, GROUPS)
+    later = _cells(_lesson(0, 8), "made up", _Words([*PHRASES[:3], ("boat",)], 4), GROUPS)
+    anchor = _cells(_lesson(0, 8), "made up", _Words([*PHRASES[:3], ("boat",)], 3), GROUPS)
+    assert whole is not None and part is not None and later is not None and anchor is not None
+    assert len(whole.groups) == len(anchor.groups) == 24 and len(part.groups) == len(later.groups) == 18
+    assert _cells(_lesson(0, 8), "another", words, GROUPS) is None
 
 
-def test_a_word_that_nobody_asks_for_is_background() -> None:
-    found = _cells(_lesson(0, 8, names=("mug", "tree", "car")), "made up", [("mug",), ("car",)], GROUPS)
-    assert found is not None
-    assert found.groups.tolist() == [0] * 6 + [1] * 6 + [0] * 6 + [2] * 6  # car is the second word, which is stuff here
-    assert found.weights.sum().item() == pytest.approx(3.0)
+def test_a_word_that_does_not_compete_is_a_group_of_the_background() -> None:
+    lesson = _lesson(0, 8, names=("mug", "tree", "car"))
+    competition, phrases = Competition(Vocabulary(["mug", "car"]), 2), [("mug",), ("car",)]
+    groups = Groups.of(competition, frozenset({1}), phrases, [lesson])  # "car" is stuff here
+    found = _cells(lesson, "made up", _Words(phrases, 2), groups)
+    assert found is not None and groups.count == 3
+    assert found.groups.tolist() == [0] * 6 + [1] * 6 + [3] * 6 + [2] * 6
+    assert found.weights.sum().item() == pytest.approx(4.0)
 
 
 def _model(**changes: object) -> LessonModel:
-    directions = torch.tensor([[20.0, 0, 0], [0, 20.0, 0]])  # axis 0 is background, axis 1 things
-    discriminant = Discriminant(directions, torch.zeros(3), torch.tensor([True, True, False]))
+    directions = torch.tensor([[20.0, 0, 0, 0], [0, 20.0, 0, 0]])  # axis 0 is background, axis 1 things
+    discriminant = Discriminant(directions, torch.zeros(4), torch.tensor([True, True, False, False]))
     model = LessonModel(GROUPS, {"made up": discriminant}, 0.1, {}, 3)
     return replace(model, **changes)
 
