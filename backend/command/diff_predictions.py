@@ -150,6 +150,8 @@ def diff_predictions(
         _say(radius, failed, not_done, as_json=as_json)
         if picture is not None and radius.changes:
             write_png(drawn.draw(), picture)
+        if picture is not None and not as_json:
+            say(f"picture: {picture}" if radius.changes else f"{picture} is not written: no image changes")
     if failed:
         raise RequestError(f"{failed} of {len(plan.jobs)} images could not be compared; they are named above.")
 

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from backend.command.console import say
 from backend.command.explanation_picture import draw_explanation
 from backend.command.explanation_text import explanation_text
-from backend.command.files import write_png
+from backend.command.files import check_png_path, write_png
 from backend.command.prototypes import build_missing, say_aside, say_missing_anchors
 from backend.errors import ImageSourceError, RequestError, UsageError
 from backend.sources.images import decode_image
 from ovdiff.engines import Explains, SegmentationEngine
 from ovdiff.errors import ImageError
 from ovdiff.explaining.mapping import explanation_to_mapping
+from ovdiff.explaining.places import place_mask
 from ovdiff.images import read_mask
 from ovdiff.vocabulary import Vocabulary
 
@@ -63,8 +64,7 @@ def explain_image(
     """
     if not isinstance(engine, Explains):
         raise UsageError(f"The engine {engine.preset.engine!r} cannot say why a place has its label.")
-    if out is not None and (out.suffix.lower() != ".png" or out.is_dir()):
-        raise UsageError(f"--out is {str(out)!r}; expected the name of a file that ends in .png.")
+    check_png_path("--out", out)
     image, where = _read(asked, max_px)
     build_missing(asked.vocabulary.categories, engine)
     if not as_json:
@@ -93,9 +93,12 @@ def _read(asked: Question, max_px: int) -> tuple[NDArray[np.uint8], tuple[int, i
     except ImageSourceError as error:
         raise RequestError(f"{asked.image}: {error}") from error
     where = asked.where
-    if isinstance(where, tuple):
-        return image, where
     try:
-        return image, read_mask(where)
+        place = where if isinstance(where, tuple) else read_mask(where)
     except ImageError as error:
         raise RequestError(f"--region {where}: {error}") from error
+    try:
+        place_mask(place, (image.shape[0], image.shape[1]))
+    except ImageError as error:
+        raise RequestError(f"{asked.image}: {error}") from error
+    return image, place

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
-from backend.errors import RequestError
+from backend.errors import RequestError, UsageError
 from converters.files.atomic import write_whole
 
 _MARK = ("Software", "ovdiff")  # a text chunk of every picture, by the PNG specification's name for what made it
@@ -29,6 +29,20 @@ def write_png(picture: Image.Image, path: Path) -> None:
         write_whole(path, data.getvalue())
     except OSError as error:
         raise RequestError(f"Cannot write {path}: {error}.") from error
+
+
+def check_png_path(option: str, path: Path | None) -> None:
+    """Refuse a path that is not the name of a PNG file, before any work is done for the picture.
+
+    Args:
+        option: the option that gave the path, as in "--picture".
+        path: the path; ``None`` where no picture is wanted.
+
+    Raises:
+        UsageError: the path does not end in .png, or is a folder.
+    """
+    if path is not None and (path.suffix.lower() != ".png" or path.is_dir()):
+        raise UsageError(f"{option} is {str(path)!r}; expected the name of a file that ends in .png.")
 
 
 def is_own_picture(path: Path) -> bool:

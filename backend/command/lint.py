@@ -13,7 +13,7 @@ from pathlib import Path
 
 from backend.command.confusion_picture import draw_confusion
 from backend.command.console import progress_bar, say
-from backend.command.files import write_png
+from backend.command.files import check_png_path, write_png
 from backend.command.prototypes import build_missing, say_missing_anchors
 from backend.command.table import table
 from backend.errors import RequestError, UsageError
@@ -67,8 +67,7 @@ def lint_vocabulary(
         RequestError: prototypes cannot be made, the picture cannot be written, or `strict` and there are findings.
         OVDiffError: support images are not stored, or cannot be segmented.
     """
-    if picture is not None and (picture.suffix.lower() != ".png" or picture.is_dir()):
-        raise UsageError(f"--picture is {str(picture)!r}; expected the name of a file that ends in .png.")
+    check_png_path("--picture", picture)
     if len(vocabulary.categories) < 2:
         raise UsageError(f"Name at least two categories: {vocabulary.names[0]!r} alone is confused with nothing.")
     if not isinstance(engine, Forecasts):
@@ -87,14 +86,15 @@ def lint_vocabulary(
     if picture is not None:
         _draw(forecast, picture, quiet=as_json)
     if strict and forecast.findings:
-        raise RequestError(f"{len(forecast.findings)} findings, and --strict allows none.")
+        count = len(forecast.findings)
+        raise RequestError(f"{count} finding{'s' if count > 1 else ''}, and --strict allows none.")
 
 
 def forecast_to_text(forecast: Forecast) -> str:
     """Return a forecast as tables of categories and of pairs, and a line for each finding."""
     tried = forecast.tried()
     parts = [_categories_table(forecast.categories)]
-    shown = [pair for pair in forecast.pairs if pair.risk is not None or not tried][:SHOWN_PAIRS]
+    shown = [pair for pair in forecast.pairs if pair.confused is not None or not tried][:SHOWN_PAIRS]
     if shown:
         title = "pairs, the likeliest to be confused first" if tried else "pairs, the most alike names first"
         parts.append(f"{title}:\n{_pairs_table(shown)}")

@@ -81,6 +81,8 @@ def find_novelties(
         if picture is not None and groups:
             paths = {job.name: job.image for job in plan.jobs}
             write_png(_sheet(groups, paths, max_px), picture)
+        if picture is not None and not as_json:
+            say(f"picture: {picture}" if groups else f"{picture} is not written: there is no group to show")
     if failed:
         raise RequestError(f"{failed} of {len(plan.jobs)} images could not be looked at; they are named above.")
 

@@ -97,6 +97,17 @@ class _Input:
     name: str
 
 
+def plan_report(inputs: Sequence[Path]) -> Plan:
+    """Find the images of a run that writes no pictures of them, but one result that names each of them.
+
+    Raises:
+        UsageError: an input does not exist, a folder holds no image, or two images have the same name.
+    """
+    plan = make_plan(inputs, Wanted(overlay=False))
+    _refuse_same_names(plan.jobs, "the result")
+    return plan
+
+
 def make_plan(inputs: Sequence[Path], wanted: Wanted) -> Plan:
     """Find the images of a run and choose the paths of their results; nothing is written.
 
@@ -215,9 +226,14 @@ def _refuse_clashes(jobs: Sequence[Job], coco: Path | None) -> None:
         if place in writers:
             raise UsageError(f"{writers[place]} and {image} would both write {path}; rename one, or run them apart.")
         writers[place] = image
+    if coco is not None:
+        _refuse_same_names(jobs, str(coco))
+
+
+def _refuse_same_names(jobs: Sequence[Job], result: str) -> None:
     twice = [name for name, count in Counter(job.name for job in jobs).items() if count > 1]
-    if coco is not None and twice:
-        raise UsageError(f"{twice[0]!r} would be the name of two images in {coco}; name the folder that holds both.")
+    if twice:
+        raise UsageError(f"{twice[0]!r} would be the name of two images in {result}; name the folder that holds both.")
 
 
 def _refuse_escapes(jobs: Sequence[Job], out: Path) -> None:

@@ -31,7 +31,7 @@ def too_few_images(name: str, shown: int) -> Finding:
     return Finding(
         "too few images",
         (name,),
-        f"{name!r} has {shown} support images that show it, and a forecast leaves half of them out",
+        f"{shown or 'none'} of the support images of {name!r} shows it, and a forecast leaves half of such images out",
         "Look at its support images (ovdiff prototypes show), and give it prompts or more images",
     )
 

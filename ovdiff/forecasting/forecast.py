@@ -66,7 +66,8 @@ class PairForecast:
             unless images of both were held out.
         told_apart: the share of held-out images for which CLIP prefers the right one of the two; ``None`` as above, or
             without CLIP.
-        risk: the mean rank of the pair among all pairs, 0 (least) to 1 (most); ``None`` unless both were held out.
+        risk: the mean rank of the pair among all pairs, 0 (least) to 1 (most); ``None`` unless both were held out, and
+            where no other pair was.
     """
 
     first: str

@@ -188,7 +188,7 @@ def _pairs(
                 pair,
                 confused=float(confused[place]),
                 told_apart=None if texts is None else float(figures.told_apart[place]),
-                risk=float(figures.risk[place]),
+                risk=None if len(tried) == 2 else float(figures.risk[place]),  # One pair has no rank.
             )
         found.append(pair)
 

@@ -43,12 +43,14 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _diff(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.diff_predictions import Given, diff_predictions, make_sides, with_changes
-    from backend.command.plan import Wanted, make_plan
+    from backend.command.files import check_png_path
+    from backend.command.plan import plan_report
     from backend.command.prototypes import read_categories
 
+    check_png_path("--picture", options.picture)
     words = None if options.categories is None else read_categories(options.categories)
     shared = Given(words, options.preset or settings.preset, options.bank or settings.bank_dir)
     before, after = with_changes(shared, options.before), with_changes(shared, options.after)
-    plan = make_plan(options.images, Wanted(overlay=False))
+    plan = plan_report(options.images)
     sides = make_sides(before, after, options.device or settings.device)
     diff_predictions(plan, *sides, max_px=settings.images.image_max_px, as_json=options.json, picture=options.picture)

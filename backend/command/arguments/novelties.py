@@ -30,10 +30,12 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _find(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.files import check_png_path
     from backend.command.novelties import find_novelties
-    from backend.command.plan import Wanted, make_plan
+    from backend.command.plan import plan_report
     from backend.command.prototypes import read_categories
 
-    vocabulary, plan = read_categories(options.categories), make_plan(options.images, Wanted(overlay=False))
+    check_png_path("--picture", options.picture)
+    vocabulary, plan = read_categories(options.categories), plan_report(options.images)
     engine, max_px = engine_of(options, settings), settings.images.image_max_px
     find_novelties(plan, vocabulary, engine, max_px=max_px, as_json=options.json, picture=options.picture)

@@ -128,9 +128,12 @@ def test_an_image_is_encoded_once_for_both_sides(compare: Compare, tmp_path: Pat
     assert (engine.encoded, engine.segmented) == (2, 4)
 
 
-def test_the_picture_shows_what_changes_most(compare: Compare, tmp_path: Path) -> None:
+def test_the_picture_shows_what_changes_most(
+    compare: Compare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     compare(picture=tmp_path / "changes.png")
     picture = np.asarray(Image.open(tmp_path / "changes.png"))
+    assert f"picture: {tmp_path / 'changes.png'}" in capsys.readouterr().out
     assert picture.shape[1] == 4 * 244 + 4 and picture.shape[0] > 180
 
 
@@ -166,3 +169,11 @@ def test_removing_the_only_word_is_refused(capsys: pytest.CaptureFixture[str]) -
     command = ["diff-predictions", ".", "--categories", "boat", "--after", "remove=boat"]
     assert cli.main(command) == 2
     assert "The vocabulary is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["diff-predictions", "novelties"])
+def test_a_picture_of_another_format_is_refused_before_anything_is_done(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([command, str(tmp_path / "none"), "--categories", "boat", "--picture", "x.jpg"]) == 2
+    assert "--picture is 'x.jpg'; expected the name of a file that ends in .png." in capsys.readouterr().err

@@ -92,6 +92,7 @@ def test_wrong_arguments_are_refused(
         (["none.png", *WORDS, "--at", "1,2"], 1, "none.png: it cannot be read: No such file"),
         (["quick.toml", *WORDS, "--at", "1,2"], 1, "quick.toml: "),
         (["scene.png", *WORDS, "--region", "none.png"], 1, "--region none.png: "),
+        (["scene.png", *WORDS, "--at", "128,5"], 1, "scene.png: The pixel (128, 5) lies outside the image"),
         (["scene.png", *WORDS, "--at", "1,2", "--out", "why.jpg"], 2, "--out is 'why.jpg'; expected"),
     ],
 )

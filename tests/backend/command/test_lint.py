@@ -66,7 +66,7 @@ def test_findings_fail_a_strict_command_alone(engine: Seer, capsys: pytest.Captu
     engine.findings = (ALARM,)
     lint_vocabulary(WORDS, engine)
     assert "findings:\n1. 'red' and 'blue' will be confused. Merge them.\n" in capsys.readouterr().out
-    with pytest.raises(RequestError, match="1 findings, and --strict allows none"):
+    with pytest.raises(RequestError, match="1 finding, and --strict allows none"):
         lint_vocabulary(WORDS, engine, strict=True)
     engine.findings = ()
     lint_vocabulary(WORDS, engine, strict=True)

@@ -74,8 +74,10 @@ def test_json_and_picture(photos: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_nothing_novel_is_said_in_words(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _find(photos, "red, blue", ColourNovelties(tmp_path / "bank"))
-    assert "nothing was found that is none of the words" in capsys.readouterr().out
+    _find(photos, "red, blue", ColourNovelties(tmp_path / "bank"), picture=tmp_path / "none.png")
+    said = capsys.readouterr().out
+    assert "nothing was found that is none of the words" in said
+    assert f"{tmp_path / 'none.png'} is not written" in said and not (tmp_path / "none.png").exists()
 
 
 def test_a_broken_image_is_named_and_the_others_are_looked_at(

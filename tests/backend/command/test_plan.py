@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from backend.command.files import write_png
-from backend.command.plan import Wanted, make_plan
+from backend.command.plan import Wanted, make_plan, plan_report
 from backend.errors import UsageError
 
 
@@ -132,3 +132,10 @@ def test_links_do_not_lead_out_of_the_folder_of_results(photos: Path, tmp_path: 
     (tmp_path / "elsewhere").mkdir()
     (out / "deep").symlink_to(tmp_path / "elsewhere")
     assert "behind a link that leads out of" in refusal([photos], Wanted(out))
+
+
+def test_images_of_one_name_are_refused_where_a_result_is_known_by_the_name(tmp_path: Path) -> None:
+    first, second = touch(tmp_path / "first/a.png"), touch(tmp_path / "second/a.png")
+    with pytest.raises(UsageError, match=r"'a\.png' would be the name of two images in the result"):
+        plan_report([first, second])
+    assert [job.name for job in plan_report([tmp_path]).jobs] == ["first/a.png", "second/a.png"]

@@ -73,6 +73,7 @@ def test_nothing_is_found_where_nothing_is_wrong(engine: Engine) -> None:
     steps: list[tuple[str, float]] = []
     found = engine.forecast(Vocabulary((CLOCK, TREE)), lambda name, done: steps.append((name, done)))
     assert found.findings == () and isinstance(engine, Forecasts)
+    assert found.pairs[0].risk is None and found.pairs[0].confused is not None  # A single pair has no rank.
     assert max(category.own or 0 for category in found.categories) > 0.3  # Of two images one is left for prototypes.
     assert [done for _, done in steps] == sorted(done for _, done in steps) and steps[-1] == ("done", 1.0)
 
