@@ -74,7 +74,7 @@ def look_at(
     parts, count = segmenter.parts, len(vocabulary.categories)
     with parts.models.lock:
         encoded = encode_image(parts, item.image)
-        match = segmenter.match(encoded, vocabulary)
+        match = segmenter.match(encoded, vocabulary, lessons=False)
         steps = list(segmenter.steps(match))
         is_stuff = own in segmenter.kinds.stuff(vocabulary)
         foreground = resized(item.foreground, encoded.working.shape[:2])

@@ -59,7 +59,7 @@ class NoveltyFinder:
         if self._parts.preset.models.clip is None:
             raise PresetError("Novelties need CLIP, which the preset lacks: add a [models.clip] table with a source.")
         with self._parts.models.lock:
-            match = self._segmenter.match(encoded, vocabulary)
+            match = self._segmenter.match(encoded, vocabulary, lessons=False)
             for step in self._segmenter.steps(match):
                 if step.name not in _BY_PIXELS:
                     break
