@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from backend.command.explanation_text import stage_rows, verdict
 from backend.command.overlay import label_colours, tint
+from backend.command.taught_text import taught_lines
 from ovdiff.explaining.explanation import Explanation, Source, SupportPlace
 
 VIEW_PX = 360
@@ -65,7 +66,8 @@ def _shown(found: Explanation) -> Sequence[int]:
 
 def _head(image: NDArray[np.uint8], found: Explanation, title: str, width: int) -> Image.Image:
     """Draw the title, the verdict, the image and its labels with the place marked, the legend and the steps."""
-    lines = textwrap.wrap(verdict(found), width // 7)
+    told = [verdict(found), *taught_lines(found)]
+    lines = [line for sentence in told for line in textwrap.wrap(sentence, width // 7)]
     top = _GAP_PX + 24 + len(lines) * _LINE_PX + _GAP_PX
     scale = VIEW_PX / max(image.shape[:2])
     size = (round(image.shape[1] * scale), round(image.shape[0] * scale))

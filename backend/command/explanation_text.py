@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from backend.command.table import table
+from backend.command.taught_text import taught_lines
 from ovdiff.explaining.explanation import Explanation, Removal, Rival, Source
 from ovdiff.segmentation import PartEvidence
 
@@ -22,6 +23,7 @@ def explanation_text(found: Explanation) -> str:
     parts = [
         verdict(found),
         table(stage_rows(found)),
+        *(["\n".join(taught_lines(found))] if found.taught else []),
         *([_clip(found.part)] if found.part else []),
         *([_removed(found)] if found.removed else []),
         _extractors(found),

@@ -1,6 +1,7 @@
 """Explains a place of an image: votes, stages, what the prefilter removed, and what the prototypes were made of."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +9,13 @@ from numpy.typing import NDArray
 from ovdiff.bank import Bank
 from ovdiff.bank.recipe import Recipes
 from ovdiff.building.category_builder import CategoryBuilder
-from ovdiff.explaining.explanation import BACKGROUND_NAME, Explanation, Prototype, Rival, Vote, Where
+from ovdiff.explaining.explanation import Explanation, Prototype, Rival, Vote, Where
+from ovdiff.explaining.lessons import part_without, taught_at
 from ovdiff.explaining.places import pixel_weights, place_mask
 from ovdiff.explaining.removals import removals
 from ovdiff.explaining.sources import Sources
 from ovdiff.explaining.stages import Trace, trace
+from ovdiff.explaining.taught import BACKGROUND_NAME
 from ovdiff.explaining.votes import sums, votes_at
 from ovdiff.segmentation import PartEvidence
 from ovdiff.segmenting.anchors import Competition
@@ -45,7 +48,11 @@ class Explainer:
             votes = votes_at(weights, match, parts.preset, parts.models.device, told)
             removed = removals(self._segmenter, match, weights)
             segmentation = self._segmenter.segmentation(match, seen.last, vocabulary)
-        rivals = _rivals(labels, sums(votes).tolist(), match.competition)
+            rivals = _rivals(labels, sums(votes).tolist(), match.competition)
+            part = _part_at(mask, segmentation.parts, _name_before_check(seen, rivals))
+            taught = taught_at(self._segmenter, match, weights, labels)
+            if taught is not None and seen.before_check is not None and part is not None:
+                taught = replace(taught, part_without=part_without(self._segmenter, match, seen.before_check, part))
         sources = Sources(self._builder, self._bank, self._recipes, match.competition.vocabulary.categories)
         shown = [sources.of(prototype) for prototype in _that_count_most(votes, told)]
         return Explanation(
@@ -57,11 +64,12 @@ class Explainer:
             votes,
             seen.stages,
             removed,
-            _part_at(mask, segmentation.parts, _name_before_check(seen, rivals)),
+            part,
             segmentation,
             vocabulary.names,
             tuple(shown),
             sources.support,
+            taught,
         )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank.support import SupportSet
+from ovdiff.explaining.taught import BACKGROUND_NAME, Taught
 from ovdiff.presets.schema import PrototypeKind
 from ovdiff.segmentation import PartEvidence, Segmentation
 
@@ -15,8 +16,6 @@ Where = tuple[int, int] | NDArray[np.bool_]
 """A place of an image: a pixel (x, y), from (0, 0) at the top left; or a mask (H, W) bool of the image's size."""
 
 RemovalRule = Literal["average", "limit", "joint caption"]
-
-BACKGROUND_NAME = "background"
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,6 @@ class Prototype:
         kind: "class" (the mean of a side over all support images), "instance" (of one image) or "part".
         number: its number in that side of the stored set, from 0; ``None`` if it is not stored.
         image: for an instance its image among those from which the prototypes were made, from 0; else ``None``.
-        lesson: the name of the lesson that it comes from; "" if it comes from support images.
     """
 
     extractor: str
@@ -56,13 +54,10 @@ class Prototype:
     kind: PrototypeKind
     number: int | None
     image: int | None = None
-    lesson: str = ""
 
     def __str__(self) -> str:
         """Return its name for people, such as "part 12 of boat's background"."""
         whose = f"{self.category}'s background" if self.side == "background" else self.category
-        if self.lesson:
-            return f"lesson {self.lesson} of {whose}"
         if self.kind == "class":
             return f"mean of {whose}"
         return f"image {self.image} of {whose}" if self.kind == "instance" else f"part {self.number} of {whose}"
@@ -197,6 +192,7 @@ class Explanation:
         stages: the place after each step; the label of the last one is that of the segmentation.
         removed: the categories that the prefilter removed, those that would have won first.
         part: what CLIP saw in the part of the image that holds the place; ``None`` if it did not look there.
+        taught: what lessons say at the place; ``None`` if there are none.
         sources: what the prototypes that count most were made of.
         support: the support sets of their categories, as far as they are stored, by category.
         segmentation: the segmentation of the whole image.
@@ -216,6 +212,7 @@ class Explanation:
     names: tuple[str, ...]
     sources: tuple[Source, ...] = ()
     support: Mapping[str, SupportSet] = field(default_factory=dict)
+    taught: Taught | None = None
 
     def name(self, label: int) -> str:
         """Return the name of a drawn label id."""

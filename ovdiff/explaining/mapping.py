@@ -1,9 +1,11 @@
 """An explanation as plain values, for JSON: figures and names, and of support images their numbers and shares."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ovdiff.explaining.explanation import Explanation, Nearest, Prototype, Source
+from ovdiff.explaining.taught import Taught
 
 
 def explanation_to_mapping(found: Explanation) -> dict[str, Any]:
@@ -44,8 +46,45 @@ def explanation_to_mapping(found: Explanation) -> dict[str, Any]:
         "clip_saw": None
         if found.part is None
         else {"by_pixels": found.part.by_pixels, "became": found.part.became, "shares": dict(found.part.shares)},
+        "lessons": None if found.taught is None else _taught(found.taught),
         "prototypes": [_source(found, source) for source in found.sources],
     }  # fmt: skip
+
+
+def _taught(taught: Taught) -> dict[str, Any]:
+    def by_group(values: Sequence[float]) -> dict[str, float]:
+        return dict(zip([group.name for group in taught.groups], values, strict=True))
+
+    return {
+        "lessons": taught.lessons,
+        "cosine_per_nat": taught.weight,
+        "groups": [
+            {
+                "name": group.name,
+                "words": list(group.words),
+                "competes": group.competes,
+                "log_share": group.log_share,
+                "share": group.share,
+            }
+            for group in taught.groups
+        ],
+        "extractors": [
+            {
+                "extractor": each.name,
+                "used": each.used,
+                "right_without": each.before,
+                "right_with": each.after,
+                "why_not": each.why_not,
+                "shares": by_group(each.shares) if each.used else None,
+            }
+            for each in taught.extractors
+        ],
+        "most_alike": [
+            {"word": each.word, "cosine": each.cosine, "cosines": dict(each.cosines), **asdict(each.source)}
+            for each in taught.alike
+        ],
+        "clip_would_have_seen": None if taught.part_without is None else dict(taught.part_without.shares),
+    }
 
 
 def _votes(found: Explanation) -> list[dict[str, Any]]:
@@ -82,7 +121,6 @@ def _prototype(found: Explanation, prototype: Prototype) -> dict[str, Any]:
         "side": prototype.side,
         "kind": prototype.kind,
         "number": prototype.number,
-        "lesson": prototype.lesson,
     }
 
 

@@ -45,8 +45,6 @@ class Sources:
             WeightsError: the extractor's model cannot be loaded.
             DeviceMemoryError: not even one image fits into the device's memory.
         """
-        if prototype.lesson:
-            return Source(prototype, (), f"It comes from the lesson {prototype.lesson}, not from support images.")
         support = self._support(prototype.category)
         if support is None:
             return Source(prototype, (), self._missing[prototype.category])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ovdiff.explaining.explanation import Stage
 from ovdiff.presets.schema import RefineSettings
-from ovdiff.segmenting.image_segmenter import ImageSegmenter, Match, Step
+from ovdiff.segmenting.image_segmenter import PART_CHECK, ImageSegmenter, Match, Step
 from ovdiff.segmenting.matching import ScoreMaps, without_anchors
 from ovdiff.segmenting.refine import clean_up
 from ovdiff.segmenting.segmenter import decide
@@ -28,12 +28,14 @@ class Trace:
         labels: the label ids of the scores of each stage, in their order.
         decided: the label that the mean scores of the votes decide at the place.
         last: the last step of the score maps.
+        before_check: the score maps at which the part check began; ``None`` if there is no part check.
     """
 
     stages: tuple[Stage, ...]
     labels: tuple[int, ...]
     decided: int
     last: Step
+    before_check: ScoreMaps | None
 
 
 def trace(segmenter: ImageSegmenter, match: Match, mask: NDArray[np.bool_], weights: Tensor) -> Trace:
@@ -48,6 +50,8 @@ def trace(segmenter: ImageSegmenter, match: Match, mask: NDArray[np.bool_], weig
     asked, size_hw = match.competition.asked, match.encoded.size_hw
     stages: list[Stage] = []
     decided = 0
+    previous: ScoreMaps | None = None
+    before_check: ScoreMaps | None = None
     label_map: NDArray[np.int32] = np.zeros(size_hw, dtype=np.int32)
     for step in segmenter.steps(match):
         drawn, before = without_anchors(step.maps, asked), label_map
@@ -55,11 +59,13 @@ def trace(segmenter: ImageSegmenter, match: Match, mask: NDArray[np.bool_], weig
         if not stages:
             before, decided = label_map, _decided(drawn, weights)
         stages.append(_stage(step.name, label_map, before, mask, mean_at(step.maps.scores, weights)))
-        last = step
+        if step.name == PART_CHECK:
+            before_check = previous
+        last, previous = step, step.maps
     for name, settings in _clean_ups(segmenter.parts.preset.refine):
         before, label_map = label_map, clean_up(label_map, settings)
         stages.append(_stage(name, label_map, before, mask, ()))
-    return Trace(tuple(stages), last.maps.labels, decided, last)
+    return Trace(tuple(stages), last.maps.labels, decided, last, before_check)
 
 
 def mean_at(maps: Tensor, weights: Tensor) -> tuple[float, ...]:

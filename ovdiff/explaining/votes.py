@@ -1,6 +1,6 @@
 """The votes at a place: each extractor in each window, by the function that segments (see the package's formula)."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 from ovdiff.explaining.explanation import Nearest, Prototype, Vote
 from ovdiff.explaining.places import shrink
 from ovdiff.presets import Preset
+from ovdiff.segmenting.encoding import EncodedImage
 from ovdiff.segmenting.image_segmenter import Match
 from ovdiff.segmenting.matching import voting_classes
 from ovdiff.segmenting.segmenter import PrototypeTable, class_scores_with_rows
@@ -18,7 +19,7 @@ from ovdiff.segmenting.windows import Window
 
 
 @dataclass(frozen=True)
-class _Cells:
+class Cells:
     """What one extractor says in N cells of one window.
 
     Attributes:
@@ -45,13 +46,13 @@ def votes_at(
         told: the label ids of which the nearest prototypes are wanted.
     """
     classes = voting_classes(match.candidates, preset)
-    per_vote = weights / _vote_counts(match, weights.shape)
+    per_vote = weights / vote_counts(match.encoded, match.tables)
     threshold = preset.matching.background_threshold if preset.matching.background == "threshold" else None
     found = []
     for name, table in match.tables.items():
         gated = table.gated(match.candidates).to(device)
-        for window, features in _windows(match, name):
-            cells = _cells(window, features, per_vote, gated, classes)
+        for window, features in windows_of(match.encoded, name):
+            cells = cells_at(window, features, per_vote, gated, classes)
             if cells is None:
                 continue
             total = float(cells.weights.sum())
@@ -74,23 +75,24 @@ def sums(votes: Sequence[Vote]) -> NDArray[np.float64]:
     return total
 
 
-def _windows(match: Match, name: str) -> Iterator[tuple[Window, Tensor]]:
-    for batch in match.encoded.features[name]:
+def windows_of(encoded: EncodedImage, name: str) -> Iterator[tuple[Window, Tensor]]:
+    """Yield an extractor's windows, each with its features (D, h, w)."""
+    for batch in encoded.features[name]:
         yield from zip(batch.windows, batch.features, strict=True)
 
 
-def _vote_counts(match: Match, size_hw: torch.Size) -> Tensor:
-    """Return how often each pixel of the working image is voted on, (h, w) float64."""
-    counts = np.zeros(tuple(size_hw))
-    for name in match.tables:
-        for window, _ in _windows(match, name):
+def vote_counts(encoded: EncodedImage, names: Iterable[str]) -> Tensor:
+    """Return how often some extractors vote on each pixel of the working image, (h, w) float64."""
+    counts = np.zeros(encoded.working.shape[:2])
+    for name in names:
+        for window, _ in windows_of(encoded, name):
             counts[window.slices] += window.weight
     return torch.from_numpy(counts)
 
 
-def _cells(
+def cells_at(
     window: Window, features: Tensor, per_vote: Tensor, table: PrototypeTable, classes: Sequence[int]
-) -> _Cells | None:
+) -> Cells | None:
     """Return what the cells of a window (D, h, w) that count for the place say; ``None`` if none of them counts."""
     inside = window.weight * per_vote[window.slices]
     if not inside.any():
@@ -99,12 +101,10 @@ def _cells(
     counting = weights.nonzero()[:, 0]
     some = features.flatten(1)[:, counting][None, :, None]
     scores, rows = class_scores_with_rows(some, table, classes)
-    return _Cells(
-        weights[counting].numpy(), scores[0, :, 0].double().numpy(force=True), rows[0, :, 0].numpy(force=True)
-    )
+    return Cells(weights[counting].numpy(), scores[0, :, 0].double().numpy(force=True), rows[0, :, 0].numpy(force=True))
 
 
-def _nearest(cells: _Cells, column: int, table: PrototypeTable, extractor: str, match: Match) -> tuple[Nearest, ...]:
+def _nearest(cells: Cells, column: int, table: PrototypeTable, extractor: str, match: Match) -> tuple[Nearest, ...]:
     """Return the prototypes that are the nearest of a class in some of the cells, the largest share first."""
     rows, which = np.unique(cells.rows[column], return_inverse=True)
     if rows[0] < 0:
@@ -119,4 +119,4 @@ def _nearest(cells: _Cells, column: int, table: PrototypeTable, extractor: str, 
 def _prototype(table: PrototypeTable, row: int, extractor: str, match: Match) -> Prototype:
     origin = table.origin(row)
     owner = match.competition.vocabulary.categories[origin.owner].name
-    return Prototype(extractor, owner, origin.side, origin.kind, origin.number, origin.image, origin.lesson)
+    return Prototype(extractor, owner, origin.side, origin.kind, origin.number, origin.image)

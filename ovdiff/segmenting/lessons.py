@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ovdiff.bank.lesson_store import LessonStore
-from ovdiff.bank.lessons import Lesson
+from ovdiff.bank.lessons import Lesson, LessonRows, LessonWord, set_digest
 from ovdiff.bank.recipe import Recipes
 from ovdiff.presets.schema import LessonSettings
 from ovdiff.segmenting.anchors import Competition
@@ -103,6 +103,19 @@ class Groups:
 
 
 @dataclass(frozen=True)
+class Words:
+    """The words that compete.
+
+    Attributes:
+        phrases: the phrases of each, in their order.
+        asked: how many were asked for; the others are anchors.
+    """
+
+    phrases: Sequence[tuple[str, ...]]
+    asked: int
+
+
+@dataclass(frozen=True)
 class Report:
     """How lessons did on annotated images that were left out.
 
@@ -160,11 +173,13 @@ class Lessons:
         digest = self.version(Vocabulary(asked))
         if not digest:
             return None
-        known = (digest, competition.vocabulary.fingerprint(), competition.asked, id(tables))
+        keys = [self._recipes.prototypes(category).key for category in competition.vocabulary.categories]
+        known = (digest, competition.vocabulary.fingerprint(), competition.asked, *keys)
         if known not in self._recent:
-            lessons = self._store.in_force(self._recipes.lessons.key, self._phrases(asked))
-            phrases = self._phrases(competition.vocabulary.categories)
+            lessons, phrases = self.in_force(competition), self.phrases(competition)
             model = self._fitted(lessons, phrases, competition, tables, stuff)
+            if set_digest({lesson.address: lesson.weight for lesson in lessons}) != digest:
+                return model  # Somebody has changed the lessons meanwhile.
             self._recent = {**dict(list(self._recent.items())[1 - _KEPT :]), known: model}
         return self._recent[known]
 
@@ -177,6 +192,15 @@ class Lessons:
         if not self._parts.preset.lessons.enabled or not self._store.folder.is_dir():
             return ""
         return self._store.digest(self._recipes.lessons.key, self._phrases(vocabulary.categories))
+
+    def in_force(self, competition: Competition) -> tuple[Lesson, ...]:
+        """Read the lessons that speak about an asked word, sorted by address; each costs a read of its files."""
+        asked = competition.vocabulary.categories[: competition.asked]
+        return self._store.in_force(self._recipes.lessons.key, self._phrases(asked))
+
+    def phrases(self, competition: Competition) -> list[tuple[str, ...]]:
+        """Return the phrases of each word that competes, by which lessons know it."""
+        return self._phrases(competition.vocabulary.categories)
 
     def _fitted(
         self,
@@ -227,7 +251,7 @@ def fit_lessons(
     weight = settings.cosine_per_nat * _sureness(len(lessons), settings)
     discriminants, reports = {}, {}
     for name, table in tables.items():
-        fitted = _fit_space(name, lessons, _Words(phrases, competition.asked), table, groups, settings, weight)
+        fitted = _fit_space(name, lessons, Words(phrases, competition.asked), table, groups, settings, weight)
         if fitted is None:
             continue
         reports[name] = fitted[1]
@@ -250,17 +274,24 @@ def with_lessons(encoded: EncodedImage, maps: ScoreMaps, model: LessonModel, dev
         model: what the lessons say.
         device: the device that computes the score maps.
     """
-    if not model.discriminants:
+    rows = competing_rows(maps.labels, model)
+    if not rows:
         return maps
     group_of_row = torch.from_numpy(model.groups.of_label[list(maps.labels)])
-    shown = torch.stack([model.groups.best(each.shown) for each in model.discriminants.values()])
-    shown = shown.all(dim=0)[group_of_row]
-    rows = shown.nonzero()[:, 0].tolist()
-    if len({int(group_of_row[row]) for row in rows}) < 2:
-        return maps
     shares = log_shares(encoded, model, device)
     bonus = shares[group_of_row[rows].to(shares.device)]
     return ScoreMaps(redecide(maps.scores, rows, bonus, 1 / model.weight), maps.labels)
+
+
+def competing_rows(labels: Sequence[int], model: LessonModel) -> list[int]:
+    """Return the rows of score maps with these labels whose groups lessons know; none if they are of one group."""
+    if not model.discriminants:
+        return []
+    group_of_row = torch.from_numpy(model.groups.of_label[list(labels)])
+    shown = torch.stack([model.groups.best(each.shown) for each in model.discriminants.values()])
+    shown = shown.all(dim=0)[group_of_row]
+    rows: list[int] = shown.nonzero()[:, 0].tolist()
+    return rows if len({int(group_of_row[row]) for row in rows}) > 1 else []
 
 
 @torch.inference_mode()
@@ -285,18 +316,10 @@ def log_shares(encoded: EncodedImage, model: LessonModel, device: torch.device) 
     return merger.mean() * _LOWEST
 
 
-@dataclass(frozen=True)
-class _Words:
-    """The phrases of the words that compete, and how many of these were asked for."""
-
-    phrases: Sequence[tuple[str, ...]]
-    asked: int
-
-
 def _fit_space(
     name: str,
     lessons: Sequence[Lesson],
-    words: _Words,
+    words: Words,
     table: PrototypeTable,
     groups: Groups,
     settings: LessonSettings,
@@ -318,26 +341,39 @@ def _fit_space(
     return replace(fitted, directions=directions, temperature=temperature), report
 
 
-def _cells(lesson: Lesson, name: str, words: _Words, groups: Groups) -> Examples | None:
-    """Return a lesson's cells as examples; ``None`` if it has none for this extractor.
+def _cells(lesson: Lesson, name: str, words: Words, groups: Groups) -> Examples | None:
+    """Return a lesson's cells as examples; ``None`` if it has none for this extractor."""
+    taught = taught_cells(lesson, name, words, groups)
+    if taught is None:
+        return None
+    rows, of_row = taught
+    examples = Examples(torch.from_numpy(rows.vectors), of_row, torch.from_numpy(rows.weights))
+    return examples.balanced(groups.total, lesson.weight)
 
-    What was left without a label shows background only if the annotation speaks about every word that is asked for.
+
+def taught_cells(lesson: Lesson, name: str, words: Words, groups: Groups) -> tuple[LessonRows, Tensor] | None:
+    """Return a lesson's cells that teach, and the group (n,) that each shows; ``None`` if none does.
+
+    Background is taught only if the annotation speaks about every asked word: what shows another word, or was
+    left without a label, could show the word that it does not speak about.
     """
     rows = lesson.spaces.get(name)
     if rows is None:
         return None
     numbers = {phrases: number for number, phrases in enumerate(words.phrases, start=1)}
-    group_of = [0]
-    for word in lesson.words:
-        label = numbers.get(word.phrases)
-        group_of.append(groups.behind.get(word.phrases, 0) if label is None else int(groups.of_label[label]))
+    labels = [0, *(numbers.get(word.phrases, 0) for word in lesson.words)]
+    group_of = torch.tensor(
+        [
+            int(groups.of_label[label]) if label else groups.behind.get(word.phrases, 0)
+            for label, word in zip(labels, [LessonWord("", ()), *lesson.words], strict=True)
+        ]
+    )
     known = all(lesson.teaches(phrases) for phrases in words.phrases[: words.asked])
-    keep = torch.from_numpy((rows.labels > 0) | known)
-    if not bool(keep.any()):
+    keep = (np.array(labels)[rows.labels] > 0) | known
+    if not keep.any():
         return None
-    labels = torch.from_numpy(rows.labels.astype(np.int64))[keep]
-    vectors, weights = torch.from_numpy(rows.vectors)[keep], torch.from_numpy(rows.weights)[keep]
-    return Examples(vectors, torch.tensor(group_of)[labels], weights).balanced(groups.total, lesson.weight)
+    kept = LessonRows(rows.vectors[keep], rows.labels[keep], rows.predicted[keep], rows.weights[keep])
+    return kept, group_of[torch.from_numpy(kept.labels.astype(np.int64))]
 
 
 def _of_prototypes(table: PrototypeTable, groups: Groups, weight: float) -> Examples:

@@ -1,4 +1,4 @@
-"""Where the rows of a prototype table come from: kind, number in the stored set, support image, or lesson.
+"""Where the rows of a prototype table come from: kind, number in the stored set, and support image.
 
 A table is filtered and joined many times before an image is matched with it, and each time its origins go along. So
 whoever sees a row win can say which prototype it is, and of which support image.
@@ -26,10 +26,9 @@ class Origin(NamedTuple):
     Attributes:
         owner: the index of the category whose prototype it is.
         side: the side of that category.
-        kind: the kind of the prototype; with a lesson this is "instance", the mean of one annotated region.
+        kind: the kind of the prototype; a mean, an instance or a part.
         number: its number among the prototypes of that side in the stored set, from 0; `None` if it is not stored.
         image: the number of the support image of which an instance prototype is the mean, from 0; else `None`.
-        lesson: the name of the lesson that it comes from; "" if it comes from support images.
     """
 
     owner: int
@@ -37,7 +36,6 @@ class Origin(NamedTuple):
     kind: PrototypeKind
     number: int | None
     image: int | None
-    lesson: str
 
 
 @dataclass(frozen=True)
@@ -48,13 +46,11 @@ class RowOrigins:
         kinds: (P,) uint8, indices into :data:`ovdiff.bank.prototypes.KINDS`.
         numbers: (P,) int32, the row's number in its side of the stored set, or :data:`NOT_STORED`.
         images: (P,) int32, the support image of an instance prototype, or :data:`NOT_STORED`.
-        lessons: (P,) str, the name of the lesson that the row comes from; "" for the rows of support images.
     """
 
     kinds: NDArray[np.uint8]
     numbers: NDArray[np.int32]
     images: NDArray[np.int32]
-    lessons: NDArray[np.str_]
 
     def taken(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> "RowOrigins":
         """Return the origins of some rows: a mask (P,) bool, or row numbers in their new order."""
@@ -64,15 +60,7 @@ class RowOrigins:
 def stored_origins(prototypes: Prototypes, kinds: tuple[PrototypeKind, ...]) -> RowOrigins:
     """Return the origins of those prototypes of a stored side that are of the wanted kinds, in the stored order."""
     numbers = np.flatnonzero(np.isin(prototypes.kinds, [KINDS.index(kind) for kind in kinds]))
-    lessons = np.full(len(numbers), "", dtype=np.str_)
-    return RowOrigins(prototypes.kinds[numbers], numbers.astype(np.int32), prototypes.images[numbers], lessons)
-
-
-def lesson_origins(lessons: Sequence[str]) -> RowOrigins:
-    """Return the origins of rows that come from lessons, one name a row; each is the mean of an annotated region."""
-    none = np.full(len(lessons), NOT_STORED, dtype=np.int32)
-    kinds = np.full(len(lessons), KINDS.index("instance"), dtype=np.uint8)
-    return RowOrigins(kinds, none, none, np.array(lessons, dtype=np.str_))
+    return RowOrigins(prototypes.kinds[numbers], numbers.astype(np.int32), prototypes.images[numbers])
 
 
 def joined(parts: Sequence[RowOrigins]) -> RowOrigins:

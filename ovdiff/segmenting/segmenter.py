@@ -43,7 +43,7 @@ class PrototypeTable:
         vectors: (P, D) float32 unit vectors.
         classes: (P,) the category index for which each row votes, or :data:`BACKGROUND`; ascending.
         owners: (P,) the category index to which each row belongs.
-        origins: which prototype, of which support image or lesson, each row is.
+        origins: which prototype, of which support image, each row is.
     """
 
     vectors: Tensor
@@ -60,22 +60,6 @@ class PrototypeTable:
             kind=KINDS[int(self.origins.kinds[row])],
             number=None if number == NOT_STORED else number,
             image=None if image == NOT_STORED else image,
-            lesson=str(self.origins.lessons[row]),
-        )
-
-    def with_rows(self, rows: "PrototypeTable") -> "PrototypeTable":
-        """Return a table with the rows of both, for rows that are not drawn, such as those of lessons.
-
-        Classes stay ascending; within a class the rows of this table come first. The vectors are copied.
-        """
-        classes = np.concatenate([self.classes, rows.classes])
-        order = np.argsort(classes, kind="stable")
-        vectors = torch.cat([self.vectors, rows.vectors.to(self.vectors.device)])
-        return PrototypeTable(
-            vectors[torch.from_numpy(order).to(vectors.device)],
-            classes[order],
-            np.concatenate([self.owners, rows.owners])[order],
-            joined([self.origins, rows.origins]).taken(order),
         )
 
     def gated(self, candidates: Collection[int]) -> "PrototypeTable":

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ovdiff.bank.lessons import LessonSource
 from ovdiff.bank.support import SupportImage, SupportSet
 from ovdiff.explaining.explanation import (
     Explanation,
@@ -16,6 +17,7 @@ from ovdiff.explaining.explanation import (
     SupportPlace,
     Vote,
 )
+from ovdiff.explaining.taught import AlikeLesson, Taught, TaughtExtractor, TaughtGroup
 from ovdiff.segmentation import PartEvidence, Segmentation
 
 PART = Prototype("clip", "boat", "foreground", "part", 12)
@@ -79,4 +81,24 @@ def explanation() -> Explanation:
             Source(FOX, (), "Its support images cannot be shown. They were removed."),
         ),
         support={"boat": support()},
+    )
+
+
+def taught() -> Taught:
+    """Three lessons that favour things; the second extractor does not use them."""
+    groups = (
+        TaughtGroup("background", ("background", "fox"), True, float(np.log(0.03)), 0.03),
+        TaughtGroup("things", ("boat",), True, float(np.log(0.97)), 0.97),
+    )
+    source = LessonSource("1", "12", "4", "ann", "", "harbour.png")
+    return Taught(
+        lessons=3,
+        weight=0.086,
+        groups=groups,
+        extractors=(TaughtExtractor("clip", True, 0.5, 0.6, (0.03, 0.97)), TaughtExtractor("sd", False, 0.8, 0.7, ())),
+        alike=(
+            AlikeLesson("boat", 0.93, {"clip": 0.93}, source),
+            AlikeLesson("ship", 0.8, {"clip": 0.8}, LessonSource()),
+        ),
+        part_without=PartEvidence((0.5, 0.0, 1.0, 1.0), 0.1, "boat", "boat", (("boat", 0.6), ("fox", 0.3))),
     )

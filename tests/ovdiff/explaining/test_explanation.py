@@ -53,7 +53,6 @@ def test_the_label_is_that_of_the_last_stage() -> None:
         (Prototype("clip", "boat", "foreground", "class", 0), "mean of boat"),
         (Prototype("clip", "boat", "foreground", "instance", 4, image=3), "image 3 of boat"),
         (Prototype("clip", "boat", "background", "part", 12), "part 12 of boat's background"),
-        (Prototype("clip", "boat", "foreground", "instance", None, lesson="ab12"), "lesson ab12 of boat"),
     ],
 )
 def test_prototypes_have_names_for_people(prototype: Prototype, name: str) -> None:

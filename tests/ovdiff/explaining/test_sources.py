@@ -74,11 +74,6 @@ def test_features_are_made_once_a_space(engine: Engine, sources: Sources, monkey
     assert calls == ["clip"]
 
 
-def test_a_lesson_has_no_support_image(sources: Sources) -> None:
-    found = sources.of(Prototype("clip", "boat", "foreground", "instance", None, lesson="ab12"))
-    assert found.places == () and "lesson ab12" in found.missing
-
-
 def test_where_support_images_are_gone_the_reason_is_said_and_the_figures_stay(
     engine: Engine, picture: NDArray[np.uint8], tmp_path: Path
 ) -> None:

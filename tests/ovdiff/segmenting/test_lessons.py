@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from ovdiff.bank.lessons import Lesson, LessonRows, LessonWord
+from ovdiff.bank.prototypes import Prototypes
 from ovdiff.presets.schema import LessonSettings
 from ovdiff.segmenting.anchors import Competition
 from ovdiff.segmenting.discriminant import Discriminant
 from ovdiff.segmenting.encoding import EncodedImage, WindowFeatures
-from ovdiff.segmenting.lessons import Groups, LessonModel, Report, _cells, _fit_space, _image, _Words, with_lessons
+from ovdiff.segmenting.lessons import Groups, LessonModel, Report, Words, _cells, _fit_space, _image, with_lessons
 from ovdiff.segmenting.matching import ScoreMaps
-from ovdiff.segmenting.origins import lesson_origins
+from ovdiff.segmenting.origins import stored_origins
 from ovdiff.segmenting.segmenter import PrototypeTable
 from ovdiff.segmenting.windows import Window
 from ovdiff.vocabulary import Vocabulary
@@ -40,7 +41,8 @@ def test_words_that_lessons_know_and_nobody_asks_for_are_groups_of_the_backgroun
 def _table(depth: int) -> PrototypeTable:
     """Prototypes along the axes: the mug's, the sky's, the car's and the anchor's."""
     classes = np.arange(4)
-    return PrototypeTable(torch.eye(4, depth), classes, classes, lesson_origins([""] * 4))
+    side = Prototypes(np.eye(4, depth, dtype=np.float32), np.zeros(4, np.uint8), np.full(4, -1, np.int32))
+    return PrototypeTable(torch.eye(4, depth), classes, classes, stored_origins(side, ("class",)))
 
 
 def _lesson(seed: int, depth: int, turn: int = 0, covered: bool = True, names: tuple[str, ...] = WORDS.names) -> Lesson:
@@ -55,7 +57,7 @@ def _lesson(seed: int, depth: int, turn: int = 0, covered: bool = True, names: t
 
 
 def _fit(lessons: list[Lesson], depth: int) -> tuple[Discriminant, Report]:
-    found = _fit_space("made up", lessons, _Words(PHRASES, 3), _table(depth), GROUPS, LessonSettings(), 0.1)
+    found = _fit_space("made up", lessons, Words(PHRASES, 3), _table(depth), GROUPS, LessonSettings(), 0.1)
     assert found is not None
     return found
 
@@ -75,21 +77,26 @@ def test_lessons_that_contradict_each_other_are_not_used() -> None:
 
 
 def test_cells_without_a_label_show_background_only_if_the_annotation_speaks_of_every_asked_word() -> None:
-    words = _Words(PHRASES, 3)
+    words = Words(PHRASES, 3)
     whole = _cells(_lesson(0, 8), "made up", words, GROUPS)
     part = _cells(_lesson(0, 8, covered=False), "made up", words, GROUPS)
-    later = _cells(_lesson(0, 8), "made up", _Words([*PHRASES[:3], ("boat",)], 4), GROUPS)
-    anchor = _cells(_lesson(0, 8), "made up", _Words([*PHRASES[:3], ("boat",)], 3), GROUPS)
+    later = _cells(_lesson(0, 8), "made up", Words([*PHRASES[:3], ("boat",)], 4), GROUPS)
+    anchor = _cells(_lesson(0, 8), "made up", Words([*PHRASES[:3], ("boat",)], 3), GROUPS)
     assert whole is not None and part is not None and later is not None and anchor is not None
     assert len(whole.groups) == len(anchor.groups) == 24 and len(part.groups) == len(later.groups) == 18
     assert _cells(_lesson(0, 8), "another", words, GROUPS) is None
+
+
+def test_the_cells_of_a_reworded_label_do_not_teach_that_the_new_word_is_background() -> None:
+    found = _cells(_lesson(0, 8), "made up", Words([("mug",), ("sky",), ("automobile",)], 3), GROUPS)
+    assert found is not None and len(found.groups) == 12  # those of mug and sky
 
 
 def test_a_word_that_does_not_compete_is_a_group_of_the_background() -> None:
     lesson = _lesson(0, 8, names=("mug", "tree", "car"))
     competition, phrases = Competition(Vocabulary(["mug", "car"]), 2), [("mug",), ("car",)]
     groups = Groups.of(competition, frozenset({1}), phrases, [lesson])  # "car" is stuff here
-    found = _cells(lesson, "made up", _Words(phrases, 2), groups)
+    found = _cells(lesson, "made up", Words(phrases, 2), groups)
     assert found is not None and groups.count == 3
     assert found.groups.tolist() == [0] * 6 + [1] * 6 + [3] * 6 + [2] * 6
     assert found.weights.sum().item() == pytest.approx(4.0)

@@ -6,7 +6,7 @@ import torch
 
 from ovdiff.bank.prototypes import KINDS, FeatureSpacePrototypes, Prototypes
 from ovdiff.presets.schema import PrototypeKind
-from ovdiff.segmenting.origins import NOT_STORED, Origin, joined, lesson_origins, stored_origins
+from ovdiff.segmenting.origins import NOT_STORED, joined, stored_origins
 from ovdiff.segmenting.segmenter import BACKGROUND, PrototypeTable, make_table
 
 ALL: tuple[PrototypeKind, ...] = ("class", "instance", "part")
@@ -41,7 +41,6 @@ def _check(table: PrototypeTable, sets: list[FeatureSpacePrototypes]) -> None:
                                    torch.from_numpy(stored.vectors[origin.number]))  # fmt: skip
         assert origin.kind == KINDS[stored.kinds[origin.number]]
         assert origin.image == (stored.images[origin.number] if origin.kind == "instance" else None)
-        assert origin.lesson == ""
         assert (table.classes[row] == BACKGROUND) == (origin.side == "background")
 
 
@@ -64,31 +63,8 @@ def test_origins_go_along_through_gate_stuff_filter_and_device(sets: list[Featur
     _check(filtered, alike)
 
 
-def test_rows_of_lessons_are_told_from_those_of_support_images(sets: list[FeatureSpacePrototypes]) -> None:
-    table = make_table(sets, set(), kinds=ALL)
-    vectors = torch.nn.functional.normalize(torch.randn(3, DEPTH, generator=torch.Generator().manual_seed(0)), dim=1)
-    learned = PrototypeTable(
-        vectors, np.array([BACKGROUND, 0, 2]), np.array([1, 0, 2]), lesson_origins(["task 7", "task 7", "task 123456"])
-    )
-    both = table.with_rows(learned)
-    assert (np.diff(both.classes) >= 0).all()  # class_scores looks classes up by bisection
-    assert len(both.vectors) == len(table.vectors) + 3 and len(table.origins.numbers) == len(table.vectors)
-    lessons = {row: both.origin(row) for row in range(len(both.vectors)) if both.origin(row).lesson}
-    assert list(lessons.values()) == [
-        Origin(1, "background", "instance", None, None, "task 7"),
-        Origin(0, "foreground", "instance", None, None, "task 7"),
-        Origin(2, "foreground", "instance", None, None, "task 123456"),
-    ]
-    torch.testing.assert_close(both.vectors[list(lessons)], vectors)
-    drawn = np.array([row not in lessons for row in range(len(both.vectors))])
-    _check(PrototypeTable(both.vectors[torch.from_numpy(drawn)], both.classes[drawn], both.owners[drawn],
-                          both.origins.taken(drawn)), sets)  # fmt: skip
-    _check(table, sets)
-
-
-def test_joining_keeps_long_names_and_types() -> None:
+def test_joining_keeps_order_and_types() -> None:
     stored = stored_origins(_side((0,), 1, 0), ALL)
-    both = joined([stored, lesson_origins(["a lesson with a long name"])])
-    assert both.lessons.tolist() == ["", "", "", "a lesson with a long name"]
+    both = joined([stored, stored.taken(np.array([1]))])
     assert both.kinds.dtype == np.uint8 and both.numbers.dtype == both.images.dtype == np.int32
-    assert both.numbers.tolist() == [0, 1, 2, NOT_STORED]
+    assert both.numbers.tolist() == [0, 1, 2, 1] and both.images.tolist() == [NOT_STORED, 0, NOT_STORED, 0]
