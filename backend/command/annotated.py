@@ -59,7 +59,8 @@ def to_annotation(made: records.Annotation, vocabulary: Vocabulary, scope: Scope
                 "Give the label config with which it was annotated."
             )
     outlined = [region for region in made.regions if region.labels and not _is_box(region, scope)]
-    spoken = vocabulary.names if scope.covered is None else scope.covered
+    covered = None if scope.covered is None else tuple(name for name in vocabulary.names if name in scope.covered)
+    spoken = vocabulary.names if covered is None else covered
     drawn = [
         LabelledRegion(region.rle, numbers[label], region.score)
         for region in outlined
@@ -68,10 +69,11 @@ def to_annotation(made: records.Annotation, vocabulary: Vocabulary, scope: Scope
     ]
     if not drawn:
         only = ", or only boxes and regions without a label, which show no outline of a word" if made.regions else ""
+        only = " that has one of the labels of --labels" if outlined else only
         raise LessonError(f"nothing is annotated in it{only}.")
     flat = regions_to_label_map(drawn, made.regions[0].size_hw)
     complete = not (scope.partial or says_partial(made)) and len(outlined) == len(made.regions)
-    return Annotation(flat.label_map.astype(np.int32), vocabulary, scope.covered, complete), flat.contested_px
+    return Annotation(flat.label_map.astype(np.int32), vocabulary, covered, complete), flat.contested_px
 
 
 def says_partial(made: records.Annotation) -> bool:

@@ -116,7 +116,8 @@ def learn_from_export(
     finally:
         _report(counts)
     if counts.refused:
-        raise RequestError(f"{counts.refused} of {counts.tasks} images gave no lesson; they are named above.")
+        which = "annotations" if choices.every_annotator else f"of {counts.tasks} images"
+        raise RequestError(f"{counts.refused} {which} gave no lesson; they are named above.")
 
 
 def images_in(folder: Path, image_root: str, max_px: int) -> ReadImage:
@@ -231,5 +232,14 @@ def _report(counts: _Counts) -> None:
 
 
 def labels_of(text: str | None) -> tuple[str, ...] | None:
-    """Return the labels of "boat, water"; ``None`` where none are given."""
-    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+    """Return the labels of "boat, water"; ``None`` where none are given.
+
+    Raises:
+        UsageError: the text names no label.
+    """
+    if text is None:
+        return None
+    labels = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not labels:
+        raise UsageError("--labels names no label. Leave it away if all labels were annotated.")
+    return labels

@@ -4,12 +4,9 @@ The store is the folder ``lessons`` of a bank and works as the bank does (:mod:`
 or not at all, the card is written last, and a lesson without a card does not count. So a crash loses at most the lesson
 that is being written. The folder is locked while a lesson is changed. A running service sees what a command changed,
 because the cards' times are looked at whenever lessons are asked for. A damaged lesson counts as off, and is logged.
-
-``fit.json`` holds what was chosen for a set of lessons, by the set's digest. Never imports torch.
+Never imports torch.
 """
 
-import hashlib
-import json
 import logging
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -29,8 +26,8 @@ from ovdiff.extras import naming_the_extra
 
 _ADDRESS = re.compile(r"[0-9a-f]{64}")
 _ROWS, _CROPS = ("vectors", "labels", "predicted", "weights"), ("vectors", "labels", "predicted", "areas")
-_FITS_KEPT = 32
-"""How many sets of lessons have a fit at most; the oldest is forgotten first."""
+_MOST_WEIGHT = 1000.0
+"""The greatest weight of a lesson. Weights far above it are infinite in float32, and lessons beside them are lost."""
 
 _Stamp = tuple[tuple[int, int, int], ...]
 _log = logging.getLogger(__name__)
@@ -125,16 +122,6 @@ class LessonStore:
         """
         return set_digest({card.address: card.weight for card in self._counting(recipe, phrases)})
 
-    def version(self, recipe: str) -> str:
-        """Return a hash of the lessons that count and of what was chosen for them; "" if no lesson counts.
-
-        Cost: that of :meth:`cards`.
-        """
-        if not (found := self.digest(recipe)):
-            return ""
-        fit = json.dumps(self.fit(found), sort_keys=True)
-        return hashlib.sha256(f"{found} {fit}".encode()).hexdigest()
-
     def of_task(self, recipe: str, source: LessonSource, *, per_annotation: bool = False) -> tuple[str, ...]:
         """Return the addresses of the lessons of a recipe that were taken from the same task and image, on or off.
 
@@ -182,11 +169,15 @@ class LessonStore:
         """Switch a lesson on or off, or give it another weight.
 
         Raises:
-            LessonError: there is no such lesson, the weight is not a number above 0, or the folder cannot be written.
+            LessonError: there is no such lesson, the weight is not above 0 and up to 1000, or the folder cannot be
+                written.
             LessonCorruptError: the lesson is damaged.
         """
-        if weight is not None and not 0 < weight < float("inf"):
-            raise LessonError(f"The weight of a lesson is {weight}; expected a number above 0. `off` switches it off.")
+        if weight is not None and not 0 < weight <= _MOST_WEIGHT:
+            raise LessonError(
+                f"The weight of a lesson is {weight}; expected a number above 0 and up to {_MOST_WEIGHT:g}. `off` "
+                "switches it off."
+            )
         if not self.folder.is_dir():
             raise self._absent(address)
         try:
@@ -210,26 +201,6 @@ class LessonStore:
                 self._unlink(address)
         except OSError as error:
             raise self._unwritable(address, error) from error
-
-    def fit(self, digest: str) -> dict[str, Any] | None:
-        """Return what was chosen for the set of lessons of this digest; ``None`` if nothing was."""
-        found = self._fits().get(digest)
-        return found if isinstance(found, dict) else None
-
-    def keep_fit(self, digest: str, values: Mapping[str, Any]) -> None:
-        """Keep what was chosen for a set of lessons, as JSON values.
-
-        Raises:
-            LessonError: the folder cannot be written.
-        """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with locked(self.folder):
-                fits = {key: value for key, value in self._fits().items() if key != digest}
-                newest = dict([*fits.items(), (digest, dict(values))][-_FITS_KEPT:])
-                write_whole(self.folder / "fit.json", f"{json.dumps(newest, indent=2)}\n".encode())
-        except OSError as error:
-            raise LessonError(f"The fit of lessons cannot be written to {self.folder}: {error}.") from error
 
     # ---------------------------------------------------------------- inside
 
@@ -304,17 +275,6 @@ class LessonStore:
     def _unlink(self, address: str) -> None:
         self._path(address, ".json").unlink(missing_ok=True)  # First, so that no card ever names a missing file.
         self._path(address, ".safetensors").unlink(missing_ok=True)
-
-    def _fits(self) -> dict[str, Any]:
-        path = self.folder / "fit.json"
-        try:
-            found = json.loads(path.read_text("utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            _log.warning("%s is damaged (%s). What was chosen for sets of lessons is chosen again.", path, error)
-            return {}
-        return found if isinstance(found, dict) else {}
 
     def _unpack(self, card: LessonCard, data: bytes) -> Lesson:
         with naming_the_extra("ovdiff.LessonStore"):

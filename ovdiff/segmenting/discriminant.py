@@ -198,7 +198,7 @@ class LearnedViews:
 
         Labels that it does not know get the mean of those that it knows.
         """
-        found = self.discriminant.logits(views.float().cpu()).double().numpy() / self.logit_scale
+        found = self.discriminant.logits(views.float().cpu()).double().numpy() / max(self.logit_scale, 1e-6)
         found = found - found.mean(axis=1, keepdims=True)
         added: NDArray[np.float64] = np.zeros((len(found), len(labels)))
         for place, label in enumerate(labels):

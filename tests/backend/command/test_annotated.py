@@ -52,6 +52,13 @@ def test_regions_of_labels_that_were_not_annotated_everywhere_are_passed_over() 
     assert found.complete and found.covered == ("red",) and set(np.unique(found.label_map)) == {0, 1}
 
 
+def test_labels_of_another_image_of_the_task_do_not_matter() -> None:
+    made = Annotation(1, (region(slice(0, 2), "red"),))
+    assert to_annotation(made, WORDS, Scope({}, covered=("red", "wheel")))[0].covered == ("red",)
+    with pytest.raises(LessonError, match=r"^nothing is annotated in it that has one of the labels of --labels\.$"):
+        to_annotation(made, WORDS, Scope({}, covered=("wheel",)))
+
+
 @pytest.mark.parametrize(
     ("made", "message"),
     [

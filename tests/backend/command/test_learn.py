@@ -134,6 +134,16 @@ def test_only_some_labels_were_annotated(
     assert [(word.name, word.covered) for word in card.words] == [("blue", False), ("red", True)]
     assert learn("--labels", "red, green") == 2
     assert "--labels has 'green', which is not in the label config: blue, red." in capsys.readouterr().err
+    assert learn("--labels", " , ") == 2
+    assert "--labels names no label." in capsys.readouterr().err
+
+
+def test_annotations_that_gave_no_lesson_are_not_counted_as_images(
+    tmp_path: Path, store: LessonStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_export(tmp_path, task(1, annotation(11), annotation(12)))
+    assert learn("--every-annotator") == 1
+    assert "2 annotations gave no lesson; they are named above." in capsys.readouterr().err
 
 
 def test_pixels_that_two_labels_claim_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

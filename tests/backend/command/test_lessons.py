@@ -105,7 +105,11 @@ def test_a_damaged_lesson_is_named_and_can_be_removed(store: LessonStore, capsys
         (["off", "abcdef0"], 2, "No lesson 'abcdef0' in"),
         (["off"], 2, "Name lessons by the first digits"),
         (["on", "--task", "9"], 2, "No lesson is of this task or person"),
-        (["on", FIRST.address[:6], "--weight", "0"], 1, "weight of a lesson is 0.0; expected a number above 0"),
+        (
+            ["on", FIRST.address[:6], "--weight", "0"],
+            1,
+            "weight of a lesson is 0.0; expected a number above 0 and up to 1000",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said(
