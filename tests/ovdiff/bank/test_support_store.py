@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -87,6 +87,7 @@ def test_people_can_open_the_images_and_masks(shelf: Shelf) -> None:
         np.testing.assert_array_equal(np.asarray(picture) == 255, masks[0][0])
 
 
+@settings(deadline=None)  # Folders are synced to the disk, which takes as long as other processes let it.
 @given(
     st.lists(st.integers(0, 9999), min_size=1, max_size=4, unique=True), st.sets(st.integers(0, 9999)), st.integers(0)
 )

@@ -1,19 +1,24 @@
 """An engine of the embedded world with few quick drawings, and annotated scenes."""
 
+from __future__ import annotations
+
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from ovdiff.bank import Bank
-from ovdiff.engine import Engine
 from ovdiff.learning.annotation import Annotation
-from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset, load_preset
 from ovdiff.tinyworld.world import Rendering, render, sample_scene
 from ovdiff.vocabulary import Category, Vocabulary
+
+if TYPE_CHECKING:
+    from ovdiff.engine import Engine
+    from ovdiff.models.loaded import LoadedModels
 
 WORDS = Vocabulary(["ball", "mug", "sky", "grass"])
 
@@ -29,6 +34,8 @@ def quick() -> Preset:
 @pytest.fixture(scope="session")
 def built(quick: Preset, models: LoadedModels, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bank with the prototypes of all words."""
+    from ovdiff.engine import Engine
+
     folder = tmp_path_factory.mktemp("learning") / "bank"
     engine = Engine(quick, Bank(folder), models=models)
     for word in WORDS.categories:
@@ -39,6 +46,8 @@ def built(quick: Preset, models: LoadedModels, tmp_path_factory: pytest.TempPath
 @pytest.fixture
 def engine(quick: Preset, built: Path, models: LoadedModels, tmp_path: Path) -> Engine:
     """An engine on a copy of that bank, which has no lesson."""
+    from ovdiff.engine import Engine
+
     shutil.copytree(built, tmp_path / "bank")
     return Engine(quick, Bank(tmp_path / "bank"), models=models)
 
