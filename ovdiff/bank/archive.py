@@ -19,14 +19,16 @@ Tested by tests/ovdiff/building/test_archive.py.
 import hashlib
 import json
 import re
+import struct
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
 
-from converters.files.atomic import whole_file, whole_folder, write_whole
+from converters.files.atomic import delete_folder, whole_file, whole_folder, write_whole
 from converters.files.folder_lock import locked
+from converters.files.sealed import CHECKSUMS, read_sealed
 from ovdiff.bank.card import Card, json_to_card
 from ovdiff.bank.files import Bank
 from ovdiff.bank.support_store import check_support_files
@@ -40,19 +42,23 @@ MOST_FILES = 200_000
 MOST_FILE_BYTES = 1 << 30
 """A prototype set of the paper's preset takes about 5 MB."""
 
+_DAMAGED = "The pictures %s are damaged and are replaced by those of the imported file"
 _MANIFEST, _LICENCES = "manifest.json", "LICENCES.txt"
-_KEY = r"[0-9a-f]{64}"
+_KEY, _FOUR = r"[0-9a-f]{64}", r"[0-9]{4}"
 _NAMES = tuple(
     re.compile(form)
     for form in (
         rf"{_KEY}\.(safetensors|json)",
-        rf"support/{_KEY}/(batch-\d{{4}}|masks-[0-9a-f]{{16}})/(\d{{4}}\.(png|npy)|batch\.json|checksums\.json)",
+        rf"support/{_KEY}/(batch-{_FOUR}|masks-[0-9a-f]{{16}})/({_FOUR}\.(png|npy)|batch\.json|checksums\.json)",
         rf"curations/{_KEY}\.toml",
-        rf"curated/{_KEY}/((image|mask|\d{{4}}|{_KEY})\.png|checksums\.json)",
+        rf"curated/{_KEY}/((image|mask|{_FOUR}|{_KEY})\.png|checksums\.json)",
         re.escape(_LICENCES),
         re.escape(_MANIFEST),
     )
 )
+_UNREADABLE = (  # what zipfile and the readers of the files raise for bytes that nobody expected
+    OSError, zipfile.BadZipFile, struct.error, EOFError, MemoryError, RuntimeError, TypeError, ValueError, LookupError
+)  # fmt: skip
 _EARLY = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file can hold
 
 
@@ -123,7 +129,7 @@ def import_bank(path: Path, bank: Bank, foreign: Callable[[Card], str], categori
             curated = [
                 _add_curation(store, key, text) for key, text in curations.items() if not store.of(key).identity()
             ]
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, TypeError) as error:
+    except _UNREADABLE as error:
         raise BankError(f"{path} cannot be imported: {error}.") from error
     names_of = {card.key: card.category for card in cards}
     added = tuple(name for key, name in names_of.items() if key not in present)
@@ -239,7 +245,7 @@ def _wanted(names: Collection[str], archive: ZipFile, cards: Iterable[Card], pat
             addresses |= {*now.get("exemplars", ()), *now.get("bans", ())}
     kept = {"support": supports, "curations": {f"{key}.toml" for key in supports}, "curated": addresses}
     if lacking := sorted(each for each in addresses if not any(name.startswith(f"curated/{each}/") for name in names)):
-        raise BankError(f"{path} lacks the pictures {lacking[0]:.80} of a curation.")
+        raise BankError(f"{path} lacks the pictures {lacking[0]!s:.80} of a curation.")
     parts = ((name, *name.split("/")) for name in names if "/" in name)
     return sorted(name for name, top, inside, *_ in parts if inside in kept[top])
 
@@ -267,8 +273,8 @@ def _check_pictures(archive: ZipFile, wanted: Iterable[str], path: Path) -> None
     """Check that pictures of curations are what their addresses say, and that support images can be read."""
     for folder, names in _by_folder(wanted).items():
         files = {name.rpartition("/")[2]: archive.read(name) for name in names}
-        sealed = _sealed_names(files.pop("checksums.json", b""), f"{path}: {folder}")
-        if sealed != set(files):
+        sealed = _checksums(files.pop(CHECKSUMS, b""), f"{path}: {folder}")
+        if sealed != {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}:
             raise BankError(f"{path}: the checksums of {folder} are not those of its files.")
         if folder.startswith("support/"):
             check_support_files(files, f"{path}: {folder}")
@@ -276,9 +282,9 @@ def _check_pictures(archive: ZipFile, wanted: Iterable[str], path: Path) -> None
             raise BankError(f"{path}: {folder} has other pixels than its address says.")
 
 
-def _sealed_names(data: bytes, where: str) -> set[str]:
+def _checksums(data: bytes, where: str) -> dict[str, str]:
     try:
-        return set(json.loads(data))
+        return dict(json.loads(data))
     except (ValueError, TypeError) as error:
         raise BankError(f"{where} has no checksums that can be read ({error}).") from error
 
@@ -287,10 +293,12 @@ def _add(archive: ZipFile, wanted: Iterable[str], bank: Bank, cards: Iterable[Ca
     """Write what is not there yet: the pictures first, so that a set never names what is missing."""
     for folder, names in _by_folder(wanted).items():
         final = bank.folder / folder
-        if not final.exists():
+        if read_sealed(final, _DAMAGED) is None:
             with whole_folder(final, keep_existing=True) as partial:
                 for name in names:
                     write_whole(partial / name.rpartition("/")[2], archive.read(name))
+                if read_sealed(final, _DAMAGED) is None:
+                    delete_folder(final)
     for card in cards:
         bank.add(card.key, archive.read(f"{card.key}.safetensors"), archive.read(f"{card.key}.json"))
 

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 from ovdiff.bank.json_values import described, fits
 from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.recipe import SCHEMA_VERSION, Recipe
+from ovdiff.curation.curation import is_identity
 from ovdiff.errors import BankCorruptError
 from ovdiff.models.licences import WeightsLicence
 
@@ -100,6 +101,9 @@ def json_to_card(text: str, path: Path) -> Card:
     for name, value in known.items():
         if not fits(hints[name], value):
             raise BankCorruptError(path, f"{name!r} of its card is {value!r:.80}, expected {described(hints[name])}")
+    if not is_identity(known.get("curation", {})):
+        expected = "lists of image numbers and of addresses of 64 hexadecimal digits"
+        raise BankCorruptError(path, f"'curation' of its card is {known['curation']!r:.80}, expected {expected}")
     lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
     licences = tuple(WeightsLicence(**entry) for entry in known.get("licences", ()))
     judgement = None if (entry := known.get("judgement")) is None else Judgement(**entry)

@@ -126,7 +126,9 @@ class Bank:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder):
-            if not self._card(key).is_file():
+            try:
+                self._read(key, reread=True)
+            except BankError:  # There is no set, or a damaged one.
                 write_whole(self._tensors(key), arrays)
                 write_whole(self._card(key), card)
 
@@ -180,9 +182,7 @@ class Bank:
         try:
             return self._read(key, reread)
         except BankCorruptError:
-            with locked(
-                self.folder
-            ):  # Another process may have replaced only one of the two files: read when it is done.
+            with locked(self.folder):  # Another process may have replaced one of the two files: read when it is done.
                 return self._read(key, reread)
 
     def _read(self, key: str, reread: bool) -> bytes:

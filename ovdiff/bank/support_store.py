@@ -41,6 +41,10 @@ _KEY = re.compile(r"[0-9a-f]{16,64}")
 _VALUES = "batch.json"
 _DAMAGED = "Stored support images %s are damaged and are made anew"
 _MOST_PX = 1 << 24
+_UNREADABLE = (  # what Pillow, numpy and json raise for bytes that nobody expected
+    OSError, EOFError, MemoryError, ValueError, SyntaxError, LookupError, TypeError, AttributeError,
+    Image.DecompressionBombError,
+)  # fmt: skip
 _FOREGROUND, _BACKGROUND = 255, 128  # grey levels of stored masks
 
 
@@ -209,12 +213,26 @@ def check_support_files(files: Mapping[str, bytes], where: str) -> None:
                     if picture.width * picture.height > _MOST_PX:
                         raise ValueError(f"{name} has {picture.width} x {picture.height} pixels")
         if _VALUES in files:
-            _files_to_batch(files)
+            _check_batch(_files_to_batch(files))
         else:
             for data in files.values():
                 _png_to_masks(data)
-    except (OSError, ValueError, SyntaxError, LookupError, TypeError, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise BankError(f"{where} cannot be read as support images: {error}.") from error
+
+
+def _check_batch(batch: DrawnBatch) -> None:
+    """Raise ValueError if a batch has values or arrays of a kind that is never stored."""
+    numbers = [*(value for item in batch.images for value in (item.number, item.seed, item.attempt)), batch.refused]
+    if not isinstance(batch.prompt, str) or any(type(number) is not int for number in (*numbers, *batch.left_out)):
+        raise ValueError(f"{_VALUES} has a prompt that is no text, or a number, seed, refused or left_out that is none")
+    for item in batch.images:
+        name, size = f"{item.number:04d}", item.image.shape
+        if len(size) != 3 or size[0] != size[1] or size[2] != 3 or item.image.dtype != np.uint8:
+            raise ValueError(f"{name}.png is of {size} pixels; expected a square of RGB")
+        grid = item.attribution
+        if not isinstance(grid, np.ndarray) or grid.ndim != 2 or grid.dtype != np.float32:
+            raise ValueError(f"{name}.npy is no array of (g, g) float32")
 
 
 def _batch_to_files(batch: DrawnBatch) -> dict[str, bytes]:

@@ -10,12 +10,16 @@ decide the same share a prototype set, and an undone curation gives the key of t
 and names are for people. Loads no model and never imports torch.
 """
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 CURATION_VERSION = 1
 """The version of the code that turns a curation into a support set. It is part of every curated key."""
+
+ADDRESS = re.compile(r"[0-9a-f]{64}")
+"""The content address of pictures."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,17 @@ class Curation:
 
 UNCURATED = Curation()
 """The curation of a category of which nothing is changed."""
+
+
+def is_identity(values: Mapping[str, Any]) -> bool:
+    """Say whether JSON values are what `Curation.identity` gives; a later version may add keys."""
+    lists = [values.get(name, []) for name in ("rejected", "exemplars", "bans")]
+    if not all(isinstance(each, list) for each in lists) or type(values.get("draw", True)) is not bool:
+        return False
+    numbers, *addresses = lists
+    return all(type(number) is int and number >= 0 for number in numbers) and all(
+        isinstance(address, str) and ADDRESS.fullmatch(address) for each in addresses for address in each
+    )
 
 
 def identity_summary(identity: Any) -> str:

@@ -4,18 +4,16 @@ Reading is strict: an unknown key or a value of a wrong type is an error, becaus
 silence.
 """
 
-import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ovdiff.curation.curation import Curation
+from ovdiff.curation.curation import ADDRESS, Curation
 from ovdiff.errors import BankError, PresetError
 from ovdiff.presets.mapping import build
 from ovdiff.presets.text import toml_value
 
-_ADDRESS = re.compile(r"[0-9a-f]{64}")
 _HEAD = (
     "# What people changed of a category's support set: `ovdiff prototypes curation` shows it. It may be edited: what\n"
     "# is deleted here is undone. Images and places that are named by 64 digits are in the bank's folder curated."
@@ -83,5 +81,5 @@ def _fault(read: _File) -> str:
     if len(set(numbers)) < len(numbers):
         return f"rejected names image {next(each for each in numbers if numbers.count(each) > 1)} twice"
     addresses = [("pictures", item.pictures) for item in read.exemplars] + [("places", ban.places) for ban in read.bans]
-    wrong_ones = [(name, text) for name, text in addresses if not _ADDRESS.fullmatch(text)]
+    wrong_ones = [(name, text) for name, text in addresses if not ADDRESS.fullmatch(text)]
     return f"{wrong_ones[0][0]} is {wrong_ones[0][1]!r:.80}; expected 64 hexadecimal digits" if wrong_ones else ""

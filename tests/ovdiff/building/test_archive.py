@@ -1,6 +1,7 @@
 """A bank as one file: what belongs to its sets, what is refused, and that nothing is written elsewhere or over."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ovdiff.bank import Bank
 from ovdiff.bank.archive import Imported, export_bank, import_bank
@@ -133,9 +135,40 @@ def _drop(name_start: str) -> Callable[[dict[str, bytes]], None]:
     return change
 
 
-def _put_npy(files: dict[str, bytes]) -> None:
-    name = next(name for name in files if name.endswith("0000.npy"))
-    files[name] = b"cos\nsystem\n(S'true'\ntR."  # a pickle, which must not be read
+def _put_sealed(name_end: str, data: bytes) -> Callable[[dict[str, bytes]], None]:
+    """Replace a file of a sealed folder, whose checksums fit again."""
+
+    def change(files: dict[str, bytes]) -> None:
+        folder, _, name = next(name for name in files if name.endswith(name_end)).rpartition("/")
+        checksums = {**json.loads(files[f"{folder}/checksums.json"]), name: hashlib.sha256(data).hexdigest()}
+        files |= {f"{folder}/{name}": data, f"{folder}/checksums.json": json.dumps(checksums).encode()}
+
+    return change
+
+
+def _unseal(files: dict[str, bytes]) -> None:
+    name = next(name for name in files if name.endswith("batch-0000/checksums.json"))
+    files[name] = json.dumps(dict.fromkeys(json.loads(files[name]), "0" * 64)).encode()
+
+
+def _npy(header: str) -> bytes:
+    text = f"{header}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+_HUGE_NPY = _npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776,)}")
+
+
+def _npz() -> bytes:
+    data = io.BytesIO()
+    np.savez(data, a=np.zeros(3))
+    return data.getvalue()
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "PNG")
+    return data.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -153,8 +186,28 @@ def _put_npy(files: dict[str, bytes]) -> None:
         (_drop("manifest.json"), False, r"has no manifest\.json; it is no export of a bank"),
         (_drop("curated/"), True, "lacks the pictures .* of a curation"),
         (_drop("LICENCES.txt"), False, "'LICENCES.txt' is in the archive or in its manifest alone"),
-        (_flip("image.png"), True, "cannot be read|other pixels"),
-        (_put_npy, True, "cannot be read as support images: .*allow_pickle"),
+        (_put_sealed("image.png", b"x"), True, "cannot be read"),
+        (
+            _put_sealed("image.png", _png(np.zeros((64, 64, 3), np.uint8))),
+            True,
+            "has other pixels than its address says",
+        ),
+        (
+            _put_sealed("0000.npy", b"cos\nsystem\n(S'true'\ntR."),
+            True,
+            "cannot be read as support images: .*allow_pickle",
+        ),
+        (_put_sealed("0000.npy", b""), True, "cannot be read as support images"),
+        (_put_sealed("0000.npy", _HUGE_NPY), True, "cannot be read as support images"),
+        (_put_sealed("0000.npy", _npz()), True, "cannot be read as support images: .*0000.npy is no array"),
+        (_put_sealed("0000.png", _png(np.zeros((8, 9), np.uint8))), True, r"0000\.png is of \(8, 9\) pixels"),
+        (_put_sealed("batch.json", b'{"images": [], "prompt": "", "left_out": [[]], "refused": 0}'), True, "left_out"),
+        (_unseal, True, "the checksums of .* are not those of its files"),
+        (
+            _put("support/" + "a" * 64 + "/batch-\u0660\u0660\u0660\u0660/batch.json"),
+            True,
+            "which an export of a bank does",
+        ),
     ],
 )
 def test_a_file_that_is_damaged_or_hostile_is_refused_and_nothing_is_written(
@@ -207,3 +260,43 @@ def test_a_killed_import_leaves_whole_sets_and_is_done_again(engine: Engine, oth
     assert len(other.bank.keys()) == 1 and other.bank.has(other.bank.keys()[0])
     assert len(import_bank(exported, other.bank, other.curator.foreign).added) == 1
     assert _tree(other.bank.folder) == _tree(engine.bank.folder)
+
+
+def test_what_is_damaged_here_is_replaced_by_the_file(engine: Engine, other: Engine, exported: Path) -> None:
+    import_bank(exported, other.bank, other.curator.foreign)
+    whole = _tree(other.bank.folder)
+    for pattern in ("*.safetensors", "curated/*/image.png", "support/*/batch-0000/0000.png"):
+        next(other.bank.folder.glob(pattern)).write_bytes(b"damaged")
+    done = import_bank(exported, Bank(other.bank.folder), other.curator.foreign)
+    assert done.added == ("boat",) and done.present == ("boat",)
+    assert _tree(other.bank.folder) == whole
+
+
+@pytest.mark.parametrize("curation", [{"rejected": 5}, {"exemplars": [7]}, {"draw": "no"}, {"bans": ["../.."]}])
+def test_a_card_with_an_impossible_curation_is_refused(
+    curation: dict[str, object], engine: Engine, other: Engine, exported: Path
+) -> None:
+    """The key fits, because anybody can compute it; taken over, such a card would break every list of the bank."""
+
+    def forge(files: dict[str, bytes]) -> None:
+        name = next(name for name in files if name.endswith(".json") and len(name) == 69)
+        card = json.loads(files[name])
+        key = engine.curator._recipes.curated(card["phrases"], curation).key  # type: ignore[attr-defined]
+        files[f"{key}.json"] = json.dumps({**card, "key": key, "curation": curation}).encode()
+        files[f"{key}.safetensors"] = files[name.replace(".json", ".safetensors")]
+
+    with pytest.raises(BankError, match="'curation' of its card is"):
+        import_bank(_changed(exported, forge), other.bank, other.curator.foreign)
+    assert not other.bank.folder.exists()
+
+
+def test_names_that_are_no_text_are_refused(other: Engine, exported: Path) -> None:
+    """The archive says that a name is UTF-8, and it is not."""
+    data = bytearray(exported.read_bytes())
+    end = data.rindex(b"PK\x05\x06")
+    entry = int.from_bytes(data[end + 16 : end + 20], "little")
+    data[entry + 9] |= 0x08
+    data[entry + 46] = 0xFF
+    exported.write_bytes(data)
+    with pytest.raises(BankError, match=r"cannot be imported: .*utf-8"):
+        import_bank(exported, other.bank, other.curator.foreign)
