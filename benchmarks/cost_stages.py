@@ -284,7 +284,7 @@ def prototype_table(preset: Preset, width: int, categories: int, device: torch.d
     kinds = np.repeat(np.arange(3, dtype=np.uint8), per_kind)
     images = np.repeat(np.int32(NOT_STORED), a_side)
     images[kinds == KINDS.index("instance")] = np.arange(preset.generation.images)
-    one_side = RowOrigins(kinds, np.arange(a_side, dtype=np.int32), images, np.full(a_side, "", dtype=np.str_))
+    one_side = RowOrigins(kinds, np.arange(a_side, dtype=np.int32), images)
     vectors = torch.zeros(len(owners), width, device=device)
     return PrototypeTable(vectors, classes, owners, joined([one_side] * (2 * categories)))
 
