@@ -23,6 +23,7 @@ from benchmarks.forecasts import table as forecasts_table
 from benchmarks.instances import cost_table
 from benchmarks.instances import table as instances_table
 from benchmarks.learning_curve import costs as lesson_costs
+from benchmarks.learning_curve import orders_table
 from benchmarks.learning_curve import table as curve_table
 from benchmarks.novelties import table as novelties_table
 from benchmarks.tinyworld_quality import table as quality_table
@@ -82,6 +83,7 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "forecasts": ("forecasts.json", forecasts_table),
     "novelties": ("novelties.json", novelties_table),
     "learning curve": ("learning_curve.json", taught),
+    "order of tasks": ("learning_curve.json", lambda results: orders_table(results["rows"], results["chosen"])),
     "support": ("tinyworld_support.json", lambda results: support_table(results["shares"])),
     "quality": ("tinyworld_quality.json", quality_table),
 }
