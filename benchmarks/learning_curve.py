@@ -8,8 +8,8 @@ The first command labels 40 scenes with all 19 words and with four random words 
 lessons, with three generation seeds and for each of them a pool of 64 other scenes to learn from. No lesson comes from
 a scene that is labelled. The scenes of the pool are taken in two orders: by chance, and as `ovdiff next-tasks` orders
 them, asked again at each count. Both have the same number of corrected regions at each count, or one scene's more. It
-takes a quarter of an hour on one thread. Settings are chosen on ``--split thresholds``; what is reported is the ``test``
-split. ``--picture docs/learning-curve.png`` draws the curve.
+takes a quarter of an hour on one thread. Settings are chosen on ``--split thresholds``; what is reported is the
+``test`` split. ``--picture docs/learning-curve.png`` draws the curve.
 """
 
 import argparse
@@ -99,9 +99,7 @@ def measure(pupil: Pupil, scenes: Scenes) -> Row:
     return {"miou": found, "label_s": seconds, "few": word_figures(few)}
 
 
-def curve(
-    bench: Bench, scenes: Scenes, pool: Scenes, counts: Sequence[int], *, chosen: bool = False
-) -> dict[str, Row]:
+def curve(bench: Bench, scenes: Scenes, pool: Scenes, counts: Sequence[int], *, chosen: bool = False) -> dict[str, Row]:
     """Return the figures after each number of lessons.
 
     Args:
@@ -220,7 +218,9 @@ def draw_curve(
         means = [fmean(column) for column in zip(*lines, strict=True)]
         draw.line([frame.at(place, value) for place, value in enumerate(means)], fill=colour, width=3)
         draw.text(frame.at(len(counts) - 1, means[-1], 8), f"{means[-1]:.2f}", fill=colour, font=_font(12), anchor="lm")
-        draw.text((_WIDTH_PX - _EDGE_PX - 8, _HEIGHT_PX - 84 - 18 * number), title, fill=colour, font=_font(13), anchor="rs")
+        draw.text(
+            (_WIDTH_PX - _EDGE_PX - 8, _HEIGHT_PX - 84 - 18 * number), title, fill=colour, font=_font(13), anchor="rs"
+        )
     draw.text((_EDGE_PX, 20), "mIoU of crowded drawn scenes", fill=_INK, font=_font(15))
     draw.text((_WIDTH_PX / 2, _HEIGHT_PX - 12), "annotated images", fill=_INK, font=_font(13), anchor="ms")
     return picture
