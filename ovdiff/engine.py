@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
 from ovdiff.bank.judgement import Judgement
-from ovdiff.bank.lesson_store import lessons_beside
 from ovdiff.bank.lessons import Lesson, LessonSource
 from ovdiff.bank.recipe import Recipes
 from ovdiff.bank.support import SupportSet
@@ -71,7 +70,7 @@ class Engine:
         self._novelty_finder = NoveltyFinder(self._segmenter)
         self._explainer = Explainer(self._segmenter, self._builder, bank, self._recipes)
         self.support_store = self._builder.store
-        self.lessons = lessons_beside(bank.folder)
+        self.lessons = self._segmenter.lessons.store
         self._learner = Learner(self._segmenter, self._recipes, self.lessons)
         self._task_scorer = TaskScorer(self._segmenter, self._recipes, self.lessons)
         self.curator = Curator(self._builder)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
-from ovdiff.bank.lesson_store import LessonStore
+from ovdiff.bank.lesson_store import lessons_beside
 from ovdiff.bank.recipe import Recipes
 from ovdiff.errors import ImageError
 from ovdiff.models.weights import weights_identity
@@ -87,7 +87,7 @@ class ImageSegmenter:
         self.parts, self.kinds = parts, CategoryKinds(parts)
         self.tables = VocabularyTables(parts, bank, recipes, self.kinds)
         self.anchors = Anchors(parts, bank, recipes)
-        self.lessons = Lessons(parts, LessonStore(bank.folder / "lessons"), recipes)
+        self.lessons = Lessons(parts, lessons_beside(bank.folder), recipes)
         self._recipes, cache = recipes, parts.preset.cache
         self._encodings = EncodingCache(cache.features_mib)
         self._stored_encodings = EncodingStore(bank.folder / "encodings", cache.disk_mib)

@@ -158,7 +158,7 @@ class Lessons:
 
     def __init__(self, parts: SegmentingParts, store: LessonStore, recipes: Recipes) -> None:
         """Read no lesson yet."""
-        self._parts, self._store, self._recipes = parts, store, recipes
+        self._parts, self.store, self._recipes = parts, store, recipes
         self._recent: dict[tuple[object, ...], LessonModel | None] = {}
 
     def of(self, competition: Competition, tables: Tables, stuff: frozenset[int]) -> LessonModel | None:
@@ -189,14 +189,14 @@ class Lessons:
         Raises:
             WeightsError: a model's files are missing.
         """
-        if not self._parts.preset.lessons.enabled or not self._store.folder.is_dir():
+        if not self._parts.preset.lessons.enabled or not self.store.folder.is_dir():
             return ""
-        return self._store.digest(self._recipes.lessons.key, self._phrases(vocabulary.categories))
+        return self.store.digest(self._recipes.lessons.key, self._phrases(vocabulary.categories))
 
     def in_force(self, competition: Competition) -> tuple[Lesson, ...]:
         """Read the lessons that speak about an asked word, sorted by address; each costs a read of its files."""
         asked = competition.vocabulary.categories[: competition.asked]
-        return self._store.in_force(self._recipes.lessons.key, self._phrases(asked))
+        return self.store.in_force(self._recipes.lessons.key, self._phrases(asked))
 
     def phrases(self, competition: Competition) -> list[tuple[str, ...]]:
         """Return the phrases of each word that competes, by which lessons know it."""

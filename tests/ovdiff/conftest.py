@@ -1,5 +1,6 @@
 """Small models with random weights, of the embedded world's architectures, saved as real weights are."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,3 +122,19 @@ def image() -> NDArray[np.uint8]:
     rows, columns = np.mgrid[:80, :100]
     channels = np.stack([rows * 3, columns * 2, (rows + columns) % 256], axis=2)
     return channels.astype(np.uint8)
+
+
+@pytest.fixture
+def encoded_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """The images that were really encoded."""
+    from ovdiff.segmenting import image_segmenter
+
+    seen: list[Any] = []
+    encode = image_segmenter.encode_image
+
+    def count(parts: Any, image: Any) -> Any:
+        seen.append(image)
+        return encode(parts, image)
+
+    monkeypatch.setattr(image_segmenter, "encode_image", count)
+    yield seen

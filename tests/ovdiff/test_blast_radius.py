@@ -1,4 +1,4 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,6 @@ from ovdiff.engine import Engine
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.segmentation import Segmentation
-from ovdiff.segmenting import image_segmenter
 from ovdiff.vocabulary import Category, Vocabulary
 
 BOAT, WATER = Category("boat"), Category("water")
@@ -66,20 +65,6 @@ def engine(preset: Preset, models: LoadedModels, tmp_path_factory: pytest.TempPa
     for category in (BOAT, WATER):
         engine.build(category)
     return engine
-
-
-@pytest.fixture
-def encoded_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """The images that were really encoded."""
-    seen: list[Any] = []
-    encode = image_segmenter.encode_image
-
-    def count(parts: Any, image: Any) -> Any:
-        seen.append(image)
-        return encode(parts, image)
-
-    monkeypatch.setattr(image_segmenter, "encode_image", count)
-    yield seen
 
 
 def test_one_encoding_serves_both_sides_also_across_engines(

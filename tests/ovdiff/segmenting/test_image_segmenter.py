@@ -1,6 +1,5 @@
 """What the segmenting half keeps of an image between runs; the rest is tested by test_halves.py and test_engine.py."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from ovdiff.bank import Bank
 from ovdiff.engine import Engine
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
-from ovdiff.segmenting import image_segmenter
 from ovdiff.vocabulary import Vocabulary
 
 WORDS = Vocabulary(("boat", "water"))
@@ -25,20 +23,6 @@ def bank(preset: Preset, models: LoadedModels, tmp_path_factory: pytest.TempPath
     for category in WORDS.categories:
         Engine(preset, bank, models=models).build(category)
     return bank
-
-
-@pytest.fixture
-def encoded_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """The images that were really encoded."""
-    seen: list[Any] = []
-    encode = image_segmenter.encode_image
-
-    def count(parts: Any, image: Any) -> Any:
-        seen.append(image)
-        return encode(parts, image)
-
-    monkeypatch.setattr(image_segmenter, "encode_image", count)
-    yield seen
 
 
 def _engine(preset: Preset, bank: Bank, models: LoadedModels, *, disk_mib: int = 64, **sections: Any) -> Engine:
