@@ -29,6 +29,8 @@ from ovdiff.forecasting.forecast import Forecast
 from ovdiff.learning.annotation import Annotation
 from ovdiff.learning.next_tasks import TaskScore
 from ovdiff.novelties.groups import NovelRegion
+from ovdiff.odise.preset import ENGINE as ODISE
+from ovdiff.odise.preset import OdisePreset
 from ovdiff.presets import Part, Preset
 from ovdiff.presets.files import OVDIFF, read_preset
 from ovdiff.presets.mapping import build
@@ -39,7 +41,14 @@ from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
 from ovdiff.vocabulary.kinds import KindDecision
 
-ENGINES = Parts("engine", "ovdiff.engines", {OVDIFF: Part("ovdiff.engine:make_engine", settings=Preset)})
+ENGINES = Parts(
+    "engine",
+    "ovdiff.engines",
+    {
+        OVDIFF: Part("ovdiff.engine:make_engine", settings=Preset),
+        ODISE: Part("ovdiff.odise.engine:make_engine", settings=OdisePreset),
+    },
+)
 """All engines, by the ``engine`` field of their presets.
 
 The ``settings`` of each :class:`~ovdiff.presets.Part` are the dataclass of the engine's presets (an

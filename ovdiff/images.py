@@ -3,6 +3,7 @@
 This is the only module of `ovdiff` that converts images; every other module trusts the form. It never imports torch.
 """
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from converters.files.image_files import PICTURE_FORMATS, to_rgb, turn_upright
 from ovdiff.errors import ImageError
 
-__all__ = ["ImageLike", "read_image", "read_mask"]
+__all__ = ["ImageLike", "image_key", "read_image", "read_mask", "require_image"]
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
 """A file's path, a Pillow image, or an array: grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in uint8, grey in uint16."""
@@ -151,3 +152,23 @@ def _require_size(size_hw: tuple[int, ...], what: str) -> None:
         raise ImageError(
             f"{what} has {width} x {height} pixels, more than {_MOST_PX}. Make it smaller, or cut it into parts."
         )
+
+
+def require_image(image: NDArray[np.uint8]) -> None:
+    """Check that an image is an (H, W, 3) uint8 array with at least one pixel.
+
+    Raises:
+        ImageError: the image is no such array, or has no pixels.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ImageError(f"Expected an (H, W, 3) uint8 RGB array, got {kind}. `ovdiff.read_image` makes one.")
+    if not image.size:
+        raise ImageError(f"The image has no pixels: its shape is {image.shape}.")
+
+
+def image_key(image: NDArray[np.uint8]) -> str:
+    """Return a hash of an image's shape and pixels."""
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).data)  # no copy: an image of 50 MP takes 150 MB
+    return digest.hexdigest()

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from ovdiff.bank.lesson_store import LessonStore
 from ovdiff.bank.lessons import Lesson, LessonSource
 from ovdiff.bank.recipe import Recipes
+from ovdiff.images import image_key, require_image
 from ovdiff.learning.addresses import lesson_address, words_of
 from ovdiff.learning.annotation import Annotation
 from ovdiff.learning.lesson import sourced, take_lesson
-from ovdiff.segmenting.encoding import image_key
-from ovdiff.segmenting.image_segmenter import ImageSegmenter, require_image
+from ovdiff.segmenting.image_segmenter import ImageSegmenter
 
 
 class Learner:

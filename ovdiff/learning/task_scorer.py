@@ -12,10 +12,10 @@ from ovdiff.bank.lesson_card import LessonCard
 from ovdiff.bank.lesson_store import LessonStore
 from ovdiff.bank.recipe import Recipes
 from ovdiff.errors import LessonError
+from ovdiff.images import image_key, require_image
 from ovdiff.learning.next_tasks import CLOSE, FoundWord, Rivals, TaskScore, likeness
 from ovdiff.segmentation import Segmentation
-from ovdiff.segmenting.encoding import image_key
-from ovdiff.segmenting.image_segmenter import ImageSegmenter, require_image
+from ovdiff.segmenting.image_segmenter import ImageSegmenter
 from ovdiff.segmenting.matching import ScoreMaps, without_anchors
 from ovdiff.vocabulary import Vocabulary, with_phrase
 

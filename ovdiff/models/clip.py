@@ -52,6 +52,37 @@ class Clip(Protocol):
         """Return unit vectors (B, P) of images, stretched to the size that the encoder was trained with."""
         ...
 
+    def image_features(
+        self, images: NDArray[np.uint8], statistics: Statistics, resampling: Resampling = "bicubic"
+    ) -> Tensor:
+        """Return what `embed_images` returns before it is made a unit vector (B, P)."""
+        ...
+
+    def embed_regions(
+        self,
+        images: NDArray[np.uint8],
+        masks: Tensor,
+        size_px: int,
+        statistics: Statistics,
+        resampling: Resampling = "bicubic",
+        *,
+        see_class: bool = True,
+    ) -> Tensor:
+        """Return a unit vector (B, Q, P) of each region of each image.
+
+        Each region has a class token of its own, which sees the region's patches alone and is seen by none (Ding et
+        al., "Open-Vocabulary Universal Image Segmentation with MaskCLIP", ICML 2023; the specification's C.3).
+
+        Args:
+            images: (B, H, W, 3) uint8 RGB.
+            masks: (B, Q, h, w) bool, any size; a patch with any pixel of the mask belongs to the region.
+            size_px: the side of the square to which images are stretched.
+            statistics: the mean and deviation by which pixels are normalised.
+            resampling: how images are resized.
+            see_class: whether a region's token sees the image's class token too. A region without patches always does.
+        """
+        ...
+
     def keys(
         self,
         images: NDArray[np.uint8],
@@ -111,9 +142,49 @@ class TransformersClip:
         self, images: NDArray[np.uint8], statistics: Statistics, resampling: Resampling = "bicubic"
     ) -> Tensor:
         """Embed images; see :class:`Clip`."""
+        return F.normalize(self.image_features(images, statistics, resampling), dim=1)
+
+    @torch.inference_mode()
+    def image_features(
+        self, images: NDArray[np.uint8], statistics: Statistics, resampling: Resampling = "bicubic"
+    ) -> Tensor:
+        """Embed images without normalising; see :class:`Clip`."""
         side = self._vision.config.image_size
         pooled = self._vision(self._pixels(images, (side, side), statistics, resampling)).pooler_output
-        return F.normalize(self._model.visual_projection(pooled).float(), dim=1)
+        projected: Tensor = self._model.visual_projection(pooled).float()
+        return projected
+
+    @torch.inference_mode()
+    def embed_regions(
+        self,
+        images: NDArray[np.uint8],
+        masks: Tensor,
+        size_px: int,
+        statistics: Statistics,
+        resampling: Resampling = "bicubic",
+        *,
+        see_class: bool = True,
+    ) -> Tensor:
+        """Embed regions; see :class:`Clip`."""
+        vision, side = self._vision, size_px // self.patch_px
+        pixels = self._pixels(images, (size_px, size_px), statistics, resampling)
+        states = vision.pre_layrnorm(vision.embeddings(pixels, interpolate_pos_encoding=True))
+        seen = seen_tokens(masks, side, see_class=see_class)
+        tokens = states[:, :1].expand(-1, masks.shape[1], -1)
+        heads = vision.config.num_attention_heads
+        for layer in vision.encoder.layers:
+            attention, context = layer.self_attn, layer.layer_norm1(states)
+            attended = attend(
+                attention.q_proj(layer.layer_norm1(tokens)),
+                attention.k_proj(context),
+                attention.v_proj(context),
+                seen,
+                heads,
+            )
+            tokens = tokens + attention.out_proj(attended)
+            tokens = tokens + layer.mlp(layer.layer_norm2(tokens))
+            states = layer(states, attention_mask=None)
+        return F.normalize(self._model.visual_projection(vision.post_layernorm(tokens)).float(), dim=2)
 
     def keys(
         self,
@@ -188,8 +259,41 @@ class OpenClip:
         self, images: NDArray[np.uint8], statistics: Statistics, resampling: Resampling = "bicubic"
     ) -> Tensor:
         """Embed images; see :class:`Clip`."""
-        pixels = self._pixels(images, self._visual.image_size, statistics, resampling)
-        return F.normalize(self._visual(pixels).float(), dim=1)
+        return F.normalize(self.image_features(images, statistics, resampling), dim=1)
+
+    @torch.inference_mode()
+    def image_features(
+        self, images: NDArray[np.uint8], statistics: Statistics, resampling: Resampling = "bicubic"
+    ) -> Tensor:
+        """Embed images without normalising; see :class:`Clip`."""
+        features: Tensor = self._visual(self._pixels(images, self._visual.image_size, statistics, resampling)).float()
+        return features
+
+    @torch.inference_mode()
+    def embed_regions(
+        self,
+        images: NDArray[np.uint8],
+        masks: Tensor,
+        size_px: int,
+        statistics: Statistics,
+        resampling: Resampling = "bicubic",
+        *,
+        see_class: bool = True,
+    ) -> Tensor:
+        """Embed regions; see :class:`Clip`."""
+        visual = self._visual
+        states = self._embed_patches(images, (size_px, size_px), statistics, resampling)
+        seen = seen_tokens(masks, size_px // self.patch_px, see_class=see_class)
+        tokens = states[:, :1].expand(-1, masks.shape[1], -1)
+        for block in visual.transformer.resblocks:
+            attention, context = block.attn, block.ln_1(states)
+            weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
+            inputs = (block.ln_1(tokens), context, context)
+            queries, keys, values = (F.linear(*three) for three in zip(inputs, weights, biases, strict=True))
+            tokens = tokens + attention.out_proj(attend(queries, keys, values, seen, attention.num_heads))
+            tokens = tokens + block.mlp(block.ln_2(tokens))
+            states = block(states)
+        return F.normalize((visual.ln_post(tokens) @ visual.proj).float(), dim=2)
 
     @torch.inference_mode()
     def keys(
@@ -251,6 +355,25 @@ class OpenClip:
 
     def _to_grid(self, tokens: Tensor, size_hw: tuple[int, int]) -> Tensor:
         return tokens_to_grid(tokens, self._grid_hw(size_hw))
+
+
+def seen_tokens(masks: Tensor, side: int, *, see_class: bool) -> Tensor:
+    """Return which of 1 + side*side tokens each region's token sees, (B, Q, 1 + side*side) bool.
+
+    Args:
+        masks: (B, Q, h, w) bool; a patch with any pixel of the mask belongs to the region.
+        side: the number of patches along a side.
+        see_class: whether the image's class token is seen too. It is always seen by a region without patches.
+    """
+    patches = F.adaptive_max_pool2d(masks.float(), side).flatten(2) > 0
+    first = torch.ones_like(patches[..., :1]) if see_class else ~patches.any(dim=2, keepdim=True)
+    return torch.cat([first, patches], dim=2)
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, seen: Tensor, heads: int) -> Tensor:
+    """Return the attention's result (B, Q, D) of queries (B, Q, D) to those of (B, N, D) that are seen (B, Q, N)."""
+    q, k, v = (each.reshape(*each.shape[:2], heads, -1).transpose(1, 2) for each in (queries, keys, values))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=seen[:, None]).transpose(1, 2).flatten(2)
 
 
 def resize_positions(positions: Tensor, grid_hw: tuple[int, int]) -> Tensor:

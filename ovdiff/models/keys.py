@@ -1,9 +1,10 @@
 """Forward passes that end as soon as the wanted layers have run, and feature maps made from a transformer's tokens."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from ovdiff.errors import PresetError
 
@@ -22,7 +23,31 @@ def outputs_of(modules: Sequence[nn.Module], forward: Callable[[], object]) -> l
         if len(found) == len(modules):
             raise _ReachedError
 
-    handles = [module.register_forward_hook(keep) for module in modules]
+    return _run([module.register_forward_hook(keep) for module in modules], modules, found, forward)
+
+
+def inputs_of(modules: Sequence[nn.Module], forward: Callable[[], object]) -> list[Tensor]:
+    """Run ``forward`` until each of ``modules`` is called, and return their first arguments; the last is not run.
+
+    Gradients flow through, if they are enabled.
+    """
+    found: dict[nn.Module, Tensor] = {}
+
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        found[module] = inputs[0]
+        if len(found) == len(modules):
+            raise _ReachedError
+
+    return _run([module.register_forward_pre_hook(keep) for module in modules], modules, found, forward)
+
+
+def _run(
+    handles: Sequence[RemovableHandle],
+    modules: Sequence[nn.Module],
+    found: Mapping[nn.Module, Tensor],
+    forward: Callable[[], object],
+) -> list[Tensor]:
+    """Run ``forward`` until the hooks have found what they wait for, and return that in the order of ``modules``."""
     try:
         forward()
     except _ReachedError:

@@ -18,10 +18,11 @@ OVDIFF = "ovdiff"
 _OF_ONE_SOURCE = ("revision", "licence", "sha256", "variant", "adapter")
 
 
-def preset_names() -> tuple[str, ...]:
-    """Return the names of the presets that come with the package."""
+def preset_names(engine: str | None = None) -> tuple[str, ...]:
+    """Return the names of the presets that come with the package: all, or those of one engine."""
     files = resources.files(_PACKAGE).iterdir()
-    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+    names = sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+    return tuple(name for name in names if engine is None or read_preset(name).get("engine", OVDIFF) == engine)
 
 
 def load_preset(name_or_path: str | Path) -> Preset:

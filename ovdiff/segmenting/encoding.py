@@ -4,7 +4,6 @@ An encoding depends on the image alone, and on no vocabulary. The features of a 
 soon as they are computed, so that an image and the cache take no more of the device's memory than one batch does.
 """
 
-import hashlib
 import logging
 import math
 from collections import OrderedDict
@@ -128,13 +127,6 @@ class EncodingCache:
             "every change of the vocabulary encodes the image again. Set cache.features_mib to %d or more.",
             *(encoded.size_hw[1], encoded.size_hw[0], needed, self._max_mib, needed),
         )
-
-
-def image_key(image: NDArray[np.uint8]) -> str:
-    """Return a hash of an image's shape and pixels."""
-    digest = hashlib.sha256(repr(image.shape).encode())
-    digest.update(np.ascontiguousarray(image).data)  # no copy: an image of 50 MP takes 150 MB
-    return digest.hexdigest()
 
 
 def _embed(parts: SegmentingParts, working: NDArray[np.uint8]) -> Tensor:

@@ -14,6 +14,7 @@ from ovdiff.bank import Bank
 from ovdiff.bank.lesson_store import lessons_beside
 from ovdiff.bank.recipe import Recipes
 from ovdiff.errors import ImageError
+from ovdiff.images import image_key, require_image
 from ovdiff.models.weights import weights_identity
 from ovdiff.presets.mapping import digest
 from ovdiff.presets.needs import models_of
@@ -22,7 +23,7 @@ from ovdiff.segmentation import PartEvidence, Segmentation
 from ovdiff.segmenting.anchors import Anchors, Competition
 from ovdiff.segmenting.category_kinds import CategoryKinds
 from ovdiff.segmenting.discriminant import LearnedViews
-from ovdiff.segmenting.encoding import EncodedImage, EncodingCache, encode_image, image_key
+from ovdiff.segmenting.encoding import EncodedImage, EncodingCache, encode_image
 from ovdiff.segmenting.encoding_store import EncodingStore
 from ovdiff.segmenting.instances import find_instances, reduced
 from ovdiff.segmenting.lessons import LessonModel, Lessons, with_lessons
@@ -314,16 +315,3 @@ class ImageSegmenter:
             encoded = encode_image(self.parts, image)
             self._stored_encodings.put(stored_key, encoded)
         return encoded
-
-
-def require_image(image: NDArray[np.uint8]) -> None:
-    """Check that an image is an (H, W, 3) uint8 array with at least one pixel.
-
-    Raises:
-        ImageError: the image is no such array, or has no pixels.
-    """
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ImageError(f"Expected an (H, W, 3) uint8 RGB array, got {kind}. `ovdiff.read_image` makes one.")
-    if not image.size:
-        raise ImageError(f"The image has no pixels: its shape is {image.shape}.")

@@ -1,0 +1,300 @@
+"""ODISE's engine: masks of an image once, and their names for any vocabulary at the cost of a few texts."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ovdiff.bank import Bank
+from ovdiff.errors import DeviceMemoryError, ImageError, WeightsError
+from ovdiff.images import image_key, require_image
+from ovdiff.models.devices import require_device
+from ovdiff.models.loaded import LoadedModels
+from ovdiff.models.weights import weights_identity
+from ovdiff.odise.encoding import cut, stitch
+from ovdiff.odise.naming import Label, Named, branch_logits, fuse, fusion_weights, null_probability
+from ovdiff.odise.outputs import Instances, PanopticResult, enlarged, instances, panoptic, semantic_scores
+from ovdiff.odise.parts import OdiseParts
+from ovdiff.odise.preset import OdisePreset
+from ovdiff.presets.mapping import digest, mask_values
+from ovdiff.segmentation import Segmentation
+from ovdiff.vocabulary import Category, Vocabulary
+from ovdiff.vocabulary.kinds import KindDecision, NearestKinds, known_kind
+
+_log = logging.getLogger(__name__)
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class EncodedMasks:
+    """The masks of an image, before they have names. No vocabulary is in it.
+
+    Attributes:
+        size_hw: the image's own size in px.
+        logits: (Q, h, w) float32.
+        embeddings: (Q, D), by the diffusion branch.
+        regions: (Q, P), CLIP's unit vectors; ``None`` without the branch.
+    """
+
+    size_hw: tuple[int, int]
+    logits: Tensor
+    embeddings: Tensor
+    regions: Tensor | None
+
+
+class OdiseEngine:
+    """The method on loaded models. Weights are loaded once, when they are first needed. Safe for several threads."""
+
+    def __init__(self, preset: OdisePreset, *, device: str = "cpu", models: LoadedModels | None = None) -> None:
+        """Prepare the engine; no model is loaded yet.
+
+        Args:
+            preset: the models and hyper-parameters.
+            device: a torch device, such as "cpu" or "cuda".
+            models: loaded models to share with another engine.
+        """
+        self.preset = preset
+        self._parts = OdiseParts(preset, models or LoadedModels(device))
+        self._encoded: OrderedDict[str, EncodedMasks] = OrderedDict()
+        self._decided: dict[Category, KindDecision] = {}
+
+    def beside(self, preset: OdisePreset, bank: Bank) -> "OdiseEngine":
+        """Return an engine with another preset on the models of this one; models that both use load once."""
+        return OdiseEngine(preset, models=self._parts.models)
+
+    def category_key(self, category: Category) -> str:
+        """Return a hash of the category's texts and of the weights that read them; loads no model.
+
+        Raises:
+            WeightsError: a model's files are missing.
+        """
+        return digest([self.fingerprint(), category.phrases, category.kind])
+
+    def has(self, category: Category) -> bool:
+        """Say that a category is prepared: ODISE prepares none."""
+        return True
+
+    def build(self, category: Category, progress: Progress | None = None) -> None:
+        """Do nothing: a category costs a few texts, which are embedded when an image asks for them."""
+        if progress is not None:
+            progress("ready", 1.0)
+
+    def fingerprint(self) -> str:
+        """Return a hex hash of the preset and the weights, which with the vocabulary decide the masks of an image.
+
+        Raises:
+            WeightsError: a model's files are missing.
+        """
+        return digest([self.preset.fingerprint(), self._weights])
+
+    def encoding_key(self) -> str:
+        """Return a hash of everything that shapes an encoding, but the image.
+
+        Raises:
+            WeightsError: a model's files are missing.
+        """
+        read = ("taps", "captioner", "mask_generator", "clip_branch", "classifier", "models")
+        return digest([{name: mask_values(getattr(self.preset, name)) for name in read}, self._weights])
+
+    @cached_property
+    def _weights(self) -> dict[str, str]:
+        models = self.preset.models
+        return {name: weights_identity(getattr(models, name)) for name in ("diffusion", "clip", "head")}
+
+    def kind_so_far(self, category: Category) -> KindDecision | None:
+        """Return whether a category is a thing or stuff, and why; ``None`` if only CLIP can decide."""
+        return self._decided.get(category) or known_kind(category, self.preset.stuff_filter)
+
+    def load_models(self) -> None:
+        """Load all models, unless they are loaded.
+
+        Raises:
+            WeightsError: a model cannot be loaded.
+        """
+        with self._parts.models.lock:
+            _ = self._parts.encoder, self._parts.head
+
+    def encode(self, image: NDArray[np.uint8]) -> EncodedMasks:
+        """Find the masks of an (H, W, 3) uint8 RGB image, unless they are kept from an earlier call.
+
+        Raises:
+            ImageError: ``image`` is not such an array.
+            WeightsError: a model cannot be loaded, or gives features that are not finite.
+            DeviceMemoryError: the image's windows do not fit into the device's memory.
+        """
+        require_image(image)
+        key = image_key(image)
+        with self._parts.models.lock:
+            found = self._encoded.pop(key, None)
+            if found is None:
+                found = self._encode(image)
+            self._encoded[key] = found
+            while len(self._encoded) > self.preset.cache.images:
+                self._encoded.popitem(last=False)
+        return found
+
+    def label(self, encoded: EncodedMasks, vocabulary: Vocabulary) -> Segmentation:
+        """Name the masks of an encoded image, and label every pixel (C.3, semantic).
+
+        Raises:
+            VocabularyError: a prompt is longer than the text encoder reads.
+            WeightsError: CLIP cannot be loaded.
+        """
+        with self._parts.models.lock, torch.inference_mode():
+            named = self._named(encoded, vocabulary)
+            scores = semantic_scores(named, enlarged(encoded.logits, encoded.size_hw))
+            best = scores.topk(min(2, len(scores)), dim=0)
+            found = torch.where(best.values[0] > self.preset.outputs.background, best.indices[0] + 1, 0)
+            margins = best.values[0] - (best.values[1] if len(scores) > 1 else 0.0)
+        return Segmentation(found.int().cpu().numpy(), best.values[0].cpu().numpy(), margins.cpu().numpy())
+
+    def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
+        """Label every pixel of an (H, W, 3) uint8 RGB image: :meth:`encode`, then :meth:`label`.
+
+        Raises:
+            ImageError: ``image`` is not such an array.
+            VocabularyError: a prompt is longer than the text encoder reads.
+            WeightsError: a model cannot be loaded.
+            DeviceMemoryError: the image's windows do not fit into the device's memory.
+        """
+        return self.label(self.encode(image), vocabulary)
+
+    def with_instances(
+        self, image: NDArray[np.uint8], segmentation: Segmentation, vocabulary: Vocabulary
+    ) -> Segmentation:
+        """Return the panoptic result (C.3) in place of the semantic one: labels, and the id of each object.
+
+        Raises:
+            ImageError: ``image`` is not an (H, W, 3) uint8 array, or is of another size than the segmentation.
+            WeightsError: a model cannot be loaded.
+        """
+        require_image(image)
+        if image.shape[:2] != segmentation.label_map.shape:
+            sizes = f"{image.shape[:2]} and {segmentation.label_map.shape}"
+            raise ImageError(f"Expected an image and its own segmentation, got {sizes} pixels.")
+        found = self.panoptic(self.encode(image), vocabulary)
+        labels = np.array([0, *(segment.label + 1 for segment in found.segments)], dtype=np.int32)
+        ids = found.ids.numpy()
+        return replace(segmentation, label_map=labels[ids], instance_map=ids)
+
+    def panoptic(self, encoded: EncodedMasks, vocabulary: Vocabulary) -> PanopticResult:
+        """Return the segments of an encoded image (C.3, panoptic).
+
+        Raises:
+            VocabularyError: a prompt is longer than the text encoder reads.
+            WeightsError: CLIP cannot be loaded.
+        """
+        with self._parts.models.lock, torch.inference_mode():
+            named, masks = self._named(encoded, vocabulary), enlarged(encoded.logits, encoded.size_hw)
+            return panoptic(named, masks, self._stuff(vocabulary), self.preset.outputs)
+
+    def instances(self, encoded: EncodedMasks, vocabulary: Vocabulary) -> Instances:
+        """Return the instances of an encoded image, which may overlap (C.3, instance).
+
+        Raises:
+            VocabularyError: a prompt is longer than the text encoder reads.
+            WeightsError: CLIP cannot be loaded.
+        """
+        with self._parts.models.lock, torch.inference_mode():
+            named, masks = self._named(encoded, vocabulary), enlarged(encoded.logits, encoded.size_hw)
+            return instances(named, masks, self._stuff(vocabulary), self.preset.outputs.instances)
+
+    def named(self, encoded: EncodedMasks, vocabulary: Vocabulary) -> Named:
+        """Return the probability of each category, and of none of them, for each mask of an encoded image (C.3).
+
+        Raises:
+            VocabularyError: a prompt is longer than the text encoder reads.
+            WeightsError: CLIP cannot be loaded.
+        """
+        with self._parts.models.lock, torch.inference_mode():
+            return self._named(encoded, vocabulary)
+
+    def _named(self, encoded: EncodedMasks, vocabulary: Vocabulary) -> Named:
+        preset, (head, card) = self.preset, self._parts.head
+        stuff = self._stuff(vocabulary)
+        asked = [
+            Label(category.name, category.phrases, is_stuff)
+            for category, is_stuff in zip(vocabulary.categories, stuff, strict=True)
+        ]
+        labels = asked + (_others(asked, card.labels) if preset.fusion.others == "training" else [])
+        texts = self._parts.label_texts(labels, preset.classifier.templates)
+        scores, null = (each[0] for each in head.names(encoded.embeddings[None], texts.embeddings))
+        diffusion = branch_logits(scores, texts)
+        if head.names.objectness is None:
+            void = null_probability(diffusion, null)
+        else:
+            void = 1 - head.names.objectness(encoded.embeddings)[:, 0].sigmoid()
+        clip = None
+        if encoded.regions is not None:
+            seen = self._parts.label_texts(labels, preset.clip_branch.templates)
+            clip = branch_logits(preset.clip_branch.logit_scale * encoded.regions @ seen.embeddings.T, seen)
+        weights = fusion_weights(
+            labels, card.words(), preset.fusion.alpha, preset.fusion.beta, stuff=preset.clip_branch.kinds == "all"
+        )
+        return fuse(diffusion, void, clip, weights.to(diffusion.device), len(asked))
+
+    def _stuff(self, vocabulary: Vocabulary) -> list[bool]:
+        """Return which categories are stuff. Call it under the models' lock."""
+        unknown = [category for category in vocabulary.categories if self.kind_so_far(category) is None]
+        if unknown:
+            template = self.preset.classifier.templates[0]
+            nearest = NearestKinds(self._parts.texts, template, self.preset.stuff_filter)
+            self._decided |= dict(zip(unknown, nearest.decide(unknown), strict=True))
+        found = [self.kind_so_far(category) for category in vocabulary.categories]
+        return [decision is not None and decision.kind == "stuff" for decision in found]
+
+    @torch.inference_mode()
+    def _encode(self, image: NDArray[np.uint8]) -> EncodedMasks:
+        preset, (head, _) = self.preset, self._parts.head
+        windows, grid = cut(image, preset.taps)
+        try:
+            batches = [
+                self._parts.encoder.encode(windows[start : start + preset.taps.batch_size], head.captioner)
+                for start in range(0, len(windows), preset.taps.batch_size)
+            ]
+            taps = [torch.cat([tap.float() for tap in taps]) for taps in zip(*batches, strict=True)]
+            masks = head.masks(stitch(taps, grid), grid.size_hw)[-1]
+        except torch.OutOfMemoryError as error:
+            raise DeviceMemoryError(
+                f"An image of {image.shape[1]} x {image.shape[0]} px does not fit into the device's memory. Lower "
+                f"taps.short_side_px ({preset.taps.short_side_px}) or taps.batch_size ({preset.taps.batch_size})."
+            ) from error
+        if not bool(torch.isfinite(masks.logits).all() and torch.isfinite(masks.embeddings).all()):
+            raise WeightsError("The masks of the image are not finite numbers: set the models' dtype to 'float32'.")
+        regions = self._regions(image, masks.logits)
+        return EncodedMasks((image.shape[0], image.shape[1]), masks.logits[0], masks.embeddings[0], regions)
+
+    def _regions(self, image: NDArray[np.uint8], logits: Tensor) -> Tensor | None:
+        settings = self.preset.clip_branch
+        if not settings.enabled:
+            return None
+        return self._parts.clip.embed_regions(
+            image[None],
+            logits > 0,
+            settings.input_px,
+            settings.statistics,
+            settings.resampling,
+            see_class=settings.attends == "patches_and_class",
+        )[0]
+
+
+def _others(asked: list[Label], trained: tuple[Label, ...]) -> list[Label]:
+    """Return the labels of the training of which no synonym was asked for."""
+    words = {word.casefold() for label in asked for word in label.synonyms}
+    return [label for label in trained if not words & {word.casefold() for word in label.synonyms}]
+
+
+def make_engine(preset: OdisePreset, bank: Bank, device: str) -> OdiseEngine:
+    """Return the engine of a preset; it loads no weights yet, and keeps nothing in the bank.
+
+    Raises:
+        DeviceError: torch cannot use the device.
+    """
+    require_device(device)
+    return OdiseEngine(preset, device=device)

@@ -1,0 +1,92 @@
+"""The models of a preset of ODISE, each loaded when it is first needed."""
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ovdiff.errors import VocabularyError, WeightsError
+from ovdiff.models.clip import Clip
+from ovdiff.models.loaded import LoadedModels
+from ovdiff.models.texts import ClipTexts
+from ovdiff.models.weights import locate
+from ovdiff.odise.encoding import WindowEncoder
+from ovdiff.odise.head import OdiseHead
+from ovdiff.odise.head_file import HeadCard, load_head
+from ovdiff.odise.naming import Label, LabelTexts
+from ovdiff.odise.preset import OdisePreset
+from ovdiff.odise.taps import DiffusionTaps
+
+
+class OdiseParts:
+    """The frozen models, and the head. Use them under ``models.lock``."""
+
+    def __init__(self, preset: OdisePreset, models: LoadedModels) -> None:
+        """Load nothing yet."""
+        self.preset, self.models = preset, models
+
+    @cached_property
+    def clip(self) -> Clip:
+        """CLIP."""
+        return self.models.clip(self.preset.models.clip)
+
+    @cached_property
+    def encoder(self) -> WindowEncoder:
+        """The frozen models that give the features."""
+        taps = DiffusionTaps(self.models.diffusion(self.preset.models.diffusion), self.preset.taps)
+        return WindowEncoder(self.preset, taps, self.clip)
+
+    @cached_property
+    def head(self) -> tuple[OdiseHead, HeadCard]:
+        """The trained part, and what it was trained for.
+
+        Raises:
+            WeightsError: its files are missing or damaged, or fit another architecture.
+        """
+        settings = self.preset.models.head
+        folder = locate(settings)
+        if folder is None:
+            raise WeightsError(
+                f"models.head.source is {settings.source!r}, which is no folder. Train a head by `ovdiff odise train`, "
+                f"and give the folder that it writes."
+            )
+        head = self.new_head()
+        card = load_head(folder, head, self.preset)
+        return head.to(self.models.device).eval().requires_grad_(False), card
+
+    def new_head(self) -> OdiseHead:
+        """Return an untrained head that fits the frozen models."""
+        taps = self.encoder.taps
+        length, width = taps.empty_text.shape[1:]
+        channels = self.text_channels
+        return OdiseHead(self.preset, taps.channels, channels, (length, width), taps.time_channels)
+
+    @cached_property
+    def text_channels(self) -> int:
+        """The length of CLIP's embeddings."""
+        return len(self._vector(""))
+
+    def label_texts(self, labels: list[Label], templates: tuple[str, ...]) -> LabelTexts:
+        """Return the texts of labels: each synonym's unit vector is the mean over the templates.
+
+        Raises:
+            VocabularyError: a synonym is longer than the text encoder reads.
+        """
+        vectors = []
+        for label in labels:
+            for synonym in label.synonyms:
+                each = [self._vector(template.replace("{category}", synonym)) for template in templates]
+                vectors.append(torch.nn.functional.normalize(torch.stack(each).mean(dim=0), dim=0))
+        owners = [index for index, label in enumerate(labels) for _ in label.synonyms]
+        return LabelTexts(torch.stack(vectors), torch.tensor(owners, device=self.models.device), len(labels))
+
+    def _vector(self, text: str) -> Tensor:
+        vector = self.texts.embed([text])[0]
+        if vector is None:
+            raise VocabularyError(f"{text!r} is longer than the text encoder reads. Give a shorter prompt.")
+        return vector
+
+    @cached_property
+    def texts(self) -> ClipTexts:
+        """CLIP's texts, of which the most recently used are kept."""
+        return ClipTexts(self.clip, self.preset.cache.texts)

@@ -1,0 +1,1 @@
+"""How a head learns: examples, their features on disk, losses, the loop and its checkpoints."""

@@ -1,0 +1,199 @@
+"""The losses of masks and of their names (C.2), with Hungarian matching. All layers of the decoder are supervised."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from ovdiff.odise.mask_generator import Masks
+from ovdiff.odise.preset import LossSettings
+from ovdiff.odise.training.examples import NAMELESS
+
+_MATCHING_CELLS = 32
+"""Whole masks are matched on a grid of so many cells a side."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The segments of one view.
+
+    Attributes:
+        masks: (M, S, S) float32, 0 or 1.
+        names: (M,) int64: a label of the training, or NAMELESS.
+        labelled: (S, S) float32, 1 where the view is annotated.
+    """
+
+    masks: Tensor
+    names: Tensor
+    labelled: Tensor
+
+
+class Matches(NamedTuple):
+    """Which query of which layer found which segment; four arrays of equal length."""
+
+    layers: Tensor
+    images: Tensor
+    queries: Tensor
+    segments: Tensor
+
+
+def targets_of(segments: Tensor, names: Sequence[Sequence[int]]) -> list[Target]:
+    """Return the targets of views from maps (B, S, S) of segments, which are numbered from 1; 0 is not annotated."""
+    found = []
+    for numbers, of_view in zip(segments, names, strict=True):
+        each = torch.arange(1, len(of_view) + 1, device=numbers.device)[:, None, None]
+        masks = (numbers[None] == each).float()
+        index = torch.tensor(list(of_view), dtype=torch.long, device=numbers.device)
+        found.append(Target(masks, index, (numbers > 0).float()))
+    return found
+
+
+@torch.no_grad()
+def match(logits: Tensor, named: Tensor | None, targets: Sequence[Target], settings: LossSettings) -> Matches:
+    """Match each segment with one query of each layer, at the least cost (C.2).
+
+    Args:
+        logits: (L, B, Q, h, w) of masks.
+        named: (L, B, Q, K) probabilities of names, or ``None`` if names do not matter.
+        targets: the segments of each view.
+        settings: the weights of the costs.
+    """
+    layers, images, queries, segments = [], [], [], []
+    side = min(_MATCHING_CELLS, targets[0].masks.shape[-1]) if targets else 0
+    small = F.interpolate(logits.flatten(0, 1), (side, side), mode="bilinear", align_corners=False)
+    small = small.reshape(*logits.shape[:3], side, side)
+    for image, target in enumerate(targets):
+        if not len(target.masks):
+            continue
+        truth = F.adaptive_avg_pool2d(target.masks[None], side)[0].flatten(1)
+        costs = _mask_costs(small[:, image].flatten(2), truth, settings)
+        if named is not None:
+            known = target.names.clamp(min=0)
+            costs = costs - settings.name * named[:, image][..., known] * (target.names != NAMELESS)
+        for layer, cost in enumerate(costs.cpu().numpy()):
+            rows, columns = linear_sum_assignment(np.nan_to_num(cost, nan=1e6, posinf=1e6, neginf=-1e6))
+            queries += rows.tolist()
+            segments += columns.tolist()
+            layers += [layer] * len(rows)
+            images += [image] * len(rows)
+    return Matches(*(torch.tensor(each, dtype=torch.long) for each in (layers, images, queries, segments)))
+
+
+def mask_loss(logits: Tensor, matches: Matches, targets: Sequence[Target], settings: LossSettings) -> Tensor:
+    """Return the weighted cross-entropy and dice of all matched masks, a mean over segments, a sum over layers."""
+    if not len(matches.layers):
+        return logits.sum() * 0.0
+    chosen = logits[matches.layers, matches.images, matches.queries][:, None]
+    pairs = zip(matches.images.tolist(), matches.segments.tolist(), strict=True)
+    truth = torch.stack([targets[image].masks[segment] for image, segment in pairs])[:, None]
+    if settings.points:
+        points = _uncertain_points(chosen, settings)
+        predicted, wanted = (_at(maps, points) for maps in (chosen, truth))
+    else:
+        whole = F.interpolate(chosen, truth.shape[-2:], mode="bilinear", align_corners=False)
+        predicted, wanted = whole.flatten(1), truth.flatten(1)
+    count = len(matches.layers) / len(logits)
+    entropy = F.binary_cross_entropy_with_logits(predicted, wanted, reduction="none").mean(dim=1).sum()
+    shares = predicted.sigmoid()
+    overlap = 2 * (shares * wanted).sum(dim=1) + 1
+    dice = (1 - overlap / (shares.sum(dim=1) + wanted.sum(dim=1) + 1)).sum()
+    return (settings.mask * entropy + settings.dice * dice) / count
+
+
+def name_loss(
+    names: Tensor, null: Tensor, logits: Tensor, matches: Matches, targets: Sequence[Target], settings: LossSettings
+) -> Tensor:
+    """Return the cross-entropy of names (C.2), a weighted mean over queries, summed over layers.
+
+    Args:
+        names: (L, B, Q, K) logits of labels.
+        null: (L, B, Q) logits of "nothing".
+        logits: (L, B, Q, h, w) of masks, which say how much of a query lies on pixels without annotation.
+        matches: which queries found a segment.
+        targets: the segments of each view.
+        settings: the weights and the rule for unlabelled pixels.
+    """
+    every = torch.cat([names, null[..., None]], dim=-1).log_softmax(dim=-1)
+    wanted = torch.full(names.shape[:-1], names.shape[-1], dtype=torch.long, device=names.device)
+    weights = torch.full(names.shape[:-1], settings.no_object, device=names.device)
+    if settings.void != "negative":
+        weights = weights * (_on_labelled(logits, targets) > 0.5)
+    at = (matches.layers, matches.images, matches.queries)
+    found = _names_of(matches, targets).to(names.device)
+    nameless = found == NAMELESS
+    wanted[at] = found.clamp(min=0)
+    weights[at] = 1.0
+    losses = -every.gather(-1, wanted[..., None])[..., 0]
+    if nameless.any():
+        something = every[..., :-1].logsumexp(dim=-1)
+        of_nameless = tuple(index[nameless.cpu()] for index in at)
+        losses = losses.clone()
+        losses[of_nameless] = -something[of_nameless]
+    return ((losses * weights).flatten(1).sum(dim=1) / weights.flatten(1).sum(dim=1).clamp(min=1e-6)).sum()
+
+
+def objectness_loss(
+    objectness: Tensor, logits: Tensor, matches: Matches, targets: Sequence[Target], settings: LossSettings
+) -> Tensor:
+    """Return the cross-entropy of "a segment or nothing" (C.2, captions) for logits (L, B, Q); see `name_loss`."""
+    wanted = torch.zeros_like(objectness)
+    weights = torch.full_like(objectness, settings.no_object)
+    if settings.void != "negative":
+        weights = weights * (_on_labelled(logits, targets) > 0.5)
+    at = (matches.layers, matches.images, matches.queries)
+    wanted[at] = 1.0
+    weights[at] = 1.0
+    losses = F.binary_cross_entropy_with_logits(objectness, wanted, reduction="none")
+    return ((losses * weights).flatten(1).sum(dim=1) / weights.flatten(1).sum(dim=1).clamp(min=1e-6)).sum()
+
+
+def stacked(layers: Sequence[Masks]) -> Masks:
+    """Return the masks of all layers in one: logits (L, B, Q, h, w) and embeddings (L, B, Q, D), float32."""
+    logits, embeddings = (torch.stack(parts).float() for parts in zip(*layers, strict=True))
+    return Masks(logits, embeddings)
+
+
+def _names_of(matches: Matches, targets: Sequence[Target]) -> Tensor:
+    pairs = zip(matches.images.tolist(), matches.segments.tolist(), strict=True)
+    return torch.tensor([int(targets[image].names[segment]) for image, segment in pairs], dtype=torch.long)
+
+
+def _mask_costs(logits: Tensor, truth: Tensor, settings: LossSettings) -> Tensor:
+    """Return the costs (L, Q, M) of masks (L, Q, P) for segments (M, P), whose values may be shares of a cell."""
+    cells = truth.shape[1]
+    positive, negative = F.softplus(-logits), F.softplus(logits)
+    entropy = (positive @ truth.T + negative @ (1 - truth).T) / cells
+    shares = logits.sigmoid()
+    overlap = 2 * (shares @ truth.T) + 1
+    dice = 1 - overlap / (shares.sum(dim=-1, keepdim=True) + truth.sum(dim=1) + 1)
+    return settings.mask * entropy + settings.dice * dice
+
+
+@torch.no_grad()
+def _on_labelled(logits: Tensor, targets: Sequence[Target]) -> Tensor:
+    """Return the share of each mask (L, B, Q) that lies on annotated pixels."""
+    inside = (logits > 0).float()
+    labelled = torch.stack([target.labelled for target in targets])[:, None]
+    labelled = F.adaptive_avg_pool2d(labelled, (logits.shape[-2], logits.shape[-1]))
+    return (inside * labelled).sum(dim=(-2, -1)) / inside.sum(dim=(-2, -1)).clamp(min=1)
+
+
+def _at(maps: Tensor, points: Tensor) -> Tensor:
+    """Return the values (N, P) of maps (N, 1, h, w) at points (N, P, 2), x and y in [0, 1]."""
+    return F.grid_sample(maps, 2 * points[:, :, None] - 1, align_corners=False)[:, 0, :, 0]
+
+
+@torch.no_grad()
+def _uncertain_points(logits: Tensor, settings: LossSettings) -> Tensor:
+    """Draw points (N, P, 2) for masks (N, 1, h, w), most of them where a mask is unsure (C.2)."""
+    count, total = len(logits), settings.points
+    drawn = torch.rand(count, int(total * settings.oversample), 2, device=logits.device)
+    unsure = int(total * settings.importance)
+    order = _at(logits, drawn).abs().topk(unsure, dim=1, largest=False).indices
+    chosen = drawn.gather(1, order[..., None].expand(-1, -1, 2))
+    return torch.cat([chosen, torch.rand(count, total - unsure, 2, device=logits.device)], dim=1)
