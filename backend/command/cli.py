@@ -77,6 +77,7 @@ from backend.command.arguments import (
     lint,
     next_tasks,
     novelties,
+    odise,
     presets,
     projects,
     prototypes,
@@ -145,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     projects.add(commands)
     export.add(commands)
     lessons.add(commands)
+    odise.add(commands)
     converters.cli.add_commands(commands)
     settings.add(commands)
     of_converters = (converters.cli.__doc__ or "").replace("python -m converters", parser.prog)
