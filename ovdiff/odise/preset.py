@@ -177,7 +177,7 @@ class LossSettings:
     void: Literal["negative", "ignore", "nameless"] = setting(
         "negative",
         "C.2: a query on unlabelled pixels learns that there is nothing. 'ignore' teaches it nothing. 'nameless' takes "
-        "each connected unlabelled region for a segment of unknown name",
+        "each unlabelled region that looks like an object for a segment of unknown name",
     )
     nameless_area: float = setting(0.005, "the least area of a nameless segment", unit="of the image", minimum=0.0)
 

@@ -29,16 +29,26 @@ class Example:
 
 
 def with_nameless(example: Example, min_area: float) -> Example:
-    """Make each connected region without annotation a nameless segment, if it covers ``min_area`` of the image."""
+    """Make each connected region without annotation a nameless segment, if it looks like an object.
+
+    It does if it covers ``min_area`` of the image, and does not reach from one side of the image to the opposite one:
+    a region that does is surroundings that nobody annotated.
+    """
     numbers, count = ndimage.label(example.segment_map == 0)
     if not count:
         return example
     sizes = np.bincount(numbers.ravel(), minlength=count + 1)
-    taken = [number for number in range(1, count + 1) if sizes[number] >= min_area * numbers.size]
+    spanning = _on_both(numbers[0], numbers[-1]) | _on_both(numbers[:, 0], numbers[:, -1])
+    large = {number for number in range(1, count + 1) if sizes[number] >= min_area * numbers.size}
+    taken = sorted(large - spanning)
     ids = np.zeros(count + 1, dtype=np.int32)
     ids[taken] = len(example.names) + 1 + np.arange(len(taken))
     names = (*example.names, *[NAMELESS] * len(taken))
     return Example(example.image, np.where(numbers > 0, ids[numbers], example.segment_map), names, example.captions)
+
+
+def _on_both(first: NDArray[np.int32], last: NDArray[np.int32]) -> set[int]:
+    return set(first.tolist()) & set(last.tolist())
 
 
 def fitted_segments(

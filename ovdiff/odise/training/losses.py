@@ -121,7 +121,7 @@ def name_loss(
     every = torch.cat([names, null[..., None]], dim=-1).log_softmax(dim=-1)
     wanted = torch.full(names.shape[:-1], names.shape[-1], dtype=torch.long, device=names.device)
     weights = torch.full(names.shape[:-1], settings.no_object, device=names.device)
-    if settings.void != "negative":
+    if settings.void == "ignore":
         weights = weights * (_on_labelled(logits, targets) > 0.5)
     at = (matches.layers, matches.images, matches.queries)
     found = _names_of(matches, targets).to(names.device)
@@ -143,7 +143,7 @@ def objectness_loss(
     """Return the cross-entropy of "a segment or nothing" (C.2, captions) for logits (L, B, Q); see `name_loss`."""
     wanted = torch.zeros_like(objectness)
     weights = torch.full_like(objectness, settings.no_object)
-    if settings.void != "negative":
+    if settings.void == "ignore":
         weights = weights * (_on_labelled(logits, targets) > 0.5)
     at = (matches.layers, matches.images, matches.queries)
     wanted[at] = 1.0
