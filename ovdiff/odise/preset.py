@@ -171,6 +171,9 @@ class LossSettings:
     oversample: float = setting(3.0, "C.2", minimum=1.0)
     importance: float = setting(0.75, "C.2: the share of points where a mask is unsure", minimum=0.0, maximum=1.0)
     words: int = setting(8, "C.2: the words of a caption, drawn with replacement", minimum=1)
+    grounded: Literal["all", "matched"] = setting(
+        "all", "C.2: each mask can carry a word; 'matched' leaves out masks that found no segment"
+    )
     true_captions: Literal["ignore", "negative"] = setting(
         "negative", "C.2; 'ignore' takes a caption whose words all hold of another image for no negative of it"
     )

@@ -7,22 +7,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def grounding(scores: Tensor) -> Tensor:
+def grounding(scores: Tensor, counted: Tensor | None = None) -> Tensor:
     """Return how well each caption fits each image, (B, C), from scores (B, Q, C, W) of masks with words.
 
     A word's score is the mean over masks, weighed by a softmax over the masks; a caption's is the mean over its words.
+    With ``counted`` (B, Q) bool only these masks can carry a word.
     """
-    return (scores.softmax(dim=1) * scores).sum(dim=1).mean(dim=-1)
+    left_out = torch.zeros_like(scores)
+    if counted is not None:
+        left_out = left_out.masked_fill(~counted[:, :, None, None], -1e4)
+    return ((scores + left_out).softmax(dim=1) * scores).sum(dim=1).mean(dim=-1)
 
 
-def grounding_loss(scores: Tensor, excused: Tensor) -> Tensor:
+def grounding_loss(scores: Tensor, excused: Tensor, counted: Tensor | None = None) -> Tensor:
     """Return the loss of captions and images that belong together, in the same order (C.2).
 
     Args:
         scores: (B, Q, B, W), scale * cosine of each image's masks with each caption's words.
         excused: (B, B) bool: image i and caption j are no negatives of one another. The diagonal is not read.
+        counted: (B, Q) bool, the masks that can carry a word; ``None`` for all.
     """
-    fits = grounding(scores)
+    fits = grounding(scores, counted)
     own = torch.eye(len(fits), dtype=torch.bool, device=fits.device)
     masked = fits.masked_fill(excused & ~own, -torch.inf)
     pairs = torch.arange(len(fits), device=fits.device)

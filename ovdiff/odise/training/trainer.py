@@ -129,7 +129,12 @@ class Trainer:
                 words = self.words(batch.captions, rng)
                 said, _ = head.names(layers[-1].embeddings.float(), words.embeddings.flatten(0, 1))
                 grounded = said.unflatten(2, words.embeddings.shape[:2])
-                found["caption"] = settings.grounding * grounding_loss(grounded, words.excused)
+                counted = None
+                if settings.grounded == "matched":
+                    counted = torch.zeros(grounded.shape[:2], dtype=torch.bool, device=grounded.device)
+                    last = matches.layers == len(layers) - 1
+                    counted[matches.images[last], matches.queries[last]] = True
+                found["caption"] = settings.grounding * grounding_loss(grounded, words.excused, counted)
         return found
 
     def _taps(self, batch: Batch, *, mirror: bool) -> list[Tensor]:
