@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.drawn_world import EVERYTHING, Scenes, true_labels
-from ovdiff import Engine, Segmentation, Vocabulary
+from ovdiff import Segmentation, Vocabulary
+from ovdiff.engines import HasEncodings
 from ovdiff.region_scores import RegionEvidence
 from ovdiff.tinyworld.world import THINGS
 
@@ -84,7 +85,7 @@ def random_vocabularies(scene: int, size: int, count: int) -> list[Vocabulary]:
     return [Vocabulary(tuple(everything[index] for index in indices)) for indices in chosen]
 
 
-def ask(engine: Engine, scenes: Scenes, size: int, count: int) -> list[AskedWord]:
+def ask(engine: HasEncodings, scenes: Scenes, size: int, count: int) -> list[AskedWord]:
     """Label each scene with its random vocabularies of one size, and return every word that was asked for."""
     words = []
     for scene, encoded, names in zip(scenes.numbers, scenes.encoded, scenes.label_maps, strict=True):

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from converters.corrections.confusion import category_ious, confusion_matrix
 from ovdiff import Bank, Category, Engine, Preset, Vocabulary
+from ovdiff.engines import HasEncodings
 from ovdiff.presets import preset_to_mapping
 from ovdiff.presets.preset import mapping_to_preset
-from ovdiff.segmenting.encoding import EncodedImage
 from ovdiff.tinyworld.world import NAMES, STUFF, THINGS, Split, render, sample_scene
 
 CROWDED_PX, CROWDED_FIRST, CROWDED_THINGS = 320, 50_000, 3
@@ -50,7 +50,7 @@ class Scenes:
 
     numbers: tuple[int, ...]
     images: tuple[NDArray[np.uint8], ...]
-    encoded: tuple[EncodedImage, ...]
+    encoded: tuple[Any, ...]
     label_maps: tuple[NDArray[np.uint8], ...]
 
     def truths(self, vocabulary: Vocabulary) -> list[NDArray[np.int32]]:
@@ -72,7 +72,7 @@ def true_labels(names: NDArray[np.uint8], vocabulary: Vocabulary) -> NDArray[np.
 
 
 def encode_scenes(
-    engine: Engine, split: Split, numbers: Iterable[int], *, things: int | None = None, size_px: int = USUAL_PX
+    engine: HasEncodings, split: Split, numbers: Iterable[int], *, things: int | None = None, size_px: int = USUAL_PX
 ) -> Scenes:
     """Draw and encode scenes of a split; with ``things`` each holds that many, where they fit."""
     numbers = tuple(numbers)
@@ -81,7 +81,7 @@ def encode_scenes(
     return Scenes(numbers, tuple(each.image for each in drawn), encoded, tuple(each.label_map for each in drawn))
 
 
-def encode_crowded(engine: Engine, split: Split, numbers: Iterable[int]) -> Scenes:
+def encode_crowded(engine: HasEncodings, split: Split, numbers: Iterable[int]) -> Scenes:
     """Draw and encode crowded scenes."""
     return encode_scenes(engine, split, numbers, things=CROWDED_THINGS, size_px=CROWDED_PX)
 

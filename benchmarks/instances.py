@@ -15,9 +15,9 @@ import argparse
 import contextlib
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -97,38 +97,53 @@ def measure(scenes: Sequence[TrueScene], found: Sequence[Segmentation]) -> dict[
     }
 
 
+FoundMask = tuple[int, float, NDArray[np.bool_]]
+"""A mask (H, W) of a thing: its index among the things, and its score."""
+
+
 def average_precision(pairs: Sequence[tuple[Segmentation, Segmentation]]) -> tuple[float, float]:
     """Return COCO's mask AP over IoU .5 to .95, and AP at .5, of things; of pairs (true, given)."""
-    true = [entry for number, (each, _) in enumerate(pairs, 1) for entry in _annotations(each, number)]
-    given = [entry for number, (_, each) in enumerate(pairs, 1) for entry in _annotations(each, number)]
-    if not given:
+    true, given = ([_things(each[which]) for each in pairs] for which in (0, 1))
+    return average_precision_of(true, given)
+
+
+def average_precision_of(
+    true: Sequence[Sequence[FoundMask]], given: Sequence[Sequence[FoundMask]]
+) -> tuple[float, float]:
+    """Return COCO's mask AP over IoU .5 to .95, and AP at .5, of things; of the masks of each image."""
+    entries = [_annotations(masks, number) for number, masks in enumerate(true, 1)]
+    results = [entry for number, masks in enumerate(given, 1) for entry in _annotations(masks, number)]
+    if not results:
         return 0.0, 0.0
+    sizes = [masks[0][2].shape if masks else (1, 1) for masks in (given[n] or true[n] for n in range(len(true)))]
     dataset = COCO()
     dataset.dataset = {
         "info": {},
-        "images": [
-            {"id": number, "height": each.label_map.shape[0], "width": each.label_map.shape[1]}
-            for number, (each, _) in enumerate(pairs, 1)
-        ],
+        "images": [{"id": number, "height": size[0], "width": size[1]} for number, size in enumerate(sizes, 1)],
         "categories": [{"id": number, "name": name} for number, name in enumerate(THINGS, 1)],
-        "annotations": [{**entry, "id": number} for number, entry in enumerate(true, 1)],
+        "annotations": [{**entry, "id": number} for number, entry in enumerate(chain.from_iterable(entries), 1)],
     }
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints a table
         dataset.createIndex()
-        evaluation = COCOeval(dataset, dataset.loadRes(given), "segm")
+        evaluation = COCOeval(dataset, dataset.loadRes(results), "segm")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     return float(evaluation.stats[0]), float(evaluation.stats[1])
 
 
-def _annotations(segmentation: Segmentation, image: int) -> Iterator[dict[str, Any]]:
-    for found in segmentation.objects():
-        if found.index < len(THINGS):
-            rle = mask_to_coco_rle(found.mask)
-            area, box = coco_rle_area(rle), coco_rle_bbox_xywh(rle)
-            shape = {"segmentation": rle, "area": area, "bbox": box, "iscrowd": 0}
-            yield {"image_id": image, "category_id": found.index + 1, "score": found.score, **shape}
+def _things(segmentation: Segmentation) -> list[FoundMask]:
+    return [(found.index, found.score, found.mask) for found in segmentation.objects() if found.index < len(THINGS)]
+
+
+def _annotations(masks: Sequence[FoundMask], image: int) -> list[dict[str, Any]]:
+    entries = []
+    for index, score, mask in masks:
+        rle = mask_to_coco_rle(mask)
+        area, box = coco_rle_area(rle), coco_rle_bbox_xywh(rle)
+        shape = {"segmentation": rle, "area": area, "bbox": box, "iscrowd": 0}
+        entries.append({"image_id": image, "category_id": index + 1, "score": score, **shape})
+    return entries
 
 
 def _segment_map(segmentation: Segmentation) -> SegmentMap:

@@ -1,0 +1,278 @@
+"""How good are heads of ODISE? Drawn scenes with their truth: semantic, panoptic and instance figures.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.odise_quality ROW=FOLDER[,FOLDER...] ... --out benchmarks/results/odise.json
+
+Each argument is a row of the tables: a name, and the heads of several trainings that differ in their seed. What names a
+head was not trained for is told by its card: then seen and unseen words are reported apart. The threshold of the
+background is chosen for each head and branch on scenes of the split `thresholds`; the figures are of the split `test`.
+PQ is that of Kirillov et al., as `converters.corrections.panoptic_quality` counts it; AP is COCO's for masks of things,
+by pycocotools.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.asked_words import KINDS, ask, word_figures
+from benchmarks.drawn_world import CROWDED_FIRST, EVERYTHING, USUAL_PX, Scenes, encode_crowded
+from benchmarks.instances import average_precision_of
+from benchmarks.spreads import markdown_table, spread_text, write_results
+from converters.corrections.confusion import category_ious, confusion_matrix
+from converters.corrections.panoptic_quality import SegmentMap, SegmentMatches, match_segments
+from ovdiff import Bank
+from ovdiff.engines import load_any_preset
+from ovdiff.models.loaded import LoadedModels
+from ovdiff.odise.engine import EncodedMasks, OdiseEngine
+from ovdiff.odise.head_file import read_card
+from ovdiff.odise.outputs import enlarged
+from ovdiff.odise.preset import OdisePreset
+from ovdiff.odise.training.drawn import segments_of
+from ovdiff.tinyworld.world import THINGS, Split, render, sample_scene
+
+SCENES, CHOOSING = 200, 60
+BACKGROUNDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+MIN_PX = 40
+"""A thing of which less is seen is not counted by the recall of masks."""
+WEIGHTS: Mapping[str, tuple[float, float]] = {"diffusion": (0.0, 0.0), "fused": (0.3, 0.7), "CLIP": (1.0, 1.0)}
+"""Alpha and beta of each way to name masks."""
+CAPTION_WEIGHTS = (0.35, 0.65)
+"""The published alpha and beta of heads that learned from captions (C.3)."""
+
+
+@dataclass(frozen=True)
+class TrueSegments:
+    """A drawn scene with its encoding and its truth: the segment of each pixel (S, S), and the segments' names."""
+
+    encoded: EncodedMasks
+    ids: NDArray[np.int32]
+    names: list[str]
+
+
+def encode_split(engine: OdiseEngine, split: Split, count: int) -> list[TrueSegments]:
+    """Draw and encode the first scenes of a split."""
+    found = []
+    for number in range(count):
+        drawn = render(sample_scene(number, split), USUAL_PX)
+        found.append(TrueSegments(engine.encode(drawn.image), *segments_of(drawn)))
+    return found
+
+
+def with_weights(engine: OdiseEngine, alpha: float, beta: float, background: float) -> OdiseEngine:
+    """Return an engine with other weights of CLIP's branch and another threshold, on the same models."""
+    preset = engine.preset
+    changed = replace(
+        preset,
+        fusion=replace(preset.fusion, alpha=alpha, beta=beta),
+        outputs=replace(preset.outputs, background=background),
+    )
+    return engine.beside(changed, Bank(Path("runs/none")))
+
+
+def semantic_ious(engine: OdiseEngine, scenes: Sequence[TrueSegments]) -> NDArray[np.float64]:
+    """Return the IoU of background and of each word, over all scenes."""
+    count = len(EVERYTHING.categories)
+    total = np.zeros((count + 1, count + 1), dtype=np.int64)
+    for scene in scenes:
+        total += confusion_matrix(_true_labels(scene), engine.label(scene.encoded, EVERYTHING).label_map, count)
+    return category_ious(total)
+
+
+def choose_background(engine: OdiseEngine, scenes: Sequence[TrueSegments], alpha: float, beta: float) -> OdiseEngine:
+    """Return the engine whose threshold of the background gives the best mIoU on scenes for choosing."""
+    everywhere, count = with_weights(engine, alpha, beta, 0.0), len(EVERYTHING.categories)
+    totals = dict.fromkeys(BACKGROUNDS, np.zeros((count + 1, count + 1), dtype=np.int64))
+    for scene in scenes:
+        found, truth = everywhere.label(scene.encoded, EVERYTHING), _true_labels(scene)
+        for threshold in BACKGROUNDS:
+            labels = np.where(found.scores > threshold, found.label_map, 0)
+            totals[threshold] = totals[threshold] + confusion_matrix(truth, labels, count)
+    best = max(BACKGROUNDS, key=lambda threshold: float(np.nanmean(category_ious(totals[threshold]))))
+    return with_weights(engine, alpha, beta, best)
+
+
+def _true_labels(scene: TrueSegments) -> NDArray[np.int32]:
+    labels = np.array([0, *(EVERYTHING.names.index(name) + 1 for name in scene.names)], dtype=np.int32)
+    return labels[scene.ids]
+
+
+def panoptic_qualities(engine: OdiseEngine, scenes: Sequence[TrueSegments]) -> NDArray[np.float64]:
+    """Return the PQ of each word, over all scenes. What has no label in the world is background, and not void."""
+    count = len(EVERYTHING.categories)
+    matches = SegmentMatches.none(count)
+    for scene in scenes:
+        found = engine.panoptic(scene.encoded, EVERYTHING)
+        truth = SegmentMap(scene.ids, tuple(EVERYTHING.names.index(name) + 1 for name in scene.names))
+        given = SegmentMap(found.ids.numpy(), tuple(segment.label + 1 for segment in found.segments))
+        matches += match_segments(truth, given, count)
+    return matches.panoptic_quality
+
+
+def precision(engine: OdiseEngine, scenes: Sequence[TrueSegments]) -> tuple[float, float]:
+    """Return COCO's mask AP over IoU .5 to .95, and AP at .5, of things."""
+    true, given = [], []
+    for scene in scenes:
+        true.append([(THINGS.index(n), 1.0, scene.ids == i) for i, n in enumerate(scene.names, 1) if n in THINGS])
+        found = engine.instances(scene.encoded, EVERYTHING)
+        rows = zip(found.labels.tolist(), found.scores.tolist(), found.masks.numpy(), strict=True)
+        given.append(list(rows))
+    return average_precision_of(true, given)
+
+
+def recall(scenes: Sequence[TrueSegments], names: Sequence[str]) -> float:
+    """Return the share of true segments of these names that some mask meets with an IoU above .5, whatever its name."""
+    met, count = 0, 0
+    for scene in scenes:
+        masks = (enlarged(scene.encoded.logits, scene.encoded.size_hw) > 0.5).numpy()
+        for number, name in enumerate(scene.names, 1):
+            truth = scene.ids == number
+            if name in names and np.count_nonzero(truth) >= MIN_PX:
+                union = np.maximum((masks | truth).sum(axis=(1, 2)), 1)
+                met += bool(((masks & truth).sum(axis=(1, 2)) / union).max() > 0.5)
+                count += 1
+    return met / max(1, count)
+
+
+def figures(engine: OdiseEngine, scenes: Sequence[TrueSegments], unseen: Sequence[str]) -> dict[str, float]:
+    """Return the figures of one head and one way to name its masks."""
+    ious, qualities = semantic_ious(engine, scenes), panoptic_qualities(engine, scenes)
+    things = [index for index, name in enumerate(EVERYTHING.names) if name in THINGS]
+    stuff = [index for index in range(len(EVERYTHING.names)) if index not in things]
+    ap, ap50 = precision(engine, scenes)
+    found = {
+        "mIoU": float(np.nanmean(ious)),
+        "mIoU things": float(np.nanmean(ious[[0, *(index + 1 for index in things)]])),
+        "IoU background": float(ious[0]),
+        "PQ": float(np.nanmean(qualities)),
+        "PQ things": float(np.nanmean(qualities[things])),
+        "PQ stuff": float(np.nanmean(qualities[stuff])),
+        "AP": ap,
+        "AP50": ap50,
+    }
+    if unseen:
+        apart = {"unseen": [EVERYTHING.names.index(name) for name in unseen]}
+        apart["seen"] = [index for index in range(len(EVERYTHING.names)) if index not in apart["unseen"]]
+        for which, indices in apart.items():
+            found[f"mIoU {which}"] = float(np.nanmean(ious[[index + 1 for index in indices]]))
+            found[f"PQ {which}"] = float(np.nanmean(qualities[indices]))
+        found["recall unseen"] = recall(scenes, unseen)
+    return found
+
+
+def absent_words(engine: OdiseEngine, scenes: Scenes, sizes: Sequence[int]) -> dict[str, Any]:
+    """Return the figures of :mod:`benchmarks.absent_words` for random vocabularies of some sizes."""
+    found: dict[str, Any] = {}
+    for size in sizes:
+        words = ask(engine, scenes, size, 3)
+        found[str(size)] = {kind: word_figures(word for word in words if word.kind == kind) for kind in KINDS}
+    return found
+
+
+def measure(folder: Path, options: argparse.Namespace, models: LoadedModels) -> dict[str, Any]:
+    """Measure one head in all ways."""
+    card = read_card(folder)
+    engine = OdiseEngine(_preset_of(folder), models=models)
+    unseen = [name for name in EVERYTHING.names if name.casefold() not in card.words()]
+    choosing = encode_split(engine, "thresholds", options.choosing)
+    scenes = encode_split(engine, "test", options.scenes)
+    rows: dict[str, Any] = {}
+    by_captions = engine.preset.classifier.void == "objectness"
+    for way, published in WEIGHTS.items():
+        weights = CAPTION_WEIGHTS if way == "fused" and by_captions else published
+        chosen = choose_background(engine, choosing, *weights)
+        rows[way] = {**figures(chosen, scenes, unseen), "background": chosen.preset.outputs.background}
+        if way == "fused" and options.crowded and not unseen:
+            crowded = encode_crowded(engine, "test", range(CROWDED_FIRST, CROWDED_FIRST + options.crowded))
+            rows["absent words"] = absent_words(chosen, crowded, options.sizes)
+    return rows
+
+
+def _preset_of(folder: Path) -> OdisePreset:
+    """Return the embedded preset with another head, and the head's own architecture."""
+    preset = load_any_preset("odise_tinyworld")
+    if not isinstance(preset, OdisePreset):
+        raise TypeError(f"odise_tinyworld is a preset of {preset.engine!r}")
+    said = read_card(folder).architecture
+    return replace(
+        preset,
+        models=replace(preset.models, head=replace(preset.models.head, source=str(folder.resolve()))),
+        captioner=replace(preset.captioner, condition=said["captioner.condition"]),
+        classifier=replace(preset.classifier, void=said["classifier.void"]),
+    )
+
+
+Rows = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Figures by the name of the row, the seed's number in the row, and the way to name masks."""
+
+CLOSED = ("mIoU", "mIoU things", "IoU background", "PQ", "PQ things", "PQ stuff", "AP", "AP50")
+OPEN = ("mIoU seen", "mIoU unseen", "PQ seen", "PQ unseen", "recall unseen", "IoU background")
+
+
+def table(rows: Rows, columns: Sequence[str]) -> str:
+    """Return the Markdown table of the rows that have these columns: a line for each row and way."""
+    lines = [
+        [name, way, *(spread_text([seed[way][column] for seed in by_seed.values()]) for column in columns)]
+        for name, by_seed in rows.items()
+        for way in WEIGHTS
+        if columns[0] in next(iter(by_seed.values()))[way]
+    ]
+    return markdown_table(("head", "names by", *columns), lines)
+
+
+def words_table(rows: Rows) -> str:
+    """Return the Markdown table of absent and present words of heads that know all words."""
+    columns = ("present painted", "absent painted", "area of the absent", "iou of the present")
+    lines = []
+    for name, by_seed in rows.items():
+        seeds = [seed["absent words"] for seed in by_seed.values() if "absent words" in seed]
+        for size in seeds[0] if seeds else ():
+            for kind in KINDS:
+                cells = [spread_text([seed[size][kind][column] for seed in seeds]) for column in columns]
+                lines.append([name, size, kind, *cells])
+    return markdown_table(("head", "words", "of them", *columns), lines)
+
+
+def _rows_of(texts: Sequence[str]) -> Iterator[tuple[str, list[Path]]]:
+    for text in texts:
+        name, _, folders = text.partition("=")
+        yield name, [Path(folder) for folder in folders.split(",")]
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("rows", nargs="+", metavar="ROW=FOLDER[,FOLDER...]")
+    parser.add_argument("--scenes", type=int, default=SCENES)
+    parser.add_argument("--choosing", type=int, default=CHOOSING, help="scenes for the threshold of the background")
+    parser.add_argument("--crowded", type=int, default=60, help="crowded scenes for absent words; 0 leaves them out")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 8, 19])
+    parser.add_argument("--out", type=Path)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print the tables, and write the figures as JSON; rows that the file has already are kept."""
+    options = arguments()
+    torch.set_num_threads(1)
+    models = LoadedModels()
+    protocol = {name: getattr(options, name) for name in ("scenes", "choosing", "crowded", "sizes")}
+    rows: dict[str, dict[str, Any]] = {}
+    for name, folders in _rows_of(options.rows):
+        rows[name] = {}
+        for number, folder in enumerate(folders):
+            begun = time.monotonic()
+            rows[name][str(number)] = measure(folder, options, models)
+            print(f"{name}, {folder}: {time.monotonic() - begun:.0f} s", flush=True)
+            if options.out:
+                write_results(options.out, {"protocol": protocol, "rows": rows})
+    print("\n\n".join((table(rows, CLOSED), table(rows, OPEN), words_table(rows))))
+
+
+if __name__ == "__main__":
+    main()
