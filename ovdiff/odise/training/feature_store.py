@@ -175,7 +175,8 @@ class FeatureStore:
         rows = torch.from_numpy(self._array(part, "f16")[views])
         windows, shapes = self._rows[0]["windows"], self._shapes[part]
         sizes = [windows * int(np.prod(shape)) for shape in shapes]
-        return [piece.reshape(-1, *shape) for piece, shape in zip(torch.split(rows, sizes, dim=1), shapes, strict=True)]
+        pieces = torch.split(rows, sizes, dim=1)
+        return [piece.reshape(len(rows) * windows, *shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
     def _array(self, part: str, kind: str) -> NDArray[Any]:
         if part not in self._arrays:
