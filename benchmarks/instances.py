@@ -85,7 +85,7 @@ def measure(scenes: Sequence[TrueScene], found: Sequence[Segmentation]) -> dict[
     count = len(EVERYTHING.categories)
     matches = SegmentMatches.none(count)
     for true, given in pairs:
-        matches += match_segments(_segment_map(true), _segment_map(given), count)
+        matches += match_segments(segment_map(true), segment_map(given), count)
     quality, things = matches.panoptic_quality, len(THINGS)
     precision, precision_50 = average_precision(pairs)
     return {
@@ -146,7 +146,7 @@ def _annotations(masks: Sequence[FoundMask], image: int) -> list[dict[str, Any]]
     return entries
 
 
-def _segment_map(segmentation: Segmentation) -> SegmentMap:
+def segment_map(segmentation: Segmentation) -> SegmentMap:
     """Return the objects of a segmentation, numbered without a gap."""
     found = list(segmentation.objects())
     ids = np.zeros(segmentation.label_map.shape, dtype=np.int32)
@@ -272,7 +272,7 @@ def draw_worst(scenes: Sequence[TrueScene], found: Sequence[Segmentation], count
 
 def _faults(scene: TrueScene, given: Segmentation) -> int:
     """Return how many things of a scene were missed or invented."""
-    matches = match_segments(_segment_map(truth(scene)), _segment_map(given), len(EVERYTHING.categories))
+    matches = match_segments(segment_map(truth(scene)), segment_map(given), len(EVERYTHING.categories))
     wrong = matches.false_positives + matches.false_negatives
     return int(wrong[: len(THINGS)].sum())
 

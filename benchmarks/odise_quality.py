@@ -21,12 +21,12 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.asked_words import KINDS, ask, word_figures
-from benchmarks.drawn_world import CROWDED_FIRST, EVERYTHING, USUAL_PX, Scenes, encode_crowded
-from benchmarks.instances import average_precision_of
+from benchmarks.drawn_world import BANK, CROWDED_FIRST, EVERYTHING, SEEDS, USUAL_PX, Bench, Scenes, encode_crowded
+from benchmarks.instances import FoundMask, average_precision_of, segment_map
 from benchmarks.spreads import markdown_table, spread_text, write_results
 from converters.corrections.confusion import category_ious, confusion_matrix
 from converters.corrections.panoptic_quality import SegmentMap, SegmentMatches, match_segments
-from ovdiff import Bank
+from ovdiff import Bank, load_preset
 from ovdiff.engines import load_any_preset
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.odise.engine import EncodedMasks, OdiseEngine
@@ -118,11 +118,15 @@ def precision(engine: OdiseEngine, scenes: Sequence[TrueSegments]) -> tuple[floa
     """Return COCO's mask AP over IoU .5 to .95, and AP at .5, of things."""
     true, given = [], []
     for scene in scenes:
-        true.append([(THINGS.index(n), 1.0, scene.ids == i) for i, n in enumerate(scene.names, 1) if n in THINGS])
+        true.append(_true_things(scene.ids, scene.names))
         found = engine.instances(scene.encoded, EVERYTHING)
         rows = zip(found.labels.tolist(), found.scores.tolist(), found.masks.numpy(), strict=True)
         given.append(list(rows))
     return average_precision_of(true, given)
+
+
+def _true_things(ids: NDArray[np.int32], names: Sequence[str]) -> list[FoundMask]:
+    return [(THINGS.index(name), 1.0, ids == number) for number, name in enumerate(names, 1) if name in THINGS]
 
 
 def recall(scenes: Sequence[TrueSegments], names: Sequence[str]) -> float:
@@ -142,19 +146,7 @@ def recall(scenes: Sequence[TrueSegments], names: Sequence[str]) -> float:
 def figures(engine: OdiseEngine, scenes: Sequence[TrueSegments], unseen: Sequence[str]) -> dict[str, float]:
     """Return the figures of one head and one way to name its masks."""
     ious, qualities = semantic_ious(engine, scenes), panoptic_qualities(engine, scenes)
-    things = [index for index, name in enumerate(EVERYTHING.names) if name in THINGS]
-    stuff = [index for index in range(len(EVERYTHING.names)) if index not in things]
-    ap, ap50 = precision(engine, scenes)
-    found = {
-        "mIoU": float(np.nanmean(ious)),
-        "mIoU things": float(np.nanmean(ious[[0, *(index + 1 for index in things)]])),
-        "IoU background": float(ious[0]),
-        "PQ": float(np.nanmean(qualities)),
-        "PQ things": float(np.nanmean(qualities[things])),
-        "PQ stuff": float(np.nanmean(qualities[stuff])),
-        "AP": ap,
-        "AP50": ap50,
-    }
+    found = _figures(ious, qualities, precision(engine, scenes))
     if unseen:
         apart = {"unseen": [EVERYTHING.names.index(name) for name in unseen]}
         apart["seen"] = [index for index in range(len(EVERYTHING.names)) if index not in apart["unseen"]]
@@ -163,6 +155,23 @@ def figures(engine: OdiseEngine, scenes: Sequence[TrueSegments], unseen: Sequenc
             found[f"PQ {which}"] = float(np.nanmean(qualities[indices]))
         found["recall unseen"] = recall(scenes, unseen)
     return found
+
+
+def _figures(
+    ious: NDArray[np.float64], qualities: NDArray[np.float64], precisions: tuple[float, float]
+) -> dict[str, float]:
+    things = [index for index, name in enumerate(EVERYTHING.names) if name in THINGS]
+    stuff = [index for index in range(len(EVERYTHING.names)) if index not in things]
+    return {
+        "mIoU": float(np.nanmean(ious)),
+        "mIoU things": float(np.nanmean(ious[[0, *(index + 1 for index in things)]])),
+        "IoU background": float(ious[0]),
+        "PQ": float(np.nanmean(qualities)),
+        "PQ things": float(np.nanmean(qualities[things])),
+        "PQ stuff": float(np.nanmean(qualities[stuff])),
+        "AP": precisions[0],
+        "AP50": precisions[1],
+    }
 
 
 def absent_words(engine: OdiseEngine, scenes: Scenes, sizes: Sequence[int]) -> dict[str, Any]:
@@ -193,6 +202,26 @@ def measure(folder: Path, options: argparse.Namespace, models: LoadedModels) -> 
     return rows
 
 
+def measure_ovdiff(seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """Measure the first engine on the same scenes and words, with the support images of one generation seed."""
+    engine = Bench(load_preset("tinyworld"), seed, options.bank).engine()
+    count = len(EVERYTHING.categories)
+    total, matches = np.zeros((count + 1, count + 1), dtype=np.int64), SegmentMatches.none(count)
+    true: list[list[FoundMask]] = []
+    given: list[list[FoundMask]] = []
+    for number in range(options.scenes):
+        drawn = render(sample_scene(number, "test"), USUAL_PX)
+        ids, names = segments_of(drawn)
+        labels = [EVERYTHING.names.index(name) + 1 for name in names]
+        found = engine.segment(drawn.image, EVERYTHING)
+        total += confusion_matrix(np.array([0, *labels], dtype=np.int32)[ids], found.label_map, count)
+        objects = engine.with_instances(drawn.image, found, EVERYTHING)
+        matches += match_segments(SegmentMap(ids, tuple(labels)), segment_map(objects), count)
+        true.append(_true_things(ids, names))
+        given.append([(each.index, each.score, each.mask) for each in objects.objects() if each.index < len(THINGS)])
+    return _figures(category_ious(total), matches.panoptic_quality, average_precision_of(true, given))
+
+
 def _preset_of(folder: Path) -> OdisePreset:
     """Return the embedded preset with another head, and the head's own architecture."""
     preset = load_any_preset("odise_tinyworld")
@@ -219,8 +248,8 @@ def table(rows: Rows, columns: Sequence[str]) -> str:
     lines = [
         [name, way, *(spread_text([seed[way][column] for seed in by_seed.values()]) for column in columns)]
         for name, by_seed in rows.items()
-        for way in WEIGHTS
-        if columns[0] in next(iter(by_seed.values()))[way]
+        for way in ("prototypes", *WEIGHTS)
+        if columns[0] in next(iter(by_seed.values())).get(way, ())
     ]
     return markdown_table(("head", "names by", *columns), lines)
 
@@ -247,11 +276,13 @@ def _rows_of(texts: Sequence[str]) -> Iterator[tuple[str, list[Path]]]:
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("rows", nargs="+", metavar="ROW=FOLDER[,FOLDER...]")
+    parser.add_argument("rows", nargs="*", metavar="ROW=FOLDER[,FOLDER...]")
     parser.add_argument("--scenes", type=int, default=SCENES)
     parser.add_argument("--choosing", type=int, default=CHOOSING, help="scenes for the threshold of the background")
     parser.add_argument("--crowded", type=int, default=60, help="crowded scenes for absent words; 0 leaves them out")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 8, 19])
+    parser.add_argument("--ovdiff", action="store_true", help="measure the first engine too, with three seeds")
+    parser.add_argument("--bank", type=Path, default=BANK, help="where the first engine's prototypes are kept")
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 
@@ -271,6 +302,13 @@ def main() -> None:
             print(f"{name}, {folder}: {time.monotonic() - begun:.0f} s", flush=True)
             if options.out:
                 write_results(options.out, {"protocol": protocol, "rows": rows})
+    if options.ovdiff:
+        rows["OVDiff"] = {}
+        for seed in SEEDS:
+            rows["OVDiff"][str(seed)] = {"prototypes": measure_ovdiff(seed, options)}
+            print(f"OVDiff, seed {seed}", flush=True)
+        if options.out:
+            write_results(options.out, {"protocol": protocol, "rows": rows})
     print("\n\n".join((table(rows, CLOSED), table(rows, OPEN), words_table(rows))))
 
 
