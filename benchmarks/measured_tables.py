@@ -26,12 +26,15 @@ from benchmarks.learning_curve import costs as lesson_costs
 from benchmarks.learning_curve import orders_table
 from benchmarks.learning_curve import table as curve_table
 from benchmarks.novelties import table as novelties_table
+from benchmarks.odise_quality import CLOSED, OPEN
+from benchmarks.odise_quality import table as odise_table
+from benchmarks.odise_quality import words_table as odise_words
 from benchmarks.tinyworld_quality import table as quality_table
 from benchmarks.tinyworld_support import table as support_table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = ("docs/lessons.md", "docs/lint.md", "docs/measurements.md", "ovdiff/tinyworld/README.md")
+PAGES = ("docs/lessons.md", "docs/lint.md", "docs/measurements.md", "docs/odise.md", "ovdiff/tinyworld/README.md")
 
 
 def asked(results: Any) -> str:
@@ -85,6 +88,9 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "learning curve": ("learning_curve.json", taught),
     "order of tasks": ("learning_curve.json", lambda results: orders_table(results["rows"], results["chosen"])),
     "support": ("tinyworld_support.json", lambda results: support_table(results["shares"])),
+    "odise": ("odise.json", lambda results: odise_table(results["rows"], CLOSED)),
+    "odise unseen": ("odise.json", lambda results: odise_table(results["rows"], OPEN)),
+    "odise words": ("odise.json", lambda results: odise_words(results["rows"])),
     "quality": ("tinyworld_quality.json", quality_table),
 }
 """A table's name, as pages write it: the file of its figures, and what makes Markdown of them.

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.absent_words import earlier_rows
 from benchmarks.asked_words import KINDS, ask, word_figures
 from benchmarks.drawn_world import BANK, CROWDED_FIRST, EVERYTHING, SEEDS, USUAL_PX, Bench, Scenes, encode_crowded
 from benchmarks.instances import FoundMask, average_precision_of, segment_map
@@ -279,7 +280,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("rows", nargs="*", metavar="ROW=FOLDER[,FOLDER...]")
     parser.add_argument("--scenes", type=int, default=SCENES)
     parser.add_argument("--choosing", type=int, default=CHOOSING, help="scenes for the threshold of the background")
-    parser.add_argument("--crowded", type=int, default=60, help="crowded scenes for absent words; 0 leaves them out")
+    parser.add_argument("--crowded", type=int, default=0, help="crowded scenes that are asked for absent words")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 8, 19])
     parser.add_argument("--ovdiff", action="store_true", help="measure the first engine too, with three seeds")
     parser.add_argument("--bank", type=Path, default=BANK, help="where the first engine's prototypes are kept")
@@ -288,12 +289,12 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure, print the tables, and write the figures as JSON; rows that the file has already are kept."""
+    """Measure, print the tables, and write the figures as JSON; other rows of the file are kept if it fits."""
     options = arguments()
     torch.set_num_threads(1)
     models = LoadedModels()
-    protocol = {name: getattr(options, name) for name in ("scenes", "choosing", "crowded", "sizes")}
-    rows: dict[str, dict[str, Any]] = {}
+    protocol = {name: getattr(options, name) for name in ("scenes", "choosing")}
+    rows = earlier_rows(options.out, protocol) if options.out else {}
     for name, folders in _rows_of(options.rows):
         rows[name] = {}
         for number, folder in enumerate(folders):
