@@ -228,7 +228,7 @@ class EncodingCacheSettings:
 class OdisePreset:
     """One complete choice of models and hyper-parameters of ODISE."""
 
-    name: str = setting(MISSING, "the preset's own name")
+    name: str = setting(MISSING, "the preset's own name", changes_no_mask=True)
     models: OdiseModels = setting(MISSING, "")
     engine: str = setting(ENGINE, "the engine that reads the preset")
     taps: TapSettings = field(default_factory=TapSettings)

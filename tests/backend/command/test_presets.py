@@ -62,5 +62,5 @@ def test_the_same_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     shown = json.loads(capsys.readouterr().out)
     assert shown["preset"]["generation"]["images"] == 8
     assert {entry["licence"] for entry in shown["weights"]} == {"Apache-2.0"}
-    with pytest.raises(PresetError, match=r"No preset 'papre'. Known: fast, paper, tinyworld"):
+    with pytest.raises(PresetError, match=r"No preset 'papre'. Known: fast, odise, odise_tinyworld, paper, tinyworld;"):
         show_preset("papre", as_json=True)

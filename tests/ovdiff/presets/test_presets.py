@@ -9,29 +9,43 @@ from typing import Any
 import pytest
 
 from ovdiff import presets
-from ovdiff.presets import load_preset, preset_names, preset_to_mapping
-from ovdiff.presets.mapping import entries
+from ovdiff.engines import load_any_preset
+from ovdiff.odise.preset import OdisePreset
+from ovdiff.presets import Preset, load_preset, preset_names
+from ovdiff.presets.mapping import entries, to_mapping
 from ovdiff.presets.model_settings import ModelSettings
 from ovdiff.presets.needs import EXTRACTORS, feature_settings, unread_tables
 from ovdiff.tinyworld.world import STUFF, THINGS
 
 
 def test_every_packaged_preset_loads_under_its_own_name() -> None:
-    assert "tinyworld" in preset_names()
+    assert {"tinyworld", "odise_tinyworld"} <= set(preset_names())
     for name in preset_names():
-        assert load_preset(name).name == name
+        assert load_any_preset(name).name == name
+
+
+def test_the_names_of_one_engine_s_presets_are_those_that_it_reads() -> None:
+    engines = {name: type(load_any_preset(name)) for name in preset_names()}
+    assert {name for name, found in engines.items() if found is Preset} == set(preset_names("ovdiff"))
+    assert {name for name, found in engines.items() if found is OdisePreset} == set(preset_names("odise"))
+    assert set(engines.values()) == {Preset, OdisePreset}
 
 
 @pytest.mark.parametrize("name", preset_names())
 def test_packaged_files_name_every_field_that_their_preset_reads(name: str) -> None:
     """The files that users copy are complete: nothing that matters comes from a default."""
-    preset = load_preset(name)
+    preset = load_any_preset(name)
     written = _paths(tomllib.loads(Path(presets.__file__).with_name(f"{name}.toml").read_text("utf-8")))
-    unread = {"models"} | {f"proposals.{source}" for source in ("cutler", "maskcut", "detectron2")}
-    unread |= {f"extractors.{extractor}" for extractor in EXTRACTORS.built_in}
-    unread -= {f"proposals.{preset.proposals.source}", *(f"extractors.{used}" for used in preset.extractors.use)}
-    absent = _paths(preset_to_mapping(preset)) - written
+    unread = {"models"} | (_unread_parts(preset) if isinstance(preset, Preset) else set())
+    absent = _paths(to_mapping(preset)) - written
     assert {path for path in absent if not any(path.startswith(f"{table}.") for table in unread)} == set()
+
+
+def _unread_parts(preset: Preset) -> set[str]:
+    tables = {f"proposals.{source}" for source in ("cutler", "maskcut", "detectron2")}
+    tables |= {f"extractors.{extractor}" for extractor in EXTRACTORS.built_in}
+    used = {f"proposals.{preset.proposals.source}", *(f"extractors.{used}" for used in preset.extractors.use)}
+    return tables - used
 
 
 def _paths(mapping: dict[str, Any], prefix: str = "") -> set[str]:
@@ -78,7 +92,7 @@ def test_anchors_are_the_world_s_words_a_list_of_common_words_or_none_as_publish
 
 
 def test_anchors_that_compete_for_pixels_are_words_of_the_same_list() -> None:
-    for name in preset_names():
+    for name in preset_names("ovdiff"):
         anchors = load_preset(name).anchors
         assert set(anchors.prototypes) <= set(anchors.words)
     assert load_preset("tinyworld").anchors.prototypes == (*THINGS, *STUFF)
@@ -86,7 +100,7 @@ def test_anchors_that_compete_for_pixels_are_words_of_the_same_list() -> None:
 
 
 def test_parts_are_checked_by_all_presets_but_the_paper_s() -> None:
-    assert {name for name in preset_names() if load_preset(name).part_check.enabled} == {"fast", "tinyworld"}
+    assert {name for name in preset_names("ovdiff") if load_preset(name).part_check.enabled} == {"fast", "tinyworld"}
 
 
 LATER = {
@@ -110,7 +124,7 @@ LATER = {
 def test_paper_follows_the_reference_in_the_fields_that_were_added_later_and_the_others_keep_their_keys() -> None:
     paper, unread = load_preset("paper"), unread_tables(load_preset("paper"))
     assert {path: value for path, value, _ in _later(paper) if path.rpartition(".")[0] not in unread} == LATER
-    for name in set(preset_names()) - {"paper"}:
+    for name in set(preset_names("ovdiff")) - {"paper"}:
         assert all(value == default for _, value, default in _later(load_preset(name)))
 
 
