@@ -27,16 +27,16 @@ def test_a_condition_is_the_empty_text_and_what_the_gates_let_through(captioner:
     assert (found.text.shape, found.time.shape) == ((2, TOKENS, TEXT), (2, TIME))
     for image in range(2):
         for channel in range(TEXT):
-            said = sum(float(captioner.text.weight[channel, i] * embeddings[image, i]) for i in range(IMAGE))
-            said += float(captioner.text.bias[channel])
+            said = sum(captioner.text.weight[channel, i].item() * embeddings[image, i].item() for i in range(IMAGE))
+            said += captioner.text.bias[channel].item()
             for token in range(TOKENS):
                 gate = math.tanh(float(captioner.text_gate[token, channel]))
                 expected = float(empty[0, token, channel])
                 expected += gate * (said + float(captioner.text_positions[token, channel]))
                 assert float(found.text[image, token, channel]) == pytest.approx(expected, abs=1e-12)
         for channel in range(TIME):
-            shift = sum(float(captioner.time.weight[channel, i] * embeddings[image, i]) for i in range(IMAGE))
-            shift += float(captioner.time.bias[channel] + captioner.time_positions[channel])
+            shift = sum(captioner.time.weight[channel, i].item() * embeddings[image, i].item() for i in range(IMAGE))
+            shift += (captioner.time.bias[channel] + captioner.time_positions[channel]).item()
             expected = math.tanh(float(captioner.time_gate[channel])) * shift
             assert float(found.time[image, channel]) == pytest.approx(expected, abs=1e-12)
 

@@ -24,6 +24,16 @@ def test_each_connected_region_without_annotation_becomes_a_nameless_segment() -
     assert found.captions == ("A car.",)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_region_that_reaches_from_side_to_side_is_surroundings(turned: bool) -> None:
+    segment_map = np.array([[1, 1, 1, 1], [0, 0, 0, 0], [2, 0, 2, 2], [2, 2, 2, 2], [2, 0, 0, 2]], dtype=np.int32)
+    found = with_nameless(example(segment_map.T if turned else segment_map), min_area=0.0)
+    expected = segment_map.copy()
+    expected[4, 1:3] = 3  # touches one side alone
+    assert np.array_equal(found.segment_map, expected.T if turned else expected)
+    assert found.names == (7, 3, NAMELESS)
+
+
 def test_small_regions_stay_without_annotation() -> None:
     found = with_nameless(example(), min_area=2 / 15)
     assert found.segment_map.tolist() == [[1, 1, 3, 3, 2], [1, 1, 3, 3, 2], [0, 1, 2, 2, 2]]

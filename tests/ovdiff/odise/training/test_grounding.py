@@ -7,12 +7,12 @@ from torch import Tensor
 from ovdiff.odise.training.grounding import grounding, grounding_loss, true_of_others
 
 
-def fit_slowly(scores: Tensor, image: int, caption: int) -> float:
-    """C.2: g = 1/K sum_k sum_i softmax_i(u_ik) u_ik, the softmax over masks."""
+def fit_slowly(scores: Tensor, image: int, caption: int, masks: list[int] | None = None) -> float:
+    """C.2: g = 1/K sum_k sum_i softmax_i(u_ik) u_ik, the softmax over masks (those that count)."""
     total = 0.0
     words = scores.shape[3]
     for word in range(words):
-        u = scores[image, :, caption, word].tolist()
+        u = [float(scores[image, i, caption, word]) for i in masks or range(scores.shape[1])]
         norm = math.fsum(math.exp(value) for value in u)
         total += math.fsum(math.exp(value) / norm * value for value in u)
     return total / words
@@ -41,6 +41,15 @@ def test_a_caption_fits_an_image_by_the_masks_that_its_words_choose(scores: Tens
     for image in range(4):
         for caption in range(4):
             assert float(found[image, caption]) == pytest.approx(fit_slowly(scores, image, caption), abs=1e-12)
+
+
+def test_masks_that_do_not_count_carry_no_word(scores: Tensor) -> None:
+    counted = torch.tensor([[1, 0, 0, 1, 0], [0, 1, 0, 0, 0], [1, 1, 1, 1, 1], [0, 0, 1, 1, 1]]).bool()
+    found = grounding(scores, counted)
+    for image in range(4):
+        masks = counted[image].nonzero()[:, 0].tolist()
+        for caption in range(4):
+            assert float(found[image, caption]) == pytest.approx(fit_slowly(scores, image, caption, masks), abs=1e-12)
 
 
 def test_the_loss_is_the_mean_of_both_directions(scores: Tensor) -> None:

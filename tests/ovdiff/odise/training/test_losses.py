@@ -146,7 +146,7 @@ def name_loss_slowly(
             segment = of_query.get((layer, image, query))
             if segment is None:
                 weight, share = settings.no_object, shares[-1]
-                if settings.void != "negative":
+                if settings.void == "ignore":
                     inside = logits[layer, image, query] > 0
                     on_labelled = float((targets[image].labelled * inside).sum()) / max(1, int(inside.sum()))
                     weight = weight if on_labelled > 0.5 else 0.0
