@@ -143,6 +143,26 @@ CLIP_B16: Config = {
     },
 }
 
+# openai/clip-vit-large-patch14-336: ODISE's (C.1).
+CLIP_L14_336: Config = {
+    "projection_dim": 768,
+    "text_config": {
+        **_CLIP_WORDS,
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+    },
+    "vision_config": {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "patch_size": 14,
+        "image_size": 336,
+    },
+}
+
 # CompVis/stable-diffusion-safety-checker: the image tower of CLIP ViT-L/14 and twenty concepts.
 SAFETY_CHECKER: Config = {
     "projection_dim": 768,
@@ -163,6 +183,14 @@ OPEN_CLIP_B16: Config = {
     "quick_gelu": True,
     "vision_cfg": {"image_size": 224, "layers": 12, "width": 768, "head_width": 64, "patch_size": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12},
+}
+
+# timm/vit_large_patch14_clip_336.openai.
+OPEN_CLIP_L14_336: Config = {
+    "embed_dim": 768,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 336, "layers": 24, "width": 1024, "head_width": 64, "patch_size": 14},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 768, "heads": 12, "layers": 12},
 }
 
 # facebook/dino-vitb8.
@@ -289,16 +317,16 @@ def build_safety_checker(device: str = "cpu", shrink: int = 1) -> StableDiffusio
         return StableDiffusionSafetyChecker(CLIPConfig(**narrow(SAFETY_CHECKER, shrink))).eval()
 
 
-def build_clip(device: str = "cpu", shrink: int = 1) -> CLIPModel:
-    """Build CLIP ViT-B/16 as transformers has it: 149.6 M parameters."""
+def build_clip(device: str = "cpu", shrink: int = 1, config: Config = CLIP_B16) -> CLIPModel:
+    """Build a CLIP as transformers has it: ViT-B/16 has 149.6 M parameters, ViT-L/14-336 427.9 M."""
     with torch.device(device):
-        return CLIPModel(CLIPConfig(**narrow(CLIP_B16, shrink))).eval()
+        return CLIPModel(CLIPConfig(**narrow(config, shrink))).eval()
 
 
-def build_open_clip(device: str = "cpu", shrink: int = 1) -> open_clip.CLIP:
+def build_open_clip(device: str = "cpu", shrink: int = 1, config: Config = OPEN_CLIP_B16) -> open_clip.CLIP:
     """Build the same as open_clip has it."""
     with torch.device(device):
-        return open_clip.CLIP(**narrow(OPEN_CLIP_B16, shrink)).eval()
+        return open_clip.CLIP(**narrow(config, shrink)).eval()
 
 
 def build_dino(device: str = "cpu", shrink: int = 1) -> ViTModel:
@@ -328,11 +356,11 @@ def build_mae(device: str = "cpu", shrink: int = 1) -> ViTMAEModel:
         return model
 
 
-def save_open_clip(model: open_clip.CLIP, folder: Path, shrink: int = 1) -> None:
+def save_open_clip(model: open_clip.CLIP, folder: Path, shrink: int = 1, config: Config = OPEN_CLIP_B16) -> None:
     """Write an open_clip model as its hub repository holds it: a configuration and safetensors."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = {"model_cfg": narrow(OPEN_CLIP_B16, shrink), "preprocess_cfg": {}}
-    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    written = {"model_cfg": narrow(config, shrink), "preprocess_cfg": {}}
+    (folder / "open_clip_config.json").write_text(json.dumps(written))
     weights = {name: weight.contiguous() for name, weight in model.state_dict().items()}
     save_file(weights, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
 

@@ -34,6 +34,7 @@ MEGABYTES = {
     ("latent-consistency/lcm-lora-sdv1-5", ""): 135,
     ("timm/vit_base_patch16_clip_224.openai", ""): 598,
     ("openai/clip-vit-base-patch16", ""): 598,
+    ("openai/clip-vit-large-patch14-336", ""): 1712,
     ("facebook/dino-vitb8", ""): 343,
     ("facebook/dinov2-base", ""): 346,
     ("https://dl.fbaipublicfiles.com/cutler/checkpoints/cutler_cascade_final.pth", ""): 287,

@@ -24,6 +24,7 @@ LICENCES: dict[str, str] = {
     "latent-consistency/lcm-lora-sdv1-5": "OpenRAIL++",
     "stabilityai/sd-turbo": "Stability-AI",
     "openai/clip-vit-base-patch16": "MIT",
+    "openai/clip-vit-large-patch14-336": "MIT",
     "timm/vit_base_patch16_clip_224.openai": "Apache-2.0",  # The licence of these files; OpenAI's own files are MIT.
     "facebook/dino-vitb8": "Apache-2.0",
     "facebook/dino-vits8": "Apache-2.0",

@@ -95,12 +95,24 @@ def cut(image: NDArray[np.uint8], settings: TapSettings) -> tuple[NDArray[np.uin
     return windows, WindowGrid((height, width), rows, columns, settings.input_px)
 
 
-def stitch(taps: Sequence[Tensor], grid: WindowGrid) -> list[Tensor]:
-    """Lay the maps (B * N, C, h, w) of windows side by side, (B, C, H, W), and cut off what was padded."""
-    return [_stitched(tap, grid) for tap in taps]
+def stitch(maps: Sequence[Tensor], grid: WindowGrid, *, mirror: bool = False) -> list[Tensor]:
+    """Lay the maps (B * N, C, h, w) of windows side by side, (B, C, H, W), and cut off what was padded.
+
+    Args:
+        maps: any maps of windows.
+        grid: how an image was cut.
+        mirror: whether the windows are those of :func:`mirrored`, so that the padding is on the left.
+    """
+    return [_stitched(each, grid, mirror=mirror) for each in maps]
 
 
-def _stitched(tap: Tensor, grid: WindowGrid) -> Tensor:
+def mirrored(tap: Tensor, grid: WindowGrid) -> Tensor:
+    """Return the windows (B * N, C, h, w) of the mirrored images."""
+    windows = tap.reshape(-1, grid.rows, grid.columns, *tap.shape[1:])
+    return windows.flip(2, -1).reshape(tap.shape)
+
+
+def _stitched(tap: Tensor, grid: WindowGrid, *, mirror: bool) -> Tensor:
     if grid.rows == grid.columns == 1:
         return tap
     _, channels, height, width = tap.shape
@@ -108,7 +120,8 @@ def _stitched(tap: Tensor, grid: WindowGrid) -> Tensor:
     whole = windows.permute(0, 3, 1, 4, 2, 5).reshape(-1, channels, grid.rows * height, grid.columns * width)
     stride = grid.side / tap.shape[-1]
     rows, columns = (max(1, round(length / stride)) for length in grid.size_hw)
-    return whole[..., :rows, :columns]
+    left = whole.shape[-1] - columns if mirror else 0
+    return whole[..., :rows, left : left + columns]
 
 
 def _working_size(height: int, width: int, settings: TapSettings) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from ovdiff.images import image_key, require_image
 from ovdiff.models.devices import require_device
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.weights import weights_identity
-from ovdiff.odise.encoding import cut, stitch
+from ovdiff.odise.encoding import cut
 from ovdiff.odise.naming import Label, Named, branch_logits, fuse, fusion_weights, null_probability
 from ovdiff.odise.outputs import Instances, PanopticResult, enlarged, instances, panoptic, semantic_scores
 from ovdiff.odise.parts import OdiseParts
@@ -39,12 +39,14 @@ class EncodedMasks:
         size_hw: the image's own size in px.
         logits: (Q, h, w) float32.
         embeddings: (Q, D), by the diffusion branch.
+        objects: (Q,) logits of showing anything; ``None`` if a name for "nothing" says that.
         regions: (Q, P), CLIP's unit vectors; ``None`` without the branch.
     """
 
     size_hw: tuple[int, int]
     logits: Tensor
     embeddings: Tensor
+    objects: Tensor | None
     regions: Tensor | None
 
 
@@ -226,10 +228,7 @@ class OdiseEngine:
         texts = self._parts.label_texts(labels, preset.classifier.templates)
         scores, null = (each[0] for each in head.names(encoded.embeddings[None], texts.embeddings))
         diffusion = branch_logits(scores, texts)
-        if head.names.objectness is None:
-            void = null_probability(diffusion, null)
-        else:
-            void = 1 - head.names.objectness(encoded.embeddings)[:, 0].sigmoid()
+        void = null_probability(diffusion, null) if encoded.objects is None else (-encoded.objects).sigmoid()
         clip = None
         if encoded.regions is not None:
             seen = self._parts.label_texts(labels, preset.clip_branch.templates)
@@ -259,7 +258,7 @@ class OdiseEngine:
                 for start in range(0, len(windows), preset.taps.batch_size)
             ]
             taps = [torch.cat([tap.float() for tap in taps]) for taps in zip(*batches, strict=True)]
-            masks = head.masks(stitch(taps, grid), grid.size_hw)[-1]
+            masks = head.find(taps, grid)[-1]
         except torch.OutOfMemoryError as error:
             raise DeviceMemoryError(
                 f"An image of {image.shape[1]} x {image.shape[0]} px does not fit into the device's memory. Lower "
@@ -268,7 +267,9 @@ class OdiseEngine:
         if not bool(torch.isfinite(masks.logits).all() and torch.isfinite(masks.embeddings).all()):
             raise WeightsError("The masks of the image are not finite numbers: set the models' dtype to 'float32'.")
         regions = self._regions(image, masks.logits)
-        return EncodedMasks((image.shape[0], image.shape[1]), masks.logits[0], masks.embeddings[0], regions)
+        objects = None if masks.objects is None else masks.objects[0]
+        size_hw = image.shape[0], image.shape[1]
+        return EncodedMasks(size_hw, masks.logits[0], masks.embeddings[0], objects, regions)
 
     def _regions(self, image: NDArray[np.uint8], logits: Tensor) -> Tensor | None:
         settings = self.preset.clip_branch

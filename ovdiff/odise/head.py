@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ovdiff.odise.captioner import ImplicitCaptioner
-from ovdiff.odise.mask_generator import MaskGenerator
+from ovdiff.odise.encoding import WindowGrid, mirrored, stitch
+from ovdiff.odise.mask_generator import MaskGenerator, Masks
 from ovdiff.odise.preset import ClassifierSettings, OdisePreset
 
 
@@ -22,7 +23,6 @@ class NameClassifier(nn.Module):
         self.project = nn.Linear(text_channels, settings.embedding) if linear else nn.Identity()
         self.null = nn.Parameter(torch.zeros(text_channels).normal_(std=text_channels**-0.5))
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / settings.temperature)))
-        self.objectness = nn.Linear(settings.embedding, 1) if settings.void == "objectness" else None
         self._max_scale = settings.max_scale
 
     @torch.no_grad()
@@ -81,6 +81,26 @@ class OdiseHead(nn.Module):
             else None
         )
         self.masks = MaskGenerator(
-            tap_channels, preset.taps.strides, preset.mask_generator, names.embedding, names.mlp_layers
+            tap_channels,
+            preset.taps.strides,
+            preset.mask_generator,
+            names.embedding,
+            names.mlp_layers,
+            fitting=preset.taps.fitting,
+            objectness=names.void == "objectness",
         )
         self.names = NameClassifier(clip_channels, names)
+
+    def find(self, taps: Sequence[Tensor], grid: WindowGrid, *, mirror: bool = False) -> list[Masks]:
+        """Return the masks of images after each layer of the decoder, from the taps of their windows.
+
+        As in the released code, each window is projected on its own, and the pyramid's levels are stitched.
+
+        Args:
+            taps: (B * N, C, h, w) of N windows an image.
+            grid: how an image was cut into windows.
+            mirror: whether to find the masks of the mirrored images.
+        """
+        windows = [mirrored(tap, grid) for tap in taps] if mirror else taps
+        levels = self.masks.pyramid(windows, (grid.side, grid.side))
+        return self.masks.decode(stitch(levels, grid, mirror=mirror))

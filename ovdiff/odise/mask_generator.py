@@ -1,7 +1,7 @@
 """Masks and their embeddings from the taps: a feature pyramid, and Mask2Former without its backbone (C.1)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,20 +24,25 @@ class Masks(NamedTuple):
     Attributes:
         logits: (B, Q, h, w) on the finest level of the pyramid.
         embeddings: (B, Q, D), to be compared with names.
+        objects: (B, Q) logits of showing anything at all; ``None`` if a name for "nothing" says that.
     """
 
     logits: Tensor
     embeddings: Tensor
+    objects: Tensor | None = None
 
 
 class TapProjection(nn.Module):
-    """A residual bottleneck block with group normalisation, which brings a tap to the pyramid's width."""
+    """A residual bottleneck block with group normalisation, which brings a tap to the pyramid's width.
+
+    A tap that has this width already is added as it is, as in every ResNet.
+    """
 
     def __init__(self, channels: int, settings: MaskGeneratorSettings) -> None:
         """Make an untrained block for a tap of so many channels."""
         super().__init__()
         width, out, groups = settings.bottleneck, settings.level_channels, settings.norm_groups
-        self.shortcut = _convolution(channels, out, 1, groups)
+        self.shortcut = nn.Identity() if channels == out else _convolution(channels, out, 1, groups)
         self.reduce = _convolution(channels, width, 1, groups)
         self.mix = _convolution(width, width, 3, groups)
         self.expand = _convolution(width, out, 1, groups)
@@ -50,16 +55,22 @@ class TapProjection(nn.Module):
 class FeaturePyramid(nn.Module):
     """Projects each tap, and sums taps of one stride."""
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], settings: MaskGeneratorSettings) -> None:
+    def __init__(
+        self, channels: Sequence[int], strides: Sequence[int], settings: MaskGeneratorSettings, fitting: str = "nearest"
+    ) -> None:
         """Make an untrained pyramid.
 
         Args:
             channels: the channels of each tap.
             strides: the levels' strides in px, the finest first.
             settings: the widths.
+            fitting: how a tap is resized to its level, "nearest" or "bilinear".
         """
         super().__init__()
         self.strides = tuple(strides)
+        self._fitting: dict[str, Any] = {"mode": fitting}
+        if fitting != "nearest":
+            self._fitting["align_corners"] = False
         self.taps = nn.ModuleList(TapProjection(number, settings) for number in channels)
 
     def forward(self, taps: Sequence[Tensor], size_hw: tuple[int, int]) -> list[Tensor]:
@@ -68,7 +79,7 @@ class FeaturePyramid(nn.Module):
         for project, tap in zip(self.taps, taps, strict=True):
             level = self._level(tap, size_hw)
             grid = tuple(-(-side // self.strides[level]) for side in size_hw)
-            fitted = tap if tap.shape[-2:] == grid else F.interpolate(tap, grid, mode="bilinear", align_corners=False)
+            fitted = tap if tap.shape[-2:] == grid else F.interpolate(tap, grid, **self._fitting)
             projected = project(fitted)
             before = levels[level]
             levels[level] = projected if before is None else before + projected
@@ -119,6 +130,9 @@ class MaskGenerator(nn.Module):
         settings: MaskGeneratorSettings,
         embedding: int,
         layers: int,
+        *,
+        fitting: str = "nearest",
+        objectness: bool = False,
     ) -> None:
         """Make an untrained generator.
 
@@ -128,6 +142,8 @@ class MaskGenerator(nn.Module):
             settings: the widths and depths.
             embedding: the length of a mask's embedding.
             layers: the layers of the embedding's MLP.
+            fitting: how a tap is resized to its level, see `FeaturePyramid`.
+            objectness: whether each mask has a score of its own for showing anything at all.
         """
         super().__init__()
         config = Mask2FormerConfig(
@@ -144,20 +160,38 @@ class MaskGenerator(nn.Module):
             common_stride=strides[0],
             feature_strides=list(strides),
         )
-        self.pyramid = FeaturePyramid(channels, strides, settings)
+        self.pyramid = FeaturePyramid(channels, strides, settings, fitting)
         self.pixels = Mask2FormerPixelDecoder(config, feature_channels=[settings.level_channels] * len(strides))
         self.queries = Mask2FormerTransformerModule(in_features=settings.hidden, config=config)
         self.embed = PooledEmbedding(settings.mask_channels, settings.hidden, embedding, layers)
+        self.objectness = nn.Linear(settings.hidden, 1) if objectness else None
         _initialise(config, self.pixels, self.queries)
 
     def forward(self, taps: Sequence[Tensor], size_hw: tuple[int, int]) -> list[Masks]:
-        """Return the masks after each layer of the decoder, from taps (B, C, h, w) of an input of ``size_hw`` px."""
-        found = self.pixels(self.pyramid(taps, size_hw), output_hidden_states=False, return_dict=True)
+        """Return the masks after each layer of the decoder, from taps (B, C, h, w) of an input of ``size_hw`` px.
+
+        Images that were cut into windows go through :meth:`ovdiff.odise.head.OdiseHead.find` instead.
+        """
+        return self.decode(self.pyramid(taps, size_hw))
+
+    def decode(self, levels: Sequence[Tensor]) -> list[Masks]:
+        """Return the masks after each layer of the decoder, from the pyramid's levels (B, C, h, w), the finest first.
+
+        Only the last layer's are returned when the generator does not learn.
+        """
+        found = self.pixels(list(levels), output_hidden_states=False, return_dict=True)
         decoded = self.queries(list(found.multi_scale_features), found.mask_features)
         states = (state.transpose(0, 1) for state in decoded.intermediate_hidden_states)
         layers = zip(decoded.masks_queries_logits, states, strict=True)
         wanted = list(layers) if self.training else [list(layers)[-1]]
-        return [Masks(logits, self.embed(found.mask_features, logits, state)) for logits, state in wanted]
+        return [
+            Masks(
+                logits,
+                self.embed(found.mask_features, logits, state),
+                None if self.objectness is None else self.objectness(state)[..., 0],
+            )
+            for logits, state in wanted
+        ]
 
 
 def _convolution(inside: int, out: int, side: int, groups: int) -> nn.Sequential:

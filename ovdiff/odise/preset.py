@@ -59,6 +59,9 @@ class TapSettings:
         minimum=1,
     )
     resampling: Resampling = setting("bicubic", RESAMPLING_REASON)
+    fitting: Literal["nearest", "bilinear"] = setting(
+        "nearest", "the released code: how a tap is resized to the level that it belongs to"
+    )
     batch_size: int = setting(4, "the most windows at once", unit="windows", minimum=1, changes_no_mask=True)
 
 
@@ -105,8 +108,8 @@ class ClassifierSettings:
     )
     void: Literal["null", "objectness"] = setting(
         "null",
-        "C.2: a learned text competes with the names. 'objectness' is a score of its own, for heads that learn from "
-        "captions",
+        "C.2: a learned text competes with the names. 'objectness' is a score of the mask's query alone, for heads "
+        "that learn from captions",
     )
     temperature: float = setting(0.07, "C.1: the learned scale begins at 1 / temperature", minimum=0.001, maximum=1.0)
     max_scale: float = setting(100.0, "C.1", minimum=1.0)

@@ -153,9 +153,13 @@ def objectness_loss(
 
 
 def stacked(layers: Sequence[Masks]) -> Masks:
-    """Return the masks of all layers in one: logits (L, B, Q, h, w) and embeddings (L, B, Q, D), float32."""
-    logits, embeddings = (torch.stack(parts).float() for parts in zip(*layers, strict=True))
-    return Masks(logits, embeddings)
+    """Return the masks of all layers in one, float32: each field has a first axis of layers."""
+    objects = [layer.objects for layer in layers if layer.objects is not None]
+    return Masks(
+        torch.stack([layer.logits for layer in layers]).float(),
+        torch.stack([layer.embeddings for layer in layers]).float(),
+        torch.stack(objects).float() if objects else None,
+    )
 
 
 def _names_of(matches: Matches, targets: Sequence[Target]) -> Tensor:

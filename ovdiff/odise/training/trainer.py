@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from converters.files.atomic import delete_left_overs, whole_file
 from ovdiff.errors import PresetError
-from ovdiff.odise.encoding import WindowEncoder, WindowGrid, stitch
+from ovdiff.odise.encoding import WindowEncoder, WindowGrid
 from ovdiff.odise.head import OdiseHead, best_of_synonyms
 from ovdiff.odise.naming import LabelTexts
 from ovdiff.odise.preset import OdisePreset, TrainingSettings
@@ -103,19 +103,18 @@ class Trainer:
     def losses(self, batch: Batch, rng: np.random.Generator, *, mirror: bool) -> dict[str, Tensor]:
         """Return the weighted losses of a batch by name."""
         settings, head = self.preset.loss, self.head
-        taps = self._taps(batch, mirror=mirror)
+        taps = self._taps(batch)
         segments = batch.segments.flip(-1) if mirror else batch.segments
         targets = targets_of(segments, batch.names)
-        layers = head.masks(taps, self.grid.size_hw)
+        layers = head.find(taps, self.grid, mirror=mirror)
         with torch.autocast(taps[0].device.type, enabled=False):
             masks = stacked(layers)
             if self.texts is None:
                 matches = match(masks.logits, None, targets, settings)
-                if head.names.objectness is None:
+                if masks.objects is None:
                     raise PresetError("classifier.void is 'null'; a head without names needs 'objectness'.")
-                objectness = head.names.objectness(masks.embeddings)[..., 0]
                 found = {
-                    "object": settings.name * objectness_loss(objectness, masks.logits, matches, targets, settings)
+                    "object": settings.name * objectness_loss(masks.objects, masks.logits, matches, targets, settings)
                 }
             else:
                 scores, null = head.names(masks.embeddings.flatten(0, 1), self.texts.embeddings)
@@ -137,13 +136,12 @@ class Trainer:
                 found["caption"] = settings.grounding * grounding_loss(grounded, words.excused, counted)
         return found
 
-    def _taps(self, batch: Batch, *, mirror: bool) -> list[Tensor]:
+    def _taps(self, batch: Batch) -> list[Tensor]:
         unet = batch.unet
         if unet is None:
             with torch.set_grad_enabled(self.head.captioner is not None):
                 unet = self.encoder.unet(batch.latents.float(), batch.embeddings.float(), self.head.captioner)
-        taps = stitch([tap.float() for tap in (*batch.maps, *unet)], self.grid)
-        return [tap.flip(-1) for tap in taps] if mirror else taps
+        return [tap.float() for tap in (*batch.maps, *unet)]
 
     def _groups(self) -> list[dict[str, object]]:
         """Return the parameters in groups: matrices decay and vectors do not; the captioner has a rate of its own."""
