@@ -103,6 +103,6 @@ def test_a_head_has_what_its_preset_asks_for_and_no_more(odise_preset: OdisePres
         captioner=replace(odise_preset.captioner, condition=condition),  # type: ignore[arg-type]
     )
     names = set(OdiseHead(preset, [4] * 8, TEXT, (3, 5), 7).state_dict())
-    assert ("names.objectness.weight" in names) == (void == "objectness")
+    assert ("masks.objectness.weight" in names) == (void == "objectness")
     assert any(name.startswith("captioner.") for name in names) == (condition == "learned")
     assert {name.partition(".")[0] for name in names} - {"captioner"} == {"masks", "names"}

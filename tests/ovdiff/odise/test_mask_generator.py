@@ -62,12 +62,13 @@ def test_taps_of_one_stride_are_projected_and_summed(odise_preset: OdisePreset) 
     assert torch.equal(coarse, pyramid.taps[1](taps[1]))
 
 
-def test_a_tap_beyond_the_levels_is_resized_to_the_nearest(odise_preset: OdisePreset) -> None:
+@pytest.mark.parametrize("fitting", ["nearest", "bilinear"])
+def test_a_tap_beyond_the_levels_is_resized_to_the_nearest(odise_preset: OdisePreset, fitting: str) -> None:
     """C.1: strides are clipped to the levels."""
-    pyramid = FeaturePyramid([3, 3, 3, 3], (4, 8), odise_preset.mask_generator)
+    pyramid = FeaturePyramid([3, 3, 3, 3], (4, 8), odise_preset.mask_generator, fitting)
     taps = [torch.randn(1, 3, side, side) for side in (16, 8, 4, 2)]  # strides 2, 4, 8, 16
     levels = pyramid(taps, (32, 32))
-    fitted = [F.interpolate(taps[0], (8, 8), mode="bilinear"), F.interpolate(taps[3], (4, 4), mode="bilinear")]
+    fitted = [F.interpolate(taps[0], (8, 8), mode=fitting), F.interpolate(taps[3], (4, 4), mode=fitting)]
     assert torch.equal(levels[0], pyramid.taps[0](fitted[0]) + pyramid.taps[1](taps[1]))
     assert torch.equal(levels[1], pyramid.taps[2](taps[2]) + pyramid.taps[3](fitted[1]))
 
