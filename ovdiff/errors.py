@@ -10,6 +10,7 @@
      ├── DeviceError                torch cannot use the device
      ├── DeviceMemoryError          not even one image fits into the device's memory
      ├── MissingExtraError          an optional library is not installed; an ImportError too
+     ├── TrainingError              a training cannot begin or go on with what it was given
      ├── SupportError               no generated image of a category shows it
  ├── LessonError                an annotation that teaches nothing, or a lesson that cannot be found, read or written
  │    └── LessonCorruptError    a stored lesson does not match its card
@@ -36,6 +37,7 @@ __all__ = [
     "OVDiffError",
     "PresetError",
     "SupportError",
+    "TrainingError",
     "VocabularyError",
     "WeightsError",
 ]
@@ -55,6 +57,10 @@ class PresetError(OVDiffError):
 
 class WeightsError(OVDiffError):
     """The weights of a model are missing, or belong to another model."""
+
+
+class TrainingError(OVDiffError):
+    """A training cannot begin or go on with the data, the folder or the checkpoint that it was given."""
 
 
 class ImageError(OVDiffError):

@@ -1,6 +1,6 @@
 """The commands `ovdiff odise`, about the heads of the second engine: arguments only.
 
-Tested by tests/backend/command/test_cli.py.
+Tested by tests/backend/command/test_odise_train.py.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import argparse
 from pathlib import Path
 
 from backend.command.arguments.shared import Commands
-from backend.errors import UsageError
 from backend.settings import Settings
 
 
@@ -21,11 +20,96 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _add_train(verbs: Commands[argparse.ArgumentParser]) -> None:
-    train = verbs.add_parser("train", help="train a head from annotated images")
-    train.add_argument("--labels", type=Path, nargs="+", required=True, metavar="FILE", help="the annotated images")
+    train = verbs.add_parser(
+        "train",
+        help="train a head from annotated images, or improve one",
+        description="Train a head of the second engine from COCO panoptic datasets and from exports of Label Studio. "
+        "The features of the frozen models are stored first; their size is said before. A run that was interrupted "
+        "continues where it was. What an annotation does not mark: in a whole annotation the preset's loss.void "
+        "decides, 'negative' where everything of the labels was annotated, 'ignore' where other things may be there, "
+        "'nameless' where these shall be found without a name. In a partial annotation it teaches nothing.",
+    )
+    train.add_argument(
+        "--labels",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="COCO panoptic (JSON or folder) or exports",
+    )
+    train.add_argument("--label-config", type=Path, metavar="XML", help="the label config of the exports")
+    train.add_argument(
+        "--images",
+        type=_folder,
+        metavar="DIR",
+        help="where the images are (default: they are fetched from where the service fetches them)",
+    )
+    train.add_argument(
+        "--image-root", default="", metavar="ADDRESS", help="what precedes the file names in the tasks' addresses"
+    )
+    train.add_argument(
+        "--captions", type=Path, metavar="FILE", help="captions: COCO's JSON, or lines with image and caption"
+    )
+    train.add_argument(
+        "--synonyms", type=Path, metavar="FILE", help="words of COCO's categories, a line each: person,child,girl"
+    )
+    train.add_argument("--partial", action="store_true", help="what has no label may be anything, in all annotations")
+    train.add_argument(
+        "--validate",
+        type=_share_or_file,
+        default=0.1,
+        metavar="SHARE_OR_FILE",
+        help="a share of the images, or other annotated images, to say how good the head is (default: 0.1; 0: none)",
+    )
     train.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder of the head")
+    train.add_argument("--from", type=_folder, dest="start", metavar="FOLDER", help="a head to begin from")
+    train.add_argument("--steps", type=int, metavar="N", help="how many steps (default: the preset's training.steps)")
+    train.add_argument("--batch", type=int, metavar="N", help="views a step (default: the preset's training.batch)")
+    train.add_argument("--seed", type=int, metavar="N", help="default: the preset's training.seed")
+    train.add_argument("--cache", type=Path, metavar="FOLDER", help="where features are stored (default: OUT.training)")
+    train.add_argument("--preset", metavar="NAME_OR_FILE", help="models and settings (or OVDIFF_PRESET)")
+    train.add_argument("--device", help="torch device, such as cpu or cuda (or OVDIFF_DEVICE)")
     train.set_defaults(act=_train)
 
 
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"expected a folder, got {text!r:.200}")
+    return path
+
+
+def _share_or_file(text: str) -> float | Path:
+    try:
+        share = float(text)
+    except ValueError:
+        return Path(text)
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"expected a share from 0 to below 1, or a file, got {text!r:.200}")
+    return share
+
+
 def _train(options: argparse.Namespace, settings: Settings) -> None:
-    raise UsageError("Training is being written.")
+    from backend.command.learn import images_from, images_in
+    from backend.command.odise_train import Data, Plan, train_head
+    from backend.sources.fetch import Fetcher
+    from backend.sources.images import ImageSource
+    from backend.sources.label_studio import LabelStudioClient
+
+    if options.images is not None:
+        read = images_in(options.images, options.image_root, settings.images.image_max_px)
+    else:
+        read = images_from(ImageSource(Fetcher(LabelStudioClient(settings.label_studio), settings.images)))
+    data = Data(
+        options.labels,
+        options.label_config,
+        options.captions,
+        options.synonyms,
+        options.validate,
+        options.partial,
+        settings.prediction.max_categories,
+    )
+    asked = (options.start, options.cache, options.steps, options.batch, options.seed)
+    train_head(
+        data, Plan(options.preset or settings.preset, options.device or settings.device, options.out, *asked), read
+    )

@@ -1,7 +1,7 @@
 """What a head learns from: an image with segments, and views of it (C.4, C.6)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,14 @@ class Example:
         segment_map: (H, W) int32: the segment of each pixel, 0 where nothing is annotated.
         names: ``names[i - 1]`` is the index of segment i's name among the labels of the training, or :data:`NAMELESS`.
         captions: sentences about the image.
+        partial: whether pixels without annotation may show anything, the labels too.
     """
 
     image: NDArray[np.uint8]
     segment_map: NDArray[np.int32]
     names: tuple[int, ...]
     captions: tuple[str, ...] = ()
+    partial: bool = False
 
 
 def with_nameless(example: Example, min_area: float) -> Example:
@@ -44,7 +46,8 @@ def with_nameless(example: Example, min_area: float) -> Example:
     ids = np.zeros(count + 1, dtype=np.int32)
     ids[taken] = len(example.names) + 1 + np.arange(len(taken))
     names = (*example.names, *[NAMELESS] * len(taken))
-    return Example(example.image, np.where(numbers > 0, ids[numbers], example.segment_map), names, example.captions)
+    segment_map = np.where(numbers > 0, ids[numbers], example.segment_map)
+    return replace(example, segment_map=segment_map, names=names)
 
 
 def _on_both(first: NDArray[np.int32], last: NDArray[np.int32]) -> set[int]:

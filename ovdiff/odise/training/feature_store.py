@@ -1,12 +1,12 @@
 """Frozen features of all views, in half precision on disk, memory-mapped: a step reads only its batch (C.6).
 
 Each kind of feature is one file of rows, a row a view. Rows are appended, and ``views.jsonl`` last, so a process that
-was killed continues after the last whole view.
+was killed continues after the last whole views. ``key.json`` says what made them: under another key all is made anew.
 """
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from ovdiff.odise.captioner import ImplicitCaptioner
 from ovdiff.odise.encoding import WindowEncoder
 
 _AT_ONCE = 8
-_VIEWS, _SHAPES = "views.jsonl", "shapes.json"
+_VIEWS, _SHAPES, _KEY = "views.jsonl", "shapes.json", "key.json"
 _PARTS = ("maps", "latents", "embeddings")
+_FEATURES = (".f16", ".u8")
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,14 @@ class View:
         segments: (P, P) uint8, numbered from 1, 0 is not annotated.
         names: the label of each segment.
         captions: sentences about the view.
+        partial: whether pixels that are not annotated may show anything.
     """
 
     windows: NDArray[np.uint8]
     segments: NDArray[np.uint8]
     names: list[int]
     captions: list[str]
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class Batch:
         embeddings: (B * N, P), what the captioner reads.
         segments: (B, P, P) uint8.
         names: the label of each segment of each view.
-        captions: the sentences about each view.
+        captions: the sentences about each view, of the views of all processes that train together.
+        partial: whether pixels of a view that are not annotated may show anything.
     """
 
     maps: list[Tensor]
@@ -62,19 +66,40 @@ class Batch:
     segments: Tensor
     names: list[list[int]]
     captions: list[list[str]]
+    partial: list[bool]
+
+    def on(self, device: torch.device) -> "Batch":
+        """Return the batch on a device."""
+        unet = None if self.unet is None else [each.to(device) for each in self.unet]
+        return replace(
+            self,
+            maps=[each.to(device) for each in self.maps],
+            unet=unet,
+            latents=self.latents.to(device),
+            embeddings=self.embeddings.to(device),
+            segments=self.segments.to(device),
+        )
 
 
 class FeatureStore:
     """The features of views in a folder, which belongs to one process at a time."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open a folder, which may be empty or not exist."""
-        self._folder = folder
-        self._rows = _whole_lines(folder / _VIEWS)
+    def __init__(self, folder: Path, key: str = "") -> None:
+        """Open a folder, which may be empty or not exist.
+
+        Args:
+            folder: where the features are.
+            key: what makes them: weights, settings, images, annotations. Features of another key do not count.
+        """
+        self._folder, self._key = folder, key
+        self.stale = self._key_of_folder() not in (None, key)
         self._shapes: dict[str, list[list[int]]] = {}
-        if self._rows:
+        self._rows: list[dict[str, Any]] = []
+        rows = [] if self.stale else _whole_lines(folder / _VIEWS)
+        if rows and (folder / _SHAPES).exists():
             self._shapes = json.loads((folder / _SHAPES).read_text("utf-8"))
-        self._arrays: dict[str, NDArray[np.float16]] = {}
+            self._rows = rows[: self._whole_rows(rows[0])]
+        self._arrays: dict[str, NDArray[Any]] = {}
 
     def __len__(self) -> int:
         """Return the number of views that are stored."""
@@ -84,8 +109,22 @@ class FeatureStore:
         """Return the size of the folder's files."""
         return sum(file.stat().st_size for file in self._folder.iterdir()) if self._folder.is_dir() else 0
 
+    @property
+    def has_unet(self) -> bool:
+        """Whether the UNet's taps are stored, under a condition that no longer changes."""
+        return "unet" in self._arrays
+
+    def captions(self, views: NDArray[np.intp]) -> list[list[str]]:
+        """Return the sentences about some views."""
+        return [self._rows[view]["captions"] for view in views.tolist()]
+
     def fill(
-        self, view: Callable[[int], View], count: int, encoder: WindowEncoder, report: Callable[[float], None]
+        self,
+        view: Callable[[int], View],
+        count: int,
+        encoder: WindowEncoder,
+        report: Callable[[float], None],
+        at_once: int = _AT_ONCE,
     ) -> None:
         """Encode views until ``count`` are stored.
 
@@ -94,39 +133,52 @@ class FeatureStore:
             count: how many views the store shall have.
             encoder: the frozen models.
             report: called with the fraction done.
+            at_once: so many views are encoded at once.
 
         Raises:
             OSError: the disk is full, or the folder cannot be written.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
+        if (
+            len(self._rows) < count
+        ):  # Whole batches alone: features depend on what they are encoded with, by a rounding.
+            self._rows = self._rows[: len(self._rows) // at_once * at_once]
         self._truncate()
         while (done := len(self._rows)) < count:
-            views = [view(number) for number in range(done, min(done + _AT_ONCE, count))]
-            frozen = encoder.frozen(np.concatenate([each.windows for each in views]))
-            parts = {"maps": frozen.maps, "latents": [frozen.latents], "embeddings": [frozen.embeddings]}
-            if not self._rows:
-                self._shapes = {name: [list(part.shape[1:]) for part in found] for name, found in parts.items()}
-                write_whole(self._folder / _SHAPES, json.dumps(self._shapes).encode())
-            for name, found in parts.items():
-                _append(self._folder / f"{name}.f16", _rows_of(found, len(views)))
-            _append(self._folder / "segments.u8", np.stack([each.segments for each in views]).reshape(len(views), -1))
-            rows = [
-                {
-                    "names": each.names,
-                    "captions": each.captions,
-                    "windows": len(each.windows),
-                    "side": len(each.segments),
-                }
-                for each in views
-            ]
-            with (self._folder / _VIEWS).open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(row) + "\n" for row in rows)
-            self._rows += rows
+            self._append_views([view(number) for number in range(done, min(done + at_once, count))], encoder)
             report(len(self._rows) / count)
         self._arrays = {}
 
+    def _append_views(self, views: Sequence[View], encoder: WindowEncoder) -> None:
+        frozen = encoder.frozen(np.concatenate([each.windows for each in views]))
+        parts = {"maps": frozen.maps, "latents": [frozen.latents], "embeddings": [frozen.embeddings]}
+        if not self._rows:
+            self._shapes = {name: [list(part.shape[1:]) for part in found] for name, found in parts.items()}
+            write_whole(self._folder / _SHAPES, json.dumps(self._shapes).encode())
+        for name, found in parts.items():
+            _append(self._folder / f"{name}.f16", _rows_of(found, len(views)))
+        _append(self._folder / "segments.u8", np.stack([each.segments for each in views]).reshape(len(views), -1))
+        rows = [
+            {
+                "names": each.names,
+                "captions": each.captions,
+                "windows": len(each.windows),
+                "side": len(each.segments),
+                "partial": each.partial,
+            }
+            for each in views
+        ]
+        with (self._folder / _VIEWS).open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+        self._rows += rows
+
     def fill_unet(
-        self, encoder: WindowEncoder, captioner: ImplicitCaptioner | None, key: str, report: Callable[[float], None]
+        self,
+        encoder: WindowEncoder,
+        captioner: ImplicitCaptioner | None,
+        key: str,
+        report: Callable[[float], None],
+        at_once: int = _AT_ONCE,
     ) -> None:
         """Make the UNet's taps of all views under a condition that no longer changes, and use them from now on.
 
@@ -135,19 +187,21 @@ class FeatureStore:
             captioner: gives the condition; with ``None`` it is the empty text.
             key: identifies the condition, and names the file.
             report: called with the fraction done.
+            at_once: so many views are encoded at once.
         """
         path = self._folder / f"unet-{key}.f16"
         self._arrays.pop("unet", None)
         done = None
         while done is None or done < len(self):
-            numbers = np.arange(done or 0, min((done or 0) + _AT_ONCE, len(self)))
-            batch = self.batch(numbers)
+            numbers = np.arange(done or 0, min((done or 0) + at_once, len(self)))
+            batch = self.batch(numbers).on(encoder.taps.empty_text.device)
             with torch.inference_mode():
                 found = encoder.unet(batch.latents.float(), batch.embeddings.float(), captioner)
             rows = _rows_of(found, len(numbers))
             self._shapes["unet"] = [list(part.shape[1:]) for part in found]
             if done is None:  # The first views tell how long a row is, and so how many rows an earlier run wrote.
-                done = path.stat().st_size // rows[0].nbytes if path.exists() else 0
+                done = min(path.stat().st_size // rows[0].nbytes if path.exists() else 0, len(self))
+                done = done if done == len(self) else done // at_once * at_once
                 _cut(path, done * rows[0].nbytes)
                 continue
             _append(path, rows)
@@ -163,12 +217,13 @@ class FeatureStore:
         segments = self._array("segments", "u8")[views].reshape(-1, side, side)
         return Batch(
             parts["maps"],
-            self._tensors("unet", views) if "unet" in self._arrays else None,
+            self._tensors("unet", views) if self.has_unet else None,
             parts["latents"][0],
             parts["embeddings"][0],
             torch.from_numpy(segments),
             [row["names"] for row in chosen],
             [row["captions"] for row in chosen],
+            [row.get("partial", False) for row in chosen],
         )
 
     def _tensors(self, part: str, views: NDArray[np.intp]) -> list[Tensor]:
@@ -189,18 +244,34 @@ class FeatureStore:
         return np.memmap(path, dtype, mode="r").reshape(len(self), -1)
 
     def _truncate(self) -> None:
-        """Cut off what a killed process wrote of views that are not whole."""
+        """Cut off what a killed process wrote of views that are not whole. Without a view all files are deleted."""
+        if not self._rows:  # Deleted and not emptied: another process may still read them.
+            for path in self._folder.iterdir():
+                if path.suffix in _FEATURES or path.name in (_VIEWS, _SHAPES, _KEY):
+                    path.unlink()
+            self.stale = False
+        write_whole(self._folder / _KEY, json.dumps(self._key).encode())
         lines = "".join(json.dumps(row) + "\n" for row in self._rows)
         write_whole(self._folder / _VIEWS, lines.encode())
-        sizes = {f"{part}.f16": 2 * self._row_cells(part) for part in _PARTS} if self._rows else {}
-        if self._rows:
-            sizes["segments.u8"] = self._rows[0]["side"] ** 2
-        for path in self._folder.iterdir():
-            if path.suffix in (".f16", ".u8"):
-                _cut(path, len(self._rows) * sizes.get(path.name, 0))
+        for name, size in self._row_bytes(self._rows[0]).items() if self._rows else ():
+            _cut(self._folder / name, len(self._rows) * size)
 
-    def _row_cells(self, part: str) -> int:
-        return int(self._rows[0]["windows"]) * sum(int(np.prod(shape)) for shape in self._shapes[part])
+    def _whole_rows(self, first: dict[str, Any]) -> int:
+        """Return how many rows all files have: after a power cut a file may be shorter than ``views.jsonl`` says."""
+        sizes = ((self._folder / name, size) for name, size in self._row_bytes(first).items() if size)
+        return min((path.stat().st_size if path.exists() else 0) // size for path, size in sizes)
+
+    def _row_bytes(self, first: dict[str, Any]) -> dict[str, int]:
+        windows = int(first["windows"])
+        cells = {part: windows * sum(int(np.prod(shape)) for shape in self._shapes[part]) for part in _PARTS}
+        return {**{f"{part}.f16": 2 * count for part, count in cells.items()}, "segments.u8": int(first["side"]) ** 2}
+
+    def _key_of_folder(self) -> str | None:
+        """Return the key of the stored features, or ``None`` if there are none."""
+        try:
+            return str(json.loads((self._folder / _KEY).read_text("utf-8")))
+        except (OSError, ValueError):
+            return None if not (self._folder / _VIEWS).exists() else ""
 
 
 def _rows_of(maps: Sequence[Tensor], views: int) -> NDArray[np.float16]:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ovdiff.odise.training.processes import rows_of_all
+
 
 def grounding(scores: Tensor, counted: Tensor | None = None) -> Tensor:
     """Return how well each caption fits each image, (B, C), from scores (B, Q, C, W) of masks with words.
@@ -23,11 +25,12 @@ def grounding_loss(scores: Tensor, excused: Tensor, counted: Tensor | None = Non
     """Return the loss of captions and images that belong together, in the same order (C.2).
 
     Args:
-        scores: (B, Q, B, W), scale * cosine of each image's masks with each caption's words.
+        scores: (b, Q, B, W), scale * cosine of the masks of this process's images with each caption's words, of the
+            images of all processes.
         excused: (B, B) bool: image i and caption j are no negatives of one another. The diagonal is not read.
-        counted: (B, Q) bool, the masks that can carry a word; ``None`` for all.
+        counted: (b, Q) bool, the masks that can carry a word; ``None`` for all.
     """
-    fits = grounding(scores, counted)
+    fits = rows_of_all(grounding(scores, counted))
     own = torch.eye(len(fits), dtype=torch.bool, device=fits.device)
     masked = fits.masked_fill(excused & ~own, -torch.inf)
     pairs = torch.arange(len(fits), device=fits.device)

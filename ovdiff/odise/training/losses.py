@@ -13,6 +13,7 @@ from torch import Tensor
 from ovdiff.odise.mask_generator import Masks
 from ovdiff.odise.preset import LossSettings
 from ovdiff.odise.training.examples import NAMELESS
+from ovdiff.odise.training.processes import sum_of_all
 
 _MATCHING_CELLS = 32
 """Whole masks are matched on a grid of so many cells a side."""
@@ -26,11 +27,13 @@ class Target:
         masks: (M, S, S) float32, 0 or 1.
         names: (M,) int64: a label of the training, or NAMELESS.
         labelled: (S, S) float32, 1 where the view is annotated.
+        partial: whether pixels that are not annotated may show anything, whatever the rule for them is.
     """
 
     masks: Tensor
     names: Tensor
     labelled: Tensor
+    partial: bool = False
 
 
 class Matches(NamedTuple):
@@ -42,14 +45,14 @@ class Matches(NamedTuple):
     segments: Tensor
 
 
-def targets_of(segments: Tensor, names: Sequence[Sequence[int]]) -> list[Target]:
+def targets_of(segments: Tensor, names: Sequence[Sequence[int]], partial: Sequence[bool] | None = None) -> list[Target]:
     """Return the targets of views from maps (B, S, S) of segments, which are numbered from 1; 0 is not annotated."""
     found = []
-    for numbers, of_view in zip(segments, names, strict=True):
+    for numbers, of_view, part in zip(segments, names, partial or [False] * len(names), strict=True):
         each = torch.arange(1, len(of_view) + 1, device=numbers.device)[:, None, None]
         masks = (numbers[None] == each).float()
         index = torch.tensor(list(of_view), dtype=torch.long, device=numbers.device)
-        found.append(Target(masks, index, (numbers > 0).float()))
+        found.append(Target(masks, index, (numbers > 0).float(), part))
     return found
 
 
@@ -86,6 +89,7 @@ def match(logits: Tensor, named: Tensor | None, targets: Sequence[Target], setti
 
 def mask_loss(logits: Tensor, matches: Matches, targets: Sequence[Target], settings: LossSettings) -> Tensor:
     """Return the weighted cross-entropy and dice of all matched masks, a mean over segments, a sum over layers."""
+    count = sum_of_all(torch.tensor(len(matches.layers) / len(logits), device=logits.device)).clamp(min=1e-6)
     if not len(matches.layers):
         return logits.sum() * 0.0
     chosen = logits[matches.layers, matches.images, matches.queries][:, None]
@@ -97,7 +101,6 @@ def mask_loss(logits: Tensor, matches: Matches, targets: Sequence[Target], setti
     else:
         whole = F.interpolate(chosen, truth.shape[-2:], mode="bilinear", align_corners=False)
         predicted, wanted = whole.flatten(1), truth.flatten(1)
-    count = len(matches.layers) / len(logits)
     entropy = F.binary_cross_entropy_with_logits(predicted, wanted, reduction="none").mean(dim=1).sum()
     shares = predicted.sigmoid()
     overlap = 2 * (shares * wanted).sum(dim=1) + 1
@@ -121,8 +124,7 @@ def name_loss(
     every = torch.cat([names, null[..., None]], dim=-1).log_softmax(dim=-1)
     wanted = torch.full(names.shape[:-1], names.shape[-1], dtype=torch.long, device=names.device)
     weights = torch.full(names.shape[:-1], settings.no_object, device=names.device)
-    if settings.void == "ignore":
-        weights = weights * (_on_labelled(logits, targets) > 0.5)
+    weights = weights * _teaches_nothing_there(logits, targets, settings)
     at = (matches.layers, matches.images, matches.queries)
     found = _names_of(matches, targets).to(names.device)
     nameless = found == NAMELESS
@@ -134,7 +136,7 @@ def name_loss(
         of_nameless = tuple(index[nameless.cpu()] for index in at)
         losses = losses.clone()
         losses[of_nameless] = -something[of_nameless]
-    return ((losses * weights).flatten(1).sum(dim=1) / weights.flatten(1).sum(dim=1).clamp(min=1e-6)).sum()
+    return _weighted_mean(losses, weights)
 
 
 def objectness_loss(
@@ -143,13 +145,12 @@ def objectness_loss(
     """Return the cross-entropy of "a segment or nothing" (C.2, captions) for logits (L, B, Q); see `name_loss`."""
     wanted = torch.zeros_like(objectness)
     weights = torch.full_like(objectness, settings.no_object)
-    if settings.void == "ignore":
-        weights = weights * (_on_labelled(logits, targets) > 0.5)
+    weights = weights * _teaches_nothing_there(logits, targets, settings)
     at = (matches.layers, matches.images, matches.queries)
     wanted[at] = 1.0
     weights[at] = 1.0
     losses = F.binary_cross_entropy_with_logits(objectness, wanted, reduction="none")
-    return ((losses * weights).flatten(1).sum(dim=1) / weights.flatten(1).sum(dim=1).clamp(min=1e-6)).sum()
+    return _weighted_mean(losses, weights)
 
 
 def stacked(layers: Sequence[Masks]) -> Masks:
@@ -176,6 +177,24 @@ def _mask_costs(logits: Tensor, truth: Tensor, settings: LossSettings) -> Tensor
     overlap = 2 * (shares @ truth.T) + 1
     dice = 1 - overlap / (shares.sum(dim=-1, keepdim=True) + truth.sum(dim=1) + 1)
     return settings.mask * entropy + settings.dice * dice
+
+
+def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted mean of (L, B, Q) over the queries of the whole batch, summed over layers."""
+    whole = sum_of_all(weights.flatten(1).sum(dim=1)).clamp(min=1e-6)
+    return ((losses * weights).flatten(1).sum(dim=1) / whole).sum()
+
+
+def _teaches_nothing_there(logits: Tensor, targets: Sequence[Target], settings: LossSettings) -> Tensor:
+    """Say which queries (L, B, Q) learn that there is nothing, unless they found a segment.
+
+    Those on unlabelled pixels do only if such pixels are negatives: by the rule, and in an annotation that is whole.
+    """
+    ignores = [settings.void == "ignore" or target.partial for target in targets]
+    if not any(ignores):
+        return torch.ones(logits.shape[:3], dtype=torch.bool, device=logits.device)
+    learns = torch.tensor([not each for each in ignores], device=logits.device)[:, None]
+    return (_on_labelled(logits, targets) > 0.5) | learns
 
 
 @torch.no_grad()

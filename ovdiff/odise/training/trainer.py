@@ -1,25 +1,32 @@
-"""The training loop: AdamW on cached features, averaged weights, checkpoints from which a run continues (C.4)."""
+"""The training loop: AdamW on cached features, averaged weights, checkpoints from which a run continues (C.4).
+
+A step depends on its number, the seed, the weights and the store alone, so that a run that was killed continues to the
+same numbers. Processes that train together (`ovdiff.odise.training.processes`) each take a part of the step's views.
+"""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from converters.files.atomic import delete_left_overs, whole_file
-from ovdiff.errors import PresetError
+from ovdiff.errors import PresetError, TrainingError
 from ovdiff.odise.encoding import WindowEncoder, WindowGrid
 from ovdiff.odise.head import OdiseHead, best_of_synonyms
 from ovdiff.odise.naming import LabelTexts
 from ovdiff.odise.preset import OdisePreset, TrainingSettings
+from ovdiff.odise.training.checkpoint import Checkpoint
 from ovdiff.odise.training.feature_store import Batch, FeatureStore
 from ovdiff.odise.training.grounding import grounding_loss
 from ovdiff.odise.training.losses import mask_loss, match, name_loss, objectness_loss, stacked, targets_of
+from ovdiff.odise.training.processes import process_count, process_number, sum_of_all, wait_for_all
 
 Report = Callable[[int, dict[str, float]], None]
 
@@ -52,6 +59,7 @@ class Trainer:
         texts: the labels; ``None`` if the masks have no names.
         words: draws words from captions; ``None`` if captions do not matter.
         checkpoint: the file from which an interrupted run continues.
+        key: what the training is: a checkpoint in which an entry differs is refused by the entry's name.
     """
 
     preset: OdisePreset
@@ -62,6 +70,7 @@ class Trainer:
     texts: LabelTexts | None
     words: DrawWords | None
     checkpoint: Path
+    key: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, steps: int, report: Report) -> dict[str, Tensor]:
         """Train up to step ``steps`` of the plan, and return the averaged weights.
@@ -69,43 +78,73 @@ class Trainer:
         Args:
             steps: where to stop; a later call continues.
             report: called after every step with its number and figures.
+
+        Raises:
+            TrainingError: the checkpoint is of another training, or the loss is no number any more.
         """
-        plan = self.preset.training
+        plan, device = self.preset.training, next(self.head.parameters()).device
         optimizer = torch.optim.AdamW(self._groups(), lr=plan.learning_rate, betas=(0.9, 0.999))
+        scaler = torch.amp.GradScaler(device.type, enabled=plan.autocast == "float16" and device.type == "cuda")
         average = {key: value.detach().clone() for key, value in self.head.state_dict().items()}
-        begun = self._resume(optimizer, average)
+        begun = self._resume(optimizer, scaler, average)
         self.head.train()
+        losses = self._losses_of_all()
         for number in range(begun, steps):
             for group in optimizer.param_groups:
                 group["lr"] = plan.learning_rate * group["factor"] * rate(number, plan)
-            figures = self._step(number, optimizer)
-            _follow(average, self.head, plan.ema, number)
+            figures = self._step(number, losses, optimizer, scaler)
+            _follow(average, self.head, plan.ema, number, keeps_captioner=self.store.has_unet)
             report(number, figures)
             if (number + 1) % plan.checkpoint_every == 0 or number + 1 == steps:
-                self._save(optimizer, average, number + 1)
+                self._save(optimizer, scaler, average, number + 1)
         return average
 
-    def _step(self, number: int, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-        plan = self.preset.training
+    def done(self) -> int:
+        """Return how many steps the checkpoint has done; 0 without one.
+
+        Raises:
+            TrainingError: the checkpoint is of another training, or is damaged.
+        """
+        return self._file.steps()
+
+    def _step(
+        self, number: int, losses: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    ) -> dict[str, float]:
+        plan, device = self.preset.training, next(self.head.parameters()).device
         rng = np.random.default_rng([plan.seed, number])
         torch.manual_seed(plan.seed * 1_000_003 + number)
         views = np.sort(rng.choice(len(self.store), min(plan.batch, len(self.store)), replace=False))
-        batch = self.store.batch(views)
-        with _autocast(plan, batch.latents.device):
-            losses = self.losses(batch, rng, mirror=bool(plan.mirror and rng.random() < 0.5))
-        total = torch.stack(list(losses.values())).sum()
+        batch = replace(self.store.batch(_own_part(views)), captions=self.store.captions(views)).on(device)
+        with _autocast(plan, device):
+            parts = losses(batch, rng, mirror=bool(plan.mirror and rng.random() < 0.5))
+        total = torch.stack(list(parts.values())).sum() * process_count()  # The library divides gradients by the count.
+        if not bool(torch.isfinite(total)):
+            raise TrainingError(
+                f"The loss of step {number + 1} is {total.item()}. Lower training.learning_rate "
+                f"({plan.learning_rate:g}), or set training.autocast ({plan.autocast!r}) and the models' dtype to full "
+                f'precision: "none" and "float32".'
+            )
         optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+        scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(self.head.parameters(), plan.max_gradient)
-        optimizer.step()
-        return {"loss": total.item(), "gradient": norm.item(), **{key: value.item() for key, value in losses.items()}}
+        scaler.step(optimizer)
+        scaler.update()
+        # Each process has the captions' loss whole, and its share of the others.
+        whole = {key: (value if key == "caption" else sum_of_all(value)).item() for key, value in parts.items()}
+        return {"loss": sum(whole.values()), "gradient": norm.item(), **whole}
+
+    def _losses_of_all(self) -> nn.Module:
+        """Return :meth:`losses` as a module, whose gradients are the mean over the processes that train together."""
+        losses = _Losses(self)
+        return DistributedDataParallel(losses, find_unused_parameters=True) if process_count() > 1 else losses
 
     def losses(self, batch: Batch, rng: np.random.Generator, *, mirror: bool) -> dict[str, Tensor]:
         """Return the weighted losses of a batch by name."""
         settings, head = self.preset.loss, self.head
         taps = self._taps(batch)
         segments = batch.segments.flip(-1) if mirror else batch.segments
-        targets = targets_of(segments, batch.names)
+        targets = targets_of(segments, batch.names, batch.partial)
         layers = head.find(taps, self.grid, mirror=mirror)
         with torch.autocast(taps[0].device.type, enabled=False):
             masks = stacked(layers)
@@ -158,20 +197,59 @@ class Trainer:
             for (matrix, captioner), parameters in groups.items()
         ]
 
-    def _resume(self, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:
-        delete_left_overs(self.checkpoint.parent, self.checkpoint.name)
-        if not self.checkpoint.exists():
+    def _resume(
+        self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, average: dict[str, Tensor]
+    ) -> int:
+        saved = self._file.read(next(self.head.parameters()).device)
+        if not saved:
             return 0
-        saved = torch.load(self.checkpoint, weights_only=True)
         self.head.load_state_dict(saved["head"])
         optimizer.load_state_dict(saved["optimizer"])
+        if saved.get("scaler"):
+            scaler.load_state_dict(saved["scaler"])
         average.update(saved["average"])
         return int(saved["step"])
 
-    def _save(self, optimizer: torch.optim.Optimizer, average: dict[str, Tensor], step: int) -> None:
-        state = {"head": self.head.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "step": step}
-        with whole_file(self.checkpoint) as file:
-            torch.save(state, file)
+    def _save(
+        self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, average: dict[str, Tensor], step: int
+    ) -> None:
+        if process_number() == 0:
+            parts = {"head": self.head, "optimizer": optimizer, "scaler": scaler}
+            states = {name: part.state_dict() for name, part in parts.items()}
+            self._file.write({**states, "average": average, "step": step})
+        wait_for_all()
+
+    @property
+    def _file(self) -> Checkpoint:
+        return Checkpoint(self.checkpoint, self.key)
+
+
+class _Losses(nn.Module):
+    """The losses of a trainer as a module, which DistributedDataParallel can wrap."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        super().__init__()
+        self.head = trainer.head
+        self._trainer = trainer
+
+    def forward(self, batch: Batch, rng: np.random.Generator, *, mirror: bool) -> dict[str, Tensor]:
+        return self._trainer.losses(batch, rng, mirror=mirror)
+
+
+def _own_part(views: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return this process's part of a step's views: an equal run of them.
+
+    Raises:
+        TrainingError: the views cannot be divided among the processes.
+    """
+    count = process_count()
+    if len(views) % count:
+        raise TrainingError(
+            f"{len(views)} views a step cannot be divided among {count} processes. Let training.batch and the number "
+            f"of views be multiples of {count}."
+        )
+    size = len(views) // count
+    return views[process_number() * size :][:size]
 
 
 def rate(number: int, plan: TrainingSettings) -> float:
@@ -185,12 +263,15 @@ def rate(number: int, plan: TrainingSettings) -> float:
 
 
 @torch.no_grad()
-def _follow(average: dict[str, Tensor], head: nn.Module, decay: float, number: int) -> None:
-    """Move the averaged weights towards the head's; the first steps count more, so that no first weight is left."""
+def _follow(average: dict[str, Tensor], head: nn.Module, decay: float, number: int, *, keeps_captioner: bool) -> None:
+    """Move the averaged weights towards the head's; the first steps count more, so that no first weight is left.
+
+    A captioner that learns no more is taken as it is: the stored features were made with it, and not with an average.
+    """
     share = 1 - min(decay, (1 + number) / (10 + number))
     for key, value in head.state_dict().items():
         if value.is_floating_point():
-            average[key].lerp_(value, share)
+            average[key].lerp_(value, 1.0 if keeps_captioner and key.startswith("captioner.") else share)
 
 
 @contextmanager
