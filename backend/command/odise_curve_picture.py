@@ -37,9 +37,9 @@ def _draw_panel(draw: ImageDraw.ImageDraw, top: int, curves: Mapping[str, Curve]
     font = ImageFont.load_default(12)
     right, bottom = _WIDTH_PX - _GAP_PX, top + _PANEL_PX
     for line in range(_LINES + 1):
-        y = bottom - line * _PANEL_PX // _LINES
-        draw.line((_LEFT_PX, y, right, y), fill=(225, 225, 225))
-        draw.text((_LEFT_PX - 6, y), f"{most * line / _LINES:.3g}", fill="grey", font=font, anchor="rm")
+        height = bottom - line * _PANEL_PX // _LINES
+        draw.line((_LEFT_PX, height, right, height), fill=(225, 225, 225))
+        draw.text((_LEFT_PX - 6, height), f"{most * line / _LINES:.3g}", fill="grey", font=font, anchor="rm")
     draw.text((right, bottom + 4), f"step {steps}", fill="grey", font=font, anchor="ra")
     for place, (name, curve) in enumerate(curves.items()):
         points = [

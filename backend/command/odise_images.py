@@ -66,14 +66,12 @@ class Found:
         left_out: how many were left out, by reason; segments and regions that were left out, too.
         named: the first of them, with their reasons.
         partial: how many annotations are partial.
-        contested_px: how many pixels several segments claimed.
     """
 
     images: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     named: list[str] = field(default_factory=list)
     partial: int = 0
-    contested_px: int = 0
 
     def leave_out(self, reason: str, where: str) -> None:
         """Count something; the first are named."""
@@ -136,7 +134,7 @@ class AnnotatedImages:
                 owners[owner] = len(owners) + 1
                 names.append(self._numbers[name])
             drawn.append(LabelledRegion(region.rle, owners[owner], region.score))
-        segment_map = regions_to_label_map(drawn, image.shape[:2]).label_map.astype(np.int32)
+        segment_map = regions_to_label_map(drawn, (image.shape[0], image.shape[1])).label_map.astype(np.int32)
         return Example(image, segment_map, tuple(names), each.captions, each.partial)
 
 

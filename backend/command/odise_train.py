@@ -32,7 +32,6 @@ from backend.command.odise_images import (
 from backend.command.odise_log import TrainingLog
 from backend.command.odise_validation import Figures, validate
 from backend.errors import UsageError
-from converters.encodings.overlaps import RULE
 from converters.files.atomic import write_whole
 from ovdiff.engines import load_any_preset
 from ovdiff.errors import TrainingError
@@ -118,9 +117,13 @@ def preset_of(plan: Plan) -> OdisePreset:
             f"The preset {plan.preset!r} is of the engine {preset.engine!r}, which has no head. Give a preset of ODISE "
             "with --preset, such as odise_tinyworld."
         )
-    given = {"steps": plan.steps, "batch": plan.batch, "seed": plan.seed}
-    training = replace(preset.training, **{name: value for name, value in given.items() if value is not None})
+    training = preset.training
+    if plan.batch is not None:
+        training = replace(training, batch=plan.batch)
+    if plan.seed is not None:
+        training = replace(training, seed=plan.seed)
     if plan.steps is not None:
+        training = replace(training, steps=plan.steps)
         training = replace(training, warmup=min(training.warmup, plan.steps // 10))
     changed = replace(preset, training=training)
     check_bounds(changed)
@@ -164,7 +167,7 @@ class _Training:
             log = TrainingLog(self._plan.out / LOG, begun) if process_number() == 0 else None
             if begun:
                 self._say(f"continuing after step {begun}")
-            facts = {
+            facts: dict[str, object] = {
                 "steps": self._preset.training.steps,
                 "seed": self._preset.training.seed,
                 "images": len(examples),

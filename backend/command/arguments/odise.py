@@ -35,7 +35,7 @@ def _add_train(verbs: Commands[argparse.ArgumentParser]) -> None:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="COCO panoptic (JSON or folder) or exports",
+        help="COCO panoptic datasets (JSON or folder), and exports of Label Studio",
     )
     train.add_argument("--label-config", type=Path, metavar="XML", help="the label config of the exports")
     train.add_argument(

@@ -139,10 +139,6 @@ class FeatureStore:
             OSError: the disk is full, or the folder cannot be written.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        if (
-            len(self._rows) < count
-        ):  # Whole batches alone: features depend on what they are encoded with, by a rounding.
-            self._rows = self._rows[: len(self._rows) // at_once * at_once]
         self._truncate()
         while (done := len(self._rows)) < count:
             self._append_views([view(number) for number in range(done, min(done + at_once, count))], encoder)
@@ -168,8 +164,8 @@ class FeatureStore:
             }
             for each in views
         ]
-        with (self._folder / _VIEWS).open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+        # In one go: what a view is encoded with changes its features by a rounding, so a batch is there whole or not.
+        _append_bytes(self._folder / _VIEWS, "".join(json.dumps(row) + "\n" for row in rows).encode())
         self._rows += rows
 
     def fill_unet(
@@ -280,8 +276,12 @@ def _rows_of(maps: Sequence[Tensor], views: int) -> NDArray[np.float16]:
 
 
 def _append(path: Path, rows: NDArray[Any]) -> None:
+    _append_bytes(path, np.ascontiguousarray(rows).tobytes())
+
+
+def _append_bytes(path: Path, data: bytes) -> None:
     with path.open("ab") as file:
-        file.write(np.ascontiguousarray(rows).tobytes())
+        file.write(data)
 
 
 def _cut(path: Path, size: int) -> None:

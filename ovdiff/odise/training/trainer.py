@@ -214,9 +214,8 @@ class Trainer:
         self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, average: dict[str, Tensor], step: int
     ) -> None:
         if process_number() == 0:
-            parts = {"head": self.head, "optimizer": optimizer, "scaler": scaler}
-            states = {name: part.state_dict() for name, part in parts.items()}
-            self._file.write({**states, "average": average, "step": step})
+            states = {"head": self.head.state_dict(), "optimizer": optimizer.state_dict()}
+            self._file.write({**states, "scaler": scaler.state_dict(), "average": average, "step": step})
         wait_for_all()
 
     @property
