@@ -54,7 +54,7 @@ _NOUNS_ON_ED = _words("bed shed weed seed sled reed breed moped")
 _NOUNS_ON_LY = _words("fly butterfly lily family belly jelly")
 _PLURALS = {
     **{"men": "man", "women": "woman", "people": "person", "children": "child", "feet": "foot", "teeth": "tooth"},
-    **{"mice": "mouse", "geese": "goose", "leaves": "leaf", "knives": "knife", "shelves": "shelf", "loaves": "loaf"},
+    **{"mice": "mouse", "geese": "goose", "leaves": "leaf", "knives": "knife", "shelves": "shelf", "buses": "bus"},
 }
 _ALIKE = _words("glasses scissors pants jeans shorts trousers grass glass dress bus gas lens tennis")
 

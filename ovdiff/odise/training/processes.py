@@ -3,6 +3,8 @@
 ``torchrun --nproc-per-node 4 -m backend.command.cli odise train ...`` starts the processes. Each works on its part of
 every batch. A loss is a sum over segments divided by a count, so the count must be that of the whole batch: then the
 processes' gradients add up to those of one process. The first process alone writes files.
+
+Tested by tests/ovdiff/odise/training/test_run.py, with real processes.
 """
 
 import os

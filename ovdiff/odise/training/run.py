@@ -77,11 +77,11 @@ class TrainingRun:
 
     def feature_bytes(self) -> int:
         """Return the size of all stored features. Encodes one view."""
-        views, encoder = Views(self.examples, self.preset), self.parts.encoder
+        views, encoder, captioner = Views(self.examples, self.preset), self.parts.encoder, self.head.captioner
         view = views(0)
         with torch.inference_mode():
             frozen = encoder.frozen(view.windows)
-            taps = encoder.unet(frozen.latents, frozen.embeddings, self.head.captioner)
+            taps = encoder.unet(frozen.latents, frozen.embeddings, captioner)
         cells = sum(part.numel() for part in (*frozen.maps, frozen.latents, frozen.embeddings, *self._kept(taps)))
         return len(views) * (2 * cells + view.segments.size)
 
