@@ -8,10 +8,10 @@ from backend.errors import UsageError
 
 
 def test_captions_of_coco_and_of_lines_are_found_by_the_image_s_name(tmp_path: Path) -> None:
+    said = [(4, "a car"), (4, "a red car"), (5, "the sea"), (9, "of no image")]
     dataset = {
         "images": [{"id": 4, "file_name": "a.jpg"}, {"id": 5, "file_name": "sub/b.jpg"}],
-        "annotations": [{"image_id": 4, "caption": "a car"}, {"image_id": 4, "caption": "a red car"}]
-        + [{"image_id": 5, "caption": "the sea"}, {"image_id": 9, "caption": "of no image"}],
+        "annotations": [{"image_id": number, "caption": caption} for number, caption in said],
     }
     (tmp_path / "coco.json").write_text(json.dumps(dataset))
     rows = [{"image": "a.jpg", "captions": ["a car", "a red car"]}, {"image": "sub/b.jpg", "caption": "the sea"}]
@@ -20,7 +20,7 @@ def test_captions_of_coco_and_of_lines_are_found_by_the_image_s_name(tmp_path: P
         captions = read_captions(tmp_path / name)
         assert len(captions) == 2
         assert captions.of("/data/upload/3/1f2e3d4c-a.jpg") == captions.of("a.jpg") == ("a car", "a red car")
-        assert captions.of("s3://bucket/sub/b.jpg") == () and captions.of("sub/b.jpg") == ("the sea",)
+        assert captions.of("s3://bucket/sub/b.jpg") == captions.of("sub/b.jpg") == ("the sea",)
     assert len(read_captions(None)) == 0 and read_captions(None).of("a.jpg") == ()
 
 

@@ -207,9 +207,10 @@ def test_a_run_is_refused_elsewhere_says_its_size_and_warms_up_from_a_head(
 
     stale = run_in(tmp_path / "other", models, data_key="e", cache=tmp_path / "features")
     assert stale.store.stale and len(stale.store) == 0
-    with stale.alone(), pytest.raises(TrainingError, match="Another process trains in .* or with the features"):
-        with run_in(tmp_path / "third", models, cache=tmp_path / "features").alone():
-            pass
+    third = run_in(tmp_path / "third", models, cache=tmp_path / "features")
+    words = r"Another process trains in .* or with the features"
+    with stale.alone(), pytest.raises(TrainingError, match=words), third.alone():
+        pass
 
 
 def test_a_lack_of_room_and_memory_is_said_with_what_to_lower(
@@ -239,7 +240,7 @@ def test_stops_are_validations_the_captioner_s_rest_and_the_end() -> None:
 def test_a_head_for_captions_needs_captions(tmp_path: Path, models: LoadedModels) -> None:
     preset = small_preset(steps=2)
     preset = replace(preset, classifier=replace(preset.classifier, void="objectness"))
-    with pytest.raises(PresetError, match="classifier.void is 'objectness', for heads that learn .* --captions"):
+    with pytest.raises(PresetError, match=r"classifier.void is 'objectness', for heads that learn .* --captions"):
         trained(run_in(tmp_path / "without", models, preset, examples=examples(captions=())))
     figures: list[dict[str, float]] = []
     trained(run_in(tmp_path / "with", models, preset), lambda _, found: figures.append(found))
