@@ -229,8 +229,10 @@ def _preset_of(folder: Path) -> OdisePreset:
     if not isinstance(preset, OdisePreset):
         raise TypeError(f"odise_tinyworld is a preset of {preset.engine!r}")
     said = read_card(folder).architecture
+    taps = {name: tuple(said[f"taps.{name}"]) for name in ("vae_encoder", "vae_decoder", "unet")}
     return replace(
         preset,
+        taps=replace(preset.taps, **taps),
         models=replace(preset.models, head=replace(preset.models.head, source=str(folder.resolve()))),
         captioner=replace(preset.captioner, condition=said["captioner.condition"]),
         classifier=replace(preset.classifier, void=said["classifier.void"]),
