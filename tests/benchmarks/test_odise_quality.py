@@ -66,7 +66,7 @@ def scenes() -> list[TrueSegments]:
     for number in range(12):
         ids, names = segments_of(render(sample_scene(number, "thresholds", 2), SIDE))
         logits = torch.from_numpy(np.array([ids == i for i in range(1, len(names) + 1)])).float() * 20 - 10
-        encoded = EncodedMasks((SIDE, SIDE), logits, torch.zeros(len(names), 4), None)
+        encoded = EncodedMasks((SIDE, SIDE), logits, torch.zeros(len(names), 4), None, None)
         found.append(TrueSegments(encoded, ids, names))
     return found
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -49,8 +50,8 @@ class Checkpoint:
             _ = [saved[part] for part in _PARTS]
         except Exception as error:  # The library raises its own errors, and those of pickle and zipfile.
             raise TrainingError(
-                f"The checkpoint {self.path} is damaged ({type(error).__name__}: {error!s:.200}). Delete it to begin "
-                "anew."
+                f"The checkpoint {self.path} is damaged ({type(error).__name__}: {shorten(str(error), 200)}). Delete "
+                "it to begin anew."
             ) from error
         if differing := sorted(name for name in {**self.key, **key} if key.get(name) != self.key.get(name)):
             raise TrainingError(

@@ -7,7 +7,6 @@ processes' gradients add up to those of one process. The first process alone wri
 Tested by tests/ovdiff/odise/training/test_run.py, with real processes.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -23,12 +22,12 @@ _LONGEST_WAIT = timedelta(days=7)
 @contextmanager
 def joined(device: str) -> Iterator[str]:
     """Join the other processes if torch's launcher started this one, and give the device of this process."""
-    if "RANK" not in os.environ or dist.is_initialized():
+    if not dist.is_torchelastic_launched() or dist.is_initialized():
         yield device
         return
     own = device
     if device == "cuda":
-        own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        own = f"cuda:{dist.get_node_local_rank(0)}"
         torch.cuda.set_device(torch.device(own))
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=_LONGEST_WAIT)
     try:

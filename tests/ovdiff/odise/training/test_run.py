@@ -118,7 +118,7 @@ whole = small_preset(batch=4, steps=3, mirror=False, autocast="none", ema=0.0)
 
 def rank(number):
     def work():
-        os.environ.update(RANK=str(number), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+        os.environ.update(TORCHELASTIC_RUN_ID="two", RANK=str(number), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
         with joined("cpu") as device:
             run = run_in(folder / "shared", LoadedModels(device), whole)
             losses = []
