@@ -115,10 +115,13 @@ def killed_at(step):
 statuses = [status(forked(each)) for each in (killed_while_storing, killed_at(2), killed_at(4))]
 
 whole = small_preset(batch=4, steps=3, mirror=False, autocast="none", ema=0.0)
+# The UNet that the captioner learns through computes in bfloat16, whose rounding depends on the size of a batch.
+whole = replace(whole, captioner=replace(whole.captioner, condition="null"))
 
 def rank(number):
     def work():
-        os.environ.update(TORCHELASTIC_RUN_ID="two", RANK=str(number), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+        os.environ.update(TORCHELASTIC_RUN_ID="two", RANK=str(number), WORLD_SIZE="2")
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
         with joined("cpu") as device:
             run = run_in(folder / "shared", LoadedModels(device), whole)
             losses = []
