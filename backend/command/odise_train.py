@@ -37,6 +37,7 @@ from ovdiff.engines import load_any_preset
 from ovdiff.errors import TrainingError
 from ovdiff.models.devices import require_device
 from ovdiff.models.loaded import LoadedModels
+from ovdiff.models.weights import locate
 from ovdiff.odise.engine import OdiseEngine
 from ovdiff.odise.head_file import HeadCard, architecture, write_head
 from ovdiff.odise.naming import Label
@@ -85,7 +86,7 @@ class Plan:
         preset: the name or the file of a preset.
         device: a torch device.
         out: the folder of the head.
-        start: the folder of a head to begin from.
+        start: the folder of a head to begin from, or the name of an embedded one.
         cache: the folder of the stored features.
         steps: how many steps.
         batch: how many views a step sees.
@@ -95,7 +96,7 @@ class Plan:
     preset: str
     device: str
     out: Path
-    start: Path | None = None
+    start: str | None = None
     cache: Path | None = None
     steps: int | None = None
     batch: int | None = None
@@ -130,6 +131,16 @@ def preset_of(plan: Plan) -> OdisePreset:
     return changed
 
 
+def _start_of(plan: Plan) -> Path | None:
+    """Return the folder of the head to begin from."""
+    if plan.start is None:
+        return None
+    folder = locate(ModelSettings(source=plan.start))
+    if folder is None:
+        raise UsageError(f"--from {plan.start!r} is no folder. Give one that `ovdiff odise train` wrote.")
+    return folder
+
+
 def train_head(data: Data, plan: Plan, read: ReadImage) -> None:
     """Train a head, or continue a training that was interrupted, and say what was written.
 
@@ -140,6 +151,7 @@ def train_head(data: Data, plan: Plan, read: ReadImage) -> None:
             the message says what, and what to do.
     """
     preset = preset_of(plan)
+    _start_of(plan)  # Refused before anything is read.
     require_device(plan.device)
     with joined(plan.device) as device:
         parts = OdiseParts(preset, LoadedModels(device))
@@ -160,7 +172,7 @@ class _Training:
         folder = self._plan.out.with_name(f"{self._plan.out.name}.training")
         cache = self._plan.cache or folder / FEATURES
         key = examples.key()
-        run = TrainingRun(self._preset, self._parts, labels, examples, key, folder, cache, self._plan.start)
+        run = TrainingRun(self._preset, self._parts, labels, examples, key, folder, cache, _start_of(self._plan))
         with run.alone():
             begun = run.done()
             self._store(run)
@@ -175,7 +187,7 @@ class _Training:
                 "views": len(examples) * self._preset.training.views,
                 "validation_images": len(validation),
                 "void": self._preset.loss.void,
-                "began_from": "" if self._plan.start is None else self._plan.start.name,
+                "began_from": "" if self._plan.start is None else Path(self._plan.start).name,
                 "data": key[:12],
             }
             self._train(run, log, validation, labels, facts, begun)

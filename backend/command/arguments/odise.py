@@ -62,7 +62,9 @@ def _add_train(verbs: Commands[argparse.ArgumentParser]) -> None:
         help="a share of the images, or other annotated images, to say how good the head is (default: 0.1; 0: none)",
     )
     train.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder of the head")
-    train.add_argument("--from", type=_folder, dest="start", metavar="FOLDER", help="a head to begin from")
+    train.add_argument(
+        "--from", dest="start", metavar="FOLDER", help="a head to begin from; tinyworld:odise is the embedded one"
+    )
     train.add_argument("--steps", type=int, metavar="N", help="how many steps (default: the preset's training.steps)")
     train.add_argument("--batch", type=int, metavar="N", help="views a step (default: the preset's training.batch)")
     train.add_argument("--seed", type=int, metavar="N", help="default: the preset's training.seed")

@@ -150,10 +150,9 @@ def test_two_dozen_tasks_teach_an_existing_head_two_new_labels(here: Path, capsy
     write_scenes(here, scene_numbers(700_000, 24), here / "config.xml")
     write_scenes(here, scene_numbers(710_000, 12), here / "config.xml")
     (here / "warm.toml").write_text('base = "odise_tinyworld"\nname = "warm"\n[training]\nviews = 2\n')
-    embedded = Path(cli.__file__).parents[2] / "ovdiff/tinyworld/weights/odise"
     figures = []
     for steps in ("1", "40"):
-        options = ("--label-config", "config.xml", "--validate", "710000.json", "--from", str(embedded))
+        options = ("--label-config", "config.xml", "--validate", "710000.json", "--from", "tinyworld:odise")
         more = ("--steps", steps, "--batch", "8", "--out", f"head{steps}", "--cache", "features")
         assert train(*options, *more, labels="700000.json", preset="warm.toml") == 0
         figures.append(read_card(here / f"head{steps}").training)
