@@ -226,8 +226,9 @@ class Reader:
         if not regions:
             raise LessonError("nothing is annotated in it, or only boxes and crowds, which show no outline.")
         image = self._read(record)
-        if image.shape[:2] != regions[0][0].size_hw:
-            sizes = f"{image.shape[1]} x {image.shape[0]} and {regions[0][0].size_hw[1]} x {regions[0][0].size_hw[0]}"
+        other = next((region.size_hw for region, _ in regions if region.size_hw != image.shape[:2]), None)
+        if other is not None:
+            sizes = f"{image.shape[1]} x {image.shape[0]} and {other[1]} x {other[0]}"
             raise LessonError(f"image and annotation are of different sizes, {sizes} px.")
         partial = self._partial or not whole or says_partial(made) or len(outlined) < len(made.regions)
         partial = partial or made.lost_regions > 0
