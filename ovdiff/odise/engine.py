@@ -19,7 +19,7 @@ from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.weights import weights_identity
 from ovdiff.odise.encoding import cut
 from ovdiff.odise.naming import Label, Named, branch_logits, fuse, fusion_weights, null_probability
-from ovdiff.odise.outputs import Instances, PanopticResult, enlarged, instances, panoptic, semantic_scores
+from ovdiff.odise.outputs import Instances, PanopticResult, bands, enlarged, instances, panoptic, semantic
 from ovdiff.odise.parts import OdiseParts
 from ovdiff.odise.preset import OdisePreset
 from ovdiff.presets.mapping import digest, mask_values
@@ -150,11 +150,9 @@ class OdiseEngine:
         """
         with self._parts.models.lock, torch.inference_mode():
             named = self._named(encoded, vocabulary)
-            scores = semantic_scores(named, enlarged(encoded.logits, encoded.size_hw))
-            best = scores.topk(min(2, len(scores)), dim=0)
-            found = torch.where(best.values[0] > self.preset.outputs.background, best.indices[0] + 1, 0)
-            margins = best.values[0] - (best.values[1] if len(scores) > 1 else 0.0)
-        return Segmentation(found.int().cpu().numpy(), best.values[0].cpu().numpy(), margins.cpu().numpy())
+            masks = bands(encoded.logits, encoded.size_hw)
+            found = semantic(named, masks, self.preset.outputs.background)
+        return Segmentation(found.labels.numpy(), found.scores.numpy(), found.margins.numpy())
 
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
         """Label every pixel of an (H, W, 3) uint8 RGB image: :meth:`encode`, then :meth:`label`.
@@ -193,7 +191,7 @@ class OdiseEngine:
             WeightsError: CLIP cannot be loaded.
         """
         with self._parts.models.lock, torch.inference_mode():
-            named, masks = self._named(encoded, vocabulary), enlarged(encoded.logits, encoded.size_hw)
+            named, masks = self._named(encoded, vocabulary), bands(encoded.logits, encoded.size_hw)
             return panoptic(named, masks, self._stuff(vocabulary), self.preset.outputs)
 
     def instances(self, encoded: EncodedMasks, vocabulary: Vocabulary) -> Instances:

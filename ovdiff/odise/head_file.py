@@ -41,8 +41,7 @@ class HeadCard:
 def architecture(preset: OdisePreset) -> dict[str, Any]:
     """Return the preset's fields that decide which weights a head has, by name."""
     generator, names = to_mapping(preset.mask_generator), to_mapping(preset.classifier)
-    for left_out in ("masks_at_once", "dropout"):
-        generator.pop(left_out)
+    generator.pop("dropout")
     kept = ("embedding", "mlp_layers", "projection", "void")
     taps = {name: list(getattr(preset.taps, name)) for name in ("vae_encoder", "vae_decoder", "unet", "strides")}
     return {

@@ -1,6 +1,6 @@
 """Semantic, panoptic and instance results from masks with probabilities (C.3)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,6 +9,9 @@ from torch import Tensor
 
 from ovdiff.odise.naming import Named
 from ovdiff.odise.preset import OutputSettings
+
+_CELLS_AT_ONCE = 1 << 25
+"""How many pixels of all masks together are computed at once: 128 MiB."""
 
 
 class Segment(NamedTuple):
@@ -49,12 +52,65 @@ def enlarged(logits: Tensor, size_hw: tuple[int, int]) -> Tensor:
     return F.interpolate(logits[None].float(), size_hw, mode="bilinear", align_corners=False)[0].sigmoid()
 
 
+def bands(logits: Tensor, size_hw: tuple[int, int]) -> Iterator[Tensor]:
+    """Yield what :func:`enlarged` returns in bands of rows (Q, rows, W), from top to bottom.
+
+    All of it at once would take 5 GB for a photograph of 12 million pixels and 100 masks. Enlarging is linear in each
+    axis, so the rows of a band are found by themselves.
+    """
+    rows, columns = (_enlarging(small, large) for small, large in zip(logits.shape[1:], size_hw, strict=True))
+    wide = logits.float() @ columns.T.to(logits.device)
+    height = max(1, _CELLS_AT_ONCE // max(1, len(logits) * size_hw[1]))
+    for top in range(0, size_hw[0], height):
+        weights = rows[top : top + height].to(logits.device)
+        yield torch.einsum("rh,qhw->qrw", weights, wide).sigmoid()
+
+
+def _enlarging(small: int, large: int) -> Tensor:
+    """Return the weights (large, small) by which one axis is enlarged, as F.interpolate does it."""
+    return F.interpolate(torch.eye(small)[None], large, mode="linear", align_corners=False)[0].T
+
+
 def semantic_scores(named: Named, masks: Tensor) -> Tensor:
     """Return the score of each label at each pixel (K, H, W), in [0, 1]: sum over masks of p(q, k) * mask_q (C.3)."""
     return torch.einsum("qk,qhw->khw", named.names, masks).clamp(max=1.0)
 
 
-def panoptic(named: Named, masks: Tensor, stuff: Sequence[bool], settings: OutputSettings) -> PanopticResult:
+class SemanticResult(NamedTuple):
+    """The best label of each pixel, on the CPU.
+
+    Attributes:
+        labels: (H, W) int32: 0 for background, i + 1 for label i.
+        scores: (H, W) float32, the best label's score, also of background.
+        margins: (H, W) float32, the best score minus the second.
+    """
+
+    labels: Tensor
+    scores: Tensor
+    margins: Tensor
+
+
+def semantic(named: Named, masks: Iterable[Tensor], background: float) -> SemanticResult:
+    """Give each pixel the label of the best :func:`semantic_scores`, if that is above ``background``.
+
+    Args:
+        named: the probabilities.
+        masks: (Q, rows, W) in [0, 1], bands from top to bottom.
+        background: the least score that a label needs.
+    """
+    found = []
+    for band in masks:
+        scores = semantic_scores(named, band)
+        best = scores.topk(min(2, len(scores)), dim=0)
+        labels = torch.where(best.values[0] > background, best.indices[0] + 1, 0).int()
+        second = best.values[1] if len(scores) > 1 else torch.zeros_like(best.values[0])
+        found.append(SemanticResult(labels.cpu(), best.values[0].cpu(), (best.values[0] - second).cpu()))
+    return SemanticResult(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+
+def panoptic(
+    named: Named, masks: Tensor | Iterable[Tensor], stuff: Sequence[bool], settings: OutputSettings
+) -> PanopticResult:
     """Merge masks into segments that do not overlap (C.3).
 
     A mask whose likeliest label is "nothing", or that is not surer than the object threshold, is left out. Each pixel
@@ -63,33 +119,40 @@ def panoptic(named: Named, masks: Tensor, stuff: Sequence[bool], settings: Outpu
 
     Args:
         named: the probabilities (Q, K) and (Q,).
-        masks: (Q, H, W) in [0, 1].
+        masks: (Q, H, W) in [0, 1], or bands of its rows from top to bottom.
         stuff: for each label, whether it is stuff.
         settings: the thresholds.
     """
     scores, labels = named.names.max(dim=1)
     kept = (scores > named.void) & (scores > settings.object_threshold)
-    ids = torch.zeros(masks.shape[1:], dtype=torch.int32)
+    owners, whole = _owners((masks,) if isinstance(masks, Tensor) else masks, scores, kept)
+    left = torch.bincount(owners.flatten() + 1, minlength=len(scores) + 1)[1:]
+    ids = torch.zeros(owners.shape, dtype=torch.int32)
     segments: list[Segment] = []
-    if not kept.any():
-        return PanopticResult(ids, segments)
-    scores, labels, masks = scores[kept], labels[kept], masks[kept]
-    owners = (scores[:, None, None] * masks).argmax(dim=0)
-    inside = masks >= 0.5
     of_stuff: dict[int, int] = {}
-    for number, (label, score) in enumerate(zip(labels.tolist(), scores.tolist(), strict=True)):
-        own = (owners == number) & inside[number]
-        whole, left = int(inside[number].sum()), int(own.sum())
-        if not left or left / whole < settings.overlap:
-            continue
-        if stuff[label] and label in of_stuff:
-            ids[own.cpu()] = of_stuff[label]
-            continue
-        segments.append(Segment(label, score))
-        ids[own.cpu()] = len(segments)
-        if stuff[label]:
-            of_stuff[label] = len(segments)
+    for number in torch.nonzero(kept.cpu() & (left > 0) & (left >= settings.overlap * whole))[:, 0].tolist():
+        label = int(labels[number])
+        if not (stuff[label] and label in of_stuff):
+            segments.append(Segment(label, float(scores[number])))
+            of_stuff.setdefault(label, len(segments))
+        ids[owners == number] = of_stuff[label] if stuff[label] else len(segments)
     return PanopticResult(ids, segments)
+
+
+def _owners(bands: Iterable[Tensor], scores: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mask that each pixel goes to (H, W), and how many pixels each mask has (Q,); both on the CPU.
+
+    A pixel that lies outside the mask that it would go to goes to none, -1.
+    """
+    found, whole = [], torch.zeros(len(scores), dtype=torch.long)
+    weights = torch.where(kept, scores, -1.0)[:, None, None]
+    for band in bands:
+        owners = (weights * band).argmax(dim=0)
+        inside = band >= 0.5
+        whole += inside.sum(dim=(1, 2)).cpu()
+        own = inside.gather(0, owners[None])[0] & kept[owners]
+        found.append(torch.where(own, owners, -1).cpu())
+    return torch.cat(found), whole
 
 
 def instances(named: Named, masks: Tensor, stuff: Sequence[bool], count: int) -> Instances:

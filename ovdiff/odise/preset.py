@@ -80,9 +80,8 @@ class CaptionerSettings:
 
 @dataclass(frozen=True)
 class MaskGeneratorSettings:
-    """Mask2Former without a backbone (C.1). All fields but the first two are the head's architecture."""
+    """Mask2Former without a backbone (C.1). All fields but the first are the head's architecture."""
 
-    masks_at_once: int = setting(100, "the most masks that are enlarged at once", minimum=1, changes_no_mask=True)
     dropout: float = setting(0.0, "C.1", minimum=0.0, maximum=0.9, changes_no_mask=True)
     bottleneck: int = setting(128, "C.1: the width of the block that projects a tap", minimum=8)
     level_channels: int = setting(512, "C.1: the channels of a pyramid level", minimum=32)

@@ -34,7 +34,7 @@ from ovdiff.presets.mapping import digest, mask_values, to_mapping
 from ovdiff.presets.model_settings import ModelSettings
 
 CHECKPOINT, FEATURES = "checkpoint.pt", "features"
-_CHANGE_NO_STEP = {"taps": ("batch_size",), "mask_generator": ("masks_at_once",)}
+_CHANGE_NO_STEP = {"taps": ("batch_size",)}
 _OF_THE_COURSE = ("checkpoint_every", "validate_every", "seed")
 
 Progress = Callable[[str, float], None]

@@ -111,7 +111,7 @@ def test_every_field_that_changes_the_weights_is_architecture_and_no_other(prese
         name: replace(preset, mask_generator=replace(generator, **{name: value}))
         for name, value in {
             "bottleneck": 24, "level_channels": 64, "hidden": 64, "mask_channels": 16, "encoder_layers": 2,
-            "encoder_ffn": 8, "decoder_layers": 3, "decoder_ffn": 8, "queries": 5, "masks_at_once": 3, "dropout": 0.1,
+            "encoder_ffn": 8, "decoder_layers": 3, "decoder_ffn": 8, "queries": 5, "dropout": 0.1,
         }.items()
     }  # fmt: skip
     more |= {

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ovdiff.odise.naming import Named
-from ovdiff.odise.outputs import enlarged, instances, panoptic, semantic_scores
+from ovdiff.odise.outputs import bands, enlarged, instances, panoptic, semantic, semantic_scores
 from ovdiff.odise.preset import OutputSettings
 
 SIZE = (9, 11)
@@ -123,3 +123,25 @@ def test_masks_are_enlarged_before_they_become_shares() -> None:
     logits = torch.tensor([[[-8.0, 8.0]]])
     found = enlarged(logits, (1, 4))
     assert found[0, 0].tolist() == pytest.approx([1 / (1 + math.exp(-value)) for value in (-8.0, -4.0, 4.0, 8.0)])
+
+
+@pytest.mark.parametrize("size_hw", [(64, 64), (37, 101), (1, 500), (500, 1)])
+def test_bands_are_the_enlarged_masks_cut_into_rows(size_hw: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = torch.randn(5, 16, 12, generator=torch.Generator().manual_seed(1))
+    monkeypatch.setattr("ovdiff.odise.outputs._CELLS_AT_ONCE", 5 * size_hw[1] * 7)
+    found = list(bands(logits, size_hw))
+    assert len(found) == -(-size_hw[0] // 7)
+    assert torch.allclose(torch.cat(found, dim=1), enlarged(logits, size_hw), atol=1e-6)
+
+
+def test_bands_change_no_result() -> None:
+    random = torch.Generator().manual_seed(2)
+    shares = torch.rand(6, 5, generator=random).softmax(dim=1)
+    named = Named(shares[:, :4], shares[:, 4])
+    masks = torch.rand(6, 40, 30, generator=random)
+    cut = [masks[:, :13], masks[:, 13:14], masks[:, 14:]]
+    settings = OutputSettings(overlap=0.1)
+    whole, banded = (panoptic(named, each, [True, False, True, False], settings) for each in (masks, cut))
+    assert torch.equal(whole.ids, banded.ids) and whole.segments == banded.segments and len(whole.segments) > 2
+    for one, other in zip(semantic(named, [masks], 0.6), semantic(named, cut, 0.6), strict=True):
+        assert torch.equal(one, other)

@@ -10,7 +10,6 @@ from ovdiff.presets.text import preset_to_toml
 CHANGES_NO_MASK = {
     "name",
     "taps.batch_size",
-    "mask_generator.masks_at_once",
     "mask_generator.dropout",
     "cache.images",
     "cache.texts",
