@@ -106,7 +106,9 @@ class Plan:
 def preset_of(plan: Plan) -> OdisePreset:
     """Return the preset with what was asked for in place of its numbers.
 
-    A shorter training gets a shorter warm-up, a tenth of its steps at most.
+    A shorter training gets a shorter warm-up, a tenth of its steps at most. The captioner of a head that is begun from
+    stays as it is, unless ``training.captioner_steps`` says for how many steps it learns: so the UNet's features can be
+    stored, and a few images do not spoil it.
 
     Raises:
         UsageError: the preset is of another engine.
@@ -126,6 +128,8 @@ def preset_of(plan: Plan) -> OdisePreset:
     if plan.steps is not None:
         training = replace(training, steps=plan.steps)
         training = replace(training, warmup=min(training.warmup, plan.steps // 10))
+    if plan.start is not None and training.captioner_steps == 0:
+        training = replace(training, captioner_rate=0.0)
     changed = replace(preset, training=training)
     check_bounds(changed)
     return changed

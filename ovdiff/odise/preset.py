@@ -203,7 +203,10 @@ class TrainingSettings:
     ema: float = setting(0.0, "C.4 has none; the decay of the average of the weights", minimum=0.0, maximum=0.9999)
     captioner_rate: float = setting(1.0, "the captioner's learning rate, as a multiple", minimum=0.0)
     captioner_steps: int = setting(
-        0, "the captioner learns during so many first steps, 0 is all; frozen, its features can be cached", minimum=0
+        0,
+        "the captioner learns during so many first steps, then its features are stored; 0 is all, or none of a head "
+        "that is begun from",
+        minimum=0,
     )
     views: int = setting(4, "how many views of an image are encoded, of which the first is whole", minimum=1)
     scale: tuple[float, float] = setting((0.1, 2.0), "C.4: large-scale jitter", minimum=0.01)

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from backend.command import cli
+from backend.command.odise_train import Plan, preset_of
 from ovdiff.engines import load_any_preset
 from ovdiff.odise.head_file import read_card
 from ovdiff.odise.preset import OdisePreset
@@ -143,6 +145,14 @@ def write_scenes(folder: Path, numbers: range, config: Path) -> None:
 
 def scene_numbers(first: int, count: int) -> range:
     return range(first, first + count)
+
+
+def test_the_captioner_of_a_head_that_is_begun_from_rests_unless_the_preset_lets_it_learn(here: Path) -> None:
+    plan = Plan("small.toml", "cpu", here / "head", steps=50)
+    assert preset_of(plan).training.captioner_rate == 5.0 and preset_of(plan).training.warmup == 5
+    assert preset_of(replace(plan, start="tinyworld:odise")).training.captioner_rate == 0
+    (here / "learns.toml").write_text('base = "small.toml"\nname = "l"\n[training]\ncaptioner_steps = 20\n')
+    assert preset_of(replace(plan, preset="learns.toml", start="a")).training.captioner_rate == 5.0
 
 
 @pytest.mark.slow
