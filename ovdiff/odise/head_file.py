@@ -38,17 +38,22 @@ class HeadCard:
         return frozenset(word.casefold() for label in self.labels for word in label.synonyms)
 
 
+_TAPS = frozenset(
+    ("vae_encoder", "vae_decoder", "unet", "strides", "input_px", "windows", "fitting", "timestep", "noise_seed")
+)
+
+
 def architecture(preset: OdisePreset) -> dict[str, Any]:
-    """Return the preset's fields that decide which weights a head has, by name."""
+    """Return the preset's fields that the weights of a head fit, by name: their shapes, and what they were fed with."""
     generator, names = to_mapping(preset.mask_generator), to_mapping(preset.classifier)
     generator.pop("dropout")
     kept = ("embedding", "mlp_layers", "projection", "void")
-    taps = {name: list(getattr(preset.taps, name)) for name in ("vae_encoder", "vae_decoder", "unet", "strides")}
+    taps = {name: value for name, value in to_mapping(preset.taps).items() if name in _TAPS}
     return {
         **{f"mask_generator.{name}": value for name, value in generator.items()},
         **{f"classifier.{name}": names[name] for name in kept},
         **{f"taps.{name}": value for name, value in taps.items()},
-        "captioner.condition": preset.captioner.condition,
+        **{f"captioner.{name}": getattr(preset.captioner, name) for name in ("condition", "standardise", "statistics")},
     }
 
 
@@ -90,7 +95,8 @@ def load_head(folder: Path, head: OdiseHead, preset: OdisePreset) -> HeadCard:
     """
     card = read_card(folder)
     for name, value in architecture(preset).items():
-        if (found := card.architecture.get(name)) != value:
+        # A card that does not say a field is an older one; the shapes of the weights are compared in any case.
+        if (found := card.architecture.get(name, value)) != value:
             raise WeightsError(f"The head in {folder} has {name} = {found!r}; preset {preset.name!r} has {value!r}.")
     try:
         weights = load_file(folder / WEIGHTS)

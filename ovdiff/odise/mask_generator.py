@@ -102,10 +102,9 @@ class PooledEmbedding(nn.Module):
         super().__init__()
         self.pooled = nn.Sequential(nn.LayerNorm(mask_channels), nn.Linear(mask_channels, hidden))
         self.norm = nn.LayerNorm(hidden)
-        widths = [hidden] * layers
         parts: list[nn.Module] = []
-        for width in widths[1:]:
-            parts += [nn.Linear(hidden, width), nn.ReLU()]
+        for _ in range(layers - 1):
+            parts += [nn.Linear(hidden, hidden), nn.ReLU()]
         self.mlp = nn.Sequential(*parts, nn.Linear(hidden, embedding))
 
     def forward(self, features: Tensor, logits: Tensor, queries: Tensor) -> Tensor:
@@ -113,9 +112,10 @@ class PooledEmbedding(nn.Module):
 
         A mask without a pixel has the pooled feature 0. No gradient flows through the choice of pixels.
         """
-        inside = (logits.detach() > 0).to(features.dtype)
-        sums = torch.einsum("bqhw,bchw->bqc", inside, features)
-        pooled = sums / inside.sum(dim=(2, 3)).clamp(min=1)[..., None]
+        inside = (logits.detach() > 0).float()
+        # Divided first: the sum over a large mask would not fit half precision.
+        shares = (inside / inside.sum(dim=(2, 3), keepdim=True).clamp(min=1)).to(features.dtype)
+        pooled = torch.einsum("bqhw,bchw->bqc", shares, features)
         embedded: Tensor = self.mlp(self.norm(self.pooled(pooled) + queries))
         return embedded
 

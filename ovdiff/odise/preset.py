@@ -7,14 +7,18 @@ The defaults are those of the paper and its released code (C.1 to C.4). A field 
 # ruff: noqa: RUF009 - setting() is dataclasses.field with documentation; it returns a field, not a default
 
 from dataclasses import MISSING, dataclass, field
+from itertools import pairwise
 from typing import Literal
 
+from ovdiff.errors import PresetError
 from ovdiff.presets.fields import setting
 from ovdiff.presets.mapping import digest, mask_values
 from ovdiff.presets.model_settings import ClipModelSettings, DiffusionModelSettings, ModelSettings
 from ovdiff.presets.part_settings import RESAMPLING_REASON, Resampling, Statistics
 from ovdiff.presets.schema import StuffFilterSettings
 
+LEVELS = 4
+"""The levels of the pyramid: Mask2Former reads three, and makes masks on the fourth."""
 ENGINE = "odise"
 """The name of the engine, as a preset's ``engine`` gives it."""
 
@@ -248,7 +252,43 @@ class OdisePreset:
     loss: LossSettings = field(default_factory=LossSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
+    def __post_init__(self) -> None:
+        """Refuse combinations that no head can have.
+
+        Raises:
+            PresetError: values contradict each other; the message names the fields.
+        """
+        if found := problems(self):
+            raise PresetError(f"Preset {self.name!r}: {found[0]}.")
+
     def fingerprint(self) -> str:
         """Return a hex hash of every field that can change a mask; how a head was trained is in its weights."""
         values = mask_values(self)
         return digest({name: value for name, value in values.items() if name not in ("loss", "training", "cache")})
+
+
+def problems(preset: OdisePreset) -> list[str]:
+    """Say which fields of a preset contradict each other, in words."""
+    generator, strides = preset.mask_generator, preset.taps.strides
+    found = [
+        f"mask_generator.{name} is {value}; it must be a multiple of {divisor}, {why}"
+        for name, value, divisor, why in (
+            ("hidden", generator.hidden, 32, "the groups of Mask2Former's normalisation"),
+            ("hidden", generator.hidden, generator.heads, "mask_generator.heads"),
+            ("level_channels", generator.level_channels, generator.norm_groups, "mask_generator.norm_groups"),
+            ("bottleneck", generator.bottleneck, generator.norm_groups, "mask_generator.norm_groups"),
+        )
+        if value % divisor
+    ]
+    if len(strides) != LEVELS or any(next_one != 2 * one for one, next_one in pairwise(strides)):
+        found.append(f"taps.strides is {list(strides)}; expected {LEVELS} strides, each twice the one before")
+    for table in ("classifier", "clip_branch"):
+        templates = getattr(preset, table).templates
+        if not templates or any("{category}" not in template for template in templates):
+            found.append(f"{table}.templates is {list(templates)}; each needs {{category}} in place of the name")
+    low, high = preset.training.scale
+    if low > high:
+        found.append(f"training.scale is {list(preset.training.scale)}; expected the least and the largest scale")
+    if preset.training.max_gradient == 0:
+        found.append("training.max_gradient is 0, so nothing would be learned; give the largest norm of a gradient")
+    return found

@@ -4,6 +4,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from ovdiff.engines import load_any_preset
+from ovdiff.errors import PresetError
 from ovdiff.odise.preset import ENGINE, OdisePreset
 from ovdiff.presets.text import preset_to_toml
 
@@ -24,8 +25,14 @@ def other_value(value: Any, kind: Any) -> Any:
     if get_args(kind) and isinstance(value, str):
         return next(choice for choice in get_args(kind) if choice != value)
     if isinstance(value, int | float):
-        return value + 1
-    return f"{value}x" if isinstance(value, str) else (*value, *(value[:1] or ("x",)))
+        return 2 * value or 1  # twice, because widths and strides must fit one another
+    if isinstance(value, str):
+        return f"{value}x"
+    return (
+        tuple(2 * each for each in value)
+        if value and not isinstance(value[0], str)
+        else (*value, *(value[:1] or ("x",)))
+    )
 
 
 def changed_fields(table: Any, path: str = "") -> list[tuple[str, Any]]:
@@ -77,3 +84,27 @@ def test_a_reason_stands_at_each_field() -> None:
     text = preset_to_toml(load_any_preset("odise"))
     assert "\nalpha = 0.3 # C.3: CLIP's weight for a category of the training\n" in text
     assert "\ninput_px = 512 # px; C.1: the side of a window as the diffusion model sees it\n" in text
+
+
+@pytest.mark.parametrize(
+    ("table", "changes", "said"),
+    [
+        ("mask_generator", {"hidden": 48}, "mask_generator.hidden is 48; it must be a multiple of 32"),
+        ("mask_generator", {"heads": 3}, "multiple of 3, mask_generator.heads"),
+        ("mask_generator", {"bottleneck": 20}, "mask_generator.bottleneck is 20; it must be a multiple of 8"),
+        ("taps", {"strides": (2, 4, 8)}, r"taps.strides is \[2, 4, 8\]; expected 4 strides"),
+        ("taps", {"strides": (2, 4, 16, 8)}, "each twice the one before"),
+        ("classifier", {"templates": ()}, r"classifier.templates is \[\]; each needs"),
+        (
+            "clip_branch",
+            {"templates": ("a photo",)},
+            r"\['a photo'\]; each needs \{category\}",
+        ),
+        ("training", {"scale": (2.0, 0.1)}, r"training.scale is \[2.0, 0.1\]"),
+        ("training", {"max_gradient": 0.0}, "training.max_gradient is 0"),
+    ],
+)
+def test_a_combination_that_no_head_can_have_is_refused(table: str, changes: dict[str, Any], said: str) -> None:
+    preset = load_any_preset("odise_tinyworld")
+    with pytest.raises(PresetError, match=said):
+        replace(preset, **{table: replace(getattr(preset, table), **changes)})  # type: ignore[type-var]
