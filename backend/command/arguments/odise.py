@@ -1,6 +1,6 @@
 """The commands `ovdiff odise`, about the heads of the second engine: arguments only.
 
-Tested by tests/backend/command/test_odise_train.py.
+Tested by tests/backend/command/test_odise_train.py and tests/backend/command/test_odise_convert.py.
 """
 
 from __future__ import annotations
@@ -14,9 +14,37 @@ from backend.settings import Settings
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the commands of the group."""
-    odise = commands.add_parser("odise", help="train a head of the second engine")
+    odise = commands.add_parser("odise", help="train a head of the second engine, or convert a released one")
     verbs = odise.add_subparsers(required=True, metavar="VERB")
     _add_train(verbs)
+    _add_convert(verbs)
+
+
+def _add_convert(verbs: Commands[argparse.ArgumentParser]) -> None:
+    convert = verbs.add_parser(
+        "convert",
+        help="make a head of a checkpoint that NVlabs released; for non-commercial use only",
+        description="Make a head of odise_label_coco_50e-b67d2efc.pth or odise_caption_coco_50e-853cc971.pth, "
+        "which you have downloaded. They are NON-COMMERCIAL, under CC-BY-NC-SA-4.0, and so is the head.",
+    )
+    convert.add_argument("checkpoint", type=Path, metavar="RELEASED.pth")
+    convert.add_argument("--preset", default="odise", metavar="NAME_OR_FILE", help="the architecture (default: odise)")
+    convert.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder of the head")
+    convert.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="the labels of its training with their synonyms, a line each: thing or stuff, a tab, words between commas "
+        "(default: COCO's 133 names)",
+    )
+    convert.add_argument("--accept-licence", action="store_true", help="you have read the licence and accept it")
+    convert.set_defaults(act=_convert)
+
+
+def _convert(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.odise_convert import convert
+
+    convert(options.checkpoint, options.preset, options.out, options.labels, accepted=options.accept_licence)
 
 
 def _add_train(verbs: Commands[argparse.ArgumentParser]) -> None:
