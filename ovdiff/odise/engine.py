@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from ovdiff.errors import DeviceMemoryError, ImageError, WeightsError
 from ovdiff.images import image_key, require_image
 from ovdiff.models.devices import require_device
 from ovdiff.models.loaded import LoadedModels
+from ovdiff.models.memory import Work, batch_size, run_in_batches
 from ovdiff.models.weights import weights_identity
 from ovdiff.odise.encoding import cut
 from ovdiff.odise.naming import Label, Named, branch_logits, fuse, fusion_weights, null_probability
@@ -250,11 +251,16 @@ class OdiseEngine:
     def _encode(self, image: NDArray[np.uint8]) -> EncodedMasks:
         preset, (head, _) = self.preset, self._parts.head
         windows, grid = cut(image, preset.taps)
+        batches: list[list[Tensor]] = []
+
+        def encode(some: Sequence[NDArray[np.uint8]]) -> None:
+            batches.append(self._parts.encoder.encode(np.stack(some), head.captioner))
+
+        what = "encoding a window of an image"
+        wanted = min(preset.taps.batch_size, len(windows))
+        work = Work(what, wanted, preset.taps.mib_per_window, preset.taps.budget_gib)
+        run_in_batches(list(windows), batch_size(self._parts.models.device, work), encode, what)
         try:
-            batches = [
-                self._parts.encoder.encode(windows[start : start + preset.taps.batch_size], head.captioner)
-                for start in range(0, len(windows), preset.taps.batch_size)
-            ]
             taps = [torch.cat([tap.float() for tap in taps]) for taps in zip(*batches, strict=True)]
             masks = head.find(taps, grid)[-1]
         except torch.OutOfMemoryError as error:

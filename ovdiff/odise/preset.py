@@ -67,6 +67,22 @@ class TapSettings:
         "nearest", "the released code: how a tap is resized to the level that it belongs to"
     )
     batch_size: int = setting(4, "the most windows at once", unit="windows", minimum=1, changes_no_mask=True)
+    mib_per_window: int = setting(
+        0,
+        "the memory that a window takes while it is encoded; 0 leaves memory out of the batch size",
+        unit="MiB",
+        minimum=0,
+        changes_no_mask=True,
+        later=True,
+    )
+    budget_gib: float = setting(
+        6.0,
+        "the memory of the device that encoding may use; leaves room for a second model on a consumer GPU",
+        unit="GiB, weights included",
+        minimum=0.1,
+        changes_no_mask=True,
+        later=True,
+    )
 
 
 @dataclass(frozen=True)

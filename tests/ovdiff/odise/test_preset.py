@@ -11,6 +11,8 @@ from ovdiff.presets.text import preset_to_toml
 CHANGES_NO_MASK = {
     "name",
     "taps.batch_size",
+    "taps.mib_per_window",
+    "taps.budget_gib",
     "mask_generator.dropout",
     "cache.images",
     "cache.texts",
