@@ -33,6 +33,11 @@ def check_preset(name_or_file: str) -> None:
         if entry.missing and not entry.is_local:
             say(f"\n{entry.models[0]} needs:")
             say("\n".join(f"    {name}" for name in entry.missing))
+        if entry.missing and "head" in entry.models:
+            say(
+                f"\n{entry.settings.source} has no head. Train one by `ovdiff odise train --out FOLDER`, or convert a "
+                f"released one by `ovdiff odise convert` (NON-COMMERCIAL), and give the folder as models.head.source."
+            )
     missing = [entry for entry in entries if entry.missing]
     if not missing:
         say("all weights are here")

@@ -46,6 +46,8 @@ Alternatives = tuple[str, ...]
 """Paths in a repository, one of which must be there; the first is the usual one."""
 
 _TOKENIZER: tuple[Alternatives, ...] = (("vocab.json", "tokenizer.json"), ("merges.txt", "tokenizer.json"))
+_SECOND_ENGINE = "odise"
+_HEAD_FILES: tuple[Alternatives, ...] = (("head.json",), ("head.safetensors",))
 _ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 
 
@@ -100,6 +102,8 @@ def files_of(preset: Any, *stages: Stage) -> tuple[ModelFiles, ...]:
     names, added = set(weights), set(weights)
     if isinstance(preset, PresetTables):
         names, added = set(models_of(preset, *stages)), {name for name, _ in preset.models.added}
+    elif getattr(preset, "engine", "") == _SECOND_ENGINE:  # its models are loaded by this package too
+        added = set()
     users: dict[Weights, list[str]] = {}
     for name, settings in weights.items():
         if name.partition(".")[0] in names:
@@ -117,6 +121,8 @@ def needed_files(name: str, settings: Weights) -> tuple[Alternatives, ...]:
         return _diffusion_files(settings.variant)
     if isinstance(settings, ClipModelSettings) and settings.library == "open_clip":
         return (("open_clip_config.json",), ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"))
+    if name == "head":
+        return _HEAD_FILES
     weights = (("config.json",), _weights("model", "pytorch_model"))
     if isinstance(settings, ClipModelSettings):
         return (*weights, *_TOKENIZER)

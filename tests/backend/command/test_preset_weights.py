@@ -96,3 +96,16 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     with pytest.raises(UsageError, match="--to is 'taken', a file; expected a folder"):
         fetch_preset("fast", Path("taken"))
+
+
+def test_the_embedded_head_of_the_second_engine_is_here(capsys: pytest.CaptureFixture[str]) -> None:
+    check_preset("odise_tinyworld")
+    assert "all weights are here" in capsys.readouterr().out
+
+
+def test_a_missing_head_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RequestError, match="Weights of 3 of 3 sources are missing, about 3845 MB"):
+        check_preset("odise")
+    said = capsys.readouterr().out
+    assert "./odise_label_coco_50e has no head. Train one by `ovdiff odise train --out FOLDER`" in said
+    assert "`ovdiff odise convert` (NON-COMMERCIAL)" in said and "tokenizer/vocab.json" in said
