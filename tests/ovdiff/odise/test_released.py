@@ -167,10 +167,10 @@ def test_a_converted_head_is_written_read_and_works_as_the_released_layout(tmp_p
     layer = "sem_seg_head.predictor.transformer_self_attention_layers.3.self_attn"
     weights = [released[f"{layer}.{name}"] for name in ("in_proj_weight", "in_proj_bias")]
     out = [released[f"{layer}.out_proj.{name}"] for name in ("weight", "bias")]
-    fused, _ = F.multi_head_attention_forward(
-        states, states, states, 32, 8, *weights, None, None, False, 0.0, *out, False
-    )
-    ours = head.masks.queries.decoder.layers[3].self_attn(hidden_states=states, output_attentions=False)[0]
+    asked = states + (places := torch.randn(5, 1, 32))
+    rest = (None, None, False, 0.0, *out, False)
+    fused, _ = F.multi_head_attention_forward(asked, asked, states, 32, 8, *weights, *rest)
+    ours = head.masks.queries.decoder.layers[3].self_attn(hidden_states=states, position_embeddings=places)[0]
     assert torch.allclose(ours, fused, atol=1e-5)
 
     tap = torch.randn(1, 320, 4, 4)  # the UNet's first: the third of the released order, the fifth of ours
