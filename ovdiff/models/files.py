@@ -113,20 +113,18 @@ def files_of(preset: Any, *stages: Stage) -> tuple[ModelFiles, ...]:
 
 def needed_files(name: str, settings: Weights) -> tuple[Alternatives, ...]:
     """Return the files that the loader of a model reads, by the model's name in ``models`` and its settings."""
-    if isinstance(settings, CheckpointSettings):
-        return ()
-    if isinstance(settings, AdapterSettings):
-        return ((_ADAPTER_FILE,),)
+    if isinstance(settings, CheckpointSettings | AdapterSettings):
+        return ((_ADAPTER_FILE,),) if isinstance(settings, AdapterSettings) else ()
     if isinstance(settings, DiffusionModelSettings):
         return _diffusion_files(settings.variant)
     if isinstance(settings, ClipModelSettings) and settings.library == "open_clip":
         return (("open_clip_config.json",), ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"))
-    if name == "head":
-        return _HEAD_FILES
     weights = (("config.json",), _weights("model", "pytorch_model"))
     if isinstance(settings, ClipModelSettings):
         return (*weights, *_TOKENIZER)
-    return (*weights, ("preprocessor_config.json",)) if name == "safety_checker" else weights
+    if name == "safety_checker":
+        return (*weights, ("preprocessor_config.json",))
+    return _HEAD_FILES if name == "head" else weights
 
 
 def _diffusion_files(variant: str) -> tuple[Alternatives, ...]:
