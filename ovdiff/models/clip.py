@@ -70,8 +70,8 @@ class Clip(Protocol):
     ) -> Tensor:
         """Return a unit vector (B, Q, P) of each region of each image.
 
-        Each region has a class token of its own, which sees the region's patches alone and is seen by none (Ding et
-        al., "Open-Vocabulary Universal Image Segmentation with MaskCLIP", ICML 2023; the specification's C.3).
+        Each region has a class token of its own, which sees the region's patches and is seen by none (Ding et al.,
+        "Open-Vocabulary Universal Image Segmentation with MaskCLIP", ICML 2023; the specification's C.3).
 
         Args:
             images: (B, H, W, 3) uint8 RGB.
