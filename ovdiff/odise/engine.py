@@ -2,7 +2,8 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -50,6 +51,11 @@ class EncodedMasks:
     objects: Tensor | None
     regions: Tensor | None
 
+    def on(self, device: str | torch.device) -> "EncodedMasks":
+        """Return the same masks on a device."""
+        moved = (None if part is None else part.to(device) for part in (self.objects, self.regions))
+        return EncodedMasks(self.size_hw, self.logits.to(device), self.embeddings.to(device), *moved)
+
 
 class OdiseEngine:
     """The method on loaded models. Weights are loaded once, when they are first needed. Safe for several threads."""
@@ -64,7 +70,7 @@ class OdiseEngine:
         """
         self.preset = preset
         self._parts = OdiseParts(preset, models or LoadedModels(device))
-        self._encoded: OrderedDict[str, EncodedMasks] = OrderedDict()
+        self._encoded: OrderedDict[tuple[str, str], EncodedMasks] = OrderedDict()
         self._decided: dict[Category, KindDecision] = {}
 
     def beside(self, preset: OdisePreset, bank: Bank) -> "OdiseEngine":
@@ -72,12 +78,8 @@ class OdiseEngine:
         return OdiseEngine(preset, models=self._parts.models)
 
     def category_key(self, category: Category) -> str:
-        """Return a hash of the category's texts and of the weights that read them; loads no model.
-
-        Raises:
-            WeightsError: a model's files are missing.
-        """
-        return digest([self.fingerprint(), category.phrases, category.kind])
+        """Return a hash of the category, the preset and the weights; loads no model."""
+        return digest([self.fingerprint(), category.name, category.phrases, category.kind])
 
     def has(self, category: Category) -> bool:
         """Say that a category is prepared: ODISE prepares none."""
@@ -91,10 +93,12 @@ class OdiseEngine:
     def fingerprint(self) -> str:
         """Return a hex hash of the preset and the weights, which with the vocabulary decide the masks of an image.
 
-        Raises:
-            WeightsError: a model's files are missing.
+        While weights are missing the hash is another one than after they were found.
         """
-        return digest([self.preset.fingerprint(), self._weights])
+        try:
+            return digest([self.preset.fingerprint(), self._weights])
+        except WeightsError:
+            return self.preset.fingerprint()
 
     def encoding_key(self) -> str:
         """Return a hash of everything that shapes an encoding, but the image.
@@ -105,10 +109,14 @@ class OdiseEngine:
         read = ("taps", "captioner", "mask_generator", "clip_branch", "classifier", "models")
         return digest([{name: mask_values(getattr(self.preset, name)) for name in read}, self._weights])
 
-    @cached_property
+    @property
     def _weights(self) -> dict[str, str]:
-        models = self.preset.models
-        return {name: weights_identity(getattr(models, name)) for name in ("diffusion", "clip", "head")}
+        """What identifies the weights: the head's as they are now, because it may be trained on meanwhile."""
+        return {**self._frozen_weights, "head": self._parts.head_identity()}
+
+    @cached_property
+    def _frozen_weights(self) -> dict[str, str]:
+        return {name: weights_identity(getattr(self.preset.models, name)) for name in ("diffusion", "clip")}
 
     def kind_so_far(self, category: Category) -> KindDecision | None:
         """Return whether a category is a thing or stuff, and why; ``None`` if only CLIP can decide."""
@@ -134,10 +142,12 @@ class OdiseEngine:
         require_image(image)
         key = image_key(image)
         with self._parts.models.lock:
-            found = self._encoded.pop(key, None)
+            whole_key = (key, self._parts.head_identity())
+            found = self._encoded.pop(whole_key, None)
             if found is None:
-                found = self._encode(image)
-            self._encoded[key] = found
+                with self._working(image.shape[0], image.shape[1]):
+                    found = self._encode(image).on("cpu")  # The device's memory is for what is being computed.
+            self._encoded[whole_key] = found
             while len(self._encoded) > self.preset.cache.images:
                 self._encoded.popitem(last=False)
         return found
@@ -148,11 +158,12 @@ class OdiseEngine:
         Raises:
             VocabularyError: a prompt is longer than the text encoder reads.
             WeightsError: CLIP cannot be loaded.
+            DeviceMemoryError: the masks do not fit into the device's memory.
         """
-        with self._parts.models.lock, torch.inference_mode():
-            named = self._named(encoded, vocabulary)
-            masks = bands(encoded.logits, encoded.size_hw)
-            found = semantic(named, masks, self.preset.outputs.background)
+        with self._working(*encoded.size_hw):
+            there = encoded.on(self._parts.models.device)
+            masks = bands(there.logits, encoded.size_hw)
+            found = semantic(self._named(there, vocabulary), masks, self.preset.outputs.background)
         return Segmentation(found.labels.numpy(), found.scores.numpy(), found.margins.numpy())
 
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
@@ -181,8 +192,11 @@ class OdiseEngine:
             raise ImageError(f"Expected an image and its own segmentation, got {sizes} pixels.")
         found = self.panoptic(self.encode(image), vocabulary)
         labels = np.array([0, *(segment.label + 1 for segment in found.segments)], dtype=np.int32)
+        shares = np.array([0, *(segment.score for segment in found.segments)], dtype=np.float32)
         ids = found.ids.numpy()
-        return replace(segmentation, label_map=labels[ids], instance_map=ids)
+        # An object's score is the probability of its name; the semantic score of its pixels may be another label's.
+        scores = np.where(ids > 0, shares[ids], segmentation.scores)
+        return replace(segmentation, label_map=labels[ids], scores=scores, instance_map=ids)
 
     def panoptic(self, encoded: EncodedMasks, vocabulary: Vocabulary) -> PanopticResult:
         """Return the segments of an encoded image (C.3, panoptic).
@@ -190,9 +204,11 @@ class OdiseEngine:
         Raises:
             VocabularyError: a prompt is longer than the text encoder reads.
             WeightsError: CLIP cannot be loaded.
+            DeviceMemoryError: the masks do not fit into the device's memory.
         """
-        with self._parts.models.lock, torch.inference_mode():
-            named, masks = self._named(encoded, vocabulary), bands(encoded.logits, encoded.size_hw)
+        with self._working(*encoded.size_hw):
+            there = encoded.on(self._parts.models.device)
+            named, masks = self._named(there, vocabulary), bands(there.logits, encoded.size_hw)
             return panoptic(named, masks, self._stuff(vocabulary), self.preset.outputs)
 
     def instances(self, encoded: EncodedMasks, vocabulary: Vocabulary) -> Instances:
@@ -201,9 +217,11 @@ class OdiseEngine:
         Raises:
             VocabularyError: a prompt is longer than the text encoder reads.
             WeightsError: CLIP cannot be loaded.
+            DeviceMemoryError: the masks do not fit into the device's memory.
         """
-        with self._parts.models.lock, torch.inference_mode():
-            named, masks = self._named(encoded, vocabulary), enlarged(encoded.logits, encoded.size_hw)
+        with self._working(*encoded.size_hw):
+            there = encoded.on(self._parts.models.device)
+            named, masks = self._named(there, vocabulary), enlarged(there.logits, encoded.size_hw)
             return instances(named, masks, self._stuff(vocabulary), self.preset.outputs.instances)
 
     def named(self, encoded: EncodedMasks, vocabulary: Vocabulary) -> Named:
@@ -212,9 +230,10 @@ class OdiseEngine:
         Raises:
             VocabularyError: a prompt is longer than the text encoder reads.
             WeightsError: CLIP cannot be loaded.
+            DeviceMemoryError: the masks do not fit into the device's memory.
         """
-        with self._parts.models.lock, torch.inference_mode():
-            return self._named(encoded, vocabulary)
+        with self._working(*encoded.size_hw):
+            return self._named(encoded.on(self._parts.models.device), vocabulary)
 
     def _named(self, encoded: EncodedMasks, vocabulary: Vocabulary) -> Named:
         preset, (head, card) = self.preset, self._parts.head
@@ -247,7 +266,19 @@ class OdiseEngine:
         found = [self.kind_so_far(category) for category in vocabulary.categories]
         return [decision is not None and decision.kind == "stuff" for decision in found]
 
-    @torch.inference_mode()
+    @contextmanager
+    def _working(self, height: int, width: int) -> Iterator[None]:
+        """Hold the models while they work on an image, and say in words if its size is too much for them."""
+        taps = self.preset.taps
+        try:
+            with self._parts.models.lock, torch.inference_mode():
+                yield
+        except torch.OutOfMemoryError as error:
+            raise DeviceMemoryError(
+                f"An image of {width} x {height} px does not fit into the device's memory. Lower taps.short_side_px "
+                f"({taps.short_side_px}) or taps.batch_size ({taps.batch_size}), or give a smaller image."
+            ) from error
+
     def _encode(self, image: NDArray[np.uint8]) -> EncodedMasks:
         preset, (head, _) = self.preset, self._parts.head
         windows, grid = cut(image, preset.taps)
@@ -260,14 +291,8 @@ class OdiseEngine:
         wanted = min(preset.taps.batch_size, len(windows))
         work = Work(what, wanted, preset.taps.mib_per_window, preset.taps.budget_gib)
         run_in_batches(list(windows), batch_size(self._parts.models.device, work), encode, what)
-        try:
-            taps = [torch.cat([tap.float() for tap in taps]) for taps in zip(*batches, strict=True)]
-            masks = head.find(taps, grid)[-1]
-        except torch.OutOfMemoryError as error:
-            raise DeviceMemoryError(
-                f"An image of {image.shape[1]} x {image.shape[0]} px does not fit into the device's memory. Lower "
-                f"taps.short_side_px ({preset.taps.short_side_px}) or taps.batch_size ({preset.taps.batch_size})."
-            ) from error
+        taps = [torch.cat([part.float() for part in parts]) for parts in zip(*batches, strict=True)]
+        masks = head.find(taps, grid)[-1]
         if not bool(torch.isfinite(masks.logits).all() and torch.isfinite(masks.embeddings).all()):
             raise WeightsError("The masks of the image are not finite numbers: set the models' dtype to 'float32'.")
         regions = self._regions(image, masks.logits)

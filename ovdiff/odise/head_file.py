@@ -38,9 +38,7 @@ class HeadCard:
         return frozenset(word.casefold() for label in self.labels for word in label.synonyms)
 
 
-_TAPS = frozenset(
-    ("vae_encoder", "vae_decoder", "unet", "strides", "input_px", "windows", "fitting", "timestep", "noise_seed")
-)
+_TAPS = frozenset(("vae_encoder", "vae_decoder", "unet", "strides", "input_px", "fitting", "timestep", "noise_seed"))
 
 
 def architecture(preset: OdisePreset) -> dict[str, Any]:

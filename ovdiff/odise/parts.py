@@ -9,7 +9,7 @@ from ovdiff.errors import VocabularyError, WeightsError
 from ovdiff.models.clip import Clip
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.texts import ClipTexts
-from ovdiff.models.weights import locate
+from ovdiff.models.weights import locate, weights_identity
 from ovdiff.odise.encoding import WindowEncoder
 from ovdiff.odise.head import OdiseHead
 from ovdiff.odise.head_file import HeadCard, load_head
@@ -24,6 +24,7 @@ class OdiseParts:
     def __init__(self, preset: OdisePreset, models: LoadedModels) -> None:
         """Load nothing yet."""
         self.preset, self.models = preset, models
+        self._head: tuple[str, OdiseHead, HeadCard] | None = None
 
     @cached_property
     def clip(self) -> Clip:
@@ -36,13 +37,30 @@ class OdiseParts:
         taps = DiffusionTaps(self.models.diffusion(self.preset.models.diffusion), self.preset.taps)
         return WindowEncoder(self.preset, taps, self.clip)
 
-    @cached_property
+    @property
     def head(self) -> tuple[OdiseHead, HeadCard]:
-        """The trained part, and what it was trained for.
+        """The trained part, and what it was trained for. It is loaded again when its files have changed.
 
         Raises:
-            WeightsError: its files are missing or damaged, or fit another architecture.
+            WeightsError: its files are missing or damaged, fit another architecture, or change while they are read.
         """
+        identity = self.head_identity()
+        if self._head is None or self._head[0] != identity:
+            loaded = self._load_head()
+            if self.head_identity() != identity:
+                raise WeightsError(f"The head {self.preset.models.head.source!r} is being written. Try again.")
+            self._head = identity, *loaded
+        return self._head[1:]
+
+    def head_identity(self) -> str:
+        """Return a hash of the head's files as they are now; cheap while they do not change.
+
+        Raises:
+            WeightsError: the files are missing.
+        """
+        return weights_identity(self.preset.models.head)
+
+    def _load_head(self) -> tuple[OdiseHead, HeadCard]:
         settings = self.preset.models.head
         folder = locate(settings)
         if folder is None:
