@@ -12,6 +12,7 @@ from ovdiff.errors import DeviceMemoryError
 from ovdiff.odise.captioner import ImplicitCaptioner
 from ovdiff.odise.encoding import WindowEncoder
 from ovdiff.odise.engine import OdiseEngine
+from ovdiff.odise.head_file import HeadCard, architecture, write_head
 from ovdiff.odise.parts import OdiseParts
 
 
@@ -29,25 +30,37 @@ class SmallMemory:
         return self._encoder.encode(windows, captioner)
 
 
+@pytest.fixture(scope="module")
+def sliding(odise_parts: OdiseParts, tmp_path_factory: pytest.TempPathFactory) -> OdiseParts:
+    """The same weights for a preset that cuts images of 128 px into four windows."""
+    folder, before = tmp_path_factory.mktemp("sliding"), odise_parts.preset
+    preset = replace(
+        before,
+        models=replace(before.models, head=replace(before.models.head, source=str(folder))),
+        taps=replace(before.taps, windows="sliding", window_px=64, short_side_px=128, batch_size=4),
+    )
+    head, card = odise_parts.head
+    write_head(folder, head.state_dict(), HeadCard(card.labels, architecture(preset), {}))
+    return OdiseParts(preset, odise_parts.models)
+
+
 def engine(parts: OdiseParts, room: int) -> tuple[OdiseEngine, SmallMemory]:
-    preset = parts.preset
-    taps = replace(preset.taps, windows="sliding", window_px=64, short_side_px=128, batch_size=4)  # type: ignore[arg-type]
-    made = OdiseEngine(replace(preset, taps=taps), models=parts.models)
+    made = OdiseEngine(parts.preset, models=parts.models)
     memory = SmallMemory(made._parts.encoder, room)
     made._parts.__dict__["encoder"] = memory
     return made, memory
 
 
-def test_a_batch_that_does_not_fit_is_halved(odise_parts: OdiseParts) -> None:
+def test_a_batch_that_does_not_fit_is_halved(sliding: OdiseParts) -> None:
     image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
-    roomy, all_at_once = engine(odise_parts, 4)
-    small, halves = engine(odise_parts, 1)
+    roomy, all_at_once = engine(sliding, 4)
+    small, halves = engine(sliding, 1)
     expected, found = roomy.encode(image), small.encode(image)
     assert all_at_once.asked == [4] and halves.asked == [4, 2, 1, 1, 2, 1, 1]
     assert torch.allclose(found.logits, expected.logits, atol=1e-4)
 
 
-def test_one_window_that_does_not_fit_is_an_error(odise_parts: OdiseParts) -> None:
-    none, _ = engine(odise_parts, 0)
+def test_one_window_that_does_not_fit_is_an_error(sliding: OdiseParts) -> None:
+    none, _ = engine(sliding, 0)
     with pytest.raises(DeviceMemoryError, match="encoding a window of an image, even one at a time"):
         none.encode(np.zeros((128, 128, 3), np.uint8))
