@@ -87,7 +87,7 @@ class Plan:
         device: a torch device.
         out: the folder of the head.
         start: the folder of a head to begin from, or the name of an embedded one.
-        cache: the folder of the stored features.
+        cache: the folder in which the stored features get a folder of their own.
         steps: how many steps.
         batch: how many views a step sees.
         seed: of the first weights, the views and the steps.
@@ -142,7 +142,20 @@ def _start_of(plan: Plan) -> Path | None:
     folder = locate(ModelSettings(source=plan.start))
     if folder is None:
         raise UsageError(f"--from {plan.start!r} is no folder. Give one that `ovdiff odise train` wrote.")
+    if folder.resolve() == plan.out.resolve():
+        raise UsageError(
+            f"--from and --out are both {plan.start!r}: the new head would replace the one that it begins from, and an "
+            "interrupted training could not continue. Give another folder with --out."
+        )
     return folder
+
+
+def _out_of(plan: Plan) -> Path:
+    """Return the folder of the new head by a path that ends in its name."""
+    out = plan.out if plan.out.name not in ("", "..") else plan.out.resolve()
+    if not out.name:
+        raise UsageError(f"--out {plan.out} is the root of the disk. Give a folder for the head.")
+    return out
 
 
 def train_head(data: Data, plan: Plan, read: ReadImage) -> None:
@@ -155,6 +168,7 @@ def train_head(data: Data, plan: Plan, read: ReadImage) -> None:
             the message says what, and what to do.
     """
     preset = preset_of(plan)
+    plan = replace(plan, out=_out_of(plan))
     _start_of(plan)  # Refused before anything is read.
     require_device(plan.device)
     with joined(plan.device) as device:
@@ -174,7 +188,7 @@ class _Training:
         examples, validation, labels = self._images()
         captioned = examples.captioned()
         folder = self._plan.out.with_name(f"{self._plan.out.name}.training")
-        cache = self._plan.cache or folder / FEATURES
+        cache = (self._plan.cache or folder) / FEATURES
         key = examples.key()
         run = TrainingRun(self._preset, self._parts, labels, examples, key, folder, cache, _start_of(self._plan))
         with run.alone():

@@ -96,7 +96,9 @@ def _add_train(verbs: Commands[argparse.ArgumentParser]) -> None:
     train.add_argument("--steps", type=int, metavar="N", help="how many steps (default: the preset's training.steps)")
     train.add_argument("--batch", type=int, metavar="N", help="views a step (default: the preset's training.batch)")
     train.add_argument("--seed", type=int, metavar="N", help="default: the preset's training.seed")
-    train.add_argument("--cache", type=Path, metavar="FOLDER", help="where features are stored (default: OUT.training)")
+    train.add_argument(
+        "--cache", type=Path, metavar="FOLDER", help="features go into FOLDER/features (default: OUT.training)"
+    )
     train.add_argument("--preset", metavar="NAME_OR_FILE", help="models and settings (or OVDIFF_PRESET)")
     train.add_argument("--device", help="torch device, such as cpu or cuda (or OVDIFF_DEVICE)")
     train.set_defaults(act=_train)

@@ -2,6 +2,7 @@
 
 Each kind of feature is one file of rows, a row a view. Rows are appended, and ``views.jsonl`` last, so a process that
 was killed continues after the last whole views. ``key.json`` says what made them: under another key all is made anew.
+It also marks the folder as ours: where it is not, no file is deleted.
 """
 
 import json
@@ -16,13 +17,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from converters.files.atomic import write_whole
+from ovdiff.errors import TrainingError
 from ovdiff.odise.captioner import ImplicitCaptioner
 from ovdiff.odise.encoding import WindowEncoder
 
 _AT_ONCE = 8
 _VIEWS, _SHAPES, _KEY = "views.jsonl", "shapes.json", "key.json"
 _PARTS = ("maps", "latents", "embeddings")
-_FEATURES = (".f16", ".u8")
+_OWN = (*(f"{part}.f16" for part in _PARTS), "segments.u8", _VIEWS, _SHAPES, _KEY)
+_MARK = "features of ovdiff odise train"
+"""The entry of ``key.json`` that holds the key."""
+_OF_TAPS = {
+    "maps": "the VAE's layers in taps.vae_encoder and taps.vae_decoder",
+    "latents": "the VAE's latents",
+    "embeddings": "CLIP's embeddings",
+    "unet": "the UNet's layers in taps.unet",
+}
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,7 @@ class FeatureStore:
         self.stale = self._key_of_folder() not in (None, key)
         self._shapes: dict[str, list[list[int]]] = {}
         self._rows: list[dict[str, Any]] = []
-        rows = [] if self.stale else _whole_lines(folder / _VIEWS)
+        rows = _whole_lines(folder / _VIEWS) if self._is_ours() and not self.stale else []
         if rows and (folder / _SHAPES).exists():
             self._shapes = json.loads((folder / _SHAPES).read_text("utf-8"))
             self._rows = rows[: self._whole_rows(rows[0])]
@@ -106,8 +116,8 @@ class FeatureStore:
         return len(self._rows)
 
     def size_bytes(self) -> int:
-        """Return the size of the folder's files."""
-        return sum(file.stat().st_size for file in self._folder.iterdir()) if self._folder.is_dir() else 0
+        """Return the size of the folder's features, which can be deleted."""
+        return sum(file.stat().st_size for file in self._own_files()) if self._is_ours() else 0
 
     @property
     def has_unet(self) -> bool:
@@ -136,6 +146,7 @@ class FeatureStore:
             at_once: so many views are encoded at once.
 
         Raises:
+            TrainingError: the folder holds files of others under our names, or a feature is too large.
             OSError: the disk is full, or the folder cannot be written.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -152,7 +163,7 @@ class FeatureStore:
             self._shapes = {name: [list(part.shape[1:]) for part in found] for name, found in parts.items()}
             write_whole(self._folder / _SHAPES, json.dumps(self._shapes).encode())
         for name, found in parts.items():
-            _append(self._folder / f"{name}.f16", _rows_of(found, len(views)))
+            _append(self._folder / f"{name}.f16", _rows_of(name, found, len(views)))
         _append(self._folder / "segments.u8", np.stack([each.segments for each in views]).reshape(len(views), -1))
         rows = [
             {
@@ -178,12 +189,18 @@ class FeatureStore:
     ) -> None:
         """Make the UNet's taps of all views under a condition that no longer changes, and use them from now on.
 
+        Those under other conditions are deleted if some must be made: the disk has room for one condition.
+
         Args:
             encoder: the frozen models.
             captioner: gives the condition; with ``None`` it is the empty text.
             key: identifies the condition, and names the file.
             report: called with the fraction done.
             at_once: so many views are encoded at once.
+
+        Raises:
+            TrainingError: a feature is too large.
+            OSError: the disk is full, or the folder cannot be written.
         """
         path = self._folder / f"unet-{key}.f16"
         self._arrays.pop("unet", None)
@@ -193,12 +210,15 @@ class FeatureStore:
             batch = self.batch(numbers).on(encoder.taps.empty_text.device)
             with torch.inference_mode():
                 found = encoder.unet(batch.latents.float(), batch.embeddings.float(), captioner)
-            rows = _rows_of(found, len(numbers))
+            rows = _rows_of("unet", found, len(numbers))
             self._shapes["unet"] = [list(part.shape[1:]) for part in found]
             if done is None:  # The first views tell how long a row is, and so how many rows an earlier run wrote.
                 done = min(path.stat().st_size // rows[0].nbytes if path.exists() else 0, len(self))
                 done = done if done == len(self) else done // at_once * at_once
                 _cut(path, done * rows[0].nbytes)
+                for other in self._folder.glob("unet-*.f16") if done < len(self) else ():
+                    if other != path:
+                        other.unlink()
                 continue
             _append(path, rows)
             done += len(numbers)
@@ -240,13 +260,17 @@ class FeatureStore:
         return np.memmap(path, dtype, mode="r").reshape(len(self), -1)
 
     def _truncate(self) -> None:
-        """Cut off what a killed process wrote of views that are not whole. Without a view all files are deleted."""
+        """Cut off what a killed process wrote of views that are not whole. Without a view all features are deleted."""
+        if not self._is_ours() and (others := self._own_files()):
+            raise TrainingError(
+                f"{self._folder} holds {others[0].name}, which no training has written, or an older one. Name another "
+                "folder with --cache, or move that file away."
+            )
         if not self._rows:  # Deleted and not emptied: another process may still read them.
-            for path in self._folder.iterdir():
-                if path.suffix in _FEATURES or path.name in (_VIEWS, _SHAPES, _KEY):
-                    path.unlink()
+            for path in self._own_files():
+                path.unlink()
             self.stale = False
-        write_whole(self._folder / _KEY, json.dumps(self._key).encode())
+        write_whole(self._folder / _KEY, json.dumps({_MARK: self._key}).encode())
         lines = "".join(json.dumps(row) + "\n" for row in self._rows)
         write_whole(self._folder / _VIEWS, lines.encode())
         for name, size in self._row_bytes(self._rows[0]).items() if self._rows else ():
@@ -263,16 +287,37 @@ class FeatureStore:
         return {**{f"{part}.f16": 2 * count for part, count in cells.items()}, "segments.u8": int(first["side"]) ** 2}
 
     def _key_of_folder(self) -> str | None:
-        """Return the key of the stored features, or ``None`` if there are none."""
+        """Return the key of the stored features, or ``None`` if there are none of ours."""
         try:
-            return str(json.loads((self._folder / _KEY).read_text("utf-8")))
+            found = json.loads((self._folder / _KEY).read_text("utf-8"))
         except (OSError, ValueError):
-            return None if not (self._folder / _VIEWS).exists() else ""
+            return None
+        return str(found[_MARK]) if isinstance(found, dict) and _MARK in found else None
+
+    def _is_ours(self) -> bool:
+        return self._key_of_folder() is not None
+
+    def _own_files(self) -> list[Path]:
+        """Return the files that have a name of ours."""
+        found = self._folder.iterdir() if self._folder.is_dir() else ()
+        return sorted(path for path in found if path.name in _OWN or path.match("unet-*.f16"))
 
 
-def _rows_of(maps: Sequence[Tensor], views: int) -> NDArray[np.float16]:
-    rows = torch.cat([part.reshape(views, -1) for part in maps], dim=1)
-    return rows.half().cpu().numpy()
+def _rows_of(kind: str, maps: Sequence[Tensor], views: int) -> NDArray[np.float16]:
+    """Return features in half precision, a row a view.
+
+    Raises:
+        TrainingError: one is larger than half precision can hold, or no number.
+    """
+    found = torch.cat([part.reshape(views, -1) for part in maps], dim=1)
+    rows = found.half()
+    if not bool(torch.isfinite(rows).all()):
+        raise TrainingError(
+            f"Features of {_OF_TAPS[kind]} reach {found.abs().max().item():g} and cannot be stored: half precision "
+            f"ends at {torch.finfo(torch.float16).max:g}. Set the dtype of models.diffusion to float32 if that is no "
+            "number, or name other layers in the preset's table [taps]."
+        )
+    return rows.cpu().numpy()
 
 
 def _append(path: Path, rows: NDArray[Any]) -> None:

@@ -7,7 +7,7 @@ examples ── Views ──> FeatureStore ── the captioner learns, or rests
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -54,7 +54,7 @@ class TrainingRun:
         examples: the annotated images.
         data_key: identifies the examples' images, annotations and captions.
         folder: where the checkpoint is.
-        cache: where the features are; they may take gigabytes.
+        cache: the folder of the features alone; they may take gigabytes.
         start: the folder of a head to begin from; with ``None`` the head is new.
     """
 
@@ -76,10 +76,14 @@ class TrainingRun:
         return Checkpoint(self.folder / CHECKPOINT, self.key()).steps()
 
     def feature_bytes(self) -> int:
-        """Return the size of all stored features. Encodes one view."""
+        """Return the size of all stored features. Encodes one view.
+
+        Raises:
+            DeviceMemoryError: one view does not fit into the device's memory.
+        """
         views, encoder, captioner = Views(self.examples, self.preset), self.parts.encoder, self.head.captioner
         view = views(0)
-        with torch.inference_mode():
+        with self.saying_what_to_lower(), self.parts.models.lock, torch.inference_mode():
             frozen = encoder.frozen(view.windows)
             taps = encoder.unet(frozen.latents, frozen.embeddings, captioner)
         cells = sum(part.numel() for part in (*frozen.maps, frozen.latents, frozen.embeddings, *self._kept(taps)))
@@ -218,14 +222,16 @@ class TrainingRun:
             return
         for folder in (self.folder, self.cache):
             folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with locked(self.folder, wait=False), locked(self.cache, wait=False):
-                yield
-        except BlockingIOError as error:
-            raise TrainingError(
-                f"Another process trains in {self.folder}, or with the features in {self.cache}. Wait for it, or give "
-                f"other folders by --out and --cache."
-            ) from error
+        with ExitStack() as locks:
+            try:
+                for folder in (self.folder, self.cache):
+                    locks.enter_context(locked(folder, wait=False))
+            except BlockingIOError as error:
+                raise TrainingError(
+                    f"Another process trains in {self.folder}, or with the features in {self.cache}. Wait for it, or "
+                    f"give other folders by --out and --cache."
+                ) from error
+            yield
 
     @contextmanager
     def saying_what_to_lower(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backend.command import cli
-from backend.command.odise_train import Plan, preset_of
+from backend.command.odise_train import Plan, _out_of, preset_of
 from ovdiff.engines import load_any_preset
 from ovdiff.odise.head_file import read_card
 from ovdiff.odise.preset import OdisePreset
@@ -100,6 +100,24 @@ def test_what_cannot_be_used_is_said_before_a_model_loads(here: Path, capsys: py
     with pytest.raises(SystemExit):
         train("--validate", "1.5")
     assert "expected a share from 0 to below 1" in capsys.readouterr().err
+
+
+def test_folders_that_would_lose_something_are_refused(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_panoptic(here, 1)
+    (here / "link").symlink_to("head")
+    (here / "head").mkdir()
+    (here / "head/head.safetensors").write_bytes(b"weights")
+    for start in ("head", "link", str(here / "head")):
+        assert train("--from", start) == 2
+        assert "the new head would replace the one that it begins from" in capsys.readouterr().err
+    assert [path.name for path in (here / "head").iterdir()] == ["head.safetensors"]
+    assert train("--out", "/") == 2 and "--out / is the root of the disk" in capsys.readouterr().err
+    (here / "sub").mkdir()
+    plan = Plan("small.toml", "cpu", Path())
+    monkeypatch.chdir(here / "sub")
+    assert _out_of(plan) == here / "sub" and _out_of(replace(plan, out=Path(".."))) == here
 
 
 def test_the_captioner_of_a_head_that_is_begun_from_rests_unless_the_preset_lets_it_learn(here: Path) -> None:

@@ -3,8 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from ovdiff.odise.encoding import WindowEncoder
+from ovdiff.errors import TrainingError
+from ovdiff.odise.encoding import FrozenWindows, WindowEncoder
 from ovdiff.odise.parts import OdiseParts
 from ovdiff.odise.training.feature_store import FeatureStore, View
 
@@ -111,3 +113,47 @@ def test_the_size_is_told(store: FeatureStore, tmp_path: Path) -> None:
     assert store.size_bytes() == sum(len(data) for data in contents(tmp_path / "features").values())
     assert FeatureStore(tmp_path / "absent").size_bytes() == 0
     assert len(FeatureStore(tmp_path / "absent")) == 0
+
+
+def test_files_of_others_are_never_deleted(store: FeatureStore, tmp_path: Path, encoder: WindowEncoder) -> None:
+    folder = tmp_path / "features"
+    (folder / "mine.u8").write_bytes(b"mine")
+    FeatureStore(folder, "another key").fill(view, 1, encoder, silent)
+    assert (folder / "mine.u8").read_bytes() == b"mine" and len(FeatureStore(folder, "another key")) == 1
+
+    other = tmp_path / "other"
+    other.mkdir()
+    theirs = {"key.json": b'"of another program"', "shapes.json": b"{}", "maps.f16": b"12345678", "views.jsonl": b"{}"}
+    for name, data in theirs.items():
+        (other / name).write_bytes(data)
+        with pytest.raises(TrainingError, match=r"other holds .*, which no training has written.* with --cache"):
+            FeatureStore(other).fill(view, 1, encoder, silent)
+    assert contents(other) == theirs and FeatureStore(other).size_bytes() == 0
+
+
+def test_one_condition_s_taps_are_kept_and_the_others_make_room(
+    store: FeatureStore, encoder: WindowEncoder, tmp_path: Path
+) -> None:
+    for key in ("abc", "def", "def"):
+        store.fill_unet(encoder, None, key, silent)
+        assert [path.name for path in (tmp_path / "features").glob("unet*")] == [f"unet-{key}.f16"]
+
+
+def test_a_feature_that_half_precision_cannot_hold_is_refused(
+    store: FeatureStore, tmp_path: Path, encoder: WindowEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = encoder.frozen
+    with monkeypatch.context() as patched:
+
+        def large(windows: NDArray[np.uint8]) -> FrozenWindows:
+            found = frozen(windows)
+            return found._replace(maps=[found.maps[0], found.maps[1] * 0 + 70000])
+
+        patched.setattr(encoder, "frozen", large)
+        words = r"taps.vae_encoder and taps.vae_decoder reach 70000 .*half precision ends at 65504.*table \[taps\]"
+        with pytest.raises(TrainingError, match=words):
+            FeatureStore(tmp_path / "large").fill(view, 1, encoder, silent)
+    unet = encoder.unet
+    monkeypatch.setattr(encoder, "unet", lambda *given: [each * float("nan") for each in unet(*given)])
+    with pytest.raises(TrainingError, match=r"taps.unet reach nan .* Set the dtype of models.diffusion to float32"):
+        store.fill_unet(encoder, None, "abc", silent)

@@ -216,6 +216,8 @@ def test_a_run_is_refused_elsewhere_says_its_size_and_warms_up_from_a_head(
     words = r"Another process trains in .* or with the features"
     with stale.alone(), pytest.raises(TrainingError, match=words), third.alone():
         pass
+    with pytest.raises(BlockingIOError, match="a pipe"), third.alone():  # Not every such error is of the locks.
+        raise BlockingIOError("a pipe")
 
 
 def test_a_lack_of_room_and_memory_is_said_with_what_to_lower(
@@ -232,6 +234,13 @@ def test_a_lack_of_room_and_memory_is_said_with_what_to_lower(
             raise error
     with pytest.raises(RuntimeError, match="another"), run.saying_what_to_lower():
         raise RuntimeError("another")
+
+    def too_large(_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA")
+
+    monkeypatch.setattr(run.parts.encoder, "frozen", too_large)
+    with pytest.raises(DeviceMemoryError, match=words):
+        run.feature_bytes()
 
 
 def test_stops_are_validations_the_captioner_s_rest_and_the_end() -> None:
