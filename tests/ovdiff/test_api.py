@@ -143,7 +143,7 @@ def test_without_a_preset_it_is_said_once_what_the_embedded_models_know(
         ({"categories": "red"}, VocabularyError, r"got 'red' alone. Write \['red'\]"),
         ({"categories": ["red", ovdiff.Category("red")]}, VocabularyError, "Duplicate category: 'red'"),
         ({"categories": ["red", None]}, VocabularyError, "got None"),
-        ({"preset": "fsat"}, PresetError, "No preset 'fsat'. Known: fast, paper, tinyworld"),
+        ({"preset": "fsat"}, PresetError, "No preset 'fsat'. Known: fast, odise, odise_tinyworld, paper, tinyworld"),
         ({"preset": 7}, PresetError, r"Expected a preset, its name or its file, got 7. Write preset=\"tinyworld\""),
         ({"image": "missing.png"}, ImageError, "'missing.png' does not exist"),
     ],
