@@ -49,6 +49,7 @@
     ovdiff next-tasks photos --categories "boat, water"        which images to annotate next
     ovdiff next-tasks photos --label-config project-3/config.xml --limit 8 --json
     ovdiff odise train --labels project-3/export.json --label-config project-3/config.xml --out head   # for ODISE
+    ovdiff odise convert odise_label_coco_50e.pth --out head --accept-licence   # a released head, NON-COMMERCIAL
     ovdiff settings                                           list all settings, with the values in force
 
 convert, import, validate and evaluate-corrections are the commands of `converters.cli`. The help of each command shows

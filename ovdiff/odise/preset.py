@@ -187,7 +187,7 @@ class LossSettings:
     name: float = setting(2.0, "C.2: the weight of the names' cross-entropy", minimum=0.0)
     mask: float = setting(5.0, "C.2: the weight of the masks' binary cross-entropy", minimum=0.0)
     dice: float = setting(5.0, "C.2", minimum=0.0)
-    grounding: float = setting(2.0, "the weight of the captions' loss", minimum=0.0)
+    grounding: float = setting(2.0, "ours, on the last layer; the released code has 1 on every layer", minimum=0.0)
     no_object: float = setting(0.1, "C.2: the weight of a query that has no segment", minimum=0.0, maximum=1.0)
     points: int = setting(12544, "C.2: sampled points of a mask; 0 takes the whole mask", minimum=0)
     oversample: float = setting(3.0, "C.2", minimum=1.0)
