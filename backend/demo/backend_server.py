@@ -1,10 +1,10 @@
-"""The backend, ``ovdiff serve``, in a process of its own, and the status of its prototypes."""
+"""The backend, ``ovdiff serve``, in a process of its own, and the status of its categories."""
 
 import os
 import sysconfig
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,16 @@ class CategoryStatus:
 
 @dataclass(frozen=True)
 class BackendServer:
-    """A running backend; ``folder`` holds its bank and its state file."""
+    """A running backend.
+
+    ``folder`` holds its bank and its state file. ``settings`` are the variables of its environment that win over those
+    of the demo.
+    """
 
     url: str
     folder: Path
     child: Child
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def log(self) -> str:
         """Return what the backend has logged so far."""
@@ -84,7 +89,8 @@ class BackendServer:
         command = [_ovdiff(), "prototypes", "build", "--anchors"]
         with ProcessGroups() as groups:
             name = "`ovdiff prototypes build --anchors`"
-            child = groups.start(name, command, _method_environment(self.folder), self.folder / "anchors.log")
+            environment = {**_method_environment(self.folder), **self.settings}
+            child = groups.start(name, command, environment, self.folder / "anchors.log")
             while child.process.poll() is None:
                 built, words = self._anchors()
                 console.progress(f"prototypes of {built} of {words} anchors, words that may win unasked, are ready")
@@ -127,7 +133,7 @@ class BackendServer:
                     console.say(f"The label {doubtful.name!r} is doubtful: {doubtful.advice}")
                 return
             time.sleep(_POLL_S)
-        raise ServerError(f"The prototypes are not ready after {timeout_s:.0f} s: {_ready_text(categories)}.")
+        raise ServerError(f"The labels are not ready after {timeout_s:.0f} s: {_ready_text(categories)}.")
 
 
 def start(
@@ -164,7 +170,7 @@ def start(
         _START_TIMEOUT_S,
         lambda s: console.progress(f"The backend is starting: {s // 5 * 5:.0f} s"),
     )
-    return BackendServer(url, folder, child)
+    return BackendServer(url, folder, child, settings or {})
 
 
 def _environment(folder: Path, port: int, label_studio: LabelStudio) -> Mapping[str, str]:
@@ -209,7 +215,7 @@ def _category(entry: Mapping[str, Any]) -> CategoryStatus:
 
 def _ready_text(categories: list[CategoryStatus]) -> str:
     ready = sum(category.state == "ready" for category in categories)
-    return f"prototypes of {ready} of {len(categories)} categories are ready"
+    return f"{ready} of {len(categories)} categories are ready"
 
 
 def _building_text(categories: list[CategoryStatus]) -> str:

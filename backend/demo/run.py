@@ -2,10 +2,13 @@
 
     python -m backend.demo.run --label-studio .venv-label-studio/bin/label-studio
 
-The demo starts Label Studio and the backend, and makes two projects of drawn scenes that OVDiff pre-labels: a large
-one, and a small one of four words (:mod:`backend.demo.few_words`). It prints where the projects are and the login, and
-runs until Ctrl-C. The first run takes a few minutes, because it makes Label Studio's database and the prototypes of 19
-categories. Later runs continue the same projects after some seconds.
+The demo starts Label Studio and the backend, and makes two projects of drawn scenes that the backend pre-labels: a
+large one, and a small one of four words (:mod:`backend.demo.few_words`). It prints where the projects are and the
+login, and runs until Ctrl-C. The first run takes a few minutes, because it makes Label Studio's database and the
+prototypes of 19 categories. Later runs continue the same projects after some seconds.
+
+With ``--engine odise`` the second engine predicts the same projects, one region an object; it prepares no prototypes.
+Predictions of the first engine that are there already stay beside those of the second.
 """
 
 import argparse
@@ -15,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backend.demo.console import standard_console
+from backend.demo.engines import ENGINES, FIRST, HINTS
 from backend.demo.errors import DemoError
 from backend.demo.few_words import Outcome, make_few_words
 from backend.demo.project import (
@@ -40,13 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.cache,
         label_studio_port=options.port,
         backend_port=options.backend_port,
+        backend_settings=ENGINES[options.engine],
     )
     console = standard_console()
     try:
         with open_session(settings, console) as session:
             project = make_demo(session, choose_scenes(options.scenes), settings.folder)
             outcome = make_few_words(session, settings.folder)
-            console.say(_welcome(session, project, outcome))
+            console.say(_welcome(session, project, outcome, HINTS[options.engine]))
             _wait(session)
     except DemoError as error:
         console.say(f"The demo failed. {error}")
@@ -68,7 +73,7 @@ def make_demo(session: Session, scenes: Sequence[DemoScene], folder: Path, size_
     return project
 
 
-def _welcome(session: Session, project: int, outcome: Outcome) -> str:
+def _welcome(session: Session, project: int, outcome: Outcome, hint: str) -> str:
     login = session.label_studio.login
     return (
         f"\n{outcome.told()}\n"
@@ -78,8 +83,7 @@ def _welcome(session: Session, project: int, outcome: Outcome) -> str:
         f"  E-mail    {login.email}\n"
         f"  Password  {login.password}\n"
         "\n"
-        "Open a task to see its masks. Change the labels under Settings > Labeling Interface, open the task\n"
-        "list again, and only new labels are computed. Ctrl-C ends the demo.\n"
+        f"{hint}"
     )
 
 
@@ -92,6 +96,7 @@ def _wait(session: Session) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="backend.demo.run", description="Label Studio pre-labelled by OVDiff.")
     add_session_options(parser)
+    parser.add_argument("--engine", choices=ENGINES, default=FIRST, help="which engine predicts (%(default)s)")
     parser.add_argument("--folder", type=Path, default=Path("demo-data"), help="folder of the state (%(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="port of Label Studio, if it is free (%(default)s)")
     parser.add_argument(

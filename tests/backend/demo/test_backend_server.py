@@ -37,7 +37,7 @@ def test_waiting_ends_when_all_are_ready(server: ScriptedServer, backend: Backen
     server.answers["GET /status"] = 200, _status(ball="ready", sky="ready")
     stream = io.StringIO()
     backend.wait_for_prototypes(7, Console(stream))
-    assert stream.getvalue() == "  prototypes of 2 of 2 categories are ready\n"
+    assert stream.getvalue() == "  2 of 2 categories are ready\n"
     assert backend.built() == ["ball"]
 
 
@@ -50,7 +50,7 @@ def test_doubtful_labels_are_named_with_what_to_try(server: ScriptedServer, back
 
 def test_waiting_has_an_end(server: ScriptedServer, backend: BackendServer) -> None:
     server.answers["GET /status"] = 200, _status(ball="ready", sky="building")
-    with pytest.raises(ServerError, match=r"not ready after 1 s: prototypes of 1 of 2 categories are ready\."):
+    with pytest.raises(ServerError, match=r"not ready after 1 s: 1 of 2 categories are ready\."):
         backend.wait_for_prototypes(7, Console(io.StringIO()), timeout_s=1)
 
 

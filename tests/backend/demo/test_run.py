@@ -10,6 +10,7 @@ import pytest
 
 from backend.demo import run
 from backend.demo.console import Console
+from backend.demo.engines import ENGINES
 from backend.demo.errors import ApiError, ServerError
 from backend.demo.few_words import Outcome, WordInImage
 from backend.demo.label_studio import Login
@@ -134,3 +135,12 @@ def test_the_project_is_made_connected_and_predicted_once_its_prototypes_are_the
     assert config == label_config(demo_labels())
     assert images == [tmp_path / "scenes" / "scene-0003.png"] and images[0].is_file()
     assert rest == ["anchors", ("connect", 7), ("wait", 7), ("predict", 7)]
+
+
+@pytest.mark.parametrize(("engine", "hint"), [("ovdiff", "only new labels are computed"), ("odise", "each object is")])
+def test_the_engine_that_was_asked_for_predicts(
+    servers: _Servers, capsys: pytest.CaptureFixture[str], engine: str, hint: str
+) -> None:
+    assert run.main([*ARGUMENTS, "--scenes", "1", "--folder", "here", "--engine", engine]) == 0
+    assert servers.settings is not None and servers.settings.backend_settings == ENGINES[engine]
+    assert hint in capsys.readouterr().out
