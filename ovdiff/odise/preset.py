@@ -214,6 +214,12 @@ class TrainingSettings:
     steps: int = setting(92188, "C.4: 50 epochs of COCO", minimum=1)
     batch: int = setting(64, "C.4", unit="images", minimum=1)
     learning_rate: float = setting(1e-4, "C.4, AdamW", minimum=0.0)
+    from_rate: float = setting(
+        0.1,
+        "the learning rate of a head that begins from another one, as a multiple; with 1 an hour's training was "
+        "forgotten within 80 steps on two tasks",
+        minimum=0.0,
+    )
     weight_decay: float = setting(0.05, "C.4; matrices only", minimum=0.0)
     schedule: Literal["steps", "cosine"] = setting(
         "steps", "C.4: a tenth of the rate from 88.9 % and a hundredth from 96.3 % on; 'cosine' falls to 2 %"

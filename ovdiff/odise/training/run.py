@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -199,6 +199,9 @@ class TrainingRun:
             PresetError: the preset's loss needs captions, and there are none.
         """
         preset, parts = self.preset, self.parts
+        if self.start is not None:
+            slower = preset.training.learning_rate * preset.training.from_rate
+            preset = replace(preset, training=replace(preset.training, learning_rate=slower))
         captioned = any(self.store.captions(np.arange(len(self.store))))
         named = preset.classifier.void == "null"
         if not named and not captioned:
