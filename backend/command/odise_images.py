@@ -86,6 +86,7 @@ class _Annotated:
     regions: tuple[tuple[records.Region, str], ...]
     partial: bool
     captions: tuple[str, ...]
+    image: str
     key: str
 
 
@@ -222,31 +223,50 @@ class Reader:
         outlined = [region for region in usable if not region.is_crowd]
         regions = tuple((region, label) for region in outlined for label in region.labels)
         if unknown := [label for _, label in regions if label not in self._names]:
-            raise LessonError(f"its label {unknown[0]!r} is not in the label config. Give the one of its annotation.")
-        if not regions:
-            raise LessonError("nothing is annotated in it, or only boxes and crowds, which show no outline.")
+            raise LessonError(
+                f"its label {unknown[0]!r} is not one of the training, which are those of --label-config and the "
+                "categories of the COCO datasets of --labels. Add it there, or take the image out."
+            )
+        partial = self._partial or not whole or says_partial(made) or len(outlined) < len(made.regions)
+        partial = partial or made.lost_regions > 0 or bool(record.left_out and not regions)
+        if partial and not regions:  # An annotation that is whole says that there is none of the labels.
+            raise LessonError(
+                "nothing is annotated in it, or only boxes and crowds, which show no outline, and it is partial."
+            )
         image = self._read(record)
         other = next((region.size_hw for region, _ in regions if region.size_hw != image.shape[:2]), None)
         if other is not None:
             sizes = f"{image.shape[1]} x {image.shape[0]} and {other[1]} x {other[0]}"
             raise LessonError(f"image and annotation are of different sizes, {sizes} px.")
-        partial = self._partial or not whole or says_partial(made) or len(outlined) < len(made.regions)
-        partial = partial or made.lost_regions > 0
         self._found.partial += partial
         captions = self._captions.of(record.image)
         marks = [[label, region.rle["counts"], region.score] for region, label in regions]
-        said = repr([image_key(image), marks, partial, captions])
-        return _Annotated(record, regions, partial, captions, hashlib.sha256(said.encode()).hexdigest())
+        shown = image_key(image)
+        key = hashlib.sha256(repr([shown, marks, partial, captions]).encode()).hexdigest()
+        return _Annotated(record, regions, partial, captions, shown, key)
 
 
 def held_out(annotated: Sequence[_Annotated], share: float) -> tuple[list[_Annotated], list[_Annotated]]:
-    """Return the images to learn from, and those to validate with: a share of them, chosen by their content."""
-    if share <= 0 or len(annotated) < 2:
+    """Return the images to learn from, and those to validate with: a share of them, chosen by their content.
+
+    All annotations of an image are on one side.
+    """
+    images = sorted({each.image for each in annotated})
+    if share <= 0 or len(images) < 2:
         return list(annotated), []
-    count = min(max(1, round(share * len(annotated))), len(annotated) - 1)
-    chosen = set(sorted(range(len(annotated)), key=lambda index: annotated[index].key)[:count])
-    kept = [each for index, each in enumerate(annotated) if index not in chosen]
-    return kept, [annotated[index] for index in sorted(chosen)]
+    count = min(max(1, round(share * len(images))), len(images) - 1)
+    chosen = set(images[:count])
+    kept = [each for each in annotated if each.image not in chosen]
+    return kept, [each for each in annotated if each.image in chosen]
+
+
+def not_learned_from(tried: Sequence[_Annotated], taken: Sequence[_Annotated], found: Found) -> list[_Annotated]:
+    """Return the images to validate with that are not among those to learn from; the others are counted."""
+    learned = {each.image for each in taken}
+    kept = [each for each in tried if each.image not in learned]
+    if len(kept) < len(tried):
+        found.left_out["validation image left out, which is also learned from"] += len(tried) - len(kept)
+    return kept
 
 
 def coco_words(name: str) -> str:

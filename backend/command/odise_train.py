@@ -26,6 +26,7 @@ from backend.command.odise_images import (
     Reader,
     held_out,
     merged_categories,
+    not_learned_from,
     read_synonyms,
     source_of,
 )
@@ -226,6 +227,7 @@ class _Training:
             tried = [each for source in others for each in reader.annotated(source, bar)]
         if isinstance(data.validate, float):
             taken, tried = held_out(taken, data.validate)
+        tried = not_learned_from(tried, taken, found)
         self._tell(found, len(taken), len(tried), captions)
         if not taken:
             raise TrainingError("No image can be learned from; what was left out is named above.")
@@ -251,7 +253,7 @@ class _Training:
         for reason, times in found.left_out.items():
             self._say(f"{reason}: {times}")
         if found.partial:
-            self._say(f"partial annotations: {found.partial}; what they do not mark teaches nothing")
+            self._say(f"partial annotations: {found.partial}; what they do not mark says only where things end")
         if len(captions):
             self._say(f"images with captions in {self._data.captions}: {len(captions)}")
 

@@ -55,7 +55,8 @@ def _add_train(verbs: Commands[argparse.ArgumentParser]) -> None:
         "The features of the frozen models are stored first; their size is said before. A run that was interrupted "
         "continues where it was. What an annotation does not mark: in a whole annotation the preset's loss.void "
         "decides, 'negative' where everything of the labels was annotated, 'ignore' where other things may be there, "
-        "'nameless' where these shall be found without a name. In a partial annotation it teaches nothing.",
+        "'nameless' where these shall be found without a name. In a partial annotation it teaches only that an "
+        "annotated thing ends there.",
     )
     train.add_argument(
         "--labels",

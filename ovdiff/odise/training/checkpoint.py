@@ -27,16 +27,20 @@ class Checkpoint:
     key: Mapping[str, str] = field(default_factory=dict)
 
     def steps(self) -> int:
-        """Return how many steps are done; 0 without a file.
+        """Return how many steps are done; 0 without a file. The weights stay on the disk.
 
         Raises:
             TrainingError: see :meth:`read`.
         """
-        saved = self.read(torch.device("cpu"))
+        saved = self.read(torch.device("cpu"), mapped=True)
         return int(saved["step"]) if saved else 0
 
-    def read(self, device: torch.device) -> dict[str, Any]:
+    def read(self, device: torch.device, *, mapped: bool = False) -> dict[str, Any]:
         """Return what was written; nothing if there is no file. Nothing is unpickled.
+
+        Args:
+            device: where the tensors shall be.
+            mapped: whether the tensors are read from the disk only when they are used.
 
         Raises:
             TrainingError: the checkpoint is of another training, or is damaged.
@@ -45,7 +49,7 @@ class Checkpoint:
         if not self.path.exists():
             return {}
         try:
-            saved: dict[str, Any] = torch.load(self.path, map_location=device, weights_only=True)
+            saved: dict[str, Any] = torch.load(self.path, map_location=device, weights_only=True, mmap=mapped)
             key = dict(saved.get("key", {}))
             _ = [saved[part] for part in _PARTS]
         except Exception as error:  # The library raises its own errors, and those of pickle and zipfile.

@@ -6,7 +6,6 @@ continues. The scenes have numbers of their own, which no other training and no 
 """
 
 import argparse
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ovdiff.models.loaded import LoadedModels
+from ovdiff.models.weights import weights_identity
 from ovdiff.odise.encoding import cut
 from ovdiff.odise.head import OdiseHead
 from ovdiff.odise.head_file import HeadCard, architecture, write_head
@@ -31,7 +31,7 @@ from ovdiff.odise.training.feature_store import FeatureStore, View
 from ovdiff.odise.training.grounding import true_of_others
 from ovdiff.odise.training.trainer import CaptionWords, Trainer
 from ovdiff.presets.files import read_preset
-from ovdiff.presets.mapping import build
+from ovdiff.presets.mapping import build, digest, to_mapping
 from ovdiff.tinyworld.captions import full_caption
 from ovdiff.tinyworld.world import STUFF, THINGS, UNNAMED, Box, Rendering, render, sample_scene
 
@@ -78,7 +78,7 @@ def drawn_view(number: int, labels: Sequence[str], preset: OdisePreset) -> View:
     visible = rendering.visible(_VISIBLE_SHARE)
     things = [(thing.name, thing.colour) for thing in scene.things if thing.name in visible]
     caption = full_caption(rng, things, [name for name in visible if name not in THINGS])
-    return View(cut(rendering.image, preset.taps)[0], segments, fitted, [caption])
+    return View(cut(rendering.image, preset.taps)[0], segments, fitted, [caption], number)
 
 
 def _viewport(rng: np.random.Generator) -> Box:
@@ -121,26 +121,36 @@ def preset_of(options: argparse.Namespace) -> OdisePreset:
     return replace(preset, classifier=names, loss=loss, captioner=captioner)
 
 
+def keys_of(options: argparse.Namespace, preset: OdisePreset) -> tuple[str, str, str]:
+    """Return what identifies the features and the two rounds: weights, tables of the preset, options."""
+    frozen = {name: weights_identity(getattr(preset.models, name)) for name in ("diffusion", "clip")}
+    of_views = {name: to_mapping(getattr(preset, name)) for name in ("taps", "captioner", "loss")}
+    views = digest([frozen, of_views, preset.training.mask_px, options.views, list(options.without)])
+    tables = {name: to_mapping(getattr(preset, name)) for name in ("mask_generator", "classifier", "training")}
+    first = digest([views, tables, options.seed, options.captioner_steps, options.captions])
+    return views, first, digest([first, options.steps])
+
+
 def train_head(options: argparse.Namespace) -> None:
     """Train as the command line says, and write the head."""
     torch.set_num_threads(1)
     preset, begun = preset_of(options), time.monotonic()
     parts = OdiseParts(preset, LoadedModels())
     labels = [word for word in WORDS if word not in options.without]
-    key = hashlib.sha256(repr((labels, preset.loss.void, preset.captioner)).encode()).hexdigest()[:12]
-    runs = options.runs / key
-    store = FeatureStore(runs / "features")
+    views, first, second = keys_of(options, preset)
+    runs = options.runs / views[:12]
+    store = FeatureStore(runs / "features", views)
     store.fill(partial(drawn_view, labels=labels, preset=preset), options.views, parts.encoder, _told("features"))
     torch.manual_seed(options.seed)
     head, weights = parts.new_head(), {}
     head.names.begin_null(parts.label_texts([Label("", ("",), stuff=False)], ("{category}",)).embeddings[0])
-    rounds = [(options.captioner_steps, "first"), (options.steps, "second")]
-    for steps, name in rounds:
+    rounds = [(options.captioner_steps, "first", first), (options.steps, "second", second)]
+    for steps, name, key in rounds:
         if not steps:
             continue
         if name == "second":
             frozen = None if head.captioner is None else head.captioner.requires_grad_(False)
-            store.fill_unet(parts.encoder, frozen, f"{options.seed}-{options.captioner_steps}", _told("UNet"))
+            store.fill_unet(parts.encoder, frozen, first[:16], _told("UNet"))
         weights = _round(
             preset,
             options,
@@ -148,7 +158,8 @@ def train_head(options: argparse.Namespace) -> None:
             parts,
             store,
             labels,
-            runs / f"{options.seed}-{options.captioner_steps}-{name}.pt",
+            runs / f"{key[:12]}-{name}.pt",
+            key,
             steps,
         )
         head.load_state_dict(weights)
@@ -169,6 +180,7 @@ def _round(
     store: FeatureStore,
     labels: Sequence[str],
     checkpoint: Path,
+    key: str,
     steps: int,
 ) -> dict[str, Tensor]:
     plan = replace(preset.training, steps=steps, seed=options.seed)
@@ -184,6 +196,8 @@ def _round(
         None if options.captions else texts,
         words,
         checkpoint,
+        {"the training": key},
+        frozenset(number for number, word in enumerate(labels) if word in STUFF),
     )
     return trainer.run(steps, _report)
 

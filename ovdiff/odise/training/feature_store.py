@@ -44,6 +44,7 @@ class View:
         segments: (P, P) uint8, numbered from 1, 0 is not annotated.
         names: the label of each segment.
         captions: sentences about the view.
+        image: the number of the image that it shows.
         partial: whether pixels that are not annotated may show anything.
     """
 
@@ -51,6 +52,7 @@ class View:
     segments: NDArray[np.uint8]
     names: list[int]
     captions: list[str]
+    image: int
     partial: bool = False
 
 
@@ -66,6 +68,7 @@ class Batch:
         segments: (B, P, P) uint8.
         names: the label of each segment of each view.
         captions: the sentences about each view, of the views of all processes that train together.
+        images: the number of the image of each view, of the same views.
         partial: whether pixels of a view that are not annotated may show anything.
     """
 
@@ -76,6 +79,7 @@ class Batch:
     segments: Tensor
     names: list[list[int]]
     captions: list[list[str]]
+    images: list[int]
     partial: list[bool]
 
     def on(self, device: torch.device) -> "Batch":
@@ -128,6 +132,10 @@ class FeatureStore:
         """Return the sentences about some views."""
         return [self._rows[view]["captions"] for view in views.tolist()]
 
+    def images(self, views: NDArray[np.intp]) -> list[int]:
+        """Return the numbers of the images that some views show."""
+        return [self._rows[view]["image"] for view in views.tolist()]
+
     def fill(
         self,
         view: Callable[[int], View],
@@ -169,6 +177,7 @@ class FeatureStore:
             {
                 "names": each.names,
                 "captions": each.captions,
+                "image": each.image,
                 "windows": len(each.windows),
                 "side": len(each.segments),
                 "partial": each.partial,
@@ -238,8 +247,9 @@ class FeatureStore:
             parts["embeddings"][0],
             torch.from_numpy(segments),
             [row["names"] for row in chosen],
-            [row["captions"] for row in chosen],
-            [row.get("partial", False) for row in chosen],
+            self.captions(views),
+            self.images(views),
+            [row["partial"] for row in chosen],
         )
 
     def _tensors(self, part: str, views: NDArray[np.intp]) -> list[Tensor]:

@@ -1,6 +1,6 @@
 """The losses of masks and of their names (C.2), with Hungarian matching. All layers of the decoder are supervised."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,12 +28,14 @@ class Target:
         names: (M,) int64: a label of the training, or NAMELESS.
         labelled: (S, S) float32, 1 where the view is annotated.
         partial: whether pixels that are not annotated may show anything, whatever the rule for them is.
+        known: (M, S, S) float32, 1 where it is known whether a pixel is the segment's; ``None`` if it is everywhere.
     """
 
     masks: Tensor
     names: Tensor
     labelled: Tensor
     partial: bool = False
+    known: Tensor | None = None
 
 
 class Matches(NamedTuple):
@@ -45,14 +47,34 @@ class Matches(NamedTuple):
     segments: Tensor
 
 
-def targets_of(segments: Tensor, names: Sequence[Sequence[int]], partial: Sequence[bool] | None = None) -> list[Target]:
-    """Return the targets of views from maps (B, S, S) of segments, which are numbered from 1; 0 is not annotated."""
+def targets_of(
+    segments: Tensor,
+    names: Sequence[Sequence[int]],
+    partial: Sequence[bool] | None = None,
+    stuff: Collection[int] = frozenset(),
+) -> list[Target]:
+    """Return the targets of views.
+
+    A region of a thing is a whole object, so what is around it is not that object, annotated or not. Stuff in a partial
+    annotation may go on where nothing is annotated: there its mask is not known.
+
+    Args:
+        segments: maps (B, S, S) of segments, which are numbered from 1; 0 is not annotated.
+        names: the label of each segment of each view.
+        partial: which views are partial; ``None`` if none is.
+        stuff: the labels that are stuff.
+    """
     found = []
     for numbers, of_view, part in zip(segments, names, partial or [False] * len(names), strict=True):
         each = torch.arange(1, len(of_view) + 1, device=numbers.device)[:, None, None]
         masks = (numbers[None] == each).float()
         index = torch.tensor(list(of_view), dtype=torch.long, device=numbers.device)
-        found.append(Target(masks, index, (numbers > 0).float(), part))
+        labelled, known = (numbers > 0).float(), None
+        goes_on = [part and name in stuff for name in of_view]
+        if any(goes_on):
+            known = torch.ones_like(masks)
+            known[goes_on] = labelled
+        found.append(Target(masks, index, labelled, part, known))
     return found
 
 
@@ -74,10 +96,13 @@ def match(logits: Tensor, named: Tensor | None, targets: Sequence[Target], setti
         if not len(target.masks):
             continue
         truth = F.adaptive_avg_pool2d(target.masks[None], side)[0].flatten(1)
-        costs = _mask_costs(small[:, image].flatten(2), truth, settings)
+        known = torch.ones_like(truth)
+        if target.known is not None:
+            known = F.adaptive_avg_pool2d(target.known[None], side)[0].flatten(1)
+        costs = _mask_costs(small[:, image].flatten(2), truth, known, settings)
         if named is not None:
-            known = target.names.clamp(min=0)
-            costs = costs - settings.name * named[:, image][..., known] * (target.names != NAMELESS)
+            labels = target.names.clamp(min=0)
+            costs = costs - settings.name * named[:, image][..., labels] * (target.names != NAMELESS)
         for layer, cost in enumerate(costs.cpu().numpy()):
             rows, columns = linear_sum_assignment(np.nan_to_num(cost, nan=1e6, posinf=1e6, neginf=-1e6))
             queries += rows.tolist()
@@ -88,21 +113,26 @@ def match(logits: Tensor, named: Tensor | None, targets: Sequence[Target], setti
 
 
 def mask_loss(logits: Tensor, matches: Matches, targets: Sequence[Target], settings: LossSettings) -> Tensor:
-    """Return the weighted cross-entropy and dice of all matched masks, a mean over segments, a sum over layers."""
+    """Return the weighted cross-entropy and dice of all matched masks, a mean over segments, a sum over layers.
+
+    A pixel of which it is not known whether it is the segment's does not count.
+    """
     count = sum_of_all(torch.tensor(len(matches.layers) / len(logits), device=logits.device)).clamp(min=1e-6)
     if not len(matches.layers):
         return logits.sum() * 0.0
     chosen = logits[matches.layers, matches.images, matches.queries][:, None]
-    pairs = zip(matches.images.tolist(), matches.segments.tolist(), strict=True)
+    pairs = list(zip(matches.images.tolist(), matches.segments.tolist(), strict=True))
     truth = torch.stack([targets[image].masks[segment] for image, segment in pairs])[:, None]
+    known = _known_of(pairs, targets, truth)
     if settings.points:
         points = _uncertain_points(chosen, settings)
-        predicted, wanted = (_at(maps, points) for maps in (chosen, truth))
+        predicted, wanted, counted = _at(chosen, points), _at(truth, points), _at(known, points, nearest=True)
     else:
         whole = F.interpolate(chosen, truth.shape[-2:], mode="bilinear", align_corners=False)
-        predicted, wanted = whole.flatten(1), truth.flatten(1)
-    entropy = F.binary_cross_entropy_with_logits(predicted, wanted, reduction="none").mean(dim=1).sum()
-    shares = predicted.sigmoid()
+        predicted, wanted, counted = whole.flatten(1), truth.flatten(1), known.flatten(1)
+    each = F.binary_cross_entropy_with_logits(predicted, wanted, reduction="none") * counted
+    entropy = (each.sum(dim=1) / counted.sum(dim=1).clamp(min=1)).sum()
+    shares = predicted.sigmoid() * counted
     overlap = 2 * (shares * wanted).sum(dim=1) + 1
     dice = (1 - overlap / (shares.sum(dim=1) + wanted.sum(dim=1) + 1)).sum()
     return (settings.mask * entropy + settings.dice * dice) / count
@@ -168,14 +198,28 @@ def _names_of(matches: Matches, targets: Sequence[Target]) -> Tensor:
     return torch.tensor([int(targets[image].names[segment]) for image, segment in pairs], dtype=torch.long)
 
 
-def _mask_costs(logits: Tensor, truth: Tensor, settings: LossSettings) -> Tensor:
-    """Return the costs (L, Q, M) of masks (L, Q, P) for segments (M, P), whose values may be shares of a cell."""
-    cells = truth.shape[1]
+def _known_of(pairs: Sequence[tuple[int, int]], targets: Sequence[Target], truth: Tensor) -> Tensor:
+    """Return where the segments (N, 1, S, S) of pairs of image and segment are known, in their shape."""
+    if all(target.known is None for target in targets):
+        return torch.ones_like(truth[:1]).expand_as(truth)
+    found = torch.ones_like(truth)
+    for place, (image, segment) in enumerate(pairs):
+        known = targets[image].known
+        if known is not None:
+            found[place, 0] = known[segment]
+    return found
+
+
+def _mask_costs(logits: Tensor, truth: Tensor, known: Tensor, settings: LossSettings) -> Tensor:
+    """Return the costs (L, Q, M) of masks (L, Q, P) for segments (M, P), whose values may be shares of a cell.
+
+    ``known`` (M, P) is the share of a cell that counts.
+    """
     positive, negative = F.softplus(-logits), F.softplus(logits)
-    entropy = (positive @ truth.T + negative @ (1 - truth).T) / cells
+    entropy = (positive @ truth.T + negative @ (known - truth).T) / known.sum(dim=1).clamp(min=1)
     shares = logits.sigmoid()
     overlap = 2 * (shares @ truth.T) + 1
-    dice = 1 - overlap / (shares.sum(dim=-1, keepdim=True) + truth.sum(dim=1) + 1)
+    dice = 1 - overlap / (shares @ known.T + truth.sum(dim=1) + 1)
     return settings.mask * entropy + settings.dice * dice
 
 
@@ -206,9 +250,10 @@ def _on_labelled(logits: Tensor, targets: Sequence[Target]) -> Tensor:
     return (inside * labelled).sum(dim=(-2, -1)) / inside.sum(dim=(-2, -1)).clamp(min=1)
 
 
-def _at(maps: Tensor, points: Tensor) -> Tensor:
-    """Return the values (N, P) of maps (N, 1, h, w) at points (N, P, 2), x and y in [0, 1]."""
-    return F.grid_sample(maps, 2 * points[:, :, None] - 1, align_corners=False)[:, 0, :, 0]
+def _at(maps: Tensor, points: Tensor, *, nearest: bool = False) -> Tensor:
+    """Return the values (N, P) of maps (N, 1, h, w) at points (N, P, 2), x and y in [0, 1], or those of their cells."""
+    mode = "nearest" if nearest else "bilinear"
+    return F.grid_sample(maps, 2 * points[:, :, None] - 1, mode=mode, align_corners=False)[:, 0, :, 0]
 
 
 @torch.no_grad()

@@ -131,7 +131,9 @@ class TrainingRun:
             DeviceMemoryError: a batch does not fit into the device's memory.
         """
         trainer, weights = self.trainer, dict[str, Tensor]()
-        for stop in self.stops(trainer.done()):
+        with self.saying_what_to_lower():
+            begun = trainer.done()
+        for stop in self.stops(begun):
             with self.saying_what_to_lower(), self.parts.models.lock:
                 self._rest_captioner(trainer, progress)
                 weights = trainer.run(stop, report)
@@ -211,7 +213,8 @@ class TrainingRun:
         words = word_drawer(embeds, preset.loss.words, preset.loss.true_captions, parts.models.device)
         checkpoint, grid = self.folder / CHECKPOINT, view_grid(preset.taps)
         drawn = words if captioned else None
-        return Trainer(preset, self.head, parts.encoder, self.store, grid, texts, drawn, checkpoint, self.key())
+        stuff = frozenset(number for number, label in enumerate(self.labels) if label.stuff)
+        return Trainer(preset, self.head, parts.encoder, self.store, grid, texts, drawn, checkpoint, self.key(), stuff)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -256,10 +259,9 @@ class TrainingRun:
 
     def _rest_captioner(self, trainer: Trainer, progress: Progress) -> None:
         """Store the UNet's taps if the captioner, as the checkpoint has it, learns no more."""
-        captioner, begun = self.head.captioner, trainer.done()
-        if self.store.has_unet or not self._rests(begun):
+        captioner = self.head.captioner
+        if self.store.has_unet or not self._rests(trainer.done()):
             return
-        trainer.run(begun, lambda *_: None)  # Takes the checkpoint's weights.
         key = "null"
         if captioner is not None:
             captioner.requires_grad_(False)

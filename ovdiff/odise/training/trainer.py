@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,12 +21,22 @@ from torch.nn.parallel import DistributedDataParallel
 from ovdiff.errors import PresetError, TrainingError
 from ovdiff.odise.encoding import WindowEncoder, WindowGrid
 from ovdiff.odise.head import OdiseHead, best_of_synonyms
+from ovdiff.odise.mask_generator import Masks
 from ovdiff.odise.naming import LabelTexts
 from ovdiff.odise.preset import OdisePreset, TrainingSettings
 from ovdiff.odise.training.checkpoint import Checkpoint
 from ovdiff.odise.training.feature_store import Batch, FeatureStore
 from ovdiff.odise.training.grounding import grounding_loss
-from ovdiff.odise.training.losses import mask_loss, match, name_loss, objectness_loss, stacked, targets_of
+from ovdiff.odise.training.losses import (
+    Matches,
+    Target,
+    mask_loss,
+    match,
+    name_loss,
+    objectness_loss,
+    stacked,
+    targets_of,
+)
 from ovdiff.odise.training.processes import process_count, process_number, sum_of_all, wait_for_all
 
 Report = Callable[[int, dict[str, float]], None]
@@ -47,6 +58,16 @@ DrawWords = Callable[[Sequence[Sequence[str]], np.random.Generator], CaptionWord
 
 
 @dataclass
+class _Course:
+    """What changes from step to step, apart from the head."""
+
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    average: dict[str, Tensor]
+    step: int = 0
+
+
+@dataclass
 class Trainer:
     """One training of a head.
 
@@ -60,6 +81,7 @@ class Trainer:
         words: draws words from captions; ``None`` if captions do not matter.
         checkpoint: the file from which an interrupted run continues.
         key: what the training is: a checkpoint in which an entry differs is refused by the entry's name.
+        stuff: the labels that are stuff.
     """
 
     preset: OdisePreset
@@ -71,6 +93,7 @@ class Trainer:
     words: DrawWords | None
     checkpoint: Path
     key: Mapping[str, str] = field(default_factory=dict)
+    stuff: frozenset[int] = frozenset()
 
     def run(self, steps: int, report: Report) -> dict[str, Tensor]:
         """Train up to step ``steps`` of the plan, and return the averaged weights.
@@ -82,39 +105,36 @@ class Trainer:
         Raises:
             TrainingError: the checkpoint is of another training, or the loss is no number any more.
         """
-        plan, device = self.preset.training, next(self.head.parameters()).device
-        optimizer = torch.optim.AdamW(self._groups(), lr=plan.learning_rate, betas=(0.9, 0.999))
-        scaler = torch.amp.GradScaler(device.type, enabled=plan.autocast == "float16" and device.type == "cuda")
-        average = {key: value.detach().clone() for key, value in self.head.state_dict().items()}
-        begun = self._resume(optimizer, scaler, average)
+        plan, course = self.preset.training, self._course
         self.head.train()
         losses = self._losses_of_all()
-        for number in range(begun, steps):
-            for group in optimizer.param_groups:
+        for number in range(course.step, steps):
+            for group in course.optimizer.param_groups:
                 group["lr"] = plan.learning_rate * group["factor"] * rate(number, plan)
-            figures = self._step(number, losses, optimizer, scaler)
-            _follow(average, self.head, plan.ema, number, keeps_captioner=self.store.has_unet)
+            figures = self._step(number, losses)
+            _follow(course.average, self.head, plan.ema, number, keeps_captioner=self.store.has_unet)
+            course.step = number + 1
             report(number, figures)
-            if (number + 1) % plan.checkpoint_every == 0 or number + 1 == steps:
-                self._save(optimizer, scaler, average, number + 1)
-        return average
+            if course.step % plan.checkpoint_every == 0 or course.step == steps:
+                self._save()
+        return {key: value.clone() for key, value in course.average.items()}
 
     def done(self) -> int:
-        """Return how many steps the checkpoint has done; 0 without one.
+        """Return how many steps are done; at first those of the checkpoint, whose weights the head takes.
 
         Raises:
             TrainingError: the checkpoint is of another training, or is damaged.
         """
-        return self._file.steps()
+        return self._course.step
 
-    def _step(
-        self, number: int, losses: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
-    ) -> dict[str, float]:
+    def _step(self, number: int, losses: nn.Module) -> dict[str, float]:
+        optimizer, scaler = self._course.optimizer, self._course.scaler
         plan, device = self.preset.training, next(self.head.parameters()).device
         rng = np.random.default_rng([plan.seed, number])
         torch.manual_seed(plan.seed * 1_000_003 + number)
         views = np.sort(rng.choice(len(self.store), min(plan.batch, len(self.store)), replace=False))
-        batch = replace(self.store.batch(_own_part(views)), captions=self.store.captions(views)).on(device)
+        own = self.store.batch(_own_part(views))
+        batch = replace(own, captions=self.store.captions(views), images=self.store.images(views)).on(device)
         with _autocast(plan, device):
             parts = losses(batch, rng, mirror=bool(plan.mirror and rng.random() < 0.5))
         total = torch.stack(list(parts.values())).sum() * process_count()  # The library divides gradients by the count.
@@ -141,39 +161,48 @@ class Trainer:
 
     def losses(self, batch: Batch, rng: np.random.Generator, *, mirror: bool) -> dict[str, Tensor]:
         """Return the weighted losses of a batch by name."""
-        settings, head = self.preset.loss, self.head
         taps = self._taps(batch)
         segments = batch.segments.flip(-1) if mirror else batch.segments
-        targets = targets_of(segments, batch.names, batch.partial)
-        layers = head.find(taps, self.grid, mirror=mirror)
+        targets = targets_of(segments, batch.names, batch.partial, self.stuff)
+        layers = self.head.find(taps, self.grid, mirror=mirror)
         with torch.autocast(taps[0].device.type, enabled=False):
             masks = stacked(layers)
-            if self.texts is None:
-                matches = match(masks.logits, None, targets, settings)
-                if masks.objects is None:
-                    raise PresetError("classifier.void is 'null'; a head without names needs 'objectness'.")
-                found = {
-                    "object": settings.name * objectness_loss(masks.objects, masks.logits, matches, targets, settings)
-                }
-            else:
-                scores, null = head.names(masks.embeddings.flatten(0, 1), self.texts.embeddings)
-                names = best_of_synonyms(scores, self.texts.owners, self.texts.labels)
-                names, null = (each.unflatten(0, masks.logits.shape[:2]) for each in (names, null))
-                shares = torch.cat([names, null[..., None]], dim=-1).softmax(dim=-1)[..., :-1]
-                matches = match(masks.logits, shares, targets, settings)
-                found = {"name": settings.name * name_loss(names, null, masks.logits, matches, targets, settings)}
-            found["mask"] = mask_loss(masks.logits, matches, targets, settings)
+            found, matches = self._losses_of_names(masks, targets)
+            found["mask"] = mask_loss(masks.logits, matches, targets, self.preset.loss)
             if self.words is not None:
                 words = self.words(batch.captions, rng)
-                said, _ = head.names(layers[-1].embeddings.float(), words.embeddings.flatten(0, 1))
-                grounded = said.unflatten(2, words.embeddings.shape[:2])
-                counted = None
-                if settings.grounded == "matched":
-                    counted = torch.zeros(grounded.shape[:2], dtype=torch.bool, device=grounded.device)
-                    last = matches.layers == len(layers) - 1
-                    counted[matches.images[last], matches.queries[last]] = True
-                found["caption"] = settings.grounding * grounding_loss(grounded, words.excused, counted)
+                found["caption"] = self._loss_of_captions(masks, matches, words, batch.images)
         return found
+
+    def _losses_of_names(self, masks: Masks, targets: Sequence[Target]) -> tuple[dict[str, Tensor], Matches]:
+        """Match masks with segments, and return the loss of names, or of "a segment or nothing" without names."""
+        settings, logits = self.preset.loss, masks.logits
+        if self.texts is None:
+            if masks.objects is None:
+                raise PresetError("classifier.void is 'null'; a head without names needs 'objectness'.")
+            matches = match(logits, None, targets, settings)
+            loss = objectness_loss(masks.objects, logits, matches, targets, settings)
+            return {"object": settings.name * loss}, matches
+        scores, null = self.head.names(masks.embeddings.flatten(0, 1), self.texts.embeddings)
+        names = best_of_synonyms(scores, self.texts.owners, self.texts.labels)
+        names, null = (each.unflatten(0, logits.shape[:2]) for each in (names, null))
+        shares = torch.cat([names, null[..., None]], dim=-1).softmax(dim=-1)[..., :-1]
+        matches = match(logits, shares, targets, settings)
+        return {"name": settings.name * name_loss(names, null, logits, matches, targets, settings)}, matches
+
+    def _loss_of_captions(self, masks: Masks, matches: Matches, words: CaptionWords, images: Sequence[int]) -> Tensor:
+        """Return the loss of the last layer's masks with words. Views of one image are no negatives of one another."""
+        settings = self.preset.loss
+        said, _ = self.head.names(masks.embeddings[-1], words.embeddings.flatten(0, 1))
+        grounded = said.unflatten(2, words.embeddings.shape[:2])
+        counted = None
+        if settings.grounded == "matched":
+            counted = torch.zeros(grounded.shape[:2], dtype=torch.bool, device=grounded.device)
+            last = matches.layers == len(masks.logits) - 1
+            counted[matches.images[last], matches.queries[last]] = True
+        shown = torch.tensor(images, device=words.excused.device)
+        excused = words.excused | (shown[:, None] == shown[None])
+        return settings.grounding * grounding_loss(grounded, excused, counted)
 
     def _taps(self, batch: Batch) -> list[Tensor]:
         unet = batch.unet
@@ -197,25 +226,28 @@ class Trainer:
             for (matrix, captioner), parameters in groups.items()
         ]
 
-    def _resume(
-        self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, average: dict[str, Tensor]
-    ) -> int:
-        saved = self._file.read(next(self.head.parameters()).device)
+    @cached_property
+    def _course(self) -> _Course:
+        """The course as the checkpoint has it, which is read once; without one it begins."""
+        plan, device = self.preset.training, next(self.head.parameters()).device
+        optimizer = torch.optim.AdamW(self._groups(), lr=plan.learning_rate, betas=(0.9, 0.999))
+        scaler = torch.amp.GradScaler(device.type, enabled=plan.autocast == "float16" and device.type == "cuda")
+        saved = self._file.read(device)
         if not saved:
-            return 0
+            average = {key: value.detach().clone() for key, value in self.head.state_dict().items()}
+            return _Course(optimizer, scaler, average)
         self.head.load_state_dict(saved["head"])
         optimizer.load_state_dict(saved["optimizer"])
         if saved.get("scaler"):
             scaler.load_state_dict(saved["scaler"])
-        average.update(saved["average"])
-        return int(saved["step"])
+        return _Course(optimizer, scaler, saved["average"], int(saved["step"]))
 
-    def _save(
-        self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, average: dict[str, Tensor], step: int
-    ) -> None:
+    def _save(self) -> None:
         if process_number() == 0:
-            states = {"head": self.head.state_dict(), "optimizer": optimizer.state_dict()}
-            self._file.write({**states, "scaler": scaler.state_dict(), "average": average, "step": step})
+            course = self._course
+            states = {"head": self.head.state_dict(), "optimizer": course.optimizer.state_dict()}
+            more = {"scaler": course.scaler.state_dict(), "average": course.average, "step": course.step}
+            self._file.write({**states, **more})
         wait_for_all()
 
     @property

@@ -73,7 +73,8 @@ class Views:
         if view and plan.colour:
             canvas = jittered(canvas, plan.colour, rng)
         segments, names = fitted_segments(_segments_in(example, frame, plan.mask_px), example.names, plan.mask_px)
-        return View(cut(canvas, self.preset.taps)[0], segments, names, list(example.captions), example.partial)
+        windows = cut(canvas, self.preset.taps)[0]
+        return View(windows, segments, names, list(example.captions), image, example.partial)
 
 
 def canvas_px(settings: TapSettings) -> int:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from backend.command.odise_images import (
     coco_words,
     held_out,
     merged_categories,
+    not_learned_from,
     read_synonyms,
     source_of,
 )
 from backend.errors import UsageError
 from converters.datasets.panoptic import segment_ids_to_rgb
 from ovdiff.errors import TrainingError
+from ovdiff.vocabulary import Category
 from tests.backend.command.learning_export import BLUE, RED, annotation, both, region, task, write_export
 
 CATEGORIES = [
@@ -122,13 +125,46 @@ def test_an_export_becomes_examples_and_partial_annotations_are_known(tmp_path: 
     tasks += [task(3, annotation(13, region("blue", BLUE), partial)), task(4), task(5, both(15, was_cancelled=True))]
     write_export(tmp_path, *tasks, task(6, annotation(16)), task(7, annotation(17, region("red", RED, size=(9, 9)))))
     images, found = read(tmp_path, "export.json", config="config.xml")
-    assert len(images) == 3 and [images[number].partial for number in range(3)] == [False, False, True]
+    assert len(images) == 4 and [images[number].partial for number in range(4)] == [False, False, True, False]
+    assert images[3].names == () and not images[3].segment_map.any()  # Nothing of the labels is there.
     assert images[1].names == (0, 0) and images[1].segment_map.max() == 2  # each region of a thing is a segment
     assert found.left_out["not annotated"] == 1 and found.left_out["skipped by the annotator"] == 1
-    assert found.left_out["image left out"] == 2 and found.partial == 1
+    assert found.left_out["image left out"] == 1 and found.partial == 1
     (tmp_path / "images/1.png").unlink()
     with pytest.raises(TrainingError, match="cannot be read any more"):
         images[0]
+
+
+def test_an_empty_annotation_that_is_partial_or_was_not_read_whole_teaches_nothing(tmp_path: Path) -> None:
+    broken = {**region("red", RED), "value": {"format": "rle", "rle": [1, 2], "brushlabels": ["red"]}}
+    write_export(tmp_path, task(1, annotation(11)), task(2, annotation(12, broken)))
+    images, found = read(tmp_path, "export.json", config="config.xml")
+    assert len(images) == 1 and found.left_out["image left out"] == 1
+    images, found = read(tmp_path, "export.json", config="config.xml", partial=True)
+    assert not len(images) and found.left_out["image left out"] == 2 and "it is partial" in found.named[0]
+
+
+def test_an_image_is_learned_from_or_validated_with(tmp_path: Path) -> None:
+    write_panoptic(tmp_path, 4)
+    annotated, found = list(read(tmp_path, "panoptic.json")[0]._annotated), Found()
+    assert not_learned_from(annotated[1:], annotated[:3], found) == annotated[3:]
+    assert found.left_out == {"validation image left out, which is also learned from": 2}
+    twice = [*annotated, *(replace(each, key=f"another annotation {each.key}") for each in annotated)]
+    kept, tried = held_out(twice, 0.25)
+    assert len(tried) == 2 and tried[0].image == tried[1].image and not_learned_from(tried, kept, Found()) == tried
+    assert not_learned_from(tried, kept, found := Found()) and not found.left_out
+
+
+def test_a_label_that_only_the_validation_has_is_named_with_where_labels_come_from(tmp_path: Path) -> None:
+    write_panoptic(tmp_path)
+    source = source_of(tmp_path / "panoptic.json", None, 100, {})
+    found = Found()
+    reader = Reader(
+        images_in(tmp_path / "images", "", 10**6), [Category("car")], Captions({}), partial=False, found=found
+    )
+    assert not list(reader.annotated(source, Bar()))
+    words = "'sky-other-merged' is not one of the training, which are those of --label-config and the categories of"
+    assert words in found.named[0]
 
 
 def test_an_export_needs_its_label_config_and_words_are_read(tmp_path: Path) -> None:

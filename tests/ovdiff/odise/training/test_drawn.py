@@ -10,7 +10,7 @@ from ovdiff.models.loaded import LoadedModels
 from ovdiff.odise.head_file import read_card
 from ovdiff.odise.parts import OdiseParts
 from ovdiff.odise.preset import OdisePreset
-from ovdiff.odise.training.drawn import WORDS, CaptionNouns, drawn_view, preset_of, segments_of, train_head
+from ovdiff.odise.training.drawn import WORDS, CaptionNouns, drawn_view, keys_of, preset_of, segments_of, train_head
 from ovdiff.odise.training.examples import NAMELESS
 from ovdiff.tinyworld.world import STUFF, render, sample_scene
 
@@ -86,3 +86,33 @@ def test_a_head_is_trained_in_two_rounds_and_written_with_its_card(
 def test_a_head_learns_from_captions(tmp_path: Path) -> None:
     train_head(options(tmp_path, captions=True, captioner_steps=0))
     assert read_card(tmp_path / "head").architecture["classifier.void"] == "objectness"
+
+
+def test_features_and_rounds_are_used_again_only_where_nothing_that_makes_them_differs(
+    tmp_path: Path, preset: OdisePreset
+) -> None:
+    asked, changed = options(tmp_path), replace
+    first = keys_of(asked, preset)
+    assert keys_of(options(tmp_path), preset) == first
+    models = changed(preset.models, clip=changed(preset.models.clip, source="elsewhere/clip"))
+    of_views = [
+        (asked, changed(preset, captioner=changed(preset.captioner, gate=preset.captioner.gate / 2))),
+        (asked, changed(preset, training=changed(preset.training, mask_px=preset.training.mask_px * 2))),
+        (asked, changed(preset, loss=changed(preset.loss, nameless_area=0.3))),
+        (asked, changed(preset, models=models)),
+        (options(tmp_path, views=17), preset),
+        (options(tmp_path, without=("ball",)), preset),
+    ]
+    of_rounds = [
+        (asked, changed(preset, classifier=changed(preset.classifier, void="objectness"))),
+        (asked, changed(preset, training=changed(preset.training, learning_rate=0.5))),
+        (options(tmp_path, seed=1), preset),
+        (options(tmp_path, captions=True), preset),
+        (options(tmp_path, captioner_steps=2), preset),
+    ]
+    for other in of_views:
+        assert not set(keys_of(*other)) & set(first), other
+    for other in of_rounds:
+        assert [a == b for a, b in zip(keys_of(*other), first, strict=True)] == [True, False, False], other
+    longer = keys_of(options(tmp_path, steps=2), preset)
+    assert longer[:2] == first[:2] and longer[2] != first[2]  # The first round serves both.

@@ -15,7 +15,7 @@ def view(number: int) -> View:
     random = np.random.default_rng(number)
     windows = random.integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
     segments = random.integers(0, 3, (16, 16), dtype=np.uint8)
-    return View(windows, segments, [number, 7], [f"view {number}"])
+    return View(windows, segments, [number, 7], [f"view {number}"], number // 2)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_a_batch_is_what_the_encoder_gives_in_half_precision(store: FeatureStore
         assert torch.allclose(stored.float(), tap, rtol=2e-3, atol=2e-3)
     assert np.array_equal(batch.segments.numpy(), np.stack([view(2).segments, view(0).segments]))
     assert batch.names == [[2, 7], [0, 7]]
-    assert batch.captions == [["view 2"], ["view 0"]]
+    assert batch.captions == [["view 2"], ["view 0"]] and batch.images == [1, 0]
 
 
 def test_a_killed_run_goes_on_after_the_last_whole_view(

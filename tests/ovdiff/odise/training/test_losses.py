@@ -233,3 +233,43 @@ def test_layers_are_stacked_in_single_precision() -> None:
     assert (found.logits.shape, found.embeddings.shape) == ((2, 2, 3, 4, 4), (2, 2, 3, 5))
     assert (found.logits.dtype, found.embeddings.dtype) == (torch.float32, torch.float32)
     assert torch.equal(found.logits[1], layers[1].logits.float())
+
+
+@pytest.mark.parametrize("points", [0, 200])
+def test_the_mask_of_stuff_in_a_partial_annotation_is_compared_where_something_is_annotated(points: int) -> None:
+    settings = replace(SETTINGS, points=points)
+    numbers = torch.zeros(1, SIDE, SIDE, dtype=torch.uint8)
+    numbers[0, :3], numbers[0, 5:, :4] = 1, 2  # stuff, and a thing
+    whole, partial = (targets_of(numbers, [[0, 1]], [part], {0}) for part in (False, True))
+    logits = torch.full((1, 1, 2, SIDE, SIDE), -4.0)
+    logits[0, 0, 0, :3], logits[0, 0, 1, 5:, :4] = 4, 4
+    pairs = Matches(*(torch.tensor(each) for each in ([0, 0], [0, 0], [0, 1], [0, 1])))
+    farther = logits.clone()
+    farther[0, 0, 0, 3] = 4  # The stuff goes on where nothing is annotated ...
+    around = logits.clone()
+    around[0, 0, 1, 4] = 4  # ... and a thing does.
+
+    def loss(of: Tensor, targets: list[Target]) -> float:
+        torch.manual_seed(1)
+        return float(mask_loss(of, pairs, targets, settings))
+
+    if not points:
+        assert loss(farther, partial) == pytest.approx(loss(logits, partial), rel=1e-6)
+    # Points are drawn where a mask is unsure, at its edges, so there each loss is larger.
+    less, more = (0.8, 1.1) if points else (0.5, 2.0)
+    assert loss(farther, partial) < less * loss(farther, whole)
+    assert loss(around, partial) > more * loss(logits, partial)  # Around a thing is not that thing.
+    wrong = logits.clone()
+    wrong[0, 0, 0, 5:, :4] = 4  # The thing's pixels are annotated, so they are not of the stuff.
+    assert loss(wrong, partial) > more * loss(logits, partial)
+
+
+def test_stuff_is_matched_by_what_is_annotated_in_a_partial_annotation() -> None:
+    numbers = torch.zeros(1, SIDE, SIDE, dtype=torch.uint8)
+    numbers[0, :3] = 1
+    logits = torch.full((1, 1, 2, SIDE, SIDE), -4.0)
+    logits[0, 0, 0, :2] = 4  # fits what is annotated a little worse
+    logits[0, 0, 1] = 4  # holds it whole, and goes on
+    found = [match(logits, None, targets_of(numbers, [[0]], [part], {0}), SETTINGS) for part in (False, True)]
+    assert [each.queries.tolist() for each in found] == [[0], [1]]
+    assert match(logits, None, targets_of(numbers, [[0]], [True]), SETTINGS).queries.tolist() == [0]  # a thing

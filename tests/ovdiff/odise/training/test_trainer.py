@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from ovdiff.odise.encoding import WindowGrid
-from ovdiff.odise.head import OdiseHead
 from ovdiff.odise.naming import Label
 from ovdiff.odise.parts import OdiseParts
 from ovdiff.odise.preset import OdisePreset, TrainingSettings
+from ovdiff.odise.training.checkpoint import Checkpoint
 from ovdiff.odise.training.feature_store import FeatureStore, View
-from ovdiff.odise.training.trainer import Trainer, rate
+from ovdiff.odise.training.trainer import CaptionWords, Trainer, rate
 from ovdiff.tinyworld.world import NAMES, render, sample_scene
 
 LABELS = [Label(name, (name,), False) for name in NAMES]
@@ -21,10 +21,9 @@ LABELS = [Label(name, (name,), False) for name in NAMES]
 
 def view(number: int) -> View:
     drawn = render(sample_scene(number), 64)
-    numbers = np.unique(drawn.label_map) if hasattr(drawn, "label_map") else np.array([0])
     segments = np.zeros((32, 32), np.uint8)
     segments[:16], segments[16:, :20] = 1, 2
-    return View(drawn.image[None], segments, [int(numbers[0]) % len(NAMES), 1], ["A car."])
+    return View(drawn.image[None], segments, [0, 1], ["A car."], number // 2)
 
 
 @pytest.fixture(scope="module")
@@ -123,5 +122,41 @@ def test_a_mirrored_step_has_the_loss_of_mirrored_features_and_segments(
     assert float(plain["mask"]) != pytest.approx(float(by_hand["mask"]), rel=1e-4)
 
 
-def test_the_head_of_a_training_is_an_odise_head(odise_parts: OdiseParts) -> None:
-    assert isinstance(odise_parts.new_head(), OdiseHead)
+def test_the_views_of_one_image_are_no_negatives_of_one_another(
+    odise_preset: OdisePreset, odise_parts: OdiseParts, store: FeatureStore, tmp_path: Path
+) -> None:
+    torch.manual_seed(3)
+    drawn = CaptionWords(torch.randn(3, 2, odise_parts.text_channels), torch.zeros(3, 3, dtype=torch.bool))
+
+    def loss(images: list[int], excused: Tensor) -> float:
+        one = trainer(odise_preset, odise_parts, store, tmp_path / "f.pt")
+        one.words = lambda _captions, _rng: drawn._replace(excused=excused)
+        batch = replace(store.batch(np.arange(3)), images=images)
+        return float(one.losses(batch, np.random.default_rng(0), mirror=False)["caption"])
+
+    assert store.images(np.arange(3)) == [0, 0, 1]
+    pair = torch.zeros(3, 3, dtype=torch.bool)
+    pair[0, 1] = pair[1, 0] = True
+    assert loss([0, 0, 1], drawn.excused) == pytest.approx(loss([0, 1, 2], pair), rel=1e-5)
+    assert loss([0, 0, 1], drawn.excused) != pytest.approx(loss([0, 1, 2], drawn.excused), rel=1e-3)
+
+
+def test_a_checkpoint_is_loaded_once_however_often_a_training_stops(
+    odise_preset: OdisePreset,
+    odise_parts: OdiseParts,
+    store: FeatureStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trainer(odise_preset, odise_parts, store, tmp_path / "g.pt").run(1, lambda *_: None)
+    loads: list[bool] = []
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda *given, **more: loads.append(more["mmap"]) or load(*given, **more))  # type: ignore[func-returns-value]
+    one = trainer(odise_preset, odise_parts, store, tmp_path / "g.pt")
+    assert one.done() == 1
+    first = one.run(2, lambda *_: None)
+    kept = {name: value.clone() for name, value in first.items()}
+    one.run(3, lambda *_: None)
+    assert loads == [False] and one.done() == 3
+    assert all(torch.equal(value, first[name]) for name, value in kept.items())  # What was handed out stays.
+    assert Checkpoint(tmp_path / "g.pt").steps() == 3 and loads == [False, True]
