@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from converters.corrections.confusion import category_ious, confusion_matrix
 from ovdiff import Bank, Category, Engine, Preset, Vocabulary
 from ovdiff.engines import HasEncodings
+from ovdiff.odise.engine import EncodedMasks
 from ovdiff.presets import preset_to_mapping
 from ovdiff.presets.preset import mapping_to_preset
+from ovdiff.segmenting.encoding import EncodedImage
 from ovdiff.tinyworld.world import NAMES, STUFF, THINGS, Split, render, sample_scene
 
 CROWDED_PX, CROWDED_FIRST, CROWDED_THINGS = 320, 50_000, 3
@@ -50,7 +52,7 @@ class Scenes:
 
     numbers: tuple[int, ...]
     images: tuple[NDArray[np.uint8], ...]
-    encoded: tuple[Any, ...]
+    encoded: tuple[EncodedImage | EncodedMasks, ...]
     label_maps: tuple[NDArray[np.uint8], ...]
 
     def truths(self, vocabulary: Vocabulary) -> list[NDArray[np.int32]]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ovdiff.errors import WeightsError
+from ovdiff.images import image_key
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset, load_preset
 from ovdiff.presets.needs import feature_dtype
@@ -15,7 +16,6 @@ from ovdiff.segmenting.encoding import (
     WindowFeatures,
     encode_image,
     group_by_size,
-    image_key,
 )
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.windows import Window, plan_windows, working_size_hw
