@@ -34,7 +34,7 @@ class PanopticResult(NamedTuple):
 
 
 class Instances(NamedTuple):
-    """Masks that may overlap, the surest first.
+    """Masks that may overlap, the surest first; on the CPU, as every result is.
 
     Attributes:
         labels: (N,) int64.
@@ -157,7 +157,8 @@ def _owners(bands: Iterable[Tensor], scores: Tensor, kept: Tensor) -> tuple[Tens
 
 def instances(named: Named, masks: Tensor, stuff: Sequence[bool], count: int) -> Instances:
     """Return the ``count`` surest masks of things (C.3): a mask's score is p times the mean of its pixels inside."""
-    things = torch.tensor([index for index, of_stuff in enumerate(stuff) if not of_stuff], dtype=torch.long)
+    known = [index for index, of_stuff in enumerate(stuff) if not of_stuff]
+    things = torch.tensor(known, dtype=torch.long, device=named.names.device)
     scores = named.names[:, things]
     best, places = scores.flatten().topk(min(count, scores.numel()))
     queries, labels = places // max(1, len(things)), things[places % max(1, len(things))]
@@ -166,4 +167,4 @@ def instances(named: Named, masks: Tensor, stuff: Sequence[bool], count: int) ->
     quality = (masks * inside).flatten(1).sum(dim=1) / sizes.clamp(min=1)
     order = (best * quality[queries]).argsort(descending=True)
     order = order[sizes[queries[order]] > 0]
-    return Instances(labels[order], (best * quality[queries])[order], inside[queries[order]])
+    return Instances(labels[order].cpu(), (best * quality[queries])[order].cpu(), inside[queries[order]].cpu())

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from tests.ovdiff.conftest import image, preset, weights_folder  # noqa: F401 - fixtures
+from tests.ovdiff.conftest import image, models, preset, weights_folder  # noqa: F401 - fixtures
+from tests.ovdiff.odise.conftest import odise_engine, odise_parts, odise_preset, windows  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="session")
