@@ -2,6 +2,7 @@
 #
 #   make demo         a Label Studio project pre-labelled by OVDiff, to look at; Ctrl-C ends it
 #   make demo-check   the same without a person, then checked; writes runs/demo-check.png
+#   make demo-loop    from zero labels to a trained head: a table by the number of corrected tasks, in some minutes
 #   make test         all tests, a real Label Studio and a headless Chromium included
 #   make quick        the tests that load no models and start no servers, within a minute
 #   make check        what CI asks for: format, lint, types, documentation and tests
@@ -45,7 +46,7 @@ endef
 # The pinned wheels are for Python 3.11 to 3.13. Where PYTHON is newer, uv fetches a 3.13.
 VENV_PYTHON = $$($(PYTHON) -c 'import sys; print(sys.executable if sys.version_info < (3, 14) else "3.13")')
 
-.PHONY: help setup demo demo-check test quick check format lint types docs notebook measure tinyworld lock clean chromium
+.PHONY: help setup demo demo-check demo-loop test quick check format lint types docs notebook measure tinyworld lock clean chromium
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -58,6 +59,9 @@ demo: $(ENV) $(LABEL_STUDIO_ENV)
 
 demo-check: $(ENV) $(LABEL_STUDIO_ENV)
 	@.venv/bin/python -m backend.demo.check --label-studio $(LABEL_STUDIO) --sheet runs/demo-check.png $(DEMO_FLAGS)
+
+demo-loop: $(ENV) $(LABEL_STUDIO_ENV)
+	@OMP_NUM_THREADS=1 .venv/bin/python -m backend.demo.loop.run --label-studio $(LABEL_STUDIO) --out runs/demo-loop.json $(DEMO_FLAGS)
 
 # One thread a process: the models are tiny, and torch's threads wait for one another as soon as a machine has other work.
 test: $(ENV) $(LABEL_STUDIO_ENV) chromium

@@ -86,7 +86,7 @@ class BackendServer:
         built, words = self._anchors()
         if built == words:
             return
-        command = [_ovdiff(), "prototypes", "build", "--anchors"]
+        command = [ovdiff_command(), "prototypes", "build", "--anchors"]
         with ProcessGroups() as groups:
             name = "`ovdiff prototypes build --anchors`"
             environment = {**_method_environment(self.folder), **self.settings}
@@ -161,7 +161,7 @@ def start(
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port(preferred_port)
     url = f"http://{LOOPBACK}:{port}"
-    command = [_ovdiff(), "serve"]
+    command = [ovdiff_command(), "serve"]
     environment = {**_environment(folder, port, label_studio), **(settings or {})}
     child = groups.start("The backend", command, environment, folder / "backend.log")
     wait_until_ready(
@@ -173,17 +173,21 @@ def start(
     return BackendServer(url, folder, child, settings or {})
 
 
-def _environment(folder: Path, port: int, label_studio: LabelStudio) -> Mapping[str, str]:
+def _environment(folder: Path, port: int, label_studio: LabelStudio) -> dict[str, str]:
+    return {**command_environment(folder, label_studio), "OVDIFF_HOST": LOOPBACK, "OVDIFF_PORT": str(port)}
+
+
+def command_environment(folder: Path, label_studio: LabelStudio) -> dict[str, str]:
+    """Return the environment of a command of ``ovdiff`` that works beside the backend of a folder."""
     return {
         **_method_environment(folder),
-        "OVDIFF_HOST": LOOPBACK,
-        "OVDIFF_PORT": str(port),
         "LABEL_STUDIO_URL": label_studio.url,
         "LABEL_STUDIO_API_KEY": label_studio.login.token,
     }
 
 
-def _ovdiff() -> str:
+def ovdiff_command() -> str:
+    """Return the path of the command ``ovdiff`` in this environment."""
     return str(Path(sysconfig.get_path("scripts")) / "ovdiff")
 
 

@@ -153,13 +153,13 @@ class ProjectMaker:
                 f"not connected: {record['error_message']}"
             )
 
-    def predict(self, project: int) -> list[StoredTask]:
-        """Have all tasks predicted, a few at a time, and return the tasks.
+    def predict(self, project: int, tasks: Sequence[StoredTask] | None = None) -> list[StoredTask]:
+        """Have tasks predicted, all of them by default, a few at a time, and return the tasks.
 
         Label Studio gives the backend 100 s for all tasks of one request. Small requests stay below that limit, and
         the progress can be shown between them.
         """
-        tasks = self.api.tasks(project)
+        tasks = self.api.tasks(project) if tasks is None else list(tasks)
         for start in range(0, len(tasks), _PREDICTIONS_PER_REQUEST):
             some = tasks[start : start + _PREDICTIONS_PER_REQUEST]
             self.api.retrieve_predictions(project, [task.id for task in some])

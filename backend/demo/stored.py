@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from backend.demo.api import LabelStudioApi, StoredTask
 from backend.demo.errors import CheckError
+from converters.corrections.panoptic_quality import SegmentMap
 from converters.encodings.overlaps import LabelledMask, masks_to_label_map
 from converters.label_studio.label_config import parse_label_config
 from converters.label_studio.reader import tasks_to_records
@@ -37,15 +38,17 @@ class StoredPredictions:
         return found[0]
 
 
-def read_predictions(api: LabelStudioApi, project: int) -> list[StoredPredictions]:
-    """Return every task of a project with the predictions that Label Studio has stored for it.
+def read_predictions(
+    api: LabelStudioApi, project: int, tasks: Sequence[StoredTask] | None = None
+) -> list[StoredPredictions]:
+    """Return tasks of a project, all of them by default, with the predictions that Label Studio has stored for them.
 
     Raises:
         CheckError: a stored region cannot be read, for instance because its mask has another size than the image.
     """
     config = parse_label_config(api.label_config(project))
     stored = []
-    for task in api.tasks(project):
+    for task in api.tasks(project) if tasks is None else tasks:
         source = {"id": task.id, "data": {"image": task.image}, "predictions": api.predictions(task.id)}
         (record,) = tasks_to_records([source], config)
         if record.left_out:
@@ -67,6 +70,22 @@ def label_map(regions: Sequence[Region], names: Sequence[str], size_hw: tuple[in
     if flat.contested_px:
         raise CheckError(f"{flat.contested_px} pixels have more than one label; expected at most one each.")
     return flat.label_map
+
+
+def segments_of(regions: Sequence[Region], names: Sequence[str], size_hw: tuple[int, int]) -> SegmentMap:
+    """Return regions as segments (H, W); the category of each is 1 + the index of its label in ``names``.
+
+    Raises:
+        CheckError: a region belongs to an image of another size, has a label that is not in ``names``, or shares
+            pixels with another region.
+    """
+    ids = np.zeros(size_hw, dtype=np.int32)
+    for number, region in enumerate(regions, start=1):
+        mask = _mask(region, size_hw)
+        if ids[mask].any():
+            raise CheckError(f"Region {region.id} shares pixels with another one; expected one region a pixel.")
+        ids[mask] = number
+    return SegmentMap(ids, tuple(_label(region, names) for region in regions))
 
 
 def _mask(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
