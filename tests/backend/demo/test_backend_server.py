@@ -95,7 +95,7 @@ def _command(monkeypatch: pytest.MonkeyPatch, folder: Path, lines: str) -> None:
     script = folder / "ovdiff"
     script.write_text(f'#!/bin/sh\necho "$@ $OVDIFF_DATA_DIR $OVDIFF_PRESET" > {folder}/asked\n{lines}\n')
     script.chmod(0o755)
-    monkeypatch.setattr(backend_server, "_ovdiff", lambda: str(script))
+    monkeypatch.setattr(backend_server, "ovdiff_command", lambda: str(script))
 
 
 def test_anchors_that_are_missing_are_built_by_the_command_on_the_demo_s_bank(
