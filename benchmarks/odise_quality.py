@@ -247,12 +247,15 @@ OPEN = ("mIoU seen", "mIoU unseen", "PQ seen", "PQ unseen", "recall unseen", "Io
 
 
 def table(rows: Rows, columns: Sequence[str]) -> str:
-    """Return the Markdown table of the rows that have these columns: a line for each row and way."""
+    """Return the Markdown table of the rows that have these columns: a line for each row and way.
+
+    Heads that lack words are left out of a table that does not tell seen words from unseen ones.
+    """
     lines = [
         [name, way, *(spread_text([seed[way][column] for seed in by_seed.values()]) for column in columns)]
         for name, by_seed in rows.items()
-        for way in ("prototypes", *WEIGHTS)
-        if columns[0] in next(iter(by_seed.values())).get(way, ())
+        for way, figures_of_way in next(iter(by_seed.values())).items()
+        if columns[0] in figures_of_way and ("recall unseen" in columns) == ("recall unseen" in figures_of_way)
     ]
     return markdown_table(("head", "names by", *columns), lines)
 
