@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from backend.errors import ImageSourceError
 from backend.settings import PredictionSettings
 from backend.sources.images import ImageSource
-from ovdiff.engines import FindsInstances, SegmentationEngine
+from ovdiff.engines import FindsInstances, Learns, SegmentationEngine
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
 
@@ -32,6 +32,9 @@ MOST_ADDRESSES = 10_000
 
 Prepared = tuple[tuple[Category, str], ...]
 """Categories in the order of the label ids, each with the key of its prototypes."""
+
+Asked = tuple[Prepared, str]
+"""What is asked of an image: the categories, and the state of the engine, which lessons and a new head change."""
 
 
 @dataclass(frozen=True)
@@ -146,17 +149,18 @@ class RecentSegmentations:
             OVDiffError: the image cannot be segmented.
         """
         categories = tuple(prepared.items())
-        call = (address, categories)
+        asked = (categories, self._engine_state(categories))
+        call = (address, asked)
         while True:
             with self._lock:
-                found = self._look_up(address, categories, since_s)
+                found = self._look_up(address, asked, since_s)
                 running = self._running.get(call)
                 if found is None and running is None:
                     self._running[call] = _Running(Future(), until_s)
             if found is not None:
                 return found.segmentation()
             if running is None:
-                return self._run(call, lambda: self._compute(address, categories, until_s))
+                return self._run(call, lambda: self._compute(address, asked, until_s))
             try:
                 return running.future.result()
             except ImageSourceError:
@@ -184,31 +188,38 @@ class RecentSegmentations:
                 del self._running[call]
             del mine
 
-    def _compute(self, address: ImageAddress, categories: Prepared, until_s: float) -> _Kept:
+    def _engine_state(self, categories: Prepared) -> str:
+        """Return what decides about masks besides pixels and prototypes: weights, anchors, and lessons."""
+        taught = ""
+        if isinstance(self._engine, Learns) and categories:
+            taught = self._engine.lessons_version(Vocabulary(tuple(category for category, _ in categories)))
+        return f"{self._engine.fingerprint()} {taught}"
+
+    def _compute(self, address: ImageAddress, asked: Asked, until_s: float) -> _Kept:
         fetched_s = self._clock_s()
         within_s = until_s - fetched_s
         with self._images.opened(address.reference, task_id=address.task, within_s=within_s) as pixels:
             seen = _Seen(_pixel_hash(pixels), fetched_s)
             with self._lock:
                 self._note(address, seen)
-                known = self._kept.get((seen.pixels, categories))
+                known = self._kept.get((seen.pixels, asked))
             if known is not None:
                 return known
-            vocabulary = Vocabulary(tuple(category for category, _ in categories))
+            vocabulary = Vocabulary(tuple(category for category, _ in asked[0]))
             found = self._engine.segment(pixels, vocabulary)
             if self._instances is not None:
                 found = self._instances.with_instances(pixels, found, vocabulary)
             kept = _Kept.of(found)
             del found
         with self._lock:
-            self._keep((seen.pixels, categories), kept)
+            self._keep((seen.pixels, asked), kept)
         return kept
 
-    def _look_up(self, address: ImageAddress, categories: Prepared, since_s: float) -> _Kept | None:
+    def _look_up(self, address: ImageAddress, asked: Asked, since_s: float) -> _Kept | None:
         seen = self._seen.get(address.key)
         if seen is None or seen.at_s < max(since_s, self._clock_s() - self._settings.remember_s):
             return None
-        key = (seen.pixels, categories)
+        key = (seen.pixels, asked)
         if key in self._kept:
             self._kept.move_to_end(key)
         return self._kept.get(key)

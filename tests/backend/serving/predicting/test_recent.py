@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from backend.errors import ImageDecodeError, ImageFetchError
 from backend.serving.predicting.recent import ImageAddress, RecentSegmentations
 from backend.settings import PredictionSettings
-from ovdiff.vocabulary import Category
+from ovdiff.engines import Learns
+from ovdiff.vocabulary import Category, Vocabulary
 from tests.fakes.engine import SCORE, FakeEngine
 from tests.fakes.pictures import red_and_blue
 from tests.fakes.sockets import in_background
@@ -345,3 +346,34 @@ def test_the_number_of_addresses_is_limited(desk: Desk, monkeypatch: pytest.Monk
     assert len(desk.images.asked) == asked
     memory.of(ImageAddress(HERE.reference, 1), BOTH, since_s=NEVER)
     assert len(desk.images.asked) == asked + 1
+
+
+class Taught(FakeEngine):
+    """An engine that learns: what it was taught changes its masks."""
+
+    taught = ""
+    lessons: Any = None
+    lesson_address: Any = None
+    learn: Any = None
+
+    def lessons_version(self, _vocabulary: Vocabulary) -> str:
+        return self.taught
+
+
+@pytest.mark.parametrize("change", [{"taught": "a lesson"}, {"name": "another head"}])
+def test_what_was_remembered_before_a_lesson_or_a_new_head_is_not_given_after_it(
+    change: dict[str, str], tmp_path: Path
+) -> None:
+    """`ovdiff learn` beside a running service changed the version, and the old masks came under it."""
+    desk = Desk(Taught(tmp_path / "bank"))
+    assert isinstance(desk.engine, Learns)
+    memory = desk.memory()
+    memory.of(HERE, BOTH, since_s=NEVER)
+    memory.of(HERE, BOTH, since_s=NEVER)
+    assert desk.engine.segmented == 1
+    for name, value in change.items():
+        setattr(desk.engine, name, value)
+    desk.memory()  # builds the categories
+    memory.of(HERE, BOTH, since_s=NEVER)
+    memory.of(HERE, BOTH, since_s=NEVER)
+    assert desk.engine.segmented == 2
