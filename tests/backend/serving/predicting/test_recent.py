@@ -353,8 +353,12 @@ class Taught(FakeEngine):
 
     taught = ""
     lessons: Any = None
-    lesson_address: Any = None
-    learn: Any = None
+
+    def lesson_address(self, *_: object) -> str:
+        raise NotImplementedError
+
+    def learn(self, *_: object) -> None:
+        raise NotImplementedError
 
     def lessons_version(self, _vocabulary: Vocabulary) -> str:
         return self.taught
