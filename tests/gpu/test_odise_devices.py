@@ -165,7 +165,9 @@ def test_a_batch_of_windows_that_does_not_fit_is_halved(parts: OdiseParts, devic
 def _view(number: int) -> View:
     segments = np.zeros((32, 32), np.uint8)
     segments[:16], segments[16:, :20] = 1, 2
-    return View(render(sample_scene(number), 64).image[None], segments, [number % 4, (number + 1) % 4], [])
+    return View(
+        render(sample_scene(number), 64).image[None], segments, [number % 4, (number + 1) % 4], [], image=number
+    )
 
 
 Cast = Literal["none", "bfloat16", "float16"]
