@@ -1,5 +1,6 @@
 """From images to taps: windows, the frozen models, the captioner's condition, and the stitching of windows (C.1)."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,10 @@ from ovdiff.models.clip import Clip
 from ovdiff.odise.captioner import ImplicitCaptioner, standardised
 from ovdiff.odise.preset import OdisePreset, TapSettings
 from ovdiff.odise.taps import Condition, DiffusionTaps, VaeFeatures
+
+
+_LEAST_WINDOW = 1 / 8
+"""The least side of a window, as a share of the long side: an image of 1 x 5000 px is 8 windows and not 2,560."""
 
 
 class WindowGrid(NamedTuple):
@@ -78,20 +83,22 @@ class WindowEncoder:
 def cut(image: NDArray[np.uint8], settings: TapSettings) -> tuple[NDArray[np.uint8], WindowGrid]:
     """Cut an (H, W, 3) uint8 image into windows (N, S, S, 3), row by row.
 
-    The image is resized so that its short side is ``short_side_px``. At the right and the lower edge it is padded with
-    its last pixels to full windows.
+    The image is resized so that its short side is ``short_side_px``. A window's side is ``window_px``, or the short side
+    if that is shorter (C.1), but of a very long image at least an eighth of the long side. At the right and the lower
+    edge the image is padded with its last pixels to full windows.
     """
     if settings.windows == "whole":
         side = settings.input_px
         return image[None], WindowGrid((side, side), 1, 1, side)
     resized = _resized(image, _working_size(image.shape[0], image.shape[1], settings))
-    side = min(settings.window_px, *resized.shape[:2])
+    short, long = sorted(resized.shape[:2])
+    side = min(settings.window_px, max(short, math.ceil(long * _LEAST_WINDOW)))
     rows, columns = (-(-length // side) for length in resized.shape[:2])
     lacking = [(0, count * side - length) for count, length in zip((rows, columns), resized.shape[:2], strict=True)]
     padded = np.pad(resized, [*lacking, (0, 0)], mode="edge")
     windows = padded.reshape(rows, side, columns, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
     scale = settings.input_px / side
-    height, width = (round(length * scale) for length in resized.shape[:2])
+    height, width = (max(1, round(length * scale)) for length in resized.shape[:2])
     return windows, WindowGrid((height, width), rows, columns, settings.input_px)
 
 

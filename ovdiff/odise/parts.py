@@ -82,7 +82,7 @@ class OdiseParts:
     @cached_property
     def text_channels(self) -> int:
         """The length of CLIP's embeddings."""
-        return len(self._vector(""))
+        return len(self._vectors([""])[0])
 
     def label_texts(self, labels: list[Label], templates: tuple[str, ...]) -> LabelTexts:
         """Return the texts of labels: each synonym's unit vector is the mean over the templates.
@@ -90,19 +90,21 @@ class OdiseParts:
         Raises:
             VocabularyError: a synonym is longer than the text encoder reads.
         """
-        vectors = []
-        for label in labels:
-            for synonym in label.synonyms:
-                each = [self._vector(template.replace("{category}", synonym)) for template in templates]
-                vectors.append(torch.nn.functional.normalize(torch.stack(each).mean(dim=0), dim=0))
+        synonyms = [synonym for label in labels for synonym in label.synonyms]
+        texts = [template.replace("{category}", synonym) for synonym in synonyms for template in templates]
+        each = torch.stack(self._vectors(texts)).unflatten(0, (len(synonyms), len(templates)))
+        vectors = torch.nn.functional.normalize(each.mean(dim=1), dim=1)
         owners = [index for index, label in enumerate(labels) for _ in label.synonyms]
-        return LabelTexts(torch.stack(vectors), torch.tensor(owners, device=self.models.device), len(labels))
+        return LabelTexts(vectors, torch.tensor(owners, device=self.models.device), len(labels))
 
-    def _vector(self, text: str) -> Tensor:
-        vector = self.texts.embed([text])[0]
-        if vector is None:
-            raise VocabularyError(f"{text!r} is longer than the text encoder reads. Give a shorter prompt.")
-        return vector
+    def _vectors(self, texts: list[str]) -> list[Tensor]:
+        """Return a unit vector (P,) of each text; all that are new are embedded at once."""
+        vectors = []
+        for text, vector in zip(texts, self.texts.embed(texts), strict=True):
+            if vector is None:
+                raise VocabularyError(f"{text!r} is longer than the text encoder reads. Give a shorter prompt.")
+            vectors.append(vector)
+        return vectors
 
     @cached_property
     def texts(self) -> ClipTexts:

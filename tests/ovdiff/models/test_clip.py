@@ -207,3 +207,82 @@ def test_positions_are_resized_between_patches_and_kept_for_cls() -> None:
     assert resized.shape == (17, 1) and float(resized[0]) == 9.0
     grid = resized[1:, 0].reshape(8, 2)
     assert bool((grid.diff(dim=0) > 0).all() and (grid.diff(dim=1) > 0).all())
+
+
+MASK_PX = 16  # of the regions' masks
+
+
+@pytest.fixture
+def regions() -> Tensor:
+    """Four masks an image (2, 4, 16, 16): large, one pixel, none, all."""
+    masks = torch.zeros(2, 4, MASK_PX, MASK_PX, dtype=torch.bool)
+    masks[0, 0, 3:9, 2:15], masks[1, 0, 10:, :5] = True, True
+    masks[0, 1, 5, 7] = masks[1, 1, 15, 0] = True
+    masks[:, 3] = True
+    return masks
+
+
+def _regions_slowly(model: CLIPModel, images: np.ndarray, masks: Tensor, size_px: int, *, see_class: bool) -> Tensor:
+    """Run the whole encoder on all tokens and the extra class tokens, with a full matrix of who sees whom (C.3)."""
+    vision, side = model.vision_model, size_px // model.config.vision_config.patch_size
+    pixels = images_to_pixels(images, (size_px, size_px), "clip", torch.zeros(1))
+    states = vision.pre_layrnorm(vision.embeddings(pixels, interpolate_pos_encoding=True))
+    count, extra = states.shape[1], masks.shape[1]
+    states = torch.cat([states, states[:, :1].expand(-1, extra, -1)], dim=1)
+    sees = torch.full((len(images), 1, count + extra, count + extra), -torch.inf)
+    sees[:, :, :count, :count] = 0.0
+    cell = MASK_PX // side
+    for image in range(len(images)):
+        for region in range(extra):
+            row = sees[image, 0, count + region]
+            for patch in range(side * side):
+                y, x = divmod(patch, side)
+                if masks[image, region, cell * y : cell * (y + 1), cell * x : cell * (x + 1)].any():
+                    row[1 + patch] = 0.0
+            if see_class or not masks[image, region].any():
+                row[0] = 0.0
+    for layer in vision.encoder.layers:
+        states = layer(states, attention_mask=sees)
+    embedded = model.visual_projection(vision.post_layernorm(states[:, count:]))
+    return F.normalize(embedded, dim=2)
+
+
+@pytest.mark.parametrize("see_class", [True, False])
+@pytest.mark.parametrize("size_px", [64, 128])
+@torch.no_grad()
+def test_a_region_s_token_sees_its_patches_and_is_seen_by_none(
+    folders: dict[str, Path], images: np.ndarray, regions: Tensor, see_class: bool, size_px: int
+) -> None:
+    model = CLIPModel.from_pretrained(folders["transformers"])
+    clip = TransformersClip(model, CLIPTokenizer.from_pretrained(folders["transformers"]))
+    expected = _regions_slowly(model, images, regions, size_px, see_class=see_class)
+    found = clip.embed_regions(images, regions, size_px, "clip", see_class=see_class)
+    assert (found.shape, found.dtype) == (expected.shape, torch.float32)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert (found[0, 0] - found[0, 1]).abs().max() > 1e-3  # regions differ
+
+
+@pytest.mark.parametrize("see_class", [True, False])
+def test_both_libraries_see_the_same_regions(
+    clips: dict[str, Clip], images: np.ndarray, regions: Tensor, see_class: bool
+) -> None:
+    first, second = (clip.embed_regions(images, regions, 96, "clip", see_class=see_class) for clip in clips.values())
+    torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(first.norm(dim=2), torch.ones(2, 4))
+
+
+def test_a_region_without_a_patch_is_what_the_class_token_sees(
+    clips: dict[str, Clip], images: np.ndarray, regions: Tensor
+) -> None:
+    clip = clips["transformers"]
+    seeing, not_seeing = (clip.embed_regions(images, regions, 64, "clip", see_class=each) for each in (True, False))
+    torch.testing.assert_close(seeing[:, 2], not_seeing[:, 2])
+    assert (seeing[:, 3] - not_seeing[:, 3]).abs().max() > 1e-4
+    assert torch.isfinite(not_seeing).all()
+
+
+def test_features_are_what_becomes_a_unit_vector(clips: dict[str, Clip], images: np.ndarray) -> None:
+    for clip in clips.values():
+        features = clip.image_features(images, "clip")
+        assert (features.norm(dim=1) - 1).abs().min() > 1e-3
+        torch.testing.assert_close(F.normalize(features, dim=1), clip.embed_images(images, "clip"))

@@ -124,3 +124,20 @@ def test_without_a_captioner_the_condition_is_the_empty_text_and_clip_does_not_r
     found, text = encoder.unet(frozen.latents, frozen.embeddings, None), encoder.taps.empty_text
     said = odise_parts.encoder.taps.unet(frozen.latents, odise_parts.head[0].captioner(torch.ones(2, 96), text))  # type: ignore[misc]
     assert not torch.allclose(found[0], said[0], atol=1e-3)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 5000), (5000, 1), (1, 1), (3, 1000), (2, 7)])
+def test_a_very_long_image_is_few_windows(height: int, width: int) -> None:
+    settings = TapSettings()  # the paper's sizes
+    windows, grid = cut(noise(height, width), settings)
+    assert len(windows) == grid.rows * grid.columns <= 10  # as many as the largest image of the paper's test has
+    assert grid.size_hw[0] * grid.size_hw[1] <= 1024 * 2560
+    assert min(grid.size_hw) >= 1
+    maps = torch.zeros(len(windows), 1, 16, 16)
+    assert all(side >= 1 for side in stitch([maps], grid)[0].shape)
+
+
+def test_a_long_image_within_the_paper_s_sizes_has_the_paper_s_windows() -> None:
+    windows, grid = cut(noise(40, 200), replace(SLIDING, short_side_px=40, max_long_side_px=200, window_px=512))
+    assert windows.shape == (5, 40, 40, 3)
+    assert grid == WindowGrid((16, 80), 1, 5, 16)

@@ -5,6 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from torch import Tensor, nn
+from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
+from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoder
+
 from ovdiff.odise.mask_generator import FeaturePyramid, MaskGenerator, PooledEmbedding, TapProjection
 from ovdiff.odise.preset import OdisePreset
 
@@ -12,7 +16,7 @@ CHANNELS, STRIDES = [4, 6, 6, 8], (2, 4, 8, 16)
 
 
 @pytest.fixture
-def taps() -> list[torch.Tensor]:
+def taps() -> list[Tensor]:
     torch.manual_seed(0)
     sides = (32, 16, 8, 4)
     return [torch.randn(2, width, side, side) for width, side in zip(CHANNELS, sides, strict=True)]
@@ -26,7 +30,7 @@ def test_a_mask_is_embedded_by_the_mean_of_the_features_inside_it() -> None:
     queries = torch.randn(2, 3, 6).double()
     logits[1, 2] = -1.0  # a mask without a pixel
     found = embed(features, logits, queries)
-    linears = [part for part in embed.mlp if isinstance(part, torch.nn.Linear)]
+    linears = [part for part in embed.mlp if isinstance(part, nn.Linear)]
     assert len(linears) == 3
     for image in range(2):
         for query in range(3):
@@ -98,7 +102,7 @@ def test_a_projection_is_a_residual_bottleneck(odise_preset: OdisePreset) -> Non
 
 
 def test_every_layer_gives_masks_in_training_and_the_last_one_else(
-    odise_preset: OdisePreset, taps: list[torch.Tensor]
+    odise_preset: OdisePreset, taps: list[Tensor]
 ) -> None:
     torch.manual_seed(0)
     generator = MaskGenerator(CHANNELS, STRIDES, odise_preset.mask_generator, 24, 3)
@@ -125,7 +129,61 @@ def test_first_weights_are_drawn_and_finite(odise_preset: OdisePreset) -> None:
         assert value.abs().max() < 20, name
 
 
-def test_dropout_is_off_when_a_head_is_used(odise_preset: OdisePreset, taps: list[torch.Tensor]) -> None:
+def test_dropout_is_off_when_a_head_is_used(odise_preset: OdisePreset, taps: list[Tensor]) -> None:
     settings = replace(odise_preset.mask_generator, dropout=0.5)
     generator = MaskGenerator(CHANNELS, STRIDES, settings, 24, 3).eval()
     assert torch.equal(generator(taps, (64, 64))[0].logits, generator(taps, (64, 64))[0].logits)
+
+
+class GivenLevels(nn.Module):
+    """Stands for the library's backbone: gives a pyramid that was computed elsewhere."""
+
+    def __init__(self, levels: list[Tensor]) -> None:
+        super().__init__()
+        self.feature_maps = levels
+
+    def forward(self, _pixels: Tensor) -> "GivenLevels":
+        return self
+
+
+@torch.no_grad()
+def test_masks_are_those_of_the_library_s_own_model_on_equal_weights(
+    odise_preset: OdisePreset, taps: list[Tensor]
+) -> None:
+    """transformers' whole Mask2Former, whose backbone is replaced by our pyramid, gives the same masks."""
+    settings = odise_preset.mask_generator
+    torch.manual_seed(0)
+    ours = MaskGenerator(CHANNELS, STRIDES, settings, 24, 3).train()
+    swin = SwinConfig(
+        embed_dim=8, depths=[1] * 4, num_heads=[1] * 4, window_size=2, out_features=[f"stage{i}" for i in range(1, 5)]
+    )
+    config = Mask2FormerConfig(
+        backbone_config=swin,
+        feature_size=settings.hidden,
+        mask_feature_size=settings.mask_channels,
+        hidden_dim=settings.hidden,
+        encoder_feedforward_dim=settings.encoder_ffn,
+        encoder_layers=settings.encoder_layers,
+        decoder_layers=settings.decoder_layers + 1,
+        dim_feedforward=settings.decoder_ffn,
+        num_attention_heads=settings.heads,
+        dropout=0.0,
+        num_queries=settings.queries,
+        common_stride=STRIDES[0],
+        feature_strides=list(STRIDES),
+    )
+    theirs = Mask2FormerForUniversalSegmentation(config)
+    pixels = theirs.model.pixel_level_module
+    pixels.encoder = GivenLevels(ours.pyramid(taps, (64, 64)))
+    pixels.decoder = Mask2FormerPixelDecoder(config, feature_channels=[settings.level_channels] * 4)
+    pixels.decoder.load_state_dict(ours.pixels.state_dict())
+    theirs.model.transformer_module.load_state_dict(ours.queries.state_dict())
+    expected = theirs.eval()(torch.zeros(2, 3, 64, 64), output_auxiliary_logits=True)
+    found = ours(taps, (64, 64))
+    masks = [each["masks_queries_logits"] for each in expected.auxiliary_logits] + [expected.masks_queries_logits]
+    assert len(found) == len(masks) == settings.decoder_layers + 1
+    for one, other in zip(found, masks, strict=True):
+        assert torch.allclose(one.logits, other, atol=1e-4)
+    last = expected.transformer_decoder_last_hidden_state
+    features = expected.pixel_decoder_last_hidden_state
+    assert torch.allclose(found[-1].embeddings, ours.embed(features, masks[-1], last), atol=1e-4)
