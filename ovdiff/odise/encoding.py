@@ -15,7 +15,6 @@ from ovdiff.odise.captioner import ImplicitCaptioner, standardised
 from ovdiff.odise.preset import OdisePreset, TapSettings
 from ovdiff.odise.taps import Condition, DiffusionTaps, VaeFeatures
 
-
 _LEAST_WINDOW = 1 / 8
 """The least side of a window, as a share of the long side: an image of 1 x 5000 px is 8 windows and not 2,560."""
 
@@ -83,9 +82,9 @@ class WindowEncoder:
 def cut(image: NDArray[np.uint8], settings: TapSettings) -> tuple[NDArray[np.uint8], WindowGrid]:
     """Cut an (H, W, 3) uint8 image into windows (N, S, S, 3), row by row.
 
-    The image is resized so that its short side is ``short_side_px``. A window's side is ``window_px``, or the short side
-    if that is shorter (C.1), but of a very long image at least an eighth of the long side. At the right and the lower
-    edge the image is padded with its last pixels to full windows.
+    The image is resized so that its short side is ``short_side_px``. A window's side is ``window_px``, or the short
+    side if that is shorter (C.1), but of a very long image at least an eighth of the long side. At the right and the
+    lower edge the image is padded with its last pixels to full windows.
     """
     if settings.windows == "whole":
         side = settings.input_px
@@ -140,6 +139,9 @@ def _working_size(height: int, width: int, settings: TapSettings) -> tuple[int, 
 
 def _resized(image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
     pixels = torch.tensor(image).permute(2, 0, 1)[None].float()
-    resized = F.interpolate(pixels, size=size_hw, mode="bicubic", align_corners=False, antialias=True)
+    size = size_hw[0], max(2, size_hw[1])  # torch 2 makes a result of one column one colour, hence two.
+    resized = F.interpolate(pixels, size=size, mode="bicubic", align_corners=False, antialias=True)
+    if size_hw[1] == 1:
+        resized = resized.mean(dim=3, keepdim=True)
     found: NDArray[np.uint8] = resized.round().clamp(0, 255).byte()[0].permute(1, 2, 0).numpy()
     return found

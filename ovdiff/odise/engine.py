@@ -140,6 +140,7 @@ class OdiseEngine:
             DeviceMemoryError: the image's windows do not fit into the device's memory.
         """
         require_image(image)
+        image = np.ascontiguousarray(image)  # torch reads no array backwards
         key = image_key(image)
         with self._parts.models.lock:
             whole_key = (key, self._parts.head_identity())

@@ -4,7 +4,6 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-
 from torch import Tensor, nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoder

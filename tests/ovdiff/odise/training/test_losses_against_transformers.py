@@ -1,4 +1,4 @@
-"""Where the definitions coincide, our losses are those of transformers' Mask2Former: at points, one layer, all labelled."""
+"""Our losses are those of transformers' Mask2Former where the definitions coincide: points, one layer, all labelled."""
 
 from dataclasses import replace
 
