@@ -30,15 +30,15 @@ def test_a_condition_is_the_empty_text_and_what_the_gates_let_through(captioner:
             said = sum(captioner.text.weight[channel, i].item() * embeddings[image, i].item() for i in range(IMAGE))
             said += captioner.text.bias[channel].item()
             for token in range(TOKENS):
-                gate = math.tanh(float(captioner.text_gate[token, channel]))
-                expected = float(empty[0, token, channel])
-                expected += gate * (said + float(captioner.text_positions[token, channel]))
-                assert float(found.text[image, token, channel]) == pytest.approx(expected, abs=1e-12)
+                gate = math.tanh(captioner.text_gate[token, channel].item())
+                expected = empty[0, token, channel].item()
+                expected += gate * (said + captioner.text_positions[token, channel].item())
+                assert found.text[image, token, channel].item() == pytest.approx(expected, abs=1e-12)
         for channel in range(TIME):
             shift = sum(captioner.time.weight[channel, i].item() * embeddings[image, i].item() for i in range(IMAGE))
             shift += (captioner.time.bias[channel] + captioner.time_positions[channel]).item()
-            expected = math.tanh(float(captioner.time_gate[channel])) * shift
-            assert float(found.time[image, channel]) == pytest.approx(expected, abs=1e-12)
+            expected = math.tanh(captioner.time_gate[channel].item()) * shift
+            assert found.time[image, channel].item() == pytest.approx(expected, abs=1e-12)
 
 
 def test_closed_gates_say_nothing() -> None:
