@@ -92,7 +92,7 @@ class OdiseParts:
         """
         synonyms = [synonym for label in labels for synonym in label.synonyms]
         texts = [template.replace("{category}", synonym) for synonym in synonyms for template in templates]
-        each = torch.stack(self._vectors(texts)).unflatten(0, (len(synonyms), len(templates)))
+        each = torch.stack(self._vectors(texts)).reshape(len(synonyms), len(templates), -1)
         vectors = torch.nn.functional.normalize(each.mean(dim=1), dim=1)
         owners = [index for index, label in enumerate(labels) for _ in label.synonyms]
         return LabelTexts(vectors, torch.tensor(owners, device=self.models.device), len(labels))
