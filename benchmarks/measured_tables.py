@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from backend.demo.loop.table import table as demo_loop_table
 from benchmarks.absent_words import miou_table, words_table
 from benchmarks.calibration import bins_table, errors_table
 from benchmarks.forecasts import table as forecasts_table
@@ -34,7 +35,14 @@ from benchmarks.tinyworld_support import table as support_table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = ("docs/lessons.md", "docs/lint.md", "docs/measurements.md", "docs/odise.md", "ovdiff/tinyworld/README.md")
+PAGES = (
+    "README.md",
+    "docs/lessons.md",
+    "docs/lint.md",
+    "docs/measurements.md",
+    "docs/odise.md",
+    "ovdiff/tinyworld/README.md",
+)
 
 
 def asked(results: Any) -> str:
@@ -83,6 +91,7 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "instances": ("instances.json", lambda results: instances_table(results["seeds"])),
     "instances, true labels": ("instances.json", lambda results: instances_table(results["on the true label maps"])),
     "instances, cost": ("instances.json", cost_table),
+    "demo loop": ("demo-loop.json", demo_loop_table),
     "forecasts": ("forecasts.json", forecasts_table),
     "novelties": ("novelties.json", novelties_table),
     "learning curve": ("learning_curve.json", taught),
