@@ -272,8 +272,11 @@ class OdiseEngine:
         """Hold the models while they work on an image, and say in words if its size is too much for them."""
         taps = self.preset.taps
         try:
-            with self._parts.models.lock, torch.inference_mode():
-                yield
+            with self._parts.models.lock:
+                # Loaded before: a training in this process could not learn through weights of the inference mode.
+                _ = self._parts.encoder, self._parts.head
+                with torch.inference_mode():
+                    yield
         except torch.OutOfMemoryError as error:
             raise DeviceMemoryError(
                 f"An image of {width} x {height} px does not fit into the device's memory. Lower taps.short_side_px "
