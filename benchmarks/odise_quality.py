@@ -34,8 +34,7 @@ from ovdiff.odise.engine import EncodedMasks, OdiseEngine
 from ovdiff.odise.head_file import read_card
 from ovdiff.odise.outputs import enlarged
 from ovdiff.odise.preset import OdisePreset
-from ovdiff.odise.training.drawn import segments_of
-from ovdiff.tinyworld.world import THINGS, Split, render, sample_scene
+from ovdiff.tinyworld.world import THINGS, Split, render, sample_scene, segments_of
 
 SCENES, CHOOSING = 200, 60
 BACKGROUNDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)

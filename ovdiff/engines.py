@@ -473,4 +473,15 @@ def make_engine(preset: EnginePreset, bank: Bank, device: str) -> SegmentationEn
     return engine
 
 
+def engine_state(engine: SegmentationEngine, vocabulary: Vocabulary | None) -> str:
+    """Return what decides about masks besides pixels and prepared categories: the fingerprint, and lessons that count.
+
+    Args:
+        engine: any engine.
+        vocabulary: the categories that are asked for; ``None`` for none.
+    """
+    taught = engine.lessons_version(vocabulary) if isinstance(engine, Learns) and vocabulary is not None else ""
+    return engine.fingerprint() + (f"-lessons-{taught}" if taught else "")
+
+
 _MEMBERS = ("preset", "category_key", "has", "build", "fingerprint", "segment")

@@ -31,7 +31,7 @@ from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import Settings
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import LabelStudioClient
-from ovdiff.engines import FindsInstances, HasAnchors, HasKinds, Learns, SegmentationEngine
+from ovdiff.engines import FindsInstances, HasAnchors, HasKinds, SegmentationEngine, engine_state
 from ovdiff.vocabulary import Category, Vocabulary
 from ovdiff.vocabulary.kinds import KindDecision
 
@@ -252,13 +252,11 @@ class Service:
         return self._engine.kind_so_far(category) if isinstance(self._engine, HasKinds) else None
 
     def _version(self, labelling: Labelling, ready: Mapping[Category, str]) -> str:
-        taught = ""
-        if isinstance(self._engine, Learns) and labelling.categories:
-            taught = self._engine.lessons_version(Vocabulary(labelling.categories))
+        vocabulary = Vocabulary(labelling.categories) if labelling.categories else None
         return model_version(
             labelling,
             ready=ready,
-            engine_fingerprint=self._engine.fingerprint() + (f"-lessons-{taught}" if taught else ""),
+            engine_fingerprint=engine_state(self._engine, vocabulary),
             output_fingerprint=self._settings.output.fingerprint(),
         )
 

@@ -161,10 +161,8 @@ class OdiseEngine:
             WeightsError: CLIP cannot be loaded.
             DeviceMemoryError: the masks do not fit into the device's memory.
         """
-        with self._working(*encoded.size_hw):
-            there = encoded.on(self._parts.models.device)
-            masks = bands(there.logits, encoded.size_hw)
-            found = semantic(self._named(there, vocabulary), masks, self.preset.outputs.background)
+        with self._naming(encoded, vocabulary) as (named, logits):
+            found = semantic(named, bands(logits, encoded.size_hw), self.preset.outputs.background)
         return Segmentation(found.labels.numpy(), found.scores.numpy(), found.margins.numpy())
 
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
@@ -207,9 +205,8 @@ class OdiseEngine:
             WeightsError: CLIP cannot be loaded.
             DeviceMemoryError: the masks do not fit into the device's memory.
         """
-        with self._working(*encoded.size_hw):
-            there = encoded.on(self._parts.models.device)
-            named, masks = self._named(there, vocabulary), bands(there.logits, encoded.size_hw)
+        with self._naming(encoded, vocabulary) as (named, logits):
+            masks = bands(logits, encoded.size_hw)
             return panoptic(named, masks, self._stuff(vocabulary), self.preset.outputs)
 
     def instances(self, encoded: EncodedMasks, vocabulary: Vocabulary) -> Instances:
@@ -220,9 +217,8 @@ class OdiseEngine:
             WeightsError: CLIP cannot be loaded.
             DeviceMemoryError: the masks do not fit into the device's memory.
         """
-        with self._working(*encoded.size_hw):
-            there = encoded.on(self._parts.models.device)
-            named, masks = self._named(there, vocabulary), enlarged(there.logits, encoded.size_hw)
+        with self._naming(encoded, vocabulary) as (named, logits):
+            masks = enlarged(logits, encoded.size_hw)
             return instances(named, masks, self._stuff(vocabulary), self.preset.outputs.instances)
 
     def named(self, encoded: EncodedMasks, vocabulary: Vocabulary) -> Named:
@@ -233,8 +229,15 @@ class OdiseEngine:
             WeightsError: CLIP cannot be loaded.
             DeviceMemoryError: the masks do not fit into the device's memory.
         """
+        with self._naming(encoded, vocabulary) as (named, _):
+            return named
+
+    @contextmanager
+    def _naming(self, encoded: EncodedMasks, vocabulary: Vocabulary) -> Iterator[tuple[Named, Tensor]]:
+        """Give the names of an encoded image's masks, and the masks' logits on the device, holding the models."""
         with self._working(*encoded.size_hw):
-            return self._named(encoded.on(self._parts.models.device), vocabulary)
+            there = encoded.on(self._parts.models.device)
+            yield self._named(there, vocabulary), there.logits
 
     def _named(self, encoded: EncodedMasks, vocabulary: Vocabulary) -> Named:
         preset, (head, card) = self.preset, self._parts.head

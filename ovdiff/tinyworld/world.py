@@ -268,6 +268,22 @@ def render(scene: Scene, size_px: int, viewport: Box = (0, 0, 1, 1)) -> Renderin
     return Rendering(scene, _lit(pixels, scene.seed), np.ascontiguousarray(shown))
 
 
+def segments_of(rendering: Rendering) -> tuple[NDArray[np.int32], list[str]]:
+    """Return the true segments of a drawn scene: each thing, and each kind of stuff.
+
+    Returns:
+        The segment of each pixel, (S, S) int32, from 1; 0 where the world has no label. And the segments' names.
+    """
+    scene = rendering.scene
+    ids, names = np.zeros(rendering.owners.shape, dtype=np.int32), []
+    masks = [(thing.name, rendering.owners == i) for i, thing in enumerate(scene.things, len(scene.bands))]
+    for name, mask in [*masks, *((name, rendering.mask(name)) for name in STUFF)]:
+        if mask.any():
+            names.append(name)
+            ids[mask] = len(names)
+    return ids, names
+
+
 def _lit(pixels: NDArray[np.float32], seed: int) -> NDArray[np.uint8]:
     """Add smooth uneven light, so that no region is one flat colour."""
     rng = np.random.default_rng(seed)

@@ -21,10 +21,9 @@ from benchmarks.odise_quality import (
 )
 from ovdiff.odise.engine import EncodedMasks
 from ovdiff.odise.outputs import Instances, PanopticResult, Segment
-from ovdiff.odise.training.drawn import segments_of
 from ovdiff.segmentation import Segmentation
 from ovdiff.tinyworld import weights_dir
-from ovdiff.tinyworld.world import THINGS, render, sample_scene
+from ovdiff.tinyworld.world import THINGS, render, sample_scene, segments_of
 
 SIDE = 64
 

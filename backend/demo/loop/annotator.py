@@ -13,7 +13,7 @@ from backend.demo.errors import DemoError
 from backend.demo.project import BRUSH_TAG, IMAGE_TAG, DemoScene
 from converters.corrections.panoptic_quality import SegmentMap
 from converters.encodings.brush import mask_to_brush_rle
-from ovdiff.tinyworld.world import STUFF
+from ovdiff.tinyworld.world import segments_of
 
 LEAST_SHARE = 0.001
 """A thing of which less of the image is seen, behind another one, is no region."""
@@ -21,12 +21,10 @@ LEAST_SHARE = 0.001
 
 def true_segments(scene: DemoScene, labels: Sequence[str], size_px: int) -> SegmentMap:
     """Return the true segments of a scene: each thing that is seen, and each kind of stuff, as far as it is a label."""
-    rendering = scene.render(size_px)
-    owners, drawn = rendering.owners, rendering.scene
-    masks = [(thing.name, owners == number) for number, thing in enumerate(drawn.things, start=len(drawn.bands))]
-    masks += [(name, rendering.mask(name)) for name in STUFF]
-    ids, categories = np.zeros(owners.shape, dtype=np.int32), []
-    for name, mask in masks:
+    drawn, names = segments_of(scene.render(size_px))
+    ids, categories = np.zeros_like(drawn), []
+    for number, name in enumerate(names, start=1):
+        mask = drawn == number
         if name in labels and np.count_nonzero(mask) >= LEAST_SHARE * mask.size:
             categories.append(labels.index(name) + 1)
             ids[mask] = len(categories)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from backend.errors import ImageSourceError
 from backend.settings import PredictionSettings
 from backend.sources.images import ImageSource
-from ovdiff.engines import FindsInstances, Learns, SegmentationEngine
+from ovdiff.engines import FindsInstances, SegmentationEngine, engine_state
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
 
@@ -149,7 +149,8 @@ class RecentSegmentations:
             OVDiffError: the image cannot be segmented.
         """
         categories = tuple(prepared.items())
-        asked = (categories, self._engine_state(categories))
+        vocabulary = Vocabulary(tuple(prepared)) if prepared else None
+        asked = (categories, engine_state(self._engine, vocabulary))
         call = (address, asked)
         while True:
             with self._lock:
@@ -187,13 +188,6 @@ class RecentSegmentations:
             with self._lock:
                 del self._running[call]
             del mine
-
-    def _engine_state(self, categories: Prepared) -> str:
-        """Return what decides about masks besides pixels and prototypes: weights, anchors, and lessons."""
-        taught = ""
-        if isinstance(self._engine, Learns) and categories:
-            taught = self._engine.lessons_version(Vocabulary(tuple(category for category, _ in categories)))
-        return f"{self._engine.fingerprint()} {taught}"
 
     def _compute(self, address: ImageAddress, asked: Asked, until_s: float) -> _Kept:
         fetched_s = self._clock_s()

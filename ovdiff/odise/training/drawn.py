@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ovdiff.models.loaded import LoadedModels
@@ -33,7 +32,8 @@ from ovdiff.odise.training.trainer import CaptionWords, Trainer
 from ovdiff.presets.files import read_preset
 from ovdiff.presets.mapping import build, digest, to_mapping
 from ovdiff.tinyworld.captions import full_caption
-from ovdiff.tinyworld.world import STUFF, THINGS, UNNAMED, Box, Rendering, render, sample_scene
+from ovdiff.tinyworld.training.data import viewport
+from ovdiff.tinyworld.world import STUFF, THINGS, UNNAMED, render, sample_scene, segments_of
 
 _log = logging.getLogger(__name__)
 
@@ -45,27 +45,11 @@ _SIDE_PX = 64
 _VISIBLE_SHARE = 0.012
 
 
-def segments_of(rendering: Rendering) -> tuple[NDArray[np.int32], list[str]]:
-    """Return the true segments of a drawn scene: each thing, and each kind of stuff.
-
-    Returns:
-        The segment of each pixel, (S, S) int32, from 1; 0 where the world has no label. And the segments' names.
-    """
-    scene = rendering.scene
-    ids, names = np.zeros(rendering.owners.shape, dtype=np.int32), []
-    masks = [(thing.name, rendering.owners == i) for i, thing in enumerate(scene.things, len(scene.bands))]
-    for name, mask in [*masks, *((name, rendering.mask(name)) for name in STUFF)]:
-        if mask.any():
-            names.append(name)
-            ids[mask] = len(names)
-    return ids, names
-
-
 def drawn_view(number: int, labels: Sequence[str], preset: OdisePreset) -> View:
     """Draw a view for training: 60 % show a whole scene, 40 % a part of one; 40 % ask for three things."""
     rng = np.random.default_rng([11, number])
     scene = sample_scene(FIRST_SCENE + number, "train", 3 if rng.random() < 0.4 else None)
-    rendering = render(scene, _SIDE_PX, _viewport(rng))
+    rendering = render(scene, _SIDE_PX, viewport(rng, whole=0.6))
     ids, names = segments_of(rendering)
     known = [labels.index(name) if name in labels else None for name in names]
     numbers = np.zeros(len(names) + 1, dtype=np.int32)
@@ -79,15 +63,6 @@ def drawn_view(number: int, labels: Sequence[str], preset: OdisePreset) -> View:
     things = [(thing.name, thing.colour) for thing in scene.things if thing.name in visible]
     caption = full_caption(rng, things, [name for name in visible if name not in THINGS])
     return View(cut(rendering.image, preset.taps)[0], segments, fitted, [caption], number)
-
-
-def _viewport(rng: np.random.Generator) -> Box:
-    if rng.random() < 0.6:
-        return 0, 0, 1, 1
-    side = rng.uniform(0.45, 0.95)
-    width, height = np.clip(side * rng.uniform(0.85, 1.18, 2), 0.4, 1)
-    x, y = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
-    return float(x), float(y), float(x + width), float(y + height)
 
 
 class CaptionNouns:

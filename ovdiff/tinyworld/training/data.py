@@ -54,8 +54,9 @@ def load_training_set(runs: Path) -> TrainingSet:
     )
 
 
-def _viewport(rng: np.random.Generator) -> Box:
-    if rng.random() < 0.5:
+def viewport(rng: np.random.Generator, whole: float = 0.5) -> Box:
+    """Choose the part of a scene that an image shows; the share ``whole`` of images shows all of it."""
+    if rng.random() < whole:
         return 0, 0, 1, 1
     side = rng.uniform(0.45, 0.95)
     width, height = np.clip(side * rng.uniform(0.85, 1.18, 2), 0.4, 1)
@@ -68,7 +69,7 @@ def _render_one(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[tuple[str, str]], list[str]]:
     rng = np.random.default_rng([7, index])
     scene = sample_scene(index, "train", things)
-    rendering = render(scene, SIZE_PX, _viewport(rng))
+    rendering = render(scene, SIZE_PX, viewport(rng))
     visible = rendering.visible(_VISIBLE_SHARE)
     seen = [(thing.name, thing.colour) for thing in scene.things if thing.name in visible]
     regions = [name for name in visible if name not in THINGS]

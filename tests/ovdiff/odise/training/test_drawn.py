@@ -10,9 +10,9 @@ from ovdiff.models.loaded import LoadedModels
 from ovdiff.odise.head_file import read_card
 from ovdiff.odise.parts import OdiseParts
 from ovdiff.odise.preset import OdisePreset
-from ovdiff.odise.training.drawn import WORDS, CaptionNouns, drawn_view, keys_of, preset_of, segments_of, train_head
+from ovdiff.odise.training.drawn import WORDS, CaptionNouns, drawn_view, keys_of, preset_of, train_head
 from ovdiff.odise.training.examples import NAMELESS
-from ovdiff.tinyworld.world import STUFF, render, sample_scene
+from ovdiff.tinyworld.world import STUFF, render, sample_scene, segments_of
 
 
 def options(tmp_path: Path, **changes: object) -> argparse.Namespace:
