@@ -27,7 +27,7 @@ from benchmarks.learning_curve import costs as lesson_costs
 from benchmarks.learning_curve import orders_table
 from benchmarks.learning_curve import table as curve_table
 from benchmarks.novelties import table as novelties_table
-from benchmarks.odise_quality import CLOSED, OPEN
+from benchmarks.odise_quality import OPEN, closed_table, taps_table
 from benchmarks.odise_quality import table as odise_table
 from benchmarks.odise_quality import words_table as odise_words
 from benchmarks.tinyworld_quality import table as quality_table
@@ -97,7 +97,8 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "learning curve": ("learning_curve.json", taught),
     "order of tasks": ("learning_curve.json", lambda results: orders_table(results["rows"], results["chosen"])),
     "support": ("tinyworld_support.json", lambda results: support_table(results["shares"])),
-    "odise": ("odise.json", lambda results: odise_table(results["rows"], CLOSED)),
+    "odise": ("odise.json", lambda results: closed_table(results["rows"])),
+    "odise taps": ("odise.json", lambda results: taps_table(results["rows"])),
     "odise unseen": ("odise.json", lambda results: odise_table(results["rows"], OPEN)),
     "odise words": ("odise.json", lambda results: odise_words(results["rows"])),
     "quality": ("tinyworld_quality.json", quality_table),

@@ -40,10 +40,12 @@ SCENES, CHOOSING = 200, 60
 BACKGROUNDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 MIN_PX = 40
 """A thing of which less is seen is not counted by the recall of masks."""
-WEIGHTS: Mapping[str, tuple[float, float]] = {"diffusion": (0.0, 0.0), "fused": (0.3, 0.7), "CLIP": (1.0, 1.0)}
-"""Alpha and beta of each way to name masks."""
-CAPTION_WEIGHTS = (0.35, 0.65)
-"""The published alpha and beta of heads that learned from captions (C.3)."""
+Weights = tuple[float, float]
+"""Alpha and beta: how much CLIP's branch counts for words that the head was trained on, and for others."""
+WEIGHTS: Mapping[str, list[Weights]] = {"diffusion": [(0.0, 0.0)], "fused": [(0.3, 0.7)], "CLIP": [(1.0, 1.0)]}
+"""The weights of each way to name masks; where there are several, scenes for choosing decide."""
+CAPTION_WEIGHTS = [(0.35, beta) for beta in (0.65, 0.7, 0.75, 0.8, 0.85, 0.9)]
+"""Those of heads that learned from captions: the published ones (C.3), and more of CLIP for unseen words."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,16 @@ def semantic_ious(engine: OdiseEngine, scenes: Sequence[TrueSegments]) -> NDArra
     return category_ious(total)
 
 
-def choose_background(engine: OdiseEngine, scenes: Sequence[TrueSegments], alpha: float, beta: float) -> OdiseEngine:
-    """Return the engine whose threshold of the background gives the best mIoU on scenes for choosing."""
+def choose(engine: OdiseEngine, scenes: Sequence[TrueSegments], weights: Sequence[Weights]) -> OdiseEngine:
+    """Return the engine whose weights and threshold of the background give the best mIoU on scenes for choosing."""
+    found = [best_background(engine, scenes, alpha, beta) for alpha, beta in weights]
+    return max(found, key=lambda each: each[0])[1]
+
+
+def best_background(
+    engine: OdiseEngine, scenes: Sequence[TrueSegments], alpha: float, beta: float
+) -> tuple[float, OdiseEngine]:
+    """Return the best mIoU that a threshold of the background gives, and the engine with that threshold."""
     everywhere, count = with_weights(engine, alpha, beta, 0.0), len(EVERYTHING.categories)
     totals = dict.fromkeys(BACKGROUNDS, np.zeros((count + 1, count + 1), dtype=np.int64))
     for scene in scenes:
@@ -93,8 +103,9 @@ def choose_background(engine: OdiseEngine, scenes: Sequence[TrueSegments], alpha
         for threshold in BACKGROUNDS:
             labels = np.where(found.scores > threshold, found.label_map, 0)
             totals[threshold] = totals[threshold] + confusion_matrix(truth, labels, count)
-    best = max(BACKGROUNDS, key=lambda threshold: float(np.nanmean(category_ious(totals[threshold]))))
-    return with_weights(engine, alpha, beta, best)
+    means = {threshold: float(np.nanmean(category_ious(total))) for threshold, total in totals.items()}
+    best = max(means, key=lambda threshold: means[threshold])
+    return means[best], with_weights(engine, alpha, beta, best)
 
 
 def _true_labels(scene: TrueSegments) -> NDArray[np.int32]:
@@ -192,10 +203,10 @@ def measure(folder: Path, options: argparse.Namespace, models: LoadedModels) -> 
     scenes = encode_split(engine, "test", options.scenes)
     rows: dict[str, Any] = {}
     by_captions = engine.preset.classifier.void == "objectness"
-    for way, published in WEIGHTS.items():
-        weights = CAPTION_WEIGHTS if way == "fused" and by_captions else published
-        chosen = choose_background(engine, choosing, *weights)
-        rows[way] = {**figures(chosen, scenes, unseen), "background": chosen.preset.outputs.background}
+    for way, usual in WEIGHTS.items():
+        chosen = choose(engine, choosing, CAPTION_WEIGHTS if way == "fused" and by_captions else usual)
+        settings = {"background": chosen.preset.outputs.background, "beta": chosen.preset.fusion.beta}
+        rows[way] = {**figures(chosen, scenes, unseen), **settings}
         if way == "fused" and options.crowded and not unseen:
             crowded = encode_crowded(engine, "test", range(CROWDED_FIRST, CROWDED_FIRST + options.crowded))
             rows["absent words"] = absent_words(chosen, crowded, options.sizes)
@@ -243,6 +254,22 @@ Rows = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 CLOSED = ("mIoU", "mIoU things", "IoU background", "PQ", "PQ things", "PQ stuff", "AP", "AP50")
 OPEN = ("mIoU seen", "mIoU unseen", "PQ seen", "PQ unseen", "recall unseen", "IoU background")
+
+
+WITH_ALL_TAPS = "empty text, short"
+TAPS = "taps: "
+"""How the names of rows begin whose heads lack taps; they have a table of their own."""
+
+
+def closed_table(rows: Rows) -> str:
+    """Return the Markdown table of the heads that know all words and have all taps."""
+    return table({name: by_seed for name, by_seed in rows.items() if not name.startswith(TAPS)}, CLOSED)
+
+
+def taps_table(rows: Rows) -> str:
+    """Return the Markdown table of heads that lack taps, below the head that is trained alike and has all."""
+    whole = {name: by_seed for name, by_seed in rows.items() if name == WITH_ALL_TAPS}
+    return table({**whole, **{name: rows[name] for name in rows if name.startswith(TAPS)}}, CLOSED)
 
 
 def table(rows: Rows, columns: Sequence[str]) -> str:
@@ -314,7 +341,7 @@ def main() -> None:
             print(f"OVDiff, seed {seed}", flush=True)
         if options.out:
             write_results(options.out, {"protocol": protocol, "rows": rows})
-    print("\n\n".join((table(rows, CLOSED), table(rows, OPEN), words_table(rows))))
+    print("\n\n".join((closed_table(rows), taps_table(rows), table(rows, OPEN), words_table(rows))))
 
 
 if __name__ == "__main__":

@@ -11,13 +11,18 @@ import torch
 
 from benchmarks.drawn_world import EVERYTHING
 from benchmarks.odise_quality import (
+    CLOSED,
+    TAPS,
+    WITH_ALL_TAPS,
     TrueSegments,
-    choose_background,
+    choose,
+    closed_table,
     figures,
     main,
     recall,
     semantic_ious,
     table,
+    taps_table,
 )
 from ovdiff.odise.engine import EncodedMasks
 from ovdiff.odise.outputs import Instances, PanopticResult, Segment
@@ -90,8 +95,28 @@ def test_the_threshold_is_the_best_on_the_scenes_for_choosing(
         return Oracle(scenes, background)
 
     monkeypatch.setattr("benchmarks.odise_quality.with_weights", other)
-    chosen = choose_background(Oracle(scenes), scenes, 0.3, 0.7)  # type: ignore[arg-type]
+    chosen = choose(Oracle(scenes), scenes, [(0.3, 0.7)])  # type: ignore[arg-type]
     assert chosen.preset.outputs.background == 0.2  # background scores .2, which is not above it; words score .9
+
+
+def test_the_weights_are_the_best_on_the_scenes_for_choosing(
+    scenes: list[TrueSegments], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other(engine: Oracle, alpha: float, beta: float, background: float) -> Oracle:
+        return Oracle(scenes, background, score=beta)  # words that score less than background are lost
+
+    monkeypatch.setattr("benchmarks.odise_quality.with_weights", other)
+    weights = [(0.3, 0.1), (0.3, 0.9), (0.3, 0.15)]
+    assert choose(Oracle(scenes), scenes, weights).score == 0.9  # type: ignore[arg-type,attr-defined]
+
+
+def test_heads_that_lack_taps_have_a_table_of_their_own() -> None:
+    figure = {"fused": dict.fromkeys(CLOSED, 0.5)}
+    rows = {name: {"0": figure} for name in ("captioner", WITH_ALL_TAPS, f"{TAPS}no decoder")}
+    lines = [line.split("|")[1].strip() for line in closed_table(rows).splitlines()[2:]]
+    assert lines == ["captioner", WITH_ALL_TAPS]
+    lines = [line.split("|")[1].strip() for line in taps_table(rows).splitlines()[2:]]
+    assert lines == [WITH_ALL_TAPS, f"{TAPS}no decoder"]
 
 
 def test_tables_have_a_line_for_each_head_and_way() -> None:

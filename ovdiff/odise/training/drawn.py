@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,7 +94,11 @@ def preset_of(options: argparse.Namespace) -> OdisePreset:
     if options.without:
         loss = replace(loss, void="nameless")
     captioner = replace(preset.captioner, condition="learned" if options.captioner_steps else "null")
-    return replace(preset, classifier=names, loss=loss, captioner=captioner)
+    kept: dict[str, Any] = {
+        part: tuple(tap for tap in getattr(preset.taps, part) if not {part, tap} & set(options.without_taps))
+        for part in ("vae_encoder", "vae_decoder", "unet")
+    }
+    return replace(preset, taps=replace(preset.taps, **kept), classifier=names, loss=loss, captioner=captioner)
 
 
 def keys_of(options: argparse.Namespace, preset: OdisePreset) -> tuple[str, str, str]:
@@ -201,6 +206,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=2000, help="steps with a frozen captioner")
     parser.add_argument("--views", type=int, default=VIEWS)
     parser.add_argument("--without", type=lambda text: tuple(text.split(",")), default=(), help="words to leave out")
+    parser.add_argument(
+        "--without-taps",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        help="taps to leave out, by their names or by their field of the preset, such as vae_decoder",
+    )
     parser.add_argument("--captions", action="store_true", help="learn names from captions")
     return parser.parse_args()
 

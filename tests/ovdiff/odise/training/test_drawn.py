@@ -17,7 +17,13 @@ from ovdiff.tinyworld.world import STUFF, render, sample_scene, segments_of
 
 def options(tmp_path: Path, **changes: object) -> argparse.Namespace:
     given = {"runs": tmp_path, "out": tmp_path / "head", "seed": 0, "captioner_steps": 1, "steps": 1, "views": 16}
-    return argparse.Namespace(**{**given, "without": (), "captions": False, **changes})
+    return argparse.Namespace(**{**given, "without": (), "without_taps": (), "captions": False, **changes})
+
+
+def test_taps_are_left_out_by_their_name_or_their_field() -> None:
+    taps = preset_of(options(Path("unused"), without_taps=("vae_decoder", "up_blocks.3.resnets.1"))).taps
+    whole = preset_of(options(Path("unused"))).taps
+    assert taps.vae_decoder == () and taps.vae_encoder == whole.vae_encoder and taps.unet == whole.unet[:3]
 
 
 @pytest.fixture(scope="module")
