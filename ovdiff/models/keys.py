@@ -48,6 +48,8 @@ def _run(
     forward: Callable[[], object],
 ) -> list[Tensor]:
     """Run ``forward`` until the hooks have found what they wait for, and return that in the order of ``modules``."""
+    if not modules:
+        return []
     try:
         forward()
     except _ReachedError:

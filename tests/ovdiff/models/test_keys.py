@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from ovdiff.errors import PresetError
-from ovdiff.models.keys import check_block, output_of, outputs_of, tokens_to_grid
+from ovdiff.models.keys import check_block, inputs_of, output_of, outputs_of, tokens_to_grid
 
 
 def test_the_pass_ends_at_the_module() -> None:
@@ -20,6 +20,11 @@ def test_several_outputs_come_in_the_order_of_asking_and_end_at_the_last_of_them
     found = outputs_of([layers[1], layers[0]], lambda: layers(torch.ones(1, 2)))
     assert [output.shape[1] for output in found] == [4, 3]
     assert not any(layer._forward_hooks for layer in layers[:2])
+
+
+def test_nothing_is_run_for_no_module() -> None:
+    assert outputs_of([], lambda: pytest.fail("ran")) == []
+    assert inputs_of([], lambda: pytest.fail("ran")) == []
 
 
 def test_a_module_that_is_never_run_is_named() -> None:
