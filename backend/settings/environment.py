@@ -21,6 +21,10 @@ from backend.settings.groups import (
 )
 
 LABEL_STUDIO_PREFIX = "LABEL_STUDIO_"
+FILE_SUFFIX = "_FILE"
+"""A secret may be in a file, such as those of Docker's and Kubernetes' secrets; this variable names the file."""
+SECRET_BYTES = 64 * 1024
+"""More than any password or token is long: a longer file is the wrong one."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +59,49 @@ class Settings:
         """Build the settings from environment variables.
 
         Raises:
-            SettingsError: an OVDIFF_ variable is unknown, or a value is malformed or out of range.
+            SettingsError: an OVDIFF_ variable is unknown, a value is malformed or out of range, or the file of a secret
+                cannot be read.
         """
+        environment = with_secrets(environment)
         known = {declared.variable for declared in declarations()}
         for name in environment:
             if name.startswith(PREFIX) and name not in known:
                 raise SettingsError(_unknown_variable(name, known))
         groups = {name: group(**_values(group, environment)) for name, group in _groups().items()}
         return cls(**_values(cls, environment), **groups)
+
+
+def with_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with each secret that a ``..._FILE`` variable names, in place of that variable.
+
+    Raises:
+        SettingsError: a file cannot be read, is empty or far too long, or the secret is given in both ways.
+    """
+    found = dict(environment)
+    for declared in declarations():
+        variable = declared.variable + FILE_SUFFIX
+        if is_secret(declared) and (path := found.pop(variable, "").strip()):
+            if found.get(declared.variable):
+                raise SettingsError(f"{declared.variable} and {variable} are both set; set one of them.")
+            found[declared.variable] = _secret(variable, Path(path))
+    return found
+
+
+def is_secret(declared: Declaration) -> bool:
+    """Say whether a setting is a secret: it is never shown, and may be in a file."""
+    return not declared.field.repr
+
+
+def _secret(variable: str, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            text = file.read(SECRET_BYTES + 1).decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{variable}={str(path)!r} cannot be read: {error}.") from None
+    if not text or len(text.encode()) > SECRET_BYTES:
+        wrong = "is empty" if not text else f"is longer than {SECRET_BYTES} bytes"
+        raise SettingsError(f"{variable}={str(path)!r} {wrong}; it should hold the secret alone.")
+    return text
 
 
 def read_settings() -> Settings:

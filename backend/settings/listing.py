@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from backend.settings.environment import Settings, declarations, process_environment
+from backend.settings.environment import (
+    FILE_SUFFIX,
+    Declaration,
+    Settings,
+    declarations,
+    is_secret,
+    process_environment,
+)
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,7 @@ class SettingInForce:
     Attributes:
         variable: the environment variable.
         value: the value in force, as text.
-        origin: where the value comes from: "environment" or "default".
+        origin: where the value comes from: "environment", "file" or "default".
         unit: the unit of the value.
         reason: why the default is as it is.
     """
@@ -45,14 +52,20 @@ def settings_in_force(environment: Mapping[str, str] | None = None) -> list[Sett
     return [
         SettingInForce(
             declared.variable,
-            _shown(value) if declared.field.repr or not value else "(set, not shown)",
-            "environment" if declared.variable in given else "default",
+            _shown(value) if not is_secret(declared) or not value else "(set, not shown)",
+            _origin(declared, given),
             declared.field.metadata["unit"],
             declared.field.metadata["reason"],
         )
         for declared in declarations()
         for value in [getattr(owners[declared.owner], declared.field.name)]
     ]
+
+
+def _origin(declared: Declaration, given: Mapping[str, str]) -> str:
+    if is_secret(declared) and given.get(declared.variable + FILE_SUFFIX, "").strip():
+        return "file"
+    return "environment" if declared.variable in given else "default"
 
 
 def settings_table() -> str:

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,17 @@ def test_the_same_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown["OVDIFF_PORT"]["value"] == "9191"
     assert shown["OVDIFF_BASIC_PASSWORD"]["value"] == ""
     assert shown["LABEL_STUDIO_API_KEY"]["value"] == "(set, not shown)"
+
+
+def test_a_secret_of_a_file_is_told_and_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("hush-token")
+    monkeypatch.delenv("LABEL_STUDIO_API_KEY")
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY_FILE", str(secret))
+    show_settings(as_json=True)
+    said = capsys.readouterr().out
+    shown = {item["variable"]: item for item in json.loads(said)}
+    assert shown["LABEL_STUDIO_API_KEY"]["value"] == "(set, not shown)"
+    assert shown["LABEL_STUDIO_API_KEY"]["origin"] == "file" and "hush" not in said

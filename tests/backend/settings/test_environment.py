@@ -96,6 +96,40 @@ def test_secrets_are_not_shown() -> None:
     assert "hush" not in repr(Settings.from_environment(environment))
 
 
+def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("hush-token\n")
+    settings = Settings.from_environment({"LABEL_STUDIO_API_KEY_FILE": str(secret)})
+    assert settings.label_studio.api_key == "hush-token"
+    user = {"OVDIFF_BASIC_USER": "ann", "OVDIFF_BASIC_PASSWORD": "", "OVDIFF_BASIC_PASSWORD_FILE": str(secret)}
+    assert Settings.from_environment(user).server.basic_password == "hush-token"
+    assert Settings.from_environment({"LABEL_STUDIO_API_KEY_FILE": " "}) == Settings()
+
+
+def test_a_secrets_file_that_holds_none_is_named_and_not_shown(tmp_path: Path) -> None:
+    def refused(content: bytes | None, **more: str) -> str:
+        file = tmp_path / "file"
+        file.unlink(missing_ok=True)
+        if content is not None:
+            file.write_bytes(content)
+        with pytest.raises(SettingsError) as caught:
+            Settings.from_environment({"LABEL_STUDIO_API_KEY_FILE": str(file), **more})
+        assert "hush" not in str(caught.value)
+        return str(caught.value).replace(str(file), "FILE")
+
+    assert refused(None).startswith("LABEL_STUDIO_API_KEY_FILE='FILE' cannot be read: [Errno 2] No such file")
+    assert refused(b" \n") == "LABEL_STUDIO_API_KEY_FILE='FILE' is empty; it should hold the secret alone."
+    assert "'FILE' is longer than 65536 bytes; it should hold" in refused(b"hush" * 20_000)
+    assert "'FILE' cannot be read: 'utf-8' codec" in refused(b"hush\xff")
+    both = refused(b"hush", LABEL_STUDIO_API_KEY="hush")
+    assert both == "LABEL_STUDIO_API_KEY and LABEL_STUDIO_API_KEY_FILE are both set; set one of them."
+
+
+def test_only_secrets_are_read_from_files() -> None:
+    with pytest.raises(SettingsError, match="OVDIFF_PORT_FILE is not a setting"):
+        Settings.from_environment({"OVDIFF_PORT_FILE": "/dev/null"})
+
+
 def test_every_setting_is_in_the_table_with_unit_and_reason() -> None:
     rows = [line.strip("|").split("|") for line in settings_table().splitlines()[2:]]
     variables = [row[0].strip(" `") for row in rows]
