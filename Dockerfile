@@ -1,30 +1,50 @@
-# The backend with the embedded models, on a CPU. Built where Docker is; the project's own checks do not build it.
-# With a GPU and the models for photographs: docker run --gpus all --env OVDIFF_PRESET=fast --env OVDIFF_DEVICE=cuda ...
+# The backend as a container. Two targets: `cpu` (the last one, so also the default) carries no CUDA; `cuda` needs an
+# NVIDIA driver 580 or newer and Docker's NVIDIA runtime. compose.yaml starts it beside Label Studio and PostgreSQL.
 #
-#   docker build --tag ovdiff .
+#   docker build --tag ovdiff .                        # on a CPU: the embedded models, or photographs with patience
+#   docker build --tag ovdiff:cuda --target cuda .     # with a GPU: OVDIFF_PRESET=fast OVDIFF_DEVICE=cuda
+#   docker build --build-arg LABEL_STUDIO_ML=... .     # with label-studio-ml 2 beside it, for whom it is needed
 #   docker run --publish 9090:9090 --volume ovdiff-data:/data \
 #       --env OVDIFF_BASIC_USER=... --env OVDIFF_BASIC_PASSWORD=... \
 #       --env LABEL_STUDIO_URL=http://label-studio:8080 --env LABEL_STUDIO_API_KEY=... ovdiff
 #
 # It does not start without a password, because in a container it listens to the network. Give the same user and
 # password in Label Studio's model settings. LABEL_STUDIO_URL is the address as seen from inside the container.
+#
+# Built where Docker is. The project's own checks run these steps in an empty Debian (tests/container), not in Docker.
 
-FROM python:3.11-slim AS build
+# The slim image of this version is Debian's; nothing of Debian is added to it.
+ARG PYTHON=3.11
+
+FROM python:${PYTHON}-slim AS source
 RUN pip install --no-cache-dir uv==0.13.8
 WORKDIR /source
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY converters converters
 COPY ovdiff ovdiff
 COPY backend backend
-# The lock as a constraint pins what is installed without adding the tools of development that it holds as well.
-RUN uv venv /opt/ovdiff && uv pip install --no-cache --python /opt/ovdiff/bin/python --constraint requirements.lock '.[cuda]'
+RUN uv venv /opt/ovdiff
 
-FROM python:3.11-slim
-COPY --from=build /opt/ovdiff /opt/ovdiff
-RUN useradd --create-home ovdiff && install --directory --owner ovdiff /data
-USER ovdiff
+# The lock as a constraint pins what is installed without adding the tools of development that it holds as well.
+FROM source AS cpu-environment
+# Where uv takes torch from: PyTorch's own index has builds without CUDA. `cpu` alone leaves out what photographs need.
+ARG TORCH="--torch-backend cpu"
+ARG EXTRAS=cpu,photographs
+# A requirement of label-studio-ml 2, such as the address of an archive of its repository; the package index has only 1.
+ARG LABEL_STUDIO_ML=""
+RUN uv pip install --no-cache --python /opt/ovdiff/bin/python ${TORCH} --constraint requirements.lock \
+    ".[${EXTRAS}]" ${LABEL_STUDIO_ML:+"${LABEL_STUDIO_ML}"}
+
+FROM source AS cuda-environment
+ARG LABEL_STUDIO_ML=""
+RUN uv pip install --no-cache --python /opt/ovdiff/bin/python --constraint requirements.lock \
+    '.[cuda]' ${LABEL_STUDIO_ML:+"${LABEL_STUDIO_ML}"}
+
+FROM python:${PYTHON}-slim AS runtime
+RUN useradd --create-home --uid 1000 ovdiff && install --directory --owner 1000 /data
 # Weights that the presets for photographs fetch stay in the volume too.
-ENV OVDIFF_DATA_DIR=/data OVDIFF_HOST=0.0.0.0 OVDIFF_PORT=9090 HF_HOME=/data/hub TORCH_HOME=/data/torch
+ENV OVDIFF_DATA_DIR=/data OVDIFF_HOST=0.0.0.0 OVDIFF_PORT=9090 HF_HOME=/data/hub TORCH_HOME=/data/torch \
+    PATH=/opt/ovdiff/bin:$PATH
 VOLUME /data
 EXPOSE 9090
 # Healthy is who can work: the models load, the disk can be written. /ready needs no password, and /health would. Weights
@@ -34,3 +54,12 @@ HEALTHCHECK --start-period=15m --interval=30s --timeout=5s CMD ["/opt/ovdiff/bin
      asked = http.HTTPConnection('127.0.0.1', int(os.environ['OVDIFF_PORT']), timeout=4); \
      asked.request('GET', '/ready'); raise SystemExit(asked.getresponse().status != 200)"]
 CMD ["/opt/ovdiff/bin/ovdiff", "serve"]
+
+FROM runtime AS cuda
+COPY --from=cuda-environment /opt/ovdiff /opt/ovdiff
+USER 1000
+ENV OVDIFF_DEVICE=cuda
+
+FROM runtime AS cpu
+COPY --from=cpu-environment /opt/ovdiff /opt/ovdiff
+USER 1000

@@ -6,6 +6,7 @@
 #   make test         all tests, a real Label Studio and a headless Chromium included
 #   make quick        the tests that load no models and start no servers, within a minute
 #   make check        what CI asks for: format, lint, types, documentation and tests
+#   make container    run the Dockerfile's steps without Docker, in an empty Debian: root, debootstrap, 5 GB, 10 minutes
 #   make docs         the documentation site, in build/site; needs no network
 #   make notebook     run the examples' notebook and keep what it shows
 #   make setup        only the two environments
@@ -46,7 +47,7 @@ endef
 # The pinned wheels are for Python 3.11 to 3.13. Where PYTHON is newer, uv fetches a 3.13.
 VENV_PYTHON = $$($(PYTHON) -c 'import sys; print(sys.executable if sys.version_info < (3, 14) else "3.13")')
 
-.PHONY: help setup demo demo-check demo-loop test quick check format lint types docs notebook measure tinyworld lock clean chromium
+.PHONY: help setup demo demo-check demo-loop test quick check format lint types docs container notebook measure tinyworld lock clean chromium
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -88,6 +89,10 @@ docs: $(ENV)
 
 notebook: $(ENV)
 	OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python -m examples.execute_notebook examples/quickstart.ipynb
+
+# CONTAINER_FLAGS="--wheels FOLDER --build-arg EXTRAS=cpu" takes torch from a folder where PyTorch's index can't be reached.
+container: $(ENV)
+	.venv/bin/python -m tests.container.rehearsal $(or $(TARGET),cpu) $(CONTAINER_FLAGS)
 
 # Only the browser test needs it. Where it can't be installed that test is skipped and says so; with CI set it fails.
 chromium:
