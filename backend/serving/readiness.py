@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 CHECKED_EVERY_S = 1.0  # anybody may probe, and a look writes to the disk
 LOOK_BYTES = b"\0" * 4096
+LOADING = "being loaded"
+"""The reason why models are missing that will be there soon."""
 
 
 class Readiness:
@@ -52,7 +54,7 @@ class Readiness:
         self._building_failed = building_failed
         self._retry_failed_after_s = retry_failed_after_s
         self._clock_s = clock_s
-        self._models = "being loaded" if isinstance(engine, LoadsModels) else ""
+        self._models = LOADING if isinstance(engine, LoadsModels) else ""
         self._looking = threading.Lock()
         self._looked_s: float | None = None
         self._disk = {"bank": "not looked at yet"}

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from backend import __version__
@@ -27,6 +28,7 @@ from backend.serving.projects import Projects, ProjectState, id_of, tolerating_s
 from backend.serving.read_back import ReadBack
 from backend.serving.readiness import Readiness
 from backend.serving.store import Store
+from backend.serving.stores import StoreSizes
 from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import Settings
 from backend.sources.images import ImageSource
@@ -100,6 +102,7 @@ class Service:
             retry_failed_after_s=settings.prediction.retry_failed_after_s,
             clock_s=clock_s,
         )
+        self._stores = StoreSizes(settings.bank_dir, clock_s=clock_s)
         self._requests = _Limit(settings.server.prediction_requests, "requests for predictions")
         self._clicks = _Limit(settings.server.click_requests, "clicks")
 
@@ -208,13 +211,27 @@ class Service:
 
     def status(self) -> dict[str, Any]:
         """Return, as a JSON object, the state of the categories of each project, and the tasks that failed last."""
+        projects = {uid: self._project_status(state) for uid, state in self._projects.states().items()}
         return {
             "version": BASE_VERSION,
+            "engine": self._engine.preset.engine,
+            "preset": self._engine.preset.name,
+            "missing": self._readiness.missing(),
             "built": list(self._precompute.built),
+            "queue": self._queue_status(projects),
             "anchors": self._anchors_status(),
             "failed_tasks": self._answers.failures.newest_first(),
-            "projects": {uid: self._project_status(state) for uid, state in self._projects.states().items()},
+            "stores": [asdict(size) for size in self._stores.sizes()],
+            "projects": projects,
         }
+
+    def _queue_status(self, projects: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+        """Return which category of which project is built next, and so on; what is being built is not among them."""
+        states = {
+            (uid, entry["name"]): entry["state"] for uid, each in projects.items() for entry in each["categories"]
+        }
+        turns = ((uid, category.name) for uid, category in self._precompute.queue())
+        return [{"project": uid, "category": name} for uid, name in turns if states.get((uid, name)) == "queued"]
 
     def _anchors_status(self) -> dict[str, Any]:
         """Return how many anchors the preset has, and how many are built; they compete once all of them are."""

@@ -44,6 +44,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
     ),
     "backend": (
         ("command", "demo"),
+        ("pages",),
         ("serving",),
         ("sources", "engine"),
         ("settings",),

@@ -36,7 +36,16 @@ def test_it_holds_what_is_in_git(wheel: ZipFile) -> None:
     assert held == _files_in_git()
 
 
-@pytest.mark.parametrize("name", ["ovdiff/presets/paper.toml", "converters/report/report.css", "backend/py.typed"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ovdiff/presets/paper.toml",
+        "converters/report/report.css",
+        "backend/py.typed",
+        "backend/pages/templates/page/overview.html",
+        "backend/pages/static/page.css",
+    ],
+)
 def test_files_that_are_no_modules_are_read_from_it(wheel: ZipFile, name: str) -> None:
     assert wheel.read(name) == Path(ROOT, name).read_bytes()
 

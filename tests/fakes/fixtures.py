@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -45,8 +46,8 @@ def make_app() -> Iterator[MakeApp]:
     """Return `create_app`; the background threads of what it makes end with the test."""
     services: list[Service] = []
 
-    def make(settings: Settings, engine: SegmentationEngine) -> Flask:
-        app = create_app(settings, engine)
+    def make(settings: Settings, engine: SegmentationEngine, **options: Any) -> Flask:
+        app = create_app(settings, engine, **options)
         services.append(app.extensions["ovdiff"])
         return app
 

@@ -18,6 +18,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _serve(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.pages.blueprint import add_pages
     from backend.serving.http.listening import serve
 
-    serve(settings)
+    serve(settings, add_pages=add_pages)

@@ -8,6 +8,8 @@
     GET  /versions   the model versions that /setup has answered so far
     GET  /status     the state of the categories of each project (not part of Label Studio's protocol)
 
+What people look at in a browser, at / and below /page/, is in `backend.pages`; whoever makes the application adds it.
+
 Once a user and a password are set, every route except /webhook and /ready asks for HTTP Basic authentication. /health
 asks too, because by its answer Label Studio tells a person that the password is wrong; what only asks whether the
 process lives takes a 401 for life. Probes of Docker and Kubernetes carry no password, so /ready needs none, and says
@@ -21,6 +23,7 @@ itself about projects that it already knows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 
 from flask import Flask, Response, jsonify, request
@@ -39,8 +42,13 @@ from backend.sources.label_studio import LabelStudioClient
 from ovdiff.bank import Bank
 from ovdiff.engines import SegmentationEngine, load_any_preset
 
+AddRoutes = Callable[[Flask, Settings], None]
+"""Adds routes of another room to the application, such as `backend.pages.blueprint.add_pages`."""
 
-def create_app(settings: Settings, engine: SegmentationEngine | None = None) -> Flask:
+
+def create_app(
+    settings: Settings, engine: SegmentationEngine | None = None, *, add_pages: AddRoutes | None = None
+) -> Flask:
     """Put the service together and start its background threads.
 
     The `Service` is at `app.extensions["ovdiff"]`; call its `stop` at the end.
@@ -49,6 +57,7 @@ def create_app(settings: Settings, engine: SegmentationEngine | None = None) -> 
         settings: see `backend.settings`.
         engine: the method. If None, an engine is made from the preset and the data folder of the settings; it loads
             the weights when they are first used.
+        add_pages: adds what people look at in a browser; without it there are only the routes for programs.
 
     Raises:
         DataFolderError: another backend uses the data folder, or nothing can be written there.
@@ -69,6 +78,8 @@ def create_app(settings: Settings, engine: SegmentationEngine | None = None) -> 
     _add_routes(app, service)
     _add_probes(app, service, settings.server)
     add_error_answers(app)
+    if add_pages is not None:
+        add_pages(app, settings)
     service.start()
     return app
 
@@ -91,10 +102,15 @@ def _own_engine(settings: Settings) -> SegmentationEngine:
     return engine
 
 
+def health_answer() -> Response:
+    """Return what /health answers: the process lives, and is an ML backend."""
+    return jsonify(status="UP", model_class="OVDiff")
+
+
 def _add_probes(app: Flask, service: Service, settings: ServerSettings) -> None:
     @app.get("/health")
     def health() -> Response:
-        return jsonify(status="UP", model_class="OVDiff")
+        return health_answer()
 
     @app.get("/ready")
     def ready() -> Response:

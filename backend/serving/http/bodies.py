@@ -19,6 +19,9 @@ MAX_CONTAINERS = 1_000_000
 """Objects and lists in one body: a batch with 100 polygons of 200 vertices in each of 40 tasks has 0.8 million. Each
 takes some 100 bytes, and Python's collector of garbage looks through all of them again and again."""
 
+PAGES = "/page/"
+"""Below this path are the pages for people: `backend.pages`."""
+
 _WHOLE_BODIES = frozenset({"/setup", "/predict"})
 
 
@@ -31,7 +34,8 @@ def kept_bytes(settings: ServerSettings) -> Callable[[str, Mapping[str, str]], i
     def kept(path: str, headers: Mapping[str, str]) -> int | None:
         if path == "/webhook":
             return EVENT_BYTES
-        return None if path in _WHOLE_BODIES and may_ask(settings, headers.get("AUTHORIZATION")) else 0
+        is_read = path in _WHOLE_BODIES or path.startswith(PAGES)
+        return None if is_read and may_ask(settings, headers.get("AUTHORIZATION")) else 0
 
     return kept
 

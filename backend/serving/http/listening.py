@@ -11,7 +11,7 @@ from flask import Flask
 
 from backend.errors import ListenError
 from backend.serving.heap import freed_memory_given_back
-from backend.serving.http.app import create_app
+from backend.serving.http.app import AddRoutes, create_app
 from backend.serving.http.bodies import kept_bytes
 from backend.serving.http.connections import Listener
 from backend.settings import ServerSettings, Settings
@@ -19,8 +19,12 @@ from backend.settings import ServerSettings, Settings
 logger = logging.getLogger(__name__)
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, *, add_pages: AddRoutes | None = None) -> None:
     """Answer requests until Ctrl-C or SIGTERM ends the service.
+
+    Args:
+        settings: see `backend.settings`.
+        add_pages: see `create_app`.
 
     Raises:
         ListenError: the address or port is taken or not allowed.
@@ -32,7 +36,7 @@ def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
     with freed_memory_given_back():
-        app = create_app(settings)
+        app = create_app(settings, add_pages=add_pages)
         try:
             listener = listen(app, settings.server)
             logger.info("Listening on %s, data in %s.", " and ".join(listener.urls), settings.data_dir)

@@ -153,6 +153,14 @@ class Precompute:
         with self._changed:
             return tuple(self._built)
 
+    def queue(self) -> list[tuple[str, Category]]:
+        """Return the categories whose turn is still to come, in that order, each with the project whose turn it is.
+
+        The one that is being built is among them, and so is one that the bank has, until the worker has looked.
+        """
+        with self._changed:
+            return self._turns.order()
+
     @property
     def failed_for_all(self) -> str:
         """Why no category can be built at the moment, such as weights that are missing; "" if nothing is known."""

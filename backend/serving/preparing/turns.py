@@ -50,6 +50,16 @@ class Turns:
             return project_uid, next(iter(categories))
         return None
 
+    def order(self) -> list[tuple[str, Category]]:
+        """Return all open categories, each with the project whose turn it will be; one that two want is there once."""
+        left = {project_uid: list(categories) for project_uid, categories in self._open.items()}
+        found: dict[Category, str] = {}
+        for place in range(max(map(len, left.values()), default=0)):
+            for project_uid, categories in left.items():
+                if place < len(categories):
+                    found.setdefault(categories[place], project_uid)
+        return [(project_uid, category) for category, project_uid in found.items()]
+
     def end_turn(self, project_uid: str) -> None:
         """Let the other projects come first."""
         if project_uid in self._open:

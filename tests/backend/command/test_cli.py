@@ -234,7 +234,7 @@ def test_wrong_settings_are_wrong_use(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 
 def test_interrupting_is_no_failure(monkeypatch: pytest.MonkeyPatch, scene: Path) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(listening, "serve", interrupt)

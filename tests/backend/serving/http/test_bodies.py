@@ -64,3 +64,4 @@ def test_the_rule_of_what_is_kept() -> None:
     assert (guarded("/predict", {}), open_to_all("/predict", {})) == (0, None)
     assert (guarded("/setup", {"AUTHORIZATION": "Basic YW5uOnNlY3JldA=="}), open_to_all("/setup", {})) == (None, None)
     assert (guarded("/status", {}), open_to_all("/status", {})) == (0, 0)
+    assert (guarded("/page/category", {}), open_to_all("/page/category", {})) == (0, None)

@@ -22,6 +22,16 @@ def test_projects_take_turns_and_each_keeps_the_order_of_its_categories() -> Non
     assert order(turns) == [("1", "red"), ("2", "sky"), ("1", "blue"), ("2", "sea"), ("1", "green")]
 
 
+def test_the_order_is_told_without_taking_a_turn() -> None:
+    turns = Turns()
+    turns.want("1", [RED, BLUE, GREEN])
+    turns.want("2", [Category("sky"), BLUE])
+    told = [(project_uid, category.name) for project_uid, category in turns.order()]
+    assert told == [("1", "red"), ("2", "sky"), ("1", "blue"), ("1", "green")]
+    assert told == order(turns)
+    assert turns.order() == []
+
+
 def test_a_project_that_asks_again_neither_gains_nor_loses_its_turn() -> None:
     turns = Turns()
     turns.want("1", [RED, BLUE])

@@ -1,0 +1,88 @@
+"""The routes of the pages: what the first page and its neighbours show, in HTML.
+
+    GET  /             the first page; whoever does not ask for HTML, as clients of label-studio-ml, is told of health
+    GET  /page/...     further pages, the style sheet, the script of live progress
+
+Every page needs the password that the service needs, works without its script, and shows no token. A change is a POST
+of a form with a token (`backend.pages.form_tokens`).
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from flask import Blueprint, Flask, Response, make_response, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from backend.errors import BackendError
+from backend.pages import overview as shown
+from backend.pages.form_tokens import FIELD, FormTokens
+from backend.pages.headers import with_headers
+from backend.serving.http.app import health_answer
+from backend.serving.http.bodies import PAGES
+from backend.serving.projects import id_of
+from backend.serving.service import Service
+from backend.settings import Settings
+from ovdiff.errors import OVDiffError
+
+
+def add_pages(app: Flask, settings: Settings) -> None:
+    """Add the pages to an application of `backend.serving.http.app`."""
+    service: Service = app.extensions["ovdiff"]
+    pages = Blueprint("pages", __name__, template_folder="templates", static_folder="static")
+    pages.static_url_path = f"{PAGES}static"
+    tokens = FormTokens()
+    _add_frame(pages, tokens, settings)
+    _add_first_page(pages, service)
+    app.register_blueprint(pages)
+
+
+def _add_frame(pages: Blueprint, tokens: FormTokens, settings: Settings) -> None:
+    """Add what all pages have in common: headers, tokens of forms, errors as pages, and what templates may use."""
+    pages.after_request(with_headers)
+    pages.after_request(tokens.keep_cookie)
+
+    @pages.before_request
+    def only_own_forms() -> None:
+        if request.method == "POST":
+            tokens.require()
+
+    @pages.context_processor
+    def frame() -> dict[str, object]:
+        return {
+            "form_token": tokens.token,
+            "token_field": FIELD,
+            "STATES": shown.STATES,
+            "label_studio_url": settings.label_studio.url.rstrip("/"),
+        }
+
+    pages.add_app_template_filter(shown.project_name, "project_name")
+    pages.add_app_template_filter(id_of, "project_number")
+    pages.add_app_template_filter(shown.decider, "decider")
+    pages.add_app_template_filter(shown.size, "size")
+    pages.add_app_template_filter(shown.with_code, "with_code")
+
+    @pages.errorhandler(BackendError)
+    @pages.errorhandler(OVDiffError)
+    def refused(error: Exception) -> Response:
+        return _error_page(HTTPStatus.BAD_REQUEST, str(error))
+
+    @pages.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response:
+        return _error_page(HTTPStatus(error.code or 500), error.description or error.name)
+
+
+def _add_first_page(pages: Blueprint, service: Service) -> None:
+    @pages.get("/")
+    def first() -> Response:
+        if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
+            answer = health_answer()
+        else:
+            status = service.status()
+            answer = make_response(render_template("page/overview.html", status=status, shown=shown.overview(status)))
+        answer.vary.add("Accept")
+        return answer
+
+
+def _error_page(status: HTTPStatus, message: str) -> Response:
+    return make_response(render_template("page/error.html", title=status.phrase, message=message), status)

@@ -1,0 +1,125 @@
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from flask.testing import FlaskClient
+
+from backend.pages.blueprint import add_pages
+from backend.settings import ServerSettings, Settings
+from tests.backend.pages.conftest import HTML, words
+from tests.fakes.engine import FakeEngine
+from tests.fakes.fixtures import MakeApp
+from tests.fakes.label_studio import LEGACY_TOKEN, PROJECT_UID
+from tests.fakes.waiting import eventually
+
+CONFIG = (
+    '<View><Image name="image" value="$image"/><BrushLabels name="b" toName="image">'
+    '<Label value="red"/><Label value="&lt;b&gt;blue" treshold="0.5"/></BrushLabels></View>'
+)
+
+
+def connect(browser: FlaskClient, config: str = CONFIG) -> None:
+    browser.post("/setup", json={"project": PROJECT_UID, "schema": config})
+    browser.post("/predict", json={"project": PROJECT_UID, "label_config": config, "tasks": []})
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "", "text/plain"])
+def test_a_program_at_the_root_is_told_of_health(browser: FlaskClient, accept: str) -> None:
+    """As by the server of label-studio-ml; Label Studio 1.23.2 itself asks /health, with */*."""
+    answer = browser.get("/", headers={"Accept": accept})
+    assert answer.json == browser.get("/health").json == {"status": "UP", "model_class": "OVDiff"}
+    assert "Accept" in answer.headers["Vary"]
+
+
+def test_without_a_project_the_page_says_how_to_connect_one(browser: FlaskClient) -> None:
+    page = browser.get("/", headers=HTML)
+    assert page.mimetype == "text/html"
+    assert "No project is connected yet" in words(page.text)
+    assert "http://localhost/" in words(page.text)
+
+
+def test_the_first_page_shows_projects_with_labels_warnings_and_stores(browser: FlaskClient) -> None:
+    connect(browser)
+    page = browser.get("/", headers=HTML).text
+    said = words(page)
+    assert "2 of 2 labels are ready" in said
+    assert "Project 1" in said
+    assert "red ready thing a table of known words its name known CLIP agrees with 100 %" in said
+    assert "<b>blue ready" in said, "a label's name is shown as it is"
+    assert "<b>blue" not in page, "and is never HTML"
+    assert "treshold=\"0.5\" of the label '<b>blue'" in said
+    assert "prototype sets 5" in said or "prototype sets 4" in said
+
+
+def test_failures_and_the_queue_are_shown(make_app: MakeApp, settings: Settings, engine: FakeEngine) -> None:
+    engine.failing = frozenset({"red"})
+    browser = make_app(settings, engine, add_pages=add_pages).test_client()
+    connect(browser)
+    image = {"image": "http://10.0.0.1/a.png"}
+    browser.post("/predict", json={"project": PROJECT_UID, "label_config": CONFIG, "tasks": [{"id": 7, "data": image}]})
+    page = browser.get("/", headers=HTML).text
+    said = words(page)
+    assert "1 labels failed" in said
+    assert "Project 1, red No support image of 'red' has any foreground." in said
+    assert "Project 1, task 7 http://10.0.0.1/a.png is on 10.0.0.1" in said
+    assert f'href="{settings.label_studio.url}/projects/1/data?task=7"' in page
+
+
+def test_what_waits_is_shown_in_the_order_of_its_turns(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine
+) -> None:
+    import threading
+
+    engine.gate = threading.Event()
+    browser = make_app(settings, engine, add_pages=add_pages).test_client()
+    three = CONFIG.replace("<Label", '<Label value="green"/><Label', 1)
+    browser.post("/setup", json={"project": PROJECT_UID, "schema": three})
+    try:
+        assert eventually(lambda: "being made" in words(browser.get("/", headers=HTML).text))
+        page = browser.get("/", headers=HTML).text
+        assert "Queue Projects take turns, a label at a time. 2 wait. red Project 1 <b>blue Project 1" in words(page)
+        assert 'data-live="busy"' in page
+        assert 'value="50"' in page
+    finally:
+        engine.gate.set()
+
+
+@pytest.mark.parametrize("path", ["/", "/page/static/page.css", "/page/static/live.js"])
+def test_pages_ask_for_the_password_and_show_no_token(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine, path: str
+) -> None:
+    guarded = replace(settings, server=ServerSettings(basic_user="ann", basic_password="pass word"))
+    browser = make_app(guarded, engine, add_pages=add_pages).test_client()
+    refused = browser.get(path, headers=HTML)
+    assert refused.status_code == 401
+    assert refused.headers["WWW-Authenticate"] == 'Basic realm="ovdiff"'
+    page = browser.get(path, headers=HTML, auth=("ann", "pass word"))
+    assert page.status_code == 200
+    assert LEGACY_TOKEN not in page.text
+    assert "pass word" not in page.text
+    assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+
+
+def test_a_page_asks_for_nothing_from_elsewhere_and_holds_no_script(browser: FlaskClient) -> None:
+    connect(browser)
+    page = browser.get("/", headers=HTML).text
+    loads: list[str] = []
+
+    class Loads(HTMLParser):
+        def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+            given = dict(attributes)
+            assert "style" not in given
+            assert not any(name.startswith("on") for name in given)
+            if tag in ("script", "img", "link", "iframe", "form"):
+                loads.append(str(given.get("src") or given.get("href") or given.get("action")))
+
+    Loads().feed(page)
+    assert loads
+    assert all(address.startswith("/page/static/") for address in loads), loads
+    assert all(browser.get(address).status_code == 200 for address in loads)
+
+
+def test_the_routes_for_programs_keep_their_answers(browser: FlaskClient) -> None:
+    """Errors of pages are pages; those of the protocol stay JSON."""
+    assert browser.post("/setup", json=[]).get_json() == {"error": "The body is list, expected a JSON object."}
+    assert "Content-Security-Policy" not in browser.get("/status").headers

@@ -1,0 +1,33 @@
+from pathlib import Path
+
+from backend.serving.stores import LOOK_EVERY_S, StoreSize, StoreSizes
+
+
+def write(path: Path, count: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * count)
+
+
+def test_each_store_is_counted_with_its_folders_and_empty_ones_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", 3)
+    write(tmp_path / "a.safetensors", 4)
+    write(tmp_path / "support/key/batch-0000/0000.png", 10)
+    write(tmp_path / "support/key/masks-1/0000.png", 5)
+    (tmp_path / "lessons").mkdir()
+    (tmp_path / "support/gone").symlink_to(tmp_path / "nowhere")
+    found = StoreSizes(tmp_path).sizes()
+    link_bytes = (tmp_path / "support/gone").lstat().st_size
+    assert found == (StoreSize("prototype sets", 2, 7), StoreSize("support images", 3, 15 + link_bytes))
+    assert StoreSizes(tmp_path / "missing").sizes() == ()
+
+
+def test_a_look_is_kept_for_a_while(tmp_path: Path) -> None:
+    now_s = 100.0
+    sizes = StoreSizes(tmp_path, clock_s=lambda: now_s)
+    write(tmp_path / "a.json", 3)
+    assert sizes.sizes()[0].bytes == 3
+    write(tmp_path / "a.json", 30)
+    now_s += LOOK_EVERY_S - 1
+    assert sizes.sizes()[0].bytes == 3
+    now_s += 2
+    assert sizes.sizes()[0].bytes == 30
