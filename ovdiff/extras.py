@@ -15,6 +15,8 @@ LIBRARIES = {
         "diffusers",
         "flask",
         "huggingface_hub",
+        "itsdangerous",
+        "markupsafe",
         "requests",
         "safetensors",
         "scipy",

@@ -58,7 +58,7 @@ def test_the_heap_is_told_before_the_service_is_made(monkeypatch: pytest.MonkeyP
         done.append("told")
         yield
 
-    def refuse(_settings: Settings) -> Flask:
+    def refuse(_settings: Settings, **_: object) -> Flask:
         done.append("made")
         raise ListenError("that is enough")
 
