@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from backend.command.overlay import label_colours
+from backend.presentation.overlay import label_colours
 from benchmarks.asked_words import AskedWord
 from benchmarks.drawn_world import EVERYTHING, Scenes, true_labels
 from ovdiff import Engine, Vocabulary

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from backend.command.overlay import label_colours, tint
+from backend.presentation.overlay import label_colours, tint
 from ovdiff.blast_radius import BACKGROUND, merged_names, shared_ids
 from ovdiff.segmentation import Segmentation
 

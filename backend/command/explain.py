@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.command.console import say
-from backend.command.explanation_picture import draw_explanation
 from backend.command.explanation_text import explanation_text
 from backend.command.files import check_png_path, write_png
 from backend.command.prototypes import build_missing, say_aside, say_missing_anchors
 from backend.errors import ImageSourceError, RequestError, UsageError
+from backend.presentation.explanation_picture import draw_explanation
 from backend.sources.images import decode_image
 from ovdiff.engines import Explains, SegmentationEngine
 from ovdiff.errors import ImageError

@@ -12,12 +12,12 @@ from backend.command.coco_file import CocoFile
 from backend.command.console import complain, progress_bar, say
 from backend.command.files import write_png
 from backend.command.instances import without_low_scores
-from backend.command.overlay import MOST_INDEXED, draw_indexed, draw_overlay
 from backend.command.panoptic_folder import PanopticFolder
 from backend.command.plan import Job, Plan, Wanted
 from backend.command.prototypes import build_missing, say_aside, say_missing_anchors
 from backend.command.totals import Totals
 from backend.errors import ImageSourceError, RequestError, UsageError
+from backend.presentation.overlay import MOST_INDEXED, draw_indexed, draw_overlay
 from backend.serving.predicting.limits import without_small_parts
 from backend.sources.images import decode_image
 from converters.datasets.coco import write_coco

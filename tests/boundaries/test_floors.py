@@ -46,7 +46,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
         ("command", "demo"),
         ("pages",),
         ("serving",),
-        ("sources", "engine"),
+        ("sources", "engine", "presentation"),
         ("settings",),
         ("errors", "__init__"),
     ),

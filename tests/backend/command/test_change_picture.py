@@ -1,7 +1,7 @@
 import numpy as np
 
 from backend.command.change_picture import TILE_PX, MostChanged
-from backend.command.overlay import label_colours
+from backend.presentation.overlay import label_colours
 from ovdiff.segmentation import Segmentation
 
 NAMES = ("boat", "water")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backend.command.overlay import label_colours
 from backend.command.plan import Wanted, make_plan
 from backend.command.prototypes import read_categories
 from backend.command.segment import check_vocabulary, segment_images
 from backend.errors import RequestError, UsageError
+from backend.presentation.overlay import label_colours
 from converters.datasets.coco_thresholds import hidden_before
 from converters.selection import Thresholds
 from ovdiff.bank import Bank

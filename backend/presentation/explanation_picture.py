@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from backend.command.explanation_text import stage_rows, verdict
-from backend.command.overlay import label_colours, tint
-from backend.command.taught_text import taught_lines
+from backend.presentation.overlay import label_colours, tint
+from backend.presentation.taught_text import taught_lines
+from backend.presentation.verdict import stage_rows, verdict
 from ovdiff.explaining.explanation import Explanation, Source, SupportPlace
 
 VIEW_PX = 360
@@ -30,7 +30,7 @@ _MARK, _MARK_EDGE = (255, 230, 0), (0, 0, 0)
 
 
 @dataclass(frozen=True)
-class _Row:
+class PrototypeRow:
     """One prototype of a finalist: what it was made of, its share of the finalist's votes, and its mean cosine."""
 
     source: Source
@@ -46,7 +46,7 @@ def draw_explanation(image: NDArray[np.uint8], found: Explanation, title: str) -
         found: the explanation.
         title: what the picture is of, such as the image's name and the place.
     """
-    halves = [_half(found, place) for place in _shown(found)]
+    halves = [_half(found, place) for place in shown_finalists(found)]
     notes_px = sum(map(_column_px, zip(*stage_rows(found), strict=True)))
     width = max(2 * _HALF_PX, round(2 * (VIEW_PX + _GAP_PX) + 2 * _GAP_PX + notes_px))
     head = _head(image, found, title, width)
@@ -57,7 +57,7 @@ def draw_explanation(image: NDArray[np.uint8], found: Explanation, title: str) -
     return sheet
 
 
-def _shown(found: Explanation) -> Sequence[int]:
+def shown_finalists(found: Explanation) -> Sequence[int]:
     """Return two finalists: the winner by votes, and whoever has the label in the end, or else the runner-up."""
     if found.named is not None and found.named != found.winner:
         return (found.named, found.winner)
@@ -126,13 +126,13 @@ def _marked(pixels: NDArray[np.uint8], mask: NDArray[np.bool_], size: tuple[int,
 
 def _half(found: Explanation, place: int) -> Image.Image:
     """Draw one finalist: its score, and a row for each of its prototypes that count most."""
-    rival, rows = found.rivals[place], _rows(found, place)
+    rival, rows = found.rivals[place], prototype_rows(found, place)
     head_px, row_px = 3 * _LINE_PX, TILE_PX + _LINE_PX + 4
     half = Image.new("RGB", (_HALF_PX, head_px + max(1, len(rows)) * row_px + _GAP_PX), "white")
     draw = ImageDraw.Draw(half)
     draw.line((_GAP_PX, 0, _HALF_PX - _GAP_PX, 0), fill="black")
     role = " (an anchor: nobody asked for it)" if rival.is_anchor else ""
-    what = _roles(found, place)
+    what = roles(found, place)
     draw.text((_GAP_PX, 4), f"{rival.name}{role}  {rival.score:.3f}", fill="black", font=ImageFont.load_default(16))
     _write(draw, (_GAP_PX, 6 + _LINE_PX + 4), [what])
     if not rows:
@@ -142,7 +142,8 @@ def _half(found: Explanation, place: int) -> Image.Image:
     return half
 
 
-def _roles(found: Explanation, place: int) -> str:
+def roles(found: Explanation, place: int) -> str:
+    """Say what a finalist is: by the votes, and in the end."""
     roles = []
     if place == found.winner:
         roles.append("most votes")
@@ -153,7 +154,7 @@ def _roles(found: Explanation, place: int) -> str:
     return ", ".join(roles)
 
 
-def _rows(found: Explanation, place: int) -> list[_Row]:
+def prototype_rows(found: Explanation, place: int) -> list[PrototypeRow]:
     """Return the prototypes of a finalist whose sources were looked for, those with the most weight first."""
     label = found.rivals[place].label
     weights: dict[object, float] = {}
@@ -166,12 +167,12 @@ def _rows(found: Explanation, place: int) -> list[_Row]:
     known = [source for source in found.sources if source.prototype in weights]
     known.sort(key=lambda source: -weights[source.prototype])
     return [
-        _Row(source, weights[source.prototype], cosines[source.prototype] / weights[source.prototype])
+        PrototypeRow(source, weights[source.prototype], cosines[source.prototype] / weights[source.prototype])
         for source in known[:PROTOTYPES]
     ]
 
 
-def _draw_row(half: Image.Image, draw: ImageDraw.ImageDraw, found: Explanation, row: _Row, top: int) -> None:
+def _draw_row(half: Image.Image, draw: ImageDraw.ImageDraw, found: Explanation, row: PrototypeRow, top: int) -> None:
     name = textwrap.wrap(found.title(row.source.prototype), 24)
     figures = [row.source.prototype.extractor, f"{row.share:.0%} of the votes", f"cosine {row.cosine:.3f}"]
     _write(draw, (_GAP_PX, top), [*name, *figures])
@@ -181,12 +182,12 @@ def _draw_row(half: Image.Image, draw: ImageDraw.ImageDraw, found: Explanation, 
         return
     images = found.support[row.source.prototype.category].images
     for place in row.source.places[:TILES]:
-        half.paste(_tile(images[place.image].image, place), (left, top))
+        half.paste(draw_tile(images[place.image].image, place), (left, top))
         _write(draw, (left, top + TILE_PX), [f"image {images[place.image].number}"])
         left += TILE_PX + 4
 
 
-def _tile(image: NDArray[np.uint8], place: SupportPlace) -> Image.Image:
+def draw_tile(image: NDArray[np.uint8], place: SupportPlace) -> Image.Image:
     """Return a support image, clear where it shows the place and pale elsewhere, with the place's outline."""
     size = (TILE_PX, TILE_PX)
     pixels = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)).astype(np.float64)

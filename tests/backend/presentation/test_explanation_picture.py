@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.command.explanation_picture import VIEW_PX, draw_explanation
+from backend.presentation.explanation_picture import VIEW_PX, draw_explanation
 from tests.fakes.explanations import explanation
 
 IMAGE = np.full((10, 20, 3), 128, dtype=np.uint8)

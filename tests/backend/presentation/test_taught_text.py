@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from backend.command.explanation_picture import draw_explanation
 from backend.command.explanation_text import explanation_text
-from backend.command.taught_text import taught_lines
+from backend.presentation.explanation_picture import draw_explanation
+from backend.presentation.taught_text import taught_lines
 from ovdiff.bank.lessons import LessonSource
 from tests.fakes.explanations import explanation, taught
 

@@ -2,7 +2,7 @@ import tracemalloc
 
 import numpy as np
 
-from backend.command.overlay import LEGEND_ROW_PX, draw_indexed, draw_overlay, label_colours
+from backend.presentation.overlay import LEGEND_ROW_PX, draw_indexed, draw_overlay, label_colours
 from ovdiff.segmentation import Segmentation
 
 
