@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPModel, Dinov2Model, DINOv3ViTModel, ViTMAEModel, ViTModel
 
 from benchmarks import architectures
+from benchmarks.architectures import Config
 from ovdiff.building.parts import BuildingParts
 from ovdiff.models.clip import Clip, OpenClip, TransformersClip
 from ovdiff.models.fair_lock import FairLock
@@ -58,11 +59,13 @@ def weights_of(parts: BuildingParts) -> list[Tensor]:
 class FullSizeModels:
     """Does what :class:`ovdiff.models.loaded.LoadedModels` does, without files: each model is built once."""
 
-    def __init__(self, device: str, dtype: torch.dtype | None = None, shrink: int = 1) -> None:
-        """Build nothing yet."""
+    def __init__(
+        self, device: str, dtype: torch.dtype | None = None, shrink: int = 1, clip: Config = architectures.CLIP_B16
+    ) -> None:
+        """Build nothing yet; ``clip`` is the architecture of transformers' CLIP."""
         self.device = torch.device(device)
         self.lock = FairLock()
-        self._dtype = dtype
+        self._dtype, self._clip_config = dtype, clip
         self._how: dict[str, Any] = {"device": device, "shrink": shrink}
         self._made: dict[str, Any] = {}
         self._modules: list[nn.Module] = []
@@ -84,7 +87,7 @@ class FullSizeModels:
         return cast(StableDiffusionPipeline, self._once("diffusion", build))
 
     def clip(self, settings: ClipModelSettings) -> Clip:
-        """Return CLIP ViT-B/16 of the library that the preset names, its text tower in float32."""
+        """Return CLIP, of the library that the preset names, its text tower in float32."""
         build = self._build_open_clip if settings.library == "open_clip" else self._build_clip
         return cast(Clip, self._once("clip", lambda: build(settings)))
 
@@ -124,7 +127,7 @@ class FullSizeModels:
         return cast(CascadeMaskRcnn, self._once("cutler", build))
 
     def _build_clip(self, settings: ModelSettings) -> TransformersClip:
-        model = cast(CLIPModel, architectures.build_clip(**self._how))
+        model = cast(CLIPModel, architectures.build_clip(**self._how, config=self._clip_config))
         self._modules.append(model.requires_grad_(False))
         for image_part in (model.vision_model, model.visual_projection):
             self._cast(image_part, settings)

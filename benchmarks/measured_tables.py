@@ -27,6 +27,9 @@ from benchmarks.learning_curve import costs as lesson_costs
 from benchmarks.learning_curve import orders_table
 from benchmarks.learning_curve import table as curve_table
 from benchmarks.novelties import table as novelties_table
+from benchmarks.odise_cost import images_table as odise_images
+from benchmarks.odise_cost import stages_table as odise_stages
+from benchmarks.odise_cost import steps_table as odise_steps
 from benchmarks.odise_quality import OPEN, closed_table, taps_table
 from benchmarks.odise_quality import table as odise_table
 from benchmarks.odise_quality import words_table as odise_words
@@ -101,6 +104,9 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "odise taps": ("odise.json", lambda results: taps_table(results["rows"])),
     "odise unseen": ("odise.json", lambda results: odise_table(results["rows"], OPEN)),
     "odise words": ("odise.json", lambda results: odise_words(results["rows"])),
+    "odise cost": ("odise_cost.json", odise_stages),
+    "odise images": ("odise_cost.json", odise_images),
+    "odise steps": ("odise_cost.json", odise_steps),
     "quality": ("tinyworld_quality.json", quality_table),
 }
 """A table's name, as pages write it: the file of its figures, and what makes Markdown of them.

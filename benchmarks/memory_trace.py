@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
@@ -111,17 +113,36 @@ class PretendedGpu(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
-def cost_of(work: Callable[[], object], held: Iterable[Tensor] = (), device_type: str = "meta") -> Cost:
+class FusedAttention(TorchFunctionMode):
+    """Makes attention that learns the fused kernel, as CUDA has it.
+
+    Outside inference mode autograd takes attention apart before :class:`PretendedGpu` can see it.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function, or the kernel in the place of attention."""
+        kwargs = kwargs or {}
+        if func is F.scaled_dot_product_attention and args[0].device.type == "meta":
+            fused = _fused_attention(*args, **kwargs, keeps_for_backward=True)
+            if fused is not NotImplemented:
+                return fused
+        return func(*args, **kwargs)
+
+
+def cost_of(
+    work: Callable[[], object], held: Iterable[Tensor] = (), device_type: str = "meta", *, learning: bool = False
+) -> Cost:
     """Return what a piece of work takes.
 
     Args:
         work: is run once; on "meta" as on a GPU, elsewhere for real.
         held: tensors that exist already and are not part of its cost: the weights.
         device_type: where memory is counted.
+        learning: whether the work needs gradients; else it runs in inference mode.
     """
     flops = FlopCounterMode(display=False)
-    # outside inference mode autograd takes attention apart before a dispatch mode can see it
-    with torch.inference_mode(), flops, MemoryTrace(device_type) as trace, PretendedGpu():
+    mode = FusedAttention() if learning else torch.inference_mode()
+    with mode, flops, MemoryTrace(device_type) as trace, PretendedGpu():
         trace.hold(held)
         before = trace.live_bytes
         trace.forget_peak()
@@ -147,13 +168,14 @@ def _fused_attention(
     *,
     scale: float | None = None,
     enable_gqa: bool = False,
+    keeps_for_backward: bool = False,
 ) -> Any:
     if query.dim() != 4 or enable_gqa or dropout_p:
         return NotImplemented
     if attn_mask is not None:
         attn_mask = attn_mask.expand(*query.shape[:3], key.shape[2])
     return _aten._scaled_dot_product_efficient_attention(
-        query, key, value, attn_mask, compute_log_sumexp=False, is_causal=is_causal, scale=scale
+        query, key, value, attn_mask, compute_log_sumexp=keeps_for_backward, is_causal=is_causal, scale=scale
     )[0]
 
 

@@ -50,12 +50,14 @@ class Work:
         wanted: how many items the preset wants to be done at once, at most.
         mib_per_item: the memory that one item takes while the work runs; 0 leaves memory out of the batch size.
         budget_gib: the memory that this process may use in all, weights included.
+        advice: what helps, besides ending other programs, if not even one item fits.
     """
 
     name: str
     wanted: int
     mib_per_item: int
     budget_gib: float
+    advice: str = "raise the preset's memory limits, or lower its image size"
 
 
 class CudaMemory:
@@ -116,12 +118,18 @@ def items_that_fit(memory: DeviceMemory | None, work: Work) -> int:
         raise DeviceMemoryError(
             f"There is no room for {work.name}: it takes {work.mib_per_item} MiB; of a budget of {work.budget_gib} GiB "
             f"{int(memory.used_mib())} MiB are in use, and {int(memory.free_mib())} MiB are free on the device. "
-            f"End other programs on it, raise the preset's memory limits, or lower its image size."
+            f"End other programs on it, {work.advice}."
         )
     return min(work.wanted, fitting)
 
 
-def run_in_batches(items: Sequence[T], size: int, run: Callable[[Sequence[T]], None], what: str) -> None:
+def run_in_batches(
+    items: Sequence[T],
+    size: int,
+    run: Callable[[Sequence[T]], None],
+    what: str,
+    advice: str = "or choose smaller models or images",
+) -> None:
     """Run items in order, ``size`` at a time; a batch that does not fit into memory is run again in halves.
 
     Args:
@@ -129,6 +137,7 @@ def run_in_batches(items: Sequence[T], size: int, run: Callable[[Sequence[T]], N
         size: how many items a batch has, at least 1.
         run: is called with a batch. If it runs out of memory it must have kept no result of that batch.
         what: names the work in the error's message.
+        advice: what helps, besides ending other programs, if one item alone does not fit.
 
     Raises:
         DeviceMemoryError: one item alone does not fit.
@@ -143,7 +152,7 @@ def run_in_batches(items: Sequence[T], size: int, run: Callable[[Sequence[T]], N
             if len(batch) == 1:
                 raise DeviceMemoryError(
                     f"The device's memory is too small for {what}, even one at a time: {error} "
-                    f"End other programs on it, or choose smaller models or images."
+                    f"End other programs on it, {advice}."
                 ) from error
         # Outside the except clause, because the error's traceback holds the tensors that must be freed first.
         _release()

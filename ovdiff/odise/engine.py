@@ -20,6 +20,7 @@ from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.memory import Work, batch_size, run_in_batches
 from ovdiff.models.weights import weights_identity
 from ovdiff.odise.encoding import cut
+from ovdiff.odise.memory_advice import for_a_window, for_an_image
 from ovdiff.odise.naming import Label, Named, branch_logits, fuse, fusion_weights, null_probability
 from ovdiff.odise.outputs import Instances, PanopticResult, bands, enlarged, instances, panoptic, semantic
 from ovdiff.odise.parts import OdiseParts
@@ -146,7 +147,7 @@ class OdiseEngine:
             whole_key = (key, self._parts.head_identity())
             found = self._encoded.pop(whole_key, None)
             if found is None:
-                with self._working(image.shape[0], image.shape[1]):
+                with self._working(image.shape[0], image.shape[1], for_an_image(self.preset)):
                     found = self._encode(image).on("cpu")  # The device's memory is for what is being computed.
             self._encoded[whole_key] = found
             while len(self._encoded) > self.preset.cache.images:
@@ -271,9 +272,8 @@ class OdiseEngine:
         return [decision is not None and decision.kind == "stuff" for decision in found]
 
     @contextmanager
-    def _working(self, height: int, width: int) -> Iterator[None]:
+    def _working(self, height: int, width: int, advice: str = "Give a smaller image.") -> Iterator[None]:
         """Hold the models while they work on an image, and say in words if its size is too much for them."""
-        taps = self.preset.taps
         try:
             with self._parts.models.lock:
                 # Loaded before: a training in this process could not learn through weights of the inference mode.
@@ -282,8 +282,7 @@ class OdiseEngine:
                     yield
         except torch.OutOfMemoryError as error:
             raise DeviceMemoryError(
-                f"An image of {width} x {height} px does not fit into the device's memory. Lower taps.short_side_px "
-                f"({taps.short_side_px}) or taps.batch_size ({taps.batch_size}), or give a smaller image."
+                f"An image of {width} x {height} px does not fit into the device's memory. {advice}"
             ) from error
 
     def _encode(self, image: NDArray[np.uint8]) -> EncodedMasks:
@@ -296,9 +295,10 @@ class OdiseEngine:
 
         what = "encoding a window of an image"
         wanted = min(preset.taps.batch_size, len(windows))
-        work = Work(what, wanted, preset.taps.mib_per_window, preset.taps.budget_gib)
-        run_in_batches(list(windows), batch_size(self._parts.models.device, work), encode, what)
-        taps = [torch.cat([part.float() for part in parts]) for parts in zip(*batches, strict=True)]
+        advice = for_a_window(preset)
+        work = Work(what, wanted, preset.taps.mib_per_window, preset.taps.budget_gib, advice)
+        run_in_batches(list(windows), batch_size(self._parts.models.device, work), encode, what, advice)
+        taps = _joined(batches)
         masks = head.find(taps, grid)[-1]
         if not bool(torch.isfinite(masks.logits).all() and torch.isfinite(masks.embeddings).all()):
             raise WeightsError("The masks of the image are not finite numbers: set the models' dtype to 'float32'.")
@@ -319,6 +319,15 @@ class OdiseEngine:
             settings.resampling,
             see_class=settings.attends == "patches_and_class",
         )[0]
+
+
+def _joined(batches: list[list[Tensor]]) -> list[Tensor]:
+    """Return taps (N, C, h, w) float32 of all windows, and let go of each batch's own, which take as much memory."""
+    taps: list[Tensor] = []
+    while batches[0]:
+        parts = [batch.pop(0).float() for batch in batches]
+        taps.append(parts[0] if len(parts) == 1 else torch.cat(parts))
+    return taps
 
 
 def _others(asked: list[Label], trained: tuple[Label, ...]) -> list[Label]:

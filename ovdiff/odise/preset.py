@@ -77,7 +77,8 @@ class TapSettings:
     )
     budget_gib: float = setting(
         6.0,
-        "the memory of the device that encoding may use; leaves room for a second model on a consumer GPU",
+        "the memory of the device that windows may fill while they are encoded; the masks of a large image take more, "
+        "see docs/odise.md",
         unit="GiB, weights included",
         minimum=0.1,
         changes_no_mask=True,

@@ -72,6 +72,19 @@ def test_attention_keeps_no_matrix_of_all_pairs() -> None:
     assert pairs.peak_mib * MIB > 2 * 8 * 4096 * 4096 * 2
 
 
+def test_attention_that_learns_keeps_no_matrix_of_all_pairs_either() -> None:
+    made = torch.empty((2, 8, 4096, 40), dtype=torch.float16, device="meta", requires_grad=True)
+
+    def learn() -> None:
+        F.scaled_dot_product_attention(made, made, made).sum().backward()  # type: ignore[no-untyped-call]
+
+    cost = cost_of(learn, [made], learning=True)
+    one = 2 * 8 * 4096 * 40 * 2
+    assert cost.peak_mib * MIB < 8 * one  # one matrix of all pairs would be 102 times one tensor
+    assert cost.gmac == pytest.approx(7 * 2 * 8 * 4096 * 4096 * 40 / 1e9)  # 2 forwards, 5 backwards: one is done again
+    assert made.grad is not None and made.grad.shape == made.shape
+
+
 def test_the_peak_of_a_real_small_unet_is_what_the_profiler_sees(tmp_path: Path) -> None:
     unet = build_unet(SD_15, shrink=8).requires_grad_(False)
     latents, text = torch.zeros(2, 4, 64, 64), torch.zeros(2, 77, 96)

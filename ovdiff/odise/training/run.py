@@ -21,6 +21,7 @@ from ovdiff.errors import DeviceMemoryError, PresetError, TrainingError
 from ovdiff.models.weights import weights_identity
 from ovdiff.odise.head import OdiseHead
 from ovdiff.odise.head_file import WEIGHTS, load_head
+from ovdiff.odise.memory_advice import for_a_training
 from ovdiff.odise.naming import Label
 from ovdiff.odise.parts import OdiseParts
 from ovdiff.odise.preset import OdisePreset
@@ -251,11 +252,8 @@ class TrainingRun:
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if type(error) is RuntimeError and "allocate memory" not in str(error):
                 raise
-            plan = self.preset.training
-            raise DeviceMemoryError(
-                f"The training does not fit into the device's memory. Lower training.batch ({plan.batch}), "
-                f"taps.batch_size ({self.preset.taps.batch_size}) or training.mask_px ({plan.mask_px})."
-            ) from error
+            advice = for_a_training(self.preset)
+            raise DeviceMemoryError(f"The training does not fit into the device's memory. {advice}") from error
 
     def _rest_captioner(self, trainer: Trainer, progress: Progress) -> None:
         """Store the UNet's taps if the captioner, as the checkpoint has it, learns no more."""

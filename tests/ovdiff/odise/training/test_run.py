@@ -231,7 +231,7 @@ def test_a_lack_of_room_and_memory_is_said_with_what_to_lower(
         TrainingError, match=r"take 2097152.0 GiB, and .* left. Name .* --cache, or lower training.views \(2\)"
     ):
         run.require_room(1 << 51)
-    words = r"Lower training.batch \(2\), taps.batch_size \(\d+\) or training.mask_px \(32\)"
+    words = r"does not fit into the device.s memory. Lower training.batch \(2\)"
     for error in (torch.OutOfMemoryError("CUDA"), RuntimeError("DefaultCPUAllocator: can't allocate memory")):
         with pytest.raises(DeviceMemoryError, match=words), run.saying_what_to_lower():
             raise error
