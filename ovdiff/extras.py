@@ -31,6 +31,7 @@ LIBRARIES = {
     "photographs": ("open_clip", "torchvision"),
     "lora": ("peft",),
     "crf": ("pydensecrf",),
+    "cloud": ("s3fs", "upath"),
     "train": ("tokenizers",),
 }
 """For each extra, the names by which its libraries are imported."""

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.command.addresses import find_image, read_bytes
 from backend.command.annotated import Scope, to_annotation
 from backend.command.console import complain, progress_bar, say
 from backend.command.prototypes import build_missing, say_missing_anchors
@@ -19,7 +20,7 @@ from backend.sources.images import ImageSource, decode_image
 from converters import records
 from converters.encodings.overlaps import RULE
 from converters.errors import ImageFileError
-from converters.files.image_files import find_image_file, image_file_name
+from converters.files.image_files import image_file_name
 from converters.label_studio.label_config import LabelConfig
 from converters.label_studio.reader import Wanted, read_export
 from ovdiff.bank.lessons import LessonSource
@@ -125,14 +126,13 @@ def images_in(folder: Path, image_root: str, max_px: int) -> ReadImage:
 
     def read(record: records.ImageRecord) -> NDArray[np.uint8]:
         name = image_file_name(record.image, image_root)
-        path = find_image_file(folder, name) or find_image_file(folder, PurePosixPath(name).name)
+        path = find_image(folder, name) or find_image(folder, PurePosixPath(name).name)
         if path is None:
             raise ImageSourceError(f"its image {record.image!r:.200} is not in {folder}.")
         try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ImageSourceError(f"{path} cannot be read: {error.strerror or error}.") from error
-        return decode_image(data, max_px=max_px)
+            return decode_image(read_bytes(path), max_px=max_px)
+        except ImageSourceError as error:
+            raise ImageSourceError(f"{path}: {error}") from error
 
     return read
 

@@ -1,8 +1,9 @@
 """The plan of a run: which images it reads and which files it writes, decided before anything runs.
 
 A folder is read with all its subfolders, and the folder of the results gets the same subfolders. The name of an image
-is its path below the folder that was given, or the file's own name. Results are named after the image. Pictures that an
-earlier run wrote are no images of this run, wherever they lie.
+is its path below the folder that was given, or the file's own name. Images may lie at an address of a storage; results
+are files of this machine. They are named after the image. Pictures that an earlier run wrote are no images of this run,
+wherever they lie on this machine.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from backend.command.addresses import files_below, is_remote, looking_at
 from backend.command.files import is_own_picture
 from backend.errors import UsageError
 from converters.selection import NO_THRESHOLDS, Thresholds
@@ -129,21 +131,22 @@ def make_plan(inputs: Sequence[Path], wanted: Wanted) -> Plan:
 
 def _images_of(path: Path, out: Path | None, left_out: Counter[str]) -> Iterator[_Input]:
     """Yield a file, or the images of a folder in the order of their names, without the results of earlier runs."""
-    if not path.is_dir():
-        if not path.exists():
-            raise UsageError(f"There is no image or folder {str(path)!r}.")
-        if is_own_picture(path):  # as with a second `ovdiff segment *.png`
+    if not _is_folder(path):
+        with looking_at(path):
+            if not path.exists():
+                raise UsageError(f"There is no image or folder {str(path)!r}.")
+        if _is_earlier(path):  # as with a second `ovdiff segment *.png`
             left_out[_EARLIER] += 1
         else:
             yield _Input(path, path.name)
         return
     images = []
-    for file in sorted(path.rglob("*")):
-        if file.is_dir() or (out and _is_in(file, out)):
+    for file in files_below(path):
+        if out and not is_remote(file) and _is_in(file, out):
             continue
         if not _is_image(file):
             left_out[file.suffix or file.name] += 1
-        elif is_own_picture(file):
+        elif _is_earlier(file):
             left_out[_EARLIER] += 1
         else:
             images.append(_Input(file, file.relative_to(path).as_posix()))
@@ -151,6 +154,16 @@ def _images_of(path: Path, out: Path | None, left_out: Counter[str]) -> Iterator
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         raise UsageError(f"The folder {str(path)!r} holds no image ({kinds}){_besides(left_out)}.")
     yield from images
+
+
+def _is_folder(path: Path) -> bool:
+    with looking_at(path):
+        return path.is_dir()
+
+
+def _is_earlier(file: Path) -> bool:
+    """Say whether an earlier run drew a picture. No run draws in a storage, and asking there costs a request a file."""
+    return not is_remote(file) and is_own_picture(file)
 
 
 def _besides(left_out: Counter[str]) -> str:
@@ -175,11 +188,13 @@ def _check_out(inputs: Sequence[Path], wanted: Wanted) -> None:
         raise UsageError("--instances and --split-parts are two ways to make annotations of a mask; leave one out.")
     if (panoptic := wanted.panoptic) is not None and _holds_something(panoptic):
         raise UsageError(f"--panoptic is {str(panoptic)!r}; expected a new or an empty folder.")
-    folders = [path for path in inputs if path.is_dir()]
+    folders = [path for path in inputs if _is_folder(path)]
     pictures = wanted.overlay or wanted.indexed
     if wanted.out is None:
+        if away := [path for path in inputs if is_remote(path)]:
+            folders = folders or away
         if folders and pictures:
-            raise UsageError(f"Say with --out where the results of the folder {str(folders[0])!r} are to go.")
+            raise UsageError(f"Say with --out where the results of {_what(folders[0])} are to go.")
     elif any(path.resolve() == wanted.out.resolve() for path in folders):
         raise UsageError(f"--out is {str(wanted.out)!r}, the folder of the images; name another one.")
     elif not _is_one_file(inputs, wanted) and not wanted.out.is_dir() and _looks_like_file(wanted.out):
@@ -188,6 +203,10 @@ def _check_out(inputs: Sequence[Path], wanted: Wanted) -> None:
         )
     if wanted.coco is not None and (wanted.coco.is_dir() or not _will_have_folder(wanted.coco, wanted.out)):
         raise UsageError(f"--coco is {str(wanted.coco)!r}; expected the name of a file in a folder that exists.")
+
+
+def _what(path: Path) -> str:
+    return str(path) if is_remote(path) else f"the folder {str(path)!r}"
 
 
 def _holds_something(path: Path) -> bool:
@@ -203,7 +222,7 @@ def _is_one_file(inputs: Sequence[Path], wanted: Wanted) -> bool:
     """Return whether --out names the only picture of the only image."""
     out = wanted.out
     is_png = out is not None and out.suffix.lower() == ".png" and not out.is_dir()
-    return is_png and len(inputs) == 1 and not inputs[0].is_dir() and wanted.overlay != wanted.indexed
+    return is_png and len(inputs) == 1 and not _is_folder(inputs[0]) and wanted.overlay != wanted.indexed
 
 
 def _job(image: _Input, inputs: Sequence[Path], wanted: Wanted) -> Job:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from backend.command.addresses import read_bytes
 from backend.command.coco_file import CocoFile
 from backend.command.console import complain, progress_bar, say
 from backend.command.files import write_png
@@ -187,8 +188,4 @@ def read_image_file(path: Path, max_px: int) -> NDArray[np.uint8]:
     Raises:
         ImageSourceError: the file cannot be read, is no image, or has more than ``max_px`` pixels.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ImageSourceError(f"it cannot be read: {error.strerror or error}.") from error
-    return decode_image(data, max_px=max_px)
+    return decode_image(read_bytes(path), max_px=max_px)

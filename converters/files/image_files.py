@@ -102,6 +102,11 @@ def folder_images(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
+def names_of_upload(name: str) -> tuple[str, str]:
+    """Return the name of a file, and that name without what Label Studio puts in front of uploaded files."""
+    return name, _UPLOAD_PREFIX.sub(r"\1", name)
+
+
 def find_image_file(folder: Path, name: str) -> Path | None:
     """Return the path of an image by its name in a folder, None if there is no such file or it lies outside the folder.
 
@@ -109,7 +114,7 @@ def find_image_file(folder: Path, name: str) -> Path | None:
     found, too.
     """
     root = folder.resolve()
-    for candidate in (name, _UPLOAD_PREFIX.sub(r"\1", name)):
+    for candidate in names_of_upload(name):
         try:
             path = (root / candidate).resolve()
             if path.is_relative_to(root) and path.is_file():

@@ -8,7 +8,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from backend.command.arguments.shared import CATEGORIES_FORM, CATEGORIES_HELP, Commands, add_engine_options
+from backend.command.arguments.shared import (
+    CATEGORIES_FORM,
+    CATEGORIES_HELP,
+    IMAGES_HELP,
+    Commands,
+    add_engine_options,
+    image_path,
+)
 from backend.settings import Settings
 
 _CHANGE = (
@@ -25,7 +32,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "pixels, and what became what. Nothing is stored but the encodings of the images, which are made once for both "
         "sides and kept for a later comparison. Prototypes that the bank lacks are made first.",
     )
-    diff.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image file, or a folder of them")
+    diff.add_argument("images", type=image_path, nargs="+", metavar="IMAGE", help=IMAGES_HELP)
     diff.add_argument("--categories", metavar=CATEGORIES_FORM, help=f"of both sides: {CATEGORIES_HELP}")
     diff.add_argument(
         "--before", action="append", default=[], metavar="CHANGE", help=f"how the first side differs; {_CHANGE}"

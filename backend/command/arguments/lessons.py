@@ -9,7 +9,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backend.command.arguments.shared import Commands, add_bank_option, add_engine_options, bank_of, engine_of
+from backend.command.arguments.shared import (
+    Commands,
+    add_bank_option,
+    add_engine_options,
+    bank_of,
+    engine_of,
+    image_folder,
+)
 from backend.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,9 +66,10 @@ def _add_learn(commands: Commands[argparse.ArgumentParser]) -> None:
     learn.add_argument("--label-config", type=Path, required=True, help="the project's label config (XML file)")
     learn.add_argument(
         "--images",
-        type=_folder,
+        type=image_folder,
         metavar="DIR",
-        help="where the images are (default: they are fetched from where the service fetches them)",
+        help="where the images are, a folder or an address such as s3://bucket (default: they are fetched from where "
+        "the service fetches them)",
     )
     learn.add_argument(
         "--image-root", default="", metavar="ADDRESS", help="what precedes the file names in the tasks' addresses"
@@ -75,13 +83,6 @@ def _add_learn(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     add_engine_options(learn)
     learn.set_defaults(act=_learn)
-
-
-def _folder(text: str) -> Path:
-    path = Path(text)
-    if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"expected a folder of images, got {text!r:.200}")
-    return path
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from backend.command.arguments.shared import CATEGORIES_FORM, CATEGORIES_HELP, Commands, add_engine_options, engine_of
+from backend.command.arguments.shared import (
+    CATEGORIES_FORM,
+    CATEGORIES_HELP,
+    IMAGES_HELP,
+    Commands,
+    add_engine_options,
+    engine_of,
+    image_path,
+)
 from backend.settings import Settings
 
 _LIMIT = 20
@@ -23,7 +31,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "confirmed, that the method is unsure of, and that are unlike what it knows come first. Images with a lesson "
         "are left out. Prototypes that the bank lacks are made first.",
     )
-    tasks.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image file, or a folder of them")
+    tasks.add_argument("images", type=image_path, nargs="+", metavar="IMAGE", help=IMAGES_HELP)
     words = tasks.add_mutually_exclusive_group(required=True)
     words.add_argument("--categories", metavar=CATEGORIES_FORM, help=CATEGORIES_HELP)
     words.add_argument("--label-config", type=Path, metavar="FILE.xml", help="the label config of a project")

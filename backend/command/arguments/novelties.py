@@ -8,7 +8,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from backend.command.arguments.shared import CATEGORIES_FORM, CATEGORIES_HELP, Commands, add_engine_options, engine_of
+from backend.command.arguments.shared import (
+    CATEGORIES_FORM,
+    CATEGORIES_HELP,
+    IMAGES_HELP,
+    Commands,
+    add_engine_options,
+    engine_of,
+    image_path,
+)
 from backend.settings import Settings
 
 
@@ -21,7 +29,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "labels, the largest group first, each with the word that it looks like to CLIP. Prototypes that the bank "
         "lacks are made first; the images are encoded once, and their encodings are kept for later.",
     )
-    novelties.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image file, or a folder of them")
+    novelties.add_argument("images", type=image_path, nargs="+", metavar="IMAGE", help=IMAGES_HELP)
     novelties.add_argument("--categories", required=True, metavar=CATEGORIES_FORM, help=CATEGORIES_HELP)
     novelties.add_argument("--json", action="store_true", help="print everything as JSON, for programs")
     novelties.add_argument("--picture", type=Path, metavar="FILE.png", help="write a picture of crops of each group")

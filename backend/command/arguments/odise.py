@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from backend.command.arguments.shared import Commands
+from backend.command.arguments.shared import Commands, image_folder
 from backend.settings import Settings
 
 
@@ -69,9 +69,10 @@ def _add_train(verbs: Commands[argparse.ArgumentParser]) -> None:
     train.add_argument("--label-config", type=Path, metavar="XML", help="the label config of the exports")
     train.add_argument(
         "--images",
-        type=_folder,
+        type=image_folder,
         metavar="DIR",
-        help="where the images are (default: they are fetched from where the service fetches them)",
+        help="where the images are, a folder or an address such as s3://bucket (default: they are fetched from where "
+        "the service fetches them)",
     )
     train.add_argument(
         "--image-root", default="", metavar="ADDRESS", help="what precedes the file names in the tasks' addresses"
@@ -103,13 +104,6 @@ def _add_train(verbs: Commands[argparse.ArgumentParser]) -> None:
     train.add_argument("--preset", metavar="NAME_OR_FILE", help="models and settings (or OVDIFF_PRESET)")
     train.add_argument("--device", help="torch device, such as cpu or cuda (or OVDIFF_DEVICE)")
     train.set_defaults(act=_train)
-
-
-def _folder(text: str) -> Path:
-    path = Path(text)
-    if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"expected a folder, got {text!r:.200}")
-    return path
 
 
 def _share_or_file(text: str) -> float | Path:

@@ -9,7 +9,15 @@ import argparse
 from pathlib import Path
 
 import converters.cli
-from backend.command.arguments.shared import CATEGORIES_FORM, CATEGORIES_HELP, Commands, add_engine_options, engine_of
+from backend.command.arguments.shared import (
+    CATEGORIES_FORM,
+    CATEGORIES_HELP,
+    IMAGES_HELP,
+    Commands,
+    add_engine_options,
+    engine_of,
+    image_path,
+)
 from backend.settings import Settings
 
 
@@ -22,7 +30,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "--panoptic choose the results; without any of them the overlay is written. Existing files of the same name "
         "are replaced.",
     )
-    segment.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image file, or a folder of them")
+    segment.add_argument("images", type=image_path, nargs="+", metavar="IMAGE", help=IMAGES_HELP)
     segment.add_argument("--categories", required=True, metavar=CATEGORIES_FORM, help=CATEGORIES_HELP)
     segment.add_argument(
         "--out",

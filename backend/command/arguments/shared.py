@@ -9,7 +9,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backend.errors import UsageError
 from backend.settings import Settings
+from ovdiff.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from ovdiff.bank import Bank
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 CATEGORIES_FORM = '"boat, water=sea;lake"'
 CATEGORIES_HELP = "names of categories, separated by commas; NAME=PHRASE;PHRASE draws the phrases instead of the name"
+
+IMAGES_HELP = "an image file, or a folder of them; or an address such as s3://bucket/photos"
 
 Commands = argparse._SubParsersAction  # argparse has no public name for what add_subparsers returns
 
@@ -37,6 +41,31 @@ def add_bank_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bank", type=Path, metavar="FOLDER", help="folder of the prototypes (default: bank in OVDIFF_DATA_DIR)"
     )
+
+
+def image_path(text: str) -> Path:
+    """Return what was written for an image or a folder of images: a path, or an address of a storage."""
+    from backend.command import addresses
+
+    try:
+        return addresses.image_path(text)
+    except (UsageError, MissingExtraError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def image_folder(text: str) -> Path:
+    """Return a folder of images: a path, or an address of a storage."""
+    from backend.command.addresses import looking_at
+
+    path = image_path(text)
+    try:
+        with looking_at(path):
+            is_folder = path.is_dir()
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if not is_folder:
+        raise argparse.ArgumentTypeError(f"expected a folder of images, got {text!r:.200}")
+    return path
 
 
 def engine_of(options: argparse.Namespace, settings: Settings) -> SegmentationEngine:

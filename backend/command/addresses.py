@@ -1,0 +1,126 @@
+"""Images at addresses such as s3://bucket/photos, as paths: whatever storage fsspec knows, by universal_pathlib.
+
+What is read is one file at a time. Nothing is written there: results go to files of this machine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+from backend.errors import ImageSourceError, UsageError
+from converters.files.image_files import find_image_file, names_of_upload
+from ovdiff.extras import naming_the_extra
+
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
+_SECRETS = re.compile(r"://[^/@]*@")
+
+
+def image_path(text: str) -> Path:
+    """Return what a person wrote as a path: a file or folder of this machine, or an address of a storage.
+
+    What is returned for an address behaves as a path where it is read: it has names, parents and bytes.
+
+    Raises:
+        UsageError: the address is of a kind that nobody knows here, or holds a password.
+        MissingExtraError: the libraries for addresses are not installed.
+    """
+    found = _ADDRESS.fullmatch(text)
+    if found is None:
+        return Path(text)
+    if found[1].lower() == "file":
+        return Path("/" + found[2].lstrip("/"))
+    if _SECRETS.search(text):
+        raise UsageError(
+            f"{_SECRETS.sub('://...@', text)} holds a user or a password. Leave them out: the storage's own "
+            "settings say them, such as AWS_ACCESS_KEY_ID or a profile."
+        )
+    with naming_the_extra("Reading images from an address"):
+        from upath import UPath
+    try:
+        path = UPath(text)
+        path.fs  # noqa: B018 — the storage's own library is looked for here
+    except Exception as error:
+        raise UsageError(f"{text} cannot be read: {_why(error)}.") from error
+    return cast(Path, path)
+
+
+def is_remote(path: Path) -> bool:
+    """Say whether a path is an address of a storage."""
+    return not isinstance(path, Path)
+
+
+@contextmanager
+def looking_at(path: Path) -> Iterator[None]:
+    """Turn whatever a storage raises while it is asked what it holds into an error in words.
+
+    Raises:
+        UsageError: the storage cannot be reached, refuses, or has no such thing.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        if not is_remote(path):
+            raise
+        raise UsageError(f"{path} cannot be listed: {_why(error)}. {_advice(path)}") from error
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return all files of a folder and of its subfolders, in the order of their paths; a storage is asked once."""
+    if not is_remote(folder):
+        return sorted(file for file in folder.rglob("*") if not file.is_dir())
+    storage: Any = folder
+    inside = PurePosixPath(storage.path)
+    with looking_at(folder):
+        found = storage.fs.find(storage.path)
+    return [folder / PurePosixPath("/" * storage.path.startswith("/") + name.lstrip("/")).relative_to(inside).as_posix()
+            for name in sorted(found)]  # fmt: skip
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a file's bytes.
+
+    Raises:
+        ImageSourceError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageSourceError(f"it cannot be read: {error.strerror or error}.") from error
+    except Exception as error:
+        if not is_remote(path):
+            raise
+        raise ImageSourceError(f"it cannot be read: {_why(error)}.") from error
+
+
+def find_image(folder: Path, name: str) -> Path | None:
+    """Return the path of an image by its name in a folder, ``None`` if it is not there or lies outside of the folder.
+
+    Raises:
+        UsageError: the storage cannot be asked.
+    """
+    if not is_remote(folder):
+        return find_image_file(folder, name)
+    for candidate in dict.fromkeys(names_of_upload(name)):
+        if ".." not in PurePosixPath(candidate).parts and not candidate.startswith("/"):
+            path = folder / candidate
+            with looking_at(folder):
+                if path.is_file():
+                    return path
+    return None
+
+
+def _why(error: Exception) -> str:
+    text = str(error).strip().rstrip(".") or type(error).__name__
+    return _SECRETS.sub("://...@", text)[:300]
+
+
+def _advice(path: Path) -> str:
+    if str(path).startswith("s3:"):
+        return "S3 is asked as AWS's own tools ask it: AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL and the like."
+    return "Its address and the settings of its library decide whether it can be reached."

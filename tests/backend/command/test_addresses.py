@@ -1,0 +1,164 @@
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backend.command.addresses import files_below, find_image, image_path, is_remote, looking_at, read_bytes
+from backend.command.plan import Wanted, make_plan
+from backend.command.prototypes import read_categories
+from backend.command.segment import segment_images
+from backend.errors import ImageSourceError, UsageError
+from tests.fakes.engine import FakeEngine
+
+BUCKET = "s3://photos"
+CLOSED = "http://127.0.0.1:9"  # the port of `discard`, where nobody listens
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """A server of this machine that speaks S3."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    running = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    running.start()
+    yield "http://{}:{}".format(*running.get_host_and_port())
+    running.stop()
+
+
+@pytest.fixture
+def storage(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A bucket with three pictures below 2024, of which one is broken, and notes; it is asked as AWS's tools ask it."""
+    import s3fs
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    s3fs.S3FileSystem.clear_instance_cache()
+    bucket: Any = image_path(BUCKET)
+    bucket.fs.makedirs("photos", exist_ok=True)
+    for name, colour in (("red", (255, 0, 0)), ("deep/blue", (0, 0, 255))):
+        with bucket.joinpath(f"2024/{name}.png").open("wb") as file:
+            Image.new("RGB", (8, 6), colour).save(file, "PNG")
+    bucket.joinpath("2024/notes.txt").write_bytes(b"notes")
+    bucket.joinpath("2024/broken.png").write_bytes(b"no picture")
+    yield bucket
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_what_is_no_address_is_a_path() -> None:
+    for text in ("photos", "./a:b.png", "C:/photos", "/photos/a.png"):
+        assert image_path(text) == Path(text) and not is_remote(image_path(text))
+    assert image_path("file:///photos/a.png") == Path("/photos/a.png")
+    assert is_remote(image_path("memory://photos"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ftpx://photos", "ftpx://photos cannot be read: Unsupported filesystem"),
+        ("gs://photos", "gs://photos cannot be read: Please install gcsfs to access Google Storage."),
+        ("s3://ann:hush@photos", "s3://...@photos holds a user or a password. Leave them out"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_said_in_words(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        image_path(text)
+    assert str(caught.value).startswith(said) and "hush" not in str(caught.value)
+
+
+def test_a_folder_is_listed_by_a_request_and_not_by_one_for_each_file(storage: Any) -> None:
+    folder = storage / "2024"
+    storage.fs.invalidate_cache()
+    asked: list[str] = []
+    call = storage.fs._call_s3
+
+    async def counted(method: str, *arguments: Any, **more: Any) -> Any:
+        asked.append(method)
+        return await call(method, *arguments, **more)
+
+    storage.fs._call_s3 = counted
+    try:
+        found = files_below(folder)
+    finally:
+        del storage.fs._call_s3
+    assert [file.relative_to(folder).as_posix() for file in found] == [
+        "broken.png", "deep/blue.png", "notes.txt", "red.png",
+    ]  # fmt: skip
+    assert len(asked) <= 2
+
+
+def test_local_files_are_listed_alike(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for name in ("b.png", "deep/a.png"):
+        (tmp_path / name).touch()
+    assert files_below(tmp_path) == [tmp_path / "b.png", tmp_path / "deep/a.png"]
+
+
+def test_images_of_a_bucket_are_segmented(storage: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from backend.errors import RequestError
+
+    plan = make_plan([image_path(f"{BUCKET}/2024")], Wanted(tmp_path / "out"))
+    assert [job.name for job in plan.jobs] == ["broken.png", "deep/blue.png", "red.png"]
+    assert plan.left_out == {".txt": 1}
+    with pytest.raises(RequestError, match="1 of 3 images could not be segmented"):
+        segment_images(plan, read_categories("red, blue"), FakeEngine(tmp_path / "bank"), max_px=1000)
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png")} == {
+        "out/red.overlay.png", "out/deep/blue.overlay.png",
+    }  # fmt: skip
+    assert f"{BUCKET}/2024/broken.png" in capsys.readouterr().err
+
+
+def test_results_of_a_bucket_need_a_folder_here(storage: Any) -> None:
+    for address in (f"{BUCKET}/2024", f"{BUCKET}/2024/red.png"):
+        with pytest.raises(UsageError, match=r"Say with --out where the results of s3://photos/2024\S* are to go"):
+            make_plan([image_path(address)], Wanted())
+
+
+def test_what_a_bucket_does_not_hold_is_named(storage: Any, tmp_path: Path) -> None:
+    for address in (f"{BUCKET}/nothing", f"{BUCKET}/2024/green.png", "s3://nobody/x"):
+        with pytest.raises(UsageError, match=f"There is no image or folder .*{address[-5:]}"):
+            make_plan([image_path(address)], Wanted(tmp_path))
+    storage.joinpath("2024/red.png").fs.invalidate_cache()
+    with pytest.raises(ImageSourceError, match="it cannot be read: "):
+        read_bytes(storage / "2024/gone.png")
+
+
+def test_a_storage_that_nobody_answers_for_is_said_in_words(
+    storage: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", CLOSED)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(UsageError, match=r"s3://photos/2024 cannot be listed: Could not connect.*AWS_ENDPOINT_URL"):
+        make_plan([image_path(f"{BUCKET}/2024")], Wanted(tmp_path))
+    with pytest.raises(ImageSourceError, match="it cannot be read: Could not connect"):
+        read_bytes(image_path(f"{BUCKET}/2024/red.png"))
+
+
+def test_an_annotated_image_is_found_by_its_name_and_not_outside(storage: Any) -> None:
+    folder = storage / "2024"
+    for name in ("red.png", "0123abcd-red.png", "deep/blue.png"):
+        found = find_image(folder, name)
+        assert found is not None and read_bytes(found)[1:4] == b"PNG"
+    assert find_image(folder / "deep", "../red.png") is None
+    assert find_image(folder, "/2024/red.png") is None and find_image(folder, "green.png") is None
+
+
+def test_errors_of_this_machine_are_left_alone(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), looking_at(tmp_path):
+        raise PermissionError
+    with pytest.raises(ImageSourceError, match="it cannot be read: No such file or directory"):
+        read_bytes(tmp_path / "x.png")
+
+
+def test_pixels_are_those_of_the_bucket(storage: Any) -> None:
+    from backend.command.segment import read_image_file
+
+    assert np.array_equal(read_image_file(storage / "2024/red.png", 1000), np.full((6, 8, 3), (255, 0, 0), np.uint8))
