@@ -16,8 +16,10 @@ from werkzeug.exceptions import HTTPException
 
 from backend.errors import BackendError
 from backend.pages import overview as shown
+from backend.pages.category_routes import CategoryPages, add_category_pages
 from backend.pages.form_tokens import FIELD, FormTokens
 from backend.pages.headers import with_headers
+from backend.pages.work import Work
 from backend.serving.http.app import health_answer
 from backend.serving.http.bodies import PAGES
 from backend.serving.projects import id_of
@@ -34,6 +36,7 @@ def add_pages(app: Flask, settings: Settings) -> None:
     tokens = FormTokens()
     _add_frame(pages, tokens, settings)
     _add_first_page(pages, service)
+    add_category_pages(pages, CategoryPages(service, Work(), max_px=settings.images.image_max_px))
     app.register_blueprint(pages)
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from backend import __version__
-from backend.errors import BusyError, SettingsError, UnusableLabelConfigError
+from backend.errors import BusyError, RequestError, SettingsError, UnusableLabelConfigError
 from backend.serving.data_folder import DataFolder
 from backend.serving.events import ACTION_CHARACTERS, event_ids
 from backend.serving.model_version import model_version
@@ -105,6 +105,28 @@ class Service:
         self._stores = StoreSizes(settings.bank_dir, clock_s=clock_s)
         self._requests = _Limit(settings.server.prediction_requests, "requests for predictions")
         self._clicks = _Limit(settings.server.click_requests, "clicks")
+
+    @property
+    def engine(self) -> SegmentationEngine:
+        """The method, for whoever shows or changes what it keeps."""
+        return self._engine
+
+    @property
+    def precompute(self) -> Precompute:
+        """What builds categories in the background, for whoever wants others than the projects do."""
+        return self._precompute
+
+    def labelling(self, project: str) -> Labelling:
+        """Return the content of the label config that is in force for a project.
+
+        Raises:
+            RequestError: the project is not known, or no usable label config of it was seen.
+        """
+        state = self._projects.states().get(project)
+        if state is None or state.labelling is None:
+            known = ", ".join(self._projects.states()) or "none"
+            raise RequestError(f"No labels of a project {project[:60]!r} are known here; known projects: {known}.")
+        return state.labelling
 
     def start(self) -> None:
         """Read the known projects from the state file, and start making the prototypes that they lack."""

@@ -77,6 +77,7 @@ class FakeEngine:
         return Bank(self.folder).has(self.category_key(category))
 
     def build(self, category: Category, progress: Callable[[str, float], None] | None = None) -> None:
+        key = self.category_key(category)
         if progress is not None:
             progress("generating", 0.5)
         if self.gate is not None:
@@ -88,7 +89,7 @@ class FakeEngine:
             raise SupportError(f"No support image of {category.name!r} has any foreground.")
         self.built.append(category.name)
         card = replace(_card(category, self.name), judgement=self._judged(category))
-        Bank(self.folder).save(self.category_key(category), _prototypes(), card)
+        Bank(self.folder).save(key, _prototypes(), card)
 
     def judgement(self, category: Category) -> Judgement | None:
         key = self.category_key(category)
@@ -113,6 +114,9 @@ class FakeEngine:
     def support_set(self, category: Category) -> SupportSet:
         if not self.has(category):
             raise BankError(f"The support images of {category.name!r} are not kept.")
+        return self.drawn_set(category)
+
+    def drawn_set(self, category: Category) -> SupportSet:
         image = np.zeros((8, 8, 3), dtype=np.uint8)
         image[2:6, 2:6] = np.minimum(colour_of(category), 255)
         foreground = image.any(axis=2)

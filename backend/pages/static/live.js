@@ -5,29 +5,30 @@
 const BUSY_MS = 2000;
 const CALM_MS = 15000;
 
+// What somebody is filling in, has ticked or has opened is not taken away.
+function isBeingUsed(part) {
+  const focused = part.contains(document.activeElement) ? document.activeElement : null;
+  return Boolean(focused?.matches("input, textarea, select") || part.querySelector("input:checked, details[open]"));
+}
+
 function replaceChanged(fresh) {
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.getElementById(part.id);
-    if (!other || other.innerHTML === part.innerHTML) {
+    if (!other || other.innerHTML === part.innerHTML || isBeingUsed(part)) {
       continue;
     }
-    const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    const focused = part.contains(document.activeElement) ? document.activeElement : null;
     part.replaceChildren(...other.cloneNode(true).childNodes);
     part.dataset.live = other.dataset.live;
     if (focused) {
-      [...part.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus();
+      const same = (each) => each.getAttribute("href") === focused.getAttribute("href") && each.textContent === focused.textContent;
+      [...part.querySelectorAll("a, button")].find(same)?.focus();
     }
   }
 }
 
-// A form that somebody is filling in is not taken away.
-function isBeingUsed() {
-  const focused = document.activeElement;
-  return Boolean(focused?.closest?.("[data-live] form")) || Boolean(document.querySelector("[data-live] details[open]"));
-}
-
 async function look() {
-  if (!document.hidden && !isBeingUsed()) {
+  if (!document.hidden) {
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
       if (answer.ok) {

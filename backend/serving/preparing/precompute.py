@@ -311,12 +311,13 @@ class Precompute:
         failure, of_all = None, False
         try:
             self._builder.build(category, functools.partial(self._report, category))
+            if self._builder.category_key(category) != key:  # a person changed its support set meanwhile
+                self._leave_open(f"Category {category.name!r}: changed while it was built; it is built again.")
+                return
             if not self._builder.has(category):  # would be built again at once, and again
                 failure = self._failure("it was built, but the bank does not have it; is the folder shared?")
         except _StoppedError:
-            logger.info("Category %r: given up between two batches.", category.name)
-            with self._changed:
-                self._building = None
+            self._leave_open(f"Category {category.name!r}: given up between two batches.")
             return
         except (OVDiffError, OSError) as error:
             of_all = isinstance(error, FAULTS_OF_ALL) or isinstance(error.__cause__, OSError)
@@ -337,6 +338,11 @@ class Precompute:
             if not of_all:
                 self._settle(category, failure)
             self._changed.notify_all()
+
+    def _leave_open(self, why: str) -> None:
+        logger.info("%s", why)
+        with self._changed:
+            self._building = None
 
     def _failure(self, reason: str, *, alone: bool = False) -> Status:
         again_s = self._clock_s() + self._retry_failed_after_s

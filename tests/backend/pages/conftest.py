@@ -27,5 +27,5 @@ def browser(app: Flask) -> FlaskClient:
 
 def words(page: str) -> str:
     """Return the text of a page as a person reads it, in one line."""
-    body = page.partition("<main")[2].partition("</main>")[0]
+    body = page.partition('<main id="main" tabindex="-1">')[2].partition("</main>")[0]
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())

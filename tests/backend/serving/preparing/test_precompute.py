@@ -13,6 +13,7 @@ from ovdiff.bank import Bank
 from ovdiff.bank import files as bank_files
 from ovdiff.errors import DeviceMemoryError, WeightsError
 from ovdiff.vocabulary import Category
+from tests.fakes.curating_engine import CuratingEngine
 from tests.fakes.engine import FakeEngine
 from tests.fakes.waiting import eventually
 
@@ -44,6 +45,25 @@ def test_wanted_categories_become_ready(precompute: Precompute, engine: FakeEngi
     precompute.wait([RED, BLUE], TIMEOUT_S)
     assert engine.built == ["red", "blue"] == list(precompute.built)
     assert precompute.ready([RED, BLUE, GREEN]) == {c: engine.category_key(c) for c in (RED, BLUE)}
+
+
+def test_a_category_that_is_changed_while_it_is_built_is_built_again(tmp_path: Path) -> None:
+    """A person leaves an image out meanwhile: what is then built is not what is wanted, and nothing failed."""
+    engine = CuratingEngine(tmp_path / "bank", gate=threading.Event())
+    worker = Precompute(engine, retry_failed_after_s=300.0)
+    worker.start()
+    try:
+        worker.want("1", [RED])
+        assert eventually(lambda: worker.status(RED).stage == "generating")
+        engine.curator.reject(RED, [0])
+        engine.gate.set()
+        worker.wait([RED], TIMEOUT_S)
+        assert worker.status(RED).state == "ready", worker.status(RED)
+        assert worker.ready([RED]) == {RED: engine.category_key(RED)}
+        assert len(engine.built) == 2
+    finally:
+        engine.gate.set()
+        worker.stop(timeout_s=1.0)
 
 
 def test_what_the_bank_has_is_not_built_again(precompute: Precompute, engine: FakeEngine, tmp_path: Path) -> None:

@@ -1,0 +1,267 @@
+"""The routes of a category's page: what it shows, its pictures, and what changes it.
+
+    GET  /page/category?project=UID&name=LABEL           the page
+    GET  /page/category/support.png?...&number=3         a support image, its object outlined
+    GET  /page/category/background.png?...&number=3      places of a background prototype, after they were looked for
+    POST /page/category/CHANGE                           a change, with the project and the name in the form
+
+A change is written into the category's curation, and the worker of the service then builds the category again; nothing
+is drawn anew. What runs models, to number the background, is done outside the request (`backend.pages.work`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
+
+from backend.errors import RequestError
+from backend.pages.category import (
+    background_rows,
+    changes,
+    curation_of,
+    entry_of,
+    label_line,
+    most_places,
+    support_view,
+)
+from backend.pages.pictures import Kept, Pictures, outlined, support_pictures, to_png
+from backend.pages.trials import Trials
+from backend.pages.uploads import uploaded_image, uploaded_mask
+from backend.pages.work import Work
+from backend.serving.service import Service
+from ovdiff.bank.background import BackgroundPrototype
+from ovdiff.bank.support import SupportSet
+from ovdiff.engines import CategoryCurator, Curates, HasSupportSets
+from ovdiff.vocabulary import Category
+
+WHY_CHARACTERS = 200
+MOST_SETS = 2
+"""Support sets that are kept in memory: one of 32 images of 512 px takes 70 MB."""
+
+
+class CategoryPages:
+    """The pages of all categories: what their routes share. Threads may share it."""
+
+    def __init__(self, service: Service, work: Work, *, max_px: int) -> None:
+        """Show and change categories of a service; uploaded images have at most `max_px` pixels."""
+        self.service, self.work, self.max_px = service, work, max_px
+        self.trials = Trials(service.precompute)
+        self.pictures: Kept[Pictures] = Kept()
+        self.sets: Kept[SupportSet] = Kept(MOST_SETS)
+
+    def asked(self) -> tuple[str, Category]:
+        """Return the project and the category that a request is about.
+
+        Raises:
+            RequestError: the project is not known, or has no such label.
+        """
+        project, name = request.values.get("project", ""), request.values.get("name", "")
+        for category in self.service.labelling(project).categories:
+            if category.name == name:
+                return project, category
+        raise RequestError(f"The label config in force of project {project[:60]!r} has no label {name[:60]!r}.")
+
+    def curator(self) -> CategoryCurator:
+        """Return what changes categories.
+
+        Raises:
+            RequestError: the engine's categories cannot be changed.
+        """
+        engine = self.service.engine
+        if not isinstance(engine, Curates):
+            raise RequestError(
+                f"The engine {engine.preset.engine!r} has no support images that people can change; the engine "
+                "'ovdiff' has."
+            )
+        return engine.curator
+
+    def draw_support(self, category: Category) -> Pictures:
+        """Return the pictures of a category's support images."""
+        key = self.service.engine.category_key(category)
+        return self.pictures.of(key, lambda: support_pictures(self.support_set(category)))
+
+    def support_set(self, category: Category) -> SupportSet:
+        """Return the support images of a category, which a page asks for once for each of its pictures."""
+        engine = self.service.engine
+        if not isinstance(engine, HasSupportSets):
+            abort(HTTPStatus.NOT_FOUND)
+        return self.sets.of(engine.category_key(category), lambda: engine.support_set(category))
+
+    def draw_places(self, category: Category, found: BackgroundPrototype) -> Pictures:
+        """Return the pictures of a background prototype's places, by the numbers of the images that show most."""
+        images = {item.number: item.image for item in self.support_set(category).images}
+        return {
+            number: to_png(outlined(images[number], found.places[number]))
+            for number in most_places(found)
+            if number in images
+        }
+
+    def background_work(self, category: Category) -> tuple[str, str]:
+        """Return what the search for a category's background is about: another curation is another search."""
+        return "background", self.service.engine.category_key(category)
+
+    def places(self, category: Category) -> dict[int, BackgroundPrototype]:
+        """Return the background prototypes that were found, by their numbers; none before they were looked for."""
+        piece = self.work.of(self.background_work(category))
+        found = piece.result if piece is not None and piece.state == "done" else ()
+        return {item.number: item for item in found}
+
+
+def add_category_pages(pages: Blueprint, shared: CategoryPages) -> None:
+    """Add the routes."""
+    _add_page(pages, shared)
+    _add_pictures(pages, shared)
+    _add_changes(pages, shared)
+    _add_background(pages, shared)
+    _add_trials(pages, shared)
+
+
+def _add_page(pages: Blueprint, shared: CategoryPages) -> None:
+    @pages.get("/page/category")
+    def category() -> str:
+        project, asked = shared.asked()
+        service, tried = shared.service, shared.trials.of(project, asked.name)
+        found = shared.work.of(shared.background_work(asked))
+        changing = shared.work.of(("change", project, asked.name))
+        return render_template(
+            "page/category.html",
+            project=project,
+            category=asked,
+            entry=entry_of(service.status()["projects"][project], asked.name),
+            support=support_view(service.engine, asked),
+            curates=isinstance(service.engine, Curates),
+            changes=changes(curation_of(service.engine, asked)),
+            looking=found,
+            backgrounds=background_rows(list(shared.places(asked).values())),
+            changing=changing,
+            tried=tried,
+            tried_status=None if tried is None else service.precompute.status(tried),
+            tried_support=None if tried is None else support_view(service.engine, tried),
+            tried_line="" if tried is None else label_line(asked, tried.prompts),
+        )
+
+
+def _add_pictures(pages: Blueprint, shared: CategoryPages) -> None:
+    @pages.get("/page/category/support.png")
+    def support() -> Response:
+        project, asked = shared.asked()
+        shown = shared.trials.of(project, asked.name) if "tried" in request.args else asked
+        if shown is None:
+            abort(HTTPStatus.NOT_FOUND)
+        return _picture(shared.draw_support(shown).get(_number()))
+
+    @pages.get("/page/category/background.png")
+    def background() -> Response:
+        _, asked = shared.asked()
+        found = shared.places(asked).get(_number())
+        if found is None:
+            abort(HTTPStatus.NOT_FOUND)
+        key = (shared.service.engine.category_key(asked), found.number)
+        return _picture(
+            shared.pictures.of(key, lambda: shared.draw_places(asked, found)).get(
+                request.args.get("image", -1, type=int)
+            )
+        )
+
+
+def _add_changes(pages: Blueprint, shared: CategoryPages) -> None:
+    def change(name: str, act: Callable[[CategoryCurator, Category], object]) -> None:
+        def changed() -> Response:
+            project, asked = shared.asked()
+            act(shared.curator(), asked)
+            return _back(project, asked)
+
+        pages.add_url_rule(f"/page/category/{name}", name, changed, methods=["POST"])
+
+    change("reject", lambda curator, category: curator.reject(category, _numbers(), _why()))
+    change("restore", lambda curator, category: curator.restore(category, _numbers()))
+    change("draw", lambda curator, category: curator.draw(category, draw=True))
+    change("remove-exemplar", lambda curator, category: curator.remove_exemplar(category, request.form["value"]))
+    change("unban", lambda curator, category: curator.unban(category, _number()))
+
+    def add_exemplar(curator: CategoryCurator, category: Category) -> None:
+        image, name = uploaded_image(request.files.get("image"), max_px=shared.max_px)
+        mask = uploaded_mask(request.files.get("mask"), max_px=shared.max_px)
+        curator.add_exemplar(category, image, mask, name, "the page", alone="alone" in request.form)
+
+    change("add-exemplar", add_exemplar)
+
+
+def _add_background(pages: Blueprint, shared: CategoryPages) -> None:
+    @pages.post("/page/category/look-for-background")
+    def look() -> Response:
+        project, asked = shared.asked()
+        curator = shared.curator()
+        title = f"The background of {asked.name} is being looked for"
+        shared.work.start(shared.background_work(asked), title, lambda: curator.backgrounds(asked))
+        return _back(project, asked, "background")
+
+    @pages.post("/page/category/ban")
+    def ban() -> Response:
+        project, asked = shared.asked()
+        curator, number, why = shared.curator(), _number(), _why()
+        title = f"Background {number} of {asked.name} is being ruled out"
+        shared.work.start(("change", project, asked.name), title, lambda: curator.ban(asked, number, why))
+        return _back(project, asked, "background")
+
+
+def _add_trials(pages: Blueprint, shared: CategoryPages) -> None:
+    @pages.post("/page/category/try")
+    def try_prompts() -> Response:
+        project, asked = shared.asked()
+        shared.curator()  # an engine without support images has nothing to be looked at
+        shared.trials.start(project, asked, request.form.get("prompts", ""))
+        return _back(project, asked, "trial")
+
+    @pages.post("/page/category/end-trial")
+    def end_trial() -> Response:
+        project, asked = shared.asked()
+        shared.trials.end(project, asked.name)
+        return _back(project, asked, "trial")
+
+
+def _back(project: str, category: Category, part: str = "changes") -> Response:
+    """Return to the page of a category after a change, so that reloading it repeats nothing."""
+    address = url_for("pages.category", project=project, name=category.name, _anchor=part)
+    return make_response(redirect(address, HTTPStatus.SEE_OTHER))
+
+
+def _picture(png: bytes | None) -> Response:
+    if png is None:
+        abort(HTTPStatus.NOT_FOUND)
+    answer = Response(png, mimetype="image/png")
+    answer.headers["Cache-Control"] = "private, max-age=86400, immutable"  # the address holds what shapes it
+    return answer
+
+
+def _number() -> int:
+    """Return the number that a request names.
+
+    Raises:
+        RequestError: there is none.
+    """
+    try:
+        return int(request.values["number"])
+    except (KeyError, ValueError):
+        raise RequestError("The request lacks a number.") from None
+
+
+def _numbers() -> list[int]:
+    """Return the numbers of the images that a person ticked.
+
+    Raises:
+        RequestError: there are none.
+    """
+    try:
+        numbers = [int(number) for number in request.form.getlist("number")]
+    except ValueError:
+        numbers = []
+    if not numbers:
+        raise RequestError("No image is ticked: tick the images that are meant, then repeat the change.")
+    return numbers
+
+
+def _why() -> str:
+    return " ".join(request.form.get("why", "").split())[:WHY_CHARACTERS]

@@ -1,0 +1,97 @@
+"""What takes too long for a request: it is done one after another in a thread, and the page says how far it is."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from backend.errors import BackendError, BusyError
+from ovdiff.errors import OVDiffError
+
+logger = logging.getLogger(__name__)
+
+MOST = 40
+"""Pieces of work that are remembered, those that wait included; the oldest finished ones are forgotten."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of work: what it is in words, how far it is, what came of it, and why it failed."""
+
+    title: str
+    state: Literal["waiting", "running", "done", "failed"] = "waiting"
+    result: Any = None
+    error: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still to be finished."""
+        return self.state in ("waiting", "running")
+
+
+class Work:
+    """Pieces of work, each known by what it is about. Threads may share it."""
+
+    def __init__(self, most: int = MOST) -> None:
+        """Remember at most so many pieces. The thread starts with the first of them."""
+        self._most = most
+        self._lock = threading.Lock()
+        self._pieces: dict[Hashable, Piece] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ovdiff-page-work")
+
+    def start(self, about: Hashable, title: str, act: Callable[[], Any]) -> None:
+        """Have something done soon, unless the same is already waiting or running.
+
+        Args:
+            about: what it is about, by which `of` finds it.
+            title: what it is, for people.
+            act: does it; what it returns is kept.
+
+        Raises:
+            BusyError: too many pieces of work are waiting.
+        """
+        with self._lock:
+            known = self._pieces.get(about)
+            if known is not None and known.is_open:
+                return
+            self._pieces.pop(about, None)
+            self._make_room()
+            self._pieces[about] = Piece(title)
+        self._thread.submit(self._do, about, title, act)
+
+    def of(self, about: Hashable) -> Piece | None:
+        """Return the piece of work about something; None if there is none, or it was forgotten."""
+        with self._lock:
+            return self._pieces.get(about)
+
+    def forget(self, about: Hashable) -> None:
+        """Forget a piece of work that is finished."""
+        with self._lock:
+            if (known := self._pieces.get(about)) is not None and not known.is_open:
+                del self._pieces[about]
+
+    def _make_room(self) -> None:
+        finished = [about for about, piece in self._pieces.items() if not piece.is_open]
+        while len(self._pieces) >= self._most:
+            if not finished:
+                raise BusyError(f"{self._most} other changes wait to be done. Try again when some of them are.")
+            del self._pieces[finished.pop(0)]
+
+    def _do(self, about: Hashable, title: str, act: Callable[[], Any]) -> None:
+        with self._lock:
+            self._pieces[about] = Piece(title, "running")
+        try:
+            piece = Piece(title, "done", act())
+        except (BackendError, OVDiffError, OSError) as error:
+            piece = Piece(title, "failed", error=str(error))
+        except Exception as error:  # the thread must outlive mistakes, as of an engine of another package
+            logger.exception("%s failed unexpectedly.", title)
+            piece = Piece(
+                title, "failed", error=f"unexpected {type(error).__name__}; the service's log has the details"
+            )
+        with self._lock:
+            self._pieces[about] = piece

@@ -1,0 +1,180 @@
+import io
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from PIL import Image
+from werkzeug.test import TestResponse
+
+from backend.pages.blueprint import add_pages
+from backend.settings import Settings
+from tests.backend.pages.conftest import words
+from tests.fakes.curating_engine import CuratingEngine
+from tests.fakes.engine import FakeEngine
+from tests.fakes.fixtures import MakeApp
+from tests.fakes.label_studio import PROJECT_UID
+from tests.fakes.waiting import eventually
+
+CONFIG = (
+    '<View><Image name="image" value="$image"/><BrushLabels name="b" toName="image">'
+    '<Label value="red"/><Label value="dark/blue &amp; &quot;so&quot;"/></BrushLabels></View>'
+)
+ABOUT = {"project": PROJECT_UID, "name": "red"}
+
+
+@pytest.fixture
+def engine(settings: Settings) -> CuratingEngine:
+    return CuratingEngine(settings.bank_dir)
+
+
+@pytest.fixture
+def browser(make_app: MakeApp, settings: Settings, engine: FakeEngine) -> FlaskClient:
+    client = make_app(settings, engine, add_pages=add_pages).test_client()
+    client.post("/setup", json={"project": PROJECT_UID, "schema": CONFIG})
+    client.post("/predict", json={"project": PROJECT_UID, "label_config": CONFIG, "tasks": []})
+    return client
+
+
+def page(browser: FlaskClient, /, **about: str) -> str:
+    return browser.get("/page/category", query_string=ABOUT | about).text
+
+
+def change(browser: FlaskClient, what: str, /, **fields: Any) -> TestResponse:
+    (token, *_) = re.findall(r'name="token" value="([^"]+)"', page(browser))
+    return browser.post(f"/page/category/{what}", data={**ABOUT, "token": token, **fields})
+
+
+def shown_state(browser: FlaskClient) -> str:
+    return words(page(browser)).split()[2]
+
+
+def png(pixels: np.ndarray) -> io.BytesIO:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    file.seek(0)
+    return file
+
+
+def test_the_page_shows_the_label_and_its_images(browser: FlaskClient) -> None:
+    said = words(page(browser))
+    assert said.startswith("red State ready Kind thing a table of known words Drawn from red Word known CLIP agrees")
+    pictures = re.findall(r'src="(/page/category/support.png[^"]+)"', page(browser))
+    assert len(pictures) == 2
+    for address in pictures:
+        picture = browser.get(address.replace("&amp;", "&"))
+        assert picture.data.startswith(b"\x89PNG")
+        assert picture.headers["Cache-Control"] == "private, max-age=86400, immutable"
+    name = {"name": 'dark/blue & "so"'}
+    assert words(page(browser, **name)).startswith('dark/blue & "so" State ready')
+
+
+def test_an_image_is_left_out_and_taken_back(browser: FlaskClient, engine: CuratingEngine) -> None:
+    answer = change(browser, "reject", number=["0", "1"], why=" blurred \n and small")
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == f"/page/category?project={PROJECT_UID}&name=red#changes"
+    built = len(engine.built)
+    said = words(page(browser))
+    assert "Image 0 was left out on 2026-11-22: blurred and small. Take it back" in said
+    assert eventually(lambda: len(engine.built) == built + 1), "the worker builds the changed label by itself"
+    assert eventually(lambda: shown_state(browser) == "ready")
+    change(browser, "restore", number="1")
+    assert "Image 1 was left out" not in words(page(browser))
+    change(browser, "restore", number="0")
+    assert "Nothing: the label is as it was drawn." in words(page(browser))
+    assert shown_state(browser) == "ready", "the set from before is still in the bank"
+
+
+def test_an_image_of_ones_own_is_added_and_removed(browser: FlaskClient, engine: CuratingEngine) -> None:
+    image, mask = np.full((20, 30, 3), 200, np.uint8), np.zeros((20, 30), np.uint8)
+    mask[5:15, 5:25] = 255
+    files = {"image": (png(image), "mine.png"), "mask": (png(mask), "mask.png")}
+    assert change(browser, "add-exemplar", alone="on", **files).status_code == 303
+    said = words(page(browser))
+    assert "exemplar mine.png" in said
+    assert "The image mine.png was added on 2026-11-22, from the page. Remove it" in said
+    assert "No images are drawn" in said
+    (stored,) = engine.curator.exemplars.values()
+    assert (stored[1] == (mask > 0)).all()
+    change(browser, "draw")
+    change(browser, "remove-exemplar", value="0" * 12)
+    assert "Nothing: the label is as it was drawn." in words(page(browser))
+
+
+def test_the_background_is_looked_for_ruled_out_and_allowed_again(browser: FlaskClient) -> None:
+    assert "Show where it came from" in words(page(browser))
+    change(browser, "look-for-background")
+    assert eventually(lambda: "2 clip, 75% of the background" in words(page(browser)))
+    pictures = re.findall(r'src="(/page/category/background.png[^"]+)"', page(browser))
+    assert len(pictures) == 4
+    assert all(browser.get(address.replace("&amp;", "&")).status_code == 200 for address in pictures)
+    assert browser.get("/page/category/background.png", query_string=ABOUT | {"number": "9"}).status_code == 404
+    change(browser, "ban", number="1", why="it is a jetty")
+    expected = "Background (clip, 25% of the background) was ruled out on 2026-11-22: it is a jetty."
+    assert eventually(lambda: expected in words(page(browser)))
+    change(browser, "unban", number="0")
+    assert "Nothing: the label is as it was drawn." in words(page(browser))
+
+
+def test_a_change_that_fails_outside_the_request_is_told_on_the_page(browser: FlaskClient) -> None:
+    change(browser, "ban", number="7")
+    expected = "Background 7 of red is being ruled out: failed 'red' has no background prototype 7; there are 0 to 2."
+    assert eventually(lambda: expected in words(page(browser)))
+
+
+def test_other_prompts_are_drawn_beside_the_present_ones(browser: FlaskClient, engine: CuratingEngine) -> None:
+    assert change(browser, "try", prompts="blue boat; ship").headers["Location"].endswith("#trial")
+    assert eventually(lambda: "On trial: blue boat; ship ready" in words(page(browser)))
+    shown = page(browser)
+    assert '<Label value="red" prompts="blue boat; ship"/>' in words(shown)
+    pictures = re.findall(r'src="(/page/category/support.png[^"]+tried=1[^"]*)"', shown)
+    assert [browser.get(address.replace("&amp;", "&")).status_code for address in pictures] == [200, 200]
+    status = browser.get("/status").get_json()["projects"]
+    assert status[PROJECT_UID]["categories"][0]["prompts"] == ["red"], "no prediction changes"
+    change(browser, "end-trial")
+    assert "On trial" not in words(page(browser))
+    assert browser.get("/page/category/support.png", query_string=ABOUT | {"tried": 1, "number": 0}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "said"),
+    [
+        ("reject", {}, "No image is ticked"),
+        ("reject", {"number": "x"}, "No image is ticked"),
+        ("reject", {"number": "7"}, "'red' has no drawn image 7; there are 0, 1."),
+        ("unban", {}, "The request lacks a number."),
+        ("add-exemplar", {}, "The form lacks an image."),
+        ("try", {"prompts": ""}, "No prompts to try"),
+        ("reject", {"number": "0", "name": "sea"}, "has no label 'sea'"),
+        ("reject", {"number": "0", "project": "9.9"}, "No labels of a project '9.9' are known here"),
+    ],
+)
+def test_a_mistake_becomes_a_page_that_says_what_to_do(
+    browser: FlaskClient, name: str, fields: dict[str, str], said: str
+) -> None:
+    answer = change(browser, name, **fields)
+    assert (answer.status_code, answer.mimetype) == (400, "text/html")
+    assert said in words(answer.text)
+
+
+def test_without_the_token_nothing_is_changed(browser: FlaskClient, engine: CuratingEngine) -> None:
+    for name in ("reject", "restore", "draw", "add-exemplar", "remove-exemplar", "unban", "ban", "try", "end-trial"):
+        answer = browser.post(f"/page/category/{name}", data={**ABOUT, "number": "0", "prompts": "x"})
+        assert answer.status_code == 400
+        assert "Nothing was changed" in words(answer.text)
+        assert browser.get(f"/page/category/{name}", query_string=ABOUT).status_code == 405
+    assert engine.curator.curations == {}
+
+
+def test_an_engine_whose_labels_cannot_be_changed_shows_what_it_has(
+    make_app: MakeApp, settings: Settings, engine: CuratingEngine
+) -> None:
+    plain = FakeEngine(settings.bank_dir)
+    client = make_app(settings, plain, add_pages=add_pages).test_client()
+    client.post("/setup", json={"project": PROJECT_UID, "schema": CONFIG})
+    client.post("/predict", json={"project": PROJECT_UID, "label_config": CONFIG, "tasks": []})
+    shown = page(client)
+    assert "Support images" in words(shown)
+    assert "<form" not in shown
+    assert client.get("/page/category", query_string=ABOUT | {"name": "sea"}).status_code == 400
