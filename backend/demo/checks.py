@@ -7,7 +7,7 @@ and prototype sets that are stored.
 import io
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from pycocotools.coco import COCO
 
 from backend.demo.api import StoredTask
+from backend.demo.engines import Abilities
 from backend.demo.errors import CheckError
 from backend.demo.photographs import write_orientations, write_photographs
 from backend.demo.project import BRUSH_TAG, IMAGE_TAG, LABEL_COLOURS, DemoScene, demo_labels, label_config
@@ -35,6 +36,7 @@ from ovdiff.bank import Bank
 from ovdiff.tinyworld.world import NAMES, THINGS
 
 ADDED_LABEL = "red ball"
+NO_PROTOTYPES = "the engine makes no prototypes"
 PHOTOGRAPHS_TITLE = "OVDiff demo: photographs"
 LEAST_MEAN_IOU = 0.60
 _LEAST_AGREEMENT = 0.9
@@ -44,7 +46,7 @@ _CORRECTED_TASKS = 2
 
 @dataclass(frozen=True)
 class Demo:
-    """A finished demo project that is being checked."""
+    """A finished demo project that is being checked; ``abilities`` are those of the engine that predicted it."""
 
     session: Session
     project: int
@@ -52,6 +54,7 @@ class Demo:
     folder: Path
     sheet: Path
     report: Report
+    abilities: Abilities = field(default_factory=Abilities)
 
     def model_version(self, project: int) -> str:
         """Return the model version that Label Studio considers the backend's current one."""
@@ -190,15 +193,23 @@ def _compare(coco: COCO, truths: dict[str, NDArray[np.int32]], report: Report) -
 
 
 def check_added_label(demo: Demo) -> None:
-    """Check that a label added to the config costs one category, and that every task is predicted with it."""
+    """Check that a label added to the config costs one category at most, and that every task is predicted with it."""
     maker, backend = demo.session.maker, demo.session.backend
     keys, built, old_version = demo.bank_keys(), backend.built(), demo.model_version(demo.project)
     maker.api.set_label_config(demo.project, label_config([*demo_labels(), ADDED_LABEL]))
     maker.api.backends(demo.project)  # as opening the task list does: Label Studio tells the new labels
+    states = {category.name: category.state for category in backend.categories(demo.project)}
     backend.wait_for_prototypes(demo.project, maker.console)
-    demo.report.add("categories made for an added label", [ADDED_LABEL], backend.built()[len(built) :])
-    demo.report.add("new prototype sets on disk", 1, len(demo.bank_keys() - keys))
-    demo.report.add("prototype sets kept", len(keys), len(demo.bank_keys() & keys))
+    if demo.abilities.makes_prototypes:
+        demo.report.leave_out("the added label as soon as it is known", "prototypes come first")
+        demo.report.add("categories made for an added label", [ADDED_LABEL], backend.built()[len(built) :])
+        demo.report.add("new prototype sets on disk", 1, len(demo.bank_keys() - keys))
+        demo.report.add("prototype sets kept", len(keys), len(demo.bank_keys() & keys))
+    else:
+        demo.report.add("the added label as soon as it is known", "ready", states.get(ADDED_LABEL, "unknown"))
+        demo.report.leave_out("categories made for an added label", NO_PROTOTYPES)
+        demo.report.leave_out("new prototype sets on disk", NO_PROTOTYPES)
+        demo.report.leave_out("prototype sets kept", NO_PROTOTYPES)
     maker.predict(demo.project)
     version = demo.model_version(demo.project)
     stored = read_predictions(maker.api, demo.project)
@@ -225,7 +236,10 @@ def check_photographs(demo: Demo) -> None:
     agreement = min(float(np.mean(maps[path.name] == maps[turned[0].name])) for path in turned)
     wanted = f"{_LEAST_AGREEMENT:.2f} or more"
     demo.report.add("agreement between orientations", wanted, f"{agreement:.3f}", agreement >= _LEAST_AGREEMENT)
-    demo.report.add("categories made for the photographs", 0, len(backend.built()) - len(built))
+    if demo.abilities.makes_prototypes:
+        demo.report.add("categories made for the photographs", 0, len(backend.built()) - len(built))
+    else:
+        demo.report.leave_out("categories made for the photographs", NO_PROTOTYPES)
 
 
 def _photograph_maps(demo: Demo, project: int) -> dict[str, NDArray[np.int32]]:

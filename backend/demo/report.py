@@ -3,16 +3,20 @@
 from dataclasses import dataclass, field
 
 _HEADER = ("", "check", "wanted", "found")
+_STATES = {True: "ok", False: "FAILED", None: "left out"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One check; ``wanted`` and ``found`` are texts for a person."""
+    """One check; ``wanted`` and ``found`` are texts for a person.
+
+    ``passed`` is None if the check was left out; then ``found`` says why.
+    """
 
     check: str
     wanted: str
     found: str
-    passed: bool
+    passed: bool | None
 
 
 @dataclass
@@ -25,14 +29,29 @@ class Report:
         """Add a row. If ``passed`` is None, the check passed if ``found`` equals ``wanted``."""
         self.rows.append(Row(check, str(wanted), str(found), wanted == found if passed is None else passed))
 
+    def leave_out(self, check: str, why: str) -> None:
+        """Add the row of a check that is not made, and say why."""
+        self.rows.append(Row(check, "", why, None))
+
     @property
     def failures(self) -> list[Row]:
         """The rows that did not pass."""
-        return [row for row in self.rows if not row.passed]
+        return [row for row in self.rows if row.passed is False]
+
+    @property
+    def left_out(self) -> list[Row]:
+        """The rows of the checks that were not made."""
+        return [row for row in self.rows if row.passed is None]
+
+    def summary(self) -> str:
+        """Return in a sentence or two how many checks failed, and how many were left out."""
+        left = len(self.left_out)
+        told = f"{len(self.failures)} of {len(self.rows) - left} checks failed."
+        return told + (f" {left} more do not fit this engine and were left out; the table says why." if left else "")
 
     def table(self) -> str:
         """Return all rows as aligned text."""
-        cells = [("ok" if row.passed else "FAILED", row.check, row.wanted, row.found) for row in self.rows]
+        cells = [(_STATES[row.passed], row.check, row.wanted, row.found) for row in self.rows]
         widths = [max(len(line[column]) for line in (_HEADER, *cells)) for column in range(len(_HEADER))]
         rule = tuple("-" * width for width in widths)
         return "\n".join(_aligned(line, widths) for line in (_HEADER, rule, *cells))

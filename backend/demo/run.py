@@ -96,7 +96,6 @@ def _wait(session: Session) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="backend.demo.run", description="Label Studio pre-labelled by OVDiff.")
     add_session_options(parser)
-    parser.add_argument("--engine", choices=ENGINES, default=FIRST, help="which engine predicts (%(default)s)")
     parser.add_argument("--folder", type=Path, default=Path("demo-data"), help="folder of the state (%(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="port of Label Studio, if it is free (%(default)s)")
     parser.add_argument(
@@ -111,6 +110,7 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache", type=Path, default=Path(".cache"), help="folder of Label Studio databases to copy (%(default)s)"
     )
+    parser.add_argument("--engine", choices=ENGINES, default=FIRST, help="which engine predicts (%(default)s)")
     parser.add_argument("--scenes", type=int, default=_SCENES, help="number of images (%(default)s)")
 
 
