@@ -7,6 +7,7 @@ continues a run that was interrupted, and a run on a finished project does nothi
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import fsum
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -73,13 +74,14 @@ def choose_scenes(count: int) -> list[DemoScene]:
     """Choose test scenes that show two or more different things each, and that together show all labels evenly.
 
     The choice is greedy and deterministic: the next scene is the one whose labels are rarest in those chosen so far.
+    `fsum`, unlike `sum`, does not depend on the order of a set, which is another one in each process.
     """
     candidates = {index: _visible_names(DemoScene(index)) for index in range(count * _CANDIDATES_PER_SCENE)}
     candidates = {i: names for i, names in candidates.items() if len(names & set(THINGS)) >= 2}
     seen: Counter[str] = Counter()
     chosen: list[int] = []
     for _ in range(min(count, len(candidates))):
-        best = max(candidates, key=lambda i: (sum(1 / (1 + seen[name] ** 2) for name in candidates[i]), -i))
+        best = max(candidates, key=lambda i: (fsum(1 / (1 + seen[name] ** 2) for name in candidates[i]), -i))
         seen.update(candidates.pop(best))
         chosen.append(best)
     return [DemoScene(index) for index in sorted(chosen)]

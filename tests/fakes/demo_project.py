@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from backend.demo.api import StoredTask
+from backend.demo.backend_server import CategoryStatus
 from backend.demo.checks import Demo, truth_label_map
 from backend.demo.console import Console
+from backend.demo.engines import Abilities
 from backend.demo.project import BRUSH_TAG, IMAGE_TAG, DemoScene, choose_scenes, demo_labels, label_config
 from backend.demo.report import Report
 from backend.demo.session import Session
@@ -23,6 +25,7 @@ from tests.fakes.engine import FakeEngine
 
 SIZE_PX = 512
 PROJECT, PHOTOGRAPHS = 1, 2
+FIRST_ENGINE, SECOND_ENGINE = Abilities(), Abilities(makes_prototypes=False, finds_objects=True)
 
 
 @dataclass
@@ -124,18 +127,36 @@ class MemoryStudio:
 
 @dataclass
 class MemoryBackend:
-    """Makes prototypes of the labels that the project's config has, in a real bank."""
+    """Makes prototypes of the labels that the project's config has, in a real bank.
+
+    Attributes:
+        makes_prototypes: whether it does; else every label is ready at once.
+        slow: the labels that are not ready at once all the same.
+    """
 
     folder: Path
     names: list[str] = field(default_factory=list)
+    makes_prototypes: bool = True
+    slow: frozenset[str] = frozenset()
     studio: MemoryStudio | None = None
 
     def built(self) -> list[str]:
         return list(self.names)
 
-    def wait_for_prototypes(self, project: int, console: Console) -> None:
+    def categories(self, project: int) -> list[CategoryStatus]:
+        """Return the state of each label."""
+        waiting = self.slow if not self.makes_prototypes else {*self._labels()} - {*self.names}
+        return [
+            CategoryStatus(name, "queued" if name in waiting else "ready", "", 0.0, "", "", "")
+            for name in self._labels()
+        ]
+
+    def _labels(self) -> tuple[str, ...]:
         assert self.studio is not None
-        for name in parse_label_config(self.studio.config).control(BRUSH_TAG).label_values:
+        return parse_label_config(self.studio.config).control(BRUSH_TAG).label_values
+
+    def wait_for_prototypes(self, project: int, console: Console) -> None:
+        for name in self._labels() if self.makes_prototypes else ():
             if name not in self.names:
                 FakeEngine(self.folder / "bank").build(Category(name))
                 self.names.append(name)
@@ -163,9 +184,9 @@ def regions(label_map: NDArray[np.int32]) -> list[dict[str, Any]]:
     ]
 
 
-def demo_in_memory(folder: Path, count: int = 2) -> tuple[Demo, MemoryStudio]:
+def demo_in_memory(folder: Path, count: int = 2, abilities: Abilities = FIRST_ENGINE) -> tuple[Demo, MemoryStudio]:
     """Return a finished demo of a few scenes, all predicted as they are, and its Label Studio."""
-    scenes, backend = choose_scenes(count), MemoryBackend(folder)
+    scenes, backend = choose_scenes(count), MemoryBackend(folder, makes_prototypes=abilities.makes_prototypes)
     studio = MemoryStudio(backend, scenes)
     backend.studio = studio
     for scene in scenes:
@@ -175,4 +196,4 @@ def demo_in_memory(folder: Path, count: int = 2) -> tuple[Demo, MemoryStudio]:
     backend.wait_for_prototypes(PROJECT, studio.console)
     studio.predict(PROJECT)
     session: Any = Session(None, backend, studio)  # type: ignore[arg-type]  # fakes, and no process
-    return Demo(session, PROJECT, scenes, folder, folder / "sheet" / "demo.png", Report()), studio
+    return Demo(session, PROJECT, scenes, folder, folder / "sheet" / "demo.png", Report(), abilities), studio

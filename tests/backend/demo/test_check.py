@@ -1,21 +1,29 @@
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from backend.demo import check
+from backend.demo import answer_checks, check, few_words_check, object_checks
 from backend.demo.checks import Demo
 from backend.demo.console import Console
 from backend.demo.errors import CheckError, ServerError
+from backend.demo.few_words import make_few_words
 from backend.demo.processes import LOOPBACK, is_listening
 from backend.demo.report import Report
 from backend.demo.session import SessionSettings
-from tests.fakes.demo_project import PROJECT, MemoryStudio, demo_in_memory
+from tests.fakes.answers import AnswersStudio
+from tests.fakes.demo_project import FIRST_ENGINE, PROJECT, SECOND_ENGINE, MemoryStudio, demo_in_memory
+from tests.fakes.few_words import SIZE_PX, FewWordsStudio
+from tests.fakes.objects import SCENES, ObjectsStudio
 
 ARGUMENTS = ["--label-studio", "bin/label-studio", "--scenes", "1"]
+CHECKS = check.CHECKS
+ABLE = {"tinyworld": FIRST_ENGINE, "odise_tinyworld": SECOND_ENGINE}
 
 
 class _Child:
@@ -75,6 +83,7 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Session:
     monkeypatch.setattr(check, "open_session", open_session)
     monkeypatch.setattr(check, "make_demo", lambda session, scenes, folder: PROJECT)
     monkeypatch.setattr(check, "CHECKS", (_passes,))
+    monkeypatch.setattr(check, "abilities", lambda environment, _bank: ABLE[environment["OVDIFF_PRESET"]])
     return found
 
 
@@ -82,8 +91,8 @@ def _passes(demo: Demo) -> None:
     demo.report.add("a promise", "kept", "kept")
 
 
-def _main(capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    status = check.main(ARGUMENTS)
+def _main(capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, str]:
+    status = check.main([*ARGUMENTS, *more])
     return status, capsys.readouterr().out
 
 
@@ -96,6 +105,70 @@ def test_a_demo_that_keeps_its_promises_passes(session: _Session, capsys: pytest
     assert (status, _failed(shown)) == (0, [])
     assert "ok  a promise" in shown
     assert shown.endswith("Contact sheet: runs/demo-check.png. 0 of 7 checks failed.\n")
+
+
+def _on_their_own_studios(folder: Path, engine: str) -> tuple[Callable[[Demo], None], ...]:
+    """Return all checks, in their order, on studios in memory that keep every promise of an engine."""
+    whole, _ = demo_in_memory(folder, abilities=FIRST_ENGINE if engine == "ovdiff" else SECOND_ENGINE)
+    sessions = {
+        "check_few_words": FewWordsStudio().session(),
+        "check_objects": ObjectsStudio().demo(folder).session,
+        "check_answers": AnswersStudio(version="early" if engine == "ovdiff" else "final").session(),
+    }
+
+    def apart(made: Callable[[Demo], None]) -> Callable[[Demo], None]:
+        session = sessions.get(made.__name__, whole.session)
+        scenes = SCENES if made.__name__ == "check_objects" else whole.scenes
+        return lambda demo: made(replace(whole, session=session, scenes=scenes, report=demo.report))
+
+    return tuple(map(apart, CHECKS))
+
+
+@pytest.mark.parametrize(
+    ("engine", "made", "left_out"),
+    [
+        (
+            "ovdiff",
+            62,
+            [
+                "panoptic quality of the regions",
+                "pairs of a kind, both regions of their own",
+                "the added label as soon as it is known",
+                "predictions of it at once",
+            ],
+        ),
+        (
+            "odise",
+            60,
+            [
+                "categories made for an added label",
+                "new prototype sets on disk",
+                "prototype sets kept",
+                "categories made for the photographs",
+                "predictions of a task opened too early",
+                "categories made by the second run",
+            ],
+        ),
+    ],
+)
+def test_no_check_is_left_out_in_silence(
+    session: _Session,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    engine: str,
+    made: int,
+    left_out: list[str],
+) -> None:
+    monkeypatch.setattr(few_words_check, "make_few_words", partial(make_few_words, size_px=SIZE_PX))
+    monkeypatch.setattr(answer_checks, "TASK_COUNT", 7)
+    monkeypatch.setattr(object_checks, "SIZE_PX", 128)
+    monkeypatch.setattr(check, "CHECKS", _on_their_own_studios(tmp_path, engine))
+    status, shown = _main(capsys, "--engine", engine)
+    assert (status, _failed(shown)) == (0, [])
+    assert f"0 of {made} checks failed. {len(left_out)} more do not fit this engine and were left out" in shown
+    rows = [line.removeprefix("left out").strip() for line in shown.splitlines() if line.startswith("left out")]
+    assert [row.split("  ")[0] for row in rows] == left_out
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from backend.demo.checks import (
 )
 from backend.demo.errors import CheckError
 from backend.demo.report import Row
-from tests.fakes.demo_project import PROJECT, MemoryStudio, demo_in_memory
+from tests.fakes.demo_project import PROJECT, SECOND_ENGINE, MemoryStudio, demo_in_memory
 
 Made = tuple[Demo, MemoryStudio]
 
@@ -147,3 +147,24 @@ def test_masks_of_an_orientation_of_the_same_size_that_lie_elsewhere_are_noticed
     demo, studio = made
     studio.unturned = frozenset({"orientation-4.jpg"})  # upside down
     assert _failed(demo, check_photographs) == ["agreement between orientations"]
+
+
+def test_an_engine_without_prototypes_is_checked_by_what_it_can_do(tmp_path: Path) -> None:
+    demo, _ = demo_in_memory(tmp_path, abilities=SECOND_ENGINE)
+    assert _failed(demo, check_added_label) == [] == _failed(demo, check_photographs)
+    assert _row(demo, "the added label as soon as it is known").found == "ready"
+    assert {row.check: row.found for row in demo.report.left_out} == dict.fromkeys(
+        (
+            "categories made for an added label",
+            "new prototype sets on disk",
+            "prototype sets kept",
+            "categories made for the photographs",
+        ),
+        "the engine makes no prototypes",
+    )
+
+
+def test_a_label_that_has_to_be_waited_for_is_noticed(tmp_path: Path) -> None:
+    demo, studio = demo_in_memory(tmp_path, abilities=SECOND_ENGINE)
+    studio.backend.slow = frozenset({"red ball"})
+    assert _failed(demo, check_added_label) == ["the added label as soon as it is known"]

@@ -25,3 +25,15 @@ def test_the_table_is_aligned() -> None:
         "ok      predictions  24          24",
         "FAILED  a            long words  3",
     ]
+
+
+def test_a_check_that_is_left_out_says_why_and_neither_passes_nor_fails() -> None:
+    report = Report()
+    report.add("predictions", 24, 24)
+    assert report.summary() == "0 of 1 checks failed."
+    report.leave_out("prototypes", "there are none")
+    assert report.failures == [] and [row.check for row in report.left_out] == ["prototypes"]
+    assert report.table().splitlines()[-1] == "left out  prototypes           there are none"
+    assert report.summary() == (
+        "0 of 1 checks failed. 1 more do not fit this engine and were left out; the table says why."
+    )
