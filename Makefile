@@ -2,6 +2,7 @@
 #
 #   make demo         a Label Studio project pre-labelled by OVDiff, to look at; Ctrl-C ends it
 #   make demo-check   the same without a person, then checked; writes runs/demo-check.png
+#                     DEMO_FLAGS="--engine odise" has the second engine predict in both
 #   make demo-loop    from zero labels to a trained head: a table by the number of corrected tasks, in some minutes
 #   make test         all tests, a real Label Studio and a headless Chromium included
 #   make quick        the tests that load no models and start no servers, within a minute

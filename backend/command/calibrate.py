@@ -8,6 +8,7 @@ from pathlib import Path
 
 from backend.command.console import progress_bar, say
 from backend.command.prototypes import build_missing
+from backend.command.refusals import cannot
 from backend.errors import RequestError, UsageError
 from converters.files.atomic import write_whole
 from ovdiff.calibration import (
@@ -43,9 +44,7 @@ def calibrate_preset(base: str, vocabulary: Vocabulary, engine: SegmentationEngi
     if len(vocabulary.categories) < 2:
         raise UsageError("Name at least two words: a region's score says how likely it is no other word's.")
     if not isinstance(engine, CalibratedEngine):
-        raise UsageError(
-            f"The engine {engine.preset.engine!r} keeps no support images to fit scores on; take a preset of ovdiff."
-        )
+        raise cannot(engine, "keeps no support images to fit scores on")
     build_missing(vocabulary.categories, engine)
     with progress_bar(1) as bar:
 

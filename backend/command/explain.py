@@ -13,7 +13,8 @@ from backend.command.console import say
 from backend.command.explanation_text import explanation_text
 from backend.command.files import check_png_path, write_png
 from backend.command.prototypes import build_missing, say_aside, say_missing_anchors
-from backend.errors import ImageSourceError, RequestError, UsageError
+from backend.command.refusals import cannot
+from backend.errors import ImageSourceError, RequestError
 from backend.presentation.explanation_picture import draw_explanation
 from backend.sources.images import decode_image
 from ovdiff.engines import Explains, SegmentationEngine
@@ -63,7 +64,7 @@ def explain_image(
         OVDiffError: prototypes cannot be made or read, or a model cannot be loaded.
     """
     if not isinstance(engine, Explains):
-        raise UsageError(f"The engine {engine.preset.engine!r} cannot say why a place has its label.")
+        raise cannot(engine, "cannot say why a place has its label")
     check_png_path("--out", out)
     image, where = _read(asked, max_px)
     build_missing(asked.vocabulary.categories, engine)

@@ -14,6 +14,7 @@ from backend.command.addresses import find_image, read_bytes
 from backend.command.annotated import Scope, to_annotation
 from backend.command.console import complain, progress_bar, say
 from backend.command.prototypes import build_missing, say_missing_anchors
+from backend.command.refusals import cannot
 from backend.errors import ImageSourceError, RequestError, UsageError
 from backend.serving.vocabulary import read_labelling
 from backend.sources.images import ImageSource, decode_image
@@ -30,6 +31,8 @@ from ovdiff.vocabulary import Vocabulary
 
 REFUSALS = (LessonError, ImageSourceError, ImageFileError, ImageError, DeviceMemoryError)
 """Errors that concern one task alone: after them the other tasks are still learned from."""
+
+_TRAINING = "train a head of ODISE on the export: ovdiff odise train"
 
 ReadImage = Callable[[records.ImageRecord], NDArray[np.uint8]]
 """Gives the image of a task, (H, W, 3) uint8 RGB, upright."""
@@ -91,7 +94,7 @@ def learn_from_export(
             made, or a model cannot be loaded.
     """
     if not isinstance(engine, Learns):
-        raise UsageError(f"The engine {engine.preset.engine!r} does not learn from annotations.")
+        raise cannot(engine, "takes no lessons from annotations", _TRAINING)
     vocabularies = _vocabularies(config_text, max_categories, choices)
     counts, found = _Counts(), []
     for record in read_export(export, config, wanted=Wanted(predictions="none")):

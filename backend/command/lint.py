@@ -15,6 +15,7 @@ from backend.command.confusion_picture import draw_confusion
 from backend.command.console import progress_bar, say
 from backend.command.files import check_png_path, write_png
 from backend.command.prototypes import build_missing, say_missing_anchors
+from backend.command.refusals import cannot
 from backend.command.table import table
 from backend.errors import RequestError, UsageError
 from backend.serving.vocabulary import read_labelling
@@ -71,7 +72,7 @@ def lint_vocabulary(
     if len(vocabulary.categories) < 2:
         raise UsageError(f"Name at least two categories: {vocabulary.names[0]!r} alone is confused with nothing.")
     if not isinstance(engine, Forecasts):
-        raise UsageError(f"The engine {engine.preset.engine!r} makes no forecasts; take a preset of ovdiff.")
+        raise cannot(engine, "makes no forecasts")
     if build:
         build_missing(vocabulary.categories, engine)
     say_missing_anchors(engine)

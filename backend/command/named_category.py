@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from backend.command.prototypes import read_categories
+from backend.command.refusals import cannot
 from backend.command.stored_sets import StoredSet, find_sets
 from backend.errors import UsageError
 from ovdiff.bank import Bank
@@ -17,9 +18,7 @@ def curator_of(engine: SegmentationEngine) -> CategoryCurator:
         UsageError: the engine's support sets cannot be changed.
     """
     if not isinstance(engine, Curates):
-        raise UsageError(
-            f"The engine {engine.preset.engine!r} has no support sets that people can change; the engine ovdiff has."
-        )
+        raise cannot(engine, "has no support sets that people can change")
     return engine.curator
 
 

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from backend.command.console import complain, progress_bar, say
 from backend.command.plan import Plan
 from backend.command.prototypes import build_missing, say_missing_anchors
+from backend.command.refusals import cannot
 from backend.command.segment import IMAGE_ERRORS, read_image_file
 from backend.command.table import table
-from backend.errors import RequestError, UsageError
+from backend.errors import RequestError
 from ovdiff.engines import ScoresTasks, SegmentationEngine
 from ovdiff.learning.next_tasks import TaskScore, choose, reasons
 from ovdiff.vocabulary import Vocabulary
@@ -55,7 +56,7 @@ def order_tasks(
         OVDiffError: prototypes cannot be made or read, or a model cannot be loaded.
     """
     if not isinstance(engine, ScoresTasks):
-        raise UsageError(f"The engine {engine.preset.engine!r} does not learn from annotations, so no task is next.")
+        raise cannot(engine, "takes no lessons from annotations, so no task is next")
     build_missing(vocabulary.categories, engine)
     say_missing_anchors(engine)
     found = _Found()

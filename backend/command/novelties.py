@@ -16,9 +16,10 @@ from backend.command.console import complain, progress_bar, say
 from backend.command.files import write_png
 from backend.command.plan import Plan
 from backend.command.prototypes import build_missing, say_missing_anchors
+from backend.command.refusals import cannot
 from backend.command.segment import IMAGE_ERRORS, read_image_file
 from backend.command.table import table
-from backend.errors import RequestError, UsageError
+from backend.errors import RequestError
 from ovdiff.engines import FindsNovelties, SegmentationEngine
 from ovdiff.novelties.groups import Example, NoveltyGroup, group_regions
 from ovdiff.vocabulary import Vocabulary
@@ -57,7 +58,7 @@ def find_novelties(
         OVDiffError: prototypes cannot be made, or a model cannot be loaded.
     """
     if not isinstance(engine, FindsNovelties):
-        raise UsageError(f"The engine {engine.preset.engine!r} does not find what a vocabulary lacks.")
+        raise cannot(engine, "does not find what a vocabulary lacks")
     build_missing(vocabulary.categories, engine)
     say_missing_anchors(engine)
     found: list[Example] = []

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from backend.command.console import say
 from backend.command.files import write_png
+from backend.command.refusals import cannot
 from backend.command.stored_sets import StoredSet, find_sets
 from backend.command.support_sheet import draw_support_sheet, shown_images
 from backend.command.table import table
@@ -49,7 +50,7 @@ def show_prototypes(
         RequestError: the sheet cannot be written.
     """
     if not isinstance(engine, HasSupportSets):
-        raise UsageError(f"The engine {engine.preset.engine!r} keeps no support images, so there is nothing to show.")
+        raise cannot(engine, "keeps no support images, so there is nothing to show")
     if out is not None and (out.suffix.lower() != ".png" or out.is_dir()):
         raise UsageError(f"--out is {str(out)!r}; expected the name of a file that ends in .png.")
     made = _made_by(engine, bank, find_sets(bank, which))

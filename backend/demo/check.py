@@ -5,7 +5,7 @@
 The check makes the demo's project in a temporary folder, while the usual ports are taken. It checks every promise of
 the demo (:mod:`backend.demo.checks`), starts the demo a second time, and looks for processes that were left running. It
 ends with a table of all checks; the exit status is 1 if a check failed. It takes some minutes, most of them for the
-prototypes; with the second engine, which makes none, it takes two.
+prototypes, which the second engine does without.
 
 A check that does not fit what an engine does is a row of the table, too: it says that the check was left out, and why.
 """

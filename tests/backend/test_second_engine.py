@@ -91,6 +91,6 @@ def test_what_it_cannot_do_is_said(tmp_path: Path, capsys: pytest.CaptureFixture
     engine = make_engine(load_any_preset(PRESET), Bank(tmp_path / "data/bank"), "cpu")
     assert not isinstance(engine, HasSupportSets | HasKinds)
     assert cli.main(["prototypes", "show", "red", "--preset", PRESET]) == 2
-    assert "The engine 'words' keeps no support images" in capsys.readouterr().err
+    assert "The engine 'words' of the preset 'words' keeps no support images" in capsys.readouterr().err
     assert cli.main(["prototypes", "build", "red", "--preset", PRESET, "--device", "cuda"]) == 2
     assert "Device 'cuda' cannot be used: words need none. Name another device" in capsys.readouterr().err

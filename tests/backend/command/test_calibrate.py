@@ -50,7 +50,7 @@ def test_what_cannot_be_calibrated_is_said_before_anything_is_built(engine: Kind
     with pytest.raises(UsageError, match="at least two words"):
         calibrate_preset("tinyworld", Vocabulary(WORDS.categories[:1]), engine, tmp_path / "mine.toml")
     plain = FakeEngine(tmp_path / "bank")
-    with pytest.raises(UsageError, match="The engine 'fake' keeps no support images"):
+    with pytest.raises(UsageError, match="The engine 'fake' of the preset 'fake' keeps no support images"):
         calibrate_preset("tinyworld", WORDS, plain, tmp_path / "mine.toml")
     assert engine.built == plain.built == []
 

@@ -112,4 +112,4 @@ def test_an_engine_that_cannot_explain_says_so(
 
     monkeypatch.setattr(engines, "make_engine", make)
     assert _run("scene.png", *WORDS, "--at", "1,2") == 2
-    assert "The engine 'fake' cannot say why a place has its label." in capsys.readouterr().err
+    assert "The engine 'fake' of the preset 'quick' cannot say why a place has its label." in capsys.readouterr().err

@@ -197,4 +197,4 @@ def test_an_engine_that_does_not_learn_is_refused(
     write_export(tmp_path, task(1, both(11)))
     monkeypatch.setattr(engine, "make_engine", lambda preset, bank, _device: FakeEngine(bank.folder, preset.name))
     assert learn() == 2
-    assert "The engine 'fake' does not learn from annotations." in capsys.readouterr().err
+    assert "The engine 'fake' of the preset 'tinyworld' takes no lessons from annotations." in capsys.readouterr().err

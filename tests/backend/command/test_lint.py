@@ -100,7 +100,7 @@ def test_bad_input_is_refused_before_anything_is_built(engine: Seer, tmp_path: P
     with pytest.raises(UsageError, match=r"--picture is 'matrix\.gif'; expected .* \.png"):
         lint_vocabulary(WORDS, engine, picture=Path("matrix.gif"))
     plain = FakeEngine(tmp_path / "bank")
-    with pytest.raises(UsageError, match="The engine 'fake' makes no forecasts"):
+    with pytest.raises(UsageError, match="The engine 'fake' of the preset 'fake' makes no forecasts"):
         lint_vocabulary(WORDS, plain)
     assert engine.built == plain.built == []
 

@@ -47,5 +47,5 @@ def test_of_several_sets_of_prompts_the_word_itself_is_meant_or_a_person_is_aske
 def test_what_cannot_be_changed_is_said(engine: _Curated) -> None:
     with pytest.raises(UsageError, match="'a, b' names 2 categories; name one"):
         named_category("a, b", Bank(engine.folder), engine)
-    with pytest.raises(UsageError, match="The engine 'fake' has no support sets that people can change"):
+    with pytest.raises(UsageError, match="The engine 'fake' of the preset 'fake' has no support sets that"):
         curator_of(FakeEngine(engine.folder))

@@ -109,7 +109,7 @@ def test_after_ctrl_c_what_was_scored_is_ordered(
 
 
 def test_an_engine_that_does_not_learn_is_refused(order: Order, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="does not learn from annotations"):
+    with pytest.raises(UsageError, match="takes no lessons from annotations"):
         order(FakeEngine(tmp_path / "bank"))
 
 

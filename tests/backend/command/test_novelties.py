@@ -106,5 +106,5 @@ def test_after_ctrl_c_the_groups_so_far_are_printed(
 
 
 def test_an_engine_that_finds_none_is_refused(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'fake' does not find what a vocabulary lacks"):
+    with pytest.raises(UsageError, match="'fake' of the preset 'fake' does not find what a vocabulary lacks"):
         _find(photos, "red", FakeEngine(tmp_path / "bank"))
