@@ -6,12 +6,15 @@
     ├── ListenError              the address or port to listen on is taken or not allowed
     ├── StoreError               the state file cannot be read or written
     ├── DataFolderError          another backend uses the data folder, or nothing can be written there
+    ├── LockedError              another process has locked a file; whoever locks it says what that means
     ├── RequestError             the caller sent something unusable; becomes a 4xx answer
     │   └── UnusableLabelConfigError  a label config from which no vocabulary can be made
     ├── BusyError                all places for predictions are taken; becomes a 503 answer
     ├── LabelStudioAPIError      Label Studio refused or did not answer
     │   ├── NoSuchProjectError   it has no such project, or none that the token's user may see
-    │   └── LabelStudioSlowError it failed or was too slow; asked for less, it may answer
+    │   ├── LabelStudioSlowError it failed or was too slow; asked for less, it may answer
+    │   ├── LabelStudioDownError nothing answers at its address
+    │   └── LabelStudioRefusedError  it does not take what was sent to it
     ├── NoAnswerError            a server could not be reached, broke off or took too long; whoever asked it says which
     └── ImageSourceError         an image of a task cannot be fetched or read
         ├── ImageReferenceError  the task holds no reference that may be fetched
@@ -52,6 +55,10 @@ class DataFolderError(BackendError):
     """Another backend uses the data folder, or nothing can be written there."""
 
 
+class LockedError(BackendError):
+    """Another process has locked a file; the message names the process alone."""
+
+
 class RequestError(BackendError):
     """The request cannot be served as it is; the caller must change it."""
 
@@ -74,6 +81,14 @@ class NoSuchProjectError(LabelStudioAPIError):
 
 class LabelStudioSlowError(LabelStudioAPIError):
     """Label Studio failed (5xx) or took too long; a request for less may be answered."""
+
+
+class LabelStudioDownError(LabelStudioAPIError):
+    """Nothing answers at Label Studio's address, or the connection broke; a later request may be answered."""
+
+
+class LabelStudioRefusedError(LabelStudioAPIError):
+    """Label Studio does not take what was sent to it; the same request would be refused again."""
 
 
 class NoAnswerError(BackendError):

@@ -1,6 +1,8 @@
 """The command `ovdiff`.
 
     ovdiff serve                                              answer Label Studio (settings: `ovdiff settings`)
+    ovdiff prelabel --project 3                               predict a project's tasks and store that in Label Studio
+    ovdiff prelabel --project 3 --changed-only --dry-run      how many predictions are of another version
     ovdiff segment boat.jpg --categories "boat, water"        write boat.overlay.png; seconds on the embedded models
     ovdiff segment photos --categories "boat, water" --out masks --indexed --coco masks.json
     ovdiff segment photos --categories boat --coco boats.json --instances    # an annotation an object, for a detector
@@ -80,6 +82,7 @@ from backend.command.arguments import (
     next_tasks,
     novelties,
     odise,
+    prelabel,
     presets,
     projects,
     prototypes,
@@ -146,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     next_tasks.add(commands)
     presets.add(commands)
     projects.add(commands)
+    prelabel.add(commands)
     export.add(commands)
     lessons.add(commands)
     odise.add(commands)

@@ -80,10 +80,17 @@ def say_aside(vocabulary: Vocabulary, engine: Builder) -> None:
         say(f"anchors that mean the same as a word of yours step aside: {pairs}")
 
 
-def build_missing(categories: Sequence[Category], engine: Builder) -> None:
+def build_missing(
+    categories: Sequence[Category], engine: Builder, *, tell: Callable[[str], object] | None = None
+) -> None:
     """Make the prototypes of the categories that the bank lacks, with a progress bar.
 
     Cost: seconds for each category with the embedded models, minutes with full-size models.
+
+    Args:
+        categories: what the bank should have.
+        engine: what makes prototypes.
+        tell: called with a line for each category that was built (None: the line is part of the command's result).
 
     Raises:
         RequestError: some categories could not be built. Each was reported with its reason; the others are in the bank.
@@ -108,7 +115,7 @@ def build_missing(categories: Sequence[Category], engine: Builder) -> None:
             else:
                 took_s = time.monotonic() - started_s
                 word = _word(engine.judgement(category)) if isinstance(engine, JudgesWords) else ""
-                say(f"{category.name}: built in {took_s:.1f} s, {_shown_key(category, engine)}{word}")
+                (tell or say)(f"{category.name}: built in {took_s:.1f} s, {_shown_key(category, engine)}{word}")
     if failed:
         raise RequestError(f"{len(failed)} of {len(missing)} categories could not be built: {', '.join(failed)}.")
 

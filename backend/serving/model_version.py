@@ -5,7 +5,8 @@ name holds a hash of everything that decides a prediction: the categories and wh
 weights, the output settings, and the prototypes that were ready. So a task that was predicted while some prototypes
 were missing is asked for again once they are ready. Labels that only change their order, colour or hotkey lead to the
 same name, because they lead to the same masks. A changed threshold leads to another name: each task is answered again,
-from its segmentation where that is still remembered.
+from its segmentation where that is still remembered. Attributes that nobody reads are in the hash too, so that no name
+is the beginning of another one: Label Studio finds predictions by any part of their name.
 
 Of all that /setup answers, Label Studio 1.23.2 shows a person this name alone, once a prediction has it: whole in the
 project's settings, and its first eight and last six characters on the prediction's tab in the editor. So it also names
@@ -18,15 +19,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 
 from backend import __version__
 from backend.serving.vocabulary import Labelling
 from ovdiff.vocabulary import Category
 
+PREFIX = "ovdiff-"
 HASH_DIGITS = 10
 MOST_NAMES = 3  # of attributes
 NAME_CHARACTERS = 20
+
+_OWN = re.compile(rf"{PREFIX}\d[^+\s]*\+[0-9a-f]{{{HASH_DIGITS}}}(?: \(not read: .*\))?", re.DOTALL)
 
 
 def model_version(
@@ -42,8 +47,14 @@ def model_version(
     """
     prototypes = sorted((category.name, ready.get(category)) for category in labelling.categories)
     parts = [labelling.fingerprint(), engine_fingerprint, output_fingerprint, prototypes]
-    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-    return f"ovdiff-{__version__}+{digest[:HASH_DIGITS]}{_not_read(labelling)}"
+    not_read = _not_read(labelling)
+    digest = hashlib.sha256(json.dumps([*parts, not_read] if not_read else parts).encode()).hexdigest()
+    return f"{PREFIX}{__version__}+{digest[:HASH_DIGITS]}{not_read}"
+
+
+def is_own(version: str) -> bool:
+    """Return whether a prediction's model version has the form of `model_version`, in any release of this package."""
+    return _OWN.fullmatch(version) is not None
 
 
 def _not_read(labelling: Labelling) -> str:

@@ -15,13 +15,12 @@ from dataclasses import asdict
 from typing import Any
 
 from backend import __version__
-from backend.errors import BusyError, RequestError, SettingsError, UnusableLabelConfigError
+from backend.errors import BusyError, RequestError, UnusableLabelConfigError
 from backend.serving.data_folder import DataFolder
 from backend.serving.events import ACTION_CHARACTERS, event_ids
-from backend.serving.model_version import model_version
 from backend.serving.predicting.answers import Answers
-from backend.serving.predicting.predictions import Item, Predictor, Snapshot, Task
-from backend.serving.predicting.recent import RecentSegmentations
+from backend.serving.predicting.basis import Basis
+from backend.serving.predicting.predictions import Item, Snapshot, Task
 from backend.serving.preparing.precompute import Precompute
 from backend.serving.preparing.words import word_fields
 from backend.serving.projects import Projects, ProjectState, id_of, tolerating_store_errors
@@ -33,8 +32,8 @@ from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import Settings
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import LabelStudioClient
-from ovdiff.engines import FindsInstances, HasAnchors, HasKinds, SegmentationEngine, engine_state
-from ovdiff.vocabulary import Category, Vocabulary
+from ovdiff.engines import HasAnchors, HasKinds, SegmentationEngine
+from ovdiff.vocabulary import Category
 from ovdiff.vocabulary.kinds import KindDecision
 
 logger = logging.getLogger(__name__)
@@ -64,13 +63,7 @@ class Service:
         Raises:
             SettingsError: regions are to be objects, but the engine does not tell objects apart.
         """
-        per_object = settings.output.regions_per == "object"
-        instances = engine if per_object and isinstance(engine, FindsInstances) else None
-        if per_object and instances is None:
-            raise SettingsError(
-                f"OVDIFF_REGIONS_PER='object', but the engine {engine.preset.engine!r} does not tell objects apart. "
-                "Set it to 'category'."
-            )
+        self._basis = Basis(settings, engine, clock_s)
         self._settings = settings
         self._engine = engine
         self._store = store
@@ -86,11 +79,7 @@ class Service:
             clock_s=clock_s,
         )
         self._answers = Answers(
-            Predictor(
-                RecentSegmentations(images, engine, settings.prediction, instances=instances, clock_s=clock_s),
-                settings.output,
-                partial=settings.prediction.partial_predictions,
-            ),
+            self._basis.predictor(images),
             settings.prediction,
             clock_s=clock_s,
         )
@@ -291,28 +280,13 @@ class Service:
         return self._engine.kind_so_far(category) if isinstance(self._engine, HasKinds) else None
 
     def _version(self, labelling: Labelling, ready: Mapping[Category, str]) -> str:
-        vocabulary = Vocabulary(labelling.categories) if labelling.categories else None
-        return model_version(
-            labelling,
-            ready=ready,
-            engine_fingerprint=engine_state(self._engine, vocabulary),
-            output_fingerprint=self._settings.output.fingerprint(),
-        )
+        return self._basis.version(labelling, ready)
 
     def _snapshot(self, labelling: Labelling, asked_s: float) -> Snapshot:
         """Return the snapshot from which a request is answered that came at `asked_s`."""
         standing = self._precompute.standing(labelling.categories)
-        version = self._version(labelling, standing.ready)
         until_s = asked_s + self._settings.prediction.answer_within_s
-        return Snapshot(
-            labelling=labelling,
-            ready=standing.ready,
-            pending=standing.pending,
-            failed=standing.failed,
-            version=version,
-            asked_s=asked_s,
-            until_s=until_s,
-        )
+        return self._basis.snapshot(labelling, standing, asked_s=asked_s, until_s=until_s)
 
 
 class _Limit:

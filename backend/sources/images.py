@@ -8,23 +8,46 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from backend.errors import ImageDecodeError, ImageTooLargeError
-from backend.sources.fetch import Fetcher
+from backend.settings import ImageSettings
 from backend.sources.pixel_room import PixelRoom
 from converters.files.image_files import PICTURE_FORMATS, to_rgb, turn_upright
+
+
+class FetchesImages(Protocol):
+    """What brings the bytes of images, such as a `backend.sources.fetch.Fetcher`."""
+
+    @property
+    def limits(self) -> ImageSettings:
+        """How large an image may be, and how long it may take."""
+        ...
+
+    @property
+    def clock_s(self) -> Callable[[], float]:
+        """The present moment in seconds."""
+        ...
+
+    def fetch(self, reference: str, *, task_id: int | None = None, within_s: float = math.inf) -> bytes:
+        """Return the bytes of an image.
+
+        Raises:
+            ImageSourceError: the image may not or cannot be fetched, or has too many bytes.
+        """
+        ...
 
 
 class ImageSource:
     """Fetches and decodes the images of tasks. Threads may share it."""
 
-    def __init__(self, fetcher: Fetcher) -> None:
+    def __init__(self, fetcher: FetchesImages) -> None:
         """Remember the fetcher, whose limits hold for decoding too."""
         self.fetcher = fetcher
         self._room = PixelRoom(fetcher.limits.pixels_at_once)

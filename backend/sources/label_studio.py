@@ -1,4 +1,4 @@
-"""This service as a client of Label Studio: it authenticates, and reads projects and their tasks.
+"""This service as a client of Label Studio: it authenticates, reads projects and tasks, and writes predictions.
 
 Label Studio has two kinds of token. A legacy token is sent unchanged (`Token <key>`). A personal access token is a JWT
 and would be refused if it were sent unchanged: it must be exchanged at `/api/token/refresh/` for an access token that
@@ -16,12 +16,20 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from textwrap import shorten
 from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
 
-from backend.errors import LabelStudioAPIError, LabelStudioSlowError, NoAnswerError, NoSuchProjectError
+from backend.errors import (
+    LabelStudioAPIError,
+    LabelStudioDownError,
+    LabelStudioRefusedError,
+    LabelStudioSlowError,
+    NoAnswerError,
+    NoSuchProjectError,
+)
 from backend.settings import LabelStudioSettings
 from backend.sources.deadline import Deadline
 from backend.sources.transport import Network, Request, Transport, read_body
@@ -33,6 +41,8 @@ RENEW_BEFORE_S = 30.0  # an access token must outlive the download that uses it
 DEFAULT_LIFETIME_S = 300.0  # of an access token without dates; Label Studio 1.23.2 gives its tokens this lifetime
 ANSWER_WITHIN_S = 10.0  # Label Studio 1.23.2 answers for a project in well under a second
 MOST_ANSWER_BYTES = 32 * 2**20  # a project's JSON holds its label config three times over
+MOST_REASON_BYTES = 64 * 1024  # of a refusal, which repeats what it refuses
+REASON_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
@@ -163,13 +173,47 @@ class LabelStudioClient:
             LabelStudioSlowError: Label Studio failed (5xx), took too long, or answered with more bytes.
             LabelStudioAPIError: no token is set, or Label Studio refused or did not answer.
         """
+        target = f"{path}?{urlencode(params)}" if params else path
+        return self._call("GET", target, answer_within_s=answer_within_s, most_bytes=most_bytes)
+
+    def post(self, path: str, body: object, *, answer_within_s: float | None = None) -> Answer:
+        """Send JSON, and return the JSON object that is answered.
+
+        Raises:
+            LabelStudioRefusedError: Label Studio does not take it; the message says why.
+            NoSuchProjectError, LabelStudioAPIError: for the reasons that `get` names.
+        """
+        return self._call("POST", path, body=json.dumps(body).encode(), answer_within_s=answer_within_s)
+
+    def delete(self, path: str) -> None:
+        """Delete what is at a path; do nothing if there is nothing.
+
+        Raises:
+            LabelStudioAPIError: for the reasons that `get` names, but for a 404.
+        """
+        try:
+            self._call("DELETE", path)
+        except NoSuchProjectError:
+            logger.debug("There was nothing to delete at %s.", path)
+
+    def _call(
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes | None = None,
+        answer_within_s: float | None = None,
+        most_bytes: int = MOST_ANSWER_BYTES,
+    ) -> Answer:
         if not self.has_token:
             raise LabelStudioAPIError(
                 f"LABEL_STUDIO_API_KEY is not set, so Label Studio cannot be asked for a project. {TOKEN_ADVICE}"
             )
-        url = self._url(f"{path}?{urlencode(params)}" if params else path)
         deadline = self._deadline(answer_within_s)
-        return self._ask(Request(url, headers=self.authorization(deadline)), deadline, most_bytes)
+        headers = self.authorization(deadline)
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        return self._ask(Request(self._url(target), method, headers, body), deadline, most_bytes)
 
     def _exchange(self, deadline: Deadline) -> _Access:
         url = self._url("/api/token/refresh/")
@@ -187,7 +231,7 @@ class LabelStudioClient:
     def _ask(self, request: Request, deadline: Deadline, most_bytes: int) -> Answer:
         """Send a request and return its answer.
 
-        Messages of errors hold the URL and the status, never the body.
+        Messages of errors hold the URL and the status; of the body only the reason why something is not taken.
         """
         url = request.url
         try:
@@ -195,13 +239,13 @@ class LabelStudioClient:
                 _require_success(answer, url)
                 data = read_body(answer, most_bytes)
         except NoAnswerError as error:
-            kind, reason = LabelStudioAPIError, str(error)
             if deadline.has_passed:
-                kind, reason = LabelStudioSlowError, "no time was left"
-            raise kind(f"Label Studio did not answer at {url.shown} ({reason}). Check LABEL_STUDIO_URL.") from error
+                raise LabelStudioSlowError(_unanswered(url, "no time was left")) from error
+            raise LabelStudioDownError(_unanswered(url, str(error))) from error
         if data is None:
             raise LabelStudioSlowError(f"Label Studio answered with more than {most_bytes} bytes at {url.shown}.")
-        return Answer(_json_object(data, url), len(data))
+        nothing = request.method == "DELETE" and not data
+        return Answer({} if nothing else _json_object(data, url), len(data))
 
     def _deadline(self, seconds: float | None = None) -> Deadline:
         return Deadline.within(self._answer_within_s if seconds is None else seconds, self._clock_s)
@@ -212,6 +256,10 @@ class LabelStudioClient:
             return WebUrl.parse(self.base_url + target)
         except ValueError as error:
             raise LabelStudioAPIError(f"LABEL_STUDIO_URL cannot be asked: {error}.") from error
+
+
+def _unanswered(url: WebUrl, reason: str) -> str:
+    return f"Label Studio did not answer at {url.shown} ({reason}). Check LABEL_STUDIO_URL."
 
 
 def _require_success(answer: urllib3.HTTPResponse, url: WebUrl) -> None:
@@ -227,8 +275,22 @@ def _require_success(answer: urllib3.HTTPResponse, url: WebUrl) -> None:
         raise LabelStudioAPIError(f"Label Studio refused the token at {url.shown} ({status}). {TOKEN_ADVICE}")
     if status == 404 and _is_json(answer):  # the 404 of another server says nothing of the project
         raise NoSuchProjectError(f"Label Studio answered 404 at {url.shown}. {PROJECT_ADVICE}")
+    if status in (400, 413):
+        reason = _reason(read_body(answer, MOST_REASON_BYTES) or b"")
+        raise LabelStudioRefusedError(f"Label Studio answered {status} at {url.shown}{reason}.")
     kind = LabelStudioSlowError if status >= 500 else LabelStudioAPIError
     raise kind(f"Label Studio answered {status} at {url.shown}.")
+
+
+def _reason(body: bytes) -> str:
+    """Return what Label Studio says of a request that it refuses, ": " before it; "" if it says nothing readable."""
+    try:
+        said = json.loads(body)
+        found = said.get("validation_errors") or said.get("detail") or ""
+    except (ValueError, RecursionError, AttributeError):
+        return ""
+    text = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+    return f": {shorten(text, REASON_CHARACTERS, placeholder=' ...')}" if text else ""
 
 
 def _is_json(answer: urllib3.HTTPResponse) -> bool:

@@ -1,4 +1,4 @@
-"""All tasks of a project, page by page, with their annotations and predictions.
+"""The tasks of a project, page by page, with their annotations and predictions or without.
 
     after id 0 ── GET /api/tasks: the tasks with a larger id ──> a page ── its last id ──> the next page
 
@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from backend.errors import LabelStudioAPIError, LabelStudioSlowError
 from backend.sources.label_studio import LabelStudioClient
+from backend.sources.task_filter import ALL_TASKS, TaskFilter
 
 FIRST_PAGE_TASKS, MOST_TASKS = 10, 200
 SMALL_PAGE_BYTES, LARGE_PAGE_BYTES = 2**21, 2**24
@@ -35,8 +36,26 @@ class TaskPage:
     left: int
 
 
-def read_task_pages(client: LabelStudioClient, project_id: int) -> Iterator[TaskPage]:
-    """Yield all tasks of a project in the order of their ids, annotated or not.
+@dataclass(frozen=True)
+class Wanted:
+    """Which tasks are read, and how much of them.
+
+    Attributes:
+        only: what the tasks must be like.
+        after: the id after which the first task comes.
+        whole: with annotations and predictions, which may be megabytes; a bare task has only their number.
+    """
+
+    only: TaskFilter = field(default=ALL_TASKS)
+    after: int = 0
+    whole: bool = True
+
+
+EVERYTHING = Wanted()
+
+
+def read_task_pages(client: LabelStudioClient, project_id: int, wanted: Wanted = EVERYTHING) -> Iterator[TaskPage]:
+    """Yield tasks of a project in the order of their ids, annotated or not; all of them if nothing else is wanted.
 
     Addresses of images stay as they were imported: links that Label Studio signs would have expired soon.
 
@@ -44,12 +63,13 @@ def read_task_pages(client: LabelStudioClient, project_id: int) -> Iterator[Task
         NoSuchProjectError: there is no such project, or none that the token's user may see.
         LabelStudioAPIError: Label Studio refused or did not answer, also where a single task was asked for.
     """
-    last_id, size, most = 0, FIRST_PAGE_TASKS, MOST_TASKS
+    last_id, most = wanted.after, MOST_TASKS
+    size = FIRST_PAGE_TASKS if wanted.whole else MOST_TASKS
     while True:
         try:
             answer = client.get(
                 _PATH,
-                _query(project_id, last_id, size),
+                _query(project_id, wanted, last_id, size),
                 answer_within_s=ANSWER_WITHIN_S,
                 most_bytes=MOST_PAGE_BYTES,
             )
@@ -68,16 +88,26 @@ def read_task_pages(client: LabelStudioClient, project_id: int) -> Iterator[Task
         size = min(most, _next_size(size, answer.size_bytes))
 
 
-def _query(project_id: int, last_id: int, size: int) -> dict[str, str | int]:
-    behind = {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": last_id}
-    query = {"filters": {"conjunction": "and", "items": [behind]}, "ordering": ["tasks:id"]}
+def count_tasks(client: LabelStudioClient, project_id: int, only: TaskFilter = ALL_TASKS) -> int:
+    """Return how many tasks of a project a filter means.
+
+    Raises:
+        NoSuchProjectError: there is no such project, or none that the token's user may see.
+        LabelStudioAPIError: Label Studio refused or did not answer.
+    """
+    answer = client.get(_PATH, _query(project_id, Wanted(only, whole=False), 0, 1))
+    tasks, left = _read_page(answer.body, 0)
+    return len(tasks) + left
+
+
+def _query(project_id: int, wanted: Wanted, last_id: int, size: int) -> dict[str, str | int]:
     return {
         "project": project_id,
         "page": 1,
         "page_size": size,
-        "fields": "all",
+        "fields": "all" if wanted.whole else "task_only",
         "resolve_uri": "false",
-        "query": json.dumps(query),
+        "query": json.dumps(wanted.only.after(last_id).query()),
     }
 
 

@@ -40,7 +40,7 @@ class Request:
 
     Attributes:
         url: where to.
-        method: GET or POST.
+        method: GET, POST or DELETE.
         headers: besides those that every request has.
         body: of a POST.
         judge: called with each IP address of the host before it is connected to; what it raises ends the request.

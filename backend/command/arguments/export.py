@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from backend.command.arguments.shared import Commands
+from backend.command.arguments.shared import Commands, project_number
 from backend.settings import Settings
 
 
@@ -22,16 +22,10 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "evaluate-corrections read them. Older files of these names are replaced when everything has arrived.",
     )
     export.add_argument(
-        "--project", type=_project_number, required=True, metavar="N", help="the N of the address /projects/N/"
+        "--project", type=project_number, required=True, metavar="N", help="the N of the address /projects/N/"
     )
     export.add_argument("--out", type=Path, metavar="FOLDER", help="folder for the two files (default: project-N)")
     export.set_defaults(act=_export)
-
-
-def _project_number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
-        raise argparse.ArgumentTypeError(f"expected the number of a project, as in /projects/3/, got {text!r:.60}")
-    return int(text)
 
 
 def _export(options: argparse.Namespace, settings: Settings) -> None:

@@ -68,6 +68,20 @@ def image_folder(text: str) -> Path:
     return path
 
 
+def project_number(text: str) -> int:
+    """Return the number of a project of Label Studio."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
+        raise argparse.ArgumentTypeError(f"expected the number of a project, as in /projects/3/, got {text!r:.60}")
+    return int(text)
+
+
+def whole_number(text: str) -> int:
+    """Return a whole number from 1."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r:.60}")
+    return int(text)
+
+
 def engine_of(options: argparse.Namespace, settings: Settings) -> SegmentationEngine:
     """Return the engine that the options or else the settings ask for; a wrong preset is refused before torch loads."""
     from backend import engine

@@ -157,6 +157,14 @@ class Predictor:
                 return _item(regions, score, snapshot.version)
         return None
 
+    def images(self, task: Task, snapshot: Snapshot) -> list[ImageAddress]:
+        """Return the images that a prediction of a task will need; none if the task's data do not tell them."""
+        wanted = [image for image, outputs in snapshot.labelling.by_image(snapshot.ready).items() if outputs]
+        try:
+            return [ImageAddress(_reference(task, image), task_id(task)) for image in wanted]
+        except RequestError:
+            return []
+
     def _segment(
         self, task: Task, image: ImageTag, outputs: Sequence[Output], snapshot: Snapshot, *, since_s: float
     ) -> Segmentation:

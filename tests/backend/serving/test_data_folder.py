@@ -88,5 +88,5 @@ def test_a_file_system_without_locks_is_told(
 
     monkeypatch.setattr("fcntl.flock", refuse)
     DataFolder(tmp_path).release()
-    assert "cannot be locked ([Errno 95] Operation not supported): see that no second backend" in caplog.text
+    assert "cannot be locked ([Errno 95] Operation not supported): see that no second process" in caplog.text
     assert (tmp_path / LOCK_FILE).is_file()

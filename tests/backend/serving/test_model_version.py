@@ -1,6 +1,6 @@
 import re
 
-from backend.serving.model_version import model_version
+from backend.serving.model_version import is_own, model_version
 from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import OutputSettings
 from ovdiff.vocabulary import Category
@@ -79,3 +79,24 @@ def test_the_order_of_the_labels_does_not_matter() -> None:
     assert len(found) == 1
     swapped = {RED: "blue", BLUE: "red"}
     assert model_version(other, ready=swapped, engine_fingerprint="e", output_fingerprint="o") not in found
+
+
+def test_it_is_known_again_and_no_other_name_is_taken_for_it() -> None:
+    config = (
+        '<View><Image name="i" value="$i"/><BrushLabels name="b" toName="i">'
+        '<Label value="red" {}/></BrushLabels></View>'
+    )
+    labellings = [read_labelling(config.format(text), max_categories=9) for text in ("", 'prompt="a"', 'treshold="1"')]
+    versions = [model_version(each, ready={}, engine_fingerprint="e", output_fingerprint="o") for each in labellings]
+    assert all(map(is_own, versions)) and is_own("ovdiff-12.0.1rc1+0123456789")
+    for name in (
+        "",
+        "ovdiff",
+        "ovdiff-1.0.0",
+        "ovdiff-mine+0123456789",
+        "ovdiff-1.0.0+012345678",
+        "ovdiff-1+0123456789x",
+    ):
+        assert not is_own(name)
+    # Label Studio finds predictions by a part of their name, so none may be a part of another one.
+    assert not any(one in other for one in versions for other in versions if one is not other)

@@ -1,0 +1,256 @@
+"""`ovdiff prelabel`: predictions for all tasks of a project, stored in Label Studio."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from backend.command.console import complain, progress_bar, say
+from backend.command.prototypes import build_missing, say_missing_anchors
+from backend.command.task_query import read_query
+from backend.errors import LabelStudioAPIError, LockedError, RequestError, UsageError
+from backend.serving.lock_file import LockFile
+from backend.serving.predicting.basis import Basis
+from backend.serving.predicting.predictions import Snapshot
+from backend.serving.prelabelling.ahead import FetchedAhead
+from backend.serving.prelabelling.outcome import Outcome
+from backend.serving.prelabelling.patience import Patience
+from backend.serving.prelabelling.plans import Choice
+from backend.serving.prelabelling.run import Listener, Orders, Run, Work
+from backend.serving.preparing.standing import Standing
+from backend.serving.vocabulary import read_labelling
+from backend.settings import Settings
+from backend.sources.fetch import Fetcher
+from backend.sources.images import ImageSource
+from backend.sources.label_studio import LabelStudioClient
+from backend.sources.stored_predictions import StoredPredictions
+from backend.sources.task_filter import ALL_TASKS
+from ovdiff.engines import LoadsModels, SegmentationEngine
+from ovdiff.vocabulary import Category
+
+AGAIN = "Run the same command again: it goes on with the tasks that have no prediction."
+MOST_LINES = 20  # of tasks that failed; --json has a thousand
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What somebody wants of the command.
+
+    Attributes:
+        project: the number of the project.
+        query: which of its tasks; None for all.
+        choice: which of these, by the predictions and annotations that they have.
+        limit: how many are predicted at most; None for all.
+        dry_run: whether only is said what would be done.
+        may_build: whether prototypes that are missing are made.
+        as_json: whether the result is JSON.
+    """
+
+    project: int
+    query: str | None = None
+    choice: Choice = field(default_factory=Choice)
+    limit: int | None = None
+    dry_run: bool = False
+    may_build: bool = True
+    as_json: bool = False
+
+
+def prelabel_project(
+    wishes: Wishes, settings: Settings, engine: SegmentationEngine, *, patience: Patience | None = None
+) -> None:
+    """Predict tasks of a project and store the predictions, and print what was done, also after Ctrl-C or an error.
+
+    Args:
+        wishes: which tasks, and how.
+        settings: where Label Studio is, and what shapes a prediction.
+        engine: the method.
+        patience: how long Label Studio is asked again (None: two minutes).
+
+    Raises:
+        UsageError: the query means nothing, prototypes are missing that may not be made, or another run is at work.
+        UnusableLabelConfigError: the project's label config is no vocabulary.
+        RequestError: tasks have no prediction in the end, each was reported; or the project changed meanwhile.
+        LabelStudioAPIError: Label Studio refused, or did not answer for long.
+        OVDiffError: a model cannot be loaded.
+    """
+    client = LabelStudioClient(settings.label_studio)
+    uid = client.project(wishes.project).uid
+    project = _Project(wishes.project, uid, client, settings, Basis(settings, engine))
+    categories = project.categories()
+    only = (ALL_TASKS,) if wishes.query is None else read_query(wishes.query, client, wishes.project)
+    lock = _lock(settings, uid)
+    try:
+        if not wishes.dry_run:
+            _prepare(project, categories, engine, wishes)
+        ahead = FetchedAhead(Fetcher(client, settings.images))
+        work = Work(
+            stored=StoredPredictions(client, wishes.project),
+            predictor=project.basis.predictor(ImageSource(ahead), remembers=False),
+            snapshot=project.all_ready if wishes.dry_run else project.as_it_is,
+            ahead=ahead,
+            patience=patience or Patience(),
+            load=engine.load_models if isinstance(engine, LoadsModels) else tuple,
+            threads=settings.prediction.prediction_slots,
+        )
+        orders = Orders(wishes.choice, only, wishes.limit, dry=wishes.dry_run)
+        outcome = _run(work, orders, wishes)
+    finally:
+        lock.release()
+    _require_whole(outcome, project)
+
+
+@dataclass
+class _Project:
+    """A project, and how far its categories are."""
+
+    number: int
+    uid: str
+    client: LabelStudioClient
+    settings: Settings
+    basis: Basis
+    unbuilt: dict[Category, str] = field(default_factory=dict)
+
+    def categories(self) -> tuple[Category, ...]:
+        """Return the project's categories as its label config has them now, and say what nobody reads of it."""
+        labelling = read_labelling(self._label_config(), max_categories=self.settings.prediction.max_categories)
+        for unread in labelling.unread:
+            complain(unread.text())
+        return labelling.categories
+
+    def as_it_is(self) -> Snapshot:
+        """Return the state of the project and the engine at this moment."""
+        return self._snapshot(self.basis.engine.has)
+
+    def all_ready(self) -> Snapshot:
+        """Return the state that there will be when prototypes of all categories are made."""
+        return self._snapshot(lambda category: True)
+
+    def _snapshot(self, is_ready: Callable[[Category], bool]) -> Snapshot:
+        labelling = read_labelling(self._label_config(), max_categories=self.settings.prediction.max_categories)
+        ready = {each: self.basis.engine.category_key(each) for each in labelling.categories if is_ready(each)}
+        failed = {each: self.unbuilt.get(each, "not built") for each in labelling.categories if each not in ready}
+        now_s = self.basis.clock_s()
+        return self.basis.snapshot(labelling, Standing(ready, {}, failed), asked_s=now_s, until_s=math.inf)
+
+    def _label_config(self) -> str:
+        found = self.client.project(self.number)
+        if found.uid != self.uid:
+            raise RequestError(f"Project {self.number} is another one than before: it was deleted and made anew.")
+        return found.label_config
+
+
+def _lock(settings: Settings, uid: str) -> LockFile:
+    file = settings.data_dir / f"prelabel-{uid}.lock"
+    try:
+        return LockFile(file)
+    except LockedError as error:
+        raise UsageError(
+            f"Another run ({error}) predicts this project already. Wait until it ends, or end it: this command then "
+            "goes on where it was."
+        ) from None
+
+
+def _prepare(project: _Project, categories: Sequence[Category], engine: SegmentationEngine, wishes: Wishes) -> None:
+    """Make the prototypes that are missing."""
+    missing = [category for category in categories if not engine.has(category)]
+    if missing and not wishes.may_build:
+        names = ", ".join(category.name for category in missing)
+        raise UsageError(f"{len(missing)} categories have no prototypes: {names}. Leave out --no-build to make them.")
+    try:
+        build_missing(categories, engine, tell=complain if wishes.as_json else say)
+    except RequestError as error:  # the service predicts without a category that cannot be made, too
+        project.unbuilt = {category: str(error) for category in categories if not engine.has(category)}
+        if len(project.unbuilt) == len(categories):
+            raise
+        complain(f"{error} The others are looked for.")
+    say_missing_anchors(engine)
+
+
+def _run(work: Work, orders: Orders, wishes: Wishes) -> Outcome:
+    """Run, with progress; what was done is said whatever ends the run."""
+    started_s = time.monotonic()
+    run, ended = Run(work, orders), "by an error"
+    try:
+        with progress_bar(run.count()) as bar:
+            bar.set_description(f"project {wishes.project}")
+            run.run(Listener(looked_at=bar.update, failed=_Complaints()))
+        ended = ""
+    except KeyboardInterrupt:
+        ended = "by Ctrl-C"
+        raise
+    except LabelStudioAPIError as error:
+        raise LabelStudioAPIError(f"{error} {AGAIN}") from error
+    finally:
+        _say(run.outcome, wishes, ended, time.monotonic() - started_s)
+    return run.outcome
+
+
+class _Complaints:
+    """Names tasks that have no prediction, the first ones of them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __call__(self, task: int, reason: str) -> None:
+        self._count += 1
+        if self._count <= MOST_LINES:
+            complain(f"task {task}: {reason}")
+        elif self._count == MOST_LINES + 1:
+            complain("Further tasks without a prediction are counted; --json names them.")
+
+
+def _say(outcome: Outcome, wishes: Wishes, ended: str, seconds: float) -> None:
+    if wishes.as_json:
+        head = {
+            "project": wishes.project,
+            "dry_run": wishes.dry_run,
+            "interrupted": ended,
+            "seconds": round(seconds, 1),
+        }
+        say(json.dumps({**head, **outcome.to_json()}, indent=2, ensure_ascii=False))
+        return
+    say(f"project {wishes.project}, model version {outcome.version}")
+    would = "would be " if wishes.dry_run else ""
+    say(f"looked at: {outcome.looked_at} of {outcome.in_all} tasks{f', then ended {ended}' if ended else ''}")
+    if wishes.dry_run:
+        new, changed = outcome.plans["missing"], outcome.plans["outdated"]
+        say(f"would be predicted: {outcome.lacking} ({new} without a prediction of ovdiff, {changed} with an old one)")
+    else:
+        say(f"predicted and stored: {outcome.predicted}, in {seconds:.0f} s")
+    say(f"old predictions of ovdiff that {would or 'were '}deleted: {outcome.removed}")
+    for text, count in _rest(outcome):
+        if count:
+            say(f"{text}: {count}")
+    if ended:
+        say(AGAIN)
+
+
+def _rest(outcome: Outcome) -> tuple[tuple[str, int], ...]:
+    return (
+        ("up to date", outcome.plans["up to date"]),
+        ("left, never predicted (--changed-only)", outcome.plans["never predicted"]),
+        ("left, annotated (--unannotated)", outcome.plans["annotated"]),
+        ("stored by somebody else meanwhile", outcome.stored_meanwhile),
+        ("old predictions of ovdiff that stay, because an annotation began with them", outcome.kept),
+        ("without a prediction", outcome.failures),
+    )
+
+
+def _require_whole(outcome: Outcome, project: _Project) -> None:
+    """Raise what is to be told of a run that ended and did not do everything.
+
+    Raises:
+        RequestError: tasks have no prediction, categories were left out, or the project changed.
+    """
+    if outcome.changed:
+        raise RequestError(outcome.changed)
+    if outcome.failures:
+        raise RequestError(
+            f"{outcome.failures} of {outcome.looked_at} tasks have no prediction; they are named above. {AGAIN}"
+        )
+    if project.unbuilt:
+        names = ", ".join(category.name for category in project.unbuilt)
+        raise RequestError(f"The predictions leave out categories that could not be made: {names}.")

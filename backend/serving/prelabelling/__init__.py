@@ -1,0 +1,1 @@
+"""Predictions for all tasks of a project, stored in Label Studio."""

@@ -1,0 +1,278 @@
+"""Predict the tasks of a project and store the predictions: one run over all tasks, a page at a time.
+
+    pages of bare tasks ──> plans ──> images on their way ──> at work in threads ──> stored ──> old ones deleted
+
+Each arrow is a queue of a fixed length, so memory does not grow with the project. The models are shared with whatever
+else the process does, by the engine's own lock.
+
+Tested by tests/backend/command/test_prelabel.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+from backend.serving.predicting.predictions import Answer, Predictor, Snapshot
+from backend.serving.prelabelling.ahead import FetchedAhead
+from backend.serving.prelabelling.outcome import Outcome
+from backend.serving.prelabelling.patience import Patience
+from backend.serving.prelabelling.plans import BareTask, Choice, Plan, plan_tasks
+from backend.serving.prelabelling.storing import Made, Storing
+from backend.sources.stored_predictions import StoredPredictions, in_requests
+from backend.sources.task_filter import ALL_TASKS, TaskFilter, with_ids
+from backend.sources.task_pages import TaskPage, Wanted, count_tasks, read_task_pages
+
+TASKS_AHEAD = 16  # tasks whose images are on their way, before their turn
+SECOND_TRIES = 1000  # tasks that failed and are tried once more at the end: a server may have been away for a moment
+
+CHANGED = (
+    "The project's label config, or what the engine knows, changed while this ran. {predicted} predictions were stored "
+    "under {before}; now it is {now}. Run the same command again: it predicts these tasks anew, too."
+)
+
+
+class _ChangedError(Exception):
+    """The predictions would have another model version now."""
+
+
+def nothing(*_: object) -> None:
+    """Do nothing: what a run tells when nobody listens."""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """What a run tells while it goes on.
+
+    Attributes:
+        looked_at: called for each task that needs no more.
+        failed: called with the id of a task that has no prediction, and the reason.
+        turn: called before each task is begun; may wait, and may raise to end the run.
+    """
+
+    looked_at: Callable[[], object] = nothing
+    failed: Callable[[int, str], object] = nothing
+    turn: Callable[[], object] = nothing
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run is made of.
+
+    Attributes:
+        stored: the predictions that Label Studio has.
+        predictor: makes predictions, of images that come through `ahead`.
+        snapshot: returns the state that the next tasks are predicted from.
+        ahead: fetches the images of the next tasks.
+        patience: asks Label Studio again while it does not answer.
+        load: called before the first task is begun; what fails for all tasks fails here, and where nothing is to be
+            predicted no model is loaded.
+        threads: how many tasks are at work at once; while one has the models, others are decoded or written.
+        clock_s: the present moment in seconds.
+    """
+
+    stored: StoredPredictions
+    predictor: Predictor
+    snapshot: Callable[[], Snapshot]
+    ahead: FetchedAhead
+    patience: Patience
+    load: Callable[[], object]
+    threads: int
+    clock_s: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What somebody wants of a run.
+
+    Attributes:
+        choice: which tasks are predicted, by their predictions.
+        only: which tasks are meant at all; of several filters, each is done in turn.
+        limit: how many tasks are predicted at most; None for all.
+        dry: whether only is counted what would be done.
+    """
+
+    choice: Choice = field(default_factory=Choice)
+    only: tuple[TaskFilter, ...] = (ALL_TASKS,)
+    limit: int | None = None
+    dry: bool = False
+
+
+@dataclass
+class _Running:
+    """The queues of a run.
+
+    Attributes:
+        pool: the threads that predict.
+        upcoming: tasks whose images are on their way.
+        working: tasks that the threads have, in the order in which they were begun.
+        second_try: tasks that failed and are to be tried once more; None while that is done.
+        begun: how many tasks were to be predicted so far, for the limit.
+        is_loaded: whether the models are loaded.
+    """
+
+    pool: ThreadPoolExecutor
+    upcoming: deque[Plan] = field(default_factory=deque)
+    working: deque[tuple[Plan, Future[Answer]]] = field(default_factory=deque)
+    second_try: list[int] | None = field(default_factory=list)
+    begun: int = 0
+    is_loaded: bool = False
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the tasks were not tried before."""
+        return self.second_try is not None
+
+
+class Run:
+    """One run over a project. `outcome` is true at every moment, also after an error or an interrupt."""
+
+    def __init__(self, work: Work, orders: Orders) -> None:
+        """Ask nothing yet, but for the snapshot that says which version the predictions will have."""
+        self._work, self._orders, self._listener = work, orders, Listener()
+        self._snapshot = work.snapshot()
+        self.outcome = Outcome(self._snapshot.version)
+        self._storing = Storing(work.stored, work.patience, self.outcome, self._check, self._note_failure)
+
+    def count(self) -> int:
+        """Ask how many tasks are meant.
+
+        Raises:
+            LabelStudioAPIError: Label Studio refused, or did not answer for long.
+        """
+        self.outcome.in_all = sum(self._ask_count(only) for only in self._orders.only)
+        return self.outcome.in_all
+
+    def run(self, listener: Listener) -> None:
+        """Predict and store until no task is left, the limit is reached, or the project changes.
+
+        Raises:
+            LabelStudioAPIError: Label Studio refused, or did not answer for long. What was stored is stored.
+        """
+        self._listener, work, orders = listener, self._work, self._orders
+        pool = ThreadPoolExecutor(work.threads, thread_name_prefix="ovdiff-prelabel")
+        running = _Running(pool)
+        try:
+            for only in orders.only:
+                self._go(only, running)
+            tasks, running.second_try = running.second_try or [], None
+            for some in in_requests(tasks):
+                self._go(with_ids(some), running)
+        except _ChangedError as change:
+            self.outcome.changed = str(change)
+        finally:
+            work.ahead.close()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _ask_count(self, only: TaskFilter) -> int:
+        return self._work.patience.ask(lambda: count_tasks(self._work.stored.client, self._work.stored.project, only))
+
+    def _go(self, only: TaskFilter, running: _Running) -> None:
+        """Work through the tasks of a filter; all queues are empty before and after."""
+        for plan in self._plans(only, running):
+            running.upcoming.append(plan)
+            for image in self._work.predictor.images(plan.task, self._snapshot):
+                self._work.ahead.soon(image.reference, image.task)
+            if len(running.upcoming) > TASKS_AHEAD:
+                self._begin(running)
+        while running.upcoming:
+            self._begin(running)
+        while running.working:
+            self._end(running)
+        self._storing.flush()
+
+    def _plans(self, only: TaskFilter, running: _Running) -> Iterator[Plan]:
+        """Yield the tasks that are to be predicted; of the others, what is left over of ours is deleted."""
+        for tasks in self._pages(only) if not self._is_enough(running) else ():
+            self._check()
+            for plan in self._planned(tasks):
+                if running.is_first:
+                    self.outcome.note_plan(plan)
+                if not plan.predicts:
+                    self._tidy(plan)
+                    self._listener.looked_at()
+                    continue
+                if self._orders.dry:
+                    self.outcome.removed += len(plan.removed)
+                    self._listener.looked_at()
+                else:
+                    yield plan
+                running.begun += running.is_first
+                if self._is_enough(running):
+                    return
+
+    def _pages(self, only: TaskFilter) -> Iterator[Sequence[BareTask]]:
+        """Yield the bare tasks of a filter, a page at a time; a page that fails is asked for again."""
+        after = 0
+        while True:
+            wanted = Wanted(only, after, whole=False)
+            page = self._work.patience.ask(partial(self._page, wanted))
+            if page is None:
+                return
+            yield page.tasks
+            if not page.left:
+                return
+            after = page.tasks[-1]["id"]
+
+    def _page(self, wanted: Wanted) -> TaskPage | None:
+        return next(read_task_pages(self._work.stored.client, self._work.stored.project, wanted), None)
+
+    def _check(self) -> None:
+        """Look at the project and the engine again: before a page is planned, and before predictions are stored.
+
+        Raises:
+            _ChangedError: predictions would have another version now. What was made since the last look may be neither.
+        """
+        now = self._work.patience.ask(self._work.snapshot)
+        if now.version != self.outcome.version:
+            told = {"predicted": self.outcome.predicted, "before": self.outcome.version, "now": now.version}
+            raise _ChangedError(CHANGED.format(**told))
+
+    def _is_enough(self, running: _Running) -> bool:
+        return running.is_first and self._orders.limit is not None and running.begun >= self._orders.limit
+
+    def _planned(self, tasks: Sequence[BareTask]) -> list[Plan]:
+        work = self._work
+        return work.patience.ask(
+            lambda: list(plan_tasks(tasks, work.stored, self.outcome.version, self._orders.choice))
+        )
+
+    def _tidy(self, plan: Plan) -> None:
+        if self._orders.dry:
+            self.outcome.removed += len(plan.removed)
+        else:
+            self._storing.remove(plan.removed)
+
+    def _begin(self, running: _Running) -> None:
+        """Give the next task to the threads, as soon as one is free; meanwhile finished ones are stored."""
+        while len(running.working) >= 2 * self._work.threads:
+            self._end(running)
+        if not running.is_loaded:
+            self._work.load()
+            running.is_loaded = True
+        self._listener.turn()
+        plan = running.upcoming.popleft()
+        running.working.append((plan, running.pool.submit(self._work.predictor.predict, plan.task, self._snapshot)))
+
+    def _end(self, running: _Running) -> None:
+        """Wait for the task that was begun first, and store its prediction or note why it has none."""
+        plan, future = running.working.popleft()
+        answer = future.result()
+        for image in self._work.predictor.images(plan.task, self._snapshot):
+            self._work.ahead.forget(image.reference, image.task)
+        if answer.kind == "answered":
+            self._storing.add(Made(plan, answer.item), self._work.clock_s())
+        elif running.second_try is not None and len(running.second_try) < SECOND_TRIES:
+            running.second_try.append(plan.id)
+            return
+        else:
+            self._note_failure(plan.id, answer.item["error"])
+        self._listener.looked_at()
+
+    def _note_failure(self, task: int, reason: str) -> None:
+        self.outcome.note_failure(task, reason)
+        self._listener.failed(task, reason)

@@ -1,0 +1,160 @@
+"""New predictions go into Label Studio, and after them the old ones go out.
+
+In this order a kill loses nothing: at every moment a task has its old prediction, its new one, or both. Label Studio
+takes a prediction twice if it is sent twice. So before each request it is asked which tasks have theirs already, such
+as from a request whose answer was lost, or because somebody opened the task meanwhile.
+
+Tested by tests/backend/command/test_prelabel.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from backend.errors import LabelStudioRefusedError
+from backend.serving.prelabelling.outcome import Outcome
+from backend.serving.prelabelling.patience import Patience
+from backend.serving.prelabelling.plans import Plan
+from backend.sources.stored_predictions import StoredPredictions
+
+MOST_PREDICTIONS, MOST_BYTES = 20, 4 * 2**20  # of one request; a kill costs at most so much work
+MOST_SECONDS = 10.0  # until a prediction is stored, also where each takes long
+
+NOT_TAKEN = "Label Studio did not take the prediction, and says only in its log why."
+
+
+@dataclass(frozen=True)
+class Made:
+    """A new prediction, and the plan that it belongs to."""
+
+    plan: Plan
+    item: Mapping[str, Any]
+
+    def body(self) -> dict[str, Any]:
+        """Return the prediction as Label Studio's import takes it."""
+        wanted = ("result", "score", "model_version")
+        return {"task": self.plan.id, **{key: self.item[key] for key in wanted if key in self.item}}
+
+
+class Storing:
+    """Stores predictions by the batch. For one thread."""
+
+    def __init__(
+        self,
+        stored: StoredPredictions,
+        patience: Patience,
+        outcome: Outcome,
+        check: Callable[[], object],
+        failed: Callable[[int, str], object],
+    ) -> None:
+        """Store nothing yet.
+
+        Args:
+            stored: the predictions that Label Studio has.
+            patience: asks Label Studio again while it does not answer.
+            outcome: the counts of what is stored and deleted; its version is that of all predictions.
+            check: called before a batch is stored; what it raises keeps the batch from being stored.
+            failed: called with a task whose prediction Label Studio did not take, and the reason.
+        """
+        self._stored, self._patience, self._outcome = stored, patience, outcome
+        self._check, self._failed = check, failed
+        self._batch: list[Made] = []
+        self._bytes, self._since_s = 0, 0.0
+
+    def add(self, made: Made, now_s: float) -> None:
+        """Take a new prediction, and store the batch if it is large or old enough.
+
+        Raises:
+            LabelStudioAPIError: Label Studio refused or did not answer for long.
+        """
+        size_bytes = len(json.dumps(made.item["result"]))
+        if self._batch and self._bytes + size_bytes > MOST_BYTES:
+            self.flush()
+        if not self._batch:
+            self._since_s = now_s
+        self._batch.append(made)
+        self._bytes += size_bytes
+        self.flush_if_due(now_s)
+
+    def flush_if_due(self, now_s: float) -> None:
+        """Store the batch if it is large or old enough."""
+        full = len(self._batch) >= MOST_PREDICTIONS or self._bytes >= MOST_BYTES
+        if full or (self._batch and now_s - self._since_s >= MOST_SECONDS):
+            self.flush()
+
+    def flush(self) -> None:
+        """Store what is in the batch, and then delete what it replaces.
+
+        Raises:
+            LabelStudioAPIError: Label Studio refused or did not answer for long.
+        """
+        batch, self._batch, self._bytes = self._batch, [], 0
+        if not batch:
+            return
+        self._check()
+        there = self._store(batch)
+        for made in batch:
+            if made.plan.id in there:
+                self.remove(made.plan.removed)
+
+    def remove(self, predictions: Sequence[int]) -> None:
+        """Delete predictions that are replaced.
+
+        Raises:
+            LabelStudioAPIError: Label Studio refused or did not answer for long.
+        """
+        for prediction in predictions:
+            self._patience.ask(partial(self._stored.remove, prediction))
+            self._outcome.removed += 1
+
+    def _store(self, batch: Sequence[Made]) -> set[int]:
+        """Store a batch; return the tasks that have their prediction now."""
+        tasks, version = [made.plan.id for made in batch], self._outcome.version
+        sent: set[int] = set()
+        refused: dict[int, str] = {}
+        attempts = 0
+
+        def attempt() -> None:
+            nonlocal attempts
+            attempts += 1
+            there = self._stored.with_version(tasks, version)
+            new = [made for made in batch if made.plan.id not in there and made.plan.id not in refused]
+            sent.update(made.plan.id for made in new)
+            self._send(new, refused)
+
+        self._patience.ask(attempt)
+        there = self._patience.ask(lambda: self._stored.with_version(tasks, version))
+        if attempts > 1:
+            self._drop_repeated(sorted(there & sent), version)
+        for task in tasks:
+            if task not in there:
+                self._failed(task, refused.get(task, NOT_TAKEN))
+        self._outcome.predicted += len(there & sent)
+        self._outcome.stored_meanwhile += len(there - sent)
+        return there
+
+    def _send(self, new: Sequence[Made], refused: dict[int, str]) -> None:
+        """Send predictions; where one is refused, Label Studio takes none, so the others are sent without it."""
+        if not new:
+            return
+        try:
+            self._stored.add([made.body() for made in new])
+        except LabelStudioRefusedError as error:
+            if len(new) == 1:
+                refused[new[0].plan.id] = str(error)
+                return
+            half = len(new) // 2
+            self._send(new[:half], refused)
+            self._send(new[half:], refused)
+
+    def _drop_repeated(self, tasks: Sequence[int], version: str) -> None:
+        """Delete what was stored twice: by a request whose answer was lost, and by the one that was sent after it."""
+        for predictions in self._patience.ask(lambda: self._stored.of(tasks)).values():
+            same = sorted((each for each in predictions if each.version == version), key=lambda each: not each.is_used)
+            for repeated in same[1:]:
+                if not repeated.is_used:
+                    self._patience.ask(partial(self._stored.remove, repeated.id))

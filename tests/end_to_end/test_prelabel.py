@@ -1,0 +1,154 @@
+"""`ovdiff prelabel` on a real Label Studio: the service's own predictions, replaced ones, a kill, and filters."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backend.command import cli
+from backend.demo.api import LabelStudioApi
+from backend.demo.backend_server import command_environment
+from backend.demo.project import BRUSH_TAG, IMAGE_TAG, choose_scenes, label_config, write_images
+from backend.demo.session import Session
+from converters.encodings.brush import mask_to_brush_rle
+from tests.fakes.waiting import eventually
+
+pytestmark = pytest.mark.end_to_end
+
+ROOT = Path(__file__).parents[2]
+OLD = "ovdiff-0.0.1+0123456789"
+_TASKS, _SIZE_PX = 24, 96
+
+
+@pytest.fixture(scope="module")
+def project(session: Session, tmp_path_factory: pytest.TempPathFactory) -> int:
+    """A project of drawn scenes whose two labels the session's backend has prepared."""
+    images = write_images(choose_scenes(_TASKS), tmp_path_factory.mktemp("images"), _SIZE_PX)
+    made = session.maker.ensure_project("Prelabel", label_config(("sky", "balloon")), images)
+    session.maker.connect(made)
+    session.backend.wait_for_prototypes(made, session.maker.console)
+    return made
+
+
+@pytest.fixture
+def environment(session: Session, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    found = command_environment(session.backend.folder, session.label_studio)
+    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "OVDIFF_DATA_DIR"):
+        monkeypatch.setenv(name, found[name])
+    return found
+
+
+def prelabel(project: int, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    capsys.readouterr()
+    status = cli.main(["prelabel", "--project", str(project), "--json", *words])
+    said = capsys.readouterr()
+    assert status == 0, said.err
+    found: dict[str, Any] = json.loads(said.out)
+    return found
+
+
+def versions(api: LabelStudioApi, project: int) -> dict[int, list[str]]:
+    return {task.id: [str(each["model_version"]) for each in api.predictions(task.id)] for task in api.tasks(project)}
+
+
+def region() -> dict[str, Any]:
+    mask = np.zeros((_SIZE_PX, _SIZE_PX), dtype=np.bool_)
+    mask[:20] = True
+    value = {"format": "rle", "rle": mask_to_brush_rle(mask), "brushlabels": ["sky"]}
+    size = {"original_width": _SIZE_PX, "original_height": _SIZE_PX, "image_rotation": 0}
+    return {"id": "r", "from_name": BRUSH_TAG, "to_name": IMAGE_TAG, "type": "brushlabels", "value": value, **size}
+
+
+def store(api: LabelStudioApi, task: int, version: str) -> int:
+    body = {"task": task, "result": [region()], "score": 0.5, "model_version": version}
+    return int(api.call("POST", "/api/predictions/", json=body)["id"])
+
+
+def test_all_tasks_are_predicted_as_the_service_does_and_old_ones_replaced(
+    session: Session, project: int, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    api = session.maker.api
+    tasks = [task.id for task in api.tasks(project)]
+    version = api.backends(project)[0]["model_version"]
+    assert api.open_task(project, tasks[0]) == 1  # the service predicts it
+    (answered,) = api.predictions(tasks[0])
+    store(api, tasks[1], OLD)
+    store(api, tasks[2], "somebody's model")
+    used = store(api, tasks[3], OLD)
+    api.create_annotation(tasks[3], [region()], used)
+    store(api, tasks[3], OLD)
+
+    found = prelabel(project, capsys, "--dry-run")
+    assert (found["model_version"], found["lacking"], found["up_to_date"]) == (version, _TASKS - 1, 1)
+    assert (found["outdated"], found["removed"]) == (2, 2)
+    assert prelabel(project, capsys, "--changed-only", "--unannotated", "--dry-run")["lacking"] == 1
+
+    some = f"{tasks[1]}-{tasks[3]}"
+    assert prelabel(project, capsys, "--query", some)["predicted"] == 3
+    items = [{"filter": "filter:tasks:id", "operator": "less", "type": "Number", "value": tasks[5]}] * 2
+    filters = {"conjunction": "or", "items": items}
+    view = api.call("POST", "/api/dm/views/", json={"project": project, "data": {"title": "some", "filters": filters}})
+    address = f"{api.url}/projects/{project}/data?tab={view['id']}"
+    assert prelabel(project, capsys, "--query", address)["predicted"] == 1
+    stored = versions(api, project)
+    assert [stored[task] for task in tasks[:6]] == [
+        [version],
+        [version],
+        ["somebody's model", version],
+        [OLD, version],
+        [version],
+        [],
+    ]
+    assert api.export_json(project)[0]["annotations"][0]["parent_prediction"] == used
+
+    api.request("DELETE", f"/api/predictions/{answered['id']}/")
+    assert prelabel(project, capsys, "--query", str(tasks[0]))["predicted"] == 1
+    (pushed,) = api.predictions(tasks[0])
+    assert {key: pushed[key] for key in ("result", "score", "model_version")} == {
+        key: answered[key] for key in ("result", "score", "model_version")
+    }
+    assert api.open_task(project, tasks[0]) == 1  # Label Studio knows the version, and asks for no other
+
+
+def test_a_run_that_is_killed_goes_on(
+    session: Session, project: int, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    api = session.maker.api
+    for task in api.tasks(project):
+        for prediction in api.predictions(task.id):
+            api.request("DELETE", f"/api/predictions/{prediction['id']}/")
+        store(api, task.id, OLD)
+    command = [sys.executable, "-m", "backend.command.cli", "prelabel", "--project", str(project)]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as running:
+        begun = eventually(
+            lambda: api.call("GET", f"/api/projects/{project}")["total_predictions_number"] > _TASKS, 120
+        )
+        running.send_signal(signal.SIGKILL)
+    assert begun
+    version = api.backends(project)[0]["model_version"]
+    left = versions(api, project)
+    assert all(each in ([OLD], [OLD, version], [version]) for each in left.values())
+    assert any(version in each for each in left.values()) and any(OLD in each for each in left.values())
+    found = prelabel(project, capsys)
+    assert found["predicted"] == sum(version not in each for each in left.values())
+    assert Counter(map(tuple, versions(api, project).values())) == {(version,): _TASKS}
+
+
+def test_what_label_studio_does_not_understand_is_told(
+    session: Session, project: int, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["prelabel", "--project", str(project), "--query"]
+    for query in (
+        '{"items": [{"filter": "filter:tasks:nope", "operator": "equal", "type": "Number", "value": 1}]}',
+        '{"items": [{"filter": "filter:tasks:id", "operator": "zzz", "type": "Number", "value": "a"}]}',
+    ):
+        assert cli.main([*words, query]) == 2
+        assert "Label Studio cannot use this filter" in capsys.readouterr().err
+    assert cli.main([*words, "tab=99999"]) == 2
+    assert "has no tab 99999" in capsys.readouterr().err
