@@ -20,6 +20,7 @@ LIBRARIES = {
         "requests",
         "safetensors",
         "scipy",
+        "shtab",
         "sklearn",
         "torch",
         "tqdm",

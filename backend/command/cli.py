@@ -53,6 +53,7 @@
     ovdiff odise train --labels project-3/export.json --label-config project-3/config.xml --out head   # for ODISE
     ovdiff odise convert odise_label_coco_50e.pth --out head --accept-licence   # a released head, NON-COMMERCIAL
     ovdiff settings                                           list all settings, with the values in force
+    ovdiff completion bash > ~/.local/share/bash-completion/completions/ovdiff   # Tab completes commands and options
 
 convert, import, validate and evaluate-corrections are the commands of `converters.cli`. The help of each command shows
 the lines above that begin with it.
@@ -69,11 +70,12 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import converters.cli
 from backend import __version__
 from backend.command.arguments import (
+    completion,
     diff_predictions,
     explain,
     export,
@@ -90,7 +92,7 @@ from backend.command.arguments import (
     serve,
     settings,
 )
-from backend.command.console import complain
+from backend.command.console import complain, quietly
 from backend.errors import BackendError, SettingsError, UsageError
 from backend.settings import read_settings
 from converters.console import show_examples
@@ -109,8 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status: int = options.run(options)
             return status
         in_force = read_settings()
-        _start_logging(in_force.server.log_level)
-        with naming_the_extra(f"ovdiff {options.command}"):
+        _start_logging("WARNING" if options.quiet else in_force.server.log_level)
+        with naming_the_extra(f"ovdiff {options.command}"), quietly(options.quiet):
             options.act(options, in_force)
     except (SettingsError, UsageError, PresetError, VocabularyError, MissingExtraError) as error:
         complain(error)
@@ -155,9 +157,22 @@ def _parser() -> argparse.ArgumentParser:
     odise.add(commands)
     converters.cli.add_commands(commands)
     settings.add(commands)
+    completion.add(commands, parser)
     of_converters = (converters.cli.__doc__ or "").replace("python -m converters", parser.prog)
     show_examples(parser, f"{__doc__}\n{of_converters}")
+    for command in _own_commands(parser):
+        command.add_argument("--quiet", action="store_true", help="no progress and no notices; warnings stay")
     return parser
+
+
+def _own_commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yield the parsers of the commands that act on settings; those of the converters do not."""
+    if parser.get_default("act") is not None:
+        yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in dict.fromkeys(action.choices.values()):
+                yield from _own_commands(inner)
 
 
 if __name__ == "__main__":

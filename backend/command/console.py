@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol, TextIO
 
 from backend.errors import UsageError
@@ -75,9 +76,40 @@ class ProgressLines:
             self._stream.flush()
 
 
+class NoProgress:
+    """Progress that nobody wants to see; it still counts, for whoever reads how much is done."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.n = 0.0
+
+    def set_description(self, desc: str | None = None, refresh: bool | None = True) -> None:
+        """Say nothing."""
+
+    def update(self, n: float | None = 1) -> None:
+        """Add to how much is done."""
+        self.n += n or 0.0
+
+
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+@contextmanager
+def quietly(quiet: bool = True) -> Iterator[None]:
+    """While this lasts, show no progress."""
+    before = _quiet.set(quiet)
+    try:
+        yield
+    finally:
+        _quiet.reset(before)
+
+
 @contextmanager
 def progress_bar(total: float) -> Iterator[Progress]:
     """Show a progress bar on stderr, with log lines above it; where stderr is no terminal, a line now and then."""
+    if _quiet.get():
+        yield NoProgress()
+        return
     if not sys.stderr.isatty():
         yield ProgressLines(total, sys.stderr)
         return

@@ -1,5 +1,6 @@
 import argparse
 import json
+import logging
 import re
 import shlex
 import socket
@@ -268,6 +269,40 @@ def test_every_command_has_an_example_and_every_example_is_understood() -> None:
             command = shlex.split(re.split(r" {3,}| > ", example.strip())[0])
             assert command[0] == parser.prog
             parser.parse_args(command[1:])
+
+
+def test_quiet_leaves_results_and_errors(scene: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    logging.getLogger().handlers.clear()  # so that the command starts logging anew
+    images = [str(scene), str(scene.parent / "none.png")]
+    scene.with_name("none.png").write_text("no picture")
+    assert cli.main(["segment", "--quiet", *images, "--categories", "red, blue", "--out", "out"]) == 1
+    captured = capfd.readouterr()
+    assert "images: 2 in, 1 segmented, 1 failed" in captured.out
+    lines = [line.split("ovdiff: ")[-1] for line in captured.err.splitlines() if " WARNING " not in line]
+    assert [line for line in lines if "none.png" not in line and "could not be" not in line] == []
+
+
+def test_every_command_of_ours_may_be_quiet() -> None:
+    parser = cli._parser()
+    ours = [leaf for leaf in _leaves(parser) if leaf.get_default("act") is not None]
+    assert len(ours) > 25
+    assert [leaf.prog for leaf in ours if "--quiet" not in leaf.format_usage()] == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_can_complete_commands(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert "--instances" in script and "add-exemplar" in script
+
+
+def test_bash_completes_commands_and_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["completion", "bash"]) == 0
+    (tmp_path / "ovdiff.bash").write_text(capsys.readouterr().out)
+    ask = 'source ./ovdiff.bash; COMP_WORDS=(ovdiff prototypes re); COMP_CWORD=2; _shtab_ovdiff; echo "${COMPREPLY[@]}"'
+    run = subprocess.run(["bash", "-c", ask], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stderr == ""
+    assert sorted(run.stdout.split()) == ["reject", "remove", "remove-exemplar", "restore"]
 
 
 def test_the_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:

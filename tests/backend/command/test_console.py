@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from backend.command.console import ProgressLines, ask, complain, progress_bar, say
+from backend.command.console import ProgressLines, ask, complain, progress_bar, quietly, say
 from backend.errors import UsageError
 
 
@@ -26,6 +26,19 @@ def test_a_progress_bar_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -
             bar.set_description("a")
             bar.update(1)
         assert ("a:" in stream.getvalue()) == shows
+
+
+def test_quietly_nothing_is_shown_and_still_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with quietly(), progress_bar(2) as bar:
+        bar.set_description("a")
+        bar.update(2)
+        assert bar.n == 2
+    assert stream.getvalue() == ""
+    with progress_bar(2) as bar:
+        bar.set_description("b")
+    assert "b:" in stream.getvalue()
 
 
 def test_without_a_terminal_a_long_run_writes_a_line_now_and_then() -> None:
