@@ -32,6 +32,8 @@ LABEL_STUDIO_VERSION := 1.23.2
 ENV := .venv/.installed
 LABEL_STUDIO_ENV := .venv-label-studio/.installed
 LABEL_STUDIO := .venv-label-studio/bin/label-studio
+# axe-core, which looks for what keeps people from using a page: one script, in a package that would bring Playwright along.
+AXE := .cache/axe-0.1.8/axe_playwright_python/axe.min.js
 # A file's tests run in one process, and so do all that share the servers (tests/processes.py).
 PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(PROCESSES) --no-loadscope-reorder
 
@@ -66,7 +68,7 @@ demo-loop: $(ENV) $(LABEL_STUDIO_ENV)
 	@OMP_NUM_THREADS=1 .venv/bin/python -m backend.demo.loop.run --label-studio $(LABEL_STUDIO) --out runs/demo-loop.json $(DEMO_FLAGS)
 
 # One thread a process: the models are tiny, and torch's threads wait for one another as soon as a machine has other work.
-test: $(ENV) $(LABEL_STUDIO_ENV) chromium
+test: $(ENV) $(LABEL_STUDIO_ENV) $(AXE) chromium
 	$(PYTEST) --label-studio=$(LABEL_STUDIO) $(PYTEST_FLAGS)
 
 # A test that is slow and not known to be fails (tests/speed.py).
@@ -120,6 +122,9 @@ $(LABEL_STUDIO_ENV): requirements-label-studio.lock | $(PRIVATE_UV)
 	@test -x .venv-label-studio/bin/python || $(UV) venv --quiet --python "$(VENV_PYTHON)" .venv-label-studio
 	$(UV) pip install --quiet --python .venv-label-studio -r requirements-label-studio.lock
 	@touch $@
+
+$(AXE): | $(ENV)
+	$(UV) pip install --quiet --python .venv --no-deps --target .cache/axe-0.1.8 axe-playwright-python==0.1.8
 
 tinyworld: $(ENV)
 	OMP_NUM_THREADS=1 .venv/bin/python -m ovdiff.tinyworld.training runs/tinyworld

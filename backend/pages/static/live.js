@@ -30,7 +30,7 @@ function replaceChanged(fresh) {
 async function look() {
   if (!document.hidden) {
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+      const answer = await fetch(location.origin + location.pathname + location.search, { headers: { Accept: "text/html" } });
       if (answer.ok) {
         replaceChanged(new DOMParser().parseFromString(await answer.text(), "text/html"));
       }
