@@ -6,6 +6,7 @@
 #   make demo-loop    from zero labels to a trained head: a table by the number of corrected tasks, in some minutes
 #   make test         all tests, a real Label Studio and a headless Chromium included
 #   make quick        the tests that load no models and start no servers, within a minute
+#   make fuzz         10,000 hostile requests for each way to be hostile, to every route; some minutes
 #   make check        what CI asks for: format, lint, types, documentation and tests
 #   make container    run the Dockerfile's steps without Docker, in an empty Debian: root, debootstrap, 5 GB, 10 minutes
 #   make docs         the documentation site, in build/site; needs no network
@@ -50,7 +51,7 @@ endef
 # The pinned wheels are for Python 3.11 to 3.13. Where PYTHON is newer, uv fetches a 3.13.
 VENV_PYTHON = $$($(PYTHON) -c 'import sys; print(sys.executable if sys.version_info < (3, 14) else "3.13")')
 
-.PHONY: help setup demo demo-check demo-loop test quick check format lint types docs container notebook measure tinyworld lock clean chromium
+.PHONY: help setup demo demo-check demo-loop test quick fuzz check format lint types docs container notebook measure tinyworld lock clean chromium
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -74,6 +75,9 @@ test: $(ENV) $(LABEL_STUDIO_ENV) $(AXE) chromium
 # A test that is slow and not known to be fails (tests/speed.py).
 quick: $(ENV)
 	$(PYTEST) --quick $(PYTEST_FLAGS)
+
+fuzz: $(ENV)
+	$(PYTEST) tests/contracts/test_hostile_requests.py --rounds 10000 $(PYTEST_FLAGS)
 
 check: format lint types docs test
 

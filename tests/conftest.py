@@ -25,6 +25,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Label Studio's executable; `make setup` installs it where the default looks",
     )
 
+    parser.addoption("--rounds", type=int, default=250, help="how many hostile requests each test of them makes")
+
+
+@pytest.fixture(scope="session")
+def rounds(request: pytest.FixtureRequest) -> int:
+    """How many hostile requests a test makes."""
+    count: int = request.config.getoption("--rounds")
+    return count
+
 
 Skipper = Callable[[str], None]
 

@@ -1,21 +1,27 @@
 """Recorded requests, changed as a hostile or broken client would: none is answered with a 500 or a traceback.
 
-The changes are drawn from a seed that each test names, so a failure comes again; its message holds the request.
+The changes are drawn from a seed that each test names, so a failure comes again; its message holds the request. Each
+test draws 250 of them; `make fuzz` draws 10,000.
 """
 
+import io
 import json
 import logging
+import re
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from backend.pages.blueprint import add_pages
 from backend.settings import PredictionSettings, ServerSettings, Settings
+from tests.fakes.curating_engine import CuratingEngine
 from tests.fakes.engine import FakeEngine
 from tests.fakes.fixtures import MakeApp
 from tests.fakes.label_studio import FakeLabelStudio
@@ -26,7 +32,6 @@ RECORDED = Path(__file__).parent / "requests"
 REQUESTS = [json.loads(path.read_text()) for path in sorted(RECORDED.glob("*.json"))]
 POSTED = [request for request in REQUESTS if request["body"] is not None]
 PICTURE = "/data/upload/1/picture.png"
-ROUNDS = 250
 BUSY = 503
 
 
@@ -91,7 +96,7 @@ def hostile_app(
             label_studio.files[task["data"]["image"]] = ("image/png", encoded(red_and_blue()))
     monkeypatch.setattr("backend.serving.predicting.answers.STORING_S", 0.0)  # a task twice in a request waits for it
     quick = PredictionSettings(wait_for_prototypes_s=0.0, answer_within_s=5.0, partial_predictions=True)
-    app = make_app(replace(settings, prediction=quick), FakeEngine(settings.bank_dir))
+    app = make_app(replace(settings, prediction=quick), CuratingEngine(settings.bank_dir), add_pages=add_pages)
     (setup,) = (
         request["body"] for request in REQUESTS if request["path"] == "/setup" and not request["body"]["extra_params"]
     )
@@ -152,9 +157,9 @@ def no_bug(log: pytest.LogCaptureFixture, sent: object) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_hostile_values(hostile_app: Flask, bugs: pytest.LogCaptureFixture, seed: int) -> None:
+def test_hostile_values(hostile_app: Flask, bugs: pytest.LogCaptureFixture, seed: int, rounds: int) -> None:
     random, client = Random(seed), hostile_app.test_client()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         request = random.choice(POSTED)
         body = request["body"]
         for _ in range(random.choice([1, 1, 1, 2, 5])):
@@ -179,9 +184,9 @@ def test_hostile_clicks(hostile_app: Flask, bugs: pytest.LogCaptureFixture, name
             no_bug(bugs, (place, value))
 
 
-def test_hostile_texts(hostile_app: Flask, bugs: pytest.LogCaptureFixture) -> None:
+def test_hostile_texts(hostile_app: Flask, bugs: pytest.LogCaptureFixture, rounds: int) -> None:
     random, client = Random(4), hostile_app.test_client()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         request = random.choice(POSTED)
         text = json.dumps(request["body"], ensure_ascii=False)
         place = random.randrange(len(text))
@@ -211,13 +216,71 @@ def test_hostile_texts(hostile_app: Flask, bugs: pytest.LogCaptureFixture) -> No
         no_bug(bugs, data)
 
 
+FIELDS = sorted(
+    {
+        name
+        for path in Path(add_pages.__code__.co_filename).parent.glob("*.py")
+        for name in re.findall(r'request\.(?:args|form|values|files)\.get(?:list)?\("(\w+)"', path.read_text())
+    }
+    | {"project", "name", "image", "mask", "page", "task", "x", "y"}
+)
+"""The fields of the pages' forms and addresses."""
+
+
+def page_value(random: Random, field: str, known: dict[str, list[str]]) -> str:
+    if field in known and random.random() < 0.6:
+        return random.choice(known[field])
+    texts = [value for value in VALUES if isinstance(value, str)]
+    return str(random.choice([*texts, *"0123", "-1", "99999999999999999999", "1.5"]))[:5000]
+
+
+def uploads(random: Random) -> dict[str, Any]:
+    body = random.choice([b"", b"\x89PNG", encoded(red_and_blue()), bytes(1000)])
+    return {name: (io.BytesIO(body), random.choice(["a.png", "../a", ""])) for name in ("image", "mask")}
+
+
+@pytest.mark.parametrize("seed", [6, 7])
+def test_hostile_visitors_of_pages(hostile_app: Flask, bugs: pytest.LogCaptureFixture, seed: int, rounds: int) -> None:
+    """Every route of the pages, with the token of a form or without it."""
+    random, client = Random(seed), hostile_app.test_client()
+    project = next(iter(hostile_app.extensions["ovdiff"].status()["projects"]))
+    known = {"project": [project], "name": ["red disc", "blue square"], "token": [""]}
+    routes = [rule for rule in hostile_app.url_map.iter_rules() if rule.endpoint.startswith("pages.")]
+    assert len(routes) > 10
+    for _ in range(rounds):
+        rule = random.choice(routes)
+        place = quote(page_value(random, "", known)[:50].encode(errors="replace"))
+        path = re.sub(r"<[^>]*>", place, rule.rule)
+        fields = {field: page_value(random, field, known) for field in random.sample(FIELDS, random.randrange(5))}
+        fields |= {"project": project, "name": random.choice(known["name"])} if random.random() < 0.5 else {}
+        fields["token"] = random.choice(known["token"])
+        sent = (path, rule.methods, fields)
+        bytes_of = {name: text.encode(errors="surrogatepass") for name, text in fields.items()}
+        if "POST" in (rule.methods or ()) and random.random() < 0.9:
+            response = client.post(path, data=bytes_of | (uploads(random) if random.random() < 0.3 else {}))
+        else:
+            accept = random.choice(["text/html", "*/*", "image/png", "\xff"])
+            response = client.get(path, query_string=urlencode(bytes_of), headers={"Accept": accept})
+        text = response.get_data().decode(errors="replace")  # a picture's bytes as well
+        assert response.status_code < 500 or response.status_code == BUSY, f"{sent!r:.3000}"
+        assert "Traceback" not in text, f"{sent!r:.3000}"
+        known["token"] += re.findall(r'name="token" value="([^"]+)"', text)[:1]
+        no_bug(bugs, sent)
+    assert len(known["token"]) > 1
+
+
 @pytest.mark.parametrize("guarded", [False, True])
 def test_hostile_envelopes(
-    make_app: MakeApp, settings: Settings, engine: FakeEngine, bugs: pytest.LogCaptureFixture, guarded: bool
+    make_app: MakeApp,
+    settings: Settings,
+    engine: FakeEngine,
+    bugs: pytest.LogCaptureFixture,
+    guarded: bool,
+    rounds: int,
 ) -> None:
     server = ServerSettings(basic_user="ann", basic_password="secret") if guarded else settings.server
     random, client = Random(5), make_app(replace(settings, server=server), engine).test_client()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         request = random.choice(REQUESTS)
         headers = random.sample(HEADERS, random.choice([0, 1, 2]))
         content_type = random.choice([*CONTENT_TYPES, "application/json", "application/json"])

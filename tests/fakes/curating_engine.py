@@ -73,13 +73,15 @@ class FakeCurator:
         )
 
     def ban(self, category: Category, number: int, why: str = "", into: str = "") -> Curation:
-        if number > 2:
+        if not 0 <= number <= 2:
             raise SupportError(f"{category.name!r} has no background prototype {number}; there are 0 to 2.")
         ban = Ban(f"{number:064x}", "clip", "part", 0.25, why, into, DAY)
         return self.put(category, self.curation(category).banning(ban))
 
     def unban(self, category: Category, number: int) -> Curation:
         now = self.curation(category)
+        if not 0 <= number < len(now.bans):
+            raise SupportError(f"{category.name!r} has no ban {number}; there are {len(now.bans)}.")
         return self.put(category, now.without_ban(now.bans[number]))
 
     def promote(self, category: Category, number: int, into: Category) -> Curation:
