@@ -8,10 +8,12 @@
     ├── DataFolderError          another backend uses the data folder, or nothing can be written there
     ├── LockedError              another process has locked a file; whoever locks it says what that means
     ├── RequestError             the caller sent something unusable; becomes a 4xx answer
-    │   └── UnusableLabelConfigError  a label config from which no vocabulary can be made
+    │   ├── UnusableLabelConfigError  a label config from which no vocabulary can be made
+    │   └── NothingThereError    a page of something that the service does not know; becomes a 404 answer
     ├── BusyError                all places for predictions are taken; becomes a 503 answer
     ├── LabelStudioAPIError      Label Studio refused or did not answer
     │   ├── NoSuchProjectError   it has no such project, or none that the token's user may see
+    │   ├── NoSuchTaskError      the project has no such task
     │   ├── LabelStudioSlowError it failed or was too slow; asked for less, it may answer
     │   ├── LabelStudioDownError nothing answers at its address
     │   └── LabelStudioRefusedError  it does not take what was sent to it
@@ -63,6 +65,10 @@ class RequestError(BackendError):
     """The request cannot be served as it is; the caller must change it."""
 
 
+class NothingThereError(RequestError):
+    """What was asked for is not known here, such as a project that was never connected."""
+
+
 class UnusableLabelConfigError(RequestError):
     """No vocabulary can be made from this label config."""
 
@@ -77,6 +83,10 @@ class LabelStudioAPIError(BackendError):
 
 class NoSuchProjectError(LabelStudioAPIError):
     """Label Studio has no project of this number, or none that the token's user may see."""
+
+
+class NoSuchTaskError(LabelStudioAPIError):
+    """The project has no task of this number."""
 
 
 class LabelStudioSlowError(LabelStudioAPIError):

@@ -37,7 +37,7 @@ from ovdiff.presets.mapping import build
 from ovdiff.presets.part import Parts
 from ovdiff.presets.preset import TABLE_TYPES, mapping_to_preset
 from ovdiff.presets.validation import check_bounds
-from ovdiff.segmentation import Segmentation
+from ovdiff.segmentation import PlaceScores, Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
 from ovdiff.vocabulary.kinds import KindDecision
 
@@ -427,6 +427,28 @@ class Explains(Protocol):
             MissingPrototypesError: some categories must be prepared first; the message names them.
             ImageError: the pixel lies outside the image, or the mask is empty or of another size.
             OVDiffError: the image cannot be segmented for another reason.
+        """
+        ...
+
+
+@runtime_checkable
+class ScoresPlaces(Protocol):
+    """An engine that can say how strongly each word claims a pixel, if not why."""
+
+    def encode(self, image: NDArray[np.uint8]) -> Any:
+        """Run the models on an (H, W, 3) uint8 RGB image, and return what :meth:`place_scores` takes.
+
+        Raises:
+            OVDiffError: the image cannot be encoded; the message says why.
+        """
+        ...
+
+    def place_scores(self, encoded: Any, vocabulary: Vocabulary, place: tuple[int, int]) -> PlaceScores:
+        """Return the score of each category at a pixel (x, y) of an encoded image.
+
+        Raises:
+            ImageError: the pixel lies outside the image.
+            OVDiffError: the words cannot be compared with the image for another reason.
         """
         ...
 

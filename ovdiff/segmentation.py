@@ -34,6 +34,19 @@ class PartEvidence:
 
 
 @dataclass(frozen=True)
+class PlaceScores:
+    """How strongly each word claims a pixel.
+
+    Attributes:
+        scores: (C,) the score of each category of a vocabulary, in its order, in [0, 1].
+        least: the score that a word needs to be drawn there.
+    """
+
+    scores: tuple[float, ...]
+    least: float
+
+
+@dataclass(frozen=True)
 class Segmentation:
     """The label of every pixel of one image, at the image's own size.
 

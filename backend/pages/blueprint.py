@@ -14,11 +14,13 @@ from http import HTTPStatus
 from flask import Blueprint, Flask, Response, make_response, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from backend.errors import BackendError
+from backend.errors import BackendError, BusyError, LabelStudioAPIError, NoSuchTaskError, NothingThereError
 from backend.pages import overview as shown
 from backend.pages.category_routes import CategoryPages, add_category_pages
 from backend.pages.form_tokens import FIELD, FormTokens
 from backend.pages.headers import with_headers
+from backend.pages.served_pictures import ServedPictures
+from backend.pages.tasks.routes import add_task_pages
 from backend.pages.work import Work
 from backend.serving.http.app import health_answer
 from backend.serving.http.bodies import PAGES
@@ -37,6 +39,7 @@ def add_pages(app: Flask, settings: Settings) -> None:
     _add_frame(pages, tokens, settings)
     _add_first_page(pages, service)
     add_category_pages(pages, CategoryPages(service, Work(), max_px=settings.images.image_max_px))
+    add_task_pages(pages, service, settings, ServedPictures())
     app.register_blueprint(pages)
 
 
@@ -68,7 +71,7 @@ def _add_frame(pages: Blueprint, tokens: FormTokens, settings: Settings) -> None
     @pages.errorhandler(BackendError)
     @pages.errorhandler(OVDiffError)
     def refused(error: Exception) -> Response:
-        return _error_page(HTTPStatus.BAD_REQUEST, str(error))
+        return _error_page(_status_of(error), str(error))
 
     @pages.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
@@ -85,6 +88,15 @@ def _add_first_page(pages: Blueprint, service: Service) -> None:
             answer = make_response(render_template("page/overview.html", status=status, shown=shown.overview(status)))
         answer.vary.add("Accept")
         return answer
+
+
+def _status_of(error: Exception) -> HTTPStatus:
+    """Return the status of an error: not there, too busy, Label Studio's fault, or a request that cannot be done."""
+    if isinstance(error, NothingThereError | NoSuchTaskError):
+        return HTTPStatus.NOT_FOUND
+    if isinstance(error, BusyError):
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    return HTTPStatus.BAD_GATEWAY if isinstance(error, LabelStudioAPIError) else HTTPStatus.BAD_REQUEST
 
 
 def _error_page(status: HTTPStatus, message: str) -> Response:

@@ -187,9 +187,9 @@ def _draw_row(half: Image.Image, draw: ImageDraw.ImageDraw, found: Explanation, 
         left += TILE_PX + 4
 
 
-def draw_tile(image: NDArray[np.uint8], place: SupportPlace) -> Image.Image:
+def draw_tile(image: NDArray[np.uint8], place: SupportPlace, side_px: int = TILE_PX) -> Image.Image:
     """Return a support image, clear where it shows the place and pale elsewhere, with the place's outline."""
-    size = (TILE_PX, TILE_PX)
+    size = (side_px, side_px)
     pixels = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)).astype(np.float64)
     shown = np.asarray(Image.fromarray(place.cells).resize(size, Image.Resampling.NEAREST))
     grey = 255 - (255 - pixels.mean(axis=-1, keepdims=True)) * 0.5

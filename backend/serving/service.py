@@ -18,6 +18,7 @@ from backend import __version__
 from backend.errors import BusyError, RequestError, UnusableLabelConfigError
 from backend.serving.data_folder import DataFolder
 from backend.serving.events import ACTION_CHARACTERS, event_ids
+from backend.serving.looking import Looking
 from backend.serving.predicting.answers import Answers
 from backend.serving.predicting.basis import Basis
 from backend.serving.predicting.predictions import Item, Snapshot, Task
@@ -78,11 +79,8 @@ class Service:
             ask_about=lambda uid: self._read_back.soon(id_of(uid)),
             clock_s=clock_s,
         )
-        self._answers = Answers(
-            self._basis.predictor(images),
-            settings.prediction,
-            clock_s=clock_s,
-        )
+        predictor = self._basis.predictor(images)
+        self._answers = Answers(predictor, settings.prediction, clock_s=clock_s)
         self._readiness = Readiness(
             engine,
             store,
@@ -92,6 +90,10 @@ class Service:
             clock_s=clock_s,
         )
         self._stores = StoreSizes(settings.bank_dir, clock_s=clock_s)
+        self.looking = Looking(
+            self._projects, label_studio, predictor.segmentations, snapshot=self._snapshot, clock_s=clock_s
+        )
+        """Shows a task to a person as the service sees it."""
         self._requests = _Limit(settings.server.prediction_requests, "requests for predictions")
         self._clicks = _Limit(settings.server.click_requests, "clicks")
 

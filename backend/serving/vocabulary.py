@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 from backend.errors import UnusableLabelConfigError
@@ -60,6 +60,7 @@ class Output:
         label: the label as regions carry it.
         threshold: the score below which its regions are hidden, in [0, 1]; None leaves that to the settings.
         min_area_px: connected parts of fewer pixels of the image are hidden; 0 hides none.
+        colour: the label's colour in the editor, as the label config writes it; "" if it names none.
     """
 
     category: Category
@@ -69,6 +70,7 @@ class Output:
     label: str
     threshold: float | None = None
     min_area_px: int = 0
+    colour: str = field(default="", compare=False)  # another colour is the same label
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ def _outputs(config: LabelConfig) -> Iterator[Output]:
         for control, label in _drawn(config, image):
             category = categories.setdefault(label.value, _category(label))
             limits = (label_threshold(label), label_min_area_px(label))
-            yield Output(category, image, control.name, control.kind, label.result_name, *limits)
+            colour = label.attributes.get("background", "")
+            yield Output(category, image, control.name, control.kind, label.result_name, *limits, colour)
 
 
 def _unread(config: LabelConfig) -> Iterator[UnreadAttribute]:

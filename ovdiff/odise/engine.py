@@ -22,11 +22,21 @@ from ovdiff.models.weights import weights_identity
 from ovdiff.odise.encoding import cut
 from ovdiff.odise.memory_advice import for_a_window, for_an_image
 from ovdiff.odise.naming import Label, Named, branch_logits, fuse, fusion_weights, null_probability
-from ovdiff.odise.outputs import Instances, PanopticResult, bands, enlarged, instances, panoptic, semantic
+from ovdiff.odise.outputs import (
+    Instances,
+    PanopticResult,
+    at_pixel,
+    bands,
+    enlarged,
+    instances,
+    panoptic,
+    semantic,
+    semantic_scores,
+)
 from ovdiff.odise.parts import OdiseParts
 from ovdiff.odise.preset import OdisePreset
 from ovdiff.presets.mapping import digest, mask_values
-from ovdiff.segmentation import Segmentation
+from ovdiff.segmentation import PlaceScores, Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
 from ovdiff.vocabulary.kinds import KindDecision, NearestKinds, known_kind
 
@@ -221,6 +231,23 @@ class OdiseEngine:
         with self._naming(encoded, vocabulary) as (named, logits):
             masks = enlarged(logits, encoded.size_hw)
             return instances(named, masks, self._stuff(vocabulary), self.preset.outputs.instances)
+
+    def place_scores(self, encoded: EncodedMasks, vocabulary: Vocabulary, place: tuple[int, int]) -> PlaceScores:
+        """Return the score of each category at a pixel (x, y): the scores of which :meth:`label` takes the best (C.3).
+
+        Raises:
+            ImageError: the pixel lies outside the image.
+            VocabularyError: a prompt is longer than the text encoder reads.
+            WeightsError: CLIP cannot be loaded.
+            DeviceMemoryError: the masks do not fit into the device's memory.
+        """
+        height, width = encoded.size_hw
+        if not (0 <= place[0] < width and 0 <= place[1] < height):
+            raise ImageError(f"The pixel {place} lies outside the image, which has {width} x {height} pixels.")
+        with self._naming(encoded, vocabulary) as (named, logits):
+            masks = at_pixel(logits, encoded.size_hw, place)[:, None, None]
+            scores = semantic_scores(named, masks)[:, 0, 0].tolist()
+        return PlaceScores(tuple(scores), self.preset.outputs.background)
 
     def named(self, encoded: EncodedMasks, vocabulary: Vocabulary) -> Named:
         """Return the probability of each category, and of none of them, for each mask of an encoded image (C.3).

@@ -66,6 +66,13 @@ def bands(logits: Tensor, size_hw: tuple[int, int]) -> Iterator[Tensor]:
         yield torch.einsum("rh,qhw->qrw", weights, wide).sigmoid()
 
 
+def at_pixel(logits: Tensor, size_hw: tuple[int, int], place: tuple[int, int]) -> Tensor:
+    """Return the probabilities (Q,) of one pixel (x, y) of what :func:`enlarged` returns, which is not made whole."""
+    rows, columns = (_enlarging(small, large) for small, large in zip(logits.shape[1:], size_hw, strict=True))
+    row, column = rows[place[1]].to(logits.device), columns[place[0]].to(logits.device)
+    return torch.einsum("h,qhw,w->q", row, logits.float(), column).sigmoid()
+
+
 def _enlarging(small: int, large: int) -> Tensor:
     """Return the weights (large, small) by which one axis is enlarged, as F.interpolate does it."""
     return F.interpolate(torch.eye(small)[None], large, mode="linear", align_corners=False)[0].T

@@ -161,7 +161,7 @@ class Predictor:
         """Return the images that a prediction of a task will need; none if the task's data do not tell them."""
         wanted = [image for image, outputs in snapshot.labelling.by_image(snapshot.ready).items() if outputs]
         try:
-            return [ImageAddress(_reference(task, image), task_id(task)) for image in wanted]
+            return [ImageAddress(reference(task, image), task_id(task)) for image in wanted]
         except RequestError:
             return []
 
@@ -169,7 +169,7 @@ class Predictor:
         self, task: Task, image: ImageTag, outputs: Sequence[Output], snapshot: Snapshot, *, since_s: float
     ) -> Segmentation:
         """Return the segmentation of one image of a task; its label id `i + 1` is `outputs[i].category`."""
-        address = ImageAddress(_reference(task, image), task_id(task))
+        address = ImageAddress(reference(task, image), task_id(task))
         prepared = {output.category: snapshot.ready[output.category] for output in outputs}
         return self.segmentations.of(address, prepared, since_s=since_s, until_s=snapshot.until_s)
 
@@ -209,8 +209,12 @@ def task_id(task: Task) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def _reference(task: Task, image: ImageTag) -> str:
-    """Return the address that the task's data holds for an image."""
+def reference(task: Task, image: ImageTag) -> str:
+    """Return the address that the task's data holds for an image.
+
+    Raises:
+        RequestError: it holds none.
+    """
     data = task.get("data")
     if not isinstance(data, Mapping):
         raise RequestError("The task has no data.")

@@ -13,8 +13,9 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -148,9 +149,7 @@ class RecentSegmentations:
             ImageSourceError: the image may not or cannot be fetched, is too large, or is not a picture.
             OVDiffError: the image cannot be segmented.
         """
-        categories = tuple(prepared.items())
-        vocabulary = Vocabulary(tuple(prepared)) if prepared else None
-        asked = (categories, engine_state(self._engine, vocabulary))
+        asked = self._asked(prepared)
         call = (address, asked)
         while True:
             with self._lock:
@@ -169,6 +168,22 @@ class RecentSegmentations:
                     raise  # else perhaps only the other's image was cut off, which had less time
             finally:
                 del running  # see `_run`
+
+    @contextmanager
+    def opened(
+        self, address: ImageAddress, prepared: Mapping[Category, str], *, until_s: float = math.inf
+    ) -> Iterator[tuple[NDArray[np.uint8], Segmentation]]:
+        """Fetch an image, and yield its pixels (H, W, 3) uint8 RGB beside its segmentation, which is kept as by `of`.
+
+        Do what needs the pixels in the block, and open no second image there. Arguments and errors are those of `of`.
+        """
+        asked, fetched_s = self._asked(prepared), self._clock_s()
+        with self._images.opened(address.reference, task_id=address.task, within_s=until_s - fetched_s) as pixels:
+            yield pixels, self._segmented(address, pixels, asked, fetched_s).segmentation()
+
+    def _asked(self, prepared: Mapping[Category, str]) -> Asked:
+        vocabulary = Vocabulary(tuple(prepared)) if prepared else None
+        return tuple(prepared.items()), engine_state(self._engine, vocabulary)
 
     def _run(self, call: Hashable, compute: Callable[[], _Kept]) -> Segmentation:
         """Compute a segmentation, and hand it or the error to the threads that wait for it.
@@ -191,20 +206,22 @@ class RecentSegmentations:
 
     def _compute(self, address: ImageAddress, asked: Asked, until_s: float) -> _Kept:
         fetched_s = self._clock_s()
-        within_s = until_s - fetched_s
-        with self._images.opened(address.reference, task_id=address.task, within_s=within_s) as pixels:
-            seen = _Seen(_pixel_hash(pixels), fetched_s)
-            with self._lock:
-                self._note(address, seen)
-                known = self._kept.get((seen.pixels, asked))
-            if known is not None:
-                return known
-            vocabulary = Vocabulary(tuple(category for category, _ in asked[0]))
-            found = self._engine.segment(pixels, vocabulary)
-            if self._instances is not None:
-                found = self._instances.with_instances(pixels, found, vocabulary)
-            kept = _Kept.of(found)
-            del found
+        with self._images.opened(address.reference, task_id=address.task, within_s=until_s - fetched_s) as pixels:
+            return self._segmented(address, pixels, asked, fetched_s)
+
+    def _segmented(self, address: ImageAddress, pixels: NDArray[np.uint8], asked: Asked, fetched_s: float) -> _Kept:
+        """Return the segmentation of pixels that were fetched from an address: the kept one, or a new one."""
+        seen = _Seen(_pixel_hash(pixels), fetched_s)
+        with self._lock:
+            self._note(address, seen)
+            known = self._kept.get((seen.pixels, asked))
+        if known is not None:
+            return known
+        vocabulary = Vocabulary(tuple(category for category, _ in asked[0]))
+        found = self._engine.segment(pixels, vocabulary)
+        if self._instances is not None:
+            found = self._instances.with_instances(pixels, found, vocabulary)
+        kept = _Kept.of(found)
         with self._lock:
             self._keep((seen.pixels, asked), kept)
         return kept

@@ -232,3 +232,12 @@ def test_too_many_labels_are_refused() -> None:
     labels = "".join(f'<Label value="l{number}"/>' for number in range(4))
     with pytest.raises(UnusableLabelConfigError, match=r"4 labels, more than 3 \(OVDIFF_MAX_CATEGORIES\)"):
         labelling(f'<BrushLabels name="b" toName="image">{labels}</BrushLabels>', max_categories=3)
+
+
+def test_a_label_keeps_its_colour_and_another_colour_is_no_other_label() -> None:
+    plain, coloured = (
+        labelling(f'<BrushLabels name="b" toName="image"><Label value="a"{colour}/></BrushLabels>')
+        for colour in ("", ' background="#ff0000"')
+    )
+    assert [output.colour for output in (*plain.outputs, *coloured.outputs)] == ["", "#ff0000"]
+    assert plain == coloured

@@ -6,7 +6,15 @@ import torch
 from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
-from ovdiff.engines import HasEncodings, HasKinds, LoadsModels, SegmentationEngine, SharesModels, load_any_preset
+from ovdiff.engines import (
+    HasEncodings,
+    HasKinds,
+    LoadsModels,
+    ScoresPlaces,
+    SegmentationEngine,
+    SharesModels,
+    load_any_preset,
+)
 from ovdiff.errors import ImageError
 from ovdiff.odise.engine import OdiseEngine, make_engine
 from ovdiff.odise.naming import branch_logits, fuse, fusion_weights, null_probability
@@ -23,7 +31,7 @@ def scene(windows: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def test_an_engine_is_what_the_door_says(odise_engine: OdiseEngine) -> None:
-    for protocol in (SegmentationEngine, HasEncodings, HasKinds, LoadsModels, SharesModels):
+    for protocol in (SegmentationEngine, HasEncodings, HasKinds, LoadsModels, ScoresPlaces, SharesModels):
         assert isinstance(odise_engine, protocol)
 
 
@@ -81,3 +89,17 @@ def test_an_engine_is_made_without_weights_and_refuses_a_device_that_is_not_ther
 def test_background_wins_where_no_label_is_sure(odise_engine: OdiseEngine, scene: NDArray[np.uint8]) -> None:
     preset = replace(odise_engine.preset, outputs=replace(odise_engine.preset.outputs, background=1.0))
     assert not odise_engine.beside(preset, None).segment(scene, WORDS).label_map.any()  # type: ignore[arg-type]
+
+
+def test_the_scores_of_a_place_are_those_that_label_it(odise_engine: OdiseEngine, scene: NDArray[np.uint8]) -> None:
+    encoded = odise_engine.encode(scene)
+    found, (height, width) = odise_engine.label(encoded, WORDS), scene.shape[:2]
+    for x, y in ((0, 0), (width - 1, height - 1), (width // 2, 7)):
+        told = odise_engine.place_scores(encoded, WORDS, (x, y))
+        assert told.least == odise_engine.preset.outputs.background
+        assert len(told.scores) == 3
+        assert max(told.scores) == pytest.approx(float(found.scores[y, x]), abs=1e-4)
+        assert int(np.argmax(told.scores)) + 1 == found.label_map[y, x]
+    for outside in ((width, 0), (0, height), (-1, 0)):
+        with pytest.raises(ImageError, match="lies outside the image"):
+            odise_engine.place_scores(encoded, WORDS, outside)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ovdiff.odise.naming import Named
-from ovdiff.odise.outputs import bands, enlarged, instances, panoptic, semantic, semantic_scores
+from ovdiff.odise.outputs import at_pixel, bands, enlarged, instances, panoptic, semantic, semantic_scores
 from ovdiff.odise.preset import OutputSettings
 
 SIZE = (9, 11)
@@ -145,3 +145,10 @@ def test_bands_change_no_result() -> None:
     assert torch.equal(whole.ids, banded.ids) and whole.segments == banded.segments and len(whole.segments) > 2
     for one, other in zip(semantic(named, [masks], 0.6), semantic(named, cut, 0.6), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (16, 3), (40, 28)])
+def test_one_pixel_is_the_enlarged_masks_at_that_pixel(place: tuple[int, int]) -> None:
+    logits = torch.randn((5, 7, 9), generator=torch.Generator().manual_seed(4)) * 3
+    whole = enlarged(logits, (29, 41))
+    assert torch.allclose(at_pixel(logits, (29, 41), place), whole[:, place[1], place[0]], atol=1e-5)

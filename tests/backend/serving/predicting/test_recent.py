@@ -381,3 +381,18 @@ def test_what_was_remembered_before_a_lesson_or_a_new_head_is_not_given_after_it
     memory.of(HERE, BOTH, since_s=NEVER)
     memory.of(HERE, BOTH, since_s=NEVER)
     assert desk.engine.segmented == 2
+
+
+def test_an_image_is_opened_beside_its_segmentation_which_is_kept(desk: Desk) -> None:
+    memory = desk.memory()
+    with memory.opened(HERE, BOTH, until_s=desk.now_s + 7) as (pixels, found):
+        assert np.array_equal(pixels, red_and_blue())
+        assert found.label_map[24, 16] == 1
+        assert desk.images.open == 1, "there is room for it until the block ends"
+        assert desk.images.within_s == 7
+    assert desk.images.open == 0
+    assert memory.of(HERE, BOTH, since_s=NEVER).label_map[24, 48] == 2
+    with memory.opened(HERE, BOTH):
+        pass
+    assert desk.engine.segmented == 1
+    assert desk.images.asked == [HERE.reference] * 2, "its pixels are wanted, so it is fetched"
