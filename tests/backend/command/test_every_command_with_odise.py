@@ -81,6 +81,8 @@ TRIED = {
     "projects list": Tried("", 0, "no projects"),
     "projects forget": Tried("3", 2, "There is no project '3'"),
     "export": Tried("--project 3", 1, "LABEL_STUDIO_API_KEY is not set"),
+    "prelabel": Tried("--project 3", 1, "LABEL_STUDIO_API_KEY is not set"),
+    "completion": Tried("bash", 0, "_shtab_ovdiff"),
     "learn": _cannot("export.json --label-config config.xml --images .", "takes no lessons from annotations"),
     "lessons list": Tried("", 0, "no lessons"),
     "lessons show": Tried("abcdef", 2, "No lesson 'abcdef'"),
