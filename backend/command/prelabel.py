@@ -19,7 +19,7 @@ from backend.serving.prelabelling.ahead import FetchedAhead
 from backend.serving.prelabelling.outcome import Outcome
 from backend.serving.prelabelling.patience import Patience
 from backend.serving.prelabelling.plans import Choice
-from backend.serving.prelabelling.run import Listener, Orders, Run, Work
+from backend.serving.prelabelling.run import Listener, Orders, Run, Work, lock_project
 from backend.serving.preparing.standing import Standing
 from backend.serving.vocabulary import read_labelling
 from backend.settings import Settings
@@ -143,9 +143,8 @@ class _Project:
 
 
 def _lock(settings: Settings, uid: str) -> LockFile:
-    file = settings.data_dir / f"prelabel-{uid}.lock"
     try:
-        return LockFile(file)
+        return lock_project(settings.data_dir, uid)
     except LockedError as error:
         raise UsageError(
             f"Another run ({error}) predicts this project already. Wait until it ends, or end it: this command then "

@@ -10,19 +10,21 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from backend import __version__
-from backend.errors import BusyError, RequestError, UnusableLabelConfigError
+from backend.errors import BusyError, RequestError, SettingsError, UnusableLabelConfigError
 from backend.serving.data_folder import DataFolder
 from backend.serving.events import ACTION_CHARACTERS, event_ids
 from backend.serving.looking import Looking
 from backend.serving.predicting.answers import Answers
 from backend.serving.predicting.basis import Basis
 from backend.serving.predicting.predictions import Item, Snapshot, Task
+from backend.serving.prelabelling.background import OFF, Background
 from backend.serving.preparing.precompute import Precompute
+from backend.serving.preparing.standing import Standing
 from backend.serving.preparing.words import word_fields
 from backend.serving.projects import Projects, ProjectState, id_of, tolerating_store_errors
 from backend.serving.read_back import ReadBack
@@ -32,7 +34,7 @@ from backend.serving.stores import StoreSizes
 from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import Settings
 from backend.sources.images import ImageSource
-from backend.sources.label_studio import LabelStudioClient
+from backend.sources.label_studio import TOKEN_ADVICE, LabelStudioClient
 from ovdiff.engines import HasAnchors, HasKinds, SegmentationEngine
 from ovdiff.vocabulary import Category
 from ovdiff.vocabulary.kinds import KindDecision
@@ -62,7 +64,8 @@ class Service:
         """Put the parts together. Background threads begin with `start`; `stop` gives the data folder back.
 
         Raises:
-            SettingsError: regions are to be objects, but the engine does not tell objects apart.
+            SettingsError: regions are to be objects, but the engine does not tell objects apart; or whole projects are
+                to be predicted, but there is no token.
         """
         self._basis = Basis(settings, engine, clock_s)
         self._settings = settings
@@ -89,6 +92,9 @@ class Service:
             retry_failed_after_s=settings.prediction.retry_failed_after_s,
             clock_s=clock_s,
         )
+        self._background = (
+            _background(self._basis, self, label_studio, images) if settings.prediction.prelabel else None
+        )
         self._stores = StoreSizes(settings.bank_dir, clock_s=clock_s)
         self.looking = Looking(
             self._projects, label_studio, predictor.segmentations, snapshot=self._snapshot, clock_s=clock_s
@@ -106,6 +112,19 @@ class Service:
     def precompute(self) -> Precompute:
         """What builds categories in the background, for whoever wants others than the projects do."""
         return self._precompute
+
+    def labellings(self) -> dict[str, Labelling]:
+        """Return the content of the label config that is in force for each project that has a usable one."""
+        states = self._projects.states().items()
+        return {uid: state.labelling for uid, state in states if state.labelling is not None}
+
+    def standing(self, categories: Collection[Category]) -> Standing:
+        """Return which categories are ready, which are still to be built, and which failed."""
+        return self._precompute.standing(categories)
+
+    def is_busy(self) -> bool:
+        """Return whether a request for predictions or a click is being answered, or waits for its turn."""
+        return self._requests.in_use > 0 or self._clicks.in_use > 0
 
     def labelling(self, project: str) -> Labelling:
         """Return the content of the label config that is in force for a project.
@@ -125,13 +144,20 @@ class Service:
         self._precompute.start()
         self._read_back.start(self._projects)
         self._readiness.start()
+        if self._background is not None:
+            self._background.start()
 
     def stop(self) -> None:
         """End the background threads, in at most twice `STOP_S`. A running build ends after the batch it is at."""
         self._precompute.stop(timeout_s=0.0)  # told first: its batch may end while the models are waited for
+        ends_s = time.monotonic() + 2 * STOP_S
+        if self._background is not None:
+            self._background.stop(timeout_s=0.0)
         self._readiness.stop(timeout_s=STOP_S)
         self._read_back.stop()
         self._precompute.stop(timeout_s=STOP_S)
+        if self._background is not None:
+            self._background.stop(timeout_s=max(0.0, ends_s - time.monotonic()))
         if self._folder is not None:
             self._folder.release()
 
@@ -207,6 +233,8 @@ class Service:
         if action == "PROJECT_UPDATED" and "project" in details:
             self._read_back.soon(details["project"])
             return {"status": "recorded", "detail": "the label config will be read from Label Studio"}
+        if action == "TASKS_CREATED" and "project" in details and self._background is not None:
+            self._background.soon(details["project"])
         if action == "START_TRAINING":
             return {"status": "recorded", "detail": "there is nothing to train: this version does not learn"}
         return {"status": "recorded"}
@@ -233,6 +261,7 @@ class Service:
             "built": list(self._precompute.built),
             "queue": self._queue_status(projects),
             "anchors": self._anchors_status(),
+            "prelabelling": OFF if self._background is None else self._background.status(),
             "failed_tasks": self._answers.failures.newest_first(),
             "stores": [asdict(size) for size in self._stores.sizes()],
             "projects": projects,
@@ -291,22 +320,33 @@ class Service:
         return self._basis.snapshot(labelling, standing, asked_s=asked_s, until_s=until_s)
 
 
+def _background(basis: Basis, service: Service, label_studio: LabelStudioClient, images: ImageSource) -> Background:
+    if not label_studio.has_token:
+        raise SettingsError(f"OVDIFF_PRELABEL=yes needs LABEL_STUDIO_API_KEY, which is not set. {TOKEN_ADVICE}")
+    return Background(basis, service, label_studio, images.fetcher, clock_s=basis.clock_s)
+
+
 class _Limit:
     """A context that at most so many requests enter at once; further requests are turned away."""
 
     def __init__(self, most: int, what: str) -> None:
         self._most, self._what = most, what
-        self._free = threading.BoundedSemaphore(most)
+        self._lock = threading.Lock()
+        self.in_use = 0
 
     def __enter__(self) -> None:
-        if not self._free.acquire(blocking=False):
-            raise BusyError(
-                f"{self._most} {self._what} are being answered or wait for their turn, and the other threads "
-                "(OVDIFF_THREADS) are kept for the rest, such as /setup and events."
-            )
+        with self._lock:
+            if self.in_use < self._most:
+                self.in_use += 1
+                return
+        raise BusyError(
+            f"{self._most} {self._what} are being answered or wait for their turn, and the other threads "
+            "(OVDIFF_THREADS) are kept for the rest, such as /setup and events."
+        )
 
     def __exit__(self, *_: object) -> None:
-        self._free.release()
+        with self._lock:
+            self.in_use -= 1
 
 
 def _warnings(labelling: Labelling) -> list[str]:

@@ -217,6 +217,12 @@ class PredictionSettings:
         "yes/no",
         "a prediction made before every category was ready is stored, and a task that was opened keeps it for ever",
     )
+    prelabel: bool = setting(
+        False,
+        "yes/no",
+        "the service predicts whole projects by itself once their vocabulary is ready; it writes into every connected "
+        "project, so somebody must want it. Whoever asks for a prediction comes first",
+    )
     failure_rows: int = setting(
         200, "tasks", "/status lists the tasks that failed last, with the reason; a thousand rows nobody reads"
     )

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
-from backend.serving.prelabelling.plans import Plan
+from backend.serving.prelabelling.plans import Plan, Why
 
+WHYS = get_args(Why)  # all of them from the start: another thread may read while this one counts
 MOST_REASONS = 1000  # the reasons of further tasks are counted and not kept
 
 
@@ -33,7 +34,7 @@ class Outcome:
 
     version: str
     in_all: int | None = None
-    plans: Counter[str] = field(default_factory=Counter)
+    plans: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(WHYS, 0)))
     predicted: int = 0
     stored_meanwhile: int = 0
     removed: int = 0

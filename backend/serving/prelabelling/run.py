@@ -10,13 +10,16 @@ Tested by tests/backend/command/test_prelabel.py.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
+from backend.serving.lock_file import LockFile
 from backend.serving.predicting.predictions import Answer, Predictor, Snapshot
 from backend.serving.prelabelling.ahead import FetchedAhead
 from backend.serving.prelabelling.outcome import Outcome
@@ -34,6 +37,17 @@ CHANGED = (
     "The project's label config, or what the engine knows, changed while this ran. {predicted} predictions were stored "
     "under {before}; now it is {now}. Run the same command again: it predicts these tasks anew, too."
 )
+
+
+def lock_project(data_dir: Path, uid: str) -> LockFile:
+    """Lock a project, so that no second run works on it with this data folder.
+
+    Raises:
+        LockedError: another run does; the error says which process.
+        DataFolderError: nothing can be written in the folder.
+    """
+    name = hashlib.sha256(uid.encode()).hexdigest()[:16]  # a uid is what a request says, and might lead elsewhere
+    return LockFile(data_dir / f"prelabel-{name}.lock")
 
 
 class _ChangedError(Exception):

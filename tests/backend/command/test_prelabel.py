@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ from backend.command.arguments import prelabel as arguments
 from backend.command.prelabel import Wishes, prelabel_project
 from backend.errors import LabelStudioAPIError, RequestError, UsageError
 from backend.serving.http.app import create_app
-from backend.serving.lock_file import LockFile
 from backend.serving.predicting.basis import Basis
 from backend.serving.prelabelling.patience import Patience
 from backend.serving.prelabelling.plans import Choice
+from backend.serving.prelabelling.run import lock_project
 from backend.serving.service import Service
 from backend.serving.vocabulary import read_labelling
 from backend.settings import LabelStudioSettings, Settings
+from ovdiff.errors import WeightsError
 from ovdiff.vocabulary import Category
 from tests.fakes.engine import FakeEngine
 from tests.fakes.label_studio import LEGACY_TOKEN, PROJECT_UID
@@ -444,11 +446,59 @@ def test_a_project_that_changes_meanwhile_ends_it_before_anything_false_is_store
     assert all(studio.versions(task).count(second) == 1 and first not in studio.versions(task) for task in studio.tasks)
 
 
+def test_a_change_is_seen_before_anything_of_the_new_version_is_taken_for_old(
+    studio: ProjectStudio, settings: Settings, engine: FakeEngine
+) -> None:
+    """The second page has predictions that the service stored after the change."""
+    run(settings, engine)  # builds
+    studio.add_tasks(201)
+    changed = CONFIG.replace('value="blue"', 'value="blue" threshold="0.5"')
+    first, second = (version_of(settings, engine, config) for config in (CONFIG, changed))
+    for task in studio.tasks:
+        studio.predict(task, first)
+    new = studio.predict(201, second)
+
+    def after(asked: Asked) -> Fault | None:
+        if asked.path == "/api/tasks" and asked.query["page_size"] == "200":
+            studio.label_config = changed
+        return None
+
+    studio.after = after
+    with pytest.raises(RequestError, match="changed while this ran"):
+        run(settings, engine)
+    assert new in studio.predictions
+
+
+@dataclass
+class LoadingEngine(FakeEngine):
+    """Its models do not load."""
+
+    loads: int = 0
+
+    def load_models(self) -> None:
+        self.loads += 1
+        raise WeightsError("The weights are not there.")
+
+
+def test_models_are_loaded_before_the_first_task_and_only_for_one(studio: ProjectStudio, settings: Settings) -> None:
+    engine = LoadingEngine(settings.bank_dir)
+    run(settings, engine)
+    assert engine.loads == 0  # no task
+    studio.add_tasks(3)
+    with pytest.raises(WeightsError, match="are not there"):
+        run(settings, engine)
+    assert (engine.loads, engine.segmented) == (1, 0)
+    for task in studio.tasks:
+        studio.predict(task, version_of(settings, engine))
+    run(settings, engine)
+    assert engine.loads == 1
+
+
 def test_only_one_run_at_a_time_works_on_a_project(
     studio: ProjectStudio, settings: Settings, engine: FakeEngine
 ) -> None:
     studio.add_tasks(1)
-    other = LockFile(settings.data_dir / f"prelabel-{PROJECT_UID}.lock")
+    other = lock_project(settings.data_dir, PROJECT_UID)
     with pytest.raises(UsageError, match=rf"Another run \(process {os.getpid()} on .*\) predicts this project already"):
         run(settings, engine)
     other.release()

@@ -346,7 +346,7 @@ def test_beyond_three_quarters_of_the_threads_predictions_are_turned_away_and_cl
         asked = [pool.submit(service.predict, PROJECT_UID, [task(number)], RED_BLUE) for number in range(6)]
         try:
             assert waits.wait(10)
-            assert eventually(lambda: service._requests._free._value == 0)
+            assert eventually(lambda: service._requests.in_use == service._settings.server.prediction_requests)
             with pytest.raises(BusyError, match=r"6 requests for predictions are .*OVDIFF_THREADS"):
                 service.predict(PROJECT_UID, [task(9)], RED_BLUE)
             click_on = pool.submit(service.predict, PROJECT_UID, [task(9)], RED_BLUE, click(25, 50))
@@ -369,7 +369,7 @@ def test_a_second_identical_request_does_no_second_work_and_one_of_the_two_has_t
     with ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(service.predict, PROJECT_UID, [task()], RED_BLUE) for _ in range(2)]
         assert waits.wait(10)
-        assert eventually(lambda: service._requests._free._value == service._settings.server.prediction_requests - 2)
+        assert eventually(lambda: service._requests.in_use == 2)
         go_on.set()
         done, _ = wait(asked, return_when=FIRST_COMPLETED)
         assert ["result" in future.result()[0] for future in done] == [True]

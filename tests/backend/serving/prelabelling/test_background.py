@@ -1,0 +1,215 @@
+"""The service that predicts whole projects by itself, over a small HTTP server in Label Studio's place."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.errors import SettingsError
+from backend.serving.http.app import create_app
+from backend.serving.prelabelling.run import lock_project
+from backend.serving.service import Service
+from backend.settings import LabelStudioSettings, PredictionSettings, Settings
+from tests.fakes.engine import FakeEngine
+from tests.fakes.label_studio import LEGACY_TOKEN, PROJECT_UID
+from tests.fakes.project_studio import CONFIG, Asked, Fault, ProjectStudio, running_project
+from tests.fakes.waiting import eventually
+
+Start = Callable[[], Service]
+
+
+@pytest.fixture
+def studio() -> Iterator[ProjectStudio]:
+    with running_project(ProjectStudio()) as found:
+        found.add_tasks(5)
+        yield found
+
+
+@pytest.fixture
+def settings(studio: ProjectStudio, tmp_path: Path) -> Settings:
+    return Settings(
+        data_dir=tmp_path / "data",
+        label_studio=LabelStudioSettings(url=studio.url, api_key=LEGACY_TOKEN),
+        prediction=PredictionSettings(prelabel=True, retry_failed_after_s=0.1),
+    )
+
+
+@pytest.fixture
+def engine(settings: Settings) -> FakeEngine:
+    return FakeEngine(settings.bank_dir)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.serving.prelabelling.background.LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr("backend.serving.prelabelling.background.PAUSE_S", 0.05)
+
+
+@pytest.fixture
+def start(settings: Settings, engine: FakeEngine) -> Iterator[Start]:
+    """Return what starts the service on this data folder."""
+    begun: list[Service] = []
+
+    def make() -> Service:
+        begun.append(create_app(settings, engine).extensions["ovdiff"])
+        return begun[-1]
+
+    yield make
+    for service in begun:
+        service.stop()
+
+
+def versions(studio: ProjectStudio) -> list[list[str | None]]:
+    return [studio.versions(task) for task in list(studio.tasks)]
+
+
+def last(service: Service) -> dict[str, Any]:
+    found: dict[str, Any] = service.status()["prelabelling"]["last"].get(PROJECT_UID, {})
+    return found
+
+
+def test_a_project_is_predicted_once_its_vocabulary_is_ready(
+    studio: ProjectStudio, engine: FakeEngine, start: Start
+) -> None:
+    engine.gate = threading.Event()
+    service = start()
+    service.setup(PROJECT_UID, CONFIG)
+    assert not eventually(lambda: bool(studio.predictions), timeout_s=0.3)
+    assert service.status()["prelabelling"] == {"on": True, "running": None, "last": {}}
+    engine.gate.set()
+    assert eventually(lambda: last(service).get("predicted") == 5)
+    version = service.setup(PROJECT_UID, CONFIG)["model_version"]
+    assert versions(studio) == [[version]] * 5
+    assert last(service).items() >= {"ended": "", "tasks": 5, "model_version": version, "failures": 0}.items()
+    segmented = engine.segmented
+    assert not eventually(lambda: engine.segmented > segmented, timeout_s=0.3)
+
+
+def test_a_changed_label_config_predicts_it_anew(studio: ProjectStudio, start: Start) -> None:
+    service = start()
+    service.setup(PROJECT_UID, CONFIG)
+    assert eventually(lambda: last(service).get("predicted") == 5)
+    studio.label_config = CONFIG.replace('value="blue"', 'value="blue" threshold="0.5"')
+    version = service.setup(PROJECT_UID, studio.label_config)["model_version"]
+    assert eventually(lambda: versions(studio) == [[version]] * 5)
+
+
+def test_new_tasks_are_predicted_when_label_studio_tells_of_them(studio: ProjectStudio, start: Start) -> None:
+    service = start()
+    service.setup(PROJECT_UID, CONFIG)
+    assert eventually(lambda: last(service).get("predicted") == 5)
+    studio.add_tasks(2)
+    for project in (7, 1):  # the event is believed in nothing: an unknown project is not looked at
+        service.event("TASKS_CREATED", {"project": {"id": project}, "tasks": [{"id": 6}]})
+    assert eventually(lambda: all(len(each) == 1 for each in versions(studio)))
+
+
+def test_a_restarted_service_predicts_nothing_twice(studio: ProjectStudio, engine: FakeEngine, start: Start) -> None:
+    first = start()
+    first.setup(PROJECT_UID, CONFIG)
+    assert eventually(lambda: last(first).get("predicted") == 5)
+    first.stop()
+    segmented = engine.segmented
+    second = start()
+    assert eventually(lambda: last(second).get("up_to_date") == 5)
+    assert engine.segmented == segmented
+
+
+def test_it_waits_while_somebody_wants_a_prediction(studio: ProjectStudio, engine: FakeEngine, start: Start) -> None:
+    """A request that is at work holds it before its next task, not only the models."""
+    service = start()
+    at_work, go_on = threading.Event(), threading.Event()
+
+    def segmenting() -> None:
+        if threading.current_thread().name == "request":
+            at_work.set()
+            assert go_on.wait(10)
+
+    engine.on_segment = segmenting
+    engine.gate = threading.Event()
+    service.setup(PROJECT_UID, CONFIG)
+    for category in service.labelling(PROJECT_UID).categories:
+        engine.gate.set()
+        engine.build(category)
+    task = {"id": 99, "data": {"image": "/data/upload/1/99.png"}}
+    request = threading.Thread(target=service.predict, args=(PROJECT_UID, [task], CONFIG), name="request")
+    studio.before = lambda asked: Fault(503) if asked.path == "/api/tasks" and not at_work.is_set() else None
+    request.start()
+    assert at_work.wait(10)
+    assert eventually(lambda: service.status()["prelabelling"]["running"] is not None)
+    assert not eventually(lambda: engine.segmented > 0 or bool(studio.predictions), timeout_s=0.3)
+    go_on.set()
+    request.join()
+    assert eventually(lambda: last(service).get("predicted") == 5)
+
+
+def test_a_run_of_the_command_keeps_it_away(studio: ProjectStudio, settings: Settings, start: Start) -> None:
+    lock = lock_project(settings.data_dir, PROJECT_UID)
+    service = start()
+    service.setup(PROJECT_UID, CONFIG)
+    told = f"Another run (process {os.getpid()} on "
+    assert eventually(lambda: str(last(service).get("ended")).startswith(told))
+    assert not studio.predictions
+    lock.release()
+    assert eventually(lambda: last(service).get("predicted") == 5)
+
+
+def test_a_label_studio_that_refuses_is_told_and_asked_again(studio: ProjectStudio, start: Start) -> None:
+    studio.before = lambda asked: Fault(403) if asked.method == "POST" else None
+    service = start()
+    service.setup(PROJECT_UID, CONFIG)
+    assert eventually(lambda: "refused the token" in str(last(service).get("ended")))
+    studio.before = lambda asked: None
+    assert eventually(lambda: last(service).get("predicted") == 5)
+
+
+def test_another_project_of_that_number_is_left_alone(studio: ProjectStudio, start: Start) -> None:
+    service = start()
+    service.setup("1.1600000000", CONFIG)
+    ended = "Label Studio has another project of the number 1 now."
+    assert eventually(lambda: service.status()["prelabelling"]["last"].get("1.1600000000", {}).get("ended") == ended)
+    assert not studio.predictions
+
+
+def test_a_name_of_a_project_leads_to_no_other_folder(tmp_path: Path) -> None:
+    lock_project(tmp_path / "data", "1./../../elsewhere").release()
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_it_ends_with_the_service_while_label_studio_is_away(studio: ProjectStudio, start: Start) -> None:
+    asked = threading.Event()
+
+    def before(request: Asked) -> Fault | None:
+        if request.path == "/api/tasks":
+            asked.set()
+            return Fault(None)
+        return None
+
+    studio.before = before
+    service = start()
+    service.setup(PROJECT_UID, CONFIG)
+    assert asked.wait(10)
+    service.stop()
+    assert not any(thread.name == "ovdiff-background" for thread in threading.enumerate())
+
+
+def test_it_is_off_unless_somebody_wants_it(studio: ProjectStudio, settings: Settings, engine: FakeEngine) -> None:
+    off = replace(settings, prediction=replace(settings.prediction, prelabel=False))
+    service: Service = create_app(off, engine).extensions["ovdiff"]
+    try:
+        service.setup(PROJECT_UID, CONFIG)
+        assert eventually(lambda: len(engine.built) == 2)
+        assert service.status()["prelabelling"] == {"on": False, "running": None, "last": {}}
+        assert not eventually(lambda: studio.count("GET", "/api/tasks") > 0, timeout_s=0.2)
+    finally:
+        service.stop()
+
+
+def test_without_a_token_it_cannot_be_wanted(settings: Settings, engine: FakeEngine) -> None:
+    without = replace(settings, label_studio=LabelStudioSettings(url=settings.label_studio.url))
+    with pytest.raises(SettingsError, match=r"OVDIFF_PRELABEL=yes needs LABEL_STUDIO_API_KEY"):
+        create_app(without, engine)
