@@ -350,7 +350,7 @@ def test_beyond_three_quarters_of_the_threads_predictions_are_turned_away_and_cl
             with pytest.raises(BusyError, match=r"6 requests for predictions are .*OVDIFF_THREADS"):
                 service.predict(PROJECT_UID, [task(9)], RED_BLUE)
             click_on = pool.submit(service.predict, PROJECT_UID, [task(9)], RED_BLUE, click(25, 50))
-            assert eventually(lambda: service._clicks._free._value == 0)
+            assert eventually(lambda: service._clicks.in_use == service._settings.server.click_requests)
             with pytest.raises(BusyError, match=r"1 clicks are .*OVDIFF_THREADS"):
                 service.predict(PROJECT_UID, [task(9)], RED_BLUE, click(25, 50))
         finally:
