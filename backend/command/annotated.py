@@ -33,11 +33,13 @@ class Scope:
         kinds: the tag of each control in lower case, by the control's name.
         covered: the names of the labels that were annotated everywhere; ``None`` means all of the vocabulary.
         partial: whether all annotations are partial.
+        skipped: labels that the label config skips: their regions count as those without a label.
     """
 
     kinds: Mapping[str, str]
     covered: Collection[str] | None = None
     partial: bool = False
+    skipped: Collection[str] = ()
 
 
 def to_annotation(made: records.Annotation, vocabulary: Vocabulary, scope: Scope) -> tuple[Annotation, int]:
@@ -53,12 +55,12 @@ def to_annotation(made: records.Annotation, vocabulary: Vocabulary, scope: Scope
         )
     numbers = {name: number for number, name in enumerate(vocabulary.names, start=1)}
     for label in dict.fromkeys(label for region in made.regions for label in region.labels):
-        if label not in numbers:
+        if label not in numbers and label not in scope.skipped:
             raise LessonError(
                 f"its label {label!r} is not in the label config, whose labels are {', '.join(vocabulary.names)}. "
                 "Give the label config with which it was annotated."
             )
-    outlined = [region for region in made.regions if region.labels and not _is_box(region, scope)]
+    outlined = [r for r in made.regions if set(r.labels) - set(scope.skipped) and not _is_box(r, scope)]
     covered = None if scope.covered is None else tuple(name for name in vocabulary.names if name in scope.covered)
     spoken = vocabulary.names if covered is None else covered
     drawn = [

@@ -23,6 +23,7 @@ from converters.encodings.overlaps import RULE
 from converters.errors import ImageFileError
 from converters.files.image_files import image_file_name
 from converters.label_studio.label_config import LabelConfig
+from converters.label_studio.own_attributes import skipped_labels
 from converters.label_studio.reader import Wanted, read_export
 from ovdiff.bank.lessons import LessonSource
 from ovdiff.engines import Learns, SegmentationEngine
@@ -104,9 +105,8 @@ def learn_from_export(
         words = dict.fromkeys(each for vocabulary in vocabularies.values() for each in vocabulary.categories)
         build_missing(tuple(words), engine)
         say_missing_anchors(engine)
-    learner = _Learning(
-        engine, vocabularies, read_image, choices, Scope(_kinds(config), choices.labels, choices.partial)
-    )
+    scope = Scope(_kinds(config), choices.labels, choices.partial, skipped_labels(config))
+    learner = _Learning(engine, vocabularies, read_image, choices, scope)
     try:
         with progress_bar(len(found)) as bar:
             for record, made in found:

@@ -29,6 +29,7 @@ from converters.datasets.coco_index import coco_categories
 from converters.datasets.panoptic import panoptic_to_records, read_panoptic
 from converters.encodings.overlaps import LabelledRegion, regions_to_label_map
 from converters.label_studio.label_config import LabelConfig, parse_label_config
+from converters.label_studio.own_attributes import skipped_labels
 from converters.label_studio.reader import Wanted, read_export
 from ovdiff.errors import LessonError, TrainingError
 from ovdiff.images import image_key
@@ -49,12 +50,14 @@ class Source:
         categories: what was annotated everywhere.
         records: read once, one at a time.
         kinds: the tag of each control in lower case, by the control's name; nothing of COCO.
+        skipped: labels that the label config skips: their regions count as those without a label.
     """
 
     path: Path
     categories: tuple[Category, ...]
     records: Iterator[records.ImageRecord]
     kinds: Mapping[str, str] = field(default_factory=dict)
+    skipped: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -167,7 +170,8 @@ def source_of(
     config: LabelConfig = parse_label_config(text)
     read = read_export(path, config, wanted=Wanted(predictions="none"))
     kinds = {control.name: control.kind for control in config.controls}
-    return Source(path, read_labelling(text, max_categories=max_categories).categories, read, kinds)
+    categories = read_labelling(text, max_categories=max_categories).categories
+    return Source(path, categories, read, kinds, skipped_labels(config))
 
 
 def merged_categories(sources: Sequence[Source]) -> tuple[Category, ...]:
@@ -219,9 +223,9 @@ class Reader:
     def _annotation(
         self, record: records.ImageRecord, made: records.Annotation, source: Source, *, whole: bool
     ) -> _Annotated:
-        usable = [region for region in made.regions if region.labels and not _is_box(region, source.kinds)]
+        usable = [r for r in made.regions if set(r.labels) - source.skipped and not _is_box(r, source.kinds)]
         outlined = [region for region in usable if not region.is_crowd]
-        regions = tuple((region, label) for region in outlined for label in region.labels)
+        regions = tuple((r, label) for r in outlined for label in r.labels if label not in source.skipped)
         if unknown := [label for _, label in regions if label not in self._names]:
             raise LessonError(
                 f"its label {unknown[0]!r} is not one of the training, which are those of --label-config and the "

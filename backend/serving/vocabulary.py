@@ -10,11 +10,12 @@ so a label may carry some of ours: `prompts`, the phrases from which images are 
 name, separated by semicolons; `kind`, which is thing or stuff; `threshold`, the score below which its regions are
 hidden; and `min_area_px`, below which parts of its mask are. An attribute that looks like one of these and that nobody
 reads is a warning. The last two decide what is shown of a mask and not the mask, so they are no part of a category.
+A label with `skip="yes"` is one of people alone: it is no category.
 
 A label config may offer the same label in several controls, so a rule decides where a category is drawn. On each image
 it is the first control of the config that draws masks and has the label; if there is none, it is the first rectangle
 control that has the label. So no object is answered twice, and smart rectangles beside brushes remain a way to ask for
-a mask.
+a mask. A control says otherwise by `output`: one with `output="yes"` comes first, one with `output="no"` shows nothing.
 """
 
 from __future__ import annotations
@@ -35,9 +36,11 @@ from converters.label_studio.own_attributes import (
     PROMPTS,
     THRESHOLD,
     UnreadAttribute,
+    control_output,
     label_min_area_px,
     label_threshold,
     overruled,
+    skipped_labels,
     unread_attributes,
 )
 from ovdiff.errors import VocabularyError
@@ -156,10 +159,11 @@ def _unread(config: LabelConfig) -> Iterator[UnreadAttribute]:
 
 def _overruled(config: LabelConfig) -> Iterator[UnreadAttribute]:
     """Yield our attributes on labels whose masks another control draws, or none; smart tools have such labels."""
+    skipped = skipped_labels(config)
     for image in config.images:
         drawn = {label.value: label for _, label in _drawn(config, image)}
         for control in _controls(config, image, LABEL_CONTROLS):
-            for label in control.labels:
+            for label in (each for each in control.labels if each.value not in skipped):
                 yield from overruled(label, control, drawn.get(label.value))
 
 
@@ -176,9 +180,12 @@ def _controls(config: LabelConfig, image: ImageTag, kinds: Iterable[str]) -> lis
 def _drawn(config: LabelConfig, image: ImageTag) -> list[tuple[Control, Label]]:
     """Return the labels of an image without repeated values, each with the control that draws it."""
     first: dict[str, tuple[Control, Label]] = {}
-    for control in _controls(config, image, SHAPE_CONTROLS):
+    skipped = skipped_labels(config)
+    outputs = [(control_output(control), control) for control in _controls(config, image, SHAPE_CONTROLS)]
+    for wanted, control in sorted(outputs, key=lambda each: each[0] is not True):
         for label in control.labels:
-            first.setdefault(label.value, (control, label))
+            if wanted is not False and label.value not in skipped:
+                first.setdefault(label.value, (control, label))
     return list(first.values())
 
 
@@ -213,6 +220,11 @@ def _require_usable(config: LabelConfig, labelling: Labelling, max_categories: i
         raise UnusableLabelConfigError(
             "The label config has no BrushLabels, BitmaskLabels, PolygonLabels or RectangleLabels for an "
             f"image; its controls: {kinds}."
+        )
+    if any(control.labels for control in config.of_kind(*SHAPE_CONTROLS)):
+        raise UnusableLabelConfigError(
+            'The label config says skip="yes" of every label or output="no" of every control that could show one, so '
+            "there is nothing to predict."
         )
     raise UnusableLabelConfigError(
         "The label config has no <Label value=...> in a control for an image. Write the labels into the "

@@ -1,6 +1,8 @@
 """The attributes of a label config that are ours: their values, and a look for those that nobody reads.
 
-    <Label value="boat" prompts="a boat; a ship" kind="thing" threshold="0.4" min_area_px="50" category="7"/>
+    <BrushLabels name="brush" toName="image" output="yes">
+      <Label value="boat" prompts="a boat; a ship" kind="thing" threshold="0.4" min_area_px="50" category="7"/>
+      <Label value="unsure" skip="yes"/>
 
 Label Studio keeps attributes that it does not know and says nothing of them, so a misspelled one would do nothing in
 silence. `unread_attributes` finds what looks like one of ours and is not: `prompt=` for `prompts=`, or `threshold=` on
@@ -11,13 +13,16 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from converters.errors import RecordError
 from converters.label_studio.label_config import Control, Label, LabelConfig
 from converters.label_studio.region_details import KEYPOINTS_OF
 
-PROMPTS, KIND, THRESHOLD, MIN_AREA = "prompts", "kind", "threshold", "min_area_px"
-_OF_LABELS = (PROMPTS, KIND, THRESHOLD, MIN_AREA, "category")
+PROMPTS, KIND, THRESHOLD, MIN_AREA, SKIP = "prompts", "kind", "threshold", "min_area_px", "skip"
+OUTPUT = "output"
+_OF_LABELS = (PROMPTS, KIND, THRESHOLD, MIN_AREA, SKIP, "category")
+_OF_SHAPES = (OUTPUT,)
 _OF_KEYPOINTS = (KEYPOINTS_OF, "skeleton")
 
 _LABEL_STUDIOS = frozenset({"category", "defaultthreshold", "skeleton"})
@@ -36,6 +41,7 @@ _LONGEST_NAME = 30  # twice the longest of ours
 _SCORE = re.compile(r"[0-9]{1,4}(\.[0-9]{0,17})?|\.[0-9]{1,17}")
 _MOST_DIGITS = 11  # of pixels: a thousand times the largest image that is read
 _SHOWN_CHARACTERS = 60
+_WORDS = {"": None, "yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,41 @@ def label_min_area_px(label: Label) -> int:
     return int(text)
 
 
+def label_is_skipped(label: Label) -> bool:
+    """Say whether a label is one of people alone, which nobody predicts.
+
+    Raises:
+        RecordError: the attribute is neither yes nor no.
+    """
+    return _yes_or_no(label.attributes.get(SKIP, ""), f"{SKIP}= of the label {label.value!r}") or False
+
+
+def control_output(control: Control) -> bool | None:
+    """Say whether a control is to show predictions; ``None`` if it does not say.
+
+    Raises:
+        RecordError: the attribute is neither yes nor no.
+    """
+    return _yes_or_no(control.attributes.get(OUTPUT, ""), f"{OUTPUT}= of {tag_of(control)}")
+
+
+def skipped_labels(config: LabelConfig) -> frozenset[str]:
+    """Return the names of the labels that are skipped in any of their controls.
+
+    Raises:
+        RecordError: an attribute is neither yes nor no.
+    """
+    controls = config.of_kind(*LABEL_CONTROLS)
+    return frozenset(label.value for control in controls for label in control.labels if label_is_skipped(label))
+
+
+def _yes_or_no(text: str, what: str) -> bool | None:
+    word = text.strip().lower()
+    if word not in _WORDS:
+        raise RecordError(f"expected {what} to be yes or no, got {text[:_SHOWN_CHARACTERS]!r}")
+    return _WORDS[word]
+
+
 def impossible_values(config: LabelConfig, *readers: Callable[[Label], object]) -> Iterator[str]:
     """Yield what is wrong with the values of our attributes, each message once.
 
@@ -107,14 +148,16 @@ def impossible_values(config: LabelConfig, *readers: Callable[[Label], object]) 
     """
     said: set[str] = set()
     for control in config.of_kind(*LABEL_CONTROLS):
-        for label in control.labels:
-            for read in (label_threshold, label_min_area_px, *readers):
-                try:
-                    read(label)
-                except RecordError as error:
-                    if str(error) not in said:
-                        said.add(str(error))
-                        yield str(error)
+        looks: list[Callable[[], object]] = [partial(control_output, control)]
+        of_labels = (label_threshold, label_min_area_px, label_is_skipped, *readers)
+        looks += [partial(read, label) for label in control.labels for read in of_labels]
+        for look in looks:
+            try:
+                look()
+            except RecordError as error:
+                if str(error) not in said:
+                    said.add(str(error))
+                    yield str(error)
 
 
 def overruled(label: Label, control: Control, drawn: Label | None) -> Iterator[UnreadAttribute]:
@@ -140,7 +183,7 @@ def unread_attributes(config: LabelConfig) -> Iterator[UnreadAttribute]:
     """
     look_up = _LookUp()
     for control in config.of_kind(*LABEL_CONTROLS):
-        own = _OF_KEYPOINTS if control.kind == "keypointlabels" else ()
+        own = _OF_KEYPOINTS if control.kind == "keypointlabels" else _OF_SHAPES
         yield from _unread_of_control(control, own, look_up)
         for label in control.labels:
             where = f"the label {label.value!r} of {tag_of(control)}"

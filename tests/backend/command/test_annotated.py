@@ -74,3 +74,14 @@ def test_labels_of_another_image_of_the_task_do_not_matter() -> None:
 def test_what_nothing_can_be_learned_from_is_refused(made: Annotation, message: str) -> None:
     with pytest.raises(LessonError, match=message):
         to_annotation(made, WORDS, SCOPE)
+
+
+def test_a_region_of_a_skipped_label_may_be_anything() -> None:
+    unsure = region(slice(4, 6), "unsure")
+    scope = Scope({"brush": "brushlabels"}, skipped=frozenset({"unsure"}))
+    found, _ = to_annotation(Annotation(1, (region(slice(0, 2), "red"), unsure)), WORDS, scope)
+    assert not found.complete and set(np.unique(found.label_map)) == {0, 1}
+    both, _ = to_annotation(Annotation(1, (region(slice(0, 2), "red", "unsure"),)), WORDS, scope)
+    assert both.complete
+    with pytest.raises(LessonError, match="its label 'unsure' is not in the label config"):
+        to_annotation(Annotation(1, (unsure,)), WORDS, SCOPE)

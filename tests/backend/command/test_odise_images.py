@@ -135,6 +135,15 @@ def test_an_export_becomes_examples_and_partial_annotations_are_known(tmp_path: 
         images[0]
 
 
+def test_regions_of_a_skipped_label_may_be_anything(tmp_path: Path) -> None:
+    write_export(tmp_path, task(1, both(11)), task(2, annotation(12, region("red", RED))))
+    config = tmp_path / "config.xml"
+    config.write_text(config.read_text().replace('<Label value="blue"', '<Label skip="yes" value="blue"'))
+    images, _ = read(tmp_path, "export.json", config="config.xml")
+    assert [images[number].partial for number in range(2)] == [True, False]
+    assert [images[number].names for number in range(2)] == [(0,), (0,)]
+
+
 def test_an_empty_annotation_that_is_partial_or_was_not_read_whole_teaches_nothing(tmp_path: Path) -> None:
     broken = {**region("red", RED), "value": {"format": "rle", "rle": [1, 2], "brushlabels": ["red"]}}
     write_export(tmp_path, task(1, annotation(11)), task(2, annotation(12, broken)))

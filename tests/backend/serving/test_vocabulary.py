@@ -241,3 +241,60 @@ def test_a_label_keeps_its_colour_and_another_colour_is_no_other_label() -> None
     )
     assert [output.colour for output in (*plain.outputs, *coloured.outputs)] == ["", "#ff0000"]
     assert plain == coloured
+
+
+def test_a_label_of_people_alone_is_no_category() -> None:
+    for value in ("yes", "true", "1", " Yes "):
+        found = labelling(
+            '<BrushLabels name="b" toName="image"><Label value="boat"/>'
+            f'<Label value="unsure" skip="{value}" threshold="0.5"/></BrushLabels>'
+            '<RectangleLabels name="r" toName="image" smart="true"><Label value="unsure"/></RectangleLabels>'
+        )
+        assert drawn(found) == [("boat", "b")] and found.unread == ()
+    kept = labelling('<BrushLabels name="b" toName="image"><Label value="boat" skip="no"/></BrushLabels>')
+    assert drawn(kept) == [("boat", "b")]
+
+
+def two_controls(brush: str, polygon: str) -> list[tuple[str, str]]:
+    return drawn(
+        labelling(
+            f'<BrushLabels name="b" toName="image" {brush}><Label value="boat"/><Label value="sky"/></BrushLabels>'
+            f'<PolygonLabels name="p" toName="image" {polygon}><Label value="boat"/></PolygonLabels>'
+        )
+    )
+
+
+def test_a_control_says_whether_it_shows_predictions() -> None:
+    assert two_controls("", "") == [("boat", "b"), ("sky", "b")]
+    assert two_controls("", 'output="yes"') == [("boat", "p"), ("sky", "b")]
+    assert two_controls('output="no"', "") == [("boat", "p")]
+    assert two_controls("", 'output="no"') == [("boat", "b"), ("sky", "b")]
+    assert two_controls('output="yes"', 'output="yes"') == [("boat", "b"), ("sky", "b")]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ('<BrushLabels name="b" toName="image"><Label value="boat" skip="maybe"/></BrushLabels>',
+         "expected skip= of the label 'boat' to be yes or no, got 'maybe'"),
+        ('<BrushLabels name="b" toName="image" output="masks"><Label value="boat"/></BrushLabels>',
+         "expected output= of <brushlabels name='b'> to be yes or no, got 'masks'"),
+        ('<BrushLabels name="b" toName="image" output="no"><Label value="boat"/></BrushLabels>',
+         'says skip="yes" of every label or output="no" of every control'),
+        ('<BrushLabels name="b" toName="image"><Label value="boat" skip="yes"/></BrushLabels>',
+         'says skip="yes" of every label or output="no" of every control'),
+    ],
+)  # fmt: skip
+def test_what_leaves_nothing_to_predict_or_means_nothing_is_refused(body: str, said: str) -> None:
+    with pytest.raises(UnusableLabelConfigError) as caught:
+        labelling(body)
+    assert said in str(caught.value)
+
+
+def test_skipped_labels_and_chosen_controls_are_label_studios_business_no_more_than_before() -> None:
+    config = (
+        f'<View>{IMAGE}<BrushLabels name="b" toName="image" output="yes"><Label value="boat"/>'
+        '<Label value="unsure" skip="yes"/></BrushLabels></View>'
+    )
+    LabelInterface(config).validate()
+    assert read_labelling(config, max_categories=10).categories == (Category("boat"),)

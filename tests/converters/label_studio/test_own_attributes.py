@@ -76,7 +76,11 @@ def test_a_least_area_is_a_whole_number_of_pixels() -> None:
 def test_impossible_values_are_found_without_stopping_at_the_first() -> None:
     found = list(impossible_values(config('threshold="high" min_area_px="few"')))
     assert [message.split("=")[0] for message in found] == ["expected threshold", "expected min_area_px"]
-    assert list(impossible_values(config('threshold="0.1" min_area_px="5"'))) == []
+    assert list(impossible_values(config('threshold="0.1" min_area_px="5" skip="yes"'))) == []
+    assert list(impossible_values(config('skip="x"', 'output="y"'))) == [
+        "expected output= of <brushlabels name='brush'> to be yes or no, got 'y'",
+        "expected skip= of the label 'boat' to be yes or no, got 'x'",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +99,8 @@ def test_impossible_values_are_found_without_stopping_at_the_first() -> None:
         ("kinds", "kind"),
         ("knid", "kind"),
         ("categories", "category"),
+        ("Skip", "skip"),
+        ("skips", "skip"),
     ],
 )
 def test_what_looks_like_ours_is_named_with_its_value_and_what_to_write(written: str, meant: str) -> None:
@@ -105,7 +111,7 @@ def test_what_looks_like_ours_is_named_with_its_value_and_what_to_write(written:
 
 @pytest.mark.parametrize("tag", ["BrushLabels", "RectangleLabels", "KeyPointLabels"])
 def test_nothing_of_label_studio_and_nothing_of_ours_is_found(tag: str) -> None:
-    ours = 'prompts="a" kind="thing" threshold="0.5" min_area_px="9" category="7"'
+    ours = 'prompts="a" kind="thing" threshold="0.5" min_area_px="9" skip="no" category="7"'
     theirs = " ".join(
         f'{name}="x"' for name in LABEL_STUDIOS.split() if name not in ("value", "name", "toName", "category")
     )
@@ -128,6 +134,12 @@ def test_a_controls_own_attribute_of_ours_is_known() -> None:
     assert said(control='keypointsOf="boat"', tag="KeyPointLabels") == []
     (message,) = said(control='keypointOf="boat"', tag="KeyPointLabels")
     assert message.endswith('is not read. Write keypointsOf="boat".')
+
+
+def test_what_looks_like_output_is_named() -> None:
+    assert said(control='output="yes"') == []
+    (message,) = said(control='outputs="yes"')
+    assert message.endswith('is not read. Write output="yes".')
 
 
 def test_attributes_of_texts_are_none_of_our_business() -> None:
