@@ -3,6 +3,8 @@
     ovdiff serve                                              answer Label Studio (settings: `ovdiff settings`)
     ovdiff prelabel --project 3                               predict a project's tasks and store that in Label Studio
     ovdiff prelabel --project 3 --changed-only --dry-run      how many predictions are of another version
+    ovdiff doctor                                             what is missing or wrong, and what to set
+    ovdiff doctor --project 3 --address http://ovdiff:9090 --json
     ovdiff segment boat.jpg --categories "boat, water"        write boat.overlay.png; seconds on the embedded models
     ovdiff segment photos --categories "boat, water" --out masks --indexed --coco masks.json
     ovdiff segment photos --categories boat --coco boats.json --instances    # an annotation an object, for a detector
@@ -77,6 +79,7 @@ from backend import __version__
 from backend.command.arguments import (
     completion,
     diff_predictions,
+    doctor,
     explain,
     export,
     lessons,
@@ -107,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status; errors are one line on stderr."""
     options = _parser().parse_args(arguments)
     try:
-        if "act" not in options:  # a command of the converters, which use no settings
+        if "act" not in options:  # the converters use no settings, and `doctor` looks at them itself
             status: int = options.run(options)
             return status
         in_force = read_settings()
@@ -142,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ovdiff {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     serve.add(commands)
+    doctor.add(commands)
     segment.add(commands)
     explain.add(commands)
     diff_predictions.add(commands)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from textwrap import shorten
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 import urllib3
@@ -43,6 +43,9 @@ ANSWER_WITHIN_S = 10.0  # Label Studio 1.23.2 answers for a project in well unde
 MOST_ANSWER_BYTES = 32 * 2**20  # a project's JSON holds its label config three times over
 MOST_REASON_BYTES = 64 * 1024  # of a refusal, which repeats what it refuses
 REASON_CHARACTERS = 300
+
+
+TokenKind = Literal["legacy", "personal"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,13 @@ class LabelStudioClient:
     def has_token(self) -> bool:
         """Whether a token is set."""
         return bool(self._key)
+
+    @property
+    def token_kind(self) -> TokenKind | None:
+        """The kind of the token, by its form; None if none is set."""
+        if not self._key:
+            return None
+        return "personal" if _is_jwt(self._key) else "legacy"
 
     def owns(self, url: WebUrl) -> bool:
         """Return whether a URL leads to this Label Studio, by its scheme, host and port.

@@ -44,7 +44,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
     ),
     "backend": (
         ("command", "demo"),
-        ("pages",),
+        ("pages", "doctor"),
         ("serving",),
         ("sources", "engine", "presentation"),
         ("settings",),
