@@ -35,7 +35,8 @@ def pamr(image: NDArray[np.uint8], scores: Tensor, settings: RefineSettings) -> 
         (C, H, W) float32. Memory at the peak, in floats of one map (H, W): about 44 for each dilation, or with many
         classes 8 for each dilation and 4 for each class.
     """
-    colours = torch.tensor(image, device=scores.device).permute(2, 0, 1).float()
+    # torch reads no array backwards, such as image[::-1].
+    colours = torch.tensor(np.ascontiguousarray(image), device=scores.device).permute(2, 0, 1).float()
     if scores.shape[1:] != colours.shape[1:]:
         scores = F.interpolate(scores[None], size=colours.shape[1:], mode="bilinear", align_corners=True)[0]
     weights = _affinity(colours, settings.pamr_dilations)

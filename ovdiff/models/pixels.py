@@ -35,7 +35,8 @@ def images_to_pixels(
     Returns:
         (B, 3, h, w), resized in float32, and then cast.
     """
-    pixels = torch.tensor(images, device=like.device).permute(0, 3, 1, 2).float() / 255
+    # torch reads no array backwards, such as image[::-1].
+    pixels = torch.tensor(np.ascontiguousarray(images), device=like.device).permute(0, 3, 1, 2).float() / 255
     if pixels.shape[-2:] != size_hw:
         smooth = resampling == "bicubic"
         resized = F.interpolate(pixels, size=size_hw, mode=resampling, align_corners=False, antialias=smooth)

@@ -314,4 +314,9 @@ def problems(preset: OdisePreset) -> list[str]:
         found.append(f"training.scale is {list(preset.training.scale)}; expected the least and the largest scale")
     if preset.training.max_gradient == 0:
         found.append("training.max_gradient is 0, so nothing would be learned; give the largest norm of a gradient")
+    if not preset.stuff_filter.enabled:
+        found.append(
+            "stuff_filter.enabled is false, but ODISE has no background prototypes that could be kept; set it to true. "
+            "Which names are stuff is said by stuff_filter.extra_stuff"
+        )
     return found

@@ -189,6 +189,16 @@ def test_odd_sizes_work(engine: Engine, size_hw: tuple[int, int]) -> None:
     assert engine.segment(image, VOCABULARY).label_map.shape == size_hw
 
 
+@pytest.mark.parametrize("pamr", [False, True])
+def test_an_array_may_be_read_backwards(engine: Engine, pamr: bool) -> None:
+    """A flipped view has negative strides, which torch refuses."""
+    uncached = _variant(engine, "cache", disk_mib=0)
+    one, other = (_variant(uncached, "refine", pamr=pamr, pamr_iterations=1) for _ in range(2))
+    image = np.random.default_rng(1).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    found = one.segment(image[::-1], VOCABULARY)
+    assert np.array_equal(found.scores, other.segment(image[::-1].copy(), VOCABULARY).scores)
+
+
 def test_threshold_instead_of_background_prototypes(engine: Engine, image: np.ndarray) -> None:
     strict = _variant(engine, "matching", background="threshold", background_threshold=1.0)
     assert not strict.segment(image, VOCABULARY).label_map.any()

@@ -22,6 +22,13 @@ def test_resizing_keeps_the_range_and_takes_the_weight_s_dtype() -> None:
     assert float(pixels.min()) >= -1 and float(pixels.max()) <= 1
 
 
+def test_images_may_be_read_backwards() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
+    for turned in (image[:, ::-1], image[:, :, ::-1], image[..., ::-1]):
+        expected = images_to_pixels(turned.copy(), (5, 7), "half", torch.zeros(1))
+        assert torch.equal(images_to_pixels(turned, (5, 7), "half", torch.zeros(1)), expected)
+
+
 def _slow_bilinear(channel: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     """Bilinear interpolation without antialiasing, from two samples for each axis, corners not aligned."""
     (height, width), out = channel.shape, np.zeros(size_hw)
