@@ -236,7 +236,8 @@ class Service:
         if action == "TASKS_CREATED" and "project" in details and self._background is not None:
             self._background.soon(details["project"])
         if action == "START_TRAINING":
-            return {"status": "recorded", "detail": "there is nothing to train: this version does not learn"}
+            detail = "the service trains nothing: `ovdiff learn` or `ovdiff odise train` learns from an export"
+            return {"status": "recorded", "detail": detail}
         return {"status": "recorded"}
 
     def missing(self) -> dict[str, str]:
