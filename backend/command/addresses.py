@@ -5,14 +5,18 @@ What is read is one file at a time. Nothing is written there: results go to file
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
-from backend.errors import ImageSourceError, UsageError
-from converters.files.image_files import find_image_file, names_of_upload
+from backend.errors import ImageFetchError, ImageSourceError, ImageTooLargeError, UsageError
+from backend.settings import ImageSettings
+from converters.errors import ImageFileError
+from converters.files.image_files import find_image_file, image_file_name, names_of_upload
 from ovdiff.extras import naming_the_extra
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
@@ -113,6 +117,64 @@ def find_image(folder: Path, name: str) -> Path | None:
                 if path.is_file():
                     return path
     return None
+
+
+def image_below(folder: Path, image_root: str, reference: str) -> Path:
+    """Return the path of the image to which a task refers: by its name below a folder, or by its address's last part.
+
+    Args:
+        folder: where the images are.
+        image_root: what precedes the names of images in the tasks' addresses.
+        reference: what the task says of its image.
+
+    Raises:
+        ImageSourceError: it is not there.
+        UsageError: the storage cannot be asked.
+    """
+    name = image_file_name(reference, image_root)
+    path = find_image(folder, name) or find_image(folder, PurePosixPath(name).name)
+    if path is None:
+        raise ImageSourceError(f"its image {reference!r:.200} is not in {folder}.")
+    return path
+
+
+class ImagesBelow:
+    """Fetches the images of tasks from a folder or an address of a storage, not from where the tasks say.
+
+    Threads may share it.
+    """
+
+    def __init__(self, folder: Path, image_root: str, limits: ImageSettings) -> None:
+        """Read nothing yet.
+
+        Args:
+            folder: where the images are.
+            image_root: what precedes the names of images in the tasks' addresses.
+            limits: how large an image may be.
+        """
+        self._folder, self._image_root, self.limits = folder, image_root, limits
+        self.clock_s: Callable[[], float] = time.monotonic
+
+    def fetch(self, reference: str, *, task_id: int | None = None, within_s: float = math.inf) -> bytes:
+        """Return the bytes of the image to which a task refers.
+
+        Raises:
+            ImageSourceError: it is not there, cannot be read, or has too many bytes.
+        """
+        try:
+            path = image_below(self._folder, self._image_root, reference)
+            with looking_at(path):
+                size = path.stat().st_size
+        except (UsageError, ImageFileError) as error:
+            raise ImageFetchError(str(error)) from error
+        if size > self.limits.image_max_bytes:
+            raise ImageTooLargeError(
+                f"{path} has {size} bytes, more than {self.limits.image_max_bytes} (OVDIFF_IMAGE_MAX_BYTES)."
+            )
+        try:
+            return read_bytes(path)
+        except ImageSourceError as error:
+            raise ImageFetchError(f"{path}: {error}") from error
 
 
 def _why(error: Exception) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.command.addresses import find_image, read_bytes
+from backend.command.addresses import image_below, read_bytes
 from backend.command.annotated import Scope, to_annotation
 from backend.command.console import complain, progress_bar, say
 from backend.command.prototypes import build_missing, say_missing_anchors
@@ -21,7 +21,6 @@ from backend.sources.images import ImageSource, decode_image
 from converters import records
 from converters.encodings.overlaps import RULE
 from converters.errors import ImageFileError
-from converters.files.image_files import image_file_name
 from converters.label_studio.label_config import LabelConfig
 from converters.label_studio.own_attributes import skipped_labels
 from converters.label_studio.reader import Wanted, read_export
@@ -128,10 +127,7 @@ def images_in(folder: Path, image_root: str, max_px: int) -> ReadImage:
     """Return a reader of images from a folder: by their name there, or else by the last part of their address."""
 
     def read(record: records.ImageRecord) -> NDArray[np.uint8]:
-        name = image_file_name(record.image, image_root)
-        path = find_image(folder, name) or find_image(folder, PurePosixPath(name).name)
-        if path is None:
-            raise ImageSourceError(f"its image {record.image!r:.200} is not in {folder}.")
+        path = image_below(folder, image_root, record.image)
         try:
             return decode_image(read_bytes(path), max_px=max_px)
         except ImageSourceError as error:

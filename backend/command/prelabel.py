@@ -7,7 +7,9 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from backend.command.addresses import ImagesBelow
 from backend.command.console import complain, progress_bar, say
 from backend.command.prototypes import build_missing, say_missing_anchors
 from backend.command.task_query import read_query
@@ -22,9 +24,9 @@ from backend.serving.prelabelling.plans import Choice
 from backend.serving.prelabelling.run import Listener, Orders, Run, Work, lock_project
 from backend.serving.preparing.standing import Standing
 from backend.serving.vocabulary import read_labelling
-from backend.settings import Settings
+from backend.settings import ImageSettings, Settings
 from backend.sources.fetch import Fetcher
-from backend.sources.images import ImageSource
+from backend.sources.images import FetchesImages, ImageSource
 from backend.sources.label_studio import LabelStudioClient
 from backend.sources.stored_predictions import StoredPredictions
 from backend.sources.task_filter import ALL_TASKS
@@ -47,6 +49,8 @@ class Wishes:
         dry_run: whether only is said what would be done.
         may_build: whether prototypes that are missing are made.
         as_json: whether the result is JSON.
+        images: where the images are, a folder or an address; None: where the tasks say.
+        image_root: what precedes the names of images in the tasks' addresses, for `images`.
     """
 
     project: int
@@ -56,6 +60,8 @@ class Wishes:
     dry_run: bool = False
     may_build: bool = True
     as_json: bool = False
+    images: Path | None = None
+    image_root: str = ""
 
 
 def prelabel_project(
@@ -85,7 +91,7 @@ def prelabel_project(
     try:
         if not wishes.dry_run:
             _prepare(project, categories, engine, wishes)
-        ahead = FetchedAhead(Fetcher(client, settings.images))
+        ahead = FetchedAhead(_fetcher(wishes, client, settings.images))
         work = Work(
             stored=StoredPredictions(client, wishes.project),
             predictor=project.basis.predictor(ImageSource(ahead), remembers=False),
@@ -140,6 +146,12 @@ class _Project:
         if found.uid != self.uid:
             raise RequestError(f"Project {self.number} is another one than before: it was deleted and made anew.")
         return found.label_config
+
+
+def _fetcher(wishes: Wishes, client: LabelStudioClient, limits: ImageSettings) -> FetchesImages:
+    if wishes.images is None:
+        return Fetcher(client, limits)
+    return ImagesBelow(wishes.images, wishes.image_root, limits)
 
 
 def _lock(settings: Settings, uid: str) -> LockFile:

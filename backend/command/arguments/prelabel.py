@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import argparse
 
-from backend.command.arguments.shared import Commands, add_engine_options, engine_of, project_number, whole_number
+from backend.command.arguments.shared import (
+    Commands,
+    add_engine_options,
+    engine_of,
+    image_folder,
+    project_number,
+    whole_number,
+)
 from backend.settings import Settings
 
 
@@ -36,6 +43,16 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     prelabel.add_argument("--unannotated", action="store_true", help="only tasks that nobody has annotated")
     prelabel.add_argument("--limit", type=whole_number, metavar="K", help="predict so many tasks at most")
     prelabel.add_argument("--dry-run", action="store_true", help="say how many tasks would change, and write nothing")
+    prelabel.add_argument(
+        "--images",
+        "--root",
+        type=image_folder,
+        metavar="DIR",
+        help="where the images are, a folder or an address such as s3://bucket (default: where the tasks say)",
+    )
+    prelabel.add_argument(
+        "--image-root", default="", metavar="ADDRESS", help="what precedes the file names in the tasks' addresses"
+    )
     prelabel.add_argument("--no-build", action="store_true", help="make no prototypes; refuse if some are missing")
     prelabel.add_argument("--json", action="store_true", help="print what was done as JSON, for programs")
     add_engine_options(prelabel)
@@ -55,6 +72,8 @@ def _prelabel(options: argparse.Namespace, settings: Settings) -> None:
         dry_run=options.dry_run,
         may_build=not options.no_build,
         as_json=options.json,
+        images=options.images,
+        image_root=options.image_root,
     )
     with freed_memory_given_back():
         prelabel_project(wishes, settings, engine_of(options, settings))

@@ -7,11 +7,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backend.command.addresses import files_below, find_image, image_path, is_remote, looking_at, read_bytes
+from backend.command.addresses import (
+    ImagesBelow,
+    files_below,
+    find_image,
+    image_path,
+    is_remote,
+    looking_at,
+    read_bytes,
+)
 from backend.command.plan import Wanted, make_plan
 from backend.command.prototypes import read_categories
 from backend.command.segment import segment_images
-from backend.errors import ImageSourceError, UsageError
+from backend.errors import ImageSourceError, ImageTooLargeError, UsageError
+from backend.settings import ImageSettings
 from tests.fakes.engine import FakeEngine
 
 BUCKET = "s3://photos"
@@ -162,3 +171,22 @@ def test_pixels_are_those_of_the_bucket(storage: Any) -> None:
     from backend.command.segment import read_image_file
 
     assert np.array_equal(read_image_file(storage / "2024/red.png", 1000), np.full((6, 8, 3), (255, 0, 0), np.uint8))
+
+
+def test_images_of_tasks_come_from_a_folder_or_a_bucket(storage: Any, tmp_path: Path) -> None:
+    (tmp_path / "red.png").write_bytes(b"here")
+    for folder, expected in ((storage / "2024", b"PNG"), (tmp_path, b"ere")):
+        images = ImagesBelow(folder, "", ImageSettings())
+        for address in ("/data/upload/1/0123abcd-red.png", "s3://elsewhere/deep/red.png", "red.png"):
+            assert images.fetch(address)[1:4] == expected
+        assert ImagesBelow(folder, "s3://a/", ImageSettings()).fetch("s3://a/red.png")[1:4] == expected
+
+
+def test_an_image_of_a_task_that_is_not_below_or_too_large_is_said_in_words(storage: Any) -> None:
+    images = ImagesBelow(storage / "2024", "", ImageSettings(image_max_bytes=20))
+    with pytest.raises(ImageSourceError, match=r"its image '/data/upload/1/none\.png' is not in s3://photos/2024\."):
+        images.fetch("/data/upload/1/none.png")
+    with pytest.raises(ImageTooLargeError, match=r"red\.png has \d+ bytes, more than 20 \(OVDIFF_IMAGE_MAX_BYTES\)"):
+        images.fetch("red.png")
+    with pytest.raises(ImageSourceError, match="expected an image address that begins with 's3://a/'"):
+        ImagesBelow(storage, "s3://a/", ImageSettings()).fetch("red.png")

@@ -30,6 +30,7 @@ from ovdiff.errors import WeightsError
 from ovdiff.vocabulary import Category
 from tests.fakes.engine import FakeEngine
 from tests.fakes.label_studio import LEGACY_TOKEN, PROJECT_UID
+from tests.fakes.pictures import encoded, red_and_blue
 from tests.fakes.project_studio import CONFIG, Asked, Fault, ProjectStudio, running_project
 from tests.fakes.signals import terminal_signals
 
@@ -99,6 +100,22 @@ def mixed(studio: ProjectStudio, count: int) -> list[int]:
         if task % 3 == 0:
             theirs.append(studio.predict(task, OTHERS[task % len(OTHERS)]))
     return theirs
+
+
+def test_images_may_lie_in_a_folder_of_ones_own(
+    studio: ProjectStudio, settings: Settings, engine: FakeEngine, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    studio.add_tasks(3)
+    for number in (2, 3):
+        (tmp_path / f"{number}.png").write_bytes(encoded(red_and_blue()))
+    capsys.readouterr()
+    with pytest.raises(RequestError):
+        run(settings, engine, as_json=True, images=tmp_path)
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert (found["predicted"], found["failures"]) == (2, 1)
+    assert f"its image '/data/upload/1/1.png' is not in {tmp_path}." in captured.err
+    assert not [asked for asked in studio.requests if asked.path.startswith("/data/")]  # no image of Label Studio's
 
 
 def test_each_task_has_the_prediction_that_the_service_would_answer(
