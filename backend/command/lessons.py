@@ -6,43 +6,22 @@ A person names a lesson by the first digits of its address, or lessons by their 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from backend.command.console import say
 from backend.command.table import table
 from backend.errors import RequestError, UsageError
+from backend.presentation.lesson_facts import Filters, mistakes_of, words_of
 from ovdiff.bank.lesson_card import LessonCard
 from ovdiff.bank.lesson_store import LessonStore
-from ovdiff.bank.lessons import Lesson
 
 SHOWN_DIGITS = 12
 """How many digits of an address are shown."""
 
 _LEAST_DIGITS = 6
 _SHOWN_WORDS = 6
-_BACKGROUND = "background"
-
-
-@dataclass(frozen=True)
-class Filters:
-    """Which lessons are meant: those of a task, of a person, or of both; ``None`` means any."""
-
-    task: str | None = None
-    person: str | None = None
-
-    def __bool__(self) -> bool:
-        """Say whether anything is filtered."""
-        return self.task is not None or self.person is not None
-
-    def fit(self, card: LessonCard) -> bool:
-        """Say whether a lesson is of the task and of the person."""
-        source = card.source
-        return self.task in (None, source.task) and (
-            self.person is None or self.person.casefold() == source.person.casefold()
-        )
 
 
 def list_lessons(store: LessonStore, filters: Filters, *, as_json: bool) -> None:
@@ -74,11 +53,11 @@ def show_lesson(store: LessonStore, text: str, *, as_json: bool) -> None:
     """
     address = _find(store, text)
     card, lesson = store.card(address), store.load(address)
-    mistakes = _mistakes(lesson)
+    mistakes = mistakes_of(lesson)
     if as_json:
-        say(json.dumps({**asdict(card), **_words(lesson), "cells": mistakes}, indent=2, ensure_ascii=False))
+        say(json.dumps({**asdict(card), **words_of(lesson), "cells": mistakes}, indent=2, ensure_ascii=False))
         return
-    source, words = card.source, _words(lesson)
+    source, words = card.source, words_of(lesson)
     say(f"lesson {address}: {_state(card)}")
     say(f"of project {source.project or '?'}, task {source.task or '?'}, annotation {source.annotation or '?'}")
     say(f"by {source.person or '?'}, {source.when or 'at an unknown time'}: {source.image}")
@@ -171,26 +150,6 @@ def _row(card: LessonCard) -> Sequence[str]:
         words + partial,
         card.recipe[:6],
     )
-
-
-def _words(lesson: Lesson) -> dict[str, list[str]]:
-    names = [word.name for word in lesson.words]
-    return {
-        "present": [names[number - 1] for number in lesson.present()],
-        "absent": [names[number - 1] for number in lesson.absent()],
-    }
-
-
-def _mistakes(lesson: Lesson) -> list[dict[str, Any]]:
-    """Return how many cells of all extractors have each pair of words, the most first."""
-    names = [_BACKGROUND, *(word.name for word in lesson.words)]
-    counts: Counter[tuple[str, str]] = Counter()
-    for rows in lesson.spaces.values():
-        for label, predicted, weight in zip(
-            rows.labels.tolist(), rows.predicted.tolist(), rows.weights.tolist(), strict=True
-        ):
-            counts[names[label], names[predicted]] += weight
-    return [{"annotated": a, "predicted": b, "cells": cells} for (a, b), cells in counts.most_common()]
 
 
 def _shares(mistakes: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from backend.command.console import complain, progress_bar, say
@@ -20,6 +18,7 @@ from backend.command.refusals import cannot
 from backend.command.segment import IMAGE_ERRORS, read_image_file
 from backend.command.table import table
 from backend.errors import RequestError
+from backend.presentation.crops import crop
 from ovdiff.engines import FindsNovelties, SegmentationEngine
 from ovdiff.novelties.groups import Example, NoveltyGroup, group_regions
 from ovdiff.vocabulary import Vocabulary
@@ -27,7 +26,6 @@ from ovdiff.vocabulary import Vocabulary
 MOST_GROUPS = 10
 CROPS = 6
 _TILE_PX, _GAP_PX, _LINE_PX = 120, 4, 18
-_WIDER = 0.25  # of the box's sides, on each side: a thing is known by its surroundings
 
 
 def find_novelties(
@@ -137,20 +135,6 @@ def _sheet(groups: Sequence[NoveltyGroup], paths: dict[str, Path], max_px: int) 
         title = f"{number + 1}: looks like {word} ({share:.0%}), {len(group.examples)} regions in {group.images} images"
         draw.text((_GAP_PX, number * row_px + 2), title, fill="black", font=font)
         for column, example in enumerate(group.examples[:CROPS]):
-            tile = _crop(read_image_file(paths[example.image], max_px), example.region.box)
+            tile = crop(read_image_file(paths[example.image], max_px), example.region.box, _TILE_PX)
             sheet.paste(tile, (_GAP_PX + column * (_TILE_PX + _GAP_PX), number * row_px + _LINE_PX))
     return sheet
-
-
-def _crop(image: NDArray[np.uint8], box: tuple[float, float, float, float]) -> Image.Image:
-    """Return a box, as shares of an image (H, W, 3), with some surroundings, no larger than a tile."""
-    height, width = image.shape[:2]
-    x0, y0, x1, y1 = box
-    wider_x, wider_y = (x1 - x0) * _WIDER, (y1 - y0) * _WIDER
-    left, right = max(0, int((x0 - wider_x) * width)), min(width, int(np.ceil((x1 + wider_x) * width)))
-    top, bottom = max(0, int((y0 - wider_y) * height)), min(height, int(np.ceil((y1 + wider_y) * height)))
-    tile = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
-    scale = _TILE_PX / max(tile.size)
-    return tile.resize(
-        (max(1, round(tile.width * scale)), max(1, round(tile.height * scale))), Image.Resampling.BICUBIC
-    )

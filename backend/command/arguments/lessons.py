@@ -129,7 +129,8 @@ def _store(options: argparse.Namespace, settings: Settings) -> LessonStore:
 
 
 def _list(options: argparse.Namespace, settings: Settings) -> None:
-    from backend.command.lessons import Filters, list_lessons
+    from backend.command.lessons import list_lessons
+    from backend.presentation.lesson_facts import Filters
 
     list_lessons(_store(options, settings), Filters(options.task, options.person), as_json=options.json)
 
@@ -141,7 +142,8 @@ def _show(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _switch(options: argparse.Namespace, settings: Settings) -> None:
-    from backend.command.lessons import Filters, switch_lessons
+    from backend.command.lessons import switch_lessons
+    from backend.presentation.lesson_facts import Filters
 
     filters = Filters(options.task, options.person)
     switch_lessons(_store(options, settings), options.which, filters, on=options.on, weight=options.weight)
@@ -149,7 +151,8 @@ def _switch(options: argparse.Namespace, settings: Settings) -> None:
 
 def _remove(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.console import ask
-    from backend.command.lessons import Filters, remove_lessons
+    from backend.command.lessons import remove_lessons
+    from backend.presentation.lesson_facts import Filters
 
     confirm = (lambda question: True) if options.yes else ask
     remove_lessons(_store(options, settings), options.which, Filters(options.task, options.person), confirm)

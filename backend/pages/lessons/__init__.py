@@ -1,0 +1,1 @@
+"""Lessons on a page: what annotated images taught, switched and removed there; the learning curve; what comes next."""
