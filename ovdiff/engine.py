@@ -16,6 +16,7 @@ from ovdiff.building.category_builder import CategoryBuilder
 from ovdiff.building.curating import Curator
 from ovdiff.building.parts import BuildingParts
 from ovdiff.building.steps import Progress
+from ovdiff.curation.drafts import DraftCurations
 from ovdiff.curation.store import CurationStore
 from ovdiff.errors import WeightsError
 from ovdiff.explaining.explainer import Explainer
@@ -52,7 +53,15 @@ class Engine:
     build and not for a whole category.
     """
 
-    def __init__(self, preset: Preset, bank: Bank, *, device: str = "cpu", models: LoadedModels | None = None) -> None:
+    def __init__(
+        self,
+        preset: Preset,
+        bank: Bank,
+        *,
+        device: str = "cpu",
+        models: LoadedModels | None = None,
+        curations: CurationStore | None = None,
+    ) -> None:
         """Prepare the engine. No model is loaded yet.
 
         Args:
@@ -61,9 +70,11 @@ class Engine:
             device: a torch device, such as "cpu" or "cuda".
             models: loaded models to share with another engine, on their own device; with ``None`` the engine loads
                 models of its own.
+            curations: what people changed of support sets; with ``None`` what is in force beside the bank.
         """
         self.preset, self.bank = preset, bank
-        self._models, self._recipes = models or LoadedModels(device), Recipes(preset, CurationStore(bank.folder))
+        self._models = models or LoadedModels(device)
+        self._recipes = Recipes(preset, curations or CurationStore(bank.folder))
         extractors = Extractors(preset, self._models)
         self._builder = CategoryBuilder(BuildingParts(preset, self._models, extractors), bank, self._recipes)
         self._segmenter = ImageSegmenter(SegmentingParts(preset, self._models, extractors), bank, self._recipes)
@@ -80,6 +91,13 @@ class Engine:
     def beside(self, preset: Preset, bank: Bank) -> "Engine":
         """Return an engine with another preset or bank on the models of this one; models that both use load once."""
         return Engine(preset, bank, models=self._models)
+
+    def drafting(self) -> "Engine":
+        """Return an engine on the models and the bank of this one, whose curations are changed in memory alone.
+
+        What it builds is stored in the bank, under the keys that the same curations have when they are in force.
+        """
+        return Engine(self.preset, self.bank, models=self._models, curations=DraftCurations(self.bank.folder))
 
     def category_key(self, category: Category | str) -> str:
         """Return the content address (64 hex digits) of the category's prototype set; loads no model.

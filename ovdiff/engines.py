@@ -397,6 +397,10 @@ class CategoryCurator(Protocol):
         """Make the places of a background prototype a category of their own."""
         ...
 
+    def put(self, category: Category, curation: Curation) -> Curation:
+        """Put a curation in the place of the present one, such as one that was tried, or the one from before."""
+        ...
+
 
 @runtime_checkable
 class Curates(Protocol):
@@ -405,6 +409,19 @@ class Curates(Protocol):
     @property
     def curator(self) -> CategoryCurator:
         """What changes the curations of this engine's preset."""
+        ...
+
+
+class CuratingEngine(SegmentationEngine, HasEncodings, Curates, Protocol):
+    """An engine whose words people can change, and which encodes an image once for what a word was and what it is."""
+
+
+@runtime_checkable
+class DraftsCurations(Protocol):
+    """An engine beside which changes of words can be tried before they are in force."""
+
+    def drafting(self) -> CuratingEngine:
+        """Return an engine on the same models and bank, whose curations are changed in memory alone."""
         ...
 
 

@@ -20,6 +20,7 @@ from backend.pages.category_routes import CategoryPages, add_category_pages
 from backend.pages.form_tokens import FIELD, FormTokens
 from backend.pages.headers import with_headers
 from backend.pages.lessons.routes import add_lesson_pages
+from backend.pages.preview_routes import add_preview_pages
 from backend.pages.served_pictures import ServedPictures
 from backend.pages.tasks.routes import add_task_pages
 from backend.pages.work import Work
@@ -39,7 +40,9 @@ def add_pages(app: Flask, settings: Settings) -> None:
     tokens = FormTokens()
     _add_frame(pages, tokens, settings)
     _add_first_page(pages, service)
-    add_category_pages(pages, CategoryPages(service, Work(), max_px=settings.images.image_max_px))
+    labels = CategoryPages(service, Work(), max_px=settings.images.image_max_px)
+    add_category_pages(pages, labels)
+    add_preview_pages(pages, labels)
     add_lesson_pages(pages, service)
     add_task_pages(pages, service, settings, ServedPictures())
     app.register_blueprint(pages)

@@ -11,12 +11,12 @@ is drawn anew. What runs models, to number the background, is done outside the r
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from http import HTTPStatus
 
 from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
 
 from backend.errors import RequestError
+from backend.pages.asked_changes import asked_change, asked_number
 from backend.pages.category import (
     background_rows,
     changes,
@@ -28,7 +28,6 @@ from backend.pages.category import (
 )
 from backend.pages.pictures import Kept, Pictures, outlined, support_pictures, to_png
 from backend.pages.trials import Trials
-from backend.pages.uploads import uploaded_image, uploaded_mask
 from backend.pages.work import Work
 from backend.serving.service import Service
 from ovdiff.bank.background import BackgroundPrototype
@@ -36,7 +35,8 @@ from ovdiff.bank.support import SupportSet
 from ovdiff.engines import CategoryCurator, Curates, HasSupportSets
 from ovdiff.vocabulary import Category
 
-WHY_CHARACTERS = 200
+PLACES_PX = 110
+"""The side of a picture of background places: many stand side by side."""
 MOST_SETS = 2
 """Support sets that are kept in memory: one of 32 images of 512 px takes 70 MB."""
 
@@ -93,7 +93,7 @@ class CategoryPages:
         """Return the pictures of a background prototype's places, by the numbers of the images that show most."""
         images = {item.number: item.image for item in self.support_set(category).images}
         return {
-            number: to_png(outlined(images[number], found.places[number]))
+            number: to_png(outlined(images[number], found.places[number], side_px=PLACES_PX))
             for number in most_places(found)
             if number in images
         }
@@ -150,16 +150,16 @@ def _add_pictures(pages: Blueprint, shared: CategoryPages) -> None:
         shown = shared.trials.of(project, asked.name) if "tried" in request.args else asked
         if shown is None:
             abort(HTTPStatus.NOT_FOUND)
-        return _picture(shared.draw_support(shown).get(_number()))
+        return picture(shared.draw_support(shown).get(asked_number()))
 
     @pages.get("/page/category/background.png")
     def background() -> Response:
         _, asked = shared.asked()
-        found = shared.places(asked).get(_number())
+        found = shared.places(asked).get(asked_number())
         if found is None:
             abort(HTTPStatus.NOT_FOUND)
         key = (shared.service.engine.category_key(asked), found.number)
-        return _picture(
+        return picture(
             shared.pictures.of(key, lambda: shared.draw_places(asked, found)).get(
                 request.args.get("image", -1, type=int)
             )
@@ -167,31 +167,16 @@ def _add_pictures(pages: Blueprint, shared: CategoryPages) -> None:
 
 
 def _add_changes(pages: Blueprint, shared: CategoryPages) -> None:
-    def change(name: str, act: Callable[[CategoryCurator, Category], object]) -> None:
-        def changed() -> Response:
-            project, asked = shared.asked()
-            act(shared.curator(), asked)
-            return _back(project, asked)
-
-        pages.add_url_rule(f"/page/category/{name}", name, changed, methods=["POST"])
-
-    change("reject", lambda curator, category: curator.reject(category, _numbers(), _why()))
-    change("restore", lambda curator, category: curator.restore(category, _numbers()))
-    change("draw", lambda curator, category: curator.draw(category, draw=True))
-    change("remove-exemplar", lambda curator, category: curator.remove_exemplar(category, request.form["value"]))
-    change("unban", lambda curator, category: curator.unban(category, _number()))
-
-    def add_exemplar(curator: CategoryCurator, category: Category) -> None:
-        image, name = uploaded_image(request.files.get("image"), max_px=shared.max_px)
-        mask = uploaded_mask(request.files.get("mask"), max_px=shared.max_px)
-        curator.add_exemplar(category, image, mask, name, "the page", alone="alone" in request.form)
-
-    change("add-exemplar", add_exemplar)
+    @pages.post("/page/category/<any(reject, restore, draw, 'add-exemplar', 'remove-exemplar', unban):name>")
+    def change(name: str) -> Response:
+        project, asked = shared.asked()
+        asked_change(name, max_px=shared.max_px)(shared.curator(), asked)
+        return _back(project, asked)
 
 
 def _add_background(pages: Blueprint, shared: CategoryPages) -> None:
     @pages.post("/page/category/look-for-background")
-    def look() -> Response:
+    def look_for_background() -> Response:
         project, asked = shared.asked()
         curator = shared.curator()
         title = f"The background of {asked.name} is being looked for"
@@ -201,9 +186,9 @@ def _add_background(pages: Blueprint, shared: CategoryPages) -> None:
     @pages.post("/page/category/ban")
     def ban() -> Response:
         project, asked = shared.asked()
-        curator, number, why = shared.curator(), _number(), _why()
-        title = f"Background {number} of {asked.name} is being ruled out"
-        shared.work.start(("change", project, asked.name), title, lambda: curator.ban(asked, number, why))
+        curator, act = shared.curator(), asked_change("ban", max_px=shared.max_px)
+        title = f"Background {asked_number()} of {asked.name} is being ruled out"
+        shared.work.start(("change", project, asked.name), title, lambda: act(curator, asked))
         return _back(project, asked, "background")
 
 
@@ -228,40 +213,10 @@ def _back(project: str, category: Category, part: str = "changes") -> Response:
     return make_response(redirect(address, HTTPStatus.SEE_OTHER))
 
 
-def _picture(png: bytes | None) -> Response:
+def picture(png: bytes | None) -> Response:
+    """Return a PNG as an answer that a browser may keep, for its address holds what shapes it; 404 if there is none."""
     if png is None:
         abort(HTTPStatus.NOT_FOUND)
     answer = Response(png, mimetype="image/png")
-    answer.headers["Cache-Control"] = "private, max-age=86400, immutable"  # the address holds what shapes it
+    answer.headers["Cache-Control"] = "private, max-age=86400, immutable"
     return answer
-
-
-def _number() -> int:
-    """Return the number that a request names.
-
-    Raises:
-        RequestError: there is none.
-    """
-    try:
-        return int(request.values["number"])
-    except (KeyError, ValueError):
-        raise RequestError("The request lacks a number.") from None
-
-
-def _numbers() -> list[int]:
-    """Return the numbers of the images that a person ticked.
-
-    Raises:
-        RequestError: there are none.
-    """
-    try:
-        numbers = [int(number) for number in request.form.getlist("number")]
-    except ValueError:
-        numbers = []
-    if not numbers:
-        raise RequestError("No image is ticked: tick the images that are meant, then repeat the change.")
-    return numbers
-
-
-def _why() -> str:
-    return " ".join(request.form.get("why", "").split())[:WHY_CHARACTERS]

@@ -17,11 +17,11 @@ from PIL import Image, ImageFilter
 
 from ovdiff.bank.support import SupportSet
 
-SIDE_PX = 256
-"""The longer side of a picture: sharp at 160 px on a screen of fine pixels."""
+SIDE_PX = 200
+"""The longer side of a picture: a little more than it has on the page, so that the line is seen."""
 
 MOST_KEPT = 6
-"""Sets of pictures that are kept: 32 pictures of 256 px are 4 MB."""
+"""Sets of pictures that are kept: 32 pictures of 200 px are 3 MB."""
 
 LINE = (255, 209, 102)
 HALO = (24, 32, 43)

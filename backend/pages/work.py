@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from backend.errors import BackendError, BusyError
@@ -20,12 +21,13 @@ MOST = 40
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of work: what it is in words, how far it is, what came of it, and why it failed."""
+    """A piece of work: what it is in words, how far it is, what came of it or why it failed, and its own number."""
 
     title: str
     state: Literal["waiting", "running", "done", "failed"] = "waiting"
     result: Any = None
     error: str = ""
+    number: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -41,6 +43,7 @@ class Work:
         self._most = most
         self._lock = threading.Lock()
         self._pieces: dict[Hashable, Piece] = {}
+        self._numbers = itertools.count(1)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ovdiff-page-work")
 
     def start(self, about: Hashable, title: str, act: Callable[[], Any]) -> None:
@@ -60,8 +63,8 @@ class Work:
                 return
             self._pieces.pop(about, None)
             self._make_room()
-            self._pieces[about] = Piece(title)
-        self._thread.submit(self._do, about, title, act)
+            piece = self._pieces[about] = Piece(title, number=next(self._numbers))
+        self._thread.submit(self._do, about, piece, act)
 
     def of(self, about: Hashable) -> Piece | None:
         """Return the piece of work about something; None if there is none, or it was forgotten."""
@@ -74,6 +77,12 @@ class Work:
             if (known := self._pieces.get(about)) is not None and not known.is_open:
                 del self._pieces[about]
 
+    def put(self, about: Hashable, result: Any) -> None:
+        """Replace what came of a piece of work that is done."""
+        with self._lock:
+            if (known := self._pieces.get(about)) is not None and known.state == "done":
+                self._pieces[about] = replace(known, result=result)
+
     def _make_room(self) -> None:
         finished = [about for about, piece in self._pieces.items() if not piece.is_open]
         while len(self._pieces) >= self._most:
@@ -81,17 +90,16 @@ class Work:
                 raise BusyError(f"{self._most} other changes wait to be done. Try again when some of them are.")
             del self._pieces[finished.pop(0)]
 
-    def _do(self, about: Hashable, title: str, act: Callable[[], Any]) -> None:
+    def _do(self, about: Hashable, piece: Piece, act: Callable[[], Any]) -> None:
         with self._lock:
-            self._pieces[about] = Piece(title, "running")
+            self._pieces[about] = replace(piece, state="running")
         try:
-            piece = Piece(title, "done", act())
+            piece = replace(piece, state="done", result=act())
         except (BackendError, OVDiffError, OSError) as error:
-            piece = Piece(title, "failed", error=str(error))
+            piece = replace(piece, state="failed", error=str(error))
         except Exception as error:  # the thread must outlive mistakes, as of an engine of another package
-            logger.exception("%s failed unexpectedly.", title)
-            piece = Piece(
-                title, "failed", error=f"unexpected {type(error).__name__}; the service's log has the details"
-            )
+            logger.exception("%s failed unexpectedly.", piece.title)
+            why = f"unexpected {type(error).__name__}; the service's log has the details"
+            piece = replace(piece, state="failed", error=why)
         with self._lock:
             self._pieces[about] = piece

@@ -259,6 +259,14 @@ class Curator:
         self._ban(category, found, "", into.name)  # Last: if this fails, promoting again changes nothing else.
         return new
 
+    def put(self, category: Category, curation: Curation) -> Curation:
+        """Put a curation in the place of a category's present one, and return it.
+
+        Raises:
+            BankError: the curation cannot be read or written.
+        """
+        return self._change(category, lambda _now: curation)
+
     def _background(self, category: Category, number: int) -> BackgroundPrototype:
         found = {item.number: item for item in self.backgrounds(category)}
         if number not in found:

@@ -53,7 +53,10 @@ class Backend(NamedTuple):
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     folder, port = tmp_path_factory.mktemp("page"), free_port(9600)
     (folder / "quick.toml").write_text(PRESET)
-    with running(FakeLabelStudio(label_config=CONFIG)) as label_studio, ProcessGroups() as groups:
+    image = ("image/png", (ROOT / "examples/scene.png").read_bytes())
+    tasks = [{"id": 5, "data": {"image": "/data/upload/1/scene.png"}}]
+    fake = FakeLabelStudio(label_config=CONFIG, files={"/data/upload/1/scene.png": image}, tasks=tasks)
+    with running(fake) as label_studio, ProcessGroups() as groups:
         environment = {
             "PATH": os.defpath,
             "PYTHONPATH": str(ROOT),
@@ -184,6 +187,32 @@ def test_the_pages_show_progress_by_themselves_and_a_word_is_changed_by_keyboard
     tab_to(browser, "Take it back")
     press(browser, Keys.ENTER)
     wait_for_text(browser, "Nothing: the label is as it was drawn.")
+
+
+def test_a_change_is_seen_on_an_image_before_it_is_applied_and_undone(
+    connected: Backend, browser: webdriver.Chrome, axe: str
+) -> None:
+    browser.get(f"{connected.address}/page/category?project={PROJECT_UID}&name=boat")
+    wait_for_text(browser, "State\nready")
+    for box in browser.find_elements(By.CSS_SELECTOR, "input[name=number]")[:2]:
+        box.click()
+    browser.find_element(By.CSS_SELECTOR, "button[value=reject]").click()
+    wait_for_text(browser, "It is task 5")
+    drawn = "return [...document.querySelectorAll('figure img')].map((image) => image.naturalWidth)"
+    WebDriverWait(browser, TIMEOUT_S).until(lambda _: browser.execute_script(drawn) == [480] * 4)
+    looks_right_everywhere(browser, axe)
+    button = (By.CSS_SELECTOR, "form[action='/page/preview/apply'] button")
+    browser.find_element(*button).click()
+    wait_for_text(browser, "Applied")
+    browser.get(f"{connected.url}/page/category?project={PROJECT_UID}&name=boat")
+    assert len(find_curations(browser)) == 2
+    wait_for_text(browser, "State\nready")  # nothing is built for it: the look did that
+    browser.get(f"{connected.url}/page/preview?project={PROJECT_UID}&name=boat")
+    browser.find_element(*button).click()
+    wait_for_text(browser, "Leave it as it is")
+    browser.get(f"{connected.url}/page/category?project={PROJECT_UID}&name=boat")
+    assert find_curations(browser) == []
+    assert browser.get_log("browser") == []
 
 
 def find_curations(browser: webdriver.Chrome) -> list[str]:

@@ -1,5 +1,6 @@
 """The quick stand-in for the method, with support sets that people can change: curations are kept in memory."""
 
+import threading
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +12,8 @@ from ovdiff.bank.card import Card
 from ovdiff.bank.support import SupportImage, SupportSet
 from ovdiff.curation.curation import UNCURATED, Ban, Curation, Exemplar
 from ovdiff.errors import SupportError
-from ovdiff.vocabulary import Category
+from ovdiff.segmentation import Segmentation
+from ovdiff.vocabulary import Category, Vocabulary
 from tests.fakes.engine import FakeEngine
 
 DAY = "2026-11-22"
@@ -102,6 +104,20 @@ class CuratingEngine(FakeEngine):
         identity = self.curator.curation(category).identity()
         plain = super().category_key(category)
         return super().category_key(replace(category, prompts=(plain, str(identity)))) if identity else plain
+
+    def drafting(self) -> "CuratingEngine":
+        """A draft keeps its curations for itself, and its builds in the same bank."""
+        curator = FakeCurator(dict(self.curator.curations), dict(self.curator.exemplars))
+        return replace(self, curator=curator, _lock=threading.Lock())
+
+    def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
+        """As `FakeEngine`, but a category without its first image is found nowhere."""
+        found = super().segment(image, vocabulary)
+        label_map = found.label_map.copy()
+        for index, category in enumerate(vocabulary.categories):
+            if 0 in self.curator.curation(category).rejected_numbers():
+                label_map[label_map == index + 1] = 0
+        return replace(found, label_map=label_map)
 
     def support_set(self, category: Category) -> SupportSet:
         drawn, curation = super().drawn_set(category), self.curator.curation(category)

@@ -143,7 +143,7 @@ def test_other_prompts_are_drawn_beside_the_present_ones(browser: FlaskClient, e
         ("reject", {}, "No image is ticked"),
         ("reject", {"number": "x"}, "No image is ticked"),
         ("reject", {"number": "7"}, "'red' has no drawn image 7; there are 0, 1."),
-        ("unban", {}, "The request lacks a number."),
+        ("unban", {}, "The request lacks the number."),
         ("add-exemplar", {}, "The form lacks an image."),
         ("try", {"prompts": ""}, "No prompts to try"),
         ("reject", {"number": "0", "name": "sea"}, "has no label 'sea'"),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ovdiff.bank import Bank
 from ovdiff.building.curating import Curator
 from ovdiff.engine import Engine
-from ovdiff.engines import Curates
+from ovdiff.engines import Curates, DraftsCurations
 from ovdiff.errors import BankError, ImageError, SupportError
 from ovdiff.presets import Preset
 from ovdiff.vocabulary import Category
@@ -47,6 +47,24 @@ def test_a_rejected_image_gives_no_prototypes_and_nothing_is_drawn(engine: Engin
     assert support.reasons == {1: "blurred"} and after.images.tolist()[:3] == [-1, 0, 1]
     card = engine.bank.card(engine.category_key(BOAT))
     assert card.curation == curator.curation(BOAT).identity() and len(card.image_seeds) == 2
+
+
+def test_a_change_is_tried_beside_what_is_in_force_and_costs_nothing_when_it_is_applied(engine: Engine) -> None:
+    assert isinstance(engine, DraftsCurations)
+    in_force, draft = engine.category_key(BOAT), engine.drafting()
+    before = engine.curator.curation(BOAT)
+    tried = draft.curator.reject(BOAT, [1], "blurred")
+    draft.build(BOAT)
+    assert engine.category_key(BOAT) == in_force and engine.curator.curation(BOAT) == before
+    assert not (engine.bank.folder / "curations").exists()
+    assert draft.category_key(BOAT) != in_force
+    files = _files(engine.bank)
+    assert engine.curator.put(BOAT, tried) == tried
+    assert engine.category_key(BOAT) == draft.category_key(BOAT) and engine.has(BOAT)
+    engine.build(BOAT)
+    assert _files(engine.bank) == files, "nothing is built again"
+    engine.curator.put(BOAT, before)
+    assert engine.category_key(BOAT) == in_force and engine.has(BOAT)
 
 
 def test_an_undone_curation_finds_the_old_set_byte_for_byte(engine: Engine) -> None:

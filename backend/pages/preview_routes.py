@@ -1,0 +1,122 @@
+"""The routes of previews: what a change of a label would do to an image, and applying it or undoing it.
+
+    POST /page/preview               look at a change: the form of the change, its name in `change`, and a task
+    GET  /page/preview?...           what it would do, as soon as that is known
+    GET  /page/preview.png?...       one of its pictures
+    POST /page/preview/again         look at the same change on another task
+    POST /page/preview/apply         put it in force; again: take it back
+
+A label has one preview at a time. It is made outside the request (`backend.pages.work`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from http import HTTPStatus
+
+from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
+
+from backend.errors import RequestError
+from backend.pages.asked_changes import asked_change, asked_number
+from backend.pages.category_routes import CategoryPages, picture
+from backend.pages.preview import PICTURES, Asked, Preview, applied, make_preview
+from ovdiff.vocabulary import Category
+
+TRIAL = "trial"
+"""The name of the change that takes the prompts on trial."""
+
+
+def add_preview_pages(pages: Blueprint, shared: CategoryPages) -> None:
+    """Add the routes."""
+    started = uuid.uuid4().hex[:8]  # numbers of pieces of work begin anew with each process, and browsers keep pictures
+
+    @pages.post("/page/preview")
+    def look_at_change() -> Response:
+        project, category = shared.asked()
+        shared.curator()
+        return _look(shared, _asked(shared, project, category))
+
+    @pages.post("/page/preview/again")
+    def look_again() -> Response:
+        asked, _, is_applied = _done(shared)
+        if is_applied:
+            raise RequestError("The change is in force, so there is no before. Undo it first.")
+        return _look(shared, replace(asked, task=_asked_task()))
+
+    @pages.get("/page/preview")
+    def preview() -> str:
+        project, category = shared.asked()
+        piece = shared.work.of(_about(project, category))
+        _, seen, is_applied = piece.result if piece is not None and piece.state == "done" else (None, None, False)
+        return render_template(
+            "page/preview.html",
+            project=project,
+            category=category,
+            piece=piece,
+            seen=seen,
+            is_applied=is_applied,
+            titles=PICTURES,
+            started=started,
+        )
+
+    @pages.get("/page/preview.png")
+    def preview_picture() -> Response:
+        _, seen, _ = _done(shared)
+        number = asked_number()
+        return picture(seen.pictures[number] if 0 <= number < len(seen.pictures) else None)
+
+    @pages.post("/page/preview/apply")
+    def apply() -> Response:
+        project, category = shared.asked()
+        asked, seen, is_applied = _done(shared)
+        after = applied(shared.service, asked, seen)
+        shared.work.put(_about(project, category), (asked, after, not is_applied))
+        return _to_page(project, category)
+
+
+def _asked(shared: CategoryPages, project: str, category: Category) -> Asked:
+    """Return what a form asks to be looked at.
+
+    Raises:
+        RequestError: the form lacks what its change needs, or no prompts are on trial.
+    """
+    task = _asked_task()
+    name = request.form.get("change", "")
+    if name != TRIAL:
+        return Asked(project, category, task, act=asked_change(name, max_px=shared.max_px))
+    tried = shared.trials.of(project, category.name)
+    if tried is None:
+        raise RequestError(f"No other prompts of {category.name!r} are on trial.")
+    return Asked(project, category, task, tried=tried)
+
+
+def _asked_task() -> int | None:
+    """Return the task that a form names; None for the first of the project."""
+    return asked_number("task") if request.form.get("task", "").strip() else None
+
+
+def _look(shared: CategoryPages, asked: Asked) -> Response:
+    """Have a change looked at outside the request."""
+    title = f"What the change of {asked.category.name} would do is being looked at"
+    about = _about(asked.project, asked.category)
+    shared.work.start(about, title, lambda: (asked, make_preview(shared.service, asked), False))
+    return _to_page(asked.project, asked.category)
+
+
+def _done(shared: CategoryPages) -> tuple[Asked, Preview, bool]:
+    """Return what was asked, the preview that was made of it, and whether it is applied; 404 if there is none."""
+    project, category = shared.asked()
+    piece = shared.work.of(_about(project, category))
+    if piece is None or piece.state != "done":
+        abort(HTTPStatus.NOT_FOUND)
+    done: tuple[Asked, Preview, bool] = piece.result
+    return done
+
+
+def _about(project: str, category: Category) -> tuple[str, str, str]:
+    return "preview", project, category.name
+
+
+def _to_page(project: str, category: Category) -> Response:
+    return make_response(redirect(url_for("pages.preview", project=project, name=category.name), HTTPStatus.SEE_OTHER))
