@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -125,12 +126,17 @@ def asked_nobody_else(browser: webdriver.Chrome, url: str) -> None:
     assert browser.get_log("browser") == [], "no script error, nothing against the policy, no failed request"
 
 
+def shown(browser: webdriver.Chrome) -> str:
+    """Return the text that the page shows now, in one look: an element may be replaced between two."""
+    return str(browser.execute_script("return document.getElementById('main').innerText"))
+
+
 def wait_for_text(browser: webdriver.Chrome, text: str) -> None:
     """Wait until the page shows a text; nobody loads it anew."""
-    main = (By.ID, "main")
-    WebDriverWait(browser, TIMEOUT_S, 0.1).until(
-        lambda _: text in browser.find_element(*main).text, f"{text!r} in {browser.find_element(*main).text!r}"
-    )
+    try:
+        WebDriverWait(browser, TIMEOUT_S, 0.1).until(lambda _: text in shown(browser))
+    except TimeoutException:
+        pytest.fail(f"{text!r} is not in {shown(browser)!r}")
 
 
 def press(browser: webdriver.Chrome, *keys: str) -> None:
@@ -156,7 +162,7 @@ def test_the_pages_show_progress_by_themselves_and_a_word_is_changed_by_keyboard
 ) -> None:
     browser.get(f"{connected.address}/")
     wait_for_text(browser, "2 of 2\nlabels are ready")  # by the script alone
-    assert "treshold=" in browser.find_element(By.ID, "needs-you").find_element(By.XPATH, "..").text
+    assert "treshold=" in shown(browser)
     assert LEGACY_TOKEN not in browser.page_source and PASSWORD not in browser.page_source
     looks_right_everywhere(browser, axe)
     asked_nobody_else(browser, connected.url)
@@ -216,7 +222,8 @@ def test_a_change_is_seen_on_an_image_before_it_is_applied_and_undone(
 
 
 def find_curations(browser: webdriver.Chrome) -> list[str]:
-    return [line.text for line in browser.find_elements(By.CSS_SELECTOR, "#live-changes li")]
+    lines = "return [...document.querySelectorAll('#live-changes li')].map((line) => line.innerText)"
+    return list(browser.execute_script(lines))
 
 
 def test_without_scripts_everything_is_there(connected: Backend, browser: webdriver.Chrome) -> None:
