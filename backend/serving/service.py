@@ -82,7 +82,8 @@ class Service:
             ask_about=lambda uid: self._read_back.soon(id_of(uid)),
             clock_s=clock_s,
         )
-        predictor = self._basis.predictor(images)
+        noted_images, predictions = self._basis.stored_images(images.fetcher)
+        predictor = self._basis.predictor(noted_images, store=predictions)
         self._answers = Answers(predictor, settings.prediction, clock_s=clock_s)
         self._readiness = Readiness(
             engine,

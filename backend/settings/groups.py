@@ -217,6 +217,12 @@ class PredictionSettings:
         "yes/no",
         "a prediction made before every category was ready is stored, and a task that was opened keeps it for ever",
     )
+    stored_bytes: int = setting(
+        256 * 2**20,
+        "bytes on disk",
+        "whole predictions, at 5 to 200 kB each, so that a repeated request is a look-up, also after a restart; 0 "
+        "keeps none",
+    )
     prelabel: bool = setting(
         False,
         "yes/no",
@@ -247,6 +253,7 @@ class PredictionSettings:
             )
         require_between("remember_bytes", self.remember_bytes, 0, 2**40)
         require_between("remember_s", self.remember_s, 0, 86400)
+        require_between("stored_bytes", self.stored_bytes, 0, 2**40)
         require_between("prediction_slots", self.prediction_slots, 1, 128)
         require_between("failure_rows", self.failure_rows, 1, 100_000)
         require_between("retry_failed_after_s", self.retry_failed_after_s, 0.1, 86400)  # 0: a thread in circles

@@ -82,6 +82,9 @@ class Answers:
         A task that takes longer than any request has is begun if the request has no answers to lose: its segmentation
         is remembered for the next time.
         """
+        stored = self._predictor.stored(task, snapshot)
+        if stored is not None:  # it waits for no place, because it needs no model
+            return stored
         expected_s = self._pace.expected_s(project, task_id(task))
         if not has_answers and expected_s > snapshot.until_s - snapshot.asked_s:
             expected_s = 0.0

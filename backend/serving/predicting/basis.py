@@ -16,10 +16,11 @@ from backend.errors import SettingsError
 from backend.serving.model_version import model_version
 from backend.serving.predicting.predictions import Predictor, Snapshot
 from backend.serving.predicting.recent import RecentSegmentations
+from backend.serving.predicting.stored import NotingFetcher, PredictionStore, StoredItems
 from backend.serving.preparing.standing import Standing
 from backend.serving.vocabulary import Labelling
 from backend.settings import Settings
-from backend.sources.images import ImageSource
+from backend.sources.images import FetchesImages, ImageSource
 from ovdiff.engines import FindsInstances, SegmentationEngine, engine_state
 from ovdiff.vocabulary import Category, Vocabulary
 
@@ -38,12 +39,15 @@ class Basis:
     engine: SegmentationEngine
     clock_s: Callable[[], float] = time.monotonic
 
-    def predictor(self, images: ImageSource, *, remembers: bool = True) -> Predictor:
+    def predictor(
+        self, images: ImageSource, *, remembers: bool = True, store: PredictionStore | None = None
+    ) -> Predictor:
         """Return what makes the items of tasks.
 
         Args:
             images: where images come from.
             remembers: whether the last segmentations are kept, for a click or a repeated request.
+            store: where whole predictions are kept (None: nowhere); `images` must come through its fetcher.
 
         Raises:
             SettingsError: regions are to be objects, but the engine does not tell objects apart.
@@ -58,7 +62,13 @@ class Basis:
         prediction = self.settings.prediction
         kept = prediction if remembers else replace(prediction, remember_bytes=0)
         recent = RecentSegmentations(images, self.engine, kept, instances=instances, clock_s=self.clock_s)
-        return Predictor(recent, self.settings.output, partial=prediction.partial_predictions)
+        return Predictor(recent, self.settings.output, partial=prediction.partial_predictions, store=store)
+
+    def stored_images(self, fetcher: FetchesImages) -> tuple[ImageSource, PredictionStore]:
+        """Return a source of images, and the store of the predictions that are made of them."""
+        noting, prediction = NotingFetcher(fetcher), self.settings.prediction
+        items = StoredItems(self.settings.data_dir / "predictions", prediction.stored_bytes)
+        return ImageSource(noting), PredictionStore(items, noting)
 
     def version(self, labelling: Labelling, ready: Mapping[Category, str]) -> str:
         """Return the model version of predictions for which these categories are ready, each with its key."""

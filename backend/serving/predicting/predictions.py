@@ -22,13 +22,14 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from backend.errors import ImageSourceError, RequestError
 from backend.serving.predicting.interactive import Prompt, prompt_to_mask, read_prompt
 from backend.serving.predicting.limits import shown_score
 from backend.serving.predicting.recent import ImageAddress, RecentSegmentations
 from backend.serving.predicting.regions import mask_to_regions, segmentation_to_regions
+from backend.serving.predicting.stored import PredictionStore
 from backend.serving.vocabulary import Labelling, Output
 from backend.settings import OutputSettings
 from converters.label_studio.label_config import ImageTag
@@ -38,6 +39,7 @@ from ovdiff.vocabulary import Category
 
 logger = logging.getLogger(__name__)
 
+Found = TypeVar("Found")
 Item = dict[str, Any]
 Task = Mapping[str, Any]
 
@@ -96,16 +98,32 @@ class Predictor:
     segmentations: RecentSegmentations
     output: OutputSettings
     partial: bool = False
+    store: PredictionStore | None = None
+
+    def stored(self, task: Task, snapshot: Snapshot) -> Answer | None:
+        """Return the item that was made of the same task before; None if there is none that still holds. Never raises.
+
+        Its images are fetched, and no model runs.
+        """
+        store = self.store
+        if store is None or not self._may_answer(snapshot):
+            return None
+
+        def look_up() -> Answer | None:
+            item = store.get(self.images(task, snapshot), snapshot.version, until_s=snapshot.until_s)
+            return None if item is None else Answer(item, "answered")
+
+        return _guarded(task, look_up, lambda _reason: None)  # `predict` tells the reason
 
     def predict(self, task: Task, snapshot: Snapshot) -> Answer:
         """Return the item of one task, with all regions of its images; never raises."""
-        if not snapshot.ready or (snapshot.pending and not self.partial):
+        if not self._may_answer(snapshot):
             return unanswered(snapshot.version, "not ready", f"Not every category is ready: {snapshot.missing}.")
 
         def refuse(reason: str) -> Answer:
             return unanswered(snapshot.version, "failed", reason)
 
-        return _guarded(task, lambda: Answer(self._predict(task, snapshot), "answered"), refuse)
+        return _guarded(task, lambda: Answer(self._kept(task, snapshot), "answered"), refuse)
 
     def answer_click(self, task: Task, context: Mapping[str, Any], snapshot: Snapshot) -> Answer:
         """Return an item with the mask that a click or a rectangle asks for; never raises."""
@@ -114,6 +132,16 @@ class Predictor:
             return Answer(_item([], None, snapshot.version) | {"error": reason}, "failed")
 
         return _guarded(task, lambda: self._answer_click(task, read_prompt(context), snapshot), refuse)
+
+    def _may_answer(self, snapshot: Snapshot) -> bool:
+        return bool(snapshot.ready) and (self.partial or not snapshot.pending)
+
+    def _kept(self, task: Task, snapshot: Snapshot) -> Item:
+        """Return the item of a task, and keep it for the next time."""
+        item = self._predict(task, snapshot)
+        if self.store is not None:
+            self.store.put(self.images(task, snapshot), snapshot.version, item, asked_s=snapshot.asked_s)
+        return item
 
     def _predict(self, task: Task, snapshot: Snapshot) -> Item:
         regions: list[Any] = []
@@ -179,7 +207,7 @@ def unanswered(version: str, kind: Kind, reason: str) -> Answer:
     return Answer({"model_version": version, "error": reason}, kind)
 
 
-def _guarded(task: Task, answer: Callable[[], Answer], refuse: Callable[[str], Answer]) -> Answer:
+def _guarded(task: Task, answer: Callable[[], Found], refuse: Callable[[str], Found]) -> Found:
     """Return the answer that `answer` makes, or what `refuse` makes of the error that it raised."""
     try:
         return answer()

@@ -1,0 +1,225 @@
+"""Predictions on disk, so that a repeated request is a look-up, also after a restart and while the models are busy.
+
+    <data>/predictions/<key>.json    a checksum, then the hashes of the images' bytes, and the item
+
+A key is the digest of the task's id, of the addresses of its images and of the model version, in which is all that
+decides a prediction but the images. An image may be replaced under its address, so it is fetched all the same, and a
+stored item counts only if each image has the bytes that it was made of. No image is decoded, and no model runs.
+
+The folder is only a cache: whatever goes wrong with it costs a prediction and fails none. A file appears whole or not
+at all; a damaged one counts as absent and is replaced. What was unused for longest is deleted beyond a bound.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import math
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from backend.serving.predicting.recent import ImageAddress
+from backend.settings import ImageSettings
+from backend.sources.images import FetchesImages
+from converters.files.atomic import delete_left_overs, write_whole
+
+logger = logging.getLogger(__name__)
+
+Item = dict[str, Any]
+
+MOST_ADDRESSES = 10_000
+LOOK_UPS = 8  # at once; each holds the bytes of an image
+LEAVES = 0.9  # of the bound, when something is deleted: the folder is not listed for each new file
+_SUFFIX = ".json"
+_DIGITS = 64  # of a SHA-256 in hex
+
+
+class StoredItems:
+    """A folder of items within a bound on its bytes. Threads may share it; one process at a time uses it."""
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        """Use a folder, which is made when the first item is kept; 0 bytes keep none."""
+        self._folder, self._most_bytes = folder, most_bytes
+        self._lock = threading.Lock()
+        self._bytes: int | None = None  # of all files; None until they are counted
+        self._told = False
+
+    def get(self, key: str) -> tuple[list[str], Item] | None:
+        """Return the hashes of the images and the item of a key; None if there is none, or a damaged one."""
+        if not self._most_bytes:
+            return None
+        path = self._path(key)
+        try:
+            data = path.read_bytes()
+            os.utime(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._tell(f"cannot be read ({error})")
+            return None
+        found = _read(data)
+        if found is None:
+            logger.warning("The stored prediction %s is damaged; the task is predicted again.", path)
+            with contextlib.suppress(OSError):
+                path.unlink()
+        return found
+
+    def put(self, key: str, contents: Sequence[str], item: Item) -> None:
+        """Keep an item with the hashes of its images; nothing is raised if that fails."""
+        body = json.dumps([list(contents), item]).encode()
+        data = _hash(body).encode() + body
+        if len(data) > self._most_bytes:
+            return
+        try:
+            with self._lock:
+                self._make_room(len(data))
+                write_whole(self._path(key), data)
+                self._bytes = (self._bytes or 0) + len(data)
+        except OSError as error:
+            self._tell(f"cannot be written ({error})")
+
+    def _make_room(self, size_bytes: int) -> None:
+        """Delete what was unused for longest if the folder would outgrow its bound."""
+        if self._bytes is not None and self._bytes + size_bytes <= self._most_bytes:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        delete_left_overs(self._folder)
+        files = []
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(_SUFFIX):
+                    status = entry.stat()
+                    files.append((status.st_mtime_ns, status.st_size, entry.path))
+        total = sum(size for _, size, _ in files)
+        if total + size_bytes > self._most_bytes:
+            for _, size, path in sorted(files):
+                if total + size_bytes <= self._most_bytes * LEAVES:
+                    break
+                Path(path).unlink(missing_ok=True)
+                total -= size
+        self._bytes = total
+
+    def _tell(self, what: str) -> None:
+        """Log once that the folder is of no use, because it would be said for each task."""
+        if not self._told:
+            self._told = True
+            logger.warning("Predictions in %s %s. Tasks are predicted all the same.", self._folder, what)
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}{_SUFFIX}"
+
+
+@dataclass(frozen=True)
+class _Content:
+    """The hash of the bytes that an address had last, and when they were other ones before."""
+
+    content: str
+    changed_s: float
+
+
+class NotingFetcher:
+    """A fetcher that remembers which bytes the last addresses had. Threads may share it."""
+
+    def __init__(self, fetcher: FetchesImages) -> None:
+        """Remember nothing yet."""
+        self._fetcher = fetcher
+        self._lock = threading.Lock()
+        self._contents: OrderedDict[bytes, _Content] = OrderedDict()
+
+    @property
+    def limits(self) -> ImageSettings:
+        """How large an image may be, and how long it may take."""
+        return self._fetcher.limits
+
+    @property
+    def clock_s(self) -> Callable[[], float]:
+        """The present moment in seconds."""
+        return self._fetcher.clock_s
+
+    def fetch(self, reference: str, *, task_id: int | None = None, within_s: float = math.inf) -> bytes:
+        """Return the bytes of an image, and remember their hash.
+
+        Raises:
+            ImageSourceError: as the fetcher raises it.
+        """
+        data = self._fetcher.fetch(reference, task_id=task_id, within_s=within_s)
+        self._note(ImageAddress(reference, task_id).key, _hash(data))
+        return data
+
+    def content(self, address: ImageAddress, *, since_s: float) -> str | None:
+        """Return the hash of the bytes of an image; None if it was not fetched, or is another one since `since_s`."""
+        with self._lock:
+            found = self._contents.get(address.key)
+        return found.content if found is not None and found.changed_s < since_s else None
+
+    def _note(self, key: bytes, content: str) -> None:
+        with self._lock:
+            before = self._contents.pop(key, None)
+            changed_s = -math.inf if before is None else before.changed_s
+            if before is not None and before.content != content:
+                changed_s = self.clock_s()
+            self._contents[key] = _Content(content, changed_s)
+            if len(self._contents) > MOST_ADDRESSES:
+                self._contents.popitem(last=False)
+
+
+@dataclass(frozen=True)
+class PredictionStore:
+    """The items on disk, and the fetcher that tells whether they still hold. Threads may share it."""
+
+    items: StoredItems
+    fetcher: NotingFetcher
+    at_once: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(LOOK_UPS))
+
+    def get(self, images: Sequence[ImageAddress], version: str, *, until_s: float) -> Item | None:
+        """Return the stored item of a task whose images are what they were; None if there is none.
+
+        Raises:
+            ImageSourceError: an image cannot be fetched until then.
+        """
+        found = self.items.get(_key(images, version)) if images else None
+        if found is None:
+            return None
+        contents, item = found
+        if not self.at_once.acquire(timeout=max(0.0, until_s - self.fetcher.clock_s())):
+            return None
+        try:
+            return item if contents == [self._content(address, until_s) for address in images] else None
+        finally:
+            self.at_once.release()
+
+    def put(self, images: Sequence[ImageAddress], version: str, item: Item, *, asked_s: float) -> None:
+        """Keep an item that was made of images that were fetched since `asked_s`."""
+        contents = [self.fetcher.content(address, since_s=asked_s) for address in images]
+        known = [content for content in contents if content is not None]
+        if known and len(known) == len(images):
+            self.items.put(_key(images, version), known, item)
+
+    def _content(self, address: ImageAddress, until_s: float) -> str:
+        within_s = until_s - self.fetcher.clock_s()
+        return _hash(self.fetcher.fetch(address.reference, task_id=address.task, within_s=within_s))
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _key(images: Sequence[ImageAddress], version: str) -> str:
+    parts = [version, *([address.task, address.reference] for address in images)]
+    return _hash(json.dumps(parts).encode())
+
+
+def _read(data: bytes) -> tuple[list[str], Item] | None:
+    """Return what `StoredItems.put` wrote; None if it is not whole."""
+    checksum, body = data[:_DIGITS], data[_DIGITS:]
+    if _hash(body).encode() != checksum:
+        return None
+    contents, item = json.loads(body)
+    return contents, item

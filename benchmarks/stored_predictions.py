@@ -1,0 +1,155 @@
+"""How long stored predictions take while others keep the models busy.
+
+    python -m benchmarks.stored_predictions [--minutes 10] [--clients 50] [--new-clients 8] [--folder DIR] [--out FILE]
+
+Starts `ovdiff serve` with the embedded models in a process of its own, and a server of small drawn images in Label
+Studio's place. Some hundred tasks are predicted once and the service is started anew, so that their predictions are on
+disk alone. Then each of 50 clients asks for one of these tasks every few seconds, as people do who open tasks, while 8
+clients ask for new images without a pause. Writes one JSON object: p50 and p95 of both in seconds, how many were
+answered and how many were not, and the resident memory (MiB). `--folder` keeps prototypes for the next run. Linux only.
+`results/stored_predictions.json` has a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import signal
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from benchmarks.service_memory import CONFIG, PROJECT, images_served, resident_mib, service
+
+STORED_TASKS = 300
+PAUSE_S = 5.0  # between two requests of a person
+KINDS = 20  # of the images that are served, numbers that are no multiple of others of them are small
+
+
+@dataclass
+class Answers:
+    """What clients of one kind saw. Threads share it."""
+
+    seconds: list[float] = field(default_factory=list)
+    unanswered: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, seconds: float, *, good: bool) -> None:
+        """Note one answer."""
+        with self.lock:
+            self.seconds.append(seconds)
+            self.unanswered += not good
+
+    def summary(self) -> dict[str, Any]:
+        """Return the counts and the percentiles."""
+        found = sorted(self.seconds)
+        return {
+            "requests": len(found),
+            "without_a_result": self.unanswered,
+            "p50_s": round(statistics.median(found), 4) if found else None,
+            "p95_s": round(percentile(found, 0.95), 4) if found else None,
+        }
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Return the smallest of some ordered numbers that so large a share of them does not exceed."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def small(numbers: int) -> list[int]:
+    """Return so many numbers of small images, as `benchmarks.service_memory` draws them."""
+    return list(itertools.islice((number for number in itertools.count() if number % KINDS < 6), numbers))
+
+
+def ask(url: str, number: int, session: requests.Session) -> tuple[float, bool]:
+    """Ask for one prediction; return the seconds, and whether there was one."""
+    task = {"id": number + 1, "data": {"image": f"/data/upload/1/{number}.jpg"}}
+    body = {"tasks": [task], "project": PROJECT, "label_config": CONFIG, "params": {"context": None}}
+    start_s = time.perf_counter()
+    response = session.post(f"{url}/predict", json=body, timeout=300)
+    seconds = time.perf_counter() - start_s
+    return seconds, response.ok and "result" in response.json()["results"][0]
+
+
+def measure(minutes: float, clients: int, new_clients: int, folder: Path) -> dict[str, Any]:
+    """Predict the tasks once, start the service anew, and let clients ask."""
+    tasks = small(STORED_TASKS)
+    with images_served() as label_studio:
+        with service(folder, label_studio, ()) as (url, _), requests.Session() as session:
+            for number in tasks:
+                ask(url, number, session)
+        with service(folder, label_studio, ()) as (url, process_id), requests.Session() as session:
+            ask(url, 10**6, session)  # loads the models
+            stored, new = Answers(), Answers()
+            until_s = time.monotonic() + 60 * minutes
+            fresh = itertools.count(10**7, KINDS)
+            threads = [
+                _client(url, until_s, stored, lambda turn, who=who: tasks[(who + turn * clients) % len(tasks)], who)
+                for who in range(clients)
+            ] + [_client(url, until_s, new, lambda _turn: next(fresh), None) for _ in range(new_clients)]
+            highest_mib = 0.0
+            while any(thread.is_alive() for thread in threads):
+                highest_mib = max(highest_mib, resident_mib(process_id))
+                time.sleep(0.5)
+    return {
+        "minutes": minutes,
+        "stored": {"clients": clients, **stored.summary()},
+        "new": {"clients": new_clients, **new.summary()},
+        "highest_mib": round(highest_mib),
+    }
+
+
+def _client(
+    url: str, until_s: float, answers: Answers, choose: Callable[[int], int], who: int | None
+) -> threading.Thread:
+    """Start one client: a person with pauses, or, if `who` is None, one without."""
+
+    def work() -> None:
+        if who is not None:
+            time.sleep(PAUSE_S * (who % 10) / 10)  # people do not all begin at once
+        with requests.Session() as session:
+            for turn in itertools.count():
+                if time.monotonic() >= until_s:
+                    return
+                seconds, good = ask(url, choose(turn), session)
+                answers.note(seconds, good=good)
+                if who is not None:
+                    time.sleep(max(0.0, PAUSE_S - seconds))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--new-clients", type=int, default=8)
+    parser.add_argument("--folder", type=Path, help="where the service keeps its data (default: a temporary folder)")
+    parser.add_argument("--out", type=Path, help="the JSON file to write (default: the screen)")
+    options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (options.folder or Path(temporary)).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        found = measure(options.minutes, options.clients, options.new_clients, folder)
+    text = json.dumps(found, indent=2)
+    if options.out:
+        options.out.write_text(text + "\n", "utf-8")
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
