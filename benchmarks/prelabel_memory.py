@@ -5,7 +5,7 @@
 Starts a small server in Label Studio's place, and the command in a process of its own. Of 100 images 99 have 0.3 MP and
 one has 12 MP. All is real but the models: an engine that thresholds brightness stands in their place, so that what is
 measured are pages, downloads, decoding, regions and imports. Writes one JSON object: the resident memory (MiB) by tasks
-done, the highest in the first tenth and afterwards, and tasks a second. 10,000 tasks take 5 to 10 minutes on two busy
+done, the highest in the first tenth and afterwards, and tasks a second. 10,000 tasks took 16 minutes on two busy
 cores. Linux only. `results/prelabel_memory.json` has such a run.
 """
 
