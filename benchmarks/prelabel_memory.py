@@ -12,6 +12,7 @@ cores. Linux only. `results/prelabel_memory.json` has such a run.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -175,7 +176,7 @@ def measure(tasks: int) -> dict[str, Any]:
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
             while process.poll() is None:
                 time.sleep(0.2)
-                if Path(f"/proc/{process.pid}/status").exists() and process.poll() is None:
+                with contextlib.suppress(AssertionError, OSError):  # it has just ended, and has no memory any more
                     samples.append((len(studio.done), resident_mib(process.pid)))
             printed = process.stdout.read() if process.stdout else ""
         seconds = time.monotonic() - started_s
