@@ -21,6 +21,7 @@ from backend.pages.form_tokens import FIELD, FormTokens
 from backend.pages.headers import with_headers
 from backend.pages.lessons.routes import add_lesson_pages
 from backend.pages.preview_routes import add_preview_pages
+from backend.pages.searches.routes import add_search_pages
 from backend.pages.served_pictures import ServedPictures
 from backend.pages.tasks.routes import add_task_pages
 from backend.pages.work import Work
@@ -44,7 +45,9 @@ def add_pages(app: Flask, settings: Settings) -> None:
     add_category_pages(pages, labels)
     add_preview_pages(pages, labels)
     add_lesson_pages(pages, service)
-    add_task_pages(pages, service, settings, ServedPictures())
+    pictures = ServedPictures()
+    add_task_pages(pages, service, settings, pictures)
+    add_search_pages(pages, service, pictures)
     app.register_blueprint(pages)
 
 

@@ -22,6 +22,7 @@ from backend.serving.predicting.recent import ImageAddress, RecentSegmentations
 from backend.serving.projects import Projects, id_of
 from backend.serving.vocabulary import Labelling, Output
 from backend.sources.few_tasks import BareTask, FewTasks, one_task, tasks_after
+from backend.sources.images import ImageSource
 from backend.sources.label_studio import LabelStudioClient
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
@@ -98,6 +99,7 @@ class Looking:
         self,
         projects: Projects,
         label_studio: LabelStudioClient,
+        images: ImageSource,
         recent: RecentSegmentations,
         *,
         snapshot: Callable[[Labelling, float], Snapshot],
@@ -109,12 +111,13 @@ class Looking:
         Args:
             projects: the projects that are connected.
             label_studio: where tasks are asked for.
+            images: fetches images.
             recent: fetches and segments images.
             snapshot: gives the state of the service for a label config, at a moment of the clock.
             clock_s: the clock of all of them.
             within_s: see `WITHIN_S`.
         """
-        self._projects, self._label_studio, self._recent = projects, label_studio, recent
+        self._projects, self._label_studio, self._images, self._recent = projects, label_studio, images, recent
         self._snapshot, self._clock_s, self._within_s = snapshot, clock_s, within_s
         self._place = Places(1, clock_s)
         self._lock = threading.Lock()
@@ -143,6 +146,24 @@ class Looking:
             LabelStudioAPIError: Label Studio refused or did not answer.
         """
         return tasks_after(self._label_studio, project.number, after, count, within_s=ASK_WITHIN_S)
+
+    @contextmanager
+    def pixels(self, project: KnownProject, task: BareTask) -> Iterator[tuple[NDArray[np.uint8], Vocabulary]]:
+        """Fetch the first image of a task that has labels, and yield its pixels (H, W, 3) with the labels' vocabulary.
+
+        Nothing is segmented. Do what needs the pixels in the block, and open no second image there.
+
+        Raises:
+            RequestError: not every label is ready, or the task has no address of an image.
+            ImageSourceError: the image cannot be fetched or read.
+        """
+        snapshot = self._snapshot(project.usable, self._clock_s())
+        if snapshot.pending or not snapshot.ready:
+            raise RequestError(f"Not every label of project {project.number} is ready: {snapshot.missing}.")
+        tag, outputs = next(each for each in snapshot.labelling.by_image(snapshot.ready).items() if each[1])
+        address = reference({"data": task.data}, tag)
+        with self._images.opened(address, task_id=task.id, within_s=self._within_s) as pixels:
+            yield pixels, Vocabulary([output.category for output in outputs])
 
     @contextmanager
     def opened(self, number: int, task: int, image: str = "") -> Iterator[Sight]:

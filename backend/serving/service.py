@@ -98,7 +98,7 @@ class Service:
         )
         self._stores = StoreSizes(settings.bank_dir, clock_s=clock_s)
         self.looking = Looking(
-            self._projects, label_studio, predictor.segmentations, snapshot=self._snapshot, clock_s=clock_s
+            self._projects, label_studio, images, predictor.segmentations, snapshot=self._snapshot, clock_s=clock_s
         )
         """Shows a task to a person as the service sees it."""
         self._requests = _Limit(settings.server.prediction_requests, "requests for predictions")

@@ -81,7 +81,7 @@ def test_a_project_without_a_usable_label_config_or_a_ready_label_is_refused(
 def test_whoever_waits_too_long_for_a_turn_is_sent_away(project: Service) -> None:
     whole: Any = project
     looking = Looking(
-        whole._projects, whole.looking._label_studio, whole.looking._recent,
+        whole._projects, whole.looking._label_studio, whole.looking._images, whole.looking._recent,
         snapshot=whole._snapshot, clock_s=whole._clock_s, within_s=0.05,
     )  # fmt: skip
 
