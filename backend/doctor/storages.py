@@ -89,8 +89,12 @@ def check_image(images: ImageSource, project: int, sample: Sample, within_s: flo
 
 
 def _address(task: dict[str, Any], key: str, part: str) -> str:
-    """Return the address of a task's image if it begins as its kind does; a list of images gives its first."""
+    """Return the address of a task's image if it is of a kind; a list of images gives its first.
+
+    Label Studio writes paths of its own with or without its address in front.
+    """
     data = task.get("data")
     found = data.get(key) if isinstance(data, dict) else None
     first = found[0] if isinstance(found, list) and found else found
-    return first if isinstance(first, str) and part in first[: len(part) + 200] else ""
+    fits = isinstance(first, str) and (first.startswith(part) or (part.startswith("/") and part in first))
+    return str(first) if fits else ""
