@@ -17,6 +17,7 @@ LIBRARIES = {
         "huggingface_hub",
         "itsdangerous",
         "markupsafe",
+        "prometheus_client",
         "requests",
         "safetensors",
         "scipy",

@@ -97,6 +97,7 @@ from backend.command.arguments import (
 )
 from backend.command.console import complain, quietly
 from backend.errors import BackendError, SettingsError, UsageError
+from backend.logs import log_to
 from backend.settings import read_settings
 from converters.console import show_examples
 from converters.errors import ConverterError
@@ -114,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status: int = options.run(options)
             return status
         in_force = read_settings()
-        _start_logging("WARNING" if options.quiet else in_force.server.log_level)
+        _start_logging("WARNING" if options.quiet else in_force.server.log_level, in_force.server.log_format)
         with naming_the_extra(f"ovdiff {options.command}"), quietly(options.quiet):
             options.act(options, in_force)
     except (SettingsError, UsageError, PresetError, VocabularyError, MissingExtraError) as error:
@@ -131,8 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _start_logging(level: str) -> None:
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+def _start_logging(level: str, form: str) -> None:
+    log_to(level, form)
     logging.getLogger("huggingface_hub").propagate = False  # it writes by itself, and would say everything twice
     # Without torchvision it says twice that it falls back to Pillow, which the models at hand do not notice.
     logging.getLogger("transformers.utils.import_utils").setLevel(logging.ERROR)

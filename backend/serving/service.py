@@ -18,6 +18,7 @@ from backend import __version__
 from backend.errors import BusyError, RequestError, SettingsError, UnusableLabelConfigError
 from backend.serving.data_folder import DataFolder
 from backend.serving.events import ACTION_CHARACTERS, event_ids
+from backend.serving.figures import Figures
 from backend.serving.looking import Looking
 from backend.serving.predicting.answers import Answers
 from backend.serving.predicting.basis import Basis
@@ -84,6 +85,7 @@ class Service:
         )
         noted_images, predictions = self._basis.stored_images(images.fetcher)
         predictor = self._basis.predictor(noted_images, store=predictions)
+        self._segmentations = predictor.segmentations
         self._answers = Answers(predictor, settings.prediction, clock_s=clock_s)
         self._readiness = Readiness(
             engine,
@@ -251,6 +253,22 @@ class Service:
         with tolerating_store_errors():
             versions = self._store.model_versions()
         return {"versions": versions or [BASE_VERSION]}
+
+    def figures(self) -> Figures:
+        """Return the counts and sizes of this moment. Cheap: no category's bank is asked, and no model."""
+        segmentations = self._segmentations
+        return Figures(
+            requests={"predictions": self._requests.in_use, "clicks": self._clicks.in_use},
+            answers=self._answers.tally.counts(),
+            failed_tasks=len(self._answers.failures.newest_first()),
+            segmentations=segmentations.tally.counts(),
+            remembered_bytes=segmentations.kept_bytes,
+            queue=len(self._precompute.queue()),
+            builds=self._precompute.figures,
+            stores=self._stores.sizes(),
+            projects=len(self._projects.states()),
+            is_ready=not self._readiness.missing(),
+        )
 
     def status(self) -> dict[str, Any]:
         """Return, as a JSON object, the state of the categories of each project, and the tasks that failed last."""

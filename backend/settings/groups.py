@@ -58,8 +58,16 @@ class ServerSettings:
     allow_anonymous: bool = setting(
         False, "yes/no", "whoever listens to the network without a password must say so explicitly"
     )
+    open_metrics: bool = setting(
+        False, "yes/no", "/metrics tells how much is labelled and what fails; Prometheus can send the password"
+    )
     log_level: str = setting(
         "INFO", "logging level", "INFO writes one line for each event; bodies and secrets are never logged"
+    )
+    log_format: str = setting(
+        "text",
+        "'text' or 'json'",
+        "people read text; with 'json' each line is an object for programs",
     )
 
     def __post_init__(self) -> None:
@@ -76,6 +84,8 @@ class ServerSettings:
             raise SettingsError("OVDIFF_BASIC_USER and OVDIFF_BASIC_PASSWORD go together; only one of them is set.")
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             raise SettingsError(f"OVDIFF_LOG_LEVEL={self.log_level!r} is none of DEBUG, INFO, WARNING, ERROR.")
+        if self.log_format not in ("text", "json"):
+            raise SettingsError(f"OVDIFF_LOG_FORMAT={self.log_format!r} is neither 'text' nor 'json'.")
         if not (self.requires_password or self.allow_anonymous or is_loopback(self.host)):
             raise SettingsError(
                 f"OVDIFF_HOST={self.host!r} listens to the network without a password. Set "

@@ -47,7 +47,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
         ("pages", "doctor"),
         ("serving",),
         ("sources", "engine", "presentation"),
-        ("settings",),
+        ("settings", "logs"),
         ("errors", "__init__"),
     ),
 }

@@ -7,10 +7,12 @@
     POST /webhook    an event of a project
     GET  /versions   the model versions that /setup has answered so far
     GET  /status     the state of the categories of each project (not part of Label Studio's protocol)
+    GET  /metrics    counts, durations and sizes, as Prometheus reads them (neither)
 
 What people look at in a browser, at / and below /page/, is in `backend.pages`; whoever makes the application adds it.
 
-Once a user and a password are set, every route except /webhook and /ready asks for HTTP Basic authentication. /health
+Once a user and a password are set, every route except /webhook and /ready asks for HTTP Basic
+authentication (and /metrics, where OVDIFF_OPEN_METRICS=yes). /health
 asks too, because by its answer Label Studio tells a person that the password is wrong; what only asks whether the
 process lives takes a 401 for life. Probes of Docker and Kubernetes carry no password, so /ready needs none, and says
 without it what is missing, but not why. Label Studio sends
@@ -33,6 +35,8 @@ from backend.serving.data_folder import DataFolder
 from backend.serving.http import bodies
 from backend.serving.http.authentication import add_authentication, may_ask
 from backend.serving.http.error_answers import add_error_answers, error_answer
+from backend.serving.http.metrics import add_metrics
+from backend.serving.http.request_ids import add_request_ids
 from backend.serving.service import Service
 from backend.serving.store import Store
 from backend.settings import ServerSettings, Settings
@@ -74,6 +78,8 @@ def create_app(
     app = Flask("ovdiff")
     app.config["MAX_CONTENT_LENGTH"] = settings.server.max_body_bytes
     app.extensions["ovdiff"] = service
+    add_request_ids(app)
+    add_metrics(app, service)
     add_authentication(app, settings.server)
     _add_routes(app, service)
     _add_probes(app, service, settings.server)

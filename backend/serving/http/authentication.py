@@ -17,10 +17,11 @@ OPEN_ENDPOINTS = frozenset({"webhook", "ready"})
 
 def add_authentication(app: Flask, settings: ServerSettings) -> None:
     """Have every route ask for the password of the settings, if they have one."""
+    open_endpoints = OPEN_ENDPOINTS | ({"metrics"} if settings.open_metrics else set())
 
     @app.before_request
     def authenticate() -> Response | None:
-        if request.endpoint in OPEN_ENDPOINTS or may_ask(settings, request.headers.get("Authorization")):
+        if request.endpoint in open_endpoints or may_ask(settings, request.headers.get("Authorization")):
             return None
         response = error_answer(HTTPStatus.UNAUTHORIZED, "Wrong or missing user and password (HTTP Basic).")
         response.headers["WWW-Authenticate"] = 'Basic realm="ovdiff"'

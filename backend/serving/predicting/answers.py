@@ -17,6 +17,7 @@ from backend.serving.predicting.given import STORING_S, GivenResults
 from backend.serving.predicting.pace import Pace
 from backend.serving.predicting.places import Places
 from backend.serving.predicting.predictions import Answer, Item, Predictor, Snapshot, Task, task_id, unanswered
+from backend.serving.tally import Tally
 from backend.settings import PredictionSettings
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Answers:
         self._pace = Pace()
         self._given = GivenResults(clock_s)
         self.failures = Failures(settings.failure_rows)
+        self.tally = Tally()
 
     def predictions(self, project: str, tasks: Sequence[Task], snapshot: Snapshot) -> list[Item]:
         """Return one item for each task."""
@@ -137,8 +139,13 @@ class Answers:
                 self.failures.clear(project, task_id(task))
 
     def _log(self, project: str, answers: Sequence[Answer], asked_s: float, what: str = "task") -> None:
-        """Write the request's line into the log."""
+        """Write the request's line into the log, and count what became of its tasks."""
         kinds = Counter(answer.kind for answer in answers)
+        for kind, count in kinds.items():
+            self.tally.add((what, kind), count)
+        for answer in answers:
+            if answer.kind == "failed" and answer.error:
+                self.tally.add(("error", answer.error))
         answered = kinds.pop("answered", 0)
         hidden = sum("hidden" in answer.item for answer in answers)
         left = ", ".join(f"{count} {kind}" for kind, count in kinds.items())

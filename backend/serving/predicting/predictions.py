@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from backend.errors import ImageSourceError, RequestError
@@ -50,10 +50,17 @@ Kind = Literal["answered", "not ready", "failed", "no time", "given to another r
 
 @dataclass(frozen=True)
 class Answer:
-    """The item of one task, and what became of the task."""
+    """The item of one task, and what became of the task.
+
+    Attributes:
+        item: what Label Studio gets.
+        kind: what became of the task.
+        error: the kind of error that made the task fail, such as "ImageFetchError"; "" without one.
+    """
 
     item: Item
     kind: Kind
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -212,10 +219,11 @@ def _guarded(task: Task, answer: Callable[[], Found], refuse: Callable[[str], Fo
     try:
         return answer()
     except (ImageSourceError, OVDiffError, RequestError) as error:
-        return refuse(str(error))
+        return replace(refuse(str(error)), error=type(error).__name__)
     except Exception as error:
         logger.exception("Task %r failed unexpectedly.", task_id(task))
-        return refuse(f"Unexpected {type(error).__name__}; the service's log has the details.")
+        reason = f"Unexpected {type(error).__name__}; the service's log has the details."
+        return replace(refuse(reason), error=type(error).__name__)
 
 
 def _not_ready(prompt: Prompt, snapshot: Snapshot) -> str:

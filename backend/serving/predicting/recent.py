@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.errors import ImageSourceError
+from backend.serving.tally import Tally
 from backend.settings import PredictionSettings
 from backend.sources.images import ImageSource
 from ovdiff.engines import FindsInstances, SegmentationEngine, engine_state
@@ -133,6 +134,7 @@ class RecentSegmentations:
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
         self._kept_bytes = 0
         self._running: dict[Hashable, _Running] = {}
+        self.tally = Tally()
 
     def of(
         self, address: ImageAddress, prepared: Mapping[Category, str], *, since_s: float, until_s: float = math.inf
@@ -158,6 +160,7 @@ class RecentSegmentations:
                 if found is None and running is None:
                     self._running[call] = _Running(Future(), until_s)
             if found is not None:
+                self.tally.add(("remembered",))
                 return found.segmentation()
             if running is None:
                 return self._run(call, lambda: self._compute(address, asked, until_s))
@@ -180,6 +183,12 @@ class RecentSegmentations:
         asked, fetched_s = self._asked(prepared), self._clock_s()
         with self._images.opened(address.reference, task_id=address.task, within_s=until_s - fetched_s) as pixels:
             yield pixels, self._segmented(address, pixels, asked, fetched_s).segmentation()
+
+    @property
+    def kept_bytes(self) -> int:
+        """The bytes of the segmentations that are remembered."""
+        with self._lock:
+            return self._kept_bytes
 
     def _asked(self, prepared: Mapping[Category, str]) -> Asked:
         vocabulary = Vocabulary(tuple(prepared)) if prepared else None
@@ -215,6 +224,7 @@ class RecentSegmentations:
         with self._lock:
             self._note(address, seen)
             known = self._kept.get((seen.pixels, asked))
+        self.tally.add(("computed",) if known is None else ("fetched again, the same",))
         if known is not None:
             return known
         vocabulary = Vocabulary(tuple(category for category, _ in asked[0]))

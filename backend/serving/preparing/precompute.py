@@ -51,6 +51,19 @@ class _Answer:
     error: str = ""
 
 
+@dataclass(frozen=True)
+class BuildFigures:
+    """Builds since the start of the process: those that ended well, those that failed, and the seconds of both."""
+
+    built: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+    def with_build(self, went_well: bool, seconds: float) -> BuildFigures:
+        """Return the figures with one build more."""
+        return BuildFigures(self.built + went_well, self.failed + (not went_well), self.seconds + seconds)
+
+
 class _StoppedError(Exception):
     """The running build is given up: the service ends, or no project wants the category any more.
 
@@ -80,6 +93,7 @@ class Precompute:
         self._building: tuple[str, Status] | None = None
         self._built: list[str] = []
         self._build_s: deque[float] = deque(maxlen=MEASURED_BUILDS)
+        self._figures = BuildFigures()
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -152,6 +166,12 @@ class Precompute:
         """The names of the categories that this process has built, in the order of building."""
         with self._changed:
             return tuple(self._built)
+
+    @property
+    def figures(self) -> BuildFigures:
+        """How many builds this process has ended, and how long they took."""
+        with self._changed:
+            return self._figures
 
     def queue(self) -> list[tuple[str, Category]]:
         """Return the categories whose turn is still to come, in that order, each with the project whose turn it is.
@@ -334,6 +354,7 @@ class Precompute:
                 self._built.append(category.name)
                 self._build_s.append(self._clock_s() - started_s)
                 logger.info("Category %r is ready after %.1f s.", category.name, self._build_s[-1])
+            self._figures = self._figures.with_build(failure is None, self._clock_s() - started_s)
             self._all_failed = failure if of_all else None
             if not of_all:
                 self._settle(category, failure)

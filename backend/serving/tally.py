@@ -1,0 +1,27 @@
+"""Counts of what happened since the start of the process, for `/metrics`; whoever counts knows nothing of metrics."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+Key = tuple[str, ...]
+
+
+class Tally:
+    """Counts by a short tuple of words. Threads may share it."""
+
+    def __init__(self) -> None:
+        """Count nothing yet."""
+        self._lock = threading.Lock()
+        self._counts: Counter[Key] = Counter()
+
+    def add(self, key: Key, count: int = 1) -> None:
+        """Add to a count."""
+        with self._lock:
+            self._counts[key] += count
+
+    def counts(self) -> dict[Key, int]:
+        """Return all counts as they are now."""
+        with self._lock:
+            return dict(self._counts)

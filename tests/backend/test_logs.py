@@ -1,0 +1,44 @@
+import io
+import json
+import logging
+
+import pytest
+
+from backend.logs import REQUEST_ID, JsonLines, TextLines, log_to
+
+
+def record(message: str, *, fails: bool = False) -> logging.LogRecord:
+    try:
+        raise ValueError("a\nb")
+    except ValueError as error:
+        failure = (type(error), error, error.__traceback__) if fails else None
+    return logging.LogRecord("backend.x", logging.INFO, "x.py", 1, message, ("é",), failure)
+
+
+def test_text_is_as_before_with_the_request_behind() -> None:
+    assert TextLines().format(record("say %s")).endswith(" INFO backend.x: say é")
+    token = REQUEST_ID.set("1f2e")
+    try:
+        assert TextLines().format(record("say %s")).endswith(" INFO backend.x: say é [request 1f2e]")
+    finally:
+        REQUEST_ID.reset(token)
+
+
+def test_json_is_one_line_with_the_traceback() -> None:
+    line = JsonLines().format(record("say %s\n", fails=True))
+    said = json.loads(line)
+    assert "\n" not in line and said["message"] == "say é\n" and "ValueError: a\nb" in said["traceback"]
+    assert said["level"] == "INFO" and said["logger"] == "backend.x" and said["time"].endswith("+00:00")
+    assert "request" not in said and "traceback" not in json.loads(JsonLines().format(record("%s")))
+
+
+@pytest.mark.parametrize(("form", "formatter"), [("text", TextLines), ("json", JsonLines)])
+def test_the_form_of_the_settings(form: str, formatter: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = logging.RootLogger(logging.WARNING)
+    monkeypatch.setattr(logging, "root", root)
+    stream = io.StringIO()
+    log_to("INFO", form, stream)
+    (handler,) = root.handlers
+    assert isinstance(handler.formatter, formatter) and root.level == logging.INFO
+    root.info("hello")
+    assert "hello" in stream.getvalue()
