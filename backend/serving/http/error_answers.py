@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 REASON_CHARACTERS = 300
 _WHAT_THIS_IS = (  # a person who opens the backend's address in a browser reads it
     "This is an ML backend: give Label Studio its address in the project's Settings > Model. "
-    "A person may look at /, a program at /health, /ready and /status."
+    "A person may look at /, a program at /health, /ready, /status and /metrics."
 )
 
 

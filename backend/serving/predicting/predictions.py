@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from backend.errors import ImageSourceError, RequestError
@@ -55,12 +55,12 @@ class Answer:
     Attributes:
         item: what Label Studio gets.
         kind: what became of the task.
-        error: the kind of error that made the task fail, such as "ImageFetchError"; "" without one.
+        error: the kind of error that made the task fail, such as "ImageFetchError", which is counted; "" without one.
     """
 
     item: Item
     kind: Kind
-    error: str = ""
+    error: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
