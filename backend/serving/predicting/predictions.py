@@ -118,25 +118,28 @@ class Predictor:
 
         def look_up() -> Answer | None:
             item = store.get(self.images(task, snapshot), snapshot.version, until_s=snapshot.until_s)
-            return None if item is None else Answer(item, "answered")
+            if item is None:
+                return None
+            self.segmentations.tally.add(("stored prediction",))
+            return Answer(item, "answered")
 
-        return _guarded(task, look_up, lambda _reason: None)  # `predict` tells the reason
+        return _guarded(task, look_up, lambda _reason, _kind: None)  # `predict` tells the reason
 
     def predict(self, task: Task, snapshot: Snapshot) -> Answer:
         """Return the item of one task, with all regions of its images; never raises."""
         if not self._may_answer(snapshot):
             return unanswered(snapshot.version, "not ready", f"Not every category is ready: {snapshot.missing}.")
 
-        def refuse(reason: str) -> Answer:
-            return unanswered(snapshot.version, "failed", reason)
+        def refuse(reason: str, kind: str) -> Answer:
+            return replace(unanswered(snapshot.version, "failed", reason), error=kind)
 
         return _guarded(task, lambda: Answer(self._kept(task, snapshot), "answered"), refuse)
 
     def answer_click(self, task: Task, context: Mapping[str, Any], snapshot: Snapshot) -> Answer:
         """Return an item with the mask that a click or a rectangle asks for; never raises."""
 
-        def refuse(reason: str) -> Answer:
-            return Answer(_item([], None, snapshot.version) | {"error": reason}, "failed")
+        def refuse(reason: str, kind: str) -> Answer:
+            return Answer(_item([], None, snapshot.version) | {"error": reason}, "failed", kind)
 
         return _guarded(task, lambda: self._answer_click(task, read_prompt(context), snapshot), refuse)
 
@@ -214,16 +217,16 @@ def unanswered(version: str, kind: Kind, reason: str) -> Answer:
     return Answer({"model_version": version, "error": reason}, kind)
 
 
-def _guarded(task: Task, answer: Callable[[], Found], refuse: Callable[[str], Found]) -> Found:
-    """Return the answer that `answer` makes, or what `refuse` makes of the error that it raised."""
+def _guarded(task: Task, answer: Callable[[], Found], refuse: Callable[[str, str], Found]) -> Found:
+    """Return the answer that `answer` makes, or what `refuse` makes of the error that it raised: of reason and kind."""
     try:
         return answer()
     except (ImageSourceError, OVDiffError, RequestError) as error:
-        return replace(refuse(str(error)), error=type(error).__name__)
+        return refuse(str(error), type(error).__name__)
     except Exception as error:
         logger.exception("Task %r failed unexpectedly.", task_id(task))
-        reason = f"Unexpected {type(error).__name__}; the service's log has the details."
-        return replace(refuse(reason), error=type(error).__name__)
+        kind = type(error).__name__
+        return refuse(f"Unexpected {kind}; the service's log has the details.", kind)
 
 
 def _not_ready(prompt: Prompt, snapshot: Snapshot) -> str:

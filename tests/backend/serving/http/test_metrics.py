@@ -60,7 +60,7 @@ def test_real_requests_are_counted(app: Flask, settings: Settings) -> None:
         asked(listener, "/setup", {"project": "1.1", "schema": CONFIG})
         service = app.extensions["ovdiff"]
         assert eventually(lambda: service.status()["projects"]["1.1"]["counts"] == {"ready": 1}, timeout_s=20)
-        for tasks in ([task(1, fine)], [task(3, fine), task(2, broken)]):
+        for tasks in ([task(1, fine)], [task(3, fine), task(2, broken)], [task(1, fine)]):
             assert predict(listener, *tasks).startswith(b"HTTP/1.1 200")
         asked(listener, "/setup", {"project": "1.1"})
         ask(listener, get("/nowhere/a"))
@@ -71,24 +71,24 @@ def test_real_requests_are_counted(app: Flask, settings: Settings) -> None:
         return after["ovdiff_requests_total", (("method", method), ("route", route), ("status", str(status)))]
 
     assert (requests("/predict", "POST", 200), requests("/setup", "POST", 200), requests("/setup", "POST", 400)) == (
-        2,
+        3,
         1,
         1,
     )
     assert requests("other", "GET", 404) == 2  # not a label for each path that a stranger thinks of
     assert requests("/metrics", "GET", 200) == 1  # the first; this one is not answered yet
-    assert after["ovdiff_request_seconds_count", (("route", "/predict"),)] == 2
+    assert after["ovdiff_request_seconds_count", (("route", "/predict"),)] == 3
     assert after["ovdiff_request_seconds_sum", (("route", "/predict"),)] > 0
     outcomes = {
         dict(labels)["outcome"]: value for (name, labels), value in after.items() if name == "ovdiff_tasks_total"
     }
-    assert outcomes == {"answered": 2, "failed": 1}
+    assert outcomes == {"answered": 2, "failed": 1, "given to another request": 1}
     assert after["ovdiff_task_errors_total", (("error", "ImageFetchError"),)] == 1
     assert after["ovdiff_failed_tasks", ()] == 1
     origins = {
         dict(labels)["origin"]: value for (name, labels), value in after.items() if name == "ovdiff_segmentations_total"
     }
-    assert origins == {"computed": 1, "fetched again, the same": 1}  # a prediction always fetches
+    assert origins == {"computed": 1, "fetched again, the same": 1, "stored prediction": 1}
     assert after["ovdiff_builds_total", (("result", "built"),)] == 1
     assert after["ovdiff_build_seconds_total", ()] > 0 and after["ovdiff_queue_categories", ()] == 0
     assert after["ovdiff_remembered_bytes", ()] > 0 and after["ovdiff_projects", ()] == 1
