@@ -111,7 +111,8 @@ def find_image(folder: Path, name: str) -> Path | None:
     if not is_remote(folder):
         return find_image_file(folder, name)
     for candidate in dict.fromkeys(names_of_upload(name)):
-        if ".." not in PurePosixPath(candidate).parts and not candidate.startswith("/"):
+        # A name with a protocol of its own would lead elsewhere.
+        if ".." not in PurePosixPath(candidate).parts and not candidate.startswith("/") and "://" not in candidate:
             path = folder / candidate
             with looking_at(folder):
                 if path.is_file():

@@ -67,7 +67,7 @@ def _add_frame(pages: Blueprint, tokens: FormTokens, settings: Settings) -> None
             "form_token": tokens.token,
             "token_field": FIELD,
             "STATES": shown.STATES,
-            "label_studio_url": settings.label_studio.url.rstrip("/"),
+            "label_studio_url": settings.label_studio.url_for_people,
         }
 
     pages.add_app_template_filter(shown.project_name, "project_name")

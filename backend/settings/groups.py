@@ -114,6 +114,12 @@ class LabelStudioSettings:
     """The address of Label Studio, and the token that this service shows to it."""
 
     url: str = setting("http://localhost:8080", "URL", "this is Label Studio's own default address")
+    public_url: str = setting(
+        "",
+        "URL",
+        "the address that people have of Label Studio, for links on the backend's page; empty: the same as "
+        "LABEL_STUDIO_URL, which in a container is often an address that no browser knows",
+    )
     api_key: str = setting(
         "",
         "token",
@@ -122,19 +128,30 @@ class LabelStudioSettings:
     )
 
     def __post_init__(self) -> None:
-        """Require an absolute http(s) URL."""
-        try:
-            parts = urlsplit(self.url)
-            is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
-        except ValueError:  # brackets without an IPv6 address between them
-            is_url = False
-        if not is_url:
-            raise SettingsError(f"LABEL_STUDIO_URL={self.url!r} is not a URL such as http://localhost:8080.")
-        if "@" in parts.netloc:
-            raise SettingsError(
-                f"LABEL_STUDIO_URL holds a user or a password before {parts.hostname!r}. Leave them out: this service "
-                "shows Label Studio the token of LABEL_STUDIO_API_KEY."
-            )
+        """Require absolute http(s) URLs."""
+        _require_url("LABEL_STUDIO_URL", self.url)
+        if self.public_url:
+            _require_url("LABEL_STUDIO_PUBLIC_URL", self.public_url)
+
+    @property
+    def url_for_people(self) -> str:
+        """The address that people have of Label Studio, without a slash at its end."""
+        return (self.public_url or self.url).rstrip("/")
+
+
+def _require_url(variable: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # brackets without an IPv6 address between them
+        is_url = False
+    if not is_url:
+        raise SettingsError(f"{variable}={url!r} is not a URL such as http://localhost:8080.")
+    if "@" in parts.netloc:
+        raise SettingsError(
+            f"{variable} holds a user or a password before {parts.hostname!r}. Leave them out: this service "
+            "shows Label Studio the token of LABEL_STUDIO_API_KEY."
+        )
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +33,9 @@ BASE = "python:3.11-slim"
 PACKAGES = "python3,python3-venv,python3-pip,ca-certificates"
 HEALTHY_WITHIN_S = 300.0
 PORT = 19090
+MOUNTED = ("/proc", "/dev", "/etc/ssl/certs")
+APART = ("unshare", "--mount", "--propagation", "private")
+"""In a mount namespace of its own: what is mounted there is nowhere else, and gone when the command ends."""
 PASSED_ON = re.compile(r"(pip|uv|ssl|requests|curl)_.*|(https?|no|all)_proxy", re.IGNORECASE)
 """The variables of this machine that its package clients need; Docker would be given them by its own settings."""
 
@@ -117,7 +119,7 @@ class Rehearsal:
 
     def _begin(self, name: str, parent: str) -> Stage:
         root = self._runs / name
-        shutil.rmtree(root, ignore_errors=True)
+        removed(root)
         if parent == BASE:
             copy_tree(debian(self._runs), root)
             return Stage(root)
@@ -165,6 +167,19 @@ class Rehearsal:
                 shutil.copy2(path, to)
 
 
+def removed(folder: Path) -> None:
+    """Remove a folder with all that is in it.
+
+    Raises:
+        RehearsalError: something is mounted below it, which would be removed as well.
+    """
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    below = [path for path in mounts if Path(path).is_relative_to(folder.resolve())]
+    if below:
+        raise RehearsalError(f"{below[0]} is mounted below {folder}; unmount it first, or it would be removed as well.")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def inside(root: Path, path: str) -> Path:
     """Return the path in a file system whose root is ``root``."""
     return root / path.lstrip("/")
@@ -180,9 +195,10 @@ def debian(runs: Path) -> Path:
     """Return an empty Debian with its own Python, made once; `python` and `pip` are there as in the Docker image."""
     root = runs / "debian"
     if not (root / "ready").exists():
-        shutil.rmtree(root, ignore_errors=True)
+        removed(root)
         runs.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(root)], check=True)
+        make = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(root)]
+        subprocess.run([*APART, *make], check=True)
         (root / "usr/bin/python").symlink_to("python3")
         for marker in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
             marker.unlink()
@@ -190,29 +206,23 @@ def debian(runs: Path) -> Path:
     return root
 
 
-@contextmanager
-def mounted(root: Path) -> Iterator[None]:
-    """Give a stage the kernel's folders, and this machine's names, certificates and wheels, while it runs a step."""
-    folders = [path for path in ("/proc", "/dev", "/etc/ssl/certs") if Path(path).is_dir()]
-    for path in folders:
-        inside(root, path).mkdir(parents=True, exist_ok=True)
-        subprocess.run(["mount", "--rbind", path, str(inside(root, path))], check=True)
-        # What is unmounted there stays mounted here.
-        subprocess.run(["mount", "--make-rslave", str(inside(root, path))], check=True)
-    shutil.copy("/etc/resolv.conf", inside(root, "/etc/resolv.conf"))
-    try:
-        yield
-    finally:
-        for path in reversed(folders):
-            subprocess.run(["umount", "--lazy", "--recursive", str(inside(root, path))], check=True)
-
-
 def command_inside(stage: Stage, command: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Return the command line that runs a command in a stage as its user, and its environment."""
+    """Return the command line that runs a command in a stage as its user, and its environment.
+
+    The command has a namespace of its own, with the kernel's folders and this machine's certificates mounted into the
+    stage: they are gone with the command, however it ends, so that nothing of this machine is below a stage's folder.
+    """
     passed_on = {name: value for name, value in os.environ.items() if PASSED_ON.fullmatch(name)}
-    script = f'cd {shlex.quote(stage.folder)} && exec "$@"'
-    chroot = ["chroot", f"--userspec={stage.user}:{stage.user}", str(stage.root), "sh", "-c", script, "sh", *command]
-    return chroot, {"HOME": "/tmp", **passed_on, **stage.variables}
+    root = shlex.quote(str(stage.root))
+    mounts = [f"mount --rbind {path} {root}{path}" for path in MOUNTED if Path(path).is_dir()]
+    enter = f"chroot --userspec={stage.user}:{stage.user} {root}"
+    within = f"cd {shlex.quote(stage.folder)} && exec {shlex.join(command)}"
+    script = " && ".join([*mounts, f"exec {enter} sh -c {shlex.quote(within)}"])
+    for path in MOUNTED:
+        inside(stage.root, path).mkdir(parents=True, exist_ok=True)
+    inside(stage.root, "/etc").mkdir(exist_ok=True)
+    shutil.copy("/etc/resolv.conf", inside(stage.root, "/etc/resolv.conf"))
+    return [*APART, "sh", "-c", script], {"HOME": "/tmp", **passed_on, **stage.variables}
 
 
 def run_inside(stage: Stage, command: Sequence[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -221,9 +231,8 @@ def run_inside(stage: Stage, command: Sequence[str], *, check: bool = True) -> s
     Raises:
         RehearsalError: it failed, and ``check`` says that it must not.
     """
-    with mounted(stage.root):
-        line, environment = command_inside(stage, command)
-        done = subprocess.run(line, env=environment, text=True, capture_output=True, check=False)
+    line, environment = command_inside(stage, command)
+    done = subprocess.run(line, env=environment, text=True, capture_output=True, check=False)
     if check and done.returncode:
         raise RehearsalError(f"{shlex.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done
@@ -235,7 +244,7 @@ def context_of(wheels: Path | None, runs: Path) -> Path:
     With ``wheels``, the lock asks for the torch that is among them, and for no torchvision.
     """
     context = runs / "context"
-    shutil.rmtree(context, ignore_errors=True)
+    removed(context)
     context.mkdir(parents=True)
     allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *allowed, "Dockerfile"]
@@ -255,19 +264,18 @@ def serve_and_ask(stage: Stage) -> dict[str, object]:
     """Start the stage's CMD as its user, wait until its HEALTHCHECK succeeds, ask it, and end it as Docker does."""
     stage.environment |= {"OVDIFF_BASIC_USER": "ann", "OVDIFF_BASIC_PASSWORD": "secret", "OVDIFF_PORT": str(PORT)}
     begun = time.monotonic()
-    with mounted(stage.root):
-        line, environment = command_inside(stage, stage.command)
-        server = subprocess.Popen(line, env=environment, start_new_session=True)
-        try:
-            check, _ = command_inside(stage, stage.health)
-            while subprocess.run(check, env=environment, capture_output=True, check=False).returncode:
-                if server.poll() is not None or time.monotonic() - begun > HEALTHY_WITHIN_S:
-                    raise RehearsalError(f"The service is not healthy after {time.monotonic() - begun:.0f} s.")
-                time.sleep(1)
-            found = {"healthy after (s)": round(time.monotonic() - begun, 1), **asked()}
-        finally:
-            os.killpg(server.pid, signal.SIGTERM)
-            status = server.wait(timeout=30)
+    line, environment = command_inside(stage, stage.command)
+    server = subprocess.Popen(line, env=environment, start_new_session=True)
+    try:
+        check, _ = command_inside(stage, stage.health)
+        while subprocess.run(check, env=environment, capture_output=True, check=False).returncode:
+            if server.poll() is not None or time.monotonic() - begun > HEALTHY_WITHIN_S:
+                raise RehearsalError(f"The service is not healthy after {time.monotonic() - begun:.0f} s.")
+            time.sleep(1)
+        found = {"healthy after (s)": round(time.monotonic() - begun, 1), **asked()}
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        status = server.wait(timeout=30)
     return {**found, "exit status after SIGTERM": status}
 
 

@@ -95,6 +95,8 @@ def test_every_secret_of_compose_is_declared_and_none_is_in_the_file() -> None:
 def test_label_studio_is_the_version_that_is_tested_and_is_reached_from_this_machine_alone() -> None:
     tested = re.search(r"LABEL_STUDIO_VERSION := (\S+)", (ROOT / "Makefile").read_text())
     assert tested and SERVICES["label-studio"]["image"] == f"heartexlabs/label-studio:{tested[1]}"
+    published = {port.split(":")[1] for service in SERVICES.values() for port in service.get("ports", ())}
+    assert published == {"8080", "9090"}  # Label Studio, and the backend's page
     assert all(port.startswith("127.0.0.1:") for service in SERVICES.values() for port in service.get("ports", ()))
 
 

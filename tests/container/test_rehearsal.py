@@ -1,9 +1,21 @@
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.container.rehearsal import ROOT, Rehearsal, RehearsalError, Stage, context_of, filled, steps, wrong
+from tests.container.rehearsal import (
+    ROOT,
+    Rehearsal,
+    RehearsalError,
+    Stage,
+    command_inside,
+    context_of,
+    filled,
+    removed,
+    steps,
+    wrong,
+)
 
 FOUND = {
     "user": "1000",
@@ -85,6 +97,34 @@ def test_what_is_not_as_promised_is_named(name: str, value: object) -> None:
     assert wrong("cpu", FOUND) == []
     assert wrong("cpu", FOUND | {name: value}) == [name]
     assert wrong("cuda", FOUND | {"CUDA's files": 5}) == []
+
+
+def test_what_is_mounted_below_a_folder_is_not_removed_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stage" / "dev").mkdir(parents=True)
+    mounts = f"1 2 0:6 / /proc rw - proc proc rw\n29 27 0:6 / {tmp_path}/stage/dev rw - devtmpfs devtmpfs rw\n"
+    read = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path: mounts if path.name == "mountinfo" else read(path))
+    with pytest.raises(RehearsalError, match="stage/dev is mounted below"):
+        removed(tmp_path / "stage")
+    assert (tmp_path / "stage" / "dev").is_dir()
+    (tmp_path / "other").mkdir()
+    removed(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_what_a_step_mounts_is_gone_with_it(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    line, environment = command_inside(stage, ["true"])
+    before = Path("/proc/self/mountinfo").read_text()
+    probe = subprocess.run(
+        [*line[:-1], line[-1].replace("exec chroot", f"ls {tmp_path}/proc/self && exec false chroot")],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "unshare" in probe.stderr or "mount:" in probe.stderr:
+        pytest.skip(f"mounting is not allowed here: {probe.stderr.strip()}")
+    assert "status" in probe.stdout  # it was mounted while the step ran
+    assert Path("/proc/self/mountinfo").read_text() == before and not any((tmp_path / "proc").iterdir())
 
 
 def test_the_rehearsal_is_a_command() -> None:

@@ -157,6 +157,7 @@ def test_an_annotated_image_is_found_by_its_name_and_not_outside(storage: Any) -
         found = find_image(folder, name)
         assert found is not None and read_bytes(found)[1:4] == b"PNG"
     assert find_image(folder / "deep", "../red.png") is None
+    assert find_image(folder, "file:///etc/passwd") is None and find_image(folder, "s3://photos/2024/red.png") is None
     assert find_image(folder, "/2024/red.png") is None and find_image(folder, "green.png") is None
 
 

@@ -40,6 +40,13 @@ def test_values_are_parsed_by_their_type() -> None:
     assert settings.label_studio.url == "https://labels.example.org/studio"
 
 
+def test_people_may_have_another_address_of_label_studio_than_the_service() -> None:
+    inside = {"LABEL_STUDIO_URL": "http://label-studio:8080/"}
+    assert Settings.from_environment(inside).label_studio.url_for_people == "http://label-studio:8080"
+    both = inside | {"LABEL_STUDIO_PUBLIC_URL": "https://labels.example.org/studio/"}
+    assert Settings.from_environment(both).label_studio.url_for_people == "https://labels.example.org/studio"
+
+
 def test_variables_of_others_are_left_alone() -> None:
     assert Settings.from_environment({"PATH": "/bin", "LABEL_STUDIO_HOST": "x"}) == Settings()
 
@@ -62,6 +69,7 @@ def test_variables_of_others_are_left_alone() -> None:
         ({"OVDIFF_THREADS": "7"}, "OVDIFF_THREADS=7 is outside 8 to 1024"),
         ({"OVDIFF_RETRY_FAILED_AFTER_S": "0"}, "OVDIFF_RETRY_FAILED_AFTER_S=0.0 is outside 0.1 to 86400"),
         ({"LABEL_STUDIO_URL": "http://[::1"}, "LABEL_STUDIO_URL='http://[::1' is not a URL"),
+        ({"LABEL_STUDIO_PUBLIC_URL": "labels"}, "LABEL_STUDIO_PUBLIC_URL='labels' is not a URL"),
         ({"LABEL_STUDIO_URL": "http://ann:hush@ls"}, "LABEL_STUDIO_URL holds a user or a password before 'ls'. Leave"),
         (
             {"OVDIFF_PRIVATE_IMAGE_HOSTS": "minio.local"},
