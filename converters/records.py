@@ -207,6 +207,12 @@ class ImageRecord:
         candidates = [annotation for annotation in self.annotations if not annotation.skipped]
         return max(candidates, key=lambda a: (a.ground_truth, a.updated_at), default=None)
 
+    def preferred_regions(self, label: str) -> list[Region]:
+        """Return the regions of a label, without regard to case, in the annotation that stands for the image."""
+        annotation = self.preferred_annotation()
+        regions = () if annotation is None else annotation.regions
+        return [region for region in regions if label.casefold() in {name.casefold() for name in region.labels}]
+
 
 def newest(predictions: Sequence[Prediction]) -> Prediction | None:
     """Return the prediction that was made last, or the last in the list if no time is known; None if there is none.

@@ -57,18 +57,12 @@ def exported_exemplar(asked: AnnotatedTask, label: str) -> tuple[NDArray[np.uint
     if not found:
         raise UsageError(f"{asked.export} has no task {asked.task} with an image.")
     for record in found:
-        if regions := _regions(record, label):
+        if regions := record.preferred_regions(label):
             return _picture(record, regions, asked)
     annotation = found[0].preferred_annotation()
     labels = sorted({name for region in (annotation.regions if annotation else ()) for name in region.labels})
     there = f"its labels are {', '.join(labels)}" if labels else "nobody has marked a region there"
     raise UsageError(f"Task {asked.task} of {asked.export} has no region of {label!r}; {there}. --label names another.")
-
-
-def _regions(record: ImageRecord, label: str) -> list[Region]:
-    annotation = record.preferred_annotation()
-    regions = annotation.regions if annotation is not None else ()
-    return [region for region in regions if label.casefold() in {name.casefold() for name in region.labels}]
 
 
 def _picture(

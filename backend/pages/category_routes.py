@@ -16,7 +16,8 @@ from http import HTTPStatus
 from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
 
 from backend.errors import RequestError
-from backend.pages.asked_changes import asked_change, asked_number
+from backend.pages.annotated_tasks import marked_image
+from backend.pages.asked_changes import Act, asked_change, asked_number
 from backend.pages.category import (
     background_rows,
     changes,
@@ -32,9 +33,17 @@ from backend.pages.work import Work
 from backend.serving.service import Service
 from ovdiff.bank.background import BackgroundPrototype
 from ovdiff.bank.support import SupportSet
+from ovdiff.curation.curation import Curation
 from ovdiff.engines import CategoryCurator, Curates, HasSupportSets
 from ovdiff.vocabulary import Category
 
+ANNOTATED = "add-annotated"
+"""The change that adds what people marked in a task of the project."""
+LONG_CHANGES = {
+    "ban": "Background of {name} is being ruled out",
+    ANNOTATED: "What people marked as {name} is being fetched and added",
+}
+"""What runs models or asks Label Studio, so that it is done outside the request; in words."""
 PLACES_PX = 110
 """The side of a picture of background places: many stand side by side."""
 MOST_SETS = 2
@@ -77,6 +86,22 @@ class CategoryPages:
             )
         return engine.curator
 
+    def act(self, name: str, project: str) -> Act:
+        """Return the change that a form asks for; what it needs of Label Studio is asked for when it is done.
+
+        Raises:
+            RequestError: there is no such change, or the form lacks what it needs.
+        """
+        if name != ANNOTATED:
+            return asked_change(name, max_px=self.max_px)
+        task, alone = asked_number("from"), "alone" in request.form
+
+        def add(curator: CategoryCurator, category: Category) -> Curation:
+            found = marked_image(self.service, project, task, category.name)
+            return curator.add_exemplar(category, found.pixels, found.mask, found.name, f"task {task}", alone=alone)
+
+        return add
+
     def draw_support(self, category: Category) -> Pictures:
         """Return the pictures of a category's support images."""
         key = self.service.engine.category_key(category)
@@ -115,6 +140,7 @@ def add_category_pages(pages: Blueprint, shared: CategoryPages) -> None:
     _add_pictures(pages, shared)
     _add_changes(pages, shared)
     _add_background(pages, shared)
+    _add_long_changes(pages, shared)
     _add_trials(pages, shared)
 
 
@@ -170,7 +196,7 @@ def _add_changes(pages: Blueprint, shared: CategoryPages) -> None:
     @pages.post("/page/category/<any(reject, restore, draw, 'add-exemplar', 'remove-exemplar', unban):name>")
     def change(name: str) -> Response:
         project, asked = shared.asked()
-        asked_change(name, max_px=shared.max_px)(shared.curator(), asked)
+        shared.act(name, project)(shared.curator(), asked)
         return _back(project, asked)
 
 
@@ -183,13 +209,15 @@ def _add_background(pages: Blueprint, shared: CategoryPages) -> None:
         shared.work.start(shared.background_work(asked), title, lambda: curator.backgrounds(asked))
         return _back(project, asked, "background")
 
-    @pages.post("/page/category/ban")
-    def ban() -> Response:
+
+def _add_long_changes(pages: Blueprint, shared: CategoryPages) -> None:
+    @pages.post(f"/page/category/<any(ban, '{ANNOTATED}'):name>")
+    def long_change(name: str) -> Response:
         project, asked = shared.asked()
-        curator, act = shared.curator(), asked_change("ban", max_px=shared.max_px)
-        title = f"Background {asked_number()} of {asked.name} is being ruled out"
+        curator, act = shared.curator(), shared.act(name, project)
+        title = LONG_CHANGES[name].format(name=asked.name)
         shared.work.start(("change", project, asked.name), title, lambda: act(curator, asked))
-        return _back(project, asked, "background")
+        return _back(project, asked)
 
 
 def _add_trials(pages: Blueprint, shared: CategoryPages) -> None:

@@ -18,7 +18,7 @@ from http import HTTPStatus
 from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
 
 from backend.errors import RequestError
-from backend.pages.asked_changes import asked_change, asked_number
+from backend.pages.asked_changes import asked_number
 from backend.pages.category_routes import CategoryPages, picture
 from backend.pages.preview import PICTURES, Asked, Preview, applied, make_preview
 from ovdiff.vocabulary import Category
@@ -84,7 +84,7 @@ def _asked(shared: CategoryPages, project: str, category: Category) -> Asked:
     task = _asked_task()
     name = request.form.get("change", "")
     if name != TRIAL:
-        return Asked(project, category, task, act=asked_change(name, max_px=shared.max_px))
+        return Asked(project, category, task, act=shared.act(name, project))
     tried = shared.trials.of(project, category.name)
     if tried is None:
         raise RequestError(f"No other prompts of {category.name!r} are on trial.")

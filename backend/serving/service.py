@@ -73,6 +73,7 @@ class Service:
         self._engine = engine
         self._store = store
         self._folder = folder
+        self._images, self._label_studio = images, label_studio
         self._clock_s = clock_s
         self._precompute = Precompute(engine, retry_failed_after_s=settings.prediction.retry_failed_after_s)
         self._read_back = ReadBack(label_studio, clock_s=clock_s)
@@ -128,6 +129,16 @@ class Service:
     def is_busy(self) -> bool:
         """Return whether a request for predictions or a click is being answered, or waits for its turn."""
         return self._requests.in_use > 0 or self._clicks.in_use > 0
+
+    @property
+    def images(self) -> ImageSource:
+        """What fetches the images of tasks."""
+        return self._images
+
+    @property
+    def label_studio(self) -> LabelStudioClient:
+        """Label Studio, as this service may ask it."""
+        return self._label_studio
 
     def labelling(self, project: str) -> Labelling:
         """Return the content of the label config that is in force for a project.

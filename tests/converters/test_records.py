@@ -20,3 +20,13 @@ def test_a_region_knows_its_size_and_pixels() -> None:
     region = Region("r", ("x",), "b", mask_to_coco_rle(mask))
     assert region.size_hw == (3, 5)
     assert np.array_equal(region.mask(), mask)
+
+
+def test_regions_of_a_label_are_those_of_the_annotation_that_counts() -> None:
+    rle = mask_to_coco_rle(np.ones((2, 2), dtype=bool))
+    old = Annotation(1, (Region("a", ("Boat",), "b", rle),), updated_at="2026-01-01")
+    regions = Region("c", ("sky", "boat"), "b", rle), Region("d", ("sky",), "b", rle)
+    record = ImageRecord(1, "a", "i", annotations=(old, Annotation(2, regions, updated_at="2026-02-01")))
+    assert record.preferred_regions("BOAT") == [regions[0]]
+    assert record.preferred_regions("fish") == []
+    assert ImageRecord(1, "a", "i").preferred_regions("boat") == []

@@ -11,10 +11,11 @@ from werkzeug.test import TestResponse
 from backend.pages.blueprint import add_pages
 from backend.settings import Settings
 from tests.backend.pages.conftest import words
+from tests.backend.pages.test_annotated_tasks import annotated, region
 from tests.fakes.curating_engine import CuratingEngine
 from tests.fakes.engine import FakeEngine
 from tests.fakes.fixtures import MakeApp
-from tests.fakes.label_studio import PROJECT_UID
+from tests.fakes.label_studio import PROJECT_UID, FakeLabelStudio
 from tests.fakes.waiting import eventually
 
 CONFIG = (
@@ -22,6 +23,18 @@ CONFIG = (
     '<Label value="red"/><Label value="dark/blue &amp; &quot;so&quot;"/></BrushLabels></View>'
 )
 ABOUT = {"project": PROJECT_UID, "name": "red"}
+CHANGES = (
+    "reject",
+    "restore",
+    "draw",
+    "add-exemplar",
+    "add-annotated",
+    "remove-exemplar",
+    "unban",
+    "ban",
+    "try",
+    "end-trial",
+)
 
 
 @pytest.fixture
@@ -59,7 +72,7 @@ def png(pixels: np.ndarray) -> io.BytesIO:
 
 def test_the_page_shows_the_label_and_its_images(browser: FlaskClient) -> None:
     said = words(page(browser))
-    assert said.startswith("red State ready Kind thing a table of known words Drawn from red Word known CLIP agrees")
+    assert said.startswith("red State ready Kind thing a table of known words Words red Word known CLIP agrees")
     pictures = re.findall(r'src="(/page/category/support.png[^"]+)"', page(browser))
     assert len(pictures) == 2
     for address in pictures:
@@ -102,6 +115,22 @@ def test_an_image_of_ones_own_is_added_and_removed(browser: FlaskClient, engine:
     assert "Nothing: the label is as it was drawn." in words(page(browser))
 
 
+def test_what_people_marked_in_a_task_is_added_outside_the_request(
+    browser: FlaskClient, label_studio: FakeLabelStudio, engine: CuratingEngine
+) -> None:
+    label_studio.label_config = CONFIG
+    mask = np.zeros((48, 64), dtype=np.bool_)
+    mask[10:30, 5:20] = True
+    label_studio.tasks = [annotated(3, region("red", mask))]
+    assert change(browser, "add-annotated", **{"from": "3"}).status_code == 303
+    expected = "picture.png was added on 2026-11-22, from task 3."
+    assert eventually(lambda: expected in words(page(browser)))
+    (stored,) = engine.curator.exemplars.values()
+    assert (stored[1] == mask).all()
+    change(browser, "add-annotated", **{"from": "9"})
+    assert eventually(lambda: "fetched and added: failed Project 1 has no task 9" in words(page(browser)))
+
+
 def test_the_background_is_looked_for_ruled_out_and_allowed_again(browser: FlaskClient) -> None:
     assert "Show where it came from" in words(page(browser))
     change(browser, "look-for-background")
@@ -119,7 +148,7 @@ def test_the_background_is_looked_for_ruled_out_and_allowed_again(browser: Flask
 
 def test_a_change_that_fails_outside_the_request_is_told_on_the_page(browser: FlaskClient) -> None:
     change(browser, "ban", number="7")
-    expected = "Background 7 of red is being ruled out: failed 'red' has no background prototype 7; there are 0 to 2."
+    expected = "Background of red is being ruled out: failed 'red' has no background prototype 7; there are 0 to 2."
     assert eventually(lambda: expected in words(page(browser)))
 
 
@@ -159,7 +188,7 @@ def test_a_mistake_becomes_a_page_that_says_what_to_do(
 
 
 def test_without_the_token_nothing_is_changed(browser: FlaskClient, engine: CuratingEngine) -> None:
-    for name in ("reject", "restore", "draw", "add-exemplar", "remove-exemplar", "unban", "ban", "try", "end-trial"):
+    for name in CHANGES:
         answer = browser.post(f"/page/category/{name}", data={**ABOUT, "number": "0", "prompts": "x"})
         assert answer.status_code == 400
         assert "Nothing was changed" in words(answer.text)
