@@ -15,6 +15,7 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerTransformerModule,
 )
 
+from ovdiff.errors import PresetError
 from ovdiff.odise.preset import MaskGeneratorSettings
 
 
@@ -74,7 +75,11 @@ class FeaturePyramid(nn.Module):
         self.taps = nn.ModuleList(TapProjection(number, settings) for number in channels)
 
     def forward(self, taps: Sequence[Tensor], size_hw: tuple[int, int]) -> list[Tensor]:
-        """Return the levels (B, C, h, w), the finest first, from taps (B, C, h, w) of an input of ``size_hw`` px."""
+        """Return the levels (B, C, h, w), the finest first, from taps (B, C, h, w) of an input of ``size_hw`` px.
+
+        Raises:
+            PresetError: no tap has the stride of a level.
+        """
         levels: list[Tensor | None] = [None] * len(self.strides)
         for project, tap in zip(self.taps, taps, strict=True):
             level = self._level(tap, size_hw)
@@ -85,7 +90,11 @@ class FeaturePyramid(nn.Module):
             levels[level] = projected if before is None else before + projected
         found = [level for level in levels if level is not None]
         if len(found) != len(levels):
-            raise ValueError(f"No tap has stride {self.strides[levels.index(None)]}.")
+            missing = self.strides[levels.index(None)]
+            raise PresetError(
+                f"No tap of the preset's table [taps] has stride {missing}, which taps.strides asks for. Name a module "
+                f"whose output has one cell for {missing} x {missing} px, or other strides."
+            )
         return found
 
     def _level(self, tap: Tensor, size_hw: tuple[int, int]) -> int:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoder
 
+from ovdiff.errors import PresetError
 from ovdiff.odise.mask_generator import FeaturePyramid, MaskGenerator, PooledEmbedding, TapProjection
 from ovdiff.odise.preset import OdisePreset
 
@@ -78,7 +79,7 @@ def test_a_tap_beyond_the_levels_is_resized_to_the_nearest(odise_preset: OdisePr
 
 def test_a_level_without_a_tap_is_named(odise_preset: OdisePreset) -> None:
     pyramid = FeaturePyramid([3], (4, 8), odise_preset.mask_generator)
-    with pytest.raises(ValueError, match="No tap has stride 8"):
+    with pytest.raises(PresetError, match=r"No tap .* has stride 8, which taps\.strides asks for\. Name a module"):
         pyramid([torch.randn(1, 3, 8, 8)], (32, 32))
 
 
