@@ -25,6 +25,8 @@ from ovdiff.extractors import Extractors
 from ovdiff.forecasting.forecast import Forecast
 from ovdiff.forecasting.forecaster import Forecaster
 from ovdiff.learning.annotation import Annotation
+from ovdiff.learning.curve import learning_curve
+from ovdiff.learning.curve_points import CurvePoint
 from ovdiff.learning.learner import Learner
 from ovdiff.learning.next_tasks import TaskScore
 from ovdiff.learning.task_scorer import TaskScorer
@@ -377,6 +379,17 @@ class Engine:
         """
         self._require_files(SEGMENTING)
         return self._task_scorer.score(image, vocabulary)
+
+    def learning_curve(self, vocabulary: Vocabulary) -> tuple[CurvePoint, ...]:
+        """Return how much the lessons in force help, by their number (:mod:`ovdiff.learning.curve`); () without any.
+
+        Raises:
+            MissingPrototypesError: some categories must be built first; the message names them.
+            BankCorruptError: a stored set is damaged.
+            WeightsError: CLIP cannot be loaded.
+        """
+        self._require_files(SEGMENTING)
+        return learning_curve(self._segmenter, vocabulary)
 
     def explain(self, encoded: EncodedImage, vocabulary: Vocabulary, where: Where) -> Explanation:
         """Say why a place of an encoded image has its label: votes, prototypes and support images behind them, stages.

@@ -27,6 +27,7 @@ from ovdiff.errors import PresetError
 from ovdiff.explaining.explanation import Explanation, Where
 from ovdiff.forecasting.forecast import Forecast
 from ovdiff.learning.annotation import Annotation
+from ovdiff.learning.curve_points import CurvePoint
 from ovdiff.learning.next_tasks import TaskScore
 from ovdiff.novelties.groups import NovelRegion
 from ovdiff.odise.preset import ENGINE as ODISE
@@ -330,6 +331,19 @@ class ScoresTasks(Protocol):
         Raises:
             MissingPrototypesError: some categories must be prepared first; the message names them.
             OVDiffError: the image cannot be segmented for another reason.
+        """
+        ...
+
+
+@runtime_checkable
+class TellsCurve(Protocol):
+    """An engine that can say how much its lessons help, by their number."""
+
+    def learning_curve(self, vocabulary: Vocabulary) -> tuple[CurvePoint, ...]:
+        """Return the learning curve of the lessons in force; () without any.
+
+        Raises:
+            OVDiffError: categories are not prepared, or a model cannot be loaded.
         """
         ...
 

@@ -101,7 +101,7 @@ def test_a_press_on_the_image_shows_why_the_pixel_has_its_label(browser: webdriv
     looks_right_everywhere(browser, axe)
     browser.find_element(By.LINK_TEXT, "Task 7").click()
     wait_for_text(browser, "What was found")
-    assert "sky" in browser.find_element(By.CLASS_NAME, "legend").text
+    assert "sky" in browser.find_element(By.CLASS_NAME, "regions").text
     looks_right_everywhere(browser, axe)
 
     show(browser, "light", 1200)

@@ -1,6 +1,7 @@
 """The routes of lessons through the application."""
 
 import re
+import threading
 
 import pytest
 from flask.testing import FlaskClient
@@ -8,12 +9,16 @@ from flask.testing import FlaskClient
 from backend.pages.blueprint import add_pages
 from backend.settings import Settings
 from ovdiff.bank.lessons import Lesson
+from ovdiff.learning.curve_points import CurvePoint, RightShares
+from ovdiff.vocabulary import Vocabulary
 from tests.backend.pages.conftest import HTML, words
+from tests.backend.pages.lessons.conftest import WORDS, take
 from tests.backend.pages.tasks.conftest import connected
 from tests.fakes.engine import FakeEngine
 from tests.fakes.fixtures import MakeApp
 from tests.fakes.label_studio import PROJECT_UID, FakeLabelStudio
 from tests.fakes.learner import LearningEngine
+from tests.fakes.waiting import eventually
 
 LIST = "/page/projects/1/lessons"
 _TOKEN = re.compile(r'name="token" value="([^"]+)"')
@@ -121,3 +126,49 @@ def test_an_engine_without_lessons_says_so(
     page = browser.get(LIST, headers=HTML)
     assert "The engine fake keeps no lessons" in words(page.text)
     assert browser.get("/page/projects/5/lessons").status_code == 404
+
+
+class CurvedEngine(LearningEngine):
+    """Waits at its gate before it tells a curve."""
+
+    asked: Vocabulary | None = None
+
+    def learning_curve(self, vocabulary: Vocabulary) -> tuple[CurvePoint, ...]:
+        if self.gate is not None:
+            self.gate.wait(10)
+        self.asked = vocabulary
+        return (
+            CurvePoint(1, {"clip": RightShares(0.7, 0.7, False)}),
+            CurvePoint(2, {"clip": RightShares(0.7, 0.9, True)}),
+        )
+
+
+def test_the_learning_curve_is_measured_outside_the_request(
+    make_app: MakeApp, settings: Settings, label_studio: FakeLabelStudio
+) -> None:
+    engine = CurvedEngine(settings.bank_dir)
+    browser = connected(make_app(settings, engine, add_pages=add_pages), label_studio).test_client()
+    assert "Do they help?" not in words(browser.get(LIST, headers=HTML).text), "there is no lesson yet"
+    for category in WORDS.categories:
+        engine.build(category)
+    take(engine, 4, "ann", swapped=True)
+    engine.gate = threading.Event()
+    answer = browser.post(f"{LIST}/curve", data={"token": token(browser)})
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"{LIST}#curve")
+    going = browser.get(LIST, headers=HTML).text
+    assert "The learning curve is being measured This goes on by itself" in words(going)
+    assert 'data-live="busy"' in going
+    engine.gate.set()
+    assert eventually(lambda: "Measure it again" in words(browser.get(LIST, headers=HTML).text))
+    page = browser.get(LIST, headers=HTML).text
+    assert "Lessons Without With 1 70.0 % 70.0 % 2 70.0 % 90.0 %" in words(page)
+    assert 'class="after" points="40.0,' in page
+    assert engine.asked is not None
+    assert engine.asked.names == ("red", "blue", "<i>green")
+
+
+def test_an_engine_without_a_curve_refuses(browser: FlaskClient, lessons: list[Lesson]) -> None:
+    assert "Do they help?" not in words(browser.get(LIST, headers=HTML).text)
+    answer = browser.post(f"{LIST}/curve", data={"token": token(browser)}, headers=HTML)
+    assert answer.status_code == 400
+    assert "The engine 'fake' has no learning curve" in words(answer.text)
