@@ -1,6 +1,7 @@
 """`ovdiff doctor` beside a real Label Studio and backend: what is right is said so, and what is wrong is named."""
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,46 @@ def test_a_project_without_this_backend_is_named_and_stays_without(
     status, found = doctor(session.label_studio, token)  # of all projects those that are connected
     webhook = found[f"project {project}: webhook"]
     assert status == 0 and webhook["state"] == "warning" and "is missing" in webhook["found"]
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server that speaks S3, with one picture: s3://photos/sky.png."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    running = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    running.start()
+    address = "http://{}:{}".format(*running.get_host_and_port())
+    login = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=address, **login)
+    client.create_bucket(Bucket="photos")
+    client.put_object(Bucket="photos", Key="sky.png", Body=encoded(red_and_blue()))
+    yield address
+    running.stop()
+
+
+def test_images_of_s3_are_tried_by_presigned_links(
+    session: Session, project: int, s3: str, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api, token, name = session.maker.api, session.label_studio.login.token, f"project {project}: S3"
+    login = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
+    storage = {"project": project, "title": "photos", "bucket": "photos", "s3_endpoint": s3, "presign": True}
+    made = api.call("POST", "/api/storages/s3", json={**storage, **login, "use_blob_urls": True})
+    task = api.call("POST", "/api/tasks", json={"project": project, "data": {"image": "s3://photos/sky.png"}})["id"]
+    try:
+        status, found = doctor(session.label_studio, token, "--project", str(project))
+        assert status == 1 and found[f"project {project}: uploads"]["state"] == "ok"
+        host = s3.removeprefix("http://")
+        assert "add 127.0.0.1 to OVDIFF_IMAGE_HOSTS" in found[name]["found"] and host in found[name]["found"]
+        monkeypatch.setenv("OVDIFF_PRIVATE_IMAGE_HOSTS", host)
+        status, found = doctor(session.label_studio, token, "--project", str(project))
+        assert status == 0 and f"task {task} is here, 64 x 48 px" in found[name]["found"]
+        assert "secret" not in str(found) and "Signature" not in str(found)
+    finally:
+        api.request("DELETE", f"/api/tasks/{task}/")
+        api.request("DELETE", f"/api/storages/s3/{made['id']}")
 
 
 def test_a_label_studio_that_refuses_inner_addresses_is_noticed(

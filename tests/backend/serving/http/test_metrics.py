@@ -96,6 +96,7 @@ def test_real_requests_are_counted(app: Flask, settings: Settings) -> None:
     assert after["ovdiff_sent_bytes_total", ()] > before["ovdiff_sent_bytes_total", ()]
     assert after["ovdiff_ready", ()] == 1
     assert after["process_resident_memory_bytes", ()] > 1 << 20
+    assert not any(name.endswith("_created") for name, _ in after)
 
 
 def test_a_build_that_fails_is_counted(app: Flask, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
