@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from backend.errors import BackendError, BusyError
+from converters.errors import ConverterError
 from ovdiff.errors import OVDiffError
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class Work:
             self._pieces[about] = replace(piece, state="running")
         try:
             piece = replace(piece, state="done", result=act())
-        except (BackendError, OVDiffError, OSError) as error:
+        except (BackendError, ConverterError, OVDiffError, OSError) as error:
             piece = replace(piece, state="failed", error=str(error))
         except Exception as error:  # the thread must outlive mistakes, as of an engine of another package
             logger.exception("%s failed unexpectedly.", piece.title)
