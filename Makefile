@@ -128,7 +128,8 @@ $(LABEL_STUDIO_ENV): requirements-label-studio.lock | $(PRIVATE_UV)
 	@touch $@
 
 $(AXE): | $(ENV)
-	$(UV) pip install --quiet --python .venv --no-deps --target .cache/axe-0.1.8 axe-playwright-python==0.1.8
+	@$(UV) pip install --quiet --python .venv --no-deps --target .cache/axe-0.1.8 axe-playwright-python==0.1.8 || \
+	echo "axe-core can't be fetched from here: the test that looks at the pages with it will be skipped." >&2
 
 tinyworld: $(ENV)
 	OMP_NUM_THREADS=1 .venv/bin/python -m ovdiff.tinyworld.training runs/tinyworld
