@@ -403,8 +403,8 @@ class CategoryCurator(Protocol):
         """Make the places of a background prototype background no more."""
         ...
 
-    def unban(self, category: Category, number: int) -> Curation:
-        """Lift a ban."""
+    def unban(self, category: Category, which: int | str) -> Curation:
+        """Lift a ban, by its number in the curation or the first digits of the address of its places."""
         ...
 
     def promote(self, category: Category, number: int, into: Category) -> Curation:

@@ -52,6 +52,11 @@ def asked_number(field: str = "number") -> int:
         raise RequestError(f"The request lacks the {field}.") from None
 
 
+def asked_fields() -> frozenset[tuple[str, str]]:
+    """Return all that the form says, without its files, by which the same wish is known when it comes twice."""
+    return frozenset(request.form.items(multi=True))
+
+
 def _numbers() -> list[int]:
     """Return the numbers of the images that a person ticked."""
     try:
@@ -92,8 +97,10 @@ def _ban() -> Act:
 
 
 def _unban() -> Act:
-    number = asked_number()
-    return lambda curator, category: curator.unban(category, number)
+    places = request.form.get("places", "")
+    if not places:
+        raise RequestError("The request lacks the places of the ban that is meant. Load the page again.")
+    return lambda curator, category: curator.unban(category, places)
 
 
 def _exemplar(max_px: int) -> Act:

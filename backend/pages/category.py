@@ -167,11 +167,11 @@ def _changes(curation: Curation) -> Iterator[Change]:
         source = f", from {exemplar.source}" if exemplar.source else ""
         text = f"The image {exemplar.name} was added on {exemplar.when}{source}."
         yield Change(text, "remove-exemplar", "value", exemplar.pictures[:ADDRESS_DIGITS], "Remove it")
-    for number, ban in enumerate(curation.bans):
+    for ban in curation.bans:
         into = f", and made part of {ban.into}" if ban.into else ""
         kind = f"{ban.extractor}, {ban.share:.0%} of the background"
         text = f"Background ({kind}) was ruled out on {ban.when}{into}{_because(ban.why)}."
-        yield Change(text, "unban", "number", str(number), "Allow it again")
+        yield Change(text, "unban", "places", ban.places[:ADDRESS_DIGITS], "Allow it again")
 
 
 def _because(why: str) -> str:

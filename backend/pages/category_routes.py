@@ -17,7 +17,7 @@ from flask import Blueprint, Response, abort, make_response, redirect, render_te
 
 from backend.errors import RequestError
 from backend.pages.annotated_tasks import marked_image
-from backend.pages.asked_changes import Act, asked_change, asked_number
+from backend.pages.asked_changes import Act, asked_change, asked_fields, asked_number
 from backend.pages.category import (
     background_rows,
     changes,
@@ -40,10 +40,10 @@ from ovdiff.vocabulary import Category
 ANNOTATED = "add-annotated"
 """The change that adds what people marked in a task of the project."""
 LONG_CHANGES = {
-    "ban": "Background of {name} is being ruled out",
-    ANNOTATED: "What people marked as {name} is being fetched and added",
+    "ban": ("number", "Background {number} of {name} is being ruled out"),
+    ANNOTATED: ("from", "What people marked as {name} in task {number} is being fetched and added"),
 }
-"""What runs models or asks Label Studio, so that it is done outside the request; in words."""
+"""What runs models or asks Label Studio, so that it is done outside the request: a field of its form, and words."""
 PLACES_PX = 110
 """The side of a picture of background places: many stand side by side."""
 MOST_SETS = 2
@@ -90,8 +90,10 @@ class CategoryPages:
         """Return the change that a form asks for; what it needs of Label Studio is asked for when it is done.
 
         Raises:
-            RequestError: there is no such change, or the form lacks what it needs.
+            RequestError: there is no such change, the form lacks what it needs, or the page that was sent is old.
         """
+        if name == "ban":
+            return self._ban()
         if name != ANNOTATED:
             return asked_change(name, max_px=self.max_px)
         task, alone = asked_number("from"), "alone" in request.form
@@ -123,6 +125,28 @@ class CategoryPages:
             if number in images
         }
 
+    def _ban(self) -> Act:
+        """Return the change that rules out a background, which is named by its number.
+
+        Each build of a category numbers its background anew. So the form says which build its number is from, and is
+        refused where the category is another one by now, also at the moment when it is done.
+        """
+        act, key = asked_change("ban", max_px=self.max_px), request.form.get("key", "")
+
+        def ban(curator: CategoryCurator, category: Category) -> Curation:
+            self._require_key(category, key)
+            return act(curator, category)
+
+        self._require_key(self.asked()[1], key)
+        return ban
+
+    def _require_key(self, category: Category, key: str) -> None:
+        if key != self.service.engine.category_key(category):
+            raise RequestError(
+                f"Nothing was changed: the page is old. {category.name!r} was changed since its background was "
+                "numbered, so a number may now be another place. Load the page again and look for the background anew."
+            )
+
     def background_work(self, category: Category) -> tuple[str, str]:
         """Return what the search for a category's background is about: another curation is another search."""
         return "background", self.service.engine.category_key(category)
@@ -149,7 +173,8 @@ def _add_page(pages: Blueprint, shared: CategoryPages) -> None:
     def category() -> str:
         project, asked = shared.asked()
         service, tried = shared.service, shared.trials.of(project, asked.name)
-        found = shared.work.of(shared.background_work(asked))
+        about = shared.background_work(asked)
+        found = shared.work.of(about)
         changing = shared.work.of(("change", project, asked.name))
         return render_template(
             "page/category.html",
@@ -160,7 +185,8 @@ def _add_page(pages: Blueprint, shared: CategoryPages) -> None:
             curates=isinstance(service.engine, Curates),
             changes=changes(curation_of(service.engine, asked)),
             looking=found,
-            backgrounds=background_rows(list(shared.places(asked).values())),
+            numbered_in=about[1],
+            backgrounds=background_rows(found.result if found is not None and found.state == "done" else ()),
             changing=changing,
             tried=tried,
             tried_status=None if tried is None else service.precompute.status(tried),
@@ -215,8 +241,10 @@ def _add_long_changes(pages: Blueprint, shared: CategoryPages) -> None:
     def long_change(name: str) -> Response:
         project, asked = shared.asked()
         curator, act = shared.curator(), shared.act(name, project)
-        title = LONG_CHANGES[name].format(name=asked.name)
-        shared.work.start(("change", project, asked.name), title, lambda: act(curator, asked))
+        field, words = LONG_CHANGES[name]
+        title = words.format(name=asked.name, number=asked_number(field))
+        about = "change", project, asked.name
+        shared.work.start(about, title, lambda: act(curator, asked), what=asked_fields())
         return _back(project, asked)
 
 

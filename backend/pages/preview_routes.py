@@ -18,7 +18,7 @@ from http import HTTPStatus
 from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
 
 from backend.errors import RequestError
-from backend.pages.asked_changes import asked_number
+from backend.pages.asked_changes import asked_fields, asked_number
 from backend.pages.category_routes import CategoryPages, picture
 from backend.pages.preview import PICTURES, Asked, Preview, applied, make_preview
 from ovdiff.vocabulary import Category
@@ -100,7 +100,8 @@ def _look(shared: CategoryPages, asked: Asked) -> Response:
     """Have a change looked at outside the request."""
     title = f"What the change of {asked.category.name} would do is being looked at"
     about = _about(asked.project, asked.category)
-    shared.work.start(about, title, lambda: (asked, make_preview(shared.service, asked), False))
+    what = object() if request.files else (asked.tried, asked_fields())  # nobody compares files: each is another change
+    shared.work.start(about, title, lambda: (asked, make_preview(shared.service, asked), False), what=what)
     return _to_page(asked.project, asked.category)
 
 

@@ -22,13 +22,17 @@ MOST = 40
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of work: what it is in words, how far it is, what came of it or why it failed, and its own number."""
+    """A piece of work: what it is in words, how far it is, what came of it or why it failed, and its own number.
+
+    Two pieces of the same title and the same `what` are the same.
+    """
 
     title: str
     state: Literal["waiting", "running", "done", "failed"] = "waiting"
     result: Any = None
     error: str = ""
     number: int = 0
+    what: Hashable = None
 
     @property
     def is_open(self) -> bool:
@@ -47,24 +51,32 @@ class Work:
         self._numbers = itertools.count(1)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ovdiff-page-work")
 
-    def start(self, about: Hashable, title: str, act: Callable[[], Any]) -> None:
+    def start(self, about: Hashable, title: str, act: Callable[[], Any], *, what: Hashable = None) -> None:
         """Have something done soon, unless the same is already waiting or running.
+
+        What is about the same and is yet another piece, by its title or by `what`, is refused: nobody's wish is lost
+        without a word.
 
         Args:
             about: what it is about, by which `of` finds it.
             title: what it is, for people.
             act: does it; what it returns is kept.
+            what: what is asked for, where the title does not say all of it.
 
         Raises:
-            BusyError: too many pieces of work are waiting.
+            BusyError: another piece about the same is not finished, or too many pieces are waiting.
         """
         with self._lock:
             known = self._pieces.get(about)
             if known is not None and known.is_open:
-                return
+                if (known.title, known.what) == (title, what):
+                    return
+                raise BusyError(
+                    f"{title!r} was not begun: {known.title!r} is still to be finished. Wait for that, and ask again."
+                )
             self._pieces.pop(about, None)
             self._make_room()
-            piece = self._pieces[about] = Piece(title, number=next(self._numbers))
+            piece = self._pieces[about] = Piece(title, number=next(self._numbers), what=what)
         self._thread.submit(self._do, about, piece, act)
 
     def of(self, about: Hashable) -> Piece | None:

@@ -206,8 +206,13 @@ class Curator:
         """
         return self._ban(category, self._background(category, number), why, into)
 
-    def unban(self, category: Category, number: int) -> Curation:
-        """Lift a ban by its number in the curation, from 0, and return the new curation.
+    def unban(self, category: Category, which: int | str) -> Curation:
+        """Lift a ban, and return the new curation.
+
+        Args:
+            category: the category.
+            which: the ban's number in the curation, from 0, or the first digits of the address of its places. The
+                number of a ban changes when another one is lifted, and the address does not.
 
         Raises:
             SupportError: there is no such ban.
@@ -215,10 +220,14 @@ class Curator:
         """
 
         def lifted(now: Curation) -> Curation:
-            if not 0 <= number < len(now.bans):
+            if isinstance(which, str):
+                found = [each for each in now.bans if which and each.places.startswith(which)]
+            else:
+                found = list(now.bans[which : which + 1]) if which >= 0 else []
+            if len(found) != 1:
                 are = f"there are {_listed(range(len(now.bans)))}" if now.bans else "there are none"
-                raise SupportError(f"{category.name!r} has no ban {number}; {are}.")
-            return now.without_ban(now.bans[number])
+                raise SupportError(f"{category.name!r} has no ban {which}; {are}.")
+            return now.without_ban(found[0])
 
         return self._change(category, lifted)
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,14 +78,15 @@ class FakeCurator:
     def ban(self, category: Category, number: int, why: str = "", into: str = "") -> Curation:
         if not 0 <= number <= 2:
             raise SupportError(f"{category.name!r} has no background prototype {number}; there are 0 to 2.")
-        ban = Ban(f"{number:064x}", "clip", "part", 0.25, why, into, DAY)
+        ban = Ban(sha256(str(number).encode()).hexdigest(), "clip", "part", 0.25, why, into, DAY)
         return self.put(category, self.curation(category).banning(ban))
 
-    def unban(self, category: Category, number: int) -> Curation:
+    def unban(self, category: Category, which: int | str) -> Curation:
         now = self.curation(category)
-        if not 0 <= number < len(now.bans):
-            raise SupportError(f"{category.name!r} has no ban {number}; there are {len(now.bans)}.")
-        return self.put(category, now.without_ban(now.bans[number]))
+        found = [ban for number, ban in enumerate(now.bans) if which in (number, ban.places[:12])]
+        if not found:
+            raise SupportError(f"{category.name!r} has no ban {which}; there are {len(now.bans)}.")
+        return self.put(category, now.without_ban(found[0]))
 
     def promote(self, category: Category, number: int, into: Category) -> Curation:
         raise NotImplementedError

@@ -70,8 +70,8 @@ def test_each_change_names_the_form_that_undoes_it() -> None:
         (
             "Background (clip, 25% of the background) was ruled out on 2026-01-04, and made part of jetty.",
             "unban",
-            "number",
-            "0",
+            "places",
+            "cd" * 6,
         ),
     ]
 

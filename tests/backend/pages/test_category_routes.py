@@ -1,5 +1,6 @@
 import io
 import re
+import threading
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from werkzeug.test import TestResponse
 
 from backend.pages.blueprint import add_pages
 from backend.settings import Settings
+from ovdiff.vocabulary import Category
 from tests.backend.pages.conftest import words
 from tests.backend.pages.test_annotated_tasks import annotated, region
 from tests.fakes.curating_engine import CuratingEngine
@@ -35,6 +37,7 @@ CHANGES = (
     "try",
     "end-trial",
 )
+RED = Category("red")
 
 
 @pytest.fixture
@@ -57,6 +60,16 @@ def page(browser: FlaskClient, /, **about: str) -> str:
 def change(browser: FlaskClient, what: str, /, **fields: Any) -> TestResponse:
     (token, *_) = re.findall(r'name="token" value="([^"]+)"', page(browser))
     return browser.post(f"/page/category/{what}", data={**ABOUT, "token": token, **fields})
+
+
+def numbering(browser: FlaskClient) -> str:
+    """Return the key that the page sends along with the number of a background."""
+    (key,) = set(re.findall(r'name="key" value="([^"]+)"', page(browser)))
+    return str(key)
+
+
+def shown_bans(browser: FlaskClient) -> list[str]:
+    return re.findall(r'name="places" value="([^"]+)"', page(browser))
 
 
 def shown_state(browser: FlaskClient) -> str:
@@ -139,16 +152,70 @@ def test_the_background_is_looked_for_ruled_out_and_allowed_again(browser: Flask
     assert len(pictures) == 4
     assert all(browser.get(address.replace("&amp;", "&")).status_code == 200 for address in pictures)
     assert browser.get("/page/category/background.png", query_string=ABOUT | {"number": "9"}).status_code == 404
-    change(browser, "ban", number="1", why="it is a jetty")
+    change(browser, "ban", number="1", why="it is a jetty", key=numbering(browser))
     expected = "Background (clip, 25% of the background) was ruled out on 2026-11-22: it is a jetty."
     assert eventually(lambda: expected in words(page(browser)))
-    change(browser, "unban", number="0")
+    change(browser, "unban", places=shown_bans(browser)[0])
     assert "Nothing: the label is as it was drawn." in words(page(browser))
 
 
-def test_a_change_that_fails_outside_the_request_is_told_on_the_page(browser: FlaskClient) -> None:
-    change(browser, "ban", number="7")
-    expected = "Background of red is being ruled out: failed 'red' has no background prototype 7; there are 0 to 2."
+def test_a_background_of_an_old_page_is_not_taken_for_another_one(browser: FlaskClient, engine: CuratingEngine) -> None:
+    change(browser, "look-for-background")
+    assert eventually(lambda: "2 clip, 75% of the background" in words(page(browser)))
+    old = numbering(browser)
+    engine.curator.reject(RED, [1])  # k-means numbers anew
+    for key in (old, "", "é"):
+        answer = change(browser, "ban", number="1", key=key)
+        assert answer.status_code == 400
+        assert "Nothing was changed: the page is old. 'red' was changed since" in words(answer.text)
+    assert engine.curator.curation(RED).bans == ()
+
+
+def test_a_background_is_not_ruled_out_if_the_label_changes_before_its_turn(
+    browser: FlaskClient, engine: CuratingEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    found = engine.curator.backgrounds(RED)
+    monkeypatch.setattr(engine.curator, "backgrounds", lambda _category: gate.wait(10) and found)
+    change(browser, "look-for-background")
+    assert change(browser, "ban", number="1", key=engine.category_key(RED)).status_code == 303
+    engine.curator.reject(RED, [1])
+    gate.set()
+    assert eventually(lambda: "is being ruled out: failed Nothing was changed: the page is old." in words(page(browser)))
+    assert engine.curator.curation(RED).bans == ()
+
+
+def test_a_second_wish_while_one_waits_is_refused_and_the_same_twice_is_one(
+    browser: FlaskClient, engine: CuratingEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    found = engine.curator.backgrounds(RED)
+    monkeypatch.setattr(engine.curator, "backgrounds", lambda _category: gate.wait(10) and found)
+    change(browser, "look-for-background")
+    key = engine.category_key(RED)
+    assert [change(browser, "ban", number="1", key=key).status_code for _ in range(2)] == [303, 303]
+    answer = change(browser, "ban", number="2", key=key)
+    assert answer.status_code == 503
+    said = "'Background 2 of red is being ruled out' was not begun: 'Background 1 of red is being ruled out' is still"
+    assert said in words(answer.text)
+    gate.set()
+    assert eventually(lambda: len(engine.curator.curation(RED).bans) == 1)
+
+
+def test_a_double_click_lifts_one_ban_and_not_the_next_persons(browser: FlaskClient, engine: CuratingEngine) -> None:
+    for number in (1, 2):
+        engine.curator.ban(RED, number)
+    first, second = shown_bans(browser)
+    assert change(browser, "unban", places=first).status_code == 303
+    assert "has no ban" in words(change(browser, "unban", places=first).text)
+    assert [ban.places[:12] for ban in engine.curator.curation(RED).bans] == [second]
+
+
+def test_a_change_that_fails_outside_the_request_is_told_on_the_page(
+    browser: FlaskClient, engine: CuratingEngine
+) -> None:
+    change(browser, "ban", number="7", key=engine.category_key(RED))
+    expected = "Background 7 of red is being ruled out: failed 'red' has no background prototype 7; there are 0 to 2."
     assert eventually(lambda: expected in words(page(browser)))
 
 
@@ -172,7 +239,8 @@ def test_other_prompts_are_drawn_beside_the_present_ones(browser: FlaskClient, e
         ("reject", {}, "No image is ticked"),
         ("reject", {"number": "x"}, "No image is ticked"),
         ("reject", {"number": "7"}, "'red' has no drawn image 7; there are 0, 1."),
-        ("unban", {}, "The request lacks the number."),
+        ("unban", {}, "The request lacks the places of the ban that is meant."),
+        ("unban", {"places": "ab"}, "'red' has no ban ab; there are 0."),
         ("add-exemplar", {}, "The form lacks an image."),
         ("try", {"prompts": ""}, "No prompts to try"),
         ("reject", {"number": "0", "name": "sea"}, "has no label 'sea'"),

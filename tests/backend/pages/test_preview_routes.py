@@ -1,4 +1,5 @@
 import re
+import threading
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from werkzeug.test import TestResponse
 
 from backend.pages.blueprint import add_pages
 from backend.settings import Settings
+from ovdiff.vocabulary import Category
 from tests.backend.pages.conftest import words
 from tests.fakes.curating_engine import CuratingEngine
 from tests.fakes.engine import FakeEngine
@@ -100,6 +102,25 @@ def test_what_somebody_else_changed_meanwhile_is_not_overwritten(browser: FlaskC
     assert answer.status_code == 400
     assert "'red' was changed since this was looked at, so nothing was done." in words(answer.text)
     assert next(iter(engine.curator.curations.values())).rejected_numbers() == {1}
+
+
+def test_a_second_look_while_one_goes_on_is_refused_so_nobody_applies_anothers_change(
+    browser: FlaskClient, engine: CuratingEngine
+) -> None:
+    gate = threading.Event()
+    engine.on_segment = lambda: gate.wait(10)
+    assert [post(browser, "/page/preview", change="reject", number="0").status_code for _ in range(2)] == [303, 303]
+    answer = post(browser, "/page/preview", change="reject", number="1")
+    assert answer.status_code == 503 and "is still to be finished" in words(answer.text)
+    gate.set()
+    assert "red background 12.50 %" in words(looked(browser, "would get another label"))
+
+
+def test_a_look_at_a_background_of_an_old_page_is_refused(browser: FlaskClient, engine: CuratingEngine) -> None:
+    old = engine.category_key(Category("red"))
+    engine.curator.reject(Category("red"), [1])
+    answer = post(browser, "/page/preview", change="ban", number="1", key=old)
+    assert answer.status_code == 400 and "the page is old" in words(answer.text)
 
 
 def test_prompts_on_trial_are_seen_too_and_are_taken_in_the_label_config(browser: FlaskClient) -> None:

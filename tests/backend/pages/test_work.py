@@ -26,6 +26,19 @@ def test_work_waits_runs_and_leaves_its_result() -> None:
     assert work.of("b") is None
 
 
+def test_another_wish_about_what_is_going_on_is_refused_in_words() -> None:
+    work, gate, begun = Work(), threading.Event(), []
+    work.start("a", "One thing", lambda: gate.wait(10), what=1)
+    work.start("a", "One thing", lambda: begun.append("again"), what=1)
+    for title, what in (("Another thing", 1), ("One thing", 2)):
+        with pytest.raises(BusyError, match=f"'{title}' was not begun: 'One thing' is still to be finished. Wait"):
+            work.start("a", title, lambda: begun.append("other"), what=what)
+    gate.set()
+    assert eventually(lambda: state(work, "a") == "done")
+    work.start("a", "Another thing", lambda: begun.append("other"))
+    assert eventually(lambda: begun == ["other"])
+
+
 def test_what_is_going_on_is_not_begun_twice() -> None:
     work, gate, begun = Work(), threading.Event(), []
     for number in (1, 2):

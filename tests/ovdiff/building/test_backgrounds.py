@@ -63,6 +63,19 @@ def test_a_ban_takes_its_places_out_of_the_background_whatever_k_means_then_numb
     assert engine.curator.unban(BOAT, 0).identity() == {} and engine.category_key(BOAT) == key
 
 
+def test_a_ban_is_lifted_by_the_address_of_its_places_once_and_no_other_one(engine: Engine) -> None:
+    (one,) = engine.curator.ban(BOAT, _parts(engine)[0].number).bans
+    engine.build(BOAT)
+    two = engine.curator.ban(BOAT, _parts(engine)[0].number).bans[1]
+    assert engine.curator.unban(BOAT, one.places[:12]).bans == (two,)
+    for again in (one.places[:12], "", "g"):
+        with pytest.raises(SupportError, match=f"'boat' has no ban {again}; there are 0"):
+            engine.curator.unban(BOAT, again)
+    assert engine.curator.curation(BOAT).bans == (two,)
+    with pytest.raises(SupportError, match="'boat' has no ban -1"):
+        engine.curator.unban(BOAT, -1)
+
+
 def test_the_ban_of_all_background_leaves_none(engine: Engine) -> None:
     engine.curator.ban(BOAT, 0)
     engine.build(BOAT)
