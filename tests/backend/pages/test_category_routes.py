@@ -181,7 +181,9 @@ def test_a_background_is_not_ruled_out_if_the_label_changes_before_its_turn(
     assert change(browser, "ban", number="1", key=engine.category_key(RED)).status_code == 303
     engine.curator.reject(RED, [1])
     gate.set()
-    assert eventually(lambda: "is being ruled out: failed Nothing was changed: the page is old." in words(page(browser)))
+    assert eventually(
+        lambda: "is being ruled out: failed Nothing was changed: the page is old." in words(page(browser))
+    )
     assert engine.curator.curation(RED).bans == ()
 
 
