@@ -19,7 +19,23 @@ CONFIG = (
     '<View><Image name="image" value="$image"/><BrushLabels name="b" toName="image">'
     '<Label value="red"/><Label value="blue"/></BrushLabels></View>'
 )
-FIELDS = ("project", "name", "number", "value", "why", "task", "from", "change", "prompts", "image", "tried", "x", "y")
+FIELDS = (
+    "project",
+    "name",
+    "number",
+    "value",
+    "places",
+    "key",
+    "why",
+    "task",
+    "from",
+    "change",
+    "prompts",
+    "image",
+    "tried",
+    "x",
+    "y",
+)
 FILES = ("image", "mask")
 WORDS = st.one_of(
     st.sampled_from(
