@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,31 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.command.addresses import image_below, read_bytes
-from backend.command.annotated import Scope, to_annotation
 from backend.command.console import complain, progress_bar, say
 from backend.command.prototypes import build_missing, say_missing_anchors
 from backend.command.refusals import cannot
 from backend.errors import ImageSourceError, RequestError, UsageError
+from backend.serving.teaching.annotated import Scope
+from backend.serving.teaching.taking import (
+    REFUSALS,
+    ReadImage,
+    Taken,
+    Taking,
+    kinds_of,
+    vocabularies_of,
+    why_without_image,
+)
 from backend.serving.vocabulary import read_labelling
 from backend.sources.images import ImageSource, decode_image
 from converters import records
 from converters.encodings.overlaps import RULE
-from converters.errors import ImageFileError
 from converters.label_studio.label_config import LabelConfig
 from converters.label_studio.own_attributes import skipped_labels
 from converters.label_studio.reader import Wanted, read_export
-from ovdiff.bank.lessons import LessonSource
 from ovdiff.engines import Learns, SegmentationEngine
-from ovdiff.errors import DeviceMemoryError, ImageError, LessonError
 from ovdiff.vocabulary import Vocabulary
 
-REFUSALS = (LessonError, ImageSourceError, ImageFileError, ImageError, DeviceMemoryError)
-"""Errors that concern one task alone: after them the other tasks are still learned from."""
-
 _TRAINING = "train a head of ODISE on the export: ovdiff odise train"
-
-ReadImage = Callable[[records.ImageRecord], NDArray[np.uint8]]
-"""Gives the image of a task, (H, W, 3) uint8 RGB, upright."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,12 @@ class _Counts:
     contested_px: int = 0
     passed: Counter[str] = field(default_factory=Counter)
     refused: int = 0
+
+    def note(self, taken: Taken) -> None:
+        self.there += not taken.is_new
+        self.taken += taken.is_new
+        self.replaced += taken.replaced
+        self.contested_px += taken.contested_px
 
 
 def learn_from_export(
@@ -104,14 +110,14 @@ def learn_from_export(
         words = dict.fromkeys(each for vocabulary in vocabularies.values() for each in vocabulary.categories)
         build_missing(tuple(words), engine)
         say_missing_anchors(engine)
-    scope = Scope(_kinds(config), choices.labels, choices.partial, skipped_labels(config))
-    learner = _Learning(engine, vocabularies, read_image, choices, scope)
+    scope = Scope(kinds_of(config), choices.labels, choices.partial, skipped_labels(config))
+    taking = Taking(engine, vocabularies, read_image, scope, choices.every_annotator)
     try:
         with progress_bar(len(found)) as bar:
             for record, made in found:
                 bar.set_description(f"task {record.task_id}")
                 try:
-                    learner.learn(record, made, counts)
+                    counts.note(taking.take(record, made))
                 except REFUSALS as error:
                     counts.refused += 1
                     complain(f"task {record.task_id}, annotation {made.id}: {error}")
@@ -150,48 +156,14 @@ def images_from(source: ImageSource) -> ReadImage:
     return read
 
 
-@dataclass(frozen=True)
-class _Learning:
-    """Learns from one annotation after the other."""
-
-    engine: Learns
-    vocabularies: dict[str, Vocabulary]
-    read_image: ReadImage
-    choices: Choices
-    scope: Scope
-
-    def learn(self, record: records.ImageRecord, made: records.Annotation, counts: _Counts) -> None:
-        """Take the lesson of an annotation, unless it is there, and count what happened."""
-        annotation, contested_px = to_annotation(made, self.vocabularies[record.image_tag], self.scope)
-        image, store = self.read_image(record), self.engine.lessons
-        before = set(store.addresses())
-        is_there = store.has(self.engine.lesson_address(image, annotation))
-        project, task, number, person = map(_text, (record.project, record.task_id, made.id, made.annotator))
-        source = LessonSource(project, task, number, person, made.updated_at, record.image)
-        self.engine.learn(image, annotation, source, per_annotation=self.choices.every_annotator)
-        counts.there += is_there
-        counts.taken += not is_there
-        counts.replaced += len(before - set(store.addresses()))
-        counts.contested_px += contested_px
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
-
-
 def _vocabularies(config_text: str, max_categories: int, choices: Choices) -> dict[str, Vocabulary]:
     """Return the vocabulary of each image tag, as the service segments with it."""
     labelling = read_labelling(config_text, max_categories=max_categories)
-    outputs = labelling.by_image(labelling.categories)
-    found = {tag.name: Vocabulary([each.category for each in own]) for tag, own in outputs.items() if own}
+    found = vocabularies_of(labelling)
     known = {name for vocabulary in found.values() for name in vocabulary.names}
     if unknown := [name for name in choices.labels or () if name not in known]:
         raise UsageError(f"--labels has {unknown[0]!r}, which is not in the label config: {', '.join(sorted(known))}.")
     return found
-
-
-def _kinds(config: LabelConfig) -> dict[str, str]:
-    return {control.name: control.kind for control in config.controls}
 
 
 def _annotations(
@@ -202,8 +174,7 @@ def _annotations(
     preferred = record.preferred_annotation()
     if not record.image:
         counts.refused += 1
-        reasons = "; ".join(f"{item.reason}: {item.where}" for item in record.left_out) or "it cannot be read"
-        complain(f"task {record.task_id}: {reasons}")
+        complain(f"task {record.task_id}: {why_without_image(record)}")
     elif record.image_tag not in vocabularies:
         counts.passed["of an image that the label config has no labels for"] += 1
     elif preferred is None:

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.command.annotated import says_partial
 from backend.command.console import Progress
-from backend.command.learn import REFUSALS, ReadImage
 from backend.command.odise_captions import Captions
 from backend.errors import UsageError
+from backend.serving.teaching.annotated import says_partial
+from backend.serving.teaching.taking import REFUSALS, ReadImage
 from backend.serving.vocabulary import read_labelling
 from converters import records
 from converters.datasets.coco_index import coco_categories

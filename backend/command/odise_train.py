@@ -17,7 +17,6 @@ from pathlib import Path
 from torch import Tensor
 
 from backend.command.console import Progress, complain, progress_bar, say
-from backend.command.learn import ReadImage
 from backend.command.odise_captions import Captions, read_captions
 from backend.command.odise_curve_picture import draw_curve
 from backend.command.odise_images import (
@@ -33,6 +32,7 @@ from backend.command.odise_images import (
 from backend.command.odise_log import TrainingLog
 from backend.command.odise_validation import Figures, validate
 from backend.errors import UsageError
+from backend.serving.teaching.taking import ReadImage
 from converters.files.atomic import write_whole
 from ovdiff.engines import load_any_preset
 from ovdiff.errors import TrainingError

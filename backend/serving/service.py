@@ -32,8 +32,10 @@ from backend.serving.read_back import ReadBack
 from backend.serving.readiness import Readiness
 from backend.serving.store import Store
 from backend.serving.stores import StoreSizes
+from backend.serving.teaching.notes import Notes
+from backend.serving.teaching.teacher import TRAINING, Teacher
 from backend.serving.vocabulary import Labelling, read_labelling
-from backend.settings import Settings
+from backend.settings import PredictionSettings, Settings
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import TOKEN_ADVICE, LabelStudioClient
 from ovdiff.engines import HasAnchors, HasKinds, SegmentationEngine
@@ -66,7 +68,7 @@ class Service:
 
         Raises:
             SettingsError: regions are to be objects, but the engine does not tell objects apart; or whole projects are
-                to be predicted, but there is no token.
+                to be predicted or all annotations to teach, but there is no token.
         """
         self._basis = Basis(settings, engine, clock_s)
         self._settings = settings
@@ -96,9 +98,13 @@ class Service:
             retry_failed_after_s=settings.prediction.retry_failed_after_s,
             clock_s=clock_s,
         )
+        _require_token(settings.prediction, label_studio)
         self._background = (
-            _background(self._basis, self, label_studio, images) if settings.prediction.prelabel else None
+            Background(self._basis, self, label_studio, images.fetcher, clock_s=clock_s)
+            if settings.prediction.prelabel
+            else None
         )
+        self._teacher = Teacher(settings, engine, self, label_studio, images, Notes(store), clock_s=clock_s)
         self._stores = StoreSizes(settings.bank_dir, clock_s=clock_s)
         self.looking = Looking(
             self._projects, label_studio, images, predictor.segmentations, snapshot=self._snapshot, clock_s=clock_s
@@ -158,6 +164,7 @@ class Service:
         self._precompute.start()
         self._read_back.start(self._projects)
         self._readiness.start()
+        self._teacher.start()
         if self._background is not None:
             self._background.start()
 
@@ -165,11 +172,13 @@ class Service:
         """End the background threads, in at most twice `STOP_S`. A running build ends after the batch it is at."""
         self._precompute.stop(timeout_s=0.0)  # told first: its batch may end while the models are waited for
         ends_s = time.monotonic() + 2 * STOP_S
+        self._teacher.stop(timeout_s=0.0)
         if self._background is not None:
             self._background.stop(timeout_s=0.0)
         self._readiness.stop(timeout_s=STOP_S)
         self._read_back.stop()
         self._precompute.stop(timeout_s=STOP_S)
+        self._teacher.stop(timeout_s=max(0.0, ends_s - time.monotonic()))
         if self._background is not None:
             self._background.stop(timeout_s=max(0.0, ends_s - time.monotonic()))
         if self._folder is not None:
@@ -237,22 +246,30 @@ class Service:
         """Record an event of Label Studio. This is quick, because a person waits for it.
 
         Events come without authentication, so nothing that they contain is acted on. When an event says that a
-        known project has changed, the label config is read from Label Studio itself. Of every event only the ids
-        are stored.
+        known project has changed, the label config is read from Label Studio itself, and so is an annotation of a
+        project whose annotations teach. Of every event only the ids are stored.
         """
         details, action = event_ids(data), action[:ACTION_CHARACTERS]
         with tolerating_store_errors():
             self._store.add_event(action, details)
         logger.info("Event %r %s", action, details)
+        detail = ""
         if action == "PROJECT_UPDATED" and "project" in details:
             self._read_back.soon(details["project"])
-            return {"status": "recorded", "detail": "the label config will be read from Label Studio"}
+            detail = "the label config will be read from Label Studio"
         if action == "TASKS_CREATED" and "project" in details and self._background is not None:
             self._background.soon(details["project"])
-        if action == "START_TRAINING":
-            detail = "the service trains nothing: `ovdiff learn` or `ovdiff odise train` learns from an export"
-            return {"status": "recorded", "detail": detail}
-        return {"status": "recorded"}
+        with tolerating_store_errors():
+            detail = self._teacher.hear(action, details) or detail
+        return {"status": "recorded"} | ({"detail": detail} if detail else {})
+
+    def train(self, project: object) -> dict[str, str]:
+        """Have all annotations of a project read from Label Studio, as a start-training click has it.
+
+        Args:
+            project: its number, or the name that Label Studio gives it.
+        """
+        return self.event(TRAINING, {"project": {"id": project if type(project) is int else id_of(str(project))}})
 
     def missing(self) -> dict[str, str]:
         """Return what the service lacks to do its work, each with the reason; nothing if it is ready."""
@@ -293,6 +310,7 @@ class Service:
             "queue": self._queue_status(projects),
             "anchors": self._anchors_status(),
             "prelabelling": OFF if self._background is None else self._background.status(),
+            "learning": self._teacher.status(),
             "failed_tasks": self._answers.failures.newest_first(),
             "stores": [asdict(size) for size in self._stores.sizes()],
             "projects": projects,
@@ -351,10 +369,10 @@ class Service:
         return self._basis.snapshot(labelling, standing, asked_s=asked_s, until_s=until_s)
 
 
-def _background(basis: Basis, service: Service, label_studio: LabelStudioClient, images: ImageSource) -> Background:
-    if not label_studio.has_token:
-        raise SettingsError(f"OVDIFF_PRELABEL=yes needs LABEL_STUDIO_API_KEY, which is not set. {TOKEN_ADVICE}")
-    return Background(basis, service, label_studio, images.fetcher, clock_s=basis.clock_s)
+def _require_token(settings: PredictionSettings, label_studio: LabelStudioClient) -> None:
+    for name, wanted in (("OVDIFF_PRELABEL", settings.prelabel), ("OVDIFF_LEARN", settings.learn)):
+        if wanted and not label_studio.has_token:
+            raise SettingsError(f"{name}=yes needs LABEL_STUDIO_API_KEY, which is not set. {TOKEN_ADVICE}")
 
 
 class _Limit:

@@ -1,7 +1,8 @@
 """The state of the service that survives a restart, in one SQLite file.
 
-The file holds each project with its label config in force, the model versions that projects were given, and the events
-that Label Studio sent. Prototypes are in the bank and not in this file. If the file is lost, no computed work is lost.
+The file holds each project with its label config in force, the model versions that projects were given, the events that
+Label Studio sent, and which annotations are to be read or were read (`backend.serving.teaching.notes`). Prototypes are
+in the bank and not in this file. If the file is lost, no computed work is lost.
 The file may be moved away, deleted or replaced while the service runs: the next call makes what is missing, and the
 service writes again what it knows.
 
@@ -39,6 +40,18 @@ MIGRATIONS = (
     );
     """,
     "CREATE TABLE forgotten (project_uid TEXT PRIMARY KEY, forgotten_at TEXT NOT NULL);",
+    """
+    CREATE TABLE to_read (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, number INTEGER NOT NULL,
+        after INTEGER NOT NULL DEFAULT 0, again INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (kind, number)
+    );
+    CREATE TABLE taught (
+        project_uid TEXT NOT NULL, task INTEGER NOT NULL, image TEXT NOT NULL, annotation INTEGER NOT NULL,
+        changed_at TEXT NOT NULL, refused TEXT NOT NULL, PRIMARY KEY (project_uid, task, image)
+    );
+    CREATE INDEX taught_annotation ON taught (annotation);
+    """,
 )
 
 
@@ -89,7 +102,7 @@ class Store:
         self._path = path
         self._event_rows = event_rows
         self._lock = threading.Lock()  # fairer than SQLite's own, which lets late comers pass until one times out
-        with self._connection():
+        with self.connection():
             pass
 
     def check(self) -> None:
@@ -98,12 +111,12 @@ class Store:
         Raises:
             StoreError: the file cannot be written; the message says why.
         """
-        with self._connection() as connection:
+        with self.connection() as connection:
             connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
     def projects(self) -> list[StoredProject]:
         """Return the projects, first the one whose label config is unchanged longest."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             rows = connection.execute("SELECT uid, label_config, changed_at FROM project ORDER BY changed_at, uid")
             return [StoredProject(*row) for row in rows]
 
@@ -117,7 +130,7 @@ class Store:
         Storing the same config again changes nothing. A mark that the project should be forgotten is removed, because
         the project is back.
         """
-        with self._connection() as connection:
+        with self.connection() as connection:
             connection.execute(
                 """
                 INSERT INTO project VALUES (?, ?, ?)
@@ -134,7 +147,7 @@ class Store:
 
     def marks(self) -> Marks:
         """Return what the file says of projects at this moment. This is cheap, because it reads no label config."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             connection.execute("BEGIN")  # Both questions are answered from one state of the file.
             changed_at = dict(connection.execute("SELECT uid, changed_at FROM project").fetchall())
             forgotten = connection.execute("SELECT project_uid FROM forgotten").fetchall()
@@ -142,19 +155,19 @@ class Store:
 
     def mark_forgotten(self, project_uid: str) -> None:
         """Delete what the file has of a project, and leave a mark for a running service."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             _delete_project(connection, project_uid)
             connection.execute("INSERT OR REPLACE INTO forgotten VALUES (?, ?)", (project_uid, _now()))
 
     def forget(self, project_uid: str) -> None:
         """Delete what the file has of a project, and the mark."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             _delete_project(connection, project_uid)
             connection.execute("DELETE FROM forgotten WHERE project_uid = ?", (project_uid,))
 
     def save_model_version(self, project_uid: str, version: str) -> None:
         """Store that a project was given this model version."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO model_version (project_uid, version) VALUES (?, ?)",
                 (project_uid, version),
@@ -162,20 +175,20 @@ class Store:
 
     def model_versions(self) -> list[str]:
         """Return every model version that projects were given, newest first, without repetitions."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             rows = connection.execute("SELECT version FROM model_version GROUP BY version ORDER BY MAX(id) DESC")
             return [str(version) for (version,) in rows]
 
     def add_event(self, action: str, details: Mapping[str, Any]) -> None:
         """Store an event, and delete the oldest events beyond the limit."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             row = (_now(), action, json.dumps(details))
             cursor = connection.execute("INSERT INTO event (received_at, action, details) VALUES (?, ?, ?)", row)
             connection.execute("DELETE FROM event WHERE id <= ?", ((cursor.lastrowid or 0) - self._event_rows,))
 
     def events(self) -> list[Event]:
         """Return the stored events, oldest first."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             rows = connection.execute("SELECT received_at, action, details FROM event ORDER BY id")
             return [Event(at, action, json.loads(details)) for at, action, details in rows]
 
@@ -194,9 +207,10 @@ class Store:
             connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection. Its changes are kept if the block ends without an error; it is closed in any case.
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection, for other tables of the file too.
 
+        Its changes are kept if the block ends without an error; it is closed in any case.
         The file may be another one than at the last call, so its form is looked at each time.
         """
         try:
@@ -220,6 +234,7 @@ class Store:
 def _delete_project(connection: sqlite3.Connection, project_uid: str) -> None:
     connection.execute("DELETE FROM project WHERE uid = ?", (project_uid,))
     connection.execute("DELETE FROM model_version WHERE project_uid = ?", (project_uid,))
+    connection.execute("DELETE FROM taught WHERE project_uid = ?", (project_uid,))
 
 
 def _now() -> str:

@@ -10,7 +10,8 @@ so a label may carry some of ours: `prompts`, the phrases from which images are 
 name, separated by semicolons; `kind`, which is thing or stuff; `threshold`, the score below which its regions are
 hidden; and `min_area_px`, below which parts of its mask are. An attribute that looks like one of these and that nobody
 reads is a warning. The last two decide what is shown of a mask and not the mask, so they are no part of a category.
-A label with `skip="yes"` is one of people alone: it is no category.
+A label with `skip="yes"` is one of people alone: it is no category. `learn="yes"` on the outermost tag says that the
+project's annotations teach.
 
 A label config may offer the same label in several controls, so a rule decides where a category is drawn. On each image
 it is the first control of the config that draws masks and has the label; if there is none, it is the first rectangle
@@ -36,6 +37,7 @@ from converters.label_studio.own_attributes import (
     PROMPTS,
     THRESHOLD,
     UnreadAttribute,
+    config_learns,
     control_output,
     label_min_area_px,
     label_threshold,
@@ -83,10 +85,13 @@ class Labelling:
     Attributes:
         outputs: where each category is drawn.
         unread: the attributes that look like ours and that nobody reads.
+        learns: whether the project's annotations are to teach; None if the label config does not say. This changes no
+            prediction by itself, so it is no part of the fingerprint.
     """
 
     outputs: tuple[Output, ...]
     unread: tuple[UnreadAttribute, ...] = ()
+    learns: bool | None = None
 
     @property
     def categories(self) -> tuple[Category, ...]:
@@ -127,7 +132,7 @@ def read_labelling(label_config: str, *, max_categories: int) -> Labelling:
     """
     try:
         config = parse_label_config(label_config)
-        labelling = Labelling(tuple(_outputs(config)), tuple(_unread(config)))
+        labelling = Labelling(tuple(_outputs(config)), tuple(_unread(config)), config_learns(config))
         _require_usable(config, labelling, max_categories)
         Vocabulary(labelling.categories)
     except (LabelConfigError, RecordError, VocabularyError) as error:

@@ -256,6 +256,12 @@ class PredictionSettings:
         "the service predicts whole projects by itself once their vocabulary is ready; it writes into every connected "
         "project, so somebody must want it. Whoever asks for a prediction comes first",
     )
+    learn: bool = setting(
+        False,
+        "yes/no",
+        "an annotation of a project whose label config does not say learn= becomes a lesson as soon as it is "
+        "submitted; it then changes the predictions of all tasks, so somebody must want it",
+    )
     failure_rows: int = setting(
         200, "tasks", "/status lists the tasks that failed last, with the reason; a thousand rows nobody reads"
     )

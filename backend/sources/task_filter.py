@@ -79,6 +79,11 @@ def within(low: int, high: int) -> TaskFilter:
     return TaskFilter((_condition("id", "in", "Number", {"min": low, "max": high}),))
 
 
+def annotated() -> TaskFilter:
+    """Return a filter for tasks that somebody has annotated, those with skipped annotations alone left out."""
+    return TaskFilter((_condition("total_annotations", "greater", "Number", 0),))
+
+
 def has_version(text: str) -> Condition:
     """Return the condition that a task has a prediction in whose model version a text occurs."""
     return _condition("predictions_model_versions", "contains", "List", [text])

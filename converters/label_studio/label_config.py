@@ -14,7 +14,7 @@ refuses entities, DTDs and external references.
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -110,11 +110,15 @@ class ImageTag:
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """All controls and images of a configuration, in the order of the configuration, and the labels of relations."""
+    """All controls and images of a configuration, in the order of the configuration, and the labels of relations.
+
+    `attributes` are those of the outermost tag, which is a `<View>`.
+    """
 
     controls: tuple[Control, ...]
     images: tuple[ImageTag, ...]
     relations: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
     def control(self, name: str) -> Control:
         """Return the control of a name; if there is none, raise a LabelConfigError that names all controls."""
@@ -169,7 +173,7 @@ def parse_label_config(xml: str) -> LabelConfig:
         _require_targets(control, names)
         _require_unique(list(control.label_values), f"labels of the control {control.name!r}")
     relations = tuple(element.get("value", "") for element in root.iter() if element.tag.lower() == "relation")
-    return LabelConfig(controls, images, relations)
+    return LabelConfig(controls, images, relations, dict(root.attrib))
 
 
 def _parse(xml: str) -> Element:

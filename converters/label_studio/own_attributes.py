@@ -1,8 +1,9 @@
 """The attributes of a label config that are ours: their values, and a look for those that nobody reads.
 
-    <BrushLabels name="brush" toName="image" output="yes">
-      <Label value="boat" prompts="a boat; a ship" kind="thing" threshold="0.4" min_area_px="50" category="7"/>
-      <Label value="unsure" skip="yes"/>
+    <View learn="yes">
+      <BrushLabels name="brush" toName="image" output="yes">
+        <Label value="boat" prompts="a boat; a ship" kind="thing" threshold="0.4" min_area_px="50" category="7"/>
+        <Label value="unsure" skip="yes"/>
 
 Label Studio keeps attributes that it does not know and says nothing of them, so a misspelled one would do nothing in
 silence. `unread_attributes` finds what looks like one of ours and is not: `prompt=` for `prompts=`, or `threshold=` on
@@ -21,8 +22,10 @@ from converters.label_studio.region_details import KEYPOINTS_OF
 
 PROMPTS, KIND, THRESHOLD, MIN_AREA, SKIP = "prompts", "kind", "threshold", "min_area_px", "skip"
 OUTPUT = "output"
+LEARN = "learn"
 _OF_LABELS = (PROMPTS, KIND, THRESHOLD, MIN_AREA, SKIP, "category")
 _OF_SHAPES = (OUTPUT,)
+_OF_PROJECTS = (LEARN,)
 _OF_KEYPOINTS = (KEYPOINTS_OF, "skeleton")
 
 _LABEL_STUDIOS = frozenset({"category", "defaultthreshold", "skeleton"})
@@ -41,6 +44,7 @@ _LONGEST_NAME = 30  # twice the longest of ours
 _SCORE = re.compile(r"[0-9]{1,4}(\.[0-9]{0,17})?|\.[0-9]{1,17}")
 _MOST_DIGITS = 11  # of pixels: a thousand times the largest image that is read
 _SHOWN_CHARACTERS = 60
+_OUTERMOST = "the outermost tag"
 _WORDS = {"": None, "yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
@@ -122,6 +126,15 @@ def control_output(control: Control) -> bool | None:
     return _yes_or_no(control.attributes.get(OUTPUT, ""), f"{OUTPUT}= of {tag_of(control)}")
 
 
+def config_learns(config: LabelConfig) -> bool | None:
+    """Say whether the annotations of a project are to teach; ``None`` if its label config does not say.
+
+    Raises:
+        RecordError: the attribute is neither yes nor no.
+    """
+    return _yes_or_no(config.attributes.get(LEARN, ""), f"{LEARN}= of {_OUTERMOST}")
+
+
 def skipped_labels(config: LabelConfig) -> frozenset[str]:
     """Return the names of the labels that are skipped in any of their controls.
 
@@ -146,18 +159,19 @@ def impossible_values(config: LabelConfig, *readers: Callable[[Label], object]) 
         config: the label config.
         readers: further functions that read an attribute of a label and raise a RecordError.
     """
-    said: set[str] = set()
+    looks: list[Callable[[], object]] = [partial(config_learns, config)]
+    of_labels = (label_threshold, label_min_area_px, label_is_skipped, *readers)
     for control in config.of_kind(*LABEL_CONTROLS):
-        looks: list[Callable[[], object]] = [partial(control_output, control)]
-        of_labels = (label_threshold, label_min_area_px, label_is_skipped, *readers)
+        looks.append(partial(control_output, control))
         looks += [partial(read, label) for label in control.labels for read in of_labels]
-        for look in looks:
-            try:
-                look()
-            except RecordError as error:
-                if str(error) not in said:
-                    said.add(str(error))
-                    yield str(error)
+    said: set[str] = set()
+    for look in looks:
+        try:
+            look()
+        except RecordError as error:
+            if str(error) not in said:
+                said.add(str(error))
+                yield str(error)
 
 
 def overruled(label: Label, control: Control, drawn: Label | None) -> Iterator[UnreadAttribute]:
@@ -182,6 +196,9 @@ def unread_attributes(config: LabelConfig) -> Iterator[UnreadAttribute]:
     come from a stranger.
     """
     look_up = _LookUp()
+    for name, value in _unknown(config.attributes.items(), _OF_PROJECTS):
+        if meant := look_up.meant(name, _OF_PROJECTS):
+            yield _unread(_OUTERMOST, name, value, f"Write {meant}={_quoted(value)}.")
     for control in config.of_kind(*LABEL_CONTROLS):
         own = _OF_KEYPOINTS if control.kind == "keypointlabels" else _OF_SHAPES
         yield from _unread_of_control(control, own, look_up)
@@ -219,6 +236,9 @@ def _unread_of_control(control: Control, own: tuple[str, ...], look_up: _LookUp)
             yield _unread(tag_of(control), name, value, f"Write {meant}={_quoted(value)}.")
         elif meant := look_up.meant(name, _OF_LABELS):
             advice = f"Write {meant}={_quoted(value)} into each <Label> that it is for."
+            yield _unread(tag_of(control), name, value, advice)
+        elif name.lower() in _OF_PROJECTS:
+            advice = f"Write {name.lower()}={_quoted(value)} into {_OUTERMOST}, <View>: it is for the whole project."
             yield _unread(tag_of(control), name, value, advice)
 
 

@@ -78,7 +78,7 @@ class ProjectStudio:
         """Add tasks of one image each."""
         for _ in range(count):
             number = max(self.tasks, default=0) + 1
-            self.tasks[number] = {"id": number, "data": {"image": f"/data/upload/1/{number}.png"}}
+            self.tasks[number] = {"id": number, "project": 1, "data": {"image": f"/data/upload/1/{number}.png"}}
 
     def predict(self, task: int, version: str | None, **more: Any) -> int:
         """Store a prediction, as whoever made it; return its id."""
@@ -109,7 +109,16 @@ class ProjectStudio:
             if asked.path.startswith("/api/predictions/") and asked.method == "DELETE":
                 gone = self.predictions.pop(int(asked.path.split("/")[3]), None)
                 return (404, {"detail": "Not found."}) if gone is None else (204, None)
+            if asked.path.startswith("/api/annotations/"):
+                return self._found(self._annotation(int(asked.path.split("/")[3])))
             return self._found(self._stored(asked.path))
+
+    def _annotation(self, number: int) -> dict[str, Any] | None:
+        for task, made in self.annotations.items():
+            for each in made:
+                if task in self.tasks and each.get("id") == number:
+                    return {**each, "task": task, "project": 1}
+        return None
 
     def _stored(self, path: str) -> Any:
         if path.startswith("/api/dm/views/"):
@@ -150,6 +159,7 @@ class ProjectStudio:
             ("id", "greater"): lambda: task > value,
             ("id", "less"): lambda: task < value,
             ("id", "in"): lambda: value["min"] <= task <= value["max"],
+            ("total_annotations", "greater"): lambda: len(self.annotations.get(task, [])) > value,
             ("predictions_model_versions", "contains"): lambda: any(
                 value[0] in (version or "") for version in self.versions(task)
             ),

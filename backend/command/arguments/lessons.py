@@ -20,7 +20,7 @@ from backend.command.arguments.shared import (
 from backend.settings import Settings
 
 if TYPE_CHECKING:
-    from backend.command.learn import ReadImage
+    from backend.serving.teaching.taking import ReadImage
     from ovdiff.bank.lesson_store import LessonStore
 
 

@@ -5,6 +5,7 @@
     POST /setup      a project and its label config -> model_version
     POST /predict    tasks -> one item for each task
     POST /webhook    an event of a project
+    POST /train      all annotations of a project teach, as label-studio-ml has it; Label Studio sends an event instead
     GET  /versions   the model versions that /setup has answered so far
     GET  /status     the state of the categories of each project (not part of Label Studio's protocol)
     GET  /metrics    counts, durations and sizes, as Prometheus reads them (neither)
@@ -146,6 +147,11 @@ def _add_routes(app: Flask, service: Service) -> None:
     def webhook() -> Response:
         body = bodies.json_event()
         return jsonify(service.event(bodies.text(body, "action"), body))
+
+    @app.post("/train")
+    def train() -> Response:
+        project = bodies.json_object().get("project")
+        return jsonify(service.train(project.get("id") if isinstance(project, dict) else project))
 
     @app.get("/versions")
     def versions() -> Response:

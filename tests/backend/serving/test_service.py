@@ -558,11 +558,7 @@ def test_an_unknown_project_is_not_asked_for(service: Service, label_studio: Fak
 
 
 def test_events_say_honestly_what_comes_of_them(service: Service) -> None:
-    started = service.event("START_TRAINING", {"project": {"id": 1}})
-    assert started == {
-        "status": "recorded",
-        "detail": "the service trains nothing: `ovdiff learn` or `ovdiff odise train` learns from an export",
-    }
+    assert service.event("START_TRAINING", {"project": {"id": 1}})["detail"].startswith("The engine 'fake' of the")
     assert service.event("ANNOTATION_CREATED", {"annotation": {"id": 1}}) == {"status": "recorded"}
 
 

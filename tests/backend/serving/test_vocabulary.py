@@ -298,3 +298,12 @@ def test_skipped_labels_and_chosen_controls_are_label_studios_business_no_more_t
     )
     LabelInterface(config).validate()
     assert read_labelling(config, max_categories=10).categories == (Category("boat"),)
+
+
+def test_whether_annotations_teach_is_no_part_of_the_model_version() -> None:
+    image = '<Image name="image" value="$image"/><BrushLabels name="b" toName="image"><Label value="a"/></BrushLabels>'
+    said, silent = (read_labelling(f"<View{way}>{image}</View>", max_categories=9) for way in (' learn="yes"', ""))
+    assert (said.learns, silent.learns) == (True, None)
+    assert said.fingerprint() == silent.fingerprint() and not said.unread
+    with pytest.raises(UnusableLabelConfigError, match="learn= of the outermost tag to be yes or no, got 'x'"):
+        read_labelling(f'<View learn="x">{image}</View>', max_categories=9)

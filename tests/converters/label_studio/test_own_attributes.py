@@ -6,6 +6,7 @@ from converters.errors import RecordError
 from converters.label_studio import own_attributes
 from converters.label_studio.label_config import Label, LabelConfig, parse_label_config
 from converters.label_studio.own_attributes import (
+    config_learns,
     impossible_values,
     label_min_area_px,
     label_threshold,
@@ -140,6 +141,32 @@ def test_what_looks_like_output_is_named() -> None:
     assert said(control='output="yes"') == []
     (message,) = said(control='outputs="yes"')
     assert message.endswith('is not read. Write output="yes".')
+
+
+def root(attributes: str, control: str = "") -> LabelConfig:
+    return parse_label_config(
+        f'<View {attributes}><Image name="i" value="$i"/>'
+        f'<BrushLabels name="brush" toName="i" {control}><Label value="boat"/></BrushLabels></View>'
+    )
+
+
+def test_a_config_says_whether_annotations_teach() -> None:
+    assert config_learns(root('learn="Yes"')) is True and config_learns(root('learn="no"')) is False
+    assert config_learns(root("")) is None
+    with pytest.raises(RecordError, match=r"^expected learn= of the outermost tag to be yes or no, got 'maybe'$"):
+        config_learns(root('learn="maybe"'))
+    assert list(impossible_values(root('learn="maybe"'))) == [
+        "expected learn= of the outermost tag to be yes or no, got 'maybe'"
+    ]
+
+
+def test_what_looks_like_learn_or_stands_elsewhere_is_named() -> None:
+    assert list(unread_attributes(root('learn="yes" style="a" className="b" display="c" idAttr="d"'))) == []
+    assert [each.text() for each in unread_attributes(root('learns="yes"', 'learn="yes"'))] == [
+        'learns="yes" of the outermost tag is not read. Write learn="yes".',
+        "learn=\"yes\" of <brushlabels name='brush'> is not read. "
+        'Write learn="yes" into the outermost tag, <View>: it is for the whole project.',
+    ]
 
 
 def test_attributes_of_texts_are_none_of_our_business() -> None:

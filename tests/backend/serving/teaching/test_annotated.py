@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from backend.command.annotated import Scope, says_partial, to_annotation
+from backend.serving.teaching.annotated import Scope, says_partial, to_annotation
 from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.records import Annotation, Region
 from ovdiff.errors import LessonError
