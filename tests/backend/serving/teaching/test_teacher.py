@@ -163,11 +163,13 @@ def test_a_deletion_is_believed_only_if_label_studio_says_so_too(
 def test_a_hundred_events_of_one_annotation_are_one_piece_of_work(
     studio: ProjectStudio, engine: LearningEngine, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backend.serving.teaching.teacher.QUIET_S", 0.5)
+    monkeypatch.setattr("backend.serving.teaching.teacher.QUIET_S", 3600.0)
     service = start()
     annotate(studio, 1, 11)
     for _ in range(100):
         tell(service, "ANNOTATION_UPDATED", 11)
+    assert studio.count("GET", "/api/annotations/") == 0
+    monkeypatch.setattr("backend.serving.teaching.teacher.QUIET_S", 0.01)
     assert eventually(idle(service)) and LearningEngine.learned == 1
     assert studio.count("GET", "/api/annotations/") == 1
 
