@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import requests
 from selenium import webdriver
@@ -13,7 +14,11 @@ from selenium.webdriver.common.keys import Keys
 from backend.pages.blueprint import add_pages
 from backend.serving.http.app import create_app
 from backend.settings import LabelStudioSettings, ServerSettings, Settings
+from ovdiff.bank.lessons import LessonSource
+from ovdiff.engines import Learns
+from ovdiff.learning.annotation import Annotation
 from ovdiff.tinyworld.world import render, sample_scene
+from ovdiff.vocabulary import Vocabulary
 from tests.end_to_end.test_page import (
     PRESET,
     TIMEOUT_S,
@@ -66,6 +71,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 requests.post(f"{address}/setup", json={"project": PROJECT_UID, "schema": CONFIG}, timeout=30)
                 status = lambda: requests.get(f"{address}/status", timeout=30).json()["projects"][PROJECT_UID]  # noqa: E731
                 assert eventually(lambda: status()["counts"].get("ready") == 2, TIMEOUT_S)
+                take_lesson(app.extensions["ovdiff"].engine)
                 yield address
         finally:
             app.extensions["ovdiff"].stop()
@@ -75,6 +81,16 @@ def wait_for_text(browser: webdriver.Chrome, text: str) -> None:
     """Wait until the page shows a text, also one that a press is just leading to."""
     shown = lambda: str(browser.execute_script(_TEXT))  # noqa: E731
     assert eventually(lambda: text in shown(), TIMEOUT_S), f"{text!r} in {shown()!r}"
+
+
+def take_lesson(engine: Learns) -> None:
+    """Have the engine learn from another scene, as somebody annotated it who knows the truth."""
+    words, drawn = Vocabulary(["car", "sky"]), render(sample_scene(50003, "test"), SIDE_PX)
+    labels = np.zeros(drawn.image.shape[:2], dtype=np.int32)
+    for number, name in enumerate(words.names, start=1):
+        labels[drawn.mask(name)] = number
+    source = LessonSource("1", "3", "30", "ann@example.org", "2026-11-21T10:00:00Z")
+    engine.learn(drawn.image, Annotation(labels, words), source)
 
 
 def told_pixel(browser: webdriver.Chrome) -> tuple[int, int]:
@@ -116,6 +132,7 @@ def test_a_press_on_the_image_shows_why_the_pixel_has_its_label(browser: webdriv
     asked_nobody_else(browser, url)
 
     show(browser, "light", 400)
+    browser.get(f"{url}/page/projects/1/tasks/7")
     press_pixel(browser, 30, 60)
     assert eventually(lambda: "at320.x=" in browser.current_url, TIMEOUT_S)
     wait_for_text(browser, "Winner by votes")
@@ -137,6 +154,31 @@ def test_masks_can_be_put_away_and_a_pixel_be_given_by_keyboard(browser: webdriv
     tab_to(browser, "x")
     press(browser, "5", Keys.TAB, "6", Keys.ENTER)
     wait_for_text(browser, "Pixel 5, 6 is ")
+
+
+def test_lessons_are_measured_and_switched_off(browser: webdriver.Chrome, url: str, axe: str) -> None:
+    browser.get(f"{url}/page/projects/1/lessons")
+    wait_for_text(browser, "1 of 1")
+    browser.find_element(By.CSS_SELECTOR, "#live-curve button").click()
+    wait_for_text(browser, "Measure it again")
+    looks_right_everywhere(browser, axe)
+    browser.find_element(By.CSS_SELECTOR, ".lessons button").click()
+    wait_for_text(browser, "0 of 1")
+    wait_for_text(browser, "Switch on")
+    looks_right_everywhere(browser, axe)
+    asked_nobody_else(browser, url)
+
+
+@pytest.mark.parametrize(("kind", "found"), [("next", "Annotate these first"), ("candidates", "What was looked at")])
+def test_a_search_shows_its_result_by_itself(
+    browser: webdriver.Chrome, url: str, axe: str, kind: str, found: str
+) -> None:
+    browser.get(f"{url}/page/projects/1/{kind}")
+    browser.find_element(By.CSS_SELECTOR, ".actions button").click()
+    wait_for_text(browser, found)
+    wait_for_text(browser, "1 task looked at.")
+    looks_right_everywhere(browser, axe)
+    asked_nobody_else(browser, url)
 
 
 def test_the_real_server_answers_hostile_addresses_in_words(url: str) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ovdiff.learning.curve_points import CurvePoint
 
-WIDTH, HEIGHT, MARGIN = 560, 220, 40
-"""The size of the picture and the room for its numbers, in units of its own."""
+WIDTH, HEIGHT, MARGIN = 560, 220, 24
+"""The size of the picture and the room around its lines, in units of its own."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Tick:
-    """A number beside the picture: its text, and where it stands along its axis."""
+    """A number of an axis: its text, and where it stands along the axis."""
 
     text: str
     at: float

@@ -162,7 +162,7 @@ def test_the_learning_curve_is_measured_outside_the_request(
     assert eventually(lambda: "Measure it again" in words(browser.get(LIST, headers=HTML).text))
     page = browser.get(LIST, headers=HTML).text
     assert "Lessons Without With 1 70.0 % 70.0 % 2 70.0 % 90.0 %" in words(page)
-    assert 'class="after" points="40.0,' in page
+    assert 'class="after" points="24.0,' in page
     assert engine.asked is not None
     assert engine.asked.names == ("red", "blue", "<i>green")
 
