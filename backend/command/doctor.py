@@ -20,21 +20,26 @@ GOOD, SOMETHING_FAILED = 0, 1
 _MARKS: dict[State, str] = {"ok": "ok     ", "warning": "warning", "failed": "FAILED ", "skipped": "skipped"}
 
 
-def examine_backend(questions: Questions, *, as_json: bool) -> int:
+def examine_backend(questions: Questions, *, as_json: bool, quiet: bool = False) -> int:
     """Print what the checks of this backend find, each as soon as it is known, and return the exit status.
 
     The status is 0 if nothing failed; warnings fail nothing, and neither does what was skipped.
+
+    Args:
+        questions: what is to be looked at.
+        as_json: whether all findings are printed at the end, as JSON.
+        quiet: whether text has warnings and failures alone.
     """
     findings: list[Finding] = []
     for finding in _findings(questions):
         findings.append(finding)
-        if not as_json:
+        if not as_json and not (quiet and finding.state in ("ok", "skipped")):
             say(line(finding))
     failed = any(finding.state == "failed" for finding in findings)
     if as_json:
         said = {"ok": not failed, "findings": [asdict(finding) for finding in findings]}
         say(json.dumps(said, indent=2, ensure_ascii=False))
-    else:
+    elif not quiet:
         say(summary(findings))
     return SOMETHING_FAILED if failed else GOOD
 

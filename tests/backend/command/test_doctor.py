@@ -37,6 +37,14 @@ def test_a_failure_is_status_1_with_what_to_do_and_no_secret(
     assert LEGACY_TOKEN not in out and PASSWORD not in out and "Traceback" not in out
 
 
+def test_quiet_leaves_out_what_is_as_it_should_be(
+    settings: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["doctor", "--quiet"]) == 1
+    states = [text.split()[0] for text in capsys.readouterr().out.splitlines() if not text.startswith(" ")]
+    assert states == ["warning", "warning", "FAILED"]  # the default preset, no service, no Label Studio
+
+
 def test_settings_that_cannot_be_read_are_the_finding(
     settings: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
