@@ -11,6 +11,9 @@ from pycocotools.coco import COCO
 from backend.command import cli
 from converters.encodings.brush import mask_to_brush_rle
 from ovdiff.tinyworld.world import Rendering, render, sample_scene
+from tests.fakes.label_studio import LEGACY_TOKEN
+from tests.fakes.pictures import encoded
+from tests.fakes.project_studio import CONFIG, ProjectStudio, running_project
 
 SCENES = {"first.png": 1, "deep/second.png": 5}  # of the test split: both have sky
 PRESET = 'base = "tinyworld"\nname = "quick"\n[generation]\nimages = 2\nsteps = 6\n'
@@ -104,3 +107,22 @@ def _annotated(number: int, name: str, drawn: Rendering) -> dict[str, object]:
             )
     annotation = {"id": 10 + number, "completed_by": 7, "updated_at": "2026-11-21T10:00:00Z", "result": results}
     return {"id": number, "data": {"image": f"/data/local-files/?d={name}"}, "annotations": [annotation]}
+
+
+def test_a_project_is_predicted_by_the_second_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the first engine it is in tests/end_to_end/test_prelabel.py."""
+    scene = encoded(render(sample_scene(242, "test", things=2), 128).image)
+    studio = ProjectStudio(label_config=CONFIG.replace("red", "boat").replace("blue", "sky"), picture=scene)
+    studio.add_tasks(2)
+    with running_project(studio):
+        monkeypatch.setenv("OVDIFF_DATA_DIR", str(tmp_path))
+        monkeypatch.setenv("LABEL_STUDIO_API_KEY", LEGACY_TOKEN)
+        monkeypatch.setenv("LABEL_STUDIO_URL", studio.url)
+        command = ["prelabel", "--project", "1", "--json", "--preset", "odise_tinyworld"]
+        for expected in ("predicted", "up_to_date"):
+            assert cli.main(command) == 0
+            assert json.loads(capsys.readouterr().out)[expected] == 2
+    regions = [region for each in studio.predictions.values() for region in each["result"]]
+    assert {name for region in regions for name in region["value"]["brushlabels"]} == {"boat", "sky"}
