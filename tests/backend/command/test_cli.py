@@ -271,8 +271,11 @@ def test_every_command_has_an_example_and_every_example_is_understood() -> None:
             parser.parse_args(command[1:])
 
 
-def test_quiet_leaves_results_and_errors(scene: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    logging.getLogger().handlers.clear()  # so that the command starts logging anew
+def test_quiet_leaves_results_and_errors(
+    scene: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # so that the command starts logging, in this test alone
+    monkeypatch.setattr(logging.getLogger(), "level", logging.WARNING)
     images = [str(scene), str(scene.parent / "none.png")]
     scene.with_name("none.png").write_text("no picture")
     assert cli.main(["segment", "--quiet", *images, "--categories", "red, blue", "--out", "out"]) == 1
