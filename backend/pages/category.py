@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from backend.pages.pictures import Kept
 from ovdiff.bank.background import BackgroundPrototype
 from ovdiff.bank.support import SupportSet
 from ovdiff.curation.curation import Curation
@@ -87,19 +88,27 @@ class BackgroundRow:
     images: tuple[int, ...]
 
 
-def support_view(engine: SegmentationEngine, category: Category) -> SupportView:
-    """Return the support images of a category. No model runs."""
+def support_view(
+    engine: SegmentationEngine, category: Category, kept: Kept[SupportView] | None = None
+) -> SupportView:
+    """Return the support images of a category. No model runs.
+
+    Args:
+        engine: what has them.
+        category: the category.
+        kept: the views of the last categories; the files of a support set are read for other ones alone.
+    """
     if not isinstance(engine, HasSupportSets):
         return SupportView(
             trouble=f"The engine {engine.preset.engine} draws no support images: a word costs it a few texts."
         )
     try:
-        support, key = engine.support_set(category), engine.category_key(category)
+        key, curation = engine.category_key(category), curation_of(engine, category)
+        view = (kept or Kept(1)).of((key, curation), lambda: _view(key, engine.support_set(category)))
         found = engine.judgement(category) if isinstance(engine, JudgesWords) and engine.has(category) else None
     except OVDiffError as error:
         return SupportView(trouble=str(error))
-    judgement = "" if found is None else str(found)
-    return SupportView(key, tuple(_cards(support)), support.refused, judgement)
+    return replace(view, judgement="" if found is None else str(found))  # a word is judged after its images are there
 
 
 def curation_of(engine: SegmentationEngine, category: Category) -> Curation | None:
@@ -130,18 +139,22 @@ def most_places(item: BackgroundPrototype) -> tuple[int, ...]:
     return tuple(sorted(item.places, key=lambda number: (-int(item.places[number].sum()), number))[:MOST_PLACES])
 
 
-def label_line(category: Category, prompts: Sequence[str]) -> str:
-    """Return the label with other prompts, to paste into the label config."""
-    escaped = {"value": category.name, "prompts": "; ".join(prompts)}
-    if category.kind:
-        escaped["kind"] = category.kind
-    attributes = " ".join(f'{name}="{_attribute(value)}"' for name, value in escaped.items())
-    return f"<Label {attributes}/>"
+def prompts_attribute(prompts: Sequence[str]) -> str:
+    """Return the attribute of a label that says other prompts, as XML.
+
+    It is not the whole `<Label>`: whoever pasted that over the label would lose its other attributes, such as a
+    threshold, an alias or a hotkey.
+    """
+    return f'prompts="{_attribute("; ".join(prompts))}"'
 
 
 def entry_of(project: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return what /status says of a label of a project."""
     return next((entry for entry in project["categories"] if entry["name"] == name), {})
+
+
+def _view(key: str, support: SupportSet) -> SupportView:
+    return SupportView(key, tuple(_cards(support)), support.refused)
 
 
 def _cards(support: SupportSet) -> Iterator[Card]:

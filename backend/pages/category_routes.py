@@ -19,12 +19,13 @@ from backend.errors import RequestError
 from backend.pages.annotated_tasks import marked_image
 from backend.pages.asked_changes import Act, asked_change, asked_fields, asked_number
 from backend.pages.category import (
+    SupportView,
     background_rows,
     changes,
     curation_of,
     entry_of,
-    label_line,
     most_places,
+    prompts_attribute,
     support_view,
 )
 from backend.pages.pictures import Kept, Pictures, outlined, support_pictures, to_png
@@ -48,6 +49,8 @@ PLACES_PX = 110
 """The side of a picture of background places: many stand side by side."""
 MOST_SETS = 2
 """Support sets that are kept in memory: one of 32 images of 512 px takes 70 MB."""
+MOST_VIEWS = 64
+"""What pages say of support sets: texts, kept because a page that is open asks every few seconds."""
 
 
 class CategoryPages:
@@ -59,6 +62,7 @@ class CategoryPages:
         self.trials = Trials(service.precompute)
         self.pictures: Kept[Pictures] = Kept()
         self.sets: Kept[SupportSet] = Kept(MOST_SETS)
+        self.views: Kept[SupportView] = Kept(MOST_VIEWS)
 
     def asked(self) -> tuple[str, Category]:
         """Return the project and the category that a request is about.
@@ -181,7 +185,7 @@ def _add_page(pages: Blueprint, shared: CategoryPages) -> None:
             project=project,
             category=asked,
             entry=entry_of(service.status()["projects"][project], asked.name),
-            support=support_view(service.engine, asked),
+            support=support_view(service.engine, asked, shared.views),
             curates=isinstance(service.engine, Curates),
             changes=changes(curation_of(service.engine, asked)),
             looking=found,
@@ -190,8 +194,8 @@ def _add_page(pages: Blueprint, shared: CategoryPages) -> None:
             changing=changing,
             tried=tried,
             tried_status=None if tried is None else service.precompute.status(tried),
-            tried_support=None if tried is None else support_view(service.engine, tried),
-            tried_line="" if tried is None else label_line(asked, tried.prompts),
+            tried_support=None if tried is None else support_view(service.engine, tried, shared.views),
+            tried_attribute="" if tried is None else prompts_attribute(tried.prompts),
         )
 
 

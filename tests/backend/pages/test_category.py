@@ -1,10 +1,20 @@
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 
-from backend.pages.category import background_rows, changes, curation_of, entry_of, label_line, support_view
+from backend.pages.category import (
+    SupportView,
+    background_rows,
+    changes,
+    curation_of,
+    entry_of,
+    prompts_attribute,
+    support_view,
+)
+from backend.pages.pictures import Kept
 from ovdiff.bank.background import BackgroundPrototype
 from ovdiff.curation.curation import UNCURATED, Ban, Curation, Exemplar, Rejection
 from ovdiff.engines import Curates
@@ -93,9 +103,34 @@ def test_parts_of_a_background_are_told_the_largest_first() -> None:
     assert rows[0].images == (9, 0, 1, 2, 3)
 
 
-def test_the_line_for_the_label_config_is_xml() -> None:
-    line = label_line(Category("a<b", (), "stuff"), ('the "sea"', "R&D"))
-    assert line == '<Label value="a&lt;b" prompts="the &quot;sea&quot;; R&amp;D" kind="stuff"/>'
+def test_prompts_are_an_attribute_of_xml_that_leaves_the_others_of_a_label_alone() -> None:
+    found = prompts_attribute(('the "sea"', "R&D", "a<b"))
+    assert found == 'prompts="the &quot;sea&quot;; R&amp;D; a&lt;b"'
+    label = ElementTree.fromstring(f'<Label value="sea" threshold="0.4" hotkey="s" {found}/>')
+    assert label.get("prompts") == 'the "sea"; R&D; a<b'
+
+
+def test_a_support_set_is_read_once_until_people_change_something(tmp_path: Path) -> None:
+    engine, kept, read = CuratingEngine(tmp_path), Kept[SupportView](), []
+    engine.build(RED)
+    whole = engine.support_set
+    engine.support_set = lambda category: read.append(category) or whole(category)  # type: ignore[method-assign, func-returns-value]
+    assert support_view(engine, RED, kept) == support_view(engine, RED, kept)
+    assert len(read) == 1
+    engine.curator.reject(RED, [0], "blurred")
+    assert support_view(engine, RED, kept).cards[0].note == "blurred"
+    engine.curator.reject(RED, [0], "too small")
+    assert support_view(engine, RED, kept).cards[0].note == "too small", "the key is the same, the reason is another"
+    engine.curator.restore(RED, [0])
+    assert [card.state for card in support_view(engine, RED, kept).cards] == ["drawn", "drawn"]
+    assert len(read) == 3
+
+
+def test_why_there_is_nothing_to_see_is_not_kept(tmp_path: Path) -> None:
+    engine, kept = FakeEngine(tmp_path), Kept[SupportView]()
+    assert support_view(engine, RED, kept).trouble
+    engine.build(RED)
+    assert len(support_view(engine, RED, kept).cards) == 2
 
 
 def test_the_entry_of_a_label_is_found_by_its_name() -> None:
