@@ -9,9 +9,10 @@ of a form with a token (`backend.pages.form_tokens`).
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from http import HTTPStatus
 
-from flask import Blueprint, Flask, Response, make_response, render_template, request
+from flask import Blueprint, Flask, Response, g, make_response, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from backend.errors import BackendError, BusyError, LabelStudioAPIError, NoSuchTaskError, NothingThereError
@@ -27,10 +28,15 @@ from backend.pages.tasks.routes import add_task_pages
 from backend.pages.work import Work
 from backend.serving.http.app import health_answer
 from backend.serving.http.bodies import PAGES
+from backend.serving.limit import Limit
 from backend.serving.projects import id_of
 from backend.serving.service import Service
 from backend.settings import Settings
 from ovdiff.errors import OVDiffError
+
+QUICK = frozenset({"pages.first", "pages.static", "pages.picture"})
+"""What is answered at once from memory, and waits for nobody: it needs no place among the pages. Label Studio and
+watchdogs may ask for the first page."""
 
 
 def add_pages(app: Flask, settings: Settings) -> None:
@@ -39,6 +45,7 @@ def add_pages(app: Flask, settings: Settings) -> None:
     pages = Blueprint("pages", __name__, template_folder="templates", static_folder="static")
     pages.static_url_path = f"{PAGES}static"
     tokens = FormTokens()
+    _add_limit(pages, Limit(settings.server.page_requests, "pages or pictures of pages"))
     _add_frame(pages, tokens, settings)
     _add_first_page(pages, service)
     labels = CategoryPages(service, Work(), max_px=settings.images.image_max_px)
@@ -49,6 +56,22 @@ def add_pages(app: Flask, settings: Settings) -> None:
     add_task_pages(pages, service, settings, pictures)
     add_search_pages(pages, service, pictures)
     app.register_blueprint(pages)
+
+
+def _add_limit(pages: Blueprint, limit: Limit) -> None:
+    """Turn pages away while too many are being made: each holds a thread, and requests of Label Studio need some."""
+
+    @pages.before_request
+    def enter() -> None:
+        if request.endpoint not in QUICK:
+            turn = ExitStack()
+            turn.enter_context(limit)
+            g.page_turn = turn
+
+    @pages.teardown_request
+    def leave(_error: BaseException | None) -> None:
+        if (turn := g.pop("page_turn", None)) is not None:
+            turn.close()
 
 
 def _add_frame(pages: Blueprint, tokens: FormTokens, settings: Settings) -> None:

@@ -88,9 +88,7 @@ class BackgroundRow:
     images: tuple[int, ...]
 
 
-def support_view(
-    engine: SegmentationEngine, category: Category, kept: Kept[SupportView] | None = None
-) -> SupportView:
+def support_view(engine: SegmentationEngine, category: Category, kept: Kept[SupportView] | None = None) -> SupportView:
     """Return the support images of a category. No model runs.
 
     Args:

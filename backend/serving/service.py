@@ -7,7 +7,6 @@ tasks of the request, and both the masks and `model_version` follow from it.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,10 +14,11 @@ from dataclasses import asdict
 from typing import Any
 
 from backend import __version__
-from backend.errors import BusyError, RequestError, SettingsError, UnusableLabelConfigError
+from backend.errors import RequestError, SettingsError, UnusableLabelConfigError
 from backend.serving.data_folder import DataFolder
 from backend.serving.events import ACTION_CHARACTERS, event_ids
 from backend.serving.figures import Figures
+from backend.serving.limit import Limit
 from backend.serving.looking import Looking
 from backend.serving.predicting.answers import Answers
 from backend.serving.predicting.basis import Basis
@@ -110,8 +110,8 @@ class Service:
             self._projects, label_studio, images, predictor.segmentations, snapshot=self._snapshot, clock_s=clock_s
         )
         """Shows a task to a person as the service sees it."""
-        self._requests = _Limit(settings.server.prediction_requests, "requests for predictions")
-        self._clicks = _Limit(settings.server.click_requests, "clicks")
+        self._requests = Limit(settings.server.prediction_requests, "requests for predictions")
+        self._clicks = Limit(settings.server.click_requests, "clicks")
 
     @property
     def engine(self) -> SegmentationEngine:
@@ -373,29 +373,6 @@ def _require_token(settings: PredictionSettings, label_studio: LabelStudioClient
     for name, wanted in (("OVDIFF_PRELABEL", settings.prelabel), ("OVDIFF_LEARN", settings.learn)):
         if wanted and not label_studio.has_token:
             raise SettingsError(f"{name}=yes needs LABEL_STUDIO_API_KEY, which is not set. {TOKEN_ADVICE}")
-
-
-class _Limit:
-    """A context that at most so many requests enter at once; further requests are turned away."""
-
-    def __init__(self, most: int, what: str) -> None:
-        self._most, self._what = most, what
-        self._lock = threading.Lock()
-        self.in_use = 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self.in_use < self._most:
-                self.in_use += 1
-                return
-        raise BusyError(
-            f"{self._most} {self._what} are being answered or wait for their turn, and the other threads "
-            "(OVDIFF_THREADS) are kept for the rest, such as /setup and events."
-        )
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self.in_use -= 1
 
 
 def _warnings(labelling: Labelling) -> list[str]:

@@ -96,12 +96,17 @@ class ServerSettings:
     @property
     def prediction_requests(self) -> int:
         """How many requests for predictions are in the service at once, computing or waiting; 503 for further ones."""
-        return self.threads * 3 // 4
+        return min(self.threads * 3 // 4, self.threads - self.click_requests - self.page_requests - 1)
 
     @property
     def click_requests(self) -> int:
         """How many clicks and rectangles are in the service at once; 503 for further ones."""
         return self.threads // 8
+
+    @property
+    def page_requests(self) -> int:
+        """How many requests of people's pages and their pictures are in the service at once; 503 for further ones."""
+        return max(1, self.threads // 10)
 
     @property
     def requires_password(self) -> bool:

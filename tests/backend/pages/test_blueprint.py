@@ -1,3 +1,5 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -6,6 +8,8 @@ from flask.testing import FlaskClient
 
 from backend.pages.blueprint import add_pages
 from backend.settings import ServerSettings, Settings
+from ovdiff.bank.judgement import Judgement
+from ovdiff.vocabulary import Category
 from tests.backend.pages.conftest import HTML, words
 from tests.fakes.engine import FakeEngine
 from tests.fakes.fixtures import MakeApp
@@ -123,3 +127,37 @@ def test_the_routes_for_programs_keep_their_answers(browser: FlaskClient) -> Non
     """Errors of pages are pages; those of the protocol stay JSON."""
     assert browser.post("/setup", json=[]).get_json() == {"error": "The body is list, expected a JSON object."}
     assert "Content-Security-Policy" not in browser.get("/status").headers
+
+
+def test_pages_take_only_their_share_of_the_threads(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(replace(settings, server=ServerSettings(threads=20)), engine, add_pages=add_pages)
+    connect(app.test_client())
+    waiting, gate, whole = threading.Semaphore(0), threading.Event(), engine.judgement
+
+    def held(category: Category) -> Judgement | None:
+        waiting.release()
+        gate.wait(10)
+        return whole(category)
+
+    page = f"/page/category?project={PROJECT_UID}&name=red"
+    assert eventually(lambda: "State ready" in words(app.test_client().get(page).text))
+    monkeypatch.setattr(engine, "judgement", held)
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(lambda: app.test_client().get(page).status_code) for _ in range(2)]
+        try:
+            assert all(waiting.acquire(timeout=10) for _ in asked)
+            browser = app.test_client()
+            for path in (page, "/page/projects/1/tasks", "/page/category/support.png"):
+                turned_away = browser.get(path)
+                assert turned_away.status_code == 503
+                assert "2 pages or pictures of pages are being answered or wait for their turn" in turned_away.text
+            assert browser.get("/", headers={"Accept": "*/*"}).status_code == 200
+            assert browser.get("/page/static/page.css").status_code == 200
+            assert browser.post("/setup", json={"project": PROJECT_UID, "schema": CONFIG}).status_code == 200
+        finally:
+            gate.set()
+        assert [future.result(10) for future in asked] == [200, 200]
+    answers = [app.test_client().get(path).status_code for path in ("/page/category?project=9", page) * 3]
+    assert answers == [400, 200] * 3, "everybody gives the place back, also who is refused"

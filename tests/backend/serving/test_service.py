@@ -339,7 +339,7 @@ def held(engine: FakeEngine) -> tuple[threading.Event, threading.Event]:
 def test_beyond_three_quarters_of_the_threads_predictions_are_turned_away_and_clicks_are_not(
     make_app: MakeApp, settings: Settings, engine: FakeEngine
 ) -> None:
-    service = make_app(replace(settings, server=ServerSettings(threads=8)), engine).extensions["ovdiff"]
+    service = make_app(replace(settings, server=ServerSettings(threads=9)), engine).extensions["ovdiff"]
     wait_until_ready(service, PROJECT_UID, RED_BLUE)
     waits, go_on = held(engine)
     with ThreadPoolExecutor(7) as pool:
