@@ -269,7 +269,7 @@ class Service:
         Args:
             project: its number, or the name that Label Studio gives it.
         """
-        return self.event(TRAINING, {"project": {"id": project if type(project) is int else id_of(str(project))}})
+        return self.event(TRAINING, {"project": {"id": id_of(project) if isinstance(project, str) else project}})
 
     def missing(self) -> dict[str, str]:
         """Return what the service lacks to do its work, each with the reason; nothing if it is ready."""

@@ -24,8 +24,10 @@ from backend.settings import PredictionSettings, ServerSettings, Settings
 from tests.fakes.curating_engine import CuratingEngine
 from tests.fakes.engine import FakeEngine
 from tests.fakes.fixtures import MakeApp
-from tests.fakes.label_studio import FakeLabelStudio
+from tests.fakes.label_studio import PROJECT_UID, FakeLabelStudio
+from tests.fakes.learner import LearningEngine
 from tests.fakes.pictures import encoded, red_and_blue
+from tests.fakes.teaching import LEARNING, annotate, hasten, idle, learning_studio, quick_settings
 from tests.fakes.waiting import eventually
 
 RECORDED = Path(__file__).parent / "requests"
@@ -168,6 +170,33 @@ def test_hostile_values(hostile_app: Flask, bugs: pytest.LogCaptureFixture, seed
         no_bug(bugs, body)
     check(client.get("/status"), "/status")
     no_bug(bugs, "/status")
+
+
+def test_hostile_events_only_have_label_studio_asked_about_the_project_that_learns(
+    make_app: MakeApp, tmp_path: Path, bugs: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, rounds: int
+) -> None:
+    """Whatever an event says, what follows is a bounded number of reads; a lesson stays as the annotation has it."""
+    hasten(monkeypatch)
+    random = Random(9)
+    events = [request["body"] for request in POSTED if request["path"] == "/webhook"]
+    with learning_studio(2) as studio:
+        annotate(studio, 1, 1)
+        settings = quick_settings(studio, tmp_path)
+        engine = LearningEngine(settings.bank_dir)
+        app = make_app(settings, engine)
+        client, service = app.test_client(), app.extensions["ovdiff"]
+        client.post("/setup", json={"project": PROJECT_UID, "schema": LEARNING})
+        for _ in range(rounds // 4):
+            body = changed(random.choice(events), random)
+            check(client.post("/webhook", data=json.dumps(body), content_type="application/json"), body)
+            body = {"project": random.choice([*VALUES, {"id": random.choice(VALUES)}])}
+            check(client.post("/train", data=json.dumps(body), content_type="application/json"), body)
+        assert eventually(idle(service), 30)
+        assert [card.source.annotation for card in engine.lessons.cards()] == ["1"]
+        assert {request.method for request in studio.requests} == {"GET"}
+        asked = {request.path for request in studio.requests if not request.path.startswith("/api/annotations/")}
+        assert asked <= {"/api/projects/1/", "/api/tasks", "/data/upload/1/1.png"}
+    no_bug(bugs, "events")
 
 
 @pytest.mark.parametrize("name", ["keypointlabels", "rectanglelabels"])

@@ -212,7 +212,7 @@ class Teacher:
     def _work(self) -> None:
         while not self._stopping.is_set():
             try:
-                if self._is_due():
+                if self.is_due():
                     self._round()
             except _EndedError:
                 return
@@ -225,7 +225,7 @@ class Teacher:
             self._woken.wait(LOOK_EVERY_S)
             self._woken.clear()
 
-    def _is_due(self) -> bool:
+    def is_due(self) -> bool:
         """Return whether something is to be read, and no event came for a moment; forget then that any came."""
         now_s = self._clock_s()
         with self._lock:

@@ -1,7 +1,7 @@
 """Annotations teach the service, over a small HTTP server in Label Studio's place."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,18 @@ import pytest
 
 from backend.errors import SettingsError
 from backend.serving.http.app import create_app
+from backend.serving.preparing.standing import Standing
 from backend.serving.service import Service
+from backend.serving.store import Store
+from backend.serving.teaching.notes import Notes
+from backend.serving.teaching.teacher import Teacher
+from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import LabelStudioSettings, Settings
+from backend.sources.fetch import Fetcher
+from backend.sources.images import ImageSource
+from backend.sources.label_studio import LabelStudioClient
 from ovdiff.bank.lesson_store import LessonStore
+from ovdiff.vocabulary import Category
 from tests.backend.command.learning_export import RED, annotation, region
 from tests.fakes.engine import FakeEngine
 from tests.fakes.label_studio import PROJECT_UID
@@ -172,6 +181,46 @@ def test_a_hundred_events_of_one_annotation_are_one_piece_of_work(
     monkeypatch.setattr("backend.serving.teaching.teacher.QUIET_S", 0.01)
     assert eventually(idle(service)) and LearningEngine.learned == 1
     assert studio.count("GET", "/api/annotations/") == 1
+
+
+def test_it_waits_until_no_event_comes_but_not_for_ever(
+    settings: Settings, engine: LearningEngine, monkeypatch: pytest.MonkeyPatch, studio: ProjectStudio
+) -> None:
+    """By an injected clock: events that never stop hold up a look for half a minute and no longer."""
+    monkeypatch.setattr("backend.serving.teaching.teacher.QUIET_S", 2.0)
+    now_s = [100.0]
+    client = LabelStudioClient(settings.label_studio)
+    images = ImageSource(Fetcher(client, settings.images))
+    notes = Notes(Store(settings.state_file, event_rows=10))
+    teacher = Teacher(settings, engine, OneProject(), client, images, notes, clock_s=lambda: now_s[0])
+    assert teacher.is_due()  # what is left from before the start
+    assert not teacher.is_due()
+    event = {"annotation": 11, "project": 1}
+    teacher.hear("ANNOTATION_CREATED", event)
+    now_s[0] += 1.9
+    assert not teacher.is_due()
+    now_s[0] += 0.1
+    assert teacher.is_due() and not teacher.is_due()
+    for _ in range(29):
+        teacher.hear("ANNOTATION_CREATED", event)
+        assert not teacher.is_due()
+        now_s[0] += 1.0
+    teacher.hear("ANNOTATION_CREATED", event)
+    now_s[0] += 1.0
+    assert teacher.is_due()
+
+
+class OneProject:
+    """A service that knows one project, which learns."""
+
+    def labellings(self) -> dict[str, Labelling]:
+        return {PROJECT_UID: read_labelling(LEARNING, max_categories=9)}
+
+    def standing(self, categories: Collection[Category]) -> Standing:
+        return Standing(dict.fromkeys(categories, "key"), {}, {})
+
+    def is_busy(self) -> bool:
+        return False
 
 
 def test_start_training_takes_all_annotations_and_tries_again_what_was_refused(
