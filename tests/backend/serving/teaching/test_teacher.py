@@ -254,12 +254,13 @@ def test_all_annotations_go_page_by_page_and_a_restart_goes_on(
     monkeypatch.setattr("backend.sources.task_pages.FIRST_PAGE_TASKS", 1)
     for task in studio.tasks:
         annotate(studio, task, 10 + task)
-    at_second = threading.Event()
+    monkeypatch.setattr("backend.serving.service.STOP_S", 0.05)
+    at_second, go_on = threading.Event(), threading.Event()
 
     def before(asked: Asked) -> Fault | None:
         if asked.path == "/data/upload/1/2.png":
             at_second.set()
-            return Fault(None)
+            assert go_on.wait(10)
         return None
 
     studio.before = before
@@ -268,8 +269,10 @@ def test_all_annotations_go_page_by_page_and_a_restart_goes_on(
     assert at_second.wait(10)
     assert learning(first)["running"] == {"project": PROJECT_UID, "done": 1, "tasks": 3}
     first.stop()
-    studio.before = lambda asked: None
+    go_on.set()
+    assert eventually(lambda: not any(thread.name == "ovdiff-teacher" for thread in threading.enumerate()))
     fetched = studio.count("GET", "/data/upload/1/1.png")
+    assert ("3", "13") not in sources(engine.lessons)
     second = start()
     assert eventually(idle(second)) and len(sources(engine.lessons)) == 3
     assert studio.count("GET", "/data/upload/1/1.png") == fetched  # it was done before
