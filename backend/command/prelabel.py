@@ -101,7 +101,8 @@ def prelabel_project(
             load=engine.load_models if isinstance(engine, LoadsModels) else tuple,
             threads=settings.prediction.prediction_slots,
         )
-        orders = Orders(wishes.choice, only, wishes.limit, dry=wishes.dry_run)
+        delete_after_s = settings.prediction.delete_replaced_after_s
+        orders = Orders(wishes.choice, only, wishes.limit, wishes.dry_run, delete_after_s)
         outcome = _run(work, orders, wishes)
     finally:
         lock.release()
@@ -244,6 +245,7 @@ def _rest(outcome: Outcome) -> tuple[tuple[str, int], ...]:
         ("up to date", outcome.plans["up to date"]),
         ("left, never predicted (--changed-only)", outcome.plans["never predicted"]),
         ("left, annotated (--unannotated)", outcome.plans["annotated"]),
+        ("old predictions of ovdiff that a later run deletes, when nobody has them open any more", outcome.waiting),
         ("stored by somebody else meanwhile", outcome.stored_meanwhile),
         ("old predictions of ovdiff that stay, because an annotation began with them", outcome.kept),
         ("without a prediction", outcome.failures),

@@ -266,6 +266,11 @@ class PredictionSettings:
         "yes/no",
         "an annotation of a project whose label config does not say learn= becomes a lesson as soon as it is "
         "submitted; it then changes the predictions of all tasks, so somebody must want it",
+    delete_replaced_after_s: float = setting(
+        12 * 3600.0,
+        "seconds",
+        "an old stored prediction of ovdiff is deleted so long after a new one took its place: Label Studio refuses "
+        "an annotation that began with a deleted prediction, and people keep a task open for up to a working day",
     )
     failure_rows: int = setting(
         200, "tasks", "/status lists the tasks that failed last, with the reason; a thousand rows nobody reads"
@@ -292,6 +297,7 @@ class PredictionSettings:
         require_between("remember_bytes", self.remember_bytes, 0, 2**40)
         require_between("remember_s", self.remember_s, 0, 86400)
         require_between("stored_bytes", self.stored_bytes, 0, 2**40)
+        require_between("delete_replaced_after_s", self.delete_replaced_after_s, 0, 30 * 86400)
         require_between("prediction_slots", self.prediction_slots, 1, 128)
         require_between("failure_rows", self.failure_rows, 1, 100_000)
         require_between("retry_failed_after_s", self.retry_failed_after_s, 0.1, 86400)  # 0: a thread in circles

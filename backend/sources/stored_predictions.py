@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from backend.errors import LabelStudioAPIError
 from backend.sources.label_studio import LabelStudioClient
-from backend.sources.task_filter import has_version, with_ids
+from backend.sources.task_filter import has_draft, has_version, with_ids
 from backend.sources.task_pages import Wanted, read_task_pages
 
 IDS_A_REQUEST = 200  # they stand in the address, of which servers read 8 kB and more
@@ -28,11 +29,13 @@ class StoredPrediction:
         id: its number in Label Studio.
         version: its model version; "" if it has none.
         is_used: whether somebody's annotation began with it. If it were deleted, the annotation would forget that.
+        created: when Label Studio stored it, by its own clock.
     """
 
     id: int
     version: str
     is_used: bool
+    created: datetime
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,20 @@ class StoredPredictions:
             int(task["id"])
             for some in in_requests(tasks)
             for task in self._tasks(Wanted(with_ids(some).besides(has_version(text)), whole=False))
+        }
+
+    def with_draft(self, tasks: Sequence[int]) -> set[int]:
+        """Return which of some tasks somebody has begun to annotate without submitting it.
+
+        A draft says nothing of the prediction that it began with, so it may be any one of its task.
+
+        Raises:
+            LabelStudioAPIError: Label Studio refused or did not answer.
+        """
+        return {
+            int(task["id"])
+            for some in in_requests(tasks)
+            for task in self._tasks(Wanted(with_ids(some).besides(has_draft()), whole=False))
         }
 
     def of(self, tasks: Sequence[int]) -> dict[int, tuple[StoredPrediction, ...]]:
@@ -107,7 +124,9 @@ def _predictions(task: Mapping[str, Any]) -> tuple[StoredPrediction, ...]:
     try:
         used = {each.get("parent_prediction") for each in task["annotations"]}
         found = [
-            StoredPrediction(int(each["id"]), str(each.get("model_version") or ""), each["id"] in used)
+            StoredPrediction(
+                int(each["id"]), str(each.get("model_version") or ""), each["id"] in used, _moment(each["created_at"])
+            )
             for each in task["predictions"]
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -116,3 +135,8 @@ def _predictions(task: Mapping[str, Any]) -> tuple[StoredPrediction, ...]:
             "was written for Label Studio 1.23."
         ) from error
     return tuple(sorted(found, key=lambda prediction: prediction.id))
+
+
+def _moment(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

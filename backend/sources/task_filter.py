@@ -89,6 +89,11 @@ def has_version(text: str) -> Condition:
     return _condition("predictions_model_versions", "contains", "List", [text])
 
 
+def has_draft() -> Condition:
+    """Return the condition that somebody, whoever it is, has begun to annotate a task and has not submitted it."""
+    return _condition("draft_exists", "equal", "Boolean", True)
+
+
 def to_filter(found: object) -> TaskFilter:
     """Return a filter that somebody wrote, or that a tab of the Data Manager has.
 

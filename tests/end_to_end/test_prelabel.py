@@ -41,7 +41,8 @@ def environment(session: Session, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
     found = command_environment(session.backend.folder, session.label_studio)
     for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "OVDIFF_DATA_DIR"):
         monkeypatch.setenv(name, found[name])
-    return found
+    monkeypatch.setenv("OVDIFF_DELETE_REPLACED_AFTER_S", "0")
+    return found | {"OVDIFF_DELETE_REPLACED_AFTER_S": "0"}
 
 
 def prelabel(project: int, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
@@ -138,6 +139,33 @@ def test_a_run_that_is_killed_goes_on(
     found = prelabel(project, capsys)
     assert found["predicted"] == sum(version not in each for each in left.values())
     assert Counter(map(tuple, versions(api, project).values())) == {(version,): _TASKS}
+
+
+def test_what_somebody_has_open_can_be_submitted(
+    session: Session,
+    project: int,
+    environment: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A person opens a task, the task is predicted anew, and then the person submits; another one is still drawing."""
+    api = session.maker.api
+    submitted, drawn = (task.id for task in api.tasks(project)[-2:])
+    opened = {task: store(api, task, OLD) for task in (submitted, drawn)}
+    api.call("POST", f"/api/tasks/{drawn}/drafts", json={"result": [region()], "lead_time": 1.0})
+    query = ("--query", f"{submitted}-{drawn}")
+    monkeypatch.delenv("OVDIFF_DELETE_REPLACED_AFTER_S")
+    for task, kept in opened.items():  # both lack a prediction of the present version
+        for prediction in api.predictions(task):
+            if prediction["id"] != kept:
+                api.request("DELETE", f"/api/predictions/{prediction['id']}/")
+    found = prelabel(project, capsys, *query)
+    assert (found["predicted"], found["removed"], found["removed_later"]) == (2, 0, 2)
+    api.create_annotation(submitted, [region()], opened[submitted])
+    monkeypatch.setenv("OVDIFF_DELETE_REPLACED_AFTER_S", "0")  # it is the next day, and nobody else has them open
+    found = prelabel(project, capsys, *query)
+    assert (found["removed"], found["removed_later"], found["kept_for_annotations"]) == (0, 1, 1)
+    assert all(opened[task] in [each["id"] for each in api.predictions(task)] for task in opened)
 
 
 def test_what_label_studio_does_not_understand_is_told(

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -52,6 +53,7 @@ class ProjectStudio:
         images: path of an image to its bytes; any other path below /data/ has `picture`.
         annotations: by task, each with its parent_prediction.
         predictions: by their id.
+        drafts: the tasks that somebody has begun to annotate.
         takes: whether a prediction can be used; one that cannot is left out, or refused if `strict`.
         before: called with each request; the fault that it returns is answered.
         after: called when a request was worked on, before the answer is sent.
@@ -63,6 +65,7 @@ class ProjectStudio:
     picture: bytes = field(default_factory=lambda: encoded(red_and_blue()))
     annotations: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     predictions: dict[int, dict[str, Any]] = field(default_factory=dict)
+    drafts: set[int] = field(default_factory=set)
     views: dict[int, dict[str, Any]] = field(default_factory=dict)
     takes: Callable[[Mapping[str, Any]], bool] = lambda item: True
     strict: bool = True
@@ -85,7 +88,8 @@ class ProjectStudio:
         with self.lock:
             number = self.next_id
             self.next_id += 1
-            found = {"id": number, "task": task, "model_version": version, "result": [], **more}
+            created = datetime.now(UTC).isoformat()
+            found = {"id": number, "task": task, "model_version": version, "result": [], "created_at": created, **more}
             self.predictions[number] = found
             return number
 
@@ -158,6 +162,7 @@ class ProjectStudio:
         tests: dict[tuple[str, str], Callable[[], bool]] = {
             ("id", "greater"): lambda: task > value,
             ("id", "less"): lambda: task < value,
+            ("draft_exists", "equal"): lambda: (task in self.drafts) == value,
             ("id", "in"): lambda: value["min"] <= task <= value["max"],
             ("total_annotations", "greater"): lambda: len(self.annotations.get(task, [])) > value,
             ("predictions_model_versions", "contains"): lambda: any(

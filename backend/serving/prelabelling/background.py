@@ -68,12 +68,14 @@ class _Record:
         done: the model version of the last run that went through all tasks; "" if there was none.
         is_asked_for: whether something happened since that a run should look at.
         not_before_s: the earliest moment of the next run.
+        tidy_at_s: when a run is due because what was replaced is old enough to be deleted.
         last: what became of the last run, as /status tells it.
     """
 
     done: str = ""
     is_asked_for: bool = False
     not_before_s: float = -math.inf
+    tidy_at_s: float = math.inf
     last: dict[str, Any] | None = None
 
 
@@ -157,7 +159,8 @@ class Background:
             standing = self._office.standing(labellings[uid].categories)
             if standing.pending or not standing.ready:
                 continue
-            if record.is_asked_for or record.done != self._basis.version(labellings[uid], standing.ready):
+            is_wanted = record.is_asked_for or now_s >= record.tidy_at_s
+            if is_wanted or record.done != self._basis.version(labellings[uid], standing.ready):
                 return uid
         return None
 
@@ -169,7 +172,8 @@ class Background:
         try:
             lock = lock_project(self._basis.settings.data_dir, uid)
             try:
-                run = Run(self._make_work(uid), Orders())
+                after_s = self._basis.settings.prediction.delete_replaced_after_s
+                run = Run(self._make_work(uid), Orders(delete_after_s=after_s))
                 outcome = run.outcome
                 with self._lock:
                     self._running = uid, outcome
@@ -197,6 +201,9 @@ class Background:
         with self._lock:
             self._running = None
             record.not_before_s = self._clock_s() + (retry_s if ended else PAUSE_S)
+            after_s = self._basis.settings.prediction.delete_replaced_after_s
+            is_waiting = outcome is not None and outcome.waiting > 0
+            record.tidy_at_s = self._clock_s() + max(after_s, retry_s) if is_waiting else math.inf
             record.done = outcome.version if outcome is not None and not ended else ""
             at = datetime.now(UTC).isoformat(timespec="seconds")
             record.last = {"at": at, "ended": ended, **counts}
@@ -242,5 +249,5 @@ class Background:
 
 def _counts(outcome: Outcome) -> dict[str, Any]:
     counts = outcome.to_json()
-    names = ("model_version", "tasks", "looked_at", "predicted", "up_to_date", "removed", "failures")
+    names = ("model_version", "tasks", "looked_at", "predicted", "up_to_date", "removed", "removed_later", "failures")
     return {name: counts[name] for name in names}

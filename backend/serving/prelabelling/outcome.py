@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from backend.serving.prelabelling.plans import Plan, Why
+from backend.serving.prelabelling.plans import Plan, Replaced, Why
 
 WHYS = get_args(Why)  # all of them from the start: another thread may read while this one counts
 MOST_REASONS = 1000  # the reasons of further tasks are counted and not kept
@@ -26,6 +26,7 @@ class Outcome:
         predicted: how many new predictions were stored.
         stored_meanwhile: how many were predicted here while somebody else stored the same prediction.
         removed: how many old predictions of ours were deleted; in a dry run: would be.
+        waiting: how many were replaced too lately for that, so that a later run deletes them.
         kept: how many outdated predictions of ours stay, because an annotation began with them.
         failed: why tasks have no prediction, by their id.
         failures: how many tasks have none, those without a kept reason too.
@@ -38,6 +39,7 @@ class Outcome:
     predicted: int = 0
     stored_meanwhile: int = 0
     removed: int = 0
+    waiting: int = 0
     kept: int = 0
     failed: dict[int, str] = field(default_factory=dict)
     failures: int = 0
@@ -53,10 +55,18 @@ class Outcome:
         """How many tasks lacked a prediction of the present version."""
         return self.plans["missing"] + self.plans["outdated"]
 
-    def note_plan(self, plan: Plan) -> None:
-        """Count a task that was looked at."""
+    def note_plan(self, plan: Plan, *, is_dry: bool) -> None:
+        """Count a task that was looked at. Where something is to be deleted, it is looked at once more before that."""
         self.plans[plan.why] += 1
-        self.kept += plan.kept
+        if is_dry or not plan.replaced.removed:
+            self.note_replaced(plan.replaced)
+        if is_dry:
+            self.removed += len(plan.replaced.removed)
+
+    def note_replaced(self, replaced: Replaced) -> None:
+        """Count the old predictions of a task that are not deleted now."""
+        self.waiting += replaced.waiting
+        self.kept += replaced.kept
 
     def note_failure(self, task: int, reason: str) -> None:
         """Count a task that has no prediction."""
@@ -79,6 +89,7 @@ class Outcome:
             "predicted": self.predicted,
             "stored_meanwhile": self.stored_meanwhile,
             "removed": self.removed,
+            "removed_later": self.waiting,
             "kept_for_annotations": self.kept,
             "failures": self.failures,
             "failed": [{"task": task, "reason": reason} for task, reason in self.failed.items()],

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from backend.serving.predicting.predictions import Answer, Predictor, Snapshot
 from backend.serving.prelabelling.ahead import FetchedAhead
 from backend.serving.prelabelling.outcome import Outcome
 from backend.serving.prelabelling.patience import Patience
-from backend.serving.prelabelling.plans import BareTask, Choice, Plan, plan_tasks
+from backend.serving.prelabelling.plans import ANY_AGE, BareTask, Choice, Plan, plan_tasks
 from backend.serving.prelabelling.storing import Made, Storing
 from backend.sources.stored_predictions import StoredPredictions, in_requests
 from backend.sources.task_filter import ALL_TASKS, TaskFilter, with_ids
@@ -87,6 +88,7 @@ class Work:
             predicted no model is loaded.
         threads: how many tasks are at work at once; while one has the models, others are decoded or written.
         clock_s: the present moment in seconds.
+        now: the date and time.
     """
 
     stored: StoredPredictions
@@ -97,6 +99,7 @@ class Work:
     load: Callable[[], object]
     threads: int
     clock_s: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -108,12 +111,14 @@ class Orders:
         only: which tasks are meant at all; of several filters, each is done in turn.
         limit: how many tasks are predicted at most; None for all.
         dry: whether only is counted what would be done.
+        delete_after_s: how long after a prediction was replaced it is deleted; until then somebody may have it open.
     """
 
     choice: Choice = field(default_factory=Choice)
     only: tuple[TaskFilter, ...] = (ALL_TASKS,)
     limit: int | None = None
     dry: bool = False
+    delete_after_s: float = 0.0
 
 
 @dataclass
@@ -150,7 +155,9 @@ class Run:
         self._work, self._orders, self._listener = work, orders, Listener()
         self._snapshot = work.snapshot()
         self.outcome = Outcome(self._snapshot.version)
-        self._storing = Storing(work.stored, work.patience, self.outcome, self._check, self._note_failure)
+        self._storing = Storing(
+            work.stored, work.patience, self.outcome, self._check, self._note_failure, before=self._before
+        )
 
     def count(self) -> int:
         """Ask how many tasks are meant.
@@ -203,19 +210,17 @@ class Run:
         """Yield the tasks that are to be predicted; of the others, what is left over of ours is deleted."""
         for tasks in self._pages(only) if not self._is_enough(running) else ():
             self._check()
-            for plan in self._planned(tasks):
+            plans = self._planned(tasks)
+            if not self._orders.dry:
+                self._storing.tidy([plan.id for plan in plans if plan.replaced.removed and not plan.predicts])
+            for plan in plans:
                 if running.is_first:
-                    self.outcome.note_plan(plan)
-                if not plan.predicts:
-                    self._tidy(plan)
-                    self._listener.looked_at()
-                    continue
-                if self._orders.dry:
-                    self.outcome.removed += len(plan.removed)
+                    self.outcome.note_plan(plan, is_dry=self._orders.dry)
+                if self._orders.dry or not plan.predicts:
                     self._listener.looked_at()
                 else:
                     yield plan
-                running.begun += running.is_first
+                running.begun += running.is_first and plan.predicts
                 if self._is_enough(running):
                     return
 
@@ -252,14 +257,13 @@ class Run:
     def _planned(self, tasks: Sequence[BareTask]) -> list[Plan]:
         work = self._work
         return work.patience.ask(
-            lambda: list(plan_tasks(tasks, work.stored, self.outcome.version, self._orders.choice))
+            lambda: list(plan_tasks(tasks, work.stored, self.outcome.version, self._orders.choice, self._before()))
         )
 
-    def _tidy(self, plan: Plan) -> None:
-        if self._orders.dry:
-            self.outcome.removed += len(plan.removed)
-        else:
-            self._storing.remove(plan.removed)
+    def _before(self) -> datetime:
+        """Return the moment at which a prediction must have been replaced, or earlier, to be deleted now."""
+        after_s = self._orders.delete_after_s
+        return self._work.now() - timedelta(seconds=after_s) if after_s else ANY_AGE
 
     def _begin(self, running: _Running) -> None:
         """Give the next task to the threads, as soon as one is free; meanwhile finished ones are stored."""

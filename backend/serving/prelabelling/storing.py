@@ -1,6 +1,8 @@
-"""New predictions go into Label Studio, and after them the old ones go out.
+"""New predictions go into Label Studio, and after them, when nobody has them open any more, the old ones go out.
 
 In this order a kill loses nothing: at every moment a task has its old prediction, its new one, or both. Label Studio
+refuses an annotation that began with a prediction which is gone. So what a task has is read again right before anything
+of it is deleted, and what was replaced lately is left to a later run. Label Studio
 takes a prediction twice if it is sent twice. So before each request it is asked which tasks have theirs already, such
 as from a request whose answer was lost, or because somebody opened the task meanwhile.
 
@@ -11,17 +13,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from backend.errors import LabelStudioRefusedError
 from backend.serving.prelabelling.outcome import Outcome
 from backend.serving.prelabelling.patience import Patience
-from backend.serving.prelabelling.plans import Plan
-from backend.sources.stored_predictions import StoredPredictions
+from backend.serving.prelabelling.plans import Plan, find_replaced
+from backend.sources.stored_predictions import StoredPrediction, StoredPredictions
 
 MOST_PREDICTIONS, MOST_BYTES = 20, 4 * 2**20  # of one request; a kill costs at most so much work
+TIDIED_AT_ONCE = 20  # tasks: between reading what they have and the last deletion few seconds pass
 MOST_SECONDS = 10.0  # until a prediction is stored, also where each takes long
 
 NOT_TAKEN = "Label Studio did not take the prediction, and says only in its log why."
@@ -50,6 +54,8 @@ class Storing:
         outcome: Outcome,
         check: Callable[[], object],
         failed: Callable[[int, str], object],
+        *,
+        before: Callable[[], datetime],
     ) -> None:
         """Store nothing yet.
 
@@ -59,9 +65,10 @@ class Storing:
             outcome: the counts of what is stored and deleted; its version is that of all predictions.
             check: called before a batch is stored; what it raises keeps the batch from being stored.
             failed: called with a task whose prediction Label Studio did not take, and the reason.
+            before: returns the moment at which a prediction must have been replaced, or earlier, to be deleted now.
         """
         self._stored, self._patience, self._outcome = stored, patience, outcome
-        self._check, self._failed = check, failed
+        self._check, self._failed, self._before = check, failed, before
         self._batch: list[Made] = []
         self._bytes, self._since_s = 0, 0.0
 
@@ -97,17 +104,32 @@ class Storing:
             return
         self._check()
         there = self._store(batch)
-        for made in batch:
-            if made.plan.id in there:
-                self.remove(made.plan.removed)
+        self.tidy([made.plan.id for made in batch if made.plan.id in there and made.plan.replaced.removed])
 
-    def remove(self, predictions: Sequence[int]) -> None:
-        """Delete predictions that are replaced.
+    @property
+    def waiting(self) -> int:
+        """How many new predictions are not stored yet."""
+        return len(self._batch)
+
+    def tidy(self, tasks: Sequence[int]) -> None:
+        """Delete those predictions of tasks that were replaced long enough ago, by what Label Studio has of them now.
 
         Raises:
             LabelStudioAPIError: Label Studio refused or did not answer for long.
         """
-        for prediction in predictions:
+        for start in range(0, len(tasks), TIDIED_AT_ONCE):
+            some = tasks[start : start + TIDIED_AT_ONCE]
+            # Drafts first: what is submitted between the two requests is an annotation in the second one.
+            drafts = self._patience.ask(partial(self._stored.with_draft, some))
+            for task, predictions in self._patience.ask(partial(self._stored.of, some)).items():
+                self._tidy(predictions, has_draft=task in drafts)
+
+    def _tidy(self, predictions: Sequence[StoredPrediction], *, has_draft: bool) -> None:
+        found = find_replaced(predictions, self._outcome.version, self._before())
+        if has_draft or not found.has_current:
+            found = replace(found, removed=(), waiting=found.waiting + len(found.removed))
+        self._outcome.note_replaced(found)
+        for prediction in found.removed:
             self._patience.ask(partial(self._stored.remove, prediction))
             self._outcome.removed += 1
 

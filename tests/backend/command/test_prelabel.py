@@ -7,7 +7,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from backend.serving.prelabelling.plans import Choice
 from backend.serving.prelabelling.run import lock_project
 from backend.serving.service import Service
 from backend.serving.vocabulary import read_labelling
-from backend.settings import LabelStudioSettings, Settings
+from backend.settings import LabelStudioSettings, PredictionSettings, Settings
 from ovdiff.errors import WeightsError
 from ovdiff.vocabulary import Category
 from tests.fakes.engine import FakeEngine
@@ -56,7 +57,8 @@ def engine(settings: Settings) -> FakeEngine:
 
 def settings_for(url: str, folder: Path) -> Settings:
     label_studio = LabelStudioSettings(url=url, api_key=LEGACY_TOKEN)
-    return Settings(data_dir=folder / "data", label_studio=label_studio)
+    at_once = PredictionSettings(delete_replaced_after_s=0.0)
+    return Settings(data_dir=folder / "data", label_studio=label_studio, prediction=at_once)
 
 
 def hurried() -> Patience:
@@ -170,6 +172,50 @@ def test_a_prediction_that_an_annotation_began_with_stays(
     assert studio.versions(1) == [OLD, version] and used in studio.predictions
     assert (found["kept_for_annotations"], found["removed"]) == (1, 1)
     assert summary(capsys, settings, engine)["predicted"] == 0
+
+
+def test_what_is_begun_while_it_runs_keeps_its_prediction(
+    studio: ProjectStudio, settings: Settings, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """People submit an annotation, and begin a draft, after the page of these tasks was planned."""
+    run(settings, engine)  # builds
+    studio.add_tasks(5)
+    version = version_of(settings, engine)
+    old = [studio.predict(task, OLD) for task in range(1, 5)]
+    studio.predict(4, version)  # this task needs no prediction, but has an old one left
+
+    def before(asked: Asked) -> Fault | None:
+        if asked.path == "/data/upload/1/5.png" or (asked.method == "DELETE" and not studio.annotations):
+            for task in (1, 2):
+                studio.annotations[task] = [{"id": task, "parent_prediction": old[task - 1], "result": []}]
+            studio.drafts.add(3)
+        return None
+
+    studio.before = before
+    found = summary(capsys, settings, engine)
+    assert [number in studio.predictions for number in old] == [True, True, True, False]
+    assert (found["predicted"], found["removed"], found["removed_later"], found["kept_for_annotations"]) == (4, 1, 1, 2)
+
+
+def test_a_replaced_prediction_stays_while_somebody_may_have_it_open(
+    studio: ProjectStudio, settings: Settings, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual = replace(settings, prediction=PredictionSettings())
+    studio.add_tasks(2)
+    opened, theirs = studio.predict(1, OLD), studio.predict(1, "yolo-7")
+    said = summary(capsys, usual, engine, dry_run=True)
+    assert (said["removed"], said["removed_later"]) == (0, 1)
+    found = summary(capsys, usual, engine)
+    assert (found["predicted"], found["removed"], found["removed_later"]) == (2, 0, 1)
+    assert {opened, theirs} < set(studio.predictions)
+    run(usual, engine)
+    assert "that a later run deletes, when nobody has them open any more: 1" in capsys.readouterr().out
+    (new,) = (each for each in studio.predictions.values() if each["task"] == 1 and each["id"] not in {opened, theirs})
+    for hours, is_there in ((11.9, True), (12.1, False)):
+        new["created_at"] = (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
+        found = summary(capsys, usual, engine, changed_only=True)
+        assert (opened in studio.predictions, found["removed"]) == (is_there, not is_there)
+    assert theirs in studio.predictions and new["id"] in studio.predictions
 
 
 def test_changed_only_and_unannotated_choose(
@@ -634,6 +680,7 @@ def command_line(
     monkeypatch.setenv("LABEL_STUDIO_URL", studio.url)
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", LEGACY_TOKEN)
     monkeypatch.setenv("OVDIFF_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("OVDIFF_DELETE_REPLACED_AFTER_S", "0")
     monkeypatch.setattr(arguments, "engine_of", lambda options, settings: engine)
     return lambda *words: cli.main(["prelabel", *words])
 

@@ -1,6 +1,7 @@
 """Further tests are in tests/backend/command/test_prelabel.py, and on a real Label Studio in tests/end_to_end."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -32,11 +33,16 @@ def test_predictions_are_added_found_and_removed(studio: ProjectStudio, stored: 
     assert stored.with_version(ids, "v1") == set(range(1, 450)) and stored.with_version(ids, "v2") == set()
     assert stored.with_version([], "v1") == set()
     studio.annotations[2] = [{"parent_prediction": 2}]
+    for number, created in ((1, "2026-11-20T18:41:39.365103Z"), (2, "2026-11-20T18:41:39.365103")):
+        studio.predictions[number]["created_at"] = created
+    stored_at = datetime(2026, 11, 20, 18, 41, 39, 365103, tzinfo=UTC)
     assert stored.of([1, 2, 450, 999]) == {
-        1: (StoredPrediction(1, "v1", False),),
-        2: (StoredPrediction(2, "v1", True),),
+        1: (StoredPrediction(1, "v1", False, stored_at),),
+        2: (StoredPrediction(2, "v1", True, stored_at),),
         450: (),
     }
+    studio.drafts = {1, 7}
+    assert stored.with_draft([1, 2]) == {1}
     stored.remove(1)
     stored.remove(1)  # what is gone is gone
     assert stored.of([1]) == {1: ()}

@@ -34,7 +34,7 @@ def settings(studio: ProjectStudio, tmp_path: Path) -> Settings:
     return Settings(
         data_dir=tmp_path / "data",
         label_studio=LabelStudioSettings(url=studio.url, api_key=LEGACY_TOKEN),
-        prediction=PredictionSettings(prelabel=True, retry_failed_after_s=0.1),
+        prediction=PredictionSettings(prelabel=True, retry_failed_after_s=0.1, delete_replaced_after_s=0.0),
     )
 
 
@@ -96,6 +96,21 @@ def test_a_changed_label_config_predicts_it_anew(studio: ProjectStudio, start: S
     studio.label_config = CONFIG.replace('value="blue"', 'value="blue" threshold="0.5"')
     version = service.setup(PROJECT_UID, studio.label_config)["model_version"]
     assert eventually(lambda: versions(studio) == [[version]] * 5)
+
+
+def test_a_replaced_prediction_is_deleted_later(studio: ProjectStudio, settings: Settings, engine: FakeEngine) -> None:
+    """Nothing else happens in the project meanwhile."""
+    later = replace(settings, prediction=replace(settings.prediction, delete_replaced_after_s=1.0))
+    service: Service = create_app(later, engine).extensions["ovdiff"]
+    try:
+        old = studio.predict(1, "ovdiff-0.0.9+0123456789")
+        service.setup(PROJECT_UID, CONFIG)
+        assert eventually(lambda: last(service).get("removed_later") == 1)
+        assert old in studio.predictions and len(studio.versions(1)) == 2
+        assert eventually(lambda: old not in studio.predictions)
+        assert eventually(lambda: last(service).items() >= {"removed": 1, "removed_later": 0, "ended": ""}.items())
+    finally:
+        service.stop()
 
 
 def test_new_tasks_are_predicted_when_label_studio_tells_of_them(studio: ProjectStudio, start: Start) -> None:

@@ -1,10 +1,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from backend.errors import LabelStudioAPIError
-from backend.serving.prelabelling.plans import Choice, plan_tasks
+from backend.serving.prelabelling.plans import Choice, find_replaced, plan_tasks
 from backend.settings import LabelStudioSettings
 from backend.sources.label_studio import LabelStudioClient
 from backend.sources.stored_predictions import StoredPrediction, StoredPredictions
@@ -28,9 +29,13 @@ class Given(StoredPredictions):
         return dict.fromkeys(tasks, self.predictions)
 
 
+def stored_at(number: int, version: str, used: bool = False, hour: int = 0) -> StoredPrediction:
+    return StoredPrediction(number, version, used, datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hour))
+
+
 def given(*versions: str, used: Sequence[int] = (), looked_at: list[int] | None = None) -> Given:
     """Return predictions of these versions, with ids from 1."""
-    found = (StoredPrediction(number, version, number in used) for number, version in enumerate(versions, 1))
+    found = (stored_at(number, version, number in used) for number, version in enumerate(versions, 1))
     client = LabelStudioClient(LabelStudioSettings())
     return Given(client, 1, tuple(found), looked_at)
 
@@ -39,7 +44,8 @@ def planned(stored: Given, choice: Choice | None = None, annotations: int = 0) -
     task = {"id": 1, "total_predictions": len(stored.predictions), "total_annotations": annotations}
     (plan,) = plan_tasks([task], stored, NOW, choice or Choice())
     assert plan.predicts == (plan.why in ("missing", "outdated"))
-    return plan.why, plan.removed, plan.kept
+    assert plan.replaced.waiting == 0
+    return plan.why, plan.replaced.removed, plan.replaced.kept
 
 
 @pytest.mark.parametrize(
@@ -99,3 +105,28 @@ def test_whole_predictions_are_read_only_where_there_is_more_than_the_present_on
 def test_a_task_without_counts_is_named() -> None:
     with pytest.raises(LabelStudioAPIError, match="task 1 with total_predictions=None, expected a number"):
         list(plan_tasks([{"id": 1}], given(), NOW, Choice()))
+
+
+@pytest.mark.parametrize(
+    ("stored", "removed", "waiting"),
+    [
+        ([(OLD, 0), (NOW, 9)], (1,), 0),
+        ([(OLD, 0), (NOW, 10)], (1,), 0),
+        ([(OLD, 0), (NOW, 11)], (), 1),  # replaced a moment ago, however old it is
+        ([(OLD, 0), (f"{OLD[:-1]}c", 9), (NOW, 11)], (1,), 1),
+        ([(OLD, 0), (f"{OLD[:-1]}c", 9)], (1,), 1),  # the second one is shown until a third one is there
+        ([(OLD, 0)], (), 1),
+        ([(NOW, 0), (OLD, 9)], (2,), 0),  # the label config was changed back
+        ([(NOW, 0), (OLD, 11)], (), 1),
+        ([(NOW, 0), (NOW, 11)], (), 1),
+        ([(OLD, 0), (ELSE, 9), (NOW, 11)], (), 1),  # theirs replaces nothing of ours
+    ],
+)
+def test_what_was_replaced_long_ago_is_deleted(
+    stored: Sequence[tuple[str, int]], removed: tuple[int, ...], waiting: int
+) -> None:
+    predictions = [stored_at(number, version, hour=hour) for number, (version, hour) in enumerate(stored, 1)]
+    before = datetime(2026, 1, 1, 10, tzinfo=UTC)
+    found = find_replaced(predictions, NOW, before)
+    assert (found.removed, found.waiting, found.kept) == (removed, waiting, 0)
+    assert found.has_current == any(version == NOW for version, _ in stored)
