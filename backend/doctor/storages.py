@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from backend.doctor.findings import Finding
 from backend.errors import ImageBlockedError, ImageSourceError, UnusableLabelConfigError
 from backend.serving.vocabulary import Labelling, read_labelling
 from backend.sources.images import ImageSource
+from backend.sources.task_filter import page_query
 
 KINDS = {
     "uploads": "/data/upload/",
@@ -66,9 +66,7 @@ def samples(asker: Asker, project: int, labelling: Labelling) -> Iterator[Sample
         for kind, part in KINDS.items():
             behind = {"filter": f"filter:tasks:data.{image.data_key}", "operator": "contains", "type": "String"}
             query = {"filters": {"conjunction": "and", "items": [{**behind, "value": part}]}}
-            params: dict[str, str | int] = {"project": project, "page": 1, "page_size": 1, "resolve_uri": "false"}
-            params["query"] = json.dumps(query)
-            for task in asker.ask("/api/tasks", params).objects():
+            for task in asker.ask("/api/tasks", page_query(project, 1, query)).objects():
                 if (address := _address(task, image.data_key, part)) and isinstance(task.get("id"), int):
                     yield Sample(kind, task["id"], address)
 

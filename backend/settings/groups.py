@@ -266,6 +266,7 @@ class PredictionSettings:
         "yes/no",
         "an annotation of a project whose label config does not say learn= becomes a lesson as soon as it is "
         "submitted; it then changes the predictions of all tasks, so somebody must want it",
+    )
     delete_replaced_after_s: float = setting(
         12 * 3600.0,
         "seconds",

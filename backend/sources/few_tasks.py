@@ -1,17 +1,14 @@
-"""A task of a project, or a few, without their annotations and predictions: quick to ask for while a person waits.
-
-GET /api/tasks?...&review=true    Label Studio 1.23 evaluates no prediction for it, so it does not ask us back
-"""
+"""A task of a project, or a few, without their annotations and predictions: quick to ask for while a person waits."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from backend.errors import LabelStudioAPIError, NoSuchTaskError
 from backend.sources.label_studio import LabelStudioClient
+from backend.sources.task_filter import ALL_TASKS, page_query
 
 MOST_BYTES = 8 * 2**20  # data of a task may hold anything; a few of them are kilobytes
 MOST_ID = 2**63 - 1  # what a database of Label Studio can hold
@@ -58,16 +55,7 @@ def tasks_after(
         NoSuchProjectError: there is no such project, or none that the token's user may see.
         LabelStudioAPIError: Label Studio refused or did not answer.
     """
-    behind = {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": last_id}
-    query = {"filters": {"conjunction": "and", "items": [behind]}, "ordering": ["tasks:id"]}
-    asked: dict[str, str | int] = {
-        "project": project,
-        "page": 1,
-        "page_size": count,
-        "resolve_uri": "false",
-        "review": "true",
-        "query": json.dumps(query),
-    }
+    asked = page_query(project, count, ALL_TASKS.after(last_id).query())
     body = client.get(_PATH, asked, answer_within_s=within_s, most_bytes=MOST_BYTES).body
     try:
         tasks, total = tuple(map(_bare, body["tasks"])), int(body["total"])

@@ -9,14 +9,13 @@ slow: one task may hold a kilobyte or many megabytes of brush strokes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from backend.errors import LabelStudioAPIError, LabelStudioSlowError
 from backend.sources.label_studio import LabelStudioClient
-from backend.sources.task_filter import ALL_TASKS, TaskFilter
+from backend.sources.task_filter import ALL_TASKS, TaskFilter, page_query
 
 FIRST_PAGE_TASKS, MOST_TASKS = 10, 200
 SMALL_PAGE_BYTES, LARGE_PAGE_BYTES = 2**21, 2**24
@@ -101,14 +100,8 @@ def count_tasks(client: LabelStudioClient, project_id: int, only: TaskFilter = A
 
 
 def _query(project_id: int, wanted: Wanted, last_id: int, size: int) -> dict[str, str | int]:
-    return {
-        "project": project_id,
-        "page": 1,
-        "page_size": size,
-        "fields": "all" if wanted.whole else "task_only",
-        "resolve_uri": "false",
-        "query": json.dumps(wanted.only.after(last_id).query()),
-    }
+    fields = "all" if wanted.whole else "task_only"
+    return page_query(project_id, size, wanted.only.after(last_id).query()) | {"fields": fields}
 
 
 def _read_page(body: dict[str, Any], last_id: int) -> tuple[list[dict[str, Any]], int]:

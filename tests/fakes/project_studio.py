@@ -1,6 +1,7 @@
 """A real HTTP server that plays the Label Studio of one project: tasks, filters, predictions, faults when asked for.
 
-It does what Label Studio 1.23.2 was seen to do: it takes a prediction twice, answers how many it took and not which,
+It does what Label Studio 1.23.2 was seen to do: it asks the project's backend for predictions whenever tasks are listed
+that have none, unless it is asked for a review; it takes a prediction twice, answers how many it took and not which,
 and either leaves out what it cannot use or refuses the whole request.
 """
 
@@ -53,6 +54,7 @@ class ProjectStudio:
         images: path of an image to its bytes; any other path below /data/ has `picture`.
         annotations: by task, each with its parent_prediction.
         predictions: by their id.
+        backend: answers the version of a prediction for a task, as a backend does that Label Studio asks by itself.
         drafts: the tasks that somebody has begun to annotate.
         takes: whether a prediction can be used; one that cannot is left out, or refused if `strict`.
         before: called with each request; the fault that it returns is answered.
@@ -65,6 +67,7 @@ class ProjectStudio:
     picture: bytes = field(default_factory=lambda: encoded(red_and_blue()))
     annotations: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     predictions: dict[int, dict[str, Any]] = field(default_factory=dict)
+    backend: Callable[[int], str] | None = None
     drafts: set[int] = field(default_factory=set)
     views: dict[int, dict[str, Any]] = field(default_factory=dict)
     takes: Callable[[Mapping[str, Any]], bool] = lambda item: True
@@ -138,8 +141,12 @@ class ProjectStudio:
             found = [task for task in self.tasks.values() if self._meant(task["id"], query)]
         except KeyError:
             return 500, {"detail": "Cannot resolve keyword"}
-        whole = asked["fields"] == "all"
-        page = [self._task(task, whole) for task in found[: int(asked["page_size"])]]
+        found_here = found[: int(asked["page_size"])]
+        if self.backend is not None and asked.get("review") != "true":
+            for number in [task["id"] for task in found_here if not self.versions(task["id"])]:
+                self.predict(number, self.backend(number))
+        whole = asked.get("fields") == "all"
+        page = [self._task(task, whole) for task in found_here]
         return 200, {"tasks": page, "total": len(found)}
 
     def _task(self, task: dict[str, Any], whole: bool) -> dict[str, Any]:
@@ -163,6 +170,7 @@ class ProjectStudio:
             ("id", "greater"): lambda: task > value,
             ("id", "less"): lambda: task < value,
             ("draft_exists", "equal"): lambda: (task in self.drafts) == value,
+            ("data.image", "contains"): lambda: value in self.tasks[task]["data"]["image"],
             ("id", "in"): lambda: value["min"] <= task <= value["max"],
             ("total_annotations", "greater"): lambda: len(self.annotations.get(task, [])) > value,
             ("predictions_model_versions", "contains"): lambda: any(

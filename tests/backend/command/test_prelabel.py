@@ -248,6 +248,25 @@ def test_a_dry_run_counts_and_writes_nothing(
     assert (found["lacking"], found["up_to_date"]) == (0, 30)  # the version is the one that was foretold
 
 
+def test_label_studio_is_not_made_to_predict_by_being_asked_for_tasks(
+    studio: ProjectStudio, settings: Settings, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Label Studio would wait for a backend that waits for this run, and a dry run would write."""
+    studio.add_tasks(3)
+    old = studio.predict(3, OLD)
+    asked_back: list[int] = []
+
+    def backend(task: int) -> str:
+        asked_back.append(task)
+        return OLD
+
+    studio.backend = backend
+    assert summary(capsys, settings, engine, dry_run=True)["missing"] == 2
+    assert list(studio.predictions) == [old]
+    assert summary(capsys, settings, engine)["predicted"] == 3
+    assert asked_back == []
+
+
 def test_a_limit_ends_it_and_the_next_run_goes_on(
     studio: ProjectStudio, settings: Settings, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:

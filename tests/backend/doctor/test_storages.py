@@ -1,6 +1,7 @@
 """One image of each kind of storage, from a server that answers as Label Studio does."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,10 +12,12 @@ from backend.doctor.storages import KINDS, Sample, check_image, check_label_conf
 from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import ImageSettings, LabelStudioSettings
 from backend.sources.fetch import Fetcher
+from backend.sources.few_tasks import tasks_after
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import LabelStudioClient
 from tests.fakes.label_studio import LEGACY_TOKEN, FakeLabelStudio
 from tests.fakes.pictures import encoded, red_and_blue
+from tests.fakes.project_studio import ProjectStudio, running_project
 from tests.fakes.scripted_server import ScriptedServer
 
 CONFIG = """<View><Image name="i" value="$picture"/><BrushLabels name="b" toName="i"><Label value="boat"{more}/>
@@ -46,6 +49,16 @@ def test_every_kind_is_asked_for_and_what_does_not_fit_is_left_out(server: Scrip
     assert list(samples(asker, 3, labelling())) == [Sample("S3", 7, "s3://bucket/a.png")]
     assert [item["value"] for item in asked(server)] == list(KINDS.values())
     assert {item["filter"] for item in asked(server)} == {"filter:tasks:data.picture"}
+
+
+def test_looking_at_tasks_stores_nothing(asker_of: Callable[..., Asker]) -> None:
+    with running_project(ProjectStudio(backend=lambda task: "ovdiff-1")) as studio:
+        studio.add_tasks(2)
+        asker = asker_of(studio.url)
+        assert len(tasks_after(asker.client, 1, 0, 5).tasks) == 2
+        config = CONFIG.format(more="").replace("$picture", "$image")
+        found = list(samples(asker, 1, read_labelling(config, max_categories=9)))
+        assert found[0].task == 1 and not studio.predictions
 
 
 def test_a_list_of_images_gives_its_first(server: ScriptedServer, asker: Asker) -> None:
