@@ -144,6 +144,8 @@ def test_it_waits_while_somebody_wants_a_prediction(studio: ProjectStudio, engin
             at_work.set()
             assert go_on.wait(10)
 
+    # Otherwise all tasks may be predicted before the request comes.
+    studio.before = lambda asked: Fault(503) if asked.path == "/api/tasks" and not at_work.is_set() else None
     engine.on_segment = segmenting
     engine.gate = threading.Event()
     service.setup(PROJECT_UID, CONFIG)
@@ -152,7 +154,6 @@ def test_it_waits_while_somebody_wants_a_prediction(studio: ProjectStudio, engin
         engine.build(category)
     task = {"id": 99, "data": {"image": "/data/upload/1/99.png"}}
     request = threading.Thread(target=service.predict, args=(PROJECT_UID, [task], CONFIG), name="request")
-    studio.before = lambda asked: Fault(503) if asked.path == "/api/tasks" and not at_work.is_set() else None
     request.start()
     assert at_work.wait(10)
     assert eventually(lambda: service.status()["prelabelling"]["running"] is not None)
