@@ -86,7 +86,7 @@ class Service:
             ask_about=lambda uid: self._read_back.soon(id_of(uid)),
             clock_s=clock_s,
         )
-        noted_images, predictions = self._basis.stored_images(images.fetcher)
+        noted_images, predictions = self._basis.stored_images(images)
         predictor = self._basis.predictor(noted_images, store=predictions)
         self._segmentations = predictor.segmentations
         self._answers = Answers(predictor, settings.prediction, clock_s=clock_s)
@@ -100,7 +100,7 @@ class Service:
         )
         _require_token(settings.prediction, label_studio)
         self._background = (
-            Background(self._basis, self, label_studio, images.fetcher, clock_s=clock_s)
+            Background(self._basis, self, label_studio, images, clock_s=clock_s)
             if settings.prediction.prelabel
             else None
         )
@@ -131,6 +131,17 @@ class Service:
     def standing(self, categories: Collection[Category]) -> Standing:
         """Return which categories are ready, which are still to be built, and which failed."""
         return self._precompute.standing(categories)
+
+    def read_soon(self, project: str) -> None:
+        """Have the label config of a known project read from Label Studio. This returns at once."""
+        self._read_back.soon(id_of(project))
+
+    def note_failure(self, project: str, task: int, reason: str | None) -> None:
+        """Note why a task has no prediction that nobody asked for; None says that it has one now."""
+        if reason is None:
+            self._answers.failures.clear(project, task)
+        else:
+            self._answers.failures.add(project, task, reason)
 
     def is_busy(self) -> bool:
         """Return whether a request for predictions or a click is being answered, or waits for its turn."""

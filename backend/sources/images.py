@@ -47,10 +47,14 @@ class FetchesImages(Protocol):
 class ImageSource:
     """Fetches and decodes the images of tasks. Threads may share it."""
 
-    def __init__(self, fetcher: FetchesImages) -> None:
-        """Remember the fetcher, whose limits hold for decoding too."""
+    def __init__(self, fetcher: FetchesImages, room: PixelRoom | None = None) -> None:
+        """Remember the fetcher, whose limits hold for decoding too, and the room (None: one for this source alone)."""
         self.fetcher = fetcher
-        self._room = PixelRoom(fetcher.limits.pixels_at_once)
+        self._room = PixelRoom(fetcher.limits.pixels_at_once) if room is None else room
+
+    def through(self, fetcher: FetchesImages) -> ImageSource:
+        """Return a source whose images come by another fetcher and share the room for pixels with this one's."""
+        return ImageSource(fetcher, self._room)
 
     @contextmanager
     def opened(

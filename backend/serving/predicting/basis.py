@@ -20,7 +20,7 @@ from backend.serving.predicting.stored import NotingFetcher, PredictionStore, St
 from backend.serving.preparing.standing import Standing
 from backend.serving.vocabulary import Labelling
 from backend.settings import Settings
-from backend.sources.images import FetchesImages, ImageSource
+from backend.sources.images import ImageSource
 from ovdiff.engines import FindsInstances, SegmentationEngine, engine_state
 from ovdiff.vocabulary import Category, Vocabulary
 
@@ -64,11 +64,11 @@ class Basis:
         recent = RecentSegmentations(images, self.engine, kept, instances=instances, clock_s=self.clock_s)
         return Predictor(recent, self.settings.output, partial=prediction.partial_predictions, store=store)
 
-    def stored_images(self, fetcher: FetchesImages) -> tuple[ImageSource, PredictionStore]:
-        """Return a source of images, and the store of the predictions that are made of them."""
-        noting, prediction = NotingFetcher(fetcher), self.settings.prediction
+    def stored_images(self, images: ImageSource) -> tuple[ImageSource, PredictionStore]:
+        """Return a source of images like another one, and the store of the predictions that are made of them."""
+        noting, prediction = NotingFetcher(images.fetcher), self.settings.prediction
         items = StoredItems(self.settings.data_dir / "predictions", prediction.stored_bytes)
-        return ImageSource(noting), PredictionStore(items, noting)
+        return images.through(noting), PredictionStore(items, noting)
 
     def version(self, labelling: Labelling, ready: Mapping[Category, str]) -> str:
         """Return the model version of predictions for which these categories are ready, each with its key."""

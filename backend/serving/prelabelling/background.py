@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from backend.errors import BackendError, LockedError, RequestError
@@ -26,7 +27,7 @@ from backend.serving.prelabelling.run import Listener, Orders, Run, Work, lock_p
 from backend.serving.preparing.standing import Standing
 from backend.serving.projects import id_of
 from backend.serving.vocabulary import Labelling, read_labelling
-from backend.sources.images import FetchesImages, ImageSource
+from backend.sources.images import ImageSource
 from backend.sources.label_studio import LabelStudioClient
 from backend.sources.stored_predictions import StoredPredictions
 from ovdiff.engines import LoadsModels
@@ -55,6 +56,14 @@ class Office(Protocol):
         """Return how far categories are."""
         ...
 
+    def read_soon(self, project: str) -> None:
+        """Have the label config of a project read from Label Studio."""
+        ...
+
+    def note_failure(self, project: str, task: int, reason: str | None) -> None:
+        """Note why a task has no prediction; None says that it has one now."""
+        ...
+
     def is_busy(self) -> bool:
         """Return whether somebody waits for a prediction or a click."""
         ...
@@ -68,6 +77,7 @@ class _Record:
         done: the model version of the last run that went through all tasks; "" if there was none.
         is_asked_for: whether something happened since that a run should look at.
         not_before_s: the earliest moment of the next run.
+        failed: the tasks that had no prediction after the last run that went through all tasks.
         tidy_at_s: when a run is due because what was replaced is old enough to be deleted.
         last: what became of the last run, as /status tells it.
     """
@@ -75,8 +85,13 @@ class _Record:
     done: str = ""
     is_asked_for: bool = False
     not_before_s: float = -math.inf
+    failed: frozenset[int] = frozenset()
     tidy_at_s: float = math.inf
     last: dict[str, Any] | None = None
+
+
+class _NotReadyError(Exception):
+    """What the predictions would be made of is not prepared yet."""
 
 
 class _EndedError(Exception):
@@ -91,7 +106,7 @@ class Background:
         basis: Basis,
         office: Office,
         label_studio: LabelStudioClient,
-        images: FetchesImages,
+        images: ImageSource,
         *,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -101,7 +116,7 @@ class Background:
             basis: the engine and the settings.
             office: what is seen of the service.
             label_studio: where tasks are and predictions go.
-            images: brings the bytes of images.
+            images: where images come from; no more pixels are in memory than it allows to all who share it.
             clock_s: the present moment in seconds.
         """
         self._basis, self._office, self._label_studio, self._images = basis, office, label_studio, images
@@ -168,7 +183,7 @@ class Background:
         record = self._records[uid]
         with self._lock:
             record.is_asked_for = False
-        outcome, ended = None, ""
+        outcome, ended, is_ready = None, "", True
         try:
             lock = lock_project(self._basis.settings.data_dir, uid)
             try:
@@ -178,20 +193,28 @@ class Background:
                 with self._lock:
                     self._running = uid, outcome
                 run.count()
-                run.run(Listener(turn=lambda: self._wait_for_turn(uid)))
+                run.run(Listener(turn=partial(self._wait_for_turn, uid), failed=partial(self._failed, uid)))
                 ended = outcome.changed
             finally:
                 lock.release()
         except LockedError as error:
             ended = f"Another run ({error}) predicts this project."
+        except _NotReadyError as error:
+            ended, is_ready = str(error), False
         except _EndedError:
             ended = "It was ended."
         except (BackendError, OVDiffError) as error:
             ended = str(error)
-        self._note(uid, record, outcome, ended)
+        if not ended and outcome is not None:
+            for task in record.failed.difference(outcome.failed):
+                self._office.note_failure(uid, task, None)
+            record.failed = frozenset(outcome.failed)
+        if not ended and outcome is not None and outcome.failures:
+            ended = f"{outcome.failures} tasks have no prediction; /status lists the reasons under failed_tasks."
+        self._note(uid, record, outcome, ended, is_ready=is_ready)
 
-    def _note(self, uid: str, record: _Record, outcome: Outcome | None, ended: str) -> None:
-        """Note what became of a run, and when the next one may begin."""
+    def _note(self, uid: str, record: _Record, outcome: Outcome | None, ended: str, *, is_ready: bool) -> None:
+        """Note what became of a run, and when the next one may begin: soon, if it waited for nothing but us."""
         retry_s = self._basis.settings.prediction.retry_failed_after_s
         counts = {} if outcome is None else _counts(outcome)
         if ended:
@@ -200,7 +223,7 @@ class Background:
             logger.info("Project %s is predicted: %s", uid, counts)
         with self._lock:
             self._running = None
-            record.not_before_s = self._clock_s() + (retry_s if ended else PAUSE_S)
+            record.not_before_s = self._clock_s() + (retry_s if ended and is_ready else PAUSE_S)
             after_s = self._basis.settings.prediction.delete_replaced_after_s
             is_waiting = outcome is not None and outcome.waiting > 0
             record.tidy_at_s = self._clock_s() + max(after_s, retry_s) if is_waiting else math.inf
@@ -208,11 +231,15 @@ class Background:
             at = datetime.now(UTC).isoformat(timespec="seconds")
             record.last = {"at": at, "ended": ended, **counts}
 
+    def _failed(self, uid: str, task: int, reason: str) -> None:
+        logger.warning("Project %s, task %s has no prediction: %s", uid, task, reason)
+        self._office.note_failure(uid, task, reason)
+
     def _make_work(self, uid: str) -> Work:
-        ahead, engine = FetchedAhead(self._images), self._basis.engine
+        ahead, engine = FetchedAhead(self._images.fetcher), self._basis.engine
         return Work(
             stored=StoredPredictions(self._label_studio, id_of(uid) or 0),
-            predictor=self._basis.predictor(ImageSource(ahead), remembers=False),
+            predictor=self._basis.predictor(self._images.through(ahead), remembers=False),
             snapshot=lambda: self._snapshot(uid),
             ahead=ahead,
             patience=Patience(stopping=self._stopping),
@@ -226,13 +253,20 @@ class Background:
 
         Raises:
             RequestError: Label Studio has another project of that number, or a label config that cannot be used.
+            _NotReadyError: the label config that is prepared here is an older one, or prototypes are being made.
         """
         found = self._label_studio.project(id_of(uid) or 0)
         if uid not in (found.uid, str(id_of(uid))):  # label-studio-ml shortens a uid to the id
             raise RequestError(f"Label Studio has another project of the number {id_of(uid)} now.")
         most = self._basis.settings.prediction.max_categories
         labelling = read_labelling(found.label_config, max_categories=most)
+        if labelling != self._office.labellings().get(uid):
+            self._office.read_soon(uid)
+            raise _NotReadyError("Label Studio has a newer label config; its categories are prepared first.")
         standing, now_s = self._office.standing(labelling.categories), self._basis.clock_s()
+        if standing.pending:
+            names = ", ".join(category.name for category in standing.pending)
+            raise _NotReadyError(f"Prototypes are made first: {names}.")
         return self._basis.snapshot(labelling, standing, asked_s=now_s, until_s=math.inf)
 
     def _wait_for_turn(self, uid: str) -> None:

@@ -188,6 +188,19 @@ def test_images_beyond_the_room_are_decoded_one_after_another(
 
 
 @pytest.mark.timeout(30)
+def test_sources_that_are_made_of_one_share_its_room(label_studio: FakeLabelStudio, settings: Settings) -> None:
+    fetcher = Fetcher(LabelStudioClient(settings.label_studio), replace(settings.images, pixels_at_once=1))
+    source = ImageSource(fetcher)
+    with (
+        source.opened("/data/upload/1/picture.png"),
+        pytest.raises(ImageWaitError),
+        source.through(fetcher).opened("/data/upload/1/picture.png", within_s=0.2),
+    ):
+        pytest.fail("two images were in memory")
+    with source.through(fetcher).opened("/data/upload/1/picture.png") as pixels:
+        assert pixels.size
+
+
 def test_an_image_waits_for_room_no_longer_than_its_request_has(
     label_studio: FakeLabelStudio, settings: Settings
 ) -> None:

@@ -183,6 +183,36 @@ def test_a_label_studio_that_refuses_is_told_and_asked_again(studio: ProjectStud
     assert eventually(lambda: last(service).get("predicted") == 5)
 
 
+def test_a_task_that_failed_is_told_and_tried_again(studio: ProjectStudio, start: Start) -> None:
+    studio.images = {"/data/upload/1/3.png": None}
+    service = start()
+    service.setup(PROJECT_UID, CONFIG)
+    said = "1 tasks have no prediction; /status lists the reasons under failed_tasks."
+    assert eventually(lambda: last(service).get("ended") == said)
+    (failed,) = service.status()["failed_tasks"]
+    assert (failed["project"], failed["task"]) == (PROJECT_UID, 3) and "answered 404" in failed["reason"]
+    assert sorted(each["task"] for each in studio.predictions.values()) == [1, 2, 4, 5]
+    studio.images = {}
+    assert eventually(lambda: versions(studio) == [[service.setup(PROJECT_UID, CONFIG)["model_version"]]] * 5)
+    assert eventually(lambda: last(service).get("ended") == "")
+    assert service.status()["failed_tasks"] == []
+
+
+def test_a_label_config_that_only_label_studio_has_is_read_and_prepared_first(
+    studio: ProjectStudio, start: Start, engine: FakeEngine
+) -> None:
+    """No webhook told of the change, and nobody has opened the project since."""
+    service = start()
+    studio.label_config = CONFIG.replace('<Label value="blue"/>', '<Label value="blue"/><Label value="green"/>')
+    service.setup(PROJECT_UID, CONFIG)
+    assert eventually(lambda: last(service).get("predicted") == 5)
+    assert "green" in engine.built
+    version = service.setup(PROJECT_UID, studio.label_config)["model_version"]
+    assert versions(studio) == [[version]] * 5
+    looks = studio.count("GET", "/api/tasks")
+    assert not eventually(lambda: studio.count("GET", "/api/tasks") > looks, timeout_s=0.3)  # no circle
+
+
 def test_another_project_of_that_number_is_left_alone(studio: ProjectStudio, start: Start) -> None:
     service = start()
     service.setup("1.1600000000", CONFIG)
