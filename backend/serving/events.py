@@ -9,8 +9,9 @@ read. In what Label Studio 1.23.2 sends (`tests/contracts/requests/webhook_*.jso
     ANNOTATIONS_DELETED, TASKS_DELETED       the ids of a list are in its order, `project.id` stands behind the list
     TASKS_CREATED                            each task's id stands before its data, `project.id` behind the list
 
-So the event that the service acts on, PROJECT_UPDATED, is always understood. Of a long annotation the id is kept; what
-stands behind its regions can be asked of Label Studio by that id. Of a long list the first ids are kept.
+So PROJECT_UPDATED and START_TRAINING are always understood. Of a long annotation the id is kept; what stands behind its
+regions is asked of Label Studio by that id. Of a long list the first ids are kept; where `project.id` is missing, there
+may be more (`backend.serving.teaching.teacher`).
 """
 
 from __future__ import annotations
