@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from backend.command.console import complain, progress_bar, say
 from backend.command.prototypes import build_missing, say_missing_anchors
 from backend.command.task_query import read_query
 from backend.errors import LabelStudioAPIError, LockedError, RequestError, UsageError
-from backend.serving.lock_file import LockFile
 from backend.serving.predicting.basis import Basis
 from backend.serving.predicting.predictions import Snapshot
 from backend.serving.prelabelling.ahead import FetchedAhead
@@ -87,8 +87,7 @@ def prelabel_project(
     project = _Project(wishes.project, uid, client, settings, Basis(settings, engine))
     categories = project.categories()
     only = (ALL_TASKS,) if wishes.query is None else read_query(wishes.query, client, wishes.project)
-    lock = _lock(settings, uid)
-    try:
+    with _locked(settings, uid) if not wishes.dry_run else nullcontext():
         if not wishes.dry_run:
             _prepare(project, categories, engine, wishes)
         ahead = FetchedAhead(_fetcher(wishes, client, settings.images))
@@ -104,8 +103,6 @@ def prelabel_project(
         delete_after_s = settings.prediction.delete_replaced_after_s
         orders = Orders(wishes.choice, only, wishes.limit, wishes.dry_run, delete_after_s)
         outcome = _run(work, orders, wishes)
-    finally:
-        lock.release()
     _require_whole(outcome, project)
 
 
@@ -155,14 +152,19 @@ def _fetcher(wishes: Wishes, client: LabelStudioClient, limits: ImageSettings) -
     return ImagesBelow(wishes.images, wishes.image_root, limits)
 
 
-def _lock(settings: Settings, uid: str) -> LockFile:
+@contextmanager
+def _locked(settings: Settings, uid: str) -> Iterator[None]:
     try:
-        return lock_project(settings.data_dir, uid)
+        lock = lock_project(settings.data_dir, uid)
     except LockedError as error:
         raise UsageError(
             f"Another run ({error}) predicts this project already. Wait until it ends, or end it: this command then "
             "goes on where it was."
         ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _prepare(project: _Project, categories: Sequence[Category], engine: SegmentationEngine, wishes: Wishes) -> None:

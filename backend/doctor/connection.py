@@ -62,17 +62,23 @@ def check_connection(
     if ours is None and not is_wanted:
         return Finding(name, "skipped", "this backend is not connected to it"), None
     if ours is None:
-        return _not_connected(asker, name, project, address, len(reply.objects())), None
+        return _not_connected(asker, name, project, address, reply.objects()), None
     return _state(name, ours, server), ours.url
 
 
 def find_ours(rows: list[dict[str, Any]], address: str) -> Ours | None:
-    """Return the row of this backend among a project's: by its address, else its port, else its version."""
+    """Return the row of this backend among a project's: by its address, else its port, else its version.
+
+    A port says little alone, and 9090 is the port of every backend: what answers there must not have another's version.
+    """
     urls = [str(row.get("url", "")) for row in rows]
     versions = [str(row.get("model_version") or "") for row in rows]
     for is_ours in (
         [_same(url, address) for url in urls],
-        [_port(url) == _port(address) for url in urls],
+        [
+            _port(url) == _port(address) and (not version or version.startswith(VERSION_BEGINS))
+            for url, version in zip(urls, versions, strict=True)
+        ],
         [version.startswith(VERSION_BEGINS) for version in versions],
     ):
         if any(is_ours):
@@ -104,8 +110,16 @@ def shown(url: str) -> str:
         return "an address that is no URL"
 
 
-def _not_connected(asker: Asker, name: str, project: int, address: str, others: int) -> Finding:
-    besides = f" ({others} other{'s' * (others != 1)} are)" if others else ""
+def _others(rows: list[dict[str, Any]], address: str) -> str:
+    for row in rows:
+        url, version = str(row.get("url", "")), str(row.get("model_version") or "")[:60]
+        if _port(url) == _port(address):
+            return f"another backend has its port: {shown(url)}, version {version}"
+    return "1 other is" if len(rows) == 1 else f"{len(rows)} others are"
+
+
+def _not_connected(asker: Asker, name: str, project: int, address: str, rows: list[dict[str, Any]]) -> Finding:
+    besides = f" ({_others(rows, address)})" if rows else ""
     said = f"this backend is not connected{besides}"
     body = {"url": address, "project": project, "timeout": NO_NUMBER}
     if _refuses_address(asker.ask("/api/ml", body=body)):

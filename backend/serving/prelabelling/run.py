@@ -129,17 +129,20 @@ class _Running:
         pool: the threads that predict.
         upcoming: tasks whose images are on their way.
         working: tasks that the threads have, in the order in which they were begun.
-        second_try: tasks that failed and are to be tried once more; None while that is done.
-        begun: how many tasks were to be predicted so far, for the limit.
+        second_try: tasks that failed and are to be tried once more, with the reasons; None while that is done.
         is_loaded: whether the models are loaded.
     """
 
     pool: ThreadPoolExecutor
     upcoming: deque[Plan] = field(default_factory=deque)
     working: deque[tuple[Plan, Future[Answer]]] = field(default_factory=deque)
-    second_try: list[int] | None = field(default_factory=list)
-    begun: int = 0
+    second_try: dict[int, str] | None = field(default_factory=dict)
     is_loaded: bool = False
+
+    @property
+    def under_way(self) -> int:
+        """How many tasks are begun or about to be, without those whose predictions wait to be stored."""
+        return len(self.upcoming) + len(self.working)
 
     @property
     def is_first(self) -> bool:
@@ -180,8 +183,12 @@ class Run:
         try:
             for only in orders.only:
                 self._go(only, running)
-            tasks, running.second_try = running.second_try or [], None
-            for some in in_requests(tasks):
+            failed, running.second_try = running.second_try or {}, None
+            if self._is_enough():
+                for task, reason in failed.items():
+                    self._note_failure(task, reason)
+                failed = {}
+            for some in in_requests(list(failed)):
                 self._go(with_ids(some), running)
         except _ChangedError as change:
             self.outcome.changed = str(change)
@@ -200,6 +207,10 @@ class Run:
                 self._work.ahead.soon(image.reference, image.task)
             if len(running.upcoming) > TASKS_AHEAD:
                 self._begin(running)
+        self._finish(running)
+
+    def _finish(self, running: _Running) -> None:
+        """Wait until all that is under way is stored or failed."""
         while running.upcoming:
             self._begin(running)
         while running.working:
@@ -208,7 +219,7 @@ class Run:
 
     def _plans(self, only: TaskFilter, running: _Running) -> Iterator[Plan]:
         """Yield the tasks that are to be predicted; of the others, what is left over of ours is deleted."""
-        for tasks in self._pages(only) if not self._is_enough(running) else ():
+        for tasks in self._pages(only) if not self._is_enough() else ():
             self._check()
             plans = self._planned(tasks)
             if not self._orders.dry:
@@ -220,8 +231,8 @@ class Run:
                     self._listener.looked_at()
                 else:
                     yield plan
-                running.begun += running.is_first and plan.predicts
-                if self._is_enough(running):
+                self._settle(running)
+                if self._is_enough():
                     return
 
     def _pages(self, only: TaskFilter) -> Iterator[Sequence[BareTask]]:
@@ -251,8 +262,17 @@ class Run:
             told = {"predicted": self.outcome.predicted, "before": self.outcome.version, "now": now.version}
             raise _ChangedError(CHANGED.format(**told))
 
-    def _is_enough(self, running: _Running) -> bool:
-        return running.is_first and self._orders.limit is not None and running.begun >= self._orders.limit
+    def _is_enough(self) -> bool:
+        """Return whether so many predictions were stored as are wanted; tasks that failed do not count."""
+        done = self.outcome.lacking if self._orders.dry else self.outcome.predicted + self.outcome.stored_meanwhile
+        return self._orders.limit is not None and done >= self._orders.limit
+
+    def _settle(self, running: _Running) -> None:
+        """Where all that is under way would reach the limit, wait until it is known how many of it fail."""
+        limit, done = self._orders.limit, self.outcome.predicted + self.outcome.stored_meanwhile
+        if limit is None or done + running.under_way + self._storing.waiting < limit:
+            return
+        self._finish(running)
 
     def _planned(self, tasks: Sequence[BareTask]) -> list[Plan]:
         work = self._work
@@ -285,7 +305,7 @@ class Run:
         if answer.kind == "answered":
             self._storing.add(Made(plan, answer.item), self._work.clock_s())
         elif running.second_try is not None and len(running.second_try) < SECOND_TRIES:
-            running.second_try.append(plan.id)
+            running.second_try[plan.id] = answer.item["error"]
             return
         else:
             self._note_failure(plan.id, answer.item["error"])

@@ -276,6 +276,30 @@ def test_a_limit_ends_it_and_the_next_run_goes_on(
         assert len(studio.predictions) == of
 
 
+def test_a_limit_does_not_stick_behind_tasks_that_fail(
+    studio: ProjectStudio, settings: Settings, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    studio.add_tasks(9)
+    studio.images = {f"/data/upload/1/{number}.png": None for number in (1, 2, 3)}
+    for done in ([4, 5], [4, 5, 6, 7], [4, 5, 6, 7, 8, 9]):
+        with pytest.raises(RequestError, match=r"3 of \d tasks have no prediction"):
+            run(settings, engine, limit=2)
+        assert sorted(each["task"] for each in studio.predictions.values()) == done
+
+
+def test_a_dry_run_needs_no_lock_and_makes_no_folder(
+    studio: ProjectStudio, settings: Settings, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    studio.add_tasks(2)
+    before = settings.data_dir.exists()
+    assert summary(capsys, settings, engine, dry_run=True)["missing"] == 2
+    assert summary(capsys, settings, engine, dry_run=True, limit=1)["looked_at"] == 1
+    assert not before and not settings.data_dir.exists()
+    lock = lock_project(settings.data_dir, PROJECT_UID)
+    assert summary(capsys, settings, engine, dry_run=True)["missing"] == 2
+    lock.release()
+
+
 @pytest.mark.parametrize(
     ("query", "tasks"),
     [

@@ -66,6 +66,16 @@ def test_a_refusal_for_another_reason_blames_no_setting(server: ScriptedServer, 
     assert "ML_BLOCK_LOCAL_IP" not in connection(asker).advice
 
 
+def test_another_backend_on_the_same_port_is_not_ours(server: ScriptedServer, asker: Asker) -> None:
+    sam = row(url="http://sam:9090", model_version="sam2.1")
+    server.answers |= {"GET /api/ml": (200, [sam]), "POST /api/ml": (400, {"timeout": ["no"]})}
+    found = connection(asker)
+    assert found.state == "failed" and "another backend has its port: http://sam:9090, version sam2.1" in found.found
+    own = row(url="http://ovdiff:9090")
+    ours = find_ours([sam, own], OURS)
+    assert ours is not None and ours.url == "http://ovdiff:9090"
+
+
 def test_other_projects_are_left_alone(server: ScriptedServer, asker: Asker) -> None:
     server.answers["GET /api/ml"] = (200, [])
     assert connection(asker, is_wanted=False).state == "skipped"
