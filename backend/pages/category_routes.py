@@ -19,6 +19,7 @@ from backend.errors import RequestError
 from backend.pages.annotated_tasks import marked_image
 from backend.pages.asked_changes import Act, asked_change, asked_fields, asked_number
 from backend.pages.category import (
+    ADDRESS_DIGITS,
     SupportView,
     background_rows,
     changes,
@@ -59,7 +60,7 @@ class CategoryPages:
     def __init__(self, service: Service, work: Work, *, max_px: int) -> None:
         """Show and change categories of a service; uploaded images have at most `max_px` pixels."""
         self.service, self.work, self.max_px = service, work, max_px
-        self.trials = Trials(service.precompute)
+        self.trials = Trials(service.precompute, self._labels)
         self.pictures: Kept[Pictures] = Kept()
         self.sets: Kept[SupportSet] = Kept(MOST_SETS)
         self.views: Kept[SupportView] = Kept(MOST_VIEWS)
@@ -75,6 +76,10 @@ class CategoryPages:
             if category.name == name:
                 return project, category
         raise RequestError(f"The label config in force of project {project[:60]!r} has no label {name[:60]!r}.")
+
+    def _labels(self) -> set[tuple[str, str]]:
+        found = self.service.labellings().items()
+        return {(project, category.name) for project, labelling in found for category in labelling.categories}
 
     def curator(self) -> CategoryCurator:
         """Return what changes categories.
@@ -144,6 +149,15 @@ class CategoryPages:
         self._require_key(self.asked()[1], key)
         return ban
 
+    def require_pictures_of(self, category: Category) -> None:
+        """Answer 404 where the address of a picture names another state of the category than the present one.
+
+        A browser keeps the picture under this address for good, and would show it where that state comes back.
+        """
+        key = self.service.engine.category_key(category)
+        if request.args.get("key", "") != key[:ADDRESS_DIGITS]:
+            abort(HTTPStatus.NOT_FOUND, "The label was changed since this picture's page was made. Load the page again.")
+
     def _require_key(self, category: Category, key: str) -> None:
         if key != self.service.engine.category_key(category):
             raise RequestError(
@@ -176,6 +190,7 @@ def _add_page(pages: Blueprint, shared: CategoryPages) -> None:
     @pages.get("/page/category")
     def category() -> str:
         project, asked = shared.asked()
+        shared.trials.drop_gone()
         service, tried = shared.service, shared.trials.of(project, asked.name)
         about = shared.background_work(asked)
         found = shared.work.of(about)
@@ -206,6 +221,7 @@ def _add_pictures(pages: Blueprint, shared: CategoryPages) -> None:
         shown = shared.trials.of(project, asked.name) if "tried" in request.args else asked
         if shown is None:
             abort(HTTPStatus.NOT_FOUND)
+        shared.require_pictures_of(shown)
         return picture(shared.draw_support(shown).get(asked_number()))
 
     @pages.get("/page/category/background.png")
@@ -214,6 +230,7 @@ def _add_pictures(pages: Blueprint, shared: CategoryPages) -> None:
         found = shared.places(asked).get(asked_number())
         if found is None:
             abort(HTTPStatus.NOT_FOUND)
+        shared.require_pictures_of(asked)
         key = (shared.service.engine.category_key(asked), found.number)
         return picture(
             shared.pictures.of(key, lambda: shared.draw_places(asked, found)).get(
@@ -262,8 +279,8 @@ def _add_trials(pages: Blueprint, shared: CategoryPages) -> None:
 
     @pages.post("/page/category/end-trial")
     def end_trial() -> Response:
-        project, asked = shared.asked()
-        shared.trials.end(project, asked.name)
+        shared.trials.end(request.form.get("project", ""), request.form.get("name", ""))
+        project, asked = shared.asked()  # behind the end: a trial ends also where its label is gone
         return _back(project, asked, "trial")
 
 

@@ -7,6 +7,7 @@ drawn for it stays in the bank, so that prompts that are then written into the l
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Collection
 
 from backend.errors import RequestError
 from backend.serving.preparing.precompute import Precompute
@@ -19,9 +20,14 @@ MOST = 8
 class Trials:
     """The prompts that are being tried, at most one trial for each label of a project. Threads may share it."""
 
-    def __init__(self, precompute: Precompute) -> None:
-        """Know no trial yet; the worker builds what is tried."""
-        self._precompute = precompute
+    def __init__(self, precompute: Precompute, labels: Callable[[], Collection[tuple[str, str]]]) -> None:
+        """Know no trial yet.
+
+        Args:
+            precompute: builds what is tried.
+            labels: gives the labels that there are, each with its project's uid before its name.
+        """
+        self._precompute, self._labels = precompute, labels
         self._lock = threading.Lock()
         self._trials: dict[tuple[str, str], Category] = {}
 
@@ -43,6 +49,7 @@ class Trials:
         tried = Category(category.name, phrases, category.kind)
         if tried.phrases == category.phrases:
             raise RequestError(f"{category.name!r} is drawn from {'; '.join(phrases)!r} already; write another phrase.")
+        self.drop_gone()
         with self._lock:
             if (project, category.name) not in self._trials and len(self._trials) >= MOST:
                 raise RequestError(f"{MOST} labels are being tried with other prompts. End one of these trials first.")
@@ -56,10 +63,19 @@ class Trials:
             return self._trials.get((project, name))
 
     def end(self, project: str, name: str) -> None:
-        """End the trial of a label; what was made stays in the bank."""
+        """End the trial of a label, if there is one, also if the label is gone; what was made stays in the bank."""
         with self._lock:
-            self._trials.pop((project, name), None)
-        self._precompute.forget(_turns_of(project, name))
+            ended = self._trials.pop((project, name), None)
+        if ended is not None:
+            self._precompute.forget(_turns_of(project, name))
+
+    def drop_gone(self) -> None:
+        """End the trials of labels that were removed or renamed, and those of projects that are gone."""
+        with self._lock:
+            tried = set(self._trials)
+        if tried:
+            for project, name in tried.difference(self._labels()):
+                self.end(project, name)
 
 
 def _turns_of(project: str, name: str) -> str:

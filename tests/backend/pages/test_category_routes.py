@@ -278,3 +278,32 @@ def test_an_engine_whose_labels_cannot_be_changed_shows_what_it_has(
     assert "Support images" in words(shown)
     assert "<form" not in shown
     assert client.get("/page/category", query_string=ABOUT | {"name": "sea"}).status_code == 400
+
+
+def test_a_trial_ends_also_after_its_label_was_renamed(browser: FlaskClient, engine: CuratingEngine) -> None:
+    assert change(browser, "try", prompts="ship").status_code == 303
+    (token, *_) = re.findall(r'name="token" value="([^"]+)"', page(browser))
+    service = browser.application.extensions["ovdiff"]
+    tried = Category("red", ("ship",))
+    assert eventually(lambda: service.precompute.status(tried).state == "ready")
+    browser.post("/setup", json={"project": PROJECT_UID, "schema": CONFIG.replace('"red"', '"blue"')})
+    answer = browser.post("/page/category/end-trial", data=ABOUT | {"token": token})
+    assert answer.status_code == 400, "there is no page of the label to go back to"
+    browser.post("/setup", json={"project": PROJECT_UID, "schema": CONFIG})
+    assert "On trial" not in words(page(browser))
+
+
+def test_a_picture_of_another_state_of_the_label_is_not_kept_under_an_old_address(
+    browser: FlaskClient, engine: CuratingEngine
+) -> None:
+    (first, _) = re.findall(r'src="(/page/category/support.png[^"]+)"', page(browser))
+    change(browser, "look-for-background")
+    assert eventually(lambda: "background.png" in page(browser))
+    (part, *_) = re.findall(r'src="(/page/category/background.png[^"]+)"', page(browser))
+    addresses = [address.replace("&amp;", "&") for address in (first, part)]
+    assert [browser.get(address).status_code for address in addresses] == [200, 200]
+    keyless = [re.sub(r"key=\w+", "key=", address) for address in addresses]
+    assert [browser.get(address).status_code for address in keyless] == [404, 404]
+    engine.curator.reject(RED, [0])
+    answer = browser.get(addresses[0])
+    assert (answer.status_code, answer.headers.get("Cache-Control", "")) == (404, "no-store")

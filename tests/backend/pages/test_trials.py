@@ -19,6 +19,10 @@ def engine(tmp_path: Path) -> FakeEngine:
     return FakeEngine(tmp_path / "bank")
 
 
+def labels() -> list[tuple[str, str]]:
+    return [("1.2", name) for name in ("red", *map(str, range(MOST)))]
+
+
 @pytest.fixture
 def precompute(engine: FakeEngine) -> Iterator[Precompute]:
     worker = Precompute(engine, retry_failed_after_s=300.0)
@@ -29,7 +33,7 @@ def precompute(engine: FakeEngine) -> Iterator[Precompute]:
 
 def test_other_prompts_are_built_beside_the_present_ones(precompute: Precompute, engine: FakeEngine) -> None:
     precompute.want("1.2", [RED])
-    trials = Trials(precompute)
+    trials = Trials(precompute, labels)
     tried = trials.start("1.2", RED, " blue sail ; green ")
     assert tried == Category("red", ("blue sail", "green"), "stuff") == trials.of("1.2", "red")
     assert eventually(lambda: precompute.status(tried).state == "ready")
@@ -41,7 +45,7 @@ def test_other_prompts_are_built_beside_the_present_ones(precompute: Precompute,
 
 
 def test_a_new_trial_takes_the_place_of_the_one_before(precompute: Precompute) -> None:
-    trials = Trials(precompute)
+    trials = Trials(precompute, labels)
     first = trials.start("1.2", RED, "one")
     second = trials.start("1.2", RED, "two")
     assert trials.of("1.2", "red") == second
@@ -50,7 +54,7 @@ def test_a_new_trial_takes_the_place_of_the_one_before(precompute: Precompute) -
 
 
 def test_what_cannot_be_tried_is_refused(precompute: Precompute) -> None:
-    trials = Trials(precompute)
+    trials = Trials(precompute, labels)
     with pytest.raises(RequestError, match="write one or more phrases"):
         trials.start("1.2", RED, " ; ")
     with pytest.raises(RequestError, match="'red' is drawn from 'red' already"):
@@ -63,3 +67,13 @@ def test_what_cannot_be_tried_is_refused(precompute: Precompute) -> None:
     with pytest.raises(RequestError, match="End one of these trials first"):
         trials.start("1.2", RED, "x")
     trials.start("1.2", Category("0"), "y")
+
+
+def test_trials_of_labels_that_are_gone_end_and_make_room(precompute: Precompute) -> None:
+    there = {("1.2", str(number)) for number in range(MOST)}
+    trials = Trials(precompute, lambda: there)
+    tried = [trials.start("1.2", Category(str(number)), "x") for number in range(MOST)]
+    there = {("1.2", "0"), ("3.4", "1")}  # all others were renamed
+    second = trials.start("3.4", Category("1"), "x")
+    assert (trials.of("1.2", "0"), trials.of("3.4", "1")) == (tried[0], second)
+    assert [trials.of("1.2", str(number)) for number in range(1, MOST)] == [None] * (MOST - 1)
