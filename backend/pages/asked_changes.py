@@ -13,6 +13,7 @@ from flask import request
 
 from backend.errors import RequestError
 from backend.pages.uploads import uploaded_image, uploaded_mask
+from backend.sources.pixel_room import PixelRoom
 from ovdiff.curation.curation import Curation
 from ovdiff.engines import CategoryCurator
 from ovdiff.vocabulary import Category
@@ -23,18 +24,19 @@ Act = Callable[[CategoryCurator, Category], Curation]
 """Changes a category by a curator, and returns the new curation."""
 
 
-def asked_change(name: str, *, max_px: int) -> Act:
+def asked_change(name: str, room: PixelRoom, *, max_px: int) -> Act:
     """Return the change that a form asks for, with what it says of it.
 
     Args:
         name: a name of `CHANGES`, or "add-exemplar".
+        room: bounds the pixels that are decoded at once in this process.
         max_px: pixels that an uploaded image may have.
 
     Raises:
         RequestError: there is no such change, or the form lacks what it needs.
     """
     if name == "add-exemplar":
-        return _exemplar(max_px)
+        return _exemplar(room, max_px)
     if name not in CHANGES:
         raise RequestError(f"{name[:40]!r} is no change of a label; there are {', '.join(sorted(CHANGES))}.")
     return CHANGES[name]()
@@ -103,9 +105,9 @@ def _unban() -> Act:
     return lambda curator, category: curator.unban(category, places)
 
 
-def _exemplar(max_px: int) -> Act:
-    image, name = uploaded_image(request.files.get("image"), max_px=max_px)
-    mask, alone = uploaded_mask(request.files.get("mask"), max_px=max_px), "alone" in request.form
+def _exemplar(room: PixelRoom, max_px: int) -> Act:
+    image, name = uploaded_image(request.files.get("image"), room, max_px=max_px)
+    mask, alone = uploaded_mask(request.files.get("mask"), room, max_px=max_px), "alone" in request.form
     return lambda curator, category: curator.add_exemplar(category, image, mask, name, "the page", alone=alone)
 
 

@@ -104,7 +104,7 @@ class CategoryPages:
         if name == "ban":
             return self._ban()
         if name != ANNOTATED:
-            return asked_change(name, max_px=self.max_px)
+            return asked_change(name, self.service.images.room, max_px=self.max_px)
         task, alone = asked_number("from"), "alone" in request.form
 
         def add(curator: CategoryCurator, category: Category) -> Curation:
@@ -140,7 +140,7 @@ class CategoryPages:
         Each build of a category numbers its background anew. So the form says which build its number is from, and is
         refused where the category is another one by now, also at the moment when it is done.
         """
-        act, key = asked_change("ban", max_px=self.max_px), request.form.get("key", "")
+        act, key = asked_change("ban", self.service.images.room, max_px=self.max_px), request.form.get("key", "")
 
         def ban(curator: CategoryCurator, category: Category) -> Curation:
             self._require_key(category, key)
@@ -156,7 +156,9 @@ class CategoryPages:
         """
         key = self.service.engine.category_key(category)
         if request.args.get("key", "") != key[:ADDRESS_DIGITS]:
-            abort(HTTPStatus.NOT_FOUND, "The label was changed since this picture's page was made. Load the page again.")
+            abort(
+                HTTPStatus.NOT_FOUND, "The label was changed since this picture's page was made. Load the page again."
+            )
 
     def _require_key(self, category: Category, key: str) -> None:
         if key != self.service.engine.category_key(category):

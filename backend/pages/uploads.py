@@ -11,36 +11,44 @@ from werkzeug.datastructures import FileStorage
 
 from backend.errors import ImageSourceError, RequestError
 from backend.sources.images import count_px, decode_image
+from backend.sources.pixel_room import PixelRoom
 from ovdiff.errors import ImageError
 from ovdiff.images import read_mask
 
 NAME_CHARACTERS = 80
+ROOM_WITHIN_S = 15.0
+"""How long an upload waits until the images that are in memory leave room for it; a person waits with it."""
 
 
-def uploaded_image(file: FileStorage | None, *, max_px: int) -> tuple[NDArray[np.uint8], str]:
+def uploaded_image(file: FileStorage | None, room: PixelRoom, *, max_px: int) -> tuple[NDArray[np.uint8], str]:
     """Return an uploaded image, (H, W, 3) uint8 RGB, upright, and the name of its file.
 
+    Args:
+        file: the file of the form.
+        room: bounds the pixels that are decoded at once in this process.
+        max_px: pixels that the image may have.
+
     Raises:
-        RequestError: there is no file, or it is no picture of an allowed size.
+        RequestError: there is no file, it is no picture of an allowed size, or other images left no room for it.
     """
     data, name = _bytes(file, "an image")
     try:
-        return decode_image(data, max_px=max_px), name
+        with room.taken(count_px(data, max_px=max_px), within_s=ROOM_WITHIN_S):
+            return decode_image(data, max_px=max_px), name
     except ImageSourceError as error:
         raise RequestError(f"The image {name!r} cannot be used: {error}") from error
 
 
-def uploaded_mask(file: FileStorage | None, *, max_px: int) -> NDArray[np.bool_]:
+def uploaded_mask(file: FileStorage | None, room: PixelRoom, *, max_px: int) -> NDArray[np.bool_]:
     """Return an uploaded mask, (H, W) bool: a PNG of two values, true where a pixel is not 0.
 
-    Raises:
-        RequestError: there is no file, or it is no such PNG of an allowed size.
+    Args and Raises are those of `uploaded_image`.
     """
     data, name = _bytes(file, "a mask, a PNG that is white where the object is")
     try:
-        count_px(data, max_px=max_px)
-        with tempfile.TemporaryDirectory() as folder:  # `read_mask` names the file in its messages
-            path = Path(folder) / "mask.png"
+        px = count_px(data, max_px=max_px)
+        with room.taken(px, within_s=ROOM_WITHIN_S), tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "mask.png"  # `read_mask` names the file in its messages
             path.write_bytes(data)
             return read_mask(path)
     except (ImageSourceError, ImageError) as error:

@@ -50,11 +50,12 @@ class ImageSource:
     def __init__(self, fetcher: FetchesImages, room: PixelRoom | None = None) -> None:
         """Remember the fetcher, whose limits hold for decoding too, and the room (None: one for this source alone)."""
         self.fetcher = fetcher
-        self._room = PixelRoom(fetcher.limits.pixels_at_once) if room is None else room
+        self.room = PixelRoom(fetcher.limits.pixels_at_once) if room is None else room
+        """Bounds the pixels that are decoded at once; whoever decodes other images takes its room here too."""
 
     def through(self, fetcher: FetchesImages) -> ImageSource:
         """Return a source whose images come by another fetcher and share the room for pixels with this one's."""
-        return ImageSource(fetcher, self._room)
+        return ImageSource(fetcher, self.room)
 
     @contextmanager
     def opened(
@@ -74,7 +75,7 @@ class ImageSource:
         data = self.fetcher.fetch(reference, task_id=task_id, within_s=within_s)
         max_px = self.fetcher.limits.image_max_px
         px, left_s = count_px(data, max_px=max_px), within_s - (self.fetcher.clock_s() - asked_s)
-        with self._room.taken(px, within_s=left_s):
+        with self.room.taken(px, within_s=left_s):
             pixels = decode_image(data, max_px=max_px)
             del data
             yield pixels

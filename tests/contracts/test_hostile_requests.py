@@ -245,15 +245,58 @@ def test_hostile_texts(hostile_app: Flask, bugs: pytest.LogCaptureFixture, round
         no_bug(bugs, data)
 
 
-FIELDS = sorted(
-    {
-        name
-        for path in Path(add_pages.__code__.co_filename).parent.glob("*.py")
-        for name in re.findall(r'request\.(?:args|form|values|files)\.get(?:list)?\("(\w+)"', path.read_text())
-    }
-    | {"project", "name", "image", "mask", "page", "task", "x", "y"}
+_FIELD = re.compile(
+    r'(?:request\.(?:args|form|values|files)|given)(?:\.get(?:list)?\(|\[)"(\w+)"'
+    r'|"(\w+)" in request\.|asked_number\("(\w+)"\)'
 )
+BY_HAND = {
+    *(
+        "project",
+        "name",
+        "number",
+        "value",
+        "why",
+        "task",
+        "from",
+        "change",
+        "prompts",
+        "alone",
+        "tried",
+        "key",
+        "places",
+    ),
+    *("after", "image", "mask", "lesson", "act", "person", "page", "x", "y", "at600.x", "at600.y"),
+}
+"""Fields that the pages are known to read; some of them by names that no pattern finds in the code."""
+
+
+def fields_in_code() -> set[str]:
+    """Return the fields that the modules of the pages read, as far as their code names them."""
+    files = Path(add_pages.__code__.co_filename).parent.rglob("*.py")
+    return {name for path in files for found in _FIELD.findall(path.read_text("utf-8")) for name in found if name}
+
+
+FIELDS = sorted(fields_in_code() | BY_HAND)
 """The fields of the pages' forms and addresses."""
+
+
+def test_the_fields_of_all_pages_are_found() -> None:
+    found = fields_in_code()
+    assert found >= {
+        "project",
+        "name",
+        "value",
+        "why",
+        "alone",
+        "tried",
+        "key",
+        "places",
+        "after",
+        "lesson",
+        "act",
+        "x",
+    }
+    assert found - BY_HAND == set(), "a new field: name it in BY_HAND"
 
 
 def page_value(random: Random, field: str, known: dict[str, list[str]]) -> str:

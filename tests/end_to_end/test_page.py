@@ -237,10 +237,18 @@ def test_without_scripts_everything_is_there(connected: Backend, browser: webdri
     wait_for_text(browser, "Phrases, separated by semicolons")
 
 
-def test_a_form_of_another_site_changes_nothing(connected: Backend, browser: webdriver.Chrome, tmp_path: Path) -> None:
-    """The browser knows the password; another page makes it send a form all the same."""
+@pytest.mark.parametrize("token", ["stolen", "real"])
+def test_a_form_of_another_site_changes_nothing(
+    connected: Backend, browser: webdriver.Chrome, tmp_path: Path, token: str
+) -> None:
+    """The browser knows the password; another page makes it send a form all the same.
+
+    With the real token, which fits the cookie that the browser has, only the lack of that cookie can refuse the form.
+    """
     browser.get(f"{connected.address}/page/category?project={PROJECT_UID}&name=boat")
-    fields = {"project": PROJECT_UID, "name": "boat", "number": "0", "token": "stolen"}
+    if token == "real":
+        token = str(browser.find_element(By.NAME, "token").get_attribute("value"))
+    fields = {"project": PROJECT_UID, "name": "boat", "number": "0", "token": token}
     page = tmp_path / "evil.html"
     inputs = "".join(f"<input name={name} value={json.dumps(value)}>" for name, value in fields.items())
     page.write_text(
