@@ -29,7 +29,7 @@ class ServerSettings:
         80,
         "threads",
         "a request holds one while it waits for its turn: three quarters are for predictions, so that 50 people who "
-        "open a task at once are all answered; an eighth is for clicks; the rest is left for /setup and events",
+        "open a task at once are all answered; an eighth for clicks, a tenth for pages; the rest for /setup and events",
     )
     max_body_bytes: int = setting(
         64 * 2**20,
