@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 
 from backend.pages.blueprint import add_pages
 from backend.settings import Settings
@@ -27,11 +26,6 @@ def engine(settings: Settings) -> LearningEngine:
 @pytest.fixture
 def app(make_app: MakeApp, settings: Settings, engine: LearningEngine, label_studio: FakeLabelStudio) -> Flask:
     return connected(make_app(settings, engine, add_pages=add_pages), label_studio)
-
-
-@pytest.fixture
-def browser(app: Flask) -> FlaskClient:
-    return app.test_client()
 
 
 @pytest.fixture

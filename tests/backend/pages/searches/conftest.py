@@ -4,10 +4,8 @@ from collections.abc import Callable
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 
 from backend.pages.blueprint import add_pages
-from backend.serving.service import Service
 from backend.settings import Settings
 from tests.backend.pages.tasks.conftest import connected
 from tests.fakes.fixtures import MakeApp
@@ -28,17 +26,6 @@ def app(make_app: MakeApp, settings: Settings, engine: SearchingEngine, label_st
     app = connected(make_app(settings, engine, add_pages=add_pages), label_studio)
     label_studio.tasks.clear()
     return app
-
-
-@pytest.fixture
-def browser(app: Flask) -> FlaskClient:
-    return app.test_client()
-
-
-@pytest.fixture
-def service(app: Flask) -> Service:
-    found: Service = app.extensions["ovdiff"]
-    return found
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 
 from backend.pages.blueprint import add_pages
-from backend.serving.service import Service
 from backend.settings import Settings
 from tests.fakes.explaining_engine import ExplainingEngine
 from tests.fakes.fixtures import MakeApp
@@ -27,17 +25,6 @@ def engine(settings: Settings) -> ExplainingEngine:
 @pytest.fixture
 def app(make_app: MakeApp, settings: Settings, engine: ExplainingEngine, label_studio: FakeLabelStudio) -> Flask:
     return connected(make_app(settings, engine, add_pages=add_pages), label_studio)
-
-
-@pytest.fixture
-def browser(app: Flask) -> FlaskClient:
-    return app.test_client()
-
-
-@pytest.fixture
-def service(app: Flask) -> Service:
-    found: Service = app.extensions["ovdiff"]
-    return found
 
 
 def connected(app: Flask, label_studio: FakeLabelStudio, config: str = CONFIG) -> Flask:
