@@ -36,7 +36,7 @@ from benchmarks.drawn_world import (
 )
 from benchmarks.reliability_picture import Panel, draw_reliability
 from benchmarks.spreads import markdown_table, spread_text, write_results
-from converters.corrections.reliability import BIN_COUNT, USEFUL_IOU, Reliability, ReliabilityCounter
+from converters.metrics.reliability import BIN_COUNT, USEFUL_IOU, Reliability, ReliabilityCounter
 from ovdiff import Bank, Engine, load_preset
 from ovdiff.calibration import fit_scores, support_regions
 from ovdiff.presets.schema import ScoreSettings

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.corrections.confusion import category_ious, confusion_matrix
+from converters.metrics.confusion import category_ious, confusion_matrix
 from ovdiff import Bank, Category, Engine, Preset, Vocabulary
 from ovdiff.engines import HasEncodings
 from ovdiff.odise.engine import EncodedMasks

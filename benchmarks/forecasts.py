@@ -5,7 +5,7 @@ minutes on a free core, most of it for the scenes; ``--scenes 40`` takes three, 
 
 **Real confusion** of two words, over as many crowded as usual scenes: the mean of the share of one word's true
 pixels that were labelled with the other word, and of the share the other way round. Shares are of all true pixels of a
-word, in all scenes together. **Real IoU** is that of `converters.corrections.confusion`, over the same scenes. Both are
+word, in all scenes together. **Real IoU** is that of `converters.metrics.confusion`, over the same scenes. Both are
 compared with the forecast by Spearman's rank correlation, over the 171 pairs and over the 19 words. *Of half the
 scenes* is the correlation of the real figures of every second scene with those of the others: it says how much of the
 real figures is chance.
@@ -29,7 +29,7 @@ from scipy.stats import spearmanr
 
 from benchmarks.drawn_world import BANK, CROWDED_FIRST, EVERYTHING, Bench, encode_crowded, encode_scenes
 from benchmarks.spreads import markdown_table, spread_text, write_results
-from converters.corrections.confusion import category_ious, confusion_matrix
+from converters.metrics.confusion import category_ious, confusion_matrix
 from ovdiff import Category, Engine, Vocabulary, load_preset
 from ovdiff.forecasting.forecast import Forecast
 from ovdiff.tinyworld.world import Split

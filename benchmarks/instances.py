@@ -8,7 +8,7 @@ Commands::
 The scenes have two to four things of one kind, some touching (:mod:`benchmarks.instance_scenes`). Settings are chosen
 on the split `thresholds` and reported on the split `test`. Each way is measured twice: on the label maps that the
 method gives, and on the true label maps, where nothing but the telling apart can fail. PQ is that of Kirillov et al.,
-as `converters.corrections.panoptic_quality` counts it; AP is COCO's for masks, by pycocotools, over things.
+as `converters.metrics.panoptic_quality` counts it; AP is COCO's for masks, by pycocotools, over things.
 """
 
 import argparse
@@ -31,8 +31,8 @@ from pycocotools.cocoeval import COCOeval
 from benchmarks.drawn_world import BANK, EVERYTHING, SEEDS
 from benchmarks.instance_scenes import TrueScene, true_scenes
 from benchmarks.spreads import markdown_table, spread_text, write_results
-from converters.corrections.panoptic_quality import SegmentMap, SegmentMatches, match_segments
 from converters.encodings.coco_rle import coco_rle_area, coco_rle_bbox_xywh, mask_to_coco_rle
+from converters.metrics.panoptic_quality import SegmentMap, SegmentMatches, match_segments
 from ovdiff import Bank, Engine, Preset, Segmentation, load_preset
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.proposals import make_object_proposer

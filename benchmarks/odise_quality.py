@@ -5,7 +5,7 @@
 Each argument is a row of the tables: a name, and the heads of several trainings that differ in their seed. What names a
 head was not trained for is told by its card: then seen and unseen words are reported apart. The threshold of the
 background is chosen for each head and branch on scenes of the split `thresholds`; the figures are of the split `test`.
-PQ is that of Kirillov et al., as `converters.corrections.panoptic_quality` counts it; AP is COCO's for masks of things,
+PQ is that of Kirillov et al., as `converters.metrics.panoptic_quality` counts it; AP is COCO's for masks of things,
 by pycocotools.
 """
 
@@ -25,8 +25,8 @@ from benchmarks.asked_words import KINDS, ask, word_figures
 from benchmarks.drawn_world import BANK, CROWDED_FIRST, EVERYTHING, SEEDS, USUAL_PX, Bench, Scenes, encode_crowded
 from benchmarks.instances import FoundMask, average_precision_of, segment_map
 from benchmarks.spreads import markdown_table, spread_text, write_results
-from converters.corrections.confusion import category_ious, confusion_matrix
-from converters.corrections.panoptic_quality import SegmentMap, SegmentMatches, match_segments
+from converters.metrics.confusion import category_ious, confusion_matrix
+from converters.metrics.panoptic_quality import SegmentMap, SegmentMatches, match_segments
 from ovdiff import Bank, load_preset
 from ovdiff.engines import load_any_preset
 from ovdiff.models.loaded import LoadedModels

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from converters.corrections.reliability import Reliability, ReliabilityBin
+from converters.metrics.reliability import Reliability, ReliabilityBin
 
 _SIDE_PX = 240
 _LEFT_PX, _TOP_PX, _RIGHT_PX, _BOTTOM_PX = 44, 44, 16, 44

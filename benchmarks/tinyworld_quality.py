@@ -30,7 +30,7 @@ from benchmarks.drawn_world import (
     with_changes,
 )
 from benchmarks.spreads import markdown_table, spread_text, write_results
-from converters.corrections.confusion import confusion_matrix, mean_iou
+from converters.metrics.confusion import confusion_matrix, mean_iou
 from ovdiff import Bank, Engine, Segmentation, Vocabulary, load_preset
 
 EXTRACTOR_SETS = {

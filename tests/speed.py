@@ -23,7 +23,7 @@ TESTS = Path(__file__).parent
 SLOW = (
     "architectures",
     "backend/command/test_on_tinyworld.py",
-    "converters/corrections/test_panoptic_quality.py",
+    "converters/metrics/test_panoptic_quality.py",
     "converters/test_corpus.py",
     "end_to_end",
     "examples",

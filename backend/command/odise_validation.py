@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from converters.corrections.confusion import confusion_matrix, mean_iou
-from converters.corrections.panoptic_quality import SegmentMap, SegmentMatches, match_segments
+from converters.metrics.confusion import confusion_matrix, mean_iou
+from converters.metrics.panoptic_quality import SegmentMap, SegmentMatches, match_segments
 from ovdiff.odise.engine import OdiseEngine
 from ovdiff.odise.naming import Label
 from ovdiff.odise.training.views import Examples

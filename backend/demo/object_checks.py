@@ -11,7 +11,7 @@ from backend.demo.loop.annotator import true_segments
 from backend.demo.loop.scores import figures
 from backend.demo.project import DemoScene, demo_labels, label_config, write_images
 from backend.demo.stored import read_predictions, segments_of
-from converters.corrections.panoptic_quality import SegmentMap, match_segments
+from converters.metrics.panoptic_quality import SegmentMap, match_segments
 from ovdiff.tinyworld.world import THINGS
 
 TITLE = "OVDiff demo: two of a kind"

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from backend.demo.api import LabelStudioApi, StoredTask
 from backend.demo.errors import CheckError
-from converters.corrections.panoptic_quality import SegmentMap
 from converters.encodings.overlaps import LabelledMask, masks_to_label_map
 from converters.label_studio.label_config import parse_label_config
 from converters.label_studio.reader import tasks_to_records
+from converters.metrics.panoptic_quality import SegmentMap
 from converters.records import Prediction, Region
 
 

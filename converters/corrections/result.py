@@ -22,9 +22,9 @@ be known (no region, no score) is None, which is null in JSON. All shares and qu
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from converters.corrections.intervals import Interval
-from converters.corrections.reliability import Reliability
 from converters.corrections.threshold import ThresholdAdvice
+from converters.metrics.intervals import Interval
+from converters.metrics.reliability import Reliability
 
 SCHEMA = "ovdiff/corrections/2"
 

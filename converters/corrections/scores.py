@@ -11,13 +11,8 @@ from statistics import mean
 import numpy as np
 import numpy.typing as npt
 
-from converters.corrections.bootstrap import IoUBootstrap
-from converters.corrections.boundary import boundary_counts, boundary_ious, boundary_width_px
 from converters.corrections.common_runs import common_runs
-from converters.corrections.confusion import category_ious, confusion_matrix, mean_iou
 from converters.corrections.pairs import Correction, NotCompared, RegionPair
-from converters.corrections.panoptic_quality import SegmentMap, SegmentMatches, match_segments
-from converters.corrections.reliability import ReliabilityCounter
 from converters.corrections.result import (
     SCHEMA,
     CategoryReport,
@@ -42,6 +37,11 @@ from converters.corrections.sums import (
 )
 from converters.corrections.threshold import threshold_advice
 from converters.encodings.overlaps import LabelledRegion, LabelRuns, regions_to_label_runs
+from converters.metrics.bootstrap import IoUBootstrap
+from converters.metrics.boundary import boundary_counts, boundary_ious, boundary_width_px
+from converters.metrics.confusion import category_ious, confusion_matrix, mean_iou
+from converters.metrics.panoptic_quality import SegmentMap, SegmentMatches, match_segments
+from converters.metrics.reliability import ReliabilityCounter
 from converters.records import Annotation, DatasetCategory, Prediction, Region
 from converters.selection import Tally
 

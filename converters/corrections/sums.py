@@ -8,7 +8,6 @@ from statistics import mean, median
 
 import numpy as np
 
-from converters.corrections.confusion import ConfusionMatrix
 from converters.corrections.pairs import Correction, RegionPair
 from converters.corrections.result import (
     AnnotatorReport,
@@ -19,6 +18,7 @@ from converters.corrections.result import (
     VersionReport,
 )
 from converters.corrections.splits import Regrouping
+from converters.metrics.confusion import ConfusionMatrix
 
 COCO_SIZES = (("small", 0, 32**2), ("medium", 32**2, 96**2), ("large", 96**2, None))
 """COCO's classes of objects by area in pixels: the name, the lower edge, and the upper edge, which is not included."""

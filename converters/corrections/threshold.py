@@ -12,8 +12,8 @@ A threshold is given only if the figures bear it: the interval of the useful sha
 
 from dataclasses import dataclass
 
-from converters.corrections.intervals import wilson_interval
-from converters.corrections.reliability import Reliability
+from converters.metrics.intervals import wilson_interval
+from converters.metrics.reliability import Reliability
 
 TRUSTED_SHARE = 0.9
 FEWEST_REGIONS = 30

@@ -8,9 +8,9 @@ silent where the figures are few, or where chance explains them (the intervals o
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from converters.corrections.intervals import are_apart, wilson_interval
 from converters.corrections.result import CategoryReport, CorrectionReport, WorstImage
 from converters.corrections.threshold import FEWEST_REGIONS
+from converters.metrics.intervals import are_apart, wilson_interval
 from converters.report.text import FEW, accepted_words, counted, interval_words, number, seconds
 
 COUNT = 3

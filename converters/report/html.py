@@ -7,9 +7,9 @@ Charts are inline SVG, pictures are data URLs. The numbers of each chart stand i
 from collections.abc import Sequence
 from pathlib import Path
 
-from converters.corrections.intervals import wilson_interval
 from converters.corrections.pairs import Correction
 from converters.corrections.result import CategoryReport, CorrectionReport, WorstImage
+from converters.metrics.intervals import wilson_interval
 from converters.report.advice import what_to_do
 from converters.report.breakdowns import people_section, size_section
 from converters.report.charts import (

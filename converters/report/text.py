@@ -2,10 +2,10 @@
 
 import math
 
-from converters.corrections.intervals import Interval, wilson_interval
 from converters.corrections.pairs import NOT_IN_EXPORT
 from converters.corrections.result import CategoryReport, CorrectionReport, Number, RegionCounts, SizeReport
 from converters.encodings.overlaps import RULE
+from converters.metrics.intervals import Interval, wilson_interval
 
 NOTHING = "–"
 

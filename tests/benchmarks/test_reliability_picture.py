@@ -2,7 +2,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.reliability_picture import Panel, draw_reliability
-from converters.corrections.reliability import Reliability, ReliabilityCounter
+from converters.metrics.reliability import Reliability, ReliabilityCounter
 
 
 def regions(score: float, right: int, wrong: int) -> Reliability:

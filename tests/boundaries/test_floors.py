@@ -38,7 +38,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
         ("label_studio",),
         ("selection",),
         ("records",),
-        ("files",),
+        ("files", "metrics"),
         ("encodings", "workers"),
         ("errors",),
     ),

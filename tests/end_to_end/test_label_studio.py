@@ -27,13 +27,13 @@ from backend.demo.project import (
 )
 from backend.demo.session import Session
 from backend.demo.stored import label_map, read_predictions
-from converters.corrections.confusion import category_ious, confusion_matrix
 from converters.datasets.coco import records_to_coco
 from converters.encodings.brush import mask_to_brush_rle
 from converters.encodings.coco_rle import coco_rle_to_mask
 from converters.label_studio.categories import categories_of
 from converters.label_studio.label_config import parse_label_config
 from converters.label_studio.reader import tasks_to_records
+from converters.metrics.confusion import category_ious, confusion_matrix
 from ovdiff.bank import Bank
 from ovdiff.tinyworld.world import NAMES
 

@@ -12,7 +12,7 @@ from backend.demo.loop.annotator import true_regions, true_segments
 from backend.demo.project import DemoScene, demo_labels, label_config
 from backend.demo.report import Report
 from backend.demo.session import Session
-from converters.corrections.panoptic_quality import SegmentMap
+from converters.metrics.panoptic_quality import SegmentMap
 from tests.fakes.demo_project import SECOND_ENGINE
 
 PROJECT, TWINS = 1, 5

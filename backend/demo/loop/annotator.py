@@ -11,8 +11,8 @@ import numpy as np
 from backend.demo.api import LabelStudioApi, StoredTask
 from backend.demo.errors import DemoError
 from backend.demo.project import BRUSH_TAG, IMAGE_TAG, DemoScene
-from converters.corrections.panoptic_quality import SegmentMap
 from converters.encodings.brush import mask_to_brush_rle
+from converters.metrics.panoptic_quality import SegmentMap
 from ovdiff.tinyworld.world import segments_of
 
 LEAST_SHARE = 0.001

@@ -12,7 +12,7 @@ from backend.demo.console import Console
 from backend.demo.errors import DemoError
 from backend.demo.loop.commands import wait_for
 from backend.demo.processes import Child, ProcessGroups
-from converters.corrections.panoptic_quality import SegmentMap
+from converters.metrics.panoptic_quality import SegmentMap
 from ovdiff.bank import Bank
 from ovdiff.engines import FindsInstances, SegmentationEngine, load_any_preset, make_engine
 from ovdiff.errors import WeightsError

@@ -34,8 +34,8 @@ from backend.demo.loop.table import table
 from backend.demo.project import DemoScene, ProjectMaker, demo_labels, label_config, write_images
 from backend.demo.session import Session, SessionSettings, open_session
 from backend.demo.stored import read_predictions, segments_of
-from converters.corrections.panoptic_quality import SegmentMap
 from converters.files.atomic import write_whole
+from converters.metrics.panoptic_quality import SegmentMap
 from ovdiff.bank import Bank
 
 TITLE = "OVDiff demo: from zero to trained"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.corrections.confusion import confusion_matrix, mean_iou
-from converters.corrections.panoptic_quality import SegmentMap, SegmentMatches, match_segments
+from converters.metrics.confusion import confusion_matrix, mean_iou
+from converters.metrics.panoptic_quality import SegmentMap, SegmentMatches, match_segments
 
 LEAST_IOU = 0.5
 """A region that fits the truth less is touched."""

@@ -11,7 +11,7 @@ from backend.demo.errors import CheckError
 from backend.demo.loop.annotator import true_segments
 from backend.demo.object_checks import TWIN_SCENES, check_objects, pairs_found
 from backend.demo.project import DemoScene, demo_labels
-from converters.corrections.panoptic_quality import SegmentMap
+from converters.metrics.panoptic_quality import SegmentMap
 from ovdiff.tinyworld.world import THINGS
 from tests.fakes.objects import PROJECT, TWINS, ObjectsStudio
 

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from converters.corrections.common_runs import common_runs
-from converters.corrections.confusion import confusion_matrix
-from converters.corrections.panoptic_quality import SegmentMap, match_segments
 from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.encodings.overlaps import LabelledRegion, LabelRuns, regions_to_label_runs
+from converters.metrics.confusion import confusion_matrix
+from converters.metrics.panoptic_quality import SegmentMap, match_segments
 
 SIZE_HW = (4, 5)
 CATEGORIES = (1, 2, 1)

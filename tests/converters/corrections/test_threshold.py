@@ -2,8 +2,8 @@
 
 import pytest
 
-from converters.corrections.reliability import ReliabilityCounter
 from converters.corrections.threshold import ThresholdAdvice, threshold_advice
+from converters.metrics.reliability import ReliabilityCounter
 
 
 def advice(*groups: tuple[int, float, float, bool]) -> ThresholdAdvice:

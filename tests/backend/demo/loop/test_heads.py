@@ -7,7 +7,7 @@ from backend.demo.errors import DemoError
 from backend.demo.loop.heads import STEPS_ANEW, STEPS_ON, predict, starts, write_preset
 from backend.demo.loop.scores import regions_to_touch
 from backend.demo.project import demo_labels
-from converters.corrections.panoptic_quality import SegmentMap
+from converters.metrics.panoptic_quality import SegmentMap
 from ovdiff.engines import load_any_preset
 from ovdiff.odise.preset import OdisePreset
 from ovdiff.tinyworld import weights_dir

@@ -15,8 +15,8 @@ from backend.demo.loop.run import LESSONS, Loop, Plan, copy_prototypes
 from backend.demo.project import demo_labels
 from backend.demo.session import Session
 from backend.demo.stored import StoredPredictions
-from converters.corrections.panoptic_quality import SegmentMap
 from converters.encodings.coco_rle import mask_to_coco_rle
+from converters.metrics.panoptic_quality import SegmentMap
 from converters.records import Prediction, Region
 
 LABELS = demo_labels()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from backend.demo.loop.scores import Figures, figures, regions_to_touch
-from converters.corrections.panoptic_quality import SegmentMap
+from converters.metrics.panoptic_quality import SegmentMap
 
 TRUTH = SegmentMap(np.array([[1, 1, 2, 2, 3, 3]]), (1, 1, 2))
 

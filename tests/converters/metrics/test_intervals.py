@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters.corrections.intervals import are_apart, wilson_interval
+from converters.metrics.intervals import are_apart, wilson_interval
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from converters.corrections.bootstrap import FEWEST_IMAGES, IoUBootstrap, _draws
+from converters.metrics.bootstrap import FEWEST_IMAGES, IoUBootstrap, _draws
 
 
 def confusion(hit: int, missed: int, *, of: int = 2) -> np.ndarray:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torchmetrics.functional.detection import panoptic_quality as their_panoptic_quality
 
-from converters.corrections.panoptic_quality import SegmentMap, SegmentMatches, match_segments
 from converters.errors import EvaluationError
+from converters.metrics.panoptic_quality import SegmentMap, SegmentMatches, match_segments
 
 _CATEGORIES = 3
 _BACKGROUND, _VOID = 7, 99  # for theirs: background is one more category, and what it does not know is void

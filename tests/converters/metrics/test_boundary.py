@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
-from converters.corrections.boundary import (
+from converters.errors import EvaluationError, MaskError
+from converters.metrics.boundary import (
     boundary_counts,
     boundary_iou,
     boundary_ious,
     boundary_width_px,
     mask_to_boundary,
 )
-from converters.errors import EvaluationError, MaskError
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.integers(0, 9).map(bool))
 label_maps = arrays(np.uint8, (9, 11), elements=st.sampled_from([0, 1, 1, 1, 2]))

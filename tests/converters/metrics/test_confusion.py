@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 
-from converters.corrections.confusion import category_ious, confusion_matrix, mean_iou
 from converters.errors import EvaluationError
+from converters.metrics.confusion import category_ious, confusion_matrix, mean_iou
 
 label_maps = arrays(np.uint8, (6, 7), elements=st.integers(0, 3))
 

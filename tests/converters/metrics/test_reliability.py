@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters.corrections.reliability import ReliabilityCounter
+from converters.metrics.reliability import ReliabilityCounter
 
 shares = st.floats(0, 1)
 

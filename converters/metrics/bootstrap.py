@@ -14,8 +14,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from converters.corrections.confusion import ConfusionMatrix
-from converters.corrections.intervals import Interval
+from converters.metrics.confusion import ConfusionMatrix
+from converters.metrics.intervals import Interval
 
 REPLICATES = 400
 FEWEST_IMAGES = 10
