@@ -358,6 +358,10 @@ class CategoryCurator(Protocol):
         """Return what people changed of a category's support set."""
         ...
 
+    def drawn_key(self, category: Category) -> str:
+        """Return the content address of what is drawn for a category: within it the numbers of images are meant."""
+        ...
+
     def is_ours(self, card: Card) -> bool:
         """Say whether this engine's preset made the prototype set of a card, whatever the curation now is."""
         ...

@@ -46,6 +46,8 @@ LONG_CHANGES = {
     ANNOTATED: ("from", "What people marked as {name} in task {number} is being fetched and added"),
 }
 """What runs models or asks Label Studio, so that it is done outside the request: a field of its form, and words."""
+OF_DRAWN_IMAGES = ("reject", "restore")
+"""The changes that name drawn images by their numbers."""
 PLACES_PX = 110
 """The side of a picture of background places: many stand side by side."""
 MOST_SETS = 2
@@ -103,6 +105,8 @@ class CategoryPages:
         """
         if name == "ban":
             return self._ban()
+        if name in OF_DRAWN_IMAGES:
+            self._require_drawn()
         if name != ANNOTATED:
             return asked_change(name, self.service.images.room, max_px=self.max_px)
         task, alone = asked_number("from"), "alone" in request.form
@@ -148,6 +152,18 @@ class CategoryPages:
 
         self._require_key(self.asked()[1], key)
         return ban
+
+    def _require_drawn(self) -> None:
+        """Refuse the numbers of images that were drawn from other phrases than the label has now.
+
+        What others left out meanwhile changes no number, so it is no reason to refuse.
+        """
+        _, category = self.asked()
+        if request.form.get("drawn", "") != self.curator().drawn_key(category):
+            raise RequestError(
+                f"Nothing was changed: the page is old. The images of {category.name!r} are drawn from other words now, "
+                "so a number means another image. Load the page again and tick the images there."
+            )
 
     def require_pictures_of(self, category: Category) -> None:
         """Answer 404 where the address of a picture names another state of the category than the present one.
@@ -204,6 +220,7 @@ def _add_page(pages: Blueprint, shared: CategoryPages) -> None:
             entry=entry_of(service.status()["projects"][project], asked.name),
             support=support_view(service.engine, asked, shared.views),
             curates=isinstance(service.engine, Curates),
+            drawn=service.engine.curator.drawn_key(asked) if isinstance(service.engine, Curates) else "",
             changes=changes(curation_of(service.engine, asked)),
             looking=found,
             numbered_in=about[1],

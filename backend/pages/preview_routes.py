@@ -70,6 +70,11 @@ def add_preview_pages(pages: Blueprint, shared: CategoryPages) -> None:
     def apply() -> Response:
         project, category = shared.asked()
         asked, seen, is_applied = _done(shared)
+        if asked.category != category:
+            raise RequestError(
+                f"Nothing was changed: the label config says other words of {category.name!r} now than when this was "
+                "looked at. Look at the change again."
+            )
         after = applied(shared.service, asked, seen)
         shared.work.put(_about(project, category), (asked, after, not is_applied))
         return _to_page(project, category)

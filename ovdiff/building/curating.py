@@ -48,6 +48,16 @@ class Curator:
         """
         return self._recipes.curation(category)
 
+    def drawn_key(self, category: Category) -> str:
+        """Return the content address of what is drawn for a category, whatever people changed of it.
+
+        The numbers of its images are those within this set: other phrases have other images of the same numbers.
+
+        Raises:
+            WeightsError: a model's files are missing.
+        """
+        return self._recipes.support(category).key
+
     def is_ours(self, card: Card) -> bool:
         """Say whether this preset made the prototype set of a card, whatever the curation now is.
 

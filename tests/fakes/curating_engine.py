@@ -30,6 +30,9 @@ class FakeCurator:
     def curation(self, category: Category) -> Curation:
         return self.curations.get(category.phrases, UNCURATED)
 
+    def drawn_key(self, category: Category) -> str:
+        return sha256(repr(category.phrases).encode()).hexdigest()
+
     def is_ours(self, card: Card) -> bool:
         return True
 

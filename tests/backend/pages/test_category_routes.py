@@ -58,8 +58,10 @@ def page(browser: FlaskClient, /, **about: str) -> str:
 
 
 def change(browser: FlaskClient, what: str, /, **fields: Any) -> TestResponse:
-    (token, *_) = re.findall(r'name="token" value="([^"]+)"', page(browser))
-    return browser.post(f"/page/category/{what}", data={**ABOUT, "token": token, **fields})
+    shown = page(browser)
+    (token, *_) = re.findall(r'name="token" value="([^"]+)"', shown)
+    (drawn, *_) = re.findall(r'name="drawn" value="([^"]+)"', shown)
+    return browser.post(f"/page/category/{what}", data={**ABOUT, "token": token, "drawn": drawn, **fields})
 
 
 def numbering(browser: FlaskClient) -> str:
@@ -110,6 +112,28 @@ def test_an_image_is_left_out_and_taken_back(browser: FlaskClient, engine: Curat
     change(browser, "restore", number="0")
     assert "Nothing: the label is as it was drawn." in words(page(browser))
     assert shown_state(browser) == "ready", "the set from before is still in the bank"
+
+
+def test_numbers_of_an_old_page_leave_out_no_image_that_was_drawn_from_other_words(
+    browser: FlaskClient, engine: CuratingEngine
+) -> None:
+    (old, *_) = re.findall(r'name="drawn" value="([^"]+)"', page(browser))
+    other = CONFIG.replace('value="red"', 'value="red" prompts="a ship"')
+    browser.post("/setup", json={"project": PROJECT_UID, "schema": other})
+    for name in ("reject", "restore"):
+        for drawn in (old, "", "é"):
+            answer = change(browser, name, number="0", drawn=drawn)
+            assert answer.status_code == 400
+            assert "the page is old. The images of 'red' are drawn from other words now" in words(answer.text)
+    assert engine.curator.curations == {}
+    assert change(browser, "reject", number="0").status_code == 303
+
+
+def test_what_others_left_out_meanwhile_makes_no_page_old(browser: FlaskClient, engine: CuratingEngine) -> None:
+    (drawn, *_) = re.findall(r'name="drawn" value="([^"]+)"', page(browser))
+    engine.curator.reject(RED, [1])
+    assert change(browser, "reject", number="0", drawn=drawn).status_code == 303
+    assert engine.curator.curation(RED).rejected_numbers() == {0, 1}
 
 
 def test_an_image_of_ones_own_is_added_and_removed(browser: FlaskClient, engine: CuratingEngine) -> None:

@@ -44,8 +44,9 @@ def connect(client: FlaskClient) -> None:
 
 
 def post(browser: FlaskClient, path: str, **fields: Any) -> TestResponse:
-    token = re.findall(r'name="token" value="([^"]+)"', browser.get("/page/category", query_string=ABOUT).text)[0]
-    return browser.post(path, data={**ABOUT, "token": token, **fields})
+    shown = browser.get("/page/category", query_string=ABOUT).text
+    token, drawn = (re.findall(rf'name="{name}" value="([^"]+)"', shown)[0] for name in ("token", "drawn"))
+    return browser.post(path, data={**ABOUT, "token": token, "drawn": drawn, **fields})
 
 
 def page(browser: FlaskClient) -> str:
@@ -102,6 +103,21 @@ def test_what_somebody_else_changed_meanwhile_is_not_overwritten(browser: FlaskC
     assert answer.status_code == 400
     assert "'red' was changed since this was looked at, so nothing was done." in words(answer.text)
     assert next(iter(engine.curator.curations.values())).rejected_numbers() == {1}
+
+
+def test_a_look_at_images_of_other_words_is_refused_and_nothing_of_it_is_applied(
+    browser: FlaskClient, engine: CuratingEngine
+) -> None:
+    post(browser, "/page/preview", change="reject", number="0")
+    looked(browser, "would get another label")
+    old = engine.curator.drawn_key(Category("red"))
+    other = CONFIG.replace('value="red"', 'value="red" prompts="a ship"')
+    browser.post("/setup", json={"project": PROJECT_UID, "schema": other})
+    answer = post(browser, "/page/preview", change="reject", number="0", drawn=old)
+    assert answer.status_code == 400 and "the page is old" in words(answer.text)
+    answer = post(browser, "/page/preview/apply")
+    assert answer.status_code == 400 and "says other words of 'red' now" in words(answer.text)
+    assert engine.curator.curations == {}
 
 
 def test_a_second_look_while_one_goes_on_is_refused_so_nobody_applies_anothers_change(

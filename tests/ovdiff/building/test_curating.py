@@ -49,6 +49,13 @@ def test_a_rejected_image_gives_no_prototypes_and_nothing_is_drawn(engine: Engin
     assert card.curation == curator.curation(BOAT).identity() and len(card.image_seeds) == 2
 
 
+def test_what_is_drawn_has_a_key_of_its_own_whatever_is_left_out_of_it(engine: Engine) -> None:
+    drawn = engine.curator.drawn_key(BOAT)
+    engine.curator.reject(BOAT, [1])
+    assert engine.curator.drawn_key(BOAT) == drawn != engine.category_key(BOAT)
+    assert engine.curator.drawn_key(replace(BOAT, prompts=("a ship",))) != drawn
+
+
 def test_a_change_is_tried_beside_what_is_in_force_and_costs_nothing_when_it_is_applied(engine: Engine) -> None:
     assert isinstance(engine, DraftsCurations)
     in_force, draft = engine.category_key(BOAT), engine.drafting()
