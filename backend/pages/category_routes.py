@@ -161,8 +161,8 @@ class CategoryPages:
         _, category = self.asked()
         if request.form.get("drawn", "") != self.curator().drawn_key(category):
             raise RequestError(
-                f"Nothing was changed: the page is old. The images of {category.name!r} are drawn from other words now, "
-                "so a number means another image. Load the page again and tick the images there."
+                f"Nothing was changed: the page is old. The images of {category.name!r} are drawn from other words "
+                "now, so a number means another image. Load the page again and tick the images there."
             )
 
     def require_pictures_of(self, category: Category) -> None:
