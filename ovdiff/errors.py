@@ -12,8 +12,10 @@
      ├── MissingExtraError          an optional library is not installed; an ImportError too
      ├── TrainingError              a training cannot begin or go on with what it was given
      ├── SupportError               no generated image of a category shows it
- ├── LessonError                an annotation that teaches nothing, or a lesson that cannot be found, read or written
- │    └── LessonCorruptError    a stored lesson does not match its card
+     ├── LessonError                an annotation teaches nothing, or a lesson cannot be found, read or written
+     │    └── LessonCorruptError    a stored lesson does not match its card
+     ├── DatasetError               a labelled dataset is unknown, missing, incomplete or damaged
+     ├── EvaluationError            an evaluation cannot begin, go on or be read
      └── BankError                  the prototype store cannot be read or written
           ├── BankCorruptError      a stored file does not match its card
           └── MissingPrototypesError  a category of the vocabulary has no prototypes yet
@@ -27,8 +29,10 @@ from pathlib import Path
 __all__ = [
     "BankCorruptError",
     "BankError",
+    "DatasetError",
     "DeviceError",
     "DeviceMemoryError",
+    "EvaluationError",
     "ImageError",
     "LessonCorruptError",
     "LessonError",
@@ -110,6 +114,14 @@ class LessonCorruptError(LessonError):
             f"Lesson file {path} is damaged: {reason}. The lesson is not used. Learn from its task again, which writes "
             f"it anew, or remove it (ovdiff lessons remove {path.stem[:12]}); other lessons are not touched."
         )
+
+
+class DatasetError(OVDiffError):
+    """A labelled dataset is unknown, is not where it was looked for, is not all there, or a file of it is damaged."""
+
+
+class EvaluationError(OVDiffError):
+    """An evaluation cannot begin, go on with what an earlier run left, or be read."""
 
 
 class BankError(OVDiffError):

@@ -15,7 +15,7 @@ from tests.boundaries.conftest import Plant
 FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A literal: `benchmarks.rooms` reads it.
     "ovdiff": (
         ("__init__",),
-        ("api", "calibration", "blast_radius"),
+        ("api", "calibration", "blast_radius", "evaluation"),
         ("engines",),
         ("engine", "odise"),
         ("explaining", "forecasting", "learning", "novelties"),

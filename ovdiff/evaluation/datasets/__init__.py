@@ -1,0 +1,1 @@
+"""Labelled datasets, a file each: their categories, and how their folders are read."""
