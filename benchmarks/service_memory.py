@@ -81,7 +81,7 @@ def images_served() -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = picture(int(Path(self.path).stem))
+            body = picture(int(Path(self.path).stem.rpartition("-")[2]))
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -70,9 +70,14 @@ def small(numbers: int) -> list[int]:
     return list(itertools.islice((number for number in itertools.count() if number % KINDS < 6), numbers))
 
 
+def upload(number: int) -> str:
+    """Return the address of an image, of the form that Label Studio gives to uploads."""
+    return f"/data/upload/1/{number % 16**8:08x}-{number}.jpg"
+
+
 def ask(url: str, number: int, session: requests.Session) -> tuple[float, bool]:
     """Ask for one prediction; return the seconds, and whether there was one."""
-    task = {"id": number + 1, "data": {"image": f"/data/upload/1/{number}.jpg"}}
+    task = {"id": number + 1, "data": {"image": upload(number)}}
     body = {"tasks": [task], "project": PROJECT, "label_config": CONFIG, "params": {"context": None}}
     start_s = time.perf_counter()
     response = session.post(f"{url}/predict", json=body, timeout=300)
@@ -91,7 +96,7 @@ def measure(minutes: float, clients: int, new_clients: int, folder: Path) -> dic
             ask(url, 10**6, session)  # loads the models
             stored, new = Answers(), Answers()
             until_s = time.monotonic() + 60 * minutes
-            fresh = itertools.count(10**7, KINDS)
+            fresh = itertools.count(KINDS * int(time.time()), KINDS)  # of no earlier run in this folder
             threads = [
                 _client(url, until_s, stored, lambda turn, who=who: tasks[(who + turn * clients) % len(tasks)], who)
                 for who in range(clients)

@@ -86,8 +86,8 @@ class Service:
             ask_about=lambda uid: self._read_back.soon(id_of(uid)),
             clock_s=clock_s,
         )
-        noted_images, predictions = self._basis.stored_images(images)
-        predictor = self._basis.predictor(noted_images, store=predictions)
+        noted_images, self._predictions = self._basis.stored_images(images)
+        predictor = self._basis.predictor(noted_images, store=self._predictions)
         self._segmentations = predictor.segmentations
         self._answers = Answers(predictor, settings.prediction, clock_s=clock_s)
         self._readiness = Readiness(
@@ -186,6 +186,7 @@ class Service:
         self._teacher.stop(timeout_s=0.0)
         if self._background is not None:
             self._background.stop(timeout_s=0.0)
+        self._predictions.stop()
         self._readiness.stop(timeout_s=STOP_S)
         self._read_back.stop()
         self._precompute.stop(timeout_s=STOP_S)

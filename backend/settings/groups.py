@@ -242,7 +242,8 @@ class PredictionSettings:
     remember_s: float = setting(
         600.0,
         "seconds",
-        "a click trusts that an image is still the same for so long after it was fetched; a prediction always fetches",
+        "a click trusts that an image is still the same for so long after it was fetched, and a stored prediction that "
+        "an uploaded one is; other images, which their owners may replace, are fetched for each prediction",
     )
     partial_predictions: bool = setting(
         False,

@@ -41,6 +41,7 @@ from backend.sources.deadline import Deadline
 from backend.sources.inner_addresses import is_inner
 from backend.sources.label_studio import TOKEN_ADVICE, LabelStudioClient
 from backend.sources.transport import Network, Request, Transport, any_address, read_body
+from backend.sources.upload_addresses import is_upload
 from backend.sources.web_url import MOST_CHARACTERS, WebUrl
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -95,11 +96,7 @@ class Fetcher:
             ImageFetchError: a server could not be reached, or did not deliver the image in time.
             ImageTooLargeError: the image has more bytes than allowed.
         """
-        address = image_url(reference, label_studio_url=self.label_studio.base_url, task_id=task_id)
-        try:
-            first = url = WebUrl.parse(address)
-        except ValueError as error:
-            raise ImageReferenceError(f"{_cut(address)!r} is no image that can be fetched: {error}.") from error
+        first = url = self._url(reference, task_id)
         limit_s = min(self.limits.image_timeout_s, within_s)
         deadline = Deadline.within(limit_s, self.clock_s)
         for _ in range(self.limits.max_redirects + 1):
@@ -111,6 +108,26 @@ class Fetcher:
                 return found
             url = found
         raise ImageFetchError(f"{first.shown} redirects more than {self.limits.max_redirects} times.")
+
+    def is_lasting(self, reference: str, *, task_id: int | None = None) -> bool:
+        """Return whether an address means the same bytes for as long as it exists: that of an upload does."""
+        try:
+            url = self._url(reference, task_id)
+            return self.label_studio.owns(url) and is_upload(url, urlsplit(self.label_studio.base_url).path)
+        except (ImageReferenceError, LabelStudioAPIError):
+            return False
+
+    def _url(self, reference: str, task_id: int | None) -> WebUrl:
+        """Return the URL of an image.
+
+        Raises:
+            ImageReferenceError: the reference is not an address of an image.
+        """
+        address = image_url(reference, label_studio_url=self.label_studio.base_url, task_id=task_id)
+        try:
+            return WebUrl.parse(address)
+        except ValueError as error:
+            raise ImageReferenceError(f"{_cut(address)!r} is no image that can be fetched: {error}.") from error
 
     def _step(self, url: WebUrl, deadline: Deadline) -> bytes | WebUrl:
         """Return the bytes at a URL, or the URL that it redirects to."""

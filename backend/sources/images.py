@@ -10,7 +10,7 @@ import io
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,15 @@ class FetchesImages(Protocol):
         Raises:
             ImageSourceError: the image may not or cannot be fetched, or has too many bytes.
         """
+        ...
+
+
+@runtime_checkable
+class KnowsLastingAddresses(Protocol):
+    """A fetcher that knows which addresses name their bytes, such as a `backend.sources.fetch.Fetcher`."""
+
+    def is_lasting(self, reference: str, *, task_id: int | None = None) -> bool:
+        """Return whether an address means the same bytes for as long as it exists."""
         ...
 
 

@@ -3,8 +3,15 @@
     <data>/predictions/<key>.json    a checksum, then the hashes of the images' bytes, and the item
 
 A key is the digest of the task's id, of the addresses of its images and of the model version, in which is all that
-decides a prediction but the images. An image may be replaced under its address, so it is fetched all the same, and a
-stored item counts only if each image has the bytes that it was made of. No image is decoded, and no model runs.
+decides a prediction but the images. A stored item counts only while each image is the one that it was made of:
+
+- The address of an upload says which bytes are there (`backend.sources.upload_addresses`). Nothing is fetched before
+  the answer. It is fetched behind it, at most once in `remember_s` (`backend.serving.predicting.rechecks`). So whoever
+  writes over the file on Label Studio's disk gets old masks for so long, and then once more, and no longer.
+- Any other image may be replaced under its address, as in a folder or a bucket. It is fetched before the answer, and
+  must have the same bytes.
+
+No image is decoded, and no model runs.
 
 The folder is only a cache: whatever goes wrong with it costs a prediction and fails none. A file appears whole or not
 at all; a damaged one counts as absent and is replaced. What was unused for longest is deleted beyond a bound.
@@ -21,13 +28,14 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from backend.serving.predicting.recent import ImageAddress
+from backend.serving.predicting.rechecks import Belief, Rechecks
 from backend.settings import ImageSettings
-from backend.sources.images import FetchesImages
+from backend.sources.images import FetchesImages, KnowsLastingAddresses
 from converters.files.atomic import delete_left_overs, write_whole
 
 logger = logging.getLogger(__name__)
@@ -84,6 +92,12 @@ class StoredItems:
                 self._bytes = (self._bytes or 0) + len(data)
         except OSError as error:
             self._tell(f"cannot be written ({error})")
+
+    def drop(self, key: str) -> None:
+        """Forget an item, if it is there."""
+        with self._lock, contextlib.suppress(OSError):
+            self._path(key).unlink()
+            self._bytes = None  # counted anew with the next item
 
     def _make_room(self, size_bytes: int) -> None:
         """Delete what was unused for longest if the folder would outgrow its bound."""
@@ -153,6 +167,13 @@ class NotingFetcher:
         self._note(ImageAddress(reference, task_id).key, _hash(data))
         return data
 
+    def is_lasting(self, address: ImageAddress) -> bool:
+        """Return whether an address means the same bytes for as long as it exists."""
+        fetcher = self._fetcher
+        return isinstance(fetcher, KnowsLastingAddresses) and fetcher.is_lasting(
+            address.reference, task_id=address.task
+        )
+
     def content(self, address: ImageAddress, *, since_s: float) -> str | None:
         """Return the hash of the bytes of an image; None if it was not fetched, or is another one since `since_s`."""
         with self._lock:
@@ -170,13 +191,24 @@ class NotingFetcher:
                 self._contents.popitem(last=False)
 
 
-@dataclass(frozen=True)
 class PredictionStore:
     """The items on disk, and the fetcher that tells whether they still hold. Threads may share it."""
 
-    items: StoredItems
-    fetcher: NotingFetcher
-    at_once: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(LOOK_UPS))
+    def __init__(self, items: StoredItems, fetcher: NotingFetcher, *, recheck_s: float) -> None:
+        """Keep items of images that come by a fetcher.
+
+        Args:
+            items: the folder.
+            fetcher: what all images of predictions come by.
+            recheck_s: for how long an image is believed by its address alone after it was fetched.
+        """
+        self._items, self._fetcher = items, fetcher
+        self._at_once = threading.Semaphore(LOOK_UPS)
+        self._rechecks = Rechecks(self._content, items.drop, every_s=recheck_s, clock_s=fetcher.clock_s)
+
+    def stop(self) -> None:
+        """Fetch nothing any more behind answers."""
+        self._rechecks.stop()
 
     def get(self, images: Sequence[ImageAddress], version: str, *, until_s: float) -> Item | None:
         """Return the stored item of a task whose images are what they were; None if there is none.
@@ -184,27 +216,41 @@ class PredictionStore:
         Raises:
             ImageSourceError: an image cannot be fetched until then.
         """
-        found = self.items.get(_key(images, version)) if images else None
+        key = _key(images, version)
+        found = self._items.get(key) if images else None
         if found is None:
             return None
         contents, item = found
-        if not self.at_once.acquire(timeout=max(0.0, until_s - self.fetcher.clock_s())):
+        made_of = [Belief(*each, key) for each in zip(images, contents, strict=True)]
+        believed = [each for each in made_of if self._fetcher.is_lasting(each.address)]
+        if not self._hold([each for each in made_of if each not in believed], until_s):
             return None
-        try:
-            return item if contents == [self._content(address, until_s) for address in images] else None
-        finally:
-            self.at_once.release()
+        for each in believed:
+            self._rechecks.soon(each)
+        return item
 
     def put(self, images: Sequence[ImageAddress], version: str, item: Item, *, asked_s: float) -> None:
         """Keep an item that was made of images that were fetched since `asked_s`."""
-        contents = [self.fetcher.content(address, since_s=asked_s) for address in images]
+        contents = [self._fetcher.content(address, since_s=asked_s) for address in images]
         known = [content for content in contents if content is not None]
         if known and len(known) == len(images):
-            self.items.put(_key(images, version), known, item)
+            self._items.put(_key(images, version), known, item)
 
-    def _content(self, address: ImageAddress, until_s: float) -> str:
-        within_s = until_s - self.fetcher.clock_s()
-        return _hash(self.fetcher.fetch(address.reference, task_id=address.task, within_s=within_s))
+    def _hold(self, doubted: Sequence[Belief], until_s: float) -> bool:
+        """Return whether images that may have been replaced have the bytes that they had; all of them are fetched."""
+        left_s = until_s - self._fetcher.clock_s()
+        if not doubted:
+            return True
+        if not self._at_once.acquire(timeout=max(0.0, left_s)):
+            return False
+        try:
+            return all(self._content(each.address, until_s=until_s) == each.content for each in doubted)
+        finally:
+            self._at_once.release()
+
+    def _content(self, address: ImageAddress, *, until_s: float = math.inf) -> str:
+        within_s = until_s - self._fetcher.clock_s()
+        return _hash(self._fetcher.fetch(address.reference, task_id=address.task, within_s=within_s))
 
 
 def _hash(data: bytes) -> str:

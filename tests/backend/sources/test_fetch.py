@@ -59,6 +59,25 @@ def test_a_label_studio_below_a_path_is_reached(path: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("reference", "is_lasting"),
+    [
+        ("/data/upload/1/1f2e3d4c-a.png", True),
+        ("/studio/data/upload/1/1f2e3d4c-a.png", True),
+        ("http://ls:8080/studio/data/upload/1/1f2e3d4c-a.png", True),
+        ("http://ls:8080/data/upload/1/1f2e3d4c-a.png", False),  # not below Label Studio's path
+        ("http://elsewhere:8080/studio/data/upload/1/1f2e3d4c-a.png", False),
+        ("/data/local-files/?d=imgs/a.png", False),
+        ("s3://bucket/upload/1/1f2e3d4c-a.png", False),
+        ("/etc/passwd", False),
+        ("http://[::1", False),
+    ],
+)
+def test_an_upload_of_this_label_studio_alone_has_a_lasting_address(reference: str, is_lasting: bool) -> None:
+    client = LabelStudioClient(LabelStudioSettings(url="http://ls:8080/studio"))
+    assert Fetcher(client, LIMITS).is_lasting(reference, task_id=5) is is_lasting
+
+
+@pytest.mark.parametrize(
     "reference",
     [
         "",

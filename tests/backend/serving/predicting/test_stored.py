@@ -28,6 +28,8 @@ CONFIG = (
 PATH = "/data/upload/1/picture.png"
 TASK = {"id": 7, "data": {"image": PATH}}
 OTHER = {"id": 8, "data": {"image": PATH}}
+UPLOAD = "/data/upload/1/1f2e3d4c-picture.png"
+UPLOADED = {"id": 9, "data": {"image": UPLOAD}}
 
 Start = Callable[[], Service]
 
@@ -92,6 +94,35 @@ def test_another_image_under_the_same_address_is_predicted(
     assert predict(service) == second
     label_studio.files[PATH] = ("image/png", encoded(red_and_blue()))
     assert predict(start()) == first
+
+
+def test_an_upload_is_not_fetched_before_the_answer(
+    start: Start, engine: FakeEngine, label_studio: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Label Studio writes to such an address once; any other image is fetched, for its owner may replace it."""
+    label_studio.files[UPLOAD] = label_studio.files[PATH]
+    service = start()
+    first, replaceable = predict(service, UPLOADED), predict(service)
+    monkeypatch.setattr("backend.serving.predicting.rechecks.Rechecks.soon", lambda *_: None)
+    again = start()  # also after a restart
+    label_studio.requests.clear()
+    assert predict(again, UPLOADED) == first and label_studio.paths() == []
+    assert predict(again) == replaceable and label_studio.paths() == [PATH]
+    assert engine.segmented == 2
+
+
+def test_an_upload_that_somebody_wrote_over_gets_new_masks_after_one_answer(
+    start: Start, engine: FakeEngine, label_studio: FakeLabelStudio, settings: Settings
+) -> None:
+    label_studio.files[UPLOAD] = ("image/png", encoded(red_and_blue()))
+    first = predict(start(), UPLOADED)
+    other = red_and_blue()
+    other[:, :32] = 0
+    label_studio.files[UPLOAD] = ("image/png", encoded(other))
+    service = start()
+    assert predict(service, UPLOADED) == first
+    assert eventually(lambda: files(settings) == [])
+    assert len(predict(service, UPLOADED)["result"]) == 1 and engine.segmented == 2
 
 
 def test_another_version_is_predicted(start: Start, engine: FakeEngine) -> None:
@@ -196,6 +227,17 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_the_look_up(
     assert predict(service) == predict(service)
     assert engine.segmented == 2
     assert caplog.text.count("Tasks are predicted all the same") == 1
+
+
+def test_what_is_dropped_leaves_room(tmp_path: Path) -> None:
+    items = StoredItems(tmp_path, 2_500)
+    items.put("a", ["x"], {"result": ["x" * 800]})
+    items.put("b", ["x"], {"result": ["x" * 800]})
+    items.drop("a")
+    items.drop("a")
+    assert items.get("a") is None
+    items.put("c", ["x"], {"result": ["x" * 800]})
+    assert items.get("b") is not None and items.get("c") is not None
 
 
 class Images:
