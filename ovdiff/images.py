@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from converters.files.image_files import PICTURE_FORMATS, to_rgb, turn_upright
 from ovdiff.errors import ImageError
 
-__all__ = ["ImageLike", "image_key", "read_image", "read_mask", "require_image"]
+__all__ = ["ImageLike", "image_key", "read_image", "read_mask", "read_stored_image", "require_image"]
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
 """A file's path, a Pillow image, or an array: grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in uint8, grey in uint16."""
@@ -48,6 +48,17 @@ def read_image(image: ImageLike) -> NDArray[np.uint8]:
         f"Expected a path, a Pillow image or an array, got {type(image).__name__}. Of bytes, make "
         "PIL.Image.open(io.BytesIO(data)); of a torch tensor (3, H, W), tensor.permute(1, 2, 0).cpu().numpy()."
     )
+
+
+def read_stored_image(path: str | Path) -> NDArray[np.uint8]:
+    """Return the image of a file as (H, W, 3) uint8 RGB, as :func:`read_image` does, but as its pixels are stored.
+
+    Its EXIF orientation is not applied: the truth of a benchmark belongs to the stored pixels.
+
+    Raises:
+        ImageError: as :func:`read_image`.
+    """
+    return _of_file(path, turn=False)
 
 
 def read_mask(path: str | Path) -> NDArray[np.bool_]:
@@ -87,7 +98,7 @@ def _mask_values(path: str | Path) -> NDArray[np.generic]:
         raise ImageError(f"The mask {str(path)!r} cannot be read as a PNG: {error}.") from error
 
 
-def _of_file(path: str | Path) -> NDArray[np.uint8]:
+def _of_file(path: str | Path, *, turn: bool = True) -> NDArray[np.uint8]:
     if isinstance(path, str) and path.startswith(("http://", "https://")):
         raise ImageError(f"{path!r} is an address; images are read from files. Download it first, and give its path.")
     try:
@@ -97,7 +108,7 @@ def _of_file(path: str | Path) -> NDArray[np.uint8]:
             )
             raise ImageError(f"The image file {str(path)!r} {what} (the current folder is {str(Path.cwd())!r}).")
         with Image.open(path, formats=PICTURE_FORMATS) as image:
-            return _pixels(image, f"The image file {str(path)!r}")
+            return _pixels(image, f"The image file {str(path)!r}", turn=turn)
     except UnidentifiedImageError:
         known = ", ".join(PICTURE_FORMATS)
         raise ImageError(f"The file {str(path)!r} is no picture in one of {known}. Convert it to one.") from None
@@ -105,10 +116,10 @@ def _of_file(path: str | Path) -> NDArray[np.uint8]:
         raise ImageError(f"The image file {str(path)!r} cannot be read: {error}.") from error
 
 
-def _pixels(image: Image.Image, what: str) -> NDArray[np.uint8]:
+def _pixels(image: Image.Image, what: str, *, turn: bool = True) -> NDArray[np.uint8]:
     _require_size((image.height, image.width), what)
     try:
-        return np.asarray(to_rgb(turn_upright(image)), dtype=np.uint8)
+        return np.asarray(to_rgb(turn_upright(image) if turn else image), dtype=np.uint8)
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's readers raise on damaged files
         raise ImageError(f"{what} cannot be used: {error}. Save it anew, as an 8-bit PNG or JPEG.") from error
 

@@ -1,8 +1,8 @@
 """What the values and colours of label PNGs mean: lists of labels, ours and those of datasets that are about.
 
     labels.json                     {"labels": [{"value": 1, "name": "cat", "colour": "#800000", "kind": "thing"}, ...]}
-    voc, ade20k, cityscapes         the files in labels/, by name; they say where the list is from
-    a text file                     value <tab> name <tab> #rrggbb <tab> kind      as the files in labels/
+    voc, ade20k, cityscapes         the tables of `files.class_lists`, by name; they say where the list is from
+    a text file                     value <tab> name <tab> #rrggbb <tab> kind      as those tables
                                     7: road                                        a number and a name
                                     road:128,64,128::                              CVAT's labelmap.txt, numbered from 0
                                     road                                           a name, numbered from 0
@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from converters.encodings.colours import RGB
 from converters.errors import SemanticPNGError
+from converters.files.class_lists import class_list_path
 from converters.files.json_values import Json, whole_number
 from converters.records import DatasetCategory, Kind
 
@@ -30,7 +31,6 @@ LARGEST_VALUE = (1 << 16) - 1
 
 Role = Literal["category", "background", "void"]
 
-_FOLDER = Path(__file__).parent / "labels"
 _MAX_BYTES = 1 << 28
 _MAX_TEXT_BYTES = 1 << 20
 _HEX = re.compile("#[0-9a-fA-F]{6}")
@@ -124,7 +124,7 @@ def read_label_list(chosen: str) -> PixelLabels:
         SemanticPNGError: the file is no list of labels.
         OSError: the file cannot be opened.
     """
-    path = _FOLDER / f"{chosen}.tsv" if chosen in NAMED_LISTS else Path(chosen)
+    path = class_list_path(chosen) if chosen in NAMED_LISTS else Path(chosen)
     if path.stat().st_size > _MAX_TEXT_BYTES:
         raise SemanticPNGError(f"{path}: expected at most {_MAX_TEXT_BYTES} bytes, got {path.stat().st_size}")
     try:

@@ -14,6 +14,8 @@ BUILT_IN = {
     "drawn": f"{_HERE}.drawn:USUAL",
     "drawn-crowded": f"{_HERE}.drawn:CROWDED",
     "drawn-choosing": f"{_HERE}.drawn:CHOOSING",
+    "voc21": f"{_HERE}.voc:VOC21",
+    "voc20": f"{_HERE}.voc:VOC20",
 }
 """The built-in datasets by name: where their :class:`DatasetKind` stands."""
 

@@ -7,7 +7,7 @@ A dataset is one module with a :class:`DatasetKind`. Another package adds one by
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.metrics.panoptic_quality import SegmentMap
+from ovdiff.errors import DatasetError
 from ovdiff.vocabulary import Category, Vocabulary
 
 UNKNOWN = -1
@@ -78,6 +79,8 @@ class Dataset:
             :class:`~ovdiff.errors.DatasetError` that names the file if that is missing or damaged.
         counts_background: whether background is a class of its own. If not, an engine gives every pixel a category.
         measures: what the truth can be held against.
+        notes: what a reader of its figures should know, in a sentence each, such as a number of images that is not the
+            published one.
     """
 
     name: str
@@ -86,6 +89,7 @@ class Dataset:
     read: Callable[[str], LabelledImage]
     counts_background: bool = True
     measures: frozenset[Measure] = frozenset({"semantic"})
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,9 @@ class DatasetKind:
         name: as the command line spells it, in lower case.
         title: its full name, with the split.
         categories: in the order of their labels.
-        open: finds it in a folder, and raises a :class:`~ovdiff.errors.DatasetError` that says which file was expected
+        find: finds it in a folder, and raises a :class:`~ovdiff.errors.DatasetError` that says which file was expected
             where if it is missing or half there. It gives a :class:`Dataset` of this kind's name and categories.
+            :meth:`open` calls it.
         layout: the files and folders that it is read from, relative to the folder, as it is when it was unpacked.
         obtain: how it is usually obtained, in a sentence or two.
         image_count: how many images the split has; ``None`` if any number will do.
@@ -110,7 +115,7 @@ class DatasetKind:
     name: str
     title: str
     categories: tuple[Category, ...]
-    open: Callable[[Path], Dataset]
+    find: Callable[[Path], Dataset]
     layout: tuple[str, ...] = ()
     obtain: str = ""
     image_count: int | None = None
@@ -123,3 +128,22 @@ class DatasetKind:
     def vocabulary(self) -> Vocabulary:
         """The categories as a vocabulary."""
         return Vocabulary(self.categories)
+
+    def open(self, folder: Path) -> Dataset:
+        """Find the dataset in a folder. A split with another number of images than published is opened, with a note.
+
+        Raises:
+            DatasetError: the folder does not exist, or the dataset is not there, or not all of it. The message says
+                which file was expected where, and how the dataset is usually obtained.
+        """
+        try:
+            if self.needs_folder and not folder.is_dir():
+                raise DatasetError(f"{self.name}: the folder {str(folder)!r} does not exist.")
+            found = self.find(folder)
+        except DatasetError as error:
+            raise DatasetError(f"{error} {self.obtain}".rstrip()) from error
+        count = len(found.images)
+        if self.image_count in (None, count):
+            return found
+        note = f"The split has {count} images; the published one has {self.image_count}, so figures may differ."
+        return replace(found, notes=(*found.notes, note))

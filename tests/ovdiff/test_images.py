@@ -8,7 +8,7 @@ from PIL import Image
 
 from ovdiff import read_image
 from ovdiff.errors import ImageError
-from ovdiff.images import read_mask
+from ovdiff.images import read_mask, read_stored_image
 from tests.fakes.pictures import encoded
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8)
@@ -151,3 +151,19 @@ def test_a_mask_that_is_no_png_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="cannot be read as a PNG"):
         read_mask(path)
     assert read_mask(_file(tmp_path, Image.fromarray(GREY * 0 + 7))).all()
+
+
+def test_a_benchmarks_image_is_not_turned_by_its_exif_orientation(tmp_path: Path) -> None:
+    path = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("CMYK", (8, 6), (0, 255, 255, 0)).save(path, exif=exif)
+    assert read_image(path).shape == (8, 6, 3)
+    stored = read_stored_image(path)
+    assert stored.shape == (6, 8, 3)
+    assert stored[0, 0].tolist() == pytest.approx([255, 0, 0], abs=3)
+
+
+def test_a_stored_image_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"nowhere.jpg' does not exist"):
+        read_stored_image(tmp_path / "nowhere.jpg")
