@@ -24,6 +24,7 @@ from backend.pages.lessons.routes import add_lesson_pages
 from backend.pages.preview_routes import add_preview_pages
 from backend.pages.searches.routes import add_search_pages
 from backend.pages.served_pictures import ServedPictures
+from backend.pages.taking.routes import add_taking_pages
 from backend.pages.tasks.routes import add_task_pages
 from backend.pages.work import Work
 from backend.serving.http.app import health_answer
@@ -51,6 +52,7 @@ def add_pages(app: Flask, settings: Settings) -> None:
     labels = CategoryPages(service, Work(), max_px=settings.images.image_max_px)
     add_category_pages(pages, labels)
     add_preview_pages(pages, labels)
+    add_taking_pages(pages, labels)
     add_lesson_pages(pages, service)
     pictures = ServedPictures()
     add_task_pages(pages, service, settings, pictures)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from backend.pages.pictures import Kept
+from converters.label_studio.label_tag import attribute_text
+from converters.label_studio.own_attributes import PROMPTS
 from ovdiff.bank.background import BackgroundPrototype
 from ovdiff.bank.support import SupportSet
 from ovdiff.curation.curation import Curation
@@ -143,7 +145,7 @@ def prompts_attribute(prompts: Sequence[str]) -> str:
     It is not the whole `<Label>`: whoever pasted that over the label would lose its other attributes, such as a
     threshold, an alias or a hotkey.
     """
-    return f'prompts="{_attribute("; ".join(prompts))}"'
+    return attribute_text(PROMPTS, "; ".join(prompts))
 
 
 def entry_of(project: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -187,7 +189,3 @@ def _changes(curation: Curation) -> Iterator[Change]:
 
 def _because(why: str) -> str:
     return f": {why}" if why else ""
-
-
-def _attribute(value: str) -> str:
-    return value.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

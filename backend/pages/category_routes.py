@@ -30,6 +30,7 @@ from backend.pages.category import (
     support_view,
 )
 from backend.pages.pictures import Kept, Pictures, outlined, support_pictures, to_png
+from backend.pages.taking.tag_change import TakenPrompts, cannot_take
 from backend.pages.trials import Trials
 from backend.pages.work import Work
 from backend.serving.service import Service
@@ -63,6 +64,7 @@ class CategoryPages:
         """Show and change categories of a service; uploaded images have at most `max_px` pixels."""
         self.service, self.work, self.max_px = service, work, max_px
         self.trials = Trials(service.precompute, self._labels)
+        self.taken = TakenPrompts()
         self.pictures: Kept[Pictures] = Kept()
         self.sets: Kept[SupportSet] = Kept(MOST_SETS)
         self.views: Kept[SupportView] = Kept(MOST_VIEWS)
@@ -229,6 +231,8 @@ def _add_page(pages: Blueprint, shared: CategoryPages) -> None:
             tried=tried,
             tried_status=None if tried is None else service.precompute.status(tried),
             tried_support=None if tried is None else support_view(service.engine, tried, shared.views),
+            taken=shared.taken.in_force(project, asked),
+            cannot_take=cannot_take(service, project),
             tried_attribute="" if tried is None else prompts_attribute(tried.prompts),
         )
 

@@ -136,6 +136,11 @@ class Service:
         """Have the label config of a known project read from Label Studio. This returns at once."""
         self._read_back.soon(id_of(project))
 
+    def read_now(self, project: str) -> None:
+        """Have the label config of a known project read from Label Studio, and wait for that."""
+        if (number := id_of(project)) is not None:
+            self._read_back.ask(number, self._projects)
+
     def note_failure(self, project: str, task: int, reason: str | None) -> None:
         """Note why a task has no prediction that nobody asked for; None says that it has one now."""
         if reason is None:

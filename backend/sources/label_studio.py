@@ -195,6 +195,15 @@ class LabelStudioClient:
         """
         return self._call("POST", path, body=json.dumps(body).encode(), answer_within_s=answer_within_s)
 
+    def patch(self, path: str, body: object) -> Answer:
+        """Change what is at a path by JSON, and return the JSON object that is answered.
+
+        Raises:
+            LabelStudioRefusedError: Label Studio does not take it; the message says why.
+            NoSuchProjectError, LabelStudioAPIError: for the reasons that `get` names.
+        """
+        return self._call("PATCH", path, body=json.dumps(body).encode())
+
     def delete(self, path: str) -> None:
         """Delete what is at a path; do nothing if there is nothing.
 

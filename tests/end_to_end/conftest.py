@@ -9,6 +9,9 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 from backend.demo.session import Session
+from tests.fakes.fixtures import make_app
+
+__all__ = ["make_app"]
 
 _FLAGS = (
     "--headless",

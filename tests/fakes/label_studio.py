@@ -36,6 +36,7 @@ class FakeLabelStudio:
         label_config: of project 1.
         tasks: of project 1, as the API gives them, in the order of their ids.
         task_faults: what requests for tasks are answered instead, one after another: a status, or None.
+        patch_faults: the statuses that requests to change project 1 are answered, one after another; then it is done.
         access_lifetime_s: of access tokens.
         slow_s: how long it sleeps between the bytes of files below /data/slow/.
         requests: (method, path with query, Authorization) of each request.
@@ -46,6 +47,7 @@ class FakeLabelStudio:
     label_config: str = ""
     tasks: list[dict[str, Any]] = field(default_factory=list)
     task_faults: list[int | None] = field(default_factory=list)
+    patch_faults: list[int] = field(default_factory=list)
     access_lifetime_s: int = 300
     slow_s: float = 0.05
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
@@ -113,6 +115,17 @@ def _handler(fake: FakeLabelStudio) -> type[BaseHTTPRequestHandler]:
                 self._json(200, {"access": fake.new_access_token()})
             else:
                 self._json(401, {"detail": "Token is invalid"})
+
+        def do_PATCH(self) -> None:
+            self._note()
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if not fake.admits(self.headers["Authorization"]):
+                self._json(401, {"detail": "Authentication credentials were not provided."})
+            elif fake.patch_faults:
+                self._json(fake.patch_faults.pop(0), {"detail": "as scripted"})
+            else:
+                fake.label_config = body["label_config"].strip()
+                self._json(200, {"id": 1})
 
         def _note(self) -> None:
             fake.requests.append((self.command, self.path, self.headers["Authorization"]))

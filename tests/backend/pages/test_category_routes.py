@@ -250,7 +250,7 @@ def test_other_prompts_are_drawn_beside_the_present_ones(browser: FlaskClient, e
     assert eventually(lambda: "On trial: blue boat; ship ready" in words(page(browser)))
     shown = page(browser)
     assert "leave its other attributes as they are." in words(shown)
-    assert "<pre><code>prompts=&#34;blue boat; ship&#34;</code></pre>" in shown
+    assert "<code>prompts=&#34;blue boat; ship&#34;</code></pre>" in shown
     pictures = re.findall(r'src="(/page/category/support.png[^"]+tried=1[^"]*)"', shown)
     assert [browser.get(address.replace("&amp;", "&")).status_code for address in pictures] == [200, 200]
     status = browser.get("/status").get_json()["projects"]

@@ -146,7 +146,7 @@ def test_prompts_on_trial_are_seen_too_and_are_taken_in_the_label_config(browser
     assert eventually(lambda: trial in words(browser.get("/page/category", query_string=ABOUT).text))
     post(browser, "/page/preview", change="trial")
     shown = looked(browser, "red background")
-    assert "set the attribute of the label that stands on the page of red , in the label config" in words(shown)
+    assert f'href="/page/take?project={PROJECT_UID}&amp;name=red">Take them</a>' in shown
     assert "/page/preview/apply" not in shown
     assert post(browser, "/page/preview/apply").status_code == 400
 
