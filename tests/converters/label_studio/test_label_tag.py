@@ -72,7 +72,9 @@ def test_a_label_that_is_not_there_is_told(control: str, value: str, said: str) 
         find_label_tag(CONFIG, control, value)
 
 
-@pytest.mark.parametrize("text", ['<Label value="sea"/><Label value="x">', '<Choice value="sea">', '<Label value="sea">more'])
+@pytest.mark.parametrize(
+    "text", ['<Label value="sea"/><Label value="x">', '<Choice value="sea">', '<Label value="sea">more']
+)
 def test_a_text_that_changes_more_than_its_tag_is_refused(text: str) -> None:
     with pytest.raises(LabelConfigError, match="expected a tag that changes this label alone"):
         find_label_tag(CONFIG, "b", "sea").replaced(text)
