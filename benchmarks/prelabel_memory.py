@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.service_memory import resident_mib
+from converters.console import answering
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
 
@@ -162,8 +163,8 @@ def run_command(url: str, folder: Path) -> None:
     from backend.settings import LabelStudioSettings, Settings
 
     settings = Settings(data_dir=folder, label_studio=LabelStudioSettings(url=url, api_key="0" * 40))
-    with freed_memory_given_back():
-        prelabel_project(Wishes(1, as_json=True), settings, Brightness())
+    with freed_memory_given_back(), answering(as_json=True):
+        prelabel_project(Wishes(1), settings, Brightness())
 
 
 def measure(tasks: int) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from converters import commands
-from converters.console import FAILED, INTERRUPTED, complain, show_examples
+from converters.console import FAILED, INTERRUPTED, add_answer_options, answering, complain, show_examples
 from converters.errors import ConverterError
 from converters.label_studio.own_attributes import read_score
 from converters.label_studio.tasks import WRITABLE_TAGS
@@ -79,7 +79,8 @@ def add_commands(subparsers: Any) -> None:
 def _run(command: Run, called: str, options: argparse.Namespace) -> int:
     """Run a command and return its exit status; an input that it cannot use becomes one line on stderr."""
     try:
-        return command(options)
+        with answering(as_json=options.json, quiet=options.quiet):
+            return command(options)
     except ConverterError as error:
         complain(called, error)
     except BrokenPipeError:
@@ -93,6 +94,7 @@ def _run(command: Run, called: str, options: argparse.Namespace) -> int:
 
 
 def _set_run(parser: argparse.ArgumentParser, command: Run) -> None:
+    add_answer_options(parser, "say only what was left out or is to be done; the exit status stays")
     parser.set_defaults(run=partial(_run, command, parser.prog))
 
 
@@ -303,7 +305,6 @@ def _add_validate(subparsers: Any) -> None:
     validate.add_argument("file", type=Path, help="tasks for import, an export, or tasks as the API gives them")
     validate.add_argument("--label-config", type=Path, required=True, help="the project's label config (XML file)")
     validate.add_argument("--negatives", action="store_true", help="annotations without a region are meant")
-    validate.add_argument("--json", action="store_true", help="one JSON list of findings, for programs")
     _add_image_arguments(validate, "where the images are, to hold sizes against them (EXIF applied)")
     _set_run(validate, commands.validate)
 

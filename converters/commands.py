@@ -5,13 +5,23 @@ ConverterError or OSError.
 """
 
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from converters.console import DONE, LEFT_BEHIND, say, say_counts, say_left_out
+from converters.console import (
+    DONE,
+    LEFT_BEHIND,
+    answer,
+    answer_list,
+    is_json,
+    say,
+    say_counts,
+    say_left_out,
+    say_unless_quiet,
+)
 from converters.datasets.coco import CocoOptions, write_coco_file, write_coco_results_file
 from converters.datasets.coco_details import attribute_names
 from converters.datasets.coco_index import coco_categories, read_coco
@@ -20,6 +30,7 @@ from converters.datasets.coco_thresholds import (
     category_names,
     hidden_before,
     require_scores,
+    score_counts,
     thresholds_table,
     without_hidden,
 )
@@ -163,11 +174,12 @@ def _sizes(options: Namespace) -> SizeLookup | None:
     return folder_sizes(options.images) if options.images else None
 
 
-def _written(counts: ConversionCounts, out: Path, more: str = "") -> int:
+def _written(counts: ConversionCounts, out: Path, more: str = "", others: Sequence[Path] = ()) -> int:
     status = say_counts(counts, more)
     if UNKNOWN_SIZE in counts.left_out:
         say("A size that nothing states is that of the image's file: name the folder of the images with --images.")
-    say(f"written: {out}")
+    say_unless_quiet(f"written: {out}")
+    answer({**vars(counts), "written": [out, *others]})
     return status
 
 
@@ -226,7 +238,7 @@ def _import(
     if options.label_config_out:
         with new_file(options.label_config_out) as file:
             file.write(label_config_for(categories, options.control, extras=needs.of(offered)))
-    return _written(counts, options.out)
+    return _written(counts, options.out, others=[options.label_config_out] if options.label_config_out else ())
 
 
 # ---------------------------------------------------------------- look
@@ -237,15 +249,19 @@ def thresholds(options: Namespace) -> int:
     dataset, chosen = read_coco(options.file), thresholds_of(options)
     require_scores(dataset, options.file)
     chosen.require_known(list(category_names(dataset).values()))
-    say(thresholds_table(dataset, chosen))
+    counted, written = score_counts(dataset, chosen), {}
+    say(thresholds_table(counted))
     if earlier := hidden_before(dataset):
         say(f"{options.file} was written with {earlier}: what that hid is in no column. Segment again without it.")
     if options.out:
         _require_own_file(options.out, options.file)
         shown, hidden = without_hidden(dataset, chosen)
         write_json(shown, options.out)
-        say(f"annotations: {len(dataset['annotations'])} read, {len(shown['annotations'])} written, {hidden} hidden")
-        say(f"written: {options.out}")
+        counts = f"{len(dataset['annotations'])} read, {len(shown['annotations'])} written, {hidden} hidden"
+        say_unless_quiet(f"annotations: {counts}")
+        say_unless_quiet(f"written: {options.out}")
+        written = {"annotations_out": len(shown["annotations"]), "hidden": hidden, "written": [options.out]}
+    answer({"categories": counted, "annotations_in": len(dataset["annotations"]), **written})
     return DONE
 
 
@@ -257,9 +273,8 @@ def validate(options: Namespace) -> int:
     of_config = ((options.label_config, finding) for finding in validate_config(config))
     of_tasks = ((options.file, finding) for finding in validate_file(options.file, expected, seen))
     findings = chain(of_config, of_tasks)
-    count = _say_json(findings) if options.json else _say_lines(findings)
-    if not options.json:
-        say(f"{seen.tasks} tasks and {seen.results} results looked at, {count} findings")
+    count = _answer_findings(findings) if is_json() else _say_lines(findings)
+    say_unless_quiet(f"{seen.tasks} tasks and {seen.results} results looked at, {count} findings")
     return LEFT_BEHIND if count else DONE
 
 
@@ -271,12 +286,12 @@ def _say_lines(findings: Iterable[tuple[Path, Finding]]) -> int:
     return count
 
 
-def _say_json(findings: Iterable[tuple[Path, Finding]]) -> int:
+def _answer_findings(findings: Iterable[tuple[Path, Finding]]) -> int:
     """Print one JSON list after the last finding, and return how many findings it holds."""
     found = JsonList()
     for file, finding in findings:
         found.append({"file": str(file), **asdict(finding)})
-    say("".join(found.text()))
+    answer_list(found.text())
     return len(found)
 
 
@@ -288,16 +303,18 @@ def evaluate(options: Namespace) -> int:
     evaluation = evaluate_corrections(options.export, config, chosen)
     paths = write_evaluation(evaluation, options.out, images=options.images, image_root=options.image_root, pages=pages)
     counts = evaluation.report.counts
-    say(f"images: {counts.images_in} read; corrections compared: {counts.corrections_out}")
-    say(f"regions: {counts.predicted_regions} predicted, {counts.annotated_regions} annotated")
+    say_unless_quiet(f"images: {counts.images_in} read; corrections compared: {counts.corrections_out}")
+    say_unless_quiet(f"regions: {counts.predicted_regions} predicted, {counts.annotated_regions} annotated")
     for reason, times in counts.not_compared.items():
         say(f"not compared, {reason}: {times}")
     status = say_left_out(counts.left_out, counts.details)
     if how := missing_sentence(evaluation.report):
         say(how)
-    for number, advice in enumerate(what_to_do(evaluation.report), start=1):
+    advices = what_to_do(evaluation.report)
+    for number, advice in enumerate(advices, start=1):
         say(f"{number}. {advice.sentence}")
-    say(f"written: {', '.join(map(str, paths))}")
+    say_unless_quiet(f"written: {', '.join(map(str, paths))}")
+    answer({"counts": counts, "advice": [advice.sentence for advice in advices], "written": paths})
     return status
 
 

@@ -1,11 +1,18 @@
 """Output of the commands: results go to stdout, complaints to stderr, and an exit status says how it went.
 
-The help of a command ends with examples, which are taken from the text that lists all commands.
+A result is text for people (`say`) or, with --json, one JSON document for programs (`answer`). A command calls both,
+and one of them writes. The help of a command ends with examples, from the text that lists all commands.
 """
 
 import argparse
+import json
+import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 from converters.selection import ConversionCounts
 
@@ -40,10 +47,84 @@ class _KeepingLines(argparse.HelpFormatter):
         return text if "\n" in text else super()._fill_text(text, width, indent)
 
 
+def add_answer_options(parser: argparse.ArgumentParser, quiet: str) -> None:
+    """Add --json and --quiet to a command; `answering` obeys them.
+
+    Args:
+        parser: the parser of a command that answers.
+        quiet: what --quiet leaves out, for the help.
+    """
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON, for programs")
+    parser.add_argument("--quiet", action="store_true", help=quiet)
+
+
+_as_json: ContextVar[bool] = ContextVar("as_json", default=False)
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+@contextmanager
+def answering(*, as_json: bool = False, quiet: bool = False) -> Iterator[None]:
+    """While this lasts, results are JSON or text, and what --quiet leaves out is said or not."""
+    before = _as_json.set(as_json), _quiet.set(quiet)
+    try:
+        yield
+    finally:
+        _as_json.reset(before[0])
+        _quiet.reset(before[1])
+
+
+def is_json() -> bool:
+    """Return whether stdout holds JSON alone."""
+    return _as_json.get()
+
+
+def is_quiet() -> bool:
+    """Return whether progress and notices are left out."""
+    return _quiet.get()
+
+
 def say(text: str) -> None:
-    """Print a line of the result; letters that the terminal lacks are printed as escapes."""
+    """Print a line of the result for people; letters that the terminal lacks are printed as escapes."""
+    if is_json():
+        return
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def say_unless_quiet(text: str) -> None:
+    """Print a line for people that --quiet leaves out, because it says that all is well."""
+    if not is_quiet():
+        say(text)
+
+
+def answer(values: Any) -> None:
+    """Print the result for programs, once a command, as JSON; the names of numbers say their units.
+
+    Dataclasses become objects, paths become text, and what is not a number, such as an IoU of nothing, becomes null.
+    """
+    if is_json():
+        readable = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
+        text = json.dumps(_in_json(values), indent=2, ensure_ascii=not readable, allow_nan=False, default=str)
+        sys.stdout.write(f"{text}\n")
+
+
+def answer_list(text: Iterator[str]) -> None:
+    """Print a JSON list that may be longer than the memory, by the pieces of its text."""
+    if is_json():
+        sys.stdout.writelines(text)
+        sys.stdout.write("\n")
+
+
+def _in_json(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _in_json(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _in_json(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_json(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def complain(command: str, text: object) -> None:
@@ -59,12 +140,12 @@ def say_counts(counts: ConversionCounts, more: str = "") -> int:
         counts: the counts of a conversion.
         more: a line that only this format prints; "" prints none.
     """
-    say(f"images: {counts.images_in} read, {counts.images_out} written")
-    say(f"regions: {counts.regions_in} read, {counts.regions_out} entries written")
+    say_unless_quiet(f"images: {counts.images_in} read, {counts.images_out} written")
+    say_unless_quiet(f"regions: {counts.regions_in} read, {counts.regions_out} entries written")
     for what, times in counts.notes.items():
         say(f"{what}: {times}")
     if more:
-        say(more)
+        say_unless_quiet(more)
     return say_left_out(counts.left_out, counts.details)
 
 

@@ -9,6 +9,7 @@ from backend.command.console import say
 from backend.command.named_category import curator_of
 from backend.command.stored_sets import find_sets
 from backend.errors import UsageError
+from converters.console import answer
 from ovdiff.bank import Bank
 from ovdiff.bank.archive import export_bank, import_bank
 from ovdiff.engines import SegmentationEngine
@@ -30,6 +31,7 @@ def export_prototypes(bank: Bank, path: Path, which: Sequence[str]) -> None:
     if not keys:
         raise UsageError(f"There are no prototypes in {bank.folder} to export.")
     export_bank(bank, keys, path)
+    answer({"file": path, "keys": sorted(keys), "bytes": path.stat().st_size})
     say(f"{path}: {len(keys)} prototype sets, {path.stat().st_size / 1e6:.1f} MB; its LICENCES.txt lists the terms")
 
 
@@ -47,6 +49,7 @@ def import_prototypes(bank: Bank, path: Path, which: Sequence[str], engine: Segm
         BankError: as `import_bank` raises it.
     """
     done = import_bank(path, bank, curator_of(engine).foreign, which)
+    answer(done)
     say(f"added: {', '.join(done.added) or 'nothing'}")
     if done.curated:
         say(f"curated as in the file from now on: {', '.join(done.curated)}")

@@ -15,6 +15,7 @@ from backend.command.named_category import curator_of, named_category
 from backend.command.support_sheet import TILE_PX, cut_out
 from backend.command.table import table
 from backend.errors import UsageError
+from converters.console import answer
 from ovdiff.bank import Bank
 from ovdiff.bank.background import BackgroundPrototype
 from ovdiff.bank.support import SupportSet
@@ -48,6 +49,23 @@ def list_backgrounds(
         (str(item.number), item.extractor, item.kind, f"{item.share:.0%}", ", ".join(map(str, item.places)))
         for item in found
     ]
+    has_sheet = out is not None and isinstance(engine, HasSupportSets)
+    answer(
+        {
+            "category": category.name,
+            "backgrounds": [
+                {
+                    "number": item.number,
+                    "extractor": item.extractor,
+                    "kind": item.kind,
+                    "share": item.share,
+                    "px_in_images": {number: int(places.sum()) for number, places in item.places.items()},
+                }
+                for item in found
+            ],
+            "sheet": out if has_sheet else None,
+        }
+    )
     say(table([("number", "extractor", "kind", "share", "in images"), *rows], right=(0, 3)))
     if out is not None and isinstance(engine, HasSupportSets):
         write_png(draw_background_sheet(engine.support_set(category), found), out)
@@ -61,7 +79,7 @@ def ban_background(bank: Bank, which: str, number: int, why: str, engine: Segmen
         UsageError, OVDiffError: as `named_category` and `CategoryCurator.ban` raise them.
     """
     category = named_category(which, bank, engine)
-    say_changed(category, curator_of(engine).ban(category, number, why), engine)
+    say_changed(engine, (category, curator_of(engine).ban(category, number, why)))
 
 
 def unban_background(bank: Bank, which: str, number: int, engine: SegmentationEngine) -> None:
@@ -71,7 +89,7 @@ def unban_background(bank: Bank, which: str, number: int, engine: SegmentationEn
         UsageError, OVDiffError: as `named_category` and `CategoryCurator.unban` raise them.
     """
     category = named_category(which, bank, engine)
-    say_changed(category, curator_of(engine).unban(category, number), engine)
+    say_changed(engine, (category, curator_of(engine).unban(category, number)))
 
 
 def promote_background(bank: Bank, which: str, number: int, into: str, engine: SegmentationEngine) -> None:
@@ -83,8 +101,7 @@ def promote_background(bank: Bank, which: str, number: int, into: str, engine: S
     category, other = named_category(which, bank, engine), named_category(into, bank, engine)
     curator = curator_of(engine)
     new = curator.promote(category, number, other)
-    say_changed(category, curator.curation(category), engine)
-    say_changed(other, new, engine)
+    say_changed(engine, (category, curator.curation(category)), (other, new))
 
 
 def draw_background_sheet(support: SupportSet, prototypes: Sequence[BackgroundPrototype]) -> Image.Image:

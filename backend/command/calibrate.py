@@ -10,6 +10,7 @@ from backend.command.console import progress_bar, say
 from backend.command.prototypes import build_missing
 from backend.command.refusals import cannot
 from backend.errors import RequestError, UsageError
+from converters.console import answer
 from converters.files.atomic import write_whole
 from ovdiff.calibration import (
     LEAST_OF_EACH,
@@ -53,21 +54,31 @@ def calibrate_preset(base: str, vocabulary: Vocabulary, engine: SegmentationEngi
             bar.update(fraction - bar.n)
 
         regions = list(support_regions(engine, vocabulary, report))
-    for kind, is_stuff in (("things", False), ("stuff", True)):
-        say(_summary(kind, [region for region in regions if region.is_stuff == is_stuff]))
+    of_kinds = {
+        "things": [region for region in regions if not region.is_stuff],
+        "stuff": [region for region in regions if region.is_stuff],
+    }
+    for kind, of_kind in of_kinds.items():
+        say(_summary(kind, of_kind))
     try:
         write_whole(out, f"base = {_string(base)}\n\n{scores_to_toml(fit_scores(regions))}".encode())
     except OSError as error:
         raise RequestError(f"{out} cannot be written: {error}.") from error
+    counted = {kind: {"regions": len(each), "right": _right(each)} for kind, each in of_kinds.items()}
+    answer({"preset": out, **counted})
     say(f"{out}: use it as --preset {out} or OVDIFF_PRESET={out}")
 
 
 def _summary(kind: str, regions: Sequence[JudgedRegion]) -> str:
-    right = sum(region.is_right for region in regions)
+    right = _right(regions)
     counted = f"{kind}: {len(regions)} regions of support images, {right} of them right"
     if min(right, len(regions) - right) >= LEAST_OF_EACH:
         return counted
     return f"{counted}; fewer than {LEAST_OF_EACH} right or wrong ones tell nothing apart, so all get the same score"
+
+
+def _right(regions: Sequence[JudgedRegion]) -> int:
+    return sum(region.is_right for region in regions)
 
 
 def _string(text: str) -> str:

@@ -95,29 +95,27 @@ from backend.command.arguments import (
     serve,
     settings,
 )
-from backend.command.console import complain, quietly
+from backend.command.console import complain
 from backend.errors import BackendError, SettingsError, UsageError
 from backend.logs import log_to
 from backend.settings import read_settings
-from converters.console import show_examples
+from converters.console import add_answer_options, answering, show_examples
 from converters.errors import ConverterError
 from ovdiff.errors import MissingExtraError, OVDiffError, PresetError, VocabularyError
 from ovdiff.extras import naming_the_extra
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
+_QUIET = "no progress and no notices; warnings stay"
+_WITHOUT_ANSWER = ("ovdiff serve", "ovdiff completion")  # the one runs until it is ended, the other prints a script
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status; errors are one line on stderr."""
     options = _parser().parse_args(arguments)
     try:
-        if "act" not in options:  # the converters use no settings, and `doctor` looks at them itself
-            status: int = options.run(options)
-            return status
-        in_force = read_settings()
-        _start_logging("WARNING" if options.quiet else in_force.server.log_level, in_force.server.log_format)
-        with naming_the_extra(f"ovdiff {options.command}"), quietly(options.quiet):
-            options.act(options, in_force)
+        with answering(as_json=getattr(options, "json", False), quiet=options.quiet):
+            return _run(options)
     except (SettingsError, UsageError, PresetError, VocabularyError, MissingExtraError) as error:
         complain(error)
         return WRONG_USE
@@ -129,6 +127,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _run(options: argparse.Namespace) -> int:
+    if "act" not in options:  # the converters use no settings, and `doctor` looks at them itself
+        status: int = options.run(options)
+        return status
+    in_force = read_settings()
+    _start_logging("WARNING" if options.quiet else in_force.server.log_level, in_force.server.log_format)
+    with naming_the_extra(f"ovdiff {options.command}"):
+        options.act(options, in_force)
     return 0
 
 
@@ -166,7 +174,10 @@ def _parser() -> argparse.ArgumentParser:
     of_converters = (converters.cli.__doc__ or "").replace("python -m converters", parser.prog)
     show_examples(parser, f"{__doc__}\n{of_converters}")
     for command in _own_commands(parser):
-        command.add_argument("--quiet", action="store_true", help="no progress and no notices; warnings stay")
+        if command.prog in _WITHOUT_ANSWER:
+            command.add_argument("--quiet", action="store_true", help=_QUIET)
+        else:
+            add_answer_options(command, _QUIET)
     return parser
 
 

@@ -1,4 +1,7 @@
-"""The messages of a command: results go to stdout, complaints and progress to stderr."""
+"""The messages of a command: results go to stdout, complaints and progress to stderr.
+
+Results for programs are printed by `converters.console.answer`.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Protocol, TextIO
 
 from backend.errors import UsageError
+from converters.console import is_json, is_quiet
 
 LINE_EVERY_S = 10.0  # often enough to see that a run lives, and few lines in the log of an hour's run
 _BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
 
 def say(text: str) -> None:
-    """Write a line of the result to stdout, above the progress bar."""
-    _write(text, sys.stdout)
+    """Write a line of the result for people to stdout, above the progress bar; with --json there are none."""
+    if not is_json():
+        _write(text, sys.stdout)
+
+
+def notice(text: str) -> None:
+    """Write a line about what is done on the way; with --json to stderr, and with --quiet nowhere."""
+    if not is_quiet():
+        _write(text, sys.stderr if is_json() else sys.stdout)
 
 
 def complain(text: object) -> None:
@@ -91,23 +101,10 @@ class NoProgress:
         self.n += n or 0.0
 
 
-_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
-
-
-@contextmanager
-def quietly(quiet: bool = True) -> Iterator[None]:
-    """While this lasts, show no progress."""
-    before = _quiet.set(quiet)
-    try:
-        yield
-    finally:
-        _quiet.reset(before)
-
-
 @contextmanager
 def progress_bar(total: float) -> Iterator[Progress]:
     """Show a progress bar on stderr, with log lines above it; where stderr is no terminal, a line now and then."""
-    if _quiet.get():
+    if is_quiet():
         yield NoProgress()
         return
     if not sys.stderr.isatty():
@@ -124,9 +121,9 @@ def ask(question: str) -> bool:
     """Ask the person at the terminal a question, and return whether the answer was yes.
 
     Raises:
-        UsageError: stdin is not a terminal, so nobody can answer.
+        UsageError: stdin is not a terminal, so nobody can answer; or with --json, where a program is asking.
     """
-    if not sys.stdin.isatty():
+    if is_json() or not sys.stdin.isatty():
         raise UsageError(f"{question} Nobody is there to answer; say it with --yes.")
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 

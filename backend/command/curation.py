@@ -9,11 +9,14 @@ from backend.command.console import say
 from backend.command.exported_exemplar import AnnotatedTask, exported_exemplar
 from backend.command.named_category import curator_of, named_category
 from backend.command.stored_sets import KEY_DIGITS
+from converters.console import answer
 from ovdiff.bank import Bank
 from ovdiff.curation.curation import Curation
 from ovdiff.engines import SegmentationEngine
 from ovdiff.images import read_image, read_mask
 from ovdiff.vocabulary import Category
+
+_MADE_ANEW = "its prototypes are made anew when they are next used, or by `ovdiff prototypes build`; nothing is drawn"
 
 
 def reject_images(bank: Bank, which: str, numbers: Sequence[int], why: str, engine: SegmentationEngine) -> None:
@@ -23,27 +26,30 @@ def reject_images(bank: Bank, which: str, numbers: Sequence[int], why: str, engi
         UsageError, OVDiffError: as `named_category` and `CategoryCurator.reject` raise them.
     """
     category = named_category(which, bank, engine)
-    say_changed(category, curator_of(engine).reject(category, numbers, why), engine)
+    say_changed(engine, (category, curator_of(engine).reject(category, numbers, why)))
 
 
-def restore_images(bank: Bank, which: str, numbers: Sequence[int], engine: SegmentationEngine) -> None:
+def restore_images(
+    bank: Bank, which: str, numbers: Sequence[int], engine: SegmentationEngine, *, draw: bool = False
+) -> None:
     """Take rejected images back into a category's support set, and say what follows.
 
-    Raises:
-        UsageError, OVDiffError: as `named_category` and `CategoryCurator.restore` raise them.
-    """
-    category = named_category(which, bank, engine)
-    say_changed(category, curator_of(engine).restore(category, numbers), engine)
-
-
-def draw_again(bank: Bank, which: str, engine: SegmentationEngine) -> None:
-    """Draw a category again that was made of exemplars alone.
+    Args:
+        bank: the bank.
+        which: the category, as a person names it.
+        numbers: the numbers of the images; none takes none back.
+        engine: an engine with the preset that is meant.
+        draw: draw a category again that was made of exemplars alone.
 
     Raises:
-        UsageError, OVDiffError: as `named_category` and `CategoryCurator.draw` raise them.
+        UsageError, OVDiffError: as `named_category` raises them, and `CategoryCurator.restore` and `draw`.
     """
-    category = named_category(which, bank, engine)
-    say_changed(category, curator_of(engine).draw(category, draw=True), engine)
+    category, curator = named_category(which, bank, engine), curator_of(engine)
+    if draw:
+        curator.draw(category, draw=True)
+    if numbers:
+        curator.restore(category, numbers)
+    say_changed(engine, (category, curator.curation(category)))
 
 
 def add_exemplar(
@@ -65,7 +71,7 @@ def add_exemplar(
     category = named_category(which, bank, engine)
     curator = curator_of(engine)
     added = curator.add_exemplar(category, read_image(image), read_mask(mask), image.name, alone=alone)
-    say_changed(category, added, engine)
+    say_changed(engine, (category, added))
 
 
 def add_annotated(
@@ -88,7 +94,8 @@ def add_annotated(
     category = named_category(which, bank, engine)
     image, mask, name = exported_exemplar(task, label or category.name)
     source = f"task {task.task} of {task.export.name}"
-    say_changed(category, curator_of(engine).add_exemplar(category, image, mask, name, source, alone=alone), engine)
+    added = curator_of(engine).add_exemplar(category, image, mask, name, source, alone=alone)
+    say_changed(engine, (category, added))
 
 
 def remove_exemplar(bank: Bank, which: str, exemplar: str, engine: SegmentationEngine) -> None:
@@ -98,7 +105,7 @@ def remove_exemplar(bank: Bank, which: str, exemplar: str, engine: SegmentationE
         UsageError, OVDiffError: as `named_category` and `CategoryCurator.remove_exemplar` raise them.
     """
     category = named_category(which, bank, engine)
-    say_changed(category, curator_of(engine).remove_exemplar(category, exemplar), engine)
+    say_changed(engine, (category, curator_of(engine).remove_exemplar(category, exemplar)))
 
 
 def show_curation(bank: Bank, which: str, engine: SegmentationEngine) -> None:
@@ -109,6 +116,7 @@ def show_curation(bank: Bank, which: str, engine: SegmentationEngine) -> None:
     """
     category = named_category(which, bank, engine)
     curation = curator_of(engine).curation(category)
+    answer(_as_json(category, curation, engine))
     say(f"{category.name}: {curation.summary() or 'nothing is changed'}")
     for line in _lines(curation):
         say(f"  {line}")
@@ -132,10 +140,22 @@ def _because(why: str) -> str:
     return f": {why}" if why else ""
 
 
-def say_changed(category: Category, curation: Curation, engine: SegmentationEngine) -> None:
-    """Say what is changed of a category now, and what happens to its prototypes."""
-    say(f"{category.name}: {curation.summary() or 'nothing is changed any more'}")
-    if engine.has(category):
-        say(f"its prototypes are there: {engine.category_key(category)[:KEY_DIGITS]}")
-    else:
-        say("its prototypes are made anew when they are next used, or by `ovdiff prototypes build`; nothing is drawn")
+def say_changed(engine: SegmentationEngine, *changed: tuple[Category, Curation]) -> None:
+    """Say what is changed of categories now, and what happens to their prototypes."""
+    answer([_as_json(category, curation, engine) for category, curation in changed])
+    for category, curation in changed:
+        say(f"{category.name}: {curation.summary() or 'nothing is changed any more'}")
+        if engine.has(category):
+            say(f"its prototypes are there: {engine.category_key(category)[:KEY_DIGITS]}")
+        else:
+            say(_MADE_ANEW)
+
+
+def _as_json(category: Category, curation: Curation, engine: SegmentationEngine) -> dict[str, object]:
+    return {
+        "category": category.name,
+        "prompts": category.phrases,
+        "key": engine.category_key(category),
+        "is_ready": engine.has(category),
+        "curation": {name: getattr(curation, name) for name in ("draw", "rejected", "exemplars", "bans")},
+    }

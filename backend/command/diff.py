@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,20 +11,20 @@ from backend.command.console import say
 from backend.command.stored_sets import KEY_DIGITS, StoredSet, find_sets, stored_sets
 from backend.command.table import table
 from backend.errors import UsageError
+from converters.console import answer
 from ovdiff.bank import Bank
 from ovdiff.bank.differences import card_differences, moves
 
 _LONGEST = 60  # characters of a value that is shown
 
 
-def diff_prototypes(bank: Bank, first: str, second: str, *, as_json: bool = False) -> None:
+def diff_prototypes(bank: Bank, first: str, second: str) -> None:
     """Print what differs between two banks, or between two sets of one bank.
 
     Args:
         bank: the bank of the two sets.
         first: the folder of a bank; or a category or a key of the bank.
         second: the same of the other.
-        as_json: print all of it as JSON, for programs.
 
     Raises:
         UsageError: only one of them is a folder; or a text names no set, or several.
@@ -33,16 +32,14 @@ def diff_prototypes(bank: Bank, first: str, second: str, *, as_json: bool = Fals
     """
     folders = Path(first).is_dir(), Path(second).is_dir()
     if all(folders):
-        _diff_banks(Bank(first), Bank(second), as_json)
+        _diff_banks(Bank(first), Bank(second))
         return
     if any(folders):
         raise UsageError(f"{first!r} and {second!r}: one is a folder and one is not; name two banks or two sets.")
     one, other = _only(bank, first), _only(bank, second)
     found = _difference(bank, one, bank, other)
-    if as_json:
-        say(json.dumps(found, indent=2, ensure_ascii=False))
-    else:
-        _say_difference(found)
+    answer(found)
+    _say_difference(found)
 
 
 def _only(bank: Bank, text: str) -> StoredSet:
@@ -53,7 +50,7 @@ def _only(bank: Bank, text: str) -> StoredSet:
     return found[0]
 
 
-def _diff_banks(first: Bank, second: Bank, as_json: bool) -> None:
+def _diff_banks(first: Bank, second: Bank) -> None:
     ours, theirs = stored_sets(first), stored_sets(second)
     both = {item.key for item in ours} & {item.key for item in theirs}
     left = [item for item in ours if item.key not in both]
@@ -62,10 +59,7 @@ def _diff_banks(first: Bank, second: Bank, as_json: bool) -> None:
     changed = [_difference(first, one, second, other) for one, other in pairs]
     only_first = [item.label for item in left if item in alone]
     only_second = [item.label for item in right if item in alone]
-    if as_json:
-        values = {"same": len(both), "only_first": only_first, "only_second": only_second, "changed": changed}
-        say(json.dumps(values, indent=2, ensure_ascii=False))
-        return
+    answer({"same": len(both), "only_first": only_first, "only_second": only_second, "changed": changed})
     say(f"the same in both: {len(both)} sets")
     for folder, labels in ((first.folder, only_first), (second.folder, only_second)):
         if labels:

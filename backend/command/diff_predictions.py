@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from backend.command.prototypes import build_missing, read_categories, say_missi
 from backend.command.segment import IMAGE_ERRORS, read_image_file
 from backend.command.table import table
 from backend.errors import RequestError, UsageError
+from converters.console import answer
 from ovdiff.bank import Bank
 from ovdiff.blast_radius import BlastRadius, Change, Side, compare, predict_both
 from ovdiff.engines import EnginePreset, HasEncodings, SegmentationEngine, SharesModels, load_any_preset
@@ -113,9 +113,7 @@ def _side(engine: SegmentationEngine, given: Given) -> Side:
     return Side(engine, given.categories)
 
 
-def diff_predictions(
-    plan: Plan, before: Side, after: Side, *, max_px: int, as_json: bool = False, picture: Path | None = None
-) -> None:
+def diff_predictions(plan: Plan, before: Side, after: Side, *, max_px: int, picture: Path | None = None) -> None:
     """Compare both sides over the images of a plan, one by one, and print what changes; the largest changes come first.
 
     After Ctrl-C or an error the result of the images that were compared until then is printed.
@@ -125,7 +123,6 @@ def diff_predictions(
         before: what segments before the change.
         after: what segments after it.
         max_px: images with more pixels are refused.
-        as_json: print JSON instead of text.
         picture: write a picture of the images that change most.
 
     Raises:
@@ -147,10 +144,10 @@ def diff_predictions(
                 bar.update()
     finally:
         not_done = len(plan.jobs) - radius.images - failed
-        _say(radius, failed, not_done, as_json=as_json)
+        _say(radius, failed, not_done)
         if picture is not None and radius.changes:
             write_png(drawn.draw(), picture)
-        if picture is not None and not as_json:
+        if picture is not None:
             say(f"picture: {picture}" if radius.changes else f"{picture} is not written: no image changes")
     if failed:
         raise RequestError(f"{failed} of {len(plan.jobs)} images could not be compared; they are named above.")
@@ -172,11 +169,8 @@ def _compare_one(
     return change
 
 
-def _say(radius: BlastRadius, failed: int, not_done: int, *, as_json: bool) -> None:
-    if as_json:
-        counts = {"failed": failed, "not_done": not_done}
-        say(json.dumps({**radius.to_json(), **counts}, indent=2, ensure_ascii=False))
-        return
+def _say(radius: BlastRadius, failed: int, not_done: int) -> None:
+    answer({**radius.to_json(), "failed": failed, "not_done": not_done})
     if radius.changes:
         rows = [
             (*move, f"{pixels:,}", f"{pixels / radius.pixels:.2%}", str(images))

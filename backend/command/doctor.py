@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 
 from backend.command.console import say
 from backend.doctor.asking import Asker
@@ -15,31 +13,26 @@ from backend.doctor.projects import Questions
 from backend.errors import SettingsError
 from backend.settings import Settings, read_settings
 from backend.sources.label_studio import LabelStudioClient
+from converters.console import answer, is_quiet
 
 GOOD, SOMETHING_FAILED = 0, 1
 _MARKS: dict[State, str] = {"ok": "ok     ", "warning": "warning", "failed": "FAILED ", "skipped": "skipped"}
 
 
-def examine_backend(questions: Questions, *, as_json: bool, quiet: bool = False) -> int:
+def examine_backend(questions: Questions) -> int:
     """Print what the checks of this backend find, each as soon as it is known, and return the exit status.
 
     The status is 0 if nothing failed; warnings fail nothing, and neither does what was skipped.
-
-    Args:
-        questions: what is to be looked at.
-        as_json: whether all findings are printed at the end, as JSON.
-        quiet: whether text has warnings and failures alone.
+    As JSON they are printed at the end. With --quiet, text has warnings and failures alone.
     """
     findings: list[Finding] = []
     for finding in _findings(questions):
         findings.append(finding)
-        if not as_json and not (quiet and finding.state in ("ok", "skipped")):
+        if not (is_quiet() and finding.state in ("ok", "skipped")):
             say(line(finding))
     failed = any(finding.state == "failed" for finding in findings)
-    if as_json:
-        said = {"ok": not failed, "findings": [asdict(finding) for finding in findings]}
-        say(json.dumps(said, indent=2, ensure_ascii=False))
-    elif not quiet:
+    answer({"ok": not failed, "findings": findings})
+    if not is_quiet():
         say(summary(findings))
     return SOMETHING_FAILED if failed else GOOD
 

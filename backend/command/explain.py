@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from backend.command.refusals import cannot
 from backend.errors import ImageSourceError, RequestError
 from backend.presentation.explanation_picture import draw_explanation
 from backend.sources.images import decode_image
+from converters.console import answer
 from ovdiff.engines import Explains, SegmentationEngine
 from ovdiff.errors import ImageError
 from ovdiff.explaining.mapping import explanation_to_mapping
@@ -45,16 +45,13 @@ class Question:
         return f"in {self.where}" if isinstance(self.where, Path) else f"at {self.where[0]},{self.where[1]}"
 
 
-def explain_image(
-    asked: Question, engine: SegmentationEngine, *, max_px: int, as_json: bool = False, out: Path | None = None
-) -> None:
+def explain_image(asked: Question, engine: SegmentationEngine, *, max_px: int, out: Path | None = None) -> None:
     """Print why a place has its label, and write a picture of it if that is wanted.
 
     Args:
         asked: the image, the place and the categories; prototypes that the bank lacks are made first.
         engine: the method.
         max_px: an image with more pixels is refused.
-        as_json: print JSON and no text.
         out: the PNG file to write.
 
     Raises:
@@ -68,18 +65,15 @@ def explain_image(
     check_png_path("--out", out)
     image, where = _read(asked, max_px)
     build_missing(asked.vocabulary.categories, engine)
-    if not as_json:
-        say_missing_anchors(engine)
-        say_aside(asked.vocabulary, engine)
+    say_missing_anchors(engine)
+    say_aside(asked.vocabulary, engine)
     try:
         found = engine.explain(engine.encode(image), asked.vocabulary, where)
     except ImageError as error:
         raise RequestError(f"{asked.image}: {error}") from error
     if out is not None:
         write_png(draw_explanation(image, found, f"{asked.image.name} {asked.place}"), out)
-    if as_json:
-        say(json.dumps({"image": str(asked.image), **explanation_to_mapping(found)}, indent=1, ensure_ascii=False))
-        return
+    answer({"image": asked.image, **explanation_to_mapping(found)})
     say(f"{asked.image} {asked.place}: {found.label}\n\n{explanation_text(found)}")
     if out is not None:
         say(f"\npicture: {out}")

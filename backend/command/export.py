@@ -14,6 +14,7 @@ from backend.command.console import say
 from backend.errors import LabelStudioAPIError, RequestError, UsageError
 from backend.sources.label_studio import LabelStudioClient
 from backend.sources.task_pages import read_task_pages
+from converters.console import answer
 from converters.errors import OutputError
 from converters.files.output import JsonList, new_file, write_json
 
@@ -119,6 +120,7 @@ def _explained(project_id: int, counts: _Counts) -> Iterator[None]:
 
 def _say_what_is_next(client: LabelStudioClient, folder: Path, counts: _Counts) -> None:
     export, config = folder / EXPORT_NAME, folder / CONFIG_NAME
+    answer({**vars(counts), "written": [export, config]})
     say(f"exported: {counts.sentence()}")
     say(f"written: {export}, {config}")
     if counts.annotations:

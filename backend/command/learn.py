@@ -28,6 +28,7 @@ from backend.serving.teaching.taking import (
 from backend.serving.vocabulary import read_labelling
 from backend.sources.images import ImageSource, decode_image
 from converters import records
+from converters.console import answer
 from converters.encodings.overlaps import RULE
 from converters.label_studio.label_config import LabelConfig
 from converters.label_studio.own_attributes import skipped_labels
@@ -53,6 +54,13 @@ class Choices:
     every_annotator: bool = False
 
 
+@dataclass(frozen=True)
+class _Refusal:
+    task: int | str | None
+    annotation: int | str | None
+    error: str
+
+
 @dataclass
 class _Counts:
     tasks: int = 0
@@ -61,7 +69,11 @@ class _Counts:
     replaced: int = 0
     contested_px: int = 0
     passed: Counter[str] = field(default_factory=Counter)
-    refused: int = 0
+    refusals: list[_Refusal] = field(default_factory=list)
+
+    def refuse(self, task: int | str | None, annotation: int | str | None, why: str) -> None:
+        self.refusals.append(_Refusal(task, annotation, why))
+        complain(f"task {task}{'' if annotation is None else f', annotation {annotation}'}: {why}")
 
     def note(self, taken: Taken) -> None:
         self.there += not taken.is_new
@@ -119,14 +131,13 @@ def learn_from_export(
                 try:
                     counts.note(taking.take(record, made))
                 except REFUSALS as error:
-                    counts.refused += 1
-                    complain(f"task {record.task_id}, annotation {made.id}: {error}")
+                    counts.refuse(record.task_id, made.id, str(error))
                 bar.update()
     finally:
         _report(counts)
-    if counts.refused:
+    if counts.refusals:
         which = "annotations" if choices.every_annotator else f"of {counts.tasks} images"
-        raise RequestError(f"{counts.refused} {which} gave no lesson; they are named above.")
+        raise RequestError(f"{len(counts.refusals)} {which} gave no lesson; they are named above.")
 
 
 def images_in(folder: Path, image_root: str, max_px: int) -> ReadImage:
@@ -173,8 +184,7 @@ def _annotations(
     made = [annotation for annotation in record.annotations if not annotation.skipped]
     preferred = record.preferred_annotation()
     if not record.image:
-        counts.refused += 1
-        complain(f"task {record.task_id}: {why_without_image(record)}")
+        counts.refuse(record.task_id, None, why_without_image(record))
     elif record.image_tag not in vocabularies:
         counts.passed["of an image that the label config has no labels for"] += 1
     elif preferred is None:
@@ -188,7 +198,18 @@ def _annotations(
 
 def _report(counts: _Counts) -> None:
     """Print how many images went in, and what became of them."""
-    outcome = f"{counts.taken} lessons taken, {counts.there} already there, {counts.refused} refused"
+    outcome = f"{counts.taken} lessons taken, {counts.there} already there, {len(counts.refusals)} refused"
+    answer(
+        {
+            "images": counts.tasks,
+            "lessons_taken": counts.taken,
+            "already_there": counts.there,
+            "lessons_replaced": counts.replaced,
+            "contested_px": counts.contested_px,
+            "passed_over": {reason: times for reason, times in counts.passed.items() if times},
+            "refused": counts.refusals,
+        }
+    )
     say(f"images: {counts.tasks} in, {outcome}")
     if counts.replaced:
         say(f"lessons of older annotations removed: {counts.replaced}")

@@ -5,7 +5,6 @@ A person names a lesson by the first digits of its address, or lessons by their 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +13,7 @@ from backend.command.console import say
 from backend.command.table import table
 from backend.errors import RequestError, UsageError
 from backend.presentation.lesson_facts import Filters, mistakes_of, words_of
+from converters.console import answer
 from ovdiff.bank.lesson_card import LessonCard
 from ovdiff.bank.lesson_store import LessonStore
 
@@ -24,15 +24,12 @@ _LEAST_DIGITS = 6
 _SHOWN_WORDS = 6
 
 
-def list_lessons(store: LessonStore, filters: Filters, *, as_json: bool) -> None:
+def list_lessons(store: LessonStore, filters: Filters) -> None:
     """Print the lessons: a line for each, or all that is known of each as JSON. Damaged lessons are named."""
     cards = [card for card in store.cards() if filters.fit(card)]
     cards.sort(key=lambda card: (card.source.project, card.source.task.zfill(12), card.address))
     damaged = [] if filters else store.damaged()
-    if as_json:
-        broken = [{"address": error.path.stem, "error": str(error)} for error in damaged]
-        say(json.dumps([*map(asdict, cards), *broken], indent=2, ensure_ascii=False))
-        return
+    answer([*cards, *({"address": error.path.stem, "error": str(error)} for error in damaged)])
     if not cards:
         which = "of this task or person " if filters else ""
         say(f"no lessons {which}in {store.folder}; `ovdiff learn` takes them from an export")
@@ -44,7 +41,7 @@ def list_lessons(store: LessonStore, filters: Filters, *, as_json: bool) -> None
         say(f"{error.path.stem[:SHOWN_DIGITS]}  {error}")
 
 
-def show_lesson(store: LessonStore, text: str, *, as_json: bool) -> None:
+def show_lesson(store: LessonStore, text: str) -> None:
     """Print one lesson: its source, the words that are there and absent, and what the prediction had wrong.
 
     Raises:
@@ -54,9 +51,7 @@ def show_lesson(store: LessonStore, text: str, *, as_json: bool) -> None:
     address = _find(store, text)
     card, lesson = store.card(address), store.load(address)
     mistakes = mistakes_of(lesson)
-    if as_json:
-        say(json.dumps({**asdict(card), **words_of(lesson), "cells": mistakes}, indent=2, ensure_ascii=False))
-        return
+    answer({**asdict(card), **words_of(lesson), "cells": mistakes})
     source, words = card.source, words_of(lesson)
     say(f"lesson {address}: {_state(card)}")
     say(f"of project {source.project or '?'}, task {source.task or '?'}, annotation {source.annotation or '?'}")
@@ -83,6 +78,7 @@ def switch_lessons(
     chosen = _chosen(store, texts, filters)
     for address in chosen:
         store.change(address, on=on, weight=weight)
+    answer({"lessons": chosen, "on": on, "weight": weight})
     say(f"{'on' if on else 'off'}: {len(chosen)} lessons ({_shown(chosen)})")
 
 
@@ -99,6 +95,7 @@ def remove_lessons(store: LessonStore, texts: Sequence[str], filters: Filters, c
         raise RequestError("Nothing was removed.")
     for address in chosen:
         store.remove(address)
+    answer({"removed": chosen})
     say(f"removed: {len(chosen)} lessons ({_shown(chosen)})")
 
 

@@ -6,7 +6,6 @@ as JSON and as a picture.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from backend.command.refusals import cannot
 from backend.command.table import table
 from backend.errors import RequestError, UsageError
 from backend.serving.vocabulary import read_labelling
+from converters.console import answer
 from ovdiff.bank.judgement import word_state
 from ovdiff.engines import Forecasts, SegmentationEngine
 from ovdiff.forecasting.forecast import CategoryForecast, Forecast, PairForecast
@@ -48,7 +48,6 @@ def lint_vocabulary(
     *,
     build: bool = True,
     strict: bool = False,
-    as_json: bool = False,
     picture: Path | None = None,
 ) -> None:
     """Forecast a vocabulary and show the forecast.
@@ -60,7 +59,6 @@ def lint_vocabulary(
         engine: the engine that would segment the project's images.
         build: whether prototypes that are missing are made; without them a category is forecast by its name alone.
         strict: whether findings make the command fail.
-        as_json: whether the whole forecast is printed as JSON.
         picture: the PNG file for the confusion matrix; None draws none.
 
     Raises:
@@ -83,9 +81,10 @@ def lint_vocabulary(
             bar.update(fraction - bar.n)
 
         forecast = engine.forecast(vocabulary, report)
-    say(json.dumps(forecast_to_json(forecast), indent=2, ensure_ascii=False) if as_json else forecast_to_text(forecast))
+    answer(forecast_to_json(forecast))
+    say(forecast_to_text(forecast))
     if picture is not None:
-        _draw(forecast, picture, quiet=as_json)
+        _draw(forecast, picture)
     if strict and forecast.findings:
         count = len(forecast.findings)
         raise RequestError(f"{count} finding{'s' if count > 1 else ''}, and --strict allows none.")
@@ -125,14 +124,13 @@ def _category_to_json(category: CategoryForecast) -> dict[str, object]:
     return {**asdict(category), "word": word_state(category.judgement)}
 
 
-def _draw(forecast: Forecast, path: Path, *, quiet: bool) -> None:
+def _draw(forecast: Forecast, path: Path) -> None:
     if not forecast.tried():
         raise RequestError(
             f"{path} is not written: fewer than two categories are built, so there is no confusion matrix."
         )
     write_png(draw_confusion(forecast), path)
-    if not quiet:
-        say(f"picture: {path}")
+    say(f"picture: {path}")
 
 
 def _categories_table(categories: Sequence[CategoryForecast]) -> str:

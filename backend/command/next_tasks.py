@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 
 from backend.command.console import complain, progress_bar, say
@@ -12,6 +11,7 @@ from backend.command.refusals import cannot
 from backend.command.segment import IMAGE_ERRORS, read_image_file
 from backend.command.table import table
 from backend.errors import RequestError
+from converters.console import answer
 from ovdiff.engines import ScoresTasks, SegmentationEngine
 from ovdiff.learning.next_tasks import TaskScore, choose, reasons
 from ovdiff.vocabulary import Vocabulary
@@ -34,7 +34,6 @@ def order_tasks(
     *,
     max_px: int,
     limit: int | None = None,
-    as_json: bool = False,
 ) -> None:
     """Print the images of a plan in the order in which they are worth annotating; images that were taught are left out.
 
@@ -48,7 +47,6 @@ def order_tasks(
         engine: the method.
         max_px: images with more pixels are refused.
         limit: print so many at most; ``None`` prints all.
-        as_json: print JSON instead of text.
 
     Raises:
         UsageError: the engine does not score tasks.
@@ -73,7 +71,7 @@ def order_tasks(
                     _keep(found, job.name, score)
                 bar.update()
     finally:
-        _say(found, len(plan.jobs), limit, as_json=as_json)
+        _say(found, len(plan.jobs), limit)
     if found.failed:
         raise RequestError(f"{found.failed} of {len(plan.jobs)} images could not be scored; they are named above.")
 
@@ -86,14 +84,12 @@ def _keep(found: _Found, name: str, score: TaskScore | None) -> None:
     found.scores.append(score)
 
 
-def _say(found: _Found, images: int, limit: int | None, *, as_json: bool) -> None:
+def _say(found: _Found, images: int, limit: int | None) -> None:
     order = choose(found.scores, limit)
     not_done = images - len(found.names) - found.taught - found.failed
     counts = {"taught": found.taught, "failed": found.failed, "not_done": not_done}
-    if as_json:
-        tasks = [_to_json(found.names[each.index], each.value, found.scores[each.index]) for each in order]
-        say(json.dumps({"tasks": tasks, "candidates": len(found.names), **counts}, indent=2, ensure_ascii=False))
-        return
+    tasks = [_to_json(found.names[each.index], each.value, found.scores[each.index]) for each in order]
+    answer({"tasks": tasks, "candidates": len(found.names), **counts})
     if order:
         rows = [
             (str(place), found.names[each.index], f"{each.value:.3f}", "; ".join(reasons(found.scores[each.index])))

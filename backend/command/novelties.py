@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from backend.command.segment import IMAGE_ERRORS, read_image_file
 from backend.command.table import table
 from backend.errors import RequestError
 from backend.presentation.crops import crop
+from converters.console import answer
 from ovdiff.engines import FindsNovelties, SegmentationEngine
 from ovdiff.novelties.groups import Example, NoveltyGroup, group_regions
 from ovdiff.vocabulary import Vocabulary
@@ -34,7 +34,6 @@ def find_novelties(
     engine: SegmentationEngine,
     *,
     max_px: int,
-    as_json: bool = False,
     picture: Path | None = None,
 ) -> None:
     """Look for regions that show none of the words in the images of a plan, and print their groups, the largest first.
@@ -47,7 +46,6 @@ def find_novelties(
         vocabulary: the words.
         engine: the method.
         max_px: images with more pixels are refused.
-        as_json: print JSON instead of text.
         picture: write a picture of crops of each group.
 
     Raises:
@@ -76,21 +74,19 @@ def find_novelties(
                 bar.update()
     finally:
         groups = group_regions(found)[:MOST_GROUPS]
-        _say(groups, done, failed, len(plan.jobs) - done - failed, as_json=as_json)
+        _say(groups, done, failed, len(plan.jobs) - done - failed)
         if picture is not None and groups:
             paths = {job.name: job.image for job in plan.jobs}
             write_png(_sheet(groups, paths, max_px), picture)
-        if picture is not None and not as_json:
+        if picture is not None:
             say(f"picture: {picture}" if groups else f"{picture} is not written: there is no group to show")
     if failed:
         raise RequestError(f"{failed} of {len(plan.jobs)} images could not be looked at; they are named above.")
 
 
-def _say(groups: Sequence[NoveltyGroup], done: int, failed: int, not_done: int, *, as_json: bool) -> None:
-    if as_json:
-        counts = {"images": done, "failed": failed, "not_done": not_done}
-        say(json.dumps({**counts, "groups": [_as_json(group) for group in groups]}, indent=2, ensure_ascii=False))
-        return
+def _say(groups: Sequence[NoveltyGroup], done: int, failed: int, not_done: int) -> None:
+    counts = {"images": done, "failed": failed, "not_done": not_done}
+    answer({**counts, "groups": [_as_json(group) for group in groups]})
     if groups:
         rows = [(str(number), *_row(group)) for number, group in enumerate(groups, 1)]
         header = ("group", "images", "regions", "looks like", "nearest prototype", "for instance in")

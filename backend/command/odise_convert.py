@@ -6,6 +6,7 @@ from pathlib import Path
 
 from backend.command.console import say
 from backend.errors import RequestError, UsageError
+from converters.console import answer
 from ovdiff.engines import load_any_preset
 from ovdiff.models.licences import licence_note
 from ovdiff.odise.coco_labels import coco_labels, read_labels
@@ -43,4 +44,6 @@ def convert(checkpoint: Path, preset_name: str, out: Path, labels: Path | None, 
         write_head(out, weights, HeadCard(known, architecture(preset), made))
     except OSError as error:
         raise RequestError(f"Cannot write {out}: {error}.") from error
-    say(f"head: {out}, {sum(value.numel() for value in weights.values()):,} numbers, {len(known)} labels")
+    numbers = sum(value.numel() for value in weights.values())
+    answer({"head": out, "numbers": numbers, "labels": [label.name for label in known], "licence": LICENCE})
+    say(f"head: {out}, {numbers:,} numbers, {len(known)} labels")

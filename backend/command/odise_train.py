@@ -16,7 +16,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from backend.command.console import Progress, complain, progress_bar, say
+from backend.command.console import Progress, complain, notice, progress_bar, say
 from backend.command.odise_captions import Captions, read_captions
 from backend.command.odise_curve_picture import draw_curve
 from backend.command.odise_images import (
@@ -33,6 +33,7 @@ from backend.command.odise_log import TrainingLog
 from backend.command.odise_validation import Figures, validate
 from backend.errors import UsageError
 from backend.serving.teaching.taking import ReadImage
+from converters.console import answer
 from converters.files.atomic import write_whole
 from ovdiff.engines import load_any_preset
 from ovdiff.errors import TrainingError
@@ -182,7 +183,7 @@ class _Training:
 
     def __init__(self, data: Data, plan: Plan, preset: OdisePreset, parts: OdiseParts, read: ReadImage) -> None:
         self._data, self._plan, self._preset, self._parts, self._read = data, plan, preset, parts, read
-        self._say: Callable[[str], None] = say if process_number() == 0 else lambda _text: None
+        self._say: Callable[[str], None] = notice if process_number() == 0 else lambda _text: None
         self._figures: Figures | None = None
 
     def run(self) -> None:
@@ -325,12 +326,23 @@ class _Training:
 
     def _report(self, images: int, tried: int) -> None:
         out = self._plan.out
+        answer(
+            {
+                "head": out,
+                "steps": self._preset.training.steps,
+                "images": images,
+                "images_validated": tried,
+                **({"pq": self._figures.pq, "miou": self._figures.miou} if self._figures else {}),
+                "log": out / LOG,
+                "curve": out / CURVE,
+            }
+        )
         figures = f"{self._figures} on {tried} images that it did not learn from" if self._figures else "not validated"
-        self._say(f"head: {out}, {self._preset.training.steps} steps on {images} images; {figures}")
-        self._say(f"also there: {LOG} and its curve, {CURVE}; {out.name}.training can be deleted")
-        self._say("a preset that uses it:")
-        self._say(f'    base = "{self._plan.preset}"\n    name = "{out.name}"')
-        self._say(f'    [models.head]\n    source = "{out.resolve()}"')
+        say(f"head: {out}, {self._preset.training.steps} steps on {images} images; {figures}")
+        say(f"also there: {LOG} and its curve, {CURVE}; {out.name}.training can be deleted")
+        say("a preset that uses it:")
+        say(f'    base = "{self._plan.preset}"\n    name = "{out.name}"')
+        say(f'    [models.head]\n    source = "{out.resolve()}"')
 
     @contextmanager
     def _bar(self, total: float) -> Iterator[Progress]:

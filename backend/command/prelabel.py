@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +29,7 @@ from backend.sources.images import FetchesImages, ImageSource
 from backend.sources.label_studio import LabelStudioClient
 from backend.sources.stored_predictions import StoredPredictions
 from backend.sources.task_filter import ALL_TASKS
+from converters.console import answer
 from ovdiff.engines import LoadsModels, SegmentationEngine
 from ovdiff.vocabulary import Category
 
@@ -48,7 +48,6 @@ class Wishes:
         limit: how many are predicted at most; None for all.
         dry_run: whether only is said what would be done.
         may_build: whether prototypes that are missing are made.
-        as_json: whether the result is JSON.
         images: where the images are, a folder or an address; None: where the tasks say.
         image_root: what precedes the names of images in the tasks' addresses, for `images`.
     """
@@ -59,7 +58,6 @@ class Wishes:
     limit: int | None = None
     dry_run: bool = False
     may_build: bool = True
-    as_json: bool = False
     images: Path | None = None
     image_root: str = ""
 
@@ -174,7 +172,7 @@ def _prepare(project: _Project, categories: Sequence[Category], engine: Segmenta
         names = ", ".join(category.name for category in missing)
         raise UsageError(f"{len(missing)} categories have no prototypes: {names}. Leave out --no-build to make them.")
     try:
-        build_missing(categories, engine, tell=complain if wishes.as_json else say)
+        build_missing(categories, engine)
     except RequestError as error:  # the service predicts without a category that cannot be made, too
         project.unbuilt = {category: str(error) for category in categories if not engine.has(category)}
         if len(project.unbuilt) == len(categories):
@@ -217,15 +215,8 @@ class _Complaints:
 
 
 def _say(outcome: Outcome, wishes: Wishes, ended: str, seconds: float) -> None:
-    if wishes.as_json:
-        head = {
-            "project": wishes.project,
-            "dry_run": wishes.dry_run,
-            "interrupted": ended,
-            "seconds": round(seconds, 1),
-        }
-        say(json.dumps({**head, **outcome.to_json()}, indent=2, ensure_ascii=False))
-        return
+    head = {"project": wishes.project, "dry_run": wishes.dry_run, "interrupted": ended, "seconds": round(seconds, 1)}
+    answer({**head, **outcome.to_json()})
     say(f"project {wishes.project}, model version {outcome.version}")
     would = "would be " if wishes.dry_run else ""
     say(f"looked at: {outcome.looked_at} of {outcome.in_all} tasks{f', then ended {ended}' if ended else ''}")

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from backend.command.console import say
+from backend.command.console import notice, say
 from backend.command.table import table
 from backend.errors import RequestError, UsageError
+from converters.console import answer
 from converters.files.atomic import write_whole
 from ovdiff.engines import EnginePreset, load_any_preset
 from ovdiff.models.fetching import fetch, require_reachable
@@ -27,6 +28,7 @@ def check_preset(name_or_file: str) -> None:
         RequestError: weights are missing.
     """
     entries = files_of(load_any_preset(name_or_file), *BUILDING, *SEGMENTING)
+    answer({"preset": name_or_file, "sources": [_as_json(entry) for entry in entries]})
     rows = [(", ".join(entry.models), entry.pinned_source, _size(entry), _state(entry)) for entry in entries]
     say(table([("model", "source", "MB", "state"), *rows], right=(2,)))
     for entry in entries:
@@ -69,11 +71,15 @@ def fetch_preset(name_or_file: str, folder: Path | None) -> None:
     require_reachable(preset.name, entries)
     terms = {licence.model: licence.note for licence in weights_licences(preset)}
     places = dict(_fetched(entries, terms, folder))
-    if folder is None:
-        return
-    file = folder / f"{preset.name}.toml"
+    file = None if folder is None else folder / f"{preset.name}.toml"
+    if file is not None:
+        _write_preset(file, _local_preset(preset, name_or_file, places))
+    answer({"preset": name_or_file, "places": places, "preset_file": file})
+
+
+def _write_preset(file: Path, text: str) -> None:
     try:
-        write_whole(file, _local_preset(preset, name_or_file, places).encode())
+        write_whole(file, text.encode())
     except OSError as error:
         raise RequestError(f"Cannot write {file}: {error}.") from error
     say(f"preset: {file}; use it by --preset {file} or OVDIFF_PRESET={file}")
@@ -84,11 +90,11 @@ def _fetched(entries: Sequence[ModelFiles], terms: dict[str, str], folder: Path 
     for number, entry in enumerate(entries, start=1):
         note = terms[entry.models[0]]
         if entry.is_local:
-            say(f"{number}/{len(entries)} {', '.join(entry.models)}: here already, {entry.place}")
+            notice(f"{number}/{len(entries)} {', '.join(entry.models)}: here already, {entry.place}")
             continue
-        say(f"{number}/{len(entries)} {entry}: {note}")
+        notice(f"{number}/{len(entries)} {entry}: {note}")
         place = fetch(entry, note, None if folder is None else folder / _folder_name(entry))
-        say(f"    in {place}")
+        notice(f"    in {place}")
         yield from ((model, place) for model in entry.models)
 
 
@@ -105,6 +111,17 @@ def _folder_name(entry: ModelFiles) -> str:
     if isinstance(entry.settings, CheckpointSettings):
         return entry.models[0]
     return entry.settings.source.replace("/", "--")
+
+
+def _as_json(entry: ModelFiles) -> dict[str, object]:
+    return {
+        "models": entry.models,
+        "source": entry.pinned_source,
+        "megabytes": entry.megabytes,
+        "place": entry.place,
+        "files": len(entry.needed),
+        "missing": entry.missing,
+    }
 
 
 def _size(entry: ModelFiles) -> str:

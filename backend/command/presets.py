@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from backend.command.console import say
+from converters.console import answer
 from ovdiff.engines import EnginePreset, load_any_preset
 from ovdiff.models.licences import WeightsLicence, weights_licences, weights_settings
 from ovdiff.models.weights import PIN_DIGITS, weights_pin
@@ -18,11 +18,9 @@ from ovdiff.presets import preset_description, preset_names, preset_to_mapping
 from ovdiff.presets.text import preset_to_toml
 
 
-def list_presets(*, as_json: bool) -> None:
+def list_presets() -> None:
     """Print the presets that come with the package: the purpose of each, and the weights it uses."""
-    if as_json:
-        say(_json([_summary(name) for name in preset_names()]))
-        return
+    answer([_summary(name) for name in preset_names()])
     for name in preset_names():
         say(f"{name}: {_first_sentence(preset_description(name))}")
         for entry in weights_licences(load_any_preset(name)):
@@ -30,16 +28,14 @@ def list_presets(*, as_json: bool) -> None:
             say(f"    {entry.model:17} {entry.source}  ({entry.licence}{note})")
 
 
-def show_preset(name_or_file: str, *, as_json: bool) -> None:
+def show_preset(name_or_file: str) -> None:
     """Print a whole preset as TOML that `--preset` accepts, below its description and the licences of its weights.
 
     Raises:
         PresetError: there is no such preset, or it is not valid.
     """
     preset = load_any_preset(name_or_file)
-    if as_json:
-        say(_json({**_summary(name_or_file), "preset": preset_to_mapping(preset)}))
-        return
+    answer({**_summary(name_or_file), "preset": preset_to_mapping(preset)})
     description = preset_description(name_or_file)
     paragraphs = [description] * bool(description) + ["\n".join(_weights(preset))]
     comments = ["\n".join(f"# {line}".rstrip() for line in text.splitlines()) for text in paragraphs]
@@ -76,7 +72,3 @@ def _summary(name_or_file: str) -> dict[str, Any]:
 
 def _first_sentence(text: str) -> str:
     return " ".join(text.partition("\n\n")[0].split()).partition(". ")[0].rstrip(".") + "."
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)

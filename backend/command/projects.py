@@ -5,7 +5,6 @@ Both work on the state file, whether the service runs or not. A running service 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -16,21 +15,21 @@ from backend.serving.projects import id_of
 from backend.serving.store import Store, StoredProject
 from backend.serving.vocabulary import read_labelling
 from backend.settings import Settings
+from converters.console import answer
 from ovdiff.vocabulary import Category
 
 SHOWN_LABELS = 5
 
 
-def list_projects(settings: Settings, *, as_json: bool) -> None:
+def list_projects(settings: Settings) -> None:
     """Print the stored projects: a line for each of them, or all that is known as JSON.
 
     Raises:
         StoreError: the state file cannot be read.
     """
     stored = _stored(settings)
-    if as_json:
-        say(json.dumps([_as_json(project, settings) for project in stored], indent=2, ensure_ascii=False))
-    elif not stored:
+    answer([_as_json(project, settings) for project in stored])
+    if not stored:
         say(f"no projects in {settings.state_file}: the first /setup of a project, when it is connected, stores it")
     else:
         header = ("project", "created", "labels", "config changed", "which")
@@ -49,6 +48,7 @@ def forget_projects(settings: Settings, texts: Sequence[str]) -> None:
     store = _store(settings)
     for uid in chosen:
         store.mark_forgotten(uid)
+    answer({"forgotten": list(chosen)})
     say(f"forgotten: {', '.join(chosen)}. Prototypes stay in the bank; see `ovdiff prototypes`.")
     say("A project that is still connected in Label Studio comes back when one of its pages is opened.")
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, MutableMapping, Sequence
 
-from backend.command.console import complain, progress_bar, say
+from backend.command.console import complain, notice, progress_bar, say
 from backend.command.stored_sets import KEY_DIGITS, StoredSet, find_sets, stored_sets
 from backend.command.table import table
 from backend.errors import RequestError, UsageError
+from converters.console import answer
 from ovdiff.bank import Bank
-from ovdiff.bank.judgement import ADVICE, Judgement
+from ovdiff.bank.judgement import ADVICE, Judgement, word_state
 from ovdiff.bank.support_store import SupportStore
 from ovdiff.engines import Builder, HasAnchors, JudgesWords, SegmentationEngine
 from ovdiff.errors import SupportError, VocabularyError
@@ -39,11 +38,30 @@ def build_prototypes(categories: Sequence[Category], engine: Builder) -> None:
     Raises:
         RequestError, OVDiffError: for the reasons that `build_missing` names.
     """
-    for category in categories:
-        if engine.has(category):
-            word = _word(engine.judge(category)) if isinstance(engine, JudgesWords) else ""
-            say(f"{category.name}: ready, {_shown_key(category, engine)}{word}")
-    build_missing(categories, engine)
+    ready = [category for category in categories if engine.has(category)]
+    for category in ready:
+        word = _word(engine.judge(category)) if isinstance(engine, JudgesWords) else ""
+        say(f"{category.name}: ready, {_shown_key(category, engine)}{word}")
+    failed: dict[Category, str] = {}
+    try:
+        build_missing(categories, engine, failed)
+    finally:
+        answer([_as_json(category, engine, category in ready, failed.get(category)) for category in categories])
+
+
+def _as_json(category: Category, engine: Builder, was_ready: bool, error: str | None) -> dict[str, object]:
+    """Return what became of a category that was asked for."""
+    judgement = engine.judgement(category) if isinstance(engine, JudgesWords) and engine.has(category) else None
+    return {
+        "category": category.name,
+        "prompts": category.phrases,
+        "key": engine.category_key(category),
+        "was_ready": was_ready,
+        "is_ready": engine.has(category),
+        "word": word_state(judgement),
+        "judgement": judgement,
+        "error": error or "",
+    }
 
 
 def anchors_of(engine: SegmentationEngine) -> tuple[Category, ...]:
@@ -77,11 +95,11 @@ def say_aside(vocabulary: Vocabulary, engine: Builder) -> None:
     meant = [(anchor, name) for anchor, name in aside if anchor.casefold() != name.casefold()]
     if meant:
         pairs = ", ".join(f"{anchor!r} for {name!r}" for anchor, name in meant)
-        say(f"anchors that mean the same as a word of yours step aside: {pairs}")
+        notice(f"anchors that mean the same as a word of yours step aside: {pairs}")
 
 
 def build_missing(
-    categories: Sequence[Category], engine: Builder, *, tell: Callable[[str], object] | None = None
+    categories: Sequence[Category], engine: Builder, failed: MutableMapping[Category, str] | None = None
 ) -> None:
     """Make the prototypes of the categories that the bank lacks, with a progress bar.
 
@@ -90,7 +108,7 @@ def build_missing(
     Args:
         categories: what the bank should have.
         engine: what makes prototypes.
-        tell: called with a line for each category that was built (None: the line is part of the command's result).
+        failed: gets the reason for each category that could not be built.
 
     Raises:
         RequestError: some categories could not be built. Each was reported with its reason; the others are in the bank.
@@ -98,7 +116,7 @@ def build_missing(
             finished before are kept.
     """
     missing = [category for category in categories if not engine.has(category)]
-    failed = []
+    failed = {} if failed is None else failed
     with progress_bar(len(missing)) as bar:
         for number, category in enumerate(missing):
 
@@ -110,22 +128,21 @@ def build_missing(
             try:
                 engine.build(category, report)
             except CATEGORY_ERRORS as error:
-                failed.append(category.name)
+                failed[category] = str(error)
                 complain(f"{category.name}: {error}")
             else:
                 took_s = time.monotonic() - started_s
                 word = _word(engine.judgement(category)) if isinstance(engine, JudgesWords) else ""
-                (tell or say)(f"{category.name}: built in {took_s:.1f} s, {_shown_key(category, engine)}{word}")
+                notice(f"{category.name}: built in {took_s:.1f} s, {_shown_key(category, engine)}{word}")
     if failed:
-        raise RequestError(f"{len(failed)} of {len(missing)} categories could not be built: {', '.join(failed)}.")
+        names = ", ".join(category.name for category in failed)
+        raise RequestError(f"{len(failed)} of {len(missing)} categories could not be built: {names}.")
 
 
-def list_prototypes(bank: Bank, *, as_json: bool) -> None:
+def list_prototypes(bank: Bank) -> None:
     """Print the prototype sets of the bank: a line for each set, or all that is stored about it as JSON."""
     stored = stored_sets(bank)
-    if as_json:
-        say(json.dumps([asdict(item) for item in stored], indent=2, ensure_ascii=False))
-        return
+    answer(stored)
     whole = [item for item in stored if not item.error]
     if not whole:
         say(f"no prototypes in the bank {bank.folder}; an engine of another package may keep its own elsewhere")
@@ -158,9 +175,9 @@ def remove_prototypes(bank: Bank, texts: Sequence[str], confirm: Callable[[str],
         raise RequestError("Nothing was removed.")
     for key in chosen:
         bank.remove(key)
-    say(
-        f"removed: {len(chosen)} prototype sets, {_remove_support(bank, tuple(chosen.values()))} sets of support images"
-    )
+    support_sets = _remove_support(bank, tuple(chosen.values()))
+    answer({"removed": list(chosen.values()), "support_sets_removed": support_sets})
+    say(f"removed: {len(chosen)} prototype sets, {support_sets} sets of support images")
 
 
 def _remove_support(bank: Bank, removed: Sequence[StoredSet]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from backend.command.prototypes import build_missing, say_aside, say_missing_anc
 from backend.command.totals import Totals
 from backend.errors import ImageSourceError, RequestError, UsageError
 from backend.presentation.overlay import MOST_INDEXED, draw_indexed, draw_overlay
-from backend.serving.predicting.limits import without_small_parts
+from backend.serving.predicting.limits import shown_score, without_small_parts
 from backend.sources.images import decode_image
+from converters.console import answer
 from converters.datasets.coco import write_coco
 from converters.errors import RecordError
 from converters.records import Kind
@@ -72,6 +74,7 @@ def segment_images(plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngin
     say_missing_anchors(engine)
     say_aside(vocabulary, engine)
     totals, datasets = Totals(vocabulary.names), _Datasets(plan.wanted, vocabulary, engine)
+    told: list[dict[str, object]] = []
     try:
         with progress_bar(len(plan.jobs)) as bar:
             for job in plan.jobs:
@@ -86,14 +89,17 @@ def segment_images(plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngin
                 except IMAGE_ERRORS as error:
                     totals.failed += 1
                     complain(f"{job.image}: {error}")
+                    told.append({"image": job.image, "error": str(error)})
                 else:
+                    found_here = _found(segmentation, vocabulary.names)
+                    told.append({"image": job.image, "categories": found_here, "written": job.written})
                     datasets.add(job.name, segmentation)
                     totals.add(segmentation)
                     totals.dropped_parts += dropped
                     totals.hidden += hidden
                 bar.update()
     finally:
-        _finish(plan, totals, datasets)
+        _finish(plan, totals, datasets, told)
     if totals.failed:
         raise RequestError(f"{totals.failed} of {len(plan.jobs)} images could not be segmented; they are named above.")
 
@@ -159,7 +165,19 @@ def _write_pictures(job: Job, image: NDArray[np.uint8], segmentation: Segmentati
         write_png(draw_indexed(segmentation, len(vocabulary.names)), job.indexed)
 
 
-def _finish(plan: Plan, totals: Totals, datasets: _Datasets) -> None:
+def _found(segmentation: Segmentation, names: Sequence[str]) -> list[dict[str, object]]:
+    """Return the categories that an image shows, and the size and the score of each."""
+    return [
+        {
+            "category": names[index],
+            "area_px": int(np.count_nonzero(mask)),
+            "score": shown_score(segmentation.category_score(index)),
+        }
+        for index, mask in segmentation.found()
+    ]
+
+
+def _finish(plan: Plan, totals: Totals, datasets: _Datasets, told: list[dict[str, object]]) -> None:
     """Write the datasets of the segmented images, and print how many images went in and what became of them."""
     if totals.segmented:
         datasets.write()
@@ -180,6 +198,18 @@ def _finish(plan: Plan, totals: Totals, datasets: _Datasets) -> None:
         say(f"other files, left alone: {listed}")
     if totals.segmented:
         say(f"results: {', '.join(map(str, plan.places()))}")
+    answer(
+        {
+            "images": told,
+            "categories": totals.of_categories(),
+            **{what.replace(" ", "_"): count for what, count in counts.items()},
+            "dropped_parts": totals.dropped_parts,
+            "hidden_masks": totals.hidden,
+            "coco": {"file": plan.coco, "annotations": len(datasets.coco)} if plan.coco else None,
+            "panoptic": plan.wanted.panoptic,
+            "other_files": dict(plan.left_out),
+        }
+    )
 
 
 def read_image_file(path: Path, max_px: int) -> NDArray[np.uint8]:

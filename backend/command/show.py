@@ -17,6 +17,7 @@ from backend.command.stored_sets import StoredSet, find_sets
 from backend.command.support_sheet import draw_support_sheet, shown_images
 from backend.command.table import table
 from backend.errors import UsageError
+from converters.console import answer
 from ovdiff.bank import Bank
 from ovdiff.bank.support import SupportSet
 from ovdiff.engines import Curates, HasSupportSets, SegmentationEngine
@@ -63,6 +64,16 @@ def show_prototypes(
     sheet = draw_support_sheet(support, _title(item, support), _captions(support))
     path = out or Path(f"{_file_name(item.category)}.support.png")
     write_png(sheet, path)
+    answer(
+        {
+            "sheet": path,
+            **{name: getattr(item, name) for name in ("key", "category", "prompts", "word", "judgement")},
+            "images": len(support.images),
+            "images_with_foreground": support.with_foreground(),
+            "refused_images": support.refused,
+            "rejected_images": len(support.rejected),
+        }
+    )
     say(f"sheet: {path}" + (f" of {item.short_key}" if len(made) > 1 else ""))
 
 

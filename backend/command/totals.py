@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ovdiff.segmentation import Segmentation
+
+
+@dataclass(frozen=True)
+class CategoryTotal:
+    """What a run found of a category.
+
+    Attributes:
+        category: its name.
+        images: how many images show it.
+        share: its share of all pixels, 0 to 1.
+        score: the mean of its scores, weighed by pixels; 0 where it was not found.
+    """
+
+    category: str
+    images: int
+    share: float
+    score: float
 
 
 class Totals:
@@ -34,12 +52,19 @@ class Totals:
             self._pixels_of[index] += pixels
             self._score_sum_of[index] += segmentation.category_score(index) * pixels
 
+    def of_categories(self) -> list[CategoryTotal]:
+        """Return what was found of each category."""
+        shares = self._pixels_of / max(1, self._pixels)
+        scores = self._score_sum_of / np.maximum(1, self._pixels_of)
+        return [
+            CategoryTotal(name, int(self._images_with[index]), float(shares[index]), float(scores[index]))
+            for index, name in enumerate(self._names)
+        ]
+
     def table(self) -> str:
         """Return a line for each category: how many images show it, its share of all pixels, its mean score."""
         width = max(len("category"), *(len(name) for name in self._names))
         lines = [f"{'category':{width}}  images  of pixels  score"]
-        for index, name in enumerate(self._names):
-            share = self._pixels_of[index] / max(1, self._pixels)
-            score = self._score_sum_of[index] / max(1, self._pixels_of[index])
-            lines.append(f"{name:{width}}  {self._images_with[index]:6}  {share:9.1%}  {score:5.2f}")
+        for each in self.of_categories():
+            lines.append(f"{each.category:{width}}  {each.images:6}  {each.share:9.1%}  {each.score:5.2f}")
         return "\n".join(lines)

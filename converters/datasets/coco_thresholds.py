@@ -7,7 +7,8 @@ The file holds the score of every annotation, so no model runs. `ovdiff segment 
 `convert coco --predictions` those of a Label Studio project.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -55,21 +56,53 @@ def category_names(dataset: CocoDataset) -> dict[int, str]:
     }
 
 
-def thresholds_table(dataset: CocoDataset, thresholds: Thresholds) -> str:
-    """Return how many annotations of each category have at least each score of `STEPS`, as lines.
+@dataclass(frozen=True)
+class ScoreCounts:
+    """How many annotations of a category other thresholds would leave.
+
+    Attributes:
+        category: its name.
+        annotations: all of its annotations.
+        at_least: how many have at least a score, by that score as text, such as "0.1".
+        shown: how many the given thresholds leave; None if they leave all.
+    """
+
+    category: str
+    annotations: int
+    at_least: Mapping[str, int]
+    shown: int | None
+
+
+def score_counts(dataset: CocoDataset, thresholds: Thresholds) -> list[ScoreCounts]:
+    """Return how many annotations of each category have at least each score of `STEPS`.
 
     Args:
         dataset: a file that `require_scores` takes.
-        thresholds: a last column counts what these leave, unless they leave all.
+        thresholds: the thresholds of `ScoreCounts.shown`.
     """
     names = category_names(dataset)
     scores: dict[int, list[float]] = {number: [] for number in names}
     for annotation in _annotations(dataset):
         scores[annotation["category_id"]].append(annotation["score"])
-    rows = [["category", "all", *(f"{step:.1f}" for step in STEPS), *(["shown"] if thresholds else [])]]
+    counted = []
     for number, name in names.items():
-        leasts = (0.0, *STEPS, *([thresholds.of(name)] if thresholds else []))
-        rows.append([name, *(str(sum(score >= least for score in scores[number])) for least in leasts)])
+        at_least = {f"{step:.1f}": _at_least(step, scores[number]) for step in STEPS}
+        shown = _at_least(thresholds.of(name), scores[number]) if thresholds else None
+        counted.append(ScoreCounts(name, len(scores[number]), at_least, shown))
+    return counted
+
+
+def _at_least(least: float, scores: Sequence[float]) -> int:
+    return sum(score >= least for score in scores)
+
+
+def thresholds_table(counted: Sequence[ScoreCounts]) -> str:
+    """Return counts as lines of a table; a last column counts what thresholds leave, unless they leave all."""
+    shown = any(each.shown is not None for each in counted)
+    rows = [["category", "all", *(f"{step:.1f}" for step in STEPS), *(["shown"] if shown else [])]]
+    for each in counted:
+        last = [each.shown] if each.shown is not None else []
+        rows.append([each.category, *map(str, [each.annotations, *each.at_least.values(), *last])])
     return _aligned(rows)
 
 

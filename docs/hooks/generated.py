@@ -37,7 +37,7 @@ def presets() -> str:
     shown = []
     for name in preset_names():
         with contextlib.redirect_stdout(io.StringIO()) as printed:
-            show_preset(name, as_json=False)
+            show_preset(name)
         shown.append(f"## {name}\n\n```toml\n{printed.getvalue().strip()}\n```\n")
     return "\n".join(shown)
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from converters import cli, commands
-from converters.console import DONE, LEFT_BEHIND
+from converters.console import DONE, LEFT_BEHIND, answering
 from converters.encodings.brush import mask_to_brush_rle
 from converters.errors import OutputError, RecordError, YOLOError
 from converters.label_studio.label_config import parse_label_config
@@ -100,12 +100,14 @@ def test_a_yolo_import_needs_the_images(tmp_path: Path) -> None:
 
 
 def test_findings_are_said_and_counted_in_the_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = {"label_config": CONFIG, "images": None, "image_root": "", "negatives": True, "json": True}
-    assert commands.validate(Namespace(file=EXPORT, **options)) == DONE
+    options = {"label_config": CONFIG, "images": None, "image_root": "", "negatives": True}
+    with answering(as_json=True):
+        assert commands.validate(Namespace(file=EXPORT, **options)) == DONE
     assert json.loads(capsys.readouterr().out) == []
     broken = tmp_path / "broken.json"
     broken.write_text('[{"data": {}}]')
-    assert commands.validate(Namespace(file=broken, **options)) == LEFT_BEHIND
+    with answering(as_json=True):
+        assert commands.validate(Namespace(file=broken, **options)) == LEFT_BEHIND
     (finding,) = json.loads(capsys.readouterr().out)
     assert (finding["file"], finding["kind"]) == (str(broken), "unreadable-task")
 

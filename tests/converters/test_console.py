@@ -2,12 +2,30 @@
 
 import argparse
 import io
+import json
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from converters.console import DONE, LEFT_BEHIND, complain, say, say_counts, say_left_out, show_examples
+from converters.console import (
+    DONE,
+    LEFT_BEHIND,
+    answer,
+    answering,
+    complain,
+    say,
+    say_counts,
+    say_left_out,
+    show_examples,
+)
 from converters.selection import Tally
+
+
+@dataclass
+class Counts:
+    images_in: int
 
 
 def test_counts_are_said_in_order_and_nothing_left_behind_is_a_success(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,6 +68,35 @@ def test_letters_that_the_terminal_lacks_do_not_stop_it(monkeypatch: pytest.Monk
         stream.flush()
         written.append(stream.buffer.getvalue())  # type: ignore[attr-defined]
     assert written == [rb"gr\xf6\xdfe \U0001f98a" + b"\n", rb"convert coco: gr\xf6\xdfe" + b"\n"]
+
+
+def test_with_json_stdout_holds_one_document_and_without_it_text(capsys: pytest.CaptureFixture[str]) -> None:
+    for as_json in (False, True):
+        with answering(as_json=as_json):
+            say("text")
+            answer({"file": Path("a/ö.png"), "iou": float("nan"), "counts": Counts(3), "two": (1, 2.5)})
+    text, _, document = capsys.readouterr().out.partition("\n")
+    assert text == "text"
+    assert json.loads(document) == {"file": "a/ö.png", "iou": None, "counts": {"images_in": 3}, "two": [1, 2.5]}
+    answer("nobody asked")
+    assert capsys.readouterr().out == ""
+
+
+def test_json_stays_json_where_the_terminal_lacks_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    with answering(as_json=True):
+        answer({"name": "größe"})
+    sys.stdout.flush()
+    assert json.loads(sys.stdout.buffer.getvalue()) == {"name": "größe"}
+
+
+def test_quiet_leaves_out_what_is_well_and_says_what_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    tally = Tally()
+    tally.images_in, tally.images_out = 3, 2
+    tally.leave_out("region without a label", "task 1")
+    with answering(quiet=True):
+        assert say_counts(tally.counts(), "lowest IoU: 0.9") == LEFT_BEHIND
+    assert capsys.readouterr().out == "left out, region without a label: 1\n  region without a label: task 1\n"
 
 
 def test_the_help_of_each_command_ends_with_its_own_examples() -> None:

@@ -63,7 +63,6 @@ def _add_diff(verbs: Commands[argparse.ArgumentParser]) -> None:
     )
     diff.add_argument("first", metavar="A", help="the folder of a bank, a category or a key")
     diff.add_argument("second", metavar="B", help="the same of the other")
-    diff.add_argument("--json", action="store_true", help="print all of it as JSON, for programs")
     add_bank_option(diff)
     diff.set_defaults(act=_diff)
 
@@ -97,7 +96,7 @@ def _verb(verbs: Commands[argparse.ArgumentParser], name: str, about: str, act: 
 def _diff(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.diff import diff_prototypes
 
-    diff_prototypes(bank_of(options, settings), options.first, options.second, as_json=options.json)
+    diff_prototypes(bank_of(options, settings), options.first, options.second)
 
 
 def _export(options: argparse.Namespace, settings: Settings) -> None:
@@ -125,16 +124,13 @@ def _reject(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _restore(options: argparse.Namespace, settings: Settings) -> None:
-    from backend.command.curation import draw_again, restore_images
+    from backend.command.curation import restore_images
     from backend.errors import UsageError
 
     if not options.numbers and not options.drawn:
         raise UsageError("Nothing to restore: give the numbers of rejected images, or --drawn.")
     bank, engine = bank_of(options, settings), engine_of(options, settings)
-    if options.drawn:
-        draw_again(bank, options.which, engine)
-    if options.numbers:
-        restore_images(bank, options.which, options.numbers, engine)
+    restore_images(bank, options.which, options.numbers, engine, draw=options.drawn)
 
 
 def _add_exemplar(options: argparse.Namespace, settings: Settings) -> None:

@@ -40,7 +40,6 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     diff.add_argument(
         "--after", action="append", default=[], metavar="CHANGE", help=f"how the second side differs; {_CHANGE}"
     )
-    diff.add_argument("--json", action="store_true", help="print everything as JSON, for programs")
     diff.add_argument(
         "--picture", type=Path, metavar="FILE.png", help="write a picture of the six images that change most"
     )
@@ -60,4 +59,4 @@ def _diff(options: argparse.Namespace, settings: Settings) -> None:
     before, after = with_changes(shared, options.before), with_changes(shared, options.after)
     plan = plan_report(options.images)
     sides = make_sides(before, after, options.device or settings.device)
-    diff_predictions(plan, *sides, max_px=settings.images.image_max_px, as_json=options.json, picture=options.picture)
+    diff_predictions(plan, *sides, max_px=settings.images.image_max_px, picture=options.picture)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from backend.command.arguments.shared import Commands, project_number
+from converters.console import add_answer_options
 from ovdiff.extras import naming_the_extra
 
 
@@ -29,8 +30,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="URL",
         help="the URL by which Label Studio reaches this backend (default: http://OVDIFF_HOST:OVDIFF_PORT)",
     )
-    doctor.add_argument("--json", action="store_true", help="print the findings as JSON, for programs")
-    doctor.add_argument("--quiet", action="store_true", help="leave out what is as it should be, and what was skipped")
+    add_answer_options(doctor, "leave out what is as it should be, and what was skipped")
     doctor.set_defaults(run=_doctor)
 
 
@@ -47,4 +47,4 @@ def _doctor(options: argparse.Namespace) -> int:
         raise UsageError(
             f"--address is {options.address!r:.80}: {error}. Give a URL such as http://ovdiff:9090."
         ) from None
-    return examine_backend(Questions(options.project, options.address), as_json=options.json, quiet=options.quiet)
+    return examine_backend(Questions(options.project, options.address))

@@ -36,7 +36,6 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="MASK.png",
         help="a mask of the image's size, not 0 inside; figures are means over it",
     )
-    explain.add_argument("--json", action="store_true", help="print everything as JSON, for programs")
     explain.add_argument(
         "--out",
         type=Path,
@@ -59,4 +58,4 @@ def _explain(options: argparse.Namespace, settings: Settings) -> None:
 
     asked = Question(options.image, options.at or options.region, read_categories(options.categories))
     engine, most_px = engine_of(options, settings), settings.images.image_max_px
-    explain_image(asked, engine, max_px=most_px, as_json=options.json, out=options.out)
+    explain_image(asked, engine, max_px=most_px, out=options.out)

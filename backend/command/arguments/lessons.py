@@ -31,12 +31,10 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     verbs = lessons.add_subparsers(required=True, metavar="VERB")
     listing = verbs.add_parser("list", help="list the lessons of the bank")
     _add_filters(listing)
-    listing.add_argument("--json", action="store_true", help="print all that is known of each lesson, for programs")
     add_bank_option(listing)
     listing.set_defaults(act=_list)
     show = verbs.add_parser("show", help="say what was right and wrong in the image of a lesson")
     show.add_argument("which", metavar="LESSON", help="the first digits that `list` shows; six are enough")
-    show.add_argument("--json", action="store_true", help="print it for programs")
     add_bank_option(show)
     show.set_defaults(act=_show)
     for name, does in (("on", "count lessons again"), ("off", "count lessons no more, and keep them")):
@@ -132,13 +130,13 @@ def _list(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.lessons import list_lessons
     from backend.presentation.lesson_facts import Filters
 
-    list_lessons(_store(options, settings), Filters(options.task, options.person), as_json=options.json)
+    list_lessons(_store(options, settings), Filters(options.task, options.person))
 
 
 def _show(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.lessons import show_lesson
 
-    show_lesson(_store(options, settings), options.which, as_json=options.json)
+    show_lesson(_store(options, settings), options.which)
 
 
 def _switch(options: argparse.Namespace, settings: Settings) -> None:

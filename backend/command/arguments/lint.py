@@ -30,7 +30,6 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="make no prototypes: say which are missing, and compare the names of these categories by CLIP alone",
     )
-    lint.add_argument("--json", action="store_true", help="print the whole forecast as JSON for programs")
     lint.add_argument(
         "--picture", type=Path, metavar="FILE.png", help="write a picture of the confusion matrix of the support images"
     )
@@ -52,6 +51,5 @@ def _lint(options: argparse.Namespace, settings: Settings) -> None:
         engine_of(options, settings),
         build=not options.no_build,
         strict=options.strict,
-        as_json=options.json,
         picture=options.picture,
     )

@@ -38,7 +38,6 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     tasks.add_argument(
         "--limit", type=_count, default=_LIMIT, metavar="N", help=f"print so many images at most (default: {_LIMIT})"
     )
-    tasks.add_argument("--json", action="store_true", help="print the order with all that it follows from as JSON")
     add_engine_options(tasks)
     tasks.set_defaults(act=_next_tasks)
 
@@ -62,4 +61,4 @@ def _next_tasks(options: argparse.Namespace, settings: Settings) -> None:
     plan = make_plan(options.images, Wanted(overlay=False))
     engine = engine_of(options, settings)
     max_px = settings.images.image_max_px
-    order_tasks(plan, vocabulary, engine, max_px=max_px, limit=options.limit, as_json=options.json)
+    order_tasks(plan, vocabulary, engine, max_px=max_px, limit=options.limit)

@@ -31,7 +31,6 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     novelties.add_argument("images", type=image_path, nargs="+", metavar="IMAGE", help=IMAGES_HELP)
     novelties.add_argument("--categories", required=True, metavar=CATEGORIES_FORM, help=CATEGORIES_HELP)
-    novelties.add_argument("--json", action="store_true", help="print everything as JSON, for programs")
     novelties.add_argument("--picture", type=Path, metavar="FILE.png", help="write a picture of crops of each group")
     add_engine_options(novelties)
     novelties.set_defaults(act=_find)
@@ -46,4 +45,4 @@ def _find(options: argparse.Namespace, settings: Settings) -> None:
     check_png_path("--picture", options.picture)
     vocabulary, plan = read_categories(options.categories), plan_report(options.images)
     engine, max_px = engine_of(options, settings), settings.images.image_max_px
-    find_novelties(plan, vocabulary, engine, max_px=max_px, as_json=options.json, picture=options.picture)
+    find_novelties(plan, vocabulary, engine, max_px=max_px, picture=options.picture)

@@ -54,7 +54,6 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "--image-root", default="", metavar="ADDRESS", help="what precedes the file names in the tasks' addresses"
     )
     prelabel.add_argument("--no-build", action="store_true", help="make no prototypes; refuse if some are missing")
-    prelabel.add_argument("--json", action="store_true", help="print what was done as JSON, for programs")
     add_engine_options(prelabel)
     prelabel.set_defaults(act=_prelabel)
 
@@ -71,7 +70,6 @@ def _prelabel(options: argparse.Namespace, settings: Settings) -> None:
         limit=options.limit,
         dry_run=options.dry_run,
         may_build=not options.no_build,
-        as_json=options.json,
         images=options.images,
         image_root=options.image_root,
     )

@@ -21,8 +21,6 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     show = verbs.add_parser("show", help="print a whole preset as TOML, with the licences of its weights")
     show.add_argument("preset", metavar="NAME_OR_FILE")
     show.set_defaults(act=_show_preset)
-    for verb in (listing, show):
-        verb.add_argument("--json", action="store_true", help="print it as JSON, for programs")
     check = verbs.add_parser("check", help="say which of a preset's weights are on this machine, and what is missing")
     check.add_argument("preset", metavar="NAME_OR_FILE")
     check.set_defaults(act=_check_preset)
@@ -58,13 +56,13 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 def _list_presets(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.presets import list_presets
 
-    list_presets(as_json=options.json)
+    list_presets()
 
 
 def _show_preset(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.presets import show_preset
 
-    show_preset(options.preset, as_json=options.json)
+    show_preset(options.preset)
 
 
 def _check_preset(options: argparse.Namespace, settings: Settings) -> None:

@@ -16,7 +16,6 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     projects = commands.add_parser("projects", help="list the projects that the service has stored, or forget some")
     verbs = projects.add_subparsers(required=True, metavar="VERB")
     listing = verbs.add_parser("list", help="list the projects with their labels")
-    listing.add_argument("--json", action="store_true", help="print it as JSON, for programs")
     listing.set_defaults(act=_list_projects)
     forget = verbs.add_parser("forget", help="forget projects; works while the service runs, too")
     forget.add_argument("which", nargs="+", metavar="N_OR_UID", help="the N of the address /projects/N/, or a uid")
@@ -26,7 +25,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 def _list_projects(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.projects import list_projects
 
-    list_projects(settings, as_json=options.json)
+    list_projects(settings)
 
 
 def _forget_projects(options: argparse.Namespace, settings: Settings) -> None:

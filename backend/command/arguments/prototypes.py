@@ -34,9 +34,6 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     add_engine_options(build)
     build.set_defaults(act=_build)
     listing = verbs.add_parser("list", help="list the prototype sets of the bank")
-    listing.add_argument(
-        "--json", action="store_true", help="print everything that is stored about each set, as JSON for programs"
-    )
     add_bank_option(listing)
     listing.set_defaults(act=_list)
     show = verbs.add_parser("show", help="write a sheet of a category's support images, attribution and masks")
@@ -76,7 +73,7 @@ def _build(options: argparse.Namespace, settings: Settings) -> None:
 def _list(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.prototypes import list_prototypes
 
-    list_prototypes(bank_of(options, settings), as_json=options.json)
+    list_prototypes(bank_of(options, settings))
 
 
 def _show(options: argparse.Namespace, settings: Settings) -> None:

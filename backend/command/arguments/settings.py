@@ -16,11 +16,10 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     settings = commands.add_parser(
         "settings", help="print all settings: the values in force and where they come from, units and reasons"
     )
-    settings.add_argument("--json", action="store_true", help="print them as JSON, for programs")
     settings.set_defaults(act=_settings)
 
 
 def _settings(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.settings import show_settings
 
-    show_settings(as_json=options.json)
+    show_settings()

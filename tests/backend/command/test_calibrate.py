@@ -1,3 +1,4 @@
+import json
 import tomllib
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 
 from backend.command.calibrate import calibrate_preset
 from backend.errors import RequestError, UsageError
+from converters.console import answering
 from ovdiff.engines import load_any_preset
 from ovdiff.vocabulary import Category, Vocabulary
 from ovdiff.vocabulary.kinds import KindDecision
@@ -42,6 +44,16 @@ def test_a_preset_with_other_scores_is_written(
     printed = capsys.readouterr().out
     assert "things: 8 regions of support images, 8 of them right; fewer than 10 right or wrong ones" in printed
     assert "stuff: 4 regions" in printed and f"use it as --preset {out}" in printed
+
+
+def test_what_was_fitted_is_told_to_programs(
+    engine: KindEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(as_json=True):
+        calibrate_preset("tinyworld", WORDS, engine, tmp_path / "mine.toml")
+    told = json.loads(capsys.readouterr().out)
+    assert told["things"] == {"regions": 8, "right": 8} and told["stuff"]["regions"] == 4
+    assert told["preset"] == str(tmp_path / "mine.toml")
 
 
 def test_what_cannot_be_calibrated_is_said_before_anything_is_built(engine: KindEngine, tmp_path: Path) -> None:

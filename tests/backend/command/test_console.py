@@ -3,8 +3,9 @@ import sys
 
 import pytest
 
-from backend.command.console import ProgressLines, ask, complain, progress_bar, quietly, say
+from backend.command.console import ProgressLines, ask, complain, notice, progress_bar, say
 from backend.errors import UsageError
+from converters.console import answering
 
 
 class Terminal(io.StringIO):
@@ -19,6 +20,18 @@ def test_results_and_complaints_go_their_own_ways(capsys: pytest.CaptureFixture[
     assert (captured.out, captured.err) == ("found\n", "ovdiff: lost\n")
 
 
+def test_with_json_results_are_not_text_and_notices_are_no_results(capsys: pytest.CaptureFixture[str]) -> None:
+    with answering(as_json=True):
+        say("found")
+        notice("built")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "built\n")
+    with answering(quiet=True):
+        say("found")
+        notice("built")
+    assert capsys.readouterr() == ("found\n", "")
+
+
 def test_a_progress_bar_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None:
     for stream, shows in ((io.StringIO(), False), (Terminal(), True)):
         monkeypatch.setattr(sys, "stderr", stream)
@@ -31,7 +44,7 @@ def test_a_progress_bar_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -
 def test_quietly_nothing_is_shown_and_still_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    with quietly(), progress_bar(2) as bar:
+    with answering(quiet=True), progress_bar(2) as bar:
         bar.set_description("a")
         bar.update(2)
         assert bar.n == 2
@@ -56,6 +69,12 @@ def test_without_a_terminal_a_long_run_writes_a_line_now_and_then() -> None:
 def test_only_a_yes_is_a_yes(answer: str, agreed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal(f"{answer}\n"))
     assert ask("Remove it?") == agreed
+
+
+def test_a_program_that_wants_json_is_asked_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    with answering(as_json=True), pytest.raises(UsageError, match=r"say it with --yes"):
+        ask("Remove it?")
 
 
 def test_nobody_to_ask_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

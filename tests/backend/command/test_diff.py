@@ -6,6 +6,7 @@ import pytest
 
 from backend.command.diff import diff_prototypes
 from backend.errors import UsageError
+from converters.console import answering
 from ovdiff.bank import Bank
 from ovdiff.vocabulary import Category
 from tests.backend.command.conftest import run_prototypes
@@ -31,7 +32,8 @@ def test_two_sets(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> Non
     lines = _said(capsys, bank, "red", "blue").splitlines()
     assert lines[1] == "  phrases: red -> blue"
     assert lines[-2].split() == ["clip", "foreground", "1.000", "1.000", "class", "1.000"]
-    found = json.loads(_said(capsys, bank, "red", "blue", as_json=True))
+    with answering(as_json=True):
+        found = json.loads(_said(capsys, bank, "red", "blue"))
     assert found["first"]["category"] == "red" and found["cosines"][0]["moved"] == pytest.approx(1)
     assert "  their cards say the same" in _said(capsys, bank, "red", "red")
 
@@ -46,7 +48,8 @@ def test_two_banks(engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFix
     said = _said(capsys, bank, engine.folder, other).splitlines()
     assert said[0] == "the same in both: 1 sets" and said[1].startswith(f"only in {other}: ")
     assert said[1].endswith("(green)") and "  preset: fake -> changed" in said
-    found = json.loads(_said(capsys, bank, engine.folder, other, as_json=True))
+    with answering(as_json=True):
+        found = json.loads(_said(capsys, bank, engine.folder, other))
     assert found["same"] == 1 and len(found["changed"]) == 1 and found["only_first"] == []
 
 

@@ -11,6 +11,7 @@ from backend.command.diff_predictions import Given, diff_predictions, with_chang
 from backend.command.plan import Wanted, make_plan
 from backend.command.prototypes import build_missing, read_categories
 from backend.errors import RequestError, UsageError
+from converters.console import answering
 from ovdiff.bank import Bank
 from ovdiff.blast_radius import Side
 from ovdiff.segmenting import image_segmenter
@@ -92,7 +93,8 @@ def test_json_has_everything_and_nothing_else_is_on_stdout(
 ) -> None:
     compare()
     capsys.readouterr()
-    compare(as_json=True)
+    with answering(as_json=True):
+        compare()
     found = json.loads(capsys.readouterr().out)
     assert (found["images"], found["images_changed"], found["failed"], found["not_done"]) == (2, 1, 0, 0)
     assert {"before": None, "after": "blue", "pixels": 384, "images": 1} in found["moved"]

@@ -8,6 +8,7 @@ from PIL import Image
 from backend.command import cli
 from backend.command.lint import label_config_vocabulary, lint_vocabulary
 from backend.errors import RequestError, UnusableLabelConfigError, UsageError
+from converters.console import answering
 from ovdiff.engines import Progress
 from ovdiff.forecasting.forecast import CategoryForecast, Finding, Forecast, PairForecast
 from ovdiff.vocabulary import Category, Vocabulary
@@ -78,7 +79,8 @@ def test_the_json_holds_the_whole_forecast_and_nothing_else_is_printed(
     engine.build(Category("red"))
     engine.build(Category("blue"))
     engine.findings = (ALARM,)
-    lint_vocabulary(WORDS, engine, as_json=True, picture=tmp_path / "matrix.png")
+    with answering(as_json=True):
+        lint_vocabulary(WORDS, engine, picture=tmp_path / "matrix.png")
     found = json.loads(capsys.readouterr().out)
     assert found["confusion"]["columns"] == ["background", "red", "blue"] and len(found["confusion"]["shares"]) == 2
     assert found["categories"][0]["expected_iou"] == 0.5 and found["categories"][0]["word"] == "not judged"

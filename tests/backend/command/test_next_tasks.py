@@ -11,6 +11,7 @@ from backend.command.next_tasks import order_tasks
 from backend.command.plan import Wanted, make_plan
 from backend.command.prototypes import read_categories
 from backend.errors import RequestError, UsageError
+from converters.console import answering
 from ovdiff.learning.next_tasks import FoundWord, TaskScore
 from ovdiff.tinyworld.world import render, sample_scene
 from ovdiff.vocabulary import Vocabulary
@@ -70,7 +71,8 @@ def test_the_images_are_printed_in_their_order_with_the_reason(
 def test_json_has_the_order_and_what_it_follows_from(order: Order, capsys: pytest.CaptureFixture[str]) -> None:
     order()  # Prototypes are there now, and nothing is said of them.
     capsys.readouterr()
-    order(as_json=True, limit=1)
+    with answering(as_json=True):
+        order(limit=1)
     found = json.loads(capsys.readouterr().out)
     assert [task["image"] for task in found["tasks"]] == ["deep/c.png"]
     assert found["tasks"][0]["score"] == pytest.approx((0.25 + 0.1) ** 0.5 * 0.2 * 3**0.5 / 3)

@@ -10,6 +10,7 @@ from backend.command.novelties import find_novelties
 from backend.command.plan import Wanted, make_plan
 from backend.command.prototypes import read_categories
 from backend.errors import RequestError, UsageError
+from converters.console import answering
 from ovdiff.novelties.groups import NovelRegion
 from ovdiff.vocabulary import Vocabulary
 from tests.fakes.engine import COLOURS, FakeEngine
@@ -60,7 +61,8 @@ def test_json_and_picture(photos: Path, tmp_path: Path, capsys: pytest.CaptureFi
     engine = ColourNovelties(tmp_path / "bank")
     _find(photos, "green", engine)
     capsys.readouterr()
-    _find(photos, "green", engine, as_json=True, picture=tmp_path / "crops.png")
+    with answering(as_json=True):
+        _find(photos, "green", engine, picture=tmp_path / "crops.png")
     found = json.loads(capsys.readouterr().out)
     assert (found["images"], found["failed"], found["not_done"]) == (2, 0, 0)
     assert {group["looks_like"][0]["word"] for group in found["groups"]} == {"red", "blue"}

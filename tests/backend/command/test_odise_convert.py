@@ -1,5 +1,6 @@
 """`ovdiff odise convert` says the licence first, and writes a head that the engine's loader reads."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from backend.command.odise_convert import convert
 from backend.errors import UsageError
+from converters.console import answering
 from ovdiff.errors import WeightsError
 from ovdiff.odise.head_file import read_card
 from tests.ovdiff.odise.test_released import drawn, released_shapes
@@ -51,6 +53,17 @@ def test_a_head_says_its_licence_and_its_labels(tmp_path: Path, preset: str) -> 
     labels.write_text("thing\tcar, automobile\nstuff\tsky\n")
     convert(tmp_path / "released.pth", preset, tmp_path / "other", labels, accepted=True)
     assert read_card(tmp_path / "other").words() == {"car", "automobile", "sky"}
+
+
+def test_what_was_converted_is_told_to_programs(
+    tmp_path: Path, preset: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"model": drawn(released_shapes(8))}, tmp_path / "released.pth")
+    with answering(as_json=True):
+        convert(tmp_path / "released.pth", preset, tmp_path / "head", None, accepted=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["head"], told["licence"], len(told["labels"])) == (str(tmp_path / "head"), "CC-BY-NC-SA-4.0", 133)
+    assert told["numbers"] > 1000
 
 
 def test_a_preset_of_the_first_engine_is_refused(tmp_path: Path) -> None:

@@ -80,8 +80,12 @@ def test_a_head_is_trained_said_to_be_so_and_can_be_used(here: Path, capsys: pyt
     # A second call has nothing to do; another seed is refused, and nothing is overwritten.
     capsys.readouterr()
     before = (here / "head/head.safetensors").read_bytes()
-    assert train("--steps", "4", "--captions", "captions.jsonl", "--validate", "0.25") == 0
-    assert "continuing after step 4" in capsys.readouterr().out
+    assert train("--steps", "4", "--captions", "captions.jsonl", "--validate", "0.25", "--json") == 0
+    printed = capsys.readouterr()
+    assert "continuing after step 4" in printed.err
+    told = json.loads(printed.out)
+    assert (told["head"], told["steps"], told["images"], told["images_validated"]) == ("head", 4, 3, 1)
+    assert told["curve"] == "head/training.png" and 0 <= told["pq"] <= 1
     assert train("--steps", "4", "--captions", "captions.jsonl", "--validate", "0.25", "--seed", "1") == 1
     assert "another training: the seed differ. Delete it" in capsys.readouterr().err
     assert (here / "head/head.safetensors").read_bytes() == before

@@ -27,6 +27,7 @@ from backend.serving.prelabelling.run import lock_project
 from backend.serving.service import Service
 from backend.serving.vocabulary import read_labelling
 from backend.settings import LabelStudioSettings, PredictionSettings, Settings
+from converters.console import answering
 from ovdiff.errors import WeightsError
 from ovdiff.vocabulary import Category
 from tests.fakes.engine import FakeEngine
@@ -80,7 +81,8 @@ def summary(
     capsys: pytest.CaptureFixture[str], settings: Settings, engine: FakeEngine, query: str | None = None, **wishes: Any
 ) -> dict[str, Any]:
     capsys.readouterr()
-    run(settings, engine, query, as_json=True, **wishes)
+    with answering(as_json=True):
+        run(settings, engine, query, **wishes)
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
@@ -111,8 +113,8 @@ def test_images_may_lie_in_a_folder_of_ones_own(
     for number in (2, 3):
         (tmp_path / f"{number}.png").write_bytes(encoded(red_and_blue()))
     capsys.readouterr()
-    with pytest.raises(RequestError):
-        run(settings, engine, as_json=True, images=tmp_path)
+    with pytest.raises(RequestError), answering(as_json=True):
+        run(settings, engine, images=tmp_path)
     captured = capsys.readouterr()
     found = json.loads(captured.out)
     assert (found["predicted"], found["failures"]) == (2, 1)

@@ -18,6 +18,7 @@ from backend.command.prototypes import (
 )
 from backend.command.stored_sets import stored_sets
 from backend.errors import RequestError, UsageError
+from converters.console import answering
 from ovdiff.bank import Bank
 from ovdiff.bank.judgement import ADVICE
 from ovdiff.errors import BankError, VocabularyError, WeightsError
@@ -127,13 +128,13 @@ def test_without_weights_nothing_else_is_tried(engine: FakeEngine, monkeypatch: 
 
 
 def test_the_bank_is_listed(engine: FakeEngine, bank: Bank, capsys: pytest.CaptureFixture[str]) -> None:
-    list_prototypes(bank, as_json=False)
+    list_prototypes(bank)
     assert capsys.readouterr().out == (
         f"no prototypes in the bank {bank.folder}; an engine of another package may keep its own elsewhere\n"
     )
     build_missing(read_categories("boat=red boat;ship, Water").categories, engine)
     capsys.readouterr()
-    list_prototypes(bank, as_json=False)
+    list_prototypes(bank)
     header, water, boat = capsys.readouterr().out.splitlines()
     assert header.split() == ["key", "category", "images", "refused", "word", "KiB", "preset", "prompts"]
     assert water.split()[1:6] == ["Water", "2/2", "1", "known", "2/2"]
@@ -149,11 +150,12 @@ def test_doubtful_words_are_listed_with_what_to_try(
     assert "doubtful" not in boat
     said = f"CLIP agrees with 0 of 2 support images, and sees 'mug' in 2. {ADVICE}."
     assert crab.endswith(f", doubtful: {said}")
-    list_prototypes(bank, as_json=False)
+    list_prototypes(bank)
     _, *rows, last = capsys.readouterr().out.splitlines()
     assert [row.split()[4:6] for row in rows] == [["known", "2/2"], ["doubtful", "0/2"]]
     assert last == f"{engine.category_key(Category('crab'))[:12]} (crab) is doubtful: {said}"
-    list_prototypes(bank, as_json=True)
+    with answering(as_json=True):
+        list_prototypes(bank)
     listed = json.loads(capsys.readouterr().out)
     assert [(item["word"], item["judgement"]["agreeing"]) for item in listed] == [("known", 2), ("doubtful", 0)]
 
@@ -168,7 +170,7 @@ def test_a_set_from_before_is_judged_by_building_it_and_not_judged_until_then(
     path.write_text(
         json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "judgement"})
     )
-    list_prototypes(bank, as_json=False)
+    list_prototypes(bank)
     _, row = capsys.readouterr().out.splitlines()
     assert row.split()[4:6] == ["not", "judged"]
     build_prototypes([crab], engine)
@@ -180,11 +182,12 @@ def test_the_list_can_be_read_by_programs(engine: FakeEngine, bank: Bank, capsys
     engine.build(Category("boat"))
     engine.build(Category("red"))
     (bank.folder / f"{engine.category_key(Category('red'))}.json").write_text("{")
-    list_prototypes(bank, as_json=True)
+    with answering(as_json=True):
+        list_prototypes(bank)
     damaged, boat = json.loads(capsys.readouterr().out)
     assert (boat["category"], boat["prompts"], boat["refused_images"]) == ("boat", ["boat"], 1)
     assert "not JSON" in damaged["error"]
-    list_prototypes(bank, as_json=False)
+    list_prototypes(bank)
     assert "not JSON" in capsys.readouterr().out.splitlines()[-1]
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from backend.command.settings import show_settings
 from backend.settings import settings_table
+from converters.console import answering
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +17,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_values_in_force_are_shown_with_their_origin(capsys: pytest.CaptureFixture[str]) -> None:
     """The table showed the defaults, whatever the environment said."""
-    show_settings(as_json=False)
+    show_settings()
     header, *rows = capsys.readouterr().out.splitlines()
     assert header.split()[:4] == ["setting", "value", "from", "unit"]
     cells = {row.split()[0]: row for row in rows}
@@ -30,14 +31,16 @@ def test_the_values_in_force_are_shown_with_their_origin(capsys: pytest.CaptureF
 
 def test_no_secret_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     for as_json in (False, True):
-        show_settings(as_json=as_json)
+        with answering(as_json=as_json):
+            show_settings()
         said = capsys.readouterr().out
         assert "(set, not shown)" in said
         assert "hush" not in said
 
 
 def test_the_same_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
-    show_settings(as_json=True)
+    with answering(as_json=True):
+        show_settings()
     shown = {item["variable"]: item for item in json.loads(capsys.readouterr().out)}
     assert shown["OVDIFF_PORT"]["value"] == "9191"
     assert shown["OVDIFF_BASIC_PASSWORD"]["value"] == ""
@@ -51,7 +54,8 @@ def test_a_secret_of_a_file_is_told_and_not_shown(
     secret.write_text("hush-token")
     monkeypatch.delenv("LABEL_STUDIO_API_KEY")
     monkeypatch.setenv("LABEL_STUDIO_API_KEY_FILE", str(secret))
-    show_settings(as_json=True)
+    with answering(as_json=True):
+        show_settings()
     said = capsys.readouterr().out
     shown = {item["variable"]: item for item in json.loads(said)}
     assert shown["LABEL_STUDIO_API_KEY"]["value"] == "(set, not shown)"

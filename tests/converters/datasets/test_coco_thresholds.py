@@ -10,6 +10,7 @@ from converters.datasets.coco_thresholds import (
     hidden_before,
     note_of,
     require_scores,
+    score_counts,
     thresholds_table,
     without_hidden,
 )
@@ -35,7 +36,7 @@ SCORES = dataset((1, 0.95), (1, 0.3), (1, 0.29), (2, 0.1), (1, 0))
 
 
 def test_the_table_counts_what_has_at_least_each_score() -> None:
-    rows = [line.rsplit(maxsplit=10) for line in thresholds_table(SCORES, NO_THRESHOLDS).splitlines()]
+    rows = [line.rsplit(maxsplit=10) for line in thresholds_table(score_counts(SCORES, NO_THRESHOLDS)).splitlines()]
     assert rows[0] == ["category", "all", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9"]
     assert rows[1] == ["boat", "4", "3", "3", "2", "1", "1", "1", "1", "1", "1"]
     assert rows[2] == ["a long name", "1", "1", *"00000000"]
@@ -43,7 +44,7 @@ def test_the_table_counts_what_has_at_least_each_score() -> None:
 
 
 def test_thresholds_of_ones_own_are_a_column_more() -> None:
-    table = thresholds_table(SCORES, Thresholds(0.2, {"boat": 0.3, "a long name": 0}))
+    table = thresholds_table(score_counts(SCORES, Thresholds(0.2, {"boat": 0.3, "a long name": 0})))
     assert [line.split()[-1] for line in table.splitlines()] == ["shown", "2", "1", "0"]
     assert len({len(line) for line in table.splitlines()}) == 1
 
