@@ -22,6 +22,7 @@ from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.lesson_store import LessonStore
 from ovdiff.bank.lessons import Lesson, LessonSource
 from ovdiff.bank.support import SupportSet
+from ovdiff.baselines.preset import CLIP_DENSE, ClipDensePreset
 from ovdiff.curation.curation import Curation
 from ovdiff.errors import PresetError
 from ovdiff.explaining.explanation import Explanation, Where
@@ -48,6 +49,7 @@ ENGINES = Parts(
     {
         OVDIFF: Part("ovdiff.engine:make_engine", settings=Preset),
         ODISE: Part("ovdiff.odise.engine:make_engine", settings=OdisePreset),
+        CLIP_DENSE: Part("ovdiff.baselines.engine:make_engine", settings=ClipDensePreset),
     },
 )
 """All engines, by the ``engine`` field of their presets.

@@ -15,6 +15,7 @@ from ovdiff.engines import EnginePreset, load_any_preset
 from ovdiff.models.licences import WeightsLicence, weights_licences, weights_settings
 from ovdiff.models.weights import PIN_DIGITS, weights_pin
 from ovdiff.presets import preset_description, preset_names, preset_to_mapping
+from ovdiff.presets.files import baseline_names
 from ovdiff.presets.text import preset_to_toml
 
 
@@ -22,6 +23,8 @@ def list_presets() -> None:
     """Print the presets that come with the package: the purpose of each, and the weights it uses."""
     answer([_summary(name) for name in preset_names()])
     for name in preset_names():
+        if name == baseline_names()[0]:
+            say("\nFor comparison, others' methods (docs/baselines.md):")
         say(f"{name}: {_first_sentence(preset_description(name))}")
         for entry in weights_licences(load_any_preset(name)):
             note = "; NON-COMMERCIAL" if entry.non_commercial else ""

@@ -4,7 +4,7 @@ Two libraries implement the same network: transformers has separate projections 
 has one fused projection. Both stand behind one Protocol and give the same numbers for the same weights.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -14,16 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer
 
+from ovdiff.models.clip_tower import ClipTower, open_clip_block, transformers_block
 from ovdiff.models.keys import output_of, tokens_to_grid
 from ovdiff.models.pixels import images_to_pixels
+from ovdiff.models.text_batches import encode_texts
 from ovdiff.presets.part_settings import Resampling, Statistics
 
 if TYPE_CHECKING:
     import open_clip
-
-_TEXTS = 16
-_STEP = 8
-"""Every pass of the text encoder has ``_TEXTS`` texts, and its width in tokens is a multiple of ``_STEP``."""
 
 
 class Clip(Protocol):
@@ -112,6 +110,10 @@ class Clip(Protocol):
         """Return the whole encoder's output for each patch (B, P, h, w), projected into the space of texts."""
         ...
 
+    def tower(self) -> ClipTower:
+        """Return the image encoder in pieces."""
+        ...
+
 
 class TransformersClip:
     """The CLIP of the transformers library."""
@@ -135,7 +137,7 @@ class TransformersClip:
         """Embed texts; see :class:`Clip`."""
         rows = self._tokenizer(list(texts), truncation=False, verbose=False).input_ids if texts else []
         length = self._model.text_model.config.max_position_embeddings
-        return _encode_texts(rows, length, self._tokenizer.pad_token_id, self._encode)
+        return encode_texts(rows, length, self._tokenizer.pad_token_id, self._encode)
 
     @torch.inference_mode()
     def embed_images(
@@ -213,6 +215,20 @@ class TransformersClip:
         states = self._vision(pixels, interpolate_pos_encoding=True).last_hidden_state
         return self._to_grid(self._model.visual_projection(self._vision.post_layernorm(states)), size_hw)
 
+    def tower(self) -> ClipTower:
+        """Return the image encoder in pieces; see :class:`Clip`."""
+        vision, projection = self._vision, self._model.visual_projection
+
+        def embed(
+            images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics, resampling: Resampling
+        ) -> Tensor:
+            pixels = self._pixels(images, size_hw, statistics, resampling)
+            states: Tensor = vision.pre_layrnorm(vision.embeddings(pixels, interpolate_pos_encoding=True))
+            return states
+
+        blocks = tuple(transformers_block(layer, vision.config.num_attention_heads) for layer in vision.encoder.layers)
+        return ClipTower(embed, blocks, lambda states: projection(vision.post_layernorm(states)))
+
     def _encode(self, tokens: Tensor) -> Tensor:
         found: Tensor = self._model.get_text_features(tokens.to(self._model.device)).pooler_output
         return found
@@ -252,7 +268,7 @@ class OpenClip:
         """Embed texts; see :class:`Clip`."""
         words = self._tokenizer
         rows = [[words.sot_token_id, *words.encode(text), words.eot_token_id] for text in texts]
-        return _encode_texts(rows, self._model.context_length, 0, self._encode)
+        return encode_texts(rows, self._model.context_length, 0, self._encode)
 
     @torch.inference_mode()
     def embed_images(
@@ -324,6 +340,12 @@ class OpenClip:
         states = self._visual.transformer(self._embed_patches(images, size_hw, statistics, resampling))
         return self._to_grid(self._visual.ln_post(states) @ self._visual.proj, size_hw)
 
+    def tower(self) -> ClipTower:
+        """Return the image encoder in pieces; see :class:`Clip`."""
+        visual = self._visual
+        blocks = tuple(open_clip_block(block) for block in visual.transformer.resblocks)
+        return ClipTower(self._embed_patches, blocks, lambda states: visual.ln_post(states) @ visual.proj)
+
     def _encode(self, tokens: Tensor) -> Tensor:
         """Encode token rows as the library's encode_text does, but without padding them to the whole context."""
         model, length = self._model, tokens.shape[1]
@@ -384,36 +406,3 @@ def resize_positions(positions: Tensor, grid_hw: tuple[int, int]) -> Tensor:
     grid = positions[1:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
     resized = F.interpolate(grid, size=grid_hw, mode="bicubic", align_corners=False)
     return torch.cat([positions[:1], resized.flatten(2)[0].T.to(positions.dtype)])
-
-
-@torch.inference_mode()
-def _encode_texts(
-    rows: Sequence[list[int]], length: int, padding: int, encode: Callable[[Tensor], Tensor]
-) -> list[Tensor | None]:
-    """Encode token rows into unit vectors (P,); a row of more than ``length`` tokens gives ``None``.
-
-    The shape of a row's pass depends on the row alone: the row is padded to the next multiple of 8 tokens, the batch to
-    its full size. A library chooses its kernels by the shape, and with the kernels the order of its additions: in
-    bfloat16 a shorter text in the same batch moved another text's vector by 1e-3. The encoder is causal and reads the
-    vector off the end token, so padding to less than the whole context changes no vector.
-    """
-    found: list[Tensor | None] = [None] * len(rows)
-    for width, indices in _by_width(rows, length).items():
-        for start in range(0, len(indices), _TEXTS):
-            batch = indices[start : start + _TEXTS]
-            tokens = torch.full((_TEXTS, width), padding)
-            for place, index in enumerate(batch):
-                tokens[place, : len(rows[index])] = torch.tensor(rows[index])
-            vectors = F.normalize(encode(tokens).float(), dim=1)
-            for place, index in enumerate(batch):
-                found[index] = vectors[place].clone()  # A view would keep the whole batch in memory.
-    return found
-
-
-def _by_width(rows: Sequence[list[int]], length: int) -> dict[int, list[int]]:
-    """Group the indices of rows of at most ``length`` tokens by the width that they are padded to."""
-    groups: dict[int, list[int]] = {}
-    for index, row in enumerate(rows):
-        if len(row) <= length:
-            groups.setdefault(min(length, -(-len(row) // _STEP) * _STEP), []).append(index)
-    return groups

@@ -46,7 +46,7 @@ Alternatives = tuple[str, ...]
 """Paths in a repository, one of which must be there; the first is the usual one."""
 
 _TOKENIZER: tuple[Alternatives, ...] = (("vocab.json", "tokenizer.json"), ("merges.txt", "tokenizer.json"))
-_SECOND_ENGINE = "odise"
+_OWN_ENGINES = ("odise", "clip_dense", "groupvit", "clipseg")
 _HEAD_FILES: tuple[Alternatives, ...] = (("head.json",), ("head.safetensors",))
 _ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 
@@ -102,7 +102,7 @@ def files_of(preset: Any, *stages: Stage) -> tuple[ModelFiles, ...]:
     names, added = set(weights), set(weights)
     if isinstance(preset, PresetTables):
         names, added = set(models_of(preset, *stages)), {name for name, _ in preset.models.added}
-    elif getattr(preset, "engine", "") == _SECOND_ENGINE:  # its models are loaded by this package too
+    elif getattr(preset, "engine", "") in _OWN_ENGINES:  # their models are loaded by this package too
         added = set()
     users: dict[Weights, list[str]] = {}
     for name, settings in weights.items():
@@ -120,7 +120,7 @@ def needed_files(name: str, settings: Weights) -> tuple[Alternatives, ...]:
     if isinstance(settings, ClipModelSettings) and settings.library == "open_clip":
         return (("open_clip_config.json",), ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"))
     weights = (("config.json",), _weights("model", "pytorch_model"))
-    if isinstance(settings, ClipModelSettings):
+    if isinstance(settings, ClipModelSettings) or name in ("groupvit", "clipseg"):
         return (*weights, *_TOKENIZER)
     if name == "safety_checker":
         return (*weights, ("preprocessor_config.json",))

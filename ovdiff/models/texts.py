@@ -2,16 +2,23 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Protocol
 
 from torch import Tensor
 
-from ovdiff.models.clip import Clip
+
+class TextEncoder(Protocol):
+    """What embeds texts: CLIP, or a model that has a text encoder of CLIP's kind."""
+
+    def embed_texts(self, texts: Sequence[str]) -> list[Tensor | None]:
+        """Return a vector (P,) float32 for each text, or ``None`` for a text that is longer than the encoder reads."""
+        ...
 
 
 class ClipTexts:
     """Embeds texts by CLIP. A text is not embedded again while the cache holds it."""
 
-    def __init__(self, clip: Clip, cache_size: int) -> None:
+    def __init__(self, clip: TextEncoder, cache_size: int) -> None:
         """Use a CLIP text encoder; keep the ``cache_size`` most recently used embeddings."""
         self._clip, self._cache_size = clip, cache_size
         self._cache: OrderedDict[str, Tensor | None] = OrderedDict()

@@ -12,6 +12,7 @@ from ovdiff.presets.preset import Preset, mapping_to_preset
 from ovdiff.presets.word_lists import with_word_lists
 
 _PACKAGE = "ovdiff.presets"
+_BASELINES = "baselines"
 OVDIFF = "ovdiff"
 """The engine of a preset that names none."""
 
@@ -19,10 +20,19 @@ _OF_ONE_SOURCE = ("revision", "licence", "sha256", "variant", "adapter")
 
 
 def preset_names(engine: str | None = None) -> tuple[str, ...]:
-    """Return the names of the presets that come with the package: all, or those of one engine."""
-    files = resources.files(_PACKAGE).iterdir()
-    names = sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+    """Return the names of the presets that come with the package, the baselines last: all, or those of one engine."""
+    names = (*_names(), *baseline_names())
     return tuple(name for name in names if engine is None or read_preset(name).get("engine", OVDIFF) == engine)
+
+
+def baseline_names() -> tuple[str, ...]:
+    """Return the names of the presets that come with the package for comparison alone."""
+    return _names(_BASELINES)
+
+
+def _names(folder: str = "") -> tuple[str, ...]:
+    files = resources.files(_PACKAGE).joinpath(folder).iterdir()
+    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
 
 
 def load_preset(name_or_path: str | Path) -> Preset:
@@ -75,11 +85,12 @@ def _read_mapping(name_or_path: str | Path, depth: int) -> dict[str, Any]:
 
 
 def _read(name_or_path: str | Path) -> str:
-    if str(name_or_path) in preset_names():
-        return resources.files(_PACKAGE).joinpath(f"{name_or_path}.toml").read_text("utf-8")
+    for folder in ("", _BASELINES):
+        if str(name_or_path) in _names(folder):
+            return resources.files(_PACKAGE).joinpath(folder, f"{name_or_path}.toml").read_text("utf-8")
     path = Path(name_or_path)
     if path.suffix != ".toml":
-        names = ", ".join(preset_names())
+        names = f"{', '.join(_names())}; for comparison {', '.join(baseline_names())}"
         raise PresetError(f"No preset {str(name_or_path)!r}. Known: {names}; or give the path of a .toml file.")
     try:
         return path.read_text("utf-8")

@@ -9,7 +9,7 @@ from typing import Any
 from ovdiff.errors import PresetError
 from ovdiff.presets.mapping import entries
 from ovdiff.presets.needs import EXTRACTORS, PROPOSALS, needs, object_part, parts_in_use
-from ovdiff.presets.schema import LCM_STEPS, AnchorSettings, PresetTables
+from ovdiff.presets.schema import LCM_STEPS, AnchorSettings, PresetTables, WindowSettings
 
 
 def validate(preset: PresetTables) -> None:
@@ -69,7 +69,7 @@ def _problems(preset: PresetTables) -> Iterator[str]:
     yield from _model_problems(preset)
     yield from _choice_problems(preset)
     yield from _generation_problems(preset)
-    yield from _window_problems(preset)
+    yield from window_problems(preset.windows)
 
 
 def _text_problems(preset: PresetTables) -> Iterator[str]:
@@ -199,8 +199,8 @@ def _generation_problems(preset: PresetTables) -> Iterator[str]:
         yield f"generation.size_px is {generation.size_px}; latent diffusion needs a multiple of 8."
 
 
-def _window_problems(preset: PresetTables) -> Iterator[str]:
-    windows = preset.windows
+def window_problems(windows: WindowSettings) -> Iterator[str]:
+    """Say in words which windows would leave parts of an image out, or do not fit into it."""
     if not windows.crops_px and not windows.whole_image:
         yield "windows.crops_px is empty and windows.whole_image is false, so no part of an image would be encoded."
     if windows.max_long_side_px < windows.short_side_px:

@@ -1,7 +1,8 @@
 """Lists of words that a preset names instead of writing them out: ``words = "common_words"`` in ``[anchors]``.
 
-A list is a text file with one word a line; blank lines and lines that begin with ``#`` are not read. When a preset is
-read, the name is replaced by the words, so that a changed list is a changed preset. Never imports torch.
+A list is a text file with one word, or one template of a text, a line; blank lines and lines that begin with ``#`` are
+not read. When a preset is read, the name is replaced by the words, so that a changed list is a changed preset. Never
+imports torch.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from ovdiff.errors import PresetError
 
 _PACKAGE = "ovdiff.presets"
 _SUFFIX = ".txt"
+_NAMED = {"anchors": ("words", "prototypes"), "background": ("words",), "texts": ("templates",)}
+"""The fields that may name a list, by their tables."""
 
 
 def word_list_names() -> tuple[str, ...]:
@@ -50,18 +53,19 @@ def with_word_lists(mapping: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return a preset's tables with the words in the place of a list's name.
 
     Args:
-        mapping: the tables of a preset as its file gives them; nothing is checked but ``[anchors]``.
+        mapping: the tables of a preset as its file gives them; no other field is looked at.
         folder: the folder of the preset's file.
 
     Raises:
         PresetError: there is no list of the name, or it cannot be read.
     """
-    anchors = mapping.get("anchors")
-    if not isinstance(anchors, Mapping):
-        return dict(mapping)
-    named = {name: anchors[name] for name in ("words", "prototypes") if isinstance(anchors.get(name), str)}
-    read = {name: list(read_words(value, folder)) for name, value in named.items()}
-    return {**mapping, "anchors": {**anchors, **read}}
+    found = dict(mapping)
+    for table, names in _NAMED.items():
+        given = found.get(table)
+        if isinstance(given, Mapping):
+            named = {name: given[name] for name in names if isinstance(given.get(name), str)}
+            found[table] = {**given, **{name: list(read_words(value, folder)) for name, value in named.items()}}
+    return found
 
 
 def _words(text: str) -> tuple[str, ...]:

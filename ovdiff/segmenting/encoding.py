@@ -9,7 +9,6 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from ovdiff.presets.model_settings import ClipModelSettings, Dtype
 from ovdiff.presets.needs import dtype_fields, feature_dtype, looks_at_images
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.prefilter import embed_image
-from ovdiff.segmenting.windows import Window, plan_windows, resize_to_working
+from ovdiff.segmenting.windows import Window, group_by_size, plan_windows, resize_to_working
 
 _log = logging.getLogger(__name__)
 
@@ -79,15 +78,6 @@ def encode_image(parts: SegmentingParts, image: NDArray[np.uint8]) -> EncodedIma
         features = {name: _encode_windows(parts, name, working, groups) for name in preset.active_extractors()}
         embedding = _embed(parts, working) if looks_at_images(preset) else None
     return EncodedImage((image.shape[0], image.shape[1]), working, features, embedding)
-
-
-def group_by_size(windows: Sequence[Window]) -> list[tuple[Window, ...]]:
-    """Return the windows in groups of one size, smaller windows first."""
-
-    def size(window: Window) -> tuple[int, int]:
-        return window.height, window.width
-
-    return [tuple(group) for _, group in groupby(sorted(windows, key=size), key=size)]
 
 
 class EncodingCache:

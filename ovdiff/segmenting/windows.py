@@ -1,6 +1,7 @@
 """The windows of a target image, in which features are computed (A.12)."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -70,6 +71,15 @@ def plan_windows(size_hw: Sequence[int], settings: WindowSettings) -> tuple[Wind
     if settings.whole_image:
         boxes[0, 0, height, width] = boxes.get((0, 0, height, width), 0) + 1
     return tuple(Window(*box, weight=weight) for box, weight in boxes.items())
+
+
+def group_by_size(windows: Sequence[Window]) -> list[tuple[Window, ...]]:
+    """Return the windows in groups of one size, smaller windows first."""
+
+    def size(window: Window) -> tuple[int, int]:
+        return window.height, window.width
+
+    return [tuple(group) for _, group in groupby(sorted(windows, key=size), key=size)]
 
 
 def _starts(length: int, crop: int, stride: int) -> list[int]:

@@ -17,6 +17,9 @@ def test_presets_are_listed_with_their_weights(capsys: pytest.CaptureFixture[str
     assert "fast: For one consumer GPU" in said
     assert "paper: OVDiff as published (ECCV 2024), on the models of the publication.\n" in said
     assert "CC-BY-NC-SA-4.0; NON-COMMERCIAL)" in said
+    ours, _, others = said.partition("\nFor comparison, others' methods (docs/baselines.md):\n")
+    assert "tinyworld: " in ours and "naclip" not in ours
+    assert "\nnaclip: A baseline: NACLIP (Hajimiri et al., WACV 2025)" in others
     with answering(as_json=True):
         list_presets()
     listed = json.loads(capsys.readouterr().out)
@@ -65,5 +68,8 @@ def test_the_same_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     shown = json.loads(capsys.readouterr().out)
     assert shown["preset"]["generation"]["images"] == 8
     assert {entry["licence"] for entry in shown["weights"]} == {"Apache-2.0"}
-    with pytest.raises(PresetError, match=r"No preset 'papre'. Known: fast, odise, odise_tinyworld, paper, tinyworld;"):
+    with pytest.raises(
+        PresetError,
+        match=r"No preset 'papre'. Known: fast, odise, odise_tinyworld, paper, tinyworld; for comparison clip_plain, ",
+    ):
         show_preset("papre")

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from ovdiff import presets
+from ovdiff.baselines.preset import BaselinePreset
 from ovdiff.engines import load_any_preset
 from ovdiff.odise.preset import OdisePreset
 from ovdiff.presets import Preset, load_preset, preset_names
+from ovdiff.presets.files import baseline_names
 from ovdiff.presets.mapping import entries, to_mapping
 from ovdiff.presets.model_settings import ModelSettings
 from ovdiff.presets.needs import EXTRACTORS, feature_settings, unread_tables
@@ -28,14 +30,17 @@ def test_the_names_of_one_engine_s_presets_are_those_that_it_reads() -> None:
     engines = {name: type(load_any_preset(name)) for name in preset_names()}
     assert {name for name, found in engines.items() if found is Preset} == set(preset_names("ovdiff"))
     assert {name for name, found in engines.items() if found is OdisePreset} == set(preset_names("odise"))
-    assert set(engines.values()) == {Preset, OdisePreset}
+    assert {name for name, found in engines.items() if issubclass(found, BaselinePreset)} == set(baseline_names())
+    assert set(preset_names("clip_dense")) <= set(baseline_names())
+    assert {found for found in engines.values() if not issubclass(found, BaselinePreset)} == {Preset, OdisePreset}
 
 
 @pytest.mark.parametrize("name", preset_names())
 def test_packaged_files_name_every_field_that_their_preset_reads(name: str) -> None:
     """The files that users copy are complete: nothing that matters comes from a default."""
     preset = load_any_preset(name)
-    written = _paths(tomllib.loads(Path(presets.__file__).with_name(f"{name}.toml").read_text("utf-8")))
+    (file,) = Path(presets.__file__).parent.rglob(f"{name}.toml")
+    written = _paths(tomllib.loads(file.read_text("utf-8")))
     unread = {"models"} | (_unread_parts(preset) if isinstance(preset, Preset) else set())
     absent = _paths(to_mapping(preset)) - written
     assert {path for path in absent if not any(path.startswith(f"{table}.") for table in unread)} == set()

@@ -8,7 +8,8 @@ from ovdiff.presets.word_lists import read_words, with_word_lists, word_list_nam
 
 
 def test_the_common_words_are_some_hundreds_of_one_or_two_words_each_without_duplicates() -> None:
-    assert word_list_names() == ("common_stuff", "common_words", "tinyworld_words")
+    lists = ("common_stuff", "common_words", "imagenet_templates", "tinyworld_words", "voc_background")
+    assert word_list_names() == lists
     words = read_words("common_words", Path("anywhere"))
     assert 300 <= len(words) <= 400
     assert len({word.casefold() for word in words}) == len(words)
@@ -42,7 +43,7 @@ def test_a_changed_list_is_a_changed_preset(tmp_path: Path) -> None:
 def test_a_list_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(
         PresetError,
-        match=r"No list of words 'comon'. Known: common_stuff, common_words, tinyworld_words; or give",
+        match=r"No list of words 'comon'. Known: common_stuff, common_words, imagenet_templates, .*; or give",
     ):
         read_words("comon", tmp_path)
     with pytest.raises(PresetError, match=r"absent.txt cannot be read"):
@@ -55,3 +56,16 @@ def test_a_list_that_is_not_there_is_said(tmp_path: Path) -> None:
 def test_other_tables_are_left_as_they_are(tmp_path: Path) -> None:
     for mapping in ({"anchors": "no table"}, {"anchors": {"words": ["a"]}}, {"name": "mine"}):
         assert with_word_lists(mapping, tmp_path) == mapping
+
+
+def test_the_baselines_texts_and_background_are_their_authors() -> None:
+    import open_clip
+
+    templates = read_words("imagenet_templates", Path("anywhere"))
+    assert templates == tuple(template("{category}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES)
+    preset = with_word_lists(
+        {"texts": {"templates": "imagenet_templates"}, "background": {"words": "voc_background"}}, Path()
+    )
+    assert preset["texts"]["templates"] == list(templates) and len(preset["background"]["words"]) == 26
+    own = {"texts": {"templates": ["a {category}"]}, "background": {"words": []}, "scores": {"scale": 3.0}}
+    assert with_word_lists(own, Path()) == own

@@ -1,0 +1,164 @@
+"""Every number of the baselines is a named, documented field here. Data only; never imports torch.
+
+A field's reason names the method that the default comes from: its paper, or the code that its authors released.
+"""
+
+# ruff: noqa: RUF009 - setting() is dataclasses.field with documentation; it returns a field, not a default
+
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, field
+from typing import Any, Literal
+
+from ovdiff.errors import PresetError
+from ovdiff.presets.fields import setting
+from ovdiff.presets.mapping import digest, mask_values
+from ovdiff.presets.model_settings import ClipModelSettings
+from ovdiff.presets.part_settings import RESAMPLING_REASON, Resampling, Statistics
+from ovdiff.presets.schema import RefineSettings, WindowSettings
+from ovdiff.presets.validation import window_problems
+
+CLIP_DENSE, GROUPVIT, CLIPSEG = "clip_dense", "groupvit", "clipseg"
+"""The names of the engines, as a preset's ``engine`` gives them."""
+
+Attention = Literal["plain", "maskclip", "sclip", "naclip", "clip_surgery"]
+
+
+@dataclass(frozen=True)
+class DenseSettings:
+    """What becomes of the last blocks of CLIP's image encoder, so that its patches can be compared with texts."""
+
+    attention: Attention = setting(
+        "naclip",
+        "'plain' leaves CLIP as it is. 'maskclip': each patch sees its own value alone. 'sclip': softmax(qq') + "
+        "softmax(kk'). 'naclip': softmax(kk' + a Gaussian around the patch). 'clip_surgery': softmax(vv') in a path "
+        "beside CLIP's own through the last blocks",
+    )
+    last_block: Literal["whole", "attention"] = setting(
+        "attention",
+        "NACLIP drops the residual and the feed-forward part of the last block; the other methods keep the 'whole' "
+        "block. Not read by 'clip_surgery'",
+    )
+    gaussian_std: float = setting(5.0, "NACLIP, read by it alone", unit="patches", minimum=0.01)
+    surgery_blocks: int = setting(6, "CLIP surgery's code, read by it alone", unit="blocks from the end", minimum=1)
+    remove_redundant: bool = setting(
+        False, "CLIP surgery's second half: what a patch has in common with all words is taken away"
+    )
+    redundant_scale: float = setting(
+        2.0, "CLIP surgery's code: how much more a word counts that the whole window shows", minimum=0.0
+    )
+    statistics: Statistics = setting("clip", "all of these methods: the mean and deviation of the pixels")
+    resampling: Resampling = setting("bicubic", RESAMPLING_REASON)
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """How a word becomes a text."""
+
+    templates: tuple[str, ...] = setting(
+        ("a photo of a {category}.",), "a word's vector is the mean over these; SCLIP and NACLIP have CLIP's 80"
+    )
+
+
+@dataclass(frozen=True)
+class ActivationSettings:
+    """How similarities become the scores that compete."""
+
+    activation: Literal["softmax", "none"] = setting(
+        "softmax", "over all words, those of the background too. 'none' compares similarities as they are"
+    )
+    scale: float = setting(40.0, "SCLIP, NACLIP: similarities are multiplied by it before the softmax", minimum=0.0)
+
+
+@dataclass(frozen=True)
+class BackgroundSettings:
+    """When a pixel shows none of the asked words."""
+
+    words: tuple[str, ...] = setting(
+        (), "words that win pixels and are never drawn; one that is asked for steps aside. () for none"
+    )
+    threshold: float = setting(0.1, "a pixel whose best score is below this is background", minimum=-1.0, maximum=1.0)
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How many windows are encoded at once."""
+
+    size: int = setting(8, "the most windows at once", unit="windows", minimum=1, changes_no_mask=True)
+    mib_per_window: int = setting(
+        0,
+        "the memory that a window takes; 0 leaves memory out of the batch size",
+        unit="MiB",
+        minimum=0,
+        changes_no_mask=True,
+    )
+    budget_gib: float = setting(
+        6.0, "the memory of the device", unit="GiB, weights included", minimum=0.1, changes_no_mask=True
+    )
+
+
+@dataclass(frozen=True)
+class BaselineCacheSettings:
+    """What is kept of images and texts in memory."""
+
+    images: int = setting(
+        8, "so many images are kept, so that new words need no image encoder", minimum=0, changes_no_mask=True
+    )
+    texts: int = setting(50000, "so many texts are kept", minimum=0, changes_no_mask=True)
+
+
+@dataclass(frozen=True)
+class ClipDenseModels:
+    """The model of CLIP alone."""
+
+    clip: ClipModelSettings = setting(MISSING, "both towers are used")
+
+
+@dataclass(frozen=True)
+class BaselinePreset:
+    """What the presets of all baselines have; a preset of an engine adds its models."""
+
+    name: str = setting(MISSING, "the preset's own name", changes_no_mask=True)
+    engine: str = setting(MISSING, "the engine that reads the preset")
+    texts: TextSettings = field(default_factory=TextSettings)
+    windows: WindowSettings = field(default_factory=WindowSettings)
+    background: BackgroundSettings = field(default_factory=BackgroundSettings)
+    refine: RefineSettings = field(default_factory=RefineSettings)
+    batches: BatchSettings = field(default_factory=BatchSettings)
+    cache: BaselineCacheSettings = field(default_factory=BaselineCacheSettings)
+
+    def __post_init__(self) -> None:
+        """Refuse values that contradict each other.
+
+        Raises:
+            PresetError: the message names the fields.
+        """
+        for problem in _problems(self):
+            raise PresetError(f"Preset {self.name!r}: {problem}")
+
+    def fingerprint(self) -> str:
+        """Return a hex hash of every field that can change a mask."""
+        return digest(mask_values(self))
+
+    def encoding_values(self) -> dict[str, Any]:
+        """Return the fields that shape the encoding of an image, and no field that concerns words or scores."""
+        words = ("texts", "scores", "background", "refine", "name", "cache", "batches")
+        return {name: value for name, value in mask_values(self).items() if name not in words}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipDensePreset(BaselinePreset):
+    """Methods that need CLIP alone: MaskCLIP, SCLIP, NACLIP, CLIP surgery."""
+
+    models: ClipDenseModels = setting(MISSING, "")
+    engine: str = setting(CLIP_DENSE, "the engine that reads the preset")
+    dense: DenseSettings = field(default_factory=DenseSettings)
+    scores: ActivationSettings = field(default_factory=ActivationSettings)
+
+
+def _problems(preset: BaselinePreset) -> Iterator[str]:
+    templates = preset.texts.templates
+    if not templates or any(template.count("{category}") != 1 for template in templates):
+        yield f"texts.templates is {list(templates)}; each must contain '{{category}}' exactly once."
+    if any(not word.strip() for word in preset.background.words):
+        yield "background.words has a blank word; remove it."
+    yield from window_problems(preset.windows)
