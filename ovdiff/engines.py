@@ -417,6 +417,10 @@ class CategoryCurator(Protocol):
         """Make the places of a background prototype a category of their own."""
         ...
 
+    def demote(self, category: Category, which: str, into: Category) -> Curation:
+        """Undo a promotion, by the first digits of the address of its places; return the first one's curation."""
+        ...
+
     def put(self, category: Category, curation: Curation) -> Curation:
         """Put a curation in the place of the present one, such as one that was tried, or the one from before."""
         ...

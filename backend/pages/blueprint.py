@@ -22,6 +22,7 @@ from backend.pages.form_tokens import FIELD, FormTokens
 from backend.pages.headers import with_headers
 from backend.pages.lessons.routes import add_lesson_pages
 from backend.pages.preview_routes import add_preview_pages
+from backend.pages.promotions import add_promotion_pages
 from backend.pages.searches.routes import add_search_pages
 from backend.pages.served_pictures import ServedPictures
 from backend.pages.taking.routes import add_taking_pages
@@ -51,6 +52,7 @@ def add_pages(app: Flask, settings: Settings) -> None:
     _add_first_page(pages, service)
     labels = CategoryPages(service, Work(), max_px=settings.images.image_max_px)
     add_category_pages(pages, labels)
+    add_promotion_pages(pages, labels)
     add_preview_pages(pages, labels)
     add_taking_pages(pages, labels)
     add_lesson_pages(pages, service)

@@ -48,6 +48,7 @@ class Change:
         field: the field of the form that names what is meant; "" if the change needs none.
         value: what stands in that field.
         button: what the form's button says.
+        into: the label of which background was made a part; "" if this is no such change.
     """
 
     text: str
@@ -55,6 +56,7 @@ class Change:
     field: str
     value: str
     button: str
+    into: str = ""
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,8 @@ def _changes(curation: Curation) -> Iterator[Change]:
         into = f", and made part of {ban.into}" if ban.into else ""
         kind = f"{ban.extractor}, {ban.share:.0%} of the background"
         text = f"Background ({kind}) was ruled out on {ban.when}{into}{_because(ban.why)}."
-        yield Change(text, "unban", "places", ban.places[:ADDRESS_DIGITS], "Allow it again")
+        undo, button = ("demote", "Undo it") if ban.into else ("unban", "Allow it again")
+        yield Change(text, undo, "places", ban.places[:ADDRESS_DIGITS], button, into=ban.into)
 
 
 def _because(why: str) -> str:

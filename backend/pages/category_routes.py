@@ -34,6 +34,7 @@ from backend.pages.taking.tag_change import TakenPrompts, cannot_take
 from backend.pages.trials import Trials
 from backend.pages.work import Work
 from backend.serving.service import Service
+from converters.label_studio.label_tag import label_line
 from ovdiff.bank.background import BackgroundPrototype
 from ovdiff.bank.support import SupportSet
 from ovdiff.curation.curation import Curation
@@ -149,10 +150,10 @@ class CategoryPages:
         act, key = asked_change("ban", self.service.images.room, max_px=self.max_px), request.form.get("key", "")
 
         def ban(curator: CategoryCurator, category: Category) -> Curation:
-            self._require_key(category, key)
+            self.require_key(category, key)
             return act(curator, category)
 
-        self._require_key(self.asked()[1], key)
+        self.require_key(self.asked()[1], key)
         return ban
 
     def _require_drawn(self) -> None:
@@ -178,7 +179,12 @@ class CategoryPages:
                 HTTPStatus.NOT_FOUND, "The label was changed since this picture's page was made. Load the page again."
             )
 
-    def _require_key(self, category: Category, key: str) -> None:
+    def require_key(self, category: Category, key: str) -> None:
+        """Refuse the number of a background that was numbered in another build than the label's present one.
+
+        Raises:
+            RequestError: the category was changed since.
+        """
         if key != self.service.engine.category_key(category):
             raise RequestError(
                 f"Nothing was changed: the page is old. {category.name!r} was changed since its background was "
@@ -224,6 +230,8 @@ def _add_page(pages: Blueprint, shared: CategoryPages) -> None:
             curates=isinstance(service.engine, Curates),
             drawn=service.engine.curator.drawn_key(asked) if isinstance(service.engine, Curates) else "",
             changes=changes(curation_of(service.engine, asked)),
+            label_line=label_line,
+            others=[each.name for each in service.labelling(project).categories if each.name != asked.name],
             looking=found,
             numbered_in=about[1],
             backgrounds=background_rows(found.result if found is not None and found.state == "done" else ()),
@@ -267,7 +275,7 @@ def _add_changes(pages: Blueprint, shared: CategoryPages) -> None:
     def change(name: str) -> Response:
         project, asked = shared.asked()
         shared.act(name, project)(shared.curator(), asked)
-        return _back(project, asked)
+        return back(project, asked)
 
 
 def _add_background(pages: Blueprint, shared: CategoryPages) -> None:
@@ -277,7 +285,7 @@ def _add_background(pages: Blueprint, shared: CategoryPages) -> None:
         curator = shared.curator()
         title = f"The background of {asked.name} is being looked for"
         shared.work.start(shared.background_work(asked), title, lambda: curator.backgrounds(asked))
-        return _back(project, asked, "background")
+        return back(project, asked, "background")
 
 
 def _add_long_changes(pages: Blueprint, shared: CategoryPages) -> None:
@@ -289,7 +297,7 @@ def _add_long_changes(pages: Blueprint, shared: CategoryPages) -> None:
         title = words.format(name=asked.name, number=asked_number(field))
         about = "change", project, asked.name
         shared.work.start(about, title, lambda: act(curator, asked), what=asked_fields())
-        return _back(project, asked)
+        return back(project, asked)
 
 
 def _add_trials(pages: Blueprint, shared: CategoryPages) -> None:
@@ -298,16 +306,16 @@ def _add_trials(pages: Blueprint, shared: CategoryPages) -> None:
         project, asked = shared.asked()
         shared.curator()  # an engine without support images has nothing to be looked at
         shared.trials.start(project, asked, request.form.get("prompts", ""))
-        return _back(project, asked, "trial")
+        return back(project, asked, "trial")
 
     @pages.post("/page/category/end-trial")
     def end_trial() -> Response:
         shared.trials.end(request.form.get("project", ""), request.form.get("name", ""))
         project, asked = shared.asked()  # behind the end: a trial ends also where its label is gone
-        return _back(project, asked, "trial")
+        return back(project, asked, "trial")
 
 
-def _back(project: str, category: Category, part: str = "changes") -> Response:
+def back(project: str, category: Category, part: str = "changes") -> Response:
     """Return to the page of a category after a change, so that reloading it repeats nothing."""
     address = url_for("pages.category", project=project, name=category.name, _anchor=part)
     return make_response(redirect(address, HTTPStatus.SEE_OTHER))

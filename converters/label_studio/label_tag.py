@@ -69,6 +69,11 @@ def attribute_text(name: str, value: str) -> str:
     return f'{name}="{"".join(_ENTITIES.get(character, character) for character in value)}"'
 
 
+def label_line(value: str) -> str:
+    """Return the line of a label config that adds a label."""
+    return f"<Label {attribute_text('value', value)}/>"
+
+
 def find_label_tag(xml: str, control: str, value: str) -> LabelTag:
     """Return the tag of a label of a control.
 

@@ -19,7 +19,7 @@ from ovdiff.building.backgrounds import background_prototypes
 from ovdiff.building.category_builder import CategoryBuilder
 from ovdiff.building.curated import place_name, stored_places
 from ovdiff.curation.curation import Ban, Curation, Exemplar
-from ovdiff.curation.exemplars import ExemplarImage, cut_exemplar, exemplar_to_pictures
+from ovdiff.curation.exemplars import ExemplarImage, cut_exemplar, exemplar_to_pictures, pictures_to_exemplar
 from ovdiff.errors import ImageError, SupportError
 from ovdiff.vocabulary import Category
 
@@ -229,17 +229,7 @@ class Curator:
             BankError: the curation cannot be read or written.
         """
 
-        def lifted(now: Curation) -> Curation:
-            if isinstance(which, str):
-                found = [each for each in now.bans if which and each.places.startswith(which)]
-            else:
-                found = list(now.bans[which : which + 1]) if which >= 0 else []
-            if len(found) != 1:
-                are = f"there are {_listed(range(len(now.bans)))}" if now.bans else "there are none"
-                raise SupportError(f"{category.name!r} has no ban {which}; {are}.")
-            return now.without_ban(found[0])
-
-        return self._change(category, lifted)
+        return self._change(category, lambda now: now.without_ban(_one_ban(now, category, which)))
 
     def promote(self, category: Category, number: int, into: Category) -> Curation:
         """Make the places of a background prototype a category of their own; return the new curation of that category.
@@ -278,6 +268,37 @@ class Curator:
         self._ban(category, found, "", into.name)  # Last: if this fails, promoting again changes nothing else.
         return new
 
+    def demote(self, category: Category, which: str, into: Category) -> Curation:
+        """Undo `promote`, and return the new curation of the first category.
+
+        The other category loses the exemplars whose object is these very places. If none are left, it is drawn again.
+
+        Args:
+            category: the category whose background the places were.
+            which: the first digits of the address of the ban's places.
+            into: the category to which they were promoted.
+
+        Raises:
+            SupportError: there is no such ban.
+            BankError: the places, an exemplar or a curation cannot be read or written.
+        """
+        ban, pictures = _one_ban(self.curation(category), category, which), self._curations.pictures
+        places = [levels > 0 for levels in pictures.get(ban.places, f"A ban of {category.name!r}").values()]
+
+        def is_promoted(exemplar: Exemplar) -> bool:
+            if exemplar.source != _source(category):
+                return False
+            found = pictures_to_exemplar(pictures.get(exemplar.pictures, f"The exemplar {exemplar.name!r}"))
+            return any(np.array_equal(found.foreground, each) for each in places)
+
+        def without_exemplars(now: Curation) -> Curation:
+            kept = tuple(each for each in now.exemplars if not is_promoted(each))
+            return replace(now, exemplars=kept, draw=now.draw or not kept)
+
+        if self.curation(into).exemplars:
+            self._change(into, without_exemplars)
+        return self.unban(category, which)
+
     def put(self, category: Category, curation: Curation) -> Curation:
         """Put a curation in the place of a category's present one, and return it.
 
@@ -308,8 +329,8 @@ class Curator:
                 continue
             known = item.foreground | item.background if item.exemplar else np.ones_like(places)
             pictures = exemplar_to_pictures(ExemplarImage(item.image, places, known & ~places))
-            name, source = f"{category.name}-{item.number}", f"background of {category.name!r}"
-            exemplars.append(Exemplar(self._curations.pictures.keep(pictures), name, source, self._day()))
+            name = f"{category.name}-{item.number}"
+            exemplars.append(Exemplar(self._curations.pictures.keep(pictures), name, _source(category), self._day()))
         return exemplars
 
     def _drawn_numbers(self, category: Category) -> list[int]:
@@ -330,6 +351,23 @@ class Curator:
 
     def _day(self) -> str:
         return self._today().isoformat()
+
+
+def _source(category: Category) -> str:
+    """Return where exemplars are from that were promoted from a category's background."""
+    return f"background of {category.name!r}"
+
+
+def _one_ban(curation: Curation, category: Category, which: int | str) -> Ban:
+    """Return a ban by its number, or by the first digits of the address of its places."""
+    if isinstance(which, str):
+        found = [each for each in curation.bans if which and each.places.startswith(which)]
+    else:
+        found = list(curation.bans[which : which + 1]) if which >= 0 else []
+    if len(found) != 1:
+        are = f"there are {_listed(range(len(curation.bans)))}" if curation.bans else "there are none"
+        raise SupportError(f"{category.name!r} has no ban {which}; {are}.")
+    return found[0]
 
 
 def _listed(numbers: Collection[int]) -> str:

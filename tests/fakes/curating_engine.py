@@ -92,7 +92,16 @@ class FakeCurator:
         return self.put(category, now.without_ban(found[0]))
 
     def promote(self, category: Category, number: int, into: Category) -> Curation:
-        raise NotImplementedError
+        places = np.zeros((8, 8), dtype=np.bool_)
+        places[:2] = True
+        self.ban(category, number, into=into.name)
+        image = np.full((8, 8, 3), number, np.uint8)
+        return self.add_exemplar(into, image, places, f"{category.name}-{number}", f"background of {category.name!r}")
+
+    def demote(self, category: Category, which: str, into: Category) -> Curation:
+        source, now = f"background of {category.name!r}", self.curation(into)
+        self.put(into, replace(now, exemplars=tuple(each for each in now.exemplars if each.source != source)))
+        return self.unban(category, which)
 
     def put(self, category: Category, new: Curation) -> Curation:
         self.curations[category.phrases] = new

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import itertools
 from dataclasses import dataclass, replace
-from xml.sax.saxutils import quoteattr
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from PIL import Image
 from backend.pages.searches.task_search import TaskSearch
 from backend.presentation.crops import crop
 from backend.sources.few_tasks import BareTask
+from converters.label_studio.label_tag import label_line
 from ovdiff.engines import FindsNovelties
 from ovdiff.novelties.groups import Example, NoveltyGroup, group_regions
 from ovdiff.vocabulary import Vocabulary
@@ -92,11 +92,6 @@ def find_candidates(search: TaskSearch, engine: FindsNovelties) -> tuple[Candida
     search.run(visit)
     kept = crops.by_example()
     return tuple(_candidate(group, kept) for group in group_regions(found)[:MOST_GROUPS])
-
-
-def label_line(word: str) -> str:
-    """Return the line of a label config that adds a word."""
-    return f"<Label value={quoteattr(word)}/>"
 
 
 def _candidate(group: NoveltyGroup, kept: dict[int, Image.Image]) -> Candidate:

@@ -34,6 +34,8 @@ CHANGES = (
     "remove-exemplar",
     "unban",
     "ban",
+    "promote",
+    "demote",
     "try",
     "end-trial",
 )

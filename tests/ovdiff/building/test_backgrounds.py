@@ -98,6 +98,25 @@ def test_what_is_promoted_is_a_category_of_its_own(engine: Engine) -> None:
         np.testing.assert_array_equal(item.foreground, promoted.places[number])
 
 
+def test_a_promotion_is_undone_and_another_one_stays(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ovdiff.building.curating._LEAST_SHARE", 1e-6)  # what is left of these images is small
+    curator = engine.curator
+    curator.promote(BOAT, max(_parts(engine), key=lambda item: item.share).number, WATER)
+    kept = curator.curation(WATER)
+    engine.build(BOAT)
+    curator.promote(BOAT, max(_parts(engine), key=lambda item: item.share).number, WATER)
+    assert len(curator.curation(WATER).exemplars) > len(kept.exemplars)
+    one, other = curator.curation(BOAT).bans
+    assert curator.demote(BOAT, other.places[:12], WATER).bans == (one,)
+    assert curator.curation(WATER).identity() == kept.identity()
+    curator.reject(BOAT, [0])  # what else people changed since is no hindrance
+    curator.demote(BOAT, one.places[:12], WATER)
+    assert curator.curation(WATER).identity() == {}, "drawn again"
+    assert curator.curation(BOAT).bans == ()
+    with pytest.raises(SupportError, match="'boat' has no ban"):
+        curator.demote(BOAT, one.places[:12], WATER)
+
+
 def test_what_cannot_be_banned_or_promoted_is_said(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     count = len(_background(engine).vectors)
     with pytest.raises(SupportError, match=f"'boat' has no background prototype 99; there are 0 to {count - 1}"):

@@ -1,10 +1,11 @@
 import pytest
 
 from backend.pages.searches import candidates
-from backend.pages.searches.candidates import find_candidates, label_line
+from backend.pages.searches.candidates import find_candidates
 from backend.pages.searches.task_search import TaskSearch
 from backend.serving.service import Service
 from converters.label_studio.label_config import parse_label_config
+from converters.label_studio.label_tag import label_line
 from tests.backend.pages.searches.conftest import AddTask
 from tests.fakes.searching_engine import SearchingEngine
 
