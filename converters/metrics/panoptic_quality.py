@@ -5,9 +5,11 @@
 
 A predicted and a true segment of one category match if their IoU exceeds 0.5. Segments do not overlap, so no segment
 can match twice. Pixels that are void in the truth do not count, and a predicted segment that lies in void by more than
-half is no false positive. The counts of several images are added up before anything is divided.
+half is no false positive. A crowd is many true objects under one mask: it can neither be matched nor missed, and to a
+predicted segment of its category it is void. The counts of several images are added up before anything is divided.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,6 +94,7 @@ def match_segments(
     category_count: int,
     void: npt.NDArray[np.bool_] | None = None,
     lengths: npt.NDArray[np.int64] | None = None,
+    crowds: Collection[int] = (),
 ) -> SegmentMatches:
     """Match the segments of one image.
 
@@ -101,6 +104,7 @@ def match_segments(
         category_count: n; categories are 1..n.
         void: (H, W) bool, the pixels whose true category is not known (None: every pixel's is known).
         lengths: how many pixels each id stands for, if the ids are those of runs, (N,) (None: each for one pixel).
+        crowds: the ids of the true segments that are crowds.
 
     Raises:
         EvaluationError: the maps differ in shape, or hold ids or categories that do not exist.
@@ -120,12 +124,17 @@ def match_segments(
 
     t, g, shared_px = _overlaps(true_ids, given_ids, known_px, given_categories.size)
     union_px = true_px[t] + given_px[g] - shared_px
-    matched = (t > 0) & (g > 0) & (true_categories[t] == given_categories[g]) & (2 * shared_px > union_px)
+    alike = (t > 0) & (g > 0) & (true_categories[t] == given_categories[g])
+    is_crowd = np.zeros(true_categories.size, dtype=np.bool_)
+    is_crowd[list(crowds)] = True
+    in_crowd = alike & is_crowd[t]
+    in_crowd_px = _pixels(g[in_crowd], shared_px[in_crowd], given_categories.size)
+    matched = alike & ~is_crowd[t] & (2 * shared_px > union_px)
     t, g, ious = t[matched], g[matched], shared_px[matched] / union_px[matched]
 
-    missed = true_px > 0
+    missed = (true_px > 0) & ~is_crowd
     missed[t] = False
-    wrong = (all_given_px > 0) & (2 * given_px >= all_given_px)  # not by more than half in void
+    wrong = (all_given_px > 0) & (2 * (given_px - in_crowd_px) >= all_given_px)  # not by more than half in void
     wrong[g] = False
 
     size = category_count + 1

@@ -104,6 +104,58 @@ def test_void_pixels_count_nowhere() -> None:
     assert matches.panoptic_quality[0] == 1.0
 
 
+def by_the_published_loops(
+    truth: SegmentMap, predicted: SegmentMap, void: np.ndarray, crowds: set[int]
+) -> dict[str, list[float]]:
+    """Return counts of each category as panopticapi's evaluation finds them, segment by segment."""
+    counts = {kind: [0.0] * _CATEGORIES for kind in ("tp", "fp", "fn", "iou")}
+    found: set[int] = set()
+    met: set[int] = set()
+    for t, true_category in enumerate(truth.categories, 1):
+        for g, given_category in enumerate(predicted.categories, 1):
+            ours, theirs = (truth.ids == t) & ~void, predicted.ids == g
+            shared = np.count_nonzero(ours & theirs)
+            if t in crowds or true_category != given_category or not shared:
+                continue
+            union = np.count_nonzero(theirs) + np.count_nonzero(ours) - shared - np.count_nonzero(theirs & void)
+            if shared / union > 0.5:
+                counts["tp"][true_category - 1] += 1
+                counts["iou"][true_category - 1] += shared / union
+                met.add(t)
+                found.add(g)
+    for t, category in enumerate(truth.categories, 1):
+        if t not in met and t not in crowds and ((truth.ids == t) & ~void).any():
+            counts["fn"][category - 1] += 1
+    for g, category in enumerate(predicted.categories, 1):
+        theirs = predicted.ids == g
+        if g in found or not theirs.any():
+            continue
+        forgiven = np.count_nonzero(theirs & void)
+        for t in crowds:
+            if truth.categories[t - 1] == category:
+                forgiven += np.count_nonzero(theirs & (truth.ids == t) & ~void)
+        if forgiven / np.count_nonzero(theirs) <= 0.5:
+            counts["fp"][category - 1] += 1
+    return counts
+
+
+@settings(max_examples=100)
+@given(segment_maps, segment_maps, voids, st.sets(st.integers(1, 4)), st.sampled_from([0.0, 0.7, 0.9]))
+def test_crowds_are_neither_matched_nor_missed_as_published(
+    truth: SegmentMap, predicted: SegmentMap, void: np.ndarray, crowds: set[int], kept: float
+) -> None:
+    rows = int(kept * len(truth.ids))
+    predicted = SegmentMap(
+        np.concatenate((truth.ids[:rows], predicted.ids[rows:])), truth.categories if rows else predicted.categories
+    )
+    ours = match_segments(truth, predicted, _CATEGORIES, void, crowds=crowds)
+    theirs = by_the_published_loops(truth, predicted, void, crowds)
+    assert ours.true_positives.tolist() == theirs["tp"]
+    assert ours.false_positives.tolist() == theirs["fp"]
+    assert ours.false_negatives.tolist() == theirs["fn"]
+    np.testing.assert_allclose(ours.iou_sum, theirs["iou"])
+
+
 def test_images_add_up_before_they_are_divided() -> None:
     hit = match_segments(SegmentMap(row(1), (1,)), SegmentMap(row(1), (1,)), 1)
     miss = match_segments(SegmentMap(row(1), (1,)), SegmentMap(row(0), ()), 1)
