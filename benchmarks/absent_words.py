@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.asked_words import KINDS, ask, word_figures
+from benchmarks.asked_words import KINDS, ask
 from benchmarks.drawn_world import (
     BANK,
     CROWDED_FIRST,
@@ -43,6 +43,7 @@ from benchmarks.drawn_world import (
 from benchmarks.failures import draw_failures, failures
 from benchmarks.spreads import markdown_table, spread_text, write_results
 from ovdiff import Bank, Engine, load_preset
+from ovdiff.evaluation.asked_words import word_figures
 
 SIZES = (1, 2, 4, 8, 19)
 FAILURES_SIZE = 4

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.asked_words import KINDS, AskedWord, Figures, ask, auroc
+from benchmarks.asked_words import KINDS, SceneWord, ask
 from benchmarks.drawn_world import (
     BANK,
     CROWDED_FIRST,
@@ -39,21 +39,22 @@ from benchmarks.spreads import markdown_table, spread_text, write_results
 from converters.metrics.reliability import BIN_COUNT, USEFUL_IOU, Reliability, ReliabilityCounter
 from ovdiff import Bank, Engine, load_preset
 from ovdiff.calibration import fit_scores, support_regions
+from ovdiff.evaluation.asked_words import Figures, auroc
 from ovdiff.presets.schema import ScoreSettings
 from ovdiff.region_scores import RegionScoring
 
 COLUMNS = ("ECE", "ECE, equal mass", "mean score", "share right", "AUROC")
 SIZES = (2, 4, 8, 19)
 MEAN_COSINE, LABEL_FREE = "mean cosine", "fitted on support images"
-Words = Sequence[AskedWord]
+Words = Sequence[SceneWord]
 
 
-def regions_of(words: Words) -> list[AskedWord]:
+def regions_of(words: Words) -> list[SceneWord]:
     """Return the words that were given a pixel."""
     return [word for word in words if word.painted > 0]
 
 
-def is_right(region: AskedWord) -> bool:
+def is_right(region: SceneWord) -> bool:
     """Say whether so much of a region is right that a person would rather correct it than draw it anew."""
     return region.iou >= USEFUL_IOU
 
@@ -121,12 +122,12 @@ def bins_table(bins: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     return markdown_table(("score", *head), lines)
 
 
-def measure(engine: Engine, scenes: Scenes, vocabularies: int) -> list[AskedWord]:
+def measure(engine: Engine, scenes: Scenes, vocabularies: int) -> list[SceneWord]:
     """Return the regions of all scenes, asked for random vocabularies of each size."""
     return [word for size in SIZES for word in regions_of(ask(engine, scenes, size, vocabularies))]
 
 
-def rescored(regions: Words, scores: ScoreSettings) -> list[AskedWord]:
+def rescored(regions: Words, scores: ScoreSettings) -> list[SceneWord]:
     """Return the same regions with the scores that other settings would give them."""
     model = RegionScoring(scores, KINDS, frozenset([KINDS.index("stuff")]))
     return [
@@ -172,7 +173,7 @@ def main(write: Callable[[str], None] = print) -> None:
             encoder, options.split, range(options.usual_first, options.usual_first + options.scenes)
         ),
     }
-    found: dict[str, list[AskedWord]] = {}
+    found: dict[str, list[SceneWord]] = {}
     rows, fitted = {}, {}
     for seed in options.seeds:
         begun, engine = time.monotonic(), Bench(preset, seed, options.bank).engine()

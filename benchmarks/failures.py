@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from backend.presentation.overlay import label_colours
-from benchmarks.asked_words import AskedWord
+from benchmarks.asked_words import SceneWord
 from benchmarks.drawn_world import EVERYTHING, Scenes, true_labels
 from ovdiff import Engine, Vocabulary
 
@@ -30,20 +30,20 @@ class Failure:
     lines: tuple[str, ...]
 
 
-def worst_answers(words: Sequence[AskedWord], count: int) -> list[list[AskedWord]]:
+def worst_answers(words: Sequence[SceneWord], count: int) -> list[list[SceneWord]]:
     """Return the words of the worst answers, the worst first, and no scene twice.
 
     How bad an answer is: the share of the scene that was given to absent words, and of each present word the share
     that is missing or wrong.
     """
     answers = [list(group) for _, group in groupby(words, key=lambda word: (word.scene, word.vocabulary))]
-    worst: dict[int, list[AskedWord]] = {}
+    worst: dict[int, list[SceneWord]] = {}
     for answer in sorted(answers, key=_badness, reverse=True):
         worst.setdefault(answer[0].scene, answer)
     return [answer for answer in worst.values() if any(map(fault, answer))][:count]
 
 
-def fault(word: AskedWord) -> str | None:
+def fault(word: SceneWord) -> str | None:
     """Say what is wrong with a word; None if nothing is that the tables count as wrong."""
     if word.is_absent and word.is_painted:
         return f"{word.name} {word.score:.2f} is not there, {word.painted:.0%} painted"
@@ -54,7 +54,7 @@ def fault(word: AskedWord) -> str | None:
     return None
 
 
-def failures(engine: Engine, scenes: Scenes, words: Sequence[AskedWord], count: int = 12) -> list[Failure]:
+def failures(engine: Engine, scenes: Scenes, words: Sequence[SceneWord], count: int = 12) -> list[Failure]:
     """Label the scenes of the worst answers once more, and return them as pictures.
 
     Args:
@@ -121,5 +121,5 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(11)
 
 
-def _badness(answer: Sequence[AskedWord]) -> float:
+def _badness(answer: Sequence[SceneWord]) -> float:
     return sum(word.painted if word.is_absent else word.truth * (1 - word.iou) for word in answer)

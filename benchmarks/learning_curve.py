@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.asked_words import ask, word_figures
+from benchmarks.asked_words import ask
 from benchmarks.drawn_world import (
     BANK,
     CROWDED_FIRST,
@@ -40,6 +40,7 @@ from benchmarks.drawn_world import (
 )
 from benchmarks.spreads import markdown_table, spread_text, write_results
 from ovdiff import Bank, Engine, load_preset
+from ovdiff.evaluation.asked_words import word_figures
 from ovdiff.learning.annotation import Annotation
 from ovdiff.learning.next_tasks import choose
 

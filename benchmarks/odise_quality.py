@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.absent_words import earlier_rows
-from benchmarks.asked_words import KINDS, ask, word_figures
+from benchmarks.asked_words import KINDS, ask
 from benchmarks.drawn_world import BANK, CROWDED_FIRST, EVERYTHING, SEEDS, USUAL_PX, Bench, Scenes, encode_crowded
 from benchmarks.instances import FoundMask, average_precision_of, segment_map
 from benchmarks.spreads import markdown_table, spread_text, write_results
@@ -29,6 +29,7 @@ from converters.metrics.confusion import category_ious, confusion_matrix
 from converters.metrics.panoptic_quality import SegmentMap, SegmentMatches, match_segments
 from ovdiff import Bank, load_preset
 from ovdiff.engines import load_any_preset
+from ovdiff.evaluation.asked_words import word_figures
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.odise.engine import EncodedMasks, OdiseEngine
 from ovdiff.odise.head_file import read_card

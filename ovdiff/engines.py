@@ -7,7 +7,7 @@ preset is enough to make the engine: the command line, the service and programs 
 An engine is imported when it is made. This module never imports torch.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -39,7 +39,7 @@ from ovdiff.presets.mapping import build
 from ovdiff.presets.part import Parts
 from ovdiff.presets.preset import TABLE_TYPES, mapping_to_preset
 from ovdiff.presets.validation import check_bounds
-from ovdiff.segmentation import PlaceScores, Segmentation
+from ovdiff.segmentation import FoundObject, PlaceScores, Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
 from ovdiff.vocabulary.kinds import KindDecision
 
@@ -218,6 +218,28 @@ class FindsInstances(Protocol):
         Raises:
             OVDiffError: a model that this needs cannot be loaded.
         """
+        ...
+
+
+@runtime_checkable
+class DetectsObjects(Protocol):
+    """An engine that finds objects which may overlap, as average precision wants them."""
+
+    def detections(self, encoded: Any, vocabulary: Vocabulary) -> Sequence[FoundObject]:
+        """Return the things in an encoded image, the surest first.
+
+        Raises:
+            OVDiffError: a model that this needs cannot be loaded.
+        """
+        ...
+
+
+@runtime_checkable
+class WithoutBackground(Protocol):
+    """A preset of an engine that can be told to give every pixel a category."""
+
+    def without_background(self) -> "EnginePreset":
+        """Return the preset with which no pixel is background, as datasets want it that have none."""
         ...
 
 

@@ -43,6 +43,8 @@
     ovdiff presets calibrate "boat, water" --preset fast --out mine.toml   # scores become probabilities, without labels
     ovdiff projects list                                      list the projects that the service has stored
     ovdiff projects forget 3                                  make nothing for project 3 any more; prototypes stay
+    ovdiff evaluate drawn --limit 50 --out evaluation         how good a preset is on a labelled dataset
+    ovdiff evaluate --list                                    list the datasets, and where each one comes from
     ovdiff export --project 3                                 write a project's tasks to project-3/export.json
     ovdiff learn project-3/export.json --label-config project-3/config.xml   # annotated images become lessons
     ovdiff lessons list                                       list the lessons
@@ -80,6 +82,7 @@ from backend.command.arguments import (
     completion,
     diff_predictions,
     doctor,
+    evaluate,
     explain,
     export,
     lessons,
@@ -159,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add(commands)
     diff_predictions.add(commands)
     novelties.add(commands)
+    evaluate.add(commands)
     prototypes.add(commands)
     lint.add(commands)
     next_tasks.add(commands)

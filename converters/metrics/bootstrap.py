@@ -52,11 +52,11 @@ class IoUBootstrap:
             _interval(ious[:, label]) if self.images[label] >= FEWEST_IMAGES else None for label in range(ious.shape[1])
         ]
 
-    def mean_interval(self) -> Interval | None:
-        """Return the 95 % interval of the mean IoU, with background; None where images are few."""
+    def mean_interval(self, *, with_background: bool = True) -> Interval | None:
+        """Return the 95 % interval of the mean IoU; None where images are few."""
         if self._number < FEWEST_IMAGES:
             return None
-        ious = self._ious()
+        ious = self._ious()[:, 0 if with_background else 1 :]
         known = ~np.isnan(ious)
         sums, counts = np.where(known, ious, 0.0).sum(axis=1), known.sum(axis=1)
         return _interval(np.divide(sums, counts, out=np.full(REPLICATES, np.nan), where=counts > 0))

@@ -65,6 +65,11 @@ class LabelledImage:
     image: NDArray[np.uint8]
     truth: Truth
 
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """The image's height and width in pixels."""
+        return self.image.shape[0], self.image.shape[1]
+
 
 @dataclass(frozen=True)
 class Dataset:

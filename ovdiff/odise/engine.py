@@ -36,7 +36,7 @@ from ovdiff.odise.outputs import (
 from ovdiff.odise.parts import OdiseParts
 from ovdiff.odise.preset import OdisePreset
 from ovdiff.presets.mapping import digest, mask_values
-from ovdiff.segmentation import PlaceScores, Segmentation
+from ovdiff.segmentation import FoundObject, PlaceScores, Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
 from ovdiff.vocabulary.kinds import KindDecision, NearestKinds, known_kind
 
@@ -231,6 +231,18 @@ class OdiseEngine:
         with self._naming(encoded, vocabulary) as (named, logits):
             masks = enlarged(logits, encoded.size_hw)
             return instances(named, masks, self._stuff(vocabulary), self.preset.outputs.instances)
+
+    def detections(self, encoded: EncodedMasks, vocabulary: Vocabulary) -> list[FoundObject]:
+        """Return the :meth:`instances` of an encoded image, the surest first.
+
+        Raises:
+            VocabularyError: a prompt is longer than the text encoder reads.
+            WeightsError: CLIP cannot be loaded.
+            DeviceMemoryError: the masks do not fit into the device's memory.
+        """
+        found = self.instances(encoded, vocabulary)
+        rows = zip(found.labels.tolist(), found.masks.numpy(), found.scores.tolist(), strict=True)
+        return [FoundObject(*row) for row in rows]
 
     def place_scores(self, encoded: EncodedMasks, vocabulary: Vocabulary, place: tuple[int, int]) -> PlaceScores:
         """Return the score of each category at a pixel (x, y): the scores of which :meth:`label` takes the best (C.3).

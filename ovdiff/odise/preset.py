@@ -6,7 +6,7 @@ The defaults are those of the paper and its released code (C.1 to C.4). A field 
 
 # ruff: noqa: RUF009 - setting() is dataclasses.field with documentation; it returns a field, not a default
 
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -283,6 +283,10 @@ class OdisePreset:
         """
         if found := problems(self):
             raise PresetError(f"Preset {self.name!r}: {found[0]}.")
+
+    def without_background(self) -> "OdisePreset":
+        """Return the preset with which every pixel gets a category, as datasets want it that have no background."""
+        return replace(self, fusion=replace(self.fusion, others="none"), outputs=replace(self.outputs, background=0.0))
 
     def fingerprint(self) -> str:
         """Return a hex hash of every field that can change a mask; how a head was trained is in its weights."""

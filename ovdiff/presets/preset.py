@@ -1,7 +1,7 @@
 """The preset: tables whose values were checked. A preset that is made in code is checked as a file's is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,10 @@ class Preset(PresetTables):
     def __post_init__(self) -> None:
         """Refuse impossible values and combinations."""
         validate(self)
+
+    def without_background(self) -> "Preset":
+        """Return the preset with which every pixel gets a category, as in the protocol without background (A.14)."""
+        return replace(self, matching=replace(self.matching, background="none"))
 
     def fingerprint(self) -> str:
         """Return a hex hash of every field that can change a mask.

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import calibration
-from benchmarks.asked_words import AskedWord
+from benchmarks.asked_words import SceneWord
 from benchmarks.calibration import (
     by_kind,
     equal_mass_error,
@@ -24,12 +24,12 @@ from ovdiff.presets.schema import RegionScoreWeights, ScoreSettings
 from ovdiff.region_scores import RegionEvidence
 
 
-def region(score: float, *, right: bool, name: str = "boat", painted: float = 0.1) -> AskedWord:
+def region(score: float, *, right: bool, name: str = "boat", painted: float = 0.1) -> SceneWord:
     iou, evidence = 0.5 if right else 0.49, RegionEvidence(0.8, 0.1, -2.0)
-    return AskedWord(50_000, (name,), name, truth=0.1, painted=painted, iou=iou, score=score, evidence=evidence)
+    return SceneWord(0.1, painted, iou, score, 50_000, (name,), name, evidence)
 
 
-def some(score: float, right: int, wrong: int) -> list[AskedWord]:
+def some(score: float, right: int, wrong: int) -> list[SceneWord]:
     return [region(score, right=True)] * right + [region(score, right=False)] * wrong
 
 
@@ -76,7 +76,7 @@ def test_the_command_writes_tables_figures_and_a_picture(monkeypatch: pytest.Mon
     def bench(preset: Any, seed: int, folder: Path) -> Any:
         return type("Bench", (), {"engine": lambda self: seed})()
 
-    def measured(engine: Any, scenes: Scenes, vocabularies: int) -> list[AskedWord]:
+    def measured(engine: Any, scenes: Scenes, vocabularies: int) -> list[SceneWord]:
         assert scenes.numbers in ((50_000,), (3,))
         return some(0.95, 3, 1) if engine == 42 else some(0.95, 1, 1)
 

@@ -3,15 +3,15 @@ from typing import Any, cast
 
 import numpy as np
 
-from benchmarks.asked_words import AskedWord
+from benchmarks.asked_words import SceneWord
 from benchmarks.drawn_world import Scenes
 from benchmarks.failures import Failure, draw_failures, failures, fault, worst_answers
 from ovdiff import Engine, Segmentation, Vocabulary
 from ovdiff.tinyworld.world import NAMES, render, sample_scene
 
 
-def word(scene: int, name: str, *, truth: float, painted: float, iou: float = 0.0) -> AskedWord:
-    return AskedWord(scene, ("boat", "sky"), name, truth, painted, iou, score=0.7)
+def word(scene: int, name: str, *, truth: float, painted: float, iou: float = 0.0) -> SceneWord:
+    return SceneWord(truth, painted, iou, 0.7, scene, ("boat", "sky"), name)
 
 
 PERFECT = [word(1, "boat", truth=0.2, painted=0.2, iou=1.0), word(1, "sky", truth=0.5, painted=0.5, iou=1.0)]
@@ -28,7 +28,7 @@ def test_what_is_wrong_with_a_word_is_said() -> None:
 
 def test_the_worst_answers_come_first_each_scene_once_and_none_without_a_fault() -> None:
     milder = [word(3, "sky", truth=0.5, painted=0.001)]
-    other = [AskedWord(3, ("sky",), each.name, each.truth, each.painted, each.iou, 0.7) for each in milder]
+    other = [SceneWord(each.truth, each.painted, each.iou, 0.7, 3, ("sky",), each.name) for each in milder]
     assert worst_answers([*PERFECT, *INVENTED, *MISSED, *other], 9) == [other, INVENTED]
     assert worst_answers([*PERFECT, *INVENTED, *MISSED], 1) == [MISSED]
 

@@ -5,20 +5,20 @@ from typing import Any
 import pytest
 
 from benchmarks import fit_scores
-from benchmarks.asked_words import AskedWord
+from benchmarks.asked_words import SceneWord
 from benchmarks.drawn_world import Scenes
 from ovdiff.presets.schema import RegionScoreWeights
 from ovdiff.region_scores import RegionEvidence, probability
 
 
-def regions(seed: int) -> list[AskedWord]:
+def regions(seed: int) -> list[SceneWord]:
     """Regions of things that are right if CLIP sees the word, and one region of stuff."""
     seen = [-0.1 - number / 50 - (seed - 42) / 1000 for number in range(40)]
     found = [
-        AskedWord(7, ("boat",), "boat", 0.1, 0.1, iou, 0.8, RegionEvidence(0.8, 0.1, -2.0, log_presence))
+        SceneWord(0.1, 0.1, iou, 0.8, 7, ("boat",), "boat", RegionEvidence(0.8, 0.1, -2.0, log_presence))
         for log_presence, iou in zip([*seen, *(each - 1 for each in seen)], [0.9] * 40 + [0.1] * 40, strict=True)
     ]
-    return [*found, AskedWord(7, ("sky",), "sky", 0.1, 0.1, 0.9, 0.8, RegionEvidence(0.9, 0.1, -1.0, -1.0))]
+    return [*found, SceneWord(0.1, 0.1, 0.9, 0.8, 7, ("sky",), "sky", RegionEvidence(0.9, 0.1, -1.0, -1.0))]
 
 
 def test_the_table_and_the_errors_that_are_left_are_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""The command `ovdiff evaluate`: arguments only.
+
+Tested by tests/backend/command/test_evaluate.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from backend.command.arguments.shared import Commands, add_engine_options, whole_number
+from backend.errors import UsageError
+from backend.settings import Settings
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="say how good a preset is on a labelled dataset",
+        description="Evaluate a preset on a labelled dataset. The figures of each image are kept in the folder --out, "
+        "so a run that was interrupted goes on where it was. Prototypes that the bank lacks are made first.",
+    )
+    evaluate.add_argument("dataset", nargs="?", metavar="DATASET", help="a dataset's name; --list names them")
+    evaluate.add_argument("--list", action="store_true", help="list the datasets, and where each one comes from")
+    evaluate.add_argument("--root", type=Path, metavar="FOLDER", help="the folder into which the dataset was unpacked")
+    evaluate.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="the folder of the result (default: evaluations/DATASET-PRESET)",
+    )
+    evaluate.add_argument("--limit", type=whole_number, metavar="N", help="the first N images alone (default: all)")
+    evaluate.add_argument(
+        "--sizes",
+        type=whole_number,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="ask for three random vocabularies of N words in each image besides, and say which absent words are "
+        "painted (default: the whole vocabulary alone)",
+    )
+    evaluate.add_argument(
+        "--workers",
+        type=whole_number,
+        default=1,
+        metavar="N",
+        help="processes, each with models of its own and one thread (default: this one)",
+    )
+    evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_engine_options(evaluate)
+    evaluate.set_defaults(act=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace, settings: Settings) -> None:
+    from backend.command.evaluate import EvaluationPlan, list_datasets, open_named, run_evaluation
+    from ovdiff.engines import load_any_preset
+    from ovdiff.evaluation.catalogue import dataset_kind
+    from ovdiff.evaluation.run import Protocol
+
+    if options.list:
+        list_datasets(as_json=options.json)
+        return
+    if options.dataset is None:
+        raise UsageError("Evaluate on what? Name a dataset; `ovdiff evaluate --list` names them.")
+    dataset_kind(options.dataset)  # a wrong name is refused before anything loads
+    preset = load_any_preset(options.preset or settings.preset)
+    plan = EvaluationPlan(
+        open=partial(open_named, options.dataset, options.root),
+        preset=preset,
+        bank=options.bank or settings.bank_dir,
+        device=options.device or settings.device,
+        out=options.out or Path("evaluations", f"{options.dataset}-{preset.name}"),
+        protocol=Protocol(tuple(options.sizes)),
+        limit=options.limit,
+        workers=options.workers,
+    )
+    run_evaluation(plan, as_json=options.json)

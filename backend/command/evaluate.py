@@ -1,0 +1,205 @@
+"""`ovdiff evaluate`: how good a preset is on a labelled dataset, as one command that can be interrupted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+from backend.command.console import complain, progress_bar, say
+from backend.command.prototypes import build_missing, say_missing_anchors
+from backend.command.table import table
+from backend.errors import RequestError, UsageError
+from ovdiff.bank import Bank
+from ovdiff.engines import EnginePreset, WithoutBackground, make_engine
+from ovdiff.evaluation.catalogue import dataset_kind, dataset_names
+from ovdiff.evaluation.dataset import Dataset
+from ovdiff.evaluation.records import Records
+from ovdiff.evaluation.result import Result, result_of
+from ovdiff.evaluation.run import Failure, Protocol, Work, evaluate, run_identity
+from ovdiff.evaluation.sums import totals_of
+
+_NAMED = 10
+"""So many images that failed are named; the others are in the result."""
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What is evaluated by what.
+
+    Attributes:
+        open: opens the dataset; picklable.
+        preset: the preset.
+        bank: the folder of the prototypes.
+        device: the device's name.
+        out: the folder of the result.
+        protocol: what is asked besides the whole vocabulary.
+        limit: so many images at most; ``None`` takes all.
+        workers: how many processes.
+        threads: how many threads of torch in each of several processes.
+    """
+
+    open: Callable[[], Dataset]
+    preset: EnginePreset
+    bank: Path
+    device: str
+    out: Path
+    protocol: Protocol = field(default_factory=Protocol)
+    limit: int | None = None
+    workers: int = 1
+    threads: int = 1
+
+
+def open_named(name: str, root: Path | None) -> Dataset:
+    """Open a dataset by its name.
+
+    Raises:
+        UsageError: it is read from a folder, and none was given.
+        DatasetError: there is no such dataset, or the folder does not hold it.
+    """
+    kind = dataset_kind(name)
+    if kind.needs_folder and root is None:
+        raise UsageError(
+            f"Where is {kind.title}? Give its folder with --root. It is usually obtained so: {kind.obtain}"
+        )
+    return kind.open(root or Path())
+
+
+def run_evaluation(plan: EvaluationPlan, *, as_json: bool = False) -> Result:
+    """Evaluate, write the result, and print its table.
+
+    Raises:
+        RequestError: some images could not be evaluated; each was reported, and the others' result is written.
+        OVDiffError: the dataset cannot be read, or prototypes cannot be made.
+    """
+    dataset = plan.open()
+    preset = preset_for(plan.preset, dataset)
+    engine = make_engine(preset, Bank(plan.bank), plan.device)
+    build_missing(dataset.vocabulary.categories, engine)
+    say_missing_anchors(engine)
+    images = dataset.images if plan.limit is None else dataset.images[: plan.limit]
+    work = Work(lambda: engine, lambda: dataset, plan.protocol)
+    if plan.workers > 1:
+        work = Work(partial(make_engine, preset, Bank(plan.bank), plan.device), plan.open, plan.protocol, plan.threads)
+    with Records(plan.out, run_identity(engine, dataset, plan.protocol)) as records:
+        failed = _evaluated(work, images, records, plan.workers)
+        totals = totals_of(
+            records.figures(images), dataset.vocabulary.categories, counts_background=dataset.counts_background
+        )
+        done = tuple(image for image in images if image in records)
+    result = result_of(engine, dataset, plan.protocol, done, failed, totals, device=plan.device, workers=plan.workers)
+    result.write(plan.out)
+    say(json.dumps(asdict(result), ensure_ascii=False) if as_json else result_text(result, plan.out))
+    _complain_of(failed)
+    return result
+
+
+def preset_for(preset: EnginePreset, dataset: Dataset) -> EnginePreset:
+    """Return the preset as the dataset wants it: without background, if the dataset has none.
+
+    Raises:
+        UsageError: the dataset has no background, and the engine cannot do without.
+    """
+    if dataset.counts_background:
+        return preset
+    if not isinstance(preset, WithoutBackground):
+        raise UsageError(
+            f"{dataset.name} has no background, and the engine {preset.engine!r} cannot give every pixel a category."
+        )
+    return preset.without_background()
+
+
+def _evaluated(work: Work, images: Sequence[str], records: Records, workers: int) -> tuple[Failure, ...]:
+    missing = sum(image not in records for image in images)
+    with progress_bar(missing) as bar:
+
+        def report(image: str) -> None:
+            bar.set_description(image[-40:])
+            bar.update()
+
+        return evaluate(work, images, records, report, workers=workers)
+
+
+def _complain_of(failed: Sequence[Failure]) -> None:
+    for each in failed[:_NAMED]:
+        complain(f"{each.image}: {each.why}")
+    if failed:
+        raise RequestError(
+            f"{len(failed)} images could not be evaluated; the figures are of the others. Mend them and run the "
+            "command again: it evaluates what is missing."
+        )
+
+
+def result_text(result: Result, out: Path) -> str:
+    """Return the result as text: the figures of the dataset, and a table of the categories."""
+    measures = result.measures
+    interval = measures["miou_interval"]
+    spread = f" (95 %: {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+    lines = [f"mIoU {_share(measures['miou'])}{spread}, {len(result.images)} images of {result.dataset['name']}"]
+    lines += [f"{name}: {_share(measures[key])}" for key, name in _NAMES.items() if measures[key] is not None]
+    for size, words in measures["words"].items():
+        asked = "all words" if size == "all" else f"{size} words"
+        lines.append(
+            f"asked for {asked}: {_share(words['present painted'])} of the present and "
+            f"{_share(words['absent painted'])} of the absent painted"
+        )
+    rows = [["category", "IoU", "recall", "precision", "boundary IoU", "PQ", "AP"]]
+    rows += [
+        [row["name"], *(_share(row[key]) for key in ("iou", "accuracy", "precision", "boundary_iou", "pq", "ap"))]
+        for row in result.figures["categories"]
+    ]
+    lines.append(table(rows, right=range(1, len(rows[0]))))
+    lines.append(f"result: {out}")
+    return "\n".join(lines)
+
+
+_NAMES = {
+    "miou_without_background": "mIoU without background",
+    "pixel_accuracy": "pixel accuracy",
+    "mean_accuracy": "mean accuracy",
+    "boundary_iou": "boundary IoU",
+    "pq": "PQ",
+    "sq": "SQ",
+    "rq": "RQ",
+    "pq_things": "PQ of things",
+    "pq_stuff": "PQ of stuff",
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "score_error": "expected calibration error of scores",
+}
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def list_datasets(*, as_json: bool = False) -> None:
+    """Print the datasets: classes, images, what they measure, and how each is usually obtained."""
+    kinds = [dataset_kind(name) for name in dataset_names()]
+    if as_json:
+        listed = [
+            {
+                "name": kind.name,
+                "title": kind.title,
+                "classes": len(kind.categories),
+                "counts_background": kind.counts_background,
+                "images": kind.image_count,
+                "measures": sorted(kind.measures),
+                "layout": list(kind.layout),
+                "obtain": kind.obtain,
+            }
+            for kind in kinds
+        ]
+        say(json.dumps(listed, ensure_ascii=False))
+        return
+    rows = [["dataset", "classes", "images", "measures", "what it is"]]
+    for kind in kinds:
+        classes = f"{len(kind.categories)}{' and background' if kind.counts_background else ''}"
+        rows.append([kind.name, classes, str(kind.image_count or "any"), ", ".join(sorted(kind.measures)), kind.title])
+    say(table(rows, right=(2,)))
+    for kind in kinds:
+        if kind.needs_folder:
+            say(f"{kind.name}: {kind.obtain} Read from --root: {', '.join(kind.layout)}")
