@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from backend.command.console import complain, progress_bar, say
 from backend.command.prototypes import build_missing, say_missing_anchors
 from backend.command.table import table
 from backend.errors import RequestError, UsageError
+from converters.console import answer
 from ovdiff.bank import Bank
 from ovdiff.engines import EnginePreset, WithoutBackground, make_engine
 from ovdiff.evaluation.catalogue import dataset_kind, dataset_names
@@ -67,7 +67,7 @@ def open_named(name: str, root: Path | None) -> Dataset:
     return kind.open(root or Path())
 
 
-def run_evaluation(plan: EvaluationPlan, *, as_json: bool = False) -> Result:
+def run_evaluation(plan: EvaluationPlan) -> Result:
     """Evaluate, write the result, and print its table.
 
     Raises:
@@ -91,7 +91,8 @@ def run_evaluation(plan: EvaluationPlan, *, as_json: bool = False) -> Result:
         done = tuple(image for image in images if image in records)
     result = result_of(engine, dataset, plan.protocol, done, failed, totals, device=plan.device, workers=plan.workers)
     result.write(plan.out)
-    say(json.dumps(asdict(result), ensure_ascii=False) if as_json else result_text(result, plan.out))
+    say(result_text(result, plan.out))
+    answer(result)
     _complain_of(failed)
     return result
 
@@ -176,25 +177,9 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def list_datasets(*, as_json: bool = False) -> None:
+def list_datasets() -> None:
     """Print the datasets: classes, images, what they measure, and how each is usually obtained."""
     kinds = [dataset_kind(name) for name in dataset_names()]
-    if as_json:
-        listed = [
-            {
-                "name": kind.name,
-                "title": kind.title,
-                "classes": len(kind.categories),
-                "counts_background": kind.counts_background,
-                "images": kind.image_count,
-                "measures": sorted(kind.measures),
-                "layout": list(kind.layout),
-                "obtain": kind.obtain,
-            }
-            for kind in kinds
-        ]
-        say(json.dumps(listed, ensure_ascii=False))
-        return
     rows = [["dataset", "classes", "images", "measures", "what it is"]]
     for kind in kinds:
         classes = f"{len(kind.categories)}{' and background' if kind.counts_background else ''}"
@@ -203,3 +188,11 @@ def list_datasets(*, as_json: bool = False) -> None:
     for kind in kinds:
         if kind.needs_folder:
             say(f"{kind.name}: {kind.obtain} Read from --root: {', '.join(kind.layout)}")
+    told = ("name", "title", "counts_background", "layout", "obtain")
+    answer(
+        [
+            {name: getattr(kind, name) for name in told}
+            | {"classes": len(kind.categories), "images": kind.image_count, "measures": sorted(kind.measures)}
+            for kind in kinds
+        ]
+    )

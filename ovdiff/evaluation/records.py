@@ -113,7 +113,8 @@ def read_records(folder: Path, images: Sequence[str] | None = None) -> Iterator[
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.endswith(b"\n"):
-                    found[_image_of(line, number, path)] = ImageFigures.from_json(json.loads(line))
+                    image = _image_of(line, number, path)
+                    found[image] = ImageFigures.from_json(json.loads(line))
     except OSError as error:
         raise EvaluationError(f"{str(folder)!r} holds no evaluation: {error}.") from error
     for image in found if images is None else images:

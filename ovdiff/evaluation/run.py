@@ -127,7 +127,7 @@ def _evaluated(work: Work, images: Sequence[str], workers: int) -> Iterator[tupl
     waiting: dict[Future[ImageFigures | str], str] = {}
     left = iter(images)
     with _pool(work, min(workers, len(images))) as pool:
-        for image, _ in zip(left, range(workers * _WAITING_A_WORKER), strict=False):
+        for _, image in zip(range(workers * _WAITING_A_WORKER), left, strict=False):
             waiting[pool.submit(_try_image, image)] = image
         while waiting:
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:

@@ -48,7 +48,6 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="N",
         help="processes, each with models of its own and one thread (default: this one)",
     )
-    evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
     add_engine_options(evaluate)
     evaluate.set_defaults(act=_evaluate)
 
@@ -60,7 +59,7 @@ def _evaluate(options: argparse.Namespace, settings: Settings) -> None:
     from ovdiff.evaluation.run import Protocol
 
     if options.list:
-        list_datasets(as_json=options.json)
+        list_datasets()
         return
     if options.dataset is None:
         raise UsageError("Evaluate on what? Name a dataset; `ovdiff evaluate --list` names them.")
@@ -76,4 +75,4 @@ def _evaluate(options: argparse.Namespace, settings: Settings) -> None:
         limit=options.limit,
         workers=options.workers,
     )
-    run_evaluation(plan, as_json=options.json)
+    run_evaluation(plan)

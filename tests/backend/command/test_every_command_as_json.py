@@ -75,6 +75,10 @@ TOLD: dict[str, tuple[str, set[str]]] = {
     "prototypes export": ("bank.zip", {"file", "keys", "bytes"}),
     "prototypes import": ("bank.zip", {"added", "present", "curated"}),
     "prototypes remove": ("boat --yes", {"removed", "support_sets_removed"}),
+    "evaluate": (
+        "drawn --preset odise_tinyworld --limit 1 --out evaluation",
+        {"dataset", "categories", "preset", "machine", "images", "failed", "figures", "seconds"},
+    ),
     "export": ("--project 1 --out exported", {"tasks", "annotations", "predictions", "written"}),
     "prelabel": ("--project 1 --dry-run", {"project", "predicted", "failures", "seconds"}),
     "doctor": ("", {"ok", "findings"}),

@@ -1,0 +1,135 @@
+"""`ovdiff evaluate`: on the drawn world with models that need no prototypes, and on squares with a quick engine."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from backend.command import cli
+from backend.command import evaluate as command
+from backend.command.evaluate import EvaluationPlan, preset_for, result_text, run_evaluation
+from backend.errors import RequestError, UsageError
+from converters.console import answering
+from ovdiff.bank import Bank
+from ovdiff.engines import load_any_preset
+from ovdiff.evaluation.catalogue import dataset_names
+from ovdiff.evaluation.dataset import Dataset
+from ovdiff.evaluation.datasets.drawn import USUAL
+from ovdiff.evaluation.result import read_result
+from ovdiff.presets import Preset
+from tests.fakes.coloured_dataset import MakesEngine, Squares
+from tests.fakes.engine import FakeEngine, FakePreset
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluationPlan:
+    """A plan for the squares with a quick engine."""
+
+    def make(_preset: object, bank: Bank, _device: str) -> FakeEngine:
+        return MakesEngine(bank.folder)()
+
+    monkeypatch.setattr(command, "make_engine", make)
+    return EvaluationPlan(Squares(), FakePreset("fake"), tmp_path / "bank", "cpu", tmp_path / "out")
+
+
+def test_a_preset_is_evaluated_and_the_result_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["evaluate", "drawn", "--preset", "odise_tinyworld", "--limit", "2", "--sizes", "4"]) == 0
+    said = capsys.readouterr().out
+    assert "2 images of drawn" in said
+    assert "asked for 4 words" in said
+    result = read_result(tmp_path / "evaluations" / "drawn-odise_tinyworld")
+    assert result.images == ("test-0", "test-1")
+    assert result.measures["miou"] > 0.3
+    assert result.measures["ap"] > 0.1
+    assert result.measures["pq"] > 0.3
+
+
+def test_json_is_the_result(plan: EvaluationPlan, capsys: pytest.CaptureFixture[str]) -> None:
+    with answering(as_json=True):
+        run_evaluation(plan)
+    said = json.loads(capsys.readouterr().out)
+    assert said == json.loads((plan.out / "result.json").read_text())
+    assert said["figures"]["measures"]["miou"] == pytest.approx(0.93, abs=0.01)
+
+
+def test_a_limit_can_be_lifted_later(plan: EvaluationPlan) -> None:
+    limited = run_evaluation(EvaluationPlan(**{**vars(plan), "limit": 3}))
+    assert len(limited.images) == 3
+    before = (plan.out / "images.jsonl").read_bytes()
+    whole = run_evaluation(plan)
+    assert len(whole.images) == 12
+    assert (plan.out / "images.jsonl").read_bytes().startswith(before)
+
+
+def test_images_that_fail_are_named_and_the_others_are_in_the_result(
+    plan: EvaluationPlan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = EvaluationPlan(**{**vars(plan), "open": Squares(broken=("square-3",))})
+    with pytest.raises(RequestError, match="1 images could not be evaluated"):
+        run_evaluation(broken)
+    assert "square-3: The picture of square-3 is damaged." in capsys.readouterr().err
+    assert len(read_result(plan.out).images) == 11
+    assert read_result(plan.out).failed[0]["image"] == "square-3"
+
+
+def test_without_background_the_preset_gives_every_pixel_a_category(plan: EvaluationPlan) -> None:
+    dataset = USUAL.open(Path())
+    without = Dataset(dataset.name, dataset.vocabulary, dataset.images, dataset.read, counts_background=False)
+    preset = load_any_preset("tinyworld")
+    assert isinstance(preset, Preset)
+    assert preset_for(preset, dataset) is preset
+    changed = preset_for(preset, without)
+    assert isinstance(changed, Preset)
+    assert changed.matching.background == "none"
+    with pytest.raises(UsageError, match="the engine 'fake' cannot give every pixel a category"):
+        preset_for(plan.preset, without)
+
+
+def test_the_text_names_every_figure_and_category(plan: EvaluationPlan) -> None:
+    result = run_evaluation(plan)
+    said = result_text(result, plan.out)
+    for words in (
+        "mIoU 0.9",
+        "pixel accuracy",
+        "PQ of things",
+        "AP50",
+        "asked for all words",
+        "\nred ",
+        "\nbackground",
+    ):
+        assert words in said
+
+
+def test_the_datasets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["evaluate", "--list"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in dataset_names())
+    assert cli.main(["evaluate", "--list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [each["name"] for each in listed] == list(dataset_names())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "Name a dataset; `ovdiff evaluate --list` names them"),
+        (["voc2121"], "There is no dataset 'voc2121'. Known: "),
+        (["drawn", "--preset", "nonsense"], "nonsense"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["evaluate", *arguments]) in (1, 2)
+    assert says in capsys.readouterr().err
+
+
+def test_a_dataset_in_a_folder_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = USUAL.__class__(**{**vars(USUAL), "needs_folder": True, "obtain": "Draw it."})
+    monkeypatch.setattr(command, "dataset_kind", lambda _name: kind)
+    with pytest.raises(UsageError, match=r"Give its folder with --root.* Draw it\."):
+        partial(command.open_named, "drawn", None)()

@@ -1,0 +1,129 @@
+"""An evaluation image by image: interrupted, in several processes, with images that fail."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ovdiff.errors import EvaluationError, MissingPrototypesError
+from ovdiff.evaluation.dataset import Dataset
+from ovdiff.evaluation.datasets.drawn import USUAL
+from ovdiff.evaluation.figures import ImageFigures
+from ovdiff.evaluation.records import Records
+from ovdiff.evaluation.run import Failure, Protocol, Work, evaluate, evaluate_image, run_identity
+from ovdiff.evaluation.sums import Totals, totals_of
+from tests.fakes.coloured_dataset import SIZE_HW, VOCABULARY, MakesEngine, Squares
+from tests.fakes.engine import FakeEngine
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    return Work(MakesEngine(tmp_path / "bank"), Squares(), Protocol((2,)), threads=0)
+
+
+def without_seconds(figures: ImageFigures) -> ImageFigures:
+    return replace(figures, seconds={})
+
+
+def run(work: Work, folder: Path, images: int | None = None, workers: int = 1) -> tuple[Totals, tuple[Failure, ...]]:
+    dataset, told = work.dataset(), list[str]()
+    names = dataset.images[:images]
+    with Records(folder, run_identity(work.engine(), dataset, work.protocol)) as records:
+        failed = evaluate(work, names, records, told.append, workers=workers)
+        totals = totals_of(map(without_seconds, records.figures(names)), VOCABULARY.categories)
+    return totals, failed
+
+
+def same(one: Totals, other: Totals) -> bool:
+    np.testing.assert_array_equal(one.confusion, other.confusion)
+    return str(replace(one, confusion=np.zeros(0))) == str(replace(other, confusion=np.zeros(0)))
+
+
+def test_every_figure_of_an_image_is_found(work: Work) -> None:
+    figures = evaluate_image(work.engine(), work.dataset(), "square-1", 1, work.protocol)
+    assert figures.size_hw == SIZE_HW
+    assert figures.segments
+    assert figures.true is not None
+    assert figures.found is not None
+    assert len(figures.true) == len(figures.found) == 2
+    assert {label for label, _ in figures.scores} == {2, 3}
+    assert len(figures.small) == 3
+    assert all(each.size == 2 for each in figures.small)
+    assert set(figures.seconds) == {"read", "segment", "objects", "small vocabularies", "compare"}
+
+
+def test_small_vocabularies_are_the_same_for_every_engine_and_differ_between_images(work: Work) -> None:
+    judge = partial(evaluate_image, work.engine(), work.dataset(), "square-1", protocol=work.protocol)
+    asked = [[label for label, _ in each.words] for each in judge(number=1).small]
+    assert asked == [[label for label, _ in each.words] for each in judge(number=1).small]
+    others = [[[label for label, _ in each.words] for each in judge(number=number).small] for number in range(2, 8)]
+    assert any(asked != other for other in others)
+
+
+def test_a_run_that_stopped_twice_equals_an_unbroken_one(work: Work, tmp_path: Path) -> None:
+    whole, _ = run(work, tmp_path / "whole")
+    for images in (3, 8, None):
+        broken, _ = run(work, tmp_path / "broken", images)
+    assert same(broken, whole)
+    assert whole.images == 12
+
+
+def test_images_that_are_there_are_not_evaluated_again(work: Work, tmp_path: Path) -> None:
+    run(work, tmp_path / "out", 5)
+    broken = replace(work, dataset=Squares(broken=("square-0", "square-4", "square-5")))
+    totals, failed = run(broken, tmp_path / "out")
+    assert [each.image for each in failed] == ["square-5"]
+    assert totals.images == 11
+
+
+def test_several_processes_find_the_digits_of_one(work: Work, tmp_path: Path) -> None:
+    one, _ = run(work, tmp_path / "one")
+    two, _ = run(work, tmp_path / "two", workers=2)
+    assert same(one, two)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_image_that_cannot_be_read_is_told_and_the_others_are_evaluated(
+    work: Work, tmp_path: Path, workers: int
+) -> None:
+    totals, failed = run(replace(work, dataset=Squares(broken=("square-2",))), tmp_path / "out", workers=workers)
+    assert failed == (Failure("square-2", "The picture of square-2 is damaged."),)
+    assert totals.images == 11
+    mended, failed = run(work, tmp_path / "out")
+    assert failed == ()
+    assert same(mended, run(work, tmp_path / "unbroken")[0])
+
+
+def test_a_process_that_is_killed_is_told_and_what_was_evaluated_stays(work: Work, tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match=r"ended without an answer.* run the command again"):
+        run(replace(work, dataset=Squares(kills="square-11")), tmp_path / "out", workers=2)
+    with Records(tmp_path / "out", run_identity(work.engine(), work.dataset(), work.protocol)) as records:
+        there = [image for image in work.dataset().images if image in records]
+    assert "square-0" in there
+    totals, _ = run(work, tmp_path / "out")
+    assert same(totals, run(work, tmp_path / "unbroken")[0])
+
+
+def test_missing_prototypes_end_the_run(work: Work, tmp_path: Path) -> None:
+    with pytest.raises(MissingPrototypesError):
+        run(replace(work, engine=partial(FakeEngine, tmp_path / "empty")), tmp_path / "out")
+
+
+def test_the_identity_follows_everything_that_decides_the_figures(work: Work) -> None:
+    engine, dataset = work.engine(), work.dataset()
+
+    def identity(engine: FakeEngine, dataset: Dataset, protocol: Protocol) -> str:
+        return str(run_identity(engine, dataset, protocol))
+
+    first = identity(engine, dataset, Protocol())  # type: ignore[arg-type]
+    others = [
+        identity(replace(engine, name="other"), dataset, Protocol()),  # type: ignore[type-var]
+        identity(engine, replace(dataset, name="other"), Protocol()),  # type: ignore[arg-type]
+        identity(engine, replace(dataset, vocabulary=USUAL.vocabulary), Protocol()),  # type: ignore[arg-type]
+        identity(engine, replace(dataset, counts_background=False), Protocol()),  # type: ignore[arg-type]
+        identity(engine, dataset, Protocol((2,))),  # type: ignore[arg-type]
+    ]
+    assert len({first, *others}) == 6
+    assert identity(work.engine(), work.dataset(), Protocol()) == first  # type: ignore[arg-type]
