@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from backend.command.console import complain, progress_bar, say
+from backend.command.console import complain, notice, progress_bar, say
 from backend.command.prototypes import build_missing, say_missing_anchors
 from backend.command.table import table
 from backend.errors import RequestError, UsageError
@@ -91,6 +91,8 @@ def run_evaluation(plan: EvaluationPlan) -> Result:
         done = tuple(image for image in images if image in records)
     result = result_of(engine, dataset, plan.protocol, done, failed, totals, device=plan.device, workers=plan.workers)
     result.write(plan.out)
+    for note in dataset.notes:
+        notice(note)
     say(result_text(result, plan.out))
     answer(result)
     _complain_of(failed)

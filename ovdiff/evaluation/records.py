@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from converters.errors import OutputError
 from converters.files.atomic import write_whole
 from converters.files.folder_lock import locked
 from ovdiff.errors import EvaluationError
@@ -46,7 +45,7 @@ class Records:
                 raise EvaluationError(
                     f"Another process is evaluating into {str(folder)!r}. Wait for it, or name another folder."
                 ) from error
-            except (OSError, OutputError) as error:
+            except OSError as error:
                 raise EvaluationError(f"The folder {str(folder)!r} cannot be used: {error}.") from error
             self._open = stack.pop_all()
 

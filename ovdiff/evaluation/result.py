@@ -34,7 +34,7 @@ class Result:
     """An evaluation.
 
     Attributes:
-        dataset: its name, how many images it has, whether background counts.
+        dataset: its name, how many images it has, whether background counts, what is to be known of it.
         categories: the words that were asked for: name, prompts and kind of each.
         preset: the name, every field, and the identity of the weights.
         protocol: what was asked besides the whole vocabulary.
@@ -132,6 +132,7 @@ def result_of(
             "images": len(dataset.images),
             "counts_background": dataset.counts_background,
             "measures": sorted(dataset.measures),
+            "notes": list(dataset.notes),
         },
         categories=tuple(
             {"name": each.name, "prompts": list(each.phrases), "kind": each.kind}
