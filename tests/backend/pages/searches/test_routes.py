@@ -78,7 +78,7 @@ def test_candidates_are_shown_with_crops_and_lines(browser: FlaskClient, add_tas
     assert eventually(lambda: "in 2 tasks, 2 regions" in shown(browser, CANDIDATES))
     page = browser.get(CANDIDATES, headers=HTML).text
     assert 'snow "man"? in 2 tasks' in words(page)
-    assert "<Label value='snow \"man\"'/>" in words(page)
+    assert '<Label value="snow &quot;man&quot;"/>' in words(page)
     addresses = re.findall(r'src="(/page/pictures/[^"]+)"', page)
     assert len(addresses) == 3
     assert all(browser.get(address).status_code == 200 for address in addresses)
