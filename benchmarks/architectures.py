@@ -29,6 +29,8 @@ from transformers import (
     CLIPConfig,
     CLIPImageProcessor,
     CLIPModel,
+    CLIPSegConfig,
+    CLIPSegForImageSegmentation,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTokenizer,
@@ -36,6 +38,10 @@ from transformers import (
     Dinov2Model,
     DINOv3ViTConfig,
     DINOv3ViTModel,
+    GroupViTConfig,
+    GroupViTModel,
+    SamConfig,
+    SamModel,
     ViTConfig,
     ViTMAEConfig,
     ViTMAEModel,
@@ -240,15 +246,62 @@ MAE_L16: Config = {
     "layer_norm_eps": 1e-12,
 }
 
+# nvidia/groupvit-gcc-yfcc.
+GROUPVIT: Config = {
+    "projection_dim": 256,
+    "projection_intermediate_dim": 4096,
+    "text_config": {
+        **_CLIP_WORDS,
+        "hidden_size": 256,
+        "intermediate_size": 1024,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 4,
+    },
+    "vision_config": {
+        "hidden_size": 384,
+        "intermediate_size": 1536,
+        "num_attention_heads": 6,
+        "depths": [6, 3, 3],
+        "num_group_tokens": [64, 8, 0],
+        "num_output_groups": [64, 8, 8],
+        "patch_size": 16,
+        "image_size": 224,
+    },
+}
+
+# CIDAS/clipseg-rd64-refined: CLIP ViT-B/16 and the decoder with finer transposed convolutions.
+CLIPSEG: Config = {
+    **CLIP_B16,
+    "reduce_dim": 64,
+    "decoder_num_attention_heads": 4,
+    "decoder_intermediate_size": 2048,
+    "extract_layers": [3, 6, 9],
+    "conditional_layer": 0,
+    "use_complex_transposed_convolution": True,
+}
+
+# facebook/sam-vit-base.
+SAM: Config = {
+    "vision_config": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "output_channels": 256},
+    "prompt_encoder_config": {"hidden_size": 256},
+    "mask_decoder_config": {"hidden_size": 256, "mlp_dim": 2048, "iou_head_hidden_dim": 256},
+}
+
 _WIDTHS = frozenset(
     {
         "block_out_channels",
         "cross_attention_dim",
+        "decoder_intermediate_size",
         "embed_dim",
         "head_width",
         "hidden_size",
         "intermediate_size",
+        "iou_head_hidden_dim",
+        "mlp_dim",
+        "output_channels",
         "projection_dim",
+        "projection_intermediate_dim",
+        "reduce_dim",
         "width",
     }
 )
@@ -354,6 +407,27 @@ def build_mae(device: str = "cpu", shrink: int = 1) -> ViTMAEModel:
         for start in (model.embeddings.position_embeddings, model.embeddings.cls_token):
             torch.nn.init.normal_(start, std=0.02)  # the library leaves them at zero for a checkpoint to fill
         return model
+
+
+def build_groupvit(device: str = "cpu", shrink: int = 1) -> GroupViTModel:
+    """Build GroupViT: 55.7 M parameters."""
+    with torch.device(device):
+        return GroupViTModel(GroupViTConfig(**narrow(GROUPVIT, shrink))).eval()
+
+
+def build_clipseg(device: str = "cpu", shrink: int = 1) -> CLIPSegForImageSegmentation:
+    """Build CLIPSeg with the decoder of 64 channels: 150.7 M parameters."""
+    with torch.device(device):
+        return CLIPSegForImageSegmentation(CLIPSegConfig(**narrow(CLIPSEG, shrink))).eval()
+
+
+def build_sam(device: str = "cpu", shrink: int = 1, image_px: int = 1024) -> SamModel:
+    """Build SAM ViT-B: 93.7 M parameters."""
+    config = narrow(SAM, shrink)
+    config["vision_config"] |= {"image_size": image_px, "num_pos_feats": 128 // shrink}
+    config["prompt_encoder_config"] |= {"image_size": image_px, "image_embedding_size": image_px // 16}
+    with torch.device(device):
+        return SamModel(SamConfig(**config)).eval()
 
 
 def save_open_clip(model: open_clip.CLIP, folder: Path, shrink: int = 1, config: Config = OPEN_CLIP_B16) -> None:

@@ -22,7 +22,7 @@ from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.lesson_store import LessonStore
 from ovdiff.bank.lessons import Lesson, LessonSource
 from ovdiff.bank.support import SupportSet
-from ovdiff.baselines.preset import CLIP_DENSE, ClipDensePreset
+from ovdiff.baselines.preset import CLIP_DENSE, CLIPSEG, GROUPVIT, ClipDensePreset, ClipSegPreset, GroupVitPreset
 from ovdiff.curation.curation import Curation
 from ovdiff.errors import PresetError
 from ovdiff.explaining.explanation import Explanation, Where
@@ -50,6 +50,8 @@ ENGINES = Parts(
         OVDIFF: Part("ovdiff.engine:make_engine", settings=Preset),
         ODISE: Part("ovdiff.odise.engine:make_engine", settings=OdisePreset),
         CLIP_DENSE: Part("ovdiff.baselines.engine:make_engine", settings=ClipDensePreset),
+        GROUPVIT: Part("ovdiff.baselines.engine:make_engine", settings=GroupVitPreset),
+        CLIPSEG: Part("ovdiff.baselines.engine:make_engine", settings=ClipSegPreset),
     },
 )
 """All engines, by the ``engine`` field of their presets.

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from ovdiff.bank import Bank
 from ovdiff.baselines.clip_dense import ClipDense
+from ovdiff.baselines.clipseg import ClipSeg
 from ovdiff.baselines.decision import Rule, decide, merged
+from ovdiff.baselines.groupvit import GroupVit
 from ovdiff.baselines.method import Method
-from ovdiff.baselines.preset import CLIP_DENSE, ActivationSettings, BaselinePreset, ClipDensePreset
+from ovdiff.baselines.preset import CLIP_DENSE, CLIPSEG, GROUPVIT, ActivationSettings, BaselinePreset, ClipDensePreset
 from ovdiff.baselines.words import competing_words
 from ovdiff.errors import DeviceMemoryError, WeightsError
 from ovdiff.images import image_key, require_image
@@ -30,7 +32,7 @@ from ovdiff.vocabulary import Category, Vocabulary
 
 Progress = Callable[[str, float], None]
 
-METHODS: dict[str, Callable[..., Method]] = {CLIP_DENSE: ClipDense}
+METHODS: dict[str, Callable[..., Method]] = {CLIP_DENSE: ClipDense, GROUPVIT: GroupVit, CLIPSEG: ClipSeg}
 """The method of each engine, made of a preset and the loaded models."""
 
 _PROBABILITIES = ActivationSettings(activation="none")

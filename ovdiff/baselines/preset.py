@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ovdiff.errors import PresetError
 from ovdiff.presets.fields import setting
 from ovdiff.presets.mapping import digest, mask_values
-from ovdiff.presets.model_settings import ClipModelSettings
+from ovdiff.presets.model_settings import ClipModelSettings, ModelSettings
 from ovdiff.presets.part_settings import RESAMPLING_REASON, Resampling, Statistics
 from ovdiff.presets.schema import RefineSettings, WindowSettings
 from ovdiff.presets.validation import window_problems
@@ -153,6 +153,69 @@ class ClipDensePreset(BaselinePreset):
     engine: str = setting(CLIP_DENSE, "the engine that reads the preset")
     dense: DenseSettings = field(default_factory=DenseSettings)
     scores: ActivationSettings = field(default_factory=ActivationSettings)
+
+
+@dataclass(frozen=True)
+class GroupVitModels:
+    """The model of GroupViT."""
+
+    groupvit: ModelSettings = setting(MISSING, "the image encoder that groups patches, and a text encoder")
+
+
+@dataclass(frozen=True)
+class GroupVitSettings:
+    """GroupViT's groups of patches, each of which gets a word."""
+
+    words: int = setting(5, "GroupViT's code: so many words, the best of the whole window, may name a group", minimum=1)
+    statistics: Statistics = setting("imagenet", "GroupViT's code: the mean and deviation of the pixels")
+    resampling: Resampling = setting("bicubic", RESAMPLING_REASON)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupVitPreset(BaselinePreset):
+    """GroupViT: learned from images with captions, without masks."""
+
+    models: GroupVitModels = setting(MISSING, "")
+    engine: str = setting(GROUPVIT, "the engine that reads the preset")
+    groups: GroupVitSettings = field(default_factory=GroupVitSettings)
+
+
+@dataclass(frozen=True)
+class ClipSegModels:
+    """The model of CLIPSeg."""
+
+    clipseg: ModelSettings = setting(MISSING, "CLIP's two towers and a decoder that was trained on masks")
+
+
+@dataclass(frozen=True)
+class ClipSegSettings:
+    """CLIPSeg's decoder, which is asked for one word at a time."""
+
+    input_px: int = setting(352, "CLIPSeg's code: the side of the square to which a window is stretched", minimum=8)
+    words_at_once: int = setting(16, "each takes a pass of the decoder", minimum=1, changes_no_mask=True)
+    statistics: Statistics = setting("imagenet", "CLIPSeg's code: the mean and deviation of the pixels")
+    resampling: Resampling = setting("bicubic", RESAMPLING_REASON)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSegPreset(BaselinePreset):
+    """CLIPSeg: a decoder on CLIP that was trained on masks with phrases."""
+
+    models: ClipSegModels = setting(MISSING, "")
+    engine: str = setting(CLIPSEG, "the engine that reads the preset")
+    decoder: ClipSegSettings = field(default_factory=ClipSegSettings)
+
+
+@dataclass(frozen=True)
+class SamSettings:
+    """SAM, which draws masks of given boxes or points. It knows no words, so it is no engine and has no preset."""
+
+    model: ModelSettings = field(
+        default_factory=lambda: ModelSettings(
+            "facebook/sam-vit-base", revision="f6d135382339e4c0dfde18a7c079a536dc2e1e92"
+        )
+    )
+    prompts_at_once: int = setting(16, "each takes 16 MiB while its mask is enlarged", minimum=1, changes_no_mask=True)
 
 
 def _problems(preset: BaselinePreset) -> Iterator[str]:

@@ -36,6 +36,9 @@ MEGABYTES = {
     ("openai/clip-vit-base-patch16", ""): 598,
     ("openai/clip-vit-large-patch14-336", ""): 1712,
     ("facebook/dino-vitb8", ""): 343,
+    ("nvidia/groupvit-gcc-yfcc", ""): 223,
+    ("CIDAS/clipseg-rd64-refined", ""): 603,
+    ("facebook/sam-vit-base", ""): 375,
     ("facebook/dinov2-base", ""): 346,
     ("https://dl.fbaipublicfiles.com/cutler/checkpoints/cutler_cascade_final.pth", ""): 287,
 }

@@ -31,6 +31,9 @@ LICENCES: dict[str, str] = {
     "facebook/dinov2-base": "Apache-2.0",
     "facebook/dinov3-vitb16-pretrain-lvd1689m": "DINOv3",
     "facebook/vit-mae-large": "Apache-2.0 or CC-BY-NC-4.0",
+    "nvidia/groupvit-gcc-yfcc": "NVIDIA-Source-Code-NC",
+    "CIDAS/clipseg-rd64-refined": "Apache-2.0",
+    "facebook/sam-vit-base": "Apache-2.0",
 }
 """Licence names by hub id, as the model cards and the specification give them."""
 

@@ -27,6 +27,9 @@ BUILDERS: dict[str, tuple[Callable[..., nn.Module], float]] = {
     "DINOv2 B/14": (real.build_dinov2, 86.6),
     "DINOv3 B/16": (real.build_dinov3, 85.7),
     "MAE L/16 encoder": (real.build_mae, 303.3),
+    "GroupViT": (real.build_groupvit, 55.7),
+    "CLIPSeg": (real.build_clipseg, 150.7),
+    "SAM B": (real.build_sam, 93.7),
 }
 
 
@@ -48,6 +51,9 @@ def test_parameter_counts_are_the_published_ones(name: str) -> None:
         ("openai/clip-vit-large-patch14-336", "", ("CLIP L/14-336",), 4),
         ("facebook/dino-vitb8", "", ("DINO B/8",), 4),
         ("facebook/dinov2-base", "", ("DINOv2 B/14",), 4),
+        ("nvidia/groupvit-gcc-yfcc", "", ("GroupViT",), 4),
+        ("CIDAS/clipseg-rd64-refined", "", ("CLIPSeg",), 4),
+        ("facebook/sam-vit-base", "", ("SAM B",), 4),
     ],
 )
 def test_the_sizes_of_downloads_are_the_architectures_(
