@@ -10,6 +10,7 @@
 #   make check        what CI asks for: format, lint, types, documentation and tests
 #   make container    run the Dockerfile's steps without Docker, in an empty Debian: root, debootstrap, 5 GB, 10 minutes
 #   make docs         the documentation site, in build/site; needs no network
+#   make pictures     take the screenshots of README.md and docs anew, on a walk through all of it; some minutes
 #   make notebook     run the examples' notebook and keep what it shows
 #   make setup        only the two environments
 #   make measure      measure the embedded models anew: benchmarks/results and the tables of the docs, half an hour
@@ -51,7 +52,7 @@ endef
 # The pinned wheels are for Python 3.11 to 3.13. Where PYTHON is newer, uv fetches a 3.13.
 VENV_PYTHON = $$($(PYTHON) -c 'import sys; print(sys.executable if sys.version_info < (3, 14) else "3.13")')
 
-.PHONY: help setup demo demo-check demo-loop test quick fuzz check format lint types docs container notebook measure tinyworld lock clean chromium
+.PHONY: help setup demo demo-check demo-loop test quick fuzz check format lint types docs pictures container notebook measure tinyworld lock clean chromium
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -93,6 +94,9 @@ types: $(ENV)
 # The notice that is switched off is about MkDocs 2, which the lock does not ask for.
 docs: $(ENV)
 	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict --quiet
+
+pictures: $(ENV) $(LABEL_STUDIO_ENV) chromium
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest tests/end_to_end/test_walk.py --label-studio=$(LABEL_STUDIO) --pictures docs
 
 notebook: $(ENV)
 	OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python -m examples.execute_notebook examples/quickstart.ipynb

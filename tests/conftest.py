@@ -25,6 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Label Studio's executable; `make setup` installs it where the default looks",
     )
 
+    parser.addoption(
+        "--pictures",
+        type=Path,
+        help="a folder, such as docs, into which the walk of tests/end_to_end/test_walk.py writes its screenshots",
+    )
     parser.addoption("--rounds", type=int, default=250, help="how many hostile requests each test of them makes")
 
 

@@ -34,6 +34,7 @@ PAGES = {
     "ovdiff/tinyworld/README.md": "tinyworld.md",
     "examples/quickstart.ipynb": "notebook.md",
     "docs/demo.png": "demo.png",
+    "docs/editor.png": "editor.png",
     "docs/page.png": "page.png",
     "docs/support-sheet.png": "support-sheet.png",
     "docs/tinyworld-support.png": "tinyworld-support.png",

@@ -1,10 +1,11 @@
-"""The headless browser of the browser tests, and a personal access token."""
+"""The headless browser of the browser tests, what takes its picture, and a personal access token."""
 
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
@@ -25,9 +26,12 @@ _FLAGS = (
     "--disable-dev-shm-usage",
     "--window-size=1400,1100",
     "--force-device-scale-factor=1",
+    "--hide-scrollbars",
     # Nothing but this machine: a page that wants more than that fails here, as it would for an offline user.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
+
+_PAGE_WIDTH_PX = 1080
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +55,29 @@ def browser(tmp_path: Path, skip_for_want_of: Callable[[str], None]) -> Iterator
         yield chrome
     finally:
         chrome.quit()
+
+
+@pytest.fixture
+def take_picture(browser: webdriver.Chrome, request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Write a screenshot under a name into the folder of `--pictures`; without that option, take none.
+
+    `most_px` is for pages of the backend: as wide as documentation is, and as high as they are, at most so high.
+    """
+    folder: Path | None = request.config.getoption("--pictures")
+
+    def take(name: str, most_px: int | None = None) -> None:
+        if folder is None:
+            return
+        if most_px is not None:
+            _resize(browser, most_px)
+            _resize(browser, min(most_px, int(browser.execute_script("return document.body.scrollHeight"))))
+        browser.save_screenshot(str(folder / name))
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        Image.open(folder / name).convert("RGB").save(folder / name, optimize=True)
+
+    return take
+
+
+def _resize(browser: webdriver.Chrome, height_px: int) -> None:
+    metrics = {"width": _PAGE_WIDTH_PX, "height": height_px, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)

@@ -1,10 +1,13 @@
-"""Label Studio's editor in a headless browser: logging in, opening a task, waiting for what the page shows."""
+"""Label Studio's editor in a headless browser: logging in, opening a task, tools, waiting for what the page shows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.ui import WebDriverWait
@@ -12,7 +15,9 @@ from selenium.webdriver.support.ui import WebDriverWait
 from backend.demo.session import Session
 
 SETTLE_S = 90.0
+REGION = ".lsf-outliner-item"  # an entry of the list of regions
 _PRESSES = 5
+_MOVE_MS = 30  # of a stroke, from point to point
 
 # In one go in the page: elements found one by one may be gone when they are asked for their place.
 _LARGEST_IMAGE_BOX = """
@@ -22,13 +27,23 @@ _LARGEST_IMAGE_BOX = """
 """
 
 
-def open_task(browser: webdriver.Chrome, session: Session, project: int, task: int) -> None:
-    """Log in as the session's person, and open a task in the editor."""
+def log_in(browser: webdriver.Chrome, session: Session) -> None:
+    """Log in as the session's person."""
     browser.get(f"{session.label_studio.url}/user/login/")
     browser.find_element(By.NAME, "email").send_keys(session.label_studio.login.email)
     browser.find_element(By.NAME, "password").send_keys(session.label_studio.login.password)
     browser.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
     WebDriverWait(browser, SETTLE_S).until(lambda page: "/user/login" not in page.current_url)
+
+
+def open_task(browser: webdriver.Chrome, session: Session, project: int, task: int) -> None:
+    """Log in as the session's person, and open a task in the editor."""
+    log_in(browser, session)
+    show_task(browser, session, project, task)
+
+
+def show_task(browser: webdriver.Chrome, session: Session, project: int, task: int) -> None:
+    """Open a task in the editor; somebody is logged in."""
     browser.get(f"{session.label_studio.url}/projects/{project}/data?task={task}")
 
 
@@ -58,3 +73,38 @@ def press(browser: webdriver.Chrome, selector: str) -> None:
             continue
         return
     raise AssertionError(f"{selector} was drawn anew {_PRESSES} times while it was pressed")
+
+
+def type_keys(browser: webdriver.Chrome, keys: str) -> None:
+    """Type on the page, such as the hotkey of a label."""
+    ActionChains(browser).send_keys(keys).perform()
+
+
+def delete_region(browser: webdriver.Chrome, label: str) -> None:
+    """Delete the first region of a label from the list of regions."""
+    entry = f"//*[contains(concat(' ', @class, ' '), ' {REGION[1:]} ')][.//*[text()='{label}']]"
+    found = expected_conditions.presence_of_element_located((By.XPATH, entry))
+    WebDriverWait(browser, SETTLE_S).until(found).click()
+    type_keys(browser, Keys.BACKSPACE)
+
+
+def click_at(browser: webdriver.Chrome, x: float, y: float) -> None:
+    """Click on a place of the largest image; x and y are shares of its width and height, from 0 to 1."""
+    draw(browser, [[(x, y)]])
+
+
+def draw(browser: webdriver.Chrome, strokes: Sequence[Sequence[tuple[float, float]]]) -> None:
+    """Draw strokes over the largest image with the tool that is chosen: press at the first point, move to the others.
+
+    Points are (x, y), shares of the image's width and height, from 0 to 1.
+    """
+    left, top, width, height = largest_image_box(browser)
+    actions = ActionChains(browser, duration=_MOVE_MS)
+    pointer = actions.w3c_actions.pointer_action
+    for stroke in strokes:
+        for number, (x, y) in enumerate(stroke):
+            pointer.move_to_location(round(left + x * width), round(top + y * height))
+            if number == 0:
+                pointer.pointer_down()
+        pointer.pointer_up()
+    actions.perform()

@@ -1,13 +1,12 @@
 """What a person sees: a pre-labelled task, opened in a headless Chromium."""
 
-import io
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageColor
+from PIL import ImageColor
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
@@ -15,7 +14,8 @@ from backend.demo.project import BRUSH_TAG, IMAGE_TAG, DemoScene, write_images
 from backend.demo.session import Session
 from backend.demo.stored import label_map, read_predictions
 from ovdiff.tinyworld.world import NAMES, Rendering
-from tests.end_to_end.editor import SETTLE_S, largest_image_box, open_task
+from tests.end_to_end.editor import SETTLE_S, open_task
+from tests.end_to_end.seen_masks import label_opacity, shown_image, under_label
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.browser]
 
@@ -29,7 +29,6 @@ _SIZE_PX = 512
 _MAGENTA_RGB = np.array(ImageColor.getrgb(_MAGENTA), dtype=np.float64)
 _VISIBLE = 0.2  # Label Studio draws brushes at about half opacity
 _MOST_UNEXPLAINED = 8.0  # levels of 255, from scaling the picture
-_LEAST_WIDTH_PX = 200  # the list of tasks shows small copies of the picture
 
 
 @pytest.fixture(scope="module")
@@ -71,33 +70,11 @@ def _settled_opacity(browser: webdriver.Chrome, image: NDArray[np.uint8]) -> NDA
     deadline = time.monotonic() + SETTLE_S
     while time.monotonic() < deadline:
         time.sleep(0.5)
-        shown = _shown_image(browser, (image.shape[1], image.shape[0]))
+        shown = shown_image(browser, (image.shape[1], image.shape[0]))
         if shown is None:
             continue
-        opacity = _label_opacity(shown, image)
-        unexplained = np.abs(shown - _under_label(image, opacity)).mean()
+        opacity = label_opacity(shown, image, _MAGENTA_RGB)
+        unexplained = np.abs(shown - under_label(image, opacity, _MAGENTA_RGB)).mean()
         if unexplained < _MOST_UNEXPLAINED and np.mean(opacity > _VISIBLE) > 0.01:
             return opacity
     pytest.fail(f"No mask is drawn over the image after {SETTLE_S:.0f} s at {browser.current_url}.")
-
-
-def _under_label(image: NDArray[np.uint8], opacity: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what an image looks like under the label's colour: (1 - opacity) * image + opacity * colour."""
-    return image + opacity[..., None] * (_MAGENTA_RGB - image)
-
-
-def _label_opacity(shown: NDArray[np.float64], image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return how opaquely the label's colour lies over each pixel, (H, W), 0 to 1: `_under_label` solved for it."""
-    towards_label = _MAGENTA_RGB - image
-    change = ((shown - image) * towards_label).sum(axis=-1)
-    return np.clip(change / (towards_label**2).sum(axis=-1), 0, 1)
-
-
-def _shown_image(browser: webdriver.Chrome, size_wh: tuple[int, int]) -> NDArray[np.float64] | None:
-    """Cut the labelled image out of a screenshot and scale it to its own size; None if it is not there yet."""
-    x, y, width, height = largest_image_box(browser)
-    if width < _LEAST_WIDTH_PX:
-        return None
-    screenshot = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
-    shown = screenshot.crop((round(x), round(y), round(x + width), round(y + height)))
-    return np.asarray(shown.resize(size_wh), dtype=np.float64)

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from selenium import webdriver
-from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -22,6 +21,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from backend.demo.processes import LOOPBACK, ProcessGroups, free_port, is_listening, wait_until_ready
 from tests.conftest import CACHE, ROOT
+from tests.end_to_end.page import TIMEOUT_S, shown, wait_for_text
 from tests.fakes.label_studio import LEGACY_TOKEN, PROJECT_UID, FakeLabelStudio, running
 
 pytestmark = pytest.mark.browser
@@ -35,7 +35,6 @@ CONFIG = (
     '<Label value="boat" treshold="0.4"/><Label value="fish" prompts="fish; red fish"/></BrushLabels></View>'
 )
 USER, PASSWORD = "ann", "pass-word"
-TIMEOUT_S = 120.0
 AXE = CACHE / "axe-0.1.8/axe_playwright_python/axe.min.js"
 _TELEPHONE_PX = 400
 _OVERFLOW_PX = "return document.documentElement.scrollWidth - document.documentElement.clientWidth;"
@@ -124,19 +123,6 @@ def asked_nobody_else(browser: webdriver.Chrome, url: str) -> None:
     loaded = browser.execute_script(_LOADED)
     assert {f"http://{urlsplit(address).netloc.rpartition('@')[2]}" for address in loaded} == {url}, loaded
     assert browser.get_log("browser") == [], "no script error, nothing against the policy, no failed request"
-
-
-def shown(browser: webdriver.Chrome) -> str:
-    """Return the text that the page shows now, in one look: an element may be replaced between two."""
-    return str(browser.execute_script("return document.getElementById('main').innerText"))
-
-
-def wait_for_text(browser: webdriver.Chrome, text: str) -> None:
-    """Wait until the page shows a text; nobody loads it anew."""
-    try:
-        WebDriverWait(browser, TIMEOUT_S, 0.1).until(lambda _: text in shown(browser))
-    except TimeoutException:
-        pytest.fail(f"{text!r} is not in {shown(browser)!r}")
 
 
 def press(browser: webdriver.Chrome, *keys: str) -> None:

@@ -1,6 +1,5 @@
 """`ovdiff prelabel` on a real Label Studio: the service's own predictions, replaced ones, a kill, and filters."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -13,10 +12,10 @@ import pytest
 
 from backend.command import cli
 from backend.demo.api import LabelStudioApi
-from backend.demo.backend_server import command_environment
 from backend.demo.project import BRUSH_TAG, IMAGE_TAG, choose_scenes, label_config, write_images
 from backend.demo.session import Session
 from converters.encodings.brush import mask_to_brush_rle
+from tests.end_to_end.prelabelling import prelabel, use_settings_of, versions
 from tests.fakes.waiting import eventually
 
 pytestmark = pytest.mark.end_to_end
@@ -38,24 +37,7 @@ def project(session: Session, tmp_path_factory: pytest.TempPathFactory) -> int:
 
 @pytest.fixture
 def environment(session: Session, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    found = command_environment(session.backend.folder, session.label_studio)
-    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "OVDIFF_DATA_DIR"):
-        monkeypatch.setenv(name, found[name])
-    monkeypatch.setenv("OVDIFF_DELETE_REPLACED_AFTER_S", "0")
-    return found | {"OVDIFF_DELETE_REPLACED_AFTER_S": "0"}
-
-
-def prelabel(project: int, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
-    capsys.readouterr()
-    status = cli.main(["prelabel", "--project", str(project), "--json", *words])
-    said = capsys.readouterr()
-    assert status == 0, said.err
-    found: dict[str, Any] = json.loads(said.out)
-    return found
-
-
-def versions(api: LabelStudioApi, project: int) -> dict[int, list[str]]:
-    return {task.id: [str(each["model_version"]) for each in api.predictions(task.id)] for task in api.tasks(project)}
+    return use_settings_of(session.backend, session.label_studio, monkeypatch)
 
 
 def region() -> dict[str, Any]:

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from selenium import webdriver
-from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.keys import Keys
 
 from backend.demo.project import DemoScene, write_images
 from backend.demo.session import Session
 from converters.encodings.brush import brush_rle_to_mask
 from ovdiff.tinyworld.world import NAMES
-from tests.end_to_end.editor import SETTLE_S, largest_image_box, open_task, press
+from tests.end_to_end.editor import SETTLE_S, click_at, delete_region, open_task, press, type_keys
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.browser]
 
@@ -28,14 +26,6 @@ _CONFIG = """
   <RectangleLabels name="box" toName="image" smart="true"><Label value="balloon" hotkey="3"/></RectangleLabels>
 </View>
 """
-_MASK_DRAWN = "[class*=outliner-item]"  # the list of regions has an entry
-
-
-def _click_at(browser: webdriver.Chrome, x: float, y: float) -> None:
-    actions = ActionChains(browser)
-    actions.w3c_actions.pointer_action.move_to_location(round(x), round(y))
-    actions.w3c_actions.pointer_action.click()
-    actions.perform()
 
 
 def test_a_click_with_the_smart_keypoint_becomes_the_mask_under_it(
@@ -52,14 +42,12 @@ def test_a_click_with_the_smart_keypoint_becomes_the_mask_under_it(
 
     open_task(browser, session, project, task.id)
     press(browser, "[data-testid=bottombar-auto-annotation-toggle]")
-    press(browser, _MASK_DRAWN)  # the predicted mask is deleted: a click on a region would choose it
-    ActionChains(browser).send_keys(Keys.BACKSPACE).perform()
-    ActionChains(browser).send_keys("2").perform()
+    delete_region(browser, "balloon")  # the predicted mask: a click on a region would choose it
+    type_keys(browser, "2")
     press(browser, '.lsf-tool_smart[aria-label="key-point-tool"]')
     truth = _SCENE.render(_SIZE_PX).label_map == NAMES.index("balloon")
     middle_y, middle_x = (float(np.mean(indices)) / _SIZE_PX for indices in np.nonzero(truth))
-    left, top, width, height = largest_image_box(browser)
-    _click_at(browser, left + middle_x * width, top + middle_y * height)
+    click_at(browser, middle_x, middle_y)
     press(browser, "[data-testid=bottombar-accept-suggestions-button]")
     press(browser, "[data-testid=bottombar-submit-button]")
 

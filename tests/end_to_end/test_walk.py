@@ -1,0 +1,302 @@
+"""One walk through all that a team does with the service, in a real Label Studio and a real headless Chromium.
+
+What a person does is done by mouse and keyboard in the browser: connecting, changing what a label means, correcting by
+the brush, switching a lesson off, adding a label, clicking with a smart tool. What came of it is read from Label
+Studio's API, from the browser, and from the backend's files.
+
+    make pictures    # takes this walk, and writes the screenshots of README.md and of the pages into docs/
+"""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from selenium import webdriver
+
+from backend.demo import backend_server
+from backend.demo.api import StoredTask
+from backend.demo.console import standard_console
+from backend.demo.processes import ProcessGroups
+from backend.demo.project import write_images
+from backend.demo.session import Session
+from converters.encodings.brush import brush_rle_to_mask
+from tests.conftest import ROOT
+from tests.end_to_end.editor import SETTLE_S, click_at, delete_region, draw, log_in, press, type_keys
+from tests.end_to_end.label_studio_settings import add_label, connect_model
+from tests.end_to_end.page import TIMEOUT_S, label_states, press_words, shown, wait_for_pictures, wait_for_text
+from tests.end_to_end.prelabelling import prelabel, use_settings_of, versions
+from tests.end_to_end.walk import CONFIG, KEYS, LARGE_PX, NAMES, SMALL_PX, Walk, scenes
+from tests.fakes.waiting import eventually
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.browser]
+
+Prelabel = Callable[..., dict[str, Any]]
+TakePicture = Callable[..., None]
+
+_CURATED, _LEFT_OUT = "boat", 0
+_ADDED = "fish"
+_BRUSH_PX = 9  # of an image of LARGE_PX, by Label Studio's default
+
+
+@pytest.fixture
+def walk(session: Session, browser: webdriver.Chrome, tmp_path: Path) -> Iterator[Walk]:
+    """A project that no backend knows, a backend of its own that has built nothing, and a person who is logged in."""
+    api, (large, small) = session.maker.api, scenes()
+    images = [*write_images(large, tmp_path, LARGE_PX), *write_images(small, tmp_path, SMALL_PX)]
+    project = api.create_project("Harbour", CONFIG)
+    for image in images:  # one by one, so that the tasks are in this order
+        api.upload_images(project, [image])
+    settings = {"PYTHONPATH": str(ROOT), "OVDIFF_DELETE_REPLACED_AFTER_S": "0"}
+    with ProcessGroups() as groups:
+        folder = tmp_path / "backend"
+        backend = backend_server.start(folder, session.label_studio, groups, standard_console(), settings=settings)
+        log_in(browser, session)
+        yield Walk(browser, session, backend, project, tuple(api.tasks(project)))
+        api.disconnect_backends(project)
+
+
+@pytest.fixture
+def environment(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    return use_settings_of(walk.backend, walk.session.label_studio, monkeypatch)
+
+
+def test_from_connecting_to_a_new_label(
+    walk: Walk, environment: dict[str, str], capsys: pytest.CaptureFixture[str], take_picture: TakePicture
+) -> None:
+    def run(*words: str) -> dict[str, Any]:
+        return prelabel(walk.project, capsys, *words)
+
+    browser = walk.browser
+    connect_model(browser, walk.session, walk.project, walk.backend.url)
+    progress_is_seen(walk)
+    a_killed_run_goes_on(walk, environment, run)
+    version = walk.version()
+    first = walk.contents(version)
+    masks_are_seen(walk, walk.large[1], take_picture)
+
+    a_change_is_previewed_and_applied(walk, run, take_picture)
+    corrected = walk.large[-1]
+    lesson_changes_other_tasks(walk, corrected, run, take_picture)
+    undo(walk, version)
+    assert run("--changed-only", "--unannotated")["predicted"] == len(walk.tasks) - 1
+    assert walk.contents(version, but=corrected) == {task: first[task] for task in first if task != corrected.id}
+
+    a_new_label_computes_only_itself(walk, take_picture)
+    a_click_becomes_a_mask(walk, walk.large[0])
+
+
+def progress_is_seen(walk: Walk) -> None:
+    """Watch the first page, which nobody loads anew, until all labels are ready."""
+    browser = walk.browser
+    browser.get(walk.backend.url)
+    browser.execute_script("window.isStillThis = true")
+    seen: list[str] = []
+
+    def is_ready() -> bool:
+        seen.append(shown(browser))
+        return f"{len(NAMES)} of {len(NAMES)}\nlabels are ready" in seen[-1]
+
+    assert eventually(is_ready, TIMEOUT_S), seen[-1]
+    assert browser.execute_script("return window.isStillThis")
+    counts = {match[1] for text in seen if (match := re.search(r"(\d) of \d\nlabels are ready", text))}
+    assert len(counts) > 1, counts
+    assert any(re.search(r"being made\s.*, \d+ %", text, re.DOTALL) for text in seen), seen
+    assert label_states(browser) == dict.fromkeys(NAMES, "ready")
+
+
+def a_killed_run_goes_on(walk: Walk, environment: dict[str, str], run: Prelabel) -> None:
+    """Kill a run over the project after it has stored some predictions, and run it again."""
+    count = len(walk.tasks)
+    command = [sys.executable, "-m", "backend.command.cli", "prelabel", "--project", str(walk.project)]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as running:
+        has_begun = eventually(lambda: _predictions(walk) > 0, TIMEOUT_S)
+        running.send_signal(signal.SIGKILL)
+    assert has_begun
+    left = versions(walk.api, walk.project)
+    done = sum(bool(each) for each in left.values())
+    assert 0 < done < count, "killed in the middle"
+    assert all(len(each) <= 1 for each in left.values())
+    assert run()["predicted"] == count - done
+
+
+def _predictions(walk: Walk) -> int:
+    return int(walk.api.call("GET", f"/api/projects/{walk.project}")["total_predictions_number"])
+
+
+def masks_are_seen(walk: Walk, task: StoredTask, take_picture: TakePicture) -> None:
+    """Open a task in the editor: each label's colour lies on its mask, and the tab names the version."""
+    walk.open(task)
+    labels = walk.labels(task)
+    seen = walk.seen(task, labels)
+    for number, name in enumerate(("background", *NAMES)):
+        share = np.mean(seen[labels == number] == number)
+        assert share > 0.85, (name, share)
+    assert walk.version()[-6:] in _tabs(walk)
+    take_picture("editor.png")
+
+
+def _tabs(walk: Walk) -> str:
+    return str(walk.browser.execute_script("return document.querySelector('.lsf-annotations-carousel').innerText"))
+
+
+def a_change_is_previewed_and_applied(walk: Walk, run: Prelabel, take_picture: TakePicture) -> None:
+    """Leave a support image out after a look at what that changes; predictions then change by what was told."""
+    browser, task, version = walk.browser, walk.large[0], walk.version()
+    before = walk.labels(task)
+    browser.get(walk.backend.url)
+    press_words(browser, _CURATED)
+    wait_for_text(browser, "Support images")
+    press(browser, f"input[name=number][value='{_LEFT_OUT}']")
+    press_words(browser, "See first what leaving out would change")
+    wait_for_text(browser, f"It is task {task.id}.")
+    wait_for_pictures(browser)
+    told = re.search(r"([\d.]+) % of this image would get another label", shown(browser))
+    assert told, shown(browser)
+    take_picture("preview.png", 640)
+    assert walk.version() == version, "a look changes nothing"
+    press_words(browser, "Apply")
+    wait_for_text(browser, "Applied")
+
+    assert walk.version() != version
+    assert run("--changed-only")["predicted"] == len(walk.tasks)
+    walk.contents(walk.version())
+    changed = 100 * np.mean(walk.labels(task) != before)
+    assert changed == pytest.approx(float(told[1]), abs=0.06)
+
+
+def lesson_changes_other_tasks(walk: Walk, corrected: StoredTask, run: Prelabel, take_picture: TakePicture) -> None:
+    """Correct one task by the brush: the lesson arrives, and changes what is predicted for the others."""
+    version = walk.version()
+    before, kept = walk.contents(version), {task: walk.labels(task) for task in walk.large}
+    annotation = _corrected_by_the_brush(walk, corrected)
+    _lesson_arrives(walk, corrected, take_picture)
+    taught = walk.version()
+    assert taught != version
+    assert run("--changed-only", "--unannotated")["predicted"] == len(walk.tasks) - 1
+    after = walk.contents(taught, but=corrected)
+    assert sum(content != before[task] for task, content in after.items()) > 0
+    (untouched,) = walk.api.predictions(corrected.id)
+    assert (untouched["model_version"], untouched["result"]) == (version, before[corrected.id][0])
+    assert walk.api.call("GET", f"/api/tasks/{corrected.id}/annotations")[0]["result"] == annotation
+
+    changes = {task: walk.labels(task) != kept[task] for task in walk.large if task != corrected}
+    most = max(changes, key=lambda task: np.count_nonzero(changes[task]))
+    walk.open(most)
+    labels = walk.labels(most)
+    seen = walk.seen(most, labels)
+    where = changes[most]
+    assert np.mean((seen == labels)[where]) > 0.6, "the new labels are seen, not the old ones"
+    assert taught[-6:] in _tabs(walk)
+
+
+def _corrected_by_the_brush(walk: Walk, task: StoredTask) -> list[dict[str, Any]]:
+    """Draw over the sky that was missed in a task, submit it, and return the annotation's regions."""
+    walk.open(task)
+    labels = walk.labels(task)
+    walk.seen(task, labels)
+    missed = walk.truth(task, "sky") & (labels != 1 + NAMES.index("sky"))
+    type_keys(walk.browser, str(1 + NAMES.index("sky")))
+    draw(walk.browser, strokes(missed))
+    press(walk.browser, "[data-testid=bottombar-submit-button]")
+    (drawn,) = [each for each in _submitted(walk, task) if each["origin"] == "manual"]
+    mask = brush_rle_to_mask(drawn["value"]["rle"], (LARGE_PX, LARGE_PX))
+    assert drawn["value"]["brushlabels"] == ["sky"]
+    assert np.mean(mask[missed]) > 0.5
+    assert np.mean(walk.truth(task, "sky")[mask]) > 0.9
+    return _submitted(walk, task)
+
+
+def strokes(mask: NDArray[np.bool_]) -> list[list[tuple[float, float]]]:
+    """Return strokes of the brush that cover the wide parts of a mask, row by row, as shares of the image's sides."""
+    found = []
+    for row in range(_BRUSH_PX // 2, len(mask), _BRUSH_PX):
+        ends = np.flatnonzero(np.diff(np.pad(mask[row], 1).astype(np.int8)))
+        for start, end in ends.reshape(-1, 2):
+            if end - start > 3 * _BRUSH_PX:
+                xs = np.array([start + _BRUSH_PX, end - _BRUSH_PX]) / len(mask)
+                found.append([(float(x), row / len(mask)) for x in xs])
+    return found
+
+
+def _submitted(walk: Walk, task: StoredTask) -> list[dict[str, Any]]:
+    """Wait for the annotation of a task, and return its regions."""
+    path = f"/api/tasks/{task.id}/annotations"
+    assert eventually(lambda: bool(walk.api.call("GET", path)), SETTLE_S)
+    return list(walk.api.call("GET", path)[-1]["result"])
+
+
+def _lesson_arrives(walk: Walk, task: StoredTask, take_picture: TakePicture) -> None:
+    browser = walk.browser
+    lessons = f"{walk.backend.url}/page/projects/{walk.project}/lessons"
+
+    def is_there() -> bool:
+        browser.get(lessons)
+        return "1 of 1\nlessons count" in shown(browser)
+
+    assert eventually(is_there, TIMEOUT_S), shown(browser)
+    assert f"Task {task.id}" in shown(browser)
+    assert walk.session.label_studio.login.email in shown(browser)
+    assert re.search(r"\d+ % was background and is sky", shown(browser))
+    take_picture("lessons.png", 700)
+
+
+def undo(walk: Walk, version: str) -> None:
+    """Switch the lesson off, and take the support image back: the backend offers its first version again."""
+    browser = walk.browser
+    browser.get(f"{walk.backend.url}/page/projects/{walk.project}/lessons")
+    press_words(browser, "Switch off")
+    wait_for_text(browser, "0 of 1\nlessons count")
+    assert walk.version() != version
+    browser.get(walk.backend.url)
+    press_words(browser, _CURATED)
+    wait_for_text(browser, f"Image {_LEFT_OUT} was left out on ")
+    press_words(browser, "Take it back")
+    wait_for_text(browser, "Nothing: the label is as it was drawn.")
+    assert walk.version() == version
+
+
+def a_new_label_computes_only_itself(walk: Walk, take_picture: TakePicture) -> None:
+    """Add a label in Label Studio's settings: the page shows it being made, and the others ready all the while."""
+    browser, bank = walk.browser, walk.bank()
+    built = walk.backend.built()
+    add_label(browser, walk.session, walk.project, _ADDED)
+    browser.get(walk.backend.url)
+    seen: list[dict[str, str]] = []
+
+    def is_made() -> bool:
+        seen.append(label_states(browser))
+        if "generating" in shown(browser):
+            take_picture("page.png", 980)
+        return seen[-1].get(_ADDED) == "ready"
+
+    assert eventually(is_made, TIMEOUT_S), seen[-1]
+    assert "being made" in {states.get(_ADDED) for states in seen}
+    assert all(states[name] == "ready" for states in seen for name in NAMES), seen
+    assert walk.backend.built() == [*built, _ADDED]
+    assert walk.bank() | bank == walk.bank(), "no file of another label was written"
+    assert len(walk.bank()) > len(bank)
+
+
+def a_click_becomes_a_mask(walk: Walk, task: StoredTask) -> None:
+    """Click on the boat with the smart keypoint, and submit the suggestion."""
+    browser = walk.browser
+    walk.open(task)
+    press(browser, "[data-testid=bottombar-auto-annotation-toggle]")
+    delete_region(browser, "boat")  # a click on a region would choose it
+    type_keys(browser, KEYS["boat"])
+    press(browser, '.lsf-tool_smart[aria-label="key-point-tool"]')
+    truth = walk.truth(task, "boat")
+    y, x = (float(np.mean(places)) / LARGE_PX for places in np.nonzero(truth))
+    click_at(browser, x, y)
+    press(browser, "[data-testid=bottombar-accept-suggestions-button]")
+    press(browser, "[data-testid=bottombar-submit-button]")
+    (boat,) = [each for each in _submitted(walk, task) if each["value"].get("brushlabels") == ["boat"]]
+    mask = brush_rle_to_mask(boat["value"]["rle"], (LARGE_PX, LARGE_PX))
+    assert (mask & truth).sum() / (mask | truth).sum() > 0.8
