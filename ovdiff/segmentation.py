@@ -146,21 +146,43 @@ class Segmentation:
             index: the index of the category in the vocabulary.
             numbers: (H, W), the number of each pixel's region from 1, without a gap; 0 is outside of all.
         """
+        return self._told(index, numbers, self._sums(numbers))
+
+    def category_scores(self) -> dict[int, float]:
+        """Return the :meth:`category_score` of each category that has a pixel, by its index, at the cost of one."""
+        sums, scores = self._sums(self.label_map), {}
+        for label in (np.flatnonzero(sums[0, 1:]) + 1).tolist():
+            evidence = self._told(label - 1, None, sums[:, [0, label]])[0]
+            scores[label - 1] = evidence.cosine if self.scoring is None else self.scoring.score(label - 1, evidence)
+        return scores
+
+    def _sums(self, numbers: NDArray[np.integer[Any] | np.bool_]) -> NDArray[np.float64]:
+        """Return the pixels, and the sums of scores and margins, of each region from 0 on, (3, regions + 1)."""
         sums = np.zeros((3, int(numbers.max(initial=0)) + 1))
         band = max(1, _PIXELS_AT_ONCE // max(1, numbers.shape[1]))
+        across = _reach(np.any(numbers, axis=0))
         for top in range(0, len(numbers), band):  # In bands, because bincount makes copies of eight bytes a pixel.
-            rows = slice(top, top + band)
-            of_pixel = numbers[rows].ravel().astype(np.intp)
-            values = (None, np.clip(self.scores[rows], 0.0, 1.0).ravel(), self.margins[rows].ravel())
+            place = slice(top, top + band), across
+            of_pixel = numbers[place].ravel().astype(np.intp)
+            if not of_pixel.any():
+                continue
+            values = (None, np.clip(self.scores[place], 0.0, 1.0).ravel(), self.margins[place].ravel())
             sums += [np.bincount(of_pixel, value, sums.shape[1]) for value in values]
+        return sums
+
+    def _told(
+        self, index: int, numbers: NDArray[np.integer[Any] | np.bool_] | None, sums: NDArray[np.float64]
+    ) -> list[RegionEvidence]:
+        """Return the evidence of regions from their sums; ``None`` for the regions is one that is all of its word."""
         sizes, cosines, margins = sums[0, 1:], sums[1, 1:] / sums[0, 1:], sums[2, 1:] / sums[0, 1:]
         log_presence = log_share(self.presence[index]) if self.presence else 0.0
         shares = self._log_shares(index, numbers, len(sizes), log_presence)
-        found = zip(cosines.tolist(), margins.tolist(), np.log(sizes / numbers.size).tolist(), shares, strict=True)
+        areas = np.log(sizes / self.label_map.size).tolist()
+        found = zip(cosines.tolist(), margins.tolist(), areas, shares, strict=True)
         return [RegionEvidence(cosine, margin, area, log_presence, share) for cosine, margin, area, share in found]
 
     def _log_shares(
-        self, index: int, numbers: NDArray[np.integer[Any] | np.bool_], count: int, otherwise: float
+        self, index: int, numbers: NDArray[np.integer[Any] | np.bool_] | None, count: int, otherwise: float
     ) -> list[float]:
         """Return the logarithm of CLIP's share for the parts of each region, weighed by area.
 
@@ -174,7 +196,9 @@ class Segmentation:
         boxes = np.array([part.box for part in parts])
         areas = np.array([part.area_share for part in parts])
         logs = np.array([log_share(dict(part.shares).get(name, 0.0)) for part in parts])
-        met = [_meets(boxes, box) for box in _boxes(numbers, count)] if count > 1 else [np.full(len(parts), True)]
+        met: list[NDArray[np.bool_]] = [np.full(len(parts), True)]
+        if count > 1 and numbers is not None:
+            met = [_meets(boxes, box) for box in _boxes(numbers, count)]
         return [float(np.average(logs[of], weights=areas[of])) if of.any() else otherwise for of in met]
 
 
@@ -204,6 +228,12 @@ def _boxes(numbers: NDArray[np.integer[Any] | np.bool_], count: int) -> NDArray[
     sides = np.array(numbers.shape[::-1])[:, None]
     boxes: NDArray[np.float64] = np.concatenate([low / sides, high / sides])[:, 1:].T
     return boxes
+
+
+def _reach(there: NDArray[np.bool_]) -> slice:
+    """Return the stretch from the first true place to the last one."""
+    places = np.flatnonzero(there)
+    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
 
 
 def _meets(boxes: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -115,10 +115,10 @@ def match_segments(
         shapes = [truth.ids.shape, predicted.ids.shape, *([] if void is None else [void.shape])]
         raise EvaluationError(f"expected segments (and void) of one shape, got {shapes}")
     true_categories, given_categories = np.array((0, *truth.categories)), np.array((0, *predicted.categories))
-    all_lengths = np.ones(truth.ids.shape, dtype=np.int64) if lengths is None else lengths
-    all_given_px = _pixels(predicted.ids.ravel(), all_lengths.ravel(), given_categories.size)
+    all_given_px = _pixels(predicted.ids.ravel(), None if lengths is None else lengths.ravel(), given_categories.size)
     known = np.ones(truth.ids.shape, dtype=np.bool_) if void is None else ~void
-    true_ids, given_ids, known_px = truth.ids[known], predicted.ids[known], all_lengths[known]
+    true_ids, given_ids = truth.ids[known], predicted.ids[known]
+    known_px = None if lengths is None else lengths[known]
     true_px = _pixels(true_ids, known_px, true_categories.size)
     given_px = _pixels(given_ids, known_px, given_categories.size)
 
@@ -146,7 +146,7 @@ def match_segments(
     )
 
 
-def _pixels(ids: npt.NDArray[np.integer], lengths: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+def _pixels(ids: npt.NDArray[np.integer], lengths: npt.NDArray[np.int64] | None, count: int) -> npt.NDArray[np.int64]:
     """Return how many pixels each id from 0 to `count` - 1 has; exact up to 2**53."""
     return np.bincount(ids, lengths, minlength=count).astype(np.int64)
 
@@ -154,7 +154,7 @@ def _pixels(ids: npt.NDArray[np.integer], lengths: npt.NDArray[np.int64], count:
 def _overlaps(
     true_ids: npt.NDArray[np.integer],
     given_ids: npt.NDArray[np.integer],
-    lengths: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64] | None,
     given_count: int,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the pairs of ids that share pixels, as three arrays: true ids, given ids, numbers of shared pixels."""

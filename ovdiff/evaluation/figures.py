@@ -173,7 +173,7 @@ def compare(
         size_hw=(given.shape[0], given.shape[1]),
         pixels=_pairs(true[known], given[known], category_count),
         boundaries=_boundaries(np.where(known, true, 0), np.where(known, given, 0), category_count),
-        scores=tuple((index + 1, round(segmentation.category_score(index), 6)) for index, _ in segmentation.found()),
+        scores=tuple((index + 1, round(score, 6)) for index, score in segmentation.category_scores().items()),
         segments=_segments(truth, segments, ~known, category_count),
         found=None if found is None or truth.objects is None else _found(found),
         true=None
@@ -198,7 +198,7 @@ def asked_alone(
     here[list(labels)] = np.arange(1, len(labels) + 1)
     known = truth.label_map != UNKNOWN
     pairs = _pairs(here[truth.label_map[known]], segmentation.label_map[known], len(labels))
-    scores = tuple((index + 1, segmentation.category_score(index)) for index, _ in segmentation.found())
+    scores = tuple((index + 1, score) for index, score in segmentation.category_scores().items())
     words = dict(ImageFigures("", (0, 0), pairs, (), scores).words())
     nothing = AskedWord(0.0, 0.0, 0.0, 0.0)
     return SmallVocabulary(

@@ -128,3 +128,19 @@ def test_the_score_of_an_image_is_the_share_of_its_regions_that_is_expected_to_b
     assert replace(found, label_map=found.label_map * 0).image_score() == NOTHING_FOUND
     as_before = RegionScoring(ScoreSettings("mean_cosine", WEIGHTS, WEIGHTS), ("boat", "sky"), frozenset())
     assert replace(found, scoring=as_before).image_score() == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("scoring", [None, _calibrated().scoring])
+def test_all_categories_are_scored_at_once_as_one_by_one(scoring: RegionScoring | None) -> None:
+    rng = np.random.default_rng(3)
+    size = (900, 300)  # several bands of rows
+    label_map = np.zeros(size, np.int32)
+    label_map[850:, 200:] = 1
+    label_map[100:500, :50] = 2
+    scores, margins = (rng.random(size, dtype=np.float32) for _ in range(2))
+    parts = (PartEvidence((0.6, 0.9, 1.0, 1.0), 0.05, "boat", "boat", (("boat", 0.7),)),)
+    presence = (0.4, 0.2) if scoring else ()
+    found = Segmentation(label_map, scores, margins, parts=parts, presence=presence, scoring=scoring)
+    assert found.category_scores() == {index: found.category_score(index) for index in (0, 1)}
+    of_boat = np.clip(scores[label_map == 1].astype(np.float64), 0, 1).mean()
+    assert found.evidence(0, label_map == 1)[0].cosine == pytest.approx(of_boat)
