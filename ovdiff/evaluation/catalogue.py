@@ -16,6 +16,17 @@ BUILT_IN = {
     "drawn-choosing": f"{_HERE}.drawn:CHOOSING",
     "voc21": f"{_HERE}.voc:VOC21",
     "voc20": f"{_HERE}.voc:VOC20",
+    "context60": f"{_HERE}.context:CONTEXT60",
+    "context59": f"{_HERE}.context:CONTEXT59",
+    "pc459": f"{_HERE}.context:PC459",
+    "coco-object": f"{_HERE}.coco:COCO_OBJECT",
+    "coco-stuff": f"{_HERE}.coco:COCO_STUFF",
+    "coco-stuff27": f"{_HERE}.coco:COCO_STUFF27",
+    "coco-panoptic": f"{_HERE}.coco_panoptic:COCO_PANOPTIC",
+    "cityscapes": f"{_HERE}.cityscapes:CITYSCAPES",
+    "ade20k": f"{_HERE}.ade20k:ADE20K",
+    "ade847": f"{_HERE}.ade20k:ADE847",
+    "ade-panoptic": f"{_HERE}.ade_panoptic:ADE_PANOPTIC",
 }
 """The built-in datasets by name: where their :class:`DatasetKind` stands."""
 

@@ -1,11 +1,12 @@
 """Images with a file of labels each: what a value of a pixel stands for, and both read as they are stored."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from converters.files.png import read_png_values
 from ovdiff.errors import DatasetError, ImageError
@@ -32,6 +33,20 @@ def label_table(labels: Mapping[int, int], unknown: Iterable[int] = ()) -> Label
     return table
 
 
+def read_values(path: Path) -> NDArray[np.integer]:
+    """Return the numbers of the pixels of a PNG, a TIFF, or a MATLAB file with a LabelMap, (H, W), of 8 or 16 bits.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: it is no such file, is damaged, or has colours.
+    """
+    if path.suffix == ".mat":
+        return _matlab_label_map(path)
+    if path.suffix == ".tif":
+        return _tiff_values(path)
+    return read_png_values(path, _MODES)
+
+
 @dataclass(frozen=True, eq=False)
 class LabelFiles:
     """The images of a dataset, each with a file of labels.
@@ -41,12 +56,14 @@ class LabelFiles:
         root: the dataset's folder.
         files: the paths of the image and of its labels by the image's name, relative to ``root``.
         table: what the values stand for.
+        decode: reads the values of a file of labels, (H, W) integers; it raises OSError or ValueError if it cannot.
     """
 
     dataset: str
     root: Path
     files: Mapping[str, tuple[str, str]]
     table: LabelTable
+    decode: Callable[[Path], NDArray[np.integer]] = read_values
 
     def read(self, name: str) -> LabelledImage:
         """Read an image and its labels by the image's name.
@@ -55,17 +72,29 @@ class LabelFiles:
             DatasetError: there is no such image, a file cannot be read, the labels are of another size than the image,
                 or a value stands for nothing.
         """
-        image_path, label_path = self._paths(name)
+        if name not in self.files:
+            raise DatasetError(f"{self.dataset}: there is no image {name!r}; the first is {next(iter(self.files))!r}.")
+        image_path, label_path = (self.root / path for path in self.files[name])
         image = read_pixels(self.dataset, image_path)
-        values = read_values(self.dataset, label_path)
+        values = decoded(self.dataset, label_path, self.decode)
         require_one_size(self.dataset, image, image_path, values, label_path)
         return LabelledImage(image, Truth(labels_of(self.dataset, values, self.table, label_path)))
 
-    def _paths(self, name: str) -> tuple[Path, Path]:
-        if name not in self.files:
-            raise DatasetError(f"{self.dataset}: there is no image {name!r}; the first is {next(iter(self.files))!r}.")
-        image, labels = self.files[name]
-        return self.root / image, self.root / labels
+
+def decoded(
+    dataset: str, path: Path, decode: Callable[[Path], NDArray[np.integer]] = read_values
+) -> NDArray[np.integer]:
+    """Return what a function reads of a file of labels.
+
+    Raises:
+        DatasetError: it cannot read the file; the message names it.
+    """
+    try:
+        return decode(path)
+    except (OSError, ValueError) as error:  # The errors of the converters are ValueErrors.
+        raise DatasetError(
+            f"{dataset}: the labels {str(path)!r} cannot be read: {error}. Unpack them again."
+        ) from error
 
 
 def read_pixels(dataset: str, path: Path) -> NDArray[np.uint8]:
@@ -78,20 +107,6 @@ def read_pixels(dataset: str, path: Path) -> NDArray[np.uint8]:
         return read_stored_image(path)
     except ImageError as error:
         raise DatasetError(f"{dataset}: {error} Unpack it again.") from error
-
-
-def read_values(dataset: str, path: Path) -> NDArray[np.integer]:
-    """Return the numbers of a PNG's pixels, (H, W), of 8 or 16 bits.
-
-    Raises:
-        DatasetError: it is no PNG of numbers, is damaged or missing.
-    """
-    try:
-        return read_png_values(path, _MODES)
-    except ValueError as error:  # The errors of the converters are such.
-        raise DatasetError(
-            f"{dataset}: the labels {str(path)!r} cannot be read: {error}. Unpack them again."
-        ) from error
 
 
 def require_one_size(
@@ -126,3 +141,24 @@ def labels_of(dataset: str, values: NDArray[np.integer], table: LabelTable, path
             "dataset, or were its labels converted?"
         )
     return labels
+
+
+def _tiff_values(path: Path) -> NDArray[np.integer]:
+    with Image.open(path, formats=("TIFF",)) as image:
+        if image.mode not in _MODES:
+            raise ValueError(f"expected numbers of 8 or 16 bits, got a picture of mode {image.mode}")
+        return np.asarray(image)
+
+
+def _matlab_label_map(path: Path) -> NDArray[np.integer]:
+    from scipy.io import loadmat
+
+    try:
+        values = loadmat(path, variable_names=("LabelMap",)).get("LabelMap")
+    except OSError:
+        raise
+    except Exception as error:  # scipy's reader raises whatever a damaged file leads it to.
+        raise ValueError(f"expected a MATLAB file, got {type(error).__name__}: {error}") from error
+    if values is None or values.ndim != 2 or values.dtype.kind not in "ui":
+        raise ValueError("expected a MATLAB file with a LabelMap of whole numbers")
+    return values

@@ -29,7 +29,7 @@ def _find(name: str, counts_background: bool, folder: Path) -> Dataset:
         image: (f"JPEGImages/{image}.jpg", f"SegmentationClass/{image}.png")
         for image in read_split(name, root / _SPLIT)
     }
-    require_files(name, "images and masks", root, (path for pair in files.values() for path in pair))
+    require_files(name, root, (path for pair in files.values() for path in pair))
     numbers = range(1, len(CATEGORIES) + 1)
     table = label_table({0: 0 if counts_background else UNKNOWN, **{n: n for n in numbers}}, unknown=(255,))
     read = LabelFiles(name, root, files, table).read

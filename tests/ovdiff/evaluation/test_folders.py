@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from ovdiff.errors import DatasetError
-from ovdiff.evaluation.folders import files_below, read_split, require_files, root_of
+from ovdiff.evaluation.folders import FilesOf, choose_files, pair_files, read_split, require_files, root_of
 from tests.ovdiff.evaluation.made import write_text
+
+IMAGES, LABELS = FilesOf("images", ".jpg"), FilesOf("labels", "_ids.png")
 
 
 def test_the_first_place_that_has_what_is_wanted_is_the_root(tmp_path: Path) -> None:
@@ -32,15 +34,40 @@ def test_a_damaged_list_is_refused(tmp_path: Path, text: str, message: str) -> N
         read_split("x", tmp_path / "val.txt")
 
 
-def test_missing_files_are_counted_over_folders(tmp_path: Path) -> None:
+def test_missing_files_are_counted_by_folder(tmp_path: Path) -> None:
     write_text(tmp_path / "a/1.png", "")
-    require_files("x", "masks", tmp_path, ["a/1.png"])
-    with pytest.raises(DatasetError, match=r"x: 2 of 3 masks are missing in '.*'; the first is a/2.png."):
-        require_files("x", "masks", tmp_path, ["b/1.png", "a/2.png", "a/1.png"])
+    require_files("x", tmp_path, ["a/1.png"])
+    with pytest.raises(
+        DatasetError, match=r"x: 1 of 2 files are missing in '.*/a'; the first is 2.png. Was an archive"
+    ):
+        require_files("x", tmp_path, ["a/2.png", "a/1.png"])
+    with pytest.raises(DatasetError, match=r"1 of 2 .*/a'; the first is 2.png. In other folders 2 more are missing"):
+        require_files("x", tmp_path, ["b/1.png", "a/2.png", "a/1.png", "c/1.png"])
 
 
-def test_files_below_are_in_order_without_those_of_macos(tmp_path: Path) -> None:
-    for name in ("b/2.png", "a/9.png", "b/._2.png", "b/2.txt"):
+def test_images_and_labels_are_paired_by_name_in_order(tmp_path: Path) -> None:
+    for name in (
+        "labels/b/2_ids.png",
+        "labels/a/9_ids.png",
+        "images/a/9.jpg",
+        "images/b/2.jpg",
+        "labels/b/._2_ids.png",
+    ):
         write_text(tmp_path / name, "")
-    assert files_below(tmp_path, ".png") == ("a/9.png", "b/2.png")
-    assert files_below(tmp_path / "nowhere", ".png") == ()
+    assert list(pair_files("x", tmp_path, IMAGES, LABELS).items()) == [
+        ("a/9", ("images/a/9.jpg", "labels/a/9_ids.png")),
+        ("b/2", ("images/b/2.jpg", "labels/b/2_ids.png")),
+    ]
+
+
+def test_folders_without_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"x: '.*' has neither images/\*.jpg nor labels/\*_ids.png"):
+        pair_files("x", tmp_path, IMAGES, LABELS)
+
+
+def test_the_first_kind_of_files_that_is_there_is_chosen(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"x: the folder '.*' has neither images/\*.jpg nor labels/\*_ids.png"):
+        choose_files("x", tmp_path, (IMAGES, LABELS))
+    (tmp_path / "images").mkdir()
+    write_text(tmp_path / "labels/a/1_ids.png", "")
+    assert choose_files("x", tmp_path, (IMAGES, LABELS)) == LABELS

@@ -88,7 +88,7 @@ def test_a_half_extracted_archive_says_how_many_are_missing(devkit: Path) -> Non
     for name in ("2007_000042", "2007_000061"):
         (devkit / f"VOCdevkit/VOC2012/SegmentationClass/{name}.png").unlink()
     with pytest.raises(
-        DatasetError, match=r"2 of 6 images and masks are missing in .*; the first is SegmentationClass/2007_000042.png"
+        DatasetError, match=r"2 of 3 files are missing in '.*SegmentationClass'; the first is 2007_000042.png"
     ):
         VOC21.open(devkit)
 
