@@ -36,6 +36,7 @@ def test_ids_become_labels_and_those_that_do_not_count_unknown(streets: Path) ->
     assert label_map[2].tolist() == [12, 19] + [UNKNOWN] * 6  # person, bicycle
 
 
+@pytest.mark.slow
 def test_it_agrees_with_torchvision(streets: Path) -> None:
     datasets = pytest.importorskip("torchvision.datasets")
     theirs = datasets.Cityscapes(streets, split="val", mode="fine", target_type="semantic")

@@ -85,8 +85,12 @@ def test_a_damaged_label_map_is_named(original: Path, content: bytes) -> None:
         PC459.open(original).read("2008_000002")
 
 
-def test_a_matlab_file_of_something_else_is_refused(original: Path) -> None:
-    savemat(original / "VOCdevkit/VOC2010/trainval/2008_000002.mat", {"Other": values((1,))})
+@pytest.mark.parametrize(
+    "content",
+    [{"Other": values((1,))}, {"LabelMap": np.ones((6, 8, 3), np.uint8)}, {"LabelMap": np.ones((6, 8))}],
+)
+def test_a_matlab_file_of_something_else_is_refused(original: Path, content: dict[str, object]) -> None:
+    savemat(original / "VOCdevkit/VOC2010/trainval/2008_000002.mat", content)
     with pytest.raises(DatasetError, match="expected a MATLAB file with a LabelMap of whole numbers"):
         PC459.open(original).read("2008_000002")
 
