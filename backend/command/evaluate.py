@@ -16,6 +16,7 @@ from ovdiff.bank import Bank
 from ovdiff.engines import EnginePreset, WithoutBackground, make_engine
 from ovdiff.evaluation.catalogue import dataset_kind, dataset_names
 from ovdiff.evaluation.dataset import Dataset
+from ovdiff.evaluation.published import published_text
 from ovdiff.evaluation.records import Records
 from ovdiff.evaluation.result import Result, result_of
 from ovdiff.evaluation.run import Failure, Protocol, Work, evaluate, run_identity
@@ -141,6 +142,7 @@ def result_text(result: Result, out: Path) -> str:
     interval = measures["miou_interval"]
     spread = f" (95 %: {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
     lines = [f"mIoU {_share(measures['miou'])}{spread}, {len(result.images)} images of {result.dataset['name']}"]
+    lines += published_lines(result)
     lines += [f"{name}: {_share(measures[key])}" for key, name in _NAMES.items() if measures[key] is not None]
     for size, words in measures["words"].items():
         asked = "all words" if size == "all" else f"{size} words"
@@ -173,6 +175,13 @@ _NAMES = {
     "ap75": "AP75",
     "score_error": "expected calibration error of scores",
 }
+
+
+def published_lines(result: Result) -> list[str]:
+    """Return what is published of this dataset and preset, in percent: a line for each measure that is."""
+    told = {"miou": "mIoU", **_NAMES}
+    texts = {name: published_text(result.dataset["name"], result.preset["fields"], key) for key, name in told.items()}
+    return [f"published {name}: {text}" for name, text in texts.items() if text]
 
 
 def _share(value: float | None) -> str:

@@ -1,6 +1,7 @@
 """`ovdiff evaluate`: on the drawn world with models that need no prototypes, and on squares with a quick engine."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ovdiff.evaluation.dataset import Dataset
 from ovdiff.evaluation.datasets.drawn import USUAL
 from ovdiff.evaluation.result import read_result
 from ovdiff.presets import Preset
+from ovdiff.presets.preset import preset_to_mapping
 from tests.fakes.coloured_dataset import MakesEngine, Squares
 from tests.fakes.engine import FakeEngine, FakePreset
 
@@ -102,6 +104,15 @@ def test_the_text_names_every_figure_and_category(plan: EvaluationPlan) -> None:
         "\nbackground",
     ):
         assert words in said
+
+
+def test_published_figures_stand_beside_the_result(plan: EvaluationPlan) -> None:
+    result = run_evaluation(plan)
+    assert "published mIoU" not in result_text(result, plan.out)
+    paper = {**result.preset, "name": "paper", "fields": preset_to_mapping(load_any_preset("paper"))}
+    said = result_text(replace(result, dataset={**result.dataset, "name": "voc21"}, preset=paper), plan.out)
+    assert "published mIoU: 67.1 (v1), 66.3 (ECCV, quoted), 65.7 (released code run again)" in said
+    assert "published mIoU without background: 64.6 (released code run again)" in said
 
 
 def test_the_datasets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
