@@ -47,11 +47,15 @@ ENGINES = Parts(
     "engine",
     "ovdiff.engines",
     {
-        OVDIFF: Part("ovdiff.engine:make_engine", settings=Preset),
-        ODISE: Part("ovdiff.odise.engine:make_engine", settings=OdisePreset),
-        CLIP_DENSE: Part("ovdiff.baselines.engine:make_engine", settings=ClipDensePreset),
-        GROUPVIT: Part("ovdiff.baselines.engine:make_engine", settings=GroupVitPreset),
-        CLIPSEG: Part("ovdiff.baselines.engine:make_engine", settings=ClipSegPreset),
+        OVDIFF: Part("ovdiff.engine:make_engine", settings=Preset, needs="words, whose support images are drawn once"),
+        ODISE: Part("ovdiff.odise.engine:make_engine", settings=OdisePreset, needs="words; a head trained on masks"),
+        CLIP_DENSE: Part("ovdiff.baselines.engine:make_engine", settings=ClipDensePreset, needs="words"),
+        GROUPVIT: Part(
+            "ovdiff.baselines.engine:make_engine", settings=GroupVitPreset, needs="words; was trained on captions"
+        ),
+        CLIPSEG: Part(
+            "ovdiff.baselines.engine:make_engine", settings=ClipSegPreset, needs="words; was trained on masks"
+        ),
     },
 )
 """All engines, by the ``engine`` field of their presets.

@@ -6,6 +6,7 @@ weights, the versions of the libraries.
 
 import json
 import platform
+import resource
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.files.atomic import write_whole
-from ovdiff.engines import EnginePreset, SegmentationEngine
+from ovdiff.engines import ENGINES, EnginePreset, SegmentationEngine
 from ovdiff.errors import EvaluationError, OVDiffError
 from ovdiff.evaluation.dataset import Dataset
 from ovdiff.evaluation.run import Failure, Protocol
@@ -36,9 +37,9 @@ class Result:
     Attributes:
         dataset: its name, how many images it has, whether background counts, what is to be known of it.
         categories: the words that were asked for: name, prompts and kind of each.
-        preset: the name, every field, and the identity of the weights.
+        preset: the name, every field, what its engine needs, and the identity of the weights.
         protocol: what was asked besides the whole vocabulary.
-        machine: processor, device, threads and versions.
+        machine: processor, device, threads, peak memory in MiB, and versions.
         images: the names of the images that were evaluated, in order.
         failed: the images that could not be evaluated, and why.
         figures: what follows from the images: see :class:`ovdiff.evaluation.sums.Totals`.
@@ -141,6 +142,7 @@ def result_of(
         preset={
             "name": engine.preset.name,
             "engine": engine.preset.engine,
+            "needs": ENGINES[engine.preset.engine].needs if engine.preset.engine in ENGINES else "",
             "fields": preset_to_mapping(engine.preset),
             "weights": weights_of(engine.preset),
             "fingerprint": engine.fingerprint(),
@@ -176,9 +178,20 @@ def machine(device: str, workers: int) -> dict[str, Any]:
         "processor": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "workers": workers,
+        "peak_mib": _peak_mib(on_gpu, device),
         "python": platform.python_version(),
         "versions": {name: found for name in _LIBRARIES if (found := _version(name))},
     }
+
+
+def _peak_mib(on_gpu: bool, device: str) -> float:
+    """Return the most memory that the process held so far: of the device's, or else resident, of the largest worker."""
+    if on_gpu:
+        import torch
+
+        return float(torch.cuda.max_memory_allocated(device)) / 2**20
+    kib = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return kib / 1024
 
 
 def _version(name: str) -> str:

@@ -35,6 +35,7 @@ class Part:
         of_attribution: whether it reads attribution maps, as a threshold does. An image that is segmented has none, so
             such a proposal source cannot find objects in it.
         licence: the licence of its models' weights, whoever hosts them; "" asks :mod:`ovdiff.models.licences`.
+        needs: what an engine is given besides images, in a few words, for tables that lay engines side by side.
         version: a number that is in the prototypes' key unless it is 1. Raise it when the part's results change.
         distribution: the name of the package that adds the part; the entry point gives it. "" for a built-in part.
 
@@ -48,6 +49,7 @@ class Part:
     files: tuple[str, ...] = ()
     of_attribution: bool = False
     licence: str = ""
+    needs: str = ""
     version: int = 1
     distribution: str = field(default="", compare=False)
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ovdiff import Bank
@@ -30,6 +31,7 @@ def test_a_result_says_how_its_figures_were_found(result: Result) -> None:
     assert result.measures["miou"] == 1.0
     assert result.categories[0] == {"name": "ball", "prompts": ["ball"], "kind": "thing"}
     assert result.preset["name"] == "tinyworld"
+    assert result.preset["needs"] == "words, whose support images are drawn once"
     assert result.preset["fields"]["matching"]["background"] == "prototypes"
     assert set(result.preset["weights"]) >= {"stable_diffusion", "clip"}
     assert all(len(identity) > 10 for identity in result.preset["weights"].values())
@@ -74,3 +76,13 @@ def test_the_machine_is_named() -> None:
     named = machine("cpu", 1)
     assert named["device"] == "cpu"
     assert named["threads"] >= 1
+    assert 50 < named["peak_mib"] < 100_000
+
+
+def test_the_peak_is_the_most_that_was_ever_held() -> None:
+    before = machine("cpu", 1)["peak_mib"]
+    held = np.ones(300 << 17)  # 300 MiB
+    during = machine("cpu", 1)["peak_mib"]
+    assert during >= 300 * held[0]
+    del held
+    assert machine("cpu", 1)["peak_mib"] >= during >= before
