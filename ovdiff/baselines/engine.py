@@ -17,7 +17,7 @@ from ovdiff.baselines.decision import Rule, decide, merged
 from ovdiff.baselines.groupvit import GroupVit
 from ovdiff.baselines.method import Method
 from ovdiff.baselines.preset import CLIP_DENSE, CLIPSEG, GROUPVIT, ActivationSettings, BaselinePreset, ClipDensePreset
-from ovdiff.baselines.words import competing_words
+from ovdiff.baselines.words import Words, competing_words
 from ovdiff.errors import DeviceMemoryError, WeightsError
 from ovdiff.images import image_key, require_image
 from ovdiff.models.devices import require_device
@@ -147,11 +147,7 @@ class BaselineEngine:
         """
         words = competing_words(vocabulary, self.preset.background.words)
         with self._working(encoded, len(words.texts)):
-            maps = merged(
-                self._maps(encoded, words.texts), len(words.texts), _size_of(encoded.working), self._models.device
-            )
-            if self.preset.refine.pamr:
-                maps = pamr(encoded.working, maps, self.preset.refine)
+            maps = self._merged(encoded, words)
             rule = Rule(self._scores, self._method.threshold(maps))
             found = decide(maps, words, encoded.size_hw, rule)
         return Segmentation(clean_up(found.label_map, self.preset.refine), found.scores, found.margins)
@@ -166,6 +162,23 @@ class BaselineEngine:
             DeviceMemoryError: the image does not fit into the device's memory.
         """
         return self.label(self.encode(image), vocabulary)
+
+    def word_maps(self, encoded: EncodedWindows, words: Words) -> Tensor:
+        """Return the map of each word at working size, (W, h, w) float32, from which :meth:`label` decides.
+
+        Raises:
+            VocabularyError: a word is longer than the text encoder reads.
+            WeightsError: the model cannot be loaded.
+            DeviceMemoryError: the maps do not fit into the device's memory.
+        """
+        with self._working(encoded, len(words.texts)):
+            return self._merged(encoded, words)
+
+    def _merged(self, encoded: EncodedWindows, words: Words) -> Tensor:
+        maps = merged(
+            self._maps(encoded, words.texts), len(words.texts), _size_of(encoded.working), self._models.device
+        )
+        return pamr(encoded.working, maps, self.preset.refine) if self.preset.refine.pamr else maps
 
     def _encode(self, image: NDArray[np.uint8]) -> EncodedWindows:
         settings, batches = self.preset.batches, []

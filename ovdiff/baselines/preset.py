@@ -6,8 +6,8 @@ A field's reason names the method that the default comes from: its paper, or the
 # ruff: noqa: RUF009 - setting() is dataclasses.field with documentation; it returns a field, not a default
 
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, field
-from typing import Any, Literal
+from dataclasses import MISSING, dataclass, field, replace
+from typing import Any, Literal, Self
 
 from ovdiff.errors import PresetError
 from ovdiff.presets.fields import setting
@@ -86,7 +86,7 @@ class BatchSettings:
     size: int = setting(8, "the most windows at once", unit="windows", minimum=1, changes_no_mask=True)
     mib_per_window: int = setting(
         0,
-        "the memory that a window takes; 0 leaves memory out of the batch size",
+        "the memory that a window takes, by benchmarks/baselines_cost.py; 0 leaves memory out of the batch size",
         unit="MiB",
         minimum=0,
         changes_no_mask=True,
@@ -138,6 +138,11 @@ class BaselinePreset:
     def fingerprint(self) -> str:
         """Return a hex hash of every field that can change a mask."""
         return digest(mask_values(self))
+
+    def without_background(self) -> Self:
+        """Return a preset that gives every pixel a category, as datasets without background want it."""
+        refine = replace(self.refine, min_part_px=0)
+        return replace(self, background=BackgroundSettings(words=(), threshold=-1.0), refine=refine)
 
     def encoding_values(self) -> dict[str, Any]:
         """Return the fields that shape the encoding of an image, and no field that concerns words or scores."""

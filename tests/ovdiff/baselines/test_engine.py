@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from ovdiff import Bank
+from ovdiff.baselines.decision import Rule, decide
 from ovdiff.baselines.engine import BaselineEngine
 from ovdiff.baselines.preset import ActivationSettings, BackgroundSettings, ClipDensePreset
+from ovdiff.baselines.words import competing_words
 from ovdiff.engines import HasEncodings, LoadsModels, SegmentationEngine, SharesModels, load_any_preset, make_engine
 from ovdiff.errors import DeviceError, DeviceMemoryError, ImageError, VocabularyError, WeightsError
 from ovdiff.models.loaded import LoadedModels
@@ -179,7 +181,17 @@ def test_features_that_are_not_finite_are_refused(
         engine.encode(scene)
 
 
-def test_the_background_of_a_preset_is_off_at_its_lowest(engine: BaselineEngine, scene: NDArray[np.uint8]) -> None:
-    similar = _with(engine, scores={"activation": "none"})
-    similar = similar.beside(replace(similar.preset, background=BackgroundSettings((), -1.0)), Bank(Path("unused")))
-    assert similar.segment(scene, WORDS).label_map.all()
+def test_without_background_every_pixel_has_a_category(engine: BaselineEngine, scene: NDArray[np.uint8]) -> None:
+    for activation in ("none", "softmax"):
+        other = _with(engine, scores={"activation": activation}, background={"threshold": 0.9})
+        assert not other.segment(scene, WORDS).label_map.all()
+        every = other.beside(other.preset.without_background(), Bank(Path("unused")))
+        assert every.segment(scene, WORDS).label_map.all()
+
+
+def test_labels_are_decided_from_the_maps_of_words(engine: BaselineEngine, scene: NDArray[np.uint8]) -> None:
+    words, encoded = competing_words(WORDS, ()), engine.encode(scene)
+    maps = engine.word_maps(encoded, words)
+    assert maps.shape == (4, 128, 128)
+    found = decide(maps, words, (160, 160), Rule(engine.preset.scores, engine.preset.background.threshold))  # type: ignore[attr-defined]
+    assert np.array_equal(found.label_map, engine.label(encoded, WORDS).label_map)

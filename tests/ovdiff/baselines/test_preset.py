@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from ovdiff.baselines.preset import BaselinePreset
-from ovdiff.engines import ENGINES, load_any_preset
+from ovdiff.engines import ENGINES, WithoutBackground, load_any_preset
 from ovdiff.errors import PresetError
 from ovdiff.presets.files import baseline_names
 
@@ -66,6 +66,14 @@ def test_sclip_and_naclip_have_their_code_s_settings() -> None:
     assert (sclip.dense.last_block, naclip.dense.last_block) == ("whole", "attention")
     assert (sclip.scores.scale, naclip.scores.scale, naclip.dense.gaussian_std) == (65.0, 40.0, 5.0)
     assert surgery.dense.remove_redundant and surgery.dense.surgery_blocks == 6
+
+
+def test_a_preset_without_background_gives_every_pixel_a_category() -> None:
+    preset = _preset("naclip")
+    assert isinstance(preset, WithoutBackground)
+    changed = replace(preset, refine=replace(preset.refine, min_part_px=9)).without_background()
+    assert (changed.background.words, changed.background.threshold, changed.refine.min_part_px) == ((), -1.0, 0)
+    assert changed.dense == preset.dense and changed.name == preset.name
 
 
 def test_what_contradicts_itself_is_refused() -> None:
