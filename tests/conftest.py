@@ -15,6 +15,7 @@ pytest_plugins = ["pytester", "tests.speed", *(["tests.processes"] if find_spec(
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".cache"
+ROUNDS = 250
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,13 +31,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=Path,
         help="a folder, such as docs, into which the walk of tests/end_to_end/test_walk.py writes its screenshots",
     )
-    parser.addoption("--rounds", type=int, default=250, help="how many hostile requests each test of them makes")
+    parser.addoption("--rounds", type=int, default=ROUNDS, help="how many hostile requests each test of them makes")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def rounds(request: pytest.FixtureRequest) -> int:
-    """How many hostile requests a test makes."""
+    """How many hostile requests a test makes; whoever asks for more of them than usual has time."""
     count: int = request.config.getoption("--rounds")
+    if count > ROUNDS:
+        request.node.add_marker(pytest.mark.slow)
     return count
 
 

@@ -58,13 +58,27 @@ def architecture(preset: OdisePreset) -> dict[str, Any]:
 def write_head(folder: Path, weights: dict[str, Tensor], card: HeadCard) -> None:
     """Write a head; each of the two files appears whole.
 
+    Where another head is replaced, its card goes first: weights are never beside the card of other words, and a
+    process that is killed in between leaves a folder that is refused.
+
     Raises:
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if not _is_of_same_words(folder, card):
+        (folder / CARD).unlink(missing_ok=True)
     half = {name: value.half().contiguous().cpu() for name, value in weights.items()}
     write_whole(folder / WEIGHTS, save(half))
     write_whole(folder / CARD, (json.dumps(asdict(card), indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _is_of_same_words(folder: Path, card: HeadCard) -> bool:
+    """Say whether the head in a folder is of the same labels and architecture, as an earlier one of a training is."""
+    try:
+        there = read_card(folder)
+    except WeightsError:
+        return False
+    return (there.labels, there.architecture) == (card.labels, card.architecture)
 
 
 def read_card(folder: Path) -> HeadCard:
