@@ -1,3 +1,4 @@
+import contextlib
 import io
 import struct
 import threading
@@ -96,6 +97,47 @@ def test_formats(picture_format: str) -> None:
     decoded = decode_image(data, max_px=MAX_PX)
     assert decoded.dtype == np.uint8
     assert np.array_equal(decoded, red_and_blue())
+
+
+KINDS: dict[str, tuple[str, str, dict[str, object]]] = {  # the format, the mode, and how it is saved
+    "PNG of two colours": ("PNG", "1", {}),
+    "PNG with a palette": ("PNG", "P", {}),
+    "PNG of several frames": ("PNG", "RGB", {"save_all": True, "append_images": [Image.new("RGB", (32, 24))]}),
+    "JPEG": ("JPEG", "RGB", {"quality": 95}),
+    "progressive JPEG": ("JPEG", "RGB", {"quality": 95, "progressive": True}),
+    "CMYK JPEG": ("JPEG", "CMYK", {"quality": 95}),
+    "grey JPEG": ("JPEG", "L", {"quality": 95}),
+    "moving GIF": ("GIF", "RGB", {"save_all": True, "append_images": [Image.new("RGB", (32, 24))]}),
+    "WEBP": ("WEBP", "RGB", {"quality": 95}),
+    "moving WEBP": ("WEBP", "RGB", {"save_all": True, "append_images": [Image.new("RGB", (32, 24))], "quality": 95}),
+    "AVIF": ("AVIF", "RGB", {"quality": 95}),
+    "grey BMP": ("BMP", "L", {}),
+    "BMP of two colours": ("BMP", "1", {}),
+    "LZW TIFF": ("TIFF", "RGB", {"compression": "tiff_lzw"}),
+    "deflated TIFF": ("TIFF", "RGB", {"compression": "tiff_deflate"}),
+    "JPEG in a TIFF": ("TIFF", "RGB", {"compression": "jpeg"}),
+    "faxed TIFF": ("TIFF", "1", {"compression": "group4"}),
+    "TIFF of several pages": ("TIFF", "RGB", {"save_all": True, "append_images": [Image.new("RGB", (32, 24))]}),
+    "TIFF in Lab": ("TIFF", "LAB", {}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_common_kind_is_read_and_every_cut_of_it_is_read_or_refused(kind: str) -> None:
+    """A picture of large fields, of which each kind keeps the colours or the greys; of several pictures the first."""
+    picture_format, mode, options = KINDS[kind]
+    fields = np.kron(np.array([[0, 255], [255, 0]], np.uint8), np.ones((12, 16), np.uint8))
+    picture = Image.fromarray(np.stack([fields, fields, fields], axis=2)).convert(mode)
+    buffer = io.BytesIO()
+    picture.save(buffer, picture_format, **options)
+    data = buffer.getvalue()
+    decoded = decode_image(data, max_px=MAX_PX)
+    assert decoded.shape == (24, 32, 3) and decoded.dtype == np.uint8
+    assert np.abs(decoded.astype(int) - fields[:, :, None].astype(int)).mean() < 8
+    for length in range(0, len(data), max(1, len(data) // 40)):
+        with contextlib.suppress(ImageDecodeError):
+            assert decode_image(data[:length], max_px=MAX_PX).shape == (24, 32, 3)
 
 
 def test_grey_becomes_three_equal_channels() -> None:
