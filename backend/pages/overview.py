@@ -57,10 +57,29 @@ class Notice:
         level: "problem" if something does not work, "advice" if it might be better.
         where: what it concerns.
         text: what is wrong and what to do.
+        project: the uid of the project that it concerns; "" if none.
+        label: the label of that project; "" if it is the label config as a whole.
     """
 
     level: str
     where: str
+    text: str
+    project: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the service is ready, as the page's heading, with what to do next.
+
+    Attributes:
+        level: "good", "going" while something is being made, or "problem".
+        title: the heading.
+        text: what it means and what to do next, with `code` between backticks.
+    """
+
+    level: str
+    title: str
     text: str
 
 
@@ -69,11 +88,13 @@ class Overview:
     """What the first page shows.
 
     Attributes:
+        verdict: whether all is ready, and what to do next.
         figures: the numbers at the top.
         notices: what needs a person, problems first.
         is_busy: whether something changes by itself, so that the page looks again soon.
     """
 
+    verdict: Verdict
     figures: tuple[Figure, ...]
     notices: tuple[Notice, ...]
     is_busy: bool
@@ -91,8 +112,9 @@ def overview(status: Entry) -> Overview:
         Figure(str(states["failed"]), "labels failed", states["failed"] > 0),
         Figure(str(failed), "tasks without a prediction", failed > 0),
     )
-    notices = sorted(_notices(status), key=lambda notice: notice.level != "problem")
-    return Overview(figures, tuple(notices), is_busy=bool(status["queue"]) or states["building"] > 0)
+    notices = tuple(sorted(_notices(status), key=lambda notice: notice.level != "problem"))
+    is_busy = bool(status["queue"]) or states["building"] > 0
+    return Overview(_verdict(status, states, notices, is_busy=is_busy), figures, notices, is_busy)
 
 
 def project_name(uid: str) -> str:
@@ -124,6 +146,30 @@ def size(count: int) -> str:
     return f"{value:.0f} {_UNITS[unit]}" if unit == 0 or value >= 100 else f"{value:.1f} {_UNITS[unit]}"
 
 
+def _verdict(status: Entry, states: Counter[str], notices: tuple[Notice, ...], *, is_busy: bool) -> Verdict:
+    """Say whether all is ready; what does not work is said before what is going on."""
+    problems = sum(notice.level == "problem" for notice in notices) + bool(status["failed_tasks"])
+    made = f"{states['ready']} of {states.total()} labels are made"
+    if problems:
+        title = "One thing needs you" if problems == 1 else f"{problems} things need you"
+        return Verdict("problem", title, f"{made}. What does not work stands below, with what to do.")
+    if not status["projects"]:
+        return Verdict("going", "No project yet", "Connect this backend to a project in Label Studio.")
+    if is_busy or LOADING in status["missing"].values():
+        what = "Labels are being made" if is_busy else "Models are being loaded"
+        return Verdict("going", what, f"{made}. Tasks get their whole predictions as soon as all are.")
+    hints = (
+        f" {len(notices)} {'hint' if len(notices) == 1 else 'hints'} below may make predictions better."
+        if notices
+        else ""
+    )
+    number = next((number for uid in status["projects"] if (number := id_of(uid)) is not None), None)
+    whole = (
+        "" if number is None else f", or have all tasks of a project predicted: `ovdiff prelabel --project {number}`"
+    )
+    return Verdict("good", "Ready", f"All {states.total()} labels are made.{hints} Open a task in Label Studio{whole}.")
+
+
 def _notices(status: Entry) -> Iterator[Notice]:
     for name, reason in status["missing"].items():
         level = "advice" if reason == LOADING else "problem"
@@ -131,15 +177,15 @@ def _notices(status: Entry) -> Iterator[Notice]:
     for uid, project in status["projects"].items():
         where = project_name(uid)
         if project["error"]:
-            yield Notice("problem", f"{where}, label config", project["error"])
+            yield Notice("problem", f"{where}, label config", project["error"], uid)
         for warning in project["warnings"]:
-            yield Notice("advice", f"{where}, label config", warning)
+            yield Notice("advice", f"{where}, label config", warning, uid)
         for category in project["categories"]:
             what = f"{where}, {category['name']}"
             if category["state"] == "failed":
-                yield Notice("problem", what, category["reason"])
+                yield Notice("problem", what, category["reason"], uid, category["name"])
             if category["advice"]:
-                yield Notice("advice", what, category["advice"])
+                yield Notice("advice", what, category["advice"], uid, category["name"])
     if advice := status["anchors"]["advice"]:
         built, words = status["anchors"]["built"], status["anchors"]["words"]
         yield Notice(

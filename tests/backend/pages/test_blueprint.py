@@ -64,7 +64,9 @@ def test_failures_and_the_queue_are_shown(make_app: MakeApp, settings: Settings,
     page = browser.get("/", headers=HTML).text
     said = words(page)
     assert "1 labels failed" in said
-    assert "Project 1, red No support image of 'red' has any foreground." in said
+    assert said.startswith("2 things need you 1 of 2 labels are made."), "the first words tell whether it is ready"
+    assert "Project 1, red No support image of 'red' has any foreground. Look at it" in said
+    assert f'href="/page/category?project={PROJECT_UID}&amp;name=red" aria-label="Look at red"' in page
     assert "Project 1, task 7 http://10.0.0.1/a.png is on 10.0.0.1" in said
     assert f'href="{settings.label_studio.url}/projects/1/data?task=7"' in page
 

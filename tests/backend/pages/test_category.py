@@ -79,7 +79,7 @@ def test_each_change_names_the_form_that_undoes_it() -> None:
         ("The image mine.jpg was added on 2026-01-03, from the page.", "remove-exemplar", "value", "ab" * 6),
         (
             "Background (clip, 25% of the background) was ruled out on 2026-01-04, and made part of jetty.",
-            "unban",
+            "demote",
             "places",
             "cd" * 6,
         ),

@@ -1,6 +1,7 @@
 import pytest
 
 from backend.pages.overview import decider, overview, project_name, size, with_code
+from backend.serving.readiness import LOADING
 
 CATEGORY = {
     "name": "boat",
@@ -57,6 +58,59 @@ def test_a_service_with_nothing_to_do_is_calm() -> None:
     assert not found.is_busy
     assert found.notices == ()
     assert not any(figure.is_bad for figure in found.figures)
+
+
+@pytest.mark.parametrize(
+    ("projects", "fields", "level", "title", "said"),
+    [
+        ({}, {}, "going", "No project yet", "Connect this backend to a project"),
+        (
+            {"7.2": project(CATEGORY)},
+            {},
+            "good",
+            "Ready",
+            "All 1 labels are made. Open a task in",
+        ),
+        ({"7.2": project(CATEGORY)}, {}, "good", "Ready", "`ovdiff prelabel --project 7`."),
+        ({"odd": project(CATEGORY)}, {}, "good", "Ready", "Open a task in Label Studio."),
+        (
+            {"7.2": project(CATEGORY | {"advice": "Give it prompts."})},
+            {},
+            "good",
+            "Ready",
+            "1 hint below may make predictions better.",
+        ),
+        (
+            {"7.2": project(CATEGORY, CATEGORY | {"state": "building"})},
+            {},
+            "going",
+            "Labels are being made",
+            "1 of 2 labels are made. Tasks get their whole predictions as soon as all are.",
+        ),
+        ({"7.2": project(CATEGORY)}, {"queue": [{}]}, "going", "Labels are being made", "1 of 1"),
+        ({"7.2": project(CATEGORY)}, {"missing": {"models": LOADING}}, "going", "Models are being loaded", "1 of 1"),
+        ({"7.2": project(error="no <Image>")}, {"queue": [{}]}, "problem", "One thing needs you", "0 of 0"),
+        (
+            {"7.2": project(CATEGORY | {"state": "failed"}, CATEGORY)},
+            {"failed_tasks": [{}, {}]},
+            "problem",
+            "2 things need you",
+            "1 of 2 labels are made. What does not work stands below, with what to do.",
+        ),
+    ],
+)
+def test_the_heading_says_whether_all_is_ready_and_what_to_do_next(
+    projects: dict[str, object], fields: dict[str, object], level: str, title: str, said: str
+) -> None:
+    verdict = overview(status(projects, **fields)).verdict
+    assert (verdict.level, verdict.title) == (level, title)
+    assert said in verdict.text
+
+
+def test_a_notice_leads_to_the_label_or_the_label_config_that_it_is_about() -> None:
+    doubtful = CATEGORY | {"advice": "Give it prompts."}
+    found = overview(status({"1.2": project(doubtful, warnings=("treshold= is not read.",))})).notices
+    assert [(notice.project, notice.label) for notice in found] == [("1.2", ""), ("1.2", "boat")]
 
 
 def test_what_needs_a_person_is_told_problems_first() -> None:

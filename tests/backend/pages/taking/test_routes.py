@@ -33,13 +33,13 @@ def test_the_exact_change_is_shown_made_and_undone(browser: FlaskClient, label_s
         )
         assert label_studio.label_config == TAKEN
     said = label_page(browser)
-    assert "Words red boat; ship" in said, "the service has read it by now"
+    assert "Prompts red boat; ship" in said, "the service has read it by now"
     assert "Other prompts were taken" in said and "On trial" not in said
     for _ in range(2):
         assert post(browser, "/page/take/undo").status_code == 303
         assert label_studio.label_config == CONFIG
     said = label_page(browser)
-    assert "Other prompts were taken" not in said and "Words red" in said
+    assert "Other prompts were taken" not in said and "Prompts red" in said
 
 
 def test_a_change_is_not_made_if_the_label_config_is_another_than_was_shown(
@@ -116,6 +116,6 @@ def test_without_a_trial_or_a_token_nothing_can_be_taken(
     try_prompts(client)
     said = label_page(client)
     assert "This page cannot change the label config: LABEL_STUDIO_API_KEY is not set." in said
-    assert "Take them" in said and "/page/take?" not in client.get("/page/category", query_string=ABOUT).text
+    assert "Take these prompts" in said and "/page/take?" not in client.get("/page/category", query_string=ABOUT).text
     answer = client.get("/page/take", query_string=ABOUT)
     assert answer.status_code == 502 and "LABEL_STUDIO_API_KEY is not set" in words(answer.text)
