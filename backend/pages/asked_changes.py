@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from flask import request
 
 from backend.errors import RequestError
-from backend.pages.uploads import uploaded_image, uploaded_mask
+from backend.pages.uploads import UploadedObject
 from backend.sources.pixel_room import PixelRoom
 from ovdiff.curation.curation import Curation
 from ovdiff.engines import CategoryCurator
@@ -106,9 +106,14 @@ def _unban() -> Act:
 
 
 def _exemplar(room: PixelRoom, max_px: int) -> Act:
-    image, name = uploaded_image(request.files.get("image"), room, max_px=max_px)
-    mask, alone = uploaded_mask(request.files.get("mask"), room, max_px=max_px), "alone" in request.form
-    return lambda curator, category: curator.add_exemplar(category, image, mask, name, "the page", alone=alone)
+    found = UploadedObject(request.files.get("image"), request.files.get("mask"), room, max_px=max_px)
+    alone = "alone" in request.form
+
+    def add(curator: CategoryCurator, category: Category) -> Curation:
+        with found.opened() as (image, mask):
+            return curator.add_exemplar(category, image, mask, found.name, "the page", alone=alone)
+
+    return add
 
 
 CHANGES: Mapping[str, Callable[[], Act]] = {
