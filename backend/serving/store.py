@@ -52,6 +52,11 @@ MIGRATIONS = (
     );
     CREATE INDEX taught_annotation ON taught (annotation);
     """,
+    """
+    CREATE TABLE looked (
+        project_uid TEXT NOT NULL, task INTEGER NOT NULL, changed_at TEXT NOT NULL, PRIMARY KEY (project_uid, task)
+    );
+    """,
 )
 
 
@@ -235,6 +240,7 @@ def _delete_project(connection: sqlite3.Connection, project_uid: str) -> None:
     connection.execute("DELETE FROM project WHERE uid = ?", (project_uid,))
     connection.execute("DELETE FROM model_version WHERE project_uid = ?", (project_uid,))
     connection.execute("DELETE FROM taught WHERE project_uid = ?", (project_uid,))
+    connection.execute("DELETE FROM looked WHERE project_uid = ?", (project_uid,))
 
 
 def _now() -> str:

@@ -9,6 +9,7 @@ import requests
 from backend.demo.project import BRUSH_TAG, IMAGE_TAG, choose_scenes, label_config, write_images
 from backend.demo.session import Session
 from converters.encodings.brush import mask_to_brush_rle
+from ovdiff.bank.lesson_store import lessons_beside
 from tests.fakes.waiting import eventually
 
 pytestmark = pytest.mark.end_to_end
@@ -44,7 +45,10 @@ def told(session: Session, project: int) -> dict[str, Any]:
     """Return what /status says of learning in a project; nothing if it does not learn."""
     found = requests.get(f"{session.backend.url}/status", timeout=30).json()["learning"]
     of_project = {uid: each for uid, each in found["projects"].items() if uid.startswith(f"{project}.")}
-    return next(iter(of_project.values()), {}) | {"to_read": sum(found["to_read"].values())}
+    return next(iter(of_project.values()), {}) | {
+        "to_read": sum(found["to_read"].values()),
+        "problem": found["problem"],
+    }
 
 
 def test_annotations_teach_and_can_be_undone(session: Session, project: int) -> None:
@@ -61,16 +65,18 @@ def test_annotations_teach_and_can_be_undone(session: Session, project: int) -> 
     untaught = version()
     for task in (first, second):
         annotate(session, task, 40)
-    assert told(session, project) == {"to_read": 0}
+    assert told(session, project) == {"to_read": 0, "problem": ""}
 
-    api.set_label_config(project, LEARNING)
-    assert eventually(lambda: "lessons" in told(session, project), _WITHIN_S)
-    assert version() == untaught  # the attribute alone changes no mask
-    backend = api.backends(project)[0]["id"]
-    api.request("POST", f"/api/ml/{backend}/train", json={})
+    api.set_label_config(project, LEARNING)  # what was marked before is learned, too, though no event tells of it
     assert eventually(lambda: lessons() == 2, _WITHIN_S), told(session, project)
     taught = version()
     assert taught != untaught
+    kept = lessons_beside(session.backend.folder / "bank")
+    kept.remove(next(card.address for card in kept.cards() if card.source.task == str(first)))
+    assert version() != taught
+    backend = api.backends(project)[0]["id"]
+    api.request("POST", f"/api/ml/{backend}/train", json={})
+    assert eventually(lambda: version() == taught, _WITHIN_S), told(session, project)
 
     annotation = annotate(session, third, 60)
     assert eventually(lambda: lessons() == 3, _WITHIN_S), told(session, project)

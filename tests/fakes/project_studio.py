@@ -5,6 +5,7 @@ that have none, unless it is asked for a review; it takes a prediction twice, an
 and either leaves out what it cannot use or refuses the whole request.
 """
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -152,7 +153,8 @@ class ProjectStudio:
     def _task(self, task: dict[str, Any], whole: bool) -> dict[str, Any]:
         predictions = [each for each in self.predictions.values() if each["task"] == task["id"]]
         annotations = self.annotations.get(task["id"], [])
-        counts = {"total_predictions": len(predictions), "total_annotations": len(annotations)}
+        counts: dict[str, Any] = {"total_predictions": len(predictions), "total_annotations": len(annotations)}
+        counts["updated_at"] = _moment_of(annotations)
         return {**task, **counts, **({"predictions": predictions, "annotations": annotations} if whole else {})}
 
     def _meant(self, task: int, query: dict[str, Any]) -> bool:
@@ -187,6 +189,12 @@ class ProjectStudio:
         for item in taken:
             self.predict(item["task"], item["model_version"], result=item["result"], score=item.get("score"))
         return 201, {"created": len(taken)}
+
+
+def _moment_of(annotations: list[dict[str, Any]]) -> str:
+    """Return a moment that is another one whenever the annotations are: Label Studio's task changes with them."""
+    digits = int(hashlib.sha256(json.dumps(annotations, sort_keys=True).encode()).hexdigest(), 16) % 10**6
+    return f"2026-11-21T10:00:00.{digits:06d}Z"
 
 
 @contextmanager

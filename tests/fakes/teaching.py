@@ -54,6 +54,11 @@ def hasten(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"backend.serving.teaching.teacher.{name}", seconds)
 
 
+def by_events_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody look after annotations of which no event told."""
+    monkeypatch.setattr("backend.serving.teaching.missed.MissedAnnotations.due", lambda self: [])
+
+
 def learning(service: Service) -> dict[str, Any]:
     """Return what /status says of learning."""
     found: dict[str, Any] = service.status()["learning"]

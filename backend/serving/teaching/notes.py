@@ -2,6 +2,7 @@
 
     to_read   an annotation, a task, or all of a project: a set, so that a hundred events of one annotation are one row
     taught    for each image of a task: the annotation that was looked at last, and why it was refused, if it was
+    looked    when each annotated task had changed last, as it was when it was looked at
 
 A row of `to_read` is deleted when its work is done, so a process that is killed goes on where it was. An event that
 comes meanwhile gives the row another id, or the mark `again`, so it is not lost with the row.
@@ -66,7 +67,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Notes:
-    """The two tables. Threads may share it. Each call may raise a StoreError."""
+    """The tables. Threads may share it. Each call may raise a StoreError."""
 
     store: Store
 
@@ -141,6 +142,25 @@ class Notes:
         with self.store.connection() as connection:
             query = "SELECT DISTINCT task FROM taught WHERE project_uid = ? AND task > ? ORDER BY task"
             return [task for (task,) in connection.execute(query, (uid, after))]
+
+    def look(self, uid: str, task: int, changed_at: str | None) -> None:
+        """Note that a task was looked at as it was then; None: nobody annotates it, so it need not be known."""
+        with self.store.connection() as connection:
+            connection.execute("DELETE FROM looked WHERE (project_uid, task) = (?, ?)", (uid, task))
+            if changed_at is not None:
+                connection.execute("INSERT INTO looked VALUES (?, ?, ?)", (uid, task, changed_at))
+
+    def looked(self, uid: str, *, after: int = 0) -> dict[int, str]:
+        """Return the tasks of a project that were looked at, with larger numbers than `after`, and when they changed.
+
+        A task that gave a lesson before this was noted has "".
+        """
+        with self.store.connection() as connection:
+            query = (
+                "SELECT task, MAX(changed_at) FROM (SELECT task, changed_at FROM looked WHERE project_uid = ?1 "
+                "UNION SELECT task, '' FROM taught WHERE project_uid = ?1) WHERE task > ?2 GROUP BY task"
+            )
+            return dict(connection.execute(query, (uid, after)))
 
     def places(self, kind: Kind, number: int) -> list[tuple[str, int]]:
         """Return the project and the task of an annotation or a task that was looked at before."""

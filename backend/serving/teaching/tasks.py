@@ -85,6 +85,12 @@ def teach_task(project: LearningProject, task: Mapping[str, Any], notes: Notes, 
                 passing = error
     if passing is not None:
         raise passing
+    notes.look(project.uid, int(task["id"]), changed_at(task) if task.get("total_annotations", 1) else None)
+
+
+def changed_at(task: Mapping[str, Any]) -> str:
+    """Return what tells whether a task's annotations changed: its last change, and how many annotations it has."""
+    return f"{task.get('updated_at', '')} {task.get('total_annotations', '')}"
 
 
 def forget_task(project: LearningProject, task: int, notes: Notes) -> None:
@@ -94,6 +100,7 @@ def forget_task(project: LearningProject, task: int, notes: Notes) -> None:
     """
     if task in notes.tasks(project.uid, after=task - 1):
         _forget(project, task, None, notes)
+    notes.look(project.uid, task, None)
 
 
 def refuse(project: LearningProject, record: ImageRecord, made: Annotation, reason: str, notes: Notes) -> None:

@@ -5,7 +5,8 @@
 Anybody can send an event. So an event only has Label Studio asked, with this service's own token, about projects that
 are known here and that learn; what it says itself is not looked at. A set of bounded length holds what is to be read:
 a hundred events of one annotation are one read, and beyond the bound all annotations of the project are read, page by
-page, at most once a minute. One thread does that, and waits before each task until nobody wants a prediction.
+page, at most once a minute. One thread does that, and waits before each task until nobody wants a prediction. It also
+looks after annotations of which no event told (`backend.serving.teaching.missed`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from backend.serving.prelabelling.background import Office
 from backend.serving.prelabelling.patience import Patience
 from backend.serving.projects import id_of
 from backend.serving.teaching.learning_projects import LearningProjects, LessonPlaces, NotYetError
+from backend.serving.teaching.missed import EVERY_S, MissedAnnotations
 from backend.serving.teaching.notes import Kind, Notes, ToRead
 from backend.serving.teaching.tasks import LearningProject, PassingError, forget_task, refuse, teach_task
 from backend.settings import Settings
@@ -76,6 +78,7 @@ class _Memory:
         waits: what each project waits for.
         running: the project that is read as a whole.
         problem: what ended the last round early.
+        missed_problem: why annotations of which no event told could not be looked after the last time.
     """
 
     heard_s: tuple[float, float] = (math.inf, -math.inf)
@@ -84,6 +87,7 @@ class _Memory:
     waits: dict[str, str] = field(default_factory=dict)
     running: _Progress | None = None
     problem: str = ""
+    missed_problem: str = ""
 
 
 class Teacher:
@@ -118,6 +122,7 @@ class Teacher:
         self._stopping, self._woken = threading.Event(), threading.Event()
         patience = Patience(stopping=self._stopping)
         self._projects = LearningProjects(settings, engine, office, label_studio, images, patience)
+        self._missed = MissedAnnotations(self._projects, notes, clock_s=clock_s)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -186,7 +191,7 @@ class Teacher:
         learning = self._projects.learning()
         with self._lock:
             memory = self._memory
-            problem, waits = memory.problem, dict(memory.waits)
+            problem, waits = memory.problem or memory.missed_problem, dict(memory.waits)
             running = None if memory.running is None else asdict(memory.running)
         try:
             rows, counts = self._notes.to_read(), self._notes.counts()
@@ -214,6 +219,7 @@ class Teacher:
             try:
                 if self.is_due():
                     self._round()
+                self._look_for_missed()
             except _EndedError:
                 return
             except Exception as error:  # it is to live on, for the next annotations
@@ -276,6 +282,38 @@ class Teacher:
                     self._later(each, self._retry_s * (2 if each is row else 1), str(error))
                 return
 
+    def _look_for_missed(self) -> None:
+        """Look after annotations of which no event told; a project that cannot be looked at now keeps no other one."""
+        for uid in self._missed.due():
+            try:
+                self._learn_missed(uid)
+            except NotYetError as error:
+                with self._lock:
+                    self._memory.waits[uid] = str(error)
+                self._missed.later(uid, 6 * WAIT_S)
+            except _EndedError:
+                raise
+            except Exception as error:
+                if not isinstance(error, BackendError | OVDiffError):
+                    logger.exception("Looking after annotations failed unexpectedly.")
+                logger.warning("Project %s: annotations are looked after in %g s: %s", uid, self._retry_s, error)
+                self._memory.missed_problem = str(error)
+                self._missed.later(uid, self._retry_s)
+
+    def _learn_missed(self, uid: str) -> None:
+        try:
+            for each in self._missed.changed(uid):
+                self._tell(_Progress(uid, each.done, each.tasks))
+                self._wait_for_turn()
+                if each.task is None:
+                    forget_task(each.project, each.number, self._notes)
+                else:
+                    self._teach(each.project, each.task, anew=False)
+        finally:
+            self._tell(None)
+        self._memory.missed_problem = ""
+        self._missed.later(uid, EVERY_S)
+
     def _later(self, row: ToRead, seconds: float, problem: str = "") -> None:
         with self._lock:
             self._memory.not_before_s[row.kind, row.number] = self._clock_s() + seconds
@@ -323,7 +361,7 @@ class Teacher:
                 for done, task in enumerate(tasks, start=begun):
                     self._tell(_Progress(project.uid, done, begun + len(tasks) + left))
                     self._wait_for_turn()
-                    self._teach(project, task)
+                    self._teach(project, task, anew=True)
                 begun += len(tasks)
                 there = {task["id"] for task in tasks}
                 for number in known:
@@ -338,13 +376,16 @@ class Teacher:
         self._notes.done(row)
         self._later(row, PAUSE_S)
 
-    def _teach(self, project: LearningProject, task: Mapping[str, Any]) -> None:
-        """Take the lessons of one of all tasks; one whose image cannot be had now is read again by itself."""
+    def _teach(self, project: LearningProject, task: Mapping[str, Any], *, anew: bool) -> None:
+        """Take the lessons of one of many tasks; one whose image cannot be had now is read again by itself."""
         try:
-            teach_task(project, task, self._notes, anew=True)
+            teach_task(project, task, self._notes, anew=anew)
         except PassingError as error:
             number = error.made.id
-            if not (isinstance(number, int) and self._notes.add("annotation", [number])):
+            if isinstance(number, int) and self._notes.add("annotation", [number]):
+                with self._lock:
+                    self._memory.may_have_rows = True
+            else:
                 refuse(project, error.record, error.made, str(error), self._notes)
 
     def _tell(self, running: _Progress | None) -> None:

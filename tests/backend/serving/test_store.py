@@ -57,7 +57,7 @@ def test_a_file_of_a_newer_version_is_refused(path: Path) -> None:
     Store(path, event_rows=10)
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreError, match="has form 99, this ovdiff knows 3"):
+    with pytest.raises(StoreError, match="has form 99, this ovdiff knows 4"):
         Store(path, event_rows=10)
 
 

@@ -13,7 +13,7 @@ from backend.serving.service import Service
 from tests.fakes.label_studio import PROJECT_UID
 from tests.fakes.learner import LearningEngine
 from tests.fakes.project_studio import ProjectStudio
-from tests.fakes.teaching import LEARNING, annotate, hasten, idle, learning_studio, quick_settings
+from tests.fakes.teaching import LEARNING, annotate, by_events_alone, hasten, idle, learning_studio, quick_settings
 from tests.fakes.waiting import eventually
 
 ROOT = Path(__file__).parents[4]
@@ -62,6 +62,7 @@ def test_a_service_that_is_killed_takes_the_lessons_that_are_left(
         assert running.stdout.readline() == "at work\n"
         running.send_signal(signal.SIGKILL)
     hasten(monkeypatch)
+    by_events_alone(monkeypatch)  # what was noted is enough
     settings = quick_settings(studio, tmp_path)
     engine = LearningEngine(settings.bank_dir)
     assert [card.source.annotation for card in engine.lessons.cards()] == ["11"]

@@ -27,7 +27,16 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.label_studio import PROJECT_UID
 from tests.fakes.learner import LearningEngine
 from tests.fakes.project_studio import Asked, Fault, ProjectStudio
-from tests.fakes.teaching import LEARNING, annotate, hasten, idle, learning, learning_studio, quick_settings
+from tests.fakes.teaching import (
+    LEARNING,
+    annotate,
+    by_events_alone,
+    hasten,
+    idle,
+    learning,
+    learning_studio,
+    quick_settings,
+)
 from tests.fakes.waiting import eventually
 
 Start = Callable[..., Service]
@@ -53,6 +62,7 @@ def engine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> LearningEngin
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     hasten(monkeypatch)
+    by_events_alone(monkeypatch)
 
 
 @pytest.fixture
