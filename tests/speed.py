@@ -27,6 +27,7 @@ SLOW = (
     "converters/test_corpus.py",
     "end_to_end",
     "examples",
+    "faults",
     "gpu",
     "ovdiff/presets/test_needs.py",
     "ovdiff/test_engines.py",

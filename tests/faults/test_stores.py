@@ -18,8 +18,6 @@ from tests.fakes.waiting import eventually
 from tests.faults.steps import Stopped, killed_at_each_step, without_room_at_each_step, without_room_in_a_file
 from tests.faults.stores import KEPT, Kept
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(params=KEPT)
 def kept(request: pytest.FixtureRequest) -> Kept:
