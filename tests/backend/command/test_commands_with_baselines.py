@@ -13,6 +13,8 @@ from PIL import Image
 from backend.command import cli
 from ovdiff.tinyworld.world import render, sample_scene
 
+pytestmark = pytest.mark.slow
+
 PRESET = ["--preset", "clip_surgery_tinyworld"]
 WORDS = ["--categories", "balloon, sky, grass"]
 
@@ -52,6 +54,14 @@ def test_commands_work_or_say_what_to_do(
     assert cli.main([*line, *PRESET]) == status
     said = capsys.readouterr()
     assert says in said.out + said.err and "Traceback" not in said.err
+
+
+@pytest.mark.usefixtures("here")
+def test_it_is_evaluated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["evaluate", "drawn", "--limit", "2", "--out", "result", *PRESET]) == 0
+    assert "mIoU" in capsys.readouterr().out
+    figures = json.loads(Path("result/result.json").read_text())
+    assert figures["preset"]["name"] == PRESET[1] and 0 < figures["figures"]["measures"]["miou"] < 1
 
 
 @pytest.mark.usefixtures("here")

@@ -1,21 +1,19 @@
 """CLIP ViT-B/16's topology at an eighth of the width, with random weights, as both libraries load it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
-from torch import nn
-
-from benchmarks import architectures as real
-from tests.ovdiff.models.test_clip import to_open_clip
 
 SHRINK = 8
 
 
-def shaken(model: nn.Module, deviation: float = 0.15) -> nn.Module:
+def shaken(model: Any, deviation: float = 0.15) -> Any:
     """Give every weight a random value; biases and norms are zeros and ones at first, which would hide mistakes."""
+    import torch
+
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight) * deviation)
@@ -25,6 +23,11 @@ def shaken(model: nn.Module, deviation: float = 0.15) -> nn.Module:
 @pytest.fixture(scope="session")
 def clip_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One model, saved in the files of each library."""
+    import torch
+
+    from benchmarks import architectures as real
+    from tests.ovdiff.models.test_clip import to_open_clip
+
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("baselines")
     model = real.build_clip(shrink=SHRINK)

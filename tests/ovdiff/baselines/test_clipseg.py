@@ -32,7 +32,7 @@ WORDS = ["cat", "sky", "a tall tree"]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(5)
     made = tmp_path_factory.mktemp("clipseg")
-    shaken(real.build_clipseg(shrink=8)).save_pretrained(made)  # type: ignore[operator]
+    shaken(real.build_clipseg(shrink=8)).save_pretrained(made)
     real.build_tokenizer().save_pretrained(made)
     return made
 

@@ -30,7 +30,7 @@ WORDS = ["cat", "sky", "tall tree", "boat", "grass", "car", "window"]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(3)
     made = tmp_path_factory.mktemp("groupvit")
-    shaken(real.build_groupvit(shrink=8)).save_pretrained(made)  # type: ignore[operator]
+    shaken(real.build_groupvit(shrink=8)).save_pretrained(made)
     real.build_tokenizer().save_pretrained(made)
     return made
 

@@ -26,7 +26,7 @@ POINTS = np.array([[20, 30], [70, 20]])
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(4)
     made = tmp_path_factory.mktemp("sam")
-    shaken(real.build_sam(shrink=8, image_px=SIDE)).save_pretrained(made)  # type: ignore[operator]
+    shaken(real.build_sam(shrink=8, image_px=SIDE)).save_pretrained(made)
     return made
 
 

@@ -58,6 +58,7 @@ def test_other_tables_are_left_as_they_are(tmp_path: Path) -> None:
         assert with_word_lists(mapping, tmp_path) == mapping
 
 
+@pytest.mark.slow  # it imports open_clip
 def test_the_baselines_texts_and_background_are_their_authors() -> None:
     import open_clip
 
