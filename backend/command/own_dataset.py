@@ -1,0 +1,251 @@
+"""Labelled images of one's own as a dataset: a COCO or COCO panoptic file, label PNGs, or a Label Studio export.
+
+The readers of the converters make records of them, one image at a time. What nobody labelled is background; of a
+panoptic file it is unknown, as there every pixel has a segment. Images are read upright, as people labelled them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.command.lint import label_config_vocabulary
+from converters.datasets.coco_index import index_coco, read_coco
+from converters.datasets.coco_reader import coco_to_records
+from converters.datasets.panoptic import JSON_NAME, panoptic_to_records
+from converters.datasets.semantic_png_reader import SemanticDataset, read_semantic_png, semantic_png_to_records
+from converters.encodings.overlaps import LabelledRegion, regions_to_label_map
+from converters.errors import ConverterError
+from converters.files.image_files import IMAGE_SUFFIXES, find_image_file, folder_sizes, image_file_name
+from converters.label_studio.label_config import read_label_config
+from converters.label_studio.reader import Wanted, read_export
+from converters.metrics.panoptic_quality import SegmentMap
+from converters.records import Annotation, DatasetCategory, ImageRecord, Region
+from ovdiff.errors import DatasetError, ImageError
+from ovdiff.evaluation.dataset import UNKNOWN, Dataset, LabelledImage, Measure, TrueObject, Truth
+from ovdiff.images import read_image
+from ovdiff.vocabulary import Category, Vocabulary
+
+_FORMS = (
+    "Give a COCO or COCO panoptic file; a folder of label PNGs, with --labels if no labels.json is in it; or a Label "
+    "Studio export with its --label-config."
+)
+_VOID = "\0void"
+"""The label of regions of pixels that do not count; no category can have this name."""
+
+
+@dataclass(frozen=True)
+class OwnDataset:
+    """Where labelled images of one's own lie. Called, it opens them; it can be sent to another process.
+
+    Attributes:
+        path: a COCO or COCO panoptic file, a folder of label PNGs, or a Label Studio export.
+        images: the folder of the images; ``None`` is the folder of ``path``, or ``path`` itself if it is a folder.
+        label_config: the label config of a Label Studio export.
+        labels: what the values of label PNGs mean, if no labels.json says it: "voc", "ade20k", "cityscapes", or a file.
+        max_categories: so many labels a label config may have.
+    """
+
+    path: Path
+    images: Path | None = None
+    label_config: Path | None = None
+    labels: str | None = None
+    max_categories: int = 200
+
+    def __call__(self) -> Dataset:
+        """Open the dataset.
+
+        Raises:
+            DatasetError: it is in no form that is known, or cannot be read.
+        """
+        try:
+            found = _found(self)
+        except (ConverterError, OSError) as error:
+            raise DatasetError(f"{str(self.path)!r} cannot be read as a dataset: {error}. {_FORMS}") from error
+        if not found.records:
+            raise DatasetError(f"{str(self.path)!r} has no image with labels.")
+        read = partial(_read, found, self.images or (self.path if self.path.is_dir() else self.path.parent))
+        return Dataset(
+            self.path.stem,
+            Vocabulary(found.categories),
+            tuple(found.records),
+            read,
+            counts_background=found.counts_background,
+            measures=found.measures,
+        )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is in a dataset: its categories, and how the record of each image is made, by the image's name.
+
+    Attributes:
+        lost_regions_alone: whether only regions that were lost make a truth unusable, and not everything left out.
+    """
+
+    categories: tuple[Category, ...]
+    records: Mapping[str, Callable[[], ImageRecord]]
+    measures: frozenset[Measure]
+    counts_background: bool = True
+    lost_regions_alone: bool = False
+
+    @property
+    def labels(self) -> Mapping[str, int]:
+        return {category.name: label for label, category in enumerate(self.categories, 1)}
+
+
+def _found(source: OwnDataset) -> _Found:
+    path = source.path
+    if source.label_config is not None:
+        return _label_studio(source, source.label_config)
+    if path.is_dir() and (path / JSON_NAME).is_file():
+        return _coco(path / JSON_NAME, source.images)
+    if path.is_dir():
+        return _label_pngs(path, source.labels)
+    return _coco(path, source.images)
+
+
+def _label_studio(source: OwnDataset, config: Path) -> _Found:
+    vocabulary = label_config_vocabulary(config, source.max_categories)
+    wanted = Wanted(annotations="preferred", predictions="none")
+    records = read_export(source.path, read_label_config(config), wanted=wanted)
+    labelled = {
+        _name(record): partial(_same, record)
+        for record in records
+        if record.image and record.preferred_annotation() is not None
+    }
+    return _Found(
+        vocabulary.categories, labelled, frozenset({"semantic", "panoptic", "instances"}), lost_regions_alone=True
+    )
+
+
+def _coco(path: Path, images: Path | None) -> _Found:
+    """Return what is in a COCO file, of objects or of segments."""
+    content = read_coco(path)
+    index = index_coco(content)
+    is_panoptic = any("segments_info" in item for item in content["annotations"])
+    size_of = folder_sizes(images or path.parent)
+    records: dict[str, Callable[[], ImageRecord]] = {}
+    for key, image in index.images.items():
+        part = {"images": [image], "annotations": index.annotations[key], "categories": content["categories"]}
+        if is_panoptic:
+            made = partial(_first, panoptic_to_records, part, path.with_suffix(""), size_of=size_of)
+        else:
+            made = partial(_first, coco_to_records, part, size_of=size_of)
+        if isinstance(image.get("file_name"), str):
+            records[image["file_name"]] = made
+    measures: frozenset[Measure] = frozenset({"semantic", "panoptic"} if is_panoptic else {"semantic", "instances"})
+    return _Found(_categories(index.categories), records, measures, counts_background=not is_panoptic)
+
+
+def _label_pngs(folder: Path, labels: str | None) -> _Found:
+    dataset = read_semantic_png(folder, labels, void_label=_VOID)
+    known = dataset.labels
+    categories = _categories(category for category in dataset.categories if category.name != _VOID)
+    records = {file.image: partial(_of_png, dataset, place) for place, file in enumerate(dataset.layout.files)}
+    zero_is_background = 0 not in known.names and 0 not in known.values_of("void")
+    counts = zero_is_background or bool(known.values_of("background"))
+    return _Found(categories, records, frozenset[Measure]({"semantic"}), counts_background=counts)
+
+
+def _of_png(dataset: SemanticDataset, place: int) -> ImageRecord:
+    layout = replace(dataset.layout, files=dataset.layout.files[place : place + 1])
+    return next(semantic_png_to_records(replace(dataset, layout=layout)))
+
+
+def _first(read: Callable[..., Iterable[ImageRecord]], *arguments: object, **options: object) -> ImageRecord:
+    return next(iter(read(*arguments, **options)))
+
+
+def _same(record: ImageRecord) -> ImageRecord:
+    return record
+
+
+def _name(record: ImageRecord) -> str:
+    """Return the name of the image of a task; the task's number tells images of one name apart."""
+    return f"{image_file_name(record.image)} (task {record.task_id})"
+
+
+def _categories(found: Iterable[DatasetCategory]) -> tuple[Category, ...]:
+    return tuple(Category(category.name, kind=category.kind or "thing") for category in found)
+
+
+def _read(found: _Found, images: Path, name: str) -> LabelledImage:
+    """Read an image and its truth.
+
+    Raises:
+        DatasetError: the image is missing or damaged, its truth cannot be read whole, or is of another size.
+    """
+    if name not in found.records:
+        raise DatasetError(f"There is no image {name!r}; the first is {next(iter(found.records))!r}.")
+    try:
+        record = found.records[name]()
+        annotation = _whole_annotation(record, found.lost_regions_alone, name)
+        image = read_image(_image_path(images, record))
+        return LabelledImage(image, _truth(found, annotation, (image.shape[0], image.shape[1])))
+    except (ConverterError, ImageError, OSError) as error:
+        raise DatasetError(f"{name}: {error}") from error
+
+
+def _whole_annotation(record: ImageRecord, lost_regions_alone: bool, name: str) -> Annotation:
+    annotation = record.preferred_annotation()
+    faults = [f"{item.reason}: {item.where}" for item in record.left_out]
+    if annotation is None or annotation.lost_regions or (faults and not lost_regions_alone):
+        raise DatasetError(f"{name}: its labels cannot be read whole: {'; '.join(faults[:3]) or 'it has none'}.")
+    return annotation
+
+
+def _image_path(folder: Path, record: ImageRecord) -> Path:
+    """Return the path of an image; that of a label PNG may have any suffix of images."""
+    name = image_file_name(record.image)
+    names = (name, PurePosixPath(name).name, *(str(Path(name).with_suffix(suffix)) for suffix in IMAGE_SUFFIXES))
+    path = next((path for each in names if (path := find_image_file(folder, each)) is not None), None)
+    if path is None:
+        raise ImageError(f"the image {name!r} is not in {str(folder)!r}; name the folder of the images with --root")
+    return path
+
+
+def _truth(found: _Found, annotation: Annotation, size_hw: tuple[int, int]) -> Truth:
+    labels = found.labels
+    labelled = [(region, labels[name]) for region in annotation.regions for name in region.labels if name in labels]
+    numbers = _numbers(labelled, found.categories)
+    drawn = [LabelledRegion(region.rle, number) for (region, _), number in zip(labelled, numbers, strict=True)]
+    ids = regions_to_label_map(drawn, size_hw).label_map
+    categories = dict(zip(numbers, (label for _, label in labelled), strict=True))
+    segments = SegmentMap(ids, tuple(categories[number] for number in sorted(categories)))
+    label_map = segments.label_map()
+    if not found.counts_background:
+        label_map[ids == 0] = UNKNOWN
+    label_map[_void(annotation, size_hw) & (ids == 0)] = UNKNOWN
+    crowds = {number for (region, _), number in zip(labelled, numbers, strict=True) if region.is_crowd}
+    objects = tuple(TrueObject(label, region.mask(), region.is_crowd) for region, label in labelled)
+    things = tuple(each for each in objects if found.categories[each.label - 1].kind != "stuff")
+    return Truth(
+        label_map,
+        segments if "panoptic" in found.measures else None,
+        frozenset(crowds),
+        things if "instances" in found.measures else None,
+    )
+
+
+def _numbers(labelled: list[tuple[Region, int]], categories: tuple[Category, ...]) -> list[int]:
+    """Return the number of each region's segment, from 1 on; all regions of a kind of stuff are one segment."""
+    owners = [
+        (label, 0 if categories[label - 1].kind == "stuff" else place) for place, (_, label) in enumerate(labelled, 1)
+    ]
+    numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners), 1)}
+    return [numbers[owner] for owner in owners]
+
+
+def _void(annotation: Annotation, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return where pixels do not count, (H, W) bool."""
+    void = np.zeros(size_hw, dtype=np.bool_)
+    for region in annotation.regions:
+        if _VOID in region.labels:
+            void |= region.mask()
+    return void
