@@ -28,6 +28,7 @@ from converters.metrics.panoptic_quality import SegmentMap
 from converters.records import Annotation, DatasetCategory, ImageRecord, Region
 from ovdiff.errors import DatasetError, ImageError
 from ovdiff.evaluation.dataset import UNKNOWN, Dataset, LabelledImage, Measure, TrueObject, Truth
+from ovdiff.evaluation.names import with_names
 from ovdiff.images import read_image
 from ovdiff.vocabulary import Category, Vocabulary
 
@@ -78,6 +79,15 @@ class OwnDataset:
             counts_background=found.counts_background,
             measures=found.measures,
         )
+
+
+def opened_with_names(opens: Callable[[], Dataset], choice: str) -> Dataset:
+    """Open a dataset, and have its categories asked for by other words (:func:`~ovdiff.evaluation.names.with_names`).
+
+    Raises:
+        DatasetError: it cannot be opened, or the list of words does not fit.
+    """
+    return with_names(opens(), choice)
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,17 @@ Tested by tests/backend/command/test_evaluate.py.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backend.command.arguments.shared import Commands, add_engine_options, whole_number
 from backend.errors import UsageError
 from backend.settings import Settings
+
+if TYPE_CHECKING:
+    from ovdiff.evaluation.dataset import Dataset
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -22,9 +27,37 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         description="Evaluate a preset on a labelled dataset. The figures of each image are kept in the folder --out, "
         "so a run that was interrupted goes on where it was. Prototypes that the bank lacks are made first.",
     )
-    evaluate.add_argument("dataset", nargs="?", metavar="DATASET", help="a dataset's name; --list names them")
+    evaluate.add_argument(
+        "dataset",
+        nargs="?",
+        metavar="DATASET",
+        help="a dataset's name, --list names them; or images of your own: a COCO or COCO panoptic file, a folder of "
+        "label PNGs, or a Label Studio export with its --label-config",
+    )
     evaluate.add_argument("--list", action="store_true", help="list the datasets, and where each one comes from")
-    evaluate.add_argument("--root", type=Path, metavar="FOLDER", help="the folder into which the dataset was unpacked")
+    evaluate.add_argument(
+        "--root",
+        type=Path,
+        metavar="FOLDER",
+        help="the folder into which the dataset was unpacked; of images of your own, the folder of the images "
+        "(default: where the file of labels is)",
+    )
+    evaluate.add_argument(
+        "--label-config", type=Path, metavar="FILE", help="the label config of the Label Studio export (XML)"
+    )
+    evaluate.add_argument(
+        "--labels",
+        metavar="LIST",
+        help="what the values of label PNGs of your own mean, if no labels.json is beside them: voc, ade20k, "
+        "cityscapes, or a text file",
+    )
+    evaluate.add_argument(
+        "--names",
+        default="paper",
+        metavar="LIST",
+        help="the words that the categories are asked for by: paper (as the papers do), plain (the dataset's own names "
+        "as they are), or a text file with a line of words for each category (default: paper)",
+    )
     evaluate.add_argument(
         "--out",
         type=Path,
@@ -53,9 +86,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def _evaluate(options: argparse.Namespace, settings: Settings) -> None:
-    from backend.command.evaluate import EvaluationPlan, list_datasets, open_named, run_evaluation
+    from backend.command.evaluate import EvaluationPlan, list_datasets, run_evaluation
+    from backend.command.own_dataset import opened_with_names
     from ovdiff.engines import load_any_preset
-    from ovdiff.evaluation.catalogue import dataset_kind
     from ovdiff.evaluation.run import Protocol
 
     if options.list:
@@ -63,16 +96,30 @@ def _evaluate(options: argparse.Namespace, settings: Settings) -> None:
         return
     if options.dataset is None:
         raise UsageError("Evaluate on what? Name a dataset; `ovdiff evaluate --list` names them.")
-    dataset_kind(options.dataset)  # a wrong name is refused before anything loads
+    opened = _opens(options, settings)  # a wrong name is refused before anything loads
     preset = load_any_preset(options.preset or settings.preset)
     plan = EvaluationPlan(
-        open=partial(open_named, options.dataset, options.root),
+        open=partial(opened_with_names, opened, options.names),
         preset=preset,
         bank=options.bank or settings.bank_dir,
         device=options.device or settings.device,
-        out=options.out or Path("evaluations", f"{options.dataset}-{preset.name}"),
+        out=options.out or Path("evaluations", f"{Path(options.dataset).stem}-{preset.name}"),
         protocol=Protocol(tuple(options.sizes)),
         limit=options.limit,
         workers=options.workers,
     )
     run_evaluation(plan)
+
+
+def _opens(options: argparse.Namespace, settings: Settings) -> Callable[[], Dataset]:
+    """Return what opens the dataset: one that is known by its name, else a path of the person's own."""
+    from backend.command.evaluate import open_named
+    from backend.command.own_dataset import OwnDataset
+    from ovdiff.evaluation.catalogue import dataset_kind, dataset_names
+
+    path = Path(options.dataset)
+    if options.dataset not in dataset_names() and path.exists():
+        limit = settings.prediction.max_categories
+        return OwnDataset(path, options.root, options.label_config, options.labels, limit)
+    dataset_kind(options.dataset)
+    return partial(open_named, options.dataset, options.root)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from backend.command import cli
 from backend.command.own_dataset import OwnDataset
 from converters.datasets.coco import write_coco_file
 from converters.datasets.panoptic import write_panoptic
@@ -19,6 +20,7 @@ from converters.label_studio.tasks import write_tasks
 from converters.records import Annotation, DatasetCategory, ImageRecord, Region
 from ovdiff.errors import DatasetError
 from ovdiff.evaluation.dataset import UNKNOWN, Dataset
+from ovdiff.evaluation.result import read_result
 
 SIZE_HW = (6, 8)
 CATEGORIES = (DatasetCategory(1, "boat", "thing"), DatasetCategory(2, "sky", "stuff"))
@@ -207,3 +209,19 @@ def test_an_export_that_nobody_labelled_is_refused(records: list[ImageRecord], t
     source.path.write_text('[{"id": 1, "data": {"image": "a.png"}, "annotations": []}]')
     with pytest.raises(DatasetError, match=r"export.json' has no image with labels"):
         source()
+
+
+@pytest.mark.slow
+def test_the_command_takes_a_path_and_other_words(
+    records: list[ImageRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = _coco(records, tmp_path)
+    (tmp_path / "words.txt").write_text("boat,ship\nsky\n")
+    command = ["evaluate", str(source.path), "--root", "images", "--preset", "odise_tinyworld", "--names", "words.txt"]
+    assert cli.main(command) == 0
+    assert "2 images of coco" in capsys.readouterr().out
+    result = read_result(tmp_path / "evaluations/coco-odise_tinyworld")
+    assert [each["prompts"] for each in result.categories] == [["boat", "ship"], ["sky"]]
+    assert cli.main(["evaluate", "nowhere.json"]) != 0
+    assert "There is no dataset 'nowhere.json'. Known: ade-panoptic" in capsys.readouterr().err
