@@ -92,6 +92,22 @@ def test_every_secret_of_compose_is_declared_and_none_is_in_the_file() -> None:
     }
 
 
+def test_what_compose_names_is_in_the_file() -> None:
+    """Volumes, services that are waited for, and a value for each variable that nobody set."""
+    mounted = {place.partition(":")[0] for service in SERVICES.values() for place in service.get("volumes", ())}
+    assert mounted == set(COMPOSE["volumes"])
+    for service in SERVICES.values():
+        for name, wanted in service.get("depends_on", {}).items():
+            assert wanted == {"condition": "service_healthy"} and "healthcheck" in SERVICES[name]
+    said = "\n".join(
+        line for line in (ROOT / "compose.yaml").read_text().splitlines() if not line.lstrip().startswith("#")
+    )
+    variables = re.findall(r"(?<!\$)\$(?!\$)(\{[^}]*\}|\w+)", said)
+    assert variables and all(re.fullmatch(r"\{[A-Z_]+:-[^}]+\}", each) for each in variables)
+    target = re.sub(r"\$\{\w+:-(.*)\}", r"\1", SERVICES["ovdiff"]["build"]["target"])
+    assert re.search(rf"^FROM .* AS {target}$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+
+
 def test_label_studio_is_the_version_that_is_tested_and_is_reached_from_this_machine_alone() -> None:
     tested = re.search(r"LABEL_STUDIO_VERSION := (\S+)", (ROOT / "Makefile").read_text())
     assert tested and SERVICES["label-studio"]["image"] == f"heartexlabs/label-studio:{tested[1]}"

@@ -2,9 +2,11 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -155,18 +157,52 @@ def test_refusals_are_counted_and_odd_methods_are_one(
     assert methods <= METHODS | {"other"}
 
 
-def test_the_dashboard_asks_for_metrics_that_there_are(app: Flask) -> None:
-    dashboard = json.loads((ROOT / "grafana-dashboard.json").read_text("utf-8"))
-    client = Client(app)
-    client.get("/status")
-    names = {name for name, _ in scraped(client.get("/metrics").text)}
-    declared = {line.split()[2] for line in client.get("/metrics").text.splitlines() if line.startswith("# TYPE")}
-    targets = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+@pytest.fixture(scope="module")
+def dashboard() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "grafana-dashboard.json").read_text("utf-8"))
+    return found
+
+
+def test_the_dashboard_asks_for_metrics_and_labels_that_there_are(app: Flask, dashboard: dict[str, Any]) -> None:
+    """Each label of a query, of what it is summed by, and of a legend belongs to the metric in a real answer."""
+    with listening(app, ServerSettings(port=0)) as listener:
+        asked(listener, "/setup", {"project": "1.1", "schema": CONFIG})
+        service = app.extensions["ovdiff"]
+        assert eventually(lambda: service.status()["projects"]["1.1"]["counts"] == {"ready": 1}, timeout_s=20)
+        predict(listener, task(1, "/data/upload/1/picture.png"), task(2, "/data/upload/1/gone.png"))
+        found = figures_of(listener)
+    labels_of: dict[str, set[str]] = {}
+    for name, labels in found:
+        labels_of.setdefault(name, set()).update(label for label, _ in labels)
+    targets = [target for panel in dashboard["panels"] for target in panel["targets"]]
     assert len(targets) >= 10
-    for expression in targets:
-        asked_for = {word for word in _words(expression) if word.startswith(("ovdiff_", "process_"))}
-        assert asked_for and asked_for <= names | declared, expression
+    for target in targets:
+        expression = target["expr"]
+        metrics = set(re.findall(r"\b(?:ovdiff|process)_\w+", expression))
+        assert metrics and metrics <= labels_of.keys(), expression
+        grouped = re.findall(r"\bby \(([^)]*)\)", expression)
+        labels = {label.strip() for group in grouped for label in group.split(",")}
+        labels |= set(re.findall(r"(\w+)\s*(?:=|!=|=~|!~)\s*\"", expression))
+        shown = set(re.findall(r"{{\s*(\w+)\s*}}", target["legendFormat"]))
+        known = set.intersection(*(labels_of[metric] for metric in metrics))
+        assert labels | shown <= known, target
+        assert not grouped or shown <= labels, f"summed away before it is shown: {target}"
+        for route in re.findall(r'route="([^"]*)"', expression):
+            assert any(dict(each).get("route") == route for _, each in found), target
 
 
-def _words(expression: str) -> list[str]:
-    return "".join(letter if letter.isalnum() or letter == "_" else " " for letter in expression).split()
+def test_the_dashboard_is_laid_out_as_grafana_reads_it(dashboard: dict[str, Any]) -> None:
+    """Panels of their own numbers on a grid 24 wide, without overlaps, which ask the Prometheus that somebody chose."""
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    (variable,) = dashboard["templating"]["list"]
+    assert (variable["type"], variable["query"]) == ("datasource", "prometheus")
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        assert panel["datasource"] == {"type": "prometheus", "uid": f"${{{variable['name']}}}"}
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert not taken & cells
+        taken |= cells
