@@ -75,7 +75,8 @@ def test_candidates_are_shown_with_crops_and_lines(browser: FlaskClient, add_tas
     add_task(1)
     add_task(2, (0, 200))
     press(browser, CANDIDATES, "start")
-    assert eventually(lambda: "in 2 tasks, 2 regions" in shown(browser, CANDIDATES))
+    # Longer than a moment: the first grouping imports scikit-learn, which took 40 s on a machine under load.
+    assert eventually(lambda: "in 2 tasks, 2 regions" in shown(browser, CANDIDATES), 90.0)
     page = browser.get(CANDIDATES, headers=HTML).text
     assert 'snow "man"? in 2 tasks' in words(page)
     assert '<Label value="snow &quot;man&quot;"/>' in words(page)
