@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from backend.command.console import complain, notice, progress_bar, say
+from backend.command.evaluation.examples import Example, examples_of
+from backend.command.evaluation.markdown import result_to_markdown
+from backend.command.evaluation.page import result_to_html
+from backend.command.evaluation.words import MEASURES, scope_sentence
 from backend.command.prototypes import build_missing, say_missing_anchors
 from backend.command.table import table
 from backend.errors import RequestError, UsageError
 from converters.console import answer
+from converters.files.atomic import write_whole
 from ovdiff.bank import Bank
 from ovdiff.engines import EnginePreset, WithoutBackground, make_engine
 from ovdiff.evaluation.catalogue import dataset_kind, dataset_names
 from ovdiff.evaluation.dataset import Dataset
+from ovdiff.evaluation.figures import ImageFigures
 from ovdiff.evaluation.published import published_text
+from ovdiff.evaluation.ranking import image_miou, ranked_images
 from ovdiff.evaluation.records import Records
 from ovdiff.evaluation.result import Result, result_of
 from ovdiff.evaluation.run import Failure, Protocol, Work, evaluate, run_identity
 from ovdiff.evaluation.sums import totals_of
+
+MARKDOWN, PAGE = "result.md", "report.html"
+"""The files that are written beside the JSON file: tables for a repository, and a page with plots and pictures."""
 
 _NAMED = 10
 """So many images that failed are named; the others are in the result."""
@@ -71,7 +81,11 @@ def open_named(name: str, root: Path | None) -> Dataset:
 def run_evaluation(plan: EvaluationPlan) -> Result:
     """Evaluate, write the result, and print its table.
 
+    The page and the Markdown file show the best, median and worst images, which are segmented once more. After Ctrl-C
+    the result of what was evaluated is written without them.
+
     Raises:
+        KeyboardInterrupt: somebody pressed Ctrl-C.
         RequestError: some images could not be evaluated; each was reported, and the others' result is written.
         OVDiffError: the dataset cannot be read, or prototypes cannot be made.
     """
@@ -84,20 +98,48 @@ def run_evaluation(plan: EvaluationPlan) -> Result:
     work = Work(lambda: engine, lambda: dataset, plan.protocol)
     if plan.workers > 1:
         work = Work(partial(make_engine, preset, Bank(plan.bank), plan.device), plan.open, plan.protocol, plan.threads)
+    mious: dict[str, float | None] = {}
     with Records(plan.out, run_identity(engine, dataset, plan.protocol)) as records:
-        failed = _evaluated(work, images, records, plan.workers)
+        failed, interrupted = _evaluated(work, images, records, plan.workers)
         totals = totals_of(
-            records.figures(images), dataset.vocabulary.categories, counts_background=dataset.counts_background
+            _noting(records.figures(images), dataset, mious),
+            dataset.vocabulary.categories,
+            counts_background=dataset.counts_background,
         )
         done = tuple(image for image in images if image in records)
-    result = result_of(engine, dataset, plan.protocol, done, failed, totals, device=plan.device, workers=plan.workers)
-    result.write(plan.out)
+        if interrupted is not None and not done:
+            raise interrupted
+        result = result_of(
+            engine, dataset, plan.protocol, done, failed, totals, device=plan.device, workers=plan.workers
+        )
+        ranked = ranked_images({} if interrupted else mious)
+        examples = tuple(examples_of(engine, dataset, ranked, mious))
+        _write(result, examples, plan.out)
     for note in dataset.notes:
         notice(note)
     say(result_text(result, plan.out))
     answer(result)
+    if interrupted is not None:
+        complain(f"interrupted; {scope_sentence(result)} The same command goes on.")
+        raise interrupted
     _complain_of(failed)
     return result
+
+
+def _noting(
+    figures: Iterable[ImageFigures], dataset: Dataset, mious: dict[str, float | None]
+) -> Iterator[ImageFigures]:
+    """Yield figures, and note the mean IoU of each image."""
+    count = len(dataset.vocabulary.categories)
+    for each in figures:
+        mious[each.image] = image_miou(each, count, counts_background=dataset.counts_background)
+        yield each
+
+
+def _write(result: Result, examples: Sequence[Example], out: Path) -> None:
+    result.write(out)
+    write_whole(out / MARKDOWN, result_to_markdown(result, examples).encode())
+    write_whole(out / PAGE, result_to_html(result, examples).encode())
 
 
 def preset_for(preset: EnginePreset, dataset: Dataset) -> EnginePreset:
@@ -115,7 +157,10 @@ def preset_for(preset: EnginePreset, dataset: Dataset) -> EnginePreset:
     return preset.without_background()
 
 
-def _evaluated(work: Work, images: Sequence[str], records: Records, workers: int) -> tuple[Failure, ...]:
+def _evaluated(
+    work: Work, images: Sequence[str], records: Records, workers: int
+) -> tuple[tuple[Failure, ...], KeyboardInterrupt | None]:
+    """Evaluate what is missing; an interruption is handed back, so that what was evaluated is written first."""
     missing = sum(image not in records for image in images)
     with progress_bar(missing) as bar:
 
@@ -123,7 +168,10 @@ def _evaluated(work: Work, images: Sequence[str], records: Records, workers: int
             bar.set_description(image[-40:])
             bar.update()
 
-        return evaluate(work, images, records, report, workers=workers)
+        try:
+            return evaluate(work, images, records, report, workers=workers), None
+        except KeyboardInterrupt as interrupted:
+            return (), interrupted
 
 
 def _complain_of(failed: Sequence[Failure]) -> None:
@@ -143,7 +191,7 @@ def result_text(result: Result, out: Path) -> str:
     spread = f" (95 %: {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
     lines = [f"mIoU {_share(measures['miou'])}{spread}, {len(result.images)} images of {result.dataset['name']}"]
     lines += published_lines(result)
-    lines += [f"{name}: {_share(measures[key])}" for key, name in _NAMES.items() if measures[key] is not None]
+    lines += [f"{name}: {_share(measures[key])}" for key, name in MEASURES.items() if measures[key] is not None]
     for size, words in measures["words"].items():
         asked = "all words" if size == "all" else f"{size} words"
         lines.append(
@@ -156,30 +204,13 @@ def result_text(result: Result, out: Path) -> str:
         for row in result.figures["categories"]
     ]
     lines.append(table(rows, right=range(1, len(rows[0]))))
-    lines.append(f"result: {out}")
+    lines.append(f"result: {out / PAGE}")
     return "\n".join(lines)
-
-
-_NAMES = {
-    "miou_without_background": "mIoU without background",
-    "pixel_accuracy": "pixel accuracy",
-    "mean_accuracy": "mean accuracy",
-    "boundary_iou": "boundary IoU",
-    "pq": "PQ",
-    "sq": "SQ",
-    "rq": "RQ",
-    "pq_things": "PQ of things",
-    "pq_stuff": "PQ of stuff",
-    "ap": "AP",
-    "ap50": "AP50",
-    "ap75": "AP75",
-    "score_error": "expected calibration error of scores",
-}
 
 
 def published_lines(result: Result) -> list[str]:
     """Return what is published of this dataset and preset, in percent: a line for each measure that is."""
-    told = {"miou": "mIoU", **_NAMES}
+    told = {"miou": "mIoU", **MEASURES}
     texts = {name: published_text(result.dataset["name"], result.preset["fields"], key) for key, name in told.items()}
     return [f"published {name}: {text}" for name, text in texts.items() if text]
 

@@ -76,6 +76,17 @@ def removal_sentences(found: Explanation) -> list[str]:
     return lines
 
 
+def lost_sentence(found: Explanation, name: str) -> str:
+    """Say how the category came off that should have the place; "" if :func:`verdict` says it, or nothing is known."""
+    winner = found.rivals[found.winner]
+    told = {found.rivals[place].name for place in (found.winner, found.runner_up) if place is not None}
+    rival = next((each for each in found.rivals if each.name == name and not each.is_anchor), None)
+    if rival is not None and name not in told:
+        return f"{name} itself has {rival.score:.3f}, {winner.score - rival.score:.3f} behind {winner.name}."
+    removal = next((each for each in found.removed if each.name == name and not each.is_anchor), None)
+    return "" if removal is None else f"The prefilter had removed {_removal(removal)}"
+
+
 def _removal(removal: Removal) -> str:
     reason = _RULES[removal.rule].format(value=removal.value, bar=removal.bar)
     would = "it would have won here" if removal.would_have_won else "it would not have won here"

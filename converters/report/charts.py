@@ -1,4 +1,4 @@
-"""Charts as inline SVG: bars, stacked bars, a matrix, a reliability diagram, lines. No script, no font, no address.
+"""Charts as inline SVG: bars, stacked bars, matrices, a reliability diagram, lines. No script, no font, no address.
 
 Colours are CSS classes (`c-iou`, `c-accepted`, ...), for which the page's style sheet has a light and a dark colour.
 Each chart has a title and a description for readers who do not see it. A single mark shows its numbers when a pointer
@@ -17,6 +17,8 @@ _ROW_HEIGHT = 28
 _TOP = 30
 _LABEL_LENGTH = 24
 _CELL = 40
+_SMALL_CELL = 12
+_SMALLEST_SHARE = 0.01  # of a row: a paler cell is not seen, and a page of all of them takes long to open
 _SIDE = 300
 _LINE_HEIGHT = 220
 
@@ -115,12 +117,49 @@ def matrix_chart(labels: Sequence[str], pixels: Sequence[Sequence[int]], *, titl
     return _svg(_LABEL_WIDTH + size + 70, top + size + 6, title, description, parts)
 
 
+def dense_matrix_chart(labels: Sequence[str], pixels: Sequence[Sequence[int]], *, title: str, description: str) -> str:
+    """Draw a confusion matrix of many labels: small cells, stronger with their share of a row, without numbers.
+
+    A cell of less than 1 % of its row is left out. A pointer over a cell shows its labels and its share.
+    """
+    top = 130
+    size = _SMALL_CELL * len(labels)
+    parts = [
+        _rect(_LABEL_WIDTH, top, size, size, "empty"),
+        _text(_LABEL_WIDTH, 12, "predicted as", "axis"),
+        _text(4, top - 10, "annotated as", "axis"),
+    ]
+    for place, label in enumerate(labels):
+        at = place * _SMALL_CELL
+        short, whole = escape_html(shorten(label, _LABEL_LENGTH)), f"<title>{escape_html(label)}</title>"
+        turned = f"translate({_n(_LABEL_WIDTH + at + 9)} {top - 6}) rotate(-90)"
+        parts.append(f'<text class="label dense" transform="{turned}">{escape_html(shorten(label, 16))}{whole}</text>')
+        parts.append(
+            f'<text class="label right dense" x="{_LABEL_WIDTH - 6}" y="{_n(top + at + 9)}">{short}{whole}</text>'
+        )
+    for row, counts in enumerate(pixels):
+        total = sum(counts)
+        for column, count in enumerate(counts):
+            if total and count >= _SMALLEST_SHARE * total:
+                x, y = _LABEL_WIDTH + column * _SMALL_CELL, top + row * _SMALL_CELL
+                numbers = f"{labels[row]} predicted as {labels[column]}: {_percent(count / total)} of its row"
+                parts.append(_group([_dense_cell(x, y, count / total, row == column)], numbers))
+    return _svg(_LABEL_WIDTH + size + 10, top + size + 6, title, description, parts, least=1)
+
+
 def reliability_chart(
-    points: Sequence[tuple[float, float, float, int]], *, title: str, description: str, x_name: str, y_name: str
+    points: Sequence[tuple[float, float, float, int]],
+    *,
+    title: str,
+    description: str,
+    x_name: str,
+    y_name: str,
+    counted: tuple[str, str] = ("regions", "accepted"),
 ) -> str:
     """Draw points (x, y, second y, count) in a 0..1 square with its diagonal.
 
-    A disc at (x, y) has an area that grows with the count; a hollow square stands at (x, second y).
+    A disc at (x, y) has an area that grows with the count; a hollow square stands at (x, second y). ``counted`` says
+    what is counted, and what the second y is the share of.
     """
     left, top = 56, 14
     most = max((count for *_, count in points), default=1)
@@ -132,7 +171,8 @@ def reliability_chart(
             f'<circle class="c-iou dot" cx="{_n(at_x)}" cy="{_n(at_y)}" r="{_n(radius)}"/>',
             f'<rect class="hollow" x="{_n(at_x - 4)}" y="{_n(at_second - 4)}" width="8" height="8"/>',
         ]
-        parts.append(_group(marks, f"{count} regions: {x_name} {x:.2f}, {y_name} {y:.2f}, accepted {_percent(second)}"))
+        words = f"{count} {counted[0]}: {x_name} {x:.2f}, {y_name} {y:.2f}, {counted[1]} {_percent(second)}"
+        parts.append(_group(marks, words))
     return _svg(left + _SIDE + 20, top + _SIDE + 50, title, description, parts)
 
 
@@ -165,11 +205,11 @@ def line_chart(names: Sequence[str], series: Sequence[Series], *, title: str, de
 # ---------------------------------------------------------------- pieces
 
 
-def _svg(width: float, height: float, title: str, description: str, parts: Iterable[str]) -> str:
+def _svg(width: float, height: float, title: str, description: str, parts: Iterable[str], least: float = 2 / 3) -> str:
+    """Return a chart; on a narrow page it shrinks down to the share ``least`` of its size, and then it is scrolled."""
     return (
         f'<svg class="chart" role="img" viewBox="0 0 {_n(width)} {_n(height)}" '
-        # On a narrow page down to two thirds of its size; then it is scrolled.
-        f'style="max-width: {_n(width)}px; min-width: {_n(width * 2 / 3)}px" '
+        f'style="max-width: {_n(width)}px; min-width: {_n(width * least)}px" '
         f'aria-label="{escape_html(f"{title}. {description}")}">{"".join(parts)}</svg>'
     )
 
@@ -214,6 +254,11 @@ def _cell(x: float, y: float, share: float, count: int, is_right: bool) -> list[
         marks.append(rect.replace("/>", f' fill-opacity="{opacity:.2f}"/>'))
         marks.append(_text(x + _CELL / 2, y + _CELL / 2 + 4, _cell_percent(share), "label centre small"))
     return marks
+
+
+def _dense_cell(x: float, y: float, share: float, is_right: bool) -> str:
+    rect = _rect(x, y, _SMALL_CELL - 1, _SMALL_CELL - 1, "c-accepted" if is_right else "c-removed")
+    return rect.replace("/>", f' fill-opacity="{0.15 + 0.85 * share:.2f}"/>')
 
 
 def _cell_percent(share: float) -> str:

@@ -24,7 +24,7 @@ from converters.report.charts import (
 )
 from converters.report.links import LabelStudioPages
 from converters.report.markup import escape_html
-from converters.report.page_parts import folded, legend, linked, section, table, wide
+from converters.report.page_parts import folded, legend, linked, page, section, table, tiles, wide
 from converters.report.pictures import Picture, changes_of, picture_of
 from converters.report.text import (
     DEFINITIONS,
@@ -47,8 +47,6 @@ from converters.report.text import (
     version_name,
 )
 
-_STYLE_SHEET = Path(__file__).with_name("report.css")
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _MOST_BARS = 40
 _MOST_CONFUSED = 14
 _MOST_VERSIONS = 40
@@ -72,7 +70,6 @@ def report_to_html(
         image_root: the address that image names are relative to.
         pages: where Label Studio is, for links to its tasks (None: there are no links).
     """
-    style = _STYLE_SHEET.read_text(encoding="utf-8")
     sections = [
         _categories(report),
         _regions(report),
@@ -85,19 +82,13 @@ def report_to_html(
         _not_compared(report),
         _definitions(),
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>What the corrections say: {escape_html(report.source)}</title>\n<style>{style}</style>\n</head>\n"
-        f"<body>\n<main>\n{_header(report, pages)}\n{''.join(sections)}</main>\n</body>\n</html>\n"
-    )
+    return page(f"What the corrections say: {report.source}", f"{_header(report, pages)}\n{''.join(sections)}")
 
 
 def _header(report: CorrectionReport, pages: LabelStudioPages | None) -> str:
     quality = report.quality
     median_seconds = report.seconds.corrected.median
-    tiles = [
+    figures = [
         (percent(report.regions.accepted_share), f"of predicted regions accepted as they were{_interval(report)}"),
         (percent(report.pixels.changed_share), "of the objects' pixels set right"),
         (number(quality.mean_iou), f"mean IoU, with background{range_words(quality.mean_iou_interval)}"),
@@ -105,11 +96,10 @@ def _header(report: CorrectionReport, pages: LabelStudioPages | None) -> str:
         (number(quality.panoptic_quality), "panoptic quality"),
         *([] if median_seconds is None else [(seconds(median_seconds), "median time of a correction")]),
     ]
-    boxes = "".join(f'<div class="tile"><b>{value}</b><span>{words}</span></div>' for value, words in tiles)
     return (
         f"<h1>What the corrections say</h1>\n<p>{summary(report)} {seconds_sentence(report)}</p>\n"
         f'<p class="soft">Source: {escape_html(report.source)}</p>\n{_advice(report, pages)}'
-        f'<div class="tiles">{boxes}</div>'
+        f"{tiles(figures)}"
     )
 
 

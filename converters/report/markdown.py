@@ -1,12 +1,10 @@
 """A report on corrections as Markdown: tables for a repository, a wiki or a pull request."""
 
-from collections.abc import Iterable, Sequence
-
 from converters.corrections.result import CategoryReport, CorrectionReport, WorstImage
 from converters.report.advice import what_to_do
 from converters.report.breakdowns import PEOPLE_COLUMNS, SIZE_COLUMNS, people_rows, size_rows
 from converters.report.links import LabelStudioPages
-from converters.report.markup import escape_markdown
+from converters.report.markup import escape_markdown, markdown_table
 from converters.report.text import (
     DEFINITIONS,
     NOTHING,
@@ -42,14 +40,14 @@ def report_to_markdown(report: CorrectionReport, pages: LabelStudioPages | None 
         "## What to do first",
         "\n".join(f"{i}. {escape_markdown(advice.sentence)}" for i, advice in enumerate(what_to_do(report), start=1)),
         "## In figures",
-        _table(("Measure", "Value"), _headline(report)),
+        markdown_table(("Measure", "Value"), _headline(report)),
         seconds_sentence(report),
         "## Categories",
         _categories(report),
         "## Annotators",
-        _table(PEOPLE_COLUMNS, (map(escape_markdown, row) for row in people_rows(report))),
+        markdown_table(PEOPLE_COLUMNS, (map(escape_markdown, row) for row in people_rows(report))),
         "## Sizes of objects",
-        _table(SIZE_COLUMNS, (map(escape_markdown, row) for row in size_rows(report))),
+        markdown_table(SIZE_COLUMNS, (map(escape_markdown, row) for row in size_rows(report))),
         *_confusions(report),
         "## Scores",
         f"{reliability_sentence(report)} {threshold_sentence(report)}",
@@ -99,7 +97,7 @@ def _categories(report: CorrectionReport) -> str:
         "Merges",
         "Pixels set right",
     )
-    return _table(head, (_category_row(category) for category in occurring(report)))
+    return markdown_table(head, (_category_row(category) for category in occurring(report)))
 
 
 def _category_row(category: CategoryReport) -> tuple[str, ...]:
@@ -145,7 +143,7 @@ def _confusions(report: CorrectionReport) -> list[str]:
     return [
         "## Confusions",
         f"The most frequent {counted(len(rows), 'confusion')} of {len(mistakes)}; all of them are in the JSON file.",
-        _table(("Annotated as", "Predicted as", "Pixels", "Of the annotated"), rows),
+        markdown_table(("Annotated as", "Predicted as", "Pixels", "Of the annotated"), rows),
     ]
 
 
@@ -161,7 +159,7 @@ def _bins(report: CorrectionReport) -> str:
         for bin_ in report.reliability.bins
         if bin_.regions
     ]
-    return _table(("Score", "Regions", "Mean score", "Mean IoU", "Accepted"), rows) if rows else ""
+    return markdown_table(("Score", "Regions", "Mean score", "Mean IoU", "Accepted"), rows) if rows else ""
 
 
 def _versions(report: CorrectionReport) -> str:
@@ -178,7 +176,7 @@ def _versions(report: CorrectionReport) -> str:
         for version in report.versions
     ]
     head = ("Version", "Since", "Corrections", "Mean IoU", "Accepted", "Pixels set right", "Median time")
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _worst(report: CorrectionReport, pages: LabelStudioPages | None) -> list[str]:
@@ -196,7 +194,7 @@ def _worst(report: CorrectionReport, pages: LabelStudioPages | None) -> list[str
     ]
     return [
         "## Where predictions were worst",
-        _table(("Task", "Annotation", "Mean IoU", "Pixels set right", "Image"), rows),
+        markdown_table(("Task", "Annotation", "Mean IoU", "Pixels set right", "Image"), rows),
     ]
 
 
@@ -213,9 +211,4 @@ def _not_compared(report: CorrectionReport) -> list[str]:
     if not rows:
         return []
     places = "\n".join(f"- {escape_markdown(place)}" for place in counts.details)
-    return ["## What was not compared", _table(("Reason", "Times", ""), rows), missing_sentence(report), places]
-
-
-def _table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return ["## What was not compared", markdown_table(("Reason", "Times", ""), rows), missing_sentence(report), places]

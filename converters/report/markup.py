@@ -3,6 +3,7 @@
 import html
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
 
 _CONTROLS = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")  # Cf reverses text, Cs are halves of surrogate pairs
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$@:]|(?<=www)\.)", re.IGNORECASE)  # : and www. make links by themselves
@@ -23,6 +24,12 @@ def escape_html(value: object) -> str:
 def escape_markdown(value: object) -> str:
     """Return text for a paragraph or a table cell in Markdown; it never makes a link, a tag or a new cell."""
     return _MARKDOWN.sub(r"\\\1", html.escape(plain(value), quote=False))
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table in Markdown; the cells must be escaped already."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def shorten(value: object, length: int) -> str:

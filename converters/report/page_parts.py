@@ -1,14 +1,41 @@
 """The parts that sections of the page are made of: headings, tables, folded details, legends, links; all HTML text."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from converters.report.markup import escape_html
+
+_STYLE_SHEET = Path(__file__).with_name("report.css")
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 class Markup(str):
     """Text that is HTML already and must not be escaped again."""
 
     __slots__ = ()
+
+
+def page(title: str, content: str) -> str:
+    """Return a whole page, which fetches nothing, runs no script, and is light or dark by the reader's setting.
+
+    Args:
+        title: the title, as text.
+        content: what the page shows, as HTML.
+    """
+    style = _STYLE_SHEET.read_text(encoding="utf-8")
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape_html(title)}</title>\n<style>{style}</style>\n</head>\n"
+        f"<body>\n<main>\n{content}</main>\n</body>\n</html>\n"
+    )
+
+
+def tiles(figures: Iterable[tuple[str, str]]) -> str:
+    """Return the largest figures of a page: each a value, and words of HTML."""
+    boxes = "".join(f'<div class="tile"><b>{value}</b><span>{words}</span></div>' for value, words in figures)
+    return f'<div class="tiles">{boxes}</div>'
 
 
 def section(title: str, words: str, *parts: str) -> str:

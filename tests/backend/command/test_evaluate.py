@@ -1,7 +1,7 @@
 """`ovdiff evaluate`: on the drawn world with models that need no prototypes, and on squares with a quick engine."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,13 +15,25 @@ from converters.console import answering
 from ovdiff.bank import Bank
 from ovdiff.engines import load_any_preset
 from ovdiff.evaluation.catalogue import dataset_names
-from ovdiff.evaluation.dataset import Dataset
+from ovdiff.evaluation.dataset import Dataset, LabelledImage
 from ovdiff.evaluation.datasets.drawn import USUAL
 from ovdiff.evaluation.result import read_result
 from ovdiff.presets import Preset
 from ovdiff.presets.preset import preset_to_mapping
 from tests.fakes.coloured_dataset import MakesEngine, Squares
 from tests.fakes.engine import FakeEngine, FakePreset
+
+
+@dataclass(frozen=True)
+class Interrupted(Squares):
+    """Squares at one of which somebody presses Ctrl-C."""
+
+    stops: str = ""
+
+    def read(self, name: str) -> LabelledImage:
+        if name == self.stops:
+            raise KeyboardInterrupt
+        return super().read(name)
 
 
 @pytest.fixture
@@ -76,6 +88,31 @@ def test_images_that_fail_are_named_and_the_others_are_in_the_result(
     assert "square-3: The picture of square-3 is damaged." in capsys.readouterr().err
     assert len(read_result(plan.out).images) == 11
     assert read_result(plan.out).failed[0]["image"] == "square-3"
+
+
+def test_the_page_and_the_markdown_file_stand_beside_the_result(plan: EvaluationPlan) -> None:
+    run_evaluation(plan)
+    assert (plan.out / "report.html").read_text().count("data:image/jpeg") == 27
+    assert "## Worst, median and best images" in (plan.out / "result.md").read_text()
+
+
+def test_a_run_that_is_interrupted_writes_what_it_has_and_goes_on(
+    plan: EvaluationPlan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_evaluation(replace(plan, open=Interrupted(stops="square-5")))
+    assert "The figures are of 5 of 12 images. 7 were not evaluated" in capsys.readouterr().err
+    assert read_result(plan.out).images == tuple(f"square-{number}" for number in range(5))
+    assert "5 of 12 images" in (plan.out / "report.html").read_text()
+    assert "data:image" not in (plan.out / "report.html").read_text()
+    assert len(run_evaluation(plan).images) == 12
+    assert "data:image" in (plan.out / "report.html").read_text()
+
+
+def test_a_run_that_is_interrupted_at_its_first_image_writes_nothing(plan: EvaluationPlan) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_evaluation(replace(plan, open=Interrupted(stops="square-0")))
+    assert not (plan.out / "result.json").exists()
 
 
 def test_without_background_the_preset_gives_every_pixel_a_category(plan: EvaluationPlan) -> None:

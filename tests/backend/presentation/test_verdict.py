@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from backend.presentation.verdict import clip_sentence, removal_sentences, stage_rows, verdict
-from ovdiff.explaining.explanation import Explanation, Stage
+from backend.presentation.verdict import clip_sentence, lost_sentence, removal_sentences, stage_rows, verdict
+from ovdiff.explaining.explanation import Explanation, Rival, Stage
 from tests.fakes.explanations import explanation
 
 
@@ -52,3 +52,12 @@ def test_what_clip_saw_is_a_sentence() -> None:
     part = explanation().part
     assert part is not None
     assert clip_sentence(part) == "In this part of the image, boat by its pixels, CLIP saw fox 80%, boat 10%."
+
+
+def test_what_should_have_the_place_is_told_unless_the_verdict_tells_it() -> None:
+    found = explanation()
+    assert lost_sentence(found, "boat") == ""
+    other = replace(found, rivals=(*found.rivals, Rival("rock", 3, False, 0.45)))
+    assert lost_sentence(other, "rock") == "rock itself has 0.450, 0.250 behind boat."
+    assert lost_sentence(found, "ship").startswith("The prefilter had removed ship: the best caption with it")
+    assert lost_sentence(found, "unheard of") == ""

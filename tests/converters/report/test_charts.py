@@ -12,6 +12,7 @@ from converters.report.charts import (
     Series,
     StackedBar,
     bar_chart,
+    dense_matrix_chart,
     line_chart,
     matrix_chart,
     reliability_chart,
@@ -101,3 +102,22 @@ def test_empty_charts_are_drawn_too() -> None:
     fromstring(matrix_chart([], [], title="", description=""))
     fromstring(line_chart([], [], title="", description=""))
     fromstring(reliability_chart([], title="", description="", x_name="", y_name=""))
+
+
+def test_a_dense_matrix_leaves_out_what_nobody_sees_and_says_the_rest() -> None:
+    svg = fromstring(dense_matrix_chart(["a", NASTY], [[990, 9], [5, 15]], title="t", description="d"))
+    said = [title for title in titles(svg) if "predicted as" in title]
+    assert said[0] == "a predicted as a: 99.1 % of its row"
+    assert len(said) == 3, "9 of 999 pixels are below one percent"
+    assert [rect.get("class") for rect in svg.iter("rect")] == ["empty", "c-accepted", "c-removed", "c-accepted"]
+
+
+def test_a_dense_matrix_of_many_labels_stays_readable() -> None:
+    count = 171
+    pixels = [[int(row == column) for column in range(count)] for row in range(count)]
+    chart = dense_matrix_chart([f"class {number}" for number in range(count)], pixels, title="t", description="d")
+    svg = fromstring(chart)
+    assert len([element for element in svg.iter("text") if element.get("class", "").startswith("label")]) == 2 * count
+    width = float((svg.get("viewBox") or "").split()[2])
+    assert f"min-width: {width:g}px" in (svg.get("style") or ""), "it is scrolled, and not made small"
+    assert len(chart) < 200_000

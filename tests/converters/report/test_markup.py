@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters.report.markup import escape_html, escape_markdown, plain, shorten
+from converters.report.markup import escape_html, escape_markdown, markdown_table, plain, shorten
 
 anything = st.text(st.characters(codec=None), max_size=30)
 
@@ -72,3 +72,7 @@ def test_markdown_makes_no_links() -> None:
 def test_long_text_ends_in_an_ellipsis() -> None:
     assert shorten("traffic light", 13) == "traffic light"
     assert shorten("traffic lights", 9) == "traffic…"
+
+
+def test_a_table_has_a_line_for_each_row() -> None:
+    assert markdown_table(("a", "b"), [("1", "2")]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
