@@ -88,7 +88,7 @@ def _header(result: Result, title: str) -> str:
     notes = "".join(f"<p>{escape_html(note)}</p>" for note in result.dataset["notes"])
     return (
         f"<h1>{escape_html(title)}</h1>\n<p>{escape_html(scope_sentence(result))}</p>\n{notes}{tiles(figures)}"
-        f"{folded('All figures', table(('Measure', 'Value'), measure_rows(result)))}"
+        f"{folded('All figures', table(MEASURE_COLUMNS, measure_rows(result)))}"
     )
 
 
