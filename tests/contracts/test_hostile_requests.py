@@ -268,6 +268,7 @@ BY_HAND = {
         "places",
         "drawn",
         "seen",
+        "into",
     ),
     *("after", "image", "mask", "lesson", "act", "person", "page", "x", "y", "at600.x", "at600.y"),
 }
