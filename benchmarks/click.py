@@ -11,11 +11,7 @@ import argparse
 import io
 import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +21,7 @@ from PIL import Image
 
 from backend.serving.http.app import create_app
 from backend.settings import LabelStudioSettings, PredictionSettings, Settings
+from benchmarks.loopback import served
 from ovdiff.tinyworld.world import render, sample_scene
 
 LABELS = ("balloon", "sky", "grass")
@@ -41,29 +38,6 @@ def picture(number: int, size_wh: tuple[int, int]) -> bytes:
     buffer = io.BytesIO()
     scene.resize(size_wh).save(buffer, "png")
     return buffer.getvalue()
-
-
-@contextmanager
-def image_server(files: dict[str, bytes]) -> Iterator[str]:
-    """Serve files on a free port of loopback; yield the address of the server."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(files[self.path])))
-            self.end_headers()
-            self.wfile.write(files[self.path])
-
-        def log_message(self, *_: object) -> None:
-            """Keep the output to the figures."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def ask(client: FlaskClient, number: int | None, place: tuple[float, float] = (50.0, 20.0)) -> float:
@@ -93,7 +67,7 @@ def main() -> None:
     torch.set_num_threads(1)
     numbers = range(options.repeats + 1)  # the first one also loads the models
     files = {f"/data/upload/1/{number}.png": picture(number, (options.width, options.height)) for number in numbers}
-    with image_server(files) as url, tempfile.TemporaryDirectory() as folder:
+    with served(lambda method, path, sent: files[path]) as url, tempfile.TemporaryDirectory() as folder:
         settings = Settings(
             data_dir=Path(folder),
             label_studio=LabelStudioSettings(url=url, api_key="0" * 40),

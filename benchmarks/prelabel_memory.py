@@ -19,13 +19,11 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -34,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.loopback import served
 from benchmarks.service_memory import resident_mib
 from converters.console import answering
 from ovdiff.segmentation import Segmentation
@@ -93,31 +92,14 @@ class Studio:
         return {"id": number, "data": {"image": f"/data/{number}.jpg"}, **counts}
 
 
-@contextmanager
-def serving(studio: Studio) -> Iterator[str]:
-    """Serve the project; yield the address."""
+def serving(studio: Studio) -> AbstractContextManager[str]:
+    """Serve the project, for as long as the block lasts; give the address."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def _work(self) -> None:
-            parts, length = urlsplit(self.path), int(self.headers.get("Content-Length") or 0)
-            sent = json.loads(self.rfile.read(length)) if length else None
-            data = studio.answer(self.command, parts.path, parse_qs(parts.query), sent)
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    def answer(method: str, path: str, sent: Any) -> bytes:
+        parts = urlsplit(path)
+        return studio.answer(method, parts.path, parse_qs(parts.query), sent)
 
-        do_GET = do_POST = _work  # noqa: N815
-
-        def log_message(self, *_arguments: object) -> None:
-            """Stay silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
+    return served(answer)
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ import numpy as np
 import requests
 from PIL import Image
 
+from benchmarks.loopback import served
 from ovdiff.tinyworld.world import render, sample_scene
 
 PROJECT = "1.1795200099"
@@ -75,27 +75,9 @@ def _scene(index: int, size_wh: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.
     return np.asarray(drawn.resize(size_wh))
 
 
-@contextmanager
-def images_served() -> Iterator[str]:
-    """Serve the images where Label Studio would serve uploads; yield the address of the server."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = picture(int(Path(self.path).stem.rpartition("-")[2]))
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_arguments: object) -> None:
-            """Stay silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
+def images_served() -> AbstractContextManager[str]:
+    """Serve the images where Label Studio would serve uploads, for as long as the block lasts; give the address."""
+    return served(lambda method, path, sent: picture(int(Path(path).stem.rpartition("-")[2])))
 
 
 @contextmanager

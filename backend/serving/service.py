@@ -26,7 +26,7 @@ from backend.serving.predicting.predictions import Item, Snapshot, Task
 from backend.serving.prelabelling.background import OFF, Background
 from backend.serving.preparing.precompute import Precompute
 from backend.serving.preparing.standing import Standing
-from backend.serving.preparing.words import word_fields
+from backend.serving.preparing.words import kind_fields, word_fields
 from backend.serving.projects import Projects, ProjectState, id_of, tolerating_store_errors
 from backend.serving.read_back import ReadBack
 from backend.serving.readiness import Readiness
@@ -38,9 +38,8 @@ from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import PredictionSettings, Settings
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import TOKEN_ADVICE, LabelStudioClient
-from ovdiff.engines import HasAnchors, HasKinds, SegmentationEngine
+from ovdiff.engines import HasAnchors, SegmentationEngine
 from ovdiff.vocabulary import Category
-from ovdiff.vocabulary.kinds import KindDecision
 
 logger = logging.getLogger(__name__)
 
@@ -362,7 +361,7 @@ class Service:
                 {
                     "name": category.name,
                     "prompts": list(category.phrases),
-                    **_kind_fields(self._kind_so_far(category)),
+                    **kind_fields(self._engine, category),
                     "state": status.state,
                     "stage": status.stage,
                     "progress": status.progress,
@@ -372,9 +371,6 @@ class Service:
                 for category, status in statuses.items()
             ],
         }
-
-    def _kind_so_far(self, category: Category) -> KindDecision | None:
-        return self._engine.kind_so_far(category) if isinstance(self._engine, HasKinds) else None
 
     def _version(self, labelling: Labelling, ready: Mapping[Category, str]) -> str:
         return self._basis.version(labelling, ready)
@@ -395,10 +391,3 @@ def _require_token(settings: PredictionSettings, label_studio: LabelStudioClient
 def _warnings(labelling: Labelling) -> list[str]:
     """Return what a person should mend in a label config that can be used."""
     return [unread.text() for unread in labelling.unread]
-
-
-def _kind_fields(decision: KindDecision | None) -> dict[str, str | None]:
-    """Return whether a category is a thing or stuff, and who decided; both are None until a model has decided."""
-    if decision is None:
-        return {"kind": None, "kind_decided_by": None}
-    return {"kind": decision.kind, "kind_decided_by": decision.reason}

@@ -13,14 +13,14 @@ from backend.command.arguments.shared import (
     Commands,
     add_bank_option,
     add_engine_options,
+    add_image_options,
     bank_of,
     engine_of,
-    image_folder,
+    image_reader,
 )
 from backend.settings import Settings
 
 if TYPE_CHECKING:
-    from backend.serving.teaching.taking import ReadImage
     from ovdiff.bank.lesson_store import LessonStore
 
 
@@ -62,16 +62,7 @@ def _add_learn(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     learn.add_argument("export", type=Path, metavar="EXPORT", help="Label Studio's JSON or JSON_MIN")
     learn.add_argument("--label-config", type=Path, required=True, help="the project's label config (XML file)")
-    learn.add_argument(
-        "--images",
-        type=image_folder,
-        metavar="DIR",
-        help="where the images are, a folder or an address such as s3://bucket (default: they are fetched from where "
-        "the service fetches them)",
-    )
-    learn.add_argument(
-        "--image-root", default="", metavar="ADDRESS", help="what precedes the file names in the tasks' addresses"
-    )
+    add_image_options(learn)
     learn.add_argument(
         "--every-annotator", action="store_true", help="a lesson of each annotation of an image, not of one of them"
     )
@@ -103,21 +94,10 @@ def _learn(options: argparse.Namespace, settings: Settings) -> None:
         config,
         options.label_config.read_text("utf-8"),
         engine_of(options, settings),
-        _images(options, settings),
+        image_reader(options, settings),
         Choices(labels_of(options.labels), options.partial, options.every_annotator),
         settings.prediction.max_categories,
     )
-
-
-def _images(options: argparse.Namespace, settings: Settings) -> ReadImage:
-    from backend.command.learn import images_from, images_in
-    from backend.sources.fetch import Fetcher
-    from backend.sources.images import ImageSource
-    from backend.sources.label_studio import LabelStudioClient
-
-    if options.images is not None:
-        return images_in(options.images, options.image_root, settings.images.image_max_px)
-    return images_from(ImageSource(Fetcher(LabelStudioClient(settings.label_studio), settings.images)))
 
 
 def _store(options: argparse.Namespace, settings: Settings) -> LessonStore:

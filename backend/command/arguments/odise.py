@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from backend.command.arguments.shared import Commands, image_folder
+from backend.command.arguments.shared import Commands, add_image_options, image_reader
 from backend.settings import Settings
 
 
@@ -67,16 +67,7 @@ def _add_train(verbs: Commands[argparse.ArgumentParser]) -> None:
         help="COCO panoptic datasets (JSON or folder), and exports of Label Studio",
     )
     train.add_argument("--label-config", type=Path, metavar="XML", help="the label config of the exports")
-    train.add_argument(
-        "--images",
-        type=image_folder,
-        metavar="DIR",
-        help="where the images are, a folder or an address such as s3://bucket (default: they are fetched from where "
-        "the service fetches them)",
-    )
-    train.add_argument(
-        "--image-root", default="", metavar="ADDRESS", help="what precedes the file names in the tasks' addresses"
-    )
+    add_image_options(train)
     train.add_argument(
         "--captions", type=Path, metavar="FILE", help="captions: COCO's JSON, or lines with image and caption"
     )
@@ -117,16 +108,8 @@ def _share_or_file(text: str) -> float | Path:
 
 
 def _train(options: argparse.Namespace, settings: Settings) -> None:
-    from backend.command.learn import images_from, images_in
     from backend.command.odise_train import Data, Plan, train_head
-    from backend.sources.fetch import Fetcher
-    from backend.sources.images import ImageSource
-    from backend.sources.label_studio import LabelStudioClient
 
-    if options.images is not None:
-        read = images_in(options.images, options.image_root, settings.images.image_max_px)
-    else:
-        read = images_from(ImageSource(Fetcher(LabelStudioClient(settings.label_studio), settings.images)))
     data = Data(
         options.labels,
         options.label_config,
@@ -137,6 +120,5 @@ def _train(options: argparse.Namespace, settings: Settings) -> None:
         settings.prediction.max_categories,
     )
     asked = (options.start, options.cache, options.steps, options.batch, options.seed)
-    train_head(
-        data, Plan(options.preset or settings.preset, options.device or settings.device, options.out, *asked), read
-    )
+    plan = Plan(options.preset or settings.preset, options.device or settings.device, options.out, *asked)
+    train_head(data, plan, image_reader(options, settings))

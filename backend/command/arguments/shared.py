@@ -1,4 +1,4 @@
-"""What several commands share: the options of an engine and a bank, and how both are made from them.
+"""What several commands share: the options of an engine, a bank and images, and what is made from them.
 
 Tested by tests/backend/command/test_cli.py.
 """
@@ -14,6 +14,7 @@ from backend.settings import Settings
 from ovdiff.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from backend.serving.teaching.taking import ReadImage
     from ovdiff.bank import Bank
     from ovdiff.engines import SegmentationEngine
 
@@ -66,6 +67,32 @@ def image_folder(text: str) -> Path:
     if not is_folder:
         raise argparse.ArgumentTypeError(f"expected a folder of images, got {text!r:.200}")
     return path
+
+
+def add_image_options(parser: argparse.ArgumentParser) -> None:
+    """Add where the images of annotated tasks are; `image_reader` reads it."""
+    parser.add_argument(
+        "--images",
+        type=image_folder,
+        metavar="DIR",
+        help="where the images are, a folder or an address such as s3://bucket (default: they are fetched from where "
+        "the service fetches them)",
+    )
+    parser.add_argument(
+        "--image-root", default="", metavar="ADDRESS", help="what precedes the file names in the tasks' addresses"
+    )
+
+
+def image_reader(options: argparse.Namespace, settings: Settings) -> ReadImage:
+    """Return what reads the image of an annotated task: from the folder of --images, or from where the service does."""
+    from backend.command.learn import images_from, images_in
+    from backend.sources.fetch import Fetcher
+    from backend.sources.images import ImageSource
+    from backend.sources.label_studio import LabelStudioClient
+
+    if options.images is not None:
+        return images_in(options.images, options.image_root, settings.images.image_max_px)
+    return images_from(ImageSource(Fetcher(LabelStudioClient(settings.label_studio), settings.images)))
 
 
 def project_number(text: str) -> int:

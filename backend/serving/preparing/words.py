@@ -1,7 +1,8 @@
 """Sets that nobody judged are judged in the background, and what was judged is told: does the generator know the word?
 
 The engine judges what it builds. Sets that were built before there were judgements, or judged with other anchors, are
-judged by the worker of `backend.serving.preparing.precompute` when it has nothing to build; nothing is drawn anew.
+judged by the worker of `backend.serving.preparing.precompute` when it has nothing to build; nothing is drawn anew. What
+/status says of a category's kind is told here, too.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 from collections.abc import Iterable
 
 from ovdiff.bank.judgement import ADVICE, Judgement, word_state
-from ovdiff.engines import JudgesWords
+from ovdiff.engines import HasKinds, JudgesWords
 from ovdiff.errors import OVDiffError
 from ovdiff.vocabulary import Category
 
@@ -58,6 +59,14 @@ def word_fields(engine: object, category: Category) -> dict[str, str | float | N
         "agreement": None if found is None else found.share,
         "advice": f"{found}. {ADVICE}." if found is not None and found.is_doubtful else "",
     }
+
+
+def kind_fields(engine: object, category: Category) -> dict[str, str | None]:
+    """Return whether a category is a thing or stuff, and who decided; both are None until a model has decided."""
+    decision = engine.kind_so_far(category) if isinstance(engine, HasKinds) else None
+    if decision is None:
+        return {"kind": None, "kind_decided_by": None}
+    return {"kind": decision.kind, "kind_decided_by": decision.reason}
 
 
 def _judgement(engine: object, category: Category) -> Judgement | None:
