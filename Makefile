@@ -153,6 +153,7 @@ measure: $(ENV)
 	$(MEASURE).tinyworld_quality --out $(RESULTS)/tinyworld_quality.json $(MEASURE_FLAGS)
 	$(MEASURE).tinyworld_support runs/tinyworld --out $(RESULTS)/tinyworld_support.json
 	$(MEASURE).forecasts --out $(RESULTS)/forecasts.json $(MEASURE_FLAGS)
+	$(MEASURE).baselines --out $(RESULTS)/baselines.json
 	$(MEASURE).measured_tables
 
 lock: | $(PRIVATE_UV)

@@ -19,6 +19,7 @@ from typing import Any
 
 from backend.demo.loop.table import table as demo_loop_table
 from benchmarks.absent_words import miou_table, words_table
+from benchmarks.baselines import table as baselines_table
 from benchmarks.calibration import bins_table, errors_table
 from benchmarks.forecasts import table as forecasts_table
 from benchmarks.instances import cost_table
@@ -40,6 +41,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (
     "README.md",
+    "docs/baselines.md",
     "docs/lessons.md",
     "docs/lint.md",
     "docs/measurements.md",
@@ -86,6 +88,7 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "absent words": ("absent_words.json", lambda results: f"{words_table(results['rows'])}\n\n{asked(results)}"),
     "miou": ("absent_words.json", lambda results: miou_table(results["rows"])),
     "worst answers": ("absent_words.json", lambda _results: WORST),
+    "baselines": ("baselines.json", baselines_table),
     "calibration": ("calibration.json", lambda results: f"{errors_table(results['rows'])}\n\n{asked(results)}"),
     "reliability diagrams": ("calibration.json", lambda _results: DIAGRAMS),
     "bins of scores": ("calibration.json", lambda results: bins_table(results["bins"])),

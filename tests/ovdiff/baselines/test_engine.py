@@ -29,7 +29,14 @@ def preset() -> ClipDensePreset:
     """CLIP surgery, with which the embedded CLIP tells words apart best, and softmax."""
     found = load_any_preset("clip_surgery_tinyworld")
     assert isinstance(found, ClipDensePreset)
-    return replace(found, scores=ActivationSettings("softmax", 10.0), background=BackgroundSettings((), 0.3))
+    return replace(
+        found,
+        dense=replace(found.dense, surgery_blocks=2),
+        scores=ActivationSettings("softmax", 10.0),
+        background=BackgroundSettings((), 0.3),
+        windows=replace(found.windows, short_side_px=128),
+        refine=replace(found.refine, pamr=False),
+    )
 
 
 @pytest.fixture(scope="module")
