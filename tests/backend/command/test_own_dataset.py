@@ -36,6 +36,7 @@ def _mask(rows: slice, columns: slice) -> np.ndarray:
 
 BOATS = (_mask(slice(3, 5), slice(0, 2)), _mask(slice(3, 5), slice(4, 6)))
 SKY = _mask(slice(0, 2), slice(None))
+LEFT = _mask(slice(None), slice(0, 3))
 LABELS = np.where(SKY, 2, np.where(BOATS[0] | BOATS[1], 1, 0))
 
 
@@ -48,7 +49,9 @@ def records(tmp_path: Path) -> list[ImageRecord]:
         Image.new("RGB", SIZE_HW[::-1], "red").save(folder / name)
     regions = tuple(
         Region(str(place), (name,), "brush", mask_to_coco_rle(mask))
-        for place, (name, mask) in enumerate([("boat", BOATS[0]), ("boat", BOATS[1]), ("sky", SKY)])
+        for place, (name, mask) in enumerate(
+            [("boat", BOATS[0]), ("boat", BOATS[1]), ("sky", SKY & LEFT), ("sky", SKY & ~LEFT)]
+        )
     )
     return [
         ImageRecord(1, "a.png", "image", size_hw=SIZE_HW, annotations=(Annotation(1, regions),)),
@@ -117,7 +120,7 @@ def test_segments_and_objects_are_there_where_the_form_has_them(opened: tuple[st
     assert (truth.segments is not None) == ("panoptic" in dataset.measures)
     assert (truth.objects is not None) == ("instances" in dataset.measures)
     if truth.segments is not None:
-        assert sorted(truth.segments.categories) == [1, 1, 2]
+        assert sorted(truth.segments.categories) == [1, 1, 2]  # the two parts of the sky are one segment
     if truth.objects is not None and form == "label_studio":
         assert [each.label for each in truth.objects] == [1, 1]
         for each, mask in zip(truth.objects, BOATS, strict=True):
@@ -166,6 +169,16 @@ def test_labels_of_the_layout_of_a_known_dataset_are_read(tmp_path: Path) -> Non
     assert len(dataset.vocabulary.categories) == 20
     assert dataset.counts_background
     assert (dataset.read(dataset.images[0]).truth.label_map == 0).all()
+
+
+def test_the_image_of_a_label_png_may_have_another_suffix(tmp_path: Path) -> None:
+    for folder in ("masks", "images"):
+        (tmp_path / folder).mkdir()
+    Image.fromarray(LABELS.astype(np.uint8)).save(tmp_path / "masks/a.png")
+    Image.new("RGB", SIZE_HW[::-1]).save(tmp_path / "images/a.jpg")
+    (tmp_path / "list.txt").write_text("background\nboat\nsky\n")
+    dataset = OwnDataset(tmp_path, tmp_path / "images", labels=str(tmp_path / "list.txt"))()
+    np.testing.assert_array_equal(dataset.read(dataset.images[0]).truth.label_map, LABELS)
 
 
 def test_an_image_that_is_not_there_is_named(records: list[ImageRecord], tmp_path: Path) -> None:
