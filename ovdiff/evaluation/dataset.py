@@ -113,7 +113,6 @@ class DatasetKind:
         image_count: how many images the split has; ``None`` if any number will do.
         counts_background: see :class:`Dataset`.
         measures: see :class:`Dataset`.
-        published: its column's name in the tables of published figures; "" if there is none.
         needs_folder: whether it is read from a folder; what is drawn needs none.
     """
 
@@ -126,7 +125,6 @@ class DatasetKind:
     image_count: int | None = None
     counts_background: bool = True
     measures: frozenset[Measure] = field(default=frozenset({"semantic"}))
-    published: str = ""
     needs_folder: bool = True
 
     @property

@@ -87,7 +87,6 @@ ADE20K = DatasetKind(
     ),
     image_count=2000,
     counts_background=False,
-    published="ADE150",
 )
 ADE847 = DatasetKind(
     "ade847",
@@ -104,5 +103,4 @@ ADE847 = DatasetKind(
     ),
     image_count=2000,
     counts_background=False,
-    published="A847",
 )

@@ -42,5 +42,4 @@ ADE_PANOPTIC = DatasetKind(
     image_count=2000,
     counts_background=False,
     measures=MEASURES,
-    published="ADE",
 )

@@ -37,5 +37,4 @@ CITYSCAPES = DatasetKind(
     ),
     image_count=500,
     counts_background=False,
-    published="City",
 )

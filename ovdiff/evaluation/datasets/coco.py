@@ -102,7 +102,6 @@ def _kind(
     title: str,
     categories: tuple[Category, ...],
     labels: Mapping[int, int],
-    published: str = "",
     *,
     counts_background: bool = False,
 ) -> DatasetKind:
@@ -118,12 +117,9 @@ def _kind(
         ),
         image_count=5000,
         counts_background=counts_background,
-        published=published,
     )
 
 
-COCO_OBJECT = _kind(
-    "coco-object", "COCO-Object val2017", OBJECTS, _object_labels(), published="Object", counts_background=True
-)
-COCO_STUFF = _kind("coco-stuff", "COCO-Stuff val2017, 171 classes", STUFF, _stuff_labels(), published="Stuff")
+COCO_OBJECT = _kind("coco-object", "COCO-Object val2017", OBJECTS, _object_labels(), counts_background=True)
+COCO_STUFF = _kind("coco-stuff", "COCO-Stuff val2017, 171 classes", STUFF, _stuff_labels())
 COCO_STUFF27 = _kind("coco-stuff27", "COCO-Stuff val2017, 27 groups", GROUPS, _group_labels())

@@ -41,5 +41,4 @@ COCO_PANOPTIC = DatasetKind(
     image_count=5000,
     counts_background=False,
     measures=MEASURES,
-    published="COCO",
 )

@@ -75,7 +75,7 @@ def _find_459(folder: Path) -> Dataset:
     return Dataset(name, Vocabulary(CATEGORIES_459), tuple(files), read, counts_background=False)
 
 
-def _kind_59(name: str, title: str, published: str, *, counts_background: bool) -> DatasetKind:
+def _kind_59(name: str, title: str, *, counts_background: bool) -> DatasetKind:
     return DatasetKind(
         name,
         title,
@@ -89,12 +89,11 @@ def _kind_59(name: str, title: str, published: str, *, counts_background: bool) 
         obtain=_OBTAIN,
         image_count=5104,
         counts_background=counts_background,
-        published=published,
     )
 
 
-CONTEXT60 = _kind_59("context60", "Pascal Context val, 59 classes and background", "Context60", counts_background=True)
-CONTEXT59 = _kind_59("context59", "Pascal Context val, 59 classes", "C59", counts_background=False)
+CONTEXT60 = _kind_59("context60", "Pascal Context val, 59 classes and background", counts_background=True)
+CONTEXT59 = _kind_59("context59", "Pascal Context val, 59 classes", counts_background=False)
 PC459 = DatasetKind(
     "pc459",
     "Pascal Context val, all 459 classes",
@@ -108,5 +107,4 @@ PC459 = DatasetKind(
     obtain=_OBTAIN,
     image_count=5105,
     counts_background=False,
-    published="PC459",
 )

@@ -46,7 +46,6 @@ def _kind(name: str, title: str, *, counts_background: bool) -> DatasetKind:
         obtain=_OBTAIN,
         image_count=1449,
         counts_background=counts_background,
-        published=name.upper(),
     )
 
 
