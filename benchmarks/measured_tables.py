@@ -34,6 +34,7 @@ from benchmarks.odise_cost import steps_table as odise_steps
 from benchmarks.odise_quality import OPEN, closed_table, taps_table
 from benchmarks.odise_quality import table as odise_table
 from benchmarks.odise_quality import words_table as odise_words
+from benchmarks.stored_predictions import table as stored_table
 from benchmarks.tinyworld_quality import table as quality_table
 from benchmarks.tinyworld_support import table as support_table
 
@@ -102,6 +103,7 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "novelties": ("novelties.json", novelties_table),
     "learning curve": ("learning_curve.json", taught),
     "order of tasks": ("learning_curve.json", lambda results: orders_table(results["rows"], results["chosen"])),
+    "stored predictions": ("stored_predictions.json", stored_table),
     "support": ("tinyworld_support.json", lambda results: support_table(results["shares"])),
     "odise": ("odise.json", lambda results: closed_table(results["rows"])),
     "odise taps": ("odise.json", lambda results: taps_table(results["rows"])),

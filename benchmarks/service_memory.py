@@ -172,7 +172,7 @@ def measure(predictions: int, clients: int, folder: Path, variables: Sequence[st
         "minutes": round(took_s / 60, 1),
         "clients": clients,
         "variables": list(variables),
-        "machine": _machine(),
+        "machine": machine(),
     }
 
 
@@ -209,7 +209,8 @@ def summary(
     }
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Return what this runs on: cores, processor and C library."""
     model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text("utf-8"))
     return f"{os.cpu_count()} cores, {model[1] if model else platform.machine()}, {platform.libc_ver()[0]}"
 

@@ -1,13 +1,16 @@
-"""How long stored predictions take while others keep the models busy.
+"""How long stored predictions and clicks take while others keep the models busy.
 
     python -m benchmarks.stored_predictions [--minutes 10] [--clients 50] [--new-clients 8] [--folder DIR] [--out FILE]
 
 Starts `ovdiff serve` with the embedded models in a process of its own, and a server of small drawn images in Label
 Studio's place. Some hundred tasks are predicted once and the service is started anew, so that their predictions are on
 disk alone. Then each of 50 clients asks for one of these tasks every few seconds, as people do who open tasks, while 8
-clients ask for new images without a pause. Writes one JSON object: p50 and p95 of both in seconds, how many were
-answered and how many were not, and the resident memory (MiB). `--folder` keeps prototypes for the next run. Linux only.
-`results/stored_predictions.json` has a run.
+clients ask for new images without a pause. At last somebody clicks on an image that was looked at, while a label after
+the other is built for another project.
+
+Writes one JSON object: p50 and p95 of all three in seconds, how many were answered and how many were not, the resident
+memory (MiB) by tenths of the run, the machine, and its load. `--folder` keeps prototypes and predictions for the next
+run. Linux only. `results/stored_predictions.json` has a run of 10 minutes, for which it takes 14.
 """
 
 from __future__ import annotations
@@ -16,23 +19,38 @@ import argparse
 import itertools
 import json
 import math
+import os
 import signal
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import requests
 
-from benchmarks.service_memory import CONFIG, PROJECT, images_served, resident_mib, service
+from benchmarks.service_memory import CONFIG, LABELS, PROJECT, images_served, machine, resident_mib, service
 
 STORED_TASKS = 300
 PAUSE_S = 5.0  # between two requests of a person
+CLICKS = 150
+CLICK_PAUSE_S = 0.3
+BUILT = ("boat", "house", "balloon", "mushroom", "umbrella", "car")  # labels of another project, one build each
+OTHER_PROJECT = "2.1795200100"
+TENTHS = 10
 KINDS = 20  # of the images that are served, numbers that are no multiple of others of them are small
+
+
+CLICKS_TOO = CONFIG.replace(
+    "<BrushLabels",
+    '<KeyPointLabels name="click" toName="image" smart="true">'
+    + "".join(f'<Label value="{name}"/>' for name in LABELS)
+    + "</KeyPointLabels><BrushLabels",
+)
+"""The same vocabulary, with a tool to click with."""
 
 
 @dataclass
@@ -85,6 +103,61 @@ def ask(url: str, number: int, session: requests.Session) -> tuple[float, bool]:
     return seconds, response.ok and "result" in response.json()["results"][0]
 
 
+def click(url: str, number: int, place: tuple[float, float], session: requests.Session) -> tuple[float, bool]:
+    """Click on a place of an image, in percent; return the seconds, and whether there was an answer."""
+    value = {"x": place[0], "y": place[1], "width": 0.2, "keypointlabels": [LABELS[0]]}
+    region = {"type": "keypointlabels", "from_name": "click", "to_name": "image", "origin": "manual", "value": value}
+    task = {"id": number + 1, "data": {"image": upload(number)}}
+    body = {
+        "tasks": [task],
+        "project": PROJECT,
+        "label_config": CLICKS_TOO,
+        "params": {"context": {"result": [region]}},
+    }
+    start_s = time.perf_counter()
+    response = session.post(f"{url}/predict", json=body, timeout=300)
+    seconds = time.perf_counter() - start_s
+    return seconds, response.ok and "error" not in response.json()["results"][0]
+
+
+def clicks_beside_builds(url: str) -> dict[str, Any]:
+    """Click while labels of another project are built; a click counts if a build ran before it and after it."""
+    nobody_had = int(time.time())  # a phrase that was built in an earlier run of the folder is not built again
+    labels = "".join(f'<Label value="{word}" prompts="{word} {nobody_had}"/>' for word in BUILT)
+    schema = CONFIG.replace(CONFIG[CONFIG.index("<Label ") : CONFIG.index("</BrushLabels>")], labels)
+    number, answers = small(1)[0], Answers()
+    with requests.Session() as session:
+        session.post(f"{url}/setup", json={"project": OTHER_PROJECT, "schema": schema}, timeout=60).raise_for_status()
+        click(url, number, (50.0, 50.0), session)  # now it is encoded
+        for turn in range(CLICKS):
+            before = building(url, session)
+            seconds, good = click(url, number, (5.0 + 90.0 * turn / CLICKS, 10.0 + turn % 80), session)
+            if before and building(url, session):
+                answers.note(seconds, good=good)
+            time.sleep(CLICK_PAUSE_S)
+        built = sum(each["state"] == "ready" for each in categories(url, session))
+    return {"clients": 1, **answers.summary(), "labels_built_meanwhile": built}
+
+
+def building(url: str, session: requests.Session) -> bool:
+    """Return whether a label of the other project is being built at this moment."""
+    return any(each["state"] == "building" for each in categories(url, session))
+
+
+def categories(url: str, session: requests.Session) -> list[dict[str, Any]]:
+    """Return how far the labels of the other project are."""
+    found: list[dict[str, Any]] = session.get(f"{url}/status", timeout=60).json()["projects"][OTHER_PROJECT][
+        "categories"
+    ]
+    return found
+
+
+def by_tenths(samples: Sequence[float]) -> list[int]:
+    """Return the highest of each tenth of some samples."""
+    step = max(1, math.ceil(len(samples) / TENTHS))
+    return [round(max(samples[start : start + step])) for start in range(0, len(samples), step)]
+
+
 def measure(minutes: float, clients: int, new_clients: int, folder: Path) -> dict[str, Any]:
     """Predict the tasks once, start the service anew, and let clients ask."""
     tasks = small(STORED_TASKS)
@@ -101,16 +174,49 @@ def measure(minutes: float, clients: int, new_clients: int, folder: Path) -> dic
                 _client(url, until_s, stored, lambda turn, who=who: tasks[(who + turn * clients) % len(tasks)], who)
                 for who in range(clients)
             ] + [_client(url, until_s, new, lambda _turn: next(fresh), None) for _ in range(new_clients)]
-            highest_mib = 0.0
+            samples = []
             while any(thread.is_alive() for thread in threads):
-                highest_mib = max(highest_mib, resident_mib(process_id))
+                samples.append(resident_mib(process_id))
                 time.sleep(0.5)
+            load = [round(each, 1) for each in os.getloadavg()]
+            clicks = clicks_beside_builds(url)
     return {
         "minutes": minutes,
         "stored": {"clients": clients, **stored.summary()},
         "new": {"clients": new_clients, **new.summary()},
-        "highest_mib": round(highest_mib),
+        "clicks": clicks,
+        "highest_mib": round(max(samples)),
+        "mib_by_tenths": by_tenths(samples),
+        "machine": machine(),
+        "load_average": load,
     }
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Return the figures as Markdown."""
+    rows = [
+        ("a stored prediction, every 5 s", results["stored"]),
+        ("the prediction of a new image, without a pause", results["new"]),
+        ("a click on an image that was looked at, while labels are built", results["clicks"]),
+    ]
+    lines = [
+        f"| {what} | {each['clients']} | {each['requests']:,} | {each['without_a_result']} | {_shown(each['p50_s'])} | "
+        f"{_shown(each['p95_s'])} |"
+        for what, each in rows
+    ]
+    head = ["| who asks for | clients | requests | unanswered | p50 | p95 |", "| --- | --: | --: | --: | --: | --: |"]
+    memory = ", ".join(f"{mib:,}" for mib in results["mib_by_tenths"])
+    load = ", ".join(f"{each:g}" for each in results["load_average"])
+    return "\n".join([*head, *lines]) + (
+        f"\n\nResident memory of the service, the highest in each tenth of the run: {memory} MiB.\n\n"
+        f"*{results['minutes']:g} minutes, the embedded models on {results['machine']}; load average {load} (1, 5 and "
+        f"15 minutes), which has what else ran there. {results['clicks']['labels_built_meanwhile']} labels were built "
+        "during the clicks.*"
+    )
+
+
+def _shown(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def _client(
