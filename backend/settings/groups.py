@@ -243,7 +243,7 @@ class PredictionSettings:
         600.0,
         "seconds",
         "a click trusts that an image is still the same for so long after it was fetched, and a stored prediction that "
-        "an uploaded one is; other images, which their owners may replace, are fetched for each prediction",
+        "an uploaded one is; the servers of other images, which somebody may replace, are asked for each prediction",
     )
     partial_predictions: bool = setting(
         False,

@@ -38,6 +38,7 @@ from backend.errors import (
 from backend.settings import CLOUDS, ImageSettings
 from backend.sources.cloud_links import cloud_of, is_presigned
 from backend.sources.deadline import Deadline
+from backend.sources.images import Fetched
 from backend.sources.inner_addresses import is_inner
 from backend.sources.label_studio import TOKEN_ADVICE, LabelStudioClient
 from backend.sources.transport import Network, Request, Transport, any_address, read_body
@@ -45,6 +46,8 @@ from backend.sources.upload_addresses import is_upload
 from backend.sources.web_url import MOST_CHARACTERS, WebUrl
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+NOT_MODIFIED = 304
+_TAG = re.compile(r'(W/)?"[!-~]{1,200}"')  # real ones have 20 to 60 characters
 _IMAGE_PATH = re.compile(r"/(data|storage-data)/|/(tasks|projects)/\d+/(presign|resolve)/")
 
 
@@ -96,15 +99,27 @@ class Fetcher:
             ImageFetchError: a server could not be reached, or did not deliver the image in time.
             ImageTooLargeError: the image has more bytes than allowed.
         """
+        found = self.fetch_unless("", reference, task_id=task_id, within_s=within_s)
+        assert found is not None, "without a tag nothing can still be the one of it"
+        return found.data
+
+    def fetch_unless(
+        self, tag: str, reference: str, *, task_id: int | None = None, within_s: float = math.inf
+    ) -> Fetched | None:
+        """Return an image, as `fetch` does; None if its server says that it still is the one of a tag ("": of none).
+
+        Raises:
+            ImageSourceError: as `fetch` raises it.
+        """
         first = url = self._url(reference, task_id)
         limit_s = min(self.limits.image_timeout_s, within_s)
         deadline = Deadline.within(limit_s, self.clock_s)
         for _ in range(self.limits.max_redirects + 1):
             try:
-                found = self._step(url, deadline)
+                found = self._step(url, tag, deadline)
             except NoAnswerError as error:
                 raise ImageFetchError(self._why_no_answer(url, error, deadline, limit_s)) from error
-            if isinstance(found, bytes):
+            if not isinstance(found, WebUrl):
                 return found
             url = found
         raise ImageFetchError(f"{first.shown} redirects more than {self.limits.max_redirects} times.")
@@ -129,11 +144,11 @@ class Fetcher:
         except ValueError as error:
             raise ImageReferenceError(f"{_cut(address)!r} is no image that can be fetched: {error}.") from error
 
-    def _step(self, url: WebUrl, deadline: Deadline) -> bytes | WebUrl:
-        """Return the bytes at a URL, or the URL that it redirects to."""
+    def _step(self, url: WebUrl, tag: str, deadline: Deadline) -> Fetched | WebUrl | None:
+        """Return the image at a URL, the URL that it redirects to, or None if it still is the one of a tag."""
         try:
             judge = self._judge(url)
-            return self._ask(url, judge, deadline, may_renew=self._carries_token(url))
+            return self._ask(url, tag, judge, deadline, may_renew=self._carries_token(url))
         except LabelStudioAPIError as error:
             raise ImageFetchError(f"cannot fetch {url.shown}: {error}") from error
 
@@ -144,18 +159,21 @@ class Fetcher:
             return f"{url.shown} did not arrive in the {max(0.0, limit_s):.1f} s that were left of the request."
         return f"{url.shown} took longer than {limit_s:g} s, redirects included (OVDIFF_IMAGE_TIMEOUT_S)."
 
-    def _ask(self, url: WebUrl, judge: Callable[[str], None], deadline: Deadline, *, may_renew: bool) -> bytes | WebUrl:
+    def _ask(
+        self, url: WebUrl, tag: str, judge: Callable[[str], None], deadline: Deadline, *, may_renew: bool
+    ) -> Fetched | WebUrl | None:
         """Send a request; if Label Studio refuses the access token, send it once more with a new token."""
         headers = self.label_studio.authorization(deadline) if self._carries_token(url) else {}
+        headers = {**headers, **({"If-None-Match": tag} if tag else {})}
         request = Request(url, headers=headers, judge=judge, connect_timeout_s=self.limits.connect_timeout_s)
         with self.transport.send(request, deadline) as answer:
             if not (answer.status == 401 and may_renew):
-                return self._read(answer, url)
+                return None if tag and answer.status == NOT_MODIFIED else self._read(answer, url)
         self.label_studio.forget_access()
-        return self._ask(url, judge, deadline, may_renew=False)
+        return self._ask(url, tag, judge, deadline, may_renew=False)
 
-    def _read(self, answer: urllib3.HTTPResponse, url: WebUrl) -> bytes | WebUrl:
-        """Return the body of an answer, or where it redirects to; the body of a redirect is left unread."""
+    def _read(self, answer: urllib3.HTTPResponse, url: WebUrl) -> Fetched | WebUrl:
+        """Return the image of an answer, or where it redirects to; the body of a redirect is left unread."""
         if answer.status in REDIRECTS:
             return _target(url, answer.headers.get("Location", ""))
         if not 200 <= answer.status < 300:
@@ -167,7 +185,7 @@ class Fetcher:
         if body is None:
             limit = self.limits.image_max_bytes
             raise ImageTooLargeError(f"{url.shown} has more than {limit} bytes (OVDIFF_IMAGE_MAX_BYTES).")
-        return body
+        return Fetched(body, _tag(answer.headers.get("ETag", "")))
 
     def _judge(self, url: WebUrl) -> Callable[[str], None]:
         """Return the judge of the IP addresses of an allowed URL.
@@ -211,6 +229,11 @@ class Fetcher:
 _MISSING_ADVICE = (
     "It is gone, or (for /data/local-files/) the token's user sees no project whose local storage covers it."
 )
+
+
+def _tag(header: str) -> str:
+    """Return a tag that can be kept and sent back; "" if there is none."""
+    return header if _TAG.fullmatch(header) else ""
 
 
 def _target(url: WebUrl, location: str) -> WebUrl:

@@ -10,6 +10,7 @@ import io
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -44,12 +45,30 @@ class FetchesImages(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """An image's bytes, and the tag (ETag) by which its server will know them again; "" if it gives none."""
+
+    data: bytes
+    tag: str = ""
+
+
 @runtime_checkable
-class KnowsLastingAddresses(Protocol):
-    """A fetcher that knows which addresses name their bytes, such as a `backend.sources.fetch.Fetcher`."""
+class KnowsUnchangedImages(Protocol):
+    """A fetcher that can say that an image is the same without bringing it, such as `backend.sources.fetch.Fetcher`."""
 
     def is_lasting(self, reference: str, *, task_id: int | None = None) -> bool:
         """Return whether an address means the same bytes for as long as it exists."""
+        ...
+
+    def fetch_unless(
+        self, tag: str, reference: str, *, task_id: int | None = None, within_s: float = math.inf
+    ) -> Fetched | None:
+        """Return an image; None if its server says that it still is the one of a tag ("": of none).
+
+        Raises:
+            ImageSourceError: as `FetchesImages.fetch` raises it.
+        """
         ...
 
 

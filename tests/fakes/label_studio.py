@@ -39,6 +39,8 @@ class FakeLabelStudio:
         patch_faults: the statuses that requests to change project 1 are answered, one after another; then it is done.
         access_lifetime_s: of access tokens.
         slow_s: how long it sleeps between the bytes of files below /data/slow/.
+        tags: path, with query, to the ETag of a file; whoever knows it is answered 304, as browsers are.
+        sent: (path with query, status) of each file that was asked for.
         requests: (method, path with query, Authorization) of each request.
     """
 
@@ -50,6 +52,8 @@ class FakeLabelStudio:
     patch_faults: list[int] = field(default_factory=list)
     access_lifetime_s: int = 300
     slow_s: float = 0.05
+    tags: dict[str, str] = field(default_factory=dict)
+    sent: list[tuple[str, int]] = field(default_factory=list)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     access_tokens: list[str] = field(default_factory=list)
     url: str = ""
@@ -151,7 +155,15 @@ def _handler(fake: FakeLabelStudio) -> type[BaseHTTPRequestHandler]:
                 self._json(404, {"detail": "Not found."})
                 return
             content_type, body = fake.files[self.path]
-            self.send_response(200)
+            tag = fake.tags.get(self.path, "")
+            is_known = bool(tag) and self.headers["If-None-Match"] == tag
+            fake.sent.append((self.path, 304 if is_known else 200))
+            self.send_response(304 if is_known else 200)
+            if tag:
+                self.send_header("ETag", tag)
+            if is_known:
+                self.end_headers()
+                return
             self.send_header("Content-Type", content_type)
             if "/endless/" not in self.path:
                 self.send_header("Content-Length", str(len(body)))

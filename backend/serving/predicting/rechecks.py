@@ -27,10 +27,10 @@ MOST_KNOWN = 10_000
 
 @dataclass(frozen=True)
 class Belief:
-    """What a stored prediction was made of: an image, the hash of its bytes, and the key of the prediction."""
+    """What a stored prediction was made of: an image, by what it is known again, and the key of the prediction."""
 
     address: ImageAddress
-    content: str
+    signs: str
     key: str
 
 
@@ -39,7 +39,7 @@ class Rechecks:
 
     def __init__(
         self,
-        content_of: Callable[[ImageAddress], str],
+        is_still: Callable[[Belief], bool],
         drop: Callable[[str], None],
         *,
         every_s: float,
@@ -49,13 +49,13 @@ class Rechecks:
         """Look at nothing yet; the thread begins with the first image.
 
         Args:
-            content_of: fetches an image, and returns the hash of its bytes.
+            is_still: asks whether an image is what it was.
             drop: forgets the prediction of a key.
             every_s: for how long an image is believed after it was looked at.
             pause_s: seconds between two images.
             clock_s: the present moment in seconds.
         """
-        self._content_of, self._drop, self._clock_s = content_of, drop, clock_s
+        self._is_still, self._drop, self._clock_s = is_still, drop, clock_s
         self._every_s, self._pause_s = every_s, pause_s
         self._changed = threading.Condition()
         self._waiting: OrderedDict[bytes, Belief] = OrderedDict()
@@ -107,7 +107,7 @@ class Rechecks:
             return belief
 
     def _look(self, belief: Belief) -> None:
-        if self._content_of(belief.address) == belief.content:
+        if self._is_still(belief):
             return
         self._drop(belief.key)
         logger.warning(

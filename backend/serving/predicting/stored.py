@@ -1,6 +1,6 @@
 """Predictions on disk, so that a repeated request is a look-up, also after a restart and while the models are busy.
 
-    <data>/predictions/<key>.json    a checksum, then the hashes of the images' bytes, and the item
+    <data>/predictions/<key>.json    a checksum, then the hashes of the images' bytes, each with its tag, and the item
 
 A key is the digest of the task's id, of the addresses of its images and of the model version, in which is all that
 decides a prediction but the images. A stored item counts only while each image is the one that it was made of:
@@ -8,8 +8,10 @@ decides a prediction but the images. A stored item counts only while each image 
 - The address of an upload says which bytes are there (`backend.sources.upload_addresses`). Nothing is fetched before
   the answer. It is fetched behind it, at most once in `remember_s` (`backend.serving.predicting.rechecks`). So whoever
   writes over the file on Label Studio's disk gets old masks for so long, and then once more, and no longer.
-- Any other image may be replaced under its address, as in a folder or a bucket. It is fetched before the answer, and
-  must have the same bytes.
+- Any other image may be replaced under its address, as in a folder or a bucket. So its server is asked before the
+  answer. If it gave a tag (ETag) with the image, it may say that the image still is the one of this tag, by which
+  browsers decide, too, what a person sees. Otherwise the image is fetched, and must have the same bytes. What a server
+  says of the moment of a change (Last-Modified) is not enough: a file that is moved there may be older.
 
 No image is decoded, and no model runs.
 
@@ -35,7 +37,7 @@ from typing import Any
 from backend.serving.predicting.recent import ImageAddress
 from backend.serving.predicting.rechecks import Belief, Rechecks
 from backend.settings import ImageSettings
-from backend.sources.images import FetchesImages, KnowsLastingAddresses
+from backend.sources.images import FetchesImages, KnowsUnchangedImages
 from converters.files.atomic import delete_left_overs, write_whole
 
 logger = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ class StoredItems:
         self._told = False
 
     def get(self, key: str) -> tuple[list[str], Item] | None:
-        """Return the hashes of the images and the item of a key; None if there is none, or a damaged one."""
+        """Return the signs of the images and the item of a key; None if there is none, or a damaged one."""
         if not self._most_bytes:
             return None
         path = self._path(key)
@@ -79,9 +81,9 @@ class StoredItems:
                 path.unlink()
         return found
 
-    def put(self, key: str, contents: Sequence[str], item: Item) -> None:
-        """Keep an item with the hashes of its images; nothing is raised if that fails."""
-        body = json.dumps([list(contents), item]).encode()
+    def put(self, key: str, signs: Sequence[str], item: Item) -> None:
+        """Keep an item with the signs of its images; nothing is raised if that fails."""
+        body = json.dumps([list(signs), item]).encode()
         data = _hash(body).encode() + body
         if len(data) > self._most_bytes:
             return
@@ -132,10 +134,16 @@ class StoredItems:
 
 @dataclass(frozen=True)
 class _Content:
-    """The hash of the bytes that an address had last, and when they were other ones before."""
+    """The hash of the bytes that an address had last, their tag, and when they were other ones before."""
 
     content: str
     changed_s: float
+    tag: str = ""
+
+    @property
+    def signs(self) -> str:
+        """By what the image is known again: its hash, and behind a space its tag if it has one."""
+        return f"{self.content} {self.tag}".rstrip()
 
 
 class NotingFetcher:
@@ -163,30 +171,48 @@ class NotingFetcher:
         Raises:
             ImageSourceError: as the fetcher raises it.
         """
-        data = self._fetcher.fetch(reference, task_id=task_id, within_s=within_s)
-        self._note(ImageAddress(reference, task_id).key, _hash(data))
+        if not isinstance(self._fetcher, KnowsUnchangedImages):
+            data, tag = self._fetcher.fetch(reference, task_id=task_id, within_s=within_s), ""
+        else:
+            found = self._fetcher.fetch_unless("", reference, task_id=task_id, within_s=within_s)
+            assert found is not None, "without a tag nothing can still be the one of it"
+            data, tag = found.data, found.tag
+        self._note(ImageAddress(reference, task_id).key, _hash(data), tag)
         return data
+
+    def is_still(self, signs: str, address: ImageAddress, *, within_s: float) -> bool:
+        """Return whether an image still has the bytes that it had with these signs. It is fetched only if need be.
+
+        Raises:
+            ImageSourceError: as the fetcher raises it.
+        """
+        content, _, tag = signs.partition(" ")
+        if tag and isinstance(self._fetcher, KnowsUnchangedImages):
+            found = self._fetcher.fetch_unless(tag, address.reference, task_id=address.task, within_s=within_s)
+            if found is None:
+                return True
+            self._note(address.key, _hash(found.data), found.tag)
+            return _hash(found.data) == content
+        return _hash(self.fetch(address.reference, task_id=address.task, within_s=within_s)) == content
 
     def is_lasting(self, address: ImageAddress) -> bool:
         """Return whether an address means the same bytes for as long as it exists."""
         fetcher = self._fetcher
-        return isinstance(fetcher, KnowsLastingAddresses) and fetcher.is_lasting(
-            address.reference, task_id=address.task
-        )
+        return isinstance(fetcher, KnowsUnchangedImages) and fetcher.is_lasting(address.reference, task_id=address.task)
 
-    def content(self, address: ImageAddress, *, since_s: float) -> str | None:
-        """Return the hash of the bytes of an image; None if it was not fetched, or is another one since `since_s`."""
+    def signs(self, address: ImageAddress, *, since_s: float) -> str | None:
+        """Return the signs of an image; None if it was not fetched, or is another one since `since_s`."""
         with self._lock:
             found = self._contents.get(address.key)
-        return found.content if found is not None and found.changed_s < since_s else None
+        return found.signs if found is not None and found.changed_s < since_s else None
 
-    def _note(self, key: bytes, content: str) -> None:
+    def _note(self, key: bytes, content: str, tag: str) -> None:
         with self._lock:
             before = self._contents.pop(key, None)
             changed_s = -math.inf if before is None else before.changed_s
             if before is not None and before.content != content:
                 changed_s = self.clock_s()
-            self._contents[key] = _Content(content, changed_s)
+            self._contents[key] = _Content(content, changed_s, tag)
             if len(self._contents) > MOST_ADDRESSES:
                 self._contents.popitem(last=False)
 
@@ -204,7 +230,7 @@ class PredictionStore:
         """
         self._items, self._fetcher = items, fetcher
         self._at_once = threading.Semaphore(LOOK_UPS)
-        self._rechecks = Rechecks(self._content, items.drop, every_s=recheck_s, clock_s=fetcher.clock_s)
+        self._rechecks = Rechecks(self._is_still, items.drop, every_s=recheck_s, clock_s=fetcher.clock_s)
 
     def stop(self) -> None:
         """Fetch nothing any more behind answers."""
@@ -220,8 +246,8 @@ class PredictionStore:
         found = self._items.get(key) if images else None
         if found is None:
             return None
-        contents, item = found
-        made_of = [Belief(*each, key) for each in zip(images, contents, strict=True)]
+        signs, item = found
+        made_of = [Belief(*each, key) for each in zip(images, signs, strict=True)]
         believed = [each for each in made_of if self._fetcher.is_lasting(each.address)]
         if not self._hold([each for each in made_of if each not in believed], until_s):
             return None
@@ -231,26 +257,26 @@ class PredictionStore:
 
     def put(self, images: Sequence[ImageAddress], version: str, item: Item, *, asked_s: float) -> None:
         """Keep an item that was made of images that were fetched since `asked_s`."""
-        contents = [self._fetcher.content(address, since_s=asked_s) for address in images]
-        known = [content for content in contents if content is not None]
+        signs = [self._fetcher.signs(address, since_s=asked_s) for address in images]
+        known = [each for each in signs if each is not None]
         if known and len(known) == len(images):
             self._items.put(_key(images, version), known, item)
 
     def _hold(self, doubted: Sequence[Belief], until_s: float) -> bool:
-        """Return whether images that may have been replaced have the bytes that they had; all of them are fetched."""
+        """Return whether images that may have been replaced have the bytes that they had; their servers are asked."""
         left_s = until_s - self._fetcher.clock_s()
         if not doubted:
             return True
         if not self._at_once.acquire(timeout=max(0.0, left_s)):
             return False
         try:
-            return all(self._content(each.address, until_s=until_s) == each.content for each in doubted)
+            return all(self._is_still(each, until_s=until_s) for each in doubted)
         finally:
             self._at_once.release()
 
-    def _content(self, address: ImageAddress, *, until_s: float = math.inf) -> str:
+    def _is_still(self, belief: Belief, *, until_s: float = math.inf) -> bool:
         within_s = until_s - self._fetcher.clock_s()
-        return _hash(self._fetcher.fetch(address.reference, task_id=address.task, within_s=within_s))
+        return self._fetcher.is_still(belief.signs, belief.address, within_s=within_s)
 
 
 def _hash(data: bytes) -> str:
@@ -267,5 +293,5 @@ def _read(data: bytes) -> tuple[list[str], Item] | None:
     checksum, body = data[:_DIGITS], data[_DIGITS:]
     if _hash(body).encode() != checksum:
         return None
-    contents, item = json.loads(body)
-    return contents, item
+    signs, item = json.loads(body)
+    return signs, item

@@ -405,3 +405,40 @@ def test_a_server_that_never_answers_is_given_up(label_studio: FakeLabelStudio) 
         limits = replace(LIMITS, private_image_hosts=(url.split("/")[2],), image_timeout_s=0.3)
         with pytest.raises(ImageFetchError, match=r"took longer than 0\.3 s, redirects included"):
             fetcher(label_studio, limits).fetch(url)
+
+
+TAGGED = "/data/local-files/?d=boat.png"
+
+
+def test_an_image_that_is_still_the_one_of_its_tag_is_not_fetched(label_studio: FakeLabelStudio) -> None:
+    label_studio.files[TAGGED], label_studio.tags[TAGGED] = ("image/png", b"bytes"), 'W/"17-5"'
+    client = fetcher(label_studio)
+    first = client.fetch_unless("", TAGGED)
+    assert first is not None and (first.data, first.tag) == (b"bytes", 'W/"17-5"')
+    assert client.fetch_unless(first.tag, TAGGED) is None
+    label_studio.files[TAGGED], label_studio.tags[TAGGED] = ("image/png", b"others"), 'W/"18-6"'
+    second = client.fetch_unless(first.tag, TAGGED)
+    assert second is not None and (second.data, second.tag) == (b"others", 'W/"18-6"')
+
+
+def test_a_tag_goes_with_a_redirect_and_with_a_new_token(label_studio: FakeLabelStudio) -> None:
+    label_studio.files["/public/bucket/boat.png"] = ("image/png", b"bytes")
+    label_studio.tags["/public/bucket/boat.png"] = '"1"'
+    client = fetcher(label_studio, token=PERSONAL_TOKEN)
+    assert client.fetch_unless('"1"', "s3://bucket/boat.png", task_id=5) is None
+    label_studio.new_access_token()  # the client's is refused from now on
+    label_studio.files[TAGGED], label_studio.tags[TAGGED] = ("image/png", b"bytes"), '"2"'
+    assert client.fetch_unless('"2"', TAGGED) is None
+
+
+@pytest.mark.parametrize("tag", ["boat", '"a b"', '""', f'"{"x" * 201}"', 'w/"a"', '"\x07"'])
+def test_what_is_no_tag_is_not_kept(label_studio: FakeLabelStudio, tag: str) -> None:
+    label_studio.files[TAGGED], label_studio.tags[TAGGED] = ("image/png", b"bytes"), tag
+    found = fetcher(label_studio).fetch_unless("", TAGGED)
+    assert found is not None and found.tag == ""
+
+
+def test_a_server_that_says_unasked_that_nothing_changed_is_refused() -> None:
+    transport = FakeTransport(lambda request: answer(304))
+    with pytest.raises(ImageFetchError, match="answered 304"):
+        offline_fetcher(transport).fetch("/data/a.png")

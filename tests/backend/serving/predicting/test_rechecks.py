@@ -27,12 +27,12 @@ class Images:
         self.now_s = 0.0
         self.fails = False
 
-    def content_of(self, address: ImageAddress) -> str:
-        self.asked.append(address.task)
+    def is_still(self, belief: Belief) -> bool:
+        self.asked.append(belief.address.task)
         assert self.may_go_on.wait(10)
         if self.fails:
             raise ImageFetchError("it answered 404")
-        return self.contents.get(address.task, "old")
+        return self.contents.get(belief.address.task, "old") == belief.signs
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def make(images: Images) -> Iterator[Callable[..., Rechecks]]:
     def begin(pause_s: float = 0.0) -> Rechecks:
         made.append(
             Rechecks(
-                images.content_of, images.dropped.append, every_s=60.0, pause_s=pause_s, clock_s=lambda: images.now_s
+                images.is_still, images.dropped.append, every_s=60.0, pause_s=pause_s, clock_s=lambda: images.now_s
             )
         )
         return made[-1]

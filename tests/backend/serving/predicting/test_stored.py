@@ -125,6 +125,26 @@ def test_an_upload_that_somebody_wrote_over_gets_new_masks_after_one_answer(
     assert len(predict(service, UPLOADED)["result"]) == 1 and engine.segmented == 2
 
 
+def test_an_image_whose_server_gives_tags_is_asked_about_and_not_fetched(
+    start: Start, engine: FakeEngine, label_studio: FakeLabelStudio
+) -> None:
+    """As Label Studio does for files of a local storage, and buckets do; the tag survives a restart."""
+    label_studio.tags[PATH] = 'W/"17-5"'
+    first = predict(start())
+    service = start()
+    label_studio.sent.clear()
+    assert predict(service) == first and label_studio.sent == [(PATH, 304)]
+    label_studio.tags[PATH] = '"18-5"'  # touched, and still the same
+    assert predict(service) == first and label_studio.sent[1:] == [(PATH, 200)]
+    other = red_and_blue()
+    other[:, :32] = 0
+    label_studio.files[PATH], label_studio.tags[PATH] = ("image/png", encoded(other)), '"19-5"'
+    assert len(predict(service)["result"]) == 1 and engine.segmented == 2
+    assert len(predict(service)["result"]) == 1  # stored now: it was another image while the first one was answered
+    label_studio.sent.clear()
+    assert len(predict(service)["result"]) == 1 and label_studio.sent == [(PATH, 304)]
+
+
 def test_another_version_is_predicted(start: Start, engine: FakeEngine) -> None:
     service = start()
     predict(service)
@@ -253,17 +273,17 @@ class Images:
         return self.data
 
 
-def test_an_image_that_changes_while_it_is_predicted_has_no_content() -> None:
+def test_an_image_that_changes_while_it_is_predicted_has_no_signs() -> None:
     images = Images()
     noting, address = NotingFetcher(images), ImageAddress("x", 1)
-    assert noting.content(address, since_s=0.0) is None
+    assert noting.signs(address, since_s=0.0) is None
     noting.fetch("x", task_id=1)
-    known = noting.content(address, since_s=0.0)
-    assert known is not None and noting.content(ImageAddress("x", 2), since_s=0.0) is None
+    known = noting.signs(address, since_s=0.0)
+    assert known is not None and noting.signs(ImageAddress("x", 2), since_s=0.0) is None
     images.now_s, images.data = 5.0, b"b"
     noting.fetch("x", task_id=1)
-    assert noting.content(address, since_s=4.0) is None  # a prediction that began then may be of either
-    assert noting.content(address, since_s=6.0) not in (None, known)
+    assert noting.signs(address, since_s=4.0) is None  # a prediction that began then may be of either
+    assert noting.signs(address, since_s=6.0) not in (None, known)
 
 
 def test_a_stored_file_says_what_it_is(start: Start, settings: Settings) -> None:
