@@ -7,7 +7,7 @@ preset is enough to make the engine: the command line, the service and programs 
 An engine is imported when it is made. This module never imports torch.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -528,8 +528,21 @@ def load_any_preset(name_or_path: str | Path) -> EnginePreset:
     Raises:
         PresetError: there is no such preset, file or engine, the file is not TOML, or a field is unknown or impossible.
     """
-    mapping, where = read_preset(name_or_path), f"Preset {str(name_or_path)!r}"
-    name = mapping.setdefault("engine", OVDIFF)
+    return mapping_to_any_preset(read_preset(name_or_path), f"Preset {str(name_or_path)!r}")
+
+
+def mapping_to_any_preset(mapping: Mapping[str, Any], where: str) -> EnginePreset:
+    """Build the preset of any engine from nested mappings; absent fields take their defaults.
+
+    Args:
+        mapping: the preset's tables; ``engine`` names the engine, OVDiff if it is absent.
+        where: names the source of the mapping in messages.
+
+    Raises:
+        PresetError: there is no such engine, or a field is unknown or impossible.
+    """
+    mapping = {"engine": OVDIFF, **mapping}
+    name = mapping["engine"]
     if not isinstance(name, str):
         raise PresetError(f"{where}: engine is {name!r}; expected an engine's name: {', '.join(ENGINES.names())}.")
     if name == OVDIFF:

@@ -45,6 +45,8 @@
     ovdiff projects forget 3                                  make nothing for project 3 any more; prototypes stay
     ovdiff evaluate drawn --limit 50 --out evaluation         how good a preset is on a labelled dataset
     ovdiff evaluate --list                                    list the datasets, and where each one comes from
+    ovdiff ablate drawn --limit 50 --plan                     what each part is worth: what that would cost
+    ovdiff ablate drawn --rows parts k --limit 50 --seeds 42  one table, with the published figures beside it
     ovdiff export --project 3                                 write a project's tasks to project-3/export.json
     ovdiff learn project-3/export.json --label-config project-3/config.xml   # annotated images become lessons
     ovdiff lessons list                                       list the lessons
@@ -79,6 +81,7 @@ from collections.abc import Iterator, Sequence
 import converters.cli
 from backend import __version__
 from backend.command.arguments import (
+    ablate,
     completion,
     diff_predictions,
     doctor,
@@ -163,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     diff_predictions.add(commands)
     novelties.add(commands)
     evaluate.add(commands)
+    ablate.add(commands)
     prototypes.add(commands)
     lint.add(commands)
     next_tasks.add(commands)

@@ -121,6 +121,19 @@ def read_records(folder: Path, images: Sequence[str] | None = None) -> Iterator[
             yield found[image]
 
 
+def recorded_images(folder: Path) -> set[str]:
+    """Return the names of the images whose figures a folder holds; none if there is no such folder.
+
+    Raises:
+        EvaluationError: a line is damaged.
+    """
+    path = folder / IMAGES
+    if not path.is_file():
+        return set()
+    with path.open("rb") as file:
+        return {_image_of(line, number, path) for number, line in enumerate(file, start=1) if line.endswith(b"\n")}
+
+
 def _require_same(path: Path, run: Mapping[str, Any]) -> None:
     """Write what the run is, or compare it with what is written."""
     if not path.exists():

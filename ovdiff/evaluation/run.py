@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from typing import Any
 
-from ovdiff.engines import DetectsObjects, FindsInstances, HasEncodings, SegmentationEngine
+from ovdiff.engines import DetectsObjects, FindsInstances, HasEncodings, SegmentationEngine, engine_state
 from ovdiff.errors import DatasetError, DeviceMemoryError, EvaluationError, ImageError
 from ovdiff.evaluation.asked_words import random_vocabularies
 from ovdiff.evaluation.dataset import Dataset, LabelledImage
@@ -83,7 +83,7 @@ def run_identity(engine: SegmentationEngine, dataset: Dataset, protocol: Protoco
         "vocabulary": dataset.vocabulary.fingerprint(),
         "counts_background": dataset.counts_background,
         "preset": preset_to_mapping(engine.preset),
-        "engine": engine.fingerprint(),
+        "engine": engine_state(engine, dataset.vocabulary),
         "prototypes": hashlib.sha256("\n".join(keys).encode()).hexdigest(),
         "sizes": list(protocol.sizes),
     }
@@ -196,10 +196,46 @@ def evaluate_image(
     Raises:
         OVDiffError: the image or its truth cannot be read, or it cannot be segmented.
     """
-    clock = _Clock()
+    clock = Clock()
     labelled = dataset.read(image)
     clock.note("read")
     encoded = engine.encode(labelled.image) if isinstance(engine, HasEncodings) else None
+    return evaluate_encoded(engine, dataset, EncodedScene(image, number, labelled, encoded), protocol, clock)
+
+
+@dataclass(frozen=True)
+class EncodedScene:
+    """An image of a dataset that was read, and encoded unless the engine has no encodings.
+
+    Attributes:
+        image: its name.
+        number: its number in the dataset, which decides the random vocabularies.
+        labelled: the image with its truth.
+        encoded: what an engine of the same encodings made of it; ``None`` for an engine that has none.
+    """
+
+    image: str
+    number: int
+    labelled: LabelledImage
+    encoded: Any
+
+
+def evaluate_encoded(
+    engine: SegmentationEngine, dataset: Dataset, scene: EncodedScene, protocol: Protocol, clock: "Clock"
+) -> ImageFigures:
+    """Label an encoded image, and compare it with the truth.
+
+    Args:
+        engine: the method; every category is prepared.
+        dataset: where the image comes from.
+        scene: the image.
+        protocol: what is asked besides the whole vocabulary.
+        clock: has the seconds of the steps before.
+
+    Raises:
+        OVDiffError: the image cannot be segmented.
+    """
+    labelled, encoded = scene.labelled, scene.encoded
     found = _label(engine, labelled, encoded, dataset.vocabulary)
     clock.note("segment")
     truth, objects, detected = labelled.truth, None, None
@@ -208,10 +244,10 @@ def evaluate_image(
     if truth.objects is not None:
         detected = _detected(engine, encoded, objects, dataset.vocabulary)
     clock.note("objects")
-    small = tuple(_small_vocabularies(engine, labelled, encoded, dataset.vocabulary, number, protocol))
+    small = tuple(_small_vocabularies(engine, labelled, encoded, dataset.vocabulary, scene.number, protocol))
     clock.note("small vocabularies")
     figures = compare(
-        image,
+        scene.image,
         truth,
         found,
         len(dataset.vocabulary.categories),
@@ -258,17 +294,26 @@ def _small_vocabularies(
             yield asked_alone(labelled.truth, found, whole, len(vocabulary.categories))
 
 
-class _Clock:
+class Clock:
     """Seconds of steps, each from the end of the one before."""
 
     def __init__(self) -> None:
+        """Start now."""
         self._seconds: dict[str, float] = {}
         self._at = time.perf_counter()
 
     def note(self, step: str) -> None:
+        """Say that a step ends now."""
         now = time.perf_counter()
         self._seconds[step], self._at = now - self._at, now
 
+    def again(self) -> "Clock":
+        """Return a clock with the same steps that goes on from now, for another use of what these steps made."""
+        other = Clock()
+        other._seconds = dict(self._seconds)
+        return other
+
     @property
     def seconds(self) -> Mapping[str, float]:
+        """The seconds of each step, by its name."""
         return {step: round(seconds, 4) for step, seconds in self._seconds.items()}

@@ -79,6 +79,10 @@ TOLD: dict[str, tuple[str, set[str]]] = {
         "drawn --preset odise_tinyworld --limit 1 --out evaluation",
         {"dataset", "categories", "preset", "machine", "images", "failed", "figures", "seconds"},
     ),
+    "ablate": (
+        "drawn --preset odise_tinyworld --limit 1 --rows full --out ablation",
+        {"dataset", "preset", "rows", "left_out"},
+    ),
     "export": ("--project 1 --out exported", {"tasks", "annotations", "predictions", "written"}),
     "prelabel": ("--project 1 --dry-run", {"project", "predicted", "failures", "seconds"}),
     "doctor": ("", {"ok", "findings"}),
