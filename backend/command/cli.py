@@ -47,6 +47,7 @@
     ovdiff evaluate --list                                    list the datasets, and where each one comes from
     ovdiff ablate drawn --limit 50 --plan                     what each part is worth: what that would cost
     ovdiff ablate drawn --rows parts k --limit 50 --seeds 42  one table, with the published figures beside it
+    ovdiff compare-evaluations evaluation other               which of two presets is better, and is it chance?
     ovdiff export --project 3                                 write a project's tasks to project-3/export.json
     ovdiff learn project-3/export.json --label-config project-3/config.xml   # annotated images become lessons
     ovdiff lessons list                                       list the lessons
@@ -82,6 +83,7 @@ import converters.cli
 from backend import __version__
 from backend.command.arguments import (
     ablate,
+    compare_evaluations,
     completion,
     diff_predictions,
     doctor,
@@ -167,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     novelties.add(commands)
     evaluate.add(commands)
     ablate.add(commands)
+    compare_evaluations.add(commands)
     prototypes.add(commands)
     lint.add(commands)
     next_tasks.add(commands)

@@ -1,11 +1,14 @@
 """Labelled images of one's own as a dataset: a COCO or COCO panoptic file, label PNGs, or a Label Studio export.
 
 The readers of the converters make records of them, one image at a time. What nobody labelled is background; of a
-panoptic file it is unknown, as there every pixel has a segment. Images are read upright, as people labelled them.
+panoptic file it is unknown, as there every pixel has a segment. It is unknown, too, what a box or a region without a
+label shows, and what a partial annotation leaves out. Images of Label Studio are read upright, as people labelled them;
+those of the other forms as they are stored, if their labels have that size.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.command.lint import label_config_vocabulary
+from backend.serving.teaching.annotated import says_partial
 from converters.datasets.coco_index import index_coco, read_coco
 from converters.datasets.coco_reader import coco_to_records
 from converters.datasets.panoptic import JSON_NAME, panoptic_to_records
@@ -29,7 +33,7 @@ from converters.records import Annotation, DatasetCategory, ImageRecord, Region
 from ovdiff.errors import DatasetError, ImageError
 from ovdiff.evaluation.dataset import UNKNOWN, Dataset, LabelledImage, Measure, TrueObject, Truth
 from ovdiff.evaluation.names import with_names
-from ovdiff.images import read_image
+from ovdiff.images import read_image, read_stored_image
 from ovdiff.vocabulary import Category, Vocabulary
 
 _FORMS = (
@@ -38,6 +42,8 @@ _FORMS = (
 )
 _VOID = "\0void"
 """The label of regions of pixels that do not count; no category can have this name."""
+
+_BOXES = ("rectangle", "ellipse")
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class OwnDataset:
         label_config: the label config of a Label Studio export.
         labels: what the values of label PNGs mean, if no labels.json says it: "voc", "ade20k", "cityscapes", or a file.
         max_categories: so many labels a label config may have.
+        partial: whether all annotations are partial, and not only those that say so: what has no label is unknown.
     """
 
     path: Path
@@ -57,6 +64,7 @@ class OwnDataset:
     label_config: Path | None = None
     labels: str | None = None
     max_categories: int = 200
+    partial: bool = False
 
     def __call__(self) -> Dataset:
         """Open the dataset.
@@ -65,7 +73,8 @@ class OwnDataset:
             DatasetError: it is in no form that is known, or cannot be read.
         """
         try:
-            found = _found(self)
+            found = replace(_found(self), partial=self.partial)
+            truth = _truth_hash(self)
         except (ConverterError, OSError) as error:
             raise DatasetError(f"{str(self.path)!r} cannot be read as a dataset: {error}. {_FORMS}") from error
         if not found.records:
@@ -78,6 +87,7 @@ class OwnDataset:
             read,
             counts_background=found.counts_background,
             measures=found.measures,
+            truth=truth,
         )
 
 
@@ -96,6 +106,9 @@ class _Found:
 
     Attributes:
         lost_regions_alone: whether only regions that were lost make a truth unusable, and not everything left out.
+        boxes: the controls of a label config that draw boxes.
+        upright: whether the labels are of the upright images, whatever their size.
+        partial: whether all annotations are partial.
     """
 
     categories: tuple[Category, ...]
@@ -103,6 +116,9 @@ class _Found:
     measures: frozenset[Measure]
     counts_background: bool = True
     lost_regions_alone: bool = False
+    boxes: frozenset[str] = frozenset()
+    upright: bool = False
+    partial: bool = False
 
     @property
     def labels(self) -> Mapping[str, int]:
@@ -123,14 +139,20 @@ def _found(source: OwnDataset) -> _Found:
 def _label_studio(source: OwnDataset, config: Path) -> _Found:
     vocabulary = label_config_vocabulary(config, source.max_categories)
     wanted = Wanted(annotations="preferred", predictions="none")
-    records = read_export(source.path, read_label_config(config), wanted=wanted)
+    described = read_label_config(config)
+    records = read_export(source.path, described, wanted=wanted)
     labelled = {
         _name(record): partial(_same, record)
         for record in records
         if record.image and record.preferred_annotation() is not None
     }
     return _Found(
-        vocabulary.categories, labelled, frozenset({"semantic", "panoptic", "instances"}), lost_regions_alone=True
+        vocabulary.categories,
+        labelled,
+        frozenset({"semantic", "panoptic", "instances"}),
+        lost_regions_alone=True,
+        boxes=frozenset(each.name for each in described.controls if each.kind.lower().startswith(_BOXES)),
+        upright=True,
     )
 
 
@@ -196,10 +218,16 @@ def _read(found: _Found, images: Path, name: str) -> LabelledImage:
     try:
         record = found.records[name]()
         annotation = _whole_annotation(record, found.lost_regions_alone, name)
-        image = read_image(_image_path(images, record))
+        image = _image(_image_path(images, record), None if found.upright else record.size_hw)
         return LabelledImage(image, _truth(found, annotation, (image.shape[0], image.shape[1])))
     except (ConverterError, ImageError, OSError) as error:
         raise DatasetError(f"{name}: {error}") from error
+
+
+def _image(path: Path, size_hw: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """Return an image as it is stored, if it has the size of its labels so; else upright."""
+    stored = read_stored_image(path) if size_hw is not None else None
+    return stored if stored is not None and stored.shape[:2] == size_hw else read_image(path)
 
 
 def _whole_annotation(record: ImageRecord, lost_regions_alone: bool, name: str) -> Annotation:
@@ -216,31 +244,38 @@ def _image_path(folder: Path, record: ImageRecord) -> Path:
     names = (name, PurePosixPath(name).name, *(str(Path(name).with_suffix(suffix)) for suffix in IMAGE_SUFFIXES))
     path = next((path for each in names if (path := find_image_file(folder, each)) is not None), None)
     if path is None:
-        raise ImageError(f"the image {name!r} is not in {str(folder)!r}; name the folder of the images with --root")
+        raise ImageError(f"the image {name!r} is not in {str(folder)!r}; name the folder of the images with --images")
     return path
 
 
 def _truth(found: _Found, annotation: Annotation, size_hw: tuple[int, int]) -> Truth:
     labels = found.labels
-    labelled = [(region, labels[name]) for region in annotation.regions for name in region.labels if name in labels]
+    known = [(region, labels[name]) for region in annotation.regions for name in region.labels if name in labels]
+    labelled = [(region, label) for region, label in known if not _is_box(region, found)]
     numbers = _numbers(labelled, found.categories)
     drawn = [LabelledRegion(region.rle, number) for (region, _), number in zip(labelled, numbers, strict=True)]
     ids = regions_to_label_map(drawn, size_hw).label_map
     categories = dict(zip(numbers, (label for _, label in labelled), strict=True))
     segments = SegmentMap(ids, tuple(categories[number] for number in sorted(categories)))
     label_map = segments.label_map()
-    if not found.counts_background:
+    is_partial = found.partial or says_partial(annotation)
+    if is_partial or not found.counts_background:
         label_map[ids == 0] = UNKNOWN
-    label_map[_void(annotation, size_hw) & (ids == 0)] = UNKNOWN
+    label_map[_unclear(found, annotation, size_hw) & (ids == 0)] = UNKNOWN
     crowds = {number for (region, _), number in zip(labelled, numbers, strict=True) if region.is_crowd}
-    objects = tuple(TrueObject(label, region.mask(), region.is_crowd) for region, label in labelled)
+    # What is found in a box may be right, so it counts as little as what is found in a crowd.
+    objects = tuple(TrueObject(n, each.mask(), each.is_crowd or _is_box(each, found)) for each, n in known)
     things = tuple(each for each in objects if found.categories[each.label - 1].kind != "stuff")
     return Truth(
         label_map,
         segments if "panoptic" in found.measures else None,
         frozenset(crowds),
-        things if "instances" in found.measures else None,
+        things if "instances" in found.measures and not is_partial else None,
     )
+
+
+def _is_box(region: Region, found: _Found) -> bool:
+    return region.box_xywh is not None or region.control in found.boxes
 
 
 def _numbers(labelled: list[tuple[Region, int]], categories: tuple[Category, ...]) -> list[int]:
@@ -252,10 +287,24 @@ def _numbers(labelled: list[tuple[Region, int]], categories: tuple[Category, ...
     return [numbers[owner] for owner in owners]
 
 
-def _void(annotation: Annotation, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return where pixels do not count, (H, W) bool."""
-    void = np.zeros(size_hw, dtype=np.bool_)
+def _unclear(found: _Found, annotation: Annotation, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return where nobody says what there is, (H, W) bool: void, boxes, and regions without a label of the dataset."""
+    unclear = np.zeros(size_hw, dtype=np.bool_)
     for region in annotation.regions:
-        if _VOID in region.labels:
-            void |= region.mask()
-    return void
+        if _is_box(region, found) or not found.labels.keys() & set(region.labels):
+            unclear |= region.mask()
+    return unclear
+
+
+def _truth_hash(source: OwnDataset) -> str:
+    """Return a hash of the files of labels; of PNGs their names and sizes alone, because they may be many."""
+    path = source.path
+    found = hashlib.sha256(str(source.partial).encode())
+    texts = [path / JSON_NAME if path.is_dir() else path, source.label_config, source.labels and Path(source.labels)]
+    for text in texts:
+        if text and text.is_file():
+            found.update(text.read_bytes())
+    folder = path if path.is_dir() else path.with_suffix("")
+    for png in sorted(folder.rglob("*.png")) if folder.is_dir() else ():
+        found.update(f"{png.relative_to(folder).as_posix()} {png.stat().st_size}\n".encode())
+    return found.hexdigest()

@@ -56,10 +56,34 @@ class IoUBootstrap:
         """Return the 95 % interval of the mean IoU; None where images are few."""
         if self._number < FEWEST_IMAGES:
             return None
+        return _interval(self._means(with_background))
+
+    def differences_from(self, other: "IoUBootstrap") -> list[Interval | None]:
+        """Return the 95 % interval of this IoU less another's, of background and of each category.
+
+        Args:
+            other: a bootstrap to which the same images were added in the same order.
+
+        Returns:
+            ``None`` where the images are few in which a category occurs, for either.
+        """
+        gains = self._ious() - other._ious()
+        counts = np.minimum(self.images, other.images)
+        return [
+            _interval(gains[:, label]) if counts[label] >= FEWEST_IMAGES else None for label in range(gains.shape[1])
+        ]
+
+    def mean_difference_from(self, other: "IoUBootstrap", *, with_background: bool = True) -> Interval | None:
+        """Return the 95 % interval of this mean IoU less another's, on the same images; None where images are few."""
+        if self._number < FEWEST_IMAGES:
+            return None
+        return _interval(self._means(with_background) - other._means(with_background))
+
+    def _means(self, with_background: bool) -> npt.NDArray[np.float64]:
         ious = self._ious()[:, 0 if with_background else 1 :]
         known = ~np.isnan(ious)
         sums, counts = np.where(known, ious, 0.0).sum(axis=1), known.sum(axis=1)
-        return _interval(np.divide(sums, counts, out=np.full(REPLICATES, np.nan), where=counts > 0))
+        return np.divide(sums, counts, out=np.full(REPLICATES, np.nan), where=counts > 0)
 
     def _ious(self) -> npt.NDArray[np.float64]:
         both, unions = self._sums

@@ -86,6 +86,7 @@ class Dataset:
         measures: what the truth can be held against.
         notes: what a reader of its figures should know, in a sentence each, such as a number of images that is not the
             published one.
+        truth: what identifies the labels where they may change under one name, such as a hash; "" if they do not.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Dataset:
     counts_background: bool = True
     measures: frozenset[Measure] = frozenset({"semantic"})
     notes: tuple[str, ...] = ()
+    truth: str = ""
 
 
 @dataclass(frozen=True)

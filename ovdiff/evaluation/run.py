@@ -86,6 +86,7 @@ def run_identity(engine: SegmentationEngine, dataset: Dataset, protocol: Protoco
         "engine": engine_state(engine, dataset.vocabulary),
         "prototypes": hashlib.sha256("\n".join(keys).encode()).hexdigest(),
         "sizes": list(protocol.sizes),
+        **({"truth": dataset.truth} if dataset.truth else {}),
     }
 
 

@@ -37,6 +37,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     evaluate.add_argument("--list", action="store_true", help="list the datasets, and where each one comes from")
     evaluate.add_argument(
         "--root",
+        "--images",
         type=Path,
         metavar="FOLDER",
         help="the folder into which the dataset was unpacked; of images of your own, the folder of the images "
@@ -50,6 +51,12 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="LIST",
         help="what the values of label PNGs of your own mean, if no labels.json is beside them: voc, ade20k, "
         "cityscapes, or a text file",
+    )
+    evaluate.add_argument(
+        "--partial",
+        action="store_true",
+        help="all annotations of your own are partial: what has no label counts neither as right nor as wrong "
+        "(default: those that say so)",
     )
     evaluate.add_argument(
         "--names",
@@ -120,6 +127,6 @@ def _opens(options: argparse.Namespace, settings: Settings) -> Callable[[], Data
     path = Path(options.dataset)
     if options.dataset not in dataset_names() and path.exists():
         limit = settings.prediction.max_categories
-        return OwnDataset(path, options.root, options.label_config, options.labels, limit)
+        return OwnDataset(path, options.root, options.label_config, options.labels, limit, options.partial)
     dataset_kind(options.dataset)
     return partial(open_named, options.dataset, options.root)

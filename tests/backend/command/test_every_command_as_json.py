@@ -83,6 +83,7 @@ TOLD: dict[str, tuple[str, set[str]]] = {
         "drawn --preset odise_tinyworld --limit 1 --rows full --out ablation",
         {"dataset", "preset", "rows", "left_out"},
     ),
+    "compare-evaluations": ("evaluation evaluation", {"dataset", "names", "images", "measures", "categories", "notes"}),
     "export": ("--project 1 --out exported", {"tasks", "annotations", "predictions", "written"}),
     "prelabel": ("--project 1 --dry-run", {"project", "predicted", "failures", "seconds"}),
     "doctor": ("", {"ok", "findings"}),

@@ -57,6 +57,7 @@ TRIED = {
     "novelties": _cannot(f"scene.png {WORDS}", "does not find what a vocabulary lacks"),
     "evaluate": Tried("drawn --limit 1 --out evaluation", 0, "1 images of drawn"),
     "ablate": Tried("drawn --limit 1 --rows full --out ablation", 0, "1 rows, 1 with their seeds"),
+    "compare-evaluations": Tried("evaluation", 2, "Name the folders of two or more."),
     "prototypes build": Tried('"balloon, sky"', 0, "balloon: ready"),
     "prototypes list": Tried("", 0, "no prototypes in the bank"),
     "prototypes show": _cannot("balloon", "keeps no support images"),

@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -184,7 +185,9 @@ def test_the_image_of_a_label_png_may_have_another_suffix(tmp_path: Path) -> Non
 def test_an_image_that_is_not_there_is_named(records: list[ImageRecord], tmp_path: Path) -> None:
     dataset = _coco(records, tmp_path)()
     (tmp_path / "images/a.png").unlink()
-    with pytest.raises(DatasetError, match=r"a.png: the image 'a.png' is not in '.*images'; name the folder .* --root"):
+    with pytest.raises(
+        DatasetError, match=r"a.png: the image 'a.png' is not in '.*images'; name the folder .* --images"
+    ):
         dataset.read("a.png")
     with pytest.raises(DatasetError, match=r"There is no image 'c.png'; the first is 'a.png'"):
         dataset.read("c.png")
@@ -204,6 +207,78 @@ def test_a_truth_that_is_damaged_is_no_truth(records: list[ImageRecord], tmp_pat
     source.path.write_text(json.dumps(content))
     with pytest.raises(DatasetError, match=r"a.png: its labels cannot be read whole: "):
         source().read("a.png")
+
+
+ANSWERS = """<Choices name="how" toName="image"><Choice value="partial"/><Choice value="whole"/></Choices>
+<RectangleLabels name="box" toName="image"><Label value="boat"/></RectangleLabels></View>"""
+
+
+def _export(tmp_path: Path, records: list[ImageRecord], *results: dict[str, object]) -> OwnDataset:
+    """Write an export, and add some results to the annotation of its first image."""
+    source = _label_studio(records, tmp_path)
+    (tmp_path / "config.xml").write_text(CONFIG.replace("</View>", ANSWERS))
+    tasks = json.loads(source.path.read_text())
+    common = {"to_name": "image", "original_width": 8, "original_height": 6, "image_rotation": 0}
+    tasks[0]["annotations"][0]["result"] += [{**common, **result} for result in results]
+    source.path.write_text(json.dumps(tasks))
+    return source
+
+
+def test_what_a_partial_annotation_leaves_out_is_unknown(records: list[ImageRecord], tmp_path: Path) -> None:
+    says = {"id": "x", "from_name": "how", "type": "choices", "value": {"choices": ["partial"]}}
+    dataset = _export(tmp_path, records, says)()
+    first, second = (dataset.read(name).truth for name in dataset.images)
+    np.testing.assert_array_equal(first.label_map, np.where(LABELS == 0, UNKNOWN, LABELS))
+    assert first.objects is None, "what is found elsewhere may be right"
+    assert (second.label_map == 0).all() and second.objects == (), "the other one does not say so"
+    every = replace(_label_studio(records, tmp_path), partial=True)()
+    assert (every.read(every.images[1]).truth.label_map == UNKNOWN).all()
+
+
+def test_what_a_box_shows_is_unknown_but_where_an_outline_says_it(records: list[ImageRecord], tmp_path: Path) -> None:
+    place = {"x": 0, "y": 50, "width": 50, "height": 50, "rotation": 0, "rectanglelabels": ["boat"]}
+    box = {"id": "x", "from_name": "box", "type": "rectanglelabels", "value": place}
+    truth = (dataset := _export(tmp_path, records, box)()).read(dataset.images[0]).truth
+    inside = _mask(slice(3, 6), slice(0, 4))
+    np.testing.assert_array_equal(truth.label_map, np.where(inside & ~BOATS[0], UNKNOWN, LABELS))
+    assert truth.objects is not None and [each.is_crowd for each in truth.objects] == [False, False, True]
+
+
+def _turned(path: Path) -> None:
+    """Save a picture that is stored 6 wide and 8 high, and shown 8 wide and 6 high."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", SIZE_HW, "red").save(path, exif=exif)
+
+
+def test_a_turned_image_is_upright_where_its_labels_are(records: list[ImageRecord], tmp_path: Path) -> None:
+    _turned(tmp_path / "images/a.png")
+    for form in ("coco", "label_studio"):
+        dataset = FORMS[form](records, tmp_path)()
+        assert dataset.read(dataset.images[0]).size_hw == SIZE_HW, form
+
+
+def test_a_turned_image_is_read_as_stored_where_coco_labels_that(records: list[ImageRecord], tmp_path: Path) -> None:
+    _turned(tmp_path / "images/a.png")
+    turned = mask_to_coco_rle(np.ascontiguousarray(BOATS[0].T))
+    regions = (Region("0", ("boat",), "brush", turned),)
+    stored = ImageRecord(1, "a.png", "image", size_hw=SIZE_HW[::-1], annotations=(Annotation(1, regions),))
+    labelled = _coco([stored], tmp_path)().read("a.png")
+    assert labelled.size_hw == SIZE_HW[::-1]
+    np.testing.assert_array_equal(labelled.truth.label_map, BOATS[0].T)
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+def test_other_labels_are_another_truth(form: str, records: list[ImageRecord], tmp_path: Path) -> None:
+    source = FORMS[form](records, tmp_path)
+    before = source().truth
+    assert before == source().truth != replace(source, partial=True)().truth
+    if source.path.is_dir():
+        png = next(source.path.rglob("a.png"), None) or next(source.path.rglob("*.png"))
+        Image.effect_noise((64, 64), 50).save(png)
+    else:
+        source.path.write_text(source.path.read_text() + " ")
+    assert source().truth != before
 
 
 @pytest.mark.parametrize("content", ["[]", "no JSON", '{"images": []}'])

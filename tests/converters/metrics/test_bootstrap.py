@@ -52,3 +52,52 @@ def test_images_are_drawn_as_often_as_poisson_says() -> None:
     shares = np.bincount(draws.astype(int), minlength=6)[:6] / draws.size
     assert shares == pytest.approx([np.exp(-1) / f for f in (1, 1, 2, 6, 24, 120)], abs=0.005)
     assert not np.array_equal(_draws(0), _draws(1))
+
+
+def pair(hits: np.ndarray, others: np.ndarray) -> tuple[IoUBootstrap, IoUBootstrap]:
+    """Return two methods on the same images of 100 px each, of which they find so many."""
+    sums = IoUBootstrap(2), IoUBootstrap(2)
+    for counts in zip(hits, others, strict=True):
+        for method, hit in zip(sums, counts, strict=True):
+            method.add(confusion(int(hit), 100 - int(hit)))
+    return sums
+
+
+def test_the_interval_of_a_difference_is_that_of_the_same_images_drawn_again_for_both() -> None:
+    generator = np.random.default_rng(2)
+    hard = generator.integers(0, 90, 60)
+    easier = hard + generator.integers(0, 11, 60)
+    first, second = pair(hard, easier)
+    chosen = generator.integers(0, 60, (4000, 60))
+    again = (easier[chosen].sum(axis=1) - hard[chosen].sum(axis=1)) / 6000
+    _, interval, other = second.differences_from(first)
+    assert interval == pytest.approx(tuple(np.percentile(again, (2.5, 97.5))), abs=0.004)
+    assert interval is not None and interval[1] - interval[0] < 0.03, "what is hard for both cancels out"
+    assert other is None, "a category that never occurs"
+    mean = second.mean_difference_from(first, with_background=False)
+    assert mean == pytest.approx(interval), "of one category it is the same"
+    backward = first.differences_from(second)[1]
+    assert backward is not None and backward == pytest.approx((-interval[1], -interval[0]))
+
+
+def test_few_images_give_no_interval_of_a_difference() -> None:
+    first, second = pair(np.full(FEWEST_IMAGES - 1, 50), np.full(FEWEST_IMAGES - 1, 60))
+    assert second.differences_from(first) == [None] * 3 and second.mean_difference_from(first) is None
+
+
+@pytest.mark.parametrize(("planted", "clear"), [(0, (0.0, 0.12)), (6, (0.9, 1.0))])
+def test_intervals_of_differences_hold_the_planted_one_in_about_95_of_100_cases(
+    planted: int, clear: tuple[float, float]
+) -> None:
+    held, excluding_zero, cases = 0, 0, 150
+    for seed in range(cases):
+        generator = np.random.default_rng(seed)
+        hard = generator.integers(15, 85, 40)
+        others = hard + generator.integers(-12, 13, 40) + planted
+        first, second = pair(hard, others)
+        interval = second.differences_from(first)[1]
+        assert interval is not None
+        held += interval[0] <= planted / 100 <= interval[1]
+        excluding_zero += not interval[0] <= 0 <= interval[1]
+    assert 0.88 <= held / cases <= 0.99
+    assert clear[0] <= excluding_zero / cases <= clear[1]

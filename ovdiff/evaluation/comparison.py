@@ -1,0 +1,212 @@
+"""Several evaluations of one dataset side by side, on the images that all of them have.
+
+    difference of a replicate = IoU of the second - IoU of the first        on the same drawn images (paired bootstrap)
+
+The first evaluation is what the others are held against. A difference is clear if its 95 % interval leaves out zero.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from converters.metrics.bootstrap import IoUBootstrap
+from converters.metrics.intervals import Interval
+from ovdiff.errors import EvaluationError
+from ovdiff.evaluation.figures import ImageFigures
+from ovdiff.evaluation.records import read_records
+from ovdiff.evaluation.result import Result, read_result
+from ovdiff.evaluation.sums import Measures, Number, Totals, totals_of
+from ovdiff.vocabulary import Category
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What one evaluation has more than the first.
+
+    Attributes:
+        value: the difference; ``None`` if one of the two is not known.
+        interval: its 95 % interval by the paired bootstrap; ``None`` with fewer than ten images.
+        is_clear: whether the interval leaves out zero.
+    """
+
+    value: Number
+    interval: Interval | None
+    is_clear: bool
+
+
+@dataclass(frozen=True)
+class ComparedCategory:
+    """One class in all evaluations.
+
+    Attributes:
+        name: the category's name, or "background".
+        ious: its IoU in each evaluation.
+        differences: of each evaluation but the first from the first.
+    """
+
+    name: str
+    ious: tuple[Number, ...]
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several evaluations of one dataset.
+
+    Attributes:
+        dataset: the dataset's name.
+        names: what each evaluation is called.
+        images: how many images all of them have; the figures are of these.
+        own_images: how many images each of them has.
+        measures: of the whole dataset, of each evaluation.
+        miou_differences: of mIoU, of each evaluation but the first from the first.
+        categories: background first, if it counts.
+        notes: what else differs, in a sentence each.
+    """
+
+    dataset: str
+    names: tuple[str, ...]
+    images: int
+    own_images: tuple[int, ...]
+    measures: tuple[Measures, ...]
+    miou_differences: tuple[Difference, ...]
+    categories: tuple[ComparedCategory, ...]
+    notes: tuple[str, ...]
+
+
+def compare_evaluations(folders: Sequence[Path]) -> Comparison:
+    """Lay the evaluations in some folders side by side; the first is what the others are held against.
+
+    Raises:
+        EvaluationError: there are fewer than two, a folder holds none, they are of different datasets or vocabularies,
+            they have no image in common, or an image has another truth in one of them.
+    """
+    if len(folders) < 2:
+        raise EvaluationError("A comparison needs two evaluations or more. Name the folder of each.")
+    results = [read_result(folder) for folder in folders]
+    for folder, result in zip(folders[1:], results[1:], strict=True):
+        _require_alike(folders[0], results[0], folder, result)
+    shared = set(results[0].images).intersection(*(result.images for result in results[1:]))
+    images = [image for image in results[0].images if image in shared]
+    if not images:
+        raise EvaluationError(f"{', '.join(map(str, folders))} have no image in common. Evaluate them on the same.")
+    categories = [
+        Category(each["name"], tuple(each["prompts"]), each["kind"] or None) for each in results[0].categories
+    ]
+    with_background = bool(results[0].dataset["counts_background"])
+    truths: dict[str, dict[int, int]] = {}
+    totals, bootstraps = [], []
+    for folder in folders:
+        bootstrap = IoUBootstrap(len(categories))
+        read = _read(folder, folders[0], images, truths, bootstrap)
+        totals.append(totals_of(read, categories, counts_background=with_background))
+        bootstraps.append(bootstrap)
+    first, *others = bootstraps
+    mious = [each.measures.miou for each in totals]
+    gains = [each.mean_difference_from(first, with_background=with_background) for each in others]
+    return Comparison(
+        dataset=str(results[0].dataset["name"]),
+        names=_names(folders, results),
+        images=len(images),
+        own_images=tuple(len(result.images) for result in results),
+        measures=tuple(each.measures for each in totals),
+        miou_differences=tuple(_difference(miou, mious[0], gain) for miou, gain in zip(mious[1:], gains, strict=True)),
+        categories=_categories(totals, bootstraps, with_background=with_background),
+        notes=tuple(_notes(folders, results, len(images))),
+    )
+
+
+def _require_alike(first: Path, one: Result, second: Path, other: Result) -> None:
+    """Make sure that two results are of one dataset and of the same categories.
+
+    Raises:
+        EvaluationError: they are not; the message says what differs.
+    """
+    for what in ("name", "counts_background"):
+        if one.dataset[what] != other.dataset[what]:
+            words = {"name": "the dataset", "counts_background": "whether background counts"}[what]
+            raise EvaluationError(
+                f"{first} and {second} cannot be compared: {words} differs, {one.dataset[what]!r} and "
+                f"{other.dataset[what]!r}. Compare evaluations of one dataset."
+            )
+    names, others = ([each["name"] for each in result.categories] for result in (one, other))
+    if names != others:
+        place = next((i for i, pair in enumerate(zip(names, others, strict=False)) if pair[0] != pair[1]), None)
+        what = f"{len(names)} and {len(others)} categories"
+        if place is not None:
+            what = f"category {place + 1} is {names[place]!r} and {others[place]!r}"
+        raise EvaluationError(
+            f"{first} and {second} cannot be compared: their vocabularies differ, {what}. Compare evaluations of one "
+            "vocabulary."
+        )
+
+
+def _read(
+    folder: Path, first: Path, images: Sequence[str], truths: dict[str, dict[int, int]], bootstrap: IoUBootstrap
+) -> Iterator[ImageFigures]:
+    """Yield the figures of images, add each to the bootstrap, and make sure that all have the same truth.
+
+    Raises:
+        EvaluationError: an image has another truth than in the first folder, or has no figures any more.
+    """
+    seen = 0
+    for figures in read_records(folder, images):
+        truth: dict[int, int] = {}
+        for true, _, count in figures.pixels:
+            truth[true] = truth.get(true, 0) + count
+        if truths.setdefault(figures.image, truth) != truth:
+            raise EvaluationError(
+                f"The image {figures.image!r:.200} has another truth in {folder} than in {first}: the dataset was "
+                "changed between the two. Evaluate both again."
+            )
+        bootstrap.add(figures.confusion(len(bootstrap.images) - 1))
+        seen += 1
+        yield figures
+    if seen < len(images):
+        raise EvaluationError(f"{folder} has no figures of {len(images) - seen} of its images any more. Evaluate anew.")
+
+
+def _categories(
+    totals: Sequence[Totals], bootstraps: Sequence[IoUBootstrap], *, with_background: bool
+) -> tuple[ComparedCategory, ...]:
+    first, *others = bootstraps
+    intervals = [each.differences_from(first) for each in others]
+    skipped = 0 if with_background else 1
+    found = []
+    for place, row in enumerate(totals[0].categories):
+        ious = [each.categories[place].iou for each in totals]
+        differences = (
+            _difference(iou, ious[0], of[place + skipped]) for iou, of in zip(ious[1:], intervals, strict=True)
+        )
+        found.append(ComparedCategory(row.name, tuple(ious), tuple(differences)))
+    return tuple(found)
+
+
+def _difference(value: Number, first: Number, interval: Interval | None) -> Difference:
+    if value is None or first is None:
+        return Difference(None, None, False)
+    return Difference(value - first, interval, interval is not None and not interval[0] <= 0 <= interval[1])
+
+
+def _names(folders: Sequence[Path], results: Sequence[Result]) -> tuple[str, ...]:
+    """Return the shortest names that tell the evaluations apart: presets, else names of folders, else their paths."""
+    for names in ([str(r.preset["name"]) for r in results], [folder.resolve().name for folder in folders]):
+        if len(set(names)) == len(names):
+            return tuple(names)
+    return tuple(map(str, folders))
+
+
+def _notes(folders: Sequence[Path], results: Sequence[Result], images: int) -> Iterator[str]:
+    for folder, result in zip(folders, results, strict=True):
+        if len(result.images) > images:
+            yield f"{folder} has {len(result.images)} images; the figures are of the {images} that all have."
+    first = {each["name"]: each["prompts"] for each in results[0].categories}
+    for folder, result in zip(folders[1:], results[1:], strict=True):
+        other = _others(first, result.categories)
+        if other:
+            yield f"{folder} asks for {', '.join(other)} by other prompts than {folders[0]}."
+
+
+def _others(first: Mapping[str, Any], categories: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [each["name"] for each in categories if each["prompts"] != first[each["name"]]]
