@@ -15,13 +15,15 @@ from ovdiff.evaluation.rows import variants
 from ovdiff.evaluation.run import Failure
 from ovdiff.evaluation.shared_work import jobs_of
 
-RUN = ["ablate", "drawn", "--preset", "naclip_tinyworld", "--limit", "1", "--rows", "pamr", "no-windows", "no-pamr"]
+PRESET = 'base = "naclip_tinyworld"\nname = "quick"\n[refine]\npamr = false\n'
+RUN = ["ablate", "drawn", "--preset", "quick.toml", "--limit", "1", "--rows", "pamr", "no-windows", "no-pamr"]
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OVDIFF_DATA_DIR", str(tmp_path / "data"))
+    Path("quick.toml").write_text(PRESET)
 
 
 def test_a_plan_says_what_there_is_to_do_and_how_long_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,7 +45,7 @@ def test_one_command_makes_one_table_and_a_second_run_does_nothing_again(capsys:
     said = capsys.readouterr().out
     assert "| the preset as it is (`full`) |" in said
     assert "| no PAMR (is `full`) |" in said
-    out = Path("ablations", "drawn-naclip_tinyworld")
+    out = Path("ablations", "drawn-quick")
     assert (out / "ablation.md").read_text() in said
     rows = json.loads((out / "ablation.json").read_text())["rows"]
     assert [row["name"] for row in rows] == ["full", "no-windows", "pamr", "no-pamr"]
@@ -58,8 +60,8 @@ def test_one_command_makes_one_table_and_a_second_run_does_nothing_again(capsys:
 
 def test_a_row_is_a_folder_of_evaluate(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(RUN) == 0
-    folder = str(Path("ablations", "drawn-naclip_tinyworld", "rows", "full"))
-    assert cli.main(["evaluate", "drawn", "--preset", "naclip_tinyworld", "--limit", "2", "--out", folder]) == 0
+    folder = str(Path("ablations", "drawn-quick", "rows", "full"))
+    assert cli.main(["evaluate", "drawn", "--preset", "quick.toml", "--limit", "2", "--out", folder]) == 0
     assert read_result(Path(folder)).images == ("test-0", "test-1")
     assert "2 images of drawn" in capsys.readouterr().out
 
@@ -74,7 +76,7 @@ def test_the_rows_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_rows_that_fail_make_the_command_fail(capsys: pytest.CaptureFixture[str]) -> None:
-    found, _ = variants(load_any_preset("naclip_tinyworld"), ["pamr"])
+    found, _ = variants(load_any_preset("quick.toml"), ["pamr"])
     full, pamr = jobs_of(found, (42,), Path("out"))
     with pytest.raises(RequestError, match=r"2 rows are not measured, or not on every image.* run the command again"):
         command._complain_of(Done({pamr: "ball: no foreground"}, {full: [Failure("test-0", "It is damaged.")]}))

@@ -69,7 +69,7 @@ def quietly(_what: str, _done: float) -> None:
 
 @pytest.fixture
 def naclip() -> EnginePreset:
-    return load_any_preset("naclip_tinyworld")
+    return changed(load_any_preset("naclip_tinyworld"), {"refine": {"pamr": False}}, "naclip_tinyworld")
 
 
 def test_an_interrupted_ablation_goes_on_to_the_digits_of_an_unbroken_one(tmp_path: Path, naclip: EnginePreset) -> None:

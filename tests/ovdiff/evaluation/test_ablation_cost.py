@@ -10,6 +10,7 @@ from ovdiff.bank.support_store import SupportStore
 from ovdiff.engines import load_any_preset
 from ovdiff.evaluation.ablation import run_ablation
 from ovdiff.evaluation.ablation_cost import Cost, Timed, cost_of, time_items
+from ovdiff.evaluation.rows import changed
 from ovdiff.presets import Preset
 from ovdiff.vocabulary import Category
 from tests.ovdiff.evaluation.test_ablation import Scenes, ablation, quietly
@@ -31,7 +32,8 @@ def test_what_rows_share_is_counted_once(tmp_path: Path) -> None:
 
 
 def test_what_is_done_is_not_counted_and_items_are_timed(tmp_path: Path) -> None:
-    made = ablation(tmp_path, load_any_preset("naclip_tinyworld"), ["pamr"], Scenes())
+    plain = changed(load_any_preset("naclip_tinyworld"), {"refine": {"pamr": False}}, "plain")
+    made = ablation(tmp_path, plain, ["pamr"], Scenes())
     assert cost_of(made) == Cost(0, 0, 2, 4)
     timed = time_items(made)
     assert timed.draw_s is None

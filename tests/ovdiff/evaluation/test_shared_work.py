@@ -48,7 +48,8 @@ def test_a_row_has_a_folder_for_each_seed_and_one_that_equals_another_has_none(t
     assert jobs[3].folder == tmp_path / "rows" / "k-4" / "seed-43"
     assert isinstance(jobs[3].preset, Preset)
     assert jobs[3].preset.generation.seed == 43
-    found, _ = variants(load_any_preset("naclip_tinyworld"), ["pamr"])
+    plain = changed(load_any_preset("naclip_tinyworld"), {"refine": {"pamr": False}}, "plain")
+    found, _ = variants(plain, ["pamr"])
     assert [(job.name, job.folder.name) for job in jobs_of(found, (42, 43), tmp_path)] == [
         ("full", "full"), ("pamr", "pamr")
     ]  # fmt: skip
