@@ -4,17 +4,17 @@ Command, which takes about ten minutes on one core and prints a Markdown table::
 
     python -m benchmarks.baselines --out benchmarks/results/baselines.json
 
-Each row is a process of its own, so that its memory is its own: ``ovdiff evaluate drawn --limit 100``, after the
-prototypes of the words were made. The settings in the presets of the methods on CLIP were chosen by
-``python -m benchmarks.baselines --choose``, on scenes of the split `thresholds`; it takes a quarter of an hour.
-The figures tell how methods fare on a CLIP of 1.3 M parameters that was trained for an hour on drawn scenes.
+Each row is a process of its own, so that its memory is its own; ``ovdiff evaluate drawn --limit 100`` gives any other
+figure of a preset. The settings in the presets of the methods on CLIP were chosen by ``python -m benchmarks.baselines
+--choose``, on scenes of the split `thresholds`; it takes a quarter of an hour. The figures tell how methods fare on a
+CLIP of 1.3 M parameters that was trained for an hour on drawn scenes.
 """
 
 import argparse
 import json
-import os
+import resource
+import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,8 +30,8 @@ from torch import Tensor
 from benchmarks.absent_words import earlier_rows
 from benchmarks.drawn_world import BANK, EVERYTHING, USUAL_PX, true_labels
 from benchmarks.spreads import markdown_table, write_results
-from converters.metrics.confusion import confusion_matrix, mean_iou
-from ovdiff import Bank
+from converters.metrics.confusion import category_ious, confusion_matrix, mean_iou
+from ovdiff import Bank, Preset
 from ovdiff.baselines.decision import Rule, decide
 from ovdiff.baselines.engine import BaselineEngine
 from ovdiff.baselines.preset import ActivationSettings, ClipDensePreset
@@ -63,9 +63,6 @@ SCALES = (0.0, 5.0, 10.0, 20.0, 33.0, 60.0)
 """0 is no softmax."""
 SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)
 SIMILARITIES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
-
-_TIMED = 9
-"""So many scenes are timed."""
 
 ROWS: Mapping[str, tuple[str, str]] = {
     "tinyworld": ("OVDiff", "words; minutes once"),
@@ -150,56 +147,43 @@ def miou(truths: Sequence[NDArray[np.int32]], found: Sequence[NDArray[np.int32]]
     return mean_iou(total)
 
 
-def measure(preset: str, scenes: int, folder: Path, bank: Path) -> dict[str, Any]:
-    """Evaluate a preset in a process of its own; return its figures."""
-    common = ["--preset", preset, "--bank", str(bank), "--quiet"]
-    _run(["prototypes", "build", ", ".join(EVERYTHING.names), *common])
-    out = folder / preset
-    peak = _run(["evaluate", "drawn", "--limit", str(scenes), "--out", str(out), *common])
-    return {
-        **figures_of(json.loads((out / "result.json").read_text("utf-8"))),
-        "peak_mib": peak,
-        "seconds": seconds_an_image(preset, bank),
-    }
-
-
-def seconds_an_image(preset: str, bank: Path) -> float:
-    """Return the median processor time that segmenting a scene takes, after one for the models to be loaded."""
-    engine = make_engine(load_any_preset(preset), Bank(bank), "cpu")
-    found = []
-    for number in range(_TIMED + 1):
-        image = render(sample_scene(number, "test"), USUAL_PX).image
+def measure(preset: str, scenes: int, bank: Path) -> dict[str, float]:
+    """Segment scenes of the split `test` in this process; return the figures of a row."""
+    chosen, count = load_any_preset(preset), len(EVERYTHING.categories)
+    if isinstance(chosen, Preset):  # An encoding that an earlier run stored would not be timed.
+        chosen = replace(chosen, cache=replace(chosen.cache, disk_mib=0))
+    engine = make_engine(chosen, Bank(bank), "cpu")
+    for category in EVERYTHING.categories:
+        engine.build(category)
+    total, seconds = np.zeros((count + 1, count + 1), dtype=np.int64), []
+    for number in range(scenes):
+        drawn = render(sample_scene(number, "test"), USUAL_PX)
         begun = time.process_time()
-        engine.segment(image, EVERYTHING)
-        found.append(time.process_time() - begun)
-    return float(np.median(found[1:]))
+        found = engine.segment(drawn.image, EVERYTHING)
+        seconds.append(time.process_time() - begun)
+        total += confusion_matrix(true_labels(drawn.label_map, EVERYTHING), found.label_map, count)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {**figures_of(total), "seconds": float(np.median(seconds)), "peak_mib": peak}
 
 
-def figures_of(result: Mapping[str, Any]) -> dict[str, float]:
-    """Return the figures of the table, of a result of `ovdiff evaluate`."""
-    rows = {row["name"]: row["iou"] for row in result["figures"]["categories"]}
-    kinds = {each["name"]: each["kind"] for each in result["categories"]}
-
-    def mean(kind: str) -> float:
-        return float(np.mean([iou for name, iou in rows.items() if kinds.get(name) == kind and iou is not None]))
-
+def figures_of(confusion: NDArray[np.int64]) -> dict[str, float]:
+    """Return the mean IoU of all classes, of things and of stuff, and the IoU of background."""
+    ious = category_ious(confusion)
+    of_stuff = np.array([category.kind == "stuff" for category in EVERYTHING.categories])
     return {
-        "miou": result["figures"]["measures"]["miou"],
-        "things": mean("thing"),
-        "stuff": mean("stuff"),
-        "background": rows["background"],
+        "miou": float(np.nanmean(ious)),
+        "things": float(np.nanmean(ious[1:][~of_stuff])),
+        "stuff": float(np.nanmean(ious[1:][of_stuff])),
+        "background": float(ious[0]),
     }
 
 
-def _run(words: Sequence[str]) -> float:
-    """Run a command of `ovdiff` on one thread; return the most memory that it took, in MiB."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "backend.command.cli", *words]
-    process = os.posix_spawn(sys.executable, command, environment)
-    _, status, usage = os.wait4(process, 0)
-    if os.waitstatus_to_exitcode(status):
-        raise RuntimeError(f"`ovdiff {' '.join(words)}` failed.")
-    return usage.ru_maxrss / 1024
+def measure_apart(preset: str, scenes: int, bank: Path) -> dict[str, float]:
+    """Return what :func:`measure` returns in a process of its own, so that its memory is its own."""
+    words = ["-m", "benchmarks.baselines", "--row", preset, "--scenes", str(scenes), "--bank", str(bank)]
+    found = subprocess.run([sys.executable, *words], stdout=subprocess.PIPE, text=True, check=True)
+    figures: dict[str, float] = json.loads(found.stdout.splitlines()[-1])
+    return figures
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -217,8 +201,8 @@ def table(results: Mapping[str, Any]) -> str:
     ]
     said = (
         f"*{results['protocol']['scenes']} usual scenes of the split `test`, 256 px, 19 words and background. Seconds "
-        f"of processor time on one core; memory of the whole process, most of which the libraries take. OVDiff's "
-        "prototypes were made before.*"
+        f"of processor time on one core, the median; memory of the whole process, most of which the libraries take. "
+        "OVDiff's prototypes were made before.*"
     )
     return f"{markdown_table(('method', *columns), lines)}\n\n{said}"
 
@@ -229,6 +213,7 @@ def main() -> None:
     parser.add_argument("--choose", nargs="*", metavar="METHOD", help="print the best settings of methods on CLIP")
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--choosing", type=int, default=16, help="scenes for choosing")
+    parser.add_argument("--row", choices=list(ROWS), help="measure one row in this process, and print it as JSON")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--bank", type=Path, default=BANK, help="where OVDiff's prototypes are kept")
     parser.add_argument("--out", type=Path)
@@ -240,12 +225,15 @@ def main() -> None:
             found = choose(name, options.choosing, models)
             print(f"{name}: {found.miou:.3f} {dict(found.settings)}", flush=True)
         return
+    if options.row:
+        print(json.dumps(measure(options.row, options.scenes, options.bank)))
+        return
     protocol = {"scenes": options.scenes}
     rows = earlier_rows(options.out, protocol) if options.out else {}
     for preset in options.rows:
-        with tempfile.TemporaryDirectory() as folder:
-            rows[preset] = measure(preset, options.scenes, Path(folder), options.bank)
+        rows[preset] = measure_apart(preset, options.scenes, options.bank)
         ordered = {name: rows[name] for name in ROWS if name in rows}
+        print(preset, rows[preset], flush=True)
         if options.out:
             write_results(options.out, {"protocol": protocol, "rows": ordered})
     print(table({"protocol": protocol, "rows": rows}))

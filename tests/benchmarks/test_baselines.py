@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import baselines
-from benchmarks.baselines import DENSE, ROWS, Choice, best_rule, choose, figures_of, table, word_maps
+from benchmarks.baselines import DENSE, ROWS, Choice, best_rule, choose, figures_of, measure, table, word_maps
 from benchmarks.drawn_world import EVERYTHING, USUAL_PX
 from ovdiff.engines import load_any_preset
 from ovdiff.models.loaded import LoadedModels
@@ -48,22 +49,20 @@ def test_maps_are_those_of_the_settings() -> None:
     assert found.shape == (len(EVERYTHING.names), 64, 64)
 
 
-def test_figures_and_the_table_are_those_of_the_command_s_result() -> None:
-    categories = [{"name": "background", "iou": 0.4}, {"name": "ball", "iou": 0.6}, {"name": "sky", "iou": 0.8}]
-    result = {
-        "figures": {"measures": {"miou": 0.6}, "categories": [*categories, {"name": "fish", "iou": None}]},
-        "categories": [
-            {"name": "ball", "kind": "thing"},
-            {"name": "fish", "kind": "thing"},
-            {"name": "sky", "kind": "stuff"},
-        ],
-    }
-    found = figures_of(result)
-    assert found == {"miou": 0.6, "things": 0.6, "stuff": 0.8, "background": 0.4}
-    text = table(
-        {"protocol": {"scenes": 3}, "rows": {"naclip_tinyworld": {**found, "seconds": 0.75, "peak_mib": 812.4}}}
-    )
-    assert "| NACLIP | words | .600 | .600 | .800 | .400 | 0.75 | 812 |" in text and "*3 usual scenes" in text
+def test_figures_are_the_means_of_their_classes_and_the_table_shows_them() -> None:
+    confusion = np.zeros((20, 20), dtype=np.int64)
+    confusion[0, 0] = confusion[1, 1] = confusion[13, 13] = 3
+    confusion[1, 0] = 1  # of ball: .75, as of background; sky is right, and the other words occur nowhere
+    found = figures_of(confusion)
+    assert found == {"miou": pytest.approx(2.5 / 3), "things": 0.75, "stuff": 1.0, "background": 0.75}
+    rows = {"naclip_tinyworld": {**found, "seconds": 0.75, "peak_mib": 812.4}}
+    text = table({"protocol": {"scenes": 3}, "rows": rows})
+    assert "| NACLIP | words | .833 | .750 | 1.000 | .750 | 0.75 | 812 |" in text and "*3 usual scenes" in text
+
+
+def test_a_row_is_measured(tmp_path: Path) -> None:
+    found = measure("maskclip_tinyworld", 2, tmp_path)
+    assert 0 < found["miou"] < 1 and found["seconds"] > 0 and found["peak_mib"] > 100
 
 
 def test_every_row_is_a_preset() -> None:
