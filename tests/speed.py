@@ -29,6 +29,8 @@ SLOW = (
     "examples",
     "faults",
     "gpu",
+    "ovdiff/evaluation/test_average_precision.py",
+    "ovdiff/evaluation/test_sums.py",
     "ovdiff/presets/test_needs.py",
     "ovdiff/test_engines.py",
     "ovdiff/test_halves.py",
