@@ -305,6 +305,15 @@ class Engine:
         """
         return self._segmenter.label(encoded, vocabulary)
 
+    def candidates(self, encoded: EncodedImage, vocabulary: Vocabulary) -> tuple[int, ...]:
+        """Return the indices of the categories that the prefilter leaves in an encoded image (A.10), ascending.
+
+        Raises:
+            WeightsError: CLIP, which embeds the categories' names, cannot be loaded.
+        """
+        with self._models.lock:
+            return tuple(self._segmenter.candidates(encoded, vocabulary))
+
     def lesson_address(self, image: NDArray[np.uint8], annotation: Annotation) -> str:
         """Return the address that the lesson of an annotated image has in `lessons`; no model runs.
 

@@ -183,6 +183,27 @@ class HasEncodings(Protocol):
 
 
 @runtime_checkable
+class Prefilters(Protocol):
+    """An engine that looks for those categories alone that an image is likely to show."""
+
+    def encode(self, image: NDArray[np.uint8]) -> Any:
+        """Return what the models make of an (H, W, 3) uint8 RGB image; it may be kept from an earlier call.
+
+        Raises:
+            OVDiffError: the image cannot be encoded.
+        """
+        ...
+
+    def candidates(self, encoded: Any, vocabulary: Vocabulary) -> tuple[int, ...]:
+        """Return the indices of the categories that are looked for in an encoded image, ascending.
+
+        Raises:
+            OVDiffError: a model cannot be loaded.
+        """
+        ...
+
+
+@runtime_checkable
 class FindsNovelties(Protocol):
     """An engine that finds regions of an image that show none of the asked words."""
 

@@ -48,6 +48,7 @@
     ovdiff ablate drawn --limit 50 --plan                     what each part is worth: what that would cost
     ovdiff ablate drawn --rows parts k --limit 50 --seeds 42  one table, with the published figures beside it
     ovdiff compare-evaluations evaluation other               which of two presets is better, and is it chance?
+    ovdiff reproduce voc21 --root VOCdevkit                   the published figure, or the stage where it departs
     ovdiff export --project 3                                 write a project's tasks to project-3/export.json
     ovdiff learn project-3/export.json --label-config project-3/config.xml   # annotated images become lessons
     ovdiff lessons list                                       list the lessons
@@ -99,6 +100,7 @@ from backend.command.arguments import (
     presets,
     projects,
     prototypes,
+    reproduce,
     segment,
     serve,
     settings,
@@ -169,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     novelties.add(commands)
     evaluate.add(commands)
     ablate.add(commands)
+    reproduce.add(commands)
     compare_evaluations.add(commands)
     prototypes.add(commands)
     lint.add(commands)

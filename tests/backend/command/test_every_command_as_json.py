@@ -84,6 +84,10 @@ TOLD: dict[str, tuple[str, set[str]]] = {
         {"dataset", "preset", "rows", "left_out"},
     ),
     "compare-evaluations": ("evaluation evaluation", {"dataset", "names", "images", "measures", "categories", "notes"}),
+    "reproduce": (
+        "drawn --preset odise_tinyworld --limit 1 --out reproduction",
+        {"dataset", "preset", "reproduced", "comparisons", "stages", "sheets"},
+    ),
     "export": ("--project 1 --out exported", {"tasks", "annotations", "predictions", "written"}),
     "prelabel": ("--project 1 --dry-run", {"project", "predicted", "failures", "seconds"}),
     "doctor": ("", {"ok", "findings"}),

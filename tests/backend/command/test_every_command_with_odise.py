@@ -56,6 +56,7 @@ TRIED = {
     "diff-predictions": Tried(f"scene.png {WORDS} --after remove=sky", 0, "1 of 1 images change"),
     "novelties": _cannot(f"scene.png {WORDS}", "does not find what a vocabulary lacks"),
     "evaluate": Tried("drawn --limit 1 --out evaluation", 0, "1 images of drawn"),
+    "reproduce": Tried("drawn --limit 1 --out reproduction", 0, "prefilter: cannot be compared"),
     "ablate": Tried("drawn --limit 1 --rows full --out ablation", 0, "1 rows, 1 with their seeds"),
     "compare-evaluations": Tried("evaluation", 2, "Name the folders of two or more."),
     "prototypes build": Tried('"balloon, sky"', 0, "balloon: ready"),

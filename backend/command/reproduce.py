@@ -1,0 +1,158 @@
+"""`ovdiff reproduce`: a published figure by one command, or the stage at which the result departs from it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from backend.command.console import complain, say
+from backend.command.evaluate import EvaluationPlan, open_named, preset_for, run_evaluation
+from backend.command.files import write_png
+from backend.command.support_sheet import draw_support_sheet, shown_images
+from backend.errors import RequestError, UsageError
+from converters.console import answer, answering, is_json
+from converters.files.atomic import write_whole
+from ovdiff.bank import Bank
+from ovdiff.engines import HasSupportSets, load_any_preset, make_engine
+from ovdiff.errors import DatasetError
+from ovdiff.evaluation.dataset import DatasetKind
+from ovdiff.evaluation.reproduction import (
+    Comparison,
+    Stage,
+    compare_with_published,
+    published_of,
+    stages_of,
+    weakest,
+)
+from ovdiff.evaluation.result import Result
+from ovdiff.models.files import BUILDING, SEGMENTING, files_of
+from ovdiff.models.licences import weights_licences
+from ovdiff.presets.preset import preset_to_mapping
+
+REPORT = "reproduction.json"
+_SHEETS = 3
+"""So many support sheets are written: those of the categories with the lowest IoU."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What is reproduced.
+
+    Attributes:
+        kind: the dataset.
+        preset: the preset's name or file.
+        root: the folder of the dataset; ``None`` if it was not given.
+        bank: the folder of the prototypes.
+        device: the device's name.
+        out: the folder of the result.
+        limit: so many images at most; ``None`` takes all.
+    """
+
+    kind: DatasetKind
+    preset: str
+    root: Path | None
+    bank: Path
+    device: str
+    out: Path
+    limit: int | None = None
+
+
+def run_reproduction(wanted: Reproduction) -> tuple[Comparison, ...]:
+    """Say what is missing, or evaluate and compare with the published figures, stage by stage.
+
+    Raises:
+        RequestError: the dataset or weights are missing; it was said where they come from. Or images could not be
+            evaluated.
+        OVDiffError: the preset is wrong, or a model cannot be loaded.
+    """
+    preset = load_any_preset(wanted.preset)
+    told = ", ".join(f"{each.measure} {each}" for each in published_of(wanted.kind.name, preset_to_mapping(preset)))
+    say(f"published of {wanted.kind.title}: {told or 'nothing that is known here'}")
+    _require_all(wanted)
+    result = _evaluated(wanted)
+    dataset = open_named(wanted.kind.name, wanted.root)
+    engine = make_engine(preset_for(preset, dataset), Bank(wanted.bank), wanted.device)
+    stages = stages_of(engine, dataset, wanted.kind, result)
+    comparisons = compare_with_published(result)
+    sheets = []
+    if isinstance(engine, HasSupportSets):
+        words = {each.name: each for each in dataset.vocabulary.categories}
+        for name in weakest(result, _SHEETS):
+            path = wanted.out / f"{name.replace('/', '-')}.support.png"
+            support = engine.support_set(words[name])
+            captions = [str(item.number) for item in shown_images(support)]
+            write_png(draw_support_sheet(support, name, captions), path)
+            sheets.append(path)
+    _tell(wanted, comparisons, stages, sheets)
+    return comparisons
+
+
+def missing_parts(wanted: Reproduction) -> list[str]:
+    """Return what must be had before a figure can be reproduced: what, from where, how large, on what terms."""
+    found = []
+    try:
+        open_named(wanted.kind.name, wanted.root)
+    except (UsageError, DatasetError) as error:
+        found.append(f"the dataset: {error}")
+    preset = load_any_preset(wanted.preset)
+    terms = {each.model: f"{each.licence}, {each.note}" for each in weights_licences(preset)}
+    for entry in files_of(preset, *BUILDING, *SEGMENTING):
+        if entry.missing:
+            found.append(f"weights of {entry}; {terms.get(entry.models[0], 'licence unknown')}")
+    return found
+
+
+def _require_all(wanted: Reproduction) -> None:
+    missing = missing_parts(wanted)
+    if not missing:
+        return
+    for each in missing:
+        complain(each)
+    raise RequestError(
+        f"{len(missing)} parts are missing, and nothing was fetched. `ovdiff presets fetch {wanted.preset}` fetches "
+        "the weights, on the terms above; get the dataset by hand, and give its folder with --root."
+    )
+
+
+def _evaluated(wanted: Reproduction) -> Result:
+    plan = EvaluationPlan(
+        open=partial(open_named, wanted.kind.name, wanted.root),
+        preset=load_any_preset(wanted.preset),
+        bank=wanted.bank,
+        device=wanted.device,
+        out=wanted.out,
+        limit=wanted.limit,
+    )
+    if not is_json():
+        return run_evaluation(plan)
+    with redirect_stdout(sys.stderr), answering(quiet=True):  # stdout is to hold one JSON value
+        return run_evaluation(plan)
+
+
+def _tell(
+    wanted: Reproduction, comparisons: Sequence[Comparison], stages: Sequence[Stage], sheets: Sequence[Path]
+) -> None:
+    say("")
+    say("\n".join(map(str, comparisons)) or "nothing was published of this dataset and engine, so nothing is compared")
+    if wanted.limit is not None:
+        say(f"{wanted.limit} images at most were asked for, so this is a trial and no reproduction")
+    signs = {True: "departs", False: "as published", None: "cannot be compared"}
+    for stage in stages:
+        say(f"{stage.name}: {signs[stage.departs]}. {stage.finding}")
+    for sheet in sheets:
+        say(f"support sheet: {sheet}")
+    report = {
+        "dataset": wanted.kind.name,
+        "preset": wanted.preset,
+        "reproduced": bool(comparisons) and wanted.limit is None and all(each.is_reproduced for each in comparisons),
+        "comparisons": [asdict(each) | {"points": each.points} for each in comparisons],
+        "stages": [asdict(stage) for stage in stages],
+        "sheets": [str(sheet) for sheet in sheets],
+    }
+    write_whole(wanted.out / REPORT, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
+    answer(report)
