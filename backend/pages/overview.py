@@ -129,13 +129,22 @@ def decider(reason: str | None) -> str:
 
 
 def with_code(text: str) -> Markup:
-    """Return a text of ours as HTML: what is between `backticks` is code, and everything is escaped."""
+    """Return a text of ours as HTML: what is between `backticks` is code, and everything is escaped.
+
+    Browsers break lines behind a dash, which would tear "--anchors" apart: an option is marked to stay whole.
+    """
     parts = text.split("`")
     if len(parts) % 2 == 0:  # an odd backtick is no pair
         return escape(text)
-    return Markup("").join(
-        Markup("<code>{}</code>").format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
+    return Markup("").join(_code(part) if number % 2 else escape(part) for number, part in enumerate(parts))
+
+
+def _code(text: str) -> Markup:
+    words = (
+        Markup('<span class="whole">{}</span>' if word.startswith("-") else "{}").format(word)
+        for word in text.split(" ")
     )
+    return Markup("<code>{}</code>").format(Markup(" ").join(words))
 
 
 def size(count: int) -> str:

@@ -162,3 +162,8 @@ def test_bytes_are_told_in_units(count: int, text: str) -> None:
 def test_code_is_marked_and_everything_is_escaped() -> None:
     assert with_code("run `a <b>` once <i>") == "run <code>a &lt;b&gt;</code> once &lt;i&gt;"
     assert with_code("an odd ` <b>") == "an odd ` &lt;b&gt;"
+
+
+def test_an_option_is_not_broken_behind_its_dashes() -> None:
+    whole = '<span class="whole">--anchors=&lt;a-b&gt;</span>'
+    assert with_code("run `build-it --anchors=<a-b>` --once") == f"run <code>build-it {whole}</code> --once"
