@@ -76,9 +76,10 @@ def _row(image: NDArray[np.uint8], before: NDArray[np.int32], after: NDArray[np.
     small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
     first, second = (_shrunk(ids, size) for ids in (before, after))
     faded = (255 - (255.0 - small) * _FADED).astype(np.uint8)
-    where = np.where((first != second)[..., None], tint(small, second, count), faded)
+    before_tile, after_tile = (tint(small, ids, label_colours(count)) for ids in (first, second))
+    where = np.where((first != second)[..., None], after_tile, faded)
     row = Image.new("RGB", (len(_TITLES) * (TILE_PX + _GAP_PX), size[1]), "white")
-    for column, tile in enumerate((small, tint(small, first, count), tint(small, second, count), where)):
+    for column, tile in enumerate((small, before_tile, after_tile, where)):
         row.paste(Image.fromarray(tile), (_GAP_PX + column * (TILE_PX + _GAP_PX), 0))
     return row
 

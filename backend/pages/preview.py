@@ -20,7 +20,8 @@ from PIL import Image
 from backend.errors import RequestError
 from backend.pages.asked_changes import Act
 from backend.pages.pictures import to_png
-from backend.presentation.overlay import label_colours, tint
+from backend.pages.tasks.layers import colours_of, hex_of
+from backend.presentation.overlay import tint
 from backend.serving.looking import Sight
 from backend.serving.projects import id_of
 from backend.serving.service import Service
@@ -133,19 +134,21 @@ def _seen(sight: Sight, before: Side, after: Side) -> Preview:
     change = compare(*segmentations, (names, names))
     known = merged_names(names, names)
     first, second = (shared_ids(each, names, known) for each in segmentations)
+    own = dict(reversed([*zip(names, colours_of(sight.outputs), strict=True)]))  # of several of a name the first one's
+    colours = np.array([(0, 0, 0), *(own[name] for name in known[1:])], dtype=np.uint8)
     moves = sorted(change.moved.items(), key=lambda item: (-item[1], item[0]))
     return Preview(
         sight.task.id,
         change.share,
         tuple(Move(_name(old), _name(new), count / change.pixels) for (old, new), count in moves),
-        _legend(known, (first, second)),
-        tuple(map(to_png, _pictures(sight.pixels, first, second, len(known) - 1))),
+        _legend(known, colours, (first, second)),
+        tuple(map(to_png, _pictures(sight.pixels, first, second, colours))),
         left_out=sight.snapshot.missing,
     )
 
 
 def _pictures(
-    image: NDArray[np.uint8], before: NDArray[np.int32], after: NDArray[np.int32], count: int
+    image: NDArray[np.uint8], before: NDArray[np.int32], after: NDArray[np.int32], colours: NDArray[np.uint8]
 ) -> Sequence[NDArray[np.uint8]]:
     """Return the pictures of `PICTURES`, each of the image's proportions."""
     scale = SIDE_PX / max(image.shape[:2])
@@ -153,14 +156,15 @@ def _pictures(
     small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
     first, second = (np.asarray(Image.fromarray(ids).resize(size, Image.Resampling.NEAREST)) for ids in (before, after))
     faded = (255 - (255.0 - small.mean(axis=2, keepdims=True).repeat(3, axis=2)) * _FADED).astype(np.uint8)
-    where = np.where((first != second)[..., None], tint(small, second, count), faded)
-    return small, tint(small, first, count), tint(small, second, count), where
+    tinted, changed = tint(small, first, colours), tint(small, second, colours)
+    return small, tinted, changed, np.where((first != second)[..., None], changed, faded)
 
 
-def _legend(known: Sequence[str], ids: Sequence[NDArray[np.int32]]) -> tuple[tuple[str, str], ...]:
-    shown = {int(number) for each in ids for number in np.unique(each)} - {0}
-    colours = label_colours(len(known) - 1).tolist()
-    return tuple((known[number], "#{:02x}{:02x}{:02x}".format(*colours[number])) for number in sorted(shown))
+def _legend(
+    known: Sequence[str], colours: NDArray[np.uint8], ids: Sequence[NDArray[np.int32]]
+) -> tuple[tuple[str, str], ...]:
+    shown = sorted({int(number) for each in ids for number in np.unique(each)} - {0})
+    return tuple((known[number], hex_of(tuple(colours[number].tolist()))) for number in shown)
 
 
 def _name(name: str) -> str:

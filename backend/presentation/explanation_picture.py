@@ -76,7 +76,7 @@ def _head(image: NDArray[np.uint8], found: Explanation, title: str, width: int) 
     draw = ImageDraw.Draw(head)
     draw.text((_GAP_PX, _GAP_PX), f"{title}: {found.label}", fill="black", font=ImageFont.load_default(18))
     _write(draw, (_GAP_PX, _GAP_PX + 24), lines)
-    views = {"image": image, "labels": tint(image, found.segmentation.label_map, len(found.names))}
+    views = {"image": image, "labels": tint(image, found.segmentation.label_map, label_colours(len(found.names)))}
     left = _GAP_PX
     for name, pixels in views.items():
         _write(draw, (left, top), [name])

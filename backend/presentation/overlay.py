@@ -33,14 +33,16 @@ def draw_overlay(image: NDArray[np.uint8], segmentation: Segmentation, names: Se
     Returns:
         (H + rows, W, 3) uint8 RGB; the legend has 18 rows for each category.
     """
-    painted = tint(image, segmentation.label_map, len(names))
+    painted = tint(image, segmentation.label_map, label_colours(len(names)))
     found = [index for index, _ in segmentation.found()]
     return np.concatenate([painted, _legend(found, segmentation, names, width=image.shape[1])])
 
 
-def tint(image: NDArray[np.uint8], label_map: NDArray[np.int32], count: int) -> NDArray[np.uint8]:
-    """Return an image (H, W, 3) uint8 RGB, tinted where the label map (H, W) has a label of 1 to ``count``."""
-    colours = label_colours(count)
+def tint(image: NDArray[np.uint8], label_map: NDArray[np.int32], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image (H, W, 3) uint8 RGB, tinted where the label map (H, W) has a label.
+
+    `colours` has a row of RGB for each label id; the first, of the background, is not used.
+    """
     painted = image.copy()
     for pixels, labels in zip(painted, label_map, strict=True):  # a row at a time, because mixing needs floats
         tinted = labels > 0

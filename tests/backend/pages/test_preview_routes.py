@@ -1,9 +1,12 @@
+import io
 import re
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from PIL import Image, ImageColor
 from werkzeug.test import TestResponse
 
 from backend.pages.blueprint import add_pages
@@ -18,7 +21,7 @@ from tests.fakes.waiting import eventually
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><BrushLabels name="b" toName="image">'
-    '<Label value="red"/><Label value="blue"/></BrushLabels></View>'
+    '<Label value="red" background="#0a1e32"/><Label value="blue"/></BrushLabels></View>'
 )
 ABOUT = {"project": PROJECT_UID, "name": "red"}
 
@@ -73,7 +76,10 @@ def test_a_change_is_seen_before_it_is_in_force_applied_and_undone(
     answers = [browser.get(address.replace("&amp;", "&")) for address in pictures]
     assert [each.status_code for each in answers] == [200] * 4
     assert len({each.data for each in answers}) == 4
-    assert re.findall(r'fill="(#[0-9a-f]{6})"', shown), "the legend has colours, and no style of its own"
+    assert "#0a1e32" in re.findall(r'fill="(#[0-9a-f]{6})"', shown), "the colour of the label config, as an attribute"
+    image, before = (np.asarray(Image.open(io.BytesIO(each.data)).convert("RGB"), dtype=float) for each in answers[:2])
+    in_colour = np.abs(before - (image + ImageColor.getrgb("#0a1e32")) / 2).max(axis=2) <= 1
+    assert np.mean(in_colour) > 0.1, "what is red before is tinted in the label's colour"
 
     post(browser, "/page/preview/again", task="8")
     assert "It is task 8" in words(looked(browser, "It is task 8"))
