@@ -11,7 +11,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,15 @@ from tests.end_to_end.editor import SETTLE_S, click_at, delete_region, draw, log
 from tests.end_to_end.label_studio_settings import add_label, connect_model
 from tests.end_to_end.page import TIMEOUT_S, label_states, press_words, shown, wait_for_pictures, wait_for_text
 from tests.end_to_end.prelabelling import prelabel, use_settings_of, versions
-from tests.end_to_end.walk import CONFIG, KEYS, LARGE_PX, NAMES, SMALL_PX, Walk, scenes
+from tests.end_to_end.walk import CONFIG, KEYS, LARGE_PX, NAMES, SMALL_PX, Labels, Walk, scenes
 from tests.fakes.waiting import eventually
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.browser]
 
 Prelabel = Callable[..., dict[str, Any]]
 TakePicture = Callable[..., None]
+Known = tuple[tuple[Any, ...], Labels]
+"""What a task's prediction says, and its label map."""
 
 _CURATED, _LEFT_OUT = "boat", 0
 _ADDED = "fish"
@@ -82,13 +84,23 @@ def test_from_connecting_to_a_new_label(
     masks_are_seen(walk, walk.large[1], take_picture)
 
     a_change_is_previewed_and_applied(walk, run, take_picture)
-    corrected = walk.large[-1]
-    lesson_changes_other_tasks(walk, corrected, run, take_picture)
-    undo(walk, version)
+    corrected, applied = walk.large[-1], walk.version()
+    contents = walk.contents(applied)
+    known = {task: (contents[task.id], walk.labels(task)) for task in walk.large}
+    annotation = corrected_by_the_brush(walk, corrected)
+    lesson_arrives(walk, corrected, take_picture)
+    others_change(walk, corrected, known, run)
+    (untouched,) = walk.api.predictions(corrected.id)
+    assert (untouched["model_version"], untouched["result"]) == (applied, known[corrected][0][0])
+    assert submitted(walk, corrected) == annotation
+
+    lesson_is_switched_off(walk)
+    image_is_taken_back(walk)
+    assert walk.version() == version
     assert run("--changed-only", "--unannotated")["predicted"] == len(walk.tasks) - 1
     assert walk.contents(version, but=corrected) == {task: first[task] for task in first if task != corrected.id}
 
-    a_new_label_computes_only_itself(walk, take_picture)
+    a_new_label_computes_only_itself(walk, _ADDED, take_picture)
     a_click_becomes_a_mask(walk, walk.large[0])
 
 
@@ -171,32 +183,7 @@ def a_change_is_previewed_and_applied(walk: Walk, run: Prelabel, take_picture: T
     assert changed == pytest.approx(float(told[1]), abs=0.06)
 
 
-def lesson_changes_other_tasks(walk: Walk, corrected: StoredTask, run: Prelabel, take_picture: TakePicture) -> None:
-    """Correct one task by the brush: the lesson arrives, and changes what is predicted for the others."""
-    version = walk.version()
-    before, kept = walk.contents(version), {task: walk.labels(task) for task in walk.large}
-    annotation = _corrected_by_the_brush(walk, corrected)
-    _lesson_arrives(walk, corrected, take_picture)
-    taught = walk.version()
-    assert taught != version
-    assert run("--changed-only", "--unannotated")["predicted"] == len(walk.tasks) - 1
-    after = walk.contents(taught, but=corrected)
-    assert sum(content != before[task] for task, content in after.items()) > 0
-    (untouched,) = walk.api.predictions(corrected.id)
-    assert (untouched["model_version"], untouched["result"]) == (version, before[corrected.id][0])
-    assert walk.api.call("GET", f"/api/tasks/{corrected.id}/annotations")[0]["result"] == annotation
-
-    changes = {task: walk.labels(task) != kept[task] for task in walk.large if task != corrected}
-    most = max(changes, key=lambda task: np.count_nonzero(changes[task]))
-    walk.open(most)
-    labels = walk.labels(most)
-    seen = walk.seen(most, labels)
-    where = changes[most]
-    assert np.mean((seen == labels)[where]) > 0.6, "the new labels are seen, not the old ones"
-    assert taught[-6:] in _tabs(walk)
-
-
-def _corrected_by_the_brush(walk: Walk, task: StoredTask) -> list[dict[str, Any]]:
+def corrected_by_the_brush(walk: Walk, task: StoredTask) -> list[dict[str, Any]]:
     """Draw over the sky that was missed in a task, submit it, and return the annotation's regions."""
     walk.open(task)
     labels = walk.labels(task)
@@ -205,12 +192,12 @@ def _corrected_by_the_brush(walk: Walk, task: StoredTask) -> list[dict[str, Any]
     type_keys(walk.browser, str(1 + NAMES.index("sky")))
     draw(walk.browser, strokes(missed))
     press(walk.browser, "[data-testid=bottombar-submit-button]")
-    (drawn,) = [each for each in _submitted(walk, task) if each["origin"] == "manual"]
+    (drawn,) = [each for each in submitted(walk, task) if each["origin"] == "manual"]
     mask = brush_rle_to_mask(drawn["value"]["rle"], (LARGE_PX, LARGE_PX))
     assert drawn["value"]["brushlabels"] == ["sky"]
     assert np.mean(mask[missed]) > 0.5
     assert np.mean(walk.truth(task, "sky")[mask]) > 0.9
-    return _submitted(walk, task)
+    return submitted(walk, task)
 
 
 def strokes(mask: NDArray[np.bool_]) -> list[list[tuple[float, float]]]:
@@ -225,14 +212,15 @@ def strokes(mask: NDArray[np.bool_]) -> list[list[tuple[float, float]]]:
     return found
 
 
-def _submitted(walk: Walk, task: StoredTask) -> list[dict[str, Any]]:
+def submitted(walk: Walk, task: StoredTask) -> list[dict[str, Any]]:
     """Wait for the annotation of a task, and return its regions."""
     path = f"/api/tasks/{task.id}/annotations"
     assert eventually(lambda: bool(walk.api.call("GET", path)), SETTLE_S)
     return list(walk.api.call("GET", path)[-1]["result"])
 
 
-def _lesson_arrives(walk: Walk, task: StoredTask, take_picture: TakePicture) -> None:
+def lesson_arrives(walk: Walk, task: StoredTask, take_picture: TakePicture) -> None:
+    """Wait for the lesson on the page, which tells who annotated and what was wrong."""
     browser = walk.browser
     lessons = f"{walk.backend.url}/page/projects/{walk.project}/lessons"
 
@@ -245,28 +233,49 @@ def _lesson_arrives(walk: Walk, task: StoredTask, take_picture: TakePicture) -> 
     assert walk.session.label_studio.login.email in shown(browser)
     assert re.search(r"\d+ % was background and is sky", shown(browser))
     take_picture("lessons.png", 700)
+    assert walk.version() != walk.api.predictions(task.id)[-1]["model_version"]
 
 
-def undo(walk: Walk, version: str) -> None:
-    """Switch the lesson off, and take the support image back: the backend offers its first version again."""
-    browser = walk.browser
-    browser.get(f"{walk.backend.url}/page/projects/{walk.project}/lessons")
-    press_words(browser, "Switch off")
-    wait_for_text(browser, "0 of 1\nlessons count")
-    assert walk.version() != version
-    browser.get(walk.backend.url)
-    press_words(browser, _CURATED)
-    wait_for_text(browser, f"Image {_LEFT_OUT} was left out on ")
-    press_words(browser, "Take it back")
-    wait_for_text(browser, "Nothing: the label is as it was drawn.")
-    assert walk.version() == version
+def others_change(walk: Walk, corrected: StoredTask, known: Mapping[StoredTask, Known], run: Prelabel) -> None:
+    """Predict anew what nobody annotated: version and masks are others, and those are what the editor shows."""
+    taught = walk.version()
+    assert run("--changed-only", "--unannotated")["predicted"] == len(walk.tasks) - 1
+    after = walk.contents(taught, but=corrected)
+    changed = {task: walk.labels(task) != labels for task, (_, labels) in known.items() if task != corrected}
+    most = max(changed, key=lambda task: np.count_nonzero(changed[task]))
+    assert after[most.id] != known[most][0]
+    where, labels = changed[most], walk.labels(most)
+    assert where.mean() > 0.002, "enough to be seen"
+
+    walk.open(most)
+    seen = walk.seen(most, labels)
+    assert np.mean((seen == labels)[where]) > 0.6, "the new labels are seen, not the old ones"
+    assert taught[-6:] in _tabs(walk)
 
 
-def a_new_label_computes_only_itself(walk: Walk, take_picture: TakePicture) -> None:
+def lesson_is_switched_off(walk: Walk) -> None:
+    """Switch the only lesson off on the page."""
+    taught = walk.version()
+    walk.browser.get(f"{walk.backend.url}/page/projects/{walk.project}/lessons")
+    press_words(walk.browser, "Switch off")
+    wait_for_text(walk.browser, "0 of 1\nlessons count")
+    assert walk.version() != taught
+
+
+def image_is_taken_back(walk: Walk) -> None:
+    """Take the support image back that was left out."""
+    walk.browser.get(walk.backend.url)
+    press_words(walk.browser, _CURATED)
+    wait_for_text(walk.browser, f"Image {_LEFT_OUT} was left out on ")
+    press_words(walk.browser, "Take it back")
+    wait_for_text(walk.browser, "Nothing: the label is as it was drawn.")
+
+
+def a_new_label_computes_only_itself(walk: Walk, added: str, take_picture: TakePicture) -> None:
     """Add a label in Label Studio's settings: the page shows it being made, and the others ready all the while."""
     browser, bank = walk.browser, walk.bank()
     built = walk.backend.built()
-    add_label(browser, walk.session, walk.project, _ADDED)
+    add_label(browser, walk.session, walk.project, added)
     browser.get(walk.backend.url)
     seen: list[dict[str, str]] = []
 
@@ -274,12 +283,12 @@ def a_new_label_computes_only_itself(walk: Walk, take_picture: TakePicture) -> N
         seen.append(label_states(browser))
         if "generating" in shown(browser):
             take_picture("page.png", 980)
-        return seen[-1].get(_ADDED) == "ready"
+        return seen[-1].get(added) == "ready"
 
     assert eventually(is_made, TIMEOUT_S), seen[-1]
-    assert "being made" in {states.get(_ADDED) for states in seen}
+    assert "being made" in {states.get(added) for states in seen}
     assert all(states[name] == "ready" for states in seen for name in NAMES), seen
-    assert walk.backend.built() == [*built, _ADDED]
+    assert walk.backend.built() == [*built, added]
     assert walk.bank() | bank == walk.bank(), "no file of another label was written"
     assert len(walk.bank()) > len(bank)
 
@@ -297,6 +306,6 @@ def a_click_becomes_a_mask(walk: Walk, task: StoredTask) -> None:
     click_at(browser, x, y)
     press(browser, "[data-testid=bottombar-accept-suggestions-button]")
     press(browser, "[data-testid=bottombar-submit-button]")
-    (boat,) = [each for each in _submitted(walk, task) if each["value"].get("brushlabels") == ["boat"]]
+    (boat,) = [each for each in submitted(walk, task) if each["value"].get("brushlabels") == ["boat"]]
     mask = brush_rle_to_mask(boat["value"]["rle"], (LARGE_PX, LARGE_PX))
     assert (mask & truth).sum() / (mask | truth).sum() > 0.8
