@@ -16,6 +16,8 @@ from backend.demo.session import Session
 
 SETTLE_S = 90.0
 REGION = ".lsf-outliner-item"  # an entry of the list of regions
+LEAST_WIDTH_PX = 200  # of the labelled image; the list of tasks shows small copies
+SMART_POINT = '.lsf-tool_smart[aria-label="key-point-tool"]'
 _PRESSES = 5
 _MOVE_MS = 30  # of a stroke, from point to point
 
@@ -24,6 +26,14 @@ _LARGEST_IMAGE_BOX = """
     const boxes = Array.from(document.images).map((image) => image.getBoundingClientRect());
     const box = boxes.reduce((a, b) => (b.width > a.width ? b : a), new DOMRect());
     return [box.x, box.y, box.width, box.height];
+"""
+
+_SWITCH_ON = """
+    if (document.querySelector(arguments[0])) return true;
+    const found = document.querySelector("[data-testid=bottombar-auto-annotation-toggle]");
+    const toggle = found?.querySelector("input") ?? found;
+    if (toggle && !toggle.checked) toggle.click();
+    return false;
 """
 
 
@@ -43,8 +53,13 @@ def open_task(browser: webdriver.Chrome, session: Session, project: int, task: i
 
 
 def show_task(browser: webdriver.Chrome, session: Session, project: int, task: int) -> None:
-    """Open a task in the editor; somebody is logged in."""
+    """Open a task in the editor, and wait for its image; somebody is logged in.
+
+    Label Studio may draw its editor, throw it away, and draw another one seconds later. What is pressed in the first
+    one is forgotten, so wait for the image, which comes last.
+    """
     browser.get(f"{session.label_studio.url}/projects/{project}/data?task={task}")
+    WebDriverWait(browser, SETTLE_S).until(lambda page: largest_image_box(page)[2] >= LEAST_WIDTH_PX)
 
 
 def largest_image_box(browser: webdriver.Chrome) -> tuple[float, float, float, float]:
@@ -80,12 +95,24 @@ def type_keys(browser: webdriver.Chrome, keys: str) -> None:
     ActionChains(browser).send_keys(keys).perform()
 
 
+def switch_on_auto_annotation(browser: webdriver.Chrome) -> None:
+    """Switch Auto-Annotation on, again if a new editor has forgotten it, until the smart tools are there."""
+    WebDriverWait(browser, SETTLE_S).until(lambda page: page.execute_script(_SWITCH_ON, SMART_POINT))
+
+
 def delete_region(browser: webdriver.Chrome, label: str) -> None:
-    """Delete the first region of a label from the list of regions."""
+    """Delete the only region of a label from the list of regions, and wait until it is gone."""
     entry = f"//*[contains(concat(' ', @class, ' '), ' {REGION[1:]} ')][.//*[text()='{label}']]"
-    found = expected_conditions.presence_of_element_located((By.XPATH, entry))
-    WebDriverWait(browser, SETTLE_S).until(found).click()
-    type_keys(browser, Keys.BACKSPACE)
+    WebDriverWait(browser, SETTLE_S).until(expected_conditions.presence_of_element_located((By.XPATH, entry)))
+
+    def is_gone(page: webdriver.Chrome) -> bool:
+        found = page.find_elements(By.XPATH, entry)
+        if found:
+            found[0].click()
+            type_keys(page, Keys.BACKSPACE)
+        return not found
+
+    WebDriverWait(browser, SETTLE_S, ignored_exceptions=[StaleElementReferenceException]).until(is_gone)
 
 
 def click_at(browser: webdriver.Chrome, x: float, y: float) -> None:

@@ -7,10 +7,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from selenium import webdriver
 
-from tests.end_to_end.editor import largest_image_box
+from tests.end_to_end.editor import LEAST_WIDTH_PX, largest_image_box
 
 OPACITY = 0.5  # about that of a brush region in Label Studio
-_LEAST_WIDTH_PX = 200  # the list of tasks shows small copies of the picture
 
 Shown = NDArray[np.float64]
 """RGB, (H, W, 3), 0 to 255."""
@@ -19,7 +18,7 @@ Shown = NDArray[np.float64]
 def shown_image(browser: webdriver.Chrome, size_wh: tuple[int, int]) -> Shown | None:
     """Cut the labelled image out of a screenshot and scale it to its own size; None if it is not there yet."""
     x, y, width, height = largest_image_box(browser)
-    if width < _LEAST_WIDTH_PX:
+    if width < LEAST_WIDTH_PX:
         return None
     screenshot = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
     shown = screenshot.crop((round(x), round(y), round(x + width), round(y + height)))

@@ -12,7 +12,16 @@ from backend.demo.project import DemoScene, write_images
 from backend.demo.session import Session
 from converters.encodings.brush import brush_rle_to_mask
 from ovdiff.tinyworld.world import NAMES
-from tests.end_to_end.editor import SETTLE_S, click_at, delete_region, open_task, press, type_keys
+from tests.end_to_end.editor import (
+    SETTLE_S,
+    SMART_POINT,
+    click_at,
+    delete_region,
+    open_task,
+    press,
+    switch_on_auto_annotation,
+    type_keys,
+)
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.browser]
 
@@ -41,10 +50,10 @@ def test_a_click_with_the_smart_keypoint_becomes_the_mask_under_it(
     (task,) = maker.predict(project)
 
     open_task(browser, session, project, task.id)
-    press(browser, "[data-testid=bottombar-auto-annotation-toggle]")
+    switch_on_auto_annotation(browser)
     delete_region(browser, "balloon")  # the predicted mask: a click on a region would choose it
     type_keys(browser, "2")
-    press(browser, '.lsf-tool_smart[aria-label="key-point-tool"]')
+    press(browser, SMART_POINT)
     truth = _SCENE.render(_SIZE_PX).label_map == NAMES.index("balloon")
     middle_y, middle_x = (float(np.mean(indices)) / _SIZE_PX for indices in np.nonzero(truth))
     click_at(browser, middle_x, middle_y)

@@ -28,14 +28,28 @@ from backend.demo.project import write_images
 from backend.demo.session import Session
 from converters.encodings.brush import brush_rle_to_mask
 from tests.conftest import ROOT
-from tests.end_to_end.editor import SETTLE_S, click_at, delete_region, draw, log_in, press, type_keys
+from tests.end_to_end.editor import (
+    SETTLE_S,
+    SMART_POINT,
+    click_at,
+    delete_region,
+    draw,
+    log_in,
+    press,
+    switch_on_auto_annotation,
+    type_keys,
+)
 from tests.end_to_end.label_studio_settings import add_label, connect_model
 from tests.end_to_end.page import TIMEOUT_S, label_states, press_words, shown, wait_for_pictures, wait_for_text
 from tests.end_to_end.prelabelling import prelabel, use_settings_of, versions
 from tests.end_to_end.walk import CONFIG, KEYS, LARGE_PX, NAMES, SMALL_PX, Labels, Walk, scenes
 from tests.fakes.waiting import eventually
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.browser]
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.browser,
+    pytest.mark.timeout(1800),  # two minutes on two idle cores; on a busy machine every step waits
+]
 
 Prelabel = Callable[..., dict[str, Any]]
 TakePicture = Callable[..., None]
@@ -297,10 +311,10 @@ def a_click_becomes_a_mask(walk: Walk, task: StoredTask) -> None:
     """Click on the boat with the smart keypoint, and submit the suggestion."""
     browser = walk.browser
     walk.open(task)
-    press(browser, "[data-testid=bottombar-auto-annotation-toggle]")
+    switch_on_auto_annotation(browser)
     delete_region(browser, "boat")  # a click on a region would choose it
     type_keys(browser, KEYS["boat"])
-    press(browser, '.lsf-tool_smart[aria-label="key-point-tool"]')
+    press(browser, SMART_POINT)
     truth = walk.truth(task, "boat")
     y, x = (float(np.mean(places)) / LARGE_PX for places in np.nonzero(truth))
     click_at(browser, x, y)
