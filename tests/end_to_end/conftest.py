@@ -31,7 +31,8 @@ _FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
 
-_PAGE_WIDTH_PX = 1080
+_PAGE_WIDTH_PX, _HIGH_PX = 1080, 2000
+_END_PX = "return document.querySelector(arguments[0]).getBoundingClientRect().bottom + scrollY + 24"
 
 
 @pytest.fixture(scope="session")
@@ -61,16 +62,16 @@ def browser(tmp_path: Path, skip_for_want_of: Callable[[str], None]) -> Iterator
 def take_picture(browser: webdriver.Chrome, request: pytest.FixtureRequest) -> Callable[..., None]:
     """Write a screenshot under a name into the folder of `--pictures`; without that option, take none.
 
-    `most_px` is for pages of the backend: as wide as documentation is, and as high as they are, at most so high.
+    `last` is for pages of the backend: as wide as documentation is, down to the end of this CSS selector's element.
     """
     folder: Path | None = request.config.getoption("--pictures")
 
-    def take(name: str, most_px: int | None = None) -> None:
+    def take(name: str, last: str | None = None) -> None:
         if folder is None:
             return
-        if most_px is not None:
-            _resize(browser, most_px)
-            _resize(browser, min(most_px, int(browser.execute_script("return document.body.scrollHeight"))))
+        if last is not None:
+            _resize(browser, _HIGH_PX)
+            _resize(browser, round(browser.execute_script(_END_PX, last)))
         browser.save_screenshot(str(folder / name))
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         Image.open(folder / name).convert("RGB").save(folder / name, optimize=True)

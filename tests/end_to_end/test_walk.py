@@ -185,7 +185,7 @@ def a_change_is_previewed_and_applied(walk: Walk, run: Prelabel, take_picture: T
     wait_for_pictures(browser)
     told = re.search(r"([\d.]+) % of this image would get another label", shown(browser))
     assert told, shown(browser)
-    take_picture("preview.png", 640)
+    take_picture("preview.png", "section")
     assert walk.version() == version, "a look changes nothing"
     press_words(browser, "Apply")
     wait_for_text(browser, "Applied")
@@ -246,7 +246,7 @@ def lesson_arrives(walk: Walk, task: StoredTask, take_picture: TakePicture) -> N
     assert f"Task {task.id}" in shown(browser)
     assert walk.session.label_studio.login.email in shown(browser)
     assert re.search(r"\d+ % was background and is sky", shown(browser))
-    take_picture("lessons.png", 700)
+    take_picture("lessons.png", "section")
     assert walk.version() != walk.api.predictions(task.id)[-1]["model_version"]
 
 
@@ -296,7 +296,7 @@ def a_new_label_computes_only_itself(walk: Walk, added: str, take_picture: TakeP
     def is_made() -> bool:
         seen.append(label_states(browser))
         if "generating" in shown(browser):
-            take_picture("page.png", 980)
+            take_picture("page.png", "#live-projects section")
         return seen[-1].get(added) == "ready"
 
     assert eventually(is_made, TIMEOUT_S), seen[-1]
