@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from backend.presentation.overlay import tint
+from backend.presentation.overlay import label_colours, tint
 from ovdiff.evaluation.dataset import UNKNOWN
 
 LONGER_SIDE_PX = 420
@@ -53,7 +53,8 @@ def example_pictures(
     shown_wh = max(1, round(truth.shape[1] * scale)), max(1, round(truth.shape[0] * scale))
     photo = np.asarray(Image.fromarray(image).resize(shown_wh, Image.Resampling.LANCZOS))
     true, found = _resized(truth, shown_wh), _resized(given, shown_wh)
-    with_truth = tint(photo, true, category_count)
+    colours = label_colours(category_count)
+    with_truth = tint(photo, true, colours)
     with_truth[true == UNKNOWN] = _mixed(with_truth[true == UNKNOWN], _UNKNOWN, 0.8)
     grey = np.repeat(photo.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8)
     is_wrong = (true != UNKNOWN) & (true != found)
@@ -61,7 +62,7 @@ def example_pictures(
     if region is not None:
         mask = _resized(region.astype(np.int32), shown_wh) > 0
         grey[ndimage.binary_dilation(mask, iterations=2) & ~mask] = _MARK
-    return ExamplePictures(_jpeg(with_truth), _jpeg(tint(photo, found, category_count)), _jpeg(grey))
+    return ExamplePictures(_jpeg(with_truth), _jpeg(tint(photo, found, colours)), _jpeg(grey))
 
 
 def _resized(labels: NDArray[np.int32], shown_wh: tuple[int, int]) -> NDArray[np.int32]:
