@@ -46,7 +46,7 @@
     ovdiff evaluate drawn --limit 50 --out evaluation         how good a preset is on a labelled dataset
     ovdiff evaluate --list                                    list the datasets, and where each one comes from
     ovdiff ablate drawn --limit 50 --plan                     what each part is worth: what that would cost
-    ovdiff ablate drawn --rows parts k --limit 50 --seeds 42  one table, with the published figures beside it
+    ovdiff ablate drawn --rows parts k --limit 50             one table, with the published figures beside it
     ovdiff compare-evaluations evaluation other               which of two presets is better, and is it chance?
     ovdiff reproduce voc21 --root VOCdevkit                   the published figure, or the stage where it departs
     ovdiff export --project 3                                 write a project's tasks to project-3/export.json
