@@ -96,7 +96,7 @@ docs: $(ENV)
 	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict --quiet
 
 pictures: $(ENV) $(LABEL_STUDIO_ENV) chromium
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest tests/end_to_end/test_walk.py --label-studio=$(LABEL_STUDIO) --pictures docs
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest tests/end_to_end/test_walk.py tests/end_to_end/test_evaluation_page.py --label-studio=$(LABEL_STUDIO) --pictures docs
 
 notebook: $(ENV)
 	OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python -m examples.execute_notebook examples/quickstart.ipynb
