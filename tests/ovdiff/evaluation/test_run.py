@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ovdiff.bank import Bank
+from ovdiff.engines import load_any_preset, make_engine
 from ovdiff.errors import EvaluationError, MissingPrototypesError
 from ovdiff.evaluation.dataset import Dataset
 from ovdiff.evaluation.datasets.drawn import USUAL
@@ -127,3 +129,11 @@ def test_the_identity_follows_everything_that_decides_the_figures(work: Work) ->
     ]
     assert len({first, *others}) == 6
     assert identity(work.engine(), work.dataset(), Protocol()) == first  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_the_identity_follows_the_lessons_that_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = make_engine(load_any_preset("tinyworld"), Bank(tmp_path), "cpu")
+    before = run_identity(engine, USUAL.open(Path()), Protocol())["engine"]
+    monkeypatch.setattr(type(engine), "lessons_version", lambda _self, _vocabulary: "taught")
+    assert run_identity(engine, USUAL.open(Path()), Protocol())["engine"] == f"{before}-lessons-taught"
