@@ -9,6 +9,7 @@ those of the other forms as they are stored, if their labels have that size.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +23,7 @@ from backend.serving.teaching.annotated import says_partial
 from converters.datasets.coco_index import index_coco, read_coco
 from converters.datasets.coco_reader import coco_to_records
 from converters.datasets.panoptic import JSON_NAME, panoptic_to_records
+from converters.datasets.pixel_labels import LABELS_NAME
 from converters.datasets.semantic_png_reader import SemanticDataset, read_semantic_png, semantic_png_to_records
 from converters.encodings.overlaps import LabelledRegion, regions_to_label_map
 from converters.errors import ConverterError
@@ -31,6 +33,7 @@ from converters.label_studio.reader import Wanted, read_export
 from converters.metrics.panoptic_quality import SegmentMap
 from converters.records import Annotation, DatasetCategory, ImageRecord, Region
 from ovdiff.errors import DatasetError, ImageError
+from ovdiff.evaluation.catalogue import dataset_names
 from ovdiff.evaluation.dataset import UNKNOWN, Dataset, LabelledImage, Measure, TrueObject, Truth
 from ovdiff.evaluation.names import with_names
 from ovdiff.images import read_image, read_stored_image
@@ -42,6 +45,9 @@ _FORMS = (
 )
 _VOID = "\0void"
 """The label of regions of pixels that do not count; no category can have this name."""
+
+_BACKGROUND = "background"
+"""What figures call the pixels without a label."""
 
 _BOXES = ("rectangle", "ellipse")
 
@@ -74,19 +80,22 @@ class OwnDataset:
         """
         try:
             found = replace(_found(self), partial=self.partial)
-            truth = _truth_hash(self)
+            truth = _truth_hash(self, found.label_pngs)
         except (ConverterError, OSError) as error:
             raise DatasetError(f"{str(self.path)!r} cannot be read as a dataset: {error}. {_FORMS}") from error
         if not found.records:
             raise DatasetError(f"{str(self.path)!r} has no image with labels.")
+        if found.counts_background:
+            _require_no_background(found.categories, self.path)
         read = partial(_read, found, self.images or (self.path if self.path.is_dir() else self.path.parent))
         return Dataset(
-            self.path.stem,
+            _dataset_name(self.path),
             Vocabulary(found.categories),
             tuple(found.records),
             read,
             counts_background=found.counts_background,
             measures=found.measures,
+            notes=found.notes,
             truth=truth,
         )
 
@@ -109,6 +118,8 @@ class _Found:
         boxes: the controls of a label config that draw boxes.
         upright: whether the labels are of the upright images, whatever their size.
         partial: whether all annotations are partial.
+        label_pngs: the PNGs that hold labels.
+        notes: what a reader of the figures should know, in a sentence each.
     """
 
     categories: tuple[Category, ...]
@@ -119,6 +130,8 @@ class _Found:
     boxes: frozenset[str] = frozenset()
     upright: bool = False
     partial: bool = False
+    label_pngs: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def labels(self) -> Mapping[str, int]:
@@ -169,10 +182,34 @@ def _coco(path: Path, images: Path | None) -> _Found:
             made = partial(_first, panoptic_to_records, part, path.with_suffix(""), size_of=size_of)
         else:
             made = partial(_first, coco_to_records, part, size_of=size_of)
-        if isinstance(image.get("file_name"), str):
-            records[image["file_name"]] = made
+        file_name = image.get("file_name")
+        if isinstance(file_name, str):
+            if file_name in records:
+                raise DatasetError(
+                    f"{str(path)!r} lists two images of the file name {file_name!r}. Each image needs a name of its "
+                    "own: give them file names with their folders, or join their annotations under one image."
+                )
+            records[file_name] = made
     measures: frozenset[Measure] = frozenset({"semantic", "panoptic"} if is_panoptic else {"semantic", "instances"})
-    return _Found(_categories(index.categories), records, measures, counts_background=not is_panoptic)
+    pngs = path.with_suffix("")
+    return _Found(
+        _categories(index.categories),
+        records,
+        measures,
+        counts_background=not is_panoptic,
+        label_pngs=tuple(sorted(pngs.rglob("*.png"))) if is_panoptic and pngs.is_dir() else (),
+        notes=_notes_of_joined(index.names),
+    )
+
+
+def _notes_of_joined(names: Mapping[int, str]) -> tuple[str, ...]:
+    """Return a note for each name that several categories have: they are one category."""
+    counts = Counter(names.values())
+    return tuple(
+        f"{count} categories of the file have the name {name!r}; they were evaluated as one."
+        for name, count in counts.items()
+        if count > 1
+    )
 
 
 def _label_pngs(folder: Path, labels: str | None) -> _Found:
@@ -182,7 +219,8 @@ def _label_pngs(folder: Path, labels: str | None) -> _Found:
     records = {file.image: partial(_of_png, dataset, place) for place, file in enumerate(dataset.layout.files)}
     zero_is_background = 0 not in known.names and 0 not in known.values_of("void")
     counts = zero_is_background or bool(known.values_of("background"))
-    return _Found(categories, records, frozenset[Measure]({"semantic"}), counts_background=counts)
+    pngs = tuple(png for file in dataset.layout.files for png in (file.path, file.objects) if png is not None)
+    return _Found(categories, records, frozenset[Measure]({"semantic"}), counts_background=counts, label_pngs=pngs)
 
 
 def _of_png(dataset: SemanticDataset, place: int) -> ImageRecord:
@@ -296,15 +334,34 @@ def _unclear(found: _Found, annotation: Annotation, size_hw: tuple[int, int]) ->
     return unclear
 
 
-def _truth_hash(source: OwnDataset) -> str:
-    """Return a hash of the files of labels; of PNGs their names and sizes alone, because they may be many."""
+def _truth_hash(source: OwnDataset, label_pngs: Iterable[Path]) -> str:
+    """Return a hash of the files of labels, each with all its bytes: a corrected label often has the same size."""
     path = source.path
     found = hashlib.sha256(str(source.partial).encode())
-    texts = [path / JSON_NAME if path.is_dir() else path, source.label_config, source.labels and Path(source.labels)]
-    for text in texts:
+    described = (path / JSON_NAME, path / LABELS_NAME) if path.is_dir() else (path,)
+    for text in (*described, source.label_config, source.labels and Path(source.labels)):
         if text and text.is_file():
             found.update(text.read_bytes())
-    folder = path if path.is_dir() else path.with_suffix("")
-    for png in sorted(folder.rglob("*.png")) if folder.is_dir() else ():
-        found.update(f"{png.relative_to(folder).as_posix()} {png.stat().st_size}\n".encode())
+    for png in label_pngs:
+        content = png.read_bytes() if png.is_file() else b""
+        found.update(f"{png.name} ".encode() + hashlib.sha256(content).digest())
     return found.hexdigest()
+
+
+def _dataset_name(path: Path) -> str:
+    """Return the name of a dataset of one's own; it is never that of a known one, whose published figures differ."""
+    return f"{path.stem} (own)" if path.stem in dataset_names() else path.stem
+
+
+def _require_no_background(categories: Iterable[Category], path: Path) -> None:
+    """Refuse a category that could not be told from what nobody labelled.
+
+    Raises:
+        DatasetError: a category has the name of the background.
+    """
+    named = next((each.name for each in categories if each.name == _BACKGROUND), None)
+    if named is not None:
+        raise DatasetError(
+            f"{str(path)!r} has a category {named!r}, which is also what pixels without a label are called, so the "
+            "figures of the two could not be told apart. Rename it, or remove it with its regions."
+        )

@@ -104,7 +104,12 @@ def make_table(
     results = _results(jobs)
     missing = [LeftOut(each.row.name, "it has no result yet") for each in found if _source(each) not in results]
     named = {each.name for each in left_out}
-    rows = tuple(_row(dataset, each, results) for each in found if _source(each) in results)
+    sources = {each.row.name: _source(each) for each in found}
+    rows = tuple(
+        _row(dataset, each, results[source], results.get(sources.get(each.row.against, ""), {}))
+        for each in found
+        if (source := sources[each.row.name]) in results
+    )
     return AblationTable(dataset, preset, rows, (*left_out, *(each for each in missing if each.name not in named)))
 
 
@@ -140,9 +145,11 @@ def _source(variant: Variant) -> str:
     return variant.same_as or variant.row.name
 
 
-def _row(dataset: str, variant: Variant, results: Mapping[str, Mapping[int | None, Result]]) -> TableRow:
-    row, own = variant.row, results[_source(variant)]
-    figures = {}
+def _row(
+    dataset: str, variant: Variant, own: Mapping[int | None, Result], reference: Mapping[int | None, Result]
+) -> TableRow:
+    """Return a row with the results of its own seeds and of its reference's."""
+    row, figures = variant.row, {}
     for key in (*MEASURES, "absent painted"):
         values = [_figure(result, key) for result in own.values()]
         known = [value for value in values if value is not None]
@@ -161,7 +168,7 @@ def _row(dataset: str, variant: Variant, results: Mapping[str, Mapping[int | Non
         len(own),
         min(len(result.images) for result in own.values()),
         figures,
-        None if row.against == row.name else _difference(own, results.get(row.against, {})),
+        None if row.against == row.name else _difference(own, reference),
         published,
         {
             name: round(percent - figure.percent, 2)

@@ -76,7 +76,8 @@ class Dataset:
     """A dataset that was found on this machine.
 
     Attributes:
-        name: its short name, such as ``voc21``; of a folder of your own, the folder's name.
+        name: its short name, such as ``voc21``; of a folder of your own, the folder's name, with "(own)" behind it
+            if a known dataset has that name.
         vocabulary: the categories that are asked for, in the order of their labels. An engine draws and reads their
             prompts; names that a paper renamed have the new name as a prompt.
         images: the names of the images, in a fixed order; each name once.
@@ -86,7 +87,8 @@ class Dataset:
         measures: what the truth can be held against.
         notes: what a reader of its figures should know, in a sentence each, such as a number of images that is not the
             published one.
-        truth: what identifies the labels where they may change under one name, such as a hash; "" if they do not.
+        truth: what identifies the labels where they may change under one name, such as a hash, or the form in which
+            they were found; "" if they do not.
     """
 
     name: str

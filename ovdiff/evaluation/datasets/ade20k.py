@@ -61,8 +61,9 @@ def _find_847(folder: Path) -> Dataset:
         table = np.full(_LARGEST_NUMBER + 1, UNKNOWN, dtype=np.int32)
         table[[row.value for row in _FULL]] = np.arange(1, len(_FULL) + 1)
         read = LabelFiles(name, root, files, table, class_numbers).read
-    notes = (_FULL_SIZE,) if prepared is None else ()
-    return Dataset(name, Vocabulary(CATEGORIES_847), tuple(files), read, counts_background=False, notes=notes)
+    notes, truth = ((_FULL_SIZE,), "full size") if prepared is None else ((), "512 px")
+    found = Vocabulary(CATEGORIES_847)
+    return Dataset(name, found, tuple(files), read, counts_background=False, notes=notes, truth=truth)
 
 
 def class_numbers(path: Path) -> NDArray[np.integer]:

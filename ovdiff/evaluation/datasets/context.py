@@ -58,7 +58,8 @@ def _find_59(name: str, counts_background: bool, folder: Path) -> Dataset:
     files = _files(name, root, _CONVERTED if is_converted else _ORIGINAL)
     read = LabelFiles(name, root, files, table).read
     notes = () if is_converted else (_FROM_ALL,)
-    return Dataset(name, Vocabulary(CATEGORIES_59), tuple(files), read, counts_background, notes=notes)
+    truth = "converted" if is_converted else "mat"
+    return Dataset(name, Vocabulary(CATEGORIES_59), tuple(files), read, counts_background, notes=notes, truth=truth)
 
 
 def _find_459(folder: Path) -> Dataset:
@@ -72,7 +73,8 @@ def _find_459(folder: Path) -> Dataset:
         root = root_of(name, folder, _PLACES, _ORIGINAL.folder)
         files = _files(name, root, _ORIGINAL)
         read = LabelFiles(name, root, files, label_table({n: n for n in range(1, 460)}, unknown=(0,))).read
-    return Dataset(name, Vocabulary(CATEGORIES_459), tuple(files), read, counts_background=False)
+    truth = "mat" if prepared is None else "converted"
+    return Dataset(name, Vocabulary(CATEGORIES_459), tuple(files), read, counts_background=False, truth=truth)
 
 
 def _kind_59(name: str, title: str, *, counts_background: bool) -> DatasetKind:

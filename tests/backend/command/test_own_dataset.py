@@ -275,10 +275,59 @@ def test_other_labels_are_another_truth(form: str, records: list[ImageRecord], t
     assert before == source().truth != replace(source, partial=True)().truth
     if source.path.is_dir():
         png = next(source.path.rglob("a.png"), None) or next(source.path.rglob("*.png"))
-        Image.effect_noise((64, 64), 50).save(png)
+        size = png.stat().st_size
+        png.write_bytes(png.read_bytes()[:-1] + b"x")  # as a corrected label often has, the same size
+        assert png.stat().st_size == size
     else:
         source.path.write_text(source.path.read_text() + " ")
     assert source().truth != before
+
+
+def test_other_meanings_of_the_values_are_another_truth(records: list[ImageRecord], tmp_path: Path) -> None:
+    source = _label_pngs(records, tmp_path)
+    before = source().truth
+    listed = tmp_path / "pngs/labels.json"
+    listed.write_text(listed.read_text() + " ")
+    assert source().truth != before
+
+
+def test_a_dataset_of_ones_own_is_not_taken_for_a_known_one(records: list[ImageRecord], tmp_path: Path) -> None:
+    source = _label_pngs(records, tmp_path)
+    assert source().name == "pngs"
+    assert replace(source, path=source.path.rename(tmp_path / "voc21"))().name == "voc21 (own)"
+
+
+def _changed(path: Path, change: Callable[[dict[str, list[dict[str, object]]]], None]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_two_images_of_one_file_name_are_refused(records: list[ImageRecord], tmp_path: Path) -> None:
+    source = _coco(records, tmp_path)
+    _changed(source.path, lambda content: content["images"][1].update(file_name="a.png"))
+    with pytest.raises(DatasetError, match=r"coco.json' lists two images of the file name 'a.png'. Each image needs"):
+        source()
+
+
+def test_categories_of_one_name_are_one_with_a_note(records: list[ImageRecord], tmp_path: Path) -> None:
+    source = _coco(records, tmp_path)
+    assert source().notes == ()
+    _changed(source.path, lambda content: content["categories"][1].update(name="boat"))
+    dataset = source()
+    assert dataset.notes == ("2 categories of the file have the name 'boat'; they were evaluated as one.",)
+    assert dataset.vocabulary.names == ("boat",)
+    np.testing.assert_array_equal(dataset.read("a.png").truth.label_map, LABELS > 0)
+
+
+def test_a_category_called_background_is_refused(records: list[ImageRecord], tmp_path: Path) -> None:
+    source = _coco(records, tmp_path)
+    _changed(source.path, lambda content: content["categories"][1].update(name="background"))
+    with pytest.raises(DatasetError, match=r"coco.json' has a category 'background', which is also .* Rename it, or"):
+        source()
+    panoptic = _panoptic(records, tmp_path)
+    _changed(panoptic.path / "panoptic.json", lambda content: content["categories"][1].update(name="background"))
+    assert panoptic().vocabulary.names == ("boat", "background"), "every pixel has a segment, so nothing else is"
 
 
 @pytest.mark.parametrize("content", ["[]", "no JSON", '{"images": []}'])

@@ -53,6 +53,21 @@ def test_differences_are_taken_seed_by_seed(tmp_path: Path) -> None:
     assert rows["full"].figures["absent painted"].mean == 0.25
 
 
+def test_a_reference_that_equals_an_earlier_row_has_that_row_s_figures(tmp_path: Path) -> None:
+    found, _ = variants(load_any_preset("tinyworld"), list(MIOU))
+    found = tuple(replace(each, same_as="full") if each.row.name == "paper" else each for each in found)
+    jobs = [job for job in jobs_of(found, (42, 43, 44), tmp_path) if job.row.name in ("full", "paper-no-background")]
+    for job in jobs:
+        assert job.seed is not None
+        job.folder.mkdir(parents=True)
+        result(MIOU[job.row.name][job.seed - 42]).write(job.folder)
+    rows = {row.name: row for row in make_table("voc21", "tinyworld", found, jobs, ()).rows}
+    assert (rows["paper"].same_as, rows["paper"].difference) == ("full", None)
+    difference = rows["paper-no-background"].difference
+    assert difference is not None
+    assert difference.mean == pytest.approx(-32.0)
+
+
 def test_published_figures_stand_beside_those_of_the_same_dataset(tmp_path: Path) -> None:
     table = made(tmp_path)
     row = next(row for row in table.rows if row.name == "paper-no-background")

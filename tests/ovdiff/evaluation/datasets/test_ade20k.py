@@ -73,6 +73,7 @@ def test_the_full_archive_is_read_as_it_is_and_says_that_its_images_are_larger(t
     _write_full(tmp_path / "ADE20K_2021_17_01")
     opened = ADE847.open(tmp_path)
     assert "full size" in opened.notes[0]
+    assert opened.truth == "full size"
     assert opened.images == ("urban/street/ADE_val_00000001",)
     label_map = opened.read(opened.images[0]).truth.label_map
     np.testing.assert_array_equal(label_map, values((1, 847, UNKNOWN, UNKNOWN), dtype=np.int32))
@@ -86,5 +87,6 @@ def test_what_maskformer_makes_of_it_goes_first(tmp_path: Path) -> None:
     opened = ADE847.open(tmp_path)
     assert opened.images == ("ADE_val_00000001",)
     assert all("full size" not in note for note in opened.notes)
+    assert opened.truth == "512 px"
     label_map = opened.read("ADE_val_00000001").truth.label_map
     np.testing.assert_array_equal(label_map, values((1, 847, UNKNOWN), dtype=np.int32))

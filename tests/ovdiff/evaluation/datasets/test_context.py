@@ -78,6 +78,16 @@ def test_odises_pictures_of_the_459_classes_are_one_less(tmp_path: Path) -> None
         np.testing.assert_array_equal(label_map, values((1, 459, UNKNOWN), dtype=np.int32))
 
 
+def test_labels_of_another_form_are_another_truth(original: Path, request: pytest.FixtureRequest) -> None:
+    assert [kind.open(original).truth for kind in (CONTEXT60, CONTEXT59, PC459)] == ["mat"] * 3
+    request.getfixturevalue("converted")
+    assert [kind.open(original).truth for kind in (CONTEXT60, CONTEXT59)] == ["converted"] * 2
+    write_image(original / "pascal_ctx_d2/images/validation/2008_000002.jpg")
+    labels = original / "pascal_ctx_d2/annotations_ctx459/validation/2008_000002.tif"
+    write_labels(labels, values((0, 458, 65535), dtype=np.uint16))
+    assert PC459.open(original).truth == "converted"
+
+
 @pytest.mark.parametrize("content", [b"no MATLAB file", b"MATLAB 5.0 MAT-file" + b"\0" * 200, b""])
 def test_a_damaged_label_map_is_named(original: Path, content: bytes) -> None:
     (original / "VOCdevkit/VOC2010/trainval/2008_000002.mat").write_bytes(content)
