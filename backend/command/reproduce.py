@@ -18,9 +18,9 @@ from backend.errors import RequestError, UsageError
 from converters.console import answer, answering, is_json
 from converters.files.atomic import write_whole
 from ovdiff.bank import Bank
-from ovdiff.engines import HasSupportSets, load_any_preset, make_engine
-from ovdiff.errors import DatasetError
-from ovdiff.evaluation.dataset import DatasetKind
+from ovdiff.engines import HasSupportSets, SegmentationEngine, load_any_preset, make_engine
+from ovdiff.errors import BankError, DatasetError
+from ovdiff.evaluation.dataset import Dataset, DatasetKind
 from ovdiff.evaluation.reproduction import (
     Comparison,
     Stage,
@@ -78,18 +78,31 @@ def run_reproduction(wanted: Reproduction) -> tuple[Comparison, ...]:
     dataset = open_named(wanted.kind.name, wanted.root)
     engine = make_engine(preset_for(preset, dataset), Bank(wanted.bank), wanted.device)
     stages = stages_of(engine, dataset, wanted.kind, result)
-    comparisons = compare_with_published(result)
-    sheets = []
-    if isinstance(engine, HasSupportSets):
-        words = {each.name: each for each in dataset.vocabulary.categories}
-        for name in weakest(result, _SHEETS):
-            path = wanted.out / f"{name.replace('/', '-')}.support.png"
-            support = engine.support_set(words[name])
-            captions = [str(item.number) for item in shown_images(support)]
-            write_png(draw_support_sheet(support, name, captions), path)
-            sheets.append(path)
-    _tell(wanted, comparisons, stages, sheets)
+    comparisons = compare_with_published(result, wanted.kind)
+    _tell(wanted, comparisons, stages)
+    sheets = _sheets(engine, dataset, weakest(result, _SHEETS), wanted.out)
+    _write_report(wanted, comparisons, stages, sheets)
     return comparisons
+
+
+def _sheets(engine: SegmentationEngine, dataset: Dataset, names: Sequence[str], out: Path) -> list[Path]:
+    """Write the support sheets of categories, and return their paths; support images that are not kept have none."""
+    if not isinstance(engine, HasSupportSets):
+        return []
+    sheets = []
+    words = {each.name: each for each in dataset.vocabulary.categories}
+    for name in names:
+        try:
+            support = engine.support_set(words[name])
+        except BankError as error:
+            say(f"no support sheet of {name!r}: {error}")
+            continue
+        path = out / f"{name.replace('/', '-')}.support.png"
+        captions = [str(item.number) for item in shown_images(support)]
+        write_png(draw_support_sheet(support, name, captions), path)
+        say(f"support sheet: {path}")
+        sheets.append(path)
+    return sheets
 
 
 def missing_parts(wanted: Reproduction) -> list[str]:
@@ -134,9 +147,7 @@ def _evaluated(wanted: Reproduction) -> Result:
         return run_evaluation(plan)
 
 
-def _tell(
-    wanted: Reproduction, comparisons: Sequence[Comparison], stages: Sequence[Stage], sheets: Sequence[Path]
-) -> None:
+def _tell(wanted: Reproduction, comparisons: Sequence[Comparison], stages: Sequence[Stage]) -> None:
     say("")
     say("\n".join(map(str, comparisons)) or "nothing was published of this dataset and engine, so nothing is compared")
     if wanted.limit is not None:
@@ -144,8 +155,11 @@ def _tell(
     signs = {True: "departs", False: "as published", None: "cannot be compared"}
     for stage in stages:
         say(f"{stage.name}: {signs[stage.departs]}. {stage.finding}")
-    for sheet in sheets:
-        say(f"support sheet: {sheet}")
+
+
+def _write_report(
+    wanted: Reproduction, comparisons: Sequence[Comparison], stages: Sequence[Stage], sheets: Sequence[Path]
+) -> None:
     report = {
         "dataset": wanted.kind.name,
         "preset": wanted.preset,

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ovdiff.engines import HasSupportSets, Prefilters, SegmentationEngine, load_any_preset
+from ovdiff.engines import HasSupportSets, Prefilters, SegmentationEngine
 from ovdiff.errors import BankError
 from ovdiff.evaluation.dataset import UNKNOWN, Dataset, DatasetKind
-from ovdiff.evaluation.published import PublishedFigure, published_figures
+from ovdiff.evaluation.published import PublishedFigure, differing_fields, figures_of_name, published_figures
 from ovdiff.evaluation.result import Result
 from ovdiff.presets import Preset
-from ovdiff.presets.preset import preset_to_mapping
 
 TOLERANCE = 1.0
 """Points: the published figures of one method on VOC21 are 1.4 points apart (65.7 to 67.1), a seed gives 0.5."""
@@ -26,7 +25,6 @@ MOST_LOST = 0.2
 """With a larger share of images that lose a true class, the prefilter is said to depart."""
 _OF_ENGINE = {"ovdiff": "paper", "odise": "odise"}
 _NAMED = 5
-_NEUTRAL = ("name", "cache", "memory")
 
 
 @dataclass(frozen=True)
@@ -52,11 +50,13 @@ class Comparison:
         measure: an attribute of :class:`ovdiff.evaluation.sums.Measures`.
         percent: ours, in percent.
         published: the published ones; there is one at least.
+        unlike: the stages that were otherwise than published, of "preset" and "images"; then near figures are chance.
     """
 
     measure: str
     percent: float
     published: tuple[PublishedFigure, ...]
+    unlike: tuple[str, ...] = ()
 
     @property
     def points(self) -> float:
@@ -66,8 +66,8 @@ class Comparison:
 
     @property
     def is_reproduced(self) -> bool:
-        """Whether ours is within the published ones, or :data:`TOLERANCE` points beside them."""
-        return self.points <= TOLERANCE
+        """Whether the same was measured, within the published ones or :data:`TOLERANCE` points beside them."""
+        return self.points <= TOLERANCE and not self.unlike
 
     def __str__(self) -> str:
         """Return the comparison as a sentence."""
@@ -75,26 +75,32 @@ class Comparison:
         nearest = min(abs(self.percent - each.percent) for each in self.published)
         if self.is_reproduced:
             return f"{self.measure} {self.percent:.1f}: reproduced within {nearest:.1f} points; published: {told}"
+        if self.points <= TOLERANCE:
+            return (
+                f"{self.measure} {self.percent:.1f}: near the published figures, but no reproduction, because these "
+                f"are not as published: {' and '.join(self.unlike)}; published: {told}"
+            )
         side = "below" if self.percent < self.published[0].percent else "above"
         return f"{self.measure} {self.percent:.1f}: departs, {self.points:.1f} points {side}; published: {told}"
 
 
-def compare_with_published(result: Result) -> tuple[Comparison, ...]:
+def compare_with_published(result: Result, kind: DatasetKind) -> tuple[Comparison, ...]:
     """Return a result's figures beside those that were published of its engine's own preset; () if none were."""
     found = published_of(result.dataset["name"], result.preset["fields"])
+    unlike = tuple(each.name for each in (_preset_stage(result), _image_stage(kind, result)) if each.departs)
     comparisons = []
     for measure in dict.fromkeys(each.measure for each in found):
         value = result.measures.get(measure)
         if value is not None:
             figures = tuple(each for each in found if each.measure == measure)
-            comparisons.append(Comparison(measure, 100 * value, figures))
+            comparisons.append(Comparison(measure, 100 * value, figures, unlike))
     return tuple(comparisons)
 
 
 def published_of(dataset: str, fields: dict[str, Any]) -> tuple[PublishedFigure, ...]:
     """Return what was published of a dataset by a preset, or else by the published preset of the same engine."""
     own = published_figures(dataset, fields)
-    return own or published_figures(dataset, {**fields, "name": _OF_ENGINE.get(fields["engine"], "")})
+    return own or figures_of_name(dataset, fields, _OF_ENGINE.get(fields["engine"], ""))
 
 
 def stages_of(engine: SegmentationEngine, dataset: Dataset, kind: DatasetKind, result: Result) -> tuple[Stage, ...]:
@@ -125,14 +131,13 @@ def weakest(result: Result, count: int) -> tuple[str, ...]:
 
 
 def _preset_stage(result: Result) -> Stage:
-    fields = result.preset["fields"]
+    dataset, fields = result.dataset["name"], result.preset["fields"]
+    if published_figures(dataset, fields):
+        return Stage("preset", False, f"every field is as published of {fields['name']!r}")
     published = _OF_ENGINE.get(fields["engine"])
     if published is None:
         return Stage("preset", None, f"nothing was published of the engine {fields['engine']!r} by OVDiff or ODISE")
-    other = preset_to_mapping(load_any_preset(published))
-    paths = [path for path in _different(fields, other) if path.split(".")[0] not in _NEUTRAL]
-    if not result.dataset["counts_background"]:
-        paths = [path for path in paths if path != "matching.background"]
+    paths = differing_fields(dataset, fields, published)
     if not paths:
         return Stage("preset", False, f"every field is that of {published!r}")
     more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
@@ -199,13 +204,3 @@ def _category_stage(result: Result) -> Stage:
     far = min(abs(100 * float(np.mean(named or [0.0])) - each.percent) for each in published)
     told = ", ".join(map(str, published))
     return Stage("categories", far > TOLERANCE, f"{mean}, published {told}; lowest: {low}")
-
-
-def _different(one: Any, other: Any, path: str = "") -> list[str]:
-    if not isinstance(one, dict) or not isinstance(other, dict):
-        return [] if one == other else [path]
-    found = []
-    for key in dict.fromkeys((*one, *other)):
-        below = f"{path}.{key}" if path else key
-        found += _different(one.get(key), other.get(key), below)
-    return found

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from converters.report.text import NOTHING, counted, number, percent, range_words, thousands
-from ovdiff.evaluation.published import published_text
+from ovdiff.evaluation.published import published_beside
 from ovdiff.evaluation.result import Result
 
 Row = tuple[str, ...]
@@ -101,7 +101,7 @@ def measure_rows(result: Result) -> Iterator[Row]:
     """Yield a row of :data:`MEASURE_COLUMNS` for each measure that is known, mIoU first."""
     for key, name in {"miou": "mIoU", **MEASURES}.items():
         if result.measures[key] is not None:
-            published = published_text(result.dataset["name"], result.preset["fields"], key)
+            published = published_beside(result, key)
             yield name, miou_words(result) if key == "miou" else number(result.measures[key]), published or NOTHING
 
 

@@ -1,6 +1,7 @@
 """`ovdiff reproduce`: what is missing is said and nothing fetched; what is here is evaluated and compared by stages."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +96,10 @@ def test_a_stand_in_departs_and_each_stage_says_why(devkit: Path, capsys: pytest
     assert all(Image.open(sheet).height > 300 for sheet in report["sheets"])
     assert cli.main([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == report
+    for stored in (devkit.parent / "data").rglob("support"):
+        shutil.rmtree(stored)
+    assert cli.main(arguments) == 0, "support images that are not kept are told, after the comparison"
+    compared, told = capsys.readouterr().out.split("preset: departs.")
+    assert "departs," in compared
+    assert told.count("no support sheet of") == 3
+    assert json.loads(Path("out/reproduction.json").read_text())["sheets"] == []

@@ -1,18 +1,23 @@
 """Published figures: each has a source, belongs to a preset and a dataset, and is found by both."""
 
 import tomllib
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
 import pytest
 
-from ovdiff.engines import load_any_preset
+from ovdiff.engines import WithoutBackground, load_any_preset
+from ovdiff.evaluation.datasets.voc import VOC21
 from ovdiff.evaluation.published import (
     ablated_rows,
+    differing_fields,
     published_ablation,
+    published_beside,
     published_figures,
     published_text,
 )
+from ovdiff.evaluation.result import Result
 from ovdiff.presets.files import preset_names
 from ovdiff.presets.preset import preset_to_mapping
 
@@ -39,6 +44,40 @@ def fields(name: str, *, pamr: bool | None = None) -> dict[str, Any]:
 )
 def test_figures_are_found_by_dataset_and_preset(dataset: str, preset: str, pamr: bool | None, says: str) -> None:
     assert published_text(dataset, fields(preset, pamr=pamr)) == says
+
+
+@pytest.mark.parametrize("dataset", ["voc21", "cityscapes"])
+def test_a_changed_preset_of_the_name_is_not_what_was_published(dataset: str) -> None:
+    assert published_text(dataset, {**fields("paper"), "cache": {"images": 3}, "memory": {}})
+    paper = fields("paper")
+    changed = {**paper, "prototypes": {**paper["prototypes"], "parts": 7}}
+    assert published_text(dataset, changed) == ""
+    assert differing_fields(dataset, changed, "paper") == ["prototypes.parts"]
+
+
+def test_without_background_is_as_published_where_the_dataset_has_none() -> None:
+    for name in ("paper", "naclip", "odise"):
+        preset = load_any_preset(name)
+        assert isinstance(preset, WithoutBackground)
+        without = preset_to_mapping(preset.without_background())
+        assert published_text("ade20k", without) == published_text("ade20k", fields(name)) != ""
+        assert published_text("voc21", without) == ("" if name != "odise" else published_text("voc21", fields(name)))
+
+
+def whole_result() -> Result:
+    """Return a result of the paper's preset on the whole of VOC21, without figures."""
+    asked = tuple({"name": each.name, "prompts": list(each.phrases)} for each in VOC21.categories)
+    images = tuple(map(str, range(1449)))
+    return Result({"name": "voc21"}, asked, {"fields": fields("paper")}, {}, {}, images, (), {}, {})
+
+
+def test_a_part_of_a_split_and_other_words_are_not_what_was_published() -> None:
+    result = whole_result()
+    assert published_beside(result) == "67.1 (v1), 66.3 (ECCV, quoted), 65.7 (released code run again)"
+    assert published_beside(replace(result, images=result.images[:-1])) == ""
+    plain = tuple({**each, "prompts": [each["name"]]} for each in result.categories)
+    assert published_beside(replace(result, categories=plain)) == ""
+    assert published_beside(replace(result, dataset={"name": "voc21 (own)"})) == ""
 
 
 def test_other_measures_are_told_apart() -> None:

@@ -61,13 +61,29 @@ def test_a_comparison_is_a_sentence() -> None:
 
 
 def test_a_preset_of_ones_own_is_compared_with_the_published_one_of_its_engine() -> None:
-    (own,) = compare_with_published(result("paper", 0.66))
+    (own,) = compare_with_published(result("paper", 0.66), VOC21)
     assert own.is_reproduced
     tiny = result("tinyworld", 0.1)
     tiny.preset["fields"]["refine"]["pamr"] = False
-    (other,) = compare_with_published(tiny)
+    (other,) = compare_with_published(tiny, VOC21)
     assert [each.percent for each in other.published] == [67.1, 66.3, 65.73]
-    assert compare_with_published(result("sclip_tinyworld", 0.1)) == ()
+    assert compare_with_published(result("sclip_tinyworld", 0.1), VOC21) == ()
+
+
+@pytest.mark.parametrize(
+    ("changed", "images", "unlike"),
+    [({"prototypes": {}}, 1449, "preset"), ({}, 1448, "images"), ({"prototypes": {}}, 5, "preset and images")],
+)
+def test_another_preset_or_fewer_images_near_the_published_figure_reproduce_nothing(
+    changed: dict[str, Any], images: int, unlike: str
+) -> None:
+    (found,) = compare_with_published(result("paper", 0.66, images, **changed), VOC21)
+    assert not found.is_reproduced
+    assert "reproduced within" not in str(found)
+    assert str(found).startswith(
+        "miou 66.0: near the published figures, but no reproduction, because these are not as published: "
+        f"{unlike}; published: 67.1 (v1)"
+    )
 
 
 def test_the_preset_stage_names_the_fields_that_differ() -> None:
@@ -76,7 +92,11 @@ def test_the_preset_stage_names_the_fields_that_differ() -> None:
     assert stage.departs
     assert "fields differ from 'paper': models." in stage.finding
     assert "more" in stage.finding
-    assert _preset_stage(result("naclip", 0.6)).departs is None
+    assert _preset_stage(result("naclip", 0.6)).departs is False
+    assert _preset_stage(result("sclip_tinyworld", 0.6)).departs is None
+    with_pamr = result("paper", 0.6)
+    with_pamr.preset["fields"]["refine"]["pamr"] = True
+    assert _preset_stage(with_pamr).departs is False, "figures with PAMR are published too"
 
 
 def test_the_image_and_category_stages_say_what_is_otherwise() -> None:

@@ -16,7 +16,10 @@ from backend.command.evaluation.words import (
     setting_rows,
     word_rows,
 )
+from ovdiff.engines import load_any_preset
+from ovdiff.evaluation.datasets.voc import VOC21
 from ovdiff.evaluation.result import Result
+from ovdiff.presets.preset import preset_to_mapping
 
 
 def test_the_scope_says_what_is_missing_and_why(result: Result) -> None:
@@ -40,10 +43,17 @@ def test_measures_have_mious_range_first_and_leave_out_what_nothing_says(result:
 
 
 def test_a_published_figure_stands_beside_its_measure(result: Result) -> None:
-    preset = {**result.preset, "fields": {"name": "paper", "refine": {"pamr": True}}}
-    rows = {row[0]: row[2] for row in measure_rows(replace(result, dataset={"name": "voc21"}, preset=preset))}
+    paper = preset_to_mapping(load_any_preset("paper"))
+    fields = {**paper, "refine": {**paper["refine"], "pamr": True}}
+    asked = tuple({"name": each.name, "prompts": list(each.phrases)} for each in VOC21.categories)
+    images = tuple(map(str, range(1449)))
+    whole = replace(
+        result, dataset={"name": "voc21"}, categories=asked, preset={**result.preset, "fields": fields}, images=images
+    )
+    rows = {row[0]: row[2] for row in measure_rows(whole)}
     assert rows["mIoU"].startswith("69.0 (v1)")
     assert rows["PQ"] == "–"
+    assert {row[2] for row in measure_rows(replace(whole, images=images[:12]))} == {"–"}, "a part was not published"
 
 
 def test_a_category_has_a_cell_in_each_column(result: Result) -> None:
