@@ -77,7 +77,7 @@ def memory(engine: Engine, count: int, folder: Path, tell: Callable[[str], None]
     data, protocol, noted = dataset(count, objects=True), Protocol(), list[float]()
     done = 0
 
-    def report(_: str) -> None:
+    def report(_image: str, _failure: object) -> None:
         nonlocal done
         done += 1
         if done % max(1, count // 10) == 0:

@@ -42,7 +42,7 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], worke
         return
     # Not forked: the caller may have threads, whose locks a forked process would keep closed for ever.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=leave_with_caller)
     waiting: deque[Future[list[Result]]] = deque()
     try:
         for chunk in _chunks(items):
@@ -88,7 +88,7 @@ def _interrupts_wait() -> Iterator[None]:
     """Let Ctrl-C wait while the pool starts a process.
 
     A process that was started and not yet noted by the pool would be waited for, for ever. The process itself is born
-    with Ctrl-C held back, so it does not end with a traceback before `_begin`.
+    with Ctrl-C held back, so it does not end with a traceback before `leave_with_caller`.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
     try:
@@ -107,8 +107,8 @@ def _apply(function: Callable[[Item], Result], chunk: list[Item]) -> list[Result
     return [function(item) for item in chunk]
 
 
-def _begin() -> None:
-    """Leave Ctrl-C to the caller, and end when the caller is no more."""
+def leave_with_caller() -> None:
+    """Leave Ctrl-C to the caller of this process, and end the process when the caller is no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

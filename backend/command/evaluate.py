@@ -12,7 +12,7 @@ from backend.command.evaluation.examples import Example, examples_of
 from backend.command.evaluation.markdown import result_to_markdown
 from backend.command.evaluation.page import result_to_html
 from backend.command.evaluation.words import MEASURES, scope_sentence
-from backend.command.prototypes import build_missing, say_missing_anchors
+from backend.command.prototypes import build_missing
 from backend.command.table import table
 from backend.errors import RequestError, UsageError
 from converters.console import answer
@@ -27,6 +27,7 @@ from ovdiff.evaluation.ranking import image_miou, ranked_images
 from ovdiff.evaluation.records import Records
 from ovdiff.evaluation.result import Result, result_of
 from ovdiff.evaluation.run import Failure, Protocol, Work, evaluate, run_identity
+from ovdiff.evaluation.shared_work import words_of
 from ovdiff.evaluation.sums import totals_of
 
 MARKDOWN, PAGE = "result.md", "report.html"
@@ -90,17 +91,22 @@ def run_evaluation(plan: EvaluationPlan) -> Result:
         OVDiffError: the dataset cannot be read, or prototypes cannot be made.
     """
     dataset = plan.open()
+    if plan.protocol.sizes and not dataset.counts_background:
+        raise UsageError(
+            f"--sizes asks for few words, and {dataset.name} has no background: every pixel would have to be one of "
+            "them. Leave --sizes out."
+        )
     preset = preset_for(plan.preset, dataset)
     engine = make_engine(preset, Bank(plan.bank), plan.device)
-    build_missing(dataset.vocabulary.categories, engine)
-    say_missing_anchors(engine)
+    build_missing(words_of(engine, dataset.vocabulary), engine)
     images = dataset.images if plan.limit is None else dataset.images[: plan.limit]
     work = Work(lambda: engine, lambda: dataset, plan.protocol)
     if plan.workers > 1:
         work = Work(partial(make_engine, preset, Bank(plan.bank), plan.device), plan.open, plan.protocol, plan.threads)
     mious: dict[str, float | None] = {}
     with Records(plan.out, run_identity(engine, dataset, plan.protocol)) as records:
-        failed, interrupted = _evaluated(work, images, records, plan.workers)
+        failed: list[Failure] = []
+        interrupted = _evaluated(work, images, records, failed, plan.workers)
         totals = totals_of(
             _noting(records.figures(images), dataset, mious),
             dataset.vocabulary.categories,
@@ -110,7 +116,7 @@ def run_evaluation(plan: EvaluationPlan) -> Result:
         if interrupted is not None and not done:
             raise interrupted
         result = result_of(
-            engine, dataset, plan.protocol, done, failed, totals, device=plan.device, workers=plan.workers
+            engine, dataset, plan.protocol, done, tuple(failed), totals, device=plan.device, workers=plan.workers
         )
         ranked = ranked_images({} if interrupted else mious)
         examples = tuple(examples_of(engine, dataset, ranked, mious))
@@ -158,20 +164,23 @@ def preset_for(preset: EnginePreset, dataset: Dataset) -> EnginePreset:
 
 
 def _evaluated(
-    work: Work, images: Sequence[str], records: Records, workers: int
-) -> tuple[tuple[Failure, ...], KeyboardInterrupt | None]:
-    """Evaluate what is missing; an interruption is handed back, so that what was evaluated is written first."""
+    work: Work, images: Sequence[str], records: Records, failed: list[Failure], workers: int
+) -> KeyboardInterrupt | None:
+    """Evaluate what is missing, and note what failed; return an interruption, so that all else is written first."""
     missing = sum(image not in records for image in images)
     with progress_bar(missing) as bar:
 
-        def report(image: str) -> None:
+        def report(image: str, failure: Failure | None) -> None:
+            if failure is not None:
+                failed.append(failure)
             bar.set_description(image[-40:])
             bar.update()
 
         try:
-            return evaluate(work, images, records, report, workers=workers), None
+            evaluate(work, images, records, report, workers=workers)
         except KeyboardInterrupt as interrupted:
-            return (), interrupted
+            return interrupted
+    return None
 
 
 def _complain_of(failed: Sequence[Failure]) -> None:

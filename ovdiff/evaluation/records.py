@@ -5,8 +5,9 @@ line that a kill cut off is dropped, and its image is evaluated again. One proce
 """
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -39,8 +40,8 @@ class Records:
                 folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(locked(folder, wait=False))
                 _require_same(folder / RUN, json.loads(json.dumps(run)))
-                self._file = stack.enter_context((folder / IMAGES).open("a+b"))
                 self._look()
+                self._file = stack.enter_context((folder / IMAGES).open("ab", buffering=0))
             except BlockingIOError as error:
                 raise EvaluationError(
                     f"Another process is evaluating into {str(folder)!r}. Wait for it, or name another folder."
@@ -70,11 +71,14 @@ class Records:
             EvaluationError: they cannot be written; the message says why.
         """
         line = json.dumps(figures.to_json(), separators=(",", ":")).encode() + b"\n"
+        place = self._file.seek(0, os.SEEK_END)
         try:
-            place = self._file.seek(0, 2)
-            self._file.write(line)
-            self._file.flush()
+            written = 0
+            while written < len(line):  # Without a buffer a write may take a part, as at the end of a full disk.
+                written += self._file.write(line[written:])
         except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(place)
             raise EvaluationError(
                 f"The figures of {figures.image!r:.200} cannot be written into {str(self._folder)!r}: {error}. "
                 "Give it room, and run the command again: what was evaluated is kept."
@@ -83,21 +87,24 @@ class Records:
 
     def figures(self, images: Iterable[str]) -> Iterator[ImageFigures]:
         """Yield the figures of those of some images that have any, in the order in which the images are named."""
-        for image in images:
-            if image in self._places:
-                self._file.seek(self._places[image])
-                yield ImageFigures.from_json(json.loads(self._file.readline()))
+        with (self._folder / IMAGES).open("rb") as file:
+            for image in images:
+                if image in self._places:
+                    file.seek(self._places[image])
+                    yield ImageFigures.from_json(json.loads(file.readline()))
 
     def _look(self) -> None:
         """Note where each image's line begins, and drop a line that was cut off."""
-        self._file.seek(0)
-        whole = 0
-        for number, line in enumerate(self._file, start=1):
-            if not line.endswith(b"\n"):
-                self._file.truncate(whole)
-                break
-            self._places[_image_of(line, number, self._folder / IMAGES)] = whole
-            whole += len(line)
+        path, whole = self._folder / IMAGES, 0
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    os.truncate(path, whole)
+                    break
+                self._places[_image_of(line, number, path)] = whole
+                whole += len(line)
 
 
 def read_records(folder: Path, images: Sequence[str] | None = None) -> Iterator[ImageFigures]:

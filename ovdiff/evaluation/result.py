@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from converters.files.atomic import write_whole
-from ovdiff.engines import ENGINES, EnginePreset, SegmentationEngine
+from ovdiff.engines import ENGINES, EnginePreset, SegmentationEngine, engine_state
 from ovdiff.errors import EvaluationError, OVDiffError
 from ovdiff.evaluation.dataset import Dataset
-from ovdiff.evaluation.run import Failure, Protocol
+from ovdiff.evaluation.run import Failure, Protocol, run_identity
 from ovdiff.evaluation.sums import Totals
 from ovdiff.models.weights import weights_identity
 from ovdiff.presets.preset import preset_to_mapping
@@ -145,7 +145,8 @@ def result_of(
             "needs": ENGINES[engine.preset.engine].needs if engine.preset.engine in ENGINES else "",
             "fields": preset_to_mapping(engine.preset),
             "weights": weights_of(engine.preset),
-            "fingerprint": engine.fingerprint(),
+            "fingerprint": engine_state(engine, dataset.vocabulary),
+            "prototypes": run_identity(engine, dataset, protocol)["prototypes"],
         },
         protocol=asdict(protocol),
         machine=machine(device, workers),

@@ -1,7 +1,8 @@
 """The evaluation of an engine on a dataset: image by image, resumable, in one process or several.
 
-Every image is compared on its own, so the figures are the same in whatever order and by however many processes they are
-found. With several processes each makes an engine of its own; prototypes must be made before.
+Every image is compared on its own, so the figures are the same in whatever order images come, and however they are
+dealt out to processes. Devices and numbers of threads round differently: that moves a handful of pixels of an image.
+With several processes each makes an engine of its own; prototypes must be made before.
 """
 
 import hashlib
@@ -14,13 +15,13 @@ from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from typing import Any
 
+from converters.workers import leave_with_caller
 from ovdiff.engines import DetectsObjects, FindsInstances, HasEncodings, SegmentationEngine, engine_state
 from ovdiff.errors import DatasetError, DeviceMemoryError, EvaluationError, ImageError
 from ovdiff.evaluation.asked_words import random_vocabularies
 from ovdiff.evaluation.dataset import Dataset, LabelledImage
 from ovdiff.evaluation.figures import ImageFigures, SmallVocabulary, asked_alone, compare, segments_of
 from ovdiff.evaluation.records import Records
-from ovdiff.presets.preset import preset_to_mapping
 from ovdiff.segmentation import FoundObject, Segmentation
 from ovdiff.vocabulary import Vocabulary
 
@@ -70,8 +71,8 @@ class Failure:
     why: str
 
 
-Report = Callable[[str], None]
-"""Called with an image's name when it is done."""
+Report = Callable[[str, Failure | None], None]
+"""Called with an image's name when it is done, and with the failure if it could not be evaluated."""
 
 
 def run_identity(engine: SegmentationEngine, dataset: Dataset, protocol: Protocol) -> dict[str, Any]:
@@ -82,7 +83,6 @@ def run_identity(engine: SegmentationEngine, dataset: Dataset, protocol: Protoco
         "dataset": dataset.name,
         "vocabulary": dataset.vocabulary.fingerprint(),
         "counts_background": dataset.counts_background,
-        "preset": preset_to_mapping(engine.preset),
         "engine": engine_state(engine, dataset.vocabulary),
         "prototypes": hashlib.sha256("\n".join(keys).encode()).hexdigest(),
         "sizes": list(protocol.sizes),
@@ -90,16 +90,14 @@ def run_identity(engine: SegmentationEngine, dataset: Dataset, protocol: Protoco
     }
 
 
-def evaluate(
-    work: Work, images: Sequence[str], records: Records, report: Report, *, workers: int = 1
-) -> tuple[Failure, ...]:
-    """Evaluate those images that have no figures yet, and return those that could not be evaluated.
+def evaluate(work: Work, images: Sequence[str], records: Records, report: Report, *, workers: int = 1) -> None:
+    """Evaluate those images that have no figures yet.
 
     Args:
         work: the engine, the dataset and the protocol.
         images: names of images of the dataset.
         records: where figures are and come.
-        report: is told the name of each image that is done.
+        report: is told of each image that is done.
         workers: how many processes; 1 is this one.
 
     Raises:
@@ -107,14 +105,12 @@ def evaluate(
         OVDiffError: an engine cannot be made, or prototypes are missing.
     """
     missing = [image for image in images if image not in records]
-    failures: list[Failure] = []
     for image, found in _evaluated(work, missing, workers):
         if isinstance(found, ImageFigures):
             records.add(found)
+            report(image, None)
         else:
-            failures.append(Failure(image, found))
-        report(image)
-    return tuple(failures)
+            report(image, Failure(image, found))
 
 
 def _evaluated(work: Work, images: Sequence[str], workers: int) -> Iterator[tuple[str, ImageFigures | str]]:
@@ -157,6 +153,7 @@ _of_this_process: "list[_Judge]" = []  # the one judge of a process of the pool
 
 
 def _start(work: Work) -> None:
+    leave_with_caller()
     if work.threads:
         import torch
 
@@ -240,7 +237,8 @@ def evaluate_encoded(
     found = _label(engine, labelled, encoded, dataset.vocabulary)
     clock.note("segment")
     truth, objects, detected = labelled.truth, None, None
-    if truth.segments is not None and isinstance(engine, FindsInstances):
+    wants_objects = truth.segments is not None or (truth.objects is not None and not isinstance(engine, DetectsObjects))
+    if wants_objects and isinstance(engine, FindsInstances):
         objects = list(engine.with_instances(labelled.image, found, dataset.vocabulary).objects())
     if truth.objects is not None:
         detected = _detected(engine, encoded, objects, dataset.vocabulary)
@@ -253,7 +251,7 @@ def evaluate_encoded(
         found,
         len(dataset.vocabulary.categories),
         segments=None
-        if objects is None
+        if objects is None or truth.segments is None
         else segments_of(objects, (truth.label_map.shape[0], truth.label_map.shape[1])),
         found=detected,
         small=small,

@@ -28,7 +28,13 @@ class Preset(PresetTables):
 
     def without_background(self) -> "Preset":
         """Return the preset with which every pixel gets a category, as in the protocol without background (A.14)."""
-        return replace(self, matching=replace(self.matching, background="none"))
+        return replace(
+            self,
+            matching=replace(self.matching, background="none"),
+            anchors=replace(self.anchors, words=(), prototypes=()),  # An anchor that wins is background.
+            part_check=replace(self.part_check, enabled=False),  # It makes parts background that it doubts.
+            refine=replace(self.refine, min_part_px=0),
+        )
 
     def fingerprint(self) -> str:
         """Return a hex hash of every field that can change a mask.

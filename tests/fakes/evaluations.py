@@ -35,7 +35,9 @@ def evaluated(folder: Path, engine: FakeEngine, dataset: Dataset) -> Result:
         engine.build(category)
     protocol = Protocol()
     with Records(folder, run_identity(engine, dataset, protocol)) as records:
-        evaluate(Work(lambda: engine, lambda: dataset, protocol), dataset.images, records, lambda _image: None)
+        evaluate(
+            Work(lambda: engine, lambda: dataset, protocol), dataset.images, records, lambda _image, _failure: None
+        )
         figures = list(records.figures(dataset.images))
     totals = totals_of(figures, dataset.vocabulary.categories, counts_background=dataset.counts_background)
     done = tuple(each.image for each in figures)

@@ -124,6 +124,7 @@ def test_without_background_the_preset_gives_every_pixel_a_category(plan: Evalua
     changed = preset_for(preset, without)
     assert isinstance(changed, Preset)
     assert changed.matching.background == "none"
+    assert (changed.anchors.words, changed.anchors.prototypes, changed.part_check.enabled) == ((), (), False)
     with pytest.raises(UsageError, match="the engine 'fake' cannot give every pixel a category"):
         preset_for(plan.preset, without)
 

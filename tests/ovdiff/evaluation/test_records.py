@@ -2,8 +2,12 @@
 
 import json
 import multiprocessing
+import subprocess
+import sys
 from dataclasses import replace
+from io import RawIOBase
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,16 +115,47 @@ def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path: Path, monkeypa
         records.add(figures("a"))
 
         class Full:
-            def seek(self, *_: int) -> int:
-                return 0
+            """A disk with room for five more bytes."""
 
-            def write(self, _: bytes) -> int:
-                raise OSError(28, "No space left on device")
+            def __init__(self, file: RawIOBase) -> None:
+                self._file, self._room = file, 5
 
-        monkeypatch.setattr(records, "_file", Full())
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._file, name)
+
+            def write(self, data: bytes) -> int:
+                if not self._room:
+                    raise OSError(28, "No space left on device")
+                taken, self._room = self._room, 0
+                return int(self._file.write(data[:taken]))  # type: ignore[arg-type]
+
+        file = records._file
+        monkeypatch.setattr(records, "_file", Full(file))  # type: ignore[arg-type]
         with pytest.raises(EvaluationError, match=r"No space left on device.* what was evaluated is kept"):
             records.add(figures("b"))
         assert "b" not in records
+        monkeypatch.setattr(records, "_file", file)
+        records.add(figures("c"))
+    assert [each.image for each in read_records(tmp_path)] == ["a", "c"]
+
+
+def test_a_disk_that_stays_full_does_not_hide_what_to_do(tmp_path: Path) -> None:
+    code = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from ovdiff.errors import EvaluationError\n"
+        "from tests.ovdiff.evaluation.test_records import RUN, Records, figures\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "with Records(Path(sys.argv[1]), RUN) as records:\n"
+        "    records.add(figures('a'))\n"
+        "    size = (Path(sys.argv[1]) / 'images.jsonl').stat().st_size\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, size + 20))\n"
+        "    records.add(figures('b'))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert "EvaluationError: The figures of 'b' cannot be written" in run.stderr
+    assert "Give it room, and run the command again" in run.stderr
+    assert (tmp_path / IMAGES).read_bytes().count(b"\n") == 1
     assert [each.image for each in read_records(tmp_path)] == ["a"]
 
 

@@ -1,5 +1,9 @@
 """An evaluation image by image: interrupted, in several processes, with images that fail."""
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,14 +14,17 @@ import pytest
 from ovdiff.bank import Bank
 from ovdiff.engines import load_any_preset, make_engine
 from ovdiff.errors import EvaluationError, MissingPrototypesError
-from ovdiff.evaluation.dataset import Dataset
+from ovdiff.evaluation.dataset import Dataset, LabelledImage
 from ovdiff.evaluation.datasets.drawn import USUAL
 from ovdiff.evaluation.figures import ImageFigures
 from ovdiff.evaluation.records import Records
 from ovdiff.evaluation.run import Failure, Protocol, Work, evaluate, evaluate_image, run_identity
 from ovdiff.evaluation.sums import Totals, totals_of
+from ovdiff.odise.engine import OdiseEngine
+from ovdiff.odise.preset import OdisePreset
 from tests.fakes.coloured_dataset import SIZE_HW, VOCABULARY, MakesEngine, Squares
 from tests.fakes.engine import FakeEngine
+from tests.fakes.waiting import eventually
 
 
 @pytest.fixture
@@ -30,12 +37,12 @@ def without_seconds(figures: ImageFigures) -> ImageFigures:
 
 
 def run(work: Work, folder: Path, images: int | None = None, workers: int = 1) -> tuple[Totals, tuple[Failure, ...]]:
-    dataset, told = work.dataset(), list[str]()
+    dataset, failed = work.dataset(), list[Failure]()
     names = dataset.images[:images]
     with Records(folder, run_identity(work.engine(), dataset, work.protocol)) as records:
-        failed = evaluate(work, names, records, told.append, workers=workers)
+        evaluate(work, names, records, lambda _, failure: failed.extend([failure] if failure else []), workers=workers)
         totals = totals_of(map(without_seconds, records.figures(names)), VOCABULARY.categories)
-    return totals, failed
+    return totals, tuple(failed)
 
 
 def same(one: Totals, other: Totals) -> bool:
@@ -106,6 +113,53 @@ def test_a_process_that_is_killed_is_told_and_what_was_evaluated_stays(work: Wor
     assert "square-0" in there
     totals, _ = run(work, tmp_path / "out")
     assert same(totals, run(work, tmp_path / "unbroken")[0])
+
+
+def test_processes_end_with_their_caller(tmp_path: Path) -> None:
+    code = (
+        "import multiprocessing, os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from tests.ovdiff.evaluation.test_run import *\n"
+        "if __name__ == '__main__':\n"
+        "    work = Work(MakesEngine(Path(sys.argv[1])), Squares(200), Protocol(), threads=0)\n"
+        "    with Records(Path(sys.argv[1]) / 'out', {}) as records:\n"
+        "        def report(image, failure):\n"
+        "            print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        evaluate(work, work.dataset().images, records, report, workers=2)\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    with (tmp_path / "said").open("w") as said:  # A pipe would be held open by processes that are left over.
+        command = [sys.executable, str(script), str(tmp_path)]
+        run = subprocess.run(command, stdout=said, stderr=subprocess.STDOUT, check=False, env=environment)
+    said_text = (tmp_path / "said").read_text()
+    assert run.returncode == -signal.SIGKILL, said_text
+    children = [int(each) for each in said_text.split()]
+    assert len(children) == 2
+    assert eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in children), timeout_s=30)
+
+
+def test_objects_are_compared_where_the_truth_has_no_segments(work: Work) -> None:
+    dataset = work.dataset()
+
+    def read(name: str) -> LabelledImage:
+        found = dataset.read(name)
+        return replace(found, truth=replace(found.truth, segments=None))
+
+    figures = evaluate_image(work.engine(), replace(dataset, read=read), "square-1", 1, Protocol())
+    assert figures.segments is None
+    assert figures.found is not None
+    assert len(figures.found) == 2
+
+
+def test_what_changes_no_mask_does_not_refuse_to_go_on(tmp_path: Path) -> None:
+    engine = OdiseEngine(preset := load_any_preset("odise_tinyworld"))  # type: ignore[arg-type]
+    assert isinstance(preset, OdisePreset)
+    other = OdiseEngine(replace(preset, cache=replace(preset.cache, images=preset.cache.images + 1), name="mine"))
+    dataset = USUAL.open(tmp_path)
+    assert run_identity(engine, dataset, Protocol()) == run_identity(other, dataset, Protocol())
 
 
 def test_missing_prototypes_end_the_run(work: Work, tmp_path: Path) -> None:

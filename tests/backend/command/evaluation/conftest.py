@@ -22,7 +22,7 @@ def figures(tmp_path: Path) -> list[ImageFigures]:
     engine, dataset = MakesEngine(tmp_path / "bank")(), Squares()()
     work = Work(lambda: engine, lambda: dataset, PROTOCOL)
     with Records(tmp_path / "records", run_identity(engine, dataset, PROTOCOL)) as records:
-        evaluate(work, dataset.images, records, lambda _image: None)
+        evaluate(work, dataset.images, records, lambda _image, _failure: None)
         return list(records.figures(dataset.images))
 
 
