@@ -154,6 +154,7 @@ measure: $(ENV)
 	$(MEASURE).tinyworld_support runs/tinyworld --out $(RESULTS)/tinyworld_support.json
 	$(MEASURE).forecasts --out $(RESULTS)/forecasts.json $(MEASURE_FLAGS)
 	$(MEASURE).baselines --out $(RESULTS)/baselines.json
+	$(MEASURE).evaluation_cost --out $(RESULTS)/evaluation_cost.json
 	$(MEASURE).measured_tables
 
 lock: | $(PRIVATE_UV)

@@ -13,7 +13,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,22 +107,25 @@ def main(words: Sequence[str] | None = None, write: Callable[[str], None] = prin
     }
     with tempfile.TemporaryDirectory() as folder:
         noted = memory(bench.engine(), options.images, Path(folder) / "out", write)
-    cells = [
-        [name, *(f"{row[column]:.3f}" for column in ("segmenting", "evaluating", "speed"))]
-        for name, row in rows.items()
-    ]
-    write(markdown_table(("compared", "segmenting, s", "evaluating, s", "speed"), cells))
-    write(f"resident memory at each tenth of {options.images} images, MiB: {', '.join(f'{mib:.0f}' for mib in noted)}")
+    memory_mib = {"images": options.images, "at_each_tenth": noted[:-1], "after_the_figures": noted[-1]}
+    machine = f"{platform.machine()}, one thread, torch {torch.__version__}"
+    results = {"machine": machine, "speed": rows, "memory_mib": memory_mib}
+    write(table(results))
     if options.out:
-        memory_mib = {"images": options.images, "at_each_tenth": noted[:-1], "after_the_figures": noted[-1]}
-        write_results(
-            options.out,
-            {
-                "machine": f"{platform.machine()}, one thread, torch {torch.__version__}",
-                "speed": rows,
-                "memory_mib": memory_mib,
-            },
-        )
+        write_results(options.out, results)
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Return the Markdown table of both comparisons, and a sentence about memory."""
+    columns = ("segmenting", "evaluating", "speed")
+    cells = [[name, *(f"{row[column]:.3f}" for column in columns)] for name, row in results["speed"].items()]
+    memory_mib = results["memory_mib"]
+    tenths = ", ".join(f"{mib:.0f}" for mib in memory_mib["at_each_tenth"])
+    return (
+        f"{markdown_table(('compared', 'segmenting, s', 'evaluating, s', 'speed'), cells)}\n\n"
+        f"*Processor seconds an image of {SIZE_PX} px, and how quick evaluating is beside segmenting "
+        f"({results['machine']}). Resident memory at each tenth of {memory_mib['images']} images: {tenths} MiB.*"
+    )
 
 
 if __name__ == "__main__":

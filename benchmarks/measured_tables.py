@@ -21,6 +21,7 @@ from backend.demo.loop.table import table as demo_loop_table
 from benchmarks.absent_words import miou_table, words_table
 from benchmarks.baselines import table as baselines_table
 from benchmarks.calibration import bins_table, errors_table
+from benchmarks.evaluation_cost import table as evaluation_cost_table
 from benchmarks.forecasts import table as forecasts_table
 from benchmarks.instances import cost_table
 from benchmarks.instances import table as instances_table
@@ -43,6 +44,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (
     "README.md",
     "docs/baselines.md",
+    "docs/evaluation.md",
     "docs/lessons.md",
     "docs/lint.md",
     "docs/measurements.md",
@@ -86,6 +88,7 @@ Where scores keep their promise the strokes lie on the bars' upper edges.*"""
 
 Table = Callable[[Any], str]
 TABLES: Mapping[str, tuple[str, Table]] = {
+    "evaluation cost": ("evaluation_cost.json", evaluation_cost_table),
     "absent words": ("absent_words.json", lambda results: f"{words_table(results['rows'])}\n\n{asked(results)}"),
     "miou": ("absent_words.json", lambda results: miou_table(results["rows"])),
     "worst answers": ("absent_words.json", lambda _results: WORST),
