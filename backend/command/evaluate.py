@@ -22,7 +22,7 @@ from ovdiff.engines import EnginePreset, WithoutBackground, make_engine
 from ovdiff.evaluation.catalogue import dataset_kind, dataset_names
 from ovdiff.evaluation.dataset import Dataset
 from ovdiff.evaluation.figures import ImageFigures
-from ovdiff.evaluation.published import published_text
+from ovdiff.evaluation.published import published_beside
 from ovdiff.evaluation.ranking import image_miou, ranked_images
 from ovdiff.evaluation.records import Records
 from ovdiff.evaluation.result import Result, result_of
@@ -220,7 +220,7 @@ def result_text(result: Result, out: Path) -> str:
 def published_lines(result: Result) -> list[str]:
     """Return what is published of this dataset and preset, in percent: a line for each measure that is."""
     told = {"miou": "mIoU", **MEASURES}
-    texts = {name: published_text(result.dataset["name"], result.preset["fields"], key) for key, name in told.items()}
+    texts = {name: published_beside(result, key) for key, name in told.items()}
     return [f"published {name}: {text}" for name, text in texts.items() if text]
 
 
