@@ -119,7 +119,9 @@ def test_processes_end_with_their_caller(tmp_path: Path) -> None:
     code = (
         "import multiprocessing, os, signal, sys\n"
         "from pathlib import Path\n"
-        "from tests.ovdiff.evaluation.test_run import *\n"
+        "from ovdiff.evaluation.records import Records\n"
+        "from ovdiff.evaluation.run import Protocol, Work, evaluate\n"
+        "from tests.fakes.coloured_dataset import MakesEngine, Squares\n"
         "if __name__ == '__main__':\n"
         "    work = Work(MakesEngine(Path(sys.argv[1])), Squares(200), Protocol(), threads=0)\n"
         "    with Records(Path(sys.argv[1]) / 'out', {}) as records:\n"
