@@ -1,52 +1,28 @@
 """COCO panoptic in folders of its layouts."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from converters.files.class_lists import read_class_list
 from ovdiff.errors import DatasetError
 from ovdiff.evaluation.dataset import UNKNOWN
 from ovdiff.evaluation.datasets.coco_panoptic import COCO_PANOPTIC
-from tests.ovdiff.evaluation.made import SIZE_HW, values, write_image, write_text
+from tests.ovdiff.evaluation.made import PanopticMade, values, write_text
 
 ROOT, IMAGES, PNGS = "coco", "val2017", "annotations/panoptic_val2017"
 JSON, OBJECTS = "annotations/panoptic_val2017.json", "annotations/instances_val2017.json"
 CLASSES, NAME, KEY, THING, STUFF = "coco_panoptic", "000000000139", 139, 90, 92
 
 
+MADE = PanopticMade(ROOT, IMAGES, PNGS, JSON, OBJECTS, CLASSES, NAME, KEY, THING, STUFF)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return the folder of a dataset of one image: a thing, stuff, and pixels of which nobody says what they are."""
-    root = tmp_path / ROOT
-    write_image(root / f"{IMAGES}/{NAME}.jpg")
-    colours = np.zeros((*SIZE_HW, 3), dtype=np.uint8)
-    colours[..., 0] = values((0, 1, 2))
-    (root / PNGS).mkdir(parents=True)
-    Image.fromarray(colours).save(root / f"{PNGS}/{NAME}.png")
-    content = {
-        "images": [{"id": KEY, "file_name": f"{NAME}.jpg"}],
-        "annotations": [
-            {
-                "image_id": KEY,
-                "file_name": f"{NAME}.png",
-                "segments_info": [{"id": 1, "category_id": THING}, {"id": 2, "category_id": STUFF}],
-            }
-        ],
-        "categories": [{"id": row.value, "name": row.name} for row in read_class_list(CLASSES)],
-    }
-    write_text(root / JSON, json.dumps(content))
+    """Return the folder of a dataset of one image."""
+    MADE.write(tmp_path)
     return tmp_path
-
-
-def _write_object(root: Path) -> None:
-    outline = [[1, 0, 2, 0, 2, 6, 1, 6]]
-    content = {**json.loads((root / JSON).read_text()), "annotations": []}
-    content["annotations"] = [{"id": 1, "image_id": KEY, "category_id": THING, "segmentation": outline}]
-    write_text(root / OBJECTS, json.dumps(content))
 
 
 def test_there_are_80_things_and_53_kinds_of_stuff() -> None:
@@ -63,7 +39,7 @@ def test_gaps_between_the_numbers_of_categories_are_closed(folder: Path) -> None
 
 def test_objects_are_read_where_there_are_some(folder: Path) -> None:
     assert "instances" not in COCO_PANOPTIC.open(folder / "coco").measures
-    _write_object(folder / "coco")
+    MADE.write_object(folder / "coco")
     opened = COCO_PANOPTIC.open(folder)
     assert opened.measures == COCO_PANOPTIC.measures
     objects = opened.read(NAME).truth.objects
