@@ -18,7 +18,7 @@ from backend.errors import RequestError, UsageError
 from converters.console import answer
 from converters.files.atomic import write_whole
 from ovdiff.bank import Bank
-from ovdiff.engines import EnginePreset, WithoutBackground, make_engine
+from ovdiff.engines import EnginePreset, SegmentationEngine, WithoutBackground, make_engine
 from ovdiff.evaluation.catalogue import dataset_kind, dataset_names
 from ovdiff.evaluation.dataset import Dataset
 from ovdiff.evaluation.figures import ImageFigures
@@ -79,16 +79,20 @@ def open_named(name: str, root: Path | None) -> Dataset:
     return kind.open(root or Path())
 
 
-def run_evaluation(plan: EvaluationPlan) -> Result:
-    """Evaluate, write the result, and print its table.
+@dataclass(frozen=True)
+class Opened:
+    """The dataset of a plan, and the engine that is evaluated on it."""
 
-    The page and the Markdown file show the best, median and worst images, which are segmented once more. After Ctrl-C
-    the result of what was evaluated is written without them.
+    dataset: Dataset
+    engine: SegmentationEngine
+
+
+def open_evaluation(plan: EvaluationPlan) -> Opened:
+    """Open the dataset of a plan and make its engine; no model loads.
 
     Raises:
-        KeyboardInterrupt: somebody pressed Ctrl-C.
-        RequestError: some images could not be evaluated; each was reported, and the others' result is written.
-        OVDiffError: the dataset cannot be read, or prototypes cannot be made.
+        UsageError: the plan asks for what the dataset or the engine cannot do.
+        OVDiffError: the dataset cannot be read.
     """
     dataset = plan.open()
     if plan.protocol.sizes and not dataset.counts_background:
@@ -96,13 +100,32 @@ def run_evaluation(plan: EvaluationPlan) -> Result:
             f"--sizes asks for few words, and {dataset.name} has no background: every pixel would have to be one of "
             "them. Leave --sizes out."
         )
-    preset = preset_for(plan.preset, dataset)
-    engine = make_engine(preset, Bank(plan.bank), plan.device)
+    return Opened(dataset, make_engine(preset_for(plan.preset, dataset), Bank(plan.bank), plan.device))
+
+
+def run_evaluation(plan: EvaluationPlan, opened: Opened | None = None) -> Result:
+    """Evaluate, write the result, and print its table.
+
+    The page and the Markdown file show the best, median and worst images, which are segmented once more. After Ctrl-C
+    the result of what was evaluated is written without them.
+
+    Args:
+        plan: what is evaluated by what.
+        opened: what :func:`open_evaluation` returned for the plan, if the caller has it already.
+
+    Raises:
+        KeyboardInterrupt: somebody pressed Ctrl-C.
+        RequestError: some images could not be evaluated; each was reported, and the others' result is written.
+        OVDiffError: the dataset cannot be read, or prototypes cannot be made.
+    """
+    opened = opened or open_evaluation(plan)
+    dataset, engine = opened.dataset, opened.engine
     build_missing(words_of(engine, dataset.vocabulary), engine)
     images = dataset.images if plan.limit is None else dataset.images[: plan.limit]
     work = Work(lambda: engine, lambda: dataset, plan.protocol)
     if plan.workers > 1:
-        work = Work(partial(make_engine, preset, Bank(plan.bank), plan.device), plan.open, plan.protocol, plan.threads)
+        make = partial(make_engine, engine.preset, Bank(plan.bank), plan.device)
+        work = Work(make, plan.open, plan.protocol, plan.threads)
     mious: dict[str, float | None] = {}
     with Records(plan.out, run_identity(engine, dataset, plan.protocol)) as records:
         failed: list[Failure] = []

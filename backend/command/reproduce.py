@@ -11,14 +11,13 @@ from functools import partial
 from pathlib import Path
 
 from backend.command.console import complain, say
-from backend.command.evaluate import EvaluationPlan, open_named, preset_for, run_evaluation
+from backend.command.evaluate import EvaluationPlan, Opened, open_evaluation, open_named, run_evaluation
 from backend.command.files import write_png
 from backend.command.support_sheet import draw_support_sheet, shown_images
 from backend.errors import RequestError, UsageError
 from converters.console import answer, answering, is_json
 from converters.files.atomic import write_whole
-from ovdiff.bank import Bank
-from ovdiff.engines import HasSupportSets, SegmentationEngine, load_any_preset, make_engine
+from ovdiff.engines import EnginePreset, HasSupportSets, SegmentationEngine, load_any_preset
 from ovdiff.errors import BankError, DatasetError
 from ovdiff.evaluation.dataset import Dataset, DatasetKind
 from ovdiff.evaluation.reproduction import (
@@ -74,9 +73,10 @@ def run_reproduction(wanted: Reproduction) -> tuple[Comparison, ...]:
     told = ", ".join(f"{each.measure} {each}" for each in published_of(wanted.kind.name, preset_to_mapping(preset)))
     say(f"published of {wanted.kind.title}: {told or 'nothing that is known here'}")
     _require_all(wanted)
-    result = _evaluated(wanted)
-    dataset = open_named(wanted.kind.name, wanted.root)
-    engine = make_engine(preset_for(preset, dataset), Bank(wanted.bank), wanted.device)
+    plan = _plan(wanted, preset)
+    opened = open_evaluation(plan)
+    result = _evaluated(plan, opened)
+    dataset, engine = opened.dataset, opened.engine
     stages = stages_of(engine, dataset, wanted.kind, result)
     comparisons = compare_with_published(result, wanted.kind)
     _tell(wanted, comparisons, stages)
@@ -132,19 +132,22 @@ def _require_all(wanted: Reproduction) -> None:
     )
 
 
-def _evaluated(wanted: Reproduction) -> Result:
-    plan = EvaluationPlan(
+def _plan(wanted: Reproduction, preset: EnginePreset) -> EvaluationPlan:
+    return EvaluationPlan(
         open=partial(open_named, wanted.kind.name, wanted.root),
-        preset=load_any_preset(wanted.preset),
+        preset=preset,
         bank=wanted.bank,
         device=wanted.device,
         out=wanted.out,
         limit=wanted.limit,
     )
+
+
+def _evaluated(plan: EvaluationPlan, opened: Opened) -> Result:
     if not is_json():
-        return run_evaluation(plan)
+        return run_evaluation(plan, opened)
     with redirect_stdout(sys.stderr), answering(quiet=True):  # stdout is to hold one JSON value
-        return run_evaluation(plan)
+        return run_evaluation(plan, opened)
 
 
 def _tell(wanted: Reproduction, comparisons: Sequence[Comparison], stages: Sequence[Stage]) -> None:
