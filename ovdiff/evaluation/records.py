@@ -87,24 +87,15 @@ class Records:
 
     def figures(self, images: Iterable[str]) -> Iterator[ImageFigures]:
         """Yield the figures of those of some images that have any, in the order in which the images are named."""
-        with (self._folder / IMAGES).open("rb") as file:
-            for image in images:
-                if image in self._places:
-                    file.seek(self._places[image])
-                    yield ImageFigures.from_json(json.loads(file.readline()))
+        return _figures_at(self._folder / IMAGES, self._places, images)
 
     def _look(self) -> None:
         """Note where each image's line begins, and drop a line that was cut off."""
-        path, whole = self._folder / IMAGES, 0
-        if not path.exists():
-            return
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):
-                    os.truncate(path, whole)
-                    break
-                self._places[_image_of(line, number, path)] = whole
-                whole += len(line)
+        path = self._folder / IMAGES
+        if path.exists():
+            self._places, whole_bytes = _places_in(path)
+            if whole_bytes < path.stat().st_size:
+                os.truncate(path, whole_bytes)
 
 
 def read_records(folder: Path, images: Sequence[str] | None = None) -> Iterator[ImageFigures]:
@@ -114,18 +105,11 @@ def read_records(folder: Path, images: Sequence[str] | None = None) -> Iterator[
         EvaluationError: the folder holds no evaluation, or a line is damaged.
     """
     path = folder / IMAGES
-    found: dict[str, ImageFigures] = {}
     try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.endswith(b"\n"):
-                    image = _image_of(line, number, path)
-                    found[image] = ImageFigures.from_json(json.loads(line))
+        places, _ = _places_in(path)
     except OSError as error:
         raise EvaluationError(f"{str(folder)!r} holds no evaluation: {error}.") from error
-    for image in found if images is None else images:
-        if image in found:
-            yield found[image]
+    yield from _figures_at(path, places, places if images is None else images)
 
 
 def recorded_images(folder: Path) -> set[str]:
@@ -139,6 +123,26 @@ def recorded_images(folder: Path) -> set[str]:
         return set()
     with path.open("rb") as file:
         return {_image_of(line, number, path) for number, line in enumerate(file, start=1) if line.endswith(b"\n")}
+
+
+def _places_in(path: Path) -> tuple[dict[str, int], int]:
+    """Return where each image's line begins, and how many bytes of the file are whole lines."""
+    places, whole = {}, 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                break
+            places[_image_of(line, number, path)] = whole
+            whole += len(line)
+    return places, whole
+
+
+def _figures_at(path: Path, places: Mapping[str, int], images: Iterable[str]) -> Iterator[ImageFigures]:
+    with path.open("rb") as file:
+        for image in images:
+            if image in places:
+                file.seek(places[image])
+                yield ImageFigures.from_json(json.loads(file.readline()))
 
 
 def _require_same(path: Path, run: Mapping[str, Any]) -> None:

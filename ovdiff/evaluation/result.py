@@ -17,7 +17,7 @@ from converters.files.atomic import write_whole
 from ovdiff.engines import ENGINES, EnginePreset, SegmentationEngine, engine_state
 from ovdiff.errors import EvaluationError, OVDiffError
 from ovdiff.evaluation.dataset import Dataset
-from ovdiff.evaluation.run import Failure, Protocol, run_identity
+from ovdiff.evaluation.run import Failure, Protocol, prototypes_key
 from ovdiff.evaluation.sums import Totals
 from ovdiff.models.weights import weights_identity
 from ovdiff.presets.preset import preset_to_mapping
@@ -146,7 +146,7 @@ def result_of(
             "fields": preset_to_mapping(engine.preset),
             "weights": weights_of(engine.preset),
             "fingerprint": engine_state(engine, dataset.vocabulary),
-            "prototypes": run_identity(engine, dataset, protocol)["prototypes"],
+            "prototypes": prototypes_key(engine, dataset.vocabulary),
         },
         protocol=asdict(protocol),
         machine=machine(device, workers),

@@ -77,17 +77,21 @@ Report = Callable[[str, Failure | None], None]
 
 def run_identity(engine: SegmentationEngine, dataset: Dataset, protocol: Protocol) -> dict[str, Any]:
     """Return what decides the figures of an image, as JSON's types."""
-    categories = dataset.vocabulary.categories
-    keys = [engine.category_key(category) for category in categories]
     return {
         "dataset": dataset.name,
         "vocabulary": dataset.vocabulary.fingerprint(),
         "counts_background": dataset.counts_background,
         "engine": engine_state(engine, dataset.vocabulary),
-        "prototypes": hashlib.sha256("\n".join(keys).encode()).hexdigest(),
+        "prototypes": prototypes_key(engine, dataset.vocabulary),
         "sizes": list(protocol.sizes),
         **({"truth": dataset.truth} if dataset.truth else {}),
     }
+
+
+def prototypes_key(engine: SegmentationEngine, vocabulary: Vocabulary) -> str:
+    """Return a hash of the keys of a vocabulary's categories, in its order."""
+    keys = [engine.category_key(category) for category in vocabulary.categories]
+    return hashlib.sha256("\n".join(keys).encode()).hexdigest()
 
 
 def evaluate(work: Work, images: Sequence[str], records: Records, report: Report, *, workers: int = 1) -> None:
