@@ -5,7 +5,7 @@ reported. A usual scene is one of those that the models were trained on, 256 px 
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from converters.metrics.confusion import category_ious, confusion_matrix
 from ovdiff import Bank, Category, Engine, Preset, Vocabulary
 from ovdiff.engines import HasEncodings
+from ovdiff.evaluation.rows import Changes, with_changes
 from ovdiff.odise.engine import EncodedMasks
 from ovdiff.presets import preset_to_mapping
 from ovdiff.presets.preset import mapping_to_preset
@@ -30,8 +31,6 @@ BANK = Path("runs/bank")
 
 THINGS_ONLY = Vocabulary(tuple(Category(name, kind="thing") for name in THINGS))
 EVERYTHING = Vocabulary(THINGS_ONLY.categories + tuple(Category(name, kind="stuff") for name in STUFF))
-Changes = Mapping[str, Any]
-"""Fields of a preset, as TOML nests them: ``{"prefilter": {"enabled": False}}``."""
 NO_ANCHORS: Changes = {"anchors": {"words": [], "prototypes": []}}
 NO_CHECK: Changes = {"part_check": {"enabled": False}}
 PREFILTER: Changes = {"prefilter": {"enabled": True}}
@@ -111,16 +110,6 @@ def changes_of(settings: Sequence[str]) -> dict[str, Any]:
             message = f"--set {text}: {error}. Write section.field=value, as in prefilter.enabled=false"
             raise ValueError(message) from error
     return changes
-
-
-def with_changes(under: Changes, over: Changes) -> dict[str, Any]:
-    """Return changes of which the second win."""
-    merged = dict(under)
-    for key, value in over.items():
-        below = merged.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[key] = with_changes(below, value) if both else value  # type: ignore[arg-type]
-    return merged
 
 
 class Bench:

@@ -12,12 +12,10 @@ as `converters.metrics.panoptic_quality` counts it; AP is COCO's for masks, by p
 """
 
 import argparse
-import contextlib
-import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +23,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from benchmarks.drawn_world import BANK, EVERYTHING, SEEDS
 from benchmarks.instance_scenes import TrueScene, true_scenes
 from benchmarks.spreads import markdown_table, spread_text, write_results
-from converters.encodings.coco_rle import coco_rle_area, coco_rle_bbox_xywh, mask_to_coco_rle
+from converters.encodings.coco_rle import mask_to_coco_rle
 from converters.metrics.panoptic_quality import SegmentMap, SegmentMatches, match_segments
 from ovdiff import Bank, Engine, Preset, Segmentation, load_preset
+from ovdiff.evaluation.average_precision import average_precision as coco_average_precision
+from ovdiff.evaluation.figures import FoundMask as EncodedMask
+from ovdiff.evaluation.figures import segments_of
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.proposals import make_object_proposer
 from ovdiff.segmenting.instances import find_instances
@@ -111,48 +110,25 @@ def average_precision_of(
     true: Sequence[Sequence[FoundMask]], given: Sequence[Sequence[FoundMask]]
 ) -> tuple[float, float]:
     """Return COCO's mask AP over IoU .5 to .95, and AP at .5, of things; of the masks of each image."""
-    entries = [_annotations(masks, number) for number, masks in enumerate(true, 1)]
-    results = [entry for number, masks in enumerate(given, 1) for entry in _annotations(masks, number)]
-    if not results:
-        return 0.0, 0.0
     sizes = [masks[0][2].shape if masks else (1, 1) for masks in (given[n] or true[n] for n in range(len(true)))]
-    dataset = COCO()
-    dataset.dataset = {
-        "info": {},
-        "images": [{"id": number, "height": size[0], "width": size[1]} for number, size in enumerate(sizes, 1)],
-        "categories": [{"id": number, "name": name} for number, name in enumerate(THINGS, 1)],
-        "annotations": [{**entry, "id": number} for number, entry in enumerate(chain.from_iterable(entries), 1)],
-    }
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints a table
-        dataset.createIndex()
-        evaluation = COCOeval(dataset, dataset.loadRes(results), "segm")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return float(evaluation.stats[0]), float(evaluation.stats[1])
+    found = coco_average_precision(
+        ((size[0], size[1]), _encoded(true[number]), _encoded(given[number])) for number, size in enumerate(sizes)
+    )
+    return found.ap or 0.0, found.ap50 or 0.0
 
 
 def _things(segmentation: Segmentation) -> list[FoundMask]:
     return [(found.index, found.score, found.mask) for found in segmentation.objects() if found.index < len(THINGS)]
 
 
-def _annotations(masks: Sequence[FoundMask], image: int) -> list[dict[str, Any]]:
-    entries = []
-    for index, score, mask in masks:
-        rle = mask_to_coco_rle(mask)
-        area, box = coco_rle_area(rle), coco_rle_bbox_xywh(rle)
-        shape = {"segmentation": rle, "area": area, "bbox": box, "iscrowd": 0}
-        entries.append({"image_id": image, "category_id": index + 1, "score": score, **shape})
-    return entries
+def _encoded(masks: Sequence[FoundMask]) -> list[EncodedMask]:
+    return [EncodedMask(index + 1, str(mask_to_coco_rle(mask)["counts"]), score) for index, score, mask in masks]
 
 
 def segment_map(segmentation: Segmentation) -> SegmentMap:
     """Return the objects of a segmentation, numbered without a gap."""
-    found = list(segmentation.objects())
-    ids = np.zeros(segmentation.label_map.shape, dtype=np.int32)
-    for number, each in enumerate(found, start=1):
-        ids[each.mask] = number
-    return SegmentMap(ids, tuple(each.index + 1 for each in found))
+    height, width = segmentation.label_map.shape
+    return segments_of(list(segmentation.objects()), (height, width))
 
 
 def compare(
