@@ -20,7 +20,7 @@ from tests.backend.command.learning_export import RED, annotation, region
 from tests.fakes.label_studio import PROJECT_UID
 from tests.fakes.learner import LearningEngine
 from tests.fakes.project_studio import Fault, ProjectStudio
-from tests.fakes.teaching import LEARNING, annotate, hasten, learning, learning_studio, quick_settings
+from tests.fakes.teaching import LEARNING, annotate, hasten, learning, learning_studio
 from tests.fakes.waiting import eventually
 
 ROOT = Path(__file__).parents[4]
@@ -54,17 +54,6 @@ def studio() -> Iterator[ProjectStudio]:
         for task in (1, 2, 3):
             annotate(found, task, 10 + task)
         yield found
-
-
-@pytest.fixture
-def settings(studio: ProjectStudio, tmp_path: Path) -> Settings:
-    return quick_settings(studio, tmp_path)
-
-
-@pytest.fixture
-def engine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> LearningEngine:
-    monkeypatch.setattr(LearningEngine, "learned", 0)
-    return LearningEngine(settings.bank_dir)
 
 
 @pytest.fixture(autouse=True)

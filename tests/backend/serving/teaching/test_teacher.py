@@ -35,7 +35,6 @@ from tests.fakes.teaching import (
     idle,
     learning,
     learning_studio,
-    quick_settings,
 )
 from tests.fakes.waiting import eventually
 
@@ -46,17 +45,6 @@ Start = Callable[..., Service]
 def studio() -> Iterator[ProjectStudio]:
     with learning_studio(3) as found:
         yield found
-
-
-@pytest.fixture
-def settings(studio: ProjectStudio, tmp_path: Path) -> Settings:
-    return quick_settings(studio, tmp_path)
-
-
-@pytest.fixture
-def engine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> LearningEngine:
-    monkeypatch.setattr(LearningEngine, "learned", 0)
-    return LearningEngine(settings.bank_dir)
 
 
 @pytest.fixture(autouse=True)
