@@ -87,9 +87,9 @@ class FakeEngine:
             progress("extracting", 0.5)
         if category.name in self.failing:
             raise SupportError(f"No support image of {category.name!r} has any foreground.")
-        self.built.append(category.name)
         card = replace(_card(category, self.name), judgement=self._judged(category))
         Bank(self.folder).save(key, _prototypes(), card)
+        self.built.append(category.name)
 
     def judgement(self, category: Category) -> Judgement | None:
         key = self.category_key(category)
