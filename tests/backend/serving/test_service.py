@@ -118,7 +118,8 @@ def test_a_task_opened_too_early_has_no_result_and_is_answered_in_full_later(
     """Label Studio stores no item without a result, so it asks again."""
     impatient = replace(settings, prediction=replace(settings.prediction, wait_for_prototypes_s=0.05))
     service = make_app(impatient, engine).extensions["ovdiff"]
-    wait_until_ready(service, PROJECT_UID, config("red"))
+    service.setup(PROJECT_UID, config("red"))
+    assert eventually(lambda: all_are_ready(service))
     engine.gate = threading.Event()
     service.setup(PROJECT_UID, RED_BLUE)
     assert eventually(lambda: '"generating"' in json.dumps(service.status()))
@@ -136,7 +137,9 @@ def test_a_partial_prediction_is_stored_where_the_setting_asks_for_it(
 ) -> None:
     partial = replace(settings.prediction, wait_for_prototypes_s=0.05, partial_predictions=True)
     service = make_app(replace(settings, prediction=partial), engine).extensions["ovdiff"]
-    first = wait_until_ready(service, PROJECT_UID, config("red"))
+    service.setup(PROJECT_UID, config("red"))
+    assert eventually(lambda: all_are_ready(service))
+    first = service.setup(PROJECT_UID, config("red"))["model_version"]
     engine.gate = threading.Event()
     (item,) = service.predict(PROJECT_UID, [task()], RED_BLUE)
     assert labels(item) == ["red"] and "blue" in item["warning"] and item["model_version"] != first
