@@ -34,6 +34,7 @@ LIBRARIES = {
     "lora": ("peft",),
     "crf": ("pydensecrf",),
     "cloud": ("s3fs", "upath"),
+    "ray": ("pyarrow", "ray"),
     "train": ("tokenizers",),
 }
 """For each extra, the names by which its libraries are imported."""
