@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
@@ -58,3 +60,20 @@ def log_to(level: str, form: str, stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
     logging.basicConfig(level=level, handlers=[handler])
+
+
+@contextmanager
+def without_word_notices() -> Iterator[None]:
+    """Leave out of the log what engines tell about words, unless the level is DEBUG.
+
+    Such as which anchors step aside. An evaluation asks for hundreds of vocabularies, and an ablation has dozens of
+    engines; their lines would stand between a person and the progress.
+    """
+    told = logging.getLogger("ovdiff.segmenting")
+    before = told.level
+    if told.getEffectiveLevel() > logging.DEBUG:
+        told.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        told.setLevel(before)

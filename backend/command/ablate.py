@@ -11,6 +11,7 @@ from backend.command.console import complain, notice, progress_bar, say
 from backend.command.evaluate import preset_for
 from backend.command.table import table
 from backend.errors import RequestError
+from backend.logs import without_word_notices
 from converters.console import answer
 from converters.files.atomic import write_whole
 from ovdiff.bank import Bank
@@ -54,6 +55,7 @@ class AblationPlan:
     protocol: Protocol = field(default_factory=Protocol)
 
 
+@without_word_notices()
 def run_plan(plan: AblationPlan) -> AblationTable | None:
     """Say what an ablation costs; unless that is all, run it, write its table, and print it.
 

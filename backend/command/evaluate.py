@@ -15,6 +15,7 @@ from backend.command.evaluation.words import MEASURES, scope_sentence
 from backend.command.prototypes import build_missing
 from backend.command.table import table
 from backend.errors import RequestError, UsageError
+from backend.logs import without_word_notices
 from converters.console import answer
 from converters.files.atomic import write_whole
 from ovdiff.bank import Bank
@@ -103,6 +104,7 @@ def open_evaluation(plan: EvaluationPlan) -> Opened:
     return Opened(dataset, make_engine(preset_for(plan.preset, dataset), Bank(plan.bank), plan.device))
 
 
+@without_word_notices()
 def run_evaluation(plan: EvaluationPlan, opened: Opened | None = None) -> Result:
     """Evaluate, write the result, and print its table.
 

@@ -42,6 +42,7 @@ class Anchors:
         self._parts, self._bank, self._recipes = parts, bank, recipes
         self._settings, self._colours = parts.preset.anchors, parts.preset.part_check.colours
         self._aside: dict[Vocabulary, tuple[tuple[str, str], ...]] = {}
+        self._said: set[tuple[str, str]] = set()
 
     def categories(self) -> tuple[Category, ...]:
         """Return the anchors that compete for pixels as soon as the prototype sets of all of them are built."""
@@ -86,10 +87,15 @@ class Anchors:
         """
         if vocabulary not in self._aside:
             found = tuple(self._step_aside(vocabulary))
-            if found:
-                _log.info("Anchors that mean the same as an asked word step aside: %s.", describe(found))
+            self._say([pair for pair in found if pair not in self._said])
             self._aside = {**dict(list(self._aside.items())[-63:]), vocabulary: found}
         return self._aside[vocabulary]
+
+    def _say(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Log pairs once: a vocabulary that has one word more is no news of the other words."""
+        if pairs:
+            _log.info("Anchors that mean the same as an asked word step aside: %s.", describe(pairs))
+        self._said.update(pairs)
 
     def _step_aside(self, vocabulary: Vocabulary) -> Iterable[tuple[str, str]]:
         words = list(dict.fromkeys([*self._settings.prototypes, *self._settings.words]))

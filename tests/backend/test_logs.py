@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from backend.logs import REQUEST_ID, JsonLines, TextLines, log_to
+from backend.logs import REQUEST_ID, JsonLines, TextLines, log_to, without_word_notices
 
 
 def record(message: str, *, fails: bool = False) -> logging.LogRecord:
@@ -42,3 +42,17 @@ def test_the_form_of_the_settings(form: str, formatter: type, monkeypatch: pytes
     assert isinstance(handler.formatter, formatter) and root.level == logging.INFO
     root.info("hello")
     assert "hello" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("level", "kept"), [(logging.INFO, ["warned"]), (logging.DEBUG, ["told", "warned"])])
+def test_what_engines_tell_about_words_can_be_left_out(
+    level: int, kept: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    told = logging.getLogger("ovdiff.segmenting.anchors")
+    with caplog.at_level(level), without_word_notices():
+        told.info("told")
+        told.warning("warned")
+    assert caplog.messages == kept
+    with caplog.at_level(logging.INFO):
+        told.info("afterwards")
+    assert caplog.messages == [*kept, "afterwards"]

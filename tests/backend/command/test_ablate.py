@@ -1,6 +1,7 @@
 """`ovdiff ablate` on models that need no prototypes: plan, run, run again, and what it refuses."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,19 @@ def test_the_rows_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "on request" in said
     assert cli.main(["ablate"]) == 2
     assert "Ablate on what?" in capsys.readouterr().err
+
+
+def test_what_engines_tell_about_words_does_not_stand_between_the_progress(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*_: object) -> Done:
+        logging.getLogger("ovdiff.segmenting.category_kinds").info("a word is a thing")
+        raise RequestError("enough")
+
+    monkeypatch.setattr(command, "run_ablation", run)
+    with caplog.at_level(logging.INFO):
+        assert cli.main(RUN) == 1
+    assert "a word is a thing" not in caplog.text
 
 
 def test_rows_that_fail_make_the_command_fail(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """`ovdiff evaluate`: on the drawn world with models that need no prototypes, and on squares with a quick engine."""
 
 import json
+import logging
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -61,6 +62,21 @@ def test_a_preset_is_evaluated_and_the_result_is_written(
     assert result.measures["miou"] > 0.3
     assert result.measures["ap"] > 0.1
     assert result.measures["pq"] > 0.3
+
+
+def test_what_engines_tell_about_words_does_not_stand_between_the_progress(
+    plan: EvaluationPlan, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Squares.read
+
+    def told(squares: Squares, name: str) -> LabelledImage:
+        logging.getLogger("ovdiff.segmenting.anchors").info("a word steps aside")
+        return read(squares, name)
+
+    monkeypatch.setattr(Squares, "read", told)
+    with caplog.at_level(logging.INFO):
+        run_evaluation(plan)
+    assert "steps aside" not in caplog.text
 
 
 def test_json_is_the_result(plan: EvaluationPlan, capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,6 +98,16 @@ def test_an_anchor_whose_text_means_the_same_to_clip_steps_aside_and_that_is_log
     assert "'sky' for 'tree'" in caplog.text
 
 
+def test_an_anchor_that_steps_aside_is_said_once_for_a_word(
+    preset: Preset, bank: Bank, models: LoadedModels, caplog: pytest.LogCaptureFixture
+) -> None:
+    anchors = _anchors(preset, bank, models)
+    with caplog.at_level("INFO", logger="ovdiff.segmenting.anchors"):
+        for asked in (("sky",), ("tree", "sky"), ("horse", "sky"), ("tree", "sky")):
+            anchors.aside(_vocabulary(*asked))
+    assert [message.partition(": ")[2] for message in caplog.messages] == ["'sky' for 'sky'.", "'horse' for 'horse'."]
+
+
 def test_without_anchors_the_vocabulary_is_as_it_was_asked(
     preset: Preset, tmp_path: Path, models: LoadedModels
 ) -> None:
