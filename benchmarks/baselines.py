@@ -71,6 +71,7 @@ ROWS: Mapping[str, tuple[str, str]] = {
     "sclip_tinyworld": ("SCLIP", "words"),
     "naclip_tinyworld": ("NACLIP", "words"),
     "clip_surgery_tinyworld": ("CLIP surgery", "words"),
+    "odise_tinyworld": ("ODISE", "words; learned from masks"),
 }
 """By preset: the method's name, and what it is given."""
 
