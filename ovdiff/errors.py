@@ -16,6 +16,7 @@
      │    └── LessonCorruptError    a stored lesson does not match its card
      ├── DatasetError               a labelled dataset is unknown, missing, incomplete or damaged
      ├── EvaluationError            an evaluation cannot begin, go on or be read
+     ├── StorageError               an address cannot be used, or its storage refuses or is away for too long
      └── BankError                  the prototype store cannot be read or written
           ├── BankCorruptError      a stored file does not match its card
           └── MissingPrototypesError  a category of the vocabulary has no prototypes yet
@@ -40,6 +41,7 @@ __all__ = [
     "MissingPrototypesError",
     "OVDiffError",
     "PresetError",
+    "StorageError",
     "SupportError",
     "TrainingError",
     "VocabularyError",
@@ -122,6 +124,13 @@ class DatasetError(OVDiffError):
 
 class EvaluationError(OVDiffError):
     """An evaluation cannot begin, go on with what an earlier run left, or be read."""
+
+
+class StorageError(OVDiffError):
+    """An address cannot be used, or the storage there refuses, or is away for longer than is waited for.
+
+    It is no OSError on purpose: whoever takes an OSError of a file for damage must not take an outage for it.
+    """
 
 
 class BankError(OVDiffError):

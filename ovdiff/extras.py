@@ -33,7 +33,7 @@ LIBRARIES = {
     "photographs": ("open_clip", "torchvision"),
     "lora": ("peft",),
     "crf": ("pydensecrf",),
-    "cloud": ("s3fs", "upath"),
+    "cloud": ("fsspec", "s3fs", "upath"),
     "ray": ("pyarrow", "ray"),
     "train": ("tokenizers",),
 }

@@ -6,7 +6,6 @@ What is read is one file at a time. Nothing is written there: results go to file
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +16,10 @@ from backend.errors import ImageFetchError, ImageSourceError, ImageTooLargeError
 from backend.settings import ImageSettings
 from converters.errors import ImageFileError
 from converters.files.image_files import find_image_file, image_file_name, names_of_upload
+from ovdiff.errors import StorageError
 from ovdiff.extras import naming_the_extra
-
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
-_SECRETS = re.compile(r"://[^/@]*@")
+from ovdiff.storage.addresses import path_or_address
+from ovdiff.storage.stored_path import without_secrets
 
 
 def image_path(text: str) -> Path:
@@ -32,16 +31,12 @@ def image_path(text: str) -> Path:
         UsageError: the address is of a kind that nobody knows here, or holds a password.
         MissingExtraError: the libraries for addresses are not installed.
     """
-    found = _ADDRESS.fullmatch(text)
-    if found is None:
-        return Path(text)
-    if found[1].lower() == "file":
-        return Path("/" + found[2].lstrip("/"))
-    if _SECRETS.search(text):
-        raise UsageError(
-            f"{_SECRETS.sub('://...@', text)} holds a user or a password. Leave them out: the storage's own "
-            "settings say them, such as AWS_ACCESS_KEY_ID or a profile."
-        )
+    try:
+        found = path_or_address(text)
+    except StorageError as error:
+        raise UsageError(str(error)) from error
+    if isinstance(found, Path):
+        return found
     with naming_the_extra("Reading images from an address"):
         from upath import UPath
     try:
@@ -180,7 +175,7 @@ class ImagesBelow:
 
 def _why(error: Exception) -> str:
     text = str(error).strip().rstrip(".") or type(error).__name__
-    return _SECRETS.sub("://...@", text)[:300]
+    return without_secrets(text)[:300]
 
 
 def _advice(path: Path) -> str:

@@ -23,14 +23,18 @@ def write_sealed(folder: Path, files: Mapping[str, bytes]) -> None:
     Raises:
         OSError: a file cannot be written.
     """
-    checksums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    text = f"{json.dumps(checksums, indent=2, ensure_ascii=False)}\n"
-    for name, data in {**files, CHECKSUMS: text.encode()}.items():
+    for name, data in {**files, CHECKSUMS: checksums_of(files)}.items():
         with (folder / name).open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
     sync_folder(folder)
+
+
+def checksums_of(files: Mapping[str, bytes]) -> bytes:
+    """Return the content of `checksums.json` for files by their names."""
+    checksums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    return f"{json.dumps(checksums, indent=2, ensure_ascii=False)}\n".encode()
 
 
 def read_sealed(folder: Path, what: str) -> dict[str, bytes] | None:

@@ -1,5 +1,3 @@
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,41 +20,27 @@ from backend.command.segment import segment_images
 from backend.errors import ImageSourceError, ImageTooLargeError, UsageError
 from backend.settings import ImageSettings
 from tests.fakes.engine import FakeEngine
+from tests.storages import asked_at
 
 BUCKET = "s3://photos"
 CLOSED = "http://127.0.0.1:9"  # the port of `discard`, where nobody listens
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """A server of this machine that speaks S3."""
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    running = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    running.start()
-    yield "http://{}:{}".format(*running.get_host_and_port())
-    running.stop()
-
-
 @pytest.fixture
-def storage(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+def storage(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A bucket with three pictures below 2024, of which one is broken, and notes; it is asked as AWS's tools ask it."""
-    import s3fs
+    with asked_at(s3_server, monkeypatch):
+        yield filled(image_path(BUCKET))
 
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    s3fs.S3FileSystem.clear_instance_cache()
-    bucket: Any = image_path(BUCKET)
+
+def filled(bucket: Any) -> Any:
     bucket.fs.makedirs("photos", exist_ok=True)
     for name, colour in (("red", (255, 0, 0)), ("deep/blue", (0, 0, 255))):
         with bucket.joinpath(f"2024/{name}.png").open("wb") as file:
             Image.new("RGB", (8, 6), colour).save(file, "PNG")
     bucket.joinpath("2024/notes.txt").write_bytes(b"notes")
     bucket.joinpath("2024/broken.png").write_bytes(b"no picture")
-    yield bucket
-    s3fs.S3FileSystem.clear_instance_cache()
+    return bucket
 
 
 def test_what_is_no_address_is_a_path() -> None:
@@ -140,15 +124,12 @@ def test_what_a_bucket_does_not_hold_is_named(storage: Any, tmp_path: Path) -> N
 def test_a_storage_that_nobody_answers_for_is_said_in_words(
     storage: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import s3fs
-
-    s3fs.S3FileSystem.clear_instance_cache()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", CLOSED)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with pytest.raises(UsageError, match=r"s3://photos/2024 cannot be listed: Could not connect.*AWS_ENDPOINT_URL"):
-        make_plan([image_path(f"{BUCKET}/2024")], Wanted(tmp_path))
-    with pytest.raises(ImageSourceError, match="it cannot be read: Could not connect"):
-        read_bytes(image_path(f"{BUCKET}/2024/red.png"))
+    with asked_at(CLOSED, monkeypatch):
+        with pytest.raises(UsageError, match=r"s3://photos/2024 cannot be listed: Could not connect.*AWS_ENDPOINT_URL"):
+            make_plan([image_path(f"{BUCKET}/2024")], Wanted(tmp_path))
+        with pytest.raises(ImageSourceError, match="it cannot be read: Could not connect"):
+            read_bytes(image_path(f"{BUCKET}/2024/red.png"))
 
 
 def test_an_annotated_image_is_found_by_its_name_and_not_outside(storage: Any) -> None:

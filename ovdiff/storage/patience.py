@@ -1,0 +1,96 @@
+"""A storage that is away for a moment is asked again, after pauses that grow, until a limit.
+
+A storage is away if nobody can be reached, an answer does not come in time, or the storage says that it is busy. A file
+that is not there, a refused permission or a wrong name is an answer, and no reason to ask again.
+"""
+
+import errno
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from ovdiff.errors import StorageError
+
+PATIENCE_S = 180.0
+"""For how long a storage is asked again: longer than the restart of a server or of a network device takes."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
+_BUSY = {
+    getattr(errno, name)
+    for name in (
+        "EBUSY", "EIO", "EREMOTEIO", "EAGAIN", "ECONNREFUSED", "ECONNRESET", "ECONNABORTED", "EPIPE", "EHOSTUNREACH",
+        "ENETUNREACH", "ENETDOWN", "EHOSTDOWN", "ETIMEDOUT",
+    )
+    if hasattr(errno, name)
+}  # fmt: skip
+_ANSWERS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+_AWAY = {  # by name, for their libraries may not be installed: botocore's, aiohttp's, Azure's
+    "ConnectionError", "HTTPClientError", "ClientConnectionError", "ClientPayloadError", "ServiceRequestError",
+    "ServiceResponseError", "IncompleteRead", "ResponseParserError",
+}  # fmt: skip
+
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+
+
+def is_away(error: BaseException) -> bool:
+    """Say whether an error means that a storage cannot answer just now."""
+    if isinstance(error, _ANSWERS):
+        return False
+    if isinstance(error, ConnectionError | TimeoutError):
+        return True
+    if isinstance(error, OSError) and error.errno in _BUSY:
+        return True
+    return any(kind.__name__ in _AWAY for kind in type(error).__mro__)
+
+
+def patiently(
+    ask: Callable[[], _T],
+    what: str,
+    patience_s: float,
+    *,
+    clock_s: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] = time.sleep,
+) -> _T:
+    """Return what a storage answers; while it is away, ask it again.
+
+    The first failure is logged, because a person may wait for minutes.
+
+    Args:
+        ask: asks once.
+        what: what cannot be done while the storage is away: "s3://bucket/a.json cannot be read".
+        patience_s: for how many seconds the storage is asked again.
+        clock_s: the present moment in seconds.
+        sleep: waits for some seconds.
+
+    Raises:
+        StorageError: the storage was away all the time.
+    """
+    began_s, pause_s, told = clock_s(), _FIRST_PAUSE_S, False
+    while True:
+        try:
+            answer = ask()
+        except Exception as error:
+            if not is_away(error):
+                raise
+            waited_s = clock_s() - began_s
+            if waited_s + pause_s > patience_s:
+                raise StorageError(
+                    f"{what}, and it was asked again for {waited_s:.0f} s: {reason(error)}. Look whether the storage "
+                    "runs and whether this machine reaches it, then do the same again: what is stored stays."
+                ) from error
+            if not told:
+                _log.warning("%s: %s. It is asked again for up to %.0f s.", what, reason(error), patience_s)
+                told = True
+        else:
+            if told:
+                _log.warning("The storage answers again, after %.0f s.", clock_s() - began_s)
+            return answer
+        sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def reason(error: BaseException) -> str:
+    """Return what an error says, in at most 300 characters and without a full stop."""
+    text = str(error.strerror or error) if isinstance(error, OSError) else str(error)
+    return (text.strip().rstrip(".") or type(error).__name__)[:300]

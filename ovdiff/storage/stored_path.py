@@ -1,0 +1,326 @@
+"""A path in a storage, which is used as a `pathlib.Path` is: as much of it as keeping files needs, by fsspec.
+
+Nothing that a storage says is remembered, because another machine may change it. A storage that is away is asked again
+for a while (`ovdiff.storage.patience`). An object store has no folders: a folder is there while a file is below it.
+
+Tested by tests/ovdiff/storage/test_stored_path.py on a server that speaks S3.
+"""
+
+import io
+import re
+import secrets
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, TypeVar
+
+from ovdiff.errors import StorageError
+from ovdiff.extras import naming_the_extra
+from ovdiff.storage.patience import PATIENCE_S, patiently, reason
+
+WHOLE_PUTS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
+"""Storages where a file that is written appears whole or not at all. Elsewhere it is written beside and moved."""
+
+_SECRETS = re.compile(r"://[^/@]*@")
+_S3_CONFIG = {"connect_timeout": 10, "read_timeout": 60, "retries": {"mode": "standard", "total_max_attempts": 2}}
+"""Time limits of one question in seconds; botocore's own would let a silent server hold a call for half an hour."""
+
+_T = TypeVar("_T")
+_Entry = dict[str, Any]  # what fsspec says of a file or folder
+
+
+@dataclass(frozen=True)
+class StoredStatus:
+    """What a storage says of a file.
+
+    Attributes:
+        st_size: its bytes.
+        st_mtime_ns: when it was written, in ns since 1970; 0 where the storage does not say.
+        st_ino: a number that differs when the content differs: the CRC-32 of `version`.
+        version: what the storage calls this content, such as an ETag; "" where it has no name for it.
+    """
+
+    st_size: int
+    st_mtime_ns: int
+    st_ino: int
+    version: str
+
+
+@dataclass(frozen=True, order=True)
+class StoredPath:
+    """A file or folder at an address. Threads may share it, and it may be pickled.
+
+    Every method that asks the storage raises StorageError: it refuses, or is away for longer than is waited for. A
+    file that is not there is Python's own FileNotFoundError.
+
+    Attributes:
+        address: the address, without a slash at its end.
+        patience_s: for how many seconds a storage that is away is asked again.
+    """
+
+    address: str
+    patience_s: float = PATIENCE_S
+
+    # ---------------------------------------------------------------- names
+
+    def __str__(self) -> str:
+        """Return the address."""
+        return self.address
+
+    def __truediv__(self, name: "str | PurePosixPath") -> "StoredPath":
+        """Return the path of a name below this one."""
+        return StoredPath(f"{self.address}/{str(name).strip('/')}", self.patience_s)
+
+    def joinpath(self, *names: str) -> "StoredPath":
+        """Return the path of names below this one."""
+        return self / "/".join(names)
+
+    @property
+    def protocol(self) -> str:
+        """What precedes the colon, such as "s3"."""
+        return self.address.partition("://")[0].lower()
+
+    @property
+    def name(self) -> str:
+        """The last part of the address."""
+        return self.address.rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        """The name without its last suffix."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """The last suffix of the name, with its dot."""
+        return PurePosixPath(self.name).suffix
+
+    @property
+    def parent(self) -> "StoredPath":
+        """The folder above."""
+        return StoredPath(self.address.rpartition("/")[0], self.patience_s)
+
+    def with_name(self, name: str) -> "StoredPath":
+        """Return the path of another name in the same folder."""
+        return self.parent / name
+
+    def relative_to(self, folder: "StoredPath") -> PurePosixPath:
+        """Return what follows a folder above.
+
+        Raises:
+            ValueError: the folder is none above.
+        """
+        if not self.address.startswith(f"{folder.address}/"):
+            raise ValueError(f"{self} is not below {folder}")
+        return PurePosixPath(self.address.removeprefix(f"{folder.address}/"))
+
+    def as_posix(self) -> str:
+        """Return the address."""
+        return self.address
+
+    def expanduser(self) -> "StoredPath":
+        """Return the path itself: an address has no home."""
+        return self
+
+    def resolve(self) -> "StoredPath":
+        """Return the path itself: an address is always whole."""
+        return self
+
+    # ---------------------------------------------------------------- asking
+
+    def require_library(self) -> None:
+        """Check that the libraries for this kind of address are here. No storage is asked.
+
+        Raises:
+            StorageError: the address is of a kind that nobody knows here.
+            MissingExtraError: fsspec, or the library of S3, is not installed.
+        """
+        try:
+            self.fs_and_path()
+        except (StorageError, OSError, ImportError, ValueError) as error:
+            if isinstance(error, StorageError) or "extra" in vars(error):
+                raise
+            raise StorageError(f"{self} cannot be used: {reason(error)}.") from error
+
+    def fs_and_path(self) -> tuple[Any, str]:
+        """Return the file system of fsspec, and the path by which it knows this one.
+
+        fsspec keeps one file system for each kind of storage; it is made anew in a process that was forked.
+        """
+        with naming_the_extra("Keeping files at an address"):
+            from fsspec.config import conf
+            from fsspec.core import url_to_fs
+
+        options: dict[str, Any] = {"use_listings_cache": False}
+        if self.protocol in ("s3", "s3a"):
+            options["max_concurrency"] = 1  # else each file is asked for its size before it is read
+            if "config_kwargs" not in conf.get("s3", {}):
+                options["config_kwargs"] = _S3_CONFIG
+            with naming_the_extra("Keeping files in S3"):
+                import s3fs  # noqa: F401
+        fs, path = url_to_fs(self.address, **options)
+        return fs, path
+
+    def asked(self, done: str, ask: Callable[[Any, str], _T]) -> _T:
+        """Return what the storage answers, after asking it again while it is away.
+
+        Args:
+            done: what is asked for, for messages: "read".
+            ask: asks a file system of fsspec once, with the path by which it knows this one.
+
+        Raises:
+            FileNotFoundError: there is no such file, or no such bucket.
+            FileExistsError: there is such a file already.
+            StorageError: the storage refuses, or is away for too long.
+        """
+        try:
+            return patiently(lambda: ask(*self.fs_and_path()), f"{self} cannot be {done}", self.patience_s)
+        except (FileNotFoundError, FileExistsError, StorageError):
+            raise
+        except Exception as error:
+            raise StorageError(f"{self} cannot be {done}: {reason(error)}. {_advice(self, error)}") from error
+
+    # ---------------------------------------------------------------- reading
+
+    def stat(self) -> StoredStatus:
+        """Return the file's size, time and version. Raises FileNotFoundError for a folder too."""
+        found = self.asked("looked at", lambda fs, path: fs.info(path))
+        if found.get("type") == "directory":
+            raise FileNotFoundError(f"{self} is no file.")
+        return status_of(found)
+
+    def exists(self) -> bool:
+        """Say whether there is such a file, or a file below such a folder."""
+        return bool(self.asked("looked at", lambda fs, path: fs.exists(path)))
+
+    def is_file(self) -> bool:
+        """Say whether there is such a file."""
+        try:
+            self.stat()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_dir(self) -> bool:
+        """Say whether there is a file below such a folder."""
+        return bool(self.asked("looked at", lambda fs, path: fs.isdir(path)))
+
+    def read_bytes(self) -> bytes:
+        """Return the file's bytes."""
+        return bytes(self.asked("read", lambda fs, path: fs.cat_file(path)))
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        """Return the file's text. Raises UnicodeDecodeError (a ValueError) if it is none."""
+        return self.read_bytes().decode(encoding)
+
+    def open(self, mode: str = "rb") -> BinaryIO:
+        """Return the file's bytes as a file to read from; nothing is written so."""
+        if mode != "rb":
+            raise StorageError(f"{self} can be opened to read bytes, not by {mode!r}.")
+        return io.BytesIO(self.read_bytes())
+
+    def listed(self, *, deep: bool = False) -> dict["StoredPath", StoredStatus]:
+        """Return the files of a folder, or also those of its subfolders, by one question for each thousand.
+
+        Nothing if there is no such folder.
+        """
+
+        def ask(fs: Any, path: str) -> Iterable[_Entry]:
+            found: Iterable[_Entry]
+            found = fs.find(path, detail=True).values() if deep else fs.ls(path, detail=True)
+            return found
+
+        return {path: status_of(entry) for path, entry in self._entries(ask) if entry.get("type") != "directory"}
+
+    def iterdir(self) -> Iterator["StoredPath"]:
+        """Yield what a folder holds. Raises FileNotFoundError if there is no such folder."""
+        entries = self.asked("listed", lambda fs, path: fs.ls(path, detail=True))
+        yield from (path for path, _ in self._paths(entries))
+
+    def glob(self, pattern: str) -> Iterator["StoredPath"]:
+        """Yield what a folder holds by a pattern of one name; nothing if there is no such folder."""
+        found = self._entries(lambda fs, path: fs.ls(path, detail=True))
+        yield from (path for path, _ in found if fnmatchcase(path.name, pattern))
+
+    def rglob(self, pattern: str) -> Iterator["StoredPath"]:
+        """Yield the files below a folder whose names are of a pattern; nothing if there is no such folder."""
+        yield from (path for path in self.listed(deep=True) if fnmatchcase(path.name, pattern))
+
+    def _entries(self, ask: Callable[[Any, str], Iterable[_Entry]]) -> list[tuple["StoredPath", _Entry]]:
+        try:
+            return self._paths(self.asked("listed", ask))
+        except FileNotFoundError:
+            return []
+
+    def _paths(self, entries: Iterable[_Entry]) -> list[tuple["StoredPath", _Entry]]:
+        """Return what fsspec lists below this path with its paths, sorted; an object store may name the folder too."""
+        own = self.fs_and_path()[1].rstrip("/")
+        pairs = ((str(entry["name"]).rstrip("/"), entry) for entry in entries)
+        below = ((name.removeprefix(own).lstrip("/"), entry) for name, entry in pairs if name.startswith(f"{own}/"))
+        return sorted(((self / name, entry) for name, entry in below if name), key=lambda pair: pair[0])
+
+    # ---------------------------------------------------------------- writing
+
+    def write_bytes(self, data: bytes) -> None:
+        """Write a file of these bytes, which appears whole or not at all, in the place of one that has the name.
+
+        Where a storage does not promise that, the file is written under another name and moved.
+        """
+        if self.protocol in WHOLE_PUTS:
+            self.asked("written", lambda fs, path: fs.pipe_file(path, data))
+            return
+        beside = self.with_name(f".{self.name[:50]}.{secrets.token_hex(8)}.partial")
+
+        def ask(fs: Any, path: str) -> None:
+            fs.makedirs(fs._parent(path), exist_ok=True)
+            temporary = beside.fs_and_path()[1]
+            fs.pipe_file(temporary, data)
+            fs.mv(temporary, path)
+
+        self.asked("written", ask)
+
+    def write_text(self, text: str, encoding: str = "utf-8") -> None:
+        """Write a file of this text, as `write_bytes` does."""
+        self.write_bytes(text.encode(encoding))
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Delete a file. Raises FileNotFoundError unless ``missing_ok``; S3 does not say whether there was one."""
+        try:
+            self.asked("deleted", lambda fs, path: fs.rm_file(path))
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def mkdir(self, parents: bool = False, exist_ok: bool = False) -> None:
+        """Do nothing: a folder is there as soon as a file is below it."""
+
+
+def status_of(entry: _Entry) -> StoredStatus:
+    """Return the status of a file from what fsspec says of it."""
+    written = entry.get("LastModified") or entry.get("last_modified") or entry.get("mtime") or entry.get("created")
+    version = str(entry.get("ETag") or entry.get("etag") or entry.get("generation") or entry.get("md5Hash") or "")
+    time_ns = 0
+    if isinstance(written, datetime):
+        time_ns = int(written.timestamp() * 1_000_000) * 1000
+    elif isinstance(written, int | float):
+        time_ns = int(written * 1e9)
+    return StoredStatus(int(entry.get("size") or 0), time_ns, zlib.crc32(version.encode()), version)
+
+
+def without_secrets(text: str) -> str:
+    """Return an address, or a text with one, without a user and a password in it."""
+    return _SECRETS.sub("://...@", text)
+
+
+def _advice(path: StoredPath, error: Exception) -> str:
+    if path.protocol not in ("s3", "s3a"):
+        return "Its address and the settings of its library decide whether it can be used."
+    if isinstance(error, PermissionError):
+        return (
+            "A bank needs s3:GetObject, s3:PutObject and s3:DeleteObject for the folder and s3:ListBucket for the "
+            "bucket; AWS_PROFILE or AWS_ACCESS_KEY_ID say who asks."
+        )
+    return "S3 is asked as AWS's own tools ask it: AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL and the like."

@@ -1,0 +1,203 @@
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ovdiff.storage import place
+from ovdiff.storage.conditional import create, read_version, replace
+from ovdiff.storage.leases import Leases, LeaseState, has_ended, this_process
+from tests.storages import Cable, new_bucket
+
+
+@pytest.fixture(params=["folder", "s3", "other"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A local folder, one in S3, and one of a storage that has no conditional replacement."""
+    if request.param == "folder":
+        return tmp_path / "leases"
+    if request.param == "other":
+        return place(f"memory://{tmp_path.name}/leases")
+    return place(f"{request.getfixturevalue('bucket')}/leases", 20.0)
+
+
+class Watcher:
+    """A clock that a wait moves on, so that no test waits for a lease to end."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def clock(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+def abandoned(folder: Path, lasts_s: float = 60.0, **more: Any) -> Path:
+    """Leave the lease "work" of a holder on another machine that is gone."""
+    path = folder / "work.lease"
+    assert create(path, LeaseState("elsewhere, process 7", "t", 3, lasts_s, **more).to_bytes()) is not None
+    return path
+
+
+def test_a_file_is_made_and_replaced_only_as_it_was_known(folder: Path) -> None:
+    path = folder / "x.lease"
+    first = create(path, b"1")
+    assert first is not None and create(path, b"2") is None
+    second = replace(path, b"3", first)
+    assert second is not None and replace(path, b"4", first) is None
+    found = read_version(path)
+    assert found is not None and found == (b"3", second)
+    path.unlink()
+    assert replace(path, b"5", second) is None and read_version(path) is None
+
+
+def test_one_of_many_that_ask_at_once_gets_a_lease(folder: Path) -> None:
+    abandoned(folder, 0.1)
+    version = read_version(folder / "work.lease")
+    assert version is not None
+    won = list[str | None]()
+    start = threading.Barrier(6)
+
+    def take(number: int) -> None:
+        start.wait()
+        won.append(replace(folder / "work.lease", f"{number}".encode(), version.name))
+
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if "memory:" not in str(folder):  # Without a conditional put two may win: it is said so, and costs work alone.
+        assert sum(version is not None for version in won) == 1
+
+
+def test_a_lease_is_one_holders_and_then_the_next_ones(folder: Path) -> None:
+    waits = list[object]()
+    with Leases(folder, holder="ann").held("work") as lease:
+        assert lease is not None and Leases(folder).holder("work") == "ann"
+        done = iter([False, False, True])
+        with Leases(folder, sleep=waits.append).held("work", done=lambda: next(done), waiting=waits.append) as second:
+            assert second is None
+    assert waits == ["ann", 2.0, "ann", 2.0]
+    assert Leases(folder).holder("work") is None
+    with Leases(folder).held("work") as lease:
+        assert lease is not None
+
+
+def test_a_lease_that_stays_the_same_for_its_whole_time_is_taken_over(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    abandoned(folder)
+    watcher = Watcher()
+    with (
+        caplog.at_level(logging.WARNING),
+        Leases(folder, clock_s=watcher.clock, sleep=watcher.sleep).held("work") as lease,
+    ):
+        assert lease is not None and 60 <= watcher.now_s < 64
+    assert "of elsewhere, process 7 has ended: it is taken over." in caplog.text
+    assert Leases(folder).holder("work") is None
+
+
+def test_a_lease_that_is_written_anew_is_not_taken_over(folder: Path) -> None:
+    path, watcher = abandoned(folder, 20.0), Watcher()
+    counts = iter(range(4, 100))
+
+    def sleep(seconds: float) -> None:
+        watcher.sleep(seconds)
+        if watcher.now_s % 10 == 0 and watcher.now_s < 60:
+            found = read_version(path)
+            assert found is not None
+            assert replace(path, LeaseState("elsewhere", "t", next(counts), 20.0).to_bytes(), found.name)
+
+    with Leases(folder, clock_s=watcher.clock, sleep=sleep).held("work") as lease:
+        assert lease is not None and watcher.now_s >= 50 + 20
+
+
+def test_time_in_which_nobody_could_look_ends_no_lease(tmp_path: Path) -> None:
+    abandoned(tmp_path)
+    watcher, looks = Watcher(), list[float]()
+
+    def sleep(seconds: float) -> None:
+        looks.append(watcher.now_s)
+        watcher.sleep(1000.0 if len(looks) == 3 else seconds)  # as a call that waited for its storage
+
+    with Leases(tmp_path, clock_s=watcher.clock, sleep=sleep).held("work"):
+        assert len(looks) > 25
+
+
+def test_a_lease_is_kept_by_a_thread_while_work_goes_on(folder: Path) -> None:
+    with Leases(folder, lasts_s=0.9).held("work") as lease:
+        assert lease is not None
+        before = read_version(folder / "work.lease")
+        deadline = time.monotonic() + 30
+        while (now := read_version(folder / "work.lease")) == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert now is not None and json.loads(now.data)["count"] >= 1 and not lease.lost
+
+
+def test_a_holder_learns_that_its_lease_was_taken_and_leaves_the_next_one_alone(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING), Leases(folder, lasts_s=0.6).held("work") as lease:
+        assert lease is not None
+        path, taken = folder / "work.lease", None
+        while taken is None:  # The holder may write it in this moment.
+            found = read_version(path)
+            assert found is not None
+            taken = replace(path, LeaseState("bob", "b", 0, 60.0).to_bytes(), found.name)
+        deadline = time.monotonic() + 30
+        while not lease.lost:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert Leases(folder).holder("work") == "bob"
+    assert "was taken over, for it was not written for" in caplog.text
+
+
+def test_a_holder_that_was_killed_on_this_machine_is_seen_at_once(tmp_path: Path) -> None:
+    program = (
+        "import os, signal\nfrom pathlib import Path\nfrom ovdiff.storage.leases import Leases\n"
+        f"with Leases(Path({str(tmp_path)!r})).held('work'):\n os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(Path.cwd())})
+    killed.wait()
+    slept = list[float]()
+    with Leases(tmp_path, sleep=slept.append).held("work") as lease:
+        assert lease is not None and slept == []
+
+
+def test_a_process_that_runs_or_is_of_another_machine_has_not_surely_ended() -> None:
+    own = this_process()
+    machine, number, start = own.split(" ")
+    assert not has_ended(own) and not has_ended("") and not has_ended(f"other/1 {number} {start}")
+    assert has_ended(f"{machine} {number} {int(start) - 1}"), "the number is used again by another process"
+
+
+def test_a_lease_file_that_nobody_can_read_ends_too(tmp_path: Path) -> None:
+    (tmp_path / "work.lease").write_bytes(b"")
+    watcher, holders = Watcher(), list[str]()
+    leases = Leases(tmp_path, clock_s=watcher.clock, sleep=watcher.sleep)
+    with leases.held("work", waiting=holders.append) as lease:
+        assert lease is not None and set(holders) == {"somebody unknown"} and watcher.now_s >= 60
+
+
+def test_a_lease_outlives_a_storage_that_is_away(cable: Cable, caplog: pytest.LogCaptureFixture) -> None:
+    folder = place(new_bucket(), 30.0)
+    with caplog.at_level(logging.WARNING), Leases(folder, lasts_s=2.0).held("work") as lease:
+        assert lease is not None
+        cable.cut()
+        while "The lease cannot be written and is tried again" not in caplog.text:
+            time.sleep(0.05)
+        cable.mend()
+        before = read_version(folder / "work.lease")
+        while read_version(folder / "work.lease") == before:
+            time.sleep(0.05)
+        assert not lease.lost
+    assert Leases(folder).holder("work") is None

@@ -1,0 +1,56 @@
+import logging
+from pathlib import Path
+
+import pytest
+
+from converters.files import sealed
+from ovdiff.storage import place
+from ovdiff.storage.files import write_whole
+from ovdiff.storage.sealed import keep_sealed, read_sealed
+
+FILES = {"0000.png": b"picture", "batch.json": b"{}"}
+DAMAGED = "The batch %s is damaged"
+
+
+@pytest.fixture(params=["folder", "s3"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return (
+        tmp_path / "batch" if request.param == "folder" else place(f"{request.getfixturevalue('bucket')}/batch", 20.0)
+    )
+
+
+def test_a_folder_is_kept_and_read_whole(folder: Path) -> None:
+    assert read_sealed(folder, DAMAGED) is None
+    keep_sealed(folder, FILES, DAMAGED)
+    assert read_sealed(folder, DAMAGED) == FILES
+    keep_sealed(folder, {"other": b"x"}, DAMAGED)
+    assert read_sealed(folder, DAMAGED) == FILES, "what is whole stays"
+
+
+def test_a_folder_has_the_same_files_at_either_place(folder: Path, tmp_path: Path) -> None:
+    keep_sealed(folder, FILES, DAMAGED)
+    (tmp_path / "plain").mkdir()
+    sealed.write_sealed(tmp_path / "plain", FILES)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        path.name: path.read_bytes() for path in (tmp_path / "plain").iterdir()
+    }
+
+
+def test_a_damaged_folder_is_logged_and_replaced(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    keep_sealed(folder, FILES, DAMAGED)
+    write_whole(folder / "0000.png", b"other")
+    with caplog.at_level(logging.WARNING):
+        assert read_sealed(folder, DAMAGED) is None
+    assert f"The batch {folder} is damaged: 0000.png does not match its checksum." in caplog.text
+    keep_sealed(folder, FILES, DAMAGED)
+    assert read_sealed(folder, DAMAGED) == FILES
+
+
+def test_what_a_killed_writer_left_in_a_storage_is_no_folder_yet(bucket: str, caplog: pytest.LogCaptureFixture) -> None:
+    folder = place(f"{bucket}/batch", 20.0)
+    write_whole(folder / "0000.png", b"half of it")
+    with caplog.at_level(logging.WARNING):
+        assert read_sealed(folder, DAMAGED) is None
+    assert caplog.text == ""
+    keep_sealed(folder, FILES, DAMAGED)
+    assert read_sealed(folder, DAMAGED) == FILES

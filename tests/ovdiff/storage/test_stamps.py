@@ -1,0 +1,49 @@
+from pathlib import Path
+from typing import Any
+
+from ovdiff.storage import place
+from ovdiff.storage.files import write_whole
+from ovdiff.storage.stamps import FRESH_S, Stamps, stamps_of
+
+
+def test_a_file_of_this_machine_is_looked_at_each_time(tmp_path: Path) -> None:
+    stamps, path = Stamps(tmp_path), tmp_path / "a"
+    assert stamps.of(path) is None
+    write_whole(path, b"1")
+    first = stamps.of(path)
+    write_whole(path, b"2")
+    assert first is not None and stamps.of(path) != first
+
+
+def test_a_folder_in_a_storage_is_listed_once_in_a_while(bucket: str) -> None:
+    now_s = 0.0
+    folder: Any = place(bucket)
+    stamps = Stamps(folder, clock_s=lambda: now_s)
+    for name in ("a", "b"):
+        write_whole(folder / name, b"1")
+    fs, asked = folder.fs_and_path()[0], list[str]()
+    call = fs._call_s3
+
+    async def counted(method: str, *arguments: Any, **more: Any) -> Any:
+        asked.append(method)
+        return await call(method, *arguments, **more)
+
+    fs._call_s3 = counted
+    try:
+        first = stamps.of(folder / "a")
+        assert first is not None and stamps.of(folder / "b") and stamps.of(folder / "c") is None and len(asked) == 1
+        write_whole(folder / "a", b"2")
+        assert stamps.of(folder / "a") == first
+        now_s = FRESH_S
+        assert stamps.of(folder / "a") != first
+        write_whole(folder / "a", b"3")
+        second = stamps.of(folder / "a")
+        stamps.changed()
+        assert stamps.of(folder / "a") != second
+    finally:
+        del fs._call_s3
+
+
+def test_a_process_has_one_list_of_a_folder_in_a_storage(tmp_path: Path) -> None:
+    assert stamps_of(place("s3://bucket/bank")) is stamps_of(place("s3://bucket/bank"))
+    assert stamps_of(tmp_path) is not stamps_of(tmp_path)

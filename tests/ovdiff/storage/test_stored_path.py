@@ -1,0 +1,99 @@
+import pickle
+from typing import Any
+
+import pytest
+
+from ovdiff.errors import StorageError
+from ovdiff.storage import place
+from ovdiff.storage.stored_path import StoredPath
+from tests.storages import Cable, new_bucket
+
+
+def stored(address: str, patience_s: float = 5.0) -> Any:
+    return place(address, patience_s)
+
+
+def test_files_are_written_read_listed_and_deleted(bucket: str) -> None:
+    folder = stored(f"{bucket}/bank")
+    assert not folder.exists() and not folder.is_dir() and list(folder.glob("*")) == [] and folder.listed() == {}
+    (folder / "b.json").write_bytes(b"1")
+    (folder / "a.txt").write_text("é")
+    (folder / "deep/c.json").write_bytes(b"22")
+    assert folder.is_dir() and not (folder / "a").exists() and (folder / "a.txt").is_file()
+    assert (folder / "a.txt").read_text() == "é" and (folder / "b.json").open().read() == b"1"
+    assert [str(path) for path in folder.iterdir()] == [f"{bucket}/bank/{name}" for name in ("a.txt", "b.json", "deep")]
+    assert [path.name for path in folder.glob("*.json")] == ["b.json"]
+    assert [path.relative_to(folder).as_posix() for path in folder.rglob("*.json")] == ["b.json", "deep/c.json"]
+    assert [status.st_size for status in folder.listed(deep=True).values()] == [2, 1, 2]
+    (folder / "b.json").unlink()
+    assert not (folder / "b.json").exists()
+    (folder / "b.json").unlink(missing_ok=True)
+
+
+def test_what_another_machine_writes_is_seen_at_once(bucket: str) -> None:
+    from fsspec.core import url_to_fs
+
+    path, other = stored(f"{bucket}/a"), url_to_fs(f"{bucket}/a", skip_instance_cache=True)
+    assert not path.exists()
+    other[0].pipe_file(other[1], b"1")
+    first = path.stat()
+    other[0].pipe_file(other[1], b"2")
+    assert path.stat().st_ino != first.st_ino and path.read_bytes() == b"2"
+
+
+def test_what_is_not_there_is_pythons_own_error(bucket: str) -> None:
+    for ask in ("read_bytes", "stat", "iterdir"):
+        with pytest.raises(FileNotFoundError):
+            list(getattr(stored(f"{bucket}/nothing"), ask)() or ())
+    with pytest.raises(FileNotFoundError, match="bucket does not exist"):
+        stored("s3://nobodys-bucket/a").write_bytes(b"x")
+
+
+def test_a_path_can_be_sent_to_another_process(bucket: str) -> None:
+    path = stored(f"{bucket}/a", 7.0)
+    path.write_bytes(b"1")
+    again: StoredPath = pickle.loads(pickle.dumps(path))
+    assert again == path and again.patience_s == 7.0 and again.read_bytes() == b"1"
+
+
+def test_a_storage_that_refuses_is_no_damaged_file(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = stored(f"{bucket}/a")
+    fs = path.fs_and_path()[0]
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(fs, "cat_file", refuse)
+    with pytest.raises(StorageError, match=r"/a cannot be read: Access Denied\. A bank needs s3:GetObject") as caught:
+        path.read_bytes()
+    assert not isinstance(caught.value, OSError)
+
+
+def test_a_storage_that_is_away_is_waited_for(cable: Cable) -> None:
+    import threading
+
+    path = stored(f"{new_bucket()}/a", 60.0)
+    path.write_bytes(b"kept")
+    cable.cut()
+    threading.Timer(1.0, cable.mend).start()
+    assert path.read_bytes() == b"kept"
+
+
+def test_a_storage_that_stays_away_is_said_in_words(cable: Cable) -> None:
+    path = stored(f"{new_bucket()}/a", 0.0)
+    cable.cut()
+    with pytest.raises(StorageError, match=r"/a cannot be written, and it was asked again for \d+ s: Could not"):
+        path.write_bytes(b"x")
+
+
+def test_elsewhere_a_file_is_written_beside_and_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ovdiff.storage.stored_path.WHOLE_PUTS", set())
+    path = stored("memory://written-beside/folder/a")
+    fs, at = path.fs_and_path()
+    moves = list[tuple[str, str]]()
+    move = fs.mv
+    monkeypatch.setattr(fs, "mv", lambda old, new: (moves.append((old, new)), move(old, new)))
+    path.write_bytes(b"1")
+    path.write_bytes(b"2")
+    assert path.read_bytes() == b"2" and [new for _, new in moves] == [at, at]
+    assert [found.name for found in path.parent.iterdir()] == ["a"]
