@@ -8,16 +8,17 @@ The reserve is for what a trace does not see: kernels' workspaces and the alloca
 counted although a stage runs one: a server that has built a category and labelled an image holds them all.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from unittest import mock
 
 import torch
+from torch import Tensor
 
 from benchmarks.cost_stages import Stage, stages, used_extractors
 from benchmarks.full_size_models import FullSizeParts, full_size_parts, weights_of
-from benchmarks.memory_trace import MIB, Cost, MemoryTrace, PretendedGpu, cost_of
+from benchmarks.memory_trace import MIB, Cost, MemoryTrace, PretendedGpu, cost_of, peak_mib_of
 from ovdiff.models.memory import RESERVE_MIB, Work, items_that_fit
 from ovdiff.presets import Preset
 from ovdiff.presets.needs import feature_settings
@@ -102,7 +103,7 @@ def plan(preset: Preset, *, quick: bool = False) -> list[PlannedStage]:
             name,
             batches[name],
             weights_mib,
-            stage_cost(parts, stage, batches[name]).peak_mib,
+            peak_mib_of(*_traced(parts, stage, batches[name])),
             _budget_gib(preset, stage) * 1024,
         )
         for name, stage in wanted.items()
@@ -119,11 +120,16 @@ def preset_mib(preset: Preset, name: str) -> int:
 
 def stage_cost(parts: FullSizeParts, stage: Stage, batch: int) -> Cost:
     """Trace a stage; one that must run for real runs on the CPU, in float32."""
+    return cost_of(*_traced(parts, stage, batch))
+
+
+def _traced(parts: FullSizeParts, stage: Stage, batch: int) -> tuple[Callable[[], object], list[Tensor], str]:
+    """Return a stage's work, the weights that it finds, and the kind of device that is watched."""
     if stage.traced_on == "cpu":
         parts = full_size_parts(parts.preset, "cpu")
     with torch.inference_mode(), PretendedGpu():
         run = stage.prepare(parts, batch)
-    return cost_of(run, weights_of(parts), stage.traced_on)
+    return run, list(weights_of(parts)), stage.traced_on
 
 
 def _batch(parts: FullSizeParts, name: str, stage: Stage) -> int:

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.cost_stages import stages
 from benchmarks.full_size_models import FullSizeParts, full_size_parts, weights_of
 from benchmarks.memory_plan import PlannedStage, load_everything, plan, preset_mib, pretended_card
-from benchmarks.memory_trace import MIB, cost_of
+from benchmarks.memory_trace import MIB, peak_mib_of
 from ovdiff import load_preset
 from ovdiff.building.generation.diffusion import DrawingBatch
 from ovdiff.errors import DeviceMemoryError
@@ -49,7 +49,7 @@ def test_sampling_as_a_whole_takes_no_more_than_its_stages() -> None:
     preset = load_preset("paper")
     parts = full_size_parts(replace(preset, generation=replace(preset.generation, steps=2)), "meta")
     generator, batch = parts.generator, DrawingBatch("cat", (0, 1, 2, 3))
-    peak_mib = cost_of(lambda: generator.generate(batch), weights_of(parts)).peak_mib
+    peak_mib = peak_mib_of(lambda: generator.generate(batch), weights_of(parts))
     (step,) = (stage for stage in planned("paper") if stage.stage == "denoising step with attribution")
     assert peak_mib == pytest.approx(step.own_mib * len(batch.numbers) / step.batch, rel=0.01)
 
