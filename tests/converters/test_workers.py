@@ -20,6 +20,7 @@ from converters.cli import main
 from converters.console import INTERRUPTED
 from converters.errors import WorkersError
 from converters.workers import ordered_map
+from tests.fakes.signals import terminal_signals
 
 SETTLE_S = 30.0
 _READ_AT_ONCE = 1 << 20  # characters: the reader of JSON waits for so many
@@ -103,12 +104,13 @@ def running(folder: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     pipe = tmp_path / "export.json"
     os.mkfifo(pipe)
     words = ["convert", "coco", str(pipe), "--label-config", str(folder / "config.xml"), "--workers", "2"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "converters", *words, "--out", str(tmp_path / "coco.json")],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    with terminal_signals():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "converters", *words, "--out", str(tmp_path / "coco.json")],
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
     text = (folder / "export.json").read_text()[1:-1]
     with pipe.open("w") as file:
         file.write("[" + ",".join([text] * (_READ_AT_ONCE // len(text) + 2)) + ",")
@@ -170,6 +172,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 _INTERRUPTED_AT_BIRTH = """
 import multiprocessing.process, os, signal
 from converters.workers import ordered_map
+from tests.fakes.signals import terminal_signals
 
 start = multiprocessing.process.BaseProcess.start
 
@@ -190,13 +193,14 @@ def test_ctrl_c_while_a_worker_is_started_waits_for_nobody(tmp_path: Path) -> No
     """The pool did not know the process yet, and Python waited for it at the end."""
     (tmp_path / "program.py").write_text(_INTERRUPTED_AT_BIRTH)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    run = subprocess.run(
-        [sys.executable, "program.py"],
-        check=False,
-        cwd=tmp_path,
-        env=environment,
-        timeout=SETTLE_S,
-        capture_output=True,
-        text=True,
-    )
+    with terminal_signals():
+        run = subprocess.run(
+            [sys.executable, "program.py"],
+            check=False,
+            cwd=tmp_path,
+            env=environment,
+            timeout=SETTLE_S,
+            capture_output=True,
+            text=True,
+        )
     assert (run.stdout, run.stderr) == ("interrupted\n", "")
