@@ -11,7 +11,7 @@ from backend.command.console import complain, notice, progress_bar, say
 from backend.command.evaluation.examples import Example, examples_of
 from backend.command.evaluation.markdown import result_to_markdown
 from backend.command.evaluation.page import result_to_html
-from backend.command.evaluation.words import MEASURES, scope_sentence
+from backend.command.evaluation.words import MEASURES, scope_sentence, upper_line_sentence
 from backend.command.prototypes import build_missing
 from backend.command.table import table
 from backend.errors import RequestError, UsageError
@@ -19,7 +19,7 @@ from backend.logs import without_word_notices
 from converters.console import answer
 from converters.files.atomic import write_whole
 from ovdiff.bank import Bank
-from ovdiff.engines import EnginePreset, SegmentationEngine, WithoutBackground, make_engine
+from ovdiff.engines import EnginePreset, SegmentationEngine, WithoutBackground
 from ovdiff.evaluation.catalogue import dataset_kind, dataset_names
 from ovdiff.evaluation.dataset import Dataset
 from ovdiff.evaluation.figures import ImageFigures
@@ -30,6 +30,7 @@ from ovdiff.evaluation.result import Result, result_of
 from ovdiff.evaluation.run import Failure, Protocol, Work, evaluate, run_identity
 from ovdiff.evaluation.shared_work import words_of
 from ovdiff.evaluation.sums import totals_of
+from ovdiff.evaluation.upper_line import SeesTruth, make_evaluated
 
 MARKDOWN, PAGE = "result.md", "report.html"
 """The files that are written beside the JSON file: tables for a repository, and a page with plots and pictures."""
@@ -101,7 +102,10 @@ def open_evaluation(plan: EvaluationPlan) -> Opened:
             f"--sizes asks for few words, and {dataset.name} has no background: every pixel would have to be one of "
             "them. Leave --sizes out."
         )
-    return Opened(dataset, make_engine(preset_for(plan.preset, dataset), Bank(plan.bank), plan.device))
+    engine = make_evaluated(preset_for(plan.preset, dataset), Bank(plan.bank), plan.device)
+    if plan.protocol.sizes and isinstance(engine, SeesTruth):
+        raise UsageError("--sizes asks which absent words are painted, and an upper line is told what is there.")
+    return Opened(dataset, engine)
 
 
 @without_word_notices()
@@ -126,7 +130,7 @@ def run_evaluation(plan: EvaluationPlan, opened: Opened | None = None) -> Result
     images = dataset.images if plan.limit is None else dataset.images[: plan.limit]
     work = Work(lambda: engine, lambda: dataset, plan.protocol)
     if plan.workers > 1:
-        make = partial(make_engine, engine.preset, Bank(plan.bank), plan.device)
+        make = partial(make_evaluated, engine.preset, Bank(plan.bank), plan.device)
         work = Work(make, plan.open, plan.protocol, plan.threads)
     mious: dict[str, float | None] = {}
     with Records(plan.out, run_identity(engine, dataset, plan.protocol)) as records:
@@ -224,6 +228,7 @@ def result_text(result: Result, out: Path) -> str:
     interval = measures["miou_interval"]
     spread = f" (95 %: {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
     lines = [f"mIoU {_share(measures['miou'])}{spread}, {len(result.images)} images of {result.dataset['name']}"]
+    lines += [said] if (said := upper_line_sentence(result)) else []
     lines += published_lines(result)
     lines += [f"{name}: {_share(measures[key])}" for key, name in MEASURES.items() if measures[key] is not None]
     for size, words in measures["words"].items():

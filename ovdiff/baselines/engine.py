@@ -28,9 +28,8 @@ from ovdiff.presets.mapping import digest
 from ovdiff.segmentation import Segmentation
 from ovdiff.segmenting.refine import clean_up
 from ovdiff.segmenting.windows import Window, group_by_size, plan_windows, resize_to_working
-from ovdiff.vocabulary import Category, Vocabulary
-
-Progress = Callable[[str, float], None]
+from ovdiff.vocabulary import Vocabulary
+from ovdiff.without_prototypes import WithoutPrototypes
 
 METHODS: dict[str, Callable[..., Method]] = {CLIP_DENSE: ClipDense, GROUPVIT: GroupVit, CLIPSEG: ClipSeg}
 """The method of each engine, made of a preset and the loaded models."""
@@ -54,8 +53,10 @@ class EncodedWindows:
     batches: tuple[tuple[tuple[Window, ...], tuple[Tensor, ...]], ...]
 
 
-class BaselineEngine:
+class BaselineEngine(WithoutPrototypes):
     """A published method as an engine. Weights are loaded once, when first needed. Safe for several threads."""
+
+    preset: BaselinePreset
 
     def __init__(self, preset: BaselinePreset, *, device: str = "cpu", models: LoadedModels | None = None) -> None:
         """Prepare the engine; no model is loaded yet.
@@ -76,28 +77,13 @@ class BaselineEngine:
         """Return an engine with another preset on the models of this one; models that both use load once."""
         return BaselineEngine(preset, models=self._models)
 
-    def category_key(self, category: Category) -> str:
-        """Return a hash of the category, the preset and the weights; loads no model."""
-        return digest([self.fingerprint(), category.name, category.phrases, category.kind])
+    def weights(self) -> dict[str, str]:
+        """Return what identifies the weights of each model; loads none.
 
-    def has(self, category: Category) -> bool:
-        """Say that a category is prepared: a baseline prepares none."""
-        return True
-
-    def build(self, category: Category, progress: Progress | None = None) -> None:
-        """Do nothing: a category costs a few texts, which are embedded when an image asks for them."""
-        if progress is not None:
-            progress("ready", 1.0)
-
-    def fingerprint(self) -> str:
-        """Return a hex hash of the preset and the weights, which with the vocabulary decide the masks of an image.
-
-        While weights are missing the hash is another one than after they were found.
+        Raises:
+            WeightsError: a model's files are missing.
         """
-        try:
-            return digest([self.preset.fingerprint(), self._method.weights()])
-        except WeightsError:
-            return self.preset.fingerprint()
+        return self._method.weights()
 
     def encoding_key(self) -> str:
         """Return a hash of everything that shapes an encoding, but the image.
@@ -105,7 +91,7 @@ class BaselineEngine:
         Raises:
             WeightsError: a model's files are missing.
         """
-        return digest([self.preset.encoding_values(), self._method.weights()])
+        return digest([self.preset.encoding_values(), self.weights()])
 
     def load_models(self) -> None:
         """Load the models, unless they are loaded.

@@ -19,6 +19,8 @@ from ovdiff.presets.validation import window_problems
 
 CLIP_DENSE, GROUPVIT, CLIPSEG = "clip_dense", "groupvit", "clipseg"
 """The names of the engines, as a preset's ``engine`` gives them."""
+SAM = "sam"
+"""What the preset of an upper line gives in its place."""
 
 Attention = Literal["plain", "maskclip", "sclip", "naclip", "clip_surgery"]
 
@@ -221,6 +223,42 @@ class SamSettings:
         )
     )
     prompts_at_once: int = setting(16, "each takes 16 MiB while its mask is enlarged", minimum=1, changes_no_mask=True)
+
+
+@dataclass(frozen=True)
+class SamModels:
+    """The model of SAM."""
+
+    sam: ModelSettings = field(default_factory=lambda: SamSettings().model)
+
+
+@dataclass(frozen=True)
+class SamPreset:
+    """SAM as an upper line of an evaluation: it is given boxes or points of the truth. No service can use it."""
+
+    name: str = setting("sam", "the preset's own name", changes_no_mask=True)
+    engine: str = setting(SAM, "what reads the preset; no engine of the commands, because it needs the truth")
+    prompts: Literal["boxes", "points"] = setting(
+        "boxes", "what SAM is given of each object of the truth: its box, or the pixel that is deepest inside"
+    )
+    fills: bool = setting(
+        False, "whether a pixel of no mask takes the label of the nearest mask; else it is background"
+    )
+    prompts_at_once: int = setting(16, "each takes 16 MiB while its mask is enlarged", minimum=1, changes_no_mask=True)
+    models: SamModels = field(default_factory=SamModels)
+
+    def fingerprint(self) -> str:
+        """Return a hex hash of every field that can change a mask."""
+        return digest(mask_values(self))
+
+    def without_background(self) -> Self:
+        """Return a preset that gives every pixel a category, as datasets without background want it."""
+        return replace(self, fills=True)
+
+    @property
+    def settings(self) -> SamSettings:
+        """What SAM itself reads."""
+        return SamSettings(self.models.sam, self.prompts_at_once)
 
 
 def _problems(preset: BaselinePreset) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 Whoever gives the boxes of the truth has answered what is where; what is left is how well the outlines follow the
 objects. So this is no rival of methods that are given words, and no engine: it needs the truth.
+`ovdiff.evaluation.upper_line` lays it beside the engines of an evaluation.
 
 ::
 
@@ -10,6 +11,7 @@ objects. So this is no rival of methods that are given words, and no engine: it 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +33,19 @@ from ovdiff.models.pretrained import DTYPES, load_transformer
 Prompts = NDArray[np.floating[Any]] | NDArray[np.integer[Any]]
 
 
+@dataclass(frozen=True)
+class SamMasks:
+    """SAM's answer to some prompts.
+
+    Attributes:
+        masks: (N, H, W) bool, a mask for each prompt.
+        trust: (N,) float32, SAM's own estimate of each mask's IoU, in [0, 1].
+    """
+
+    masks: NDArray[np.bool_]
+    trust: NDArray[np.float32]
+
+
 class SamUpperLine:
     """SAM's masks of boxes and points. An image is encoded once, as long as no other one comes between."""
 
@@ -40,7 +55,15 @@ class SamUpperLine:
         self._last: tuple[str, Tensor] | None = None
 
     def masks_for_boxes(self, image: NDArray[np.uint8], boxes_xyxy: Prompts) -> NDArray[np.bool_]:
-        """Return a mask for each box, (N, H, W).
+        """Return a mask for each box, (N, H, W): those of :meth:`for_boxes`."""
+        return self.for_boxes(image, boxes_xyxy).masks
+
+    def masks_for_points(self, image: NDArray[np.uint8], points_xy: Prompts) -> NDArray[np.bool_]:
+        """Return a mask for each point, (N, H, W): those of :meth:`for_points`."""
+        return self.for_points(image, points_xy).masks
+
+    def for_boxes(self, image: NDArray[np.uint8], boxes_xyxy: Prompts) -> SamMasks:
+        """Return a mask for each box, with SAM's trust in it.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -57,8 +80,8 @@ class SamUpperLine:
 
         return self._masks(image, boxes, prompt)
 
-    def masks_for_points(self, image: NDArray[np.uint8], points_xy: Prompts) -> NDArray[np.bool_]:
-        """Return a mask for each point, (N, H, W): of SAM's three the one that it trusts most.
+    def for_points(self, image: NDArray[np.uint8], points_xy: Prompts) -> SamMasks:
+        """Return a mask for each point, of SAM's three the one that it trusts most, with its trust.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -75,23 +98,33 @@ class SamUpperLine:
 
         return self._masks(image, points, prompt)
 
+    def load(self) -> None:
+        """Load SAM, unless it is loaded.
+
+        Raises:
+            WeightsError: SAM cannot be loaded.
+        """
+        with self._models.lock:
+            _ = self._model
+
     def _masks(
         self, image: NDArray[np.uint8], prompts: NDArray[np.float32], prompt: Callable[[Tensor], dict[str, Any]]
-    ) -> NDArray[np.bool_]:
+    ) -> SamMasks:
         require_image(image)
-        found = [np.zeros((0, *image.shape[:2]), dtype=np.bool_)]
+        masks: list[NDArray[np.bool_]] = [np.zeros((0, *image.shape[:2]), dtype=np.bool_)]
+        trust: list[NDArray[np.float32]] = [np.zeros(0, dtype=np.float32)]
         with self._models.lock, torch.inference_mode():
             size_hw = self._resized_hw(image)
             scale = np.array([size_hw[1] / image.shape[1], size_hw[0] / image.shape[0]], dtype=np.float32)
             scaled = torch.from_numpy(prompts * np.tile(scale, prompts.shape[1] // 2)).to(self._models.device)
             for start in range(0, len(scaled), self._settings.prompts_at_once):
                 some = scaled[start : start + self._settings.prompts_at_once]
-                found.append(self._of_prompts(image, size_hw, prompt(some)))
-        return np.concatenate(found)
+                drawn = self._of_prompts(image, size_hw, prompt(some))
+                masks.append(drawn.masks)
+                trust.append(drawn.trust)
+        return SamMasks(np.concatenate(masks), np.concatenate(trust))
 
-    def _of_prompts(
-        self, image: NDArray[np.uint8], size_hw: tuple[int, int], prompt: dict[str, Any]
-    ) -> NDArray[np.bool_]:
+    def _of_prompts(self, image: NDArray[np.uint8], size_hw: tuple[int, int], prompt: dict[str, Any]) -> SamMasks:
         answer = self._model(image_embeddings=self._embedded(image, size_hw), **prompt)
         best = answer.iou_scores[0].argmax(dim=1)
         masks = answer.pred_masks[0][torch.arange(len(best), device=best.device), best][:, None].float()
@@ -99,8 +132,8 @@ class SamUpperLine:
         masks = F.interpolate(masks, (side, side), mode="bilinear", align_corners=False)
         masks = masks[..., : size_hw[0], : size_hw[1]]
         masks = F.interpolate(masks, image.shape[:2], mode="bilinear", align_corners=False)
-        drawn: NDArray[np.bool_] = (masks[:, 0] > 0).cpu().numpy()
-        return drawn
+        trust = answer.iou_scores[0].amax(dim=1).float().clamp(0, 1)
+        return SamMasks((masks[:, 0] > 0).cpu().numpy(), trust.cpu().numpy())
 
     def _embedded(self, image: NDArray[np.uint8], size_hw: tuple[int, int]) -> Tensor:
         """Return SAM's embedding of an image, resized to its long side and padded at the right and below."""

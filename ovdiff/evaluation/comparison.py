@@ -19,6 +19,9 @@ from ovdiff.evaluation.result import Result, read_result
 from ovdiff.evaluation.sums import Measures, Number, Totals, totals_of
 from ovdiff.vocabulary import Category
 
+UPPER_LINE = "upper line"
+"""What stands behind the name of an evaluation that was given a part of the truth."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -190,17 +193,23 @@ def _difference(value: Number, first: Number, interval: Interval | None) -> Diff
 
 
 def _names(folders: Sequence[Path], results: Sequence[Result]) -> tuple[str, ...]:
-    """Return the shortest names that tell the evaluations apart: presets, else names of folders, else their paths."""
+    """Return the shortest names that tell the evaluations apart: presets, else names of folders, else their paths.
+
+    An upper line has its mark behind its name.
+    """
+    marks = [f" ({UPPER_LINE})" if result.sees_truth else "" for result in results]
     for names in ([str(r.preset["name"]) for r in results], [folder.resolve().name for folder in folders]):
         if len(set(names)) == len(names):
-            return tuple(names)
-    return tuple(map(str, folders))
+            return tuple(map(str.__add__, names, marks))
+    return tuple(f"{folder}{mark}" for folder, mark in zip(folders, marks, strict=True))
 
 
 def _notes(folders: Sequence[Path], results: Sequence[Result], images: int) -> Iterator[str]:
     for folder, result in zip(folders, results, strict=True):
         if len(result.images) > images:
             yield f"{folder} has {len(result.images)} images; the figures are of the {images} that all have."
+        if result.sees_truth:
+            yield f"{folder} is an {UPPER_LINE}: it was given {result.sees_truth}, so only its outlines compare."
     first = {each["name"]: each["prompts"] for each in results[0].categories}
     for folder, result in zip(folders[1:], results[1:], strict=True):
         other = _others(first, result.categories)

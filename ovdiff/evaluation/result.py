@@ -19,6 +19,7 @@ from ovdiff.errors import EvaluationError, OVDiffError
 from ovdiff.evaluation.dataset import Dataset
 from ovdiff.evaluation.run import Failure, Protocol, prototypes_key
 from ovdiff.evaluation.sums import Totals
+from ovdiff.evaluation.upper_line import SeesTruth
 from ovdiff.models.weights import weights_identity
 from ovdiff.presets.preset import preset_to_mapping
 
@@ -37,7 +38,7 @@ class Result:
     Attributes:
         dataset: its name, how many images it has, whether background counts, what is to be known of it.
         categories: the words that were asked for: name, prompts and kind of each.
-        preset: the name, every field, what its engine needs, and the identity of the weights.
+        preset: the name, every field, what its engine needs and sees of the truth, and the identity of the weights.
         protocol: what was asked besides the whole vocabulary.
         machine: processor, device, threads, peak memory in MiB, and versions.
         images: the names of the images that were evaluated, in order.
@@ -62,6 +63,11 @@ class Result:
         """The figures of the whole dataset: see :class:`ovdiff.evaluation.sums.Measures`."""
         found: Mapping[str, Any] = self.figures["measures"]
         return found
+
+    @property
+    def sees_truth(self) -> str:
+        """What of the truth was given, such as "the truth's boxes"; "" for an engine, which is given nothing of it."""
+        return str(self.preset.get("sees_truth", ""))
 
     def write(self, folder: Path) -> None:
         """Write the result into a folder.
@@ -143,6 +149,7 @@ def result_of(
             "name": engine.preset.name,
             "engine": engine.preset.engine,
             "needs": ENGINES[engine.preset.engine].needs if engine.preset.engine in ENGINES else "",
+            "sees_truth": engine.given if isinstance(engine, SeesTruth) else "",
             "fields": preset_to_mapping(engine.preset),
             "weights": weights_of(engine.preset),
             "fingerprint": engine_state(engine, dataset.vocabulary),

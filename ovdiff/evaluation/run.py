@@ -22,6 +22,7 @@ from ovdiff.evaluation.asked_words import random_vocabularies
 from ovdiff.evaluation.dataset import Dataset, LabelledImage
 from ovdiff.evaluation.figures import ImageFigures, SmallVocabulary, asked_alone, compare, segments_of
 from ovdiff.evaluation.records import Records
+from ovdiff.evaluation.upper_line import SeesTruth
 from ovdiff.segmentation import FoundObject, Segmentation
 from ovdiff.vocabulary import Vocabulary
 
@@ -201,8 +202,30 @@ def evaluate_image(
     clock = Clock()
     labelled = dataset.read(image)
     clock.note("read")
-    encoded = engine.encode(labelled.image) if isinstance(engine, HasEncodings) else None
+    encoded = encode(engine, labelled)
     return evaluate_encoded(engine, dataset, EncodedScene(image, number, labelled, encoded), protocol, clock)
+
+
+def encode(engine: SegmentationEngine, labelled: LabelledImage) -> Any:
+    """Return what an engine makes of an image without any word; ``None`` if it has no encodings.
+
+    Raises:
+        OVDiffError: the image cannot be encoded.
+    """
+    if isinstance(engine, SeesTruth):
+        return engine.encode_labelled(labelled)
+    return engine.encode(labelled.image) if isinstance(engine, HasEncodings) else None
+
+
+def label(engine: SegmentationEngine, labelled: LabelledImage, encoded: Any, vocabulary: Vocabulary) -> Segmentation:
+    """Label an image of which :func:`encode` made something.
+
+    Raises:
+        OVDiffError: the image cannot be segmented.
+    """
+    if isinstance(engine, SeesTruth | HasEncodings):
+        return engine.label(encoded, vocabulary)
+    return engine.segment(labelled.image, vocabulary)
 
 
 @dataclass(frozen=True)
@@ -238,7 +261,7 @@ def evaluate_encoded(
         OVDiffError: the image cannot be segmented.
     """
     labelled, encoded = scene.labelled, scene.encoded
-    found = _label(engine, labelled, encoded, dataset.vocabulary)
+    found = label(engine, labelled, encoded, dataset.vocabulary)
     clock.note("segment")
     truth, objects, detected = labelled.truth, None, None
     wants_objects = truth.segments is not None or (truth.objects is not None and not isinstance(engine, DetectsObjects))
@@ -264,12 +287,6 @@ def evaluate_encoded(
     return replace(figures, seconds=clock.seconds)
 
 
-def _label(engine: SegmentationEngine, labelled: LabelledImage, encoded: Any, vocabulary: Vocabulary) -> Segmentation:
-    if isinstance(engine, HasEncodings):
-        return engine.label(encoded, vocabulary)
-    return engine.segment(labelled.image, vocabulary)
-
-
 def _detected(
     engine: SegmentationEngine, encoded: Any, objects: Sequence[FoundObject] | None, vocabulary: Vocabulary
 ) -> list[FoundObject] | None:
@@ -292,7 +309,7 @@ def _small_vocabularies(
     labels = {category: label for label, category in enumerate(vocabulary.categories, start=1)}
     for size in protocol.sizes:
         for asked in random_vocabularies(vocabulary, number, size, VOCABULARIES_OF_A_SIZE):
-            found = _label(engine, labelled, encoded, asked)
+            found = label(engine, labelled, encoded, asked)
             whole = [labels[category] for category in asked.categories]
             yield asked_alone(labelled.truth, found, whole, len(vocabulary.categories))
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -39,9 +39,9 @@ from ovdiff.presets.mapping import digest, mask_values
 from ovdiff.segmentation import FoundObject, PlaceScores, Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
 from ovdiff.vocabulary.kinds import KindDecision, NearestKinds, known_kind
+from ovdiff.without_prototypes import WithoutPrototypes
 
 _log = logging.getLogger(__name__)
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,10 @@ class EncodedMasks:
         return EncodedMasks(self.size_hw, self.logits.to(device), self.embeddings.to(device), *moved)
 
 
-class OdiseEngine:
+class OdiseEngine(WithoutPrototypes):
     """The method on loaded models. Weights are loaded once, when they are first needed. Safe for several threads."""
+
+    preset: OdisePreset
 
     def __init__(self, preset: OdisePreset, *, device: str = "cpu", models: LoadedModels | None = None) -> None:
         """Prepare the engine; no model is loaded yet.
@@ -88,29 +90,6 @@ class OdiseEngine:
         """Return an engine with another preset on the models of this one; models that both use load once."""
         return OdiseEngine(preset, models=self._parts.models)
 
-    def category_key(self, category: Category) -> str:
-        """Return a hash of the category, the preset and the weights; loads no model."""
-        return digest([self.fingerprint(), category.name, category.phrases, category.kind])
-
-    def has(self, category: Category) -> bool:
-        """Say that a category is prepared: ODISE prepares none."""
-        return True
-
-    def build(self, category: Category, progress: Progress | None = None) -> None:
-        """Do nothing: a category costs a few texts, which are embedded when an image asks for them."""
-        if progress is not None:
-            progress("ready", 1.0)
-
-    def fingerprint(self) -> str:
-        """Return a hex hash of the preset and the weights, which with the vocabulary decide the masks of an image.
-
-        While weights are missing the hash is another one than after they were found.
-        """
-        try:
-            return digest([self.preset.fingerprint(), self._weights])
-        except WeightsError:
-            return self.preset.fingerprint()
-
     def encoding_key(self) -> str:
         """Return a hash of everything that shapes an encoding, but the image.
 
@@ -118,11 +97,14 @@ class OdiseEngine:
             WeightsError: a model's files are missing.
         """
         read = ("taps", "captioner", "mask_generator", "clip_branch", "classifier", "models")
-        return digest([{name: mask_values(getattr(self.preset, name)) for name in read}, self._weights])
+        return digest([{name: mask_values(getattr(self.preset, name)) for name in read}, self.weights()])
 
-    @property
-    def _weights(self) -> dict[str, str]:
-        """What identifies the weights: the head's as they are now, because it may be trained on meanwhile."""
+    def weights(self) -> dict[str, str]:
+        """Return what identifies the weights: the head's as they are now, because it may be trained on meanwhile.
+
+        Raises:
+            WeightsError: a model's files are missing.
+        """
         return {**self._frozen_weights, "head": self._parts.head_identity()}
 
     @cached_property

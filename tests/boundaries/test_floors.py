@@ -22,7 +22,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
         ("building", "segmenting"),
         ("proposals",),
         ("bank", "extractors"),
-        ("models", "curation"),
+        ("models", "curation", "without_prototypes"),
         ("vocabulary", "tinyworld", "segmentation"),
         ("region_scores",),
         ("presets", "images", "storage"),

@@ -16,6 +16,7 @@ from backend.errors import UsageError
 from backend.settings import Settings
 
 if TYPE_CHECKING:
+    from ovdiff.engines import EnginePreset
     from ovdiff.evaluation.dataset import Dataset
 
 
@@ -88,6 +89,12 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="N",
         help="processes, each with models of its own and one thread (default: this one)",
     )
+    evaluate.add_argument(
+        "--upper-line",
+        metavar="WHICH",
+        help="evaluate SAM on boxes of the truth (sam) or on points of it (sam-points) in place of a preset: how good "
+        "masks are if it is known what is where; or a .toml file with other weights",
+    )
     add_engine_options(evaluate)
     evaluate.set_defaults(act=_evaluate)
 
@@ -97,6 +104,7 @@ def _evaluate(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.own_dataset import opened_with_names
     from ovdiff.engines import load_any_preset
     from ovdiff.evaluation.run import Protocol
+    from ovdiff.evaluation.upper_line import load_upper_line
 
     if options.list:
         list_datasets()
@@ -104,7 +112,13 @@ def _evaluate(options: argparse.Namespace, settings: Settings) -> None:
     if options.dataset is None:
         raise UsageError("Evaluate on what? Name a dataset; `ovdiff evaluate --list` names them.")
     opened = _opens(options, settings)  # a wrong name is refused before anything loads
-    preset = load_any_preset(options.preset or settings.preset)
+    if options.upper_line and options.preset:
+        raise UsageError("--upper-line stands in the place of a preset. Give one of the two.")
+    preset: EnginePreset = (
+        load_upper_line(options.upper_line)
+        if options.upper_line
+        else load_any_preset(options.preset or settings.preset)
+    )
     plan = EvaluationPlan(
         open=partial(opened_with_names, opened, options.names),
         preset=preset,

@@ -13,10 +13,12 @@ from scipy import ndimage
 from backend.command.evaluation.example_pictures import ExamplePictures, example_pictures
 from backend.presentation.verdict import clip_sentence, lost_sentence, removal_sentences, stage_rows, verdict
 from converters.report.text import percent
-from ovdiff.engines import Explains, HasEncodings, SegmentationEngine
+from ovdiff.engines import Explains, SegmentationEngine
 from ovdiff.errors import OVDiffError
 from ovdiff.evaluation.dataset import UNKNOWN, Dataset, LabelledImage
 from ovdiff.evaluation.ranking import RankedImages
+from ovdiff.evaluation.run import encode, label
+from ovdiff.evaluation.upper_line import SeesTruth
 from ovdiff.explaining.taught import BACKGROUND_NAME
 from ovdiff.vocabulary import Vocabulary
 
@@ -140,9 +142,8 @@ def largest_wrong_region(
 
 def _example(engine: SegmentationEngine, dataset: Dataset, name: str, place: Place, miou: float) -> Example:
     labelled, vocabulary = dataset.read(name), dataset.vocabulary
-    encoded = engine.encode(labelled.image) if isinstance(engine, HasEncodings) else None
-    found = engine.label(encoded, vocabulary) if isinstance(engine, HasEncodings) else None
-    given = (found or engine.segment(labelled.image, vocabulary)).label_map
+    encoded = encode(engine, labelled)
+    given = label(engine, labelled, encoded, vocabulary).label_map
     truth = labelled.truth.label_map
     wrong = largest_wrong_region(truth, given, vocabulary.names)
     mask = None if wrong is None else wrong.mask
@@ -160,6 +161,9 @@ def _explained(
     vocabulary: Vocabulary,
     wrong: WrongRegion,
 ) -> Example:
+    if isinstance(engine, SeesTruth):
+        why = f"It was given {engine.given}, so what is there was known, and the outline is wrong."
+        return replace(example, wrong=wrong.sentence, why=why)
     if not isinstance(engine, Explains):
         why = f"The engine {engine.preset.engine!r} cannot say why a place has its label."
         return replace(example, wrong=wrong.sentence, why=why)

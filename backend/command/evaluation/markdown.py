@@ -23,6 +23,7 @@ from backend.command.evaluation.words import (
     scope_sentence,
     seconds_rows,
     setting_rows,
+    upper_line_sentence,
     word_rows,
 )
 from converters.report.markup import escape_markdown, markdown_table
@@ -37,7 +38,7 @@ def result_to_markdown(result: Result, examples: Sequence[Example] = ()) -> str:
     confusions = confusion_rows(result, MOST_CONFUSIONS)
     parts = [
         f"# {escape_markdown(result.preset['name'])} on {escape_markdown(result.dataset['name'])}",
-        " ".join([scope_sentence(result), *map(escape_markdown, result.dataset["notes"])]),
+        " ".join([*_upper_line(result), scope_sentence(result), *map(escape_markdown, result.dataset["notes"])]),
         _table(MEASURE_COLUMNS, measure_rows(result)),
         "## Categories",
         _table(CATEGORY_COLUMNS, category_rows(result)),
@@ -59,6 +60,11 @@ def result_to_markdown(result: Result, examples: Sequence[Example] = ()) -> str:
         "\n".join(f"- **{term}**: {meaning}" for term, meaning in DEFINITIONS),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _upper_line(result: Result) -> list[str]:
+    said = upper_line_sentence(result)
+    return [f"**{escape_markdown(said)}**"] if said else []
 
 
 def _examples(examples: Sequence[Example]) -> list[str]:

@@ -27,6 +27,7 @@ from backend.command.evaluation.words import (
     scope_sentence,
     seconds_rows,
     setting_rows,
+    upper_line_sentence,
     word_rows,
 )
 from backend.presentation.overlay import label_colours
@@ -85,9 +86,11 @@ def _header(result: Result, title: str) -> str:
         (miou_words(result).replace(" (", '<span class="range"> (') + "</span>", "mIoU, with its 95 % range"),
         *((number(result.measures[key]), words) for key, words in shown),
     ]
+    said = upper_line_sentence(result)
+    above = f"<p><b>{escape_html(said)}</b></p>\n" if said else ""
     notes = "".join(f"<p>{escape_html(note)}</p>" for note in result.dataset["notes"])
     return (
-        f"<h1>{escape_html(title)}</h1>\n<p>{escape_html(scope_sentence(result))}</p>\n{notes}{tiles(figures)}"
+        f"<h1>{escape_html(title)}</h1>\n{above}<p>{escape_html(scope_sentence(result))}</p>\n{notes}{tiles(figures)}"
         f"{folded('All figures', table(MEASURE_COLUMNS, measure_rows(result)))}"
     )
 

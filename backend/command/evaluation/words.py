@@ -92,6 +92,13 @@ def scope_sentence(result: Result) -> str:
     return said
 
 
+def upper_line_sentence(result: Result) -> str:
+    """Say that the truth was given; "" of an engine, which is given words alone."""
+    if not result.sees_truth:
+        return ""
+    return f"An upper line: {result.preset['name']} was given {result.sees_truth}. Only the outlines are its own."
+
+
 def miou_words(result: Result) -> str:
     """Return mIoU with its range."""
     return number(result.measures["miou"]) + range_words(result.measures["miou_interval"])
@@ -180,6 +187,7 @@ def origin_rows(result: Result) -> Iterator[Row]:
     """Yield what the figures were made with: preset, weights, machine, versions."""
     preset, machine = result.preset, result.machine
     yield "preset", f"{preset['name']} (engine {preset['engine']})"
+    yield "is given", result.sees_truth or preset["needs"] or NOTHING
     yield "fingerprint", str(preset["fingerprint"])
     yield "background", "a class of its own" if result.dataset["counts_background"] else "every pixel has a category"
     sizes = result.protocol.get("sizes") or ()

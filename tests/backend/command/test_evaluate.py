@@ -7,11 +7,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from backend.command import cli
 from backend.command import evaluate as command
 from backend.command.evaluate import EvaluationPlan, preset_for, result_text, run_evaluation
 from backend.errors import RequestError, UsageError
+from benchmarks.architectures import build_sam
 from converters.console import answering
 from ovdiff.bank import Bank
 from ovdiff.engines import load_any_preset
@@ -45,7 +47,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluationPlan:
     def make(_preset: object, bank: Bank, _device: str) -> FakeEngine:
         return MakesEngine(bank.folder)()
 
-    monkeypatch.setattr(command, "make_engine", make)
+    monkeypatch.setattr(command, "make_evaluated", make)
     return EvaluationPlan(Squares(), FakePreset("fake"), tmp_path / "bank", "cpu", tmp_path / "out")
 
 
@@ -177,6 +179,57 @@ def test_published_figures_stand_beside_the_result(plan: EvaluationPlan) -> None
     assert "published mIoU" not in result_text(replace(whole, images=("1",)), plan.out)
     assert "published mIoU: 67.1 (v1), 66.3 (ECCV, quoted), 65.7 (released code run again)" in said
     assert "published mIoU without background: 64.6 (released code run again)" in said
+
+
+@pytest.fixture
+def upper_line(tmp_path: Path) -> Path:
+    """A file of an upper line on a small SAM of random weights, whose masks mean nothing."""
+    torch.manual_seed(4)
+    build_sam(shrink=8, image_px=64).save_pretrained(tmp_path / "sam")
+    path = tmp_path / "mine.toml"
+    path.write_text(f'prompts = "points"\n[models.sam]\nsource = "{tmp_path / "sam"}"\n')
+    return path
+
+
+def test_an_upper_line_is_evaluated_and_marked_wherever_its_result_is_told(
+    upper_line: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["evaluate", "drawn", "--limit", "2", "--upper-line", str(upper_line)]) == 0
+    mark = "An upper line: mine was given the truth's points. Only the outlines are its own."
+    assert mark in capsys.readouterr().out
+    out = tmp_path / "evaluations" / "drawn-mine"
+    result = read_result(out)
+    assert result.sees_truth == "the truth's points" and result.preset["weights"].keys() == {"sam"}
+    assert {result.measures[key] is not None for key in ("miou", "pq", "ap")} == {True}
+    assert mark in (out / "result.md").read_text().replace("\\:", ":")
+    page = (out / "report.html").read_text()
+    assert mark in page.replace("&#x27;", "'")
+    assert "so what is there was known, and the outline is wrong" in page
+    assert not evaluated_engine_sees_truth(tmp_path)
+
+
+def evaluated_engine_sees_truth(folder: Path) -> str:
+    """Return the mark of an engine's own result."""
+    plan = EvaluationPlan(Squares(2), load_any_preset("maskclip_tinyworld"), folder, "cpu", folder / "engine")
+    result = run_evaluation(plan)
+    assert "upper line" not in (folder / "engine" / "report.html").read_text()
+    return result.sees_truth
+
+
+def test_an_upper_line_stands_in_the_place_of_a_preset(
+    upper_line: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ["evaluate", "drawn", "--limit", "1", "--upper-line", str(upper_line)]
+    assert cli.main([*asked, "--preset", "tinyworld"]) == 2
+    assert cli.main([*asked, "--sizes", "4"]) == 2
+    assert cli.main(["evaluate", "drawn", "--upper-line", "sma"]) == 2
+    said = capsys.readouterr().err
+    assert "--upper-line stands in the place of a preset" in said
+    assert "--sizes asks which absent words are painted, and an upper line is told what is there" in said
+    assert "No upper line 'sma'. Known: sam, sam-points" in said
+    assert not (tmp_path / "evaluations").exists()
 
 
 def test_the_datasets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

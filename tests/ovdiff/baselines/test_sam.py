@@ -67,8 +67,9 @@ def _reference(
 
 
 def test_masks_of_boxes_are_the_library_s(folder: Path, line: SamUpperLine, image: NDArray[np.uint8]) -> None:
-    logits, _ = _reference(folder, image, input_boxes=BOXES, multimask_output=False)
+    logits, trust = _reference(folder, image, input_boxes=BOXES, multimask_output=False)
     found = line.masks_for_boxes(image, BOXES)
+    assert line.for_boxes(image, BOXES).trust == pytest.approx(np.clip(trust[:, 0], 0, 1), abs=1e-5)
     assert found.shape == (3, 60, 90) and found.dtype == np.bool_
     assert found.any() and not found.all() and not np.array_equal(found[0], found[1])
     sure = np.abs(logits[:, 0]) > 1e-4 * np.abs(logits).max()
@@ -80,6 +81,7 @@ def test_of_a_point_s_masks_the_most_trusted_is_taken(
 ) -> None:
     logits, trust = _reference(folder, image, input_points=POINTS[:, None], multimask_output=True)
     found = line.masks_for_points(image, POINTS)
+    assert line.for_points(image, POINTS).trust == pytest.approx(np.clip(trust.max(axis=1), 0, 1), abs=1e-5)
     for number, best in enumerate(trust.argmax(axis=1)):
         wanted = logits[number, best]
         sure = np.abs(wanted) > 1e-4 * np.abs(logits).max()

@@ -1,5 +1,6 @@
 """Evaluations side by side: what is better is clear, what is alike is not, and what cannot be compared is refused."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,6 +67,16 @@ def test_other_prompts_are_told_and_equal_presets_have_the_names_of_their_folder
     found = compare_evaluations((folders[0], tmp_path / "other"))
     assert found.names == ("sees", "other")
     assert found.notes == (f"{tmp_path / 'other'} asks for red by other prompts than {folders[0]}.",)
+
+
+def test_an_upper_line_has_its_mark_behind_its_name(tmp_path: Path, folders: tuple[Path, Path]) -> None:
+    result = json.loads((folders[1] / "result.json").read_text())
+    result["preset"]["sees_truth"] = "the truth's boxes"
+    (folders[1] / "result.json").write_text(json.dumps(result))
+    found = compare_evaluations(folders)
+    assert found.names == ("sees", "half blind (upper line)")
+    said = "is an upper line: it was given the truth's boxes, so only its outlines compare."
+    assert found.notes == (f"{folders[1]} {said}",)
 
 
 def _relabelled(dataset: Dataset) -> Dataset:
