@@ -81,9 +81,9 @@ class Stage:
     float32: bool = False
 
 
-def stages(preset: Preset) -> dict[str, Stage]:
-    """Return a preset's stages by name, in the order in which they run."""
-    return {**_category_stages(preset), **_image_stages(preset)}
+def stages(preset: Preset, working_hw: SizeHW = WORKING_HW) -> dict[str, Stage]:
+    """Return a preset's stages by name, in the order in which they run, for an image of a working size."""
+    return {**_category_stages(preset), **_image_stages(preset, working_hw)}
 
 
 def peer_stages(preset: Preset) -> dict[str, Stage]:
@@ -115,29 +115,29 @@ def _category_stages(preset: Preset) -> dict[str, Stage]:
     return found
 
 
-def _image_stages(preset: Preset) -> dict[str, Stage]:
+def _image_stages(preset: Preset, working_hw: SizeHW) -> dict[str, Stage]:
     found = {}
     for name in preset.active_extractors():
-        for seen_hw, windows in _windows_as_seen(preset, name).items():
+        for seen_hw, windows in _windows_as_seen(preset, name, working_hw).items():
             found[f"{name} features, window at {seen_hw[0]} x {seen_hw[1]}"] = Stage(
                 "window", features(name, windows[0], "window"), 0, len(windows), _feature_floor(name, seen_hw)
             )
-        count = len(plan_windows(WORKING_HW, preset.windows))
+        count = len(plan_windows(working_hw, preset.windows))
         found[f"{name} matching"] = Stage("window", matching(name), 0, count, _MATCHING.get(name), float32=True)
     if preset.prefilter.enabled:
-        found["CLIP image embedding"] = Stage("image", embedding, 0, 1, _BY_INPUT["clip", (224, 224)], (1,))
+        found["CLIP image embedding"] = Stage("image", embedding(working_hw), 0, 1, _BY_INPUT["clip", (224, 224)], (1,))
         texts = 2**preset.prefilter.max_categories - 1
         found["CLIP text embedding"] = Stage("text", captions, 0, texts, _CLIP_TEXT, (TEXTS,), float32=True)
-    found["PAMR"] = Stage("image", refining, 0, int(preset.refine.pamr), None, (1,), float32=True)
+    found["PAMR"] = Stage("image", refining(working_hw), 0, int(preset.refine.pamr), None, (1,), float32=True)
     return found
 
 
-def _windows_as_seen(preset: Preset, name: str) -> dict[SizeHW, list[SizeHW]]:
+def _windows_as_seen(preset: Preset, name: str, working_hw: SizeHW) -> dict[SizeHW, list[SizeHW]]:
     """Return the sizes of a 4:3 image's windows by the size at which an extractor sees them, before patches."""
     settings = feature_settings(preset, name)
     kept = getattr(settings, "aspect", "stretch") == "keep"
     seen: dict[SizeHW, list[SizeHW]] = {}
-    for window in plan_windows(WORKING_HW, preset.windows):
+    for window in plan_windows(working_hw, preset.windows):
         size_hw = window.height, window.width
         seen.setdefault(size_hw if kept else (settings.window_px,) * 2, []).append(size_hw)
     return seen
@@ -249,11 +249,14 @@ def clustering(name: str) -> Callable[[FullSizeParts, int], Run]:
     return prepare
 
 
-def embedding(parts: FullSizeParts, _count: int) -> Run:
-    """CLIP's opinion of an image, for the prefilter."""
-    clip = parts.segmenting.clip
-    image = noise(1, WORKING_HW)[0]
-    return lambda: embed_image(clip, image, parts.preset.prefilter)
+def embedding(working_hw: SizeHW) -> Callable[[FullSizeParts, int], Run]:
+    """Return the stage of CLIP's opinion of an image, for the prefilter."""
+
+    def prepare(parts: FullSizeParts, _count: int) -> Run:
+        clip, image = parts.segmenting.clip, noise(1, working_hw)[0]
+        return lambda: embed_image(clip, image, parts.preset.prefilter)
+
+    return prepare
 
 
 def captions(parts: FullSizeParts, count: int) -> Run:
@@ -289,11 +292,15 @@ def prototype_table(preset: Preset, width: int, categories: int, device: torch.d
     return PrototypeTable(vectors, classes, owners, joined([one_side] * (2 * categories)))
 
 
-def refining(parts: FullSizeParts, _count: int) -> Run:
-    """PAMR on the score maps of a 4:3 image."""
-    scores = torch.rand(CATEGORIES + 1, *WORKING_HW).to(parts.models.device)
-    image = noise(1, WORKING_HW)[0]
-    return lambda: pamr(image, scores, parts.preset.refine)
+def refining(working_hw: SizeHW) -> Callable[[FullSizeParts, int], Run]:
+    """Return the stage of PAMR on the score maps of an image."""
+
+    def prepare(parts: FullSizeParts, _count: int) -> Run:
+        scores = torch.rand(CATEGORIES + 1, *working_hw).to(parts.models.device)
+        image = noise(1, working_hw)[0]
+        return lambda: pamr(image, scores, parts.preset.refine)
+
+    return prepare
 
 
 def feature_shape(preset: Preset, name: str, purpose: Purpose) -> tuple[int, int]:

@@ -7,8 +7,8 @@ from tests.ovdiff.conftest import image, models, preset, weights_folder  # noqa:
 from tests.ovdiff.odise.conftest import odise_engine, odise_parts, odise_preset, windows  # noqa: F401 - fixtures
 
 
-@pytest.fixture(scope="session")
-def device() -> str:
-    if not torch.cuda.is_available():
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> str:
+    if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("there is no CUDA device")
-    return "cuda"
+    return str(request.param)

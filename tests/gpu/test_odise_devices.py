@@ -36,13 +36,6 @@ LABELS = [Label(name, (name,), False) for name in NAMES[:4]]
 Image = NDArray[np.uint8]
 
 
-@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request: pytest.FixtureRequest) -> str:
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("there is no CUDA device")
-    return str(request.param)
-
-
 @pytest.fixture(autouse=True)
 def exact_products() -> Iterator[None]:
     before = torch.backends.cudnn.allow_tf32

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ovdiff.tinyworld.training.data import load_training_set
-from ovdiff.tinyworld.training.loop import Plan, to_input, train
+from ovdiff.tinyworld.training.loop import ON_THE_CPU, Place, Plan, autocast, to_input, train
 
 PLAN = Plan(steps=1400, batch=16, learning_rate=2e-3, ema_decay=0.99, seed=1)
 SECOND_PLAN = Plan(steps=900, batch=16, learning_rate=1.2e-3, warmup=30, ema_decay=0.99, seed=5)
@@ -44,15 +44,15 @@ def _gradient_loss(a: Tensor, b: Tensor) -> Tensor:
     return across + F.l1_loss(a.diff(dim=-2), b.diff(dim=-2))
 
 
-def main(runs: Path) -> None:
+def main(runs: Path, place: Place = ON_THE_CPU) -> None:
     """Train, measure the latents' scale, and write ``runs/vae``."""
     data = load_training_set(runs)
-    model = build().to(memory_format=torch.channels_last)
+    model = build().to(place.device, memory_format=torch.channels_last)
 
     def step(number: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         chosen = np.sort(rng.choice(len(data), PLAN.batch, replace=False))
         y, x = rng.integers(0, 64 - _CROP_PX + 1, 2)
-        images = to_input(data.images[chosen][:, y : y + _CROP_PX, x : x + _CROP_PX])
+        images = to_input(data.images[chosen][:, y : y + _CROP_PX, x : x + _CROP_PX]).to(place.device)
         posterior = model.encode(images).latent_dist
         decoded = model.decode(posterior.sample()).sample.float()
         error = F.l1_loss(decoded, images)
@@ -61,12 +61,12 @@ def main(runs: Path) -> None:
         psnr = 10 * torch.log10(4 / F.mse_loss(decoded, images)).item()
         return loss, {"l1": error.item(), "kl": kl.item(), "psnr": psnr}
 
-    train("vae", model, step, PLAN, runs)
-    train("vae_second", model, step, SECOND_PLAN, runs)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        latents = model.encode(to_input(data.images[:256])).latent_dist.mean.float()
+    train("vae", model, step, PLAN, runs, place)
+    train("vae_second", model, step, SECOND_PLAN, runs, place)
+    with torch.no_grad(), autocast(place.device):
+        latents = model.encode(to_input(data.images[:256]).to(place.device)).latent_dist.mean.float()
     model.register_to_config(scaling_factor=float(1 / latents.std()))
-    model.to(memory_format=torch.contiguous_format).save_pretrained(runs / "vae")
+    model.to("cpu", memory_format=torch.contiguous_format).save_pretrained(runs / "vae")
     logging.info("latent std %.3f", latents.std())
 
 

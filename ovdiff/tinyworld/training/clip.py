@@ -24,7 +24,7 @@ from ovdiff.tinyworld.captions import full_caption, template, thing_phrase
 from ovdiff.tinyworld.training import tokenizer as tokenizers
 from ovdiff.tinyworld.training.data import COUNT, SIZE_PX, load_training_set
 from ovdiff.tinyworld.training.data import main as render_scenes
-from ovdiff.tinyworld.training.loop import Plan, to_input, train
+from ovdiff.tinyworld.training.loop import ON_THE_CPU, Place, Plan, to_input, train
 from ovdiff.tinyworld.world import COLOURS, NAMES, THINGS
 
 PLAN = Plan(steps=2600, batch=128, learning_rate=1.5e-3, ema_decay=0.99, seed=2)
@@ -85,36 +85,38 @@ def _caption(
 
 def _contrast(logits: Tensor, positive: Tensor) -> Tensor:
     """Return InfoNCE with other positives left out of the denominator; ``positive`` (B, B) bool says which they are."""
-    other = positive & ~torch.eye(len(logits), dtype=torch.bool)
+    other = positive & ~torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     masked = logits.masked_fill(other, -torch.inf)
-    target = torch.arange(len(logits))
+    target = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(masked, target) + F.cross_entropy(masked.T, target)) / 2
 
 
-def main(runs: Path) -> None:
+def main(runs: Path, place: Place = ON_THE_CPU) -> None:
     """Train and leave the checkpoints ``runs/clip.pt`` and ``runs/clip_second.pt``."""
     data, tokenizer = load_training_set(runs), tokenizers.build()
     torch.manual_seed(PLAN.seed)
-    model = build(tokenizer)
+    model = build(tokenizer).to(place.device)
 
     def step(number: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         chosen = np.sort(rng.choice(len(data), PLAN.batch, replace=False))
         rows = [_caption(rng, data.things[i], data.regions[i]) for i in chosen]
         holds = np.stack([_facts(list(data.things[i]), data.regions[i]) for i in chosen])
         stated = np.stack([_facts(said, areas) for _, said, areas in rows])
-        positive = torch.from_numpy(~(stated[None, :, :] & ~holds[:, None, :]).any(-1))
+        positive = torch.from_numpy(~(stated[None, :, :] & ~holds[:, None, :]).any(-1)).to(place.device)
         images = data.images[chosen]
         mirrored = rng.random(PLAN.batch) < 0.5
         images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
-        texts = tokenizer([caption for caption, _, _ in rows], padding=True, return_tensors="pt")
+        texts = tokenizer([caption for caption, _, _ in rows], padding=True, return_tensors="pt").to(place.device)
         out = model(input_ids=texts.input_ids, attention_mask=texts.attention_mask,
-                    pixel_values=to_input(images).contiguous())  # fmt: skip
+                    pixel_values=to_input(images).contiguous().to(place.device))  # fmt: skip
         loss = _contrast(out.logits_per_image.float(), positive)
-        right = positive[torch.arange(PLAN.batch), out.logits_per_image.argmax(dim=1)].float().mean()
+        right = (
+            positive[torch.arange(PLAN.batch, device=place.device), out.logits_per_image.argmax(dim=1)].float().mean()
+        )
         return loss, {"loss": loss.item(), "right": right.item(), "scale": model.logit_scale.exp().item()}
 
-    train("clip", model, step, PLAN, runs)
-    _second_round(model, tokenizer, runs)
+    train("clip", model, step, PLAN, runs, place)
+    _second_round(model, tokenizer, runs, place)
 
 
 def _rivals(rng: np.random.Generator, things: list[tuple[str, str]]) -> list[str]:
@@ -137,7 +139,7 @@ def _rivals(rng: np.random.Generator, things: list[tuple[str, str]]) -> list[str
     return captions
 
 
-def _second_round(model: CLIPModel, tokenizer: CLIPTokenizer, runs: Path) -> None:
+def _second_round(model: CLIPModel, tokenizer: CLIPTokenizer, runs: Path, place: Place) -> None:
     """Continue the training on crowded and usual scenes, and leave the checkpoint ``runs/clip_second.pt``."""
     if not (runs / "crowded" / "seen.json").exists():
         render_scenes(runs / "crowded", CROWDED, things=3, first=COUNT)
@@ -152,25 +154,25 @@ def _second_round(model: CLIPModel, tokenizer: CLIPTokenizer, runs: Path) -> Non
             regions += [half.regions[i] for i in chosen]
             images.append(half.images[chosen])
         captions = [caption for seen in things for caption in _rivals(rng, seen)]
-        texts = tokenizer(captions, padding=True, return_tensors="pt")
+        texts = tokenizer(captions, padding=True, return_tensors="pt").to(place.device)
         out = model(
             input_ids=texts.input_ids,
             attention_mask=texts.attention_mask,
-            pixel_values=to_input(np.concatenate(images)).contiguous(),
+            pixel_values=to_input(np.concatenate(images)).contiguous().to(place.device),
         )
         logits = out.logits_per_image.float().view(SECOND_PLAN.batch, SECOND_PLAN.batch, _RIVALS + 1)
         own = logits.diagonal().T
-        first = torch.zeros(SECOND_PLAN.batch, dtype=torch.long)
+        first = torch.zeros(SECOND_PLAN.batch, dtype=torch.long, device=place.device)
         exact = F.cross_entropy(own, first)
         # Exact captions compete among the images of the batch too, so that scenes of one thing are not forgotten.
         holds = np.stack([_facts(list(seen), areas) for seen, areas in zip(things, regions, strict=True)])
         names = holds[:, : len(NAMES)] & np.isin(NAMES, THINGS)
-        positive = torch.from_numpy(~(names[None] & ~names[:, None]).any(-1))
+        positive = torch.from_numpy(~(names[None] & ~names[:, None]).any(-1)).to(place.device)
         loss = exact + _contrast(logits[:, :, 0], positive)
         right = (own.argmax(dim=1) == 0).float().mean()
         return loss, {"loss": loss.item(), "exact": exact.item(), "right": right.item()}
 
-    train("clip_second", model, step, SECOND_PLAN, runs)
+    train("clip_second", model, step, SECOND_PLAN, runs, place)
 
 
 if __name__ == "__main__":

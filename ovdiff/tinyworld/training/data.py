@@ -76,10 +76,10 @@ def _render_one(
     return rendering.image, rendering.label_map, seen, regions
 
 
-def main(runs: Path, count: int = COUNT, *, things: int | None = None, first: int = 0) -> None:
+def main(runs: Path, count: int = COUNT, *, things: int | None = None, first: int = 0, processes: int = 2) -> None:
     """Render ``count`` scenes into ``runs``, from scene ``first`` on; ``things`` says how many things each has."""
     runs.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(2) as pool:
+    with ProcessPoolExecutor(processes) as pool:
         rows = list(pool.map(partial(_render_one, things=things), range(first, first + count), chunksize=200))
     images, label_maps, seen_things, regions = zip(*rows, strict=True)
     np.save(runs / "images.npy", np.stack(images))

@@ -28,7 +28,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from ovdiff.tinyworld.captions import full_caption, short_caption
 from ovdiff.tinyworld.training import tokenizer as tokenizers
 from ovdiff.tinyworld.training.data import TrainingSet, load_training_set
-from ovdiff.tinyworld.training.loop import Plan, to_input, train
+from ovdiff.tinyworld.training.loop import ON_THE_CPU, Place, Plan, autocast, to_input, train
 from ovdiff.tinyworld.world import COLOURS, NAMES, THINGS
 
 PLAN = Plan(steps=4200, batch=32, learning_rate=1e-3, warmup=200, ema_decay=0.998, seed=3)
@@ -135,15 +135,17 @@ class TextToLatent(nn.Module):
         return self.unet(noisy, times, told).sample.float(), list(self._kept)
 
 
-def encode_all(vae: AutoencoderKL, data: TrainingSet, path: Path) -> Tensor:
+def encode_all(vae: AutoencoderKL, data: TrainingSet, path: Path, device: str = "cpu") -> Tensor:
     """Return the scaled latents (N, 4, 16, 16) float32 of all images. They are read from ``path`` if it exists."""
     if not path.exists():
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        vae.to(device)
+        with torch.no_grad(), autocast(device):
             parts = [
-                vae.encode(to_input(data.images[i : i + 64])).latent_dist.mean.half() for i in range(0, len(data), 64)
+                vae.encode(to_input(data.images[i : i + 64]).to(device)).latent_dist.mean.half()
+                for i in range(0, len(data), 64)
             ]
-        torch.save(torch.cat(parts), path)
-    return torch.load(path, weights_only=True).float() * vae.config.scaling_factor
+        torch.save(torch.cat(parts).cpu(), path)
+    return torch.load(path, weights_only=True, map_location=device).float() * vae.config.scaling_factor
 
 
 def choose_caption(rng: np.random.Generator, things: list[tuple[str, str]], regions: list[str]) -> str:
@@ -185,7 +187,7 @@ def attention_loss(maps: list[Tensor], targets: list[list[tuple[int, int]]], lab
     sample, token, name = torch.tensor(rows).T
     losses = []
     for layer in maps:
-        masks = _cell_masks(label_maps, int(layer.shape[1] ** 0.5))[sample, name]
+        masks = _cell_masks(label_maps, int(layer.shape[1] ** 0.5))[sample, name].to(layer.device)
         wanted = masks / masks.sum(dim=1, keepdim=True).clamp_min(1e-6)
         seen = layer[sample, :, token]
         seen = seen / seen.sum(dim=1, keepdim=True)
@@ -193,18 +195,18 @@ def attention_loss(maps: list[Tensor], targets: list[list[tuple[int, int]]], lab
     return torch.stack(losses).mean()
 
 
-def main(runs: Path) -> None:
+def main(runs: Path, place: Place = ON_THE_CPU) -> None:
     """Train in three rounds, and leave a checkpoint of each: ``runs/diffusion.pt``, and further those of ROUNDS."""
     data, tokenizer = load_training_set(runs), tokenizers.build()
     latents = encode_all(
-        AutoencoderKL.from_pretrained(runs / "vae", low_cpu_mem_usage=False), data, runs / "latents.pt"
+        AutoencoderKL.from_pretrained(runs / "vae", low_cpu_mem_usage=False), data, runs / "latents.pt", place.device
     )
     torch.manual_seed(PLAN.seed)
-    model, noise_schedule = TextToLatent(tokenizer), scheduler()
+    model, noise_schedule = TextToLatent(tokenizer).to(place.device), scheduler()
 
     def tokens(captions: list[str]) -> Tensor:
         encoded = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
-        return encoded.input_ids
+        return encoded.input_ids.to(place.device)
 
     def step(_number: int, rng: np.random.Generator, batch: int) -> tuple[Tensor, dict[str, float]]:
         chosen = np.sort(rng.choice(len(data), batch, replace=False))
@@ -213,13 +215,13 @@ def main(runs: Path) -> None:
         given = ["" if gone else caption for caption, gone in zip(captions, dropped, strict=True)]
         # Samples without text mostly get little noise, because OVDiff reads its features in such passes.
         most = np.where(dropped & (rng.random(batch) < 0.7), 400, 1000)
-        times = torch.from_numpy((rng.random(batch) * most).astype(np.int64))
-        clean = latents[torch.from_numpy(chosen)]
+        times = torch.from_numpy((rng.random(batch) * most).astype(np.int64)).to(place.device)
+        clean = latents[torch.from_numpy(chosen).to(place.device)]
         noise = torch.randn_like(clean)
         noisy = noise_schedule.add_noise(clean, noise, times)
         predicted, maps = model(noisy, times, tokens(captions), tokens(given))
         label_maps = data.label_maps[chosen]
-        things = _cell_masks(label_maps, LATENT)[:, : len(THINGS)].sum(dim=1)
+        things = _cell_masks(label_maps, LATENT)[:, : len(THINGS)].sum(dim=1).to(place.device)
         weight = 1 + _OBJECT_WEIGHT * things.view(-1, 1, LATENT, LATENT)
         error = (predicted - noise_schedule.get_velocity(clean, noise, times)) ** 2
         pixel_loss = (error * weight).sum() / weight.expand_as(error).sum()
@@ -228,7 +230,7 @@ def main(runs: Path) -> None:
         return pixel_loss + _ATTENTION_WEIGHT * focus, {"v": pixel_loss.item(), "attention": focus.item()}
 
     for name, plan in zip(ROUNDS, (PLAN, SECOND_PLAN, THIRD_PLAN), strict=True):
-        train(name, model, partial(step, batch=plan.batch), plan, runs)
+        train(name, model, partial(step, batch=plan.batch), plan, runs, place)
 
 
 if __name__ == "__main__":

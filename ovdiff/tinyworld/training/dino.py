@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from transformers import ViTConfig, ViTModel
 
 from ovdiff.tinyworld.training.data import SIZE_PX, load_training_set
-from ovdiff.tinyworld.training.loop import Plan, to_input, train
+from ovdiff.tinyworld.training.loop import ON_THE_CPU, Place, Plan, to_input, train
 
 PLAN = Plan(steps=1800, batch=32, learning_rate=1e-3, warmup=200, ema_decay=0.99, seed=4)
 _PROTOTYPES = 192
@@ -92,7 +92,8 @@ def take_view(images: Tensor, theta: Tensor) -> Tensor:
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     views = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     gain = torch.empty(len(images), 3, 1, 1).uniform_(0.8, 1.2) * torch.empty(len(images), 1, 1, 1).uniform_(0.8, 1.2)
-    return (views * gain + torch.empty(len(images), 3, 1, 1).uniform_(-0.15, 0.15)).clamp(-1, 1)
+    shift = torch.empty(len(images), 3, 1, 1).uniform_(-0.15, 0.15)
+    return (views * gain.to(views.device) + shift.to(views.device)).clamp(-1, 1)
 
 
 def matched_places(here: Tensor, there: Tensor, side: int) -> tuple[Tensor, Tensor]:
@@ -111,27 +112,27 @@ def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return -(target * (logits / _STUDENT_TEMPERATURE).log_softmax(dim=-1)).sum(dim=-1)
 
 
-def main(runs: Path) -> None:
+def main(runs: Path, place: Place = ON_THE_CPU) -> None:
     """Train and leave the checkpoint ``runs/dino.pt``."""
     data = load_training_set(runs)
     torch.manual_seed(PLAN.seed)
-    model = StudentAndTeacher()
+    model = StudentAndTeacher().to(place.device)
     side = SIZE_PX // 8
 
     def step(number: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         model.follow()
         chosen = np.sort(rng.choice(len(data), PLAN.batch, replace=False))
-        images = to_input(data.images[chosen]).contiguous()
-        frames = [sample_views(PLAN.batch), sample_views(PLAN.batch)]
+        images = to_input(data.images[chosen]).contiguous().to(place.device)
+        frames = [sample_views(PLAN.batch).to(place.device), sample_views(PLAN.batch).to(place.device)]
         views = [take_view(images, frame) for frame in frames]
-        masked = torch.rand(2 * PLAN.batch, side * side) < _MASKED
+        masked = (torch.rand(2 * PLAN.batch, side * side) < _MASKED).to(place.device)
         with torch.no_grad():
             taught = model.teacher(torch.cat(views))
             targets = sinkhorn(taught[:, 1:].flatten(0, 1)).view(2 * PLAN.batch, side * side, -1)
             whole = sinkhorn(taught[:, 0])
         logits = model.student(torch.cat(views), masked)
         inside = _cross_entropy(logits[:, 1:], targets)[masked].mean()
-        across = torch.zeros(())
+        across = torch.zeros((), device=place.device)
         for a, b in ((0, 1), (1, 0)):
             places, seen = matched_places(frames[a], frames[b], side)
             here, there = (slice(v * PLAN.batch, (v + 1) * PLAN.batch) for v in (a, b))
@@ -142,7 +143,7 @@ def main(runs: Path) -> None:
         loss = inside + across + 0.5 * summary
         return loss, {"masked": inside.item(), "across": across.item(), "class": summary.item()}
 
-    train("dino", model, step, PLAN, runs)
+    train("dino", model, step, PLAN, runs, place)
 
 
 if __name__ == "__main__":

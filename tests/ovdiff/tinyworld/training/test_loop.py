@@ -1,11 +1,87 @@
+"""The training loop: by steps or by the clock, and paused and gone on with."""
+
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
-from ovdiff.tinyworld.training.loop import Plan, to_input, train
+from ovdiff.tinyworld.training import loop
+from ovdiff.tinyworld.training.loop import PausedError, Place, Plan, to_input, train
+
+PLAN = Plan(steps=6, batch=1, learning_rate=0.1, warmup=1, checkpoint_every=100)
+Rates = list[float]
+
+
+@pytest.fixture
+def model() -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(3, 1)
+
+
+def stepping(model: nn.Module, seen: list[int]) -> loop.Step:
+    def step(number: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        seen.append(number)
+        return model(torch.from_numpy(rng.random((4, 3), dtype=np.float32))).square().mean(), {}
+
+    return step
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """A clock that each look moves on by so many seconds."""
+
+    def set_pace(seconds: float) -> None:
+        ticks = itertools.count(step=seconds)
+        monkeypatch.setattr(loop.time, "monotonic", lambda: next(ticks))
+
+    return set_pace
+
+
+def test_a_training_takes_its_plan_s_steps(model: nn.Linear, tmp_path: Path) -> None:
+    seen: list[int] = []
+    train("made", model, stepping(model, seen), PLAN, tmp_path)
+    assert seen == list(range(6))
+
+
+def test_a_training_with_a_clock_takes_its_seconds_and_not_its_plan_s_steps(
+    model: nn.Linear, tmp_path: Path, clock: Callable[[float], None]
+) -> None:
+    seen: list[int] = []
+    clock(1.0)  # three looks a step, after one at the beginning
+    train("made", model, stepping(model, seen), PLAN, tmp_path, Place(seconds={"made": 20.0}))
+    assert len(seen) == 10
+    saved = torch.load(tmp_path / "made.pt", weights_only=True)
+    assert saved["seconds"] >= 20 and saved["step"] == 10
+
+
+def test_the_rate_falls_by_the_clock_where_there_is_one() -> None:
+    rates = [loop._rate(number, PLAN, clock) for number, clock in ((3, 0.0), (3, 0.5), (3, 1.0))]
+    assert rates == pytest.approx([1.0, 0.51, 0.02])
+    assert loop._rate(5, PLAN, None) == pytest.approx(loop._rate(2, PLAN, 0.8))
+
+
+def test_a_training_whose_time_is_over_is_paused_and_goes_on_to_the_same_weights(
+    model: nn.Linear, tmp_path: Path
+) -> None:
+    seen: list[int] = []
+    with pytest.raises(PausedError, match="'made' was paused at step 1 after"):
+        train("made", model, stepping(model, seen), PLAN, tmp_path / "halves", Place(deadline=0.0))
+    train("made", model, stepping(model, seen), PLAN, tmp_path / "halves")
+    assert seen == list(range(6))
+    torch.manual_seed(0)
+    other = nn.Linear(3, 1)
+    train("made", other, stepping(other, []), PLAN, tmp_path / "whole")
+    assert torch.equal(model.weight, other.weight)
+
+
+def test_a_finished_training_is_not_paused(model: nn.Linear, tmp_path: Path) -> None:
+    train("made", model, stepping(model, []), PLAN, tmp_path)
+    train("made", model, stepping(model, []), PLAN, tmp_path, Place(deadline=0.0))
 
 
 def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:

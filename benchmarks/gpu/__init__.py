@@ -1,0 +1,1 @@
+"""What only a GPU shows, by one command: ``make gpu`` (:mod:`benchmarks.gpu.__main__`)."""

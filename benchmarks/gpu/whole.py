@@ -1,0 +1,146 @@
+"""A whole category, a whole image and a folder of images, through the product's own engine and command."""
+
+import io
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from backend.command.plan import Wanted, make_plan
+from backend.command.segment import segment_images
+from benchmarks.cost_seconds import time_once
+from benchmarks.gpu.busy import Busy, asking
+from benchmarks.gpu.context import Context, Results
+from benchmarks.gpu.random_engine import RandomEngine, stocked
+from benchmarks.memory_trace import MIB
+from ovdiff.tinyworld.world import render, sample_scene
+from ovdiff.vocabulary import Category
+
+_IMAGE_HW = (480, 640)
+_WORD = Category("cat", kind="thing")
+_FOLDER_IMAGES, _FEW = 64, 3
+
+
+def whole_measurements(context: Context, name: str) -> dict[str, Callable[[], Results]]:
+    """Return the measurements of a preset as a whole, in the order in which they need one another."""
+    folder = context.work / f"bank-{name}"
+    made: list[RandomEngine] = []
+
+    def engine() -> RandomEngine:
+        if not made:
+            made.append(RandomEngine(context, name, folder))
+        return made[0]
+
+    return {
+        "whole category": lambda: _category(context, engine()),
+        "whole image": lambda: _image(context, engine()),
+        "folder of images": lambda: _folder(context, engine()),
+    }
+
+
+def _category(context: Context, engine: RandomEngine) -> Results:
+    """Build a category once to warm up, and then another; the second one's stages are timed apart."""
+    times: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(dir=context.work) as folder:
+        fresh = RandomEngine(context, engine.preset.name, Path(folder))
+        fresh.build(Category("dog"))
+        _forget_peak(context)
+        begun = last = time.perf_counter()
+        stage = "generating"
+
+        def report(now: str, _done: float) -> None:
+            nonlocal last, stage
+            _wait(context)
+            seconds = time.perf_counter()
+            times[stage] = times.get(stage, 0.0) + seconds - last
+            last, stage = seconds, now
+
+        fresh.build(_WORD, report)
+        _wait(context)
+        seconds = time.perf_counter() - begun
+    return {
+        "seconds": seconds,
+        "seconds_by_stage": times,
+        "images": engine.preset.generation.images,
+        **_peak(context),
+    }
+
+
+def _image(context: Context, engine: RandomEngine) -> Results:
+    """Segment photographs of one size that the engine has not seen, one after another."""
+    vocabulary = stocked(engine, _built(engine))
+    images = [_photograph(context, seed) for seed in range(2 + _FEW)]
+    for image in images[:2]:
+        engine.segment(image, vocabulary)
+    _forget_peak(context)
+    halves: dict[str, list[float]] = {"encode": [], "label": []}
+    for image in images[2:]:
+        halves["encode"].append(time_once(partial(engine.encode, image), context.device))
+        encoded = engine.encode(image)  # from the cache
+        halves["label"].append(time_once(partial(engine.label, encoded, vocabulary), context.device))
+    seconds = {half: statistics.median(times) for half, times in halves.items()}
+    return {
+        "seconds": sum(seconds.values()),
+        "seconds_by_half": seconds,
+        "categories": len(vocabulary.categories),
+        **_peak(context),
+    }
+
+
+def _folder(context: Context, engine: RandomEngine) -> Results:
+    """Run `ovdiff segment FOLDER --coco` on JPEG files, and ask the driver how busy the GPU is meanwhile."""
+    vocabulary = stocked(engine, _built(engine))
+    count = 3 if context.tiny else _FOLDER_IMAGES
+    told_by, ask = asking(context.device)
+    with tempfile.TemporaryDirectory(dir=context.work) as place:
+        folder = Path(place)
+        for seed in range(count):
+            Image.fromarray(_photograph(context, 1000 + seed)).save(folder / f"{seed:03}.jpg", quality=90)
+        plan = make_plan([folder], Wanted(overlay=False, coco=folder / "masks.json"))
+        with Busy(ask) as busy, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            begun = time.perf_counter()
+            segment_images(plan, vocabulary, engine, max_px=1 << 26)
+            seconds = time.perf_counter() - begun
+    return {"images": count, "seconds_per_image": seconds / count, "gpu_busy": busy.share(), "told_by": told_by}
+
+
+def _built(engine: RandomEngine) -> Category:
+    engine.build(_WORD)
+    return _WORD
+
+
+def _photograph(context: Context, seed: int) -> NDArray[np.uint8]:
+    """Return a drawn scene with noise, (480, 640, 3): a JPEG of it takes as long to decode as a photograph."""
+    height, width = (96, 128) if context.tiny else _IMAGE_HW
+    drawn = Image.fromarray(render(sample_scene(seed, "test", 3), 256).image).resize((width, height))
+    noise = np.random.default_rng(seed).integers(-12, 12, (height, width, 3))
+    return np.clip(np.asarray(drawn, dtype=np.int16) + noise, 0, 255).astype(np.uint8)
+
+
+def _wait(context: Context) -> None:
+    if context.device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _forget_peak(context: Context) -> None:
+    if context.device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _peak(context: Context) -> Results:
+    """Return the most that tensors took, and the most that torch held of the device, weights included."""
+    if context.device != "cuda":
+        return {"peak_mib": None}
+    return {
+        "peak_mib": torch.cuda.max_memory_allocated() / MIB,
+        "held_mib": torch.cuda.max_memory_reserved() / MIB,
+    }

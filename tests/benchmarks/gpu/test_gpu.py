@@ -1,0 +1,225 @@
+"""`make gpu` at small sizes on the CPU: every stage runs, and what fails or ends early takes nothing else along."""
+
+import json
+import multiprocessing
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.gpu import __main__ as command
+from benchmarks.gpu import running
+from benchmarks.gpu.goals import GOALS, judged, with_whole_floors
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("gpu")
+
+
+@pytest.fixture(scope="module")
+def status(out: Path) -> int:
+    """The exit status of one call that does all of it."""
+    return command.main(["--out", str(out), "--tiny", "--device", "cpu", "--minutes", "9"])
+
+
+@pytest.fixture(scope="module")
+def told(out: Path, status: int) -> dict[str, Any]:
+    return json.loads((out / "gpu.json").read_text())
+
+
+@pytest.mark.slow
+def test_every_stage_runs_and_nothing_fails(told: dict[str, Any], status: int) -> None:
+    failed = {
+        (group, name): entry["failed"]
+        for group, entries in told["groups"].items()
+        for name, entry in entries.items()
+        if "failed" in entry
+    }
+    assert failed == {} and status == 0
+    assert set(told["groups"]) == set(command.NAMES)
+    assert told["groups"]["tests"]["tests/gpu"]["found"]["outcomes"] == {"passed": 1}
+
+
+@pytest.mark.slow
+def test_every_stage_of_a_preset_stands_beside_its_floor(told: dict[str, Any]) -> None:
+    for name in ("paper", "fast"):
+        group = told["groups"][name]
+        timed = {what: entry["found"] for what, entry in group.items() if "floor" in entry["found"]}
+        assert {"denoising step with attribution", "VAE decoding", "prompt encoding", "deciding"} <= set(timed)
+        for found in timed.values():
+            assert found["seconds_per_item"] > 0 and found["floor"]["seconds"] > 0
+        for what in ("whole category", "whole image"):
+            found = group[what]["found"]
+            assert found["times_the_floor"] == pytest.approx(found["seconds"] / found["floor_seconds"])
+            assert found["floor_lacks"] == []
+        assert group["folder of images"]["found"]["images"] == 3
+    guided, unguided = (told["groups"][name]["denoising step with attribution"]["found"] for name in ("paper", "fast"))
+    # Guidance doubles the UNet's passes; attribution is of one half alone.
+    assert 1.8 < guided["floor"]["tflop"] / unguided["floor"]["tflop"] < 2
+
+
+@pytest.mark.slow
+def test_the_goals_stand_beside_what_was_measured(told: dict[str, Any]) -> None:
+    goals = {goal["goal"]: goal for goal in told["goals"]}
+    seconds = told["groups"]["fast"]["whole image"]["found"]["seconds"]
+    assert goals["an image with fast"]["measured"] == seconds
+    assert goals["memory of an image with paper"]["measured"] is None  # a CPU counts none
+
+
+@pytest.mark.slow
+def test_trained_weights_are_packed(told: dict[str, Any], out: Path) -> None:
+    found = told["groups"]["training"]["drawn world"]["found"]
+    assert found["trainings"]["vae"]["steps"] >= 1
+    assert found["weights"] == sorted(part.name for part in out.glob("weights.tar.*")) != []
+
+
+# ---------------------------------------------------------------- what fails, crashes or is too slow
+
+
+@pytest.fixture
+def call(tmp_path: Path) -> running.Call:
+    return running.Call(("made",), tmp_path / "out", tmp_path / "work", "cpu", tiny=True, minutes=0.5)
+
+
+class Here:
+    """Runs what a process would run, in this one; what would end it ends the call."""
+
+    def __init__(self, target: Any, args: Any) -> None:
+        self._target, self._args, self.exitcode = target, args, 0
+
+    def start(self) -> None:
+        try:
+            self._target(*self._args)
+        except SystemExit as error:
+            self.exitcode = error.code
+
+    def join(self, timeout: float | None = None) -> None: ...
+
+    def is_alive(self) -> bool:
+        return False
+
+    def kill(self) -> None: ...
+
+
+class Processes:
+    Process = Here
+
+    def set_forkserver_preload(self, _modules: object) -> None: ...
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """A group "made" of the measurements that a test puts into it."""
+    from benchmarks.gpu import groups
+
+    made: dict[str, Any] = {}
+    monkeypatch.setitem(groups.GROUPS, "made", lambda _context: made)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _method: Processes())
+    yield made
+
+
+def _raise(error: BaseException) -> Any:
+    raise error
+
+
+@pytest.mark.slow
+def test_a_measurement_that_fails_is_written_down_and_the_others_go_on(
+    call: running.Call, in_this_process: dict[str, Any]
+) -> None:
+    in_this_process |= {"bad": lambda: _raise(ValueError("no kernel")), "good": lambda: {"seconds": 1.0}}
+    found = running.run_groups(call)["made"]
+    assert found["bad"]["failed"] == "ValueError: no kernel" and "_raise" in found["bad"]["where"]
+    assert found["good"]["found"] == {"seconds": 1.0}
+
+
+@pytest.mark.slow
+def test_what_ends_its_process_has_failed_and_another_process_goes_on(
+    call: running.Call, in_this_process: dict[str, Any]
+) -> None:
+    in_this_process |= {"before": dict, "crash": lambda: _raise(SystemExit(-11)), "after": lambda: {"n": 2}}
+    found = running.run_groups(call)["made"]
+    assert found["crash"] == {"failed": "its process ended with exit code -11"}
+    assert found["after"]["found"] == {"n": 2}
+
+
+@pytest.mark.slow
+def test_what_was_found_is_kept_and_what_failed_is_tried_again(
+    call: running.Call, in_this_process: dict[str, Any]
+) -> None:
+    counts = {"good": 0, "bad": 0, "paused": 0}
+
+    def count(name: str, found: Any) -> Any:
+        def measure() -> Any:
+            counts[name] += 1
+            return found()
+
+        return measure
+
+    in_this_process |= {
+        "good": count("good", dict),
+        "bad": count("bad", lambda: _raise(OSError("full"))),
+        "paused": count("paused", lambda: {"finished": False}),
+    }
+    running.run_groups(call)
+    running.run_groups(call)
+    assert counts == {"good": 1, "bad": 2, "paused": 2}
+
+
+def _sleep(_call: object, _group: str, _seconds: float) -> None:
+    path = running._path(_call, _group)  # type: ignore[arg-type]
+    running._write(path, {"slow": {"begun": True}})
+    time.sleep(600)
+
+
+@pytest.mark.slow
+def test_a_real_process_that_hangs_is_ended_when_its_time_is_over(
+    call: running.Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_END_S", 0.2)
+    processes = multiprocessing.get_context("fork")
+    monkeypatch.setattr(running, "measure_group", _sleep)
+    (call.work / "results").mkdir(parents=True)
+    running._run_group(processes, call, "made", time.monotonic() + 0.5)
+    assert running._read(running._path(call, "made")) == {"slow": {"failed": "the call's time was over"}}
+
+
+# ---------------------------------------------------------------- goals
+
+
+def _entry(seconds: float, floor: float, per_category: int, per_image: int) -> dict[str, Any]:
+    return {
+        "found": {
+            "seconds_per_item": seconds,
+            "floor": {"seconds": floor, "tflop": 2 * floor},
+            "items_per_category": per_category,
+            "items_per_image": per_image,
+        }
+    }
+
+
+def test_a_whole_s_floor_is_the_sum_of_its_stages() -> None:
+    group = {
+        "whole category": {"found": {"seconds": 30.0}},
+        "step": _entry(2.0, 0.5, 10, 0),
+        "CLIP text embedding": _entry(9.0, 9.0, 0, 100),
+        "PAMR": {"failed": "no room"},
+    }
+    found = with_whole_floors({"paper": group})["paper"]["whole category"]["found"]
+    assert (found["floor_seconds"], found["floor_tflop"], found["times_the_floor"]) == (5.0, 10.0, 6.0)
+    assert found["floor_lacks"] == ["PAMR"]
+
+
+def test_goals_are_judged_by_their_direction_and_not_without_a_figure() -> None:
+    groups = {
+        "fast": {
+            "whole image": {"found": {"seconds": 0.041}},
+            "folder of images": {"found": {"gpu_busy": 0.9}},
+            "whole category": {"failed": "no room"},
+        }
+    }
+    reached = {goal["goal"]: goal["reached"] for goal in judged(groups)}
+    assert reached["an image with fast"] is False and reached["GPU busy, a folder with fast"] is True
+    assert reached["a category of fast"] is None and len(reached) == len(GOALS)
