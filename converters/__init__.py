@@ -50,6 +50,8 @@ imports only from the rooms above it in this list.
         coco_details   crowds, keypoints and attributes of annotations, both ways
         coco_reader    COCO instances                         -> records
         coco_update    corrected records                      -> the COCO file that they were imported from
+        rle_table      COCO instances as Parquet             <-> COCO instances
+        shards         many such files                        -> one COCO file
         panoptic       COCO panoptic                         <-> records
         semantic_png   records                                -> indexed PNGs and their labels
         semantic_png_reader   label PNGs of any kind          -> records
@@ -77,7 +79,7 @@ imports only from the rooms above it in this list.
 
     console, commands, cli     `python -m converters`
 
-Needs numpy, Pillow, pycocotools, defusedxml and PyYAML; never torch, never Label Studio, never `ovdiff` or `backend`.
+Needs numpy, Pillow, pycocotools, defusedxml and PyYAML, and pyarrow where Parquet is read or written; never torch, never Label Studio, never `ovdiff` or `backend`.
 Everything that reads from outside checks sizes before it allocates and raises a
 `converters.errors.ConverterError`.
 """

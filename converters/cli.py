@@ -11,6 +11,7 @@
     python -m converters import panoptic panoptic.json --out tasks.json --label-config-out config.xml
     python -m converters import semantic-png masks --out tasks.json --label-config-out config.xml
     python -m converters import yolo yolo --out tasks.json --label-config-out config.xml
+    python -m converters join shards --out masks.json
     python -m converters thresholds masks.json --threshold boat=0.6 --out chosen.json
     python -m converters validate export.json --label-config config.xml --images pictures
     python -m converters evaluate-corrections export.json --label-config config.xml --out corrections
@@ -71,6 +72,7 @@ def add_commands(subparsers: Any) -> None:
     """
     _add_convert(subparsers)
     _add_import(subparsers)
+    _add_join(subparsers)
     _add_thresholds(subparsers)
     _add_validate(subparsers)
     _add_evaluate(subparsers)
@@ -284,6 +286,18 @@ def _add_import_arguments(parser: argparse.ArgumentParser, source: str) -> None:
 
 
 # ---------------------------------------------------------------- look
+
+
+def _add_join(subparsers: Any) -> None:
+    join = subparsers.add_parser(
+        "join",
+        help="join the shards of `ovdiff segment --manifest` into one COCO file",
+        description="Join shards, COCO files or Parquet tables, into one COCO file. Ids stay as they are. Images and "
+        "annotations wait on the disk, so the file may be larger than the memory.",
+    )
+    join.add_argument("shards", type=Path, nargs="+", metavar="FOLDER", help="the folder of the shards, or their files")
+    join.add_argument("--out", type=Path, required=True, metavar="FILE", help="the COCO file")
+    _set_run(join, commands.join)
 
 
 def _add_thresholds(subparsers: Any) -> None:

@@ -42,6 +42,7 @@ from converters.datasets.semantic_png import (
     write_semantic_png,
 )
 from converters.datasets.semantic_png_reader import read_semantic_png, semantic_png_to_records
+from converters.datasets.shards import join_shards
 from converters.datasets.voc import write_voc
 from converters.datasets.yolo import YoloOptions, write_yolo
 from converters.datasets.yolo_reader import read_yolo, yolo_to_records
@@ -263,6 +264,21 @@ def thresholds(options: Namespace) -> int:
         written = {"annotations_out": len(shown["annotations"]), "hidden": hidden, "written": [options.out]}
     answer({"categories": counted, "annotations_in": len(dataset["annotations"]), **written})
     return DONE
+
+
+def join(options: Namespace) -> int:
+    """Join shards into one COCO file."""
+    for shard in options.shards:
+        _require_own_file(options.out, shard)
+    joined = join_shards(options.shards, options.out)
+    say_unless_quiet(f"shards: {joined.shards}; images: {joined.images}; annotations: {joined.annotations}")
+    if joined.left_out:
+        say(f"rows of the manifest without a result: {joined.left_out}; the shards' index names them")
+    if not joined.is_whole:
+        say("No index says that these are all shards: the run that made them may not have ended.")
+    say_unless_quiet(f"written: {options.out}")
+    answer({**vars(joined), "written": [options.out]})
+    return LEFT_BEHIND if joined.left_out or not joined.is_whole else DONE
 
 
 def validate(options: Namespace) -> int:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from backend.errors import ImageFetchError, ImageSourceError, ImageTooLargeError, UsageError
 from backend.settings import ImageSettings
-from converters.errors import ImageFileError
+from converters.errors import ConverterError, ImageFileError
 from converters.files.image_files import find_image_file, image_file_name, names_of_upload
 from ovdiff.errors import StorageError
 from ovdiff.extras import naming_the_extra
@@ -53,20 +53,24 @@ def is_remote(path: Path) -> bool:
 
 
 @contextmanager
-def looking_at(path: Path) -> Iterator[None]:
+def looking_at(path: Path, done: str = "listed") -> Iterator[None]:
     """Turn whatever a storage raises while it is asked what it holds into an error in words.
+
+    Args:
+        path: what is looked at.
+        done: what cannot be done with it then, such as "listed" or "read".
 
     Raises:
         UsageError: the storage cannot be reached, refuses, or has no such thing.
     """
     try:
         yield
-    except UsageError:
+    except (UsageError, ConverterError):
         raise
     except Exception as error:
         if not is_remote(path):
             raise
-        raise UsageError(f"{path} cannot be listed: {_why(error)}. {_advice(path)}") from error
+        raise UsageError(f"{path} cannot be {done}: {_why(error)}. {_advice(path)}") from error
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -95,6 +99,30 @@ def read_bytes(path: Path) -> bytes:
         if not is_remote(path):
             raise
         raise ImageSourceError(f"it cannot be read: {_why(error)}.") from error
+
+
+def read_at_most(path: Path, most_bytes: int) -> bytes:
+    """Return a file's bytes, by one request where it lies in a storage.
+
+    Raises:
+        ImageSourceError: it cannot be read, or has more bytes than that.
+    """
+    try:
+        if is_remote(path):
+            storage: Any = path
+            data: bytes = storage.fs.cat_file(storage.path, 0, most_bytes + 1)
+        else:
+            with path.open("rb") as file:
+                data = file.read(most_bytes + 1)
+    except OSError as error:
+        raise ImageFetchError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except Exception as error:
+        if not is_remote(path):
+            raise
+        raise ImageFetchError(f"{path} cannot be read: {_why(error)}.") from error
+    if len(data) > most_bytes:
+        raise ImageTooLargeError(f"{path} has more than {most_bytes} bytes (OVDIFF_IMAGE_MAX_BYTES).")
+    return data
 
 
 def find_image(folder: Path, name: str) -> Path | None:

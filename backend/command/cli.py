@@ -10,6 +10,7 @@
     ovdiff segment photos --categories boat --coco boats.json --instances    # an annotation an object, for a detector
     ovdiff segment photos --categories "boat, water" --panoptic panoptic     # an id a pixel: each boat, and the water
     ovdiff segment photos --categories "boat, water" --out masks --min-score 0.3 --threshold boat=0.6
+    ovdiff segment --manifest rows.parquet --categories "boat, water" --out shards --format parquet
     ovdiff explain boat.jpg --categories "boat, water" --at 120,80 --out why.png    # why is this pixel a boat?
     ovdiff explain boat.jpg --categories "boat, water" --region mask.png --json
     ovdiff diff-predictions photos --categories "boat, water" --after add=dock     # what another label would change

@@ -69,7 +69,7 @@ def segment_images(plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngin
         RequestError: some images could not be segmented, and each was reported; or a file cannot be written.
         OVDiffError: prototypes cannot be made or read, or a model cannot be loaded.
     """
-    finder = _finder(engine) if plan.wanted.objects else None
+    require_finder(engine, plan.wanted)
     build_missing(vocabulary.categories, engine)
     say_missing_anchors(engine)
     say_aside(vocabulary, engine)
@@ -81,10 +81,7 @@ def segment_images(plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngin
                 bar.set_description(job.name)
                 try:
                     image = read_image_file(job.image, max_px)
-                    found = engine.segment(image, vocabulary)
-                    if finder is not None:
-                        found = finder.with_instances(image, found, vocabulary)
-                    segmentation, dropped, hidden = _shown(found, vocabulary, plan.wanted)
+                    segmentation, dropped, hidden = segment_one(image, vocabulary, engine, plan.wanted)
                     _write_pictures(job, image, segmentation, vocabulary)
                 except IMAGE_ERRORS as error:
                     totals.failed += 1
@@ -104,13 +101,34 @@ def segment_images(plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngin
         raise RequestError(f"{totals.failed} of {len(plan.jobs)} images could not be segmented; they are named above.")
 
 
-def _finder(engine: SegmentationEngine) -> FindsInstances:
-    if not isinstance(engine, FindsInstances):
+def require_finder(engine: SegmentationEngine, wanted: Wanted) -> None:
+    """Refuse an engine that does not tell objects apart, where they are wanted.
+
+    Raises:
+        UsageError: objects are wanted, but the engine does not tell them apart.
+    """
+    if wanted.objects and not isinstance(engine, FindsInstances):
         raise UsageError(
             f"The engine {engine.preset.engine!r} does not tell objects apart; leave out --instances and --panoptic. "
             "--split-parts makes an annotation of each connected part."
         )
-    return engine
+
+
+def segment_one(
+    image: NDArray[np.uint8], vocabulary: Vocabulary, engine: SegmentationEngine, wanted: Wanted
+) -> tuple[Segmentation, int, int]:
+    """Return what is shown of an image's segmentation, and how many parts were too small and how many scores too low.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        vocabulary: the categories to look for.
+        engine: the method.
+        wanted: what is asked for; where objects are wanted, the engine tells them apart.
+    """
+    found = engine.segment(image, vocabulary)
+    if wanted.objects and isinstance(engine, FindsInstances):
+        found = engine.with_instances(image, found, vocabulary)
+    return _shown(found, vocabulary, wanted)
 
 
 class _Datasets:

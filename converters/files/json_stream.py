@@ -1,6 +1,10 @@
-"""A large JSON array read one element at a time, so that an export need not fit in memory.
+"""A large JSON array read one element at a time, so that an export or a COCO file need not fit in memory.
 
-Brush regions are lists of numbers: a 500 MB export would take several GB as one Python object.
+Brush regions are lists of numbers: a 500 MB export would take several GB as one Python object. The array is the file,
+or a member of the object that the file is, such as the images of a COCO file.
+
+ijson would do the same for members. It is not used, because this reader was there for exports, limits how long an
+element may be, and needs nothing that is not in the standard library.
 """
 
 import json
@@ -8,14 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from converters.errors import LabelStudioFormatError
+from converters.errors import CocoError, ConverterError, LabelStudioFormatError
 
 _CHUNK_CHARACTERS = 1 << 20
 MAX_ELEMENT_CHARACTERS = 1 << 26
 """The longest single element that is read: a task of 67 million characters, some 0.4 GB when it is parsed."""
+MAX_MEMBER_CHARACTERS = 1 << 23
+"""The longest entry of a COCO file that is skipped or read: an uncompressed mask of 8 million characters."""
 
 _WHITESPACE = " \t\r\n"
-_AFTER_ELEMENT = tuple(_WHITESPACE + ",]")
+_AFTER_ELEMENT = tuple(_WHITESPACE + ",]}:")
 _LONGEST_LITERAL = len("-Infinity")
 
 
@@ -34,13 +40,65 @@ def read_json_array(path: Path, *, max_element_characters: int = MAX_ELEMENT_CHA
             raise LabelStudioFormatError(f"{path}: expected JSON in UTF-8, got other bytes: {error}") from error
 
 
+def read_json_member_array(
+    path: Path, name: str, *, max_element_characters: int = MAX_MEMBER_CHARACTERS
+) -> Iterator[Any]:
+    """Yield the elements of one array of the JSON object in a file, such as the "images" of a COCO file.
+
+    What stands before the array is skipped an element at a time; what stands behind it is not read.
+
+    Args:
+        path: the file; an address of a storage that behaves as a path will do.
+        name: the array's name in the object.
+        max_element_characters: the longest element, in characters, of this array and of what stands before it.
+
+    Raises:
+        CocoError: the file is no UTF-8 JSON object, ends too early, has no such array, or has a longer element.
+        OSError: the file cannot be opened.
+    """
+    with path.open(encoding="utf-8-sig") as file:
+        try:
+            yield from _Reader(file, str(path), max_element_characters, _entries(name), CocoError).member(name)
+        except UnicodeDecodeError as error:
+            raise CocoError(f"{path}: expected JSON in UTF-8, got other bytes: {error}") from error
+
+
+def read_json_member(path: Path, name: str, *, max_characters: int = MAX_ELEMENT_CHARACTERS) -> Any:
+    """Return one value of the JSON object in a file, such as the "info" of a COCO file; None if there is none.
+
+    The file is read as far as the value, so this is quick where the value stands at the beginning.
+
+    Raises:
+        CocoError: the file is no UTF-8 JSON object, ends too early, or the value is longer than `max_characters`.
+        OSError: the file cannot be opened.
+    """
+    with path.open(encoding="utf-8-sig") as file:
+        try:
+            return _Reader(file, str(path), max_characters, _entries(name), CocoError).value(name)
+        except UnicodeDecodeError as error:
+            raise CocoError(f"{path}: expected JSON in UTF-8, got other bytes: {error}") from error
+
+
+def _entries(name: str) -> tuple[str, str]:
+    return f"an entry of {name!r}", f"entries of {name!r}"
+
+
 class _Reader:
     """A window that slides over the text of the file, element by element; `_at` is the position inside the window."""
 
-    def __init__(self, file: TextIO, origin: str, max_element_characters: int) -> None:
+    def __init__(
+        self,
+        file: TextIO,
+        origin: str,
+        max_element_characters: int,
+        words: tuple[str, str] = ("a task", "tasks"),
+        error: type[ConverterError] = LabelStudioFormatError,
+    ) -> None:
         self._file = file
         self._origin = origin
         self._limit = max_element_characters
+        self._one, self._many = words
+        self._error_type = error
         self._text = ""
         self._at = 0
         self._decoder = json.JSONDecoder()
@@ -52,9 +110,59 @@ class _Reader:
         elif opening == "[":
             yield from self._array_elements()
         else:
-            raise self._error("expected a JSON array of tasks")
+            raise self._error(f"expected a JSON array of {self._many}")
         if self._next_character():
-            raise self._error("expected nothing after the tasks")
+            raise self._error(f"expected nothing after the {self._many}")
+
+    def member(self, name: str) -> Iterator[Any]:
+        for key in self._keys():
+            is_array = self._next_character() == "["
+            if key == name and not is_array:
+                raise self._error(f"expected a list under {name!r}")
+            if not is_array:
+                self._take_element()
+            elif key == name:
+                yield from self._array_elements()
+                return
+            else:
+                for _ in self._array_elements():
+                    pass
+        raise self._error(f"expected a JSON object with a list under {name!r}")
+
+    def value(self, name: str) -> Any:
+        for key in self._keys():
+            if key == name:
+                return self._take_element()
+            if self._next_character() == "[":
+                for _ in self._array_elements():
+                    pass
+            else:
+                self._take_element()
+        return None
+
+    def _keys(self) -> Iterator[str]:
+        """Yield the keys of the object; whoever asks takes the value of a key before the next key."""
+        if self._next_character() != "{":
+            raise self._error("expected a JSON object")
+        self._at += 1
+        if self._next_character() == "}":
+            self._at += 1
+            return
+        while True:
+            if self._next_character() != '"':
+                raise self._error("expected a key in quotes")
+            key: str = self._take_element()
+            if self._next_character() != ":":
+                raise self._error(f"expected ':' after the key {key!r:.60}")
+            self._at += 1
+            self._next_character()
+            yield key
+            separator = self._next_character()
+            if separator not in ("}", ","):
+                raise self._error(f"expected ',' or '}}' after the value of {key!r:.60}")
+            self._at += 1
+            if separator == "}":
+                return
 
     def _array_elements(self) -> Iterator[Any]:
         self._at += 1
@@ -66,7 +174,7 @@ class _Reader:
             yield self._take_element()
             separator = self._next_character()
             if separator not in ("]", ","):
-                raise self._error("expected ',' or ']' after a task")
+                raise self._error(f"expected ',' or ']' after {self._one}")
             self._at += 1
             if separator == "]":
                 return
@@ -104,12 +212,12 @@ class _Reader:
         self._text = self._text[self._at :]
         self._at = 0
         if len(self._text) > self._limit:
-            raise self._error(f"expected tasks of at most {self._limit} characters")
+            raise self._error(f"expected {self._many} of at most {self._limit} characters")
         # Twice as much each time, but never more than may be one element and the character after it.
         chunk = self._file.read(min(max(len(self._text), _CHUNK_CHARACTERS), self._limit + 1 - len(self._text)))
         self._text += chunk
         return bool(chunk)
 
-    def _error(self, expected: str) -> LabelStudioFormatError:
+    def _error(self, expected: str) -> ConverterError:
         got = self._text[self._at : self._at + 40]
-        return LabelStudioFormatError(f"{self._origin}: {expected}, got {got!r}" + ("" if got else " (the end)"))
+        return self._error_type(f"{self._origin}: {expected}, got {got!r}" + ("" if got else " (the end)"))

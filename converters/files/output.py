@@ -64,7 +64,7 @@ def write_json(value: JsonDocument, path: Path) -> None:
         OutputError: the file cannot be written.
     """
     with new_file(path) as file:
-        file.writelines(_document(value))
+        file.writelines(json_document(value))
 
 
 def json_text(item: Any) -> str:
@@ -135,7 +135,12 @@ def name_in_folder(name: str, suffix: str) -> PurePosixPath | None:
     return path.with_suffix(suffix) if longest <= _LONGEST_NAME_BYTES else None
 
 
-def _document(value: JsonDocument) -> Iterator[str]:
+def json_document(value: JsonDocument) -> Iterator[str]:
+    """Yield the text of a JSON file as `write_json` writes it, piece by piece.
+
+    Raises:
+        OutputError: the value holds NaN or an infinite number, which JSON cannot hold.
+    """
     if not isinstance(value, Mapping):
         yield from _list(value)
         yield "\n"

@@ -17,6 +17,8 @@ FORBIDDEN = {
 }
 # The converters are usable alone: this and the standard library is all that they need.
 CONVERTERS_NEED = {"numpy", "PIL", "pycocotools", "defusedxml", "yaml"}
+# Nobody needs it who writes no Parquet file: it is imported there, and how to install it is said where it is missing.
+CONVERTERS_MAY_ASK_FOR = {"pyarrow"}
 # Files that appear whole or not at all are written in one place, and pictures turned upright; the method does both.
 # What masks are worth is measured in one place, too; so are run lengths made, and so do worker processes end.
 OVDIFF_SEES_OF_CONVERTERS = {"encodings", "files", "metrics", "workers"}
@@ -41,7 +43,7 @@ def forbidden_imports(graph: grimp.ImportGraph, package: str) -> list[str]:
 
 
 def more_than_converters_need(graph: grimp.ImportGraph) -> list[str]:
-    allowed = CONVERTERS_NEED | set(sys.stdlib_module_names)
+    allowed = CONVERTERS_NEED | CONVERTERS_MAY_ASK_FOR | set(sys.stdlib_module_names)
     outward = outward_imports(graph, "converters")
     return [f"{module} imports {other}" for module, other in outward if package_of(other) not in allowed]
 

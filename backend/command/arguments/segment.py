@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 import converters.cli
+from backend.command.arguments import manifest
 from backend.command.arguments.shared import (
     CATEGORIES_FORM,
     CATEGORIES_HELP,
@@ -18,6 +19,7 @@ from backend.command.arguments.shared import (
     engine_of,
     image_path,
 )
+from backend.errors import UsageError
 from backend.settings import Settings
 
 
@@ -30,11 +32,15 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "--panoptic choose the results; without any of them the overlay is written. Existing files of the same name "
         "are replaced.",
     )
-    segment.add_argument("images", type=image_path, nargs="+", metavar="IMAGE", help=IMAGES_HELP)
-    segment.add_argument("--categories", required=True, metavar=CATEGORIES_FORM, help=CATEGORIES_HELP)
+    segment.add_argument("images", type=image_path, nargs="*", metavar="IMAGE", help=IMAGES_HELP)
+    segment.add_argument(
+        "--categories",
+        metavar=CATEGORIES_FORM,
+        help=f"{CATEGORIES_HELP}; with --project the default is the project's labels",
+    )
     segment.add_argument(
         "--out",
-        type=Path,
+        type=image_path,
         metavar="FOLDER",
         help="folder for the pictures; it gets the same subfolders as the folder of the images. For a single picture "
         "of a single image, a file NAME.png is possible too. "
@@ -76,6 +82,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         help="drop connected parts of fewer pixels of the image, and count them (default: drop none)",
     )
     converters.cli.add_threshold_arguments(segment, "hide masks", "OVDIFF_MIN_SCORE, else 0, which hides none")
+    manifest.add_options(segment)
     add_engine_options(segment)
     segment.set_defaults(act=_segment)
 
@@ -92,6 +99,13 @@ def _segment(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.segment import check_vocabulary, segment_images
     from converters.commands import thresholds_of
 
+    if manifest.is_asked_for(options):
+        manifest.run(options, settings)
+        return
+    if not options.images or options.categories is None:
+        raise UsageError("Say which images (files, folders, --manifest or --project) and which --categories.")
+    if options.out is not None and not isinstance(options.out, Path):
+        raise UsageError(f"--out is {options.out}; pictures go to a folder of this machine. --manifest writes there.")
     overlay = options.overlay or not (options.indexed or options.coco or options.panoptic)
     vocabulary = read_categories(options.categories)
     wanted = Wanted(

@@ -103,6 +103,7 @@ TOLD: dict[str, tuple[str, set[str]]] = {
     "import panoptic": ("panoptic --out t2.json", {"images_in", "written"}),
     "import semantic-png": ("semantic --out t3.json", {"images_in", "written"}),
     "import yolo": ("yolo --out t4.json", {"images_in", "written"}),
+    "join": ("shards --out joined.json", {"shards", "images", "annotations", "left_out", "is_whole", "written"}),
     "thresholds": ("found.json --min-score 0.5 --out fewer.json", {"categories", "annotations_in", "hidden"}),
     "validate": ("broken.json --label-config config.xml", {"file", "kind"}),
     "evaluate-corrections": (f"{EXPORTED} --out report", {"counts", "advice", "written"}),
@@ -153,6 +154,11 @@ def folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     Path("export.json").write_text(json.dumps([task]))
     Path("broken.json").write_text('[{"data": {}}]')
     Path("config.xml").write_text(CONFIG)
+    rows = {"rows": {"first": 1, "last": 1}, "counts": {"left_out": 0}}
+    shard = {"info": rows, "images": [], "categories": [{"id": 1, "name": "boat"}], "annotations": []}
+    Path("shards").mkdir()
+    Path("shards/shard-000000.json").write_text(json.dumps(shard))
+    Path("shards/index.json").write_text('{"shards": [{"file": "shard-000000.json"}]}')
     studio = ProjectStudio(label_config=CONFIG, picture=encoded(scene.image))
     studio.add_tasks(2)
     with running_project(studio):

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from converters.errors import LabelStudioFormatError
+from converters.errors import CocoError, LabelStudioFormatError
 from converters.files import json_stream
-from converters.files.json_stream import read_json_array
+from converters.files.json_stream import read_json_array, read_json_member, read_json_member_array
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -96,3 +96,55 @@ def test_a_long_array_needs_the_memory_of_a_short_one(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8_000_000
+
+
+@pytest.mark.usefixtures("tiny_chunks")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(values, max_size=4), st.dictionaries(st.text(), values, max_size=3), st.sampled_from([None, 2]))
+def test_the_elements_of_a_member_survive_any_cut(
+    tmp_path: Path, elements: list[Any], before: dict[str, Any], indent: int | None
+) -> None:
+    path = tmp_path / "coco.json"
+    before.pop("images", None)
+    path.write_text(json.dumps({**before, "images": elements, "annotations": []}, indent=indent), encoding="utf-8")
+    assert list(read_json_member_array(path, "images")) == elements
+    assert read_json_member(path, "images") == elements
+    assert read_json_member(path, "another name than any") is None
+
+
+BROKEN_OBJECTS = [
+    ("[1]", r"expected a JSON object, got '\[1\]'"),
+    ("{}", r"expected a JSON object with a list under 'images', got '' \(the end\)"),
+    ('{"images": {"id": 1}}', r"expected a list under 'images', got '{\"id\": 1}}'"),
+    ('{"images" 3}', "expected ':' after the key 'images', got '3}'"),
+    ('{"info": 3 "images": []}', "expected ',' or '}' after the value of 'info', got '\"images\": \\[\\]}'"),
+    ("{3: 4}", "expected a key in quotes, got '3: 4}'"),
+    ('{"images": [{"id": 1} 3', r"expected ',' or '\]' after an entry of 'images', got '3'"),
+    ('{"images": [{"id": 1}', r"expected ',' or '\]' after an entry of 'images', got '' \(the end\)"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BROKEN_OBJECTS)
+def test_a_broken_object_says_where_and_what(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "coco.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(CocoError, match=message):
+        list(read_json_member_array(path, "images"))
+
+
+def test_a_member_costs_the_memory_of_an_element(tmp_path: Path) -> None:
+    path = tmp_path / "coco.json"
+    entry = {"id": 1, "text": "x" * 1000}
+    with path.open("w", encoding="utf-8") as file:
+        for name in ("annotations", "images"):
+            file.write(("{" if name == "annotations" else ", ") + f'"{name}": [' + json.dumps(entry))
+            file.writelines(", " + json.dumps(entry) for _ in range(9_999))
+            file.write("]")
+        file.write("}")
+    assert path.stat().st_size > 19 * 2**20
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_json_member_array(path, "images")) == 10_000
+        assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    finally:
+        tracemalloc.stop()

@@ -1,0 +1,178 @@
+"""The arguments of `ovdiff segment` for images by manifest.
+
+Tested by tests/backend/command/manifest/test_run.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from backend.command.arguments.shared import engine_of, image_folder, image_path, project_number, whole_number
+from backend.errors import UsageError
+from backend.settings import Settings
+
+if TYPE_CHECKING:
+    from backend.command.manifest.images import BringsImages
+    from backend.command.manifest.reading import Manifest
+    from backend.command.manifest.rows import Columns
+    from backend.sources.fetch import Fetcher
+    from ovdiff.vocabulary import Vocabulary
+
+SHARD_ROWS = 1000
+_ONLY_HERE = ("root", "image_column", "id_column", "carry", "format", "shard_size", "retry_failed", "overwrite")
+
+
+def add_options(segment: argparse.ArgumentParser) -> None:
+    """Add the options to the command."""
+    many = segment.add_argument_group(
+        "images by manifest",
+        "Millions of images, never all in memory: their rows come from a file or a project, and the results go into "
+        "--out in shards, which a run that was ended keeps.",
+    )
+    many.add_argument(
+        "--manifest",
+        type=image_path,
+        metavar="FILE",
+        help="a Parquet file, JSON lines, or a COCO file, here or at an address; or a folder of the first two",
+    )
+    many.add_argument(
+        "--project", type=project_number, metavar="N", help="the tasks of a project of Label Studio, as a manifest"
+    )
+    many.add_argument(
+        "--root",
+        type=image_folder,
+        metavar="DIR",
+        help="what the paths of a manifest are relative to, a folder or an address (default: the manifest's folder)",
+    )
+    many.add_argument(
+        "--image-column", metavar="NAME", help="the column of the paths or addresses (default: image; COCO: file_name)"
+    )
+    many.add_argument("--id-column", metavar="NAME", help="the column of the images' ids (default: id)")
+    many.add_argument(
+        "--carry",
+        type=_names,
+        metavar="A,B",
+        help='the columns that are carried through to the results (default: all others; "" for none)',
+    )
+    many.add_argument(
+        "--format",
+        choices=("coco", "parquet"),
+        help="what the shards are: COCO files (default), or Parquet with a row for each mask",
+    )
+    many.add_argument(
+        "--shard-size", type=whole_number, metavar="N", help=f"rows of the manifest in a shard (default: {SHARD_ROWS})"
+    )
+    many.add_argument(
+        "--retry-failed",
+        action="store_true",
+        default=None,
+        help="make shards anew in which images failed, such as while a server was away",
+    )
+    many.add_argument(
+        "--overwrite", action="store_true", default=None, help="replace the shards of another run in --out"
+    )
+
+
+def is_asked_for(options: argparse.Namespace) -> bool:
+    """Return whether the images come by manifest.
+
+    Raises:
+        UsageError: they do not, and an option is given that concerns manifests alone; or they do in two ways.
+    """
+    given = [name for name in ("manifest", "project") if getattr(options, name) is not None]
+    if not given:
+        if others := [name for name in _ONLY_HERE if getattr(options, name) is not None]:
+            raise UsageError(f"--{others[0].replace('_', '-')} concerns --manifest and --project; name one of them.")
+        return False
+    if len(given) > 1 or options.images:
+        raise UsageError("Name the images in one way: as files or folders, by --manifest, or by --project.")
+    pictures = [name for name in ("overlay", "indexed", "coco", "panoptic") if getattr(options, name)]
+    if pictures:
+        raise UsageError(
+            f"--{pictures[0]} does not go with --{given[0]}, which writes shards into --out; --format says which."
+        )
+    if options.out is None:
+        raise UsageError("Say with --out where the shards are to go: a folder, or an address of a storage.")
+    return True
+
+
+def run(options: argparse.Namespace, settings: Settings) -> None:
+    """Segment the images of the manifest."""
+    from backend.command.manifest.making import Making
+    from backend.command.manifest.run import Orders, prepare, segment_manifest
+    from backend.command.manifest.shards import ShardFolder
+    from backend.command.plan import Wanted
+    from backend.serving.heap import freed_memory_given_back
+    from converters.commands import thresholds_of
+
+    manifest, images, vocabulary = _source(options, settings)
+    wanted = Wanted(
+        overlay=False,
+        split_parts=options.split_parts,
+        min_area_px=options.min_area,
+        thresholds=thresholds_of(options, settings.output.min_score),
+        instances=options.instances,
+    )
+    if wanted.split_parts and wanted.instances:
+        raise UsageError("--instances and --split-parts are two ways to make annotations of a mask; leave one out.")
+    wanted.thresholds.require_known(vocabulary.names)
+    orders = Orders(
+        manifest,
+        ShardFolder(options.out, options.format or "coco"),
+        wanted,
+        options.shard_size or SHARD_ROWS,
+        bool(options.retry_failed),
+        bool(options.overwrite),
+    )
+    with freed_memory_given_back():
+        engine = engine_of(options, settings)
+        version = prepare(engine, vocabulary, wanted)
+        making = Making(vocabulary, engine, wanted, images.bytes_of, settings.images.image_max_px, version)
+        segment_manifest(orders, making)
+
+
+def _source(options: argparse.Namespace, settings: Settings) -> tuple[Manifest, BringsImages, Vocabulary]:
+    """Return the manifest, what brings its images, and the categories."""
+    from backend.command.manifest.images import ImagesOfRows
+    from backend.command.manifest.reading import open_manifest
+    from backend.command.manifest.rows import Columns
+    from backend.command.prototypes import read_categories
+    from backend.sources.fetch import Fetcher
+    from backend.sources.label_studio import LabelStudioClient
+
+    columns = Columns(id=options.id_column or "id", carried=options.carry)
+    client = LabelStudioClient(settings.label_studio)
+    fetcher = Fetcher(client, settings.images)
+    if options.project is not None:
+        return _project(options, settings, columns, fetcher)
+    if options.categories is None:
+        raise UsageError('Say with --categories what is to be found, such as --categories "boat, water".')
+    manifest = open_manifest(options.manifest, columns, image_column=options.image_column)
+    folder = options.root or manifest.folder
+    return manifest, ImagesOfRows(folder, fetcher), read_categories(options.categories)
+
+
+def _project(
+    options: argparse.Namespace, settings: Settings, columns: Columns, fetcher: Fetcher
+) -> tuple[Manifest, BringsImages, Vocabulary]:
+    from backend.command.addresses import ImagesBelow
+    from backend.command.manifest.images import ImagesOfTasks
+    from backend.command.manifest.reading import project_manifest
+    from backend.command.prototypes import read_categories
+    from backend.serving.vocabulary import read_labelling
+    from ovdiff.vocabulary import Vocabulary
+
+    client = fetcher.label_studio
+    config = client.project(options.project).label_config
+    labelling = read_labelling(config, max_categories=settings.prediction.max_categories)
+    chosen = read_categories(options.categories) if options.categories else Vocabulary(labelling.categories)
+    name = options.image_column or labelling.outputs[0].image.data_key
+    manifest = project_manifest(client, options.project, name, columns)
+    if options.root is None:
+        return manifest, ImagesOfTasks(fetcher), chosen
+    return manifest, ImagesOfTasks(ImagesBelow(options.root, "", settings.images)), chosen
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

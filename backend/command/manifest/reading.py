@@ -1,0 +1,225 @@
+"""Manifests as they are written, read a row at a time: Parquet, JSON lines, a COCO file, the tasks of a project.
+
+    x.parquet            a row group at a time, and of that a few rows; only the columns that are used
+    x.jsonl, x.ndjson    a line is a row
+    x.json               the `images` of a COCO file, one after the other (`converters.files.json_stream`)
+    a folder             all of its Parquet files, or all of its JSON lines, in the order of their names
+    a project            its tasks, a page at a time (`backend.sources.task_pages`)
+
+A file may lie at an address of a storage. Rows are numbered from 1 over all files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backend.command.addresses import files_below, looking_at
+from backend.command.manifest.rows import Columns, Unreadable, shown
+from backend.errors import UsageError
+from backend.sources.label_studio import LabelStudioClient
+from backend.sources.task_pages import Wanted, read_task_pages
+from converters.files.json_stream import read_json_member_array
+from ovdiff.extras import naming_the_extra
+
+Said = Iterator[tuple[int, object]]
+"""The number of each row, and what the manifest says there."""
+
+PARQUET, LINES, COCO = frozenset({".parquet", ".pq"}), frozenset({".jsonl", ".ndjson"}), frozenset({".json"})
+MOST_LINE_CHARACTERS = 1 << 20
+ROWS_AT_ONCE = 256  # of a Parquet file, as Python objects
+_BUFFER_BYTES = 1 << 20  # of each column of a Parquet file: a row group is not read whole
+COCO_IMAGE_COLUMN = "file_name"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest that can be read.
+
+    Attributes:
+        name: what it is called in the results.
+        folder: what the paths of its images are relative to, where nobody says otherwise; of no use for a project.
+        columns: which of its columns mean what.
+        read: returns what its rows say, from the first one on.
+    """
+
+    name: str
+    folder: Path
+    columns: Columns
+    read: Callable[[], Said]
+
+
+def open_manifest(path: Path, columns: Columns, *, image_column: str | None = None) -> Manifest:
+    """Find out what a manifest is; its rows are read later.
+
+    Args:
+        path: a file, or a folder of files of one kind, here or at an address.
+        columns: which columns mean what.
+        image_column: the column of the images; None: "image", and "file_name" in a COCO file.
+
+    Raises:
+        UsageError: there is no such file, its name does not say what it is, or a folder holds no manifest.
+    """
+    with looking_at(path):
+        if not path.exists():
+            raise UsageError(f"There is no manifest {str(path)!r}: name a file, a folder of files, or an address.")
+        is_folder = path.is_dir()
+    files = _files_of(path) if is_folder else [path]
+    suffix = files[0].suffix.lower()
+    if suffix not in PARQUET | LINES | COCO:
+        raise UsageError(
+            f"--manifest is {str(path)!r}; expected a name that ends in .parquet, .jsonl or .ndjson, or in .json for a "
+            "COCO file."
+        )
+    chosen = image_column or (COCO_IMAGE_COLUMN if suffix in COCO else columns.image)
+    columns = Columns(chosen, columns.id, columns.carried)
+    return Manifest(str(path), path if is_folder else path.parent, columns, lambda: _numbered(files, suffix, columns))
+
+
+def _files_of(folder: Path) -> list[Path]:
+    files = [file for file in files_below(folder) if file.suffix.lower() in PARQUET | LINES]
+    kinds = {file.suffix.lower() for file in files}
+    if not files:
+        raise UsageError(
+            f"The folder {str(folder)!r} holds no manifest (.parquet, .jsonl). To segment all images of a folder, "
+            "name it without --manifest."
+        )
+    if not (kinds <= PARQUET or kinds <= LINES):
+        raise UsageError(f"The folder {str(folder)!r} holds {', '.join(sorted(kinds))}; name one kind of them.")
+    return files
+
+
+def _numbered(files: list[Path], suffix: str, columns: Columns) -> Said:
+    number = 0
+    for file in files:
+        for said in _read(file, suffix, columns):
+            number += 1
+            yield number, said
+
+
+def _read(file: Path, suffix: str, columns: Columns) -> Iterator[object]:
+    if suffix in PARQUET:
+        return _parquet(file, columns)
+    if suffix in LINES:
+        return _lines(file)
+    return _coco(file)
+
+
+# ---------------------------------------------------------------- JSON
+
+
+def _lines(file: Path) -> Iterator[object]:
+    """Yield what each line of a file holds; a line that is no JSON is a row that cannot be read."""
+    with _opened(file), file.open("rb") as stream:
+        while line := stream.readline(MOST_LINE_CHARACTERS + 1):
+            if len(line) > MOST_LINE_CHARACTERS and not line.endswith(b"\n"):
+                while (rest := stream.readline(MOST_LINE_CHARACTERS)) and not rest.endswith(b"\n"):
+                    pass
+                yield Unreadable(_text(line), f"expected a line of at most {MOST_LINE_CHARACTERS} bytes")
+            elif line.strip():
+                yield _line(line)
+
+
+def _line(line: bytes) -> object:
+    try:
+        return json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        return Unreadable(_text(line), f"expected one JSON object a line ({error!s:.100}); correct the line")
+
+
+def _text(line: bytes) -> str:
+    return shown(line[:500].decode("utf-8", "replace").rstrip())
+
+
+def _coco(file: Path) -> Iterator[object]:
+    with _opened(file):
+        yield from read_json_member_array(file, "images")
+
+
+# ---------------------------------------------------------------- Parquet
+
+
+def _parquet(file: Path, columns: Columns) -> Iterator[object]:
+    with naming_the_extra("Reading a Parquet file"):
+        import pyarrow
+        from pyarrow import parquet
+    with _opened(file), file.open("rb") as stream:
+        try:
+            table = parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+            wanted = _wanted_columns(file, table.schema_arrow, columns)
+            for batch in table.iter_batches(ROWS_AT_ONCE, columns=wanted, use_threads=False):
+                yield from batch.to_pylist()
+        except pyarrow.ArrowException as error:
+            raise UsageError(f"{file} cannot be read as a Parquet file: {error}. Write it anew.") from error
+
+
+def _wanted_columns(file: Path, schema: Any, columns: Columns) -> list[str]:
+    """Return the columns that are read: those that mean something, and those that are carried through.
+
+    Raises:
+        UsageError: there is no column of images, it holds no texts, or a column that is to be carried through is not
+            there or holds bytes.
+    """
+    names = list(schema.names)
+    if columns.image not in names:
+        raise UsageError(
+            f"{file} has no column {columns.image!r}; name the column of the images' paths or addresses with "
+            f"--image-column: {', '.join(names)}."
+        )
+    kind = str(schema.field(columns.image).type)
+    if kind not in ("string", "large_string", "string_view") and "dictionary<values=string" not in kind:
+        raise UsageError(
+            f"The column {columns.image!r} of {file} holds {kind}; expected texts, the paths or addresses of images. "
+            "Images that are in the table itself are to be written to files first."
+        )
+    with_bytes = {name for name in names if "binary" in str(schema.field(name).type)}
+    if columns.carried is None:
+        return [name for name in names if name not in with_bytes]
+    for name in columns.carried:
+        if name not in names or name in with_bytes:
+            what = "holds bytes, which are not carried through" if name in names else "is not there"
+            raise UsageError(f"--carry names {name!r}, which {what} in {file}; expected of: {', '.join(names)}.")
+    return [name for name in names if name in {columns.image, columns.id, "width", "height", *columns.carried}]
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[None]:
+    """Turn whatever a file or a storage raises while it is read into an error in words.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    try:
+        with looking_at(file, "read"):
+            yield
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+# ---------------------------------------------------------------- projects
+
+
+def project_manifest(client: LabelStudioClient, project: int, image_name: str, columns: Columns) -> Manifest:
+    """Return the tasks of a project as a manifest; an image's id is the id of its task.
+
+    Args:
+        client: asks Label Studio.
+        project: the number of the project.
+        image_name: the name of the image in the data of a task.
+        columns: which of the task's data is carried through.
+    """
+    columns = Columns(image_name, "id", columns.carried)
+    return Manifest(f"project {project} of {client.base_url}", Path(), columns, lambda: _tasks(client, project))
+
+
+def _tasks(client: LabelStudioClient, project: int) -> Said:
+    number = 0
+    for page in read_task_pages(client, project, Wanted(whole=False)):
+        for task in page.tasks:
+            number += 1
+            data = task.get("data")
+            yield number, {**(data if isinstance(data, Mapping) else {}), "id": task["id"]}

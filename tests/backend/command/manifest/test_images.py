@@ -1,0 +1,88 @@
+"""The bytes of a row's image: from where it may come, and in which order."""
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.command.addresses import image_path
+from backend.command.manifest.images import AHEAD, ImagesOfRows, ImagesOfTasks, fetched_in_order
+from backend.command.manifest.rows import Row
+from backend.errors import ImageFetchError, ImageReferenceError, ImageTooLargeError
+from backend.settings import ImageSettings
+
+
+@dataclass
+class Fetching:
+    """Answers with what it was asked for."""
+
+    limits: ImageSettings = field(default_factory=lambda: ImageSettings(image_max_bytes=10))
+
+    def fetch(self, reference: str, *, task_id: int | None = None, within_s: float = 0) -> bytes:
+        return f"{reference} of {task_id}".encode()
+
+    @staticmethod
+    def clock_s() -> float:
+        return 0.0
+
+
+def test_paths_are_relative_to_a_folder_and_addresses_stand_for_themselves(tmp_path: Path) -> None:
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats/a.png").write_bytes(b"here")
+    elsewhere: Any = image_path("memory://elsewhere")
+    (elsewhere / "b.png").write_bytes(b"there")
+    images = ImagesOfRows(tmp_path, Fetching())
+    assert images.bytes_of(Row(1, "cats/a.png", 1)) == b"here"
+    assert images.bytes_of(Row(1, str(tmp_path / "cats/a.png"), 1)) == b"here"
+    assert images.bytes_of(Row(1, "memory://elsewhere/b.png", 1)) == b"there"
+    assert images.bytes_of(Row(1, "https://host/a.png", 7)) == b"https://host/a.png of None"
+    assert ImagesOfRows(elsewhere, Fetching()).bytes_of(Row(1, "b.png", 1)) == b"there"
+    assert ImagesOfTasks(Fetching()).bytes_of(Row(1, "/data/a.png", 7)) == b"/data/a.png of 7"
+
+
+def test_an_image_that_cannot_be_had_is_said_in_words(tmp_path: Path) -> None:
+    images = ImagesOfRows(tmp_path, Fetching())
+    (tmp_path / "large.png").write_bytes(b"x" * 11)
+    with pytest.raises(ImageFetchError, match=r"gone.png cannot be read: No such file or directory"):
+        images.bytes_of(Row(1, "gone.png", 1))
+    with pytest.raises(ImageTooLargeError, match=r"large.png has more than 10 bytes \(OVDIFF_IMAGE_MAX_BYTES\)"):
+        images.bytes_of(Row(1, "large.png", 1))
+    with pytest.raises(ImageReferenceError, match=r"ftpx://a.png cannot be read"):
+        images.bytes_of(Row(1, "ftpx://a.png", 1))
+    with pytest.raises(ImageFetchError, match=r"memory://nowhere/a.png cannot be read"):
+        images.bytes_of(Row(1, "memory://nowhere/a.png", 1))
+
+
+def test_images_come_in_the_order_of_their_rows_and_not_too_far_ahead() -> None:
+    rows = [Row(number, f"{number}", number) for number in range(100)]
+    asked: list[int] = []
+    first_may_go = threading.Event()
+
+    def fetch(row: Row) -> bytes:
+        asked.append(row.number)
+        if row.number == 0:
+            assert first_may_go.wait(10)
+        if row.number == 50:
+            raise ImageFetchError("no")
+        return row.image.encode()
+
+    found = fetched_in_order(rows, fetch)
+    threading.Timer(0.05, first_may_go.set).start()
+    assert next(found) == (rows[0], b"0")
+    assert len(asked) <= AHEAD + 1
+    rest = list(found)
+    assert [row.number for row, _ in rest] == list(range(1, 100))
+    assert isinstance(rest[49][1], ImageFetchError) and rest[50][1] == b"51"
+
+
+def test_nobody_fetches_on_when_the_run_ends() -> None:
+    asked: list[int] = []
+    rows = [Row(number, "x", number) for number in range(100)]
+    found = fetched_in_order(rows, lambda row: bytes(asked.append(row.number) or 1))
+    next(found)
+    found.close()
+    count = len(asked)
+    assert count <= AHEAD + 1
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ovdiff-fetch")]

@@ -1,0 +1,87 @@
+"""One shard: a COCO dataset that follows from the rows, the images and the run alone."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backend.command.manifest.making import MASKS_A_ROW, Making, make_shard
+from backend.command.manifest.rows import BadRow, Batch, Row
+from backend.command.plan import Wanted
+from backend.command.prototypes import read_categories
+from backend.errors import ImageFetchError
+from tests.fakes.engine import FakeEngine
+from tests.fakes.pictures import encoded, red_and_blue
+
+PICTURE = encoded(red_and_blue())
+
+
+def making(tmp_path: Path, fetch: Callable[[Row], bytes] = lambda row: PICTURE, **wanted: bool | int) -> Making:
+    engine, vocabulary = FakeEngine(tmp_path / "bank"), read_categories("blue, red")
+    for category in vocabulary.categories:
+        engine.build(category)
+    return Making(vocabulary, engine, Wanted(**wanted), fetch, 10_000, "v")  # type: ignore[arg-type]
+
+
+def test_a_batch_becomes_a_dataset_whose_ids_nobody_had_to_count(tmp_path: Path) -> None:
+    rows = [Row(8, "a.png", 70, "", (64, 48), {"source": "x"}), Row(9, "b.png", 71, "second")]
+    dataset = make_shard(Batch(1, 8, rows), making(tmp_path))
+    size = {"width": 64, "height": 48}
+    assert dataset["images"] == [
+        {"id": 70, "file_name": "a.png", **size, "carried": {"source": "x"}},
+        {"id": 71, "file_name": "b.png", **size, "row_id": "second"},
+    ]
+    found = [(each["id"], each["image_id"], each["category_id"]) for each in dataset["annotations"]]
+    assert found == [
+        (8 * MASKS_A_ROW, 70, 1), (8 * MASKS_A_ROW + 1, 70, 2), (9 * MASKS_A_ROW, 71, 1), (9 * MASKS_A_ROW + 1, 71, 2)
+    ]  # fmt: skip
+    assert [(each["id"], each["name"]) for each in dataset["categories"]] == [(1, "blue"), (2, "red")]
+    info = dataset["info"]
+    assert info["model_version"] == "v" and info["left_out"] == []
+    assert info["rows"] == {"first": 8, "last": 9, "sha256": Batch(1, 8, rows).digest()}
+    assert info["categories"] == {"blue": [2, 2, 768], "red": [2, 2, 768]}
+    assert info["counts"] == {
+        "images": 2, "annotations": 4, "left_out": 0, "failed_images": 0, "dropped_parts": 0, "hidden_masks": 0
+    }  # fmt: skip
+
+
+def test_a_row_without_a_result_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    def fetch(row: Row) -> bytes:
+        if row.image == "gone":
+            raise ImageFetchError("it is not there.")
+        return b"no picture" if row.image == "broken" else PICTURE
+
+    rows = [
+        Row(1, "gone", 1), BadRow(2, "None", "no image"), Row(3, "broken", 3), Row(4, "a", 4, "", (48, 64)),
+        Row(5, "b", 5),
+    ]  # fmt: skip
+    dataset = make_shard(Batch(0, 1, rows), making(tmp_path, fetch))
+    assert [image["id"] for image in dataset["images"]] == [5]
+    told = [(row["number"], row["value"], row["reason"][:34]) for row in dataset["info"]["left_out"]]
+    assert told == [
+        (1, "gone", "it is not there."),
+        (2, "None", "no image"),
+        (3, "broken", "10 bytes that start with 'no pictu"),
+        (4, "a", "the manifest says (48, 64) pixels "),
+    ]
+    counts = dataset["info"]["counts"]
+    assert (counts["images"], counts["left_out"], counts["failed_images"]) == (1, 4, 3)
+
+
+def test_options_shape_the_masks_as_they_do_for_a_folder(tmp_path: Path) -> None:
+    dataset = make_shard(Batch(0, 1, [Row(1, "a", 1)]), making(tmp_path, min_area_px=10_000))
+    assert dataset["annotations"] == [] and dataset["info"]["counts"]["dropped_parts"] == 2
+    assert [image["id"] for image in dataset["images"]] == [1], "an image in which nothing was found is there"
+
+
+def test_an_engine_that_fails_altogether_ends_the_run(tmp_path: Path) -> None:
+    from ovdiff.errors import WeightsError
+
+    made = making(tmp_path)
+
+    def fail() -> None:
+        raise WeightsError("there are none")
+
+    made.engine.on_segment = fail  # type: ignore[attr-defined]
+    with pytest.raises(WeightsError, match="there are none"):
+        make_shard(Batch(0, 1, [Row(1, "a", 1)]), made)

@@ -1,0 +1,134 @@
+"""Manifests of every kind, read a row at a time: from files, folders, a storage and a project."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from backend.command.addresses import image_path
+from backend.command.manifest.reading import MOST_LINE_CHARACTERS, open_manifest, project_manifest
+from backend.command.manifest.rows import Columns, Unreadable
+from backend.errors import UsageError
+from backend.settings import LabelStudioSettings
+from backend.sources.label_studio import LabelStudioClient
+from converters.errors import CocoError
+from ovdiff.errors import MissingExtraError
+from tests.fakes.label_studio import LEGACY_TOKEN
+from tests.fakes.project_studio import ProjectStudio, running_project
+
+ROWS = [{"image": "a.png", "id": 3, "source": "x"}, {"image": "b.png", "id": 4, "source": "y"}]
+ALL = Columns()
+
+
+def said(path: Path, columns: Columns = ALL, **more: Any) -> list[tuple[int, object]]:
+    return list(open_manifest(path, columns, **more).read())
+
+
+def test_lines_are_rows_and_a_bad_line_is_one_row(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    long = json.dumps({"image": "x" * MOST_LINE_CHARACTERS})
+    lines = ["\ufeff" + json.dumps(ROWS[0]), "", "{'image'", long, json.dumps(ROWS[1]), "[" * 100_000]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    found = said(path)
+    assert [number for number, _ in found] == [1, 2, 3, 4, 5]
+    assert [found[0][1], found[3][1]] == ROWS
+    bad = [each for _, each in found if isinstance(each, Unreadable)]
+    assert [each.value[:9] for each in bad] == ["\"{'image'", '\'{"image"', "'[[[[[[[["]
+    assert bad[0].reason.startswith("expected one JSON object a line (Expecting property name")
+    assert bad[1].reason == f"expected a line of at most {MOST_LINE_CHARACTERS} bytes"
+
+
+def test_the_images_of_a_coco_file_are_rows(tmp_path: Path) -> None:
+    path = tmp_path / "instances.json"
+    images = [{"id": 9, "file_name": "a.png", "width": 4, "height": 3, "license": 1}]
+    path.write_text(json.dumps({"annotations": [{"id": 1}], "images": images, "categories": []}))
+    manifest = open_manifest(path, Columns())
+    assert manifest.columns.image == "file_name" and manifest.folder == tmp_path
+    assert list(manifest.read()) == [(1, images[0])]
+    assert open_manifest(path, Columns(), image_column="coco_url").columns.image == "coco_url"
+    path.write_text('{"images": [{"id": 9}, {"id"')
+    with pytest.raises(CocoError, match=r"instances.json: expected JSON, which breaks or ends too early"):
+        said(path)
+
+
+def test_a_table_gives_the_columns_that_are_used(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    table = pyarrow.table(
+        {
+            "image": [row["image"] for row in ROWS] * 400,
+            "id": list(range(800)),
+            "source": ["x"] * 800,
+            "thumbnail": [b"\0"] * 800,
+        }
+    )
+    parquet.write_table(table, path, row_group_size=300)
+    found = said(path)
+    assert len(found) == 800 and found[-1] == (800, {"image": "b.png", "id": 799, "source": "x"})
+    assert said(path, Columns(carried=()))[0] == (1, {"image": "a.png", "id": 0})
+    for column, message in (("thumbnail", "holds bytes, which are not carried"), ("size", "is not there")):
+        with pytest.raises(UsageError, match=f"--carry names '{column}', which {message}.*image, id, source"):
+            said(path, Columns(carried=(column,)))
+    with pytest.raises(UsageError, match=r"no column 'path'; .*--image-column: image, id, source, thumbnail"):
+        said(path, image_column="path")
+    with pytest.raises(UsageError, match=r"The column 'thumbnail' of .* holds binary; expected texts, the paths"):
+        said(path, image_column="thumbnail")
+    path.write_bytes(b"PAR1 no table")
+    with pytest.raises(UsageError, match=r"rows.parquet cannot be read as a Parquet file: .* Write it anew"):
+        said(path)
+
+
+def test_a_table_without_the_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    (tmp_path / "rows.parquet").touch()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"Reading a Parquet file needs pyarrow"):
+        said(tmp_path / "rows.parquet")
+
+
+def test_the_files_of_a_folder_are_one_manifest(tmp_path: Path) -> None:
+    for name, row in (("b.jsonl", ROWS[1]), ("a.jsonl", ROWS[0])):
+        (tmp_path / name).write_text(json.dumps(row))
+    (tmp_path / "notes.txt").touch()
+    assert said(tmp_path) == [(1, ROWS[0]), (2, ROWS[1])]
+    assert open_manifest(tmp_path, Columns()).folder == tmp_path
+    (tmp_path / "c.parquet").touch()
+    with pytest.raises(UsageError, match=r"holds .jsonl, .parquet; name one kind"):
+        open_manifest(tmp_path, Columns())
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"holds no manifest \(.parquet, .jsonl\)"):
+        open_manifest(tmp_path / "empty", Columns())
+
+
+def test_what_is_no_manifest_is_said_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"There is no manifest '.*gone.jsonl'"):
+        open_manifest(tmp_path / "gone.jsonl", Columns())
+    (tmp_path / "rows.csv").touch()
+    with pytest.raises(UsageError, match=r"rows.csv'; expected a name that ends in .parquet, .jsonl or .ndjson"):
+        open_manifest(tmp_path / "rows.csv", Columns())
+
+
+def test_a_manifest_may_lie_in_a_storage() -> None:
+    folder: Any = image_path("memory://manifests")
+    (folder / "rows.jsonl").write_bytes("\n".join(map(json.dumps, ROWS)).encode())
+    with (folder / "rows.parquet").open("wb") as file:
+        parquet.write_table(pyarrow.Table.from_pylist(ROWS), file)
+    (folder / "coco.json").write_bytes(json.dumps({"images": ROWS}).encode())
+    for name in ("rows.jsonl", "rows.parquet", "coco.json"):
+        manifest = open_manifest(folder / name, Columns())
+        assert list(manifest.read()) == [(1, ROWS[0]), (2, ROWS[1])]
+        assert (manifest.folder / "a.png").path == (folder / "a.png").path
+
+
+def test_the_tasks_of_a_project_are_rows() -> None:
+    studio = ProjectStudio()
+    studio.add_tasks(3)
+    with running_project(studio):
+        client = LabelStudioClient(LabelStudioSettings(url=studio.url, api_key=LEGACY_TOKEN))
+        manifest = project_manifest(client, 1, "image", Columns(id="other"))
+        found = list(manifest.read())
+    assert manifest.columns == Columns("image", "id")
+    assert found == [(n, {"image": f"/data/upload/1/{n}.png", "id": n}) for n in (1, 2, 3)]
