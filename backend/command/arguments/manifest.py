@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from backend.command.arguments.shared import engine_of, image_folder, image_path, project_number, whole_number
+from backend.command.arguments.shared import engine_of, image_path, project_number, whole_number
 from backend.errors import UsageError
 from backend.settings import Settings
 
@@ -41,7 +41,7 @@ def add_options(segment: argparse.ArgumentParser) -> None:
     )
     many.add_argument(
         "--root",
-        type=image_folder,
+        type=image_path,
         metavar="DIR",
         help="what the paths of a manifest are relative to, a folder or an address (default: the manifest's folder)",
     )
@@ -80,6 +80,8 @@ def is_asked_for(options: argparse.Namespace) -> bool:
     Raises:
         UsageError: they do not, and an option is given that concerns manifests alone; or they do in two ways.
     """
+    from backend.command.addresses import looking_at
+
     given = [name for name in ("manifest", "project") if getattr(options, name) is not None]
     if not given:
         if others := [name for name in _ONLY_HERE if getattr(options, name) is not None]:
@@ -94,6 +96,12 @@ def is_asked_for(options: argparse.Namespace) -> bool:
         )
     if options.out is None:
         raise UsageError("Say with --out where the shards are to go: a folder, or an address of a storage.")
+    if options.root is not None:
+        with looking_at(options.root):
+            if not options.root.is_dir():
+                raise UsageError(
+                    f"--root is {str(options.root)!r}; expected the folder that the paths are relative to."
+                )
     return True
 
 

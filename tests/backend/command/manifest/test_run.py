@@ -260,6 +260,7 @@ def cases(manifest: Path, tmp_path: Path) -> Iterator[dict[str, list[str]]]:
         "Say with --out where the shards are to go": given,
         "--coco does not go with --manifest, which writes shards into --out": [*given, *out, "--coco", "x.json"],
         "Name the images in one way": [*given, *out, "--project", "1"],
+        "--root is .*nowhere.; expected the folder": [*given, *out, "--root", str(tmp_path / "nowhere")],
         "Say with --categories what is to be found": ["--manifest", str(manifest), *out],
         "--instances and --split-parts are two ways": [*given, *out, "--instances", "--split-parts"],
         "--shard-size concerns --manifest and --project": ["p", *WORDS, "--shard-size", "3"],
