@@ -79,8 +79,8 @@ imports only from the rooms above it in this list.
 
     console, commands, cli     `python -m converters`
 
-Needs numpy, Pillow, pycocotools, defusedxml and PyYAML, and pyarrow where Parquet is read or written; never torch, never
-Label Studio, never `ovdiff` or `backend`.
+Needs numpy, Pillow, pycocotools, defusedxml and PyYAML, and pyarrow for Parquet alone; never torch, never Label
+Studio, never `ovdiff` or `backend`.
 Everything that reads from outside checks sizes before it allocates and raises a
 `converters.errors.ConverterError`.
 """

@@ -99,9 +99,7 @@ def is_asked_for(options: argparse.Namespace) -> bool:
     if options.root is not None:
         with looking_at(options.root):
             if not options.root.is_dir():
-                raise UsageError(
-                    f"--root is {str(options.root)!r}; expected the folder that the paths are relative to."
-                )
+                raise UsageError(f"--root is {str(options.root)!r}; expected the folder of the images.")
     return True
 
 
