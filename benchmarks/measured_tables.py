@@ -21,6 +21,7 @@ from backend.demo.loop.table import table as demo_loop_table
 from benchmarks.absent_words import miou_table, words_table
 from benchmarks.baselines import table as baselines_table
 from benchmarks.calibration import bins_table, errors_table
+from benchmarks.cluster_simulation import table as simulation_table
 from benchmarks.evaluation_cost import table as evaluation_cost_table
 from benchmarks.forecasts import table as forecasts_table
 from benchmarks.instances import cost_table
@@ -28,6 +29,7 @@ from benchmarks.instances import table as instances_table
 from benchmarks.learning_curve import costs as lesson_costs
 from benchmarks.learning_curve import orders_table
 from benchmarks.learning_curve import table as curve_table
+from benchmarks.local_runs import table as local_runs_table
 from benchmarks.novelties import table as novelties_table
 from benchmarks.odise_cost import images_table as odise_images
 from benchmarks.odise_cost import stages_table as odise_stages
@@ -35,6 +37,7 @@ from benchmarks.odise_cost import steps_table as odise_steps
 from benchmarks.odise_quality import OPEN, closed_table, taps_table
 from benchmarks.odise_quality import table as odise_table
 from benchmarks.odise_quality import words_table as odise_words
+from benchmarks.scale_plans import caching_table, plans_table
 from benchmarks.stored_predictions import table as stored_table
 from benchmarks.tinyworld_quality import table as quality_table
 from benchmarks.tinyworld_support import table as support_table
@@ -49,6 +52,7 @@ PAGES = (
     "docs/lint.md",
     "docs/measurements.md",
     "docs/odise.md",
+    "docs/scale.md",
     "ovdiff/tinyworld/README.md",
 )
 
@@ -115,6 +119,10 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "odise cost": ("odise_cost.json", odise_stages),
     "odise images": ("odise_cost.json", odise_images),
     "odise steps": ("odise_cost.json", odise_steps),
+    "scale, plans": ("scale_plans.json", plans_table),
+    "scale, caching": ("scale_plans.json", caching_table),
+    "scale, simulation": ("cluster_simulation.json", simulation_table),
+    "scale, local runs": ("local_runs.json", local_runs_table),
     "quality": ("tinyworld_quality.json", quality_table),
 }
 """A table's name, as pages write it: the file of its figures, and what makes Markdown of them.

@@ -39,10 +39,12 @@ class Cost:
     Attributes:
         peak_mib: memory at its fullest, beyond what was there when the work began.
         gmac: 10^9 multiplications with addition, of matrix products, convolutions and attention alone.
+        moved_bytes: what operations read and write, each on its own: a kernel that fuses several moves less.
     """
 
     peak_mib: float
     gmac: float
+    moved_bytes: int = 0
 
 
 class MemoryTrace(TorchDispatchMode):
@@ -51,7 +53,7 @@ class MemoryTrace(TorchDispatchMode):
     def __init__(self, device_type: str = "meta") -> None:
         """Count tensors on devices of this type."""
         super().__init__()
-        self.live_bytes = self.peak_bytes = 0
+        self.live_bytes = self.peak_bytes = self.moved_bytes = 0
         self._device_type = device_type
         self._known: set[int] = set()
 
@@ -72,7 +74,10 @@ class MemoryTrace(TorchDispatchMode):
             with self:
                 return func._op_dk(_COMPOSITE, *args, **kwargs)
         result = func(*args, **kwargs)
-        self.hold(leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor))
+        touched = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)]
+        self.hold(touched)
+        if not func.is_view:
+            self.moved_bytes += sum(leaf.nbytes for leaf in touched if leaf.device.type == self._device_type)
         return result
 
     def _follow(self, storage: torch.UntypedStorage) -> None:
@@ -141,21 +146,29 @@ def cost_of(
         learning: whether the work needs gradients; else it runs in inference mode.
     """
     with FlopCounterMode(display=False) as flops:
-        peak_mib = peak_mib_of(work, held, device_type, learning=learning)
-    return Cost(peak_mib, flops.get_total_flops() / 2e9)
+        trace, before = _watched(work, held, device_type, learning)
+    return Cost((trace.peak_bytes - before) / MIB, flops.get_total_flops() / 2e9, trace.moved_bytes)
 
 
 def peak_mib_of(
     work: Callable[[], object], held: Iterable[Tensor] = (), device_type: str = "meta", *, learning: bool = False
 ) -> float:
     """Return the peak of :func:`cost_of` alone, in three quarters of the time."""
+    trace, before = _watched(work, held, device_type, learning)
+    return (trace.peak_bytes - before) / MIB
+
+
+def _watched(
+    work: Callable[[], object], held: Iterable[Tensor], device_type: str, learning: bool
+) -> tuple[MemoryTrace, int]:
+    """Run a piece of work; return what was traced, and the bytes that were there before."""
     mode = FusedAttention() if learning else torch.inference_mode()
     with mode, MemoryTrace(device_type) as trace, PretendedGpu():
         trace.hold(held)
         before = trace.live_bytes
         trace.forget_peak()
         work()
-    return (trace.peak_bytes - before) / MIB
+    return trace, before
 
 
 def _is_composite(func: Any) -> bool:

@@ -17,6 +17,7 @@
      ├── DatasetError               a labelled dataset is unknown, missing, incomplete or damaged
      ├── EvaluationError            an evaluation cannot begin, go on or be read
      ├── StorageError               an address cannot be used, or its storage refuses or is away for too long
+     ├── PlanError                  what a run on many machines would cost cannot be told
      └── BankError                  the prototype store cannot be read or written
           ├── BankCorruptError      a stored file does not match its card
           └── MissingPrototypesError  a category of the vocabulary has no prototypes yet
@@ -40,6 +41,7 @@ __all__ = [
     "MissingExtraError",
     "MissingPrototypesError",
     "OVDiffError",
+    "PlanError",
     "PresetError",
     "StorageError",
     "SupportError",
@@ -131,6 +133,10 @@ class StorageError(OVDiffError):
 
     It is no OSError on purpose: whoever takes an OSError of a file for damage must not take an outage for it.
     """
+
+
+class PlanError(OVDiffError):
+    """What a run on many machines would cost cannot be told: a device, a preset, a measurement or a value is wrong."""
 
 
 class BankError(OVDiffError):

@@ -50,6 +50,8 @@
     ovdiff ablate drawn --rows parts k --limit 50             one table, with the published figures beside it
     ovdiff compare-evaluations evaluation other               which of two presets is better, and is it chance?
     ovdiff reproduce voc21 --root VOCdevkit                   the published figure, or the stage where it departs
+    ovdiff plan --images 1e6 --categories 171 --preset fast --gpus 8xH100    # what that costs, before it runs
+    ovdiff plan --images 1000 --preset fast --gpus 2xCPU --assumptions
     ovdiff export --project 3                                 write a project's tasks to project-3/export.json
     ovdiff learn project-3/export.json --label-config project-3/config.xml   # annotated images become lessons
     ovdiff lessons list                                       list the lessons
@@ -97,6 +99,7 @@ from backend.command.arguments import (
     next_tasks,
     novelties,
     odise,
+    plan,
     prelabel,
     presets,
     projects,
@@ -174,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add(commands)
     reproduce.add(commands)
     compare_evaluations.add(commands)
+    plan.add(commands)
     prototypes.add(commands)
     lint.add(commands)
     next_tasks.add(commands)

@@ -25,7 +25,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
         ("models", "curation", "without_prototypes"),
         ("vocabulary", "tinyworld", "segmentation"),
         ("region_scores",),
-        ("presets", "images", "storage"),
+        ("presets", "images", "storage", "planning"),
         ("extras",),
         ("errors",),
     ),

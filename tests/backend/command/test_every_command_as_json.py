@@ -88,6 +88,10 @@ TOLD: dict[str, tuple[str, set[str]]] = {
         "drawn --preset odise_tinyworld --limit 1 --out reproduction",
         {"dataset", "preset", "reproduced", "comparisons", "stages", "sheets"},
     ),
+    "plan": (
+        "--images 1e6 --preset fast --gpus 8xH100",
+        {"hours", "gpu_hours", "basis", "bottleneck", "at_sizes", "bytes", "memory_bytes", "caching", "stages"},
+    ),
     "export": ("--project 1 --out exported", {"tasks", "annotations", "predictions", "written"}),
     "prelabel": ("--project 1 --dry-run", {"project", "predicted", "failures", "seconds"}),
     "doctor": ("", {"ok", "findings"}),

@@ -58,6 +58,7 @@ TRIED = {
     "evaluate": Tried("drawn --limit 1 --out evaluation", 0, "1 images of drawn"),
     "reproduce": Tried("drawn --limit 1 --out reproduction", 0, "prefilter: cannot be compared"),
     "ablate": Tried("drawn --limit 1 --rows full --out ablation", 0, "1 rows, 1 with their seeds"),
+    "plan": Tried("--images 100", 2, "Nobody counted what the preset 'odise_tinyworld' costs"),
     "compare-evaluations": Tried("evaluation", 2, "Name the folders of two or more."),
     "prototypes build": Tried('"balloon, sky"', 0, "balloon: ready"),
     "prototypes list": Tried("", 0, "no prototypes in the bank"),

@@ -1,0 +1,7 @@
+"""What a run on many machines costs, told from measured stages by a closed formula. Never imports torch."""
+
+from ovdiff.planning.assumptions import Assumptions, assume
+from ovdiff.planning.costs import measurements
+from ovdiff.planning.plan import Asked, Estimate, estimate
+
+__all__ = ["Asked", "Assumptions", "Estimate", "assume", "estimate", "measurements"]

@@ -1,0 +1,97 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ovdiff.errors import PlanError
+from ovdiff.planning.costs import Measurement, cpu_rate, measurements, preset_costs, read_measurements
+
+ROW = {
+    "stage": "PAMR",
+    "preset": "fast",
+    "device": "NVIDIA H100 80GB HBM3",
+    "seconds": 0.002,
+    "bytes": 1e9,
+    "flops": None,
+    "batch": 8,
+}
+
+
+def written(tmp_path: Path, content: Any) -> Path:
+    file = tmp_path / "gpu.json"
+    file.write_text(content if isinstance(content, str) else json.dumps(content))
+    return file
+
+
+@pytest.mark.parametrize("around", [lambda rows: rows, lambda rows: {"stages": rows, "machine": "x"}])
+def test_a_file_is_a_list_of_rows_or_has_one(tmp_path: Path, around: Any) -> None:
+    file = written(tmp_path, around([ROW, {**ROW, "stage": "never run", "seconds": None}]))
+    assert read_measurements(file) == [
+        Measurement("PAMR", "fast", "NVIDIA H100 80GB HBM3", 0.002, 1e9, None, str(file))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot be read"),
+        ({"rows": []}, "is no file of measurements; expected a JSON list of rows with stage, preset, device"),
+        ([3], "Row 0 of .* is 3; expected an object"),
+        ([{**ROW, "stage": ""}], "has the stage ''; expected a name"),
+        ([{**ROW, "device": 7}], "has the device 7; expected a name"),
+        ([{**ROW, "seconds": "2"}], "has the seconds '2'; expected a number from 0, or null"),
+        ([{**ROW, "seconds": True}], "has the seconds True; expected a number"),
+        ([{**ROW, "bytes": -1}], "has the bytes -1; expected a number"),
+        ('[{"stage": "a", "preset": "b", "device": "c", "seconds": NaN}]', "has the seconds nan"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_words(tmp_path: Path, content: Any, message: str) -> None:
+    with pytest.raises(PlanError, match=message):
+        read_measurements(written(tmp_path, content))
+
+
+def test_a_missing_file_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"The measurements '.*none\.json' cannot be read"):
+        read_measurements(tmp_path / "none.json")
+
+
+def test_given_measurements_come_first(tmp_path: Path) -> None:
+    found = measurements([written(tmp_path, [ROW])])
+    assert found[0].source.endswith("gpu.json") and len(found) > 20
+    assert found[1:] == measurements()
+
+
+@pytest.mark.parametrize(
+    ("device", "name", "expected"),
+    [
+        ("NVIDIA H100 80GB HBM3", "H100", True),
+        ("NVIDIA H100 80GB HBM3", "H200", False),
+        ("NVIDIA GeForce RTX 4090", "RTX4090", True),
+        ("cpu: AMD EPYC, 1 thread(s)", "CPU", True),
+        ("cpu: an L4 of a kind", "L4", False),
+        ("NVIDIA H100 80GB HBM3", "CPU", False),
+    ],
+)
+def test_a_device_is_known_by_a_part_of_its_name(device: str, name: str, expected: bool) -> None:
+    assert Measurement("s", "p", device, 1.0).is_on(name) is expected
+
+
+@pytest.mark.parametrize("preset", ["fast", "paper", "odise", "tinyworld"])
+def test_the_package_knows_every_stage_by_measurement_or_by_count(preset: str) -> None:
+    measured = {row.stage for row in measurements() if row.preset == preset}
+    costs = preset_costs(preset)
+    assert {stage.part for stage in costs.stages} >= {"encode", "label"}
+    for stage in costs.stages:
+        assert stage.items > 0
+        assert stage.name in measured or stage.flops is not None, stage.name
+
+
+def test_another_preset_is_refused_in_words() -> None:
+    with pytest.raises(PlanError, match=r"Nobody counted what the preset 'mine.toml' costs; .* fast, paper, odise"):
+        preset_costs("mine.toml")
+
+
+def test_the_processor_s_rate_is_measured() -> None:
+    rate, device = cpu_rate("half")
+    assert 0.01 < rate < 100 and device.startswith("cpu")
