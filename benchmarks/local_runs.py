@@ -24,7 +24,7 @@ from benchmarks.spreads import markdown_table, write_results
 from ovdiff.planning import Assumptions
 from ovdiff.planning.throughput import duration
 
-FEW, MORE, FORETOLD = 4, 24, 64
+FEW, MORE, FORETOLD = 4, 20, 48
 
 
 def run(scenes: int, workers: int, bank: Path) -> float:

@@ -115,7 +115,7 @@ from backend.logs import log_to
 from backend.settings import read_settings
 from converters.console import add_answer_options, answering, show_examples
 from converters.errors import ConverterError
-from ovdiff.errors import MissingExtraError, OVDiffError, PresetError, VocabularyError
+from ovdiff.errors import MissingExtraError, OVDiffError, PlanError, PresetError, VocabularyError
 from ovdiff.extras import naming_the_extra
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with answering(as_json=getattr(options, "json", False), quiet=options.quiet):
             return _run(options)
-    except (SettingsError, UsageError, PresetError, VocabularyError, MissingExtraError) as error:
+    except (SettingsError, UsageError, PlanError, PresetError, VocabularyError, MissingExtraError) as error:
         complain(error)
         return WRONG_USE
     except BrokenPipeError:  # `| head` has read enough

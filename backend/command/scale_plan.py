@@ -8,9 +8,7 @@ from typing import Any
 
 from backend.command.console import say
 from backend.command.table import table
-from backend.errors import UsageError
 from converters.console import answer
-from ovdiff.errors import PlanError
 from ovdiff.planning import Asked, Estimate, estimate, measurements
 from ovdiff.planning.plan import Caching
 from ovdiff.planning.throughput import Duration
@@ -28,12 +26,9 @@ def tell_plan(asked: Asked, files: Sequence[Path], *, assumptions: bool) -> None
         assumptions: whether to list what is supposed.
 
     Raises:
-        UsageError: a preset, a device, a file or a number is wrong.
+        PlanError: a preset, a device, a file or a number is wrong.
     """
-    try:
-        found = estimate(asked, measurements(files))
-    except PlanError as error:
-        raise UsageError(str(error)) from None
+    found = estimate(asked, measurements(files))
     answer(as_json(found))
     for line in lines(found):
         say(line)

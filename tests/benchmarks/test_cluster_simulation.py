@@ -39,7 +39,7 @@ def test_the_formula_is_within_a_tenth_of_the_played_cluster(assumed: Assumption
 
 
 def test_failures_cost_what_the_formula_says() -> None:
-    assumed = replace(PLAIN, failures_per_gpu_hour=1.0, repair_minutes=5, gpus_per_node=1)
+    assumed = replace(PLAIN, failures_per_gpu_hour=3.0, repair_minutes=5, gpus_per_node=1)
     setting = Setting("failing", replace(SMALL, images=64_000), 4, assumed)
     played = [Cluster(setting, seed).play() for seed in range(5)]
     assert sum(each.failures for each in played) > 3

@@ -25,7 +25,9 @@ def test_two_layers_by_hand(device: str) -> None:
     cost = cost_of(lambda: model(torch.zeros(ROWS, OUTSIDE, device=device)), model.parameters(), device)
     # fullest while ReLU has its input and its result, and the caller's frame still holds the network's input
     values = ROWS * OUTSIDE + 2 * ROWS * INSIDE
-    assert cost == Cost(peak_mib=values * 4 / MIB, gmac=2 * ROWS * INSIDE * OUTSIDE / 1e9)
+    weights = 2 * OUTSIDE * INSIDE + INSIDE + OUTSIDE
+    moved = weights + 3 * ROWS * OUTSIDE + 4 * ROWS * INSIDE  # zeros are written; each layer reads and writes
+    assert cost == Cost(values * 4 / MIB, gmac=2 * ROWS * INSIDE * OUTSIDE / 1e9, moved_bytes=moved * 4)
 
 
 def test_weights_are_counted_once_and_let_go_with_their_model() -> None:
