@@ -44,13 +44,14 @@ class BackendServer:
     """A running backend.
 
     ``folder`` holds its bank and its state file. ``settings`` are the variables of its environment that win over those
-    of the demo.
+    of the demo. ``anchors`` is the command that builds the anchors, if one was begun before the backend started.
     """
 
     url: str
     folder: Path
     child: Child
     settings: Mapping[str, str] = field(default_factory=dict)
+    anchors: Child | None = None
 
     def log(self) -> str:
         """Return what the backend has logged so far."""
@@ -78,26 +79,27 @@ class BackendServer:
         """Make the prototypes of the preset's anchors by ``ovdiff prototypes build --anchors``, and show the progress.
 
         Anchors are words that nobody asked for. They take the pixels that no asked word fits, and are never painted.
-        If all of them are built, nothing runs.
+        If all of them are built, nothing runs. What :func:`begin_anchors` began is waited for.
 
         Raises:
             ServerError: the command failed; the message ends with the end of its log. Or the backend died.
         """
+        if self.anchors is not None:
+            self._wait_for_anchors(self.anchors, console)
         built, words = self._anchors()
         if built == words:
             return
-        command = [ovdiff_command(), "prototypes", "build", "--anchors"]
         with ProcessGroups() as groups:
-            name = "`ovdiff prototypes build --anchors`"
-            environment = {**_method_environment(self.folder), **self.settings}
-            child = groups.start(name, command, environment, self.folder / "anchors.log")
-            while child.process.poll() is None:
-                built, words = self._anchors()
-                console.progress(f"prototypes of {built} of {words} anchors, words that may win unasked, are ready")
-                time.sleep(_POLL_S)
+            self._wait_for_anchors(begin_anchors(self.folder, groups, self.settings), console)
+
+    def _wait_for_anchors(self, child: Child, console: Console) -> None:
+        while child.process.poll() is None:
+            built, words = self._anchors()
+            console.progress(f"prototypes of {built} of {words} anchors, words that may win unasked, are ready")
+            time.sleep(_POLL_S)
         console.end_progress()
-        if child.process.returncode:
-            raise ServerError(f"{name} exited with status {child.process.returncode}.\n{log_tail(child.log_path)}")
+        if code := child.process.returncode:
+            raise ServerError(f"{child.name} exited with status {code}.\n{log_tail(child.log_path)}")
 
     def _anchors(self) -> tuple[int, int]:
         """Return how many anchors are built, and how many the preset has."""
@@ -136,6 +138,14 @@ class BackendServer:
         raise ServerError(f"The labels are not ready after {timeout_s:.0f} s: {_ready_text(categories)}.")
 
 
+def begin_anchors(folder: Path, groups: ProcessGroups, settings: Mapping[str, str]) -> Child:
+    """Begin to build the anchors of the preset into the bank of a folder; neither server is needed for that."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [ovdiff_command(), "prototypes", "build", "--anchors"]
+    environment = {**_method_environment(folder), **settings}
+    return groups.start("`ovdiff prototypes build --anchors`", command, environment, folder / "anchors.log")
+
+
 def start(
     folder: Path,
     label_studio: LabelStudio,
@@ -144,6 +154,7 @@ def start(
     *,
     preferred_port: int = 9090,
     settings: Mapping[str, str] | None = None,
+    anchors: Child | None = None,
 ) -> BackendServer:
     """Start the backend for one Label Studio and wait until it answers.
 
@@ -154,6 +165,7 @@ def start(
         console: what shows that the backend is starting.
         preferred_port: the port, unless another program has it.
         settings: variables of the backend's environment that win over those of the demo.
+        anchors: the command that builds the anchors, if it was begun already.
 
     Raises:
         ServerError: the backend did not start; the message ends with the end of its log.
@@ -170,7 +182,7 @@ def start(
         _START_TIMEOUT_S,
         lambda s: console.progress(f"The backend is starting: {s // 5 * 5:.0f} s"),
     )
-    return BackendServer(url, folder, child, settings or {})
+    return BackendServer(url, folder, child, settings or {}, anchors)
 
 
 def _environment(folder: Path, port: int, label_studio: LabelStudio) -> dict[str, str]:

@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         label_studio_port=options.port,
         backend_port=options.backend_port,
         backend_settings=ENGINES[options.engine],
+        anchors_at_once=options.engine == FIRST,
     )
     console = standard_console()
     try:

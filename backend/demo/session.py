@@ -35,6 +35,8 @@ class SessionSettings:
     backend_port: int = 9090
     backend_settings: Mapping[str, str] = field(default_factory=dict)
     """Variables of the backend's environment that win over those of the demo."""
+    anchors_at_once: bool = False
+    """Whether a new folder's anchors are built while Label Studio starts: two cores then have something to do."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,19 @@ def open_session(settings: SessionSettings, console: Console) -> Iterator[Sessio
         DemoError: another demo is running on this folder.
     """
     with exit_on_termination(), _only_one(settings.folder), ProcessGroups() as groups:
+        folder = settings.folder / "backend"
+        anchors = None
+        if settings.anchors_at_once and not folder.exists() and settings.label_studio.is_file():
+            anchors = backend_server.begin_anchors(folder, groups, settings.backend_settings)
         host = _start_label_studio(settings, groups, console)
         backend = backend_server.start(
-            settings.folder / "backend",
+            folder,
             host,
             groups,
             console,
             preferred_port=settings.backend_port,
             settings=settings.backend_settings,
+            anchors=anchors,
         )
         yield Session(host, backend, ProjectMaker(host.api(), backend, console))
 

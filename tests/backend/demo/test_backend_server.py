@@ -2,6 +2,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,30 @@ def test_a_command_that_fails_ends_with_its_log(
     _command(monkeypatch, tmp_path, "echo no such weights; exit 4")
     with pytest.raises(ServerError, match=r"(?s)build --anchors` exited with status 4.*no such weights"):
         backend.build_anchors(Console(io.StringIO()))
+
+
+def test_anchors_that_were_begun_before_the_backend_are_waited_for_and_not_built_twice(
+    server: ScriptedServer, backend: BackendServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers["GET /status"] = 200, _with_anchors(19)
+    _command(monkeypatch, tmp_path, f"echo again >> {tmp_path}/times; sleep 0.3; touch {tmp_path}/finished")
+    with ProcessGroups() as groups:
+        begun = backend_server.begin_anchors(tmp_path, groups, {"OVDIFF_PRESET": "tinyworld"})
+        replace(backend, anchors=begun).build_anchors(Console(io.StringIO()))
+        assert (tmp_path / "finished").exists()
+    assert (tmp_path / "asked").read_text() == f"prototypes build --anchors {tmp_path} tinyworld\n"
+    assert (tmp_path / "times").read_text() == "again\n"
+
+
+def test_anchors_that_were_begun_and_failed_end_with_their_log(
+    backend: BackendServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _command(monkeypatch, tmp_path, "echo no such weights; exit 4")
+    with ProcessGroups() as groups:
+        begun = backend_server.begin_anchors(tmp_path, groups, {})
+        begun.process.wait()
+        with pytest.raises(ServerError, match=r"(?s)build --anchors` exited with status 4.*no such weights"):
+            replace(backend, anchors=begun).build_anchors(Console(io.StringIO()))
 
 
 def test_nothing_runs_where_all_anchors_are_built(

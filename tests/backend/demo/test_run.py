@@ -143,4 +143,5 @@ def test_the_engine_that_was_asked_for_predicts(
 ) -> None:
     assert run.main([*ARGUMENTS, "--scenes", "1", "--folder", "here", "--engine", engine]) == 0
     assert servers.settings is not None and servers.settings.backend_settings == ENGINES[engine]
+    assert servers.settings.anchors_at_once == (engine == "ovdiff")
     assert hint in capsys.readouterr().out
