@@ -9,7 +9,7 @@ JSON list, or an object whose "stages" is such a list, of rows::
 
 All three are of one item. "seconds" is the wall time with the batch that the product would choose, divided by the
 items of the batch; "bytes" what the device's memory moves; "flops" multiplications and additions, counted as two.
-"bytes" and "flops" may be null or absent. Other keys are ignored.
+"bytes" and "flops" may be null or absent. Other keys are ignored. The gpu.json of `make gpu` is read as it is.
 """
 
 import json
@@ -152,7 +152,7 @@ def read_measurements(file: Path) -> list[Measurement]:
         read = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise PlanError(f"The measurements {str(file)!r} cannot be read: {error}.") from None
-    rows = read.get("stages") if isinstance(read, dict) else read
+    rows = _rows_of(read) if isinstance(read, dict) else read
     if not isinstance(rows, list):
         raise PlanError(
             f"{str(file)!r} is no file of measurements; expected a JSON list of rows with stage, preset, device, "
@@ -171,6 +171,30 @@ def cpu_rate(precision: Precision) -> tuple[float, str]:
 def shipped() -> Mapping[str, Any]:
     """Return what comes with the package; `python -m benchmarks.stage_costs` writes it."""
     return json.loads(resources.files("ovdiff.planning").joinpath("stages.json").read_text("utf-8"))
+
+
+def _rows_of(read: Mapping[str, Any]) -> object:
+    """Return the rows of an object; those of `make gpu` stand by preset and stage in its groups."""
+    groups = read.get("groups")
+    if not isinstance(groups, dict) or read.get("tiny"):  # tiny models try the command and measure nothing
+        return read.get("stages")
+    try:
+        device = groups["machine"]["ceilings"]["found"]["machine"]
+        return [
+            {
+                "stage": stage,
+                "preset": preset,
+                "device": device,
+                "seconds": entry["found"]["seconds_per_item"],
+                "bytes": entry["found"].get("floor", {}).get("gbyte", 0) * 1e9 or None,
+                "flops": entry["found"].get("floor", {}).get("tflop", 0) * 1e12 or None,
+            }
+            for preset, group in groups.items()
+            for stage, entry in group.items()
+            if "seconds_per_item" in entry.get("found", {})
+        ]
+    except (AttributeError, KeyError, TypeError):
+        return None
 
 
 def _seconds(row: Any) -> object:

@@ -32,6 +32,32 @@ def test_a_file_is_a_list_of_rows_or_has_one(tmp_path: Path, around: Any) -> Non
     ]
 
 
+def gpu_file(**changes: Any) -> dict[str, Any]:
+    """A file as `make gpu` writes it (benchmarks/gpu)."""
+    floor = {"tflop": 0.1, "gbyte": 2.0, "dtype": "float16", "seconds": 0.001, "bound_by": "arithmetic"}
+    groups = {
+        "machine": {"ceilings": {"found": {"machine": "NVIDIA H100 80GB HBM3, torch 2.15"}, "seconds": 3.1}},
+        "fast": {
+            "PAMR": {"found": {"item": "image", "seconds_per_item": 0.002, "floor": floor}, "seconds": 1.0},
+            "MaskCut": {"failed": "OutOfMemoryError"},
+            "whole image": {"found": {"seconds": 0.04}},
+        },
+    }
+    return {"device": "cuda", "tiny": False, "goals": [], "groups": groups, **changes}
+
+
+def test_what_make_gpu_writes_is_read_as_it_is(tmp_path: Path) -> None:
+    (row,) = read_measurements(written(tmp_path, gpu_file()))
+    assert (row.stage, row.preset, row.seconds, row.bytes, row.flops) == ("PAMR", "fast", 0.002, 2e9, 1e11)
+    assert row.is_on("H100")
+
+
+@pytest.mark.parametrize("changes", [{"tiny": True}, {"groups": {"machine": {}}}, {"groups": {"machine": 3}}])
+def test_a_trial_on_tiny_models_is_no_measurement(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(PlanError, match="is no file of measurements"):
+        read_measurements(written(tmp_path, gpu_file(**changes)))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
