@@ -156,6 +156,9 @@ measure: $(ENV)
 	$(MEASURE).tinyworld_support runs/tinyworld --out $(RESULTS)/tinyworld_support.json
 	$(MEASURE).forecasts --out $(RESULTS)/forecasts.json $(MEASURE_FLAGS)
 	$(MEASURE).baselines --out $(RESULTS)/baselines.json
+	$(MEASURE).prototype_margins --out $(RESULTS)/prototype_margins.json $(MEASURE_FLAGS)
+	OMP_NUM_THREADS=1 .venv/bin/ovdiff ablate drawn --limit 60 --bank runs/bank --out runs/ablation
+	cp runs/ablation/ablation.json $(RESULTS)/ablation_drawn.json
 	$(MEASURE).evaluation_cost --out $(RESULTS)/evaluation_cost.json
 	$(MEASURE).measured_tables
 

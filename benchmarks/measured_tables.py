@@ -37,15 +37,19 @@ from benchmarks.odise_cost import steps_table as odise_steps
 from benchmarks.odise_quality import OPEN, closed_table, taps_table
 from benchmarks.odise_quality import table as odise_table
 from benchmarks.odise_quality import words_table as odise_words
+from benchmarks.prototype_margins import likeness_table, margins_table
 from benchmarks.scale_plans import caching_table, plans_table
 from benchmarks.stored_predictions import table as stored_table
 from benchmarks.tinyworld_quality import table as quality_table
 from benchmarks.tinyworld_support import table as support_table
+from ovdiff.evaluation.ablation_table import json_to_table, markdown
+from ovdiff.evaluation.rows import families
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (
     "README.md",
+    "docs/ablation.md",
     "docs/baselines.md",
     "docs/evaluation.md",
     "docs/lessons.md",
@@ -55,6 +59,8 @@ PAGES = (
     "docs/scale.md",
     "ovdiff/tinyworld/README.md",
 )
+
+Table = Callable[[Any], str]
 
 
 def asked(results: Any) -> str:
@@ -79,6 +85,11 @@ def taught(results: Any) -> str:
     return f"{curve_table(rows)}\n\n{lesson_costs(rows)}\n\n{protocol}"
 
 
+def ablated(*families: str) -> Table:
+    """Return what makes the table of some families of an ablation's rows."""
+    return lambda results: markdown(json_to_table(results), families).strip()
+
+
 WORST = """![The worst answers: scene, truth, what was painted](failures.png)
 
 *The worst answers with the first seed, one for each scene: the image, its truth, and what was painted. How bad an
@@ -90,7 +101,6 @@ DIAGRAMS = """![Reliability diagrams: share of right regions by score](reliabili
 *The bars are the shares of right regions, darker where there are more regions; the red strokes are the mean scores.
 Where scores keep their promise the strokes lie on the bars' upper edges.*"""
 
-Table = Callable[[Any], str]
 TABLES: Mapping[str, tuple[str, Table]] = {
     "evaluation cost": ("evaluation_cost.json", evaluation_cost_table),
     "absent words": ("absent_words.json", lambda results: f"{words_table(results['rows'])}\n\n{asked(results)}"),
@@ -102,6 +112,10 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "bins of scores": ("calibration.json", lambda results: bins_table(results["bins"])),
     "ablation": ("ablation.json", lambda results: f"{words_table(results['rows'])}\n\n{asked(results)}"),
     "ablation, miou": ("ablation.json", lambda results: miou_table(results["rows"])),
+    **{f"ablation of {family}": ("ablation_drawn.json", ablated(family)) for family in families()},
+    "margins of things": ("prototype_margins.json", lambda results: margins_table(results["seeds"], "things")),
+    "margins of stuff": ("prototype_margins.json", lambda results: margins_table(results["seeds"], "stuff")),
+    "likeness of prototypes": ("prototype_margins.json", lambda results: likeness_table(results["seeds"])),
     "instances": ("instances.json", lambda results: instances_table(results["seeds"])),
     "instances, true labels": ("instances.json", lambda results: instances_table(results["on the true label maps"])),
     "instances, cost": ("instances.json", cost_table),

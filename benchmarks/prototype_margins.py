@@ -120,6 +120,21 @@ def _means(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {column: float(np.nanmean([each[column] for each in figures])) for column in _COLUMNS}
 
 
+def margins_table(seeds: Sequence[Mapping[str, Any]], kind: str) -> str:
+    """Return the figures of the pixels of things or of stuff as Markdown, means and deviations over the seeds."""
+    rows = [
+        (name, *(spread_text([each["rows"][name][kind][column] for each in seeds]) for column in _COLUMNS))
+        for name in ROWS
+    ]
+    return markdown_table((f"pixels of {kind}", *_COLUMNS), rows)
+
+
+def likeness_table(seeds: Sequence[Mapping[str, Any]]) -> str:
+    """Return how much prototypes are alike as Markdown, means and deviations over the seeds."""
+    rows = [(name, spread_text([each["likeness"][name] for each in seeds])) for name in seeds[0]["likeness"]]
+    return markdown_table(("cosine of", "mean"), rows)
+
+
 def main() -> None:
     """Measure, print the tables, and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -131,13 +146,8 @@ def main() -> None:
     preset = load_preset("tinyworld")
     measured = [measure_seed(preset, seed, range(given.scenes), Bank(given.bank)) for seed in given.seeds]
     for kind in WORDS:
-        table = [
-            (name, *(spread_text([each["rows"][name][kind][column] for each in measured]) for column in _COLUMNS))
-            for name in ROWS
-        ]
-        print(markdown_table((f"pixels of {kind}", *_COLUMNS), table) + "\n")
-    alike = [(name, spread_text([each["likeness"][name] for each in measured])) for name in measured[0]["likeness"]]
-    print(markdown_table(("cosine of", "mean"), alike))
+        print(margins_table(measured, kind) + "\n")
+    print(likeness_table(measured))
     if given.out is not None:
         write_results(given.out, {"scenes": given.scenes, "seeds": measured})
 

@@ -4,7 +4,7 @@ Differences are taken seed by seed, so what a seed gives to both rows does not c
 point is .01. Never imports torch.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,25 @@ class AblationTable:
         return asdict(self)
 
 
+def json_to_table(data: Mapping[str, Any]) -> AblationTable:
+    """Read what :meth:`AblationTable.to_json` returned."""
+
+    def spread(given: Mapping[str, Any] | None) -> Spread | None:
+        return None if given is None else Spread(**given)
+
+    rows = tuple(
+        TableRow(
+            **{
+                **row,
+                "figures": {name: Spread(**figure) for name, figure in row["figures"].items()},
+                "difference": spread(row["difference"]),
+            }
+        )
+        for row in data["rows"]
+    )
+    return AblationTable(data["dataset"], data["preset"], rows, tuple(LeftOut(**each) for each in data["left_out"]))
+
+
 def make_table(
     dataset: str, preset: str, found: Sequence[Variant], jobs: Sequence[Job], left_out: Iterable[LeftOut]
 ) -> AblationTable:
@@ -113,13 +132,14 @@ def make_table(
     return AblationTable(dataset, preset, rows, (*left_out, *(each for each in missing if each.name not in named)))
 
 
-def markdown(table: AblationTable) -> str:
-    """Return the table as Markdown: a part for each family."""
+def markdown(table: AblationTable, families: Collection[str] = ()) -> str:
+    """Return the table as Markdown: a part for each family, or for those that are named, without what was left out."""
     parts = []
     for family in dict.fromkeys(row.family for row in table.rows):
         rows = [row for row in table.rows if row.family == family]
-        parts.append(_family(table.dataset, family, rows))
-    if table.left_out:
+        if not families or family in families:
+            parts.append(_family(table.dataset, family, rows))
+    if table.left_out and not families:
         lines = [f"- `{each.name}`: {each.why}" for each in table.left_out]
         parts.append("\n".join(["Left out:", "", *lines]))
     return "\n\n".join(parts) + "\n"

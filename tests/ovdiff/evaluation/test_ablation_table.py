@@ -1,12 +1,13 @@
 """The table of an ablation: means over seeds, differences seed by seed, published figures beside ours."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ovdiff.engines import load_any_preset
-from ovdiff.evaluation.ablation_table import AblationTable, make_table, markdown
+from ovdiff.evaluation.ablation_table import AblationTable, json_to_table, make_table, markdown
 from ovdiff.evaluation.result import Result
 from ovdiff.evaluation.rows import LeftOut, variants
 from ovdiff.evaluation.shared_work import jobs_of
@@ -94,3 +95,12 @@ def test_rows_without_figures_are_named_with_the_reason(tmp_path: Path) -> None:
     assert table.to_json()["left_out"][0]["name"] == "mae"
     built = replace(table, left_out=(LeftOut("k-4", "it could not be built: no foreground"),))
     assert "could not be built" in markdown(built)
+
+
+def test_a_table_is_read_back_and_shown_by_families(tmp_path: Path) -> None:
+    table = made(tmp_path)
+    read = json_to_table(json.loads(json.dumps(table.to_json())))
+    assert read == table
+    shown = markdown(read, ["paper"])
+    assert shown.startswith("| paper |") and "\n\n|" not in shown and "Left out" not in shown
+    assert shown.strip() in markdown(read)
