@@ -159,6 +159,9 @@ measure: $(ENV)
 	$(MEASURE).prototype_margins --out $(RESULTS)/prototype_margins.json $(MEASURE_FLAGS)
 	OMP_NUM_THREADS=1 .venv/bin/ovdiff ablate drawn --limit 60 --bank runs/bank --out runs/ablation
 	cp runs/ablation/ablation.json $(RESULTS)/ablation_drawn.json
+	OMP_NUM_THREADS=1 .venv/bin/ovdiff ablate drawn --preset benchmarks/no_part_check.toml --limit 60 --rows kinds k-2 k-32 n \
+	  --bank runs/bank --out runs/ablation-no-part-check
+	cp runs/ablation-no-part-check/ablation.json $(RESULTS)/ablation_no_part_check.json
 	$(MEASURE).evaluation_cost --out $(RESULTS)/evaluation_cost.json
 	$(MEASURE).measured_tables
 

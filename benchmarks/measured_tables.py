@@ -113,6 +113,7 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "ablation": ("ablation.json", lambda results: f"{words_table(results['rows'])}\n\n{asked(results)}"),
     "ablation, miou": ("ablation.json", lambda results: miou_table(results["rows"])),
     **{f"ablation of {family}": ("ablation_drawn.json", ablated(family)) for family in families()},
+    "ablation without the part check": ("ablation_no_part_check.json", ablated("kinds", "k", "n")),
     "margins of things": ("prototype_margins.json", lambda results: margins_table(results["seeds"], "things")),
     "margins of stuff": ("prototype_margins.json", lambda results: margins_table(results["seeds"], "stuff")),
     "likeness of prototypes": ("prototype_margins.json", lambda results: likeness_table(results["seeds"])),
