@@ -24,6 +24,7 @@ from ovdiff.engines import EnginePreset, SegmentationEngine, load_any_preset, ma
 from ovdiff.errors import BankError, PresetError
 from ovdiff.images import ImageLike, read_image
 from ovdiff.segmentation import Segmentation
+from ovdiff.storage import place
 from ovdiff.vocabulary import Category, Vocabulary
 
 __all__ = ["BANK_FOLDER", "NamedSegmentation", "segment", "unload_models"]
@@ -100,9 +101,9 @@ def segment(
         preset: a preset's name, the path of a `.toml` file, or a preset made in code, of any engine; None is
             "tinyworld", with the warning.
         device: a torch device, such as "cpu" or "cuda".
-        bank: the folder that keeps prototypes; None is `ovdiff-data/bank` in the current folder, as for the command
-            `ovdiff`. The environment is not read: where `OVDIFF_DATA_DIR` is set for the command, name its `bank`
-            here.
+        bank: the folder that keeps prototypes, or an address such as s3://bucket/bank; None is `ovdiff-data/bank` in
+            the current folder, as for the command `ovdiff`. The environment is not read: where `OVDIFF_DATA_DIR` or
+            `OVDIFF_BANK` is set for the command, name its bank here.
 
     Raises:
         VocabularyError: no category, a name twice, a blank one, or a string instead of a list.
@@ -112,6 +113,7 @@ def segment(
         WeightsError: a model cannot be loaded.
         SupportError: no generated image shows a category.
         BankError: the bank cannot be read or written.
+        StorageError: the bank's address cannot be used, or its storage refuses or is away for too long.
         MissingExtraError: torch or another library that a preset needs is not installed.
     """
     vocabulary = categories if isinstance(categories, Vocabulary) else Vocabulary(categories)
@@ -128,7 +130,7 @@ def unload_models() -> None:
 
 def _bank_folder(bank: str | Path | None) -> Path:
     try:
-        return Path(bank or BANK_FOLDER).expanduser().resolve()
+        return place(bank or BANK_FOLDER).expanduser().resolve()
     except (OSError, RuntimeError) as error:  # a home that nobody has; a link that leads to itself
         raise BankError(f"The bank {str(bank)!r} is no folder that can be used: {error}.") from error
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from backend.command.console import say
@@ -14,6 +13,7 @@ from backend.errors import UsageError
 from converters.console import answer
 from ovdiff.bank import Bank
 from ovdiff.bank.differences import card_differences, moves
+from ovdiff.storage import place
 
 _LONGEST = 60  # characters of a value that is shown
 
@@ -23,14 +23,14 @@ def diff_prototypes(bank: Bank, first: str, second: str) -> None:
 
     Args:
         bank: the bank of the two sets.
-        first: the folder of a bank; or a category or a key of the bank.
+        first: the folder or address of a bank; or a category or a key of the bank.
         second: the same of the other.
 
     Raises:
         UsageError: only one of them is a folder; or a text names no set, or several.
         BankError: a set cannot be read.
     """
-    folders = Path(first).is_dir(), Path(second).is_dir()
+    folders = place(first).is_dir(), place(second).is_dir()
     if all(folders):
         _diff_banks(Bank(first), Bank(second))
         return

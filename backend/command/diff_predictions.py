@@ -19,6 +19,7 @@ from ovdiff.bank import Bank
 from ovdiff.blast_radius import BlastRadius, Change, Side, compare, predict_both
 from ovdiff.engines import EnginePreset, HasEncodings, SegmentationEngine, SharesModels, load_any_preset
 from ovdiff.engines import make_engine as make_any_engine
+from ovdiff.storage import place
 from ovdiff.vocabulary import Vocabulary
 
 LARGE = 0.05
@@ -57,7 +58,7 @@ def with_changes(base: Given, changes: Sequence[str]) -> Given:
         if name == "preset":
             base = replace(base, preset=value)
         elif name == "bank":
-            base = replace(base, bank=Path(value))
+            base = replace(base, bank=place(value))
         elif name == "categories":
             base = replace(base, categories=read_categories(value))
         else:

@@ -92,7 +92,7 @@ def find_sets(bank: Bank, text: str, *, missing_ok: bool = False) -> tuple[Store
 
 
 def _stored_set(bank: Bank, key: str) -> StoredSet:
-    size_bytes = sum(path.stat().st_size for path in bank.folder.glob(f"{key}.*"))
+    size_bytes = bank.size_bytes(key)
     try:
         card = bank.card(key)
     except BankError as error:

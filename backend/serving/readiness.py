@@ -6,6 +6,7 @@ The models are loaded in the background when the service starts, not at a probe.
 from __future__ import annotations
 
 import logging
+import secrets
 import tempfile
 import threading
 import time
@@ -15,11 +16,14 @@ from pathlib import Path
 from backend.errors import StoreError
 from backend.serving.store import Store
 from ovdiff.engines import LoadsModels, SegmentationEngine
-from ovdiff.errors import OVDiffError
+from ovdiff.errors import OVDiffError, StorageError
+from ovdiff.storage import is_stored
+from ovdiff.storage.stored_path import StoredPath
 
 logger = logging.getLogger(__name__)
 
 CHECKED_EVERY_S = 1.0  # anybody may probe, and a look writes to the disk
+STORAGE_CHECKED_EVERY_S = 30.0  # in a storage a look costs two requests, which may be paid for
 LOOK_BYTES = b"\0" * 4096
 LOADING = "being loaded"
 """The reason why models are missing that will be there soon."""
@@ -51,6 +55,7 @@ class Readiness:
         self._engine = engine
         self._store = store
         self._bank_dir = bank_dir
+        self._every_s = STORAGE_CHECKED_EVERY_S if is_stored(bank_dir) else CHECKED_EVERY_S
         self._building_failed = building_failed
         self._retry_failed_after_s = retry_failed_after_s
         self._clock_s = clock_s
@@ -79,7 +84,7 @@ class Readiness:
         """
         if self._looking.acquire(blocking=False):
             try:
-                if self._looked_s is None or self._clock_s() - self._looked_s >= CHECKED_EVERY_S:
+                if self._looked_s is None or self._clock_s() - self._looked_s >= self._every_s:
                     self._disk = self._look()
                     self._looked_s = self._clock_s()
             finally:
@@ -91,16 +96,24 @@ class Readiness:
         """Write to the bank's folder and to the state file; return which of them refused, and why."""
         missing = {}
         try:
-            self._bank_dir.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self._bank_dir) as file:
-                file.write(LOOK_BYTES)
-        except OSError as error:
+            self._look_at_bank()
+        except (OSError, StorageError) as error:
             missing["bank"] = f"cannot write in {self._bank_dir}: {error}"
         try:
             self._store.check()
         except StoreError as error:
             missing["state file"] = str(error)
         return missing
+
+    def _look_at_bank(self) -> None:
+        if is_stored(self._bank_dir):
+            path = StoredPath(str(self._bank_dir), patience_s=0.0) / f"leases/ready-{secrets.token_hex(8)}"
+            path.write_bytes(LOOK_BYTES[:1])
+            path.unlink(missing_ok=True)
+            return
+        self._bank_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self._bank_dir) as file:
+            file.write(LOOK_BYTES)
 
     def _load(self) -> None:
         while isinstance(self._engine, LoadsModels):

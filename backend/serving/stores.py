@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ovdiff.storage import is_stored
+
 LOOK_EVERY_S = 30.0
 
 STORES = {
@@ -69,7 +71,12 @@ def _size(name: str, sizes_of_files: Iterator[int]) -> StoreSize:
 
 
 def _files_of(folder: Path, *, deep: bool) -> Iterator[int]:
-    """Yield the bytes of each file of a folder; nothing of what vanishes or cannot be read meanwhile."""
+    """Yield the bytes of each file of a folder; nothing of what vanishes or cannot be read meanwhile.
+
+    The files of a storage are not counted: that would be a question for each thousand of them, twice a minute.
+    """
+    if is_stored(folder):
+        return
     try:
         entries = list(os.scandir(folder))
     except OSError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.errors import SettingsError
-from backend.settings.fields import PREFIX, setting
+from backend.settings.fields import PREFIX, require_between, setting
 from backend.settings.groups import (
     ImageSettings,
     LabelStudioSettings,
@@ -19,7 +20,11 @@ from backend.settings.groups import (
     PredictionSettings,
     ServerSettings,
 )
+from ovdiff.errors import StorageError
+from ovdiff.storage.addresses import path_or_address, place
+from ovdiff.storage.patience import PATIENCE_S
 
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a Path has lost the second slash
 LABEL_STUDIO_PREFIX = "LABEL_STUDIO_"
 FILE_SUFFIX = "_FILE"
 """A secret may be in a file, such as those of Docker's and Kubernetes' secrets; this variable names the file."""
@@ -36,6 +41,14 @@ class Settings:
         "folder",
         "it holds the prototype bank and the state file; it may be copied while the service is stopped",
     )
+    bank: str = setting(
+        "",
+        "folder or address",
+        "empty is the folder bank in OVDIFF_DATA_DIR; an address such as s3://bucket/bank is shared by machines",
+    )
+    storage_patience_s: float = setting(
+        PATIENCE_S, "s", "a bank at an address that is away is asked again for so long: a server restarts meanwhile"
+    )
     preset: str = setting("tinyworld", "preset name or file", "its embedded models need no download")
     device: str = setting("cpu", "torch device", "cpu works everywhere; choose cuda where there is a GPU")
     server: ServerSettings = field(default_factory=ServerSettings)
@@ -46,8 +59,25 @@ class Settings:
 
     @property
     def bank_dir(self) -> Path:
-        """Folder of the prototype bank."""
-        return self.data_dir / "bank"
+        """Folder of the prototype bank, on this machine or in a storage; it is used as a path in either case."""
+        return place(self.bank, self.storage_patience_s) if self.bank else self.data_dir / "bank"
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range.
+
+        Raises:
+            SettingsError: the data folder is an address, the bank is no place, or the patience is out of range.
+        """
+        require_between("storage_patience_s", self.storage_patience_s, 0.0, 3600.0)
+        if _ADDRESS.match(str(self.data_dir)):
+            raise SettingsError(
+                f"OVDIFF_DATA_DIR={self.data_dir} is an address, and the state file in it must be on this machine. "
+                "Leave it a folder, and set OVDIFF_BANK to the address of the bank."
+            )
+        try:
+            path_or_address(self.bank)
+        except StorageError as error:
+            raise SettingsError(f"OVDIFF_BANK: {error}") from None
 
     @property
     def state_file(self) -> Path:

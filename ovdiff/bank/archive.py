@@ -26,9 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
 
-from converters.files.atomic import delete_folder, whole_file, whole_folder, write_whole
-from converters.files.folder_lock import locked
-from converters.files.sealed import CHECKSUMS, read_sealed
+from converters.files.atomic import whole_file
+from converters.files.sealed import CHECKSUMS
 from ovdiff.bank.card import Card, json_to_card
 from ovdiff.bank.files import Bank
 from ovdiff.bank.support_store import check_support_files
@@ -37,6 +36,8 @@ from ovdiff.curation.pictures import address_of, files_to_pictures
 from ovdiff.curation.store import CurationStore
 from ovdiff.curation.text import toml_to_curation
 from ovdiff.errors import BankError
+from ovdiff.storage import is_stored
+from ovdiff.storage.sealed import keep_sealed
 
 MOST_FILES = 200_000
 MOST_FILE_BYTES = 1 << 30
@@ -126,9 +127,7 @@ def import_bank(path: Path, bank: Bank, foreign: Callable[[Card], str], categori
             curations = _checked_curations(archive, wanted, store, path)
             present = {card.key for card in cards if bank.has(card.key)}
             _add(archive, wanted, bank, [card for card in cards if card.key not in present])
-            curated = [
-                _add_curation(store, key, text) for key, text in curations.items() if not store.of(key).identity()
-            ]
+            curated = [store.add(key, text).category for key, text in curations.items() if not store.of(key).identity()]
     except _UNREADABLE as error:
         raise BankError(f"{path} cannot be imported: {error}.") from error
     names_of = {card.key: card.category for card in cards}
@@ -161,7 +160,7 @@ def _folder(root: Path, name: str) -> Iterator[tuple[str, bytes]]:
     """Yield the files below a folder that belong there, by their names below the root."""
     for path in sorted((root / name).rglob("*")):
         inside = path.relative_to(root).as_posix()
-        if path.is_file() and any(form.fullmatch(inside) for form in _NAMES):
+        if (is_stored(path) or path.is_file()) and any(form.fullmatch(inside) for form in _NAMES):
             yield inside, path.read_bytes()
 
 
@@ -292,24 +291,11 @@ def _checksums(data: bytes, where: str) -> dict[str, str]:
 def _add(archive: ZipFile, wanted: Iterable[str], bank: Bank, cards: Iterable[Card]) -> None:
     """Write what is not there yet: the pictures first, so that a set never names what is missing."""
     for folder, names in _by_folder(wanted).items():
-        final = bank.folder / folder
-        if read_sealed(final, _DAMAGED) is None:
-            with whole_folder(final, keep_existing=True) as partial:
-                for name in names:
-                    write_whole(partial / name.rpartition("/")[2], archive.read(name))
-                if read_sealed(final, _DAMAGED) is None:
-                    delete_folder(final)
+        files = {name.rpartition("/")[2]: archive.read(name) for name in names}
+        order = json.loads(files.pop(CHECKSUMS))  # They are those of the files: it was checked.
+        keep_sealed(bank.folder / folder, {name: files[name] for name in order}, _DAMAGED)
     for card in cards:
         bank.add(card.key, archive.read(f"{card.key}.safetensors"), archive.read(f"{card.key}.json"))
-
-
-def _add_curation(store: CurationStore, key: str, text: bytes) -> str:
-    """Write a curation unless somebody began one meanwhile; return the name of its category."""
-    store.folder.mkdir(parents=True, exist_ok=True)
-    with locked(store.folder):
-        if not (store.folder / f"{key}.toml").exists():
-            write_whole(store.folder / f"{key}.toml", text)
-    return store.of(key).category
 
 
 def _by_folder(names: Iterable[str]) -> dict[str, list[str]]:

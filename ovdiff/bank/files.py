@@ -4,7 +4,8 @@
 code keeps float32. ``<key>.json`` is the card, which says what the arrays were made from and carries their checksum.
 Each file appears whole or not at all. The card is written last, and a set without a card does not count, so a crash
 loses at most the set that is being written. The folder is locked while a set is changed, so that two builds of one
-category end with two files of the same build. Never imports torch.
+category end with two files of the same build. The folder may be one of a storage (`ovdiff.storage`). Never
+imports torch.
 """
 
 import hashlib
@@ -18,13 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.files.atomic import delete_left_overs, write_whole
-from converters.files.folder_lock import locked
 from ovdiff.bank.card import Card, card_to_json, json_to_card
 from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.errors import BankCorruptError, BankError
 from ovdiff.extras import naming_the_extra
+from ovdiff.storage import place
+from ovdiff.storage.files import delete_left_overs, locked, write_whole
+from ovdiff.storage.stamps import Stamp, stamps_of
 
 _KEY = re.compile(r"[0-9a-f]{16,64}")
 _FIELDS = ("vectors", "kinds", "images")
@@ -36,23 +38,37 @@ class Bank:
     """A folder of prototype sets. Safe for several threads and processes: files only ever appear whole."""
 
     def __init__(self, folder: Path | str) -> None:
-        """Use ``folder``; it is created when the first set is saved."""
-        self.folder = Path(folder)
-        self._verified: dict[str, tuple[tuple[int, int], ...]] = {}
+        """Use ``folder``, or an address such as s3://bucket/bank; it is created when the first set is saved.
+
+        Raises:
+            StorageError: the address is of a kind that nobody knows here, or holds a password.
+            MissingExtraError: the libraries for addresses are not installed.
+        """
+        self.folder = place(folder)
+        self._stamps = stamps_of(self.folder)
+        self._verified: dict[str, tuple[Stamp | None, ...]] = {}
 
     def keys(self) -> tuple[str, ...]:
         """Return the keys of all complete sets, sorted; their contents are not verified."""
-        cards = self.folder.glob("*.json") if self.folder.is_dir() else ()
-        return tuple(
-            sorted(path.stem for path in cards if _KEY.fullmatch(path.stem) and self._tensors(path.stem).is_file())
-        )
+        names = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set()
+        keys = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+        return tuple(sorted(key for key in keys if _KEY.fullmatch(key) and f"{key}.safetensors" in names))
+
+    def size_bytes(self, key: str) -> int:
+        """Return the bytes of a set's files; 0 if there is no such set."""
+        stamps = (self._stamps.of(path) for path in (self._card(key), self._tensors(key)))
+        return sum(stamp[1] for stamp in stamps if stamp is not None)
+
+    def look_anew(self) -> None:
+        """Ask a storage at the next question, whose list of files is otherwise used for two seconds."""
+        self._stamps.changed()
 
     def has(self, key: str) -> bool:
         """Say whether a set is stored and undamaged. A damaged set counts as absent, and is logged.
 
         A file that was verified before is hashed again only if it has changed on disk.
         """
-        if not self._card(key).is_file():
+        if self._stamps.of(self._card(key)) is None:
             return False
         try:
             self._verify(key)
@@ -113,6 +129,7 @@ class Bank:
                 delete_left_overs(self.folder)
                 write_whole(self._tensors(key), data)
                 write_whole(self._card(key), text.encode())
+            self._stamps.changed()
         except OSError as error:
             raise BankError(f"Prototype set {key} cannot be written to {self.folder}: {error}.") from error
 
@@ -131,6 +148,7 @@ class Bank:
             except BankError:  # There is no set, or a damaged one.
                 write_whole(self._tensors(key), arrays)
                 write_whole(self._card(key), card)
+        self._stamps.changed()
 
     @staticmethod
     def check(arrays: bytes, card: Card, path: Path) -> None:
@@ -164,6 +182,7 @@ class Bank:
                 if self._card(key).is_file():
                     text = card_to_json(replace(self.card(key), judgement=judgement))
                     write_whole(self._card(key), text.encode())
+            self._stamps.changed()
         except OSError as error:
             raise BankError(f"The card of prototype set {key} cannot be written to {self.folder}: {error}.") from error
 
@@ -176,6 +195,7 @@ class Bank:
         with locked(self.folder):
             card.unlink(missing_ok=True)  # The card goes first, so that no card ever names a missing file.
             tensors.unlink(missing_ok=True)
+        self._stamps.changed()
 
     def _verify(self, key: str, *, reread: bool = False) -> bytes:
         """Return the bytes of a set's arrays; no bytes if the files have not changed since they were verified."""
@@ -188,7 +208,9 @@ class Bank:
     def _read(self, key: str, reread: bool) -> bytes:
         paths = (self._card(key), self._tensors(key))
         try:
-            stamp = tuple((path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
+            stamp = tuple(self._stamps.of(path) for path in paths)
+            if stamp[0] is None:
+                raise FileNotFoundError(f"{paths[0]} is not there")
             if not reread and self._verified.get(key) == stamp:
                 return b""
             data = paths[1].read_bytes()

@@ -17,19 +17,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.files.atomic import delete_left_overs, write_whole
-from converters.files.folder_lock import locked
 from ovdiff.bank.lesson_card import LessonCard, json_to_lesson_card, lesson_card_to_json, lesson_to_card
 from ovdiff.bank.lessons import Lesson, LessonCrops, LessonRows, LessonSource, set_digest
 from ovdiff.errors import LessonCorruptError, LessonError
 from ovdiff.extras import naming_the_extra
+from ovdiff.storage import place
+from ovdiff.storage.files import delete_left_overs, locked, write_whole
+from ovdiff.storage.stamps import Stamp, stamps_of
 
 _ADDRESS = re.compile(r"[0-9a-f]{64}")
 _ROWS, _CROPS = ("vectors", "labels", "predicted", "weights"), ("vectors", "labels", "predicted", "areas")
 _MOST_WEIGHT = 1000.0
 """The greatest weight of a lesson. Weights far above it are infinite in float32, and lessons beside them are lost."""
 
-_Stamp = tuple[tuple[int, int, int], ...]
+_Stamp = tuple[Stamp | None, ...]
 _log = logging.getLogger(__name__)
 
 
@@ -38,7 +39,8 @@ class LessonStore:
 
     def __init__(self, folder: Path | str) -> None:
         """Use ``folder``; it is created when the first lesson is saved."""
-        self.folder = Path(folder)
+        self.folder = place(folder)
+        self._stamps = stamps_of(self.folder)
         self._examined: dict[str, tuple[_Stamp, LessonCard | LessonCorruptError]] = {}
 
     def addresses(self) -> tuple[str, ...]:
@@ -162,6 +164,7 @@ class LessonStore:
                 self._write_card(card.sealed(data))
                 for address in set(replacing) - {lesson.address}:
                     self._unlink(address)
+            self._stamps.changed()
         except OSError as error:
             raise self._unwritable(lesson.address, error) from error
 
@@ -185,6 +188,7 @@ class LessonStore:
                 card = self._read(address)[0]
                 card = replace(card, on=card.on if on is None else on)
                 self._write_card(replace(card, weight=card.weight if weight is None else float(weight)))
+            self._stamps.changed()
         except OSError as error:
             raise self._unwritable(address, error) from error
 
@@ -199,6 +203,7 @@ class LessonStore:
         try:
             with locked(self.folder):
                 self._unlink(address)
+            self._stamps.changed()
         except OSError as error:
             raise self._unwritable(address, error) from error
 
@@ -296,7 +301,10 @@ class LessonStore:
 
     def _stamp(self, address: str) -> _Stamp:
         paths = (self._path(address, suffix) for suffix in (".json", ".safetensors"))
-        return tuple(_stamp_of(path) for path in paths)
+        try:
+            return tuple(self._stamps.of(path) for path in paths)
+        except OSError:  # Whatever is wrong with a file is said when it is read.
+            return (None, None)
 
     def _path(self, address: str, suffix: str) -> Path:
         if not _ADDRESS.fullmatch(address):
@@ -313,14 +321,6 @@ class LessonStore:
 def lessons_beside(bank_folder: Path) -> LessonStore:
     """Return the store of the lessons of a bank, by the bank's folder."""
     return LessonStore(bank_folder / "lessons")
-
-
-def _stamp_of(path: Path) -> tuple[int, int, int]:
-    try:
-        found = path.stat()
-    except OSError:
-        return (0, 0, 0)
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _pack(lesson: Lesson) -> dict[str, NDArray[Any]]:

@@ -27,9 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from converters.files.atomic import delete_folder, delete_left_overs, whole_folder
-from converters.files.sealed import read_sealed, write_sealed
 from ovdiff.errors import BankError
+from ovdiff.storage import is_stored, place
+from ovdiff.storage.files import delete_folder, delete_left_overs
+from ovdiff.storage.sealed import keep_sealed, read_sealed
 
 SUPPORT_VERSION = 1
 """The version of the code that draws images and of these files. It is part of every key: raise it if either changes."""
@@ -94,12 +95,13 @@ class SupportStore:
 
     def __init__(self, folder: Path) -> None:
         """Use ``folder``; it is created when the first batch is kept."""
-        self.folder = Path(folder)
+        self.folder = place(folder)
 
     def keys(self) -> tuple[str, ...]:
         """Return the keys of all sets, finished or not, sorted."""
         entries = self.folder.iterdir() if self.folder.is_dir() else ()
-        return tuple(sorted(entry.name for entry in entries if _KEY.fullmatch(entry.name) and entry.is_dir()))
+        named = (entry for entry in entries if _KEY.fullmatch(entry.name))
+        return tuple(sorted(entry.name for entry in named if is_stored(entry) or entry.is_dir()))
 
     def shelf(self, key: str, masks_key: str) -> "Shelf":
         """Return the shelf of one set. No folder is created yet.
@@ -186,10 +188,7 @@ class Shelf:
     def _keep(self, final: Path, files: Mapping[str, bytes]) -> None:
         try:
             delete_left_overs(self.folder)
-            with whole_folder(final, keep_existing=True) as partial:
-                write_sealed(partial, files)
-                if read_sealed(final, _DAMAGED) is None:
-                    delete_folder(final)
+            keep_sealed(final, files, _DAMAGED)
         except OSError as error:
             raise BankError(
                 f"Support images cannot be written to {self.folder}: {error}. Make room there, or make it writable."

@@ -1,12 +1,14 @@
 """The building half as a whole: a category becomes a prototype set in the bank.
 
-It never sees the images that will be segmented.
+It never sees the images that will be segmented. Of several builders on one bank, on this machine or on others, one
+builds a category, by a lease, and the others wait for what it makes.
 
 Tested alone by tests/ovdiff/test_halves.py, and through the engine by tests/ovdiff/test_engine.py.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ovdiff.bank import Bank
 from ovdiff.bank.card import Card
@@ -23,6 +25,7 @@ from ovdiff.curation.store import CurationStore
 from ovdiff.errors import BankError
 from ovdiff.models.licences import weights_licences
 from ovdiff.presets.needs import judges_words
+from ovdiff.storage.leases import Lease, Leases
 from ovdiff.vocabulary import Category
 
 _log = logging.getLogger(__name__)
@@ -31,14 +34,16 @@ _log = logging.getLogger(__name__)
 class CategoryBuilder:
     """Makes prototype sets and stores them. Safe for several threads; the models run under their own lock."""
 
-    def __init__(self, parts: BuildingParts, bank: Bank, recipes: Recipes) -> None:
+    def __init__(self, parts: BuildingParts, bank: Bank, recipes: Recipes, leases: Leases | None = None) -> None:
         """Load no model yet.
 
         Args:
             parts: the models.
             bank: the store of prototype sets; their support images are stored beside it.
             recipes: the recipes of the same preset, with the curations of the bank if they are to count.
+            leases: who builds what; with ``None`` those of the bank, which last the usual time.
         """
+        self._leases = leases or Leases(bank.folder / "leases")
         self.parts = parts
         self.store = SupportStore(bank.folder / "support")
         self.bank, self.recipes = bank, recipes
@@ -51,6 +56,9 @@ class CategoryBuilder:
     def build(self, category: Category, report: Callable[[str, float], None]) -> None:
         """Make and store the category's prototypes, unless the bank has them; CLIP judges what was drawn.
 
+        While another builder of the same bank makes them, this one waits and reports so; if that one is gone, this one
+        goes on with the support images that it left.
+
         Args:
             category: the category to build.
             report: called with the name of the stage and the fraction done.
@@ -60,25 +68,63 @@ class CategoryBuilder:
             SupportError: no generated image shows the category.
             WeightsError: a model cannot be loaded.
             BankError: the bank cannot be written.
+            StorageError: the bank's storage refuses, or is away for too long.
         """
-        if not self.has(category):
-            (curation, recipe), preset = self._asked(category), self.parts.preset
-            support = self._make_support_set(category, curation, report)
-            require_foreground(support, recipe.phrases or (), preset)
-            prototypes = make_prototype_set(self.parts, support, report)
-            card = Card(
-                category.name,
-                preset.name,
-                image_seeds=tuple(item.seed for item in support.images if not item.exemplar),
-                images_with_foreground=support.with_foreground(),
-                refused_images=support.refused,
-                support_key=self.recipes.support(category).key,
-                licences=weights_licences(preset),
-                library_versions=library_versions(),
-            )
-            self.bank.save(recipe.key, prototypes, card.of_recipe(recipe))
-            self.judge(category)  # After the set is stored: if CLIP fails, nothing else is lost.
+        curation, recipe = self._asked(category)
+
+        def is_built() -> bool:
+            self.bank.look_anew()
+            return self.bank.has(recipe.key)
+
+        if not self.bank.has(recipe.key):
+            with self._turn(f"prototypes-{recipe.key}", report, is_built) as lease:
+                if lease is not None:
+                    self._build(category, curation, recipe, report)
         report("done", 1.0)
+
+    def _build(
+        self, category: Category, curation: Curation, recipe: Recipe, report: Callable[[str, float], None]
+    ) -> None:
+        """Make and store the prototypes of a recipe, which has a category's curation in it."""
+        preset = self.parts.preset
+        support = self._make_support_set(category, curation, report)
+        require_foreground(support, recipe.phrases or (), preset)
+        prototypes = make_prototype_set(self.parts, support, report)
+        card = Card(
+            category.name,
+            preset.name,
+            image_seeds=tuple(item.seed for item in support.images if not item.exemplar),
+            images_with_foreground=support.with_foreground(),
+            refused_images=support.refused,
+            support_key=self.recipes.support(category).key,
+            licences=weights_licences(preset),
+            library_versions=library_versions(),
+        )
+        self.bank.save(recipe.key, prototypes, card.of_recipe(recipe))
+        self.judge(category)  # After the set is stored: if CLIP fails, nothing else is lost.
+
+    @contextmanager
+    def _turn(
+        self, name: str, report: Callable[[str, float], None], is_done: Callable[[], bool] = lambda: False
+    ) -> Iterator[Lease | None]:
+        """Have the lease of a piece of work, after waiting for its holder and reporting so; ``None`` if it is done.
+
+        Raises:
+            BankError: the lease's file cannot be written.
+            StorageError: the bank's storage refuses, or is away for too long.
+        """
+        try:
+            lease = self._leases.take(name, is_done, lambda holder: report(f"waiting for {holder}", 0.0))
+        except OSError as error:
+            raise BankError(
+                f"The lease {name} cannot be written to {self._leases.folder}: {error}. Make room there, or make it "
+                "writable."
+            ) from error
+        try:
+            yield lease
+        finally:
+            if lease is not None:
+                lease.release()
 
     def judgement(self, category: Category) -> Judgement | None:
         """Return CLIP's judgement of the category's stored support images, from its card; loads no model.
@@ -149,8 +195,14 @@ class CategoryBuilder:
         self, category: Category, curation: Curation, report: Callable[[str, float], None]
     ) -> SupportSet:
         """Return a category's curated support set; what is stored is not drawn again."""
-        drawn = SupportSet(())
-        if curation.draw:
-            phrases = self.recipes.support(category).phrases or ()
-            drawn = draw_support_set(self.parts, phrases, report, self.shelf(category))
+        drawn = self._draw(category, report) if curation.draw else SupportSet(())
         return curate(drawn, curation, self.curations.pictures, self.parts.preset)
+
+    def _draw(self, category: Category, report: Callable[[str, float], None]) -> SupportSet:
+        """Return a category's support set as it was drawn; presets that differ in what follows share its images."""
+        if (stored := stored_support_set(self.shelf(category), self.parts.preset)) is not None:
+            report("generating", 0.0)  # and nothing is left to be drawn
+            return stored
+        support = self.recipes.support(category)
+        with self._turn(f"support-{support.key}", report):
+            return draw_support_set(self.parts, support.phrases or (), report, self.shelf(category))

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from converters.files.atomic import delete_folder, delete_left_overs, whole_folder
-from converters.files.sealed import read_sealed, write_sealed
 from ovdiff.errors import BankError
+from ovdiff.storage import place
+from ovdiff.storage.files import delete_left_overs
+from ovdiff.storage.sealed import keep_sealed, read_sealed
 
 Pictures = Mapping[str, NDArray[np.uint8]]
 """Pictures by their names: (H, W) grey or (H, W, 3) RGB, uint8."""
@@ -34,7 +35,7 @@ class PictureStore:
 
     def __init__(self, folder: Path) -> None:
         """Use ``folder``; it is created when the first set is kept."""
-        self.folder = Path(folder)
+        self.folder = place(folder)
 
     def keep(self, pictures: Pictures) -> str:
         """Store pictures unless they are stored already; return their address.
@@ -47,10 +48,7 @@ class PictureStore:
         try:
             delete_left_overs(self.folder)
             if read_sealed(final, _DAMAGED) is None:
-                with whole_folder(final, keep_existing=True) as partial:
-                    write_sealed(partial, {f"{name}.png": _to_png(pixels) for name, pixels in pictures.items()})
-                    if read_sealed(final, _DAMAGED) is None:
-                        delete_folder(final)
+                keep_sealed(final, {f"{name}.png": _to_png(pixels) for name, pixels in pictures.items()}, _DAMAGED)
         except OSError as error:
             raise BankError(
                 f"Pictures of a curation cannot be written to {self.folder}: {error}. Make room, or make it writable."

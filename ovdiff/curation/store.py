@@ -13,14 +13,13 @@ other. An empty curation has no file. Never imports torch.
 from collections.abc import Callable
 from pathlib import Path
 
-from converters.files.atomic import delete_left_overs, write_whole
-from converters.files.folder_lock import locked
 from ovdiff.curation.curation import UNCURATED, Curation
 from ovdiff.curation.pictures import PictureStore
 from ovdiff.curation.text import curation_to_toml, toml_to_curation
 from ovdiff.errors import BankError
-
-_Stamp = tuple[int, int, int]
+from ovdiff.storage import place
+from ovdiff.storage.files import delete_left_overs, locked, write_whole
+from ovdiff.storage.stamps import Stamp, stamps_of
 
 
 class CurationStore:
@@ -28,9 +27,10 @@ class CurationStore:
 
     def __init__(self, bank_folder: Path | str) -> None:
         """Use the folder of a bank; nothing is created before the first change."""
-        self.folder = Path(bank_folder) / "curations"
-        self.pictures = PictureStore(Path(bank_folder) / "curated")
-        self._read: dict[str, tuple[_Stamp, Curation]] = {}
+        self.folder = place(bank_folder) / "curations"
+        self.pictures = PictureStore(place(bank_folder) / "curated")
+        self._stamps = stamps_of(self.folder)
+        self._read: dict[str, tuple[Stamp, Curation]] = {}
 
     def of(self, support_key: str) -> Curation:
         """Return the curation of a support key; an empty one if there is none.
@@ -42,12 +42,11 @@ class CurationStore:
         """
         path = self._path(support_key)
         try:
-            found = path.stat()
-        except FileNotFoundError:
-            return UNCURATED
+            stamp = self._stamps.of(path)
         except OSError as error:
             raise BankError(f"The curation {path} cannot be read: {error}.") from error
-        stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+        if stamp is None:
+            return UNCURATED
         known = self._read.get(support_key)
         if known is None or known[0] != stamp:
             known = (stamp, _read(path))
@@ -65,14 +64,31 @@ class CurationStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             with locked(self.folder):
                 delete_left_overs(self.folder)
+                self._stamps.changed()
                 new = changed(self.of(support_key))
                 if new.identity():
                     write_whole(path, curation_to_toml(new).encode())
                 else:
                     path.unlink(missing_ok=True)
+            self._stamps.changed()
         except OSError as error:
             raise BankError(f"The curation {path} cannot be written: {error}. Make it writable.") from error
         return new
+
+    def add(self, support_key: str, text: bytes) -> Curation:
+        """Write the text of a curation, unless somebody began one meanwhile; return the one that is stored then.
+
+        Raises:
+            OSError: the folder cannot be written.
+            BankError: the file cannot be read as a curation.
+        """
+        path = self._path(support_key)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder):
+            if not path.exists():
+                write_whole(path, text)
+        self._stamps.changed()
+        return self.of(support_key)
 
     def all(self) -> dict[str, Curation]:
         """Return all curations by their support keys, sorted.

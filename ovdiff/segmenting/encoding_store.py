@@ -12,6 +12,10 @@ The folder is only a cache: whatever goes wrong with it costs an encoding and fa
 whole or not at all. A damaged file is logged, counts as absent, and is replaced. A file's time of change says when it
 was last used, and the files that were unused for longest are deleted when the folder outgrows its budget. The folder is
 locked while files are added or deleted, so several processes may share it.
+
+In a storage nobody is told when a file was used, so the oldest files are deleted first. The folder is looked at only
+after each sixteenth of its budget, so it may be that much larger. A storage that is away is asked once: the image is
+encoded again.
 """
 
 import contextlib
@@ -23,7 +27,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -32,14 +36,17 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from converters.files.atomic import delete_left_overs, write_whole
-from converters.files.folder_lock import locked
+from ovdiff.errors import StorageError
 from ovdiff.segmenting.encoding import EncodedImage, WindowFeatures
 from ovdiff.segmenting.windows import Window
+from ovdiff.storage import is_stored, place
+from ovdiff.storage.files import delete_left_overs, locked, write_whole
+from ovdiff.storage.stored_path import StoredPath
 
 _SUFFIX = ".safetensors"
 _DESCRIPTION = "encoding"  # One text, because safetensors writes several in a random order.
 _WORKING, _EMBEDDING = "working", "embedding"
+_LOOKS = 16  # how often a folder in a storage is looked at while it is filled once
 _LENGTH_BYTES = 8  # of the header's length, which a safetensors file begins with
 _log = logging.getLogger(__name__)
 
@@ -49,8 +56,9 @@ class EncodingStore:
 
     def __init__(self, folder: Path, max_mib: int) -> None:
         """Use ``folder``, which is created when the first encoding is kept; at most ``max_mib`` MiB, 0 keeps none."""
-        self.folder, self._max_bytes = Path(folder), max_mib << 20
+        self.folder, self._max_bytes = _impatient(place(folder)), max_mib << 20
         self._told = False
+        self._written = self._max_bytes  # since the folder was last looked at, in bytes; the first time it is
 
     def get(self, key: str) -> EncodedImage | None:
         """Return the encoding of a key and mark it as used; ``None`` if it is not stored whole. Reads no other file."""
@@ -59,17 +67,18 @@ class EncodingStore:
         path = self._path(key)
         try:
             data = path.read_bytes()
-            os.utime(path)
+            if not is_stored(path):
+                os.utime(path)
         except FileNotFoundError:  # It was never stored, or another process deletes it just now.
             return None
-        except OSError as error:
+        except (OSError, StorageError) as error:
             self._tell(f"cannot be read ({error})")
             return None
         try:
             return bytes_to_encoding(data)
         except DamagedEncodingError as error:
             _log.warning("The stored encoding %s is damaged (%s); the image is encoded again.", path, error)
-            with contextlib.suppress(OSError):  # It is replaced when the image has been encoded.
+            with contextlib.suppress(OSError, StorageError):  # It is replaced when the image has been encoded.
                 path.unlink()
             return None
 
@@ -78,7 +87,7 @@ class EncodingStore:
 
         Cost: the writing of all its bytes, until they are on the disk.
         """
-        if not self._max_bytes or self._path(key).exists():
+        if not self._max_bytes or self._has(key):
             return
         if encoded.size_bytes() > self._max_bytes:
             needed = math.ceil(encoded.size_bytes() / (1 << 20))
@@ -86,13 +95,30 @@ class EncodingStore:
             return
         data = encoding_to_bytes(encoded)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with locked(self.folder):
-                delete_left_overs(self.folder)
-                self._make_room(self._max_bytes - len(data))
-                write_whole(self._path(key), data)
-        except OSError as error:
+            self._write(self._path(key), data)
+        except (OSError, StorageError) as error:
             self._tell(f"cannot be written ({error})")
+
+    def _write(self, path: Path, data: bytes) -> None:
+        if is_stored(path):
+            self._written += len(data)
+            if self._written * _LOOKS > self._max_bytes:
+                self._make_room(self._max_bytes - len(data))
+                self._written = 0
+            write_whole(path, data)
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder):
+            delete_left_overs(self.folder)
+            self._make_room(self._max_bytes - len(data))
+            write_whole(path, data)
+
+    def _has(self, key: str) -> bool:
+        try:
+            return self._path(key).exists()
+        except StorageError as error:
+            self._tell(f"cannot be looked at ({error})")
+            return True  # There is no use in writing to it.
 
     def size_bytes(self) -> int:
         """Return the bytes of all files."""
@@ -109,6 +135,13 @@ class EncodingStore:
             total -= file.size
 
     def _files(self) -> list["_File"]:
+        if is_stored(self.folder):
+            listed = cast(StoredPath, self.folder).listed().items()
+            return [
+                _File(cast(Path, path), status.st_size, status.st_mtime_ns)
+                for path, status in listed
+                if path.suffix == _SUFFIX
+            ]
         found = []
         with contextlib.suppress(FileNotFoundError), os.scandir(self.folder) as entries:
             for entry in entries:
@@ -138,6 +171,11 @@ class _File:
     path: Path
     size: int
     used_ns: int
+
+
+def _impatient(folder: Path) -> Path:
+    """Return a folder that is asked once if it is in a storage: to encode an image again is faster than to wait."""
+    return cast(Path, StoredPath(str(folder), patience_s=0.0)) if is_stored(folder) else folder
 
 
 class DamagedEncodingError(Exception):

@@ -83,10 +83,11 @@ class Lease:
         """Let others have it. A storage that is away keeps the file, which then ends by itself."""
         self._ended.set()
         self._thread.join()
-        if self._lost or time.monotonic() - self._written_s > self._state.lasts_s / 2:
-            return  # The file may be another holder's by now.
         try:
-            self._path.unlink(missing_ok=True)
+            if time.monotonic() - self._written_s > self._state.lasts_s / 2:
+                self._write()  # The file may be another holder's by now.
+            if not self._lost:
+                self._path.unlink(missing_ok=True)
         except (OSError, StorageError) as error:
             _log.warning("The lease %s ends by itself after %g s: %s", self._path, self._state.lasts_s, error)
 
@@ -136,6 +137,7 @@ class Leases:
         *,
         holder: str = "",
         lasts_s: float = LASTS_S,
+        process: str | None = None,
         clock_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -146,10 +148,13 @@ class Leases:
             holder: who asks, for people; "" is this host and process.
             lasts_s: for how long a lease is its holder's without being written anew; one that is there already says
                 its own time.
+            process: the name of the holder's process, by which others on its machine see that it has ended; ``None``
+                is this one, and "" tells nobody.
             clock_s: the present moment in seconds.
             sleep: waits for some seconds.
         """
-        self.folder, self._holder, self._lasts_s = folder, holder or this_holder(), lasts_s
+        self.folder, self._holder, self._lasts_s = folder, holder, lasts_s
+        self._process = process
         self._clock_s, self._sleep = clock_s, sleep
 
     @contextmanager
@@ -171,7 +176,7 @@ class Leases:
             OSError: a folder of this machine cannot be written.
             StorageError: the storage refuses, or is away for too long.
         """
-        lease = self._take(name, done, waiting)
+        lease = self.take(name, done, waiting)
         try:
             yield lease
         finally:
@@ -183,9 +188,11 @@ class Leases:
         found = read_version(self._path(name))
         return None if found is None else _state_of(found.data).holder
 
-    def _take(self, name: str, done: Callable[[], bool], waiting: Callable[[str], object]) -> Lease | None:
+    def take(self, name: str, done: Callable[[], bool], waiting: Callable[[str], object]) -> Lease | None:
+        """Return a lease that the caller releases; see `held`."""
         path = self._path(name)
-        own = LeaseState(self._holder, secrets.token_hex(8), 0, self._lasts_s, this_process())
+        process = this_process() if self._process is None else self._process  # asked here: this may be a fork
+        own = LeaseState(self._holder or this_holder(), secrets.token_hex(8), 0, self._lasts_s, process)
         watch: _Watch | None = None
         while not done():
             if (version := create(path, own.to_bytes())) is not None:

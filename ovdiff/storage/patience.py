@@ -74,10 +74,11 @@ def patiently(
             if not is_away(error):
                 raise
             waited_s = clock_s() - began_s
+            asked_again = f", and it was asked again for {waited_s:.0f} s" if waited_s >= 1 else ""
             if waited_s + pause_s > patience_s:
                 raise StorageError(
-                    f"{what}, and it was asked again for {waited_s:.0f} s: {reason(error)}. Look whether the storage "
-                    "runs and whether this machine reaches it, then do the same again: what is stored stays."
+                    f"{what}{asked_again}: {reason(error)}. Look whether the storage runs and whether this machine "
+                    "reaches it, then do the same again: what is stored stays."
                 ) from error
             if not told:
                 _log.warning("%s: %s. It is asked again for up to %.0f s.", what, reason(error), patience_s)

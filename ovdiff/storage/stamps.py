@@ -43,7 +43,7 @@ class Stamps:
         if isinstance(path, Path):
             try:
                 found = path.stat()
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return None
             return found.st_mtime_ns, found.st_size, found.st_ino
         with self._lock:

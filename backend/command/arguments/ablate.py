@@ -9,7 +9,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from backend.command.arguments.shared import Commands, add_engine_options, whole_number
+from backend.command.arguments.shared import Commands, add_engine_options, bank_folder, whole_number
 from backend.errors import UsageError
 from backend.settings import Settings
 
@@ -69,7 +69,7 @@ def _ablate(options: argparse.Namespace, settings: Settings) -> None:
     plan = AblationPlan(
         open=partial(open_named, options.dataset, options.root),
         preset=preset,
-        bank=options.bank or settings.bank_dir,
+        bank=bank_folder(options, settings),
         device=options.device or settings.device,
         out=options.out or Path("ablations", f"{options.dataset}-{preset.name}"),
         rows=tuple(options.rows),

@@ -61,7 +61,7 @@ def _add_diff(verbs: Commands[argparse.ArgumentParser]) -> None:
         "category, or a key that `list` shows). class is the cosine of both class prototypes, nearest the mean cosine "
         "of each prototype of the first set to the nearest one of the second; the most changed prototype is named.",
     )
-    diff.add_argument("first", metavar="A", help="the folder of a bank, a category or a key")
+    diff.add_argument("first", metavar="A", help="the folder or address of a bank, a category or a key")
     diff.add_argument("second", metavar="B", help="the same of the other")
     add_bank_option(diff)
     diff.set_defaults(act=_diff)

@@ -14,6 +14,7 @@ from backend.command.arguments.shared import (
     IMAGES_HELP,
     Commands,
     add_engine_options,
+    bank_folder,
     image_path,
 )
 from backend.settings import Settings
@@ -55,7 +56,7 @@ def _diff(options: argparse.Namespace, settings: Settings) -> None:
 
     check_png_path("--picture", options.picture)
     words = None if options.categories is None else read_categories(options.categories)
-    shared = Given(words, options.preset or settings.preset, options.bank or settings.bank_dir)
+    shared = Given(words, options.preset or settings.preset, bank_folder(options, settings))
     before, after = with_changes(shared, options.before), with_changes(shared, options.after)
     plan = plan_report(options.images)
     sides = make_sides(before, after, options.device or settings.device)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backend.command.arguments.shared import Commands, add_engine_options, whole_number
+from backend.command.arguments.shared import Commands, add_engine_options, bank_folder, whole_number
 from backend.errors import UsageError
 from backend.settings import Settings
 
@@ -122,7 +122,7 @@ def _evaluate(options: argparse.Namespace, settings: Settings) -> None:
     plan = EvaluationPlan(
         open=partial(opened_with_names, opened, options.names),
         preset=preset,
-        bank=options.bank or settings.bank_dir,
+        bank=bank_folder(options, settings),
         device=options.device or settings.device,
         out=options.out or Path("evaluations", f"{Path(options.dataset).stem}-{preset.name}"),
         protocol=Protocol(tuple(options.sizes)),

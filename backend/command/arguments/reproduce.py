@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from backend.command.arguments.shared import Commands, add_engine_options, whole_number
+from backend.command.arguments.shared import Commands, add_engine_options, bank_folder, whole_number
 from backend.settings import Settings
 
 
@@ -42,7 +42,7 @@ def _reproduce(options: argparse.Namespace, settings: Settings) -> None:
             kind=kind,
             preset=preset,
             root=options.root,
-            bank=options.bank or settings.bank_dir,
+            bank=bank_folder(options, settings),
             device=options.device or settings.device,
             out=options.out or Path("reproductions", f"{kind.name}-{Path(preset).stem}"),
             limit=options.limit,

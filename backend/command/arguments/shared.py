@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from backend.errors import UsageError
 from backend.settings import Settings
-from ovdiff.errors import MissingExtraError
+from ovdiff.errors import MissingExtraError, StorageError
 
 if TYPE_CHECKING:
     from backend.serving.teaching.taking import ReadImage
@@ -40,8 +40,22 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 def add_bank_option(parser: argparse.ArgumentParser) -> None:
     """Add the folder of the prototypes."""
     parser.add_argument(
-        "--bank", type=Path, metavar="FOLDER", help="folder of the prototypes (default: bank in OVDIFF_DATA_DIR)"
+        "--bank",
+        type=bank_place,
+        metavar="FOLDER",
+        help="folder of the prototypes, or an address such as s3://bucket/bank (default: OVDIFF_BANK, or bank in "
+        "OVDIFF_DATA_DIR)",
     )
+
+
+def bank_place(text: str) -> Path:
+    """Return what was written for a bank: a folder of this machine, or one in a storage."""
+    from ovdiff.storage import place
+
+    try:
+        return place(text)
+    except (StorageError, MissingExtraError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def image_path(text: str) -> Path:
@@ -125,4 +139,14 @@ def bank_of(options: argparse.Namespace, settings: Settings) -> Bank:
     """Return the bank that the options or else the settings name."""
     from ovdiff.bank import Bank
 
-    return Bank(options.bank or settings.bank_dir)
+    return Bank(bank_folder(options, settings))
+
+
+def bank_folder(options: argparse.Namespace, settings: Settings) -> Path:
+    """Return the place of the bank that the options or else the settings name."""
+    from ovdiff.storage import is_stored, place
+
+    if options.bank is None:
+        return settings.bank_dir
+    given: Path = options.bank
+    return place(str(given), settings.storage_patience_s) if is_stored(given) else given

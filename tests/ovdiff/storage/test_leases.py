@@ -188,6 +188,20 @@ def test_a_lease_file_that_nobody_can_read_ends_too(tmp_path: Path) -> None:
         assert lease is not None and set(holders) == {"somebody unknown"} and watcher.now_s >= 60
 
 
+def test_a_lease_that_was_written_long_ago_is_looked_at_before_it_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for taken in (False, True):
+        with Leases(tmp_path).held("work") as lease:
+            assert lease is not None
+            monkeypatch.setattr(lease, "_written_s", time.monotonic() - 45)
+            found = read_version(tmp_path / "work.lease")
+            assert found is not None
+            if taken:
+                assert replace(tmp_path / "work.lease", LeaseState("bob", "b", 0, 60.0).to_bytes(), found.name)
+        assert Leases(tmp_path).holder("work") == ("bob" if taken else None)
+
+
 def test_a_lease_outlives_a_storage_that_is_away(cable: Cable, caplog: pytest.LogCaptureFixture) -> None:
     folder = place(new_bucket(), 30.0)
     with caplog.at_level(logging.WARNING), Leases(folder, lasts_s=2.0).held("work") as lease:

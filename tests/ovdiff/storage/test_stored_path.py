@@ -82,7 +82,7 @@ def test_a_storage_that_is_away_is_waited_for(cable: Cable) -> None:
 def test_a_storage_that_stays_away_is_said_in_words(cable: Cable) -> None:
     path = stored(f"{new_bucket()}/a", 0.0)
     cable.cut()
-    with pytest.raises(StorageError, match=r"/a cannot be written, and it was asked again for \d+ s: Could not"):
+    with pytest.raises(StorageError, match=r"/a cannot be written.*: Could not connect.*Look whether the storage runs"):
         path.write_bytes(b"x")
 
 

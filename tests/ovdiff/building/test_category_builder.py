@@ -1,0 +1,185 @@
+"""Two builders on one bank, in two processes: on a local folder, and on a bucket of a server that speaks S3."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ovdiff.bank import Bank
+from ovdiff.bank.recipe import Recipes
+from ovdiff.bank.support_store import DrawnBatch, Shelf
+from ovdiff.building.category_builder import CategoryBuilder
+from ovdiff.building.parts import BuildingParts
+from ovdiff.engine import Engine
+from ovdiff.models.loaded import LoadedModels
+from ovdiff.presets import Preset, preset_to_mapping
+from ovdiff.storage import place
+from ovdiff.storage.leases import Leases
+from ovdiff.vocabulary import Category
+from tests.storages import Cable, new_bucket
+
+LASTS_S = 3.0
+
+OTHER = """
+import json, os, signal, sys, threading, torch
+from ovdiff.bank import Bank
+from ovdiff.bank.recipe import Recipes
+from ovdiff.building.category_builder import CategoryBuilder
+from ovdiff.building.parts import BuildingParts
+from ovdiff.models.loaded import LoadedModels
+from ovdiff.presets.preset import mapping_to_preset
+from ovdiff.storage.leases import Leases
+from ovdiff.vocabulary import Category
+
+preset, lasts_s = mapping_to_preset(json.loads(sys.argv[1]), "test"), float(sys.argv[2])
+torch.set_num_threads(1)  # and no work before the forks: a fork copies no other thread
+
+def build(address, name):
+    go_on = threading.Event()
+    signal.signal(signal.SIGUSR1, lambda *_: go_on.set())
+    os.environ.update(json.loads(environment))
+    bank = Bank(address)
+    # Without a process's name nobody sees at once that it has ended, as on another machine.
+    leases = Leases(bank.folder / "leases", holder="other", lasts_s=lasts_s, process="")
+    builder = CategoryBuilder(BuildingParts(preset, LoadedModels()), bank, Recipes(preset), leases)
+    def report(stage, _fraction):
+        if stage == "generating" and len(builder.shelf(Category(name)).batches()) == 1 and not go_on.is_set():
+            print(os.getpid(), flush=True)
+            while not go_on.wait(0.1):
+                pass
+    builder.build(Category(name), report)
+
+for line in sys.stdin:
+    address, name, environment = line.rstrip().split(" ", 2)
+    if not os.fork():
+        build(address, name)
+        os._exit(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def small(preset: Preset) -> Preset:
+    """Six images in three batches."""
+    return replace(
+        preset,
+        generation=replace(preset.generation, images=6, batch_size=2, steps=2),
+        extractors=replace(preset.extractors, use=("clip",)),
+    )
+
+
+@pytest.fixture(scope="module")
+def models() -> LoadedModels:
+    return LoadedModels()
+
+
+@pytest.fixture(scope="module")
+def other(small: Preset) -> Iterator[Callable[[str, str], int]]:
+    """Another process that builds a category, stops after its first batch, and tells its number."""
+    command = [sys.executable, "-c", OTHER, json.dumps(preset_to_mapping(small)), str(LASTS_S)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        orders, answers = process.stdin, process.stdout
+        assert orders is not None and answers is not None
+
+        def build(address: str, name: str) -> int:
+            environment = {key: value for key, value in os.environ.items() if key.startswith("AWS_")}
+            print(address, name, json.dumps(environment), file=orders, flush=True)
+            return int(answers.readline())
+
+        yield build
+
+
+@pytest.fixture(params=["folder", "s3"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "bank") if request.param == "folder" else f"{request.getfixturevalue('bucket')}/bank"
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of the images that this process has drawn."""
+    numbers, keep = list[int](), Shelf.keep
+
+    def noted(shelf: Shelf, batch: DrawnBatch) -> None:
+        numbers.extend(sorted(batch.numbers))
+        keep(shelf, batch)
+
+    monkeypatch.setattr(Shelf, "keep", noted)
+    return numbers
+
+
+def builder(preset: Preset, models: LoadedModels, address: str, patience_s: float = 30.0) -> CategoryBuilder:
+    bank = Bank(place(address, patience_s))
+    leases = Leases(bank.folder / "leases", lasts_s=LASTS_S)
+    return CategoryBuilder(BuildingParts(preset, models), bank, Recipes(preset), leases)
+
+
+def contents(folder: Any) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if not isinstance(path, Path) or path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_what_two_processes_ask_for_is_built_once_and_a_killed_builder_is_followed(
+    other: Callable[[str, str], int], small: Preset, models: LoadedModels, address: str, kept: list[int], tmp_path: Path
+) -> None:
+    made = builder(small, models, address)
+    told = list[str]()
+
+    # Both ask for one category: the second waits, says for whom, and finds what the first has made.
+    number = other(address, "boat")
+
+    def report(stage: str, _fraction: float) -> None:
+        if stage.startswith("waiting") and not told:
+            os.kill(number, signal.SIGUSR1)
+        told.append(stage)
+
+    made.build(Category("boat"), report)
+    assert set(told) == {"waiting for other", "done"} and kept == []
+    assert made.has(Category("boat")) and len(made.support_set(Category("boat")).images) == 6
+
+    # The first is killed after a batch: the second goes on when the lease has ended, and draws the rest alone.
+    number, told[:], killed_s = other(address, "ball"), [], list[float]()
+
+    def kill(stage: str, _fraction: float) -> None:
+        if stage.startswith("waiting") and not killed_s:
+            os.kill(number, signal.SIGKILL)
+            killed_s.append(time.monotonic())
+        if not stage.startswith("waiting"):
+            killed_s.append(time.monotonic())
+
+    made.build(Category("ball"), kill)
+    assert kept == [2, 3, 4, 5], "the batch that the killed one had finished is not drawn again"
+    # It wrote its lease at most a third of its time before it was killed.
+    assert killed_s[1] - killed_s[0] >= LASTS_S / 2, "no lease was taken over before it had ended"
+
+    # What came of it is, to the byte, what one process makes on a local folder.
+    alone = Engine(small, Bank(tmp_path / "alone"), models=models)
+    for name in ("boat", "ball"):
+        alone.build(name)
+    assert contents(made.bank.folder) == contents(tmp_path / "alone")
+
+
+def test_a_build_outlives_a_storage_that_is_away(
+    cable: Cable, small: Preset, models: LoadedModels, kept: list[int], tmp_path: Path
+) -> None:
+    import threading
+
+    address = f"{new_bucket()}/bank"
+    made, cut = builder(small, models, address, 60.0), list[float]()
+
+    def report(stage: str, fraction: float) -> None:
+        if stage == "generating" and fraction > 0.3 and not cut:
+            cut.append(fraction)
+            cable.cut()
+            threading.Timer(LASTS_S, cable.mend).start()
+
+    made.build(Category("boat"), report)
+    assert cut and kept == [0, 1, 2, 3, 4, 5], "nothing was drawn twice"
+    Engine(small, Bank(tmp_path / "alone"), models=models).build("boat")
+    assert contents(made.bank.folder) == contents(tmp_path / "alone")
