@@ -171,6 +171,16 @@ class Engine:
             self._require_files(BUILDING)
         self._builder.build(wanted, progress or (lambda _stage, _fraction: None))
 
+    def being_built(self, category: Category | str) -> str | None:
+        """Return who builds the category just now, here or on another machine, or ``None``; loads no model.
+
+        Raises:
+            WeightsError: a model's files are missing.
+            BankError: the bank cannot be read.
+            StorageError: the bank's storage refuses, or is away for too long.
+        """
+        return self._builder.being_built(as_category(category))
+
     def judgement(self, category: Category | str) -> Judgement | None:
         """Return how well CLIP agrees that the category's support images show it, from its card; loads no model.
 

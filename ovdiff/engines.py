@@ -271,6 +271,19 @@ class WithoutBackground(Protocol):
 
 
 @runtime_checkable
+class SharesBuilding(Protocol):
+    """An engine that builds a category once, though several of its kind on one bank are asked for it."""
+
+    def being_built(self, category: Category) -> str | None:
+        """Return who builds a category just now, here or on another machine, or ``None``; loads no model.
+
+        Raises:
+            OVDiffError: a model's files are missing, or the bank cannot be asked.
+        """
+        ...
+
+
+@runtime_checkable
 class JudgesWords(Protocol):
     """An engine that can say whether its generator knows a word."""
 

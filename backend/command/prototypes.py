@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 
 from backend.command.console import complain, notice, progress_bar, say
 from backend.command.stored_sets import KEY_DIGITS, StoredSet, find_sets, stored_sets
@@ -13,7 +13,7 @@ from converters.console import answer
 from ovdiff.bank import Bank
 from ovdiff.bank.judgement import ADVICE, Judgement, word_state
 from ovdiff.bank.support_store import SupportStore
-from ovdiff.engines import Builder, HasAnchors, JudgesWords, SegmentationEngine
+from ovdiff.engines import Builder, HasAnchors, JudgesWords, SegmentationEngine, SharesBuilding
 from ovdiff.errors import SupportError, VocabularyError
 from ovdiff.vocabulary import Category, Vocabulary
 
@@ -118,7 +118,7 @@ def build_missing(
     missing = [category for category in categories if not engine.has(category)]
     failed = {} if failed is None else failed
     with progress_bar(len(missing)) as bar:
-        for number, category in enumerate(missing):
+        for number, category in enumerate(_others_last(missing, engine)):
 
             def report(stage: str, fraction: float, *, name: str = category.name, done: int = number) -> None:
                 bar.set_description(f"{name}, {stage}", refresh=False)
@@ -137,6 +137,16 @@ def build_missing(
     if failed:
         names = ", ".join(category.name for category in failed)
         raise RequestError(f"{len(failed)} of {len(missing)} categories could not be built: {names}.")
+
+
+def _others_last(categories: Sequence[Category], engine: Builder) -> Iterator[Category]:
+    """Yield categories in their order; one that somebody else builds just now comes after the others."""
+    left = list(categories)
+    while left:
+        free = (each for each in left if not (isinstance(engine, SharesBuilding) and engine.being_built(each)))
+        category = next(free, left[0])
+        left.remove(category)
+        yield category
 
 
 def list_prototypes(bank: Bank) -> None:

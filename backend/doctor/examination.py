@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from backend.doctor import label_studio, machine, projects, service, weights
+from backend.doctor import bank, label_studio, machine, projects, service, weights
 from backend.doctor.asking import Asker
 from backend.doctor.findings import CHECK_WITHIN_S, Finding, attempt
 from backend.doctor.projects import Questions
@@ -52,6 +52,8 @@ def _this_machine(settings: Settings) -> Iterator[Finding]:
     else:
         yield Finding("memory", "skipped", "the device cannot be used")
     yield attempt("disk", lambda: machine.check_disk(settings, preset, seen.missing_mb), CHECK_WITHIN_S)
+    if "://" in settings.bank:
+        yield attempt("bank", lambda: bank.check_bank(settings), CHECK_WITHIN_S)
 
 
 def _label_studio(asker: Asker) -> Generator[Finding, None, bool]:

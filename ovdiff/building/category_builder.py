@@ -53,6 +53,18 @@ class CategoryBuilder:
         """Say whether the bank holds the category's prototypes, and holds them undamaged."""
         return self.bank.has(self.recipes.prototypes(category).key)
 
+    def being_built(self, category: Category) -> str | None:
+        """Return who builds the category just now, here or on another machine; ``None`` if nobody does.
+
+        Raises:
+            BankError: the bank cannot be read.
+            StorageError: the bank's storage refuses, or is away for too long.
+        """
+        try:
+            return self._leases.holder(_lease_name(self.recipes.prototypes(category)))
+        except OSError as error:
+            raise BankError(f"The leases in {self._leases.folder} cannot be read: {error}.") from error
+
     def build(self, category: Category, report: Callable[[str, float], None]) -> None:
         """Make and store the category's prototypes, unless the bank has them; CLIP judges what was drawn.
 
@@ -77,7 +89,7 @@ class CategoryBuilder:
             return self.bank.has(recipe.key)
 
         if not self.bank.has(recipe.key):
-            with self._turn(f"prototypes-{recipe.key}", report, is_built) as lease:
+            with self._turn(_lease_name(recipe), report, is_built) as lease:
                 if lease is not None:
                     self._build(category, curation, recipe, report)
         report("done", 1.0)
@@ -206,3 +218,7 @@ class CategoryBuilder:
         support = self.recipes.support(category)
         with self._turn(f"support-{support.key}", report):
             return draw_support_set(self.parts, support.phrases or (), report, self.shelf(category))
+
+
+def _lease_name(recipe: Recipe) -> str:
+    return f"prototypes-{recipe.key}"

@@ -184,9 +184,14 @@ class Leases:
                 lease.release()
 
     def holder(self, name: str) -> str | None:
-        """Return who has a lease, by its file; ``None`` if nobody has. A holder that is gone is still named."""
+        """Return who has a lease, by its file; ``None`` if nobody has, or its holder has surely ended.
+
+        A holder on another machine that is gone is still named.
+        """
         found = read_version(self._path(name))
-        return None if found is None else _state_of(found.data).holder
+        if found is None or has_ended((state := _state_of(found.data)).process):
+            return None
+        return state.holder
 
     def take(self, name: str, done: Callable[[], bool], waiting: Callable[[str], object]) -> Lease | None:
         """Return a lease that the caller releases; see `held`."""

@@ -2,20 +2,26 @@
 
 A file of this machine is looked at each time, which costs microseconds. In a storage each look would be a question of
 some milliseconds and each segmented image would ask several for each category; so the whole folder is listed at once,
-and the list holds for two seconds.
+and the list holds for two seconds. While the storage is away the last list holds, so that images are segmented with
+the prototypes that are in memory.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+from ovdiff.errors import StorageError
 from ovdiff.storage.stored_path import StoredPath
 
 FRESH_S = 2.0
 """How long a list of a storage's files is used: what another machine changed is seen that much later."""
+AWAY_S = 15.0
+"""How long the last list is used further when the storage cannot be asked."""
 
+_log = logging.getLogger(__name__)
 _shared: dict[Path, "Stamps"] = {}
 _sharing = threading.Lock()
 
@@ -48,12 +54,23 @@ class Stamps:
             return found.st_mtime_ns, found.st_size, found.st_ino
         with self._lock:
             if self._clock_s() >= self._until_s:
-                listed = cast(StoredPath, self._folder).listed()
-                self._listed = {
-                    file.name: (status.st_mtime_ns, status.st_size, status.st_ino) for file, status in listed.items()
-                }
-                self._until_s = self._clock_s() + FRESH_S
+                self._look(cast(StoredPath, self._folder))
             return self._listed.get(path.name)
+
+    def _look(self, folder: StoredPath) -> None:
+        known = self._until_s >= 0.0
+        try:
+            listed = (StoredPath(folder.address, patience_s=0.0) if known else folder).listed()
+        except StorageError as error:
+            if not known:
+                raise
+            _log.warning("What was last seen is used for %g s more: %s", AWAY_S, error)
+            self._until_s = self._clock_s() + AWAY_S
+            return
+        self._listed = {
+            file.name: (status.st_mtime_ns, status.st_size, status.st_ino) for file, status in listed.items()
+        }
+        self._until_s = self._clock_s() + FRESH_S
 
     def changed(self) -> None:
         """Look anew at the next question, because this process has changed a file."""

@@ -25,8 +25,8 @@ WHOLE_PUTS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "me
 """Storages where a file that is written appears whole or not at all. Elsewhere it is written beside and moved."""
 
 _SECRETS = re.compile(r"://[^/@]*@")
-_S3_CONFIG = {"connect_timeout": 10, "read_timeout": 60, "retries": {"mode": "standard", "total_max_attempts": 2}}
-"""Time limits of one question in seconds; botocore's own would let a silent server hold a call for half an hour."""
+_S3_CONFIG = {"connect_timeout": 10, "read_timeout": 60, "retries": {"mode": "standard", "total_max_attempts": 1}}
+"""Time limits of one question in seconds. botocore's own would let a silent server hold a call for half an hour."""
 
 _T = TypeVar("_T")
 _Entry = dict[str, Any]  # what fsspec says of a file or folder

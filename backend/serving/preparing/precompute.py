@@ -30,13 +30,13 @@ from dataclasses import dataclass, replace
 from backend.serving.preparing.standing import UNWANTED, Standing, Status
 from backend.serving.preparing.turns import Turns
 from backend.serving.preparing.words import Words
-from ovdiff.engines import Builder
-from ovdiff.errors import DeviceMemoryError, OVDiffError, WeightsError
+from ovdiff.engines import Builder, SharesBuilding
+from ovdiff.errors import DeviceMemoryError, OVDiffError, StorageError, WeightsError
 from ovdiff.vocabulary import Category
 
 logger = logging.getLogger(__name__)
 
-FAULTS_OF_ALL = (WeightsError, DeviceMemoryError, OSError)
+FAULTS_OF_ALL = (WeightsError, DeviceMemoryError, StorageError, OSError)
 """Errors that would meet every category, and not only the one that is being built; so would what an OSError caused."""
 
 MEASURED_BUILDS = 10
@@ -88,6 +88,7 @@ class Precompute:
         self._changed = threading.Condition()  # Whoever holds it does not wait: neither the bank nor the disk is asked.
         self._turns = Turns()
         self._words = Words(builder)
+        self._put_off: set[Category] = set()  # because another service builds them; of the worker alone
         self._failed: dict[Category, Status] = {}
         self._all_failed: Status | None = None
         self._building: tuple[str, Status] | None = None
@@ -282,8 +283,20 @@ class Precompute:
                     _log_failure(f"Category {category.name!r}", failure, self._retry_failed_after_s)
                 with self._changed:
                     self._settle(category, failure)
+            elif category not in self._put_off and self._is_built_elsewhere(category):
+                self._put_off.add(category)  # Once all are, there is nothing but to wait for one.
+                with self._changed:
+                    self._turns.put_off(category)
             else:
+                self._put_off.clear()
                 self._build(project_uid, category, answer.key)
+
+    def _is_built_elsewhere(self, category: Category) -> bool:
+        """Say whether another service on the same bank builds a category, so that this one had better build others."""
+        try:
+            return isinstance(self._builder, SharesBuilding) and self._builder.being_built(category) is not None
+        except (OVDiffError, OSError):  # The build will say so.
+            return False
 
     def _next_turn(self) -> tuple[str | None, Category] | None:
         """Wait until a category is open or a failure is due again; return the next turn, or None at the end.

@@ -65,6 +65,13 @@ class Turns:
         if project_uid in self._open:
             self._open[project_uid] = self._open.pop(project_uid)
 
+    def put_off(self, category: Category) -> None:
+        """Let the other categories of each project come first."""
+        for categories in self._open.values():
+            if category in categories:
+                del categories[category]
+                categories[category] = None
+
     def settle(self, category: Category) -> None:
         """Close a category in all projects."""
         if not self.is_wanted(category):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.command.cli import main
 from backend.command.prototypes import (
     anchors_of,
     build_missing,
@@ -232,3 +233,29 @@ def test_a_damaged_set_can_be_removed(engine: FakeEngine, bank: Bank) -> None:
     remove_prototypes(bank, [key], lambda question: True)
     with pytest.raises(BankError, match="No prototype set"):
         bank.card(key)
+
+
+def test_what_somebody_else_builds_just_now_comes_last(tmp_path: Path) -> None:
+    class SharedEngine(FakeEngine):
+        def being_built(self, category: Category) -> str | None:
+            return "another machine" if category.name == "red" and len(self.built) < 1 else None
+
+    engine = SharedEngine(tmp_path / "bank")
+    build_missing([Category(name) for name in ("red", "blue", "green")], engine)
+    assert engine.built == ["blue", "red", "green"]
+
+
+def test_a_bank_in_a_bucket_is_listed_and_emptied(
+    bucket: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = Bank(f"{bucket}/bank")
+    FakeEngine(bank.folder).build(Category("red"))
+    assert main(["prototypes", "list", "--bank", f"{bucket}/bank"]) == 0
+    assert "red" in capsys.readouterr().out
+    monkeypatch.setenv("OVDIFF_BANK", f"{bucket}/bank")
+    assert main(["prototypes", "remove", "red", "--yes"]) == 0
+    assert bank.keys() == () and "removed: 1 prototype sets" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["prototypes", "list", "--bank", "s3://ann:hush@bucket"])
+    said = capsys.readouterr().err
+    assert "s3://...@bucket holds a user or a password" in said and "hush" not in said

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from backend.serving.readiness import CHECKED_EVERY_S, Readiness
+from backend.serving.readiness import CHECKED_EVERY_S, STORAGE_CHECKED_EVERY_S, Readiness
 from backend.serving.store import Store
 from ovdiff.errors import WeightsError
+from ovdiff.storage import place
 from tests.fakes.engine import FakeEngine
 from tests.fakes.waiting import eventually
+from tests.storages import Cable, new_bucket
 
 
 @dataclass
@@ -130,3 +132,23 @@ def test_a_disk_that_hangs_holds_one_probe(
     goes_on.set()
     first.join(10)
     assert readiness.missing() == {}
+
+
+def test_a_bank_in_a_bucket_is_written_to_and_its_storage_may_be_away(
+    cable: Cable, state_file: Path, tmp_path: Path
+) -> None:
+    now_s, folder = 0.0, place(f"{new_bucket()}/bank")
+    one = Readiness(
+        FakeEngine(tmp_path / "bank"),
+        Store(state_file, event_rows=1),
+        folder,
+        building_failed=lambda: "",
+        retry_failed_after_s=1.0,
+        clock_s=lambda: now_s,
+    )
+    assert one.missing() == {} and not folder.is_dir()
+    cable.cut()
+    now_s = STORAGE_CHECKED_EVERY_S / 2
+    assert one.missing() == {}, "a look costs two requests"
+    now_s = STORAGE_CHECKED_EVERY_S
+    assert f"cannot write in {folder}: " in one.missing()["bank"]

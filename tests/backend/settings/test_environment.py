@@ -16,6 +16,12 @@ def test_defaults_need_no_environment() -> None:
     assert settings.bank_dir == settings.data_dir / "bank"
 
 
+def test_the_bank_may_be_a_folder_or_an_address_of_its_own() -> None:
+    assert Settings.from_environment({"OVDIFF_BANK": "/some/bank"}).bank_dir == Path("/some/bank")
+    there = Settings.from_environment({"OVDIFF_BANK": "s3://bucket/bank", "OVDIFF_STORAGE_PATIENCE_S": "7"}).bank_dir
+    assert str(there) == "s3://bucket/bank" and there.patience_s == 7.0  # type: ignore[attr-defined]
+
+
 def test_values_are_parsed_by_their_type() -> None:
     settings = Settings.from_environment(
         {
@@ -55,6 +61,12 @@ def test_variables_of_others_are_left_alone() -> None:
     ("environment", "message"),
     [
         ({"OVDIFF_PROT": "1"}, "OVDIFF_PROT is not a setting. Did you mean OVDIFF_PORT?"),
+        (
+            {"OVDIFF_DATA_DIR": "s3://b"},
+            "OVDIFF_DATA_DIR=s3:/b is an address, and the state file in it must be",
+        ),
+        ({"OVDIFF_BANK": "s3://ann:pw@b"}, "OVDIFF_BANK: s3://...@b holds a user or a password. Leave them out"),
+        ({"OVDIFF_STORAGE_PATIENCE_S": "-1"}, "OVDIFF_STORAGE_PATIENCE_S=-1.0 is outside 0.0 to 3600.0."),
         ({"OVDIFF_PORT": "many"}, "OVDIFF_PORT='many' is not a number as expected (int)."),
         ({"OVDIFF_PORT": "70000"}, "OVDIFF_PORT=70000 is outside 0 to 65535."),
         ({"OVDIFF_ALLOW_ANONYMOUS": "perhaps"}, "OVDIFF_ALLOW_ANONYMOUS='perhaps' is neither yes nor no."),

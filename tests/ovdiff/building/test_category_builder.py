@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -125,51 +126,46 @@ def contents(folder: Any) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def test_what_two_processes_ask_for_is_built_once_and_a_killed_builder_is_followed(
-    other: Callable[[str, str], int], small: Preset, models: LoadedModels, address: str, kept: list[int], tmp_path: Path
+def test_what_two_processes_ask_for_is_built_once(
+    other: Callable[[str, str], int], small: Preset, models: LoadedModels, address: str, kept: list[int]
 ) -> None:
-    made = builder(small, models, address)
-    told = list[str]()
-
-    # Both ask for one category: the second waits, says for whom, and finds what the first has made.
-    number = other(address, "boat")
+    made, number, told = builder(small, models, address), other(address, "boat"), list[str]()
 
     def report(stage: str, _fraction: float) -> None:
         if stage.startswith("waiting") and not told:
-            os.kill(number, signal.SIGUSR1)
+            assert made.being_built(Category("boat")) == "other" and made.being_built(Category("ball")) is None
+            os.kill(number, signal.SIGUSR1)  # The first goes on only when the second waits.
         told.append(stage)
 
     made.build(Category("boat"), report)
     assert set(told) == {"waiting for other", "done"} and kept == []
+    assert made.being_built(Category("boat")) is None
     assert made.has(Category("boat")) and len(made.support_set(Category("boat")).images) == 6
 
-    # The first is killed after a batch: the second goes on when the lease has ended, and draws the rest alone.
-    number, told[:], killed_s = other(address, "ball"), [], list[float]()
 
-    def kill(stage: str, _fraction: float) -> None:
-        if stage.startswith("waiting") and not killed_s:
+def test_a_killed_builder_is_followed_when_its_lease_has_ended(
+    other: Callable[[str, str], int], small: Preset, models: LoadedModels, address: str, kept: list[int], tmp_path: Path
+) -> None:
+    made, number = builder(small, models, address), other(address, "ball")
+    waiting_s, went_on_s = list[float](), list[float]()
+
+    def report(stage: str, _fraction: float) -> None:
+        if stage.startswith("waiting") and not waiting_s:
             os.kill(number, signal.SIGKILL)
-            killed_s.append(time.monotonic())
-        if not stage.startswith("waiting"):
-            killed_s.append(time.monotonic())
+        (waiting_s if stage.startswith("waiting") else went_on_s).append(time.monotonic())
 
-    made.build(Category("ball"), kill)
+    made.build(Category("ball"), report)
     assert kept == [2, 3, 4, 5], "the batch that the killed one had finished is not drawn again"
     # It wrote its lease at most a third of its time before it was killed.
-    assert killed_s[1] - killed_s[0] >= LASTS_S / 2, "no lease was taken over before it had ended"
-
+    assert went_on_s[0] - waiting_s[0] >= LASTS_S / 2, "no lease was taken over before it had ended"
     # What came of it is, to the byte, what one process makes on a local folder.
-    alone = Engine(small, Bank(tmp_path / "alone"), models=models)
-    for name in ("boat", "ball"):
-        alone.build(name)
+    Engine(small, Bank(tmp_path / "alone"), models=models).build("ball")
     assert contents(made.bank.folder) == contents(tmp_path / "alone")
 
 
 def test_a_build_outlives_a_storage_that_is_away(
     cable: Cable, small: Preset, models: LoadedModels, kept: list[int], tmp_path: Path
 ) -> None:
-    import threading
-
     address = f"{new_bucket()}/bank"
     made, cut = builder(small, models, address, 60.0), list[float]()
 

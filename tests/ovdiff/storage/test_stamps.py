@@ -1,9 +1,14 @@
+import logging
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from ovdiff.errors import StorageError
 from ovdiff.storage import place
 from ovdiff.storage.files import write_whole
 from ovdiff.storage.stamps import FRESH_S, Stamps, stamps_of
+from tests.storages import Cable, new_bucket
 
 
 def test_a_file_of_this_machine_is_looked_at_each_time(tmp_path: Path) -> None:
@@ -42,6 +47,25 @@ def test_a_folder_in_a_storage_is_listed_once_in_a_while(bucket: str) -> None:
         assert stamps.of(folder / "a") != second
     finally:
         del fs._call_s3
+
+
+def test_the_last_list_holds_while_a_storage_is_away(cable: Cable, caplog: pytest.LogCaptureFixture) -> None:
+    now_s = 0.0
+    folder: Any = place(new_bucket(), 0.0)
+    stamps = Stamps(folder, clock_s=lambda: now_s)
+    write_whole(folder / "a", b"1")
+    first = stamps.of(folder / "a")
+    cable.cut()
+    now_s = FRESH_S
+    with caplog.at_level(logging.WARNING):
+        assert stamps.of(folder / "a") == first is not None
+    assert "What was last seen is used for 15 s more: " in caplog.text
+    stamps.changed()
+    with pytest.raises(StorageError):  # This process has changed a file: what was seen before is of no use.
+        stamps.of(folder / "a")
+    cable.mend()
+    write_whole(folder / "a", b"2")
+    assert stamps.of(folder / "a") != first
 
 
 def test_a_process_has_one_list_of_a_folder_in_a_storage(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from backend.serving.preparing.precompute import Precompute
 from ovdiff.bank import Bank
 from ovdiff.bank import files as bank_files
-from ovdiff.errors import DeviceMemoryError, WeightsError
+from ovdiff.errors import DeviceMemoryError, StorageError, WeightsError
 from ovdiff.vocabulary import Category
 from tests.fakes.curating_engine import CuratingEngine
 from tests.fakes.engine import FakeEngine
@@ -503,7 +503,7 @@ def test_missing_weights_are_the_reason_of_every_category(
     assert states(precompute, RED) == ["ready"]
 
 
-@pytest.mark.parametrize("kind", [WeightsError, DeviceMemoryError])
+@pytest.mark.parametrize("kind", [WeightsError, DeviceMemoryError, StorageError])
 def test_where_a_model_cannot_be_had_one_category_is_tried_for_all(
     kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -626,3 +626,25 @@ def test_the_worker_outlives_whatever_an_engine_raises(
     precompute.want("1", [RED, BLUE])
     precompute.wait([RED, BLUE], TIMEOUT_S)
     assert states(precompute, RED, BLUE) == ["ready", "ready"]
+
+
+class SharedEngine(FakeEngine):
+    """An engine on a bank where others build, too."""
+
+    elsewhere: tuple[str, ...] = ()
+
+    def being_built(self, category: Category) -> str | None:
+        return "another machine" if category.name in self.elsewhere else None
+
+
+def test_what_another_service_builds_just_now_comes_after_the_rest(tmp_path: Path) -> None:
+    engine = SharedEngine(tmp_path / "bank")
+    engine.elsewhere = ("red", "blue")
+    worker = Precompute(engine, retry_failed_after_s=300.0)
+    worker.want("1", [RED, BLUE, GREEN])
+    worker.start()
+    try:
+        worker.wait([RED, BLUE, GREEN], TIMEOUT_S)
+        assert engine.built == ["green", "red", "blue"]
+    finally:
+        worker.stop(timeout_s=1.0)

@@ -79,3 +79,12 @@ def test_what_nobody_wants_can_be_neither_settled_nor_opened() -> None:
     assert not turns.is_open(RED) and turns.next() is None
     turns.want("1", [RED])
     assert turns.is_open(RED)
+
+
+def test_a_category_that_is_put_off_comes_after_the_others_of_its_projects() -> None:
+    turns = Turns()
+    turns.want("1", [RED, BLUE, GREEN])
+    turns.want("2", [RED])
+    turns.put_off(RED)
+    turns.put_off(Category("nobody wants it"))
+    assert order(turns) == [("1", "blue"), ("2", "red"), ("1", "green")]
