@@ -10,7 +10,7 @@ from tests.storages import Cable, new_bucket
 def test_a_bank_in_a_bucket_is_written_and_left_as_it_was(bucket: str) -> None:
     found = check_bank(Settings(bank=f"{bucket}/bank"))
     assert (found.state, found.found) == ("ok", f"{bucket}/bank can be written, and leases hold there")
-    assert not place(bucket).is_dir()
+    assert not place(f"{bucket}/bank").is_dir()
 
 
 def test_a_storage_without_conditional_puts_is_a_warning(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
