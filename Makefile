@@ -16,6 +16,7 @@
 #   make measure      measure the embedded models anew: benchmarks/results and the tables of the docs, half an hour
 #   make gpu          all that only a GPU shows, in runs/gpu: tests, stages beside their floors, training; 25 minutes
 #                     GPU_FLAGS="--minutes 9 --stage fast" does a piece of it; "--tiny" tries it out on a CPU
+#   make gpu-wheels   what a machine without a network lacks for that, in runs/gpu-wheels; says its size
 #   make tinyworld    train the embedded models anew in runs/tinyworld, hours; resumable
 #   make lock         pin the requirements anew (LOCK_FLAGS=--upgrade for the newest versions)
 #   make clean        remove the environments, the caches and the demo's project
@@ -54,7 +55,7 @@ endef
 # The pinned wheels are for Python 3.11 to 3.13. Where PYTHON is newer, uv fetches a 3.13.
 VENV_PYTHON = $$($(PYTHON) -c 'import sys; print(sys.executable if sys.version_info < (3, 14) else "3.13")')
 
-.PHONY: help setup demo demo-check demo-loop test quick fuzz check format lint types docs pictures container notebook measure gpu tinyworld lock clean chromium
+.PHONY: help setup demo demo-check demo-loop test quick fuzz check format lint types docs pictures container notebook measure gpu gpu-wheels tinyworld lock clean chromium
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -171,6 +172,11 @@ GPU_OUT ?= runs/gpu
 GPU_FLAGS ?=
 gpu:
 	$(GPU_PYTHON) -m benchmarks.gpu --out $(GPU_OUT) $(GPU_FLAGS)
+
+# GPU_WHEELS_FLAGS="--has LIST --python 3.12": what `pip list` prints on that machine is left out.
+GPU_WHEELS_FLAGS ?=
+gpu-wheels: $(ENV)
+	.venv/bin/python -m benchmarks.gpu.wheels --out runs/gpu-wheels $(GPU_WHEELS_FLAGS)
 
 lock: | $(PRIVATE_UV)
 	$(UV) pip compile pyproject.toml --extra dev --extra docs --python-version 3.11 --no-annotate --no-header --quiet $(LOCK_FLAGS) -o requirements.lock
