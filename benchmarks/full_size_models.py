@@ -17,8 +17,9 @@ from benchmarks import architectures
 from benchmarks.architectures import Config
 from ovdiff.building.parts import BuildingParts
 from ovdiff.models.clip import Clip, OpenClip, TransformersClip
+from ovdiff.models.devices import split_device
 from ovdiff.models.fair_lock import FairLock
-from ovdiff.models.loaded import LoadedModels, SafetyChecker
+from ovdiff.models.loaded import LoadedModels, SafetyChecker, arranged
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ClipModelSettings, ModelSettings
 from ovdiff.proposals.cutler import Cutler
@@ -63,10 +64,11 @@ class FullSizeModels:
         self, device: str, dtype: torch.dtype | None = None, shrink: int = 1, clip: Config = architectures.CLIP_B16
     ) -> None:
         """Build nothing yet; ``clip`` is the architecture of transformers' CLIP."""
-        self.device = torch.device(device)
+        name, self.options = split_device(device)
+        self.device = torch.device(name)
         self.lock = FairLock()
         self._dtype, self._clip_config = dtype, clip
-        self._how: dict[str, Any] = {"device": device, "shrink": shrink}
+        self._how: dict[str, Any] = {"device": name, "shrink": shrink}
         self._made: dict[str, Any] = {}
         self._modules: list[nn.Module] = []
 
@@ -82,7 +84,7 @@ class FullSizeModels:
             for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
                 self._settle(part, settings)
             pipeline.set_progress_bar_config(disable=True)
-            return pipeline
+            return arranged(pipeline, self.options)
 
         return cast(StableDiffusionPipeline, self._once("diffusion", build))
 

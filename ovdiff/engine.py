@@ -4,6 +4,8 @@ Building depends on one category alone, so after a vocabulary edit only new cate
 one image alone, so after a vocabulary edit no image is encoded again. The halves share the models and their lock.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +26,7 @@ from ovdiff.explaining.explanation import Explanation, Where
 from ovdiff.extractors import Extractors
 from ovdiff.forecasting.forecast import Forecast
 from ovdiff.forecasting.forecaster import Forecaster
+from ovdiff.images import require_image
 from ovdiff.learning.annotation import Annotation
 from ovdiff.learning.curve import learning_curve
 from ovdiff.learning.curve_points import CurvePoint
@@ -42,8 +45,12 @@ from ovdiff.segmentation import Segmentation
 from ovdiff.segmenting.encoding import EncodedImage
 from ovdiff.segmenting.image_segmenter import ImageSegmenter
 from ovdiff.segmenting.parts import SegmentingParts
+from ovdiff.segmenting.windows import resize_to_working
 from ovdiff.vocabulary import Category, Vocabulary, as_category
 from ovdiff.vocabulary.kinds import KindDecision
+
+_TOGETHER = 4
+"""Images: their windows, six each of a 4:3 image with `fast`, make a batch and a half of its size."""
 
 __all__ = ["Engine", "Progress", "Segmentation", "make_engine"]
 
@@ -282,6 +289,42 @@ class Engine:
         """
         self._require_files(SEGMENTING)
         return self._segmenter.segment(image, vocabulary)
+
+    def segment_together(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        vocabulary: Vocabulary,
+        workings: Sequence[NDArray[np.uint8]] | None = None,
+    ) -> list[Segmentation]:
+        """Label every pixel of several images, whose windows share batches; what was encoded is not kept.
+
+        It raises what `segment` raises, for all images if one of them cannot be segmented.
+
+        Args:
+            images: each (H, W, 3) uint8 RGB, upright.
+            vocabulary: the categories, all of which must have been built.
+            workings: what `prepared` made of the images, if it was asked.
+        """
+        self._require_files(SEGMENTING)
+        return self._segmenter.segment_together(images, vocabulary, workings)
+
+    def prepared(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return what `segment_together` would first make of an image: no model runs, and any thread may ask.
+
+        Raises:
+            ImageError: ``image`` is not (H, W, 3) uint8 RGB.
+        """
+        require_image(image)
+        return resize_to_working(image, self.preset.windows)
+
+    @property
+    def images_together(self) -> int:
+        """How many images of a folder to segment at once: 1, unless the device's option ``together`` is on.
+
+        On a GPU a batch of one image's windows is too small. On a CPU a batch of several takes no less, and rounds
+        otherwise.
+        """
+        return _TOGETHER if self._models.options.together else 1
 
     def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
         """Run the models on an (H, W, 3) uint8 RGB image, unless its encoding is kept in memory or beside the bank.

@@ -132,6 +132,33 @@ class SegmentationEngine(Builder, Protocol):
 
 
 @runtime_checkable
+class SegmentsTogether(Protocol):
+    """An engine whose work on an image has parts that no model does, and that can take several images at once."""
+
+    @property
+    def images_together(self) -> int:
+        """How many images to segment at once, 1 or more."""
+        ...
+
+    def prepared(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return what the engine first makes of an (H, W, 3) uint8 RGB image; no model runs, any thread may ask."""
+        ...
+
+    def segment_together(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        vocabulary: Vocabulary,
+        workings: Sequence[NDArray[np.uint8]] | None = None,
+    ) -> list[Segmentation]:
+        """Return the segmentations of several images, of which ``workings`` are what `prepared` made.
+
+        Raises:
+            OVDiffError: one of the images cannot be segmented.
+        """
+        ...
+
+
+@runtime_checkable
 class HasKinds(Protocol):
     """An engine that treats things and stuff differently, and can say whether a category is a thing or stuff."""
 

@@ -37,7 +37,7 @@ from converters.console import answer
 from converters.files.atomic import write_whole
 from ovdiff.engines import load_any_preset
 from ovdiff.errors import TrainingError
-from ovdiff.models.devices import require_device
+from ovdiff.models.devices import device_name, require_device
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.weights import locate
 from ovdiff.odise.engine import OdiseEngine
@@ -173,7 +173,7 @@ def train_head(data: Data, plan: Plan, read: ReadImage) -> None:
     plan = replace(plan, out=_out_of(plan))
     _start_of(plan)  # Refused before anything is read.
     require_device(plan.device)
-    with joined(plan.device) as device:
+    with joined(device_name(plan.device)) as device:
         parts = OdiseParts(preset, LoadedModels(device))
         _Training(data, plan, preset, parts, read).run()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +17,7 @@ from backend.command.coco_file import CocoFile
 from backend.command.console import complain, progress_bar, say
 from backend.command.files import write_png
 from backend.command.instances import without_low_scores
+from backend.command.overlap import Behind, ahead, grouped
 from backend.command.panoptic_folder import PanopticFolder
 from backend.command.plan import Job, Plan, Wanted
 from backend.command.prototypes import build_missing, say_aside, say_missing_anchors
@@ -26,13 +30,20 @@ from converters.console import answer
 from converters.datasets.coco import write_coco
 from converters.errors import RecordError
 from converters.records import Kind
-from ovdiff.engines import FindsInstances, HasKinds, SegmentationEngine
+from ovdiff.engines import FindsInstances, HasKinds, SegmentationEngine, SegmentsTogether
 from ovdiff.errors import DeviceMemoryError, ImageError
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Vocabulary
 
 IMAGE_ERRORS = (ImageSourceError, ImageError, DeviceMemoryError)
 """Errors that concern one image alone: after them the other images are still segmented."""
+
+Found = Segmentation | Exception
+"""An image's segmentation, or the error that concerns it alone."""
+
+_MOST_BEHIND = 4  # images whose results are not written yet
+
+_log = logging.getLogger(__name__)
 
 
 def check_vocabulary(vocabulary: Vocabulary, plan: Plan) -> None:
@@ -75,30 +86,89 @@ def segment_images(plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngin
     say_aside(vocabulary, engine)
     totals, datasets = Totals(vocabulary.names), _Datasets(plan.wanted, vocabulary, engine)
     told: list[dict[str, object]] = []
+
+    def finish(job: Job, image: NDArray[np.uint8] | None, found: Found) -> None:
+        """Do what no model does with an image's segmentation; in the order of the jobs."""
+        try:
+            if image is None or isinstance(found, Exception):
+                raise found if isinstance(found, Exception) else TypeError("an image that is not there was segmented")
+            segmentation, dropped, hidden = _finished(image, found, vocabulary, engine, plan.wanted)
+            _write_pictures(job, image, segmentation, vocabulary)
+        except IMAGE_ERRORS as error:
+            totals.failed += 1
+            complain(f"{job.image}: {error}")
+            told.append({"image": job.image, "error": str(error)})
+        else:
+            found_here = _found(segmentation, vocabulary.names)
+            told.append({"image": job.image, "categories": found_here, "written": job.written})
+            datasets.add(job.name, segmentation)
+            totals.add(segmentation)
+            totals.dropped_parts += dropped
+            totals.hidden += hidden
+
     try:
-        with progress_bar(len(plan.jobs)) as bar:
-            for job in plan.jobs:
+        with progress_bar(len(plan.jobs)) as bar, Behind(_MOST_BEHIND) as behind:
+            for job, image, found in segmented(plan.jobs, vocabulary, engine, max_px):
                 bar.set_description(job.name)
-                try:
-                    image = read_image_file(job.image, max_px)
-                    segmentation, dropped, hidden = segment_one(image, vocabulary, engine, plan.wanted)
-                    _write_pictures(job, image, segmentation, vocabulary)
-                except IMAGE_ERRORS as error:
-                    totals.failed += 1
-                    complain(f"{job.image}: {error}")
-                    told.append({"image": job.image, "error": str(error)})
-                else:
-                    found_here = _found(segmentation, vocabulary.names)
-                    told.append({"image": job.image, "categories": found_here, "written": job.written})
-                    datasets.add(job.name, segmentation)
-                    totals.add(segmentation)
-                    totals.dropped_parts += dropped
-                    totals.hidden += hidden
+                behind.do(partial(finish, job, image, found))
                 bar.update()
     finally:
         _finish(plan, totals, datasets, told)
     if totals.failed:
         raise RequestError(f"{totals.failed} of {len(plan.jobs)} images could not be segmented; they are named above.")
+
+
+def segmented(
+    jobs: Sequence[Job], vocabulary: Vocabulary, engine: SegmentationEngine, max_px: int
+) -> Iterator[tuple[Job, NDArray[np.uint8] | None, Found]]:
+    """Yield each job in order with its image and segmentation; an error that concerns one image alone in its place.
+
+    Images are read, and as far as the engine says prepared, ahead in threads. An engine that takes several images at
+    once is given so many.
+
+    Raises:
+        OVDiffError: the engine cannot segment at all.
+    """
+    together = engine.images_together if isinstance(engine, SegmentsTogether) else 1
+
+    def load(job: Job) -> _Loaded:
+        image = read_image_file(job.image, max_px)
+        prepared = engine.prepared(image) if together > 1 and isinstance(engine, SegmentsTogether) else None
+        return _Loaded(job, image, prepared)
+
+    for group in grouped(ahead(jobs, load, most=together), together):
+        loaded = [outcome.made for outcome in group if outcome.made is not None]
+        found = iter(_segment_group(loaded, vocabulary, engine))
+        for outcome in group:
+            if outcome.made is not None:
+                yield outcome.item, outcome.made.image, next(found)
+            elif isinstance(outcome.error, IMAGE_ERRORS):
+                yield outcome.item, None, outcome.error
+            else:
+                outcome.take()
+
+
+class _Loaded(NamedTuple):
+    job: Job
+    image: NDArray[np.uint8]
+    prepared: NDArray[np.uint8] | None
+
+
+def _segment_group(loaded: Sequence[_Loaded], vocabulary: Vocabulary, engine: SegmentationEngine) -> Iterator[Found]:
+    """Yield the segmentations of images; of several at once, if the engine can, and one by one if that fails."""
+    if len(loaded) > 1 and isinstance(engine, SegmentsTogether):
+        workings = [each.prepared for each in loaded if each.prepared is not None]
+        try:
+            yield from engine.segment_together([each.image for each in loaded], vocabulary, workings)
+            return
+        except IMAGE_ERRORS as error:
+            _log.warning("%d images at once failed (%s); going on one by one", len(loaded), error)
+    for each in loaded:
+        try:
+            found: Found = engine.segment(each.image, vocabulary)
+        except IMAGE_ERRORS as error:
+            found = error
+        yield found
 
 
 def require_finder(engine: SegmentationEngine, wanted: Wanted) -> None:
@@ -125,7 +195,17 @@ def segment_one(
         engine: the method.
         wanted: what is asked for; where objects are wanted, the engine tells them apart.
     """
-    found = engine.segment(image, vocabulary)
+    return _finished(image, engine.segment(image, vocabulary), vocabulary, engine, wanted)
+
+
+def _finished(
+    image: NDArray[np.uint8],
+    found: Segmentation,
+    vocabulary: Vocabulary,
+    engine: SegmentationEngine,
+    wanted: Wanted,
+) -> tuple[Segmentation, int, int]:
+    """Tell objects apart where they are wanted, and return what is shown as `segment_one` does."""
     if wanted.objects and isinstance(engine, FindsInstances):
         found = engine.with_instances(image, found, vocabulary)
     return _shown(found, vocabulary, wanted)

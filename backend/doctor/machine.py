@@ -33,23 +33,26 @@ def settings_found(settings: Settings) -> Finding:
 def check_device(settings: Settings) -> Finding:
     """Look whether torch can use the device of the settings. Imports torch."""
     from ovdiff.errors import DeviceError
-    from ovdiff.models.devices import require_device
+    from ovdiff.models.devices import device_name, require_device
 
     try:
         require_device(settings.device)
     except DeviceError as error:
         return Finding("device", "failed", str(error), "Set OVDIFF_DEVICE=cpu, or mend the GPU's driver.")
-    if settings.device.partition(":")[0] == "cuda":
+    name = device_name(settings.device)
+    if name.partition(":")[0] == "cuda":
         import torch
 
-        return Finding("device", "ok", f"{settings.device}: {torch.cuda.get_device_name(settings.device)}")
+        return Finding("device", "ok", f"{settings.device}: {torch.cuda.get_device_name(name)}")
     return Finding("device", "ok", f"{settings.device} can be used")
 
 
 def check_memory(settings: Settings, preset: Any, weights_mb: int) -> Finding:
     """Hold the memory that is free against the preset's budget on a GPU, or against the weights on a CPU."""
-    if settings.device.partition(":")[0] == "cuda":
-        return _gpu_memory(settings.device, preset, weights_mb)
+    if settings.device.startswith("cuda"):
+        from ovdiff.models.devices import device_name
+
+        return _gpu_memory(device_name(settings.device), preset, weights_mb)
     free, needed = free_memory_bytes(), weights_mb * 10**6 + LEAST_MEMORY_BYTES
     found = f"{_gib(free)} are free; the weights and the service take about {_gib(needed)}"
     if free < needed:

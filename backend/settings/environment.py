@@ -50,7 +50,11 @@ class Settings:
         PATIENCE_S, "s", "a bank at an address that is away is asked again for so long: a server restarts meanwhile"
     )
     preset: str = setting("tinyworld", "preset name or file", "its embedded models need no download")
-    device: str = setting("cpu", "torch device", "cpu works everywhere; choose cuda where there is a GPU")
+    device: str = setting(
+        "cpu",
+        "torch device, with options such as cuda+compile",
+        "cpu works everywhere; choose cuda where there is a GPU",
+    )
     server: ServerSettings = field(default_factory=ServerSettings)
     label_studio: LabelStudioSettings = field(default_factory=LabelStudioSettings)
     images: ImageSettings = field(default_factory=ImageSettings)

@@ -1,5 +1,6 @@
 """DINOv2 features (A.11): patches of 14 px, and tokens that were trained to be used as they are."""
 
+from torch import nn
 from transformers import Dinov2Model
 
 from ovdiff.extractors.transformer import TransformerExtractor, VisionTransformer
@@ -17,7 +18,14 @@ def make_extractor(preset: Preset, models: LoadedModels) -> TransformerExtractor
 def dinov2_transformer(vit: Dinov2Model) -> VisionTransformer:
     """Describe a DINOv2; it resizes its position embeddings by itself."""
     return VisionTransformer(
-        keys=[block.attention.k_proj for block in vit.encoder.layer],
+        keys=[_keys(block.attention) for block in vit.encoder.layer],
         encode=lambda pixels: vit(pixels).last_hidden_state,
         patch_px=int(vit.config.patch_size),
     )
+
+
+def _keys(attention: nn.Module) -> nn.Linear:
+    """Return the layer that makes the keys; transformers before 5.20 or so has it one floor deeper, by another name."""
+    found = attention.k_proj if hasattr(attention, "k_proj") else attention.attention.key  # type: ignore[union-attr]
+    assert isinstance(found, nn.Linear)
+    return found

@@ -21,6 +21,8 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from ovdiff.models.clip import Clip, OpenClip, TransformersClip
+from ovdiff.models.compiling import compile_parts
+from ovdiff.models.devices import DeviceOptions, split_device
 from ovdiff.models.fair_lock import FairLock
 from ovdiff.models.pretrained import (
     DTYPES,
@@ -56,14 +58,19 @@ class LoadedModels:
     """
 
     def __init__(self, device: str = "cpu") -> None:
-        """Remember the device. No model is loaded yet."""
-        self.device = torch.device(device)
+        """Remember the device, whose name may end with options (`ovdiff.models.devices`). No model is loaded yet."""
+        name, self.options = split_device(device)
+        self.device = torch.device(name)
         self.lock = _LOCK
         self._loaded: dict[tuple[str, ModelSettings | CheckpointSettings], Any] = {}
 
     def diffusion(self, settings: DiffusionModelSettings) -> StableDiffusionPipeline:
         """Return a latent diffusion pipeline without its safety checker; its adapter is fused into its weights."""
-        return self.once("a StableDiffusionPipeline", settings, lambda: load_diffusion(settings).to(self.device))
+
+        def load() -> StableDiffusionPipeline:
+            return arranged(load_diffusion(settings).to(self.device), self.options)
+
+        return self.once("a StableDiffusionPipeline", settings, load)
 
     def clip(self, settings: ClipModelSettings) -> Clip:
         """Return a CLIP model: the image tower in the wanted dtype, the text tower in float32."""
@@ -130,6 +137,16 @@ class LoadedModels:
     def _load_safety_checker(self, settings: ModelSettings) -> SafetyChecker:
         model = load_transformer(StableDiffusionSafetyChecker, settings, DTYPES[settings.dtype])
         return SafetyChecker(model.to(self.device), CLIPImageProcessor.from_pretrained(**where(settings)))
+
+
+def arranged(pipeline: StableDiffusionPipeline, options: DeviceOptions) -> StableDiffusionPipeline:
+    """Arrange a pipeline's weights in memory, and have its parts compiled, as a device's options say."""
+    if options.channels_last:
+        for part in (pipeline.unet, pipeline.vae):
+            part.to(memory_format=torch.channels_last)
+    if options.compile:
+        compile_parts(pipeline)
+    return pipeline
 
 
 @contextmanager

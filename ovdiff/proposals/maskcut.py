@@ -1,12 +1,15 @@
 """MaskCut: class-agnostic masks by repeated normalised cuts of DINO's key affinities (D.1).
 
 Two things differ from the released code. The second eigenvector comes from a sparse solver on ``D^-1/2 A D^-1/2`` with
-a fixed start. At 3,600 patches it takes 0.2 s, where the dense generalised solver takes 12 s for the same bipartition
+a fixed start; a device whose option ``device_masks`` is on has one of its own (:mod:`ovdiff.proposals.device_cuts`). At
+3,600 patches the sparse solver takes 0.2 s, where the dense generalised solver takes 12 s for the same bipartition
 (D.4). PAMR takes the place of the dense CRF unless ``refiner`` says otherwise: it needs no compiled package, and on
 drawn images their masks agree with the truth alike (D.4).
 """
 
 import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +26,11 @@ from ovdiff.presets.part_settings import DinoFeatureSettings, MaskCutSettings
 from ovdiff.presets.schema import RefineSettings
 from ovdiff.proposals.crf import crf, dense_crf
 
+if TYPE_CHECKING:
+    import torch
+
 _NO_EDGE = 1e-5
+"""The weight of an edge between patches that are not alike."""
 _log = logging.getLogger(__name__)
 _CORNERS = ((0, 0), (0, -1), (-1, 0), (-1, -1))
 
@@ -35,15 +42,18 @@ def make_proposer(preset: Preset, models: LoadedModels) -> "MaskCut":
     if settings.refine and settings.refiner == "crf":
         dense_crf()  # Before the first image: what is missing is said at once.
     dino = dino_transformer(models.vit(preset.models.given("dino", ModelSettings)))
-    return MaskCut(TransformerExtractor(dino, reads, "proposals.maskcut"), settings)
+    device = models.device if models.options.device_masks else None
+    return MaskCut(TransformerExtractor(dino, reads, "proposals.maskcut"), settings, device)
 
 
 class MaskCut:
     """Proposes up to ``masks`` disjoint masks of an image. Cost: one ViT pass, and one eigenproblem for each mask."""
 
-    def __init__(self, dino: TransformerExtractor, settings: MaskCutSettings) -> None:
-        """Use the keys of a self-supervised transformer."""
-        self._dino, self._settings = dino, settings
+    def __init__(
+        self, dino: TransformerExtractor, settings: MaskCutSettings, device: "torch.device | None" = None
+    ) -> None:
+        """Use the keys of a self-supervised transformer; cut, and fit masks to edges, on a device if one is given."""
+        self._dino, self._settings, self._device = dino, settings, device
 
     def propose(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Return masks (J, H, W), 0 <= J <= masks, of an (H, W, 3) uint8 RGB image.
@@ -54,10 +64,14 @@ class MaskCut:
         height, width = image.shape[:2]
         square = (settings.input_px, settings.input_px)
         stretched = np.array(Image.fromarray(image).resize(square, Image.Resampling.LANCZOS))
-        keys = self._dino.keys(stretched[None], settings.input_px)[0].permute(1, 2, 0).cpu().numpy()
-        masks = [_resize(mask, square) for mask in cut_masks(keys, settings)]
+        keys = self._dino.keys(stretched[None], settings.input_px)[0].permute(1, 2, 0)
+        if self._device is None:
+            found = cut_masks(keys.cpu().numpy(), settings)
+        else:
+            found = cut_masks_on_the_device(keys.to(self._device), settings)
+        masks = [_resize(mask, square) for mask in found]
         if settings.refine:
-            refined = (refine_mask(stretched, mask, settings) for mask in masks)
+            refined = (refine_mask(stretched, mask, settings, self._device) for mask in masks)
             masks = [mask for mask in refined if mask is not None]
         large = [_resize(mask, (height, width)) for mask in masks]
         return np.array(large, dtype=np.bool_).reshape(-1, height, width)
@@ -73,10 +87,30 @@ def cut_masks(keys: NDArray[np.float32], settings: MaskCutSettings) -> list[NDAr
     Returns:
         Disjoint masks (h, w) bool, at most one for each round.
     """
-    previous = taken = np.zeros(keys.shape[:2], dtype=np.bool_)
+
+    def split(taken: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        return bipartition(np.where(taken[..., None], 0.0, keys), settings.tau)
+
+    return _cut((keys.shape[0], keys.shape[1]), settings, split)
+
+
+def cut_masks_on_the_device(keys: "torch.Tensor", settings: MaskCutSettings) -> list[NDArray[np.bool_]]:
+    """Cut objects out of a feature map (h, w, D) as `cut_masks` does, on the device on which it is."""
+    from ovdiff.proposals.device_cuts import DeviceCuts
+
+    size_hw, cuts = (keys.shape[0], keys.shape[1]), DeviceCuts(keys, settings.tau)
+    return _cut(size_hw, settings, lambda taken: salient_side(cuts(taken).reshape(size_hw)))
+
+
+def _cut(
+    size_hw: tuple[int, int], settings: MaskCutSettings, split: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
+) -> list[NDArray[np.bool_]]:
+    """Cut masks one after another; ``split`` returns the salient part (h, w) without the patches (h, w) taken."""
+    taken: NDArray[np.bool_] = np.zeros(size_hw, dtype=np.bool_)
+    previous = taken
     masks: list[NDArray[np.bool_]] = []
     for number in range(settings.masks):
-        mask = bipartition(np.where(taken[..., None], 0.0, keys), settings.tau)
+        mask = split(taken)
         # The first mask is never dropped. A dropped mask takes no patches, and is the empty "previous" of the next.
         if number > 0 and (_iou(mask, previous) > settings.max_overlap or mask.mean() <= settings.min_area):
             mask = np.zeros_like(mask)
@@ -90,13 +124,17 @@ def cut_masks(keys: NDArray[np.float32], settings: MaskCutSettings) -> list[NDAr
 
 
 def bipartition(keys: NDArray[np.float32], tau: float) -> NDArray[np.bool_]:
-    """Split a feature map (h, w, D) in two and return the connected salient part (h, w).
+    """Split a feature map (h, w, D) in two and return the connected salient part (h, w)."""
+    height, width, depth = keys.shape
+    return salient_side(second_eigenvector(affinity(keys.reshape(-1, depth), tau)).reshape(height, width))
+
+
+def salient_side(vector: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Split a map (h, w) in two and return the connected salient part (h, w).
 
     The second eigenvector is split at its mean, and the seed is its largest absolute entry. The foreground is the side
     above the mean, or the other side if the first holds three image corners or does not hold the seed.
     """
-    height, width, depth = keys.shape
-    vector = second_eigenvector(affinity(keys.reshape(-1, depth), tau)).reshape(height, width)
     foreground = vector > vector.mean()
     corners = sum(bool(foreground[corner]) for corner in _CORNERS)
     seed = np.unravel_index(np.abs(vector).argmax(), vector.shape)
@@ -149,7 +187,10 @@ def _second_largest(symmetric: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def refine_mask(
-    image: NDArray[np.uint8], mask: NDArray[np.bool_], settings: MaskCutSettings
+    image: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    settings: MaskCutSettings,
+    device: "torch.device | None" = None,
 ) -> NDArray[np.bool_] | None:
     """Fit a mask (H, W) to the image's edges by PAMR or a dense CRF, and fill its holes.
 
@@ -159,19 +200,19 @@ def refine_mask(
     Raises:
         ModuleNotFoundError: ``refiner`` is "crf", and pydensecrf is not installed.
     """
-    refined = crf(image, mask) if settings.refiner == "crf" else _by_pamr(image, mask)
+    refined = crf(image, mask) if settings.refiner == "crf" else _by_pamr(image, mask, device)
     filled: NDArray[np.bool_] = ndimage.binary_fill_holes(refined)
     return filled if _iou(filled, mask) >= settings.min_agreement else None
 
 
-def _by_pamr(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _by_pamr(image: NDArray[np.uint8], mask: NDArray[np.bool_], device: "torch.device | None") -> NDArray[np.bool_]:
     import torch
 
     from ovdiff.models.pamr import pamr
 
-    scores = torch.from_numpy(np.stack([~mask, mask]).astype(np.float32))
+    scores = torch.from_numpy(np.stack([~mask, mask]).astype(np.float32)).to(device or "cpu")
     refined = pamr(image, scores, RefineSettings(pamr=True)).argmax(dim=0)
-    fitted: NDArray[np.bool_] = refined.numpy().astype(np.bool_)
+    fitted: NDArray[np.bool_] = refined.cpu().numpy().astype(np.bool_)
     return fitted
 
 

@@ -1,14 +1,17 @@
 """The encoding of an image: its windows, their features, its CLIP embedding, and a cache of encodings.
 
 An encoding depends on the image alone, and on no vocabulary. The features of a batch of windows leave the device as
-soon as they are computed, so that an image and the cache take no more of the device's memory than one batch does.
+soon as they are computed, so that an image and the cache take no more of the device's memory than one batch does. A
+device whose option ``resident`` is on keeps the features of the images that are matched next; the cache gets a copy.
 """
 
 import logging
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +23,7 @@ from ovdiff.extractors.work import extraction
 from ovdiff.models.memory import batch_size, run_in_batches
 from ovdiff.presets.model_settings import ClipModelSettings, Dtype
 from ovdiff.presets.needs import dtype_fields, feature_dtype, looks_at_images
+from ovdiff.presets.schema import WindowSettings
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.prefilter import embed_image
 from ovdiff.segmenting.windows import Window, group_by_size, plan_windows, resize_to_working
@@ -29,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WindowFeatures:
-    """Features (B, D, h, w) of B windows of one size, on the CPU.
+    """Features (B, D, h, w) of B windows of one size, on the CPU, or on the device that matches them next.
 
     The features are float16 if the model computes in float16 or the preset's ``windows.features_dtype`` says so, and
     else float32. The released code has float32 always; the further digits would hold only noise, and take twice the
@@ -56,6 +60,17 @@ class EncodedImage:
     features: Mapping[str, tuple[WindowFeatures, ...]]
     embedding: Tensor | None
 
+    def on_the_cpu(self) -> "EncodedImage":
+        """Return the same with all features on the CPU; itself where they are there."""
+        batches = [batch for entries in self.features.values() for batch in entries]
+        if all(batch.features.device.type == "cpu" for batch in batches):
+            return self
+        features = {
+            name: tuple(replace(batch, features=batch.features.cpu()) for batch in entries)
+            for name, entries in self.features.items()
+        }
+        return replace(self, features=features)
+
     def size_bytes(self) -> int:
         """Return the memory that the features take."""
         batches = (batch.features for entries in self.features.values() for batch in entries)
@@ -69,15 +84,43 @@ def encode_image(parts: SegmentingParts, image: NDArray[np.uint8]) -> EncodedIma
         WeightsError: a model cannot be loaded, or gives features that are not finite.
         DeviceMemoryError: not even one window fits into the device's memory.
     """
+    return encode_images(parts, [image])[0]
+
+
+def encode_images(
+    parts: SegmentingParts,
+    images: Sequence[NDArray[np.uint8]],
+    workings: Sequence[NDArray[np.uint8]] | None = None,
+) -> list[EncodedImage]:
+    """Encode several images; windows of one size go in one batch, whichever image they are of.
+
+    Args:
+        parts: the models.
+        images: each (H, W, 3) uint8.
+        workings: the images at working size, if somebody has made them already.
+
+    Raises:
+        WeightsError: a model cannot be loaded, or gives features that are not finite.
+        DeviceMemoryError: not even one window fits into the device's memory.
+    """
     preset = parts.preset
-    working = resize_to_working(image, preset.windows)
-    groups = group_by_size(plan_windows(working.shape[:2], preset.windows))
+    if workings is None:
+        workings = [resize_to_working(image, preset.windows) for image in images]
+    groups = _group_windows(workings, preset.windows)
     with parts.models.lock:
         for name in preset.active_extractors():
             parts.extractors[name]  # All weights are loaded first: a batch is given the memory that they leave.
-        features = {name: _encode_windows(parts, name, working, groups) for name in preset.active_extractors()}
-        embedding = _embed(parts, working) if looks_at_images(preset) else None
-    return EncodedImage((image.shape[0], image.shape[1]), working, features, embedding)
+        features = {name: _encode_windows(parts, name, workings, groups) for name in preset.active_extractors()}
+        embeddings = [_embed(parts, working) if looks_at_images(preset) else None for working in workings]
+    return [
+        EncodedImage(
+            (image.shape[0], image.shape[1]),
+            workings[index],
+            {name: found[index] for name, found in features.items()},
+            embeddings[index],
+        )
+        for index, image in enumerate(images)
+    ]
 
 
 class EncodingCache:
@@ -102,7 +145,7 @@ class EncodingCache:
         if encoded.size_bytes() > self._max_mib << 20:
             self._tell(encoded)
             return
-        self._entries[key] = encoded
+        self._entries[key] = encoded.on_the_cpu()
         self._bytes += encoded.size_bytes()
         while self._bytes > self._max_mib << 20:
             self._bytes -= self._entries.popitem(last=False)[1].size_bytes()
@@ -126,31 +169,54 @@ def _embed(parts: SegmentingParts, working: NDArray[np.uint8]) -> Tensor:
     return embedding
 
 
+class _Placed(NamedTuple):
+    """A window, and which of the images that are encoded together it is of."""
+
+    image: int
+    window: Window
+
+
+def _group_windows(workings: Sequence[NDArray[np.uint8]], settings: WindowSettings) -> list[list[_Placed]]:
+    """Return the windows of all images in groups of one size, smaller windows first; within a group image by image."""
+    groups: dict[tuple[int, int], list[_Placed]] = {}
+    for index, working in enumerate(workings):
+        for same_size in group_by_size(plan_windows(working.shape[:2], settings)):
+            size_hw = same_size[0].height, same_size[0].width
+            groups.setdefault(size_hw, []).extend(_Placed(index, window) for window in same_size)
+    return [groups[size_hw] for size_hw in sorted(groups)]
+
+
 def _encode_windows(
-    parts: SegmentingParts, name: str, working: NDArray[np.uint8], groups: Sequence[Sequence[Window]]
-) -> tuple[WindowFeatures, ...]:
+    parts: SegmentingParts, name: str, workings: Sequence[NDArray[np.uint8]], groups: Sequence[Sequence[_Placed]]
+) -> list[tuple[WindowFeatures, ...]]:
+    """Return each image's features, in batches of windows of one size."""
     preset = parts.preset
     dtype = feature_dtype(preset, name)
     work = extraction(preset, name, preset.memory.segment_gib)
     limit = batch_size(parts.models.device, work)
     halve = preset.windows.features_dtype == "float16"
-    found: list[WindowFeatures] = []
+    place = parts.models.device if parts.models.options.resident else torch.device("cpu")
+    found: list[list[WindowFeatures]] = [[] for _ in workings]
 
-    def run(windows: Sequence[Window]) -> None:
-        crops = np.stack([window.crop(working) for window in windows])
+    def run(windows: Sequence[_Placed]) -> None:
+        crops = np.stack([placed.window.crop(workings[placed.image]) for placed in windows])
         features = parts.extractors.extract(name, crops, "window")
         _check_finite(features, name, dtype, dtype_fields(name))
-        kept = features.to("cpu", torch.float16 if halve else _STORED_AS[dtype])
+        kept = features.to(place, torch.float16 if halve else _STORED_AS[dtype])
         if halve and not _is_finite(kept):
             raise WeightsError(
                 f"Features of {name} do not fit float16, whose largest value is 65504: set windows.features_dtype to "
                 f"'computed'."
             )
-        found.append(WindowFeatures(tuple(windows), kept))
+        for image, rows in groupby(range(len(windows)), key=lambda row: windows[row].image):
+            own = list(rows)
+            # A view would keep the whole batch in memory.
+            part = kept if len(own) == len(windows) else kept[own[0] : own[-1] + 1].clone()
+            found[image].append(WindowFeatures(tuple(windows[row].window for row in own), part))
 
     for windows in groups:
         run_in_batches(windows, limit, run, work.name)
-    return tuple(found)
+    return [tuple(batches) for batches in found]
 
 
 _STORED_AS = {"float32": torch.float32, "bfloat16": torch.float32, "float16": torch.float16}

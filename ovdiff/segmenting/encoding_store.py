@@ -93,7 +93,7 @@ class EncodingStore:
             needed = math.ceil(encoded.size_bytes() / (1 << 20))
             self._tell(f"are smaller than this image's encoding: set cache.disk_mib to {needed} or more, or to 0")
             return
-        data = encoding_to_bytes(encoded)
+        data = encoding_to_bytes(encoded.on_the_cpu())
         try:
             self._write(self._path(key), data)
         except (OSError, StorageError) as error:

@@ -3,7 +3,7 @@
 Tested alone by tests/ovdiff/test_halves.py, and through the engine by tests/ovdiff/test_engine.py.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -23,7 +23,7 @@ from ovdiff.segmentation import PartEvidence, Segmentation
 from ovdiff.segmenting.anchors import Anchors, Competition
 from ovdiff.segmenting.category_kinds import CategoryKinds
 from ovdiff.segmenting.discriminant import LearnedViews
-from ovdiff.segmenting.encoding import EncodedImage, EncodingCache, encode_image
+from ovdiff.segmenting.encoding import EncodedImage, EncodingCache, encode_image, encode_images
 from ovdiff.segmenting.encoding_store import EncodingStore
 from ovdiff.segmenting.instances import find_instances, reduced
 from ovdiff.segmenting.lessons import LessonModel, Lessons, with_lessons
@@ -109,6 +109,32 @@ class ImageSegmenter:
             self.tables.require(vocabulary)  # First, so that missing categories are named before the long part.
             return self._match(self._encode(image, key), vocabulary)
 
+    def segment_together(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        vocabulary: Vocabulary,
+        workings: Sequence[NDArray[np.uint8]] | None = None,
+    ) -> list[Segmentation]:
+        """Label every pixel of several images, whose windows share batches; their encodings are not kept.
+
+        Args:
+            images: each (H, W, 3) uint8 RGB.
+            vocabulary: the categories, all of which must have been built.
+            workings: the images at working size, if somebody has made them already.
+
+        Raises:
+            ImageError: one of the images is not such an array.
+            MissingPrototypesError: some categories must be built first; the message names them.
+            BankCorruptError: a stored set is damaged.
+            WeightsError: a model cannot be loaded, or gives features that are not finite.
+            DeviceMemoryError: not even one window fits into the device's memory.
+        """
+        for image in images:
+            require_image(image)
+        with self.parts.models.lock:
+            self.tables.require(vocabulary)
+            return [self._match(encoded, vocabulary) for encoded in encode_images(self.parts, images, workings)]
+
     def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
         """Run the models on an (H, W, 3) uint8 RGB image, unless its encoding is kept in memory or beside the bank.
 
@@ -118,7 +144,7 @@ class ImageSegmenter:
             DeviceMemoryError: not even one window fits into the device's memory.
         """
         require_image(image)
-        return self._encode(image, image_key(image))
+        return self._encode(image, image_key(image)).on_the_cpu()
 
     def label(self, encoded: EncodedImage, vocabulary: Vocabulary, *, lessons: bool = True) -> Segmentation:
         """Match an encoded image with a vocabulary's prototypes (Eq. 4). Only CLIP may look at parts of the image.
@@ -252,7 +278,9 @@ class ImageSegmenter:
             DeviceMemoryError: the score maps do not fit into the device's memory.
         """
         preset, encoded = self.parts.preset, match.encoded
-        maps = score_maps(encoded, match.tables, match.candidates, preset, self.parts.models.device)
+        models = self.parts.models
+        halved = models.options.bf16_matching
+        maps = score_maps(encoded, match.tables, match.candidates, preset, models.device, halved=halved)
         yield Step("votes", maps)
         if match.lessons is not None:
             maps = with_lessons(encoded, maps, match.lessons, self.parts.models.device)
@@ -304,7 +332,7 @@ class ImageSegmenter:
             encoded = self._encodings.get(key)
             if encoded is None:
                 encoded = self._stored_or_new(image, key)
-                self._encodings.put(key, encoded)
+                self._encodings.put(key, encoded)  # A copy, if this is on the device, where it is matched next.
             return encoded
 
     def _stored_or_new(self, image: NDArray[np.uint8], key: str) -> EncodedImage:

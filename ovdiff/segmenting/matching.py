@@ -35,7 +35,13 @@ class ScoreMaps:
 
 
 def score_maps(
-    encoded: EncodedImage, tables: Tables, candidates: Sequence[int], preset: Preset, device: torch.device
+    encoded: EncodedImage,
+    tables: Tables,
+    candidates: Sequence[int],
+    preset: Preset,
+    device: torch.device,
+    *,
+    halved: bool = False,
 ) -> ScoreMaps:
     """Return the score maps of an encoded image: the votes of all extractors and windows.
 
@@ -45,12 +51,13 @@ def score_maps(
         candidates: the indices of the categories to look for, ascending.
         preset: the settings by which features become scores.
         device: the device that computes the score maps.
+        halved: whether cosines are products of bfloat16, added up in float32.
 
     Raises:
         DeviceMemoryError: the score maps do not fit into the device's memory.
     """
     try:
-        scores, labels = _by_eq_4(encoded, tables, candidates, preset, device)
+        scores, labels = _by_eq_4(encoded, tables, candidates, preset, device, halved)
     except torch.OutOfMemoryError as error:
         raise _no_room(encoded, len(candidates)) from error
     return ScoreMaps(scores, tuple(labels))
@@ -117,7 +124,12 @@ def _no_room(encoded: EncodedImage, classes: int) -> DeviceMemoryError:
 
 
 def _by_eq_4(
-    encoded: EncodedImage, tables: Tables, candidates: Sequence[int], preset: Preset, device: torch.device
+    encoded: EncodedImage,
+    tables: Tables,
+    candidates: Sequence[int],
+    preset: Preset,
+    device: torch.device,
+    halved: bool,
 ) -> tuple[Tensor, list[int]]:
     """Return score maps (C, h, w) at working size and their label ids. If there is a background it comes first."""
     matching, classes = preset.matching, voting_classes(candidates, preset)
@@ -125,7 +137,7 @@ def _by_eq_4(
     for name, table in tables.items():
         gated = table.gated(candidates).to(device)
         for batch in encoded.features[name]:
-            merger.add(class_scores(batch.features, gated, classes), batch.windows)
+            merger.add(class_scores(batch.features, gated, classes, halved=halved), batch.windows)
     scores, labels = merger.mean(), [index + 1 for index in classes]  # The label id of BACKGROUND is 0.
     if matching.background == "threshold":
         threshold = torch.full_like(scores[:1], matching.background_threshold)

@@ -1,7 +1,7 @@
 """What runs on a CUDA device gives what the CPU gives, and leaves no features on it.
 
-Command: ``pytest -m gpu tests/gpu``; about a minute. Where there is no CUDA device the same tests run on the CPU alone,
-so that they do not rot: each then compares two engines whose models were loaded apart.
+Command: ``pytest -m gpu tests/gpu``; about a minute. Where there is no CUDA device the same tests run on a CPU with the
+options of a GPU, so that neither they nor the paths that a GPU takes rot.
 """
 
 from collections.abc import Iterator
@@ -17,13 +17,28 @@ from ovdiff.bank import Bank
 from ovdiff.bank.prototypes import FeatureSpacePrototypes
 from ovdiff.building.clustering import k_means
 from ovdiff.engine import Engine
+from ovdiff.models.devices import ON_A_GPU, OPTIONS, device_name
+from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.memory import RESERVE_MIB, CudaMemory, Work, batch_size
 from ovdiff.presets import Preset
+from ovdiff.presets.part_settings import MaskCutSettings
+from ovdiff.proposals import Thresholder, make_source
+from ovdiff.tinyworld.world import render, sample_scene
 from ovdiff.vocabulary import Category, Vocabulary
 
 CATEGORIES = (Category("boat"), Category("water"), Category("red fish"))
 VOCABULARY = Vocabulary(CATEGORIES)
 REFINED: dict[str, Any] = {"pamr": True, "pamr_iterations": 2}
+
+
+LIKE_A_GPU = "cpu" + "".join(f"+{name}" for name in OPTIONS if getattr(ON_A_GPU, name))
+
+
+@pytest.fixture(scope="module", params=[LIKE_A_GPU, pytest.param("cuda", marks=pytest.mark.gpu)], ids=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> str:
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +120,7 @@ def _cosine_of_class(first: FeatureSpacePrototypes, second: FeatureSpacePrototyp
 def test_half_precision_builds_and_segments(
     dtype: Any, preset: Preset, device: str, tmp_path: Path, image: np.ndarray
 ) -> None:
-    if (device, dtype) == ("cpu", "float16"):
+    if (device_name(device), dtype) == ("cpu", "float16"):
         pytest.skip("a CPU has float16 only in slow emulation")
     models = preset.models
     halves = {name: replace(getattr(models, name), dtype=dtype) for name in ("generator", "clip", "dino")}
@@ -118,9 +133,36 @@ def test_half_precision_builds_and_segments(
     assert np.isfinite(found.scores).all() and np.isfinite(found.margins).all()
 
 
+def test_images_that_are_segmented_together_are_those_that_are_segmented_alone(
+    on_cpu: Engine, on_device: Engine, image: np.ndarray
+) -> None:
+    images = [image, np.ascontiguousarray(image[:60]), np.ascontiguousarray(image[::-1])]
+    workings = [on_device.prepared(each) for each in images]
+    expected = [on_cpu.segment(each, VOCABULARY) for each in images]
+    for found in (
+        on_device.segment_together(images, VOCABULARY),
+        on_device.segment_together(images, VOCABULARY, workings),
+    ):
+        for ours, theirs in zip(found, expected, strict=True):
+            assert (ours.label_map == theirs.label_map).mean() > 0.98
+            np.testing.assert_allclose(ours.scores, theirs.scores, atol=5e-3)
+
+
+def test_masks_of_maskcut_are_the_cpu_s(preset: Preset, device: str) -> None:
+    scene = render(sample_scene(3, "test"), 64).image
+    chosen = replace(
+        preset, proposals=replace(preset.proposals, source="maskcut", maskcut=MaskCutSettings(input_px=64, tau=0.3))
+    )
+    theirs, ours = (make_source(chosen, LoadedModels(where)) for where in ("cpu", device))
+    assert not isinstance(theirs, Thresholder) and not isinstance(ours, Thresholder)
+    expected, found = theirs.propose(scene), ours.propose(scene)
+    assert len(expected) and found.shape == expected.shape
+    assert (found == expected).mean() > 0.99
+
+
 def test_k_means_is_the_cpu_s_and_repeats_itself(device: str) -> None:
     features = torch.randn(3000, 64, generator=torch.Generator().manual_seed(0))
-    runs = [k_means(features, 8, seed=0, iterations=300, device=torch.device(where)) for where in (device, device)]
+    runs = [k_means(features, 8, seed=0, iterations=300, device=torch.device(device_name(device))) for _ in range(2)]
     theirs = k_means(features, 8, seed=0, iterations=300, device=torch.device("cpu"))
     assert torch.equal(*runs)
     inertias = [float(torch.cdist(features, centres).min(dim=1).values.square().sum()) for centres in (runs[0], theirs)]
@@ -128,7 +170,7 @@ def test_k_means_is_the_cpu_s_and_repeats_itself(device: str) -> None:
 
 
 def test_encoding_leaves_only_weights_on_the_device(on_device: Engine, device: str, image: np.ndarray) -> None:
-    if device == "cpu":
+    if device != "cuda":
         pytest.skip("a CPU does not count what is on it")
     on_device.segment(image, VOCABULARY)  # everything is loaded
     before = torch.cuda.memory_allocated()
@@ -138,7 +180,7 @@ def test_encoding_leaves_only_weights_on_the_device(on_device: Engine, device: s
 
 
 def test_the_device_s_memory_is_known(device: str) -> None:
-    where = torch.device(device)
+    where = torch.device(device_name(device))
     assert batch_size(where, Work("a test", wanted=4, mib_per_item=1, budget_gib=64.0)) == 4
     if device == "cuda":
         memory = CudaMemory(where)

@@ -25,6 +25,7 @@ from torch import Tensor
 from ovdiff.building.generation.attribution import AttributionRecorder
 from ovdiff.building.generation.tokens import category_span, fill
 from ovdiff.errors import VocabularyError
+from ovdiff.models.memory import run_in_batches
 from ovdiff.presets.schema import LCM_STEPS, AttributionSettings, GenerationSettings
 
 
@@ -84,13 +85,18 @@ class SupportGenerator:
         pipeline: StableDiffusionPipeline,
         generation: GenerationSettings,
         attribution: AttributionSettings,
+        decoded_at_once: int = 1,
     ) -> None:
-        """Use the pipeline's models with the preset's scheduler; the pipeline itself is left as it is."""
+        """Use the pipeline's models with the preset's scheduler; the pipeline itself is left as it is.
+
+        On a GPU ``decoded_at_once`` images are decoded in one batch, at most; a CPU decodes all of a batch.
+        """
         scheduler = make_scheduler(generation, pipeline.scheduler.config)
         parts = {**pipeline.components, "scheduler": scheduler}
         self._pipeline = StableDiffusionPipeline(**parts, requires_safety_checker=False)
         self._pipeline.set_progress_bar_config(disable=True)
         self._generation, self._attribution = generation, attribution
+        self._decoded_at_once = decoded_at_once
 
     def generate(self, batch: DrawingBatch, on_step: Callable[[], None] = lambda: None) -> Generated:
         """Sample one batch; ``on_step`` is called after each denoising step.
@@ -111,7 +117,7 @@ class SupportGenerator:
         )
         with recorder:
             latents = self._sample(batch, recorder, on_step)
-        return Generated(decode(self._pipeline, latents), recorder.maps().cpu().numpy())
+        return Generated(decode(self._pipeline, latents, self._decoded_at_once), recorder.maps().cpu().numpy())
 
     @torch.inference_mode()
     def _sample(self, batch: DrawingBatch, recorder: AttributionRecorder, on_step: Callable[[], None]) -> Tensor:
@@ -167,15 +173,21 @@ def make_scheduler(settings: GenerationSettings, config: Any) -> Any:
 
 
 @torch.inference_mode()
-def decode(pipeline: StableDiffusionPipeline, latents: Tensor) -> NDArray[np.uint8]:
+def decode(pipeline: StableDiffusionPipeline, latents: Tensor, at_once: int = 1) -> NDArray[np.uint8]:
     """Decode latents (B, C, h, w) to images (B, H, W, 3) uint8 RGB, in the VAE's own dtype.
 
-    On a GPU the images are decoded one at a time, because the decoder takes more memory for an image than the UNet.
+    On a GPU ``at_once`` images are decoded in a batch, because the decoder takes more memory for an image than the
+    UNet. A batch that does not fit into memory after all is decoded in halves.
     """
     vae = pipeline.vae
     scaled = latents.to(vae.dtype) / vae.config.scaling_factor
-    at_once = len(latents) if latents.device.type == "cpu" else 1
-    images = [_to_bytes(vae.decode(part, return_dict=False)[0]) for part in scaled.split(at_once)]
+    images: list[Tensor] = []
+
+    def run(numbers: Sequence[int]) -> None:
+        part = scaled[numbers[0] : numbers[-1] + 1]
+        images.append(_to_bytes(vae.decode(part, return_dict=False)[0]))
+
+    run_in_batches(range(len(latents)), len(latents) if latents.device.type == "cpu" else at_once, run, "decoding")
     return torch.cat(images).numpy()
 
 

@@ -1,20 +1,24 @@
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from backend.command.plan import Wanted, make_plan
+from backend.command import segment
+from backend.command.plan import Job, Wanted, make_plan
 from backend.command.prototypes import read_categories
-from backend.command.segment import check_vocabulary, segment_images
+from backend.command.segment import check_vocabulary, read_image_file, segment_images
 from backend.errors import RequestError, UsageError
 from backend.presentation.overlay import label_colours
 from converters.datasets.coco_thresholds import hidden_before
 from converters.selection import Thresholds
 from ovdiff.bank import Bank
-from ovdiff.errors import WeightsError
+from ovdiff.errors import DeviceMemoryError, WeightsError
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
 from tests.fakes.engine import FakeEngine
@@ -241,6 +245,85 @@ def test_the_upright_picture_is_segmented(tmp_path: Path, engine: FakeEngine) ->
     assert Image.open(tmp_path / "a.indexed.png").size == (48, 64)
     (image,) = json.loads((tmp_path / "masks.json").read_text())["images"]
     assert (image["width"], image["height"]) == (48, 64)
+
+
+class Together(FakeEngine):
+    """An engine that takes up to three images at once, unless one of them is too much for it."""
+
+    images_together = 3
+    groups: list[int]
+    too_many = False
+
+    def prepared(self, image: np.ndarray) -> np.ndarray:
+        return image[::2]
+
+    def segment_together(
+        self, images: Sequence[np.ndarray], vocabulary: Vocabulary, workings: Sequence[np.ndarray] | None = None
+    ) -> list[Segmentation]:
+        assert workings is not None and [len(each) for each in workings] == [-(-len(each) // 2) for each in images]
+        self.groups.append(len(images))
+        if self.too_many:
+            raise DeviceMemoryError("no room")
+        return [self.segment(image, vocabulary) for image in images]
+
+
+@pytest.fixture
+def seven(tmp_path: Path) -> Path:
+    """A folder of seven images, of which the third is none."""
+    folder = tmp_path / "seven"
+    folder.mkdir()
+    for number in range(7):
+        picture = np.zeros((40 + number, 30, 3), np.uint8)
+        picture[10 : 20 + number, 5:15] = (255, 0, 0)
+        Image.fromarray(picture).save(folder / f"{number}.png")
+    (folder / "2.png").write_text("no picture")
+    return folder
+
+
+@pytest.mark.parametrize("too_many", [False, True])
+def test_several_images_at_once_give_the_bytes_of_one_after_another(
+    too_many: bool, seven: Path, tmp_path: Path, engine: FakeEngine
+) -> None:
+    together = Together(engine.folder)
+    together.groups, together.too_many = [], too_many
+    written = []
+    for name, asked in (("alone", engine), ("together", together)):
+        plan = make_plan([seven], Wanted(tmp_path / name, coco=tmp_path / f"{name}.json"))
+        with pytest.raises(RequestError, match="1 of 7 images could not be segmented"):
+            segment_images(plan, read_categories("red"), asked, max_px=PIXELS)
+        files = sorted((tmp_path / name).rglob("*.png"))
+        written.append([path.read_bytes() for path in [*files, tmp_path / f"{name}.json"]])
+    assert together.groups == [2, 3] and len(written[0]) == 7  # of 3, 3 and 1; one that is alone goes the usual way
+    assert written[0] == written[1]
+
+
+def test_images_are_read_ahead_and_results_are_written_behind(
+    photos: Path, tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, segmented_second, write = Event(), Event(), segment._write_pictures
+
+    def reading(path: Path, max_px: int) -> np.ndarray:
+        found = read_image_file(path, max_px)
+        if path.name == "b.jpg":
+            read.set()
+        return found
+
+    def writing(job: Job, *others: Any) -> None:
+        if job.name == "a.png":
+            assert segmented_second.wait(10)  # The first is written while the second is segmented, or after it.
+        write(job, *others)
+
+    def segmenting() -> None:
+        if engine.segmented:
+            segmented_second.set()
+        else:
+            assert read.wait(10)  # The second is read while the first is segmented.
+
+    monkeypatch.setattr(segment, "read_image_file", reading)
+    monkeypatch.setattr(segment, "_write_pictures", writing)
+    engine.on_segment = segmenting
+    segment_images(make_plan([photos], Wanted(tmp_path / "out")), read_categories("red"), engine, max_px=PIXELS)
+    assert segmented_second.is_set() and (tmp_path / "out/a.overlay.png").is_file()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), WeightsError("no weights")])

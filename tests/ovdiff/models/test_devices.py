@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from ovdiff.errors import DeviceError
-from ovdiff.models.devices import require_device
+from ovdiff.models.devices import ON_A_GPU, DeviceOptions, require_device, split_device
 
 
 def test_the_processor_can_be_used() -> None:
@@ -17,4 +19,23 @@ def test_a_device_that_is_not_there_is_named(device: str) -> None:
 @pytest.mark.parametrize("device", [None, 3, "meta", "meta:0"])
 def test_a_device_that_can_hold_no_model_is_refused(device: str) -> None:
     with pytest.raises(DeviceError, match=r"cannot be used: expected a name such as 'cpu' or 'cuda'"):
+        require_device(device)
+
+
+def test_a_cpu_has_no_options_and_a_gpu_those_that_compute_the_same() -> None:
+    assert split_device("cpu") == ("cpu", DeviceOptions())
+    name, options = split_device("cuda:1")
+    assert name == "cuda:1" and options == ON_A_GPU
+    assert options.resident and not options.bf16_matching and not options.compile
+
+
+def test_options_are_switched_on_and_off_in_a_device_s_name() -> None:
+    name, options = split_device("cuda+compile-resident")
+    assert name == "cuda" and options == replace(ON_A_GPU, compile=True, resident=False)
+    require_device("cpu+bf16_matching")
+
+
+@pytest.mark.parametrize("device", ["cpu+fast", "cuda+", "cpu+compile resident", "cpu-+compile"])
+def test_an_option_that_is_not_there_is_named_with_those_that_are(device: str) -> None:
+    with pytest.raises(DeviceError, match=r"is no list of options\. Expected such as .*resident, device_masks"):
         require_device(device)

@@ -96,6 +96,32 @@ def test_the_row_of_a_score_is_the_nearest_of_its_class(
     torch.testing.assert_close(cosines.gather(1, rows[:, [0, 2, 3]]), scores[:, [0, 2, 3]])
 
 
+def test_halved_cosines_are_near_and_the_same_in_any_batch(sets: list[FeatureSpacePrototypes]) -> None:
+    table = make_table(sets, stuff=(), kinds=("class", "instance", "part"))
+    maps = torch.randn(2, table.vectors.shape[1], 3, 5, generator=torch.Generator().manual_seed(2))
+    classes = [segmenter.BACKGROUND, *range(len(sets))]
+    exact, halved = (class_scores(maps, table, classes, halved=halved) for halved in (False, True))
+    assert not torch.equal(exact, halved)
+    torch.testing.assert_close(halved, exact, rtol=0, atol=1e-2)
+    assert torch.equal(class_scores(maps[1:], table, classes, halved=True), halved[1:])
+
+
+def test_the_largest_cosine_of_each_class_is_found_at_once_as_one_after_another(
+    sets: list[FeatureSpacePrototypes],
+) -> None:
+    table = make_table(sets, stuff=(), kinds=("class", "instance", "part"))
+    classes = [segmenter.BACKGROUND, *range(len(sets))]
+    spans = [np.searchsorted(table.classes, [wanted, wanted + 1]).tolist() for wanted in classes]
+    lengths = segmenter._lengths(spans, len(table.vectors), torch.device("cpu"))
+    assert lengths is not None
+    cosines = torch.randn(len(table.vectors), 7, generator=torch.Generator().manual_seed(0))
+    found = segmenter.largest_of_each(cosines, lengths)
+    assert torch.equal(found, torch.stack([cosines[start:end].amax(dim=0) for start, end in spans]))
+    without_one = [*spans[:-1], [spans[-1][0], spans[-1][0]]]
+    assert segmenter._lengths(without_one, len(table.vectors), torch.device("cpu")) is None
+    assert segmenter._lengths([*spans[1:]], len(table.vectors), torch.device("cpu")) is None
+
+
 def test_without_background_prototypes_none_are_in_the_table(sets: list[FeatureSpacePrototypes]) -> None:
     table = make_table(sets, set(), kinds=ALL, background=False)
     assert len(table.vectors) == 3 * 4 and table.classes.min() == 0

@@ -1,0 +1,117 @@
+"""What comes before and after the models' work, done beside it: images are read ahead, and results are finished behind.
+
+::
+
+    read, decode  -->  [bounded]  -->  models, in the caller's thread  -->  [bounded]  -->  masks' encoding, pictures
+      threads                                                                                     one thread
+
+All keeps the order of the items, so that a run writes the same bytes as one that does one thing after another.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from itertools import islice
+from types import TracebackType
+from typing import Generic, NamedTuple, Self, TypeVar
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+THREADS = 4
+"""That read ahead: a JPEG of 12 megapixels takes 80 ms to decode, and a storage far away longer to answer."""
+
+
+class Outcome(NamedTuple, Generic[Item, Made]):
+    """An item with what was made of it, or with the error that came in place of that."""
+
+    item: Item
+    made: Made | None
+    error: BaseException | None
+
+    def take(self) -> Made:
+        """Return what was made, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        assert self.made is not None
+        return self.made
+
+
+def ahead(
+    items: Iterable[Item], make: Callable[[Item], Made], *, most: int, threads: int = THREADS
+) -> Iterator[Outcome[Item, Made]]:
+    """Yield the outcomes of items in their order; up to ``most`` further items are made, or being made, meanwhile."""
+    waiting: deque[tuple[Item, Future[Made]]] = deque()
+    left = iter(items)
+    with ThreadPoolExecutor(min(threads, max(1, most)), thread_name_prefix="ovdiff-ahead") as pool:
+        try:
+            for item in left:
+                waiting.append((item, pool.submit(copy_context().run, make, item)))
+                if len(waiting) > most:
+                    yield _outcome(*waiting.popleft())
+            while waiting:
+                yield _outcome(*waiting.popleft())
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def grouped(items: Iterable[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Yield items in lists of ``size``; the last may be shorter."""
+    left = iter(items)
+    while group := list(islice(left, size)):
+        yield group
+
+
+class Behind:
+    """Does work in a thread of its own, in the order in which it is given, inside a ``with`` block.
+
+    At the end of the block all of it is done. An error of the work is raised by the next :meth:`do`, or at the end of
+    the block; nothing is done after it.
+    """
+
+    def __init__(self, most: int) -> None:
+        """Begin nothing; whoever gives work waits while ``most`` pieces are not done."""
+        self._room = threading.Semaphore(most)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="ovdiff-behind")
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        """Begin to take work."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for all work; raise its error unless the block ends with one of its own."""
+        self._pool.shutdown(wait=True)
+        if error is None:
+            self._raise()
+
+    def do(self, work: Callable[[], object]) -> None:
+        """Take a piece of work, as soon as there is room."""
+        self._room.acquire()
+        self._raise()
+        self._pool.submit(copy_context().run, self._run, work)
+
+    def _run(self, work: Callable[[], object]) -> None:
+        try:
+            if self._error is None:
+                work()
+        except BaseException as error:  # noqa: BLE001 — raised where the work was given
+            self._error = error
+        finally:
+            self._room.release()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+def _outcome(item: Item, future: Future[Made]) -> Outcome[Item, Made]:
+    error = future.exception()
+    return Outcome(item, None if error is not None else future.result(), error)

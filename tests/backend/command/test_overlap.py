@@ -1,0 +1,111 @@
+"""Reading ahead and finishing behind: in order, within bounds, and beside one another; errors come where asked."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from backend.command.overlap import Behind, ahead, grouped
+
+SOON_S = 10.0
+
+
+def test_outcomes_come_in_the_order_of_the_items_whichever_is_made_first() -> None:
+    later = threading.Event()
+
+    def make(item: int) -> int:
+        if item == 0:
+            assert later.wait(SOON_S)
+        if item == 1:
+            later.set()
+        return 10 * item
+
+    assert [outcome.take() for outcome in ahead(range(4), make, most=2, threads=2)] == [0, 10, 20, 30]
+
+
+def test_the_next_items_are_made_while_one_is_worked_on() -> None:
+    made = [threading.Event() for _ in range(3)]
+    outcomes = ahead(range(3), lambda item: made[item].set(), most=1)
+    next(outcomes)
+    assert made[1].wait(SOON_S)  # while the first is still in hand
+    outcomes.close()
+
+
+def test_no_more_than_so_many_are_made_ahead() -> None:
+    begun: list[int] = []
+    outcomes = ahead(range(100), begun.append, most=3)
+    next(outcomes)
+    outcomes.close()  # waits for what is being made
+    assert len(begun) <= 4
+
+
+def test_an_item_s_error_comes_in_its_place_and_the_others_go_on() -> None:
+    def make(item: int) -> int:
+        if item == 1:
+            raise OSError("unreadable")
+        return item
+
+    first, second, third = ahead(range(3), make, most=2)
+    assert (first.take(), third.take()) == (0, 2)
+    with pytest.raises(OSError, match="unreadable"):
+        second.take()
+
+
+def test_items_are_grouped() -> None:
+    assert list(grouped(range(5), 2)) == [[0, 1], [2, 3], [4]]
+
+
+def test_work_is_done_behind_in_order_and_all_of_it_before_the_block_ends() -> None:
+    go, done = threading.Event(), list[int]()
+
+    def work(number: int) -> None:
+        assert go.wait(SOON_S)
+        done.append(number)
+
+    with Behind(3) as behind:
+        for number in range(3):
+            behind.do(lambda number=number: work(number))
+        assert done == []  # given, and the giver goes on
+        go.set()
+    assert done == [0, 1, 2]
+
+
+def test_whoever_gives_more_than_there_is_room_for_waits() -> None:
+    go, given = threading.Event(), threading.Event()
+
+    def give(behind: Behind) -> Iterator[None]:
+        behind.do(lambda: go.wait(SOON_S))
+        yield
+        behind.do(lambda: None)
+        given.set()
+        yield
+
+    with Behind(1) as behind:
+        giving = give(behind)
+        next(giving)
+        thread = threading.Thread(target=lambda: next(giving))
+        thread.start()
+        assert not given.wait(0.1)
+        go.set()
+        thread.join(SOON_S)
+        assert given.is_set()
+
+
+def test_an_error_of_the_work_is_raised_by_the_giver_and_nothing_is_done_after_it() -> None:
+    done: list[str] = []
+
+    def fail() -> None:
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"), Behind(1) as behind:
+        behind.do(fail)
+        behind.do(lambda: done.append("after"))
+    with pytest.raises(OSError, match="the disk is full"), Behind(5) as behind:
+        behind.do(fail)
+    assert done == []
+
+
+def test_the_block_s_own_error_is_not_hidden_by_the_work_s() -> None:
+    with pytest.raises(KeyboardInterrupt), Behind(2) as behind:
+        behind.do(lambda: 1 / 0)
+        raise KeyboardInterrupt
