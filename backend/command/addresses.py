@@ -19,7 +19,8 @@ from converters.files.image_files import find_image_file, image_file_name, names
 from ovdiff.errors import StorageError
 from ovdiff.extras import naming_the_extra
 from ovdiff.storage.addresses import path_or_address
-from ovdiff.storage.stored_path import without_secrets
+from ovdiff.storage.patience import is_away
+from ovdiff.storage.stored_path import StoredPath, without_secrets
 
 
 def image_path(text: str) -> Path:
@@ -102,24 +103,28 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_at_most(path: Path, most_bytes: int) -> bytes:
-    """Return a file's bytes, by one request where it lies in a storage.
+    """Return a file's bytes; a storage is asked once, and again while it is away.
+
+    Args:
+        path: a file of this machine, or a path in a storage as `ovdiff.storage.place` gives it.
+        most_bytes: how many bytes it may have.
 
     Raises:
         ImageSourceError: it cannot be read, or has more bytes than that.
+        StorageError: the storage is away for too long.
     """
     try:
-        if is_remote(path):
-            storage: Any = path
-            data: bytes = storage.fs.cat_file(storage.path, 0, most_bytes + 1)
+        if isinstance(path, StoredPath):
+            data = bytes(path.asked("read", lambda fs, name: fs.cat_file(name, 0, most_bytes + 1)))
         else:
             with path.open("rb") as file:
                 data = file.read(most_bytes + 1)
     except OSError as error:
         raise ImageFetchError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except Exception as error:
-        if not is_remote(path):
+    except StorageError as error:
+        if error.__cause__ is not None and is_away(error.__cause__):
             raise
-        raise ImageFetchError(f"{path} cannot be read: {_why(error)}.") from error
+        raise ImageFetchError(str(error)) from error
     if len(data) > most_bytes:
         raise ImageTooLargeError(f"{path} has more than {most_bytes} bytes (OVDIFF_IMAGE_MAX_BYTES).")
     return data

@@ -7,6 +7,7 @@ ijson would do the same for members. It is not used, because this reader was the
 element may be, and needs nothing that is not in the standard library.
 """
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +57,7 @@ def read_json_member_array(
         CocoError: the file is no UTF-8 JSON object, ends too early, has no such array, or has a longer element.
         OSError: the file cannot be opened.
     """
-    with path.open(encoding="utf-8-sig") as file:
+    with io.TextIOWrapper(path.open("rb"), encoding="utf-8-sig") as file:  # as addresses are opened, too
         try:
             yield from _Reader(file, str(path), max_element_characters, _entries(name), CocoError).member(name)
         except UnicodeDecodeError as error:
@@ -72,7 +73,7 @@ def read_json_member(path: Path, name: str, *, max_characters: int = MAX_ELEMENT
         CocoError: the file is no UTF-8 JSON object, ends too early, or the value is longer than `max_characters`.
         OSError: the file cannot be opened.
     """
-    with path.open(encoding="utf-8-sig") as file:
+    with io.TextIOWrapper(path.open("rb"), encoding="utf-8-sig") as file:  # as addresses are opened, too
         try:
             return _Reader(file, str(path), max_characters, _entries(name), CocoError).value(name)
         except UnicodeDecodeError as error:

@@ -111,6 +111,7 @@ def run(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.plan import Wanted
     from backend.serving.heap import freed_memory_given_back
     from converters.commands import thresholds_of
+    from ovdiff.storage import place
 
     manifest, images, vocabulary = _source(options, settings)
     wanted = Wanted(
@@ -125,7 +126,7 @@ def run(options: argparse.Namespace, settings: Settings) -> None:
     wanted.thresholds.require_known(vocabulary.names)
     orders = Orders(
         manifest,
-        ShardFolder(options.out, options.format or "coco"),
+        ShardFolder(place(str(options.out)), options.format or "coco"),
         wanted,
         options.shard_size or SHARD_ROWS,
         bool(options.retry_failed),

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from backend.command.addresses import image_path, read_at_most
+from backend.command.addresses import read_at_most
 from backend.command.manifest.rows import Row
-from backend.errors import ImageReferenceError, ImageSourceError, UsageError
+from backend.errors import ImageReferenceError, ImageSourceError
 from backend.sources.images import FetchesImages
-from ovdiff.errors import MissingExtraError
+from ovdiff.errors import MissingExtraError, StorageError
+from ovdiff.storage import place
 
 AHEAD = 16
 """So many images are on their way before their turn: at most 16 times OVDIFF_IMAGE_MAX_BYTES of memory."""
@@ -50,12 +51,13 @@ class ImagesOfRows:
 
         Raises:
             ImageSourceError: they cannot be had, or are too many.
+            StorageError: a storage is away for too long, so that the run ends; finished shards stay.
         """
         if row.image.lower().startswith(_WEB):
             return self.fetcher.fetch(row.image)
         try:
-            path = image_path(row.image) if "://" in row.image else self.folder / row.image
-        except (UsageError, MissingExtraError) as error:
+            path = place(row.image) if "://" in row.image else place(str(self.folder)) / row.image
+        except (StorageError, MissingExtraError) as error:
             raise ImageReferenceError(str(error)) from error
         return read_at_most(path, self.fetcher.limits.image_max_bytes)
 

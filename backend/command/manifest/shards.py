@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from backend.command.addresses import files_below, is_remote, looking_at
 from backend.errors import RequestError, UsageError
 from converters.datasets.rle_table import coco_to_rle_table, read_rle_table_head
 from converters.errors import ConverterError
-from converters.files.atomic import write_whole
 from converters.files.json_stream import read_json_member
 from converters.files.json_values import Json, JsonObject
 from converters.files.output import JsonDocument, json_document
+from ovdiff.storage.files import write_whole
 
 Format = Literal["coco", "parquet"]
 SUFFIXES: Mapping[Format, str] = {"coco": ".json", "parquet": ".parquet"}
@@ -37,7 +36,7 @@ class ShardFolder:
     """A folder of shards, here or at an address of a storage.
 
     Attributes:
-        path: the folder; it is made when the first shard is written.
+        path: the folder, as `ovdiff.storage.place` gives it; it is made when the first shard is written.
         format: what the shards are.
     """
 
@@ -49,32 +48,36 @@ class ShardFolder:
         return f"shard-{index:06}{SUFFIXES[self.format]}"
 
     def shards(self) -> frozenset[int]:
-        """Return the numbers of the shards that are there; the folder is listed by one request.
+        """Return the numbers of the shards that are there; a storage is asked a question for each thousand.
 
         Raises:
-            UsageError: the folder holds shards of the other format, or cannot be listed.
+            UsageError: the folder holds shards of the other format.
+            StorageError: a storage refuses, or is away for too long.
         """
-        with looking_at(self.path):
-            if not self.path.exists():
-                return frozenset()
-            names = [file.name for file in (files_below(self.path) if is_remote(self.path) else self.path.iterdir())]
+        try:
+            names = [file.name for file in self.path.iterdir()]
+        except FileNotFoundError:
+            return frozenset()
         found = [match for name in names if (match := _SHARD.fullmatch(name))]
         if others := [match[0] for match in found if f".{match[2]}" != SUFFIXES[self.format]]:
             raise UsageError(f"{self.path} holds shards of another format ({others[0]}); name a new folder with --out.")
         return frozenset(int(match[1]) for match in found)
 
     def info(self, index: int) -> JsonObject | None:
-        """Return the `info` of a shard, None if its file cannot be used; of a COCO file its beginning alone is read."""
+        """Return the `info` of a shard, None if its file cannot be used; of a file here its head alone is read.
+
+        Raises:
+            StorageError: a storage refuses, or is away for too long.
+        """
         path = self.path / self.name(index)
-        with looking_at(path, "read"):
-            try:
-                if self.format == "coco":
-                    info = read_json_member(path, "info")
-                else:
-                    with path.open("rb") as file:
-                        info = read_rle_table_head(file)["info"]
-            except (ConverterError, FileNotFoundError, KeyError):
-                return None
+        try:
+            if self.format == "coco":
+                info = read_json_member(path, "info")
+            else:
+                with path.open("rb") as file:
+                    info = read_rle_table_head(file)["info"]
+        except (ConverterError, FileNotFoundError, KeyError):
+            return None
         return info if isinstance(info, dict) else None
 
     def write(self, index: int, dataset: Json) -> None:
@@ -82,6 +85,7 @@ class ShardFolder:
 
         Raises:
             RequestError: it cannot be written.
+            StorageError: a storage refuses, or is away for too long.
         """
         if self.format == "coco":
             data = "".join(json_document(dataset)).encode("utf-8", "surrogatepass")
@@ -91,12 +95,10 @@ class ShardFolder:
 
     def index(self) -> JsonObject | None:
         """Return what the index of an earlier run says of the run; None if there is no index, or a damaged one."""
-        path = self.path / INDEX
-        with looking_at(path, "read"):
-            try:
-                run = read_json_member(path, "run")
-            except (ConverterError, FileNotFoundError):
-                return None
+        try:
+            run = read_json_member(self.path / INDEX, "run")
+        except (ConverterError, FileNotFoundError):
+            return None
         return run if isinstance(run, dict) else None
 
     def write_index(self, document: JsonDocument) -> None:
@@ -104,21 +106,17 @@ class ShardFolder:
 
         Raises:
             RequestError: it cannot be written.
+            StorageError: a storage refuses, or is away for too long.
         """
         self._put(INDEX, "".join(json_document(document)).encode("utf-8", "surrogatepass"))
 
     def remove_index(self) -> None:
         """Remove the index, because a shard is about to change."""
-        with looking_at(self.path, "written to"):
-            (self.path / INDEX).unlink(missing_ok=True)
+        (self.path / INDEX).unlink(missing_ok=True)
 
     def _put(self, name: str, data: bytes) -> None:
         path = self.path / name
         try:
-            with looking_at(path, "written"):
-                if is_remote(path):
-                    path.write_bytes(data)  # a storage shows an object when all of it is there
-                else:
-                    write_whole(path, data)
+            write_whole(path, data)
         except OSError as error:
             raise RequestError(f"{path} cannot be written: {error.strerror or error}.") from error

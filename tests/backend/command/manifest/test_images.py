@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from backend.command.addresses import image_path
+from backend.command.addresses import image_path, read_at_most
 from backend.command.manifest.images import AHEAD, ImagesOfRows, ImagesOfTasks, fetched_in_order
 from backend.command.manifest.rows import Row
 from backend.errors import ImageFetchError, ImageReferenceError, ImageTooLargeError
 from backend.settings import ImageSettings
+from ovdiff.errors import StorageError
+from ovdiff.storage import place
 
 
 @dataclass
@@ -49,9 +51,9 @@ def test_an_image_that_cannot_be_had_is_said_in_words(tmp_path: Path) -> None:
         images.bytes_of(Row(1, "gone.png", 1))
     with pytest.raises(ImageTooLargeError, match=r"large.png has more than 10 bytes \(OVDIFF_IMAGE_MAX_BYTES\)"):
         images.bytes_of(Row(1, "large.png", 1))
-    with pytest.raises(ImageReferenceError, match=r"ftpx://a.png cannot be read"):
+    with pytest.raises(ImageReferenceError, match=r"ftpx://a.png cannot be used"):
         images.bytes_of(Row(1, "ftpx://a.png", 1))
-    with pytest.raises(ImageFetchError, match=r"memory://nowhere/a.png cannot be read"):
+    with pytest.raises(ImageFetchError, match=r"memory://nowhere/a.png cannot be read: "):
         images.bytes_of(Row(1, "memory://nowhere/a.png", 1))
 
 
@@ -86,3 +88,15 @@ def test_nobody_fetches_on_when_the_run_ends() -> None:
     count = len(asked)
     assert count <= AHEAD + 1
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ovdiff-fetch")]
+
+
+def test_a_storage_that_is_away_for_long_ends_the_run_and_is_no_fault_of_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("s3fs")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # the port of `discard`, where nobody listens
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    path = place("s3://away/a.png", patience_s=0.0)
+    with pytest.raises(StorageError, match=r"s3://away/a.png cannot be read, and it was asked again for \d+ s"):
+        read_at_most(path, 10)

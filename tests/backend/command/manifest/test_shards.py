@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from backend.command.addresses import image_path
 from backend.command.manifest.shards import Format, ShardFolder
 from backend.errors import RequestError, UsageError
+from ovdiff.storage import place as place_at
 
 DATASET: dict[str, Any] = {
     "info": {"model_version": "v", "rows": {"first": 1, "last": 2, "sha256": "x"}},
@@ -20,7 +20,7 @@ DATASET: dict[str, Any] = {
 
 @pytest.fixture(params=["here", "storage"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    return tmp_path / "out" if request.param == "here" else image_path(f"memory://{tmp_path.name}/out")
+    return tmp_path / "out" if request.param == "here" else place_at(f"memory://{tmp_path.name}/out")
 
 
 @pytest.mark.parametrize("form", ["coco", "parquet"])
