@@ -7,7 +7,7 @@ Drawn scenes of 64 pixels, repeated, by a Parquet manifest with an id and a text
 are manifest, images, masks, shards and index; once into COCO shards and once into Parquet. The short curve is of the
 embedded models, whose prototypes are made first. The command runs in a process of its own; its memory is read whenever
 it says that a shard is written. The slope is that of the least-squares line through the points behind the first tenth,
-in MiB for 10,000 rows. 100,000 rows took 6 minutes each on two busy cores. Linux only.
+in MiB for 10,000 rows. 100,000 rows took 6 and 9 minutes on two busy cores. Linux only.
 `results/manifest_memory.json` and `docs/manifest-memory.png` have such a run.
 """
 
@@ -146,12 +146,12 @@ def draw(curves: Sequence[dict[str, Any]]) -> Image.Image:
     for mib in range(0, int(highest) + 1, step):
         pen.line([at(0, mib), at(1, mib)], fill=_PALE)
         pen.text((left - 6, at(0, mib)[1]), str(mib), fill=_INK, font=_font(11), anchor="rm")
-    for colour, curve in zip(_LINES, curves, strict=False):
+    for number, (colour, curve) in enumerate(zip(_LINES, curves, strict=False)):
         points = [at(rows / curve["rows"], mib) for rows, mib in curve["mib_by_rows"]]
         pen.line(points, fill=colour, width=2)
-        text = f"{curve['rows']:,} rows, {curve['engine']}, {curve['format']}: "
+        text = f"{curve['rows']:,} rows, {curve['engine']}, {curve['format']} shards: "
         text += f"{curve['slope_mib_per_10000_rows']:+.2f} MiB per 10,000 rows"
-        pen.text((points[-1][0], points[-1][1] - 4), text, fill=colour, font=_font(12), anchor="rd")
+        pen.text((left + 10, at(0, highest * 0.62)[1] + 17 * number), text, fill=colour, font=_font(12))
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         pen.text((at(share, 0)[0], height - bottom + 6), f"{share:.0%}", fill=_INK, font=_font(11), anchor="ma")
     pen.rectangle([at(0, highest), at(1, 0)], outline=_INK)
@@ -171,9 +171,13 @@ def main() -> None:
     parser.add_argument("--real-rows", type=int, default=300)
     parser.add_argument("--out", type=Path, help="the JSON file to write (default: the screen)")
     parser.add_argument("--picture", type=Path, help="the PNG to draw")
+    parser.add_argument("--draw", type=Path, metavar="JSON", help="measure nothing; draw what an earlier run wrote")
     if sys.argv[1:2] == ["--child"]:
         sys.exit(run_command(sys.argv[3:], sys.argv[2] == "cheap"))
     options = parser.parse_args()
+    if options.draw:
+        draw(json.loads(options.draw.read_text("utf-8"))["curves"]).quantize(32).save(options.picture, optimize=True)
+        return
     curves = []
     for rows, more in (
         (options.rows, {"cheap": True, "form": "coco"}),

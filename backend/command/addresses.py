@@ -20,7 +20,7 @@ from ovdiff.errors import StorageError
 from ovdiff.extras import naming_the_extra
 from ovdiff.storage.addresses import path_or_address
 from ovdiff.storage.patience import is_away
-from ovdiff.storage.stored_path import StoredPath, without_secrets
+from ovdiff.storage.stored_path import without_secrets
 
 
 def image_path(text: str) -> Path:
@@ -103,7 +103,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_at_most(path: Path, most_bytes: int) -> bytes:
-    """Return a file's bytes; a storage is asked once, and again while it is away.
+    """Return a file's bytes, after a look at their number; a storage is asked again while it is away.
 
     Args:
         path: a file of this machine, or a path in a storage as `ovdiff.storage.place` gives it.
@@ -114,20 +114,15 @@ def read_at_most(path: Path, most_bytes: int) -> bytes:
         StorageError: the storage is away for too long.
     """
     try:
-        if isinstance(path, StoredPath):
-            data = bytes(path.asked("read", lambda fs, name: fs.cat_file(name, 0, most_bytes + 1)))
-        else:
-            with path.open("rb") as file:
-                data = file.read(most_bytes + 1)
+        if path.stat().st_size > most_bytes:
+            raise ImageTooLargeError(f"{path} has more than {most_bytes} bytes (OVDIFF_IMAGE_MAX_BYTES).")
+        return path.read_bytes()
     except OSError as error:
         raise ImageFetchError(f"{path} cannot be read: {error.strerror or error}.") from error
     except StorageError as error:
         if error.__cause__ is not None and is_away(error.__cause__):
             raise
         raise ImageFetchError(str(error)) from error
-    if len(data) > most_bytes:
-        raise ImageTooLargeError(f"{path} has more than {most_bytes} bytes (OVDIFF_IMAGE_MAX_BYTES).")
-    return data
 
 
 def find_image(folder: Path, name: str) -> Path | None:

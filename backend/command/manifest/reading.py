@@ -11,12 +11,13 @@ A file may lie at an address of a storage. Rows are numbered from 1 over all fil
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from backend.command.addresses import files_below, looking_at
 from backend.command.manifest.rows import Columns, Unreadable, shown
@@ -114,7 +115,8 @@ def _read(file: Path, suffix: str, columns: Columns) -> Iterator[object]:
 
 def _lines(file: Path) -> Iterator[object]:
     """Yield what each line of a file holds; a line that is no JSON is a row that cannot be read."""
-    with _opened(file), file.open("rb") as stream:
+    # A storage's own file has no `readline` with a limit.
+    with _opened(file), file.open("rb") as raw, io.BufferedReader(cast(io.RawIOBase, raw), _BUFFER_BYTES) as stream:
         while line := stream.readline(MOST_LINE_CHARACTERS + 1):
             if len(line) > MOST_LINE_CHARACTERS and not line.endswith(b"\n"):
                 while (rest := stream.readline(MOST_LINE_CHARACTERS)) and not rest.endswith(b"\n"):

@@ -1,6 +1,7 @@
 """`ovdiff segment --manifest`: results in shards; a run that was killed goes on, to the same bytes."""
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from backend.command import cli
 from backend.command.manifest import shards
 from backend.errors import RequestError
 from converters.files import atomic
+from ovdiff.storage import place
 from tests.fakes.engine import FakeEngine
 from tests.fakes.label_studio import LEGACY_TOKEN
 from tests.fakes.pictures import encoded, red_and_blue
@@ -46,7 +48,7 @@ def manifest(tmp_path: Path) -> Path:
     return path
 
 
-def segment(manifest: Path, out: Path, *more: str, rows: int = 4) -> int:
+def segment(manifest: Path | str, out: Path, *more: str, rows: int = 4) -> int:
     return cli.main(["segment", "--manifest", str(manifest), *WORDS, "--out", str(out), f"--shard-size={rows}", *more])
 
 
@@ -251,6 +253,47 @@ def test_a_project_is_a_manifest_with_its_labels_as_the_words(
     assert [category["name"] for category in dataset["categories"]] == ["red", "blue"]
     assert [image["id"] for image in dataset["images"]] == [1, 2, 3]
     assert len(dataset["annotations"]) == 6
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a bucket on a server of this machine that speaks S3."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    running = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    running.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*running.get_host_and_port()))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    s3fs.S3FileSystem.clear_instance_cache()
+    s3fs.S3FileSystem().makedirs("bucket")
+    yield "s3://bucket"
+    s3fs.S3FileSystem.clear_instance_cache()
+    running.stop()
+
+
+def test_manifest_images_and_shards_may_all_lie_in_a_storage(
+    manifest: Path, tmp_path: Path, engine: FakeEngine, bucket: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (manifest, *(tmp_path / "p").iterdir()):
+        place(f"{bucket}/{path.relative_to(tmp_path).as_posix()}").write_bytes(path.read_bytes())
+    for form in ("coco", "parquet"):
+        here, there = tmp_path / form, place(f"{bucket}/out/{form}")
+        segment(manifest, here, "--format", form)
+        capsys.readouterr()
+        assert segment(f"{bucket}/rows.jsonl", there, "--format", form) == cli.FAILED, capsys.readouterr().err
+        stored = {path.name: path.read_bytes() for path in there.iterdir()}
+        assert sorted(stored) == sorted(files(here))
+        first, _, last = [name for name in stored if name.startswith("shard")]
+        # The second one tells of an image that is not there, by where it is not.
+        for name in (first, last):
+            assert stored[name] == files(here)[name]
+        engine.segmented = 0
+        (there / first).unlink()
+        assert segment(manifest, there, "--format", form) == cli.FAILED
+        assert engine.segmented == 4, "what is in the storage is not done again"
 
 
 @pytest.fixture

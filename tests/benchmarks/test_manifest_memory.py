@@ -1,0 +1,42 @@
+"""The memory of a run by manifest: measured, summed up and drawn."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.manifest_memory import draw, measure, summary
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_a_small_run_is_measured(tmp_path: Path) -> None:
+    found = measure(tmp_path, 60, cheap=True, form="parquet", shard_rows=20)
+    assert (found["rows"], found["images"], len(found["mib_by_rows"])) == (60, 60, 3)
+    assert found["masks"] > 60 and found["highest_mib_afterwards"] > 20
+
+
+def test_memory_that_grows_is_seen_as_a_slope() -> None:
+    flat, growing = ([(1000 * n, 100.0 + grows * n) for n in range(1, 101)] for grows in (0.0, 0.5))
+    assert summary(flat)["slope_mib_per_10000_rows"] == 0
+    assert summary(growing)["slope_mib_per_10000_rows"] == pytest.approx(5.0)
+    assert (
+        summary(growing)["highest_mib_in_the_first_tenth"] == 105 and summary(growing)["highest_mib_afterwards"] == 150
+    )
+
+
+def test_the_run_of_the_repository_is_flat_and_is_what_the_page_says() -> None:
+    result = json.loads((ROOT / "benchmarks/results/manifest_memory.json").read_text())
+    page = (ROOT / "docs/manifests.md").read_text()
+    for curve in result["curves"]:
+        assert curve["highest_mib_afterwards"] < 1.05 * curve["highest_mib_in_the_first_tenth"]
+        assert f"{curve['slope_mib_per_10000_rows']:+.2f}" in page
+    assert [curve["rows"] for curve in result["curves"][:2]] == [100_000, 100_000]
+
+
+def test_curves_are_drawn() -> None:
+    curves = [{"engine": "brightness", "format": "coco", **summary([(n, 100.0) for n in range(1, 30)])}]
+    picture = np.asarray(draw(curves))
+    assert picture.shape == (300, 720, 3) and (picture == (47, 109, 179)).all(axis=2).sum() > 600
