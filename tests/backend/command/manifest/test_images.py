@@ -98,5 +98,5 @@ def test_a_storage_that_is_away_for_long_ends_the_run_and_is_no_fault_of_a_row(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     path = place("s3://away/a.png", patience_s=0.0)
-    with pytest.raises(StorageError, match=r"s3://away/a.png cannot be looked at, and it was asked again for \d+ s"):
+    with pytest.raises(StorageError, match=r"s3://away/a.png cannot be looked at.*Look whether the storage runs"):
         read_at_most(path, 10)
