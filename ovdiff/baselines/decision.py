@@ -79,6 +79,30 @@ def decide(maps: Tensor, words: Words, size_hw: tuple[int, int], rule: Rule) -> 
     return Segmentation(labels.numpy(), scores.numpy(), margins.numpy())
 
 
+def class_scores_at(
+    maps: Tensor, words: Words, size_hw: tuple[int, int], scores: ActivationSettings, place: tuple[int, int]
+) -> Tensor:
+    """Return the scores of which :func:`decide` takes the best at a pixel (x, y) of the image.
+
+    Args:
+        maps: (W, h, w), of each word, at working size.
+        words: the words.
+        size_hw: the image's own size; the pixel lies in it.
+        scores: how similarities become scores.
+        place: the pixel.
+
+    Returns:
+        (C,) the best score of each category's words, and last that of the background's, if there are any.
+    """
+    (x, y), top = place, 0
+    for band in bands(maps, size_hw):
+        if y < top + band.shape[1]:
+            pixel = band[:, y - top : y - top + 1, x : x + 1]
+            return _of_classes(_scores(pixel, scores), words)[:, 0, 0]
+        top += band.shape[1]
+    raise IndexError(f"the pixel {place} lies outside of {size_hw}")
+
+
 def bands(maps: Tensor, size_hw: tuple[int, int]) -> Iterator[Tensor]:
     """Yield bands of rows (W, rows, W') of what bilinear enlarging gives (align_corners False), from top to bottom.
 

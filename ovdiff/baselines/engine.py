@@ -13,19 +13,19 @@ from torch import Tensor
 from ovdiff.bank import Bank
 from ovdiff.baselines.clip_dense import ClipDense
 from ovdiff.baselines.clipseg import ClipSeg
-from ovdiff.baselines.decision import Rule, decide, merged
+from ovdiff.baselines.decision import Rule, class_scores_at, decide, merged
 from ovdiff.baselines.groupvit import GroupVit
 from ovdiff.baselines.method import Method
 from ovdiff.baselines.preset import CLIP_DENSE, CLIPSEG, GROUPVIT, ActivationSettings, BaselinePreset, ClipDensePreset
 from ovdiff.baselines.words import Words, competing_words
-from ovdiff.errors import DeviceMemoryError, WeightsError
+from ovdiff.errors import DeviceMemoryError, ImageError, WeightsError
 from ovdiff.images import image_key, require_image
 from ovdiff.models.devices import require_device
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.memory import Work, batch_size, run_in_batches
 from ovdiff.models.pamr import pamr
 from ovdiff.presets.mapping import digest
-from ovdiff.segmentation import Segmentation
+from ovdiff.segmentation import PlaceScores, Segmentation
 from ovdiff.segmenting.refine import clean_up
 from ovdiff.segmenting.windows import Window, group_by_size, plan_windows, resize_to_working
 from ovdiff.vocabulary import Vocabulary
@@ -148,6 +148,28 @@ class BaselineEngine(WithoutPrototypes):
             DeviceMemoryError: the image does not fit into the device's memory.
         """
         return self.label(self.encode(image), vocabulary)
+
+    def place_scores(self, encoded: EncodedWindows, vocabulary: Vocabulary, place: tuple[int, int]) -> PlaceScores:
+        """Return the score of each category at a pixel (x, y): the scores of which :meth:`label` takes the best.
+
+        What the clean-up of the label map changes is not in them.
+
+        Raises:
+            ImageError: the pixel lies outside the image.
+            VocabularyError: a prompt is longer than the text encoder reads.
+            WeightsError: the model cannot be loaded.
+            DeviceMemoryError: the maps of the words do not fit into the device's memory.
+        """
+        height, width = encoded.size_hw
+        if not (0 <= place[0] < width and 0 <= place[1] < height):
+            raise ImageError(f"The pixel {place} lies outside the image, which has {width} x {height} pixels.")
+        words = competing_words(vocabulary, self.preset.background.words)
+        with self._working(encoded, len(words.texts)):
+            maps = self._merged(encoded, words)
+            least = self._method.threshold(maps)
+            scores = class_scores_at(maps, words, encoded.size_hw, self._scores, place).tolist()
+        asked, behind = scores[: words.categories], scores[words.categories :]
+        return PlaceScores(tuple(min(max(score, 0.0), 1.0) for score in asked), max([least, *behind]))
 
     def word_maps(self, encoded: EncodedWindows, words: Words) -> Tensor:
         """Return the map of each word at working size, (W, h, w) float32, from which :meth:`label` decides.

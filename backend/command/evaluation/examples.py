@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from backend.command.evaluation.example_pictures import ExamplePictures, example_pictures
+from backend.presentation.place_scores import score_sentences
 from backend.presentation.verdict import clip_sentence, lost_sentence, removal_sentences, stage_rows, verdict
 from converters.report.text import percent
-from ovdiff.engines import Explains, SegmentationEngine
+from ovdiff.engines import Explains, ScoresPlaces, SegmentationEngine
 from ovdiff.errors import OVDiffError
 from ovdiff.evaluation.dataset import UNKNOWN, Dataset, LabelledImage
 from ovdiff.evaluation.ranking import RankedImages
 from ovdiff.evaluation.run import encode, label
-from ovdiff.evaluation.upper_line import SeesTruth
+from ovdiff.evaluation.upper_line import SeesTruth, deepest_xy
 from ovdiff.explaining.taught import BACKGROUND_NAME
 from ovdiff.vocabulary import Vocabulary
 
@@ -64,8 +65,8 @@ class Example:
         pictures: of the truth, of what was found, and of what is wrong.
         labels: the labels of the categories that it shows or was given.
         wrong: the largest wrong region, in a sentence; "" if no known pixel is wrong.
-        why: what took the place away, in sentences: the winner and the runner-up, or why that is not known; "" if
-            nothing is wrong.
+        why: what took the place away, in sentences: the winner and the runner-up, of votes or of the scores at the
+            place's deepest pixel, or why that is not known; "" if nothing is wrong.
         stages: the steps from votes to labels, as a table with its head; () without an explanation.
         removed: what the prefilter had removed, a sentence each.
     """
@@ -164,6 +165,8 @@ def _explained(
     if isinstance(engine, SeesTruth):
         why = f"It was given {engine.given}, so what is there was known, and the outline is wrong."
         return replace(example, wrong=wrong.sentence, why=why)
+    if not isinstance(engine, Explains) and isinstance(engine, ScoresPlaces):
+        return replace(example, wrong=wrong.sentence, why=_scored(engine, encoded, labelled, vocabulary, wrong))
     if not isinstance(engine, Explains):
         why = f"The engine {engine.preset.engine!r} cannot say why a place has its label."
         return replace(example, wrong=wrong.sentence, why=why)
@@ -183,3 +186,16 @@ def _explained(
         stages=tuple(stage_rows(found)),
         removed=tuple(removal_sentences(found)),
     )
+
+
+def _scored(
+    engine: ScoresPlaces, encoded: Any, labelled: LabelledImage, vocabulary: Vocabulary, wrong: WrongRegion
+) -> str:
+    """Say what words claim the pixel that is deepest inside a wrong region."""
+    x, y = deepest_xy(wrong.mask)
+    try:
+        view = engine.encode(labelled.image) if encoded is None else encoded
+        found = engine.place_scores(view, vocabulary, (x, y))
+    except OVDiffError as error:
+        return f"It could not be explained: {error}"
+    return f"Deep inside it, at {x},{y}: {score_sentences(found, vocabulary.names, wrong.given, wrong.truth)}"

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ovdiff.baselines import decision
-from ovdiff.baselines.decision import Rule, bands, decide, merged
+from ovdiff.baselines.decision import Rule, bands, class_scores_at, decide, merged
 from ovdiff.baselines.preset import ActivationSettings
 from ovdiff.baselines.words import Words
 from ovdiff.segmenting.windows import Window
@@ -34,6 +34,17 @@ def _reference(values: list[float], owners: tuple[int, ...], count: int, rule: R
     winner = best.index(max(best))
     is_background = max(best) < rule.threshold or (bool(behind) and max(behind) >= max(best))
     return 0 if is_background else winner + 1, max([*best, *behind])
+
+
+def test_the_scores_of_one_pixel_are_those_of_its_decision(monkeypatch: pytest.MonkeyPatch) -> None:
+    maps, size_hw = _drawn(), (12, 15)
+    whole = decide(maps, WORDS, size_hw, Rule(SOFTMAX, 0.0))
+    monkeypatch.setattr(decision, "_CELLS_AT_ONCE", 5 * 15 * 2)  # bands of two rows
+    for x, y in ((0, 0), (14, 11), (7, 2), (3, 9)):
+        found = class_scores_at(maps, WORDS, size_hw, SOFTMAX, (x, y))
+        assert found.shape == (3,) and float(found.max()) == pytest.approx(float(whole.scores[y, x]), abs=1e-6)
+    with pytest.raises(IndexError, match="lies outside"):
+        class_scores_at(maps, WORDS, size_hw, SOFTMAX, (0, 12))
 
 
 @pytest.mark.parametrize("rule", [Rule(SOFTMAX, 0.35), Rule(SOFTMAX, 0.0), Rule(NONE, 0.8)])

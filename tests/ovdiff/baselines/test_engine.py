@@ -14,7 +14,15 @@ from ovdiff.baselines.decision import Rule, decide
 from ovdiff.baselines.engine import BaselineEngine
 from ovdiff.baselines.preset import ActivationSettings, BackgroundSettings, ClipDensePreset
 from ovdiff.baselines.words import competing_words
-from ovdiff.engines import HasEncodings, LoadsModels, SegmentationEngine, SharesModels, load_any_preset, make_engine
+from ovdiff.engines import (
+    HasEncodings,
+    LoadsModels,
+    ScoresPlaces,
+    SegmentationEngine,
+    SharesModels,
+    load_any_preset,
+    make_engine,
+)
 from ovdiff.errors import DeviceError, DeviceMemoryError, ImageError, VocabularyError, WeightsError
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.pamr import pamr
@@ -114,6 +122,25 @@ def test_words_of_the_background_win_pixels_and_are_never_drawn(
     taken = behind.label_map == 0
     assert taken.any() and not taken.all()
     assert np.array_equal(behind.label_map[~taken], plain.label_map[~taken])
+
+
+@pytest.mark.parametrize("behind", [(), ("road", "bird", "sky")])
+def test_the_scores_of_a_place_are_those_that_label_it(
+    engine: BaselineEngine, scene: NDArray[np.uint8], behind: tuple[str, ...]
+) -> None:
+    scoring = _with(engine, background={"words": behind, "threshold": 0.2}, refine={"min_part_px": 0})
+    encoded, (height, width) = scoring.encode(scene), scene.shape[:2]
+    found = scoring.label(encoded, WORDS)
+    assert isinstance(scoring, ScoresPlaces)
+    for x, y in ((0, 0), (width - 1, height - 1), (width // 2, 7), (3, height // 2), (90, 120)):
+        told = scoring.place_scores(encoded, WORDS, (x, y))
+        assert len(told.scores) == len(WORDS.names) and told.least >= 0.2
+        winner = int(np.argmax(told.scores))
+        assert found.label_map[y, x] == (winner + 1 if told.scores[winner] > told.least else 0)
+        assert max(*told.scores, told.least) == pytest.approx(max(float(found.scores[y, x]), 0.2), abs=1e-5)
+    for outside in ((width, 0), (0, height), (-1, 0)):
+        with pytest.raises(ImageError, match="lies outside the image"):
+            scoring.place_scores(encoded, WORDS, outside)
 
 
 def test_a_pixel_below_the_threshold_is_background(engine: BaselineEngine, scene: NDArray[np.uint8]) -> None:

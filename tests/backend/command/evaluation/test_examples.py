@@ -13,7 +13,7 @@ from backend.presentation.verdict import verdict
 from ovdiff.errors import BankError
 from ovdiff.evaluation.ranking import RankedImages
 from tests.fakes.coloured_dataset import VOCABULARY, Squares
-from tests.fakes.explaining_engine import ExplainingEngine
+from tests.fakes.explaining_engine import ExplainingEngine, ScoringEngine
 from tests.fakes.explanations import explanation
 
 _MAPS = arrays(np.int32, (5, 6), elements=st.integers(-1, 2))
@@ -46,6 +46,31 @@ def test_an_engine_that_can_explains_the_largest_wrong_region(tmp_path: Path) ->
     assert found.why.startswith(verdict(explanation()))
     assert found.stages[0][0] == "after" and len(found.removed) == 2
     assert engine.encoded == 1, "the picture and the explanation share an encoding"
+
+
+def test_an_engine_that_scores_places_tells_the_scores_deep_inside_the_region(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, dataset = ScoringEngine(tmp_path), Squares()()
+    for category in VOCABULARY.categories:
+        engine.build(category)
+    ranked = RankedImages(("square-2",), (), ())
+    (found,) = examples_of(engine, dataset, ranked, {"square-2": 0.5})
+    assert found.wrong.startswith("The largest wrong region is blue that was taken for background")
+    place, _, told = found.why.partition(": ")
+    assert told == (
+        "red has the highest score, 0.500, green comes second with 0.250, blue, which is there, has 0.167. "
+        "The clean-up of the labels made it background."
+    )
+    x, y = map(int, place.removeprefix("Deep inside it, at ").split(","))
+    assert y == 2 and 2 <= x < 12, "the first row of the square was not found"
+
+    def fail(*_arguments: object) -> None:
+        raise BankError("The prototypes are gone.")
+
+    monkeypatch.setattr(engine, "place_scores", fail)
+    (found,) = examples_of(engine, dataset, ranked, {"square-2": 0.5})
+    assert found.why == "It could not be explained: The prototypes are gone."
 
 
 def test_an_image_that_cannot_be_read_any_more_has_no_picture(tmp_path: Path) -> None:
