@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,20 +11,20 @@ from backend.command.console import complain, notice, progress_bar, say
 from backend.command.evaluation.examples import Example, examples_of
 from backend.command.evaluation.markdown import result_to_markdown
 from backend.command.evaluation.page import result_to_html
-from backend.command.evaluation.words import MEASURES, scope_sentence, upper_line_sentence
+from backend.command.evaluation.words import MEASURES, interval_of, scope_sentence, upper_line_sentence
 from backend.command.prototypes import build_missing
 from backend.command.table import table
 from backend.errors import RequestError, UsageError
 from backend.logs import without_word_notices
 from converters.console import answer
 from converters.files.atomic import write_whole
+from converters.metrics.intervals import Interval
 from ovdiff.bank import Bank
 from ovdiff.engines import EnginePreset, SegmentationEngine, WithoutBackground
 from ovdiff.evaluation.catalogue import dataset_kind, dataset_names
 from ovdiff.evaluation.dataset import Dataset
-from ovdiff.evaluation.figures import ImageFigures
 from ovdiff.evaluation.published import published_beside
-from ovdiff.evaluation.ranking import image_miou, ranked_images
+from ovdiff.evaluation.ranking import ranked_images
 from ovdiff.evaluation.records import Records
 from ovdiff.evaluation.result import Result, result_of
 from ovdiff.evaluation.run import Failure, Protocol, Work, evaluate, run_identity
@@ -132,12 +132,11 @@ def run_evaluation(plan: EvaluationPlan, opened: Opened | None = None) -> Result
     if plan.workers > 1:
         make = partial(make_evaluated, engine.preset, Bank(plan.bank), plan.device)
         work = Work(make, plan.open, plan.protocol, plan.threads)
-    mious: dict[str, float | None] = {}
     with Records(plan.out, run_identity(engine, dataset, plan.protocol)) as records:
         failed: list[Failure] = []
         interrupted = _evaluated(work, images, records, failed, plan.workers)
         totals = totals_of(
-            _noting(records.figures(images), dataset, mious),
+            records.figures(images),
             dataset.vocabulary.categories,
             counts_background=dataset.counts_background,
         )
@@ -147,8 +146,8 @@ def run_evaluation(plan: EvaluationPlan, opened: Opened | None = None) -> Result
         result = result_of(
             engine, dataset, plan.protocol, done, tuple(failed), totals, device=plan.device, workers=plan.workers
         )
-        ranked = ranked_images({} if interrupted else mious)
-        examples = tuple(examples_of(engine, dataset, ranked, mious))
+        ranked = ranked_images({} if interrupted else totals.image_mious)
+        examples = tuple(examples_of(engine, dataset, ranked, totals.image_mious))
         _write(result, examples, plan.out)
     for note in dataset.notes:
         notice(note)
@@ -159,16 +158,6 @@ def run_evaluation(plan: EvaluationPlan, opened: Opened | None = None) -> Result
         raise interrupted
     _complain_of(failed)
     return result
-
-
-def _noting(
-    figures: Iterable[ImageFigures], dataset: Dataset, mious: dict[str, float | None]
-) -> Iterator[ImageFigures]:
-    """Yield figures, and note the mean IoU of each image."""
-    count = len(dataset.vocabulary.categories)
-    for each in figures:
-        mious[each.image] = image_miou(each, count, counts_background=dataset.counts_background)
-        yield each
 
 
 def _write(result: Result, examples: Sequence[Example], out: Path) -> None:
@@ -225,12 +214,15 @@ def _complain_of(failed: Sequence[Failure]) -> None:
 def result_text(result: Result, out: Path) -> str:
     """Return the result as text: the figures of the dataset, and a table of the categories."""
     measures = result.measures
-    interval = measures["miou_interval"]
-    spread = f" (95 %: {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
-    lines = [f"mIoU {_share(measures['miou'])}{spread}, {len(result.images)} images of {result.dataset['name']}"]
+    miou = f"{_share(measures['miou'])}{_spread(interval_of(result, 'miou'))}"
+    lines = [f"mIoU {miou}, {len(result.images)} images of {result.dataset['name']}"]
     lines += [said] if (said := upper_line_sentence(result)) else []
     lines += published_lines(result)
-    lines += [f"{name}: {_share(measures[key])}" for key, name in MEASURES.items() if measures[key] is not None]
+    lines += [
+        f"{name}: {_share(measures[key])}{_spread(interval_of(result, key))}"
+        for key, name in MEASURES.items()
+        if measures[key] is not None
+    ]
     for size, words in measures["words"].items():
         asked = "all words" if size == "all" else f"{size} words"
         lines.append(
@@ -252,6 +244,10 @@ def published_lines(result: Result) -> list[str]:
     told = {"miou": "mIoU", **MEASURES}
     texts = {name: published_beside(result, key) for key, name in told.items()}
     return [f"published {name}: {text}" for name, text in texts.items() if text]
+
+
+def _spread(interval: Interval | None) -> str:
+    return "" if interval is None else f" (95 %: {interval[0]:.3f} to {interval[1]:.3f})"
 
 
 def _share(value: float | None) -> str:

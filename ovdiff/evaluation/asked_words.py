@@ -83,6 +83,35 @@ def word_figures(words: Iterable[AskedWord], more_absent: int = 0) -> Figures:
     }
 
 
+RATES = {
+    "present painted": (0, 1),
+    "absent painted": (2, 3),
+    "area of the absent": (4, 2),
+    "iou of the present": (5, 1),
+}
+"""Those of :func:`word_figures` that are ratios of :func:`word_sums`: which is divided by which."""
+SUMS = 6
+
+
+def word_sums(words: Iterable[AskedWord], more_absent: int = 0) -> tuple[float, ...]:
+    """Return the sums of some words, and of as many more that are absent and not painted.
+
+    They are: present ones that are painted, present ones, absent ones that are painted, absent ones, the area of the
+    absent ones that are painted, the IoU of the present ones.
+    """
+    words = list(words)
+    present, absent = [w for w in words if w.is_present], [w for w in words if w.is_absent]
+    wrong = [w for w in absent if w.is_painted]
+    return (
+        sum(w.is_painted for w in present),
+        len(present),
+        len(wrong),
+        len(absent) + more_absent,
+        sum(w.painted for w in wrong),
+        sum(w.iou for w in present),
+    )
+
+
 def auroc(true: Sequence[float], false: Sequence[float]) -> float | None:
     """Return the share of pairs in which the true one has the higher score, ties half; None without such a pair."""
     if not true or not false:

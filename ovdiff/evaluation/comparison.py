@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from converters.metrics.bootstrap import IoUBootstrap
 from converters.metrics.intervals import Interval
 from ovdiff.errors import EvaluationError
 from ovdiff.evaluation.figures import ImageFigures
+from ovdiff.evaluation.ranges import difference_ranges
 from ovdiff.evaluation.records import read_records
 from ovdiff.evaluation.result import Result, read_result
 from ovdiff.evaluation.sums import Measures, Number, Totals, totals_of
@@ -64,6 +64,7 @@ class Comparison:
         own_images: how many images each of them has.
         measures: of the whole dataset, of each evaluation.
         miou_differences: of mIoU, of each evaluation but the first from the first.
+        differences: the same of each figure of the whole dataset that has a range, by its name in :class:`Measures`.
         categories: background first, if it counts.
         notes: what else differs, in a sentence each.
     """
@@ -74,6 +75,7 @@ class Comparison:
     own_images: tuple[int, ...]
     measures: tuple[Measures, ...]
     miou_differences: tuple[Difference, ...]
+    differences: tuple[Mapping[str, Difference], ...]
     categories: tuple[ComparedCategory, ...]
     notes: tuple[str, ...]
 
@@ -99,23 +101,20 @@ def compare_evaluations(folders: Sequence[Path]) -> Comparison:
     ]
     with_background = bool(results[0].dataset["counts_background"])
     truths: dict[str, dict[int, int]] = {}
-    totals, bootstraps = [], []
-    for folder in folders:
-        bootstrap = IoUBootstrap(len(categories))
-        read = _read(folder, folders[0], images, truths, bootstrap)
-        totals.append(totals_of(read, categories, counts_background=with_background))
-        bootstraps.append(bootstrap)
-    first, *others = bootstraps
-    mious = [each.measures.miou for each in totals]
-    gains = [each.mean_difference_from(first, with_background=with_background) for each in others]
+    totals = [
+        totals_of(_read(folder, folders[0], images, truths), categories, counts_background=with_background)
+        for folder in folders
+    ]
+    differences = tuple(_measure_differences(totals[0], other) for other in totals[1:])
     return Comparison(
         dataset=str(results[0].dataset["name"]),
         names=_names(folders, results),
         images=len(images),
         own_images=tuple(len(result.images) for result in results),
         measures=tuple(each.measures for each in totals),
-        miou_differences=tuple(_difference(miou, mious[0], gain) for miou, gain in zip(mious[1:], gains, strict=True)),
-        categories=_categories(totals, bootstraps, with_background=with_background),
+        miou_differences=tuple(each["miou"] for each in differences),
+        differences=differences,
+        categories=_categories(totals, with_background=with_background),
         notes=tuple(_notes(folders, results, len(images))),
     )
 
@@ -145,10 +144,19 @@ def _require_alike(first: Path, one: Result, second: Path, other: Result) -> Non
         )
 
 
+def _measure_differences(first: Totals, second: Totals) -> dict[str, Difference]:
+    """Return the difference of each figure, with its paired interval: the same images in the same order."""
+    ranges = difference_ranges(first.replicates.measures(), second.replicates.measures())
+    return {
+        name: _difference(getattr(second.measures, name), getattr(first.measures, name), ranges.get(name))
+        for name in {"miou": None, **ranges}
+    }
+
+
 def _read(
-    folder: Path, first: Path, images: Sequence[str], truths: dict[str, dict[int, int]], bootstrap: IoUBootstrap
+    folder: Path, first: Path, images: Sequence[str], truths: dict[str, dict[int, int]]
 ) -> Iterator[ImageFigures]:
-    """Yield the figures of images, add each to the bootstrap, and make sure that all have the same truth.
+    """Yield the figures of images, and make sure that all have the same truth.
 
     Raises:
         EvaluationError: an image has another truth than in the first folder, or has no figures any more.
@@ -163,17 +171,14 @@ def _read(
                 f"The image {figures.image!r:.200} has another truth in {folder} than in {first}: the dataset was "
                 "changed between the two. Evaluate both again."
             )
-        bootstrap.add(figures.confusion(len(bootstrap.images) - 1))
         seen += 1
         yield figures
     if seen < len(images):
         raise EvaluationError(f"{folder} has no figures of {len(images) - seen} of its images any more. Evaluate anew.")
 
 
-def _categories(
-    totals: Sequence[Totals], bootstraps: Sequence[IoUBootstrap], *, with_background: bool
-) -> tuple[ComparedCategory, ...]:
-    first, *others = bootstraps
+def _categories(totals: Sequence[Totals], *, with_background: bool) -> tuple[ComparedCategory, ...]:
+    first, *others = (each.replicates.labels for each in totals)
     intervals = [each.differences_from(first) for each in others]
     skipped = 0 if with_background else 1
     found = []

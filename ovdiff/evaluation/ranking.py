@@ -4,8 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from converters.metrics.confusion import mean_iou
-from ovdiff.evaluation.figures import ImageFigures
+from converters.metrics.confusion import ConfusionMatrix, mean_iou
 
 IMAGES_OF_A_KIND = 3
 """So many images at most are worst, best, or in the middle."""
@@ -26,17 +25,14 @@ class RankedImages:
     best: tuple[str, ...]
 
 
-def image_miou(figures: ImageFigures, category_count: int, *, counts_background: bool) -> float | None:
+def image_miou(confusion: ConfusionMatrix, *, counts_background: bool) -> float | None:
     """Return the mean IoU of one image over the classes that it shows or was given; ``None`` if nothing is known of it.
 
     Args:
-        figures: the image's figures.
-        category_count: how many categories the vocabulary has.
+        confusion: the image's confusion matrix.
         counts_background: whether background is a class of the dataset.
     """
-    if not figures.pixels:
-        return None
-    found = mean_iou(figures.confusion(category_count), with_background=counts_background)
+    found = mean_iou(confusion, with_background=counts_background)
     return None if math.isnan(found) else found
 
 

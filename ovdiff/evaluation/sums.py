@@ -7,12 +7,11 @@ gives the digits of one that was not.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.metrics.bootstrap import IoUBootstrap
 from converters.metrics.boundary import boundary_ious
 from converters.metrics.confusion import category_ious
 from converters.metrics.intervals import Interval
@@ -21,6 +20,8 @@ from converters.metrics.reliability import Reliability, ReliabilityCounter
 from ovdiff.evaluation.asked_words import AskedWord, Figures, word_figures
 from ovdiff.evaluation.average_precision import AveragePrecision, average_precision
 from ovdiff.evaluation.figures import ImageFigures
+from ovdiff.evaluation.ranges import ALL, FigureBootstrap, Ranges, ranges_of
+from ovdiff.evaluation.ranking import image_miou
 from ovdiff.vocabulary import Category
 
 Number = float | None
@@ -47,6 +48,8 @@ class Measures:
         score_error: the expected calibration error of the scores of painted words, as a forecast of an IoU of .5 or
             more. It says something only if scores are probabilities.
         words: present and absent words, for each size of vocabulary: "all" is the whole one.
+        intervals: the 95 % intervals of those figures above that follow from sums over images, by their names.
+        word_intervals: those of the rates of words, for each size of vocabulary.
     """
 
     miou: Number
@@ -65,6 +68,8 @@ class Measures:
     ap75: Number = None
     score_error: Number = None
     words: dict[str, Figures] | None = None
+    intervals: Ranges = field(default_factory=dict)
+    word_intervals: dict[str, Ranges] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ class CategoryMeasures:
         accuracy: the share of its true pixels that were found.
         precision: the share of the pixels given to it that are right.
         boundary_iou, pq, ap: see :class:`Measures`.
+        intervals: the 95 % intervals of ``accuracy``, ``precision``, ``boundary_iou`` and ``pq``.
         confused_with: the class to which most of its other true pixels went, and their share of its true pixels.
     """
 
@@ -94,6 +100,7 @@ class CategoryMeasures:
     pq: Number = None
     ap: Number = None
     confused_with: tuple[str, float] | None = None
+    intervals: Ranges = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,8 @@ class Totals:
         confusion: (n + 1, n + 1) pixels: rows true labels, columns given ones.
         reliability: scores of painted words against their IoU.
         seconds: the mean of each step, by its name.
+        image_mious: the mean IoU of each image by its name, ``None`` where nothing is known; in the images' order.
+        replicates: the figures in each bootstrap replicate, for differences between evaluations of the same images.
     """
 
     images: int
@@ -115,6 +124,8 @@ class Totals:
     confusion: NDArray[np.int64]
     reliability: Reliability
     seconds: dict[str, float]
+    image_mious: dict[str, Number]
+    replicates: FigureBootstrap
 
 
 def totals_of(
@@ -127,21 +138,22 @@ def totals_of(
         categories: the vocabulary's categories.
         counts_background: whether background is a class of the dataset.
     """
-    sums = _Sums(len(categories))
+    sums = _Sums(categories, counts_background)
     for image in images:
         sums.add(image)
-    return sums.totals(categories, counts_background)
+    return sums.totals(categories)
 
 
 class _Sums:
     """Sums over images."""
 
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._images = 0
+    def __init__(self, categories: Sequence[Category], counts_background: bool) -> None:
+        self._count = count = len(categories)
+        self._counts_background = counts_background
+        self._mious: dict[str, Number] = {}
         self._confusion = np.zeros((count + 1, count + 1), dtype=np.int64)
         self._boundaries = np.zeros((2, count), dtype=np.int64)
-        self._bootstrap = IoUBootstrap(count)
+        self._bootstrap = FigureBootstrap(categories, counts_background=counts_background)
         self._reliability = ReliabilityCounter()
         self._segments: SegmentMatches | None = None
         self._masks: list[ImageFigures] = []
@@ -150,10 +162,10 @@ class _Sums:
         self._seconds: dict[str, list[float]] = {}
 
     def add(self, image: ImageFigures) -> None:
-        self._images += 1
         confusion = image.confusion(self._count)
         self._confusion += confusion
-        self._bootstrap.add(confusion)
+        self._bootstrap.add(image, confusion)
+        self._mious[image.image] = image_miou(confusion, counts_background=self._counts_background)
         for label, both, either in image.boundaries:
             self._boundaries[:, label - 1] += both, either
         self._add_words(image)
@@ -166,7 +178,7 @@ class _Sums:
 
     def _add_words(self, image: ImageFigures) -> None:
         words = [word for _, word in image.words()]
-        self._note_words("all", words, self._count)
+        self._note_words(ALL, words, self._count)
         for word in words:
             if word.is_painted:
                 self._reliability.add(word.score, word.iou, word.iou >= RIGHT_IOU)
@@ -178,18 +190,20 @@ class _Sums:
         self._words.setdefault(size, []).extend(kept)
         self._quiet[size] += asked - len(kept)
 
-    def totals(self, categories: Sequence[Category], counts_background: bool) -> Totals:
+    def totals(self, categories: Sequence[Category]) -> Totals:
         precision = average_precision((i.size_hw, i.true or (), i.found or ()) for i in self._masks)
         rows = self._rows(categories, precision)
-        shown = rows if counts_background else rows[1:]
+        shown = rows if self._counts_background else rows[1:]
         reliability = self._reliability.result()
         return Totals(
-            images=self._images,
-            measures=self._measures(categories, shown, rows[1:], precision, reliability, counts_background),
+            images=len(self._mious),
+            measures=self._measures(categories, shown, rows[1:], precision, reliability),
             categories=tuple(shown),
             confusion=self._confusion,
             reliability=reliability,
             seconds={step: float(np.mean(values)) for step, values in sorted(self._seconds.items())},
+            image_mious=self._mious,
+            replicates=self._bootstrap,
         )
 
     def _rows(self, categories: Sequence[Category], precision: AveragePrecision) -> list[CategoryMeasures]:
@@ -199,7 +213,8 @@ class _Sums:
             self._confusion.sum(axis=0),
             self._confusion.diagonal(),
         )
-        ious, intervals = category_ious(self._confusion), self._bootstrap.intervals()
+        ious, intervals = category_ious(self._confusion), self._bootstrap.labels.intervals()
+        ranges = self._bootstrap.category_ranges()
         boundaries = [np.nan, *boundary_ious(self._boundaries)]
         quality = [np.nan] * len(names)
         if self._segments is not None:
@@ -208,7 +223,7 @@ class _Sums:
             CategoryMeasures(
                 name=name,
                 pixels=int(true_px[label]),
-                images=int(self._bootstrap.images[label]),
+                images=int(self._bootstrap.labels.images[label]),
                 iou=_number(ious[label]),
                 iou_interval=intervals[label],
                 accuracy=_share(right_px[label], true_px[label]),
@@ -217,6 +232,7 @@ class _Sums:
                 pq=_number(quality[label]),
                 ap=precision.by_label.get(label),
                 confused_with=self._confused(label, names),
+                intervals=ranges[label],
             )
             for label, name in enumerate(names)
         ]
@@ -234,7 +250,6 @@ class _Sums:
         named: Sequence[CategoryMeasures],
         precision: AveragePrecision,
         reliability: Reliability,
-        counts_background: bool,
     ) -> Measures:
         stuff = np.array([category.kind == "stuff" for category in categories], dtype=np.bool_)
         quality = {}
@@ -248,9 +263,11 @@ class _Sums:
                 "pq_stuff": _mean(pq[stuff]),
             }
         scored = reliability.scored_regions
+        intervals = ranges_of(self._bootstrap.measures())
+        word_intervals = {size: ranges_of(rates) for size, rates in self._bootstrap.words().items()}
         return Measures(
             miou=_mean([row.iou for row in shown]),
-            miou_interval=self._bootstrap.mean_interval(with_background=counts_background),
+            miou_interval=intervals.get("miou"),
             miou_without_background=_mean([row.iou for row in named]),
             pixel_accuracy=_share(int(self._confusion.trace()), int(self._confusion.sum())),
             mean_accuracy=_mean([row.accuracy for row in shown]),
@@ -261,6 +278,8 @@ class _Sums:
             ap75=precision.ap75,
             score_error=reliability.acceptance_error if scored else None,
             words={size: word_figures(words, self._quiet[size]) for size, words in self._words.items()},
+            intervals=intervals,
+            word_intervals=word_intervals,
         )
 
 

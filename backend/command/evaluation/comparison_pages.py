@@ -24,7 +24,7 @@ def comparison_text(found: Comparison) -> str:
     parts = [
         _title(found),
         *found.notes,
-        text_table([_measure_head(found), *measure_rows(found)], right=range(1, 1 + len(found.names))),
+        text_table([_measure_head(found), *measure_rows(found)], right=range(1, len(_measure_head(found)))),
         "\n".join(difference_sentences(found)),
         text_table([_category_head(found), *category_rows(found)], right=range(1, len(_category_head(found)))),
         HOW,
@@ -66,11 +66,15 @@ def comparison_to_html(found: Comparison) -> str:
 
 
 def measure_rows(found: Comparison) -> Iterator[Row]:
-    """Yield a row for each measure that an evaluation has, with a cell for each evaluation."""
+    """Yield a row for each measure that an evaluation has: its values, then each difference with its range.
+
+    A measure without ranges has no differences.
+    """
     for key, name in {"miou": "mIoU", **MEASURES}.items():
         values = [getattr(each, key) for each in found.measures]
         if any(value is not None for value in values):
-            yield name, *map(number, values)
+            gains = (each.get(key) for each in found.differences)
+            yield name, *map(number, values), *(NOTHING if gain is None else difference_words(gain) for gain in gains)
 
 
 def category_rows(found: Comparison) -> Iterator[Row]:
@@ -109,7 +113,7 @@ def _title(found: Comparison) -> str:
 
 
 def _measure_head(found: Comparison) -> Row:
-    return "Measure", *found.names
+    return "Measure", *found.names, *(f"{name}, more" for name in found.names[1:])
 
 
 def _category_head(found: Comparison) -> Row:

@@ -21,7 +21,7 @@ from backend.command.evaluation.words import (
     class_names,
     confusion_rows,
     measure_rows,
-    miou_words,
+    measure_words,
     origin_rows,
     prompt_rows,
     scope_sentence,
@@ -83,8 +83,8 @@ def result_to_html(result: Result, examples: Sequence[Example] = ()) -> str:
 def _header(result: Result, title: str) -> str:
     shown = [(key, words) for key, words in _TILES.items() if result.measures[key] is not None]
     figures = [
-        (miou_words(result).replace(" (", '<span class="range"> (') + "</span>", "mIoU, with its 95 % range"),
-        *((number(result.measures[key]), words) for key, words in shown),
+        (_with_range(measure_words(result, key)), words)
+        for key, words in [("miou", "mIoU, with its 95 % range"), *shown]
     ]
     said = upper_line_sentence(result)
     above = f"<p><b>{escape_html(said)}</b></p>\n" if said else ""
@@ -93,6 +93,11 @@ def _header(result: Result, title: str) -> str:
         f"<h1>{escape_html(title)}</h1>\n{above}<p>{escape_html(scope_sentence(result))}</p>\n{notes}{tiles(figures)}"
         f"{folded('All figures', table(MEASURE_COLUMNS, measure_rows(result)))}"
     )
+
+
+def _with_range(words: str) -> str:
+    figure, bracket, interval = words.partition(" (")
+    return f'{figure}<span class="range"> ({interval}</span>' if bracket else figure
 
 
 def _categories(result: Result) -> str:

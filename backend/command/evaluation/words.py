@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from converters.metrics.intervals import Interval
 from converters.report.text import NOTHING, counted, number, percent, range_words, thousands
 from ovdiff.evaluation.published import published_beside
 from ovdiff.evaluation.result import Result
@@ -57,8 +58,13 @@ DEFINITIONS = (
     (
         "mIoU",
         "Pixels in both, divided by pixels in either, summed over all images for each class; the mean over the classes "
-        "that occur. The range behind it holds the figure in 95 of 100 draws of the images with replacement "
-        "(bootstrap); with fewer than ten images there is none.",
+        "that occur.",
+    ),
+    (
+        "A range",
+        "Behind a figure it holds the figure in 95 of 100 draws of the images with replacement (bootstrap); with fewer "
+        "than ten images there is none. AP, AUROC and the calibration error have none: the first two rank everything "
+        "that was found anew in each draw, and a sum of absolute errors only grows in a draw.",
     ),
     ("Recall, precision", "The share of a class's true pixels that was found, and of the found pixels that is right."),
     ("Boundary IoU", "IoU of outlines, 2 % of the image's diagonal wide (Cheng et al. 2021)."),
@@ -99,9 +105,20 @@ def upper_line_sentence(result: Result) -> str:
     return f"An upper line: {result.preset['name']} was given {result.sees_truth}. Only the outlines are its own."
 
 
-def miou_words(result: Result) -> str:
-    """Return mIoU with its range."""
-    return number(result.measures["miou"]) + range_words(result.measures["miou_interval"])
+def measure_words(result: Result, measure: str) -> str:
+    """Return a figure of the whole dataset with its range, if it has one."""
+    return number(result.measures[measure]) + range_words(interval_of(result, measure))
+
+
+def interval_of(result: Result, measure: str) -> Interval | None:
+    """Return the 95 % interval of a figure of the whole dataset; ``None`` if it is not known."""
+    if measure == "miou":  # Results of earlier versions have this one alone.
+        return _interval(result.measures["miou_interval"])
+    return _interval(result.measures.get("intervals", {}).get(measure))
+
+
+def _interval(found: Sequence[float] | None) -> Interval | None:
+    return None if found is None else (found[0], found[1])
 
 
 def measure_rows(result: Result) -> Iterator[Row]:
@@ -109,7 +126,7 @@ def measure_rows(result: Result) -> Iterator[Row]:
     for key, name in {"miou": "mIoU", **MEASURES}.items():
         if result.measures[key] is not None:
             published = published_beside(result, key)
-            yield name, miou_words(result) if key == "miou" else number(result.measures[key]), published or NOTHING
+            yield name, measure_words(result, key), published or NOTHING
 
 
 def category_rows(result: Result) -> Iterator[Row]:
@@ -128,15 +145,22 @@ def category_rows(result: Result) -> Iterator[Row]:
 
 def word_rows(result: Result) -> Iterator[Row]:
     """Yield a row of :data:`WORD_COLUMNS` for each size of vocabulary."""
+    ranges = result.measures.get("word_intervals", {})
     for size, words in (result.measures["words"] or {}).items():
+        of_size = {name: _interval(found) for name, found in ranges.get(size, {}).items()}
         yield (
             "all" if size == "all" else f"{size}, drawn at random",
-            percent(words["present painted"]),
-            percent(words["absent painted"]),
-            percent(words["area of the absent"]),
+            *(
+                percent(words[name]) + _percent_range(of_size.get(name))
+                for name in ("present painted", "absent painted", "area of the absent")
+            ),
             number(words["auroc"]),
-            number(words["iou of the present"]),
+            number(words["iou of the present"]) + range_words(of_size.get("iou of the present")),
         )
+
+
+def _percent_range(interval: Interval | None) -> str:
+    return "" if interval is None else f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
 
 
 def class_names(result: Result) -> tuple[str, ...]:

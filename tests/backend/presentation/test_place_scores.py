@@ -30,7 +30,8 @@ NAMES = ("boat", "sky", "fish")
             0.1,
             "boat",
             "background",
-            "boat has the highest score, 0.400, sky comes second with 0.100. It would be background if no word had 0.100.",
+            "boat has the highest score, 0.400, sky comes second with 0.100. It would be background if no word had "
+            "0.100.",
         ),
         (
             (0.4, 0.1, 0.02),

@@ -4,21 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from converters.metrics.confusion import ConfusionMatrix
 from ovdiff.evaluation.figures import ImageFigures
 from ovdiff.evaluation.ranking import image_miou, ranked_images
 
 
-def figures(*pixels: tuple[int, int, int]) -> ImageFigures:
-    return ImageFigures("a", (2, 2), pixels, (), ())
+def confusion(*pixels: tuple[int, int, int]) -> ConfusionMatrix:
+    return ImageFigures("a", (2, 2), pixels, (), ()).confusion(2)
 
 
 def test_an_image_has_the_mean_over_the_classes_that_occur() -> None:
     # background 8 of 10, category 1: 4 of 6; category 2 occurs nowhere
-    image = figures((0, 0, 8), (0, 1, 2), (1, 1, 4))
-    assert image_miou(image, 2, counts_background=True) == pytest.approx((0.8 + 4 / 6) / 2)
-    assert image_miou(image, 2, counts_background=False) == pytest.approx(4 / 6)
-    assert image_miou(figures((0, 0, 8)), 2, counts_background=False) is None
-    assert image_miou(figures(), 2, counts_background=True) is None
+    image = confusion((0, 0, 8), (0, 1, 2), (1, 1, 4))
+    assert image_miou(image, counts_background=True) == pytest.approx((0.8 + 4 / 6) / 2)
+    assert image_miou(image, counts_background=False) == pytest.approx(4 / 6)
+    assert image_miou(confusion((0, 0, 8)), counts_background=False) is None
+    assert image_miou(confusion(), counts_background=True) is None
 
 
 def test_the_worst_the_middle_and_the_best_of_nine() -> None:

@@ -151,3 +151,19 @@ def test_words_are_counted_for_each_size_and_scores_are_held_against_outcomes() 
 def test_seconds_are_means() -> None:
     images = [ImageFigures(str(s), (1, 1), (), (), (), seconds={"segment": s}) for s in (0.1, 0.3)]
     assert totals_of(images, CATEGORIES).seconds == {"segment": pytest.approx(0.2)}
+
+
+def test_an_image_s_confusion_matrix_is_built_once(maps: Maps, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    confusion = ImageFigures.confusion
+
+    def counted(image: ImageFigures, category_count: int) -> NDArray[np.int64]:
+        built.append(image.image)
+        return confusion(image, category_count)
+
+    monkeypatch.setattr(ImageFigures, "confusion", counted)
+    totals = totals_of(figures_of(maps), CATEGORIES)
+    assert built == list(totals.image_mious) == [str(number) for number in range(14)]
+    truth, given = flat(maps[3:4])
+    labels = sorted(set(truth) | set(given))
+    assert totals.image_mious["3"] == pytest.approx(jaccard_score(truth, given, average="macro", labels=labels))

@@ -6,7 +6,7 @@ import pytest
 
 from backend.command.evaluation.examples import Example, examples_of
 from ovdiff.evaluation.figures import ImageFigures
-from ovdiff.evaluation.ranking import image_miou, ranked_images
+from ovdiff.evaluation.ranking import ranked_images
 from ovdiff.evaluation.records import Records
 from ovdiff.evaluation.result import Result, result_of
 from ovdiff.evaluation.run import Failure, Protocol, Work, evaluate, run_identity
@@ -39,6 +39,6 @@ def result(tmp_path: Path, figures: list[ImageFigures]) -> Result:
 @pytest.fixture
 def examples(tmp_path: Path, figures: list[ImageFigures]) -> tuple[Example, ...]:
     """The worst, median and best of them."""
-    mious = {each.image: image_miou(each, 3, counts_background=True) for each in figures}
+    mious = totals_of(figures, VOCABULARY.categories).image_mious
     engine, dataset = MakesEngine(tmp_path / "bank")(), Squares()()
     return tuple(examples_of(engine, dataset, ranked_images(mious), mious))

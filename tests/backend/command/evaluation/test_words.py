@@ -38,8 +38,23 @@ def test_measures_have_mious_range_first_and_leave_out_what_nothing_says(result:
     rows = {name: value for name, value, _published in measure_rows(result)}
     low, high = result.measures["miou_interval"]
     assert rows["mIoU"] == f"{result.measures['miou']:.3f} ({low:.2f} to {high:.2f})"
-    assert rows["PQ"] == f"{result.measures['pq']:.3f}"
+    low, high = result.measures["intervals"]["pq"]
+    assert rows["PQ"] == f"{result.measures['pq']:.3f} ({low:.2f} to {high:.2f})"
+    assert rows["AP"] == f"{result.measures['ap']:.3f}", "a ranking of everything has no range"
     assert "PQ of stuff" not in rows, "the squares are things"
+
+
+def test_rates_of_words_have_ranges_and_results_of_earlier_versions_have_none(result: Result) -> None:
+    (row, _) = word_rows(result)
+    low, high = result.measures["word_intervals"]["all"]["present painted"]
+    share = result.measures["words"]["all"]["present painted"]
+    assert row[1] == f"{100 * share:.1f} % ({100 * low:.1f} to {100 * high:.1f})" and row[5].count("(") == 1
+    earlier = {key: value for key, value in result.measures.items() if not key.endswith("intervals")}
+    old = replace(result, figures={**result.figures, "measures": earlier})
+    (row, _) = word_rows(old)
+    assert row[1] == f"{100 * share:.1f} %"
+    rows = {name: value for name, value, _published in measure_rows(old)}
+    assert " to " in rows["mIoU"] and " to " not in rows["PQ"]
 
 
 def test_a_published_figure_stands_beside_its_measure(result: Result) -> None:
