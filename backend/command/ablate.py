@@ -41,6 +41,8 @@ class AblationPlan:
         seeds: seeds of the support images.
         limit: so many images at most; ``None`` takes all.
         plan: whether to say the cost and stop.
+        protocol: what is asked besides the whole vocabulary.
+        workers: how many processes evaluate images.
     """
 
     open: Callable[[], Dataset]
@@ -53,6 +55,7 @@ class AblationPlan:
     limit: int | None = None
     plan: bool = False
     protocol: Protocol = field(default_factory=Protocol)
+    workers: int = 1
 
 
 @without_word_notices()
@@ -73,7 +76,17 @@ def run_plan(plan: AblationPlan) -> AblationTable | None:
     jobs, impossible = possible_jobs(jobs_of(found, plan.seeds, plan.out), engines, dataset)
     left_out = (*left_out, *impossible)
     images = dataset.images if plan.limit is None else dataset.images[: plan.limit]
-    ablation = Ablation(jobs, groups_of(jobs, engines), dataset, images, engines, plan.device, plan.protocol)
+    ablation = Ablation(
+        jobs,
+        groups_of(jobs, engines),
+        dataset,
+        images,
+        engines,
+        plan.device,
+        plan.protocol,
+        plan.workers,
+        plan.open,
+    )
     cost = cost_of(ablation)
     say(_cost_text(ablation, cost, found))
     for each in left_out:

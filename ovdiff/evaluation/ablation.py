@@ -3,27 +3,22 @@
 Every row with its seed has a folder like that of `ovdiff evaluate`, so their results can be laid side by side.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from ovdiff.engines import HasEncodings, Learns, SegmentationEngine
-from ovdiff.errors import SupportError, VocabularyError, WeightsError
+from converters.errors import WorkersError
+from converters.workers import ordered_map
+from ovdiff.engines import Learns, SegmentationEngine
+from ovdiff.errors import EvaluationError, SupportError, VocabularyError, WeightsError
+from ovdiff.evaluation.ablation_judge import Found, GroupPresets, Item, Judge, JudgeElsewhere
 from ovdiff.evaluation.dataset import Dataset
 from ovdiff.evaluation.figures import ImageFigures
 from ovdiff.evaluation.records import Records, read_records
 from ovdiff.evaluation.result import result_of
 from ovdiff.evaluation.rows import LeftOut
-from ovdiff.evaluation.run import (
-    IMAGE_ERRORS,
-    Clock,
-    EncodedScene,
-    Failure,
-    Protocol,
-    evaluate_encoded,
-    run_identity,
-)
-from ovdiff.evaluation.shared_work import Engines, Group, Job, Report, own_part, share_support, words_of
+from ovdiff.evaluation.run import Failure, Protocol, run_identity
+from ovdiff.evaluation.shared_work import Engines, Group, Job, Report, share_support, words_of
 from ovdiff.evaluation.sums import totals_of
 
 CATEGORY_ERRORS = (SupportError, VocabularyError)
@@ -42,6 +37,8 @@ class Ablation:
         engines: makes the engines.
         device: the device's name.
         protocol: what is asked besides the whole vocabulary.
+        workers: how many processes evaluate images; 1 is this one, in which prototypes are made in any case.
+        open: opens the dataset in another process; picklable. Not needed in this one.
     """
 
     jobs: tuple[Job, ...]
@@ -51,6 +48,8 @@ class Ablation:
     engines: Engines
     device: str = "cpu"
     protocol: Protocol = field(default_factory=Protocol)
+    workers: int = 1
+    open: Callable[[], Dataset] | None = None
 
 
 @dataclass
@@ -106,8 +105,7 @@ def run_ablation(ablation: Ablation, report: Report) -> Done:
         why = _build(ablation, job)
         if why:
             done.not_built[job] = why
-    for group in ablation.groups:
-        _evaluate_group(ablation, group, done, report)
+    _evaluate(ablation, done, report)
     for job in ablation.jobs:
         if job not in done.not_built:
             _write_result(ablation, job, done)
@@ -128,55 +126,59 @@ def _build(ablation: Ablation, job: Job) -> str:
     return ""
 
 
-def _evaluate_group(ablation: Ablation, group: Group, done: Done, report: Report) -> None:
-    jobs = [job for job in group.jobs if job not in done.not_built]
-    if not jobs:
-        return
-    encoder = None if group.encoder is None else ablation.engines.of(group.encoder)
-    engines = {job: ablation.engines.of(job.preset) for job in jobs}
-    numbers = {image: number for number, image in enumerate(ablation.dataset.images)}
+def _evaluate(ablation: Ablation, done: Done, report: Report) -> None:
+    """Evaluate every image by every job that could be built, and note what failed."""
+    groups = [
+        Group(group.encoder, jobs)
+        for group in ablation.groups
+        if (jobs := tuple(job for job in group.jobs if job not in done.not_built))
+    ]
     with ExitStack() as stack:
-        records = {}
-        for job in jobs:
-            identity = run_identity(engines[job], ablation.dataset, ablation.protocol)
-            records[job] = stack.enter_context(Records(job.folder, identity))
-        for image in ablation.images:
-            missing = [job for job in jobs if image not in records[job]]
-            if not missing:
-                continue
-            for job, found in _judged(ablation, encoder, engines, missing, image, numbers[image]):
-                if isinstance(found, Failure):
-                    done.failed.setdefault(job, []).append(found)
+        records = {
+            job: stack.enter_context(Records(job.folder, run_identity(engine, ablation.dataset, ablation.protocol)))
+            for group in groups
+            for job in group.jobs
+            for engine in [ablation.engines.of(job.preset)]
+        }
+        items = list(_missing(groups, ablation.images, records))
+        for item, found in zip(items, _judged(ablation, groups, items), strict=True):
+            for place, figures in zip(item.jobs, found, strict=True):
+                job = groups[item.group].jobs[place]
+                if isinstance(figures, ImageFigures):
+                    records[job].add(figures)
                 else:
-                    records[job].add(found)
-                report(f"{image[-30:]}, {job.name}", 1)
+                    done.failed.setdefault(job, []).append(Failure(item.image, figures))
+                report(f"{item.image[-30:]}, {job.name}", 1)
 
 
-def _judged(
-    ablation: Ablation,
-    encoder: SegmentationEngine | None,
-    engines: Mapping[Job, SegmentationEngine],
-    jobs: Sequence[Job],
-    image: str,
-    number: int,
-) -> Iterator[tuple[Job, Failure | ImageFigures]]:
-    """Yield the figures of an image by each job, or why there are none; it is read and encoded once."""
-    clock = Clock()
-    try:
-        labelled = ablation.dataset.read(image)
-        clock.note("read")
-        encoded = encoder.encode(labelled.image) if isinstance(encoder, HasEncodings) else None
-        clock.note("encode")
-    except IMAGE_ERRORS as error:
-        yield from ((job, Failure(image, str(error))) for job in jobs)
+def _missing(groups: Sequence[Group], images: Sequence[str], records: Mapping[Job, Records]) -> Iterator[Item]:
+    """Yield what has no figures yet: of each group each image, with the jobs that lack it."""
+    for number, group in enumerate(groups):
+        for image in images:
+            jobs = tuple(place for place, job in enumerate(group.jobs) if image not in records[job])
+            if jobs:
+                yield Item(number, image, jobs)
+
+
+def _judged(ablation: Ablation, groups: Sequence[Group], items: Sequence[Item]) -> Iterator[Found]:
+    """Yield what becomes of each item, in their order.
+
+    Raises:
+        EvaluationError: a process ended, such as for want of memory.
+    """
+    presets = tuple(GroupPresets(group.encoder, tuple(job.preset for job in group.jobs)) for group in groups)
+    engines, protocol = ablation.engines, ablation.protocol
+    if ablation.workers == 1 or ablation.open is None or len(items) < 2:
+        yield from map(Judge(engines, ablation.dataset, presets, protocol), items)
         return
-    for job in jobs:
-        own = None if encoder is None else own_part(encoded, job.preset)
-        scene = EncodedScene(image, number, labelled, own)
-        try:
-            yield job, evaluate_encoded(engines[job], ablation.dataset, scene, ablation.protocol, clock.again())
-        except IMAGE_ERRORS as error:
-            yield job, Failure(image, str(error))
+    judge = JudgeElsewhere(engines.first.preset, engines.bank.folder, ablation.device, ablation.open, presets, protocol)
+    try:
+        yield from ordered_map(judge, items, ablation.workers)
+    except WorkersError as error:
+        raise EvaluationError(
+            "A process of the ablation ended without an answer, perhaps for want of memory. What was evaluated is "
+            "kept: run the command again, with fewer --workers if it happens again."
+        ) from error
 
 
 def _write_result(ablation: Ablation, job: Job, done: Done) -> None:
@@ -191,7 +193,7 @@ def _write_result(ablation: Ablation, job: Job, done: Done) -> None:
         tuple(done.failed.get(job, ())),
         totals,
         device=ablation.device,
-        workers=1,
+        workers=ablation.workers,
     ).write(job.folder)
 
 

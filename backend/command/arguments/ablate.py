@@ -49,6 +49,14 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     ablate.add_argument(
         "--plan", action="store_true", help="say what there is to compute and how long it takes, and stop"
     )
+    ablate.add_argument(
+        "--workers",
+        type=whole_number,
+        default=1,
+        metavar="N",
+        help="processes that evaluate images, each with models of its own and one thread; prototypes are made in this "
+        "one (default: this one)",
+    )
     add_engine_options(ablate)
     ablate.set_defaults(act=_ablate)
 
@@ -76,5 +84,6 @@ def _ablate(options: argparse.Namespace, settings: Settings) -> None:
         seeds=tuple(options.seeds),
         limit=options.limit,
         plan=options.plan,
+        workers=options.workers,
     )
     run_plan(plan)

@@ -1,18 +1,22 @@
 """An ablation run: on models that need no prototypes, and, with few images, on the method itself."""
 
-from collections.abc import Sequence
+import pickle
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from converters.errors import WorkersError
 from ovdiff.bank import Bank
 from ovdiff.engines import EnginePreset, load_any_preset, make_engine
-from ovdiff.errors import DatasetError, SupportError
+from ovdiff.errors import DatasetError, EvaluationError, SupportError
 from ovdiff.evaluation import ablation as module
 from ovdiff.evaluation.ablation import Ablation, possible_jobs, run_ablation
+from ovdiff.evaluation.ablation_judge import Found, Item, JudgeElsewhere
 from ovdiff.evaluation.dataset import Dataset, LabelledImage
 from ovdiff.evaluation.datasets.drawn import USUAL
 from ovdiff.evaluation.figures import ImageFigures
@@ -113,6 +117,46 @@ def test_an_image_that_cannot_be_read_fails_in_every_row_and_the_others_are_ther
     assert [failures[0].why for failures in done.failed.values()] == ["The picture of test-0 is damaged."] * 2
     assert read_result(made.jobs[0].folder).images == ("test-1",)
     assert read_result(made.jobs[1].folder).failed[0]["image"] == "test-0"
+
+
+@pytest.mark.slow
+def test_several_processes_give_the_digits_of_one(tmp_path: Path, naclip: EnginePreset) -> None:
+    scenes, told = Scenes(broken="test-4"), list[float]()
+    alone, several = (_of_six(ablation(tmp_path / name, naclip, ["no-windows"], scenes)) for name in ("one", "two"))
+    run_ablation(alone, quietly)
+    done = run_ablation(replace(several, workers=2, open=partial(_six, scenes)), lambda _what, done: told.append(done))
+    assert sum(told) == 12 and [len(failures) for failures in done.failed.values()] == [1, 1]
+    for one, other in zip(alone.jobs, several.jobs, strict=True):
+        assert len(digits(one.folder)) == 5 and digits(one.folder) == digits(other.folder)
+        assert read_result(one.folder).measures == read_result(other.folder).measures
+        assert read_result(other.folder).machine["workers"] == 2
+
+
+def _six(scenes: Scenes) -> Dataset:
+    return replace(scenes.dataset(), images=USUAL.open(Path()).images[:6])
+
+
+def _of_six(made: Ablation) -> Ablation:
+    dataset = replace(made.dataset, images=USUAL.open(Path()).images[:6])
+    return replace(made, dataset=dataset, images=dataset.images)
+
+
+def test_a_process_that_ends_is_told_and_what_was_evaluated_stays(
+    tmp_path: Path, naclip: EnginePreset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers the first image as a process does, and then has none."""
+
+    def ended(judge: JudgeElsewhere, items: Sequence[Item], workers: int) -> Iterator[Found]:
+        assert pickle.loads(pickle.dumps(judge)).groups == judge.groups and workers == 2
+        yield ["The picture is damaged."] * len(items[0].jobs)
+        raise WorkersError("one ended before")
+
+    monkeypatch.setattr(module, "ordered_map", ended)
+    scenes, told = Scenes(), list[float]()
+    made = replace(ablation(tmp_path, naclip, ["no-windows"], scenes), workers=2, open=partial(_six, scenes))
+    with pytest.raises(EvaluationError, match=r"A process of the ablation ended .* with fewer --workers"):
+        run_ablation(made, lambda _what, done: told.append(done))
+    assert sum(told) == 1
 
 
 @pytest.mark.slow
