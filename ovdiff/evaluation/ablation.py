@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from converters.errors import WorkersError
 from converters.workers import ordered_map
 from ovdiff.engines import Learns, SegmentationEngine
-from ovdiff.errors import EvaluationError, SupportError, VocabularyError, WeightsError
+from ovdiff.errors import SupportError, VocabularyError, WeightsError
 from ovdiff.evaluation.ablation_judge import Found, GroupPresets, Item, Judge, JudgeElsewhere
 from ovdiff.evaluation.dataset import Dataset
 from ovdiff.evaluation.figures import ImageFigures
@@ -164,7 +163,7 @@ def _judged(ablation: Ablation, groups: Sequence[Group], items: Sequence[Item]) 
     """Yield what becomes of each item, in their order.
 
     Raises:
-        EvaluationError: a process ended, such as for want of memory.
+        WorkersError: a process ended, such as for want of memory; what was evaluated is kept.
     """
     presets = tuple(GroupPresets(group.encoder, tuple(job.preset for job in group.jobs)) for group in groups)
     engines, protocol = ablation.engines, ablation.protocol
@@ -172,13 +171,7 @@ def _judged(ablation: Ablation, groups: Sequence[Group], items: Sequence[Item]) 
         yield from map(Judge(engines, ablation.dataset, presets, protocol), items)
         return
     judge = JudgeElsewhere(engines.first.preset, engines.bank.folder, ablation.device, ablation.open, presets, protocol)
-    try:
-        yield from ordered_map(judge, items, ablation.workers)
-    except WorkersError as error:
-        raise EvaluationError(
-            "A process of the ablation ended without an answer, perhaps for want of memory. What was evaluated is "
-            "kept: run the command again, with fewer --workers if it happens again."
-        ) from error
+    yield from ordered_map(judge, items, ablation.workers)
 
 
 def _write_result(ablation: Ablation, job: Job, done: Done) -> None:

@@ -19,7 +19,7 @@ MEASURES = (
 
 def drawn(rng: np.random.Generator, name: str, more: int = 0) -> ImageFigures:
     """Return the figures of an image with some labels, of which ``more`` more pixels are right than usual."""
-    labels = [0, *(label for label in (1, 2, 3) if rng.random() < 0.8)]
+    labels = [0, *(label for label in (1, 2, 3) if rng.random() < 0.6)]
     pixels, boundaries, segments = [], [], []
     for label in labels:
         right = int(rng.integers(20, 60)) + more
