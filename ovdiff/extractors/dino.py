@@ -1,11 +1,16 @@
 """DINO features (A.11): a self-supervised ViT with patches of 8 px. MaskCut computes affinities from DINO's keys."""
 
-from transformers import ViTModel
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from ovdiff.extractors.transformer import TransformerExtractor, VisionTransformer
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ModelSettings
+
+if TYPE_CHECKING:
+    from transformers import ViTModel
 
 
 def make_extractor(preset: Preset, models: LoadedModels) -> TransformerExtractor:

@@ -1,12 +1,18 @@
 """DINOv2 features (A.11): patches of 14 px, and tokens that were trained to be used as they are."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from torch import nn
-from transformers import Dinov2Model
 
 from ovdiff.extractors.transformer import TransformerExtractor, VisionTransformer
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ModelSettings
+
+if TYPE_CHECKING:
+    from transformers import Dinov2Model
 
 
 def make_extractor(preset: Preset, models: LoadedModels) -> TransformerExtractor:

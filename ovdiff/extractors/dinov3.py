@@ -1,11 +1,16 @@
 """DINOv3 features (A.11): patches of 16 px, rotary positions, and register tokens between CLS and the patches."""
 
-from transformers import DINOv3ViTModel
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from ovdiff.extractors.transformer import TransformerExtractor, VisionTransformer
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ModelSettings
+
+if TYPE_CHECKING:
+    from transformers import DINOv3ViTModel
 
 
 def make_extractor(preset: Preset, models: LoadedModels) -> TransformerExtractor:

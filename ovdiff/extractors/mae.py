@@ -1,13 +1,19 @@
 """MAE features (A.11): MAE's encoder, which is given every patch of the image."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
-from transformers import ViTMAEModel
 
 from ovdiff.extractors.transformer import TransformerExtractor, VisionTransformer
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ModelSettings
+
+if TYPE_CHECKING:
+    from transformers import ViTMAEModel
 
 
 def make_extractor(preset: Preset, models: LoadedModels) -> TransformerExtractor:

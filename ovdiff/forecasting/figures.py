@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from ovdiff.forecasting.looks import Look
 
@@ -71,6 +70,8 @@ def mean_ranks(witnesses: Sequence[Table]) -> Table:
     Ranks go from 0 to 1; equal values share their mean rank. A table without a number in any pair has no voice. A pair
     that lacks a number in another table has none in the result, and there is none on the diagonal.
     """
+    from scipy.stats import rankdata  # takes a second to import, and only forecasts rank
+
     count = len(witnesses[0])
     places = np.triu_indices(count, 1)
     votes = [table[places] for table in witnesses if not np.isnan(table[places]).all()]

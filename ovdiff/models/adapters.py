@@ -4,16 +4,20 @@ With an adapter such as LCM-LoRA, Stable Diffusion 1.5 draws an image in four st
 the model runs, and it leaves the pipeline with the layers that attribution and feature extraction look for.
 """
 
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
-from diffusers import StableDiffusionPipeline
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 from huggingface_hub import hf_hub_download
 
 from ovdiff.errors import WeightsError
 from ovdiff.extras import naming_the_extra
 from ovdiff.models.weights import locate
 from ovdiff.presets.model_settings import AdapterSettings
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
 
 _FILE = "pytorch_lora_weights.safetensors"  # diffusers' name for an adapter's file
 

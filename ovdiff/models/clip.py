@@ -4,6 +4,8 @@ Two libraries implement the same network: transformers has separate projections 
 has one fused projection. Both stand behind one Protocol and give the same numbers for the same weights.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import CLIPModel, CLIPTokenizer
 
 from ovdiff.models.clip_tower import ClipTower, open_clip_block, transformers_block
 from ovdiff.models.keys import output_of, tokens_to_grid
@@ -22,6 +23,7 @@ from ovdiff.presets.part_settings import Resampling, Statistics
 
 if TYPE_CHECKING:
     import open_clip
+    from transformers import CLIPModel, CLIPTokenizer
 
 
 class Clip(Protocol):
@@ -249,7 +251,7 @@ class OpenClip:
     own modules one by one, and resizes position embeddings as transformers does.
     """
 
-    def __init__(self, model: "open_clip.CLIP", tokenizer: "open_clip.SimpleTokenizer") -> None:
+    def __init__(self, model: open_clip.CLIP, tokenizer: open_clip.SimpleTokenizer) -> None:
         """Use a model whose text tower is float32; its image tower may be of any dtype."""
         self._model, self._tokenizer = model, tokenizer
         self._visual = model.visual

@@ -1,11 +1,15 @@
 """The cross-attention layers of a UNet: attribution reads their probabilities, and SD features their queries."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import Attention
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ovdiff.errors import PresetError
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+    from diffusers.models.attention_processor import Attention
 
 
 def cross_attention_layers(unet: UNet2DConditionModel, prefixes: Sequence[str]) -> dict[str, Attention]:

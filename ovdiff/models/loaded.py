@@ -1,24 +1,19 @@
-"""The loaded models of a preset: each model is loaded once, all on one device."""
+"""The loaded models of a preset: each model is loaded once, all on one device.
+
+Diffusers and transformers are imported by the first model that needs them: diffusers takes most of the seconds in which
+a command starts, and the preset `fast` segments without it.
+"""
+
+from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
-from diffusers import StableDiffusionPipeline
-from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
-from diffusers.utils import logging as diffusers_logging
-from transformers import (
-    CLIPImageProcessor,
-    CLIPModel,
-    CLIPTokenizer,
-    Dinov2Model,
-    DINOv3ViTModel,
-    ViTMAEModel,
-    ViTModel,
-)
-from transformers.utils import logging as transformers_logging
 
 from ovdiff.models.clip import Clip, OpenClip, TransformersClip
 from ovdiff.models.compiling import compile_parts
@@ -34,12 +29,21 @@ from ovdiff.models.pretrained import (
 )
 from ovdiff.presets.model_settings import CheckpointSettings, ClipModelSettings, DiffusionModelSettings, ModelSettings
 
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+    from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+    from transformers import CLIPImageProcessor, Dinov2Model, DINOv3ViTModel, ViTMAEModel, ViTModel
+
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _LOCK = FairLock()
 """One lock for all models of the process. While a model is loaded, the libraries switch torch's default dtype, which is
 the whole process's: a model that runs or loads beside it, on any device, would compute other numbers in silence."""
+
+
+_LOGGING = {"transformers": "transformers.utils.logging", "diffusers": "diffusers.utils.logging"}
+"""How much each library says while it loads. Only those libraries speak that were imported before."""
 
 
 class SafetyChecker(NamedTuple):
@@ -66,6 +70,7 @@ class LoadedModels:
 
     def diffusion(self, settings: DiffusionModelSettings) -> StableDiffusionPipeline:
         """Return a latent diffusion pipeline without its safety checker; its adapter is fused into its weights."""
+        import_module(_LOGGING["diffusers"])
 
         def load() -> StableDiffusionPipeline:
             return arranged(load_diffusion(settings).to(self.device), self.options)
@@ -79,22 +84,31 @@ class LoadedModels:
 
     def vit(self, settings: ModelSettings) -> ViTModel:
         """Return a vision transformer, such as DINO."""
+        from transformers import ViTModel
+
         return self._load(ViTModel, settings, add_pooling_layer=False)
 
     def dinov2(self, settings: ModelSettings) -> Dinov2Model:
         """Return DINOv2."""
+        from transformers import Dinov2Model
+
         return self._load(Dinov2Model, settings)
 
     def dinov3(self, settings: ModelSettings) -> DINOv3ViTModel:
         """Return DINOv3, a vision transformer."""
+        from transformers import DINOv3ViTModel
+
         return self._load(DINOv3ViTModel, settings)
 
     def mae(self, settings: ModelSettings) -> ViTMAEModel:
         """Return MAE's encoder, configured so that it masks no patch."""
+        from transformers import ViTMAEModel
+
         return self._load(ViTMAEModel, settings, mask_ratio=0.0)
 
     def safety_checker(self, settings: ModelSettings) -> SafetyChecker:
         """Return Stable Diffusion's safety checker and its image processor, which lies beside it."""
+        import_module(_LOGGING["diffusers"])
         return self.once("a StableDiffusionSafetyChecker", settings, lambda: self._load_safety_checker(settings))
 
     def once(self, what: str, settings: ModelSettings | CheckpointSettings, load: Callable[[], T]) -> T:
@@ -124,6 +138,8 @@ class LoadedModels:
         return self.once(f"a {model.__name__}", settings, load)
 
     def _load_clip(self, settings: ClipModelSettings) -> Clip:
+        from transformers import CLIPModel, CLIPTokenizer
+
         model = load_transformer(CLIPModel, settings, torch.float32)
         for image_part in (model.vision_model, model.visual_projection):
             image_part.to(DTYPES[settings.dtype])
@@ -135,6 +151,9 @@ class LoadedModels:
         return OpenClip(model.to(self.device), words)
 
     def _load_safety_checker(self, settings: ModelSettings) -> SafetyChecker:
+        from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+        from transformers import CLIPImageProcessor
+
         model = load_transformer(StableDiffusionSafetyChecker, settings, DTYPES[settings.dtype])
         return SafetyChecker(model.to(self.device), CLIPImageProcessor.from_pretrained(**where(settings)))
 
@@ -152,7 +171,7 @@ def arranged(pipeline: StableDiffusionPipeline, options: DeviceOptions) -> Stabl
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Load without the libraries' progress bars and reports; a report that matters is raised as an error instead."""
-    libraries = (transformers_logging, diffusers_logging)
+    libraries = [import_module(module) for name, module in _LOGGING.items() if name in sys.modules]
     before = [(library.is_progress_bar_enabled(), library.get_verbosity()) for library in libraries]
     for library in libraries:
         library.disable_progress_bar()

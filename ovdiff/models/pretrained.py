@@ -6,6 +6,8 @@ are read with ``weights_only=True``; nothing is unpickled. The revision of a hub
 network at all.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -15,10 +17,8 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from huggingface_hub import snapshot_download
 from safetensors.torch import load_file
-from transformers import CLIPTextModel
 
 from ovdiff.errors import DeviceMemoryError, OVDiffError, WeightsError
 from ovdiff.extras import naming_the_extra
@@ -28,6 +28,7 @@ from ovdiff.presets.model_settings import DiffusionModelSettings, Dtype, ModelSe
 
 if TYPE_CHECKING:
     import open_clip
+    from diffusers import StableDiffusionPipeline
 
 DTYPES: dict[Dtype, torch.dtype] = {
     "float32": torch.float32,
@@ -115,6 +116,9 @@ def load_diffusion(settings: DiffusionModelSettings) -> StableDiffusionPipeline:
         WeightsError: tensors of the UNet, the VAE or the text encoder are missing, superfluous, or of another shape; or
             the adapter does not fit.
     """
+    from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModel
+
     dtype, variant = DTYPES[settings.dtype], settings.variant or None
     pipeline = StableDiffusionPipeline.from_pretrained(
         **where(settings),
@@ -135,7 +139,7 @@ def load_diffusion(settings: DiffusionModelSettings) -> StableDiffusionPipeline:
     return pipeline
 
 
-def load_open_clip(settings: ModelSettings) -> "tuple[open_clip.CLIP, open_clip.SimpleTokenizer]":
+def load_open_clip(settings: ModelSettings) -> tuple[open_clip.CLIP, open_clip.SimpleTokenizer]:
     """Load a CLIP of the open_clip library in float32, and its tokenizer.
 
     Raises:

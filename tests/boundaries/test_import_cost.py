@@ -34,6 +34,13 @@ def test_importing_is_cheap(module: str) -> None:
     assert loaded_by(f"import {module}") & MODEL_LIBRARIES == set()
 
 
+def test_an_engine_is_imported_without_the_libraries_of_its_models() -> None:
+    """They take most of the seconds in which a command starts, and `fast` segments without diffusers."""
+    loaded = loaded_by("import ovdiff.engine, ovdiff.extractors.dinov2, ovdiff.extractors.clip")
+    assert "torch" in loaded
+    assert loaded & {"diffusers", "transformers", "torchvision", "sklearn"} == set()
+
+
 def first_with_torch(modules: list[str]) -> str:
     """Import modules one after another in a fresh interpreter, and return the first after which torch is loaded."""
     imports = "\n".join(f"import {module}\nif 'torch' in sys.modules: sys.exit('{module}')" for module in modules)

@@ -11,17 +11,21 @@ float32 and for the conditional half of the batch alone. They are added to one (
 maps are never kept.
 """
 
+from __future__ import annotations
+
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 import torch.nn.functional as F
-from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
 from ovdiff.models.cross_attention import cross_attention_layers
 from ovdiff.presets.schema import AttributionSettings
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+    from diffusers.models.attention_processor import Attention
 
 EPSILON = 1e-6
 

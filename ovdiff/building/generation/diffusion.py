@@ -5,20 +5,15 @@ often n was drawn before. Batch size, number of images and order of categories t
 rounding.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from diffusers import (
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EulerDiscreteScheduler,
-    LCMScheduler,
-    StableDiffusionPipeline,
-)
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,6 +22,9 @@ from ovdiff.building.generation.tokens import category_span, fill
 from ovdiff.errors import VocabularyError
 from ovdiff.models.memory import run_in_batches
 from ovdiff.presets.schema import LCM_STEPS, AttributionSettings, GenerationSettings
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
 
 
 @dataclass(frozen=True)
@@ -91,6 +89,8 @@ class SupportGenerator:
 
         On a GPU ``decoded_at_once`` images are decoded in one batch, at most; a CPU decodes all of a batch.
         """
+        from diffusers import StableDiffusionPipeline
+
         scheduler = make_scheduler(generation, pipeline.scheduler.config)
         parts = {**pipeline.components, "scheduler": scheduler}
         self._pipeline = StableDiffusionPipeline(**parts, requires_safety_checker=False)
@@ -152,6 +152,8 @@ def make_scheduler(settings: GenerationSettings, config: Any) -> Any:
     Flags whose defaults changed in newer releases of diffusers are given explicitly (A.1). Latents are never clipped,
     because clipping is meant for pixels.
     """
+    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, LCMScheduler
+
     if settings.scheduler == "ddim":
         return DDIMScheduler.from_config(config, timestep_spacing=settings.timestep_spacing, clip_sample=False)
     if settings.scheduler == "lcm":  # It spaces its steps evenly over the distillation's, and takes no spacing.
