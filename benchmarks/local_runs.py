@@ -115,8 +115,8 @@ def table(results: Any) -> str:
         for row in results["rows"]
     ]
     said = (
-        f"*`ovdiff evaluate drawn --preset tinyworld --limit {results['scenes']}`, {results['scene_s']:.2f} processor seconds a "
-        f"scene, the least of {results['repeats']} runs; {results['machine']}. The load average of the two cores was "
+        f"*`ovdiff evaluate drawn --preset tinyworld --limit {results['scenes']}`, {results['scene_s']:.2f} processor "
+        f"seconds a scene, the least of {results['repeats']} runs; {results['machine']}. The load average of the two cores was "
         f"{results['load_average']:.1f}, and other work ran beside it.*"
     )
     return f"{markdown_table(head, rows)}\n\n{said}"

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import torch
 
 from ovdiff.models.clip import Clip, OpenClip, TransformersClip
-from ovdiff.models.compiling import compile_parts
 from ovdiff.models.devices import DeviceOptions, split_device
 from ovdiff.models.fair_lock import FairLock
 from ovdiff.models.pretrained import (
@@ -164,6 +163,8 @@ def arranged(pipeline: StableDiffusionPipeline, options: DeviceOptions) -> Stabl
         for part in (pipeline.unet, pipeline.vae):
             part.to(memory_format=torch.channels_last)
     if options.compile:
+        from ovdiff.models.compiling import compile_parts
+
         compile_parts(pipeline)
     return pipeline
 
