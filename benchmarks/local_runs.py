@@ -116,7 +116,8 @@ def table(results: Any) -> str:
     ]
     said = (
         f"*`ovdiff evaluate drawn --preset tinyworld --limit {results['scenes']}`, {results['scene_s']:.2f} processor "
-        f"seconds a scene, the least of {results['repeats']} runs; {results['machine']}. The load average of the two cores was "
+        f"seconds a scene, the least of {results['repeats']} runs; {results['machine']}. "
+        f"The load average of the two cores was "
         f"{results['load_average']:.1f}, and other work ran beside it.*"
     )
     return f"{markdown_table(head, rows)}\n\n{said}"
