@@ -39,6 +39,10 @@ class Stamps:
         self._listed: dict[str, Stamp] = {}
         self._until_s = -1.0
 
+    def __reduce__(self) -> tuple[Callable[[Path], "Stamps"], tuple[Path]]:
+        """Say how another process makes the same: it looks anew, and shares what it sees within itself."""
+        return stamps_of, (self._folder,)
+
     def of(self, path: Path) -> Stamp | None:
         """Return the stamp of a file of the folder; ``None`` if there is none.
 

@@ -1,9 +1,11 @@
 import logging
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ovdiff.bank import Bank
 from ovdiff.errors import StorageError
 from ovdiff.storage import place
 from ovdiff.storage.files import write_whole
@@ -71,3 +73,11 @@ def test_the_last_list_holds_while_a_storage_is_away(cable: Cable, caplog: pytes
 def test_a_process_has_one_list_of_a_folder_in_a_storage(tmp_path: Path) -> None:
     assert stamps_of(place("s3://bucket/bank")) is stamps_of(place("s3://bucket/bank"))
     assert stamps_of(tmp_path) is not stamps_of(tmp_path)
+
+
+def test_a_bank_can_be_sent_to_another_process(tmp_path: Path) -> None:
+    for folder in (tmp_path, place(f"memory://{tmp_path.name}/bank")):
+        sent = pickle.loads(pickle.dumps(Bank(folder)))
+        assert sent.folder == folder and sent.keys() == ()
+        stamps = stamps_of(folder)
+        assert pickle.loads(pickle.dumps(stamps)) is stamps, "one folder has one list in a process"
