@@ -79,5 +79,5 @@ def test_a_bank_can_be_sent_to_another_process(tmp_path: Path) -> None:
     for folder in (tmp_path, place(f"memory://{tmp_path.name}/bank")):
         sent = pickle.loads(pickle.dumps(Bank(folder)))
         assert sent.folder == folder and sent.keys() == ()
-        stamps = stamps_of(folder)
-        assert pickle.loads(pickle.dumps(stamps)) is stamps, "one folder has one list in a process"
+    stamps = stamps_of(folder)
+    assert pickle.loads(pickle.dumps(stamps)) is stamps, "one folder of a storage has one list in a process"
