@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from backend.command.console import say
 from backend.command.table import table
 from converters.console import answer
-from ovdiff.planning import Asked, Estimate, estimate, measurements
+from ovdiff.planning import Asked, Estimate, estimate
+from ovdiff.planning.costs import Measurement
 from ovdiff.planning.plan import Caching
 from ovdiff.planning.throughput import Duration
 
@@ -17,18 +17,18 @@ GUESSED = "~"
 """Stands before every figure that rests on something that was not measured on the device."""
 
 
-def tell_plan(asked: Asked, files: Sequence[Path], *, assumptions: bool) -> None:
+def tell_plan(asked: Asked, measured: Sequence[Measurement], *, assumptions: bool) -> None:
     """Print what a run costs.
 
     Args:
         asked: the run.
-        files: measurements that are believed before those of the package.
+        measured: measurements, the ones to believe first.
         assumptions: whether to list what is supposed.
 
     Raises:
-        PlanError: a preset, a device, a file or a number is wrong.
+        PlanError: a preset, a device or a number is wrong.
     """
-    found = estimate(asked, measurements(files))
+    found = estimate(asked, measured)
     answer(as_json(found))
     for line in lines(found):
         say(line)

@@ -126,7 +126,10 @@ def preset_costs(preset: str) -> PresetCosts:
     """
     known = shipped()["presets"]
     if preset not in known:
-        raise PlanError(f"Nobody counted what the preset {preset!r} costs; a plan can be made for {', '.join(known)}.")
+        raise PlanError(
+            f"Nobody counted what the preset {preset!r} costs; a plan can be made for {', '.join(known)}: give "
+            f"--preset with the one that is most like it."
+        )
     row = known[preset]
     stages = tuple(Stage(**stage) for stage in row["stages"])
     return PresetCosts(preset, stages, Sizes(**row["sizes"]), row["anchors"])

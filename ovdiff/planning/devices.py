@@ -13,6 +13,9 @@ Precision = Literal["half", "float32"]
 CPU = "CPU"
 """The device of a plan whose workers are processes of one thread; its stages were measured, see stages.json."""
 
+USUAL_GPU = "H100"
+"""The device of a plan that names none, of a preset whose stages are known there."""
+
 
 @dataclass(frozen=True)
 class Device:

@@ -208,6 +208,11 @@ def _notes(asked: Asked, costs: PresetCosts, stages: Sequence[StageSeconds]) -> 
         names = ", ".join(each.stage.name for each in guessed)
         notes.append(f"Not measured on {asked.device}, and extrapolated: {names}.")
     notes += [f"{each.stage.name}: {each.stage.note}." for each in stages if each.stage.note]
+    if asked.preset == "tinyworld":
+        notes.append(
+            "tinyworld holds the embedded models, which know the drawn world alone; for photographs plan with --preset "
+            "fast, paper or odise."
+        )
     if costs.anchors:
         notes.append(f"{costs.anchors} anchors of the preset are built besides, once for all projects of a bank.")
     return notes

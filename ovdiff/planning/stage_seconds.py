@@ -8,14 +8,14 @@ Rate and bandwidth are the maker's. On the CPU the rate is that of a matrix prod
 beside a GPU was measured on a core of another machine.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ovdiff.errors import PlanError
 from ovdiff.planning.assumptions import Assumptions
-from ovdiff.planning.costs import Measurement, Stage, cpu_rate
-from ovdiff.planning.devices import CPU, Device, published
+from ovdiff.planning.costs import Measurement, Stage, cpu_rate, preset_costs
+from ovdiff.planning.devices import CPU, USUAL_GPU, Device, published
 
 Basis = Literal["measured", "extrapolated"]
 
@@ -43,7 +43,7 @@ class StageSeconds:
 
 
 def stage_seconds(
-    stages: Iterable[Stage], preset: str, device: str, measured: Sequence[Measurement], assumed: Assumptions
+    stages: Sequence[Stage], preset: str, device: str, measured: Sequence[Measurement], assumed: Assumptions
 ) -> list[StageSeconds]:
     """Return the seconds of each stage on a device.
 
@@ -59,20 +59,50 @@ def stage_seconds(
     """
     card = published(device)
     rows = [row for row in measured if row.preset == preset]
+    if unknown := _unknown(stages, device, rows):
+        elsewhere = "" if device.upper() == CPU or _unknown(stages, CPU, rows) else f"plan for it with --gpus 8x{CPU}, "
+        raise PlanError(
+            f"{preset} was neither measured on {device} nor counted ({'; '.join(unknown)}): {elsewhere}"
+            f"{'for' if elsewhere else 'plan for'} another preset such as --preset fast, or give --measured FILE with "
+            f"these stages."
+        )
     return [_of(stage, device, card, rows, assumed) for stage in stages]
+
+
+def usual_device(preset: str, measured: Sequence[Measurement]) -> str:
+    """Return the device that a plan is for where nobody names one: a GPU, or the CPU if nothing is known on a GPU.
+
+    Raises:
+        PlanError: nobody counted the stages of this preset.
+    """
+    rows = [row for row in measured if row.preset == preset]
+    return CPU if _unknown(preset_costs(preset).stages, USUAL_GPU, rows) else USUAL_GPU
+
+
+def _unknown(stages: Sequence[Stage], device: str, rows: Sequence[Measurement]) -> list[str]:
+    """Return the names of the stages that were neither counted nor measured where they run."""
+    return [
+        stage.name + (" on a core" if _ran_on(stage, device) != device else "")
+        for stage in stages
+        if stage.flops is None
+        and stage.bytes is None
+        and not any(row.stage == stage.name and row.is_on(_ran_on(stage, device)) for row in rows)
+    ]
+
+
+def _ran_on(stage: Stage, device: str) -> str:
+    return CPU if stage.runs_on == "core" else device
 
 
 def _of(
     stage: Stage, device: str, card: Device | None, rows: Sequence[Measurement], assumed: Assumptions
 ) -> StageSeconds:
     of_stage = [row for row in rows if row.stage == stage.name]
-    ran_on = CPU if stage.runs_on == "core" else device
+    ran_on = _ran_on(stage, device)
     for row in of_stage:
         if row.is_on(ran_on):
             other = card is not None and stage.runs_on == "core"
             return StageSeconds(stage, row.seconds, "extrapolated" if other else "measured", _where(row, other=other))
-    if stage.flops is None and stage.bytes is None:
-        raise PlanError(f"The stage {stage.name!r} was neither measured on {ran_on} nor counted; give --measured FILE.")
     return _by_rate(stage, card, assumed.share_of_peak) if ran_on != CPU else _by_cpu_rate(stage)
 
 

@@ -31,9 +31,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     plan.add_argument(
         "--gpus",
         type=_devices,
-        default=(1, "H100"),
         metavar="8xH100",
-        help="how many devices of which kind; 4xCPU is four processes of one thread (default: 1xH100)",
+        help="how many devices of which kind; 4xCPU is four processes of one thread (default: "
+        "1xH100, or 1xCPU for the embedded models)",
     )
     plan.add_argument(
         "--measured",
@@ -62,19 +62,20 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _plan(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.scale_plan import tell_plan
-    from ovdiff.planning import Asked, assume
+    from ovdiff.planning import Asked, assume, measurements, usual_device
 
-    count, device = options.gpus
+    measured, preset = measurements(options.measured), options.preset or settings.preset
+    count, device = options.gpus or (1, usual_device(preset, measured))
     asked = Asked(
         images=options.images,
         categories=options.categories,
-        preset=options.preset or settings.preset,
+        preset=preset,
         device=device,
         count=count,
         assumed=assume(options.assume),
         keep_features=options.keep_features,
     )
-    tell_plan(asked, options.measured, assumptions=options.assumptions)
+    tell_plan(asked, measured, assumptions=options.assumptions)
 
 
 def _how_many(text: str) -> int:
@@ -82,7 +83,7 @@ def _how_many(text: str) -> int:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not (0 <= number <= 1e15 and number.is_integer()):
+    if not number.is_integer():  # a plan says which numbers are too large
         raise argparse.ArgumentTypeError(f"expected a whole number such as 1000 or 1e6, got {text!r:.60}")
     return int(number)
 

@@ -69,6 +69,25 @@ def test_what_was_measured_wholly_is_not_marked(capsys: pytest.CaptureFixture[st
     assert "~" not in first
 
 
+def test_the_plain_command_plans_for_the_preset_that_would_run_on_the_device_that_it_is_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["plan", "--images", "1e6"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("1,000,000 images, 20 categories, preset tinyworld, 1 x CPU")
+    assert "! tinyworld holds the embedded models" in out and "--preset fast" in out
+    assert cli.main(["plan", "--images", "1e6", "--preset", "paper", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["device"] == "H100"
+
+
+def test_the_plain_command_plans_for_the_preset_of_the_settings(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OVDIFF_PRESET", "fast")
+    assert cli.main(["plan", "--images", "1e6"]) == 0
+    assert "preset fast, 1 x H100" in capsys.readouterr().out
+
+
 def test_assumptions_are_listed_and_can_be_others(capsys: pytest.CaptureFixture[str]) -> None:
     out = told(capsys, "--assume", "network_gbit=0.01", "--assumptions")
     assert "it waits for: networks of the nodes" in out
@@ -88,7 +107,14 @@ def test_stored_features_are_counted_when_asked(capsys: pytest.CaptureFixture[st
         (["--preset", "mine"], "Nobody counted what the preset 'mine' costs"),
         (["--gpus", "8xH300"], "Nothing is known of a device 'H300'"),
         (["--assume", "speed=3"], "There is no assumption 'speed'"),
-        (["--images", "0"], "A plan for 0 images cannot be made; expected a number from 1"),
+        (["--images", "0"], "A plan for 0 images cannot be made; expected a number from 1 to 1e15"),
+        (["--images", "1e30"], "A plan for 1e+30 images cannot be made; expected a number from 1 to 1e15"),
+        (["--categories", "1e16"], "A plan for 1e+16 categories cannot be made; expected a number from 0 to 1e15"),
+        (
+            ["--preset", "tinyworld"],
+            "tinyworld was neither measured on H100 nor counted (a category, whole; encoding an image; labelling an "
+            "image): plan for it with --gpus 8xCPU, for another preset such as --preset fast, or give --measured FILE",
+        ),
         (["--measured", "none.json"], "The measurements 'none.json' cannot be read"),
     ],
 )
@@ -101,7 +127,15 @@ def test_what_cannot_be_planned_is_refused_in_a_line(
 
 
 @pytest.mark.parametrize(
-    ("option", "text"), [("--images", "1.5"), ("--images", "many"), ("--gpus", "H100"), ("--gpus", "0xH100")]
+    ("option", "text"),
+    [
+        ("--images", "1.5"),
+        ("--images", "many"),
+        ("--images", "inf"),
+        ("--images", "nan"),
+        ("--gpus", "H100"),
+        ("--gpus", "0xH100"),
+    ],
 )
 def test_what_is_no_number_is_refused(capsys: pytest.CaptureFixture[str], option: str, text: str) -> None:
     with pytest.raises(SystemExit):

@@ -114,7 +114,10 @@ def test_the_package_knows_every_stage_by_measurement_or_by_count(preset: str) -
 
 
 def test_another_preset_is_refused_in_words() -> None:
-    with pytest.raises(PlanError, match=r"Nobody counted what the preset 'mine.toml' costs; .* fast, paper, odise"):
+    with pytest.raises(
+        PlanError,
+        match=r"Nobody counted what the preset 'mine.toml' costs; .* fast, paper, odise, tinyworld: give --preset",
+    ):
         preset_costs("mine.toml")
 
 

@@ -63,5 +63,7 @@ def test_on_the_processor_the_rate_is_measured() -> None:
 
 
 def test_what_was_neither_measured_nor_counted_is_an_error() -> None:
-    with pytest.raises(PlanError, match="The stage 'reading' was neither measured on CPU nor counted; give --measured"):
+    with pytest.raises(
+        PlanError, match=r"fast was neither measured on H100 nor counted \(reading on a core\): plan for another preset"
+    ):
         one(CORE)
