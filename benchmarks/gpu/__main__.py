@@ -24,7 +24,7 @@ from benchmarks.gpu.goals import judged, with_whole_floors
 from benchmarks.gpu.running import Call, run_groups
 from converters.files.atomic import whole_text_file
 
-NAMES = ("machine", "tests", "fast", "paper", "training")
+NAMES = ("machine", "tests", "fast", "paper", "options", "training")
 """The stages, in the order in which they run."""
 
 _TINY_TRAINING_MINUTES = 0.05

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from benchmarks.gpu.context import Context
+from benchmarks.full_size_models import FullSizeParts
 from ovdiff.bank import Bank
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.engine import Engine
@@ -22,11 +22,10 @@ NAMES = (
 
 
 class RandomEngine(Engine):
-    """An engine that asks for no files of weights; its models are a context's."""
+    """An engine that asks for no files of weights."""
 
-    def __init__(self, context: Context, name: str, bank: Path) -> None:
-        """Use a preset's parts of the context, and a bank in a folder."""
-        parts = context.parts(name)
+    def __init__(self, parts: FullSizeParts, bank: Path) -> None:
+        """Use parts on random weights, and a bank in a folder."""
         super().__init__(parts.preset, Bank(bank), models=cast(LoadedModels, parts.models))
         if parts.preset.proposals.source == "cutler":
             self._builder.parts.source = parts.source

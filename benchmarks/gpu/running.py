@@ -107,7 +107,7 @@ def measure_group(call: Call, group: str, seconds: float) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"  # whatever asks for a network fails at once, and not after minutes
     path, deadline = _path(call, group), time.monotonic() + seconds
     context = Context(call.device, call.tiny, call.out, call.work, deadline, call.train_minutes)
-    _one_thread_on_a_gpu(call.device)
+    _one_thread_on_a_cpu(call.device)
     try:
         measurements = GROUPS[group](context)
     except Exception as error:  # noqa: BLE001 — whatever it is, it is written down
@@ -131,7 +131,7 @@ def measure_group(call: Call, group: str, seconds: float) -> None:
         _write(path, {**results, name: entry})
 
 
-def _one_thread_on_a_gpu(device: str) -> None:
+def _one_thread_on_a_cpu(device: str) -> None:
     import torch
 
     if device == "cpu":

@@ -41,6 +41,8 @@ Prepare = Callable[[FullSizeParts, int], Run]
 
 _IMAGE_HW = (480, 640)
 _TINY_WORKING_HW = (64, 85)
+_MOVES = 30
+"""Of k-means' centres: features of parts of things settle after about so many, random rows never."""
 
 
 def stage_measurements(context: Context, name: str) -> dict[str, Callable[[], Results]]:
@@ -157,9 +159,8 @@ def _clustering(name: str) -> Prepare:
         width, cells = feature_shape(preset, name, "support")
         rows = torch.randn(min(preset.generation.images * cells * cells, 131_072), width, device=device).half().cpu()
         settings = preset.prototypes
-        return lambda: k_means(
-            rows, settings.parts, seed=settings.kmeans_seed, iterations=settings.kmeans_iterations, device=device
-        )
+        moves = min(settings.kmeans_iterations, _MOVES)
+        return lambda: k_means(rows, settings.parts, seed=settings.kmeans_seed, iterations=moves, device=device)
 
     return prepare
 

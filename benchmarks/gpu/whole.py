@@ -9,9 +9,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from backend.command.plan import Wanted, make_plan
@@ -19,12 +17,11 @@ from backend.command.segment import segment_images
 from benchmarks.cost_seconds import time_once
 from benchmarks.gpu.busy import Busy, asking
 from benchmarks.gpu.context import Context, Results
+from benchmarks.gpu.photographs import photograph
 from benchmarks.gpu.random_engine import RandomEngine, stocked
 from benchmarks.memory_trace import MIB
-from ovdiff.tinyworld.world import render, sample_scene
 from ovdiff.vocabulary import Category
 
-_IMAGE_HW = (480, 640)
 _WORD = Category("cat", kind="thing")
 _FOLDER_IMAGES, _FEW = 64, 3
 
@@ -36,7 +33,7 @@ def whole_measurements(context: Context, name: str) -> dict[str, Callable[[], Re
 
     def engine() -> RandomEngine:
         if not made:
-            made.append(RandomEngine(context, name, folder))
+            made.append(RandomEngine(context.parts(name), folder))
         return made[0]
 
     return {
@@ -50,7 +47,7 @@ def _category(context: Context, engine: RandomEngine) -> Results:
     """Build a category once to warm up, and then another; the second one's stages are timed apart."""
     times: dict[str, float] = {}
     with tempfile.TemporaryDirectory(dir=context.work) as folder:
-        fresh = RandomEngine(context, engine.preset.name, Path(folder))
+        fresh = RandomEngine(context.parts(engine.preset.name), Path(folder))
         fresh.build(Category("dog"))
         _forget_peak(context)
         begun = last = time.perf_counter()
@@ -77,7 +74,7 @@ def _category(context: Context, engine: RandomEngine) -> Results:
 def _image(context: Context, engine: RandomEngine) -> Results:
     """Segment photographs of one size that the engine has not seen, one after another."""
     vocabulary = stocked(engine, _built(engine))
-    images = [_photograph(context, seed) for seed in range(2 + _FEW)]
+    images = [photograph(seed, tiny=context.tiny) for seed in range(2 + _FEW)]
     for image in images[:2]:
         engine.segment(image, vocabulary)
     _forget_peak(context)
@@ -103,7 +100,7 @@ def _folder(context: Context, engine: RandomEngine) -> Results:
     with tempfile.TemporaryDirectory(dir=context.work) as place:
         folder = Path(place)
         for seed in range(count):
-            Image.fromarray(_photograph(context, 1000 + seed)).save(folder / f"{seed:03}.jpg", quality=90)
+            Image.fromarray(photograph(1000 + seed, tiny=context.tiny)).save(folder / f"{seed:03}.jpg", quality=90)
         plan = make_plan([folder], Wanted(overlay=False, coco=folder / "masks.json"))
         with Busy(ask) as busy, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             begun = time.perf_counter()
@@ -115,14 +112,6 @@ def _folder(context: Context, engine: RandomEngine) -> Results:
 def _built(engine: RandomEngine) -> Category:
     engine.build(_WORD)
     return _WORD
-
-
-def _photograph(context: Context, seed: int) -> NDArray[np.uint8]:
-    """Return a drawn scene with noise, (480, 640, 3): a JPEG of it takes as long to decode as a photograph."""
-    height, width = (96, 128) if context.tiny else _IMAGE_HW
-    drawn = Image.fromarray(render(sample_scene(seed, "test", 3), 256).image).resize((width, height))
-    noise = np.random.default_rng(seed).integers(-12, 12, (height, width, 3))
-    return np.clip(np.asarray(drawn, dtype=np.int16) + noise, 0, 255).astype(np.uint8)
 
 
 def _wait(context: Context) -> None:

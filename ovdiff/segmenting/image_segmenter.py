@@ -3,6 +3,7 @@
 Tested alone by tests/ovdiff/test_halves.py, and through the engine by tests/ovdiff/test_engine.py.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from ovdiff.bank import Bank
 from ovdiff.bank.lesson_store import lessons_beside
 from ovdiff.bank.recipe import Recipes
-from ovdiff.errors import ImageError
+from ovdiff.errors import DeviceMemoryError, ImageError
 from ovdiff.images import image_key, require_image
+from ovdiff.models.memory import Work, batch_size
 from ovdiff.models.weights import weights_identity
 from ovdiff.presets.mapping import digest
 from ovdiff.presets.needs import models_of
@@ -91,6 +93,7 @@ class ImageSegmenter:
         self.lessons = Lessons(parts, lessons_beside(bank.folder), recipes)
         self._recipes, cache = recipes, parts.preset.cache
         self._encodings = EncodingCache(cache.features_mib)
+        self._features_mib: int | None = None
         self._stored_encodings = EncodingStore(bank.folder / "encodings", cache.disk_mib)
 
     def segment(self, image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
@@ -131,9 +134,31 @@ class ImageSegmenter:
         """
         for image in images:
             require_image(image)
+        found: list[Segmentation] = []
         with self.parts.models.lock:
             self.tables.require(vocabulary)
-            return [self._match(encoded, vocabulary) for encoded in encode_images(self.parts, images, workings)]
+            while len(found) < len(images):
+                some = slice(len(found), len(found) + self._fitting(len(images) - len(found)))
+                encoded = encode_images(self.parts, images[some], None if workings is None else workings[some])
+                self._features_mib = max(math.ceil(each.size_bytes() / (1 << 20)) for each in encoded)
+                found += [self._match(each, vocabulary) for each in encoded]
+        return found
+
+    def _fitting(self, images: int) -> int:
+        """Return for how many of some images the device has room, if the features of all stay on it until matching.
+
+        The first image says how much an image takes. Half of the room is left to the models.
+        """
+        models = self.parts.models
+        if not models.options.resident:
+            return images
+        if self._features_mib is None:
+            return 1
+        budget = self.parts.preset.memory.segment_gib
+        try:
+            return batch_size(models.device, Work("an image's features", images, 2 * self._features_mib, budget))
+        except DeviceMemoryError:
+            return 1
 
     def encode(self, image: NDArray[np.uint8]) -> EncodedImage:
         """Run the models on an (H, W, 3) uint8 RGB image, unless its encoding is kept in memory or beside the bank.

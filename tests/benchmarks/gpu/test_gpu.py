@@ -12,6 +12,7 @@ import pytest
 from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import running
 from benchmarks.gpu.goals import GOALS, judged, with_whole_floors
+from benchmarks.gpu.options import ON_A_CPU
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,15 @@ def test_the_goals_stand_beside_what_was_measured(told: dict[str, Any]) -> None:
     seconds = told["groups"]["fast"]["whole image"]["found"]["seconds"]
     assert goals["an image with fast"]["measured"] == seconds
     assert goals["memory of an image with paper"]["measured"] is None  # a CPU counts none
+
+
+@pytest.mark.slow
+def test_each_option_of_a_device_stands_beside_the_device_without_it(told: dict[str, Any]) -> None:
+    options = {what: entry["found"] for what, entry in told["groups"]["options"].items()}
+    assert list(options) == [f"fast, cpu{option}" for option in ON_A_CPU]
+    for found in options.values():
+        assert found["image_seconds"] > 0 and found["without_it"]["category_seconds"] > 0
+        assert found["pixels_that_differ"] < 0.02
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from ovdiff.segmenting.encoding import (
     EncodingCache,
     WindowFeatures,
     encode_image,
+    encode_images,
     group_by_size,
 )
 from ovdiff.segmenting.parts import SegmentingParts
@@ -41,6 +42,35 @@ def test_every_window_has_features_of_every_voter(preset: Preset, image: np.ndar
         assert sorted(window for batch in batches for window in batch.windows) == sorted(windows)
         assert all(len(batch.features) == len(batch.windows) for batch in batches)
     assert encoded.embedding is not None
+
+
+def test_windows_of_several_images_share_batches_and_each_image_gets_its_own(
+    preset: Preset, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = SegmentingParts(preset, LoadedModels())
+    images = [image, np.ascontiguousarray(image[::-1]), np.ascontiguousarray(image[:60])]
+    alone = [encode_image(parts, each) for each in images]
+    sizes: list[int] = []
+    extract = parts.extractors.extract
+
+    def counted(name: str, crops: np.ndarray, purpose: Any) -> torch.Tensor:
+        sizes.append(len(crops))
+        return extract(name, crops, purpose)
+
+    monkeypatch.setattr(parts.extractors, "extract", counted)
+    together = encode_images(parts, images)
+    windows = sum(len(plan_windows(each.working.shape[:2], preset.windows)) for each in alone)
+    assert sum(sizes) == 3 * windows and max(sizes) > 6  # an image has six windows of its most frequent size
+    for ours, theirs in zip(together, alone, strict=True):
+        assert ours.size_hw == theirs.size_hw and np.array_equal(ours.working, theirs.working)
+        for name, batches in theirs.features.items():
+            expected = {window: rows for b in batches for window, rows in zip(b.windows, b.features, strict=True)}
+            found = {
+                window: rows for b in ours.features[name] for window, rows in zip(b.windows, b.features, strict=True)
+            }
+            assert found.keys() == expected.keys()
+            for window, rows in found.items():
+                torch.testing.assert_close(rows, expected[window], rtol=1e-3, atol=1e-4)
 
 
 def test_cache_lets_go_of_the_least_recently_used_within_its_bound() -> None:

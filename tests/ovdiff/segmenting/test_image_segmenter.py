@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,13 @@ import pytest
 import torch
 
 from ovdiff.bank import Bank
+from ovdiff.bank.recipe import Recipes
 from ovdiff.engine import Engine
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
+from ovdiff.segmenting import image_segmenter
+from ovdiff.segmenting.image_segmenter import ImageSegmenter
+from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.vocabulary import Vocabulary
 
 WORDS = Vocabulary(("boat", "water"))
@@ -110,3 +115,42 @@ def test_a_store_that_cannot_be_written_fails_no_segmentation(
     found = _engine(preset, fresh, models).segment(image, WORDS)
     assert found.label_map.shape == image.shape[:2]
     assert sum("segmented all the same" in record.message for record in caplog.records) == 1
+
+
+class Card:
+    """A device's memory of which so much is used."""
+
+    def __init__(self, used_mib: float) -> None:
+        self._used_mib = used_mib
+
+    def free_mib(self) -> float:
+        return 80_000.0
+
+    def used_mib(self) -> float:
+        return self._used_mib
+
+
+@pytest.mark.parametrize(("used_mib", "expected"), [(1024, [1, 4]), (3072, [1, 2, 2]), (4000, [1, 1, 1, 1, 1])])
+def test_as_many_images_are_taken_at_once_as_the_device_has_room_for(
+    used_mib: float,
+    expected: list[int],
+    preset: Preset,
+    image: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The budget is 4 GiB and half a GiB of it a reserve; an image's features take, as is pretended, 100 MiB."""
+    preset = replace(preset, memory=replace(preset.memory, segment_gib=4.0))
+    segmenter = ImageSegmenter(SegmentingParts(preset, LoadedModels("cpu+resident")), Bank(tmp_path), Recipes(preset))
+    groups: list[int] = []
+
+    def encode(_parts: Any, images: Any, _workings: Any) -> list[Any]:
+        groups.append(len(images))
+        return [SimpleNamespace(size_bytes=lambda: 100 << 20) for _ in images]
+
+    monkeypatch.setattr("ovdiff.models.memory.memory_of", lambda _device: Card(used_mib))
+    monkeypatch.setattr(image_segmenter, "encode_images", encode)
+    monkeypatch.setattr(segmenter, "_match", lambda encoded, _vocabulary: encoded)
+    monkeypatch.setattr(segmenter.tables, "require", lambda _vocabulary: None)
+    assert len(segmenter.segment_together([image] * 5, Vocabulary(["boat"]))) == 5
+    assert groups == expected

@@ -1,0 +1,79 @@
+"""What each option of a device (`ovdiff.models.devices`) saves, and how many pixels it changes.
+
+A category and some images with an option switched on or off stand beside the same with the device as it is, on the same
+random weights, so that whoever reads the result can say which options a GPU should have.
+"""
+
+import statistics
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.cost_seconds import release, time_once
+from benchmarks.full_size_models import full_size_parts
+from benchmarks.gpu.context import Context, Results
+from benchmarks.gpu.photographs import photograph
+from benchmarks.gpu.random_engine import RandomEngine, stocked
+from ovdiff.vocabulary import Category
+
+PRESET = "fast"
+ON_A_GPU = ("-resident", "-device_masks", "-batched_decode", "-channels_last", "+bf16_matching", "+compile")
+ON_A_CPU = ("+resident+device_masks+batched_decode+together+channels_last", "+bf16_matching")
+_WORD = Category("cat", kind="thing")
+_WARM, _TIMED = 2, 3
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Seconds of a category and of an image, and the label maps of the timed images."""
+
+    category_s: float
+    image_s: float
+    label_maps: list[NDArray[np.int32]]
+
+
+def option_measurements(context: Context) -> dict[str, Callable[[], Results]]:
+    """Return a measurement for each option."""
+    known: list[_Run] = []
+
+    def compared(option: str) -> Results:
+        if not known:
+            known.append(_run(context, ""))
+        base, found = known[0], _run(context, option)
+        pairs = zip(found.label_maps, base.label_maps, strict=True)
+        return {
+            "category_seconds": found.category_s,
+            "image_seconds": found.image_s,
+            "without_it": {"category_seconds": base.category_s, "image_seconds": base.image_s},
+            "pixels_that_differ": statistics.fmean(float((ours != theirs).mean()) for ours, theirs in pairs),
+        }
+
+    options = ON_A_GPU if context.device == "cuda" else ON_A_CPU
+    return {f"{PRESET}, {context.device}{option}": partial(compared, option) for option in options}
+
+
+def _run(context: Context, option: str) -> _Run:
+    torch.manual_seed(0)
+    dtype = torch.float32 if context.device == "cpu" else None
+    parts = full_size_parts(context.preset(PRESET), context.device + option, dtype, 8 if context.tiny else 1)
+    with tempfile.TemporaryDirectory(dir=context.work) as folder:
+        fresh = RandomEngine(parts, Path(folder))
+        fresh.build(Category("dog"))
+        category_s = time_once(partial(fresh.build, Category("bird")), context.device)
+    engine = RandomEngine(parts, context.work / f"bank-{PRESET}")
+    engine.build(_WORD)
+    vocabulary = stocked(engine, _WORD)
+    images = [photograph(seed, tiny=context.tiny) for seed in range(_WARM + _TIMED)]
+    found = [engine.segment(image, vocabulary) for image in images]
+    engine = RandomEngine(parts, context.work / f"bank-{PRESET}")  # whose cache is empty
+    engine.segment(images[0], vocabulary)
+    times = [time_once(partial(engine.segment, image, vocabulary), context.device) for image in images[_WARM:]]
+    del engine, fresh, parts
+    release(context.device)
+    return _Run(category_s, statistics.median(times), [each.label_map for each in found[_WARM:]])
