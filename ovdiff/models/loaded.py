@@ -69,7 +69,7 @@ class LoadedModels:
 
     def diffusion(self, settings: DiffusionModelSettings) -> StableDiffusionPipeline:
         """Return a latent diffusion pipeline without its safety checker; its adapter is fused into its weights."""
-        import_module(_LOGGING["diffusers"])
+        _import_speakers("transformers", "diffusers")
 
         def load() -> StableDiffusionPipeline:
             return arranged(load_diffusion(settings).to(self.device), self.options)
@@ -78,6 +78,8 @@ class LoadedModels:
 
     def clip(self, settings: ClipModelSettings) -> Clip:
         """Return a CLIP model: the image tower in the wanted dtype, the text tower in float32."""
+        if settings.library == "transformers":
+            _import_speakers("transformers")
         load = {"transformers": self._load_clip, "open_clip": self._load_open_clip}[settings.library]
         return self.once(f"a CLIP model of {settings.library}", settings, lambda: load(settings))
 
@@ -107,7 +109,7 @@ class LoadedModels:
 
     def safety_checker(self, settings: ModelSettings) -> SafetyChecker:
         """Return Stable Diffusion's safety checker and its image processor, which lies beside it."""
-        import_module(_LOGGING["diffusers"])
+        _import_speakers("transformers", "diffusers")
         return self.once("a StableDiffusionSafetyChecker", settings, lambda: self._load_safety_checker(settings))
 
     def once(self, what: str, settings: ModelSettings | CheckpointSettings, load: Callable[[], T]) -> T:
@@ -167,6 +169,12 @@ def arranged(pipeline: StableDiffusionPipeline, options: DeviceOptions) -> Stabl
 
         compile_parts(pipeline)
     return pipeline
+
+
+def _import_speakers(*libraries: str) -> None:
+    """Import libraries ahead of a model's loading, so that :func:`_quietly` finds them."""
+    for library in libraries:
+        import_module(_LOGGING[library])
 
 
 @contextmanager

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -95,3 +97,15 @@ def test_no_model_of_the_process_runs_while_another_one_loads() -> None:
         other.start()
         assert not taken.wait(0.1)
     assert taken.wait(10.0)
+
+
+@pytest.mark.slow
+def test_the_first_model_of_a_process_is_loaded_without_a_word() -> None:
+    """The libraries are imported by the model that needs them, and must be told to be quiet before it loads."""
+    program = (
+        "from ovdiff import load_preset\n"
+        "from ovdiff.models.loaded import LoadedModels\n"
+        "LoadedModels().clip(load_preset('tinyworld').models.clip)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "Loading" not in run.stderr
