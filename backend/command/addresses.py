@@ -20,7 +20,7 @@ from ovdiff.errors import StorageError
 from ovdiff.extras import naming_the_extra
 from ovdiff.storage.addresses import path_or_address
 from ovdiff.storage.patience import is_away
-from ovdiff.storage.stored_path import without_secrets
+from ovdiff.storage.redaction import without_secrets
 
 
 def image_path(text: str) -> Path:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ovdiff.errors import StorageError
+from ovdiff.storage.redaction import without_secrets
 
 PATIENCE_S = 180.0
 """For how long a storage is asked again: longer than the restart of a server or of a network device takes."""
@@ -92,6 +93,6 @@ def patiently(
 
 
 def reason(error: BaseException) -> str:
-    """Return what an error says, in at most 300 characters and without a full stop."""
+    """Return what an error says, in at most 300 characters, without secrets and without a full stop."""
     text = str(error.strerror or error) if isinstance(error, OSError) else str(error)
-    return (text.strip().rstrip(".") or type(error).__name__)[:300]
+    return without_secrets(text.strip().rstrip(".") or type(error).__name__)[:300]

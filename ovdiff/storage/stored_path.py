@@ -7,7 +7,6 @@ Tested by tests/ovdiff/storage/test_stored_path.py on a server that speaks S3.
 """
 
 import io
-import re
 import secrets
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +23,6 @@ from ovdiff.storage.patience import PATIENCE_S, patiently, reason
 WHOLE_PUTS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
 """Storages where a file that is written appears whole or not at all. Elsewhere it is written beside and moved."""
 
-_SECRETS = re.compile(r"://[^/@]*@")
 _S3_CONFIG = {"connect_timeout": 10, "read_timeout": 60, "retries": {"mode": "standard", "total_max_attempts": 1}}
 """Time limits of one question in seconds. botocore's own would let a silent server hold a call for half an hour."""
 
@@ -308,11 +306,6 @@ def status_of(entry: _Entry) -> StoredStatus:
     elif isinstance(written, int | float):
         time_ns = int(written * 1e9)
     return StoredStatus(int(entry.get("size") or 0), time_ns, zlib.crc32(version.encode()), version)
-
-
-def without_secrets(text: str) -> str:
-    """Return an address, or a text with one, without a user and a password in it."""
-    return _SECRETS.sub("://...@", text)
 
 
 def _advice(path: StoredPath, error: Exception) -> str:

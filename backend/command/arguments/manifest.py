@@ -6,6 +6,7 @@ Tested by tests/backend/command/manifest/test_run.py.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backend.command.arguments.shared import engine_of, image_path, project_number, whole_number
@@ -135,7 +136,7 @@ def run(options: argparse.Namespace, settings: Settings) -> None:
     with freed_memory_given_back():
         engine = engine_of(options, settings)
         version = prepare(engine, vocabulary, wanted)
-        making = Making(vocabulary, engine, wanted, images.bytes_of, settings.images.image_max_px, version)
+        making = Making(vocabulary, engine, wanted, images, settings.images.image_max_px, version)
         segment_manifest(orders, making)
 
 
@@ -177,8 +178,9 @@ def _project(
     name = options.image_column or labelling.outputs[0].image.data_key
     manifest = project_manifest(client, options.project, name, columns)
     if options.root is None:
-        return manifest, ImagesOfTasks(fetcher), chosen
-    return manifest, ImagesOfTasks(ImagesBelow(options.root, "", settings.images)), chosen
+        return manifest, ImagesOfTasks(fetcher, manifest.name), chosen
+    root = str(options.root.resolve()) if isinstance(options.root, Path) else str(options.root)
+    return manifest, ImagesOfTasks(ImagesBelow(options.root, "", settings.images), root), chosen
 
 
 def _names(text: str) -> tuple[str, ...]:

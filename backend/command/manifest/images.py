@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Protocol
 
 from backend.command.addresses import read_at_most
@@ -31,6 +31,10 @@ class BringsImages(Protocol):
         Raises:
             ImageSourceError: they cannot be had, or are too many.
         """
+        ...
+
+    def source_of(self, row: Row) -> str:
+        """Return where a row's image is looked for; "" where the row says it all, as an address does."""
         ...
 
 
@@ -61,12 +65,24 @@ class ImagesOfRows:
             raise ImageReferenceError(str(error)) from error
         return read_at_most(path, self.fetcher.limits.image_max_bytes)
 
+    def source_of(self, row: Row) -> str:
+        """Return the folder that a row's path is relative to; "" for an address and a path from the root."""
+        if "://" in row.image or PurePath(row.image).is_absolute():
+            return ""
+        return str(self.folder.resolve()) if isinstance(self.folder, Path) else str(self.folder)
+
 
 @dataclass(frozen=True)
 class ImagesOfTasks:
-    """Brings the images of a project's tasks, from where the tasks say. Threads may share it."""
+    """Brings the images of a project's tasks, from where the tasks say. Threads may share it.
+
+    Attributes:
+        fetcher: brings what a task names.
+        source: where that is looked for: the address of Label Studio and the project, or a folder.
+    """
 
     fetcher: FetchesImages
+    source: str
 
     def bytes_of(self, row: Row) -> bytes:
         """Return the bytes of a task's image.
@@ -75,6 +91,10 @@ class ImagesOfTasks:
             ImageSourceError: they may not or cannot be fetched, or are too many.
         """
         return self.fetcher.fetch(row.image, task_id=row.image_id)
+
+    def source_of(self, row: Row) -> str:
+        """Return where all images are looked for."""
+        return self.source
 
 
 def fetched_in_order(
@@ -91,7 +111,7 @@ def fetched_in_order(
     try:
         for row in rows:
             waiting.append((row, pool.submit(fetch, row)))
-            if len(waiting) > AHEAD:
+            if len(waiting) >= AHEAD:
                 yield _result(*waiting.popleft())
         while waiting:
             yield _result(*waiting.popleft())

@@ -7,7 +7,7 @@ and the number of the mask in the image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from backend import __version__
 from backend.command.coco_file import coco_categories, masks_of
-from backend.command.manifest.images import fetched_in_order
+from backend.command.manifest.images import BringsImages, fetched_in_order
 from backend.command.manifest.rows import BadRow, Batch, Row
 from backend.command.plan import Wanted
 from backend.command.segment import segment_one
@@ -25,6 +25,7 @@ from converters.datasets.coco_thresholds import note_of
 from converters.files.json_values import JsonObject
 from ovdiff.engines import SegmentationEngine
 from ovdiff.errors import DeviceMemoryError, ImageError
+from ovdiff.storage.redaction import without_secrets
 from ovdiff.vocabulary import Vocabulary
 
 MASKS_A_ROW = 1_000_000
@@ -39,7 +40,7 @@ class Making:
         vocabulary: the categories to look for.
         engine: the method.
         wanted: what is asked for of an image.
-        fetch: returns the bytes of a row's image; several threads call it.
+        images: brings the bytes of a row's image; several threads use it.
         max_px: images with more pixels are refused.
         version: the model version of the results.
     """
@@ -47,7 +48,7 @@ class Making:
     vocabulary: Vocabulary
     engine: SegmentationEngine
     wanted: Wanted
-    fetch: Callable[[Row], bytes]
+    images: BringsImages
     max_px: int
     version: str
 
@@ -60,7 +61,7 @@ def make_shard(batch: Batch, making: Making) -> JsonObject:
     """
     shard = _Shard([], [], [row for row in batch.rows if isinstance(row, BadRow)])
     good = [row for row in batch.rows if isinstance(row, Row)]
-    for row, data in fetched_in_order(good, making.fetch):
+    for row, data in fetched_in_order(good, making.images.bytes_of):
         try:
             if isinstance(data, ImageSourceError):
                 raise data
@@ -68,7 +69,7 @@ def make_shard(batch: Batch, making: Making) -> JsonObject:
             _require_size(row, image)
             shard.add(row, image, making)
         except (ImageSourceError, ImageError, DeviceMemoryError) as error:
-            shard.left_out.append(BadRow(row.number, row.image, str(error)))
+            shard.left_out.append(BadRow(row.number, without_secrets(row.image), without_secrets(str(error))))
     return _dataset(batch, shard, making)
 
 
@@ -97,7 +98,8 @@ class _Shard:
         for number, mask in enumerate(found):
             self.annotations.append(mask.annotation(row.number * MASKS_A_ROW + number, row.image_id))
         height, width = image.shape[:2]
-        entry: JsonObject = {"id": row.image_id, "file_name": row.image, "width": width, "height": height}
+        entry: JsonObject = {"id": row.image_id, "file_name": without_secrets(row.image)}
+        entry |= {"width": width, "height": height}
         if row.row_id:
             entry["row_id"] = row.row_id
         if row.carried:
@@ -114,7 +116,7 @@ def _dataset(batch: Batch, shard: _Shard, making: Making) -> JsonObject:
         "version": __version__,
         **note_of(making.wanted.thresholds),
         "model_version": making.version,
-        "rows": {"first": batch.first, "last": batch.last, "sha256": batch.digest()},
+        "rows": {"first": batch.first, "last": batch.last, "sha256": batch.digest(making.images.source_of)},
         "counts": {
             "images": len(shard.images),
             "annotations": len(shard.annotations),

@@ -15,11 +15,13 @@ import hashlib
 import json
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
+
+from ovdiff.storage.redaction import without_secrets
 
 MOST_ID = 2**53 - 1  # exact in every reader of JSON
 _SHOWN = 120  # characters of a value in a message
@@ -89,8 +91,8 @@ class _UnusableError(Exception):
 
 
 def shown(value: object) -> str:
-    """Return a value as a message shows it."""
-    text = repr(value)
+    """Return a value as a message shows it, without secrets."""
+    text = without_secrets(repr(value))
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
@@ -237,9 +239,26 @@ class Batch:
         """The number of its last row."""
         return self.first + len(self.rows) - 1
 
-    def digest(self) -> str:
-        """Return a hash of all that the manifest says of these rows, in hexadecimal digits."""
-        text = json.dumps([vars(row) for row in self.rows], sort_keys=True, default=list)
+    def digest(self, source_of: Callable[[Row], str]) -> str:
+        """Return a hash of all that the manifest says of these rows, and of where it finds their images.
+
+        An address that was signed anew is the same one.
+
+        Args:
+            source_of: what a row's path is relative to; "" for an address, which says all by itself.
+
+        Returns:
+            hexadecimal digits.
+        """
+        parts = []
+        for row in self.rows:
+            part = dict(vars(row))
+            if isinstance(row, Row):
+                part["image"] = without_secrets(row.image)
+                if source := source_of(row):
+                    part["source"] = source
+            parts.append(part)
+        text = json.dumps(parts, sort_keys=True, default=list)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

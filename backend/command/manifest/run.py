@@ -147,7 +147,8 @@ def _shards(
 
 def _is_same(info: Json, batch: Batch, orders: Orders, making: Making) -> bool:
     """Return whether a shard that is there is the one that this run would write."""
-    if info.get("model_version") != making.version or info.get("rows", {}).get("sha256") != batch.digest():
+    digest = batch.digest(making.images.source_of)
+    if info.get("model_version") != making.version or info.get("rows", {}).get("sha256") != digest:
         return False
     return not (orders.retry_failed and info["counts"]["failed_images"])
 

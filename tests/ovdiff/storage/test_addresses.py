@@ -23,6 +23,7 @@ def test_an_address_is_a_path_in_a_storage_and_asks_nobody() -> None:
     ("address", "said"),
     [
         ("s3://ann:hush@bucket", r"s3://\.\.\.@bucket holds a user or a password. Leave them out"),
+        ("s3://ANN:hu/sh@bucket/bank", r"s3://\.\.\.@bucket/bank holds a user or a password"),
         ("abfs://ann:hush@bucket", r"abfs://\.\.\.@bucket holds a user or a password"),
         ("ftpx://bucket", "ftpx://bucket cannot be used: Protocol not known"),
         ("gs://bucket", "gs://bucket cannot be used: Please install gcsfs"),
@@ -33,7 +34,7 @@ def test_an_address_is_a_path_in_a_storage_and_asks_nobody() -> None:
 def test_an_address_that_cannot_be_used_is_said_in_words(address: str, said: str) -> None:
     with pytest.raises(StorageError, match=said) as caught:
         place(address)
-    assert "hush" not in str(caught.value)
+    assert "hush" not in str(caught.value) and "hu/sh" not in str(caught.value)
 
 
 def test_an_address_that_lost_a_slash_is_not_taken_for_a_folder() -> None:

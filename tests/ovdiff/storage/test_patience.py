@@ -4,7 +4,7 @@ import logging
 import pytest
 
 from ovdiff.errors import StorageError
-from ovdiff.storage.patience import is_away, patiently
+from ovdiff.storage.patience import is_away, patiently, reason
 
 
 class Clock:
@@ -60,6 +60,10 @@ def test_an_answer_is_no_reason_to_ask_again(error: OSError) -> None:
     with pytest.raises(type(error)):
         patiently(ask, "s3://b/x cannot be read", 30.0, clock_s=clock, sleep=clock.sleep)
     assert clock.pauses_s == [] and not is_away(error)
+
+
+def test_what_a_storage_says_is_told_without_secrets() -> None:
+    assert reason(ValueError("no s3://k:hu/sh@b/x?sig=hush.")) == "no s3://...@b/x?..."
 
 
 def test_what_means_that_a_storage_is_away() -> None:

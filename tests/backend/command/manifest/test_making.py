@@ -1,6 +1,7 @@
 """One shard: a COCO dataset that follows from the rows, the images and the run alone."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,24 @@ from tests.fakes.pictures import encoded, red_and_blue
 PICTURE = encoded(red_and_blue())
 
 
+@dataclass
+class Images:
+    """Brings what a function returns."""
+
+    fetch: Callable[[Row], bytes]
+
+    def bytes_of(self, row: Row) -> bytes:
+        return self.fetch(row)
+
+    def source_of(self, row: Row) -> str:
+        return "pictures"
+
+
 def making(tmp_path: Path, fetch: Callable[[Row], bytes] = lambda row: PICTURE, **wanted: bool | int) -> Making:
     engine, vocabulary = FakeEngine(tmp_path / "bank"), read_categories("blue, red")
     for category in vocabulary.categories:
         engine.build(category)
-    return Making(vocabulary, engine, Wanted(**wanted), fetch, 10_000, "v")  # type: ignore[arg-type]
+    return Making(vocabulary, engine, Wanted(**wanted), Images(fetch), 10_000, "v")  # type: ignore[arg-type]
 
 
 def test_a_batch_becomes_a_dataset_whose_ids_nobody_had_to_count(tmp_path: Path) -> None:
@@ -38,7 +52,7 @@ def test_a_batch_becomes_a_dataset_whose_ids_nobody_had_to_count(tmp_path: Path)
     assert [(each["id"], each["name"]) for each in dataset["categories"]] == [(1, "blue"), (2, "red")]
     info = dataset["info"]
     assert info["model_version"] == "v" and info["left_out"] == []
-    assert info["rows"] == {"first": 8, "last": 9, "sha256": Batch(1, 8, rows).digest()}
+    assert info["rows"] == {"first": 8, "last": 9, "sha256": Batch(1, 8, rows).digest(lambda row: "pictures")}
     assert info["categories"] == {"blue": [2, 2, 768], "red": [2, 2, 768]}
     assert info["counts"] == {
         "images": 2, "annotations": 4, "left_out": 0, "failed_images": 0, "dropped_parts": 0, "hidden_masks": 0
@@ -66,6 +80,20 @@ def test_a_row_without_a_result_is_named_and_the_others_go_on(tmp_path: Path) ->
     ]
     counts = dataset["info"]["counts"]
     assert (counts["images"], counts["left_out"], counts["failed_images"]) == (1, 4, 3)
+
+
+def test_no_secret_of_an_address_is_stored(tmp_path: Path) -> None:
+    def fetch(row: Row) -> bytes:
+        if row.number == 1:
+            raise ImageFetchError(f"{row.image} cannot be read.")
+        return PICTURE
+
+    rows = [Row(1, "s3://k:hu/sh@b/a.png", 1), Row(2, "https://h/a.png?X-Amz-Signature=hush", 2)]
+    dataset = make_shard(Batch(0, 1, rows), making(tmp_path, fetch))
+    assert dataset["info"]["left_out"] == [
+        {"number": 1, "value": "s3://...@b/a.png", "reason": "s3://...@b/a.png cannot be read."}
+    ]
+    assert [image["file_name"] for image in dataset["images"]] == ["https://h/a.png?..."]
 
 
 def test_options_shape_the_masks_as_they_do_for_a_folder(tmp_path: Path) -> None:

@@ -12,6 +12,10 @@ import pytest
 from backend.command.manifest.rows import BadRow, Batch, Columns, Row, RowMaker, Unreadable, batches, json_value
 
 
+def nowhere(row: Row) -> str:
+    return ""
+
+
 @pytest.fixture
 def maker() -> Iterator[RowMaker]:
     made = RowMaker(Columns())
@@ -47,6 +51,7 @@ def test_without_ids_that_are_numbers_an_image_has_the_number_of_its_row(maker: 
             "expected .* whole numbers of pixels .* leave both",
         ),
         ({"image": "a.png", "id": 18, "width": 4}, r"\(4, None\)", "expected width and height as whole numbers"),
+        ({"image": ["s3://k:hu/sh@b/a.png"]}, r"\['s3://\.\.\.@b/a.png'\]", "expected the path"),
         (["a.png"], r"\['a.png'\]", "expected an object with the image's path"),
         (Unreadable("'{'", "expected JSON"), "'{'", "expected JSON"),
         ({"image": ["x" * 500]}, r"\['x+\.\.\.", "expected the path"),
@@ -85,10 +90,18 @@ def test_rows_come_in_batches_and_a_batch_is_known_by_all_that_is_said_in_it(mak
     found = list(batches(iter(rows), maker, 2))
     assert [(batch.index, batch.first, batch.last) for batch in found] == [(0, 1, 2), (1, 3, 4), (2, 5, 5)]
     again = next(batches(iter(rows), RowMaker(Columns()), 2))
-    assert again.digest() == found[0].digest()
+    assert again.digest(nowhere) == found[0].digest(nowhere)
     changed = [found[0].rows[0], Row(2, "2.png", 2, "", None, {"source": "b"})]
-    assert Batch(0, 1, changed).digest() != found[0].digest()
-    assert Batch(0, 1, (BadRow(1, "x", "y"),)).digest() != Batch(0, 1, (BadRow(1, "x", "z"),)).digest()
+    assert Batch(0, 1, changed).digest(nowhere) != found[0].digest(nowhere)
+    first, second = (Batch(0, 1, (BadRow(1, "x", reason),)).digest(nowhere) for reason in "yz")
+    assert first != second
+
+
+def test_where_images_are_looked_for_is_part_of_a_batch_and_a_new_signature_is_not() -> None:
+    batch = Batch(0, 1, (Row(1, "a.png", 1),))
+    assert batch.digest(nowhere) != batch.digest(lambda row: "one") != batch.digest(lambda row: "two")
+    first, second = (Batch(0, 1, (Row(1, f"https://h/a.png?sig={sig}", 1),)).digest(nowhere) for sig in "ab")
+    assert first == second
 
 
 def test_ids_that_were_seen_are_not_in_memory(maker: RowMaker) -> None:

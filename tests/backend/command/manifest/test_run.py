@@ -176,6 +176,22 @@ def test_only_shards_whose_rows_changed_are_made_anew(
     assert len(json.loads((out / "index.json").read_text())["shards"]) == 2
 
 
+def test_shards_of_other_images_with_the_same_names_are_made_anew(
+    manifest: Path, tmp_path: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    segment(manifest, out)
+    (other / "p").mkdir(parents=True)
+    for number in range(3):
+        (other / f"p/{number}.png").write_bytes(encoded(red_and_blue(40)))
+    capsys.readouterr()
+    segment(manifest, out, "--root", str(other), "--json")
+    assert json.loads(capsys.readouterr().out)["shards"] == {"written": 3, "kept": 0}
+    assert {image["width"] for image in json.loads((out / "shard-000000.json").read_text())["images"]} == {40}
+    segment(manifest, out, "--root", str(other), "--json")
+    assert json.loads(capsys.readouterr().out)["shards"] == {"written": 0, "kept": 3}
+
+
 def test_results_of_another_run_are_not_mixed_with_this_one(
     manifest: Path, tmp_path: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -281,18 +297,17 @@ def test_manifest_images_and_shards_may_all_lie_in_a_storage(
         place(f"{bucket}/{path.relative_to(tmp_path).as_posix()}").write_bytes(path.read_bytes())
     for form in ("coco", "parquet"):
         here, there = tmp_path / form, place(f"{bucket}/out/{form}")
-        segment(manifest, here, "--format", form)
+        segment(manifest, here, "--format", form, "--root", bucket)
         capsys.readouterr()
         assert segment(f"{bucket}/rows.jsonl", there, "--format", form) == cli.FAILED, capsys.readouterr().err
         stored = {path.name: path.read_bytes() for path in there.iterdir()}
         assert sorted(stored) == sorted(files(here))
-        first, _, last = [name for name in stored if name.startswith("shard")]
-        # The second one tells of an image that is not there, by where it is not.
-        for name in (first, last):
+        first, *others = [name for name in stored if name.startswith("shard")]
+        for name in (first, *others):
             assert stored[name] == files(here)[name]
         engine.segmented = 0
         (there / first).unlink()
-        assert segment(manifest, there, "--format", form) == cli.FAILED
+        assert segment(manifest, there, "--format", form, "--root", bucket) == cli.FAILED
         assert engine.segmented == 4, "what is in the storage is not done again"
 
 
