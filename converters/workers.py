@@ -11,9 +11,10 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -43,14 +44,10 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], worke
     # Not forked: the caller may have threads, whose locks a forked process would keep closed for ever.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=leave_with_caller)
-    waiting: deque[Future[list[Result]]] = deque()
     try:
-        for chunk in _chunks(items):
-            waiting.append(_submitted(pool, function, chunk))
-            if len(waiting) >= workers * _CHUNKS_AHEAD:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+        submit = partial(_submitted, pool, function)
+        for _, results in in_order(submit, _chunks(items), workers * _CHUNKS_AHEAD):
+            yield from results
     except BrokenProcessPool as error:
         raise WorkersError(
             f"expected {workers} processes to finish their work, got one that ended before: most likely the memory was "
@@ -58,6 +55,48 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], worke
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def in_order(
+    submit: Callable[[Item], "Future[Result]"], items: Iterable[Item], ahead: int
+) -> Iterator[tuple[Item, Result]]:
+    """Yield each item with its result, in the order of the items.
+
+    Args:
+        submit: gives an item to a pool: any executor's ``submit`` with a function.
+        items: read only so far ahead of the results; those that were read are in memory, as are their results.
+        ahead: so many items at most are under way or wait for an earlier one.
+    """
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
+    try:
+        for item in items:
+            waiting.append((item, submit(item)))
+            if len(waiting) >= ahead:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
+
+
+def as_done(
+    submit: Callable[[Item], "Future[Result]"], items: Iterable[Item], ahead: int
+) -> Iterator[tuple[Item, Result]]:
+    """Yield each item with its result, as soon as it is done; the arguments are those of :func:`in_order`."""
+    left = iter(items)
+    waiting = {submit(item): item for item in islice(left, ahead)}
+    try:
+        while waiting:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                item = waiting.pop(future)
+                yield item, future.result()
+                waiting.update({submit(item): item for item in islice(left, 1)})
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:

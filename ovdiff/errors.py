@@ -18,6 +18,7 @@
      ├── EvaluationError            an evaluation cannot begin, go on or be read
      ├── StorageError               an address cannot be used, or its storage refuses or is away for too long
      ├── PlanError                  what a run on many machines would cost cannot be told
+     ├── ClusterError               machines that should help cannot be reached, were lost, or differ from this one
      └── BankError                  the prototype store cannot be read or written
           ├── BankCorruptError      a stored file does not match its card
           └── MissingPrototypesError  a category of the vocabulary has no prototypes yet
@@ -27,10 +28,12 @@ Messages say what was wrong, the value, and what to do next.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 __all__ = [
     "BankCorruptError",
     "BankError",
+    "ClusterError",
     "DatasetError",
     "DeviceError",
     "DeviceMemoryError",
@@ -53,6 +56,10 @@ __all__ = [
 
 class OVDiffError(Exception):
     """The base of all errors of the method. A caller that catches it catches all of them."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process have the error as it is: by default its class would be called with the message alone."""
+        return _as_it_was, (type(self), self.args, vars(self))
 
 
 class VocabularyError(OVDiffError):
@@ -139,6 +146,10 @@ class PlanError(OVDiffError):
     """What a run on many machines would cost cannot be told: a device, a preset, a measurement or a value is wrong."""
 
 
+class ClusterError(OVDiffError):
+    """Machines that should help cannot be reached, were lost, end before their work does, or hold something else."""
+
+
 class BankError(OVDiffError):
     """The prototype store cannot be read or written."""
 
@@ -163,3 +174,10 @@ class MissingPrototypesError(BankError):
         self.names = tuple(names)
         listed = ", ".join(repr(name) for name in self.names)
         super().__init__(f"No prototypes for {listed}. Call Engine.build for each of them first.")
+
+
+def _as_it_was(kind: type[OVDiffError], args: tuple[Any, ...], attributes: dict[str, Any]) -> OVDiffError:
+    """Return an error from another process, without calling its ``__init__``, which takes other arguments."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error

@@ -11,7 +11,13 @@ import pytest
 from backend.demo.console import standard_console
 from backend.demo.session import Session, SessionSettings, open_session
 
-pytest_plugins = ["pytester", "tests.speed", "tests.storages", *(["tests.processes"] if find_spec("xdist") else [])]
+pytest_plugins = [
+    "pytester",
+    "tests.ray_cluster",
+    "tests.speed",
+    "tests.storages",
+    *(["tests.processes"] if find_spec("xdist") else []),
+]
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".cache"

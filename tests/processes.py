@@ -6,6 +6,8 @@ from xdist.scheduler import LoadFileScheduling
 
 SERVERS = "tests/end_to_end/"
 """The folder whose tests share a Label Studio and a backend, which are started once a process."""
+RAY = ("tests/ovdiff/distributed/", "tests/backend/command/test_ray")
+"""What the tests' ids begin with that share a Ray cluster, which is started once a process."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -19,7 +21,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFil
 
 
 class ServersTogether(LoadFileScheduling):
-    """Files, and one bundle of those that share the servers."""
+    """Files, and a bundle of those that share the servers, and one of those that share the Ray cluster."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(RAY):
+            return RAY[0]
         return SERVERS if nodeid.startswith(SERVERS) else super()._split_scope(nodeid)

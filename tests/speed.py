@@ -38,7 +38,7 @@ SLOW = (
 )
 """Folders and files under `tests` that are slow though no file of theirs imports a library of models at its top."""
 
-SLOW_FIXTURES = frozenset({"weights_folder", "session"})
+SLOW_FIXTURES = frozenset({"ray_cluster", "ray_head", "session", "weights_folder"})
 """Fixtures that build models or start servers: whatever test asks for one is slow."""
 
 MODEL_LIBRARIES = ("diffusers", "transformers", "open_clip", "torchvision")

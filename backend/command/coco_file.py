@@ -109,6 +109,15 @@ class CocoFile:
         found = masks_of(segmentation, split_parts=self._split_parts, instances=self._instances)
         self._annotations += (found_mask.annotation(first + at, number) for at, found_mask in enumerate(found))
 
+    def merge(self, other: CocoFile) -> None:
+        """Add the images of another file of the same categories, with numbers that follow those of this one."""
+        images, annotations = len(self._images), len(self._annotations)
+        self._images += [image | {"id": image["id"] + images} for image in other._images]
+        self._annotations += [
+            each | {"id": each["id"] + annotations, "image_id": each["image_id"] + images}
+            for each in other._annotations
+        ]
+
     def __len__(self) -> int:
         """Return how many annotations the file has."""
         return len(self._annotations)

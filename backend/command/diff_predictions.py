@@ -9,9 +9,9 @@ from pathlib import Path
 from backend.command.change_picture import MostChanged
 from backend.command.console import complain, progress_bar, say
 from backend.command.files import write_png
+from backend.command.one_image import IMAGE_ERRORS, read_image_file
 from backend.command.plan import Job, Plan
 from backend.command.prototypes import build_missing, read_categories, say_missing_anchors
-from backend.command.segment import IMAGE_ERRORS, read_image_file
 from backend.command.table import table
 from backend.errors import RequestError, UsageError
 from converters.console import answer

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backend.command.console import complain, notice, progress_bar, say
 from backend.command.evaluation.examples import Example, examples_of
@@ -20,6 +21,7 @@ from converters.console import answer
 from converters.files.atomic import write_whole
 from converters.metrics.intervals import Interval
 from ovdiff.bank import Bank
+from ovdiff.distributed.engine_worker import spec_of
 from ovdiff.engines import EnginePreset, SegmentationEngine, WithoutBackground
 from ovdiff.evaluation.catalogue import dataset_kind, dataset_names
 from ovdiff.evaluation.dataset import Dataset
@@ -27,10 +29,13 @@ from ovdiff.evaluation.published import published_beside
 from ovdiff.evaluation.ranking import ranked_images
 from ovdiff.evaluation.records import Records
 from ovdiff.evaluation.result import Result, result_of
-from ovdiff.evaluation.run import Failure, Protocol, Work, evaluate, run_identity
+from ovdiff.evaluation.run import Failure, OpenPool, Protocol, Work, evaluate, run_identity
 from ovdiff.evaluation.shared_work import words_of
 from ovdiff.evaluation.sums import totals_of
 from ovdiff.evaluation.upper_line import SeesTruth, make_evaluated
+
+if TYPE_CHECKING:
+    from backend.command.on_ray import OnRay
 
 MARKDOWN, PAGE = "result.md", "report.html"
 """The files that are written beside the JSON file: tables for a repository, and a page with plots and pictures."""
@@ -109,7 +114,7 @@ def open_evaluation(plan: EvaluationPlan) -> Opened:
 
 
 @without_word_notices()
-def run_evaluation(plan: EvaluationPlan, opened: Opened | None = None) -> Result:
+def run_evaluation(plan: EvaluationPlan, opened: Opened | None = None, ray: OnRay | None = None) -> Result:
     """Evaluate, write the result, and print its table.
 
     The page and the Markdown file show the best, median and worst images, which are segmented once more. After Ctrl-C
@@ -118,6 +123,7 @@ def run_evaluation(plan: EvaluationPlan, opened: Opened | None = None) -> Result
     Args:
         plan: what is evaluated by what.
         opened: what :func:`open_evaluation` returned for the plan, if the caller has it already.
+        ray: the cluster on which engines like the plan's evaluate.
 
     Raises:
         KeyboardInterrupt: somebody pressed Ctrl-C.
@@ -126,15 +132,21 @@ def run_evaluation(plan: EvaluationPlan, opened: Opened | None = None) -> Result
     """
     opened = opened or open_evaluation(plan)
     dataset, engine = opened.dataset, opened.engine
-    build_missing(words_of(engine, dataset.vocabulary), engine)
+    build_missing(words_of(engine, dataset.vocabulary), engine, ray=ray)
     images = dataset.images if plan.limit is None else dataset.images[: plan.limit]
     work = Work(lambda: engine, lambda: dataset, plan.protocol)
-    if plan.workers > 1:
-        make = partial(make_evaluated, engine.preset, Bank(plan.bank), plan.device)
+    workers, open_pool = plan.workers, None
+    make = partial(make_evaluated, engine.preset, Bank(plan.bank), plan.device)
+    if ray is not None:
+        placement, open_pool = ray.opener(engine)
+        workers = placement.workers
+        spec = replace(spec_of(engine, ray.bank, plan.device), maker=make_evaluated)
+        work = Work(spec.make, plan.open, plan.protocol, placement.threads)
+    elif workers > 1:
         work = Work(make, plan.open, plan.protocol, plan.threads)
     with Records(plan.out, run_identity(engine, dataset, plan.protocol)) as records:
         failed: list[Failure] = []
-        interrupted = _evaluated(work, images, records, failed, plan.workers)
+        interrupted = _evaluated(work, images, records, failed, workers, open_pool)
         totals = totals_of(
             records.figures(images),
             dataset.vocabulary.categories,
@@ -144,7 +156,7 @@ def run_evaluation(plan: EvaluationPlan, opened: Opened | None = None) -> Result
         if interrupted is not None and not done:
             raise interrupted
         result = result_of(
-            engine, dataset, plan.protocol, done, tuple(failed), totals, device=plan.device, workers=plan.workers
+            engine, dataset, plan.protocol, done, tuple(failed), totals, device=plan.device, workers=workers
         )
         ranked = ranked_images({} if interrupted else totals.image_mious)
         examples = tuple(examples_of(engine, dataset, ranked, totals.image_mious))
@@ -182,7 +194,12 @@ def preset_for(preset: EnginePreset, dataset: Dataset) -> EnginePreset:
 
 
 def _evaluated(
-    work: Work, images: Sequence[str], records: Records, failed: list[Failure], workers: int
+    work: Work,
+    images: Sequence[str],
+    records: Records,
+    failed: list[Failure],
+    workers: int,
+    open_pool: OpenPool | None,
 ) -> KeyboardInterrupt | None:
     """Evaluate what is missing, and note what failed; return an interruption, so that all else is written first."""
     missing = sum(image not in records for image in images)
@@ -195,7 +212,7 @@ def _evaluated(
             bar.update()
 
         try:
-            evaluate(work, images, records, report, workers=workers)
+            evaluate(work, images, records, report, workers=workers, open_pool=open_pool)
         except KeyboardInterrupt as interrupted:
             return interrupted
     return None

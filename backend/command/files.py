@@ -22,11 +22,25 @@ def write_png(picture: Image.Image, path: Path) -> None:
     Raises:
         RequestError: the file cannot be written, or its path is that of a folder or a device.
     """
+    write_picture(png_bytes(picture), path)
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """Return the bytes of a PNG with the mark by which `is_own_picture` knows it again."""
     data, mark = io.BytesIO(), PngImagePlugin.PngInfo()
     mark.add_text(*_MARK)
     picture.save(data, format="PNG", pnginfo=mark)
+    return data.getvalue()
+
+
+def write_picture(data: bytes, path: Path) -> None:
+    """Write the bytes of a picture, whole or not at all, in a folder that is made if it is missing.
+
+    Raises:
+        RequestError: the file cannot be written, or its path is that of a folder or a device.
+    """
     try:
-        write_whole(path, data.getvalue())
+        write_whole(path, data)
     except OSError as error:
         raise RequestError(f"Cannot write {path}: {error}.") from error
 

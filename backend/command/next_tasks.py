@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 
 from backend.command.console import complain, progress_bar, say
+from backend.command.one_image import IMAGE_ERRORS, read_image_file
 from backend.command.plan import Plan
 from backend.command.prototypes import build_missing, say_missing_anchors
 from backend.command.refusals import cannot
-from backend.command.segment import IMAGE_ERRORS, read_image_file
 from backend.command.table import table
 from backend.errors import RequestError
 from converters.console import answer

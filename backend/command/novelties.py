@@ -11,10 +11,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from backend.command.console import complain, progress_bar, say
 from backend.command.files import write_png
+from backend.command.one_image import IMAGE_ERRORS, read_image_file
 from backend.command.plan import Plan
 from backend.command.prototypes import build_missing, say_missing_anchors
 from backend.command.refusals import cannot
-from backend.command.segment import IMAGE_ERRORS, read_image_file
 from backend.command.table import table
 from backend.errors import RequestError
 from backend.presentation.crops import crop

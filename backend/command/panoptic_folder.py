@@ -6,6 +6,7 @@ The folder is written by `converters.datasets.panoptic`, which tells how it look
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -44,6 +45,13 @@ class PanopticFolder:
         predictions = (Prediction(number, regions),)
         address = _ROOT + quote(file_name, errors="replace")
         self._records.append(ImageRecord(number, address, "", size_hw=(height, width), predictions=predictions))
+
+    def merge(self, other: PanopticFolder) -> None:
+        """Add the images of another folder of the same categories, with numbers that follow those of this one."""
+        for each in other._records:
+            number = len(self._records) + 1
+            predictions = tuple(replace(prediction, id=number) for prediction in each.predictions)
+            self._records.append(replace(each, task_id=number, predictions=predictions))
 
     def write(self, folder: Path, kinds: Sequence[Kind | None]) -> ConversionCounts:
         """Write the folder, which appears whole or not at all.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from backend.command.console import complain, notice, progress_bar, say
 from backend.command.stored_sets import KEY_DIGITS, StoredSet, find_sets, stored_sets
@@ -16,6 +18,9 @@ from ovdiff.bank.support_store import SupportStore
 from ovdiff.engines import Builder, HasAnchors, JudgesWords, SegmentationEngine, SharesBuilding
 from ovdiff.errors import SupportError, VocabularyError
 from ovdiff.vocabulary import Category, Vocabulary
+
+if TYPE_CHECKING:
+    from backend.command.on_ray import OnRay
 
 CATEGORY_ERRORS = (SupportError, VocabularyError)
 """Errors that concern one category alone: after them the other categories are still built."""
@@ -30,10 +35,15 @@ def read_categories(text: str) -> Vocabulary:
     return Vocabulary(tuple(_category(part) for part in text.split(",") if part.strip()))
 
 
-def build_prototypes(categories: Sequence[Category], engine: Builder) -> None:
+def build_prototypes(categories: Sequence[Category], engine: SegmentationEngine, ray: OnRay | None = None) -> None:
     """Make the prototypes of the categories that the bank lacks, and report the key of each category's prototypes.
 
     Sets that are there and were not judged are judged from their stored support images.
+
+    Args:
+        categories: what the bank should have.
+        engine: what makes prototypes.
+        ray: the cluster on which engines like this one make them.
 
     Raises:
         RequestError, OVDiffError: for the reasons that `build_missing` names.
@@ -44,7 +54,7 @@ def build_prototypes(categories: Sequence[Category], engine: Builder) -> None:
         say(f"{category.name}: ready, {_shown_key(category, engine)}{word}")
     failed: dict[Category, str] = {}
     try:
-        build_missing(categories, engine, failed)
+        build_missing(categories, engine, failed, ray)
     finally:
         answer([_as_json(category, engine, category in ready, failed.get(category)) for category in categories])
 
@@ -99,7 +109,10 @@ def say_aside(vocabulary: Vocabulary, engine: Builder) -> None:
 
 
 def build_missing(
-    categories: Sequence[Category], engine: Builder, failed: MutableMapping[Category, str] | None = None
+    categories: Sequence[Category],
+    engine: SegmentationEngine,
+    failed: MutableMapping[Category, str] | None = None,
+    ray: OnRay | None = None,
 ) -> None:
     """Make the prototypes of the categories that the bank lacks, with a progress bar.
 
@@ -109,6 +122,7 @@ def build_missing(
         categories: what the bank should have.
         engine: what makes prototypes.
         failed: gets the reason for each category that could not be built.
+        ray: the cluster on which engines like this one make them, side by side.
 
     Raises:
         RequestError: some categories could not be built. Each was reported with its reason; the others are in the bank.
@@ -118,22 +132,23 @@ def build_missing(
     missing = [category for category in categories if not engine.has(category)]
     failed = {} if failed is None else failed
     with progress_bar(len(missing)) as bar:
-        for number, category in enumerate(_others_last(missing, engine)):
+        done = dict.fromkeys(missing, 0.0)
 
-            def report(stage: str, fraction: float, *, name: str = category.name, done: int = number) -> None:
-                bar.set_description(f"{name}, {stage}", refresh=False)
-                bar.update(done + fraction - bar.n)
+        def report(category: Category, stage: str, fraction: float) -> None:
+            done[category] = fraction
+            bar.set_description(f"{category.name}, {stage}", refresh=False)
+            bar.update(sum(done.values()) - bar.n)
 
-            started_s = time.monotonic()
-            try:
-                engine.build(category, report)
-            except CATEGORY_ERRORS as error:
-                failed[category] = str(error)
-                complain(f"{category.name}: {error}")
+        for category, outcome in (_built_here if ray is None else ray.built)(engine, missing, report):
+            if isinstance(outcome, CATEGORY_ERRORS):
+                failed[category] = str(outcome)
+                complain(f"{category.name}: {outcome}")
+            elif isinstance(outcome, Exception):
+                raise outcome
             else:
-                took_s = time.monotonic() - started_s
                 word = _word(engine.judgement(category)) if isinstance(engine, JudgesWords) else ""
-                notice(f"{category.name}: built in {took_s:.1f} s, {_shown_key(category, engine)}{word}")
+                notice(f"{category.name}: built in {outcome:.1f} s, {_shown_key(category, engine)}{word}")
+            report(category, "done", 1.0)
     if failed:
         names = ", ".join(category.name for category in failed)
         raise RequestError(f"{len(failed)} of {len(missing)} categories could not be built: {names}.")
@@ -147,6 +162,20 @@ def _others_last(categories: Sequence[Category], engine: Builder) -> Iterator[Ca
         category = next(free, left[0])
         left.remove(category)
         yield category
+
+
+def _built_here(
+    engine: Builder, categories: Sequence[Category], report: Callable[[Category, str, float], None]
+) -> Iterator[tuple[Category, float | Exception]]:
+    """Build categories one after another, and yield each with its seconds or with the error that concerns it alone."""
+    for category in _others_last(categories, engine):
+        started_s = time.monotonic()
+        try:
+            engine.build(category, partial(report, category))
+        except CATEGORY_ERRORS as error:
+            yield category, error
+        else:
+            yield category, time.monotonic() - started_s
 
 
 def list_prototypes(bank: Bank) -> None:

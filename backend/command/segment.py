@@ -2,48 +2,45 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from backend.command.addresses import read_bytes
-from backend.command.coco_file import CocoFile
 from backend.command.console import complain, progress_bar, say
-from backend.command.files import write_png
-from backend.command.instances import without_low_scores
+from backend.command.files import write_picture
+from backend.command.one_image import (
+    IMAGE_ERRORS,
+    Done,
+    Failed,
+    Found,
+    Segmenting,
+    empty_coco,
+    read_image_file,
+    segment_group,
+)
 from backend.command.overlap import Behind, ahead, grouped
 from backend.command.panoptic_folder import PanopticFolder
 from backend.command.plan import Job, Plan, Wanted
 from backend.command.prototypes import build_missing, say_aside, say_missing_anchors
 from backend.command.totals import Totals
-from backend.errors import ImageSourceError, RequestError, UsageError
-from backend.presentation.overlay import MOST_INDEXED, draw_indexed, draw_overlay
-from backend.serving.predicting.limits import shown_score, without_small_parts
-from backend.sources.images import decode_image
+from backend.errors import RequestError, UsageError
+from backend.presentation.overlay import MOST_INDEXED
 from converters.console import answer
 from converters.datasets.coco import write_coco
 from converters.errors import RecordError
 from converters.records import Kind
+from converters.workers import in_order
+from ovdiff.distributed.pool import AHEAD
 from ovdiff.engines import FindsInstances, HasKinds, SegmentationEngine, SegmentsTogether
-from ovdiff.errors import DeviceMemoryError, ImageError
-from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Vocabulary
 
-IMAGE_ERRORS = (ImageSourceError, ImageError, DeviceMemoryError)
-"""Errors that concern one image alone: after them the other images are still segmented."""
-
-Found = Segmentation | Exception
-"""An image's segmentation, or the error that concerns it alone."""
+if TYPE_CHECKING:
+    from backend.command.on_ray import OnRay
 
 _MOST_BEHIND = 4  # images whose results are not written yet
-
-_log = logging.getLogger(__name__)
 
 
 def check_vocabulary(vocabulary: Vocabulary, plan: Plan) -> None:
@@ -62,7 +59,9 @@ def check_vocabulary(vocabulary: Vocabulary, plan: Plan) -> None:
         raise UsageError(f"--indexed holds at most {MOST_INDEXED} categories, got {count}; --coco holds any number.")
 
 
-def segment_images(plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngine, *, max_px: int) -> None:
+def segment_images(
+    plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngine, *, max_px: int, ray: OnRay | None = None
+) -> None:
     """Segment the images of a plan, and print a table of the categories that were found.
 
     Prototypes that the bank lacks are made first; this takes seconds to minutes for each category. Each picture is
@@ -74,48 +73,65 @@ def segment_images(plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngin
         vocabulary: the categories to look for.
         engine: the method.
         max_px: images with more pixels are refused.
+        ray: the cluster on which engines like this one do the work; this process writes what they found.
 
     Raises:
         UsageError: objects are wanted, but the engine does not tell them apart.
         RequestError: some images could not be segmented, and each was reported; or a file cannot be written.
-        OVDiffError: prototypes cannot be made or read, or a model cannot be loaded.
+        OVDiffError: prototypes cannot be made or read, or a model cannot be loaded; or the cluster was lost.
     """
     require_finder(engine, plan.wanted)
-    build_missing(vocabulary.categories, engine)
+    build_missing(vocabulary.categories, engine, ray=ray)
     say_missing_anchors(engine)
     say_aside(vocabulary, engine)
+    segmenting = Segmenting(vocabulary, plan.wanted, max_px)
     totals, datasets = Totals(vocabulary.names), _Datasets(plan.wanted, vocabulary, engine)
     told: list[dict[str, object]] = []
 
-    def finish(job: Job, image: NDArray[np.uint8] | None, found: Found) -> None:
-        """Do what no model does with an image's segmentation; in the order of the jobs."""
-        try:
-            if image is None or isinstance(found, Exception):
-                raise found if isinstance(found, Exception) else TypeError("an image that is not there was segmented")
-            segmentation, dropped, hidden = _finished(image, found, vocabulary, engine, plan.wanted)
-            _write_pictures(job, image, segmentation, vocabulary)
-        except IMAGE_ERRORS as error:
+    def write(job: Job, done: Done | Failed) -> None:
+        """Write and count what was found in an image; in the order of the jobs."""
+        if isinstance(done, Failed):
             totals.failed += 1
-            complain(f"{job.image}: {error}")
-            told.append({"image": job.image, "error": str(error)})
-        else:
-            found_here = _found(segmentation, vocabulary.names)
-            told.append({"image": job.image, "categories": found_here, "written": job.written})
-            datasets.add(job.name, segmentation)
-            totals.add(segmentation)
-            totals.dropped_parts += dropped
-            totals.hidden += hidden
+            complain(f"{job.image}: {done.why}")
+            told.append({"image": job.image, "error": done.why})
+            return
+        for path, picture in done.pictures:
+            write_picture(picture, path)
+        told.append({"image": job.image, "categories": done.found, "written": job.written})
+        datasets.merge(done)
+        totals.merge(done.totals)
+
+    def finish(job: Job, image: NDArray[np.uint8] | None, found: Found) -> None:
+        """Do what no model does with an image's segmentation."""
+        looked = Failed(str(found)) if image is None else segmenting.shown(image, found, engine)
+        write(job, segmenting.drawn(job, looked))
 
     try:
         with progress_bar(len(plan.jobs)) as bar, Behind(_MOST_BEHIND) as behind:
-            for job, image, found in segmented(plan.jobs, vocabulary, engine, max_px):
-                bar.set_description(job.name)
-                behind.do(partial(finish, job, image, found))
-                bar.update()
+            if ray is None:
+                for job, image, found in segmented(plan.jobs, vocabulary, engine, max_px):
+                    bar.set_description(job.name)
+                    behind.do(partial(finish, job, image, found))
+                    bar.update()
+            else:
+                for job, done in _on_cluster(plan.jobs, segmenting, engine, ray):
+                    bar.set_description(job.name)
+                    behind.do(partial(write, job, done))
+                    bar.update()
     finally:
         _finish(plan, totals, datasets, told)
     if totals.failed:
         raise RequestError(f"{totals.failed} of {len(plan.jobs)} images could not be segmented; they are named above.")
+
+
+def _on_cluster(
+    jobs: Sequence[Job], segmenting: Segmenting, engine: SegmentationEngine, ray: OnRay
+) -> Iterator[tuple[Job, Done | Failed]]:
+    """Yield each job in order with what engines of a cluster found; an engine is given as many as it takes at once."""
+    groups = grouped(jobs, engine.images_together if isinstance(engine, SegmentsTogether) else 1)
+    with ray.segmenters(engine) as pool:
+        for group, done in in_order(partial(pool.submit, segmenting.stages), groups, pool.workers * AHEAD):
+            yield from zip(group, done, strict=True)
 
 
 def segmented(
@@ -138,7 +154,8 @@ def segmented(
 
     for group in grouped(ahead(jobs, load, most=together), together):
         loaded = [outcome.made for outcome in group if outcome.made is not None]
-        found = iter(_segment_group(loaded, vocabulary, engine))
+        workings = [each.prepared for each in loaded if each.prepared is not None]
+        found = iter(segment_group([each.image for each in loaded], workings, vocabulary, engine))
         for outcome in group:
             if outcome.made is not None:
                 yield outcome.item, outcome.made.image, next(found)
@@ -154,23 +171,6 @@ class _Loaded(NamedTuple):
     prepared: NDArray[np.uint8] | None
 
 
-def _segment_group(loaded: Sequence[_Loaded], vocabulary: Vocabulary, engine: SegmentationEngine) -> Iterator[Found]:
-    """Yield the segmentations of images; of several at once, if the engine can, and one by one if that fails."""
-    if len(loaded) > 1 and isinstance(engine, SegmentsTogether):
-        workings = [each.prepared for each in loaded if each.prepared is not None]
-        try:
-            yield from engine.segment_together([each.image for each in loaded], vocabulary, workings)
-            return
-        except IMAGE_ERRORS as error:
-            _log.warning("%d images at once failed (%s); going on one by one", len(loaded), error)
-    for each in loaded:
-        try:
-            found: Found = engine.segment(each.image, vocabulary)
-        except IMAGE_ERRORS as error:
-            found = error
-        yield found
-
-
 def require_finder(engine: SegmentationEngine, wanted: Wanted) -> None:
     """Refuse an engine that does not tell objects apart, where they are wanted.
 
@@ -184,48 +184,19 @@ def require_finder(engine: SegmentationEngine, wanted: Wanted) -> None:
         )
 
 
-def segment_one(
-    image: NDArray[np.uint8], vocabulary: Vocabulary, engine: SegmentationEngine, wanted: Wanted
-) -> tuple[Segmentation, int, int]:
-    """Return what is shown of an image's segmentation, and how many parts were too small and how many scores too low.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        vocabulary: the categories to look for.
-        engine: the method.
-        wanted: what is asked for; where objects are wanted, the engine tells them apart.
-    """
-    return _finished(image, engine.segment(image, vocabulary), vocabulary, engine, wanted)
-
-
-def _finished(
-    image: NDArray[np.uint8],
-    found: Segmentation,
-    vocabulary: Vocabulary,
-    engine: SegmentationEngine,
-    wanted: Wanted,
-) -> tuple[Segmentation, int, int]:
-    """Tell objects apart where they are wanted, and return what is shown as `segment_one` does."""
-    if wanted.objects and isinstance(engine, FindsInstances):
-        found = engine.with_instances(image, found, vocabulary)
-    return _shown(found, vocabulary, wanted)
-
-
 class _Datasets:
     """The datasets of a run: its COCO file and its panoptic folder, as far as they are wanted."""
 
     def __init__(self, wanted: Wanted, vocabulary: Vocabulary, engine: SegmentationEngine) -> None:
         names, self._wanted, self._engine, self._vocabulary = vocabulary.names, wanted, engine, vocabulary
-        self.coco = CocoFile(
-            names, split_parts=wanted.split_parts, instances=wanted.instances, thresholds=wanted.thresholds
-        )
+        self.coco = empty_coco(names, wanted)
         self._panoptic = PanopticFolder(names) if wanted.panoptic else None
 
-    def add(self, name: str, segmentation: Segmentation) -> None:
+    def merge(self, done: Done) -> None:
         """Add an image."""
-        self.coco.add(name, segmentation)
-        if self._panoptic is not None:
-            self._panoptic.add(name, segmentation)
+        self.coco.merge(done.coco)
+        if self._panoptic is not None and done.panoptic is not None:
+            self._panoptic.merge(done.panoptic)
 
     def write(self) -> None:
         """Write what is wanted, of at least one image, and say what a panoptic folder could not hold."""
@@ -244,35 +215,6 @@ def _kinds(vocabulary: Vocabulary, engine: SegmentationEngine) -> list[Kind | No
         return [category.kind for category in vocabulary.categories]
     decided = [engine.kind_so_far(category) for category in vocabulary.categories]
     return [decision.kind if decision else None for decision in decided]
-
-
-def _shown(found: Segmentation, vocabulary: Vocabulary, wanted: Wanted) -> tuple[Segmentation, int, int]:
-    """Return what is shown of a segmentation, and how many parts were too small and how many scores too low."""
-    areas = dict.fromkeys(range(len(vocabulary.names)), wanted.min_area_px)
-    segmentation, dropped = without_small_parts(found, areas)
-    leasts = [wanted.thresholds.of(name) for name in vocabulary.names]
-    segmentation, hidden = without_low_scores(segmentation, leasts, split_parts=wanted.split_parts)
-    return segmentation, sum(dropped.values()), hidden
-
-
-def _write_pictures(job: Job, image: NDArray[np.uint8], segmentation: Segmentation, vocabulary: Vocabulary) -> None:
-    """Write the pictures of one image."""
-    if job.overlay is not None:
-        write_png(Image.fromarray(draw_overlay(image, segmentation, vocabulary.names)), job.overlay)
-    if job.indexed is not None:
-        write_png(draw_indexed(segmentation, len(vocabulary.names)), job.indexed)
-
-
-def _found(segmentation: Segmentation, names: Sequence[str]) -> list[dict[str, object]]:
-    """Return the categories that an image shows, and the size and the score of each."""
-    return [
-        {
-            "category": names[index],
-            "area_px": int(np.count_nonzero(mask)),
-            "score": shown_score(segmentation.category_score(index)),
-        }
-        for index, mask in segmentation.found()
-    ]
 
 
 def _finish(plan: Plan, totals: Totals, datasets: _Datasets, told: list[dict[str, object]]) -> None:
@@ -308,12 +250,3 @@ def _finish(plan: Plan, totals: Totals, datasets: _Datasets, told: list[dict[str
             "other_files": dict(plan.left_out),
         }
     )
-
-
-def read_image_file(path: Path, max_px: int) -> NDArray[np.uint8]:
-    """Return a file's image as (H, W, 3) uint8 RGB, upright.
-
-    Raises:
-        ImageSourceError: the file cannot be read, is no image, or has more than ``max_px`` pixels.
-    """
-    return decode_image(read_bytes(path), max_px=max_px)

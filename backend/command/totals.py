@@ -52,6 +52,17 @@ class Totals:
             self._pixels_of[index] += pixels
             self._score_sum_of[index] += segmentation.category_score(index) * pixels
 
+    def merge(self, other: Totals) -> None:
+        """Count the images of another run over the same categories, too."""
+        self.segmented += other.segmented
+        self.failed += other.failed
+        self.dropped_parts += other.dropped_parts
+        self.hidden += other.hidden
+        self._pixels += other._pixels
+        self._images_with += other._images_with
+        self._pixels_of += other._pixels_of
+        self._score_sum_of += other._score_sum_of
+
     def of_categories(self) -> list[CategoryTotal]:
         """Return what was found of each category."""
         shares = self._pixels_of / max(1, self._pixels)

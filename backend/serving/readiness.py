@@ -15,7 +15,7 @@ from pathlib import Path
 
 from backend.errors import StoreError
 from backend.serving.store import Store
-from ovdiff.engines import LoadsModels, SegmentationEngine
+from ovdiff.engines import LoadsModels
 from ovdiff.errors import OVDiffError, StorageError
 from ovdiff.storage import is_stored
 from ovdiff.storage.stored_path import StoredPath
@@ -34,7 +34,7 @@ class Readiness:
 
     def __init__(
         self,
-        engine: SegmentationEngine,
+        engine: object,
         store: Store,
         bank_dir: Path,
         *,

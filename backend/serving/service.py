@@ -20,6 +20,7 @@ from backend.serving.events import ACTION_CHARACTERS, event_ids
 from backend.serving.figures import Figures
 from backend.serving.limit import Limit
 from backend.serving.looking import Looking
+from backend.serving.on_ray import EnginesOnRay
 from backend.serving.predicting.answers import Answers
 from backend.serving.predicting.basis import Basis
 from backend.serving.predicting.predictions import Item, Snapshot, Task
@@ -61,6 +62,7 @@ class Service:
         images: ImageSource,
         label_studio: LabelStudioClient,
         folder: DataFolder | None = None,
+        remote: EnginesOnRay | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Put the parts together. Background threads begin with `start`; `stop` gives the data folder back.
@@ -69,14 +71,17 @@ class Service:
             SettingsError: regions are to be objects, but the engine does not tell objects apart; or whole projects are
                 to be predicted or all annotations to teach, but there is no token.
         """
-        self._basis = Basis(settings, engine, clock_s)
+        self._basis = Basis(settings, engine, clock_s, remote)
         self._settings = settings
         self._engine = engine
         self._store = store
         self._folder = folder
         self._images, self._label_studio = images, label_studio
         self._clock_s = clock_s
-        self._precompute = Precompute(engine, retry_failed_after_s=settings.prediction.retry_failed_after_s)
+        retry_s = settings.prediction.retry_failed_after_s
+        self._precompute = Precompute(self._basis.worker, retry_failed_after_s=retry_s)
+        if remote is not None:
+            remote.queue = lambda: [category for _, category in self._precompute.queue()]
         self._read_back = ReadBack(label_studio, clock_s=clock_s)
         self._projects = Projects(
             store,
@@ -90,11 +95,11 @@ class Service:
         self._segmentations = predictor.segmentations
         self._answers = Answers(predictor, settings.prediction, clock_s=clock_s)
         self._readiness = Readiness(
-            engine,
+            self._basis.worker,
             store,
             settings.bank_dir,
             building_failed=lambda: self._precompute.failed_for_all,
-            retry_failed_after_s=settings.prediction.retry_failed_after_s,
+            retry_failed_after_s=retry_s,
             clock_s=clock_s,
         )
         _require_token(settings.prediction, label_studio)
@@ -197,6 +202,8 @@ class Service:
         self._teacher.stop(timeout_s=max(0.0, ends_s - time.monotonic()))
         if self._background is not None:
             self._background.stop(timeout_s=max(0.0, ends_s - time.monotonic()))
+        if self._basis.remote is not None:
+            self._basis.remote.stop()
         if self._folder is not None:
             self._folder.release()
 

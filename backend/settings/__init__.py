@@ -13,6 +13,7 @@ from backend.settings.groups import (
     LabelStudioSettings,
     OutputSettings,
     PredictionSettings,
+    RaySettings,
     ServerSettings,
 )
 from backend.settings.listing import SettingInForce, settings_in_force, settings_table
@@ -23,6 +24,7 @@ __all__ = [
     "LabelStudioSettings",
     "OutputSettings",
     "PredictionSettings",
+    "RaySettings",
     "ServerSettings",
     "SettingInForce",
     "Settings",

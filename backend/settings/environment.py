@@ -18,6 +18,7 @@ from backend.settings.groups import (
     LabelStudioSettings,
     OutputSettings,
     PredictionSettings,
+    RaySettings,
     ServerSettings,
 )
 from ovdiff.errors import StorageError
@@ -60,6 +61,7 @@ class Settings:
     images: ImageSettings = field(default_factory=ImageSettings)
     prediction: PredictionSettings = field(default_factory=PredictionSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
+    ray: RaySettings = field(default_factory=RaySettings)
 
     @property
     def bank_dir(self) -> Path:

@@ -18,7 +18,8 @@ _NAME = r"[^\s/:*@\[\]]+"
 HOST = re.compile(rf"(?:\*\.)?{_NAME}|\[[0-9a-f:.]+\]")
 """A host name, "*." and a domain, or an IPv6 address in brackets."""
 
-_HOST_AND_PORT = re.compile(rf"(?:{_NAME}|\[[0-9a-f:.]+\]):(\d{{1,5}})")
+HOST_AND_PORT = re.compile(rf"(?:{_NAME}|\[[0-9a-f:.]+\]):(\d{{1,5}})")
+"""A host name or an IPv6 address in brackets, with its port."""
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ def require_between(name: str, value: float, low: float, high: float) -> None:
 
 def require_port(entry: str) -> None:
     """Require a host with its port, as in minio.local:9000."""
-    found = _HOST_AND_PORT.fullmatch(entry)
+    found = HOST_AND_PORT.fullmatch(entry)
     if found is None:
         host = entry.rpartition("://")[2].partition("/")[0]
         host = f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
 from backend.errors import SettingsError
-from backend.settings.fields import HOST, is_loopback, require_between, require_port, setting
+from backend.settings.fields import HOST, HOST_AND_PORT, is_loopback, require_between, require_port, setting
 
 CLOUDS = ("s3", "gs", "azure-blob")  # the cloud storages of Label Studio 1.23.2, by the schemes of their URIs
 MOST_PIXELS = 100_000_000  # the limit of converters.encodings.masks; Pillow alone would open 178 million
@@ -305,6 +305,34 @@ class PredictionSettings:
         require_between("retry_failed_after_s", self.retry_failed_after_s, 0.1, 86400)  # 0: a thread in circles
         require_between("max_categories", self.max_categories, 1, 10_000)
         require_between("event_rows", self.event_rows, 1, 10_000_000)
+
+
+@dataclass(frozen=True)
+class RaySettings:
+    """Whether prototypes and segmentations are made on a Ray cluster, and how much of it is taken."""
+
+    ray: str = setting(
+        "",
+        "auto, HOST:PORT or local",
+        "empty: this process computes; else the cluster on which prototypes and segmentations are made, as with --ray",
+    )
+    ray_workers: int = setting(
+        0, "engines", "how many segment; 0: as many as the cluster has room for, a quarter of it left for building"
+    )
+    ray_cpus: float = setting(
+        1.0, "processors", "of each engine, and so its threads; more threads make one image quicker and fewer at once"
+    )
+    ray_gpus: float = setting(
+        0.0, "GPUs", "of each engine that segments, such as 0.25; 0: by the preset's memory budget"
+    )
+
+    def __post_init__(self) -> None:
+        """Check the form of the address and the ranges."""
+        if self.ray and self.ray not in ("auto", "local") and not HOST_AND_PORT.fullmatch(self.ray):
+            raise SettingsError(f"OVDIFF_RAY={self.ray!r} is none of auto, local or HOST:PORT, such as head:6379.")
+        require_between("ray_workers", self.ray_workers, 0, 10_000)
+        require_between("ray_cpus", self.ray_cpus, 0.01, 1024)
+        require_between("ray_gpus", self.ray_gpus, 0, 64)
 
 
 @dataclass(frozen=True)

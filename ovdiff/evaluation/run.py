@@ -8,14 +8,15 @@ With several processes each makes an engine of its own; prototypes must be made 
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
-from converters.workers import leave_with_caller
+from converters.workers import as_done, leave_with_caller
 from ovdiff.engines import DetectsObjects, FindsInstances, HasEncodings, SegmentationEngine, engine_state
 from ovdiff.errors import DatasetError, DeviceMemoryError, EvaluationError, ImageError
 from ovdiff.evaluation.asked_words import random_vocabularies
@@ -95,7 +96,19 @@ def prototypes_key(engine: SegmentationEngine, vocabulary: Vocabulary) -> str:
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()
 
 
-def evaluate(work: Work, images: Sequence[str], records: Records, report: Report, *, workers: int = 1) -> None:
+OpenPool = Callable[[Callable[..., None], tuple[Any, ...]], Executor]
+"""Opens a pool whose workers are made ready by an initializer with these arguments; a cluster of machines has one."""
+
+
+def evaluate(
+    work: Work,
+    images: Sequence[str],
+    records: Records,
+    report: Report,
+    *,
+    workers: int = 1,
+    open_pool: OpenPool | None = None,
+) -> None:
     """Evaluate those images that have no figures yet.
 
     Args:
@@ -104,13 +117,15 @@ def evaluate(work: Work, images: Sequence[str], records: Records, report: Report
         records: where figures are and come.
         report: is told of each image that is done.
         workers: how many processes; 1 is this one.
+        open_pool: opens a pool of so many workers elsewhere, instead of processes of this machine.
 
     Raises:
+        ClusterError: the machines of the pool were lost; what was evaluated is kept.
         EvaluationError: a process ended, such as for want of memory, or figures cannot be written.
         OVDiffError: an engine cannot be made, or prototypes are missing.
     """
     missing = [image for image in images if image not in records]
-    for image, found in _evaluated(work, missing, workers):
+    for image, found in _evaluated(work, missing, workers, open_pool):
         if isinstance(found, ImageFigures):
             records.add(found)
             report(image, None)
@@ -118,31 +133,28 @@ def evaluate(work: Work, images: Sequence[str], records: Records, report: Report
             report(image, Failure(image, found))
 
 
-def _evaluated(work: Work, images: Sequence[str], workers: int) -> Iterator[tuple[str, ImageFigures | str]]:
+def _evaluated(
+    work: Work, images: Sequence[str], workers: int, open_pool: OpenPool | None
+) -> Iterator[tuple[str, ImageFigures | str]]:
     """Yield the figures of images, or why there are none, in the order in which they are done."""
     if not images:
         return
-    if workers == 1:
+    if workers == 1 and open_pool is None:
         judge = _Judge(work)
         yield from ((image, judge.try_image(image)) for image in images)
         return
-    waiting: dict[Future[ImageFigures | str], str] = {}
-    left = iter(images)
-    with _pool(work, min(workers, len(images))) as pool:
-        for _, image in zip(range(workers * _WAITING_A_WORKER), left, strict=False):
-            waiting[pool.submit(_try_image, image)] = image
-        while waiting:
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                image = waiting.pop(future)
-                yield image, future.result()
-                following = next(left, None)
-                if following is not None:
-                    waiting[pool.submit(_try_image, following)] = following
+    with _pool(open_pool or _processes(min(workers, len(images))), work) as pool:
+        yield from as_done(lambda image: pool.submit(_try_image, image), images, workers * _WAITING_A_WORKER)
+
+
+def _processes(count: int) -> OpenPool:
+    """Return what opens a pool of processes of this machine."""
+    return partial(ProcessPoolExecutor, count, get_context("spawn"))
 
 
 @contextmanager
-def _pool(work: Work, workers: int) -> Iterator[ProcessPoolExecutor]:
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (work,))
+def _pool(open_pool: OpenPool, work: Work) -> Iterator[Executor]:
+    pool = open_pool(_start, (work,))
     try:
         yield pool
     except BrokenProcessPool as error:

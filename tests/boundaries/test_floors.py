@@ -16,6 +16,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
     "ovdiff": (
         ("__init__",),
         ("api", "calibration", "blast_radius", "evaluation"),
+        ("distributed",),
         ("engines",),
         ("engine", "odise", "baselines"),
         ("explaining", "forecasting", "learning", "novelties"),

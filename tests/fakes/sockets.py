@@ -127,3 +127,9 @@ def _sends(client: socket.socket, part: bytes) -> bool:
     except OSError:
         return False
     return True
+
+
+def closed_port() -> int:
+    """Return a port of loopback at which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])

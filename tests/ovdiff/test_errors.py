@@ -1,8 +1,11 @@
 import inspect
+import pickle
 from pathlib import Path
 
+import pytest
+
 from ovdiff import errors
-from ovdiff.errors import BankCorruptError, MissingPrototypesError, OVDiffError
+from ovdiff.errors import BankCorruptError, MissingExtraError, MissingPrototypesError, OVDiffError, SupportError
 
 
 def _public() -> dict[str, type]:
@@ -29,3 +32,17 @@ def test_missing_prototypes_lists_the_categories() -> None:
     error = MissingPrototypesError(["boat", "red fish"])
     assert error.names == ("boat", "red fish")
     assert "'boat', 'red fish'" in str(error) and "Engine.build" in str(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BankCorruptError(Path("bank/ab.safetensors"), "its SHA-256 differs"),
+        MissingPrototypesError(["boat", "red fish"]),
+        MissingExtraError("Reading", "ray", "ray"),
+        SupportError("no image shows a boat"),
+    ],
+)
+def test_an_error_of_another_process_is_the_same(error: OVDiffError) -> None:
+    came = pickle.loads(pickle.dumps(error))
+    assert (type(came), str(came), vars(came)) == (type(error), str(error), vars(error))

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backend.command.arguments.ray import add_ray_options, ray_of
 from backend.command.arguments.shared import Commands, add_engine_options, bank_folder, whole_number
 from backend.errors import UsageError
 from backend.settings import Settings
@@ -85,9 +86,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     evaluate.add_argument(
         "--workers",
         type=whole_number,
-        default=1,
         metavar="N",
-        help="processes, each with models of its own and one thread (default: this one)",
+        help="processes, each with models of its own and one thread (default: this one); with --ray, engines on the "
+        "cluster (default: as many as it has room for)",
     )
     evaluate.add_argument(
         "--upper-line",
@@ -95,6 +96,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         help="evaluate SAM on boxes of the truth (sam) or on points of it (sam-points) in place of a preset: how good "
         "masks are if it is known what is where; or a .toml file with other weights",
     )
+    add_ray_options(evaluate, workers=False)
     add_engine_options(evaluate)
     evaluate.set_defaults(act=_evaluate)
 
@@ -127,9 +129,10 @@ def _evaluate(options: argparse.Namespace, settings: Settings) -> None:
         out=options.out or Path("evaluations", f"{Path(options.dataset).stem}-{preset.name}"),
         protocol=Protocol(tuple(options.sizes)),
         limit=options.limit,
-        workers=options.workers,
+        workers=options.workers or 1,
     )
-    run_evaluation(plan)
+    with ray_of(options, settings) as ray:
+        run_evaluation(plan, ray=ray)
 
 
 def _opens(options: argparse.Namespace, settings: Settings) -> Callable[[], Dataset]:

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from backend.command.arguments import curation
+from backend.command.arguments.ray import add_ray_options, ray_of
 from backend.command.arguments.shared import (
     CATEGORIES_FORM,
     CATEGORIES_HELP,
@@ -32,6 +33,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "--anchors", action="store_true", help="also those of the preset's anchors, once for all projects of the preset"
     )
     add_engine_options(build)
+    add_ray_options(build)
     build.set_defaults(act=_build)
     listing = verbs.add_parser("list", help="list the prototype sets of the bank")
     add_bank_option(listing)
@@ -67,7 +69,9 @@ def _build(options: argparse.Namespace, settings: Settings) -> None:
         raise UsageError('Nothing to build: name categories, such as "boat, water", or pass --anchors.')
     asked = read_categories(options.categories).categories if options.categories is not None else ()
     engine = engine_of(options, settings)
-    build_prototypes([*asked, *(anchors_of(engine) if options.anchors else ())], engine)
+    wanted = [*asked, *(anchors_of(engine) if options.anchors else ())]
+    with ray_of(options, settings) as ray:
+        build_prototypes(wanted, engine, ray)
 
 
 def _list(options: argparse.Namespace, settings: Settings) -> None:

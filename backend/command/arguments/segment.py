@@ -10,6 +10,7 @@ from pathlib import Path
 
 import converters.cli
 from backend.command.arguments import manifest
+from backend.command.arguments.ray import add_ray_options, ray_of
 from backend.command.arguments.shared import (
     CATEGORIES_FORM,
     CATEGORIES_HELP,
@@ -84,6 +85,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     converters.cli.add_threshold_arguments(segment, "hide masks", "OVDIFF_MIN_SCORE, else 0, which hides none")
     manifest.add_options(segment)
     add_engine_options(segment)
+    add_ray_options(segment)
     segment.set_defaults(act=_segment)
 
 
@@ -100,6 +102,8 @@ def _segment(options: argparse.Namespace, settings: Settings) -> None:
     from converters.commands import thresholds_of
 
     if manifest.is_asked_for(options):
+        if options.ray is not None:
+            raise UsageError("--ray deals out images and folders; leave it out with --manifest and --project.")
         manifest.run(options, settings)
         return
     if not options.images or options.categories is None:
@@ -121,4 +125,6 @@ def _segment(options: argparse.Namespace, settings: Settings) -> None:
     )
     plan = make_plan(options.images, wanted)
     check_vocabulary(vocabulary, plan)
-    segment_images(plan, vocabulary, engine_of(options, settings), max_px=settings.images.image_max_px)
+    engine = engine_of(options, settings)
+    with ray_of(options, settings) as ray:
+        segment_images(plan, vocabulary, engine, max_px=settings.images.image_max_px, ray=ray)

@@ -17,8 +17,8 @@ from backend import __version__
 from backend.command.coco_file import coco_categories, masks_of
 from backend.command.manifest.images import BringsImages, fetched_in_order
 from backend.command.manifest.rows import BadRow, Batch, Row
+from backend.command.one_image import segment_one
 from backend.command.plan import Wanted
-from backend.command.segment import segment_one
 from backend.errors import ImageSourceError
 from backend.sources.images import decode_image
 from converters.datasets.coco_thresholds import note_of

@@ -38,6 +38,7 @@ from backend.serving.http.authentication import add_authentication, may_ask
 from backend.serving.http.error_answers import add_error_answers, error_answer
 from backend.serving.http.metrics import add_metrics
 from backend.serving.http.request_ids import add_request_ids
+from backend.serving.on_ray import EnginesOnRay
 from backend.serving.service import Service
 from backend.serving.store import Store
 from backend.settings import ServerSettings, Settings
@@ -93,13 +94,16 @@ def create_app(
 
 def _service(settings: Settings, engine: SegmentationEngine | None, folder: DataFolder) -> Service:
     label_studio = LabelStudioClient(settings.label_studio)
+    engine = _own_engine(settings) if engine is None else engine
+    bank = Bank(settings.bank_dir)
     return Service(
         settings,
-        _own_engine(settings) if engine is None else engine,
+        engine,
         store=Store(settings.state_file, event_rows=settings.prediction.event_rows),
         images=ImageSource(Fetcher(label_studio, settings.images)),
         label_studio=label_studio,
         folder=folder,
+        remote=EnginesOnRay(engine, bank, settings.device, settings.ray) if settings.ray.ray else None,
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from backend.errors import SettingsError
 from backend.serving.model_version import model_version
+from backend.serving.on_ray import EnginesOnRay
 from backend.serving.predicting.predictions import Predictor, Snapshot
 from backend.serving.predicting.recent import RecentSegmentations
 from backend.serving.predicting.stored import NotingFetcher, PredictionStore, StoredItems
@@ -33,11 +34,18 @@ class Basis:
         settings: all settings.
         engine: the method.
         clock_s: the clock of all times.
+        remote: engines like this one on a cluster, which segment instead.
     """
 
     settings: Settings
     engine: SegmentationEngine
     clock_s: Callable[[], float] = time.monotonic
+    remote: EnginesOnRay | None = None
+
+    @property
+    def worker(self) -> SegmentationEngine | EnginesOnRay:
+        """What builds and loads models: the engines on a cluster, or this one."""
+        return self.engine if self.remote is None else self.remote
 
     def predictor(
         self, images: ImageSource, *, remembers: bool = True, store: PredictionStore | None = None
@@ -61,7 +69,9 @@ class Basis:
             )
         prediction = self.settings.prediction
         kept = prediction if remembers else replace(prediction, remember_bytes=0)
-        recent = RecentSegmentations(images, self.engine, kept, instances=instances, clock_s=self.clock_s)
+        recent = RecentSegmentations(
+            images, self.engine, kept, instances=instances, remote=self.remote, clock_s=self.clock_s
+        )
         return Predictor(recent, self.settings.output, partial=prediction.partial_predictions, store=store)
 
     def stored_images(self, images: ImageSource) -> tuple[ImageSource, PredictionStore]:

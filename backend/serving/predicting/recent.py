@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.errors import ImageSourceError
+from backend.serving.on_ray import EnginesOnRay
 from backend.serving.tally import Tally
 from backend.settings import PredictionSettings
 from backend.sources.images import ImageSource
@@ -116,6 +117,7 @@ class RecentSegmentations:
         settings: PredictionSettings,
         *,
         instances: FindsInstances | None = None,
+        remote: EnginesOnRay | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Keep nothing yet.
@@ -125,9 +127,10 @@ class RecentSegmentations:
             engine: the method.
             settings: how much is kept, and for how long.
             instances: the engine that tells objects of one kind apart; None if nobody asked for objects.
+            remote: engines like this one on a cluster, which segment instead.
             clock_s: the clock of `since_s`.
         """
-        self._instances = instances
+        self._instances, self._remote = instances, remote
         self._images, self._engine, self._settings, self._clock_s = images, engine, settings, clock_s
         self._lock = threading.Lock()
         self._seen: OrderedDict[bytes, _Seen] = OrderedDict()
@@ -228,13 +231,16 @@ class RecentSegmentations:
         if known is not None:
             return known
         vocabulary = Vocabulary(tuple(category for category, _ in asked[0]))
-        found = self._engine.segment(pixels, vocabulary)
-        if self._instances is not None:
-            found = self._instances.with_instances(pixels, found, vocabulary)
-        kept = _Kept.of(found)
+        kept = _Kept.of(self._look(pixels, vocabulary))
         with self._lock:
             self._keep((seen.pixels, asked), kept)
         return kept
+
+    def _look(self, pixels: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
+        if self._remote is not None:
+            return self._remote.segment(pixels, vocabulary, objects=self._instances is not None)
+        found = self._engine.segment(pixels, vocabulary)
+        return found if self._instances is None else self._instances.with_instances(pixels, found, vocabulary)
 
     def _look_up(self, address: ImageAddress, asked: Asked, since_s: float) -> _Kept | None:
         seen = self._seen.get(address.key)

@@ -236,7 +236,7 @@ class Background:
         self._office.note_failure(uid, task, reason)
 
     def _make_work(self, uid: str) -> Work:
-        ahead, engine = FetchedAhead(self._images.fetcher), self._basis.engine
+        ahead, engine = FetchedAhead(self._images.fetcher), self._basis.worker
         return Work(
             stored=StoredPredictions(self._label_studio, id_of(uid) or 0),
             predictor=self._basis.predictor(self._images.through(ahead), remembers=False),

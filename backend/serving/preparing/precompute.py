@@ -31,12 +31,12 @@ from backend.serving.preparing.standing import UNWANTED, Standing, Status
 from backend.serving.preparing.turns import Turns
 from backend.serving.preparing.words import Words
 from ovdiff.engines import Builder, SharesBuilding
-from ovdiff.errors import DeviceMemoryError, OVDiffError, StorageError, WeightsError
+from ovdiff.errors import ClusterError, DeviceMemoryError, OVDiffError, StorageError, WeightsError
 from ovdiff.vocabulary import Category
 
 logger = logging.getLogger(__name__)
 
-FAULTS_OF_ALL = (WeightsError, DeviceMemoryError, StorageError, OSError)
+FAULTS_OF_ALL = (WeightsError, DeviceMemoryError, ClusterError, StorageError, OSError)
 """Errors that would meet every category, and not only the one that is being built; so would what an OSError caused."""
 
 MEASURED_BUILDS = 10

@@ -150,7 +150,7 @@ def test_errors_of_this_machine_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_pixels_are_those_of_the_bucket(storage: Any) -> None:
-    from backend.command.segment import read_image_file
+    from backend.command.one_image import read_image_file
 
     assert np.array_equal(read_image_file(storage / "2024/red.png", 1000), np.full((6, 8, 3), (255, 0, 0), np.uint8))
 

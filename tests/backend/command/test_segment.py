@@ -3,16 +3,16 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from backend.command import segment
-from backend.command.plan import Job, Wanted, make_plan
+from backend.command.one_image import read_image_file
+from backend.command.plan import Wanted, make_plan
 from backend.command.prototypes import read_categories
-from backend.command.segment import check_vocabulary, read_image_file, segment_images
+from backend.command.segment import check_vocabulary, segment_images
 from backend.errors import RequestError, UsageError
 from backend.presentation.overlay import label_colours
 from converters.datasets.coco_thresholds import hidden_before
@@ -300,7 +300,7 @@ def test_several_images_at_once_give_the_bytes_of_one_after_another(
 def test_images_are_read_ahead_and_results_are_written_behind(
     photos: Path, tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, segmented_second, write = Event(), Event(), segment._write_pictures
+    read, segmented_second, write = Event(), Event(), segment.write_picture
 
     def reading(path: Path, max_px: int) -> np.ndarray:
         found = read_image_file(path, max_px)
@@ -308,10 +308,10 @@ def test_images_are_read_ahead_and_results_are_written_behind(
             read.set()
         return found
 
-    def writing(job: Job, *others: Any) -> None:
-        if job.name == "a.png":
+    def writing(data: bytes, path: Path) -> None:
+        if path.name == "a.overlay.png":
             assert segmented_second.wait(10)  # The first is written while the second is segmented, or after it.
-        write(job, *others)
+        write(data, path)
 
     def segmenting() -> None:
         if engine.segmented:
@@ -320,7 +320,7 @@ def test_images_are_read_ahead_and_results_are_written_behind(
             assert read.wait(10)  # The second is read while the first is segmented.
 
     monkeypatch.setattr(segment, "read_image_file", reading)
-    monkeypatch.setattr(segment, "_write_pictures", writing)
+    monkeypatch.setattr(segment, "write_picture", writing)
     engine.on_segment = segmenting
     segment_images(make_plan([photos], Wanted(tmp_path / "out")), read_categories("red"), engine, max_px=PIXELS)
     assert segmented_second.is_set() and (tmp_path / "out/a.overlay.png").is_file()

@@ -1,0 +1,98 @@
+"""The work of a command on a Ray cluster: the engines that `--ray` asks for, and what they are given to do.
+
+Tested by tests/backend/command/test_ray.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from backend.command.console import notice
+from ovdiff.bank import Bank
+from ovdiff.distributed.building import Report, build_on
+from ovdiff.distributed.cluster import Cluster, connected
+from ovdiff.distributed.engine_pool import engine_pool
+from ovdiff.distributed.engine_worker import spec_of
+from ovdiff.distributed.placement import Placement, Wish, building_need, place, segmenting_need
+from ovdiff.distributed.pool import RayPool
+from ovdiff.distributed.progress import board_on_cluster
+from ovdiff.engines import SegmentationEngine
+from ovdiff.vocabulary import Category
+
+
+@dataclass(frozen=True)
+class OnRay:
+    """A cluster that a command works on.
+
+    Attributes:
+        cluster: the cluster.
+        wish: what the person asked for.
+        bank: the bank, at a place that all machines see.
+        device: torch's name of the device.
+    """
+
+    cluster: Cluster
+    wish: Wish
+    bank: Bank
+    device: str
+
+    @contextmanager
+    def segmenters(self, engine: SegmentationEngine) -> Iterator[RayPool]:
+        """Yield a pool of engines like this one, whose models for segmenting are loaded; it ends with the block."""
+        spec, need = spec_of(engine, self.bank, self.device), segmenting_need(engine.preset, self.device)
+        with _ending(engine_pool(self.cluster, spec, need, self.wish, loads=True)) as pool:
+            yield pool
+
+    def built(
+        self, engine: SegmentationEngine, categories: Sequence[Category], report: Report
+    ) -> Iterator[tuple[Category, float | Exception]]:
+        """Build categories side by side, and yield each with its seconds or with what ended it."""
+        if not categories:
+            return
+        spec, need = spec_of(engine, self.bank, self.device), building_need(engine.preset, self.device)
+        fewer = Wish(min(len(categories), self._placement(engine).workers), self.wish.cpus, self.wish.gpus)
+        with _ending(engine_pool(self.cluster, spec, need, fewer, loads=False)) as pool:
+            yield from build_on(pool, board_on_cluster(), categories, report)
+
+    def opener(self, engine: SegmentationEngine) -> tuple[Placement, Callable[..., RayPool]]:
+        """Return where engines that segment run, and what opens a pool there for an initializer of the caller's."""
+        placement = place(segmenting_need(engine.preset, self.device), self.cluster.nodes, self.wish)
+        return placement, partial(_told, self.cluster, placement)
+
+    def _placement(self, engine: SegmentationEngine) -> Placement:
+        return place(building_need(engine.preset, self.device), self.cluster.nodes, self.wish)
+
+
+@contextmanager
+def on_ray(address: str, wish: Wish, bank: Bank, device: str) -> Iterator[OnRay]:
+    """Connect to a cluster for the time of a block.
+
+    Raises:
+        MissingExtraError: ray is not installed.
+        ClusterError: no cluster answers.
+    """
+    with connected(address) as cluster:
+        notice(f"on the Ray cluster at {cluster.address}: {len(cluster.nodes)} machines")
+        yield OnRay(cluster, wish, bank, device)
+
+
+def _told(cluster: Cluster, placement: Placement, initializer: Callable[..., None], given: tuple[Any, ...]) -> RayPool:
+    return RayPool(cluster, placement, initializer, given)
+
+
+@contextmanager
+def _ending(pool: RayPool) -> Iterator[RayPool]:
+    """End a pool with the block; what did not begin is given up then."""
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        if pool.figures.workers_lost:
+            notice(
+                f"{pool.figures.workers_lost} workers were lost, and {pool.figures.repeated} of "
+                f"{pool.figures.given} calls were repeated"
+            )

@@ -1,0 +1,171 @@
+"""The service with engines elsewhere: threads stand for workers; tests/backend/command/test_ray.py has a cluster."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backend.errors import SettingsError
+from backend.serving import on_ray
+from backend.serving.on_ray import EnginesOnRay
+from backend.settings import RaySettings, Settings
+from ovdiff.bank import Bank
+from ovdiff.distributed import engine_worker
+from ovdiff.distributed.engine_worker import use_engine
+from ovdiff.errors import ClusterError, SupportError
+from ovdiff.vocabulary import Category, Vocabulary
+from tests.fakes.engine import FakeEngine
+from tests.fakes.fixtures import MakeApp
+from tests.fakes.label_studio import PROJECT_UID
+from tests.fakes.pictures import red_and_blue
+from tests.fakes.waiting import eventually
+from tests.ovdiff.distributed.test_building import Told
+
+RED, BLUE, GREEN = Category("red"), Category("blue"), Category("green")
+RED_BLUE = """<View><Image name="image" value="$image"/><BrushLabels name="b" toName="image">
+<Label value="red"/><Label value="blue"/></BrushLabels></View>"""
+
+
+class Threads(ThreadPoolExecutor):
+    """A pool as `RayPool` is one to its users."""
+
+    is_broken = False
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers)
+        self.workers = workers
+
+
+class Elsewhere:
+    """Connects to threads, whose one engine is another one on the same bank."""
+
+    def __init__(self, there: FakeEngine) -> None:
+        self.there, self.board, self.connections, self.ended = there, Told(), 0, 0
+        self.pools: Any = None
+
+    def __call__(self, engines: EnginesOnRay) -> Any:
+        use_engine(self.there)
+        self.connections += 1
+        ending = ExitStack()
+        ending.callback(self._end)
+        self.pools = on_ray._Pools(Threads(1), Threads(2), self.board, ending)  # type: ignore[arg-type]
+        return self.pools
+
+    def _end(self) -> None:
+        self.ended += 1
+        self.pools.segmenters.shutdown(cancel_futures=True)
+        self.pools.builders.shutdown(cancel_futures=True)
+
+
+@pytest.fixture
+def elsewhere(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Elsewhere]:
+    monkeypatch.setattr(on_ray, "_LOOK_S", 0.01)
+    found = Elsewhere(FakeEngine(settings.bank_dir))
+    monkeypatch.setattr(on_ray, "connect_to_cluster", found)
+    yield found
+    engine_worker._of_this_process.clear()
+
+
+@pytest.fixture
+def engines(elsewhere: Elsewhere, settings: Settings) -> Iterator[EnginesOnRay]:
+    bank = Bank(settings.bank_dir)
+    made = EnginesOnRay(FakeEngine(settings.bank_dir), bank, "cpu", RaySettings(ray="auto"))
+    yield made
+    made.stop()
+
+
+def test_the_service_predicts_with_engines_elsewhere(
+    elsewhere: Elsewhere, make_app: MakeApp, settings: Settings, engine: FakeEngine
+) -> None:
+    service = make_app(replace(settings, ray=RaySettings(ray="auto")), engine).extensions["ovdiff"]
+    task = {"id": 1, "data": {"image": "/data/upload/1/picture.png"}}
+    (item,) = service.predict(PROJECT_UID, [task], RED_BLUE)
+    assert [region["value"]["brushlabels"][0] for region in item["result"]] == ["blue", "red"]
+    assert (engine.built, engine.segmented) == ([], 0), "no model runs here"
+    assert sorted(elsewhere.there.built) == ["blue", "red"] and elsewhere.there.segmented == 1
+    eventually(lambda: service.missing() == {})
+    assert service.status()["projects"][PROJECT_UID]["categories"][0]["state"] == "ready"
+    service.stop()
+    assert elsewhere.ended == 1
+
+
+def test_objects_are_told_apart_there(engines: EnginesOnRay, elsewhere: Elsewhere) -> None:
+    words = Vocabulary((RED, BLUE))
+    for category in words.categories:
+        engines.build(category)
+    image = red_and_blue()
+    found = engines.segment(image, words, objects=True)
+    here = elsewhere.there.segment(image, words)
+    assert np.array_equal(found.label_map, here.label_map) and found.instance_map is not None
+    assert engines.segment(image, words, objects=False).instance_map is None
+
+
+def test_the_next_categories_are_built_beside_the_first(engines: EnginesOnRay, elsewhere: Elsewhere) -> None:
+    engines.queue = lambda: [RED, BLUE, GREEN]
+    elsewhere.there.gate = threading.Event()
+    told: list[str] = []
+
+    def progress(stage: str, _fraction: float) -> None:
+        told.append(stage)
+        elsewhere.there.gate.set()  # type: ignore[union-attr]
+
+    engines.build(RED, progress)
+    assert "generating" in told
+    engines.build(BLUE)
+    assert sorted(elsewhere.there.built) == ["blue", "red"], "green waits: two engines build"
+
+
+def test_a_failed_build_is_told_and_tried_again_when_asked(engines: EnginesOnRay, elsewhere: Elsewhere) -> None:
+    elsewhere.there.failing = frozenset({"red"})
+    with pytest.raises(SupportError, match="No support image of 'red'"):
+        engines.build(RED)
+    elsewhere.there.failing = frozenset()
+    engines.build(RED)
+    assert engines.has(RED) and engines.judgement(RED) is not None
+
+
+def test_a_build_that_is_given_up_ends_there(engines: EnginesOnRay, elsewhere: Elsewhere) -> None:
+    class NobodyWantsItError(Exception):
+        pass
+
+    def progress(_stage: str, _fraction: float) -> None:
+        raise NobodyWantsItError
+
+    elsewhere.there.gate = threading.Event()
+    with pytest.raises(NobodyWantsItError):
+        engines.build(RED, progress)
+    assert not elsewhere.board.note("red", "drawing", 0.5), "the worker is told at its next stage"
+    elsewhere.there.gate.set()
+
+
+def test_a_lost_cluster_is_told_and_connected_anew(engines: EnginesOnRay, elsewhere: Elsewhere) -> None:
+    engines.load_models()
+
+    def lost(*_given: object) -> Any:
+        raise ClusterError("The head of the Ray cluster does not answer any more.")
+
+    elsewhere.pools.segmenters.is_broken = True
+    use_engine(type("Lost", (), {"segment": lost})())
+    with pytest.raises(ClusterError, match="does not answer any more"):
+        engines.segment(red_and_blue(), Vocabulary((RED,)), objects=False)
+    assert (elsewhere.connections, elsewhere.ended) == (1, 1)
+    engines.load_models()
+    assert elsewhere.connections == 2
+
+
+def test_nothing_is_sent_after_the_end(engines: EnginesOnRay) -> None:
+    engines.stop()
+    with pytest.raises(ClusterError, match="The service ends"):
+        engines.load_models()
+
+
+@pytest.mark.parametrize("value", ["somewhere", "ray://head:10001"])
+def test_an_address_that_is_none_keeps_the_service_from_starting(settings: Settings, value: str) -> None:
+    with pytest.raises(SettingsError, match=r"OVDIFF_RAY=.* is none of auto, local or HOST:PORT"):
+        RaySettings(ray=value)
+    assert RaySettings(ray="head:6379").ray_cpus == 1.0
