@@ -17,6 +17,7 @@ from backend.command.support_sheet import draw_support_sheet, shown_images
 from backend.errors import RequestError, UsageError
 from converters.console import answer, answering, is_json
 from converters.files.atomic import write_whole
+from converters.report.text import counted
 from ovdiff.engines import EnginePreset, HasSupportSets, SegmentationEngine, load_any_preset
 from ovdiff.errors import BankError, DatasetError
 from ovdiff.evaluation.dataset import Dataset, DatasetKind
@@ -105,9 +106,13 @@ def _sheets(engine: SegmentationEngine, dataset: Dataset, names: Sequence[str], 
     return sheets
 
 
-def missing_parts(wanted: Reproduction) -> list[str]:
-    """Return what must be had before a figure can be reproduced: what, from where, how large, on what terms."""
-    found = []
+def missing_parts(wanted: Reproduction) -> tuple[list[str], list[str]]:
+    """Return what must be had before a figure can be reproduced: what, from where, how large, on what terms.
+
+    Returns:
+        What is missing of the dataset, and of the weights.
+    """
+    found, weights = [], []
     try:
         open_named(wanted.kind.name, wanted.root)
     except (UsageError, DatasetError) as error:
@@ -116,20 +121,27 @@ def missing_parts(wanted: Reproduction) -> list[str]:
     terms = {each.model: f"{each.licence}, {each.note}" for each in weights_licences(preset)}
     for entry in files_of(preset, *BUILDING, *SEGMENTING):
         if entry.missing:
-            found.append(f"weights of {entry}; {terms.get(entry.models[0], 'licence unknown')}")
-    return found
+            weights.append(f"weights of {entry}; {terms.get(entry.models[0], 'licence unknown')}")
+    return found, weights
 
 
 def _require_all(wanted: Reproduction) -> None:
-    missing = missing_parts(wanted)
-    if not missing:
+    dataset, weights = missing_parts(wanted)
+    if not dataset and not weights:
         return
-    for each in missing:
+    for each in (*dataset, *weights):
         complain(each)
-    raise RequestError(
-        f"{len(missing)} parts are missing, and nothing was fetched. `ovdiff presets fetch {wanted.preset}` fetches "
-        "the weights, on the terms above; get the dataset by hand, and give its folder with --root."
-    )
+    ways = ["Get the dataset by hand, and give its folder with --root."] if dataset else []
+    if weights:
+        ways.append(f"`ovdiff presets fetch {wanted.preset}` fetches the weights, on the terms above.")
+    raise RequestError(f"{_counted(dataset, weights)} missing, and nothing was fetched. {' '.join(ways)}")
+
+
+def _counted(dataset: Sequence[str], weights: Sequence[str]) -> str:
+    models = f"the weights of {counted(len(weights), 'model')}" if weights else ""
+    if dataset and weights:
+        return f"The dataset and {models} are"
+    return "The dataset is" if dataset else f"{models[0].upper()}{models[1:]} are"
 
 
 def _plan(wanted: Reproduction, preset: EnginePreset) -> EvaluationPlan:

@@ -145,12 +145,14 @@ class DatasetKind:
         """
         try:
             if self.needs_folder and not folder.is_dir():
-                raise DatasetError(f"{self.name}: the folder {str(folder)!r} does not exist.")
+                what = "is a file; name the folder of the dataset" if folder.exists() else "does not exist"
+                raise DatasetError(f"{self.name}: the folder {str(folder)!r} {what}.")
             found = self.find(folder)
         except DatasetError as error:
             raise DatasetError(f"{error} {self.obtain}".rstrip()) from error
         count = len(found.images)
         if self.image_count in (None, count):
             return found
-        note = f"The split has {count} images; the published one has {self.image_count}, so figures may differ."
+        images = "1 image" if count == 1 else f"{count} images"
+        note = f"The split has {images}; the published one has {self.image_count}, so figures may differ."
         return replace(found, notes=(*found.notes, note))

@@ -8,6 +8,9 @@ from pathlib import Path, PurePosixPath
 from ovdiff.errors import DatasetError
 
 _SHOWN = 3
+_ABOVE = 4
+"""So many folders above the named one are looked at, for whoever names a folder within the dataset."""
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,9 @@ def root_of(name: str, folder: Path, places: Sequence[str], *wanted: str) -> Pat
     if found is not None:
         return found
     tried = " nor ".join(str(PurePosixPath(place) / path) for path in wanted for place in places)
-    held = sorted(path.name for path in folder.iterdir())
-    shown = ", ".join(held[:_SHOWN]) + (f" and {len(held) - _SHOWN} more" if len(held) > _SHOWN else "")
-    raise DatasetError(f"{name}: the folder {str(folder)!r} has neither {tried}. It holds {shown or 'nothing'}.")
+    above = next((each for each in folder.absolute().parents[:_ABOVE] if find_root(each, places, *wanted)), None)
+    advice = "" if above is None else f" But {str(above)!r} has it: name that folder."
+    raise DatasetError(f"{name}: the folder {str(folder)!r} has neither {tried}. {_held_by(folder, places)}{advice}")
 
 
 def choose_files(name: str, root: Path, choices: Sequence[FilesOf]) -> FilesOf:
@@ -144,6 +147,16 @@ def _names(root: Path, files: FilesOf) -> Iterable[str]:
     for path in folder.rglob(files.pattern):
         if not path.name.startswith("._"):
             yield path.relative_to(folder).as_posix().removesuffix(files.ending)
+
+
+def _held_by(folder: Path, places: Sequence[str]) -> str:
+    """Say what a folder holds, or the dataset's own folder in it, and which archives wait there to be unpacked."""
+    inside = next((place for place in places if place != "." and (folder / place).is_dir()), None)
+    held = sorted(_held(folder / (inside or ".")))
+    shown = ", ".join(held[:_SHOWN]) + (f" and {len(held) - _SHOWN} more" if len(held) > _SHOWN else "")
+    archives = [path for path in held if path.endswith(_ARCHIVES)]
+    packed = f" Unpack {', '.join(archives[:_SHOWN])} there." if archives else ""
+    return f"{'It' if inside is None else f'Its {inside}'} holds {shown or 'nothing'}.{packed}"
 
 
 def _held(folder: Path) -> frozenset[str]:

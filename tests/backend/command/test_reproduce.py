@@ -70,8 +70,27 @@ def test_what_is_missing_is_said_and_nothing_is_fetched(
     assert "stable-diffusion-v1-5/stable-diffusion-v1-5" in captured.err
     assert "MB)" in captured.err
     assert "CC-BY-NC-SA-4.0" in captured.err
-    assert "parts are missing, and nothing was fetched. `ovdiff presets fetch paper`" in captured.err
+    assert (
+        "The dataset and the weights of 5 models are missing, and nothing was fetched. Get the dataset by hand, and "
+        "give its folder with --root. `ovdiff presets fetch paper` fetches the weights, on the terms above."
+    ) in captured.err
     assert not (tmp_path / "reproductions").exists()
+
+
+def test_only_what_is_missing_is_asked_for(
+    devkit: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(devkit / "hub"))
+    assert cli.main(["reproduce", "voc21", "--root", str(devkit)]) == 1
+    said = capsys.readouterr().err
+    assert "The weights of 5 models are missing, and nothing was fetched. `ovdiff presets fetch paper` " in said
+    assert "by hand" not in said
+    (devkit / "VOC2012/SegmentationClass/2007_000002.png").unlink()
+    assert cli.main(["reproduce", "voc21", "--root", str(devkit), "--preset", "quick.toml"]) == 1
+    said = capsys.readouterr().err
+    assert "1 of 2 files are missing in " in said and "the first is 2007_000002.png" in said
+    assert "The dataset is missing, and nothing was fetched. Get the dataset by hand" in said
+    assert "presets fetch" not in said
 
 
 @pytest.mark.slow

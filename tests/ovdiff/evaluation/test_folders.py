@@ -24,6 +24,23 @@ def test_every_place_that_was_tried_is_named_and_what_is_there(tmp_path: Path) -
         root_of("x", tmp_path, ("inner", "."), "list.txt")
 
 
+def test_what_the_datasets_own_folder_holds_and_what_is_still_packed_is_told(tmp_path: Path) -> None:
+    write_text(tmp_path / "inner/pictures/a.jpg", "a")
+    with pytest.raises(DatasetError, match=r"nor list.txt. Its inner holds pictures\.$"):
+        root_of("x", tmp_path, ("inner", "."), "list.txt")
+    write_text(tmp_path / "inner/labels.tar.gz", "a")
+    with pytest.raises(DatasetError, match=r"Its inner holds labels.tar.gz, pictures\. Unpack labels.tar.gz there\.$"):
+        root_of("x", tmp_path, ("inner", "."), "list.txt")
+
+
+def test_a_folder_within_the_dataset_leads_to_the_one_above(tmp_path: Path) -> None:
+    write_text(tmp_path / "inner/list.txt", "a")
+    write_text(tmp_path / "inner/pictures/more/a.jpg", "a")
+    for named in ("inner/pictures/more", "inner/pictures"):
+        with pytest.raises(DatasetError, match=rf"But '{tmp_path}/inner' has it: name that folder\.$"):
+            root_of("x", tmp_path / named, ("inner", "."), "list.txt")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("a\nb\na\n", "lists 'a' twice. Unpack"), ("\n", "lists no image. Unpack"), ("\udce4", "cannot be read: ")],

@@ -36,6 +36,16 @@ def test_ids_become_labels_and_those_that_do_not_count_unknown(streets: Path) ->
     assert label_map[2].tolist() == [12, 19] + [UNKNOWN] * 6  # person, bicycle
 
 
+def test_licence_plates_are_unknown_and_converted_labels_are_not_taken_for_the_own_ones(streets: Path) -> None:
+    """The plate's id is -1, which 8 bits hold as 255. Converters write train ids beside, where 0 is road."""
+    write_labels(streets / f"gtFine/val/{FIRST}_gtFine_labelIds.png", values((7, 255, 34 - 1)))
+    write_labels(streets / f"gtFine/val/{FIRST}_gtFine_labelTrainIds.png", values((0, 1, 2)))
+    assert CITYSCAPES.open(streets).read(FIRST).truth.label_map[0, :3].tolist() == [1, UNKNOWN, 19]
+    (streets / f"gtFine/val/{FIRST}_gtFine_labelIds.png").unlink()
+    with pytest.raises(DatasetError, match=r"the first is .*_gtFine_labelIds\.png"):
+        CITYSCAPES.open(streets)
+
+
 @pytest.mark.slow
 def test_it_agrees_with_torchvision(streets: Path) -> None:
     datasets = pytest.importorskip("torchvision.datasets")

@@ -84,6 +84,17 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         VOC20.open(tmp_path / "nowhere")
 
 
+def test_a_file_is_no_folder_of_a_dataset(devkit: Path) -> None:
+    with pytest.raises(DatasetError, match=r"val.txt' is a file; name the folder of the dataset\. It is VOCtrainval"):
+        VOC21.open(devkit / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt")
+
+
+def test_an_archive_that_was_not_unpacked_is_told(tmp_path: Path) -> None:
+    (tmp_path / "VOCtrainval_11-May-2012.tar").write_bytes(b"packed")
+    with pytest.raises(DatasetError, match=r"Unpack VOCtrainval_11-May-2012\.tar there"):
+        VOC21.open(tmp_path)
+
+
 def test_a_half_extracted_archive_says_how_many_are_missing(devkit: Path) -> None:
     for name in ("2007_000042", "2007_000061"):
         (devkit / f"VOCdevkit/VOC2012/SegmentationClass/{name}.png").unlink()
