@@ -1,13 +1,13 @@
 """Which datasets there are, and how one is found by its name. No dataset's module is imported before it is named."""
 
-from importlib import metadata
-from pkgutil import resolve_name
-
 from ovdiff.errors import DatasetError
 from ovdiff.evaluation.dataset import DatasetKind
+from ovdiff.presets.added import AddedThings
 
 GROUP = "ovdiff.datasets"
 """The entry point group in which other packages add datasets."""
+
+_ADDED = AddedThings("dataset", GROUP, DatasetError)
 
 _HERE = "ovdiff.evaluation.datasets"
 BUILT_IN = {
@@ -33,7 +33,7 @@ BUILT_IN = {
 
 def dataset_names() -> tuple[str, ...]:
     """Return the names of all datasets, sorted."""
-    return tuple(sorted({*BUILT_IN, *(entry.name for entry in metadata.entry_points(group=GROUP))}))
+    return tuple(sorted({*BUILT_IN, *_ADDED.names()}))
 
 
 def dataset_kind(name: str) -> DatasetKind:
@@ -42,26 +42,5 @@ def dataset_kind(name: str) -> DatasetKind:
     Raises:
         DatasetError: there is no such dataset, several packages add it, or it cannot be imported.
     """
-    address = BUILT_IN.get(name) or _added(name)
-    try:
-        kind = resolve_name(address)
-    except (Exception, SystemExit) as error:  # Whatever a module of another package raises when it is imported.
-        raise DatasetError(
-            f"The dataset {name!r} ({address}) cannot be imported: {type(error).__name__}: {error}."
-        ) from error
-    if not isinstance(kind, DatasetKind):
-        raise DatasetError(f"The dataset {name!r} ({address}) is {type(kind).__name__}; expected a DatasetKind.")
-    return kind
-
-
-def _added(name: str) -> str:
-    """Return the address of a dataset that another package adds."""
-    values = sorted({entry.value for entry in metadata.entry_points(group=GROUP, name=name)})
-    if not values:
-        raise DatasetError(
-            f"There is no dataset {name!r}. Known: {', '.join(dataset_names())}. Other packages may add some, by the "
-            f"entry point group {GROUP!r}."
-        )
-    if len(values) > 1:
-        raise DatasetError(f"Several packages add the dataset {name!r}: {', '.join(values)}. Uninstall all but one.")
-    return values[0]
+    entry = _ADDED.built_in(name, BUILT_IN[name]) if name in BUILT_IN else _ADDED.entry(name, dataset_names())
+    return _ADDED.load(entry, DatasetKind, "a DatasetKind")

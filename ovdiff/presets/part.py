@@ -19,6 +19,7 @@ from typing import Any
 
 from ovdiff.errors import MissingExtraError, OVDiffError, PresetError
 from ovdiff.extras import naming_the_extra
+from ovdiff.presets.added import AddedThings
 from ovdiff.presets.model_settings import CheckpointSettings, ModelSettings
 
 
@@ -133,11 +134,11 @@ class Parts:
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all parts, sorted. No module of another package is imported for it."""
-        return tuple(sorted({*self.built_in, *(entry.name for entry in metadata.entry_points(group=self.group))}))
+        return tuple(sorted({*self.built_in, *self._added.names()}))
 
     def __contains__(self, name: object) -> bool:
         """Say whether there is a part of this name. No module of another package is imported for it."""
-        return name in self.built_in or any(entry.name == name for entry in metadata.entry_points(group=self.group))
+        return name in self.built_in or name in self._added.names()
 
     def __getitem__(self, name: str) -> Part:
         """Return a part by its name.
@@ -148,31 +149,14 @@ class Parts:
         """
         if name in self.built_in:
             return self.built_in[name]
-        entries = metadata.entry_points(group=self.group, name=name)
-        values = sorted({entry.value for entry in entries})  # A package that is found on two paths counts once.
-        if not values:
-            raise PresetError(
-                f"There is no {self.kind} {name!r}. Known: {', '.join(self.names())}. Other packages may add some, by "
-                f"the entry point group {self.group!r}; is the one that you want installed?"
-            )
-        if len(values) > 1:
-            raise PresetError(
-                f"Several packages add the {self.kind} {name!r}: {', '.join(values)}. Uninstall all but one of them."
-            )
-        return self._loaded(next(iter(entries)))
+        return self._loaded(self._added.entry(name, self.names()))
+
+    @property
+    def _added(self) -> AddedThings:
+        return AddedThings(self.kind, self.group, PresetError)
 
     def _loaded(self, entry: metadata.EntryPoint) -> Part:
         if entry.name in self.reserved:
             raise PresetError(f"The {self.kind} {entry.name!r} ({entry.value}) has the name of a field; rename it.")
-        try:
-            part = entry.load()
-        except (Exception, SystemExit) as error:  # Whatever a module of another package raises when it is imported.
-            raise PresetError(
-                f"The {self.kind} {entry.name!r} ({entry.value}) cannot be imported: {type(error).__name__}: {error}."
-            ) from error
-        if not isinstance(part, Part):
-            raise PresetError(
-                f"The {self.kind} {entry.name!r} ({entry.value}) is {type(part).__name__}; expected an "
-                f"ovdiff.presets.Part."
-            )
+        part = self._added.load(entry, Part, "an ovdiff.presets.Part")
         return replace(part, distribution=entry.dist.name if entry.dist else "unknown")
