@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.command.addresses import image_below, read_bytes
+from backend.command.addresses import ImagesBelow
 from backend.command.console import complain, progress_bar, say
 from backend.command.prototypes import build_missing, say_missing_anchors
 from backend.command.refusals import cannot
@@ -140,15 +140,15 @@ def learn_from_export(
         raise RequestError(f"{len(counts.refusals)} {which} gave no lesson; they are named above.")
 
 
-def images_in(folder: Path, image_root: str, max_px: int) -> ReadImage:
-    """Return a reader of images from a folder: by their name there, or else by the last part of their address."""
+def images_in(images: ImagesBelow) -> ReadImage:
+    """Return a reader of images from a folder, not from where the tasks say."""
 
     def read(record: records.ImageRecord) -> NDArray[np.uint8]:
-        path = image_below(folder, image_root, record.image)
+        content = images.fetch(record.image)
         try:
-            return decode_image(read_bytes(path), max_px=max_px)
+            return decode_image(content, max_px=images.limits.image_max_px)
         except ImageSourceError as error:
-            raise ImageSourceError(f"{path}: {error}") from error
+            raise ImageSourceError(f"{record.image}: {error}") from error
 
     return read
 

@@ -1,4 +1,7 @@
-"""What installed packages add by entry points: engines, extractors, proposal sources, datasets."""
+"""What installed packages add by entry points: engines, extractors, proposal sources, datasets.
+
+Tested by tests/ovdiff/presets/test_part.py and tests/ovdiff/evaluation/test_catalogue.py.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -99,13 +99,14 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
 
 def image_reader(options: argparse.Namespace, settings: Settings) -> ReadImage:
     """Return what reads the image of an annotated task: from the folder of --images, or from where the service does."""
+    from backend.command.addresses import ImagesBelow
     from backend.command.learn import images_from, images_in
     from backend.sources.fetch import Fetcher
     from backend.sources.images import ImageSource
     from backend.sources.label_studio import LabelStudioClient
 
     if options.images is not None:
-        return images_in(options.images, options.image_root, settings.images.image_max_px)
+        return images_in(ImagesBelow(options.images, options.image_root, settings.images))
     return images_from(ImageSource(Fetcher(LabelStudioClient(settings.label_studio), settings.images)))
 
 

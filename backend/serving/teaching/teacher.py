@@ -16,7 +16,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 from backend.errors import BackendError, StoreError
@@ -25,6 +25,7 @@ from backend.serving.prelabelling.background import Office
 from backend.serving.prelabelling.patience import Patience
 from backend.serving.projects import id_of
 from backend.serving.teaching.learning_projects import LearningProjects, LessonPlaces, NotYetError
+from backend.serving.teaching.memory import Memory, Progress
 from backend.serving.teaching.missed import EVERY_S, MissedAnnotations
 from backend.serving.teaching.notes import Kind, Notes, ToRead
 from backend.serving.teaching.tasks import LearningProject, PassingError, forget_task, refuse, teach_task
@@ -58,38 +59,6 @@ class _EndedError(Exception):
     """The service stops."""
 
 
-@dataclass
-class _Progress:
-    """How far the read of all annotations of a project is: tasks that were looked at, of how many."""
-
-    project: str
-    done: int = 0
-    tasks: int = 0
-
-
-@dataclass
-class _Memory:
-    """What the thread knows besides the notes; changed under the lock.
-
-    Attributes:
-        heard_s: the first and the last event since the last look.
-        may_have_rows: whether the notes may hold something that is to be read.
-        not_before_s: the earliest moment for each thing that could not be read, or that was read a moment ago.
-        waits: what each project waits for.
-        running: the project that is read as a whole.
-        problem: what ended the last round early.
-        missed_problem: why annotations of which no event told could not be looked after the last time.
-    """
-
-    heard_s: tuple[float, float] = (math.inf, -math.inf)
-    may_have_rows: bool = True
-    not_before_s: dict[tuple[Kind, int], float] = field(default_factory=dict)
-    waits: dict[str, str] = field(default_factory=dict)
-    running: _Progress | None = None
-    problem: str = ""
-    missed_problem: str = ""
-
-
 class Teacher:
     """Hears of annotations, and has a thread that makes lessons of them."""
 
@@ -118,7 +87,7 @@ class Teacher:
         self._engine, self._office, self._notes, self._clock_s = engine, office, notes, clock_s
         self._retry_s = settings.prediction.retry_failed_after_s
         self._lock = threading.Lock()
-        self._memory = _Memory()
+        self._memory = Memory()
         self._stopping, self._woken = threading.Event(), threading.Event()
         patience = Patience(stopping=self._stopping)
         self._projects = LearningProjects(settings, engine, office, label_studio, images, patience)
@@ -303,7 +272,7 @@ class Teacher:
     def _learn_missed(self, uid: str) -> None:
         try:
             for each in self._missed.changed(uid):
-                self._tell(_Progress(uid, each.done, each.tasks))
+                self._tell(Progress(uid, each.done, each.tasks))
                 self._wait_for_turn()
                 if each.task is None:
                     forget_task(each.project, each.number, self._notes)
@@ -359,7 +328,7 @@ class Teacher:
                 known = self._notes.tasks(project.uid, after=after)
                 after = int(tasks[-1]["id"]) if tasks and left else MOST_ID
                 for done, task in enumerate(tasks, start=begun):
-                    self._tell(_Progress(project.uid, done, begun + len(tasks) + left))
+                    self._tell(Progress(project.uid, done, begun + len(tasks) + left))
                     self._wait_for_turn()
                     self._teach(project, task, anew=True)
                 begun += len(tasks)
@@ -388,7 +357,7 @@ class Teacher:
             else:
                 refuse(project, error.record, error.made, str(error), self._notes)
 
-    def _tell(self, running: _Progress | None) -> None:
+    def _tell(self, running: Progress | None) -> None:
         with self._lock:
             self._memory.running = running
 

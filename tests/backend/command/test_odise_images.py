@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from backend.command.addresses import ImagesBelow
 from backend.command.learn import images_in
 from backend.command.odise_captions import Captions
 from backend.command.odise_images import (
@@ -21,6 +22,7 @@ from backend.command.odise_images import (
     source_of,
 )
 from backend.errors import UsageError
+from backend.settings import ImageSettings
 from converters.datasets.panoptic import segment_ids_to_rgb
 from ovdiff.errors import TrainingError
 from ovdiff.vocabulary import Category
@@ -61,7 +63,7 @@ def write_panoptic(folder: Path, count: int = 1, **changes: Any) -> None:
 def read(folder: Path, path: str, *, partial: bool = False, config: str | None = None) -> tuple[AnnotatedImages, Found]:
     source = source_of(folder / path, folder / config if config else None, 100, {})
     categories, found = merged_categories([source]), Found()
-    reader_of = images_in(folder / "images", "", 10**6)
+    reader_of = images_in(ImagesBelow(folder / "images", "", ImageSettings()))
     captions = Captions({"0.png": ("a car",)})
     reader = Reader(reader_of, categories, captions, partial=partial, found=found)
     labels = [(category.name, category.kind == "stuff") for category in categories]
@@ -169,7 +171,11 @@ def test_a_label_that_only_the_validation_has_is_named_with_where_labels_come_fr
     source = source_of(tmp_path / "panoptic.json", None, 100, {})
     found = Found()
     reader = Reader(
-        images_in(tmp_path / "images", "", 10**6), [Category("car")], Captions({}), partial=False, found=found
+        images_in(ImagesBelow(tmp_path / "images", "", ImageSettings())),
+        [Category("car")],
+        Captions({}),
+        partial=False,
+        found=found,
     )
     assert not list(reader.annotated(source, Bar()))
     words = "'sky-other-merged' is not one of the training, which are those of --label-config and the categories of"
