@@ -13,7 +13,7 @@
 #   make pictures     take the screenshots of README.md and docs anew, on a walk through all of it; some minutes
 #   make notebook     run the examples' notebook and keep what it shows
 #   make setup        only the two environments
-#   make measure      measure the embedded models anew: benchmarks/results and the tables of the docs, half an hour
+#   make measure      measure the embedded models anew: benchmarks/results and the tables of the docs, an hour and a half
 #   make gpu          all that only a GPU shows, in runs/gpu: tests, stages beside their floors, training; 25 minutes
 #                     GPU_FLAGS="--minutes 9 --stage fast" does a piece of it; "--tiny" tries it out on a CPU
 #   make gpu-wheels   what a machine without a network lacks for that, in runs/gpu-wheels; says its size
@@ -141,7 +141,7 @@ $(AXE): | $(ENV)
 tinyworld: $(ENV)
 	OMP_NUM_THREADS=1 .venv/bin/python -m ovdiff.tinyworld.training runs/tinyworld
 
-# Whatever depends on the embedded models' weights. It can be stopped: prototypes that are made are kept in runs/bank.
+# Whatever depends on the embedded models' weights, and what `ovdiff plan` knows. It can be stopped: prototypes that are made are kept in runs/bank.
 # Fewer scenes take less time: make measure MEASURE_FLAGS="--scenes 24 --seeds 42".
 MEASURE = OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks
 MEASURE_FLAGS ?=
@@ -164,6 +164,11 @@ measure: $(ENV)
 	  --bank runs/bank --out runs/ablation-no-part-check
 	cp runs/ablation-no-part-check/ablation.json $(RESULTS)/ablation_no_part_check.json
 	$(MEASURE).evaluation_cost --out $(RESULTS)/evaluation_cost.json
+	$(MEASURE).host_cost --out $(RESULTS)/host_cost.json
+	$(MEASURE).stage_costs
+	$(MEASURE).scale_plans --out $(RESULTS)/scale_plans.json
+	$(MEASURE).cluster_simulation --out $(RESULTS)/cluster_simulation.json
+	$(MEASURE).local_runs --out $(RESULTS)/local_runs.json
 	$(MEASURE).measured_tables
 
 # On a machine that has a torch of its own and no network, such as a lent one, nothing is set up: its Python is used.

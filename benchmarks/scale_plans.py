@@ -4,6 +4,7 @@ python -m benchmarks.scale_plans          # writes benchmarks/results/scale_plan
 python -m benchmarks.measured_tables      # then the page
 """
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,9 @@ def caching_table(results: Any) -> str:
 
 def main() -> None:
     """Write the plans as JSON."""
-    write_results(OUT, plans())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=OUT, help="JSON (default: the file that docs/scale.md shows)")
+    write_results(parser.parse_args().out, plans())
 
 
 if __name__ == "__main__":
