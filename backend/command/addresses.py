@@ -68,6 +68,8 @@ def looking_at(path: Path, done: str = "listed") -> Iterator[None]:
         yield
     except (UsageError, ConverterError):
         raise
+    except StorageError as error:
+        raise UsageError(str(error)) from error
     except Exception as error:
         if not is_remote(path):
             raise

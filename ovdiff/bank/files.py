@@ -12,6 +12,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.errors import BankCorruptError, BankError
 from ovdiff.extras import naming_the_extra
-from ovdiff.storage import place
+from ovdiff.storage import is_stored, place
 from ovdiff.storage.files import delete_left_overs, locked, write_whole
 from ovdiff.storage.stamps import Stamp, stamps_of
 
@@ -202,7 +203,10 @@ class Bank:
         try:
             return self._read(key, reread)
         except BankCorruptError:
-            with locked(self.folder):  # Another process may have replaced one of the two files: read when it is done.
+            # Another process may have replaced one of the two files: read when it is done. Of a storage a lock would be
+            # asked for by those who may only read; there the same bytes are replaced, unless they are damaged.
+            with nullcontext() if is_stored(self.folder) else locked(self.folder):
+                self.look_anew()
                 return self._read(key, reread)
 
     def _read(self, key: str, reread: bool) -> bytes:

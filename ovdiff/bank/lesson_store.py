@@ -10,6 +10,7 @@ Never imports torch.
 import logging
 import re
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from ovdiff.bank.lesson_card import LessonCard, json_to_lesson_card, lesson_card
 from ovdiff.bank.lessons import Lesson, LessonCrops, LessonRows, LessonSource, set_digest
 from ovdiff.errors import LessonCorruptError, LessonError
 from ovdiff.extras import naming_the_extra
-from ovdiff.storage import place
+from ovdiff.storage import is_stored, place
 from ovdiff.storage.files import delete_left_overs, locked, write_whole
 from ovdiff.storage.stamps import Stamp, stamps_of
 
@@ -92,7 +93,7 @@ class LessonStore:
         try:
             card, data = self._read(address)
         except LessonCorruptError:
-            with locked(self.folder):  # Another process may have replaced only one of the two files.
+            with self._settled():
                 card, data = self._read(address)
         return self._unpack(card, data)
 
@@ -209,6 +210,10 @@ class LessonStore:
 
     # ---------------------------------------------------------------- inside
 
+    def _settled(self) -> AbstractContextManager[None]:
+        """Wait until no other process replaces one of a lesson's two files; who may only read a storage waits not."""
+        return nullcontext() if is_stored(self.folder) else locked(self.folder)
+
     def _counting(self, recipe: str, phrases: Collection[tuple[str, ...]] | None) -> list[LessonCard]:
         usable = [card for card in self.cards() if card.on and card.recipe == recipe]
         if phrases is None:
@@ -239,7 +244,7 @@ class LessonStore:
         try:
             return self._read(address)[0]
         except LessonCorruptError:
-            with locked(self.folder):  # Another process may have replaced only one of the two files.
+            with self._settled():
                 return self._read(address)[0]
 
     def _read(self, address: str) -> tuple[LessonCard, bytes]:

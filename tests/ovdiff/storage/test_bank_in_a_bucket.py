@@ -91,6 +91,35 @@ def test_a_damaged_set_in_a_bucket_counts_as_absent(preset: Preset, models: Load
         bank.load("0" * 64)
 
 
+def test_who_may_only_read_segments_and_sees_what_is_damaged(
+    preset: Preset, models: LoadedModels, image: np.ndarray, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"{bucket}/bank"
+    Engine(preset, Bank(address), models=models).build(BOAT)
+    LessonStore(f"{address}/lessons").save(a_lesson())
+    (key,) = Bank(address).keys()
+    fs, refused = place(address).fs_and_path()[0], list[str]()  # type: ignore[attr-defined]
+
+    def refuse(path: str, *_: Any, **__: Any) -> None:
+        refused.append(path)
+        raise PermissionError("Access Denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fs, "pipe_file", refuse)
+        reader = Engine(replace(preset, cache=replace(preset.cache, disk_mib=64)), Bank(address), models=models)
+        reader.segment(image, Vocabulary([BOAT]))
+        assert refused and all("/encodings/" in path for path in refused)
+        with pytest.raises(StorageError, match=r"Access Denied\. A bank needs s3:GetObject, s3:PutObject"):
+            reader.build("ball")
+    write_whole(reader.bank.folder / f"{key}.safetensors", b"damaged")
+    write_whole(reader.lessons.folder / f"{a_lesson().address}.safetensors", b"damaged")
+    for each in (reader.bank, reader.lessons):
+        each._stamps.changed()
+    with monkeypatch.context() as patched:
+        patched.setattr(fs, "pipe_file", refuse)
+        assert not reader.has(BOAT) and not reader.lessons.has(a_lesson().address)
+
+
 def test_a_storage_that_is_away_is_no_damaged_bank(cable: Cable) -> None:
     address = new_bucket()
     bank, lessons = Bank(place(address, 0.0)), LessonStore(place(f"{address}/lessons", 0.0))

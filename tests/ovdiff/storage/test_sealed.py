@@ -7,6 +7,7 @@ from converters.files import sealed
 from ovdiff.storage import place
 from ovdiff.storage.files import write_whole
 from ovdiff.storage.sealed import keep_sealed, read_sealed
+from ovdiff.storage.stored_path import StoredPath
 
 FILES = {"0000.png": b"picture", "batch.json": b"{}"}
 DAMAGED = "The batch %s is damaged"
@@ -46,11 +47,23 @@ def test_a_damaged_folder_is_logged_and_replaced(folder: Path, caplog: pytest.Lo
     assert read_sealed(folder, DAMAGED) == FILES
 
 
-def test_what_a_killed_writer_left_in_a_storage_is_no_folder_yet(bucket: str, caplog: pytest.LogCaptureFixture) -> None:
-    folder = place(f"{bucket}/batch", 20.0)
-    write_whole(folder / "0000.png", b"half of it")
+@pytest.mark.parametrize("step", range(3))
+def test_what_a_killed_writer_left_in_a_storage_is_no_folder_yet(
+    step: int, bucket: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, write, written = place(f"{bucket}/batch", 20.0), StoredPath.write_bytes, list[str]()
+
+    def killed(path: StoredPath, data: bytes) -> None:
+        if len(written) == step:
+            raise KeyboardInterrupt
+        write(path, data)
+        written.append(path.name)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(StoredPath, "write_bytes", killed)
+        keep_sealed(folder, FILES, DAMAGED)
     with caplog.at_level(logging.WARNING):
         assert read_sealed(folder, DAMAGED) is None
-    assert caplog.text == ""
+    assert caplog.text == "" and len(written) == step
     keep_sealed(folder, FILES, DAMAGED)
     assert read_sealed(folder, DAMAGED) == FILES

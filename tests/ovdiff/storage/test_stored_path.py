@@ -33,9 +33,11 @@ def test_files_are_written_read_listed_and_deleted(bucket: str) -> None:
 def test_what_another_machine_writes_is_seen_at_once(bucket: str) -> None:
     from fsspec.core import url_to_fs
 
-    path, other = stored(f"{bucket}/a"), url_to_fs(f"{bucket}/a", skip_instance_cache=True)
-    assert not path.exists()
+    path, other = stored(f"{bucket}/bank/a"), url_to_fs(f"{bucket}/bank/a", skip_instance_cache=True)
+    (path.parent / "b").write_bytes(b"1")
+    assert len(path.parent.listed()) == 1 and not path.exists()
     other[0].pipe_file(other[1], b"1")
+    assert len(path.parent.listed()) == 2 and path.exists()
     first = path.stat()
     other[0].pipe_file(other[1], b"2")
     assert path.stat().st_ino != first.st_ino and path.read_bytes() == b"2"

@@ -1,6 +1,7 @@
 """A folder of shards, here and in a storage: whole files, and what they say of themselves."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 
 from backend.command.manifest.shards import Format, ShardFolder
 from backend.errors import RequestError, UsageError
+from ovdiff.errors import StorageError
 from ovdiff.storage import place as place_at
+from tests.storages import Cable, new_bucket
 
 DATASET: dict[str, Any] = {
     "info": {"model_version": "v", "rows": {"first": 1, "last": 2, "sha256": "x"}},
@@ -69,3 +72,16 @@ def test_a_shard_that_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Pat
     with pytest.raises(RequestError, match=r"out.shard-000000.json cannot be written: "):
         ShardFolder(tmp_path / "out", "coco").write(0, DATASET)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_storage_that_is_away_for_a_moment_costs_no_shard(cable: Cable) -> None:
+    address = f"{new_bucket()}/out"
+    folder = ShardFolder(place_at(address, 60.0), "coco")
+    folder.write(0, DATASET)
+    cable.cut()
+    threading.Timer(1.0, cable.mend).start()
+    folder.write(1, DATASET)
+    assert folder.shards() == {0, 1} and folder.info(1) == DATASET["info"]
+    cable.cut()
+    with pytest.raises(StorageError, match=r"shard-000002\.json cannot be written.*Look whether the storage runs"):
+        ShardFolder(place_at(address, 0.0), "coco").write(2, DATASET)
