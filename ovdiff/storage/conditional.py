@@ -2,13 +2,15 @@
 
 On this machine a folder's lock keeps these two steps together. S3 does so itself, by conditional puts (If-None-Match
 and If-Match); AWS and moto know them. Of other storages fsspec can ask the first alone, and some copies of S3 know
-neither: there a file is read once more after it was written, and two machines that write in the same moment may both
-believe that they were alone.
+neither, or take a condition and do not keep it, which is found out once for each bucket: there a file is read once
+more after it was written, and two machines that write in the same moment may both believe that they were alone.
 
 Tested by tests/ovdiff/storage/test_leases.py on a server that speaks S3.
 """
 
 import contextlib
+import logging
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -19,6 +21,11 @@ from ovdiff.storage.stored_path import StoredPath
 _S3 = ("s3", "s3a")
 _REFUSED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 _UNKNOWN = {"NotImplemented", "501"}
+_UNSUPPORTED = (NotImplementedError, TypeError, ValueError)  # what fsspec's storages raise for a mode they do not know
+_keeps_conditions: dict[str, bool] = {}
+"""Whether a bucket of S3 keeps the condition of a put, by the bucket's address, once it was tried."""
+_trying = threading.Lock()
+_log = logging.getLogger(__name__)
 
 
 class Version(NamedTuple):
@@ -94,6 +101,22 @@ def replace(path: Path, data: bytes, version: str) -> str | None:
     return None
 
 
+def delete(path: Path, version: str) -> None:
+    """Delete a file only if it is still of a version.
+
+    A storage has no such question: who wants to be sure writes the file anew before, so that nobody replaces it for a
+    while.
+
+    Raises:
+        OSError: a file of this machine cannot be deleted.
+        StorageError: a storage refuses, or is away for too long.
+    """
+    local = isinstance(path, Path)
+    with contextlib.suppress(FileNotFoundError), folder_lock.locked(path.parent) if local else contextlib.nullcontext():
+        if version_name(path) == version:
+            path.unlink(missing_ok=True)
+
+
 def _local(data: bytes) -> Version:
     return Version(data, data.decode("utf-8", "replace"))
 
@@ -114,26 +137,70 @@ def _put(path: StoredPath, data: bytes, version: str | None) -> str | None:
                     return ""
                 raise
 
-        if (answer := path.asked("written", ask)) != "":
+        answer = path.asked("written", ask) if _keeps_conditions.get(_bucket(path), True) else ""
+        if answer is None or (answer and _tried(path, data)):
             return answer
     return _put_and_look(path, data, version)
 
 
+def _bucket(path: StoredPath) -> str:
+    return "/".join(path.address.split("/")[:3])
+
+
+def _tried(path: StoredPath, data: bytes) -> bool:
+    """Say whether a bucket keeps conditions. It is asked once to make the file that was written just now."""
+    bucket = _bucket(path)
+    with _trying:
+        if bucket not in _keeps_conditions:
+            try:
+                path.asked("written", lambda fs, at: fs.pipe_file(at, data, mode="create"))
+                kept = False
+            except FileExistsError:
+                kept = True
+            except StorageError as error:
+                if not _is_refusal(error.__cause__):
+                    raise
+                kept = True
+            if not kept:
+                _log.warning("%s does not keep the condition of a put: two machines may do the same work.", bucket)
+            _keeps_conditions[bucket] = kept
+        return _keeps_conditions[bucket]
+
+
 def _put_and_look(path: StoredPath, data: bytes, version: str | None) -> str | None:
     """Do the same in three steps, where a storage has no conditional put."""
-    if version_name(cast(Path, path)) != version:
+    found = read_version(cast(Path, path))
+    if found is not None and found.data == data:  # It was written just now, by a put whose condition nobody kept.
+        return found.name
+    if (None if found is None else found.name) != version:
         return None
-    if version is None:
-        try:
-            path.asked("written", lambda fs, at: fs.pipe_file(at, data, mode="create"))
-        except FileExistsError:
-            return None
-        except StorageError:
-            path.write_bytes(data)
-    else:
+    if version is None and not _makes(path, data):
+        return None
+    if version is not None:
         path.write_bytes(data)
     found = read_version(cast(Path, path))
     return found.name if found is not None and found.data == data else None
+
+
+def _makes(path: StoredPath, data: bytes) -> bool:
+    """Make a file, only if there is none where the storage can say so."""
+    try:
+        path.asked("written", lambda fs, at: fs.pipe_file(at, data, mode="create"))
+    except FileExistsError:
+        return False
+    except StorageError as error:
+        if not isinstance(error.__cause__, _UNSUPPORTED) and _code_of(error.__cause__) not in _UNKNOWN:
+            raise
+        path.write_bytes(data)
+    return True
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    return isinstance(error, FileExistsError) or _code_of(error) in _REFUSED
+
+
+def _code_of(error: BaseException | None) -> str:
+    return "" if error is None else _code(error)
 
 
 def _code(error: BaseException) -> str:

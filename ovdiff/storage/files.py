@@ -3,15 +3,22 @@
 For a folder of this machine each function is the one of `converters.files`, so its files are the same to the byte.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 from converters.files import atomic, folder_lock
-from ovdiff.storage.leases import Leases
+from ovdiff.errors import StorageError
+from ovdiff.storage.leases import Lease, Leases
+from ovdiff.storage.patience import is_away
 from ovdiff.storage.stored_path import StoredPath
 
+_locks: ContextVar[Mapping[str, Lease]] = ContextVar("locks", default=MappingProxyType({}))
+"""The folders of storages that this thread has locked."""
 _LOCK_S = 20.0
 """How long the lock of a folder in a storage outlives a process that was killed: what is done under it is short."""
 
@@ -21,12 +28,32 @@ def write_whole(path: Path, data: bytes) -> None:
 
     Raises:
         OSError: a file of this machine cannot be written.
-        StorageError: a storage refuses, or is away for too long.
+        StorageError: a storage refuses, is away for too long, or the lock under which this is written has ended.
     """
     if isinstance(path, Path):
         atomic.write_whole(path, data)
+        return
+    stored = cast(StoredPath, path)
+    locks = [lease for folder, lease in _locks.get().items() if stored.address.startswith(f"{folder}/")]
+    if locks:
+        _write_under(locks, stored, data)
     else:
-        cast(StoredPath, path).write_bytes(data)
+        stored.write_bytes(data)
+
+
+def _write_under(locks: Sequence[Lease], stored: StoredPath, data: bytes) -> None:
+    """Write a file of a locked folder. While its storage was away another machine may have locked it."""
+    began_s = time.monotonic()
+    while True:
+        for lease in locks:
+            lease.require()
+        try:
+            StoredPath(stored.address, patience_s=_LOCK_S / 4).write_bytes(data)
+        except StorageError as error:
+            if not is_away(error.__cause__ or error) or time.monotonic() - began_s > stored.patience_s:
+                raise
+        else:
+            return
 
 
 def delete_left_overs(folder: Path) -> None:
@@ -43,8 +70,8 @@ def delete_left_overs(folder: Path) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Lock a folder against other threads, processes and machines that lock it, after waiting for their locks.
 
-    In a storage the lock is a lease: the file ``folder.lease``. It costs two questions, and ends by itself some seconds
-    after its holder was killed.
+    In a storage the lock is a lease: the file ``folder.lease``. It ends by itself some seconds after its holder was
+    killed. Whoever was away for longer than that writes nothing more into the folder: `write_whole` raises.
 
     Raises:
         OSError: a folder of this machine is not there, or cannot be opened.
@@ -53,9 +80,14 @@ def locked(folder: Path) -> Iterator[None]:
     if isinstance(folder, Path):
         with folder_lock.locked(folder):
             yield
-    else:
-        with Leases(folder, lasts_s=_LOCK_S).held("folder"):
+        return
+    with Leases(folder, lasts_s=_LOCK_S).held("folder") as lease:
+        assert lease is not None  # It is ``None`` where work is done already, and a lock knows of no work.
+        own = _locks.set({**_locks.get(), str(folder): lease})
+        try:
             yield
+        finally:
+            _locks.reset(own)
 
 
 def delete_folder(folder: Path) -> None:

@@ -11,8 +11,9 @@ replacement (`ovdiff.storage.conditional`), which only one of several succeeds i
 compared: each watches the file by its own clock, and only as long as the storage answers, so that an outage ends no
 lease. A holder on the same machine whose process has ended is seen at once.
 
-A lease saves work and guards no data: a holder that was suspended for longer than its lease lasts goes on beside its
-successor. Both then make the same files under the same content addresses.
+A lease saves work: a holder that was suspended for longer than its lease lasts goes on beside its successor, and both
+make the same files under the same content addresses. Where files are changed, a holder asks before each write whether
+the lease is still its own (`Lease.require`).
 """
 
 import json
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import cast
 
 from ovdiff.errors import StorageError
-from ovdiff.storage.conditional import create, read_version, replace, version_name
+from ovdiff.storage.conditional import Version, create, delete, read_version, replace, version_name
 from ovdiff.storage.stored_path import StoredPath
 
 LASTS_S = 60.0
@@ -67,7 +68,8 @@ class Lease:
 
     def __init__(self, path: Path, state: LeaseState, version: str) -> None:
         """Begin to keep a lease whose file was written just now."""
-        self._path, self._state, self._version = _impatient(path), state, version
+        self._asked_patiently, self._path = path, _impatient(path)
+        self._state, self._version = state, version
         self._written_s = time.monotonic()
         self._lost = False
         self._ended = threading.Event()
@@ -79,15 +81,29 @@ class Lease:
         """Whether another one has taken it over, because this process could not write it in time."""
         return self._lost
 
+    def require(self) -> None:
+        """Check, by the file, that the lease is still this process's.
+
+        Raises:
+            OSError: the folder of this machine cannot be read.
+            StorageError: another one has it by now, or the storage is away for too long.
+        """
+        found = read_version(self._asked_patiently)
+        if self._lost or found is None or _state_of(found.data).token != self._state.token:
+            raise StorageError(
+                f"{self._asked_patiently} belongs to {_holder_of(found)} by now, because this process could not write "
+                "it in time. Nothing more is written; do the same again."
+            )
+
     def release(self) -> None:
         """Let others have it. A storage that is away keeps the file, which then ends by itself."""
         self._ended.set()
         self._thread.join()
         try:
-            if time.monotonic() - self._written_s > self._state.lasts_s / 2:
-                self._write()  # The file may be another holder's by now.
+            if not isinstance(self._path, Path):
+                self._write()  # The file may be another holder's by now; if not, nobody takes it over in this moment.
             if not self._lost:
-                self._path.unlink(missing_ok=True)
+                delete(self._path, self._version)
         except (OSError, StorageError) as error:
             _log.warning("The lease %s ends by itself after %g s: %s", self._path, self._state.lasts_s, error)
 
@@ -119,6 +135,10 @@ class Lease:
                 return
             version = found.name
         self._state, self._version, self._written_s = state, version, began_s
+
+
+def _holder_of(found: Version | None) -> str:
+    return "nobody" if found is None else _state_of(found.data).holder
 
 
 def _impatient(path: Path) -> Path:
@@ -265,18 +285,45 @@ def has_ended(process: str) -> bool:
     """Say whether a process has surely ended: it was one of this machine, as this process sees it, and is no more."""
     machine, _, rest = process.partition(" ")
     number = rest.partition(" ")[0]
-    return bool(machine) and machine == _machine() and number.isdigit() and _process_name(int(number)) != process
+    if not machine or machine != _machine() or not number.isdigit():
+        return False
+    name = _process_name(int(number))
+    return not _may_run(int(number)) if name is None else name != process
+
+
+def _may_run(number: int) -> bool:
+    """Say whether there may be a process of this number that /proc hides from this user (the option hidepid)."""
+    try:
+        os.kill(number, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return not _is_over(number)
+
+
+def _is_over(number: int) -> bool:
+    """Say whether a process has ended and is not buried yet."""
+    try:
+        return _fields_of(number)[0] in "ZX"
+    except (OSError, ValueError):
+        return False
 
 
 def _process_name(number: int) -> str | None:
-    """Return "machine number start" of a process that runs; ``None`` if there is none of this number."""
+    """Return "machine number start" of a process that runs; ``None`` if /proc shows none of this number."""
     try:
-        fields_after_name = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+        found = _fields_of(number)
     except (OSError, ValueError):
         return None
-    if not (machine := _machine()) or fields_after_name[0] in "ZX":  # one that ended and is not buried yet
+    if not (machine := _machine()) or found[0] in "ZX":
         return None
-    return f"{machine} {number} {fields_after_name[19]}"
+    return f"{machine} {number} {found[19]}"
+
+
+def _fields_of(number: int) -> list[str]:
+    """Return what /proc tells of a process after its name: its state, ..., the moment of its start."""
+    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
 
 
 @cache

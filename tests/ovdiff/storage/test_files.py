@@ -3,8 +3,13 @@ from pathlib import Path
 
 import pytest
 
+from ovdiff.errors import StorageError
 from ovdiff.storage import place
+from ovdiff.storage.conditional import read_version, replace
 from ovdiff.storage.files import delete_folder, locked, write_whole
+from ovdiff.storage.leases import LeaseState
+from ovdiff.storage.sealed import keep_sealed, read_sealed
+from ovdiff.storage.stored_path import StoredPath
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -41,3 +46,56 @@ def test_a_folder_is_deleted_with_all_its_files(folder: Path) -> None:
     delete_folder(folder / "gone")
     delete_folder(folder / "gone")
     assert [path.name for path in folder.iterdir()] == ["kept"]
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    return place(f"memory://{tmp_path.name}-{id(tmp_path)}")
+
+
+def test_what_a_lock_guards_is_not_written_by_whom_it_was_taken_from(stored: Path) -> None:
+    write_whole(stored / "bank" / "card", b"0")
+    with (
+        pytest.raises(StorageError, match=r"folder\.lease belongs to bob by now.*do the same again"),
+        locked(stored / "bank"),
+    ):
+        found = read_version(stored / "bank" / "folder.lease")
+        assert found is not None
+        assert replace(stored / "bank" / "folder.lease", LeaseState("bob", "b", 0, 60.0).to_bytes(), found.name)
+        write_whole(stored / "elsewhere", b"free")
+        write_whole(stored / "bank" / "card", b"1")
+    assert (stored / "bank" / "card").read_bytes() == b"0" and (stored / "elsewhere").read_bytes() == b"free"
+    assert (stored / "bank" / "folder.lease").read_bytes() == LeaseState("bob", "b", 0, 60.0).to_bytes()
+
+
+def test_a_write_under_a_lock_waits_for_a_storage_that_is_away(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, failures = StoredPath.write_bytes, iter([ConnectionError("gone"), PermissionError("denied")])
+
+    def failing(self: StoredPath, data: bytes) -> None:
+        if self.name == "card" and (error := next(failures, None)):
+            raise StorageError("It cannot be written.") from error
+        usual(self, data)
+
+    monkeypatch.setattr(StoredPath, "write_bytes", failing)
+    with pytest.raises(StorageError), locked(stored):
+        write_whole(stored / "card", b"1")  # tried again after the first error, and not after the second
+    with locked(stored):
+        write_whole(stored / "card", b"2")
+    assert (stored / "card").read_bytes() == b"2"
+
+
+def test_a_folder_that_is_half_deleted_is_none(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_sealed(stored / "batch", {"a": b"x", "z": b"y"}, "The batch %s is damaged")
+    usual, left = StoredPath.unlink, [1]
+
+    def dying(self: StoredPath, missing_ok: bool = False) -> None:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        usual(self, missing_ok)
+
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(StoredPath, "unlink", dying)
+        delete_folder(stored / "batch")
+    assert not (stored / "batch" / "checksums.json").exists() and (stored / "batch" / "a").exists()
+    assert read_sealed(stored / "batch", "The batch %s is damaged") is None

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ovdiff.storage import leases as leases_module
 from ovdiff.storage import place
 from ovdiff.storage.conditional import create, read_version, replace
 from ovdiff.storage.leases import Leases, LeaseState, has_ended, this_process
@@ -215,3 +216,73 @@ def test_a_lease_outlives_a_storage_that_is_away(cable: Cable, caplog: pytest.Lo
             time.sleep(0.05)
         assert not lease.lost
     assert Leases(folder).holder("work") is None
+
+
+def test_the_work_of_a_holder_that_ended_is_looked_at_before_it_is_done_again(folder: Path) -> None:
+    abandoned(folder)
+    watcher, answers = Watcher(), list[bool]()
+
+    def done() -> bool:
+        answers.append(watcher.now_s >= 60)  # the holder had finished, and was killed before it gave the lease back
+        return answers[-1] and not read_version(folder / "work.lease").data.startswith(b'{"holder": "elsewhere')  # type: ignore[union-attr]
+
+    with Leases(folder, clock_s=watcher.clock, sleep=watcher.sleep).held("work", done=done) as lease:
+        assert lease is None
+    assert Leases(folder).holder("work") is None
+
+
+def test_an_answer_that_was_lost_is_no_lost_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The storage has written the file, and the answer did not arrive: the next question is refused."""
+
+    def deaf(asked: Any) -> Any:
+        def ask(*arguments: Any) -> None:
+            asked(*arguments)
+
+        return ask
+
+    folder = place(f"memory://{tmp_path.name}-deaf")
+    monkeypatch.setattr(leases_module, "create", deaf(create))
+    with Leases(folder, lasts_s=0.6).held("work") as lease:
+        assert lease is not None, "the token in the file is its own"
+        monkeypatch.setattr(leases_module, "replace", deaf(replace))
+        before = read_version(folder / "work.lease")
+        deadline = time.monotonic() + 30
+        while read_version(folder / "work.lease") == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        lease.require()
+        assert not lease.lost
+
+
+def test_a_lease_that_was_taken_a_moment_ago_is_left_to_its_new_holder(folder: Path) -> None:
+    with Leases(folder).held("work"):
+        found = read_version(folder / "work.lease")
+        assert found is not None and replace(
+            folder / "work.lease", LeaseState("bob", "b", 0, 60.0).to_bytes(), found.name
+        )
+    assert Leases(folder).holder("work") == "bob"
+
+
+def test_a_holder_that_proc_hides_has_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = this_process()
+    machine, _, start = own.split(" ")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for error in (PermissionError(), FileNotFoundError()):  # hidepid=1, and 2
+
+        def hidden(_number: int, error: OSError = error) -> list[str]:
+            raise error
+
+        with monkeypatch.context() as patched:
+            patched.setattr(leases_module, "_fields_of", hidden)
+            assert not has_ended(own)
+            assert has_ended(f"{machine} {ended.pid} {start}")
+
+
+def test_giving_a_lease_back_waits_for_no_storage(cable: Cable) -> None:
+    folder = place(new_bucket(), 60.0)
+    with Leases(folder).held("work"):
+        cable.cut()
+        began_s = time.monotonic()
+    assert time.monotonic() - began_s < 30
+    cable.mend()

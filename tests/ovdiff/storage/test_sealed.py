@@ -67,3 +67,23 @@ def test_what_a_killed_writer_left_in_a_storage_is_no_folder_yet(
     assert caplog.text == "" and len(written) == step
     keep_sealed(folder, FILES, DAMAGED)
     assert read_sealed(folder, DAMAGED) == FILES
+
+
+def test_a_writer_that_is_killed_at_any_file_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = place(f"memory://{tmp_path.name}-sealed/batch")
+    usual = StoredPath.write_bytes
+    for whole in range(len(FILES) + 1):
+        left = [None] * whole
+
+        def dying(self: StoredPath, data: bytes, left: list[None] = left) -> None:
+            if not left:
+                raise KeyboardInterrupt
+            left.pop()
+            usual(self, data)
+
+        with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+            killed.setattr(StoredPath, "write_bytes", dying)
+            keep_sealed(folder, FILES, DAMAGED)
+        assert not (folder / "checksums.json").exists() and read_sealed(folder, DAMAGED) is None
+    keep_sealed(folder, FILES, DAMAGED)
+    assert read_sealed(folder, DAMAGED) == FILES
