@@ -138,7 +138,9 @@ def _put(path: StoredPath, data: bytes, version: str | None) -> str | None:
                 raise
 
         answer = path.asked("written", ask) if _keeps_conditions.get(_bucket(path), True) else ""
-        if answer is None or (answer and _tried(path, data)):
+        if answer:
+            _try_conditions(path, data)
+        if answer != "":
             return answer
     return _put_and_look(path, data, version)
 
@@ -147,8 +149,8 @@ def _bucket(path: StoredPath) -> str:
     return "/".join(path.address.split("/")[:3])
 
 
-def _tried(path: StoredPath, data: bytes) -> bool:
-    """Say whether a bucket keeps conditions. It is asked once to make the file that was written just now."""
+def _try_conditions(path: StoredPath, data: bytes) -> None:
+    """Find out, once for each bucket, whether it keeps conditions: make the file that was written just now again."""
     bucket = _bucket(path)
     with _trying:
         if bucket not in _keeps_conditions:
@@ -164,15 +166,11 @@ def _tried(path: StoredPath, data: bytes) -> bool:
             if not kept:
                 _log.warning("%s does not keep the condition of a put: two machines may do the same work.", bucket)
             _keeps_conditions[bucket] = kept
-        return _keeps_conditions[bucket]
 
 
 def _put_and_look(path: StoredPath, data: bytes, version: str | None) -> str | None:
     """Do the same in three steps, where a storage has no conditional put."""
-    found = read_version(cast(Path, path))
-    if found is not None and found.data == data:  # It was written just now, by a put whose condition nobody kept.
-        return found.name
-    if (None if found is None else found.name) != version:
+    if version_name(cast(Path, path)) != version:
         return None
     if version is None and not _makes(path, data):
         return None

@@ -95,3 +95,22 @@ def test_bytes_and_version_that_are_not_of_one_moment_are_read_again(server: Odd
 
     server.on_read = change
     assert read_version(FILE) == (b"2", "2")
+
+
+def test_a_storage_of_another_kind_that_refuses_is_not_written_to_either(
+    server: OddS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = cast(Path, StoredPath("gs://bucket/x.lease", 0.0))
+
+    def refused(at: str, data: bytes, mode: str = "overwrite") -> None:
+        if mode == "create":
+            raise error
+        server.files[at] = data
+
+    monkeypatch.setattr(server, "pipe_file", refused)
+    error: Exception = PermissionError("denied")
+    with pytest.raises(StorageError, match="denied"):
+        create(file, b"1")
+    assert server.files == {}
+    error = ValueError("mode not supported")
+    assert create(file, b"1") == "1"

@@ -270,13 +270,15 @@ def test_a_holder_that_proc_hides_has_not_ended(monkeypatch: pytest.MonkeyPatch)
     ended.wait()
     for error in (PermissionError(), FileNotFoundError()):  # hidepid=1, and 2
 
-        def hidden(_number: int, error: OSError = error) -> list[str]:
+        def hidden(*_arguments: int, error: OSError = error) -> list[str]:
             raise error
 
         with monkeypatch.context() as patched:
             patched.setattr(leases_module, "_fields_of", hidden)
             assert not has_ended(own)
             assert has_ended(f"{machine} {ended.pid} {start}")
+            patched.setattr(os, "kill", hidden)  # it may run, and is another user's
+            assert has_ended(f"{machine} {ended.pid} {start}") is isinstance(error, FileNotFoundError)
 
 
 def test_giving_a_lease_back_waits_for_no_storage(cable: Cable) -> None:
