@@ -4,7 +4,7 @@ Only the second step needs models. In one process the others are done beside it,
 on processors alone. What comes out is everything that is written or counted, and no pixels: bytes of pictures, run
 lengths, sums.
 
-Tested by tests/backend/command/test_segment.py and tests/backend/command/test_ray.py.
+Tested by tests/backend/command/test_one_image.py, and on a cluster by tests/backend/command/test_ray.py.
 """
 
 from __future__ import annotations
