@@ -23,7 +23,15 @@ from benchmarks.gpu.random_engine import RandomEngine, stocked
 from ovdiff.vocabulary import Category
 
 PRESET = "fast"
-ON_A_GPU = ("-resident", "-device_masks", "-batched_decode", "-channels_last", "+bf16_matching", "+compile")
+ON_A_GPU = (
+    "-resident",
+    "-device_masks",
+    "-batched_decode",
+    "-channels_last",
+    "+bf16_matching",
+    "+idle_texts",
+    "+compile",
+)
 ON_A_CPU = ("+resident+device_masks+batched_decode+together+channels_last", "+bf16_matching")
 _WORD = Category("cat", kind="thing")
 _WARM, _TIMED = 2, 3

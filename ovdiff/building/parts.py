@@ -29,7 +29,7 @@ class BuildingParts:
     def generator(self) -> SupportGenerator:
         """The generator, which draws support images."""
         pipeline = self.models.diffusion(self.preset.models.generator)
-        at_once = _DECODED_AT_ONCE if self.models.options.batched_decode else 1
+        at_once = _DECODED_AT_ONCE if self.models.options.batched_decode else None
         return SupportGenerator(pipeline, self.preset.generation, self.preset.attribution, at_once)
 
     @cached_property

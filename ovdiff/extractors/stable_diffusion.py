@@ -85,7 +85,7 @@ def _encode_empty_text(pipeline: StableDiffusionPipeline) -> Tensor:
     tokenizer, encoder = pipeline.tokenizer, pipeline.text_encoder
     tokens = tokenizer("", padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt")
     states: Tensor = encoder(tokens.input_ids.to(encoder.device)).last_hidden_state
-    return states
+    return states.to(pipeline.unet.device)  # The encoder may rest elsewhere.
 
 
 def _to_grid(queries: Tensor, grid: int, normalise: bool) -> Tensor:

@@ -27,6 +27,7 @@ class DeviceOptions:
         together: windows of several images are encoded in one batch, where a folder is segmented.
         channels_last: the UNet and the VAE keep channels last, as the tensor units want convolutions.
         bf16_matching: cosines with prototypes are products of bfloat16, added up in float32.
+        idle_texts: the generator's text encoder is on the device only while support images are drawn.
         compile: parts of the UNet and the VAE are compiled when they first run, which takes a minute or more; torch
             keeps what it compiled in its own cache on disk, so that a later process starts warm.
     """
@@ -37,6 +38,7 @@ class DeviceOptions:
     together: bool = False
     channels_last: bool = False
     bf16_matching: bool = False
+    idle_texts: bool = False
     compile: bool = False
 
 

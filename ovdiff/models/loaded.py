@@ -160,7 +160,10 @@ class LoadedModels:
 
 
 def arranged(pipeline: StableDiffusionPipeline, options: DeviceOptions) -> StableDiffusionPipeline:
-    """Arrange a pipeline's weights in memory, and have its parts compiled, as a device's options say."""
+    """Arrange a pipeline's weights in memory, and have its parts compiled, as a device's options say.
+
+    An idle text encoder is sent to the CPU; whoever needs it on the device sends it there, and back.
+    """
     if options.channels_last:
         for part in (pipeline.unet, pipeline.vae):
             part.to(memory_format=torch.channels_last)
@@ -168,6 +171,8 @@ def arranged(pipeline: StableDiffusionPipeline, options: DeviceOptions) -> Stabl
         from ovdiff.models.compiling import compile_parts
 
         compile_parts(pipeline)
+    if options.idle_texts:
+        pipeline.text_encoder.to("cpu")
     return pipeline
 
 

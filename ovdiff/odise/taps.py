@@ -116,4 +116,4 @@ def _empty_text(pipeline: StableDiffusionPipeline) -> Tensor:
     tokenizer, encoder = pipeline.tokenizer, pipeline.text_encoder
     tokens = tokenizer("", padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt")
     states: Tensor = encoder(tokens.input_ids.to(encoder.device)).last_hidden_state
-    return states
+    return states.to(pipeline.unet.device)  # The encoder may rest elsewhere.

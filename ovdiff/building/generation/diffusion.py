@@ -8,7 +8,8 @@ rounding.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,11 +84,12 @@ class SupportGenerator:
         pipeline: StableDiffusionPipeline,
         generation: GenerationSettings,
         attribution: AttributionSettings,
-        decoded_at_once: int = 1,
+        decoded_at_once: int | None = None,
     ) -> None:
         """Use the pipeline's models with the preset's scheduler; the pipeline itself is left as it is.
 
-        On a GPU ``decoded_at_once`` images are decoded in one batch, at most; a CPU decodes all of a batch.
+        Where the text encoder is on the CPU and the UNet is not, the encoder is sent to the UNet for each batch, and
+        back. ``decoded_at_once`` images are decoded together; see :func:`decode`.
         """
         from diffusers import StableDiffusionPipeline
 
@@ -115,9 +117,22 @@ class SupportGenerator:
             grid=settings.size_px // self._pipeline.vae_scale_factor,
             steps=settings.steps,
         )
-        with recorder:
+        with recorder, self._text_encoder_at_hand():
             latents = self._sample(batch, recorder, on_step)
         return Generated(decode(self._pipeline, latents, self._decoded_at_once), recorder.maps().cpu().numpy())
+
+    @contextmanager
+    def _text_encoder_at_hand(self) -> Iterator[None]:
+        encoder, device = self._pipeline.text_encoder, self._pipeline.unet.device
+        before = encoder.device
+        if before == device:
+            yield
+            return
+        encoder.to(device)
+        try:
+            yield
+        finally:
+            encoder.to(before)
 
     @torch.inference_mode()
     def _sample(self, batch: DrawingBatch, recorder: AttributionRecorder, on_step: Callable[[], None]) -> Tensor:
@@ -175,11 +190,11 @@ def make_scheduler(settings: GenerationSettings, config: Any) -> Any:
 
 
 @torch.inference_mode()
-def decode(pipeline: StableDiffusionPipeline, latents: Tensor, at_once: int = 1) -> NDArray[np.uint8]:
+def decode(pipeline: StableDiffusionPipeline, latents: Tensor, at_once: int | None = None) -> NDArray[np.uint8]:
     """Decode latents (B, C, h, w) to images (B, H, W, 3) uint8 RGB, in the VAE's own dtype.
 
-    On a GPU ``at_once`` images are decoded in a batch, because the decoder takes more memory for an image than the
-    UNet. A batch that does not fit into memory after all is decoded in halves.
+    Without ``at_once`` a CPU decodes all images in one batch, and a GPU one at a time, because the decoder takes more
+    memory for an image than the UNet. A batch that does not fit into memory after all is decoded in halves.
     """
     vae = pipeline.vae
     scaled = latents.to(vae.dtype) / vae.config.scaling_factor
@@ -189,7 +204,8 @@ def decode(pipeline: StableDiffusionPipeline, latents: Tensor, at_once: int = 1)
         part = scaled[numbers[0] : numbers[-1] + 1]
         images.append(_to_bytes(vae.decode(part, return_dict=False)[0]))
 
-    run_in_batches(range(len(latents)), len(latents) if latents.device.type == "cpu" else at_once, run, "decoding")
+    size = at_once or (len(latents) if latents.device.type == "cpu" else 1)
+    run_in_batches(range(len(latents)), size, run, "decoding")
     return torch.cat(images).numpy()
 
 

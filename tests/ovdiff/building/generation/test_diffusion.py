@@ -17,6 +17,7 @@ from ovdiff.building.generation.diffusion import (
     DrawingBatch,
     SupportGenerator,
     _to_bytes,
+    decode,
     image_seed,
     make_scheduler,
     share_out,
@@ -187,3 +188,39 @@ def test_another_attempt_is_another_image(generator: SupportGenerator) -> None:
 def test_bytes_round_and_clip() -> None:
     pixels = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]).reshape(1, 1, 1, 5).expand(1, 3, 1, 5)
     assert _to_bytes(pixels)[0, 0, :, 0].tolist() == [0, 0, 128, 255, 255]
+
+
+@pytest.mark.parametrize("at_once", [None, 1, 2, 3])
+def test_images_are_decoded_so_many_at_once_and_are_the_same(
+    at_once: int | None, preset: Preset, models: LoadedModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline, sizes = models.diffusion(preset.models.generator), list[int]()
+    latents = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected, run = decode(pipeline, latents), pipeline.vae.decode
+
+    def counted(part: torch.Tensor, **options: Any) -> Any:
+        sizes.append(len(part))
+        return run(part, **options)
+
+    monkeypatch.setattr(pipeline.vae, "decode", counted)
+    found = decode(pipeline, latents, at_once)
+    assert sizes == {None: [3], 1: [1, 1, 1], 2: [2, 1], 3: [3]}[at_once]
+    assert np.abs(found.astype(int) - expected.astype(int)).max() <= 1
+
+
+def test_an_idle_text_encoder_is_at_hand_while_images_are_drawn_and_then_rests(
+    preset: Preset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = LoadedModels("cpu+idle_texts").diffusion(preset.models.generator)
+    encoder, moves = pipeline.text_encoder, list[str]()
+    where = {"now": torch.device("meta")}  # It rests on another device than the UNet's.
+
+    def to(device: torch.device) -> None:
+        where["now"] = torch.device(device)
+        moves.append(str(device))
+
+    monkeypatch.setattr(encoder, "to", to)
+    monkeypatch.setattr(type(encoder), "device", property(lambda _self: where["now"]))
+    generator = SupportGenerator(pipeline, preset.generation, preset.attribution)
+    generator.generate(DrawingBatch("boat", (0,)), lambda: moves.append("step"))
+    assert moves == ["cpu", "step", "step", "meta"]
