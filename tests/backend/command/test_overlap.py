@@ -100,8 +100,11 @@ def test_an_error_of_the_work_is_raised_by_the_giver_and_nothing_is_done_after_i
     with pytest.raises(OSError, match="the disk is full"), Behind(1) as behind:
         behind.do(fail)
         behind.do(lambda: done.append("after"))
+    go = threading.Event()
     with pytest.raises(OSError, match="the disk is full"), Behind(5) as behind:
-        behind.do(fail)
+        behind.do(lambda: go.wait(SOON_S) and fail())
+        behind.do(lambda: done.append("given before it failed"))
+        go.set()
     assert done == []
 
 
