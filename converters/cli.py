@@ -36,10 +36,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from converters import commands
+from converters import commands, option_values
 from converters.console import FAILED, INTERRUPTED, add_answer_options, answering, complain, show_examples
 from converters.errors import ConverterError
-from converters.label_studio.own_attributes import read_score
 from converters.label_studio.tasks import WRITABLE_TAGS
 
 Run = Callable[[argparse.Namespace], int]
@@ -164,7 +163,7 @@ def _add_export_arguments(parser: argparse.ArgumentParser, out: str) -> None:
     )
     parser.add_argument(
         "--min-area",
-        type=_count,
+        type=option_values.count,
         default=0,
         metavar="PX",
         help="drop connected parts of fewer pixels of the original image, and count them (default: drop none)",
@@ -183,11 +182,14 @@ def add_threshold_arguments(parser: argparse.ArgumentParser, what: str, default:
         default: what holds without --min-score, for the help.
     """
     parser.add_argument(
-        "--min-score", type=_score, metavar="S", help=f"{what} with a score below S, from 0 to 1 (default: {default})"
+        "--min-score",
+        type=option_values.score,
+        metavar="S",
+        help=f"{what} with a score below S, from 0 to 1 (default: {default})",
     )
     parser.add_argument(
         "--threshold",
-        type=_threshold,
+        type=option_values.threshold,
         action="append",
         default=[],
         metavar="LABEL=S",
@@ -198,7 +200,7 @@ def add_threshold_arguments(parser: argparse.ArgumentParser, what: str, default:
 def _add_workers_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
-        type=_workers,
+        type=option_values.workers,
         default=1,
         metavar="N",
         help="processes that decode and encode masks (default: 1); the output is the same",
@@ -206,7 +208,7 @@ def _add_workers_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_image_arguments(parser: argparse.ArgumentParser, images: str) -> None:
-    parser.add_argument("--images", type=_folder, metavar="DIR", help=images)
+    parser.add_argument("--images", type=option_values.folder, metavar="DIR", help=images)
     parser.add_argument(
         "--image-root", default="", metavar="ADDRESS", help="what precedes the file names in the tasks' addresses"
     )
@@ -214,9 +216,15 @@ def _add_image_arguments(parser: argparse.ArgumentParser, images: str) -> None:
 
 def _add_shape_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--tolerance", type=_distance, default=1.0, metavar="PX", help="of a polygon, in pixels (default: 1)"
+        "--tolerance",
+        type=option_values.distance,
+        default=1.0,
+        metavar="PX",
+        help="of a polygon, in pixels (default: 1)",
     )
-    parser.add_argument("--max-vertices", type=_vertices, metavar="N", help="at most so many points a polygon")
+    parser.add_argument(
+        "--max-vertices", type=option_values.vertices, metavar="N", help="at most so many points a polygon"
+    )
 
 
 # ---------------------------------------------------------------- import
@@ -228,13 +236,19 @@ def _add_import(subparsers: Any) -> None:
 
     coco = formats.add_parser("coco", help="COCO instances")
     _add_import_arguments(coco, "the COCO file")
-    coco.add_argument("--images", type=_folder, metavar="DIR", help="where the images are: sizes that the file lacks")
+    coco.add_argument(
+        "--images", type=option_values.folder, metavar="DIR", help="where the images are: sizes that the file lacks"
+    )
     _set_run(coco, commands.import_coco)
 
     panoptic = formats.add_parser("panoptic", help="COCO panoptic")
     _add_import_arguments(panoptic, "the JSON, or the folder that `convert panoptic` made")
-    panoptic.add_argument("--masks", type=_folder, metavar="DIR", help="PNGs (default: beside the JSON, named as it)")
-    panoptic.add_argument("--images", type=_folder, metavar="DIR", help="where the images are: sizes the file lacks")
+    panoptic.add_argument(
+        "--masks", type=option_values.folder, metavar="DIR", help="PNGs (default: beside the JSON, named as it)"
+    )
+    panoptic.add_argument(
+        "--images", type=option_values.folder, metavar="DIR", help="where the images are: sizes the file lacks"
+    )
     _set_run(panoptic, commands.import_panoptic)
 
     semantic = formats.add_parser("semantic-png", help="label PNGs, also those of VOC, ADE20K and Cityscapes")
@@ -244,7 +258,9 @@ def _add_import(subparsers: Any) -> None:
         metavar="LIST",
         help="what the pixels mean: voc, ade20k, cityscapes, or a text file of names (default: labels.json)",
     )
-    semantic.add_argument("--void", type=_count, nargs="+", default=[], metavar="N", help="values that do not count")
+    semantic.add_argument(
+        "--void", type=option_values.count, nargs="+", default=[], metavar="N", help="values that do not count"
+    )
     semantic.add_argument("--ignore-label", metavar="LABEL", help="a label for the pixels that do not count")
     semantic.add_argument(
         "--image-suffix", default=".png", metavar=".jpg", help="of the images, where nothing else says it"
@@ -253,7 +269,9 @@ def _add_import(subparsers: Any) -> None:
 
     yolo = formats.add_parser("yolo", help="YOLO segmentation or boxes")
     _add_import_arguments(yolo, "a folder with images, labels and a YAML file of names, or that file")
-    yolo.add_argument("--images", type=_folder, metavar="DIR", help="where the images are, if not in the folder")
+    yolo.add_argument(
+        "--images", type=option_values.folder, metavar="DIR", help="where the images are, if not in the folder"
+    )
     yolo.add_argument("--data-yaml", type=Path, metavar="FILE", help="the YAML file of names, if not in the folder")
     _set_run(yolo, commands.import_yolo)
 
@@ -295,7 +313,13 @@ def _add_join(subparsers: Any) -> None:
         description="Join shards, COCO files or Parquet tables, into one COCO file. Ids stay as they are. Images and "
         "annotations wait on the disk, so the file may be larger than the memory.",
     )
-    join.add_argument("shards", type=Path, nargs="+", metavar="FOLDER", help="the folder of the shards, or their files")
+    join.add_argument(
+        "shards",
+        type=option_values.shards,
+        nargs="+",
+        metavar="FOLDER",
+        help="the folder of the shards, or their files, on this machine",
+    )
     join.add_argument("--out", type=Path, required=True, metavar="FILE", help="the COCO file")
     _set_run(join, commands.join)
 
@@ -333,70 +357,18 @@ def _add_evaluate(subparsers: Any) -> None:
         "--out", type=Path, required=True, metavar="DIR", help="for the report: HTML, Markdown, JSON, CSV"
     )
     evaluate.add_argument("--unlinked", action="store_true", help="annotations that name no prediction, too")
-    evaluate.add_argument("--worst", type=_count, default=8, metavar="N", help="so many pictures (default: 8)")
+    evaluate.add_argument(
+        "--worst", type=option_values.count, default=8, metavar="N", help="so many pictures (default: 8)"
+    )
     evaluate.add_argument(
         "--label-studio-url", metavar="URL", help="address of Label Studio, for links from the report to its tasks"
     )
     evaluate.add_argument(
         "--project",
-        type=_project,
+        type=option_values.project,
         metavar="N",
         help="number of the project in these links (needs the address), where the export has none",
     )
     _add_workers_argument(evaluate)
     _add_image_arguments(evaluate, "where the images are, for pictures of the worst")
     _set_run(evaluate, commands.evaluate)
-
-
-# ---------------------------------------------------------------- values
-
-
-def _folder(text: str) -> Path:
-    path = Path(text)
-    if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"expected a folder, got {text!r}")
-    return path
-
-
-def _distance(text: str) -> float:
-    return _number(text, float, 0, "a distance of 0 or more pixels")
-
-
-def _vertices(text: str) -> int:
-    return int(_number(text, int, 3, "a whole number of 3 or more"))
-
-
-def _project(text: str) -> int:
-    return int(_number(text, int, 1, "the number of a project, as in /projects/3/"))
-
-
-def _score(text: str) -> float:
-    score = read_score(text.strip())
-    if score is None:
-        raise argparse.ArgumentTypeError(f"expected a score from 0 to 1, such as 0.5, got {text!r:.60}")
-    return score
-
-
-def _threshold(text: str) -> tuple[str, float]:
-    label, equals, score = text.rpartition("=")
-    if not (label and equals):
-        raise argparse.ArgumentTypeError(f"expected a label and its score, such as boat=0.5, got {text!r:.60}")
-    return label.strip(), _score(score)
-
-
-def _workers(text: str) -> int:
-    return int(_number(text, int, 1, "a number of processes, 1 or more"))
-
-
-def _count(text: str) -> int:
-    return int(_number(text, int, 0, "a whole number of 0 or more"))
-
-
-def _number(text: str, kind: Callable[[str], float], least: float, what: str) -> float:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = float("nan")
-    if not least <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}")
-    return value

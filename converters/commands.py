@@ -42,7 +42,7 @@ from converters.datasets.semantic_png import (
     write_semantic_png,
 )
 from converters.datasets.semantic_png_reader import read_semantic_png, semantic_png_to_records
-from converters.datasets.shards import join_shards
+from converters.datasets.shards import join_shards, require_no_shard
 from converters.datasets.voc import write_voc
 from converters.datasets.yolo import YoloOptions, write_yolo
 from converters.datasets.yolo_reader import read_yolo, yolo_to_records
@@ -268,8 +268,8 @@ def thresholds(options: Namespace) -> int:
 
 def join(options: Namespace) -> int:
     """Join shards into one COCO file."""
-    for shard in options.shards:
-        _require_own_file(options.out, shard)
+    _require_own_file(options.out, *options.shards)
+    require_no_shard(options.out, options.shards)
     joined = join_shards(options.shards, options.out)
     say_unless_quiet(f"shards: {joined.shards}; images: {joined.images}; annotations: {joined.annotations}")
     if joined.left_out:

@@ -121,6 +121,8 @@ def read_at_most(path: Path, most_bytes: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ImageFetchError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:  # half a character, which no file's name can hold
+        raise ImageFetchError(f"{str(path)!a} cannot be read: {error}.") from error
     except StorageError as error:
         if error.__cause__ is not None and is_away(error.__cause__):
             raise

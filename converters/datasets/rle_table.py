@@ -53,6 +53,15 @@ def coco_to_rle_table(dataset: Json) -> bytes:
     return written.getvalue()
 
 
+def require_library() -> None:
+    """Check that tables can be read and written.
+
+    Raises:
+        CocoError: pyarrow is not installed.
+    """
+    _pyarrow()
+
+
 def read_rle_table_head(file: BinaryIO) -> JsonObject:
     """Return the `info` and the `categories` of a table; of the file its end alone is read.
 
@@ -209,6 +218,7 @@ def _pyarrow() -> tuple[Any, Any]:
         from pyarrow import parquet
     except ModuleNotFoundError as error:
         raise CocoError(
-            "expected pyarrow to be installed, for Parquet files; install it with: pip install pyarrow"
+            "expected pyarrow, which reads and writes Parquet files, to be installed. In a checkout of ovdiff: "
+            "pip install '.[ray]'"
         ) from error
     return pyarrow, parquet

@@ -18,7 +18,7 @@ from typing import Any
 
 from converters.datasets.coco_index import read_coco
 from converters.datasets.rle_table import read_rle_table_head, rle_table_to_coco
-from converters.errors import CocoError
+from converters.errors import CocoError, OutputError
 from converters.files.json_stream import read_json_member
 from converters.files.json_values import Json, JsonObject
 from converters.files.output import JsonList, write_json
@@ -78,6 +78,19 @@ def join_shards(sources: Sequence[Path], out: Path) -> Joined:
     return Joined(len(heads), len(images), len(annotations), left_out, is_whole)
 
 
+def require_no_shard(out: Path, sources: Sequence[Path]) -> None:
+    """Refuse to write over what belongs to the shards: one of them, or their index.
+
+    Raises:
+        OutputError: a name among the shards is asked for that a run gives.
+    """
+    folders = {(source if source.is_dir() else source.parent).resolve() for source in sources}
+    if out.resolve().parent in folders and (out.name == INDEX or out.name.startswith("shard-")):
+        raise OutputError(
+            f"expected {out} to be a file of its own, got a name that the shards' run gives: name another"
+        )
+
+
 def _files(sources: Sequence[Path]) -> tuple[list[Path], bool]:
     """Return the files of the shards, and whether an index says that they are all."""
     if len(sources) != 1 or not sources[0].is_dir():
@@ -87,7 +100,13 @@ def _files(sources: Sequence[Path]) -> tuple[list[Path], bool]:
         listed = read_json_member(folder / INDEX, "shards")
         if not isinstance(listed, list) or not all(isinstance(each, dict) and "file" in each for each in listed):
             raise CocoError(f"{folder / INDEX}: expected a list of files under 'shards'; segment again, which mends it")
-        return [folder / Path(str(each["file"])).name for each in listed], True
+        files = [folder / Path(str(each["file"])).name for each in listed]
+        if missing := [file for file in files if not file.is_file()]:
+            raise CocoError(
+                f"{missing[0]}: expected this shard, which the index names, and {len(missing)} of {len(files)} are not "
+                "there; run `ovdiff segment --manifest` again, which makes what is missing"
+            )
+        return files, True
     files = sorted(file for file in folder.glob("shard-*") if file.suffix in SUFFIXES)
     if not files:
         raise CocoError(f"{folder}: expected shards that `ovdiff segment --manifest` wrote, got a folder without any")

@@ -95,6 +95,8 @@ def is_asked_for(options: argparse.Namespace) -> bool:
         raise UsageError(
             f"--{pictures[0]} does not go with --{given[0]}, which writes shards into --out; --format says which."
         )
+    if options.project is not None and options.id_column is not None:
+        raise UsageError("--id-column does not go with --project: the id of an image is that of its task.")
     if options.out is None:
         raise UsageError("Say with --out where the shards are to go: a folder, or an address of a storage.")
     if options.root is not None:
@@ -107,6 +109,7 @@ def is_asked_for(options: argparse.Namespace) -> bool:
 def run(options: argparse.Namespace, settings: Settings) -> None:
     """Segment the images of the manifest."""
     from backend.command.manifest.making import Making
+    from backend.command.manifest.reading import require_rows
     from backend.command.manifest.run import Orders, prepare, segment_manifest
     from backend.command.manifest.shards import ShardFolder
     from backend.command.plan import Wanted
@@ -133,6 +136,8 @@ def run(options: argparse.Namespace, settings: Settings) -> None:
         bool(options.retry_failed),
         bool(options.overwrite),
     )
+    require_rows(manifest, _named_columns(options))
+    orders.folder.require_usable()
     with freed_memory_given_back():
         engine = engine_of(options, settings)
         version = prepare(engine, vocabulary, wanted)
@@ -181,6 +186,13 @@ def _project(
         return manifest, ImagesOfTasks(fetcher, manifest.name), chosen
     root = str(options.root.resolve()) if isinstance(options.root, Path) else str(options.root)
     return manifest, ImagesOfTasks(ImagesBelow(options.root, "", settings.images), root), chosen
+
+
+def _named_columns(options: argparse.Namespace) -> list[tuple[str, str]]:
+    """Return each option that names a column, with the column."""
+    named = [("--image-column", options.image_column), ("--id-column", options.id_column)]
+    named += [("--carry", column) for column in options.carry or ()]
+    return [(option, column) for option, column in named if column is not None]
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -61,8 +61,8 @@ class ImagesOfRows:
             return self.fetcher.fetch(row.image)
         try:
             path = place(row.image) if "://" in row.image else place(str(self.folder)) / row.image
-        except (StorageError, MissingExtraError) as error:
-            raise ImageReferenceError(str(error)) from error
+        except (StorageError, MissingExtraError, ValueError) as error:
+            raise ImageReferenceError(f"{error!s:.300}") from error
         return read_at_most(path, self.fetcher.limits.image_max_bytes)
 
     def source_of(self, row: Row) -> str:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +33,7 @@ Said = Iterator[tuple[int, object]]
 
 PARQUET, LINES, COCO = frozenset({".parquet", ".pq"}), frozenset({".jsonl", ".ndjson"}), frozenset({".json"})
 MOST_LINE_CHARACTERS = 1 << 20
+_LOOKED_AT = 10  # rows, before anything is built
 ROWS_AT_ONCE = 256  # of a Parquet file, as Python objects
 _BUFFER_BYTES = 1 << 20  # of each column of a Parquet file: a row group is not read whole
 COCO_IMAGE_COLUMN = "file_name"
@@ -79,6 +81,29 @@ def open_manifest(path: Path, columns: Columns, *, image_column: str | None = No
     chosen = image_column or (COCO_IMAGE_COLUMN if suffix in COCO else columns.image)
     columns = Columns(chosen, columns.id, columns.carried)
     return Manifest(str(path), path if is_folder else path.parent, columns, lambda: _numbered(files, suffix, columns))
+
+
+def require_rows(manifest: Manifest, named: Sequence[tuple[str, str]]) -> None:
+    """Look at the beginning of a manifest, before anything is built for it.
+
+    Args:
+        manifest: the manifest.
+        named: each option that names a column, such as "--carry", with the column.
+
+    Raises:
+        UsageError: the manifest cannot be read, has no row, or its first row lacks a column that is named.
+        CocoError: a COCO file cannot be read.
+    """
+    found = [said for _, said in islice(manifest.read(), _LOOKED_AT)]
+    if not found:
+        raise UsageError(f"{manifest.name} has no row.")
+    first = next((said for said in found if isinstance(said, Mapping)), None)
+    for option, column in named:
+        if first is not None and column not in first:
+            raise UsageError(
+                f"{option} names {column!r}, which the first row of {manifest.name} does not have; expected of: "
+                f"{', '.join(list(map(str, first))[:20])}."
+            )
 
 
 def _files_of(folder: Path) -> list[Path]:

@@ -134,7 +134,7 @@ class RowMaker:
 
     def _row(self, number: int, said: Mapping[str, Any]) -> Row:
         image = said.get(self._columns.image)
-        if not isinstance(image, str) or not image.strip() or "\0" in image:
+        if not isinstance(image, str) or not image.strip() or "\0" in image or not _is_text(image):
             raise _UnusableError(
                 image,
                 f"expected the path or address of an image under {self._columns.image!r}; correct the row, or name the "
@@ -150,9 +150,10 @@ class RowMaker:
         if self._has_numbers is None:
             self._has_numbers = whole is not None
         if not self._has_numbers:
-            if given is not None and not isinstance(given, str | int):
+            row_id = "" if given is None else str(given if whole is None else whole)
+            if (not isinstance(given, str | int | None) and whole is None) or not _is_text(row_id):
                 raise _UnusableError(given, f"expected a whole number or a text under {self._columns.id!r}")
-            return number, "" if given is None else str(given)
+            return number, row_id
         if whole is None:
             raise _UnusableError(
                 given,
@@ -175,7 +176,7 @@ class RowMaker:
         if wanted is None:
             own = (self._columns.image, self._columns.id, "width", "height")
             wanted = tuple(name for name in said if name not in own)
-        return {name: json_value(said[name]) for name in wanted if said.get(name) is not None}
+        return {_text(name): json_value(said[name]) for name in wanted if said.get(name) is not None}
 
 
 @dataclass(frozen=True)
@@ -187,9 +188,22 @@ class Unreadable:
 
 
 def _whole(value: Any) -> int | None:
+    """Return a whole number; a table of pandas holds those of a column with gaps as 7.0."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if 0 <= value <= MOST_ID else None
+
+
+def _is_text(value: str) -> bool:
+    """Return whether a text can be written: JSON's escapes can make half a character, such as "\\ud800"."""
+    return _text(value) == value
+
+
+def _text(value: str) -> str:
+    """Return a text with a question mark for each half of a character."""
+    return value.encode("utf-8", "replace").decode("utf-8")
 
 
 def _size(said: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -206,7 +220,10 @@ def _size(said: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def json_value(value: Any) -> Any:
-    """Return a value as JSON holds it: times as ISO 8601, decimals as text, NaN and infinity as None."""
+    """Return a value as JSON holds it: times as ISO 8601, decimals as text, NaN and infinity as None.
+
+    A text gets a question mark for each half of a character, which no file can hold.
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, datetime | date | time):
@@ -214,10 +231,10 @@ def json_value(value: Any) -> Any:
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(name): json_value(each) for name, each in value.items()}
+        return {_text(str(name)): json_value(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [json_value(each) for each in value]
-    return value if value is None or isinstance(value, str | int | bool) else str(value)
+    return value if value is None or isinstance(value, int | bool) else _text(str(value))
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,20 @@ from backend.command.manifest.shards import ShardFolder
 from backend.command.plan import Wanted
 from backend.command.prototypes import build_missing, say_aside, say_missing_anchors
 from backend.command.segment import require_finder
-from backend.errors import RequestError, UsageError
+from backend.errors import LabelStudioDownError, LabelStudioSlowError, RequestError, UsageError
 from backend.serving.model_version import HASH_DIGITS, PREFIX
 from converters.console import answer
 from converters.files.json_values import Json, JsonObject
 from converters.files.output import JsonList
 from ovdiff.engines import SegmentationEngine, engine_state
+from ovdiff.errors import StorageError
+from ovdiff.storage.patience import is_away
 from ovdiff.vocabulary import Vocabulary
 
 MOST_LINES = 20  # of rows without a result; the index has all of them, and --json a thousand
 MOST_TOLD = 1000
 AGAIN = "Run the same command again: finished shards stay, and it goes on with the others."
+MENDED = "Finished shards stay: when that is mended, the same command goes on with the others."
 FEWEST_ROWS = 10  # of which none can be segmented, before a run ends: then something else is wrong than these rows
 
 
@@ -87,19 +90,29 @@ def segment_manifest(orders: Orders, making: Making) -> None:
     """
     there = _there(orders, making.version)
     counts, maker, index = _Counts(), RowMaker(orders.manifest.columns), _Index()
-    finished = False
+    finished, next_step = False, ""
     try:
         found = batches(orders.manifest.read(), maker, orders.shard_rows)
         for batch, info, is_new in _shards(found, there, orders, making):
             counts.add(batch, info, is_new)
             index.add(orders.folder.name(batch.index), info)
         finished = True
+    except BaseException as error:
+        next_step = AGAIN if _passes(error) else MENDED if counts.rows else ""
+        raise
     finally:
         maker.close()
         if finished and counts.rows:
             orders.folder.write_index(index.document(orders, making, counts))
-        _tell(orders, making, counts, finished)
+        _tell(orders, making, counts, finished, next_step)
     _require_whole(orders, counts, there)
+
+
+def _passes(error: BaseException) -> bool:
+    """Return whether a run ended by what is over when it is run again: Ctrl-C, or a server that was away."""
+    if isinstance(error, KeyboardInterrupt | LabelStudioDownError | LabelStudioSlowError):
+        return True
+    return isinstance(error, StorageError) and error.__cause__ is not None and is_away(error.__cause__)
 
 
 def _there(orders: Orders, version: str) -> frozenset[int]:
@@ -228,8 +241,8 @@ class _Index:
         }
 
 
-def _tell(orders: Orders, making: Making, counts: _Counts, finished: bool) -> None:
-    """Print what was found and done."""
+def _tell(orders: Orders, making: Making, counts: _Counts, finished: bool, next_step: str) -> None:
+    """Print what was found and done, and the next step if the run did not finish ("" if there is none)."""
     if counts.sums["annotations"]:
         say(_table(making.vocabulary, counts))
     for key, text in (
@@ -241,7 +254,8 @@ def _tell(orders: Orders, making: Making, counts: _Counts, finished: bool) -> No
     rows = f"rows: {counts.rows}{' so far' if not finished else ''}, {counts.sums['images']} segmented"
     say(f"{rows}, {counts.sums['left_out']} without a result")
     say(f"shards: {counts.made} written, {counts.kept} of an earlier run kept")
-    say(f"results: {orders.folder.path}" if finished else AGAIN)
+    if last := f"results: {orders.folder.path}" if finished else next_step:
+        say(last)
     answer(
         {
             "manifest": orders.manifest.name,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from backend.errors import RequestError, UsageError
-from converters.datasets.rle_table import coco_to_rle_table, read_rle_table_head
+from converters.datasets.rle_table import coco_to_rle_table, read_rle_table_head, require_library
 from converters.errors import ConverterError
 from converters.files.json_stream import read_json_member
 from converters.files.json_values import Json, JsonObject
@@ -46,6 +46,24 @@ class ShardFolder:
     def name(self, index: int) -> str:
         """Return the name of a shard's file."""
         return f"shard-{index:06}{SUFFIXES[self.format]}"
+
+    def require_usable(self) -> None:
+        """Check that the folder can be listed and its format written, before anything is built.
+
+        Raises:
+            UsageError: there is something else in the folder's place, or shards of the other format.
+            CocoError: the library of the format is not installed.
+            StorageError: a storage refuses, or is away for too long.
+        """
+        if self.format == "parquet":
+            require_library()
+        try:
+            self.shards()
+        except OSError as error:
+            raise UsageError(
+                f"--out is {str(self.path)!r}, which cannot be listed: {error.strerror or error}. Name a folder, or "
+                "what is not there yet."
+            ) from error
 
     def shards(self) -> frozenset[int]:
         """Return the numbers of the shards that are there; a storage is asked a question for each thousand.

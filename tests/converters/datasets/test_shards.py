@@ -114,6 +114,26 @@ def test_the_command_says_what_it_joined_and_its_status_what_is_missing(
     assert cli.main(["join", str(tmp_path / "out"), "--out", str(tmp_path / "a.json"), "--json"]) == 3
     told = json.loads(capsys.readouterr().out)
     assert (told["left_out"], told["is_whole"], told["images"]) == (3, False, 4)
-    path = str(tmp_path / "out/shard-000000.json")
-    assert cli.main(["join", path, "--out", path]) == 1
-    assert "to be a file of its own" in capsys.readouterr().err
+    paths = write(tmp_path / "out", shard(0), shard(1))
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    for sources in ([tmp_path / "out"], paths):
+        for name in ("index.json", "shard-000000.json", "shard-000007.json"):
+            assert cli.main(["join", *map(str, sources), "--out", str(tmp_path / "out" / name)]) == 1
+            assert "to be a file of its own" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_shards_at_an_address_are_to_be_copied_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["join", "s3://bucket/shards", "--out", str(tmp_path / "a.json")])
+    assert caught.value.code == 2
+    assert "got the address 's3://bucket/shards': copy its shards and their index into a" in capsys.readouterr().err
+
+
+def test_a_shard_that_the_index_names_and_that_is_gone_is_made_by_the_run(tmp_path: Path) -> None:
+    paths = write(tmp_path / "out", *map(shard, range(3)))
+    paths[1].unlink()
+    with pytest.raises(
+        CocoError, match=r"000001.json: expected this shard.* 1 of 3 are not there; run `ovdiff segment"
+    ):
+        join_shards([tmp_path / "out"], tmp_path / "a.json")

@@ -10,7 +10,7 @@ import pytest
 from backend.command.addresses import image_path, read_at_most
 from backend.command.manifest.images import AHEAD, ImagesOfRows, ImagesOfTasks, fetched_in_order
 from backend.command.manifest.rows import Row
-from backend.errors import ImageFetchError, ImageReferenceError, ImageTooLargeError
+from backend.errors import ImageFetchError, ImageReferenceError, ImageSourceError, ImageTooLargeError
 from backend.settings import ImageSettings
 from ovdiff.errors import StorageError
 from ovdiff.storage import place
@@ -66,6 +66,14 @@ def test_an_image_that_cannot_be_had_is_said_in_words(tmp_path: Path) -> None:
         images.bytes_of(Row(1, "ftpx://a.png", 1))
     with pytest.raises(ImageFetchError, match=r"memory://nowhere/a.png cannot be read: "):
         images.bytes_of(Row(1, "memory://nowhere/a.png", 1))
+
+
+def test_a_name_that_no_file_can_have_is_said(tmp_path: Path) -> None:
+    images = ImagesOfRows(tmp_path, Fetching())
+    with pytest.raises(ImageFetchError, match=r"ud800.png' cannot be read: "):
+        images.bytes_of(Row(1, "\ud800.png", 1))
+    with pytest.raises(ImageSourceError):
+        images.bytes_of(Row(1, "http2://[a", 1))
 
 
 def test_images_come_in_the_order_of_their_rows_and_not_too_far_ahead() -> None:

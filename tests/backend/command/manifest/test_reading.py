@@ -9,7 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from backend.command.addresses import image_path
-from backend.command.manifest.reading import MOST_LINE_CHARACTERS, open_manifest, project_manifest
+from backend.command.manifest.reading import MOST_LINE_CHARACTERS, open_manifest, project_manifest, require_rows
 from backend.command.manifest.rows import Columns, Unreadable
 from backend.errors import UsageError
 from backend.settings import LabelStudioSettings
@@ -109,6 +109,28 @@ def test_what_is_no_manifest_is_said_before_anything_runs(tmp_path: Path) -> Non
     (tmp_path / "rows.csv").touch()
     with pytest.raises(UsageError, match=r"rows.csv'; expected a name that ends in .parquet, .jsonl or .ndjson"):
         open_manifest(tmp_path / "rows.csv", Columns())
+
+
+def test_the_beginning_of_a_manifest_is_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(["{", *map(json.dumps, ROWS)]))
+    manifest = open_manifest(path, Columns())
+    require_rows(manifest, [("--id-column", "id"), ("--carry", "source")])
+    with pytest.raises(
+        UsageError, match=r"--carry names 'camera', which the first row of .* expected of: image, id, so"
+    ):
+        require_rows(manifest, [("--carry", "camera")])
+    path.write_text("")
+    with pytest.raises(UsageError, match=r"rows.jsonl has no row"):
+        require_rows(manifest, [])
+
+
+def test_a_table_without_the_named_column_of_ids_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist([{**ROWS[0], "other": None}, ROWS[1]]), path)
+    require_rows(open_manifest(path, Columns(id="other")), [("--id-column", "other")])
+    with pytest.raises(UsageError, match=r"--id-column names 'nope', which the first row"):
+        require_rows(open_manifest(path, Columns(id="nope")), [("--id-column", "nope")])
 
 
 def test_a_manifest_may_lie_in_a_storage() -> None:

@@ -15,7 +15,8 @@ from pycocotools.coco import COCO
 
 from backend.command import cli
 from backend.command.manifest import shards
-from backend.errors import RequestError
+from backend.command.manifest.run import AGAIN, MENDED
+from backend.errors import LabelStudioDownError, RequestError
 from converters.files import atomic
 from ovdiff.storage import place
 from tests.fakes.engine import FakeEngine
@@ -251,9 +252,65 @@ def test_a_run_in_which_nothing_works_ends_after_the_first_shard(
     assert "None of the rows 1 to 20 has a result, and none before them. Row 1, nowhere/0.png: " in said
     assert "Look at --image-column and --root, which say where the images are." in said
     assert not (tmp_path / "out").exists()
-    path.write_text("")
-    assert segment(path, tmp_path / "out") == cli.WRONG_USE
-    assert f"{path} has no row." in capsys.readouterr().err
+
+
+def test_ten_bad_rows_end_no_run_in_which_an_image_was_segmented(
+    manifest: Path, tmp_path: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = [json.dumps({"image": "p/0.png", "id": number}) for number in range(10)]
+    bad = [json.dumps({"image": f"nowhere/{number}.png", "id": 10 + number}) for number in range(10)]
+    manifest.write_text("\n".join([*good, *bad, json.dumps({"image": "p/1.png", "id": 99})]))
+    for _ in range(2):  # in the second run the good shard is one that was kept
+        assert segment(manifest, tmp_path / "out", rows=10) == cli.FAILED
+        said = capsys.readouterr()
+        assert "rows: 21, 11 segmented, 10 without a result" in said.out and "10 of 21 rows" in said.err
+        (tmp_path / "out/shard-000001.json").unlink()
+
+
+def test_odd_rows_are_named_and_the_others_go_on(
+    manifest: Path, tmp_path: Path, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest.write_text('{"image": "p/0.png", "x": "\\ud800"}\n{"image": "\\ud800.png"}\n{"image": "http://[a"}')
+    for form in ("coco", "parquet"):
+        assert segment(manifest, tmp_path / form, "--format", form) == cli.FAILED
+        said = capsys.readouterr()
+        assert "rows: 3, 1 segmented, 2 without a result" in said.out
+        assert "row 2, '\\ud800.png': expected the path" in said.err and "row 3, http://[a: " in said.err
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (KeyboardInterrupt(), AGAIN),
+        (LabelStudioDownError("away"), AGAIN),
+        (RequestError("the disk is full"), MENDED),
+    ],
+)
+def test_a_run_that_ended_says_whether_it_is_to_be_run_again_as_it_is(
+    manifest: Path,
+    tmp_path: Path,
+    engine: FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    told: str,
+) -> None:
+    def write(folder: shards.ShardFolder, index: int, dataset: Any) -> None:
+        if index:
+            raise error
+
+    monkeypatch.setattr(shards.ShardFolder, "write", write)
+    segment(manifest, tmp_path / "out")
+    assert capsys.readouterr().out.splitlines()[-1] == told
+
+
+def test_a_run_that_kept_nothing_does_not_speak_of_finished_shards(
+    manifest: Path, tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(shards.ShardFolder, "write", _refuse)
+    assert segment(manifest, tmp_path / "out") == cli.FAILED
+    assert "inished shards" not in capsys.readouterr().out
 
 
 def test_a_project_is_a_manifest_with_its_labels_as_the_words(
@@ -314,7 +371,21 @@ def test_manifest_images_and_shards_may_all_lie_in_a_storage(
 @pytest.fixture
 def cases(manifest: Path, tmp_path: Path) -> Iterator[dict[str, list[str]]]:
     out, given = ["--out", str(tmp_path / "out")], ["--manifest", str(manifest), *WORDS]
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "no.json").write_text('{"annotations": []}')
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
     yield {
+        "empty.jsonl has no row": ["--manifest", str(tmp_path / "empty.jsonl"), *WORDS, *out],
+        "broken.parquet cannot be read as a Parquet file": [
+            "--manifest",
+            str(tmp_path / "broken.parquet"),
+            *WORDS,
+            *out,
+        ],
+        "--out is .*rows.jsonl', which cannot be listed": [*given, "--out", str(manifest)],
+        "--id-column names 'nope', which the first row": [*given, *out, "--id-column", "nope"],
+        "--carry names 'camera', which the first row": [*given, *out, "--carry", "source,camera"],
+        "--id-column does not go with --project": ["--project", "1", *out, "--id-column", "id"],
         "Say with --out where the shards are to go": given,
         "--coco does not go with --manifest, which writes shards into --out": [*given, *out, "--coco", "x.json"],
         "Name the images in one way": [*given, *out, "--project", "1"],
@@ -333,4 +404,6 @@ def test_what_contradicts_itself_is_refused_before_anything_runs(
     for message, arguments in cases.items():
         assert cli.main(["segment", *arguments]) == cli.WRONG_USE, message
         assert re.search(message, capsys.readouterr().err), message
+    coco = ["--manifest", str(tmp_path / "no.json"), *WORDS, "--out", str(tmp_path / "out")]
+    assert cli.main(["segment", *coco]) != cli.DONE and "no.json" in capsys.readouterr().err
     assert engine.built == [] and not (tmp_path / "out").exists()

@@ -1,6 +1,7 @@
 """A folder of shards, here and in a storage: whole files, and what they say of themselves."""
 
 import json
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from backend.command.manifest.shards import Format, ShardFolder
 from backend.errors import RequestError, UsageError
+from converters.errors import CocoError
 from ovdiff.errors import StorageError
 from ovdiff.storage import place as place_at
 from tests.storages import Cable, new_bucket
@@ -57,6 +59,21 @@ def test_two_formats_do_not_share_a_folder(tmp_path: Path) -> None:
     ShardFolder(tmp_path, "coco").write(0, DATASET)
     with pytest.raises(UsageError, match=r"holds shards of another format \(shard-000000.json\); name a new folder"):
         ShardFolder(tmp_path, "parquet").shards()
+
+
+def test_a_folder_is_looked_at_before_it_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ShardFolder(tmp_path / "new", "parquet").require_usable()
+    (tmp_path / "out").write_text("a file")
+    for path in (tmp_path / "out", tmp_path / "out/deep"):
+        with pytest.raises(
+            UsageError, match=r"--out is '.*out.*', which cannot be listed: Not a directory. Name a folder"
+        ):
+            ShardFolder(path, "coco").require_usable()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(
+        CocoError, match=r"expected pyarrow.* to be installed. In a checkout .*: pip install '.\[ray\]'"
+    ):
+        ShardFolder(tmp_path / "new", "parquet").require_usable()
 
 
 def test_a_coco_shard_is_a_coco_file(tmp_path: Path) -> None:
