@@ -34,7 +34,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
         ("__main__",),
         ("cli",),
         ("commands",),
-        ("report", "console"),
+        ("report", "console", "option_values"),
         ("datasets", "corrections"),
         ("label_studio",),
         ("selection",),

@@ -139,4 +139,6 @@ def test_ids_that_were_seen_are_not_in_memory() -> None:
     for count in (20_000, 320_000):
         done = subprocess.run([sys.executable, "-c", _PEAK, str(count)], capture_output=True, text=True, check=True)
         peaks_kib.append(int(done.stdout.split()[0]))
-    assert peaks_kib[1] - peaks_kib[0] < 2560, "KiB for 300,000 ids; in memory they are 3900, and the cache of a file 1500"
+    assert peaks_kib[1] - peaks_kib[0] < 2560, (
+        "KiB for 300,000 ids; in memory they are 3900, and the cache of a file 1500"
+    )
