@@ -45,18 +45,18 @@ def project(text: str) -> int:
 
 def score(text: str) -> float:
     """Return a score from 0 to 1."""
-    score = read_score(text.strip())
-    if score is None:
+    found = read_score(text.strip())
+    if found is None:
         raise argparse.ArgumentTypeError(f"expected a score from 0 to 1, such as 0.5, got {text!r:.60}")
-    return score
+    return found
 
 
 def threshold(text: str) -> tuple[str, float]:
     """Return a label and its score."""
-    label, equals, score = text.rpartition("=")
+    label, equals, least = text.rpartition("=")
     if not (label and equals):
         raise argparse.ArgumentTypeError(f"expected a label and its score, such as boat=0.5, got {text!r:.60}")
-    return label.strip(), score(score)
+    return label.strip(), score(least)
 
 
 def workers(text: str) -> int:
