@@ -173,7 +173,7 @@ measure: $(ENV)
 
 # On a machine that has a torch of its own and no network, such as a lent one, nothing is set up: its Python is used.
 GPU_PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,$(PYTHON))
-GPU_OUT ?= runs/gpu
+GPU_OUT ?= runs/gpu$(if $(findstring --tiny,$(GPU_FLAGS)),-tiny)
 GPU_FLAGS ?=
 gpu:
 	$(GPU_PYTHON) -m benchmarks.gpu --out $(GPU_OUT) $(GPU_FLAGS)

@@ -5,7 +5,8 @@ the measurement that it had begun has failed, and another process goes on with t
 
     WORK/results/GROUP.json   {"whole image": {"found": {...}, "seconds": 3.2}, "PAMR": {"failed": "...", ...}}
 
-What was found is not measured again by a later call; what failed or was not reached is.
+What was found is not measured again by a later call; what failed or was not reached is. Each entry says on which
+machine it was measured, and whether all was tiny.
 """
 
 import json
@@ -14,6 +15,7 @@ import multiprocessing
 import os
 import time
 import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,9 @@ from typing import Any
 from converters.files.atomic import whole_text_file
 
 Results = dict[str, Any]
+
+NOT_REACHED: Results = {"not_reached": "no time was left for it"}
+"""The entry of a measurement that the call's time did not suffice for; a group that never began has one, "group"."""
 
 _log = logging.getLogger(__name__)
 _PRELOADED = ["benchmarks.gpu.groups"]
@@ -41,6 +46,7 @@ class Call:
         minutes: how long this call may take.
         train_minutes: how long the drawn world's models are trained altogether.
         again: whether what was found is measured anew.
+        machine: the GPU's name, or "cpu".
     """
 
     groups: tuple[str, ...]
@@ -51,6 +57,7 @@ class Call:
     minutes: float = 25.0
     train_minutes: float = 15.0
     again: bool = False
+    machine: str = "cpu"
 
 
 def run_groups(call: Call) -> dict[str, Results]:
@@ -66,6 +73,16 @@ def run_groups(call: Call) -> dict[str, Results]:
             path.unlink(missing_ok=True)
         _run_group(processes, call, group, deadline)
     return {path.stem: _read(path) for path in sorted((call.work / "results").glob("*.json"))}
+
+
+def unfinished(groups: Mapping[str, Results], names: Sequence[str]) -> list[str]:
+    """Return which measurements of some groups a further call would go on with, as "GROUP: MEASUREMENT"."""
+    return [
+        f"{group}: {name}"
+        for group in names
+        for name, entry in groups.get(group, {}).items()
+        if entry == NOT_REACHED or _goes_on(entry)
+    ]
 
 
 def _run_group(processes: Any, call: Call, group: str, deadline: float) -> None:
@@ -91,10 +108,10 @@ def _run_group(processes: Any, call: Call, group: str, deadline: float) -> None:
             why = "the call's time was over" if over else f"its process ended with exit code {process.exitcode}"
             results[name] = {"failed": why}
             _log.error("%s, %s: %s", group, name, why)
+        if not begun and process.exitcode and NOT_REACHED in results.values():
+            results["group"] = {"failed": f"its process ended with exit code {process.exitcode}"}
         _write(path, results)
         if not begun:
-            if process.exitcode and not results:
-                _write(path, {"group": {"failed": f"its process ended with exit code {process.exitcode}"}})
             return
 
 
@@ -111,11 +128,13 @@ def measure_group(call: Call, group: str, seconds: float) -> None:
     try:
         measurements = GROUPS[group](context)
     except Exception as error:  # noqa: BLE001 — whatever it is, it is written down
-        _write(path, {"group": _failure(error)})
+        _write(path, {**_read(path), "group": _failure(error)})
         return
+    earlier = _read(path)
+    _write(path, {name: earlier.get(name, NOT_REACHED) for name in measurements})
     for name, measure in measurements.items():
         results = _read(path)
-        if name in results and not _goes_on(results[name]):
+        if results[name] != NOT_REACHED and not _goes_on(results[name]):
             continue
         if context.seconds_left() <= 0:
             return
@@ -126,7 +145,7 @@ def measure_group(call: Call, group: str, seconds: float) -> None:
         except Exception as error:  # noqa: BLE001
             entry = _failure(error)
             _log.error("%s, %s failed: %s", group, name, error)
-        entry["seconds"] = round(time.monotonic() - begun, 2)
+        entry |= {"seconds": round(time.monotonic() - begun, 2), "machine": call.machine, "tiny": call.tiny}
         _log.info("%s, %s: %.1f s", group, name, entry["seconds"])
         _write(path, {**results, name: entry})
 
@@ -149,7 +168,9 @@ def _failure(error: Exception) -> Results:
 
 
 def _forget_failures(path: Path) -> None:
-    _write(path, {name: entry for name, entry in _read(path).items() if "found" in entry})
+    earlier = {name: entry for name, entry in _read(path).items() if name != "group"}
+    kept = {name: entry if "found" in entry else NOT_REACHED for name, entry in earlier.items()}
+    _write(path, kept or {"group": NOT_REACHED})
 
 
 def _path(call: Call, group: str) -> Path:

@@ -187,14 +187,14 @@ def _rows_of(read: Mapping[str, Any]) -> object:
             {
                 "stage": stage,
                 "preset": preset,
-                "device": device,
+                "device": entry.get("machine", device),
                 "seconds": entry["found"]["seconds_per_item"],
                 "bytes": entry["found"].get("floor", {}).get("gbyte", 0) * 1e9 or None,
                 "flops": entry["found"].get("floor", {}).get("tflop", 0) * 1e12 or None,
             }
             for preset, group in groups.items()
             for stage, entry in group.items()
-            if "seconds_per_item" in entry.get("found", {})
+            if "seconds_per_item" in entry.get("found", {}) and not entry.get("tiny")
         ]
     except (AttributeError, KeyError, TypeError):
         return None

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,62 @@ def test_what_was_found_is_kept_and_what_failed_is_tried_again(
     running.run_groups(call)
     running.run_groups(call)
     assert counts == {"good": 1, "bad": 2, "paused": 2}
+
+
+@pytest.mark.slow
+def test_what_no_time_was_left_for_is_told_and_the_next_call_makes_it(
+    call: running.Call, in_this_process: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    def long() -> Any:
+        clock[0] += 60 * call.minutes
+        return {"n": 1}
+
+    in_this_process |= {"long": long, "late": lambda: {"n": 2}}
+    first = running.run_groups(call)
+    assert first["made"]["late"] == running.NOT_REACHED and first["made"]["long"]["found"] == {"n": 1}
+    assert running.unfinished(first, ("made",)) == ["made: late"]
+    second = running.run_groups(call)
+    assert second["made"]["late"]["found"] == {"n": 2} and running.unfinished(second, ("made",)) == []
+
+
+def test_a_group_that_no_time_was_left_for_is_told(call: running.Call, in_this_process: dict[str, Any]) -> None:
+    in_this_process |= {"good": dict}
+    found = running.run_groups(replace(call, minutes=0.0))
+    assert found == {"made": {"group": running.NOT_REACHED}} and running.unfinished(found, ("made",)) == ["made: group"]
+    assert running.unfinished({"made": {"paused": {"found": {"finished": False}}}}, ("made",)) == ["made: paused"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "status"),
+    [({"found": {}}, 0), ({"failed": "no room"}, 1), (running.NOT_REACHED, 3), ({"found": {"finished": False}}, 3)],
+)
+def test_the_exit_status_tells_what_failed_from_what_was_not_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: dict[str, Any], status: int
+) -> None:
+    monkeypatch.setattr(command, "run_groups", lambda _call: {"machine": {"ceilings": entry}})
+    assert command.main(["--out", str(tmp_path), "--tiny", "--device", "cpu", "--stage", "machine"]) == status
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "soon"])
+def test_a_call_has_some_minutes(tmp_path: Path, capsys: pytest.CaptureFixture[str], minutes: str) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--out", str(tmp_path), f"--minutes={minutes}"])
+    assert f"expected minutes, more than 0, got '{minutes}'" in capsys.readouterr().err
+
+
+def test_a_crash_at_the_start_of_a_group_keeps_what_earlier_calls_found(
+    call: running.Call, in_this_process: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks.gpu import groups
+
+    in_this_process |= {"good": lambda: {"n": 1}}
+    running.run_groups(call)
+    monkeypatch.setitem(groups.GROUPS, "made", lambda _context: _raise(OSError("no device")))
+    found = running.run_groups(call)["made"]
+    assert found["good"]["found"] == {"n": 1} and found["group"]["failed"] == "OSError: no device"
 
 
 def _sleep(_call: object, _group: str, _seconds: float) -> None:

@@ -52,6 +52,17 @@ def test_what_make_gpu_writes_is_read_as_it_is(tmp_path: Path) -> None:
     assert row.is_on("H100")
 
 
+def test_what_make_gpu_measured_elsewhere_or_on_tiny_models_is_not_relabelled(tmp_path: Path) -> None:
+    file = gpu_file()
+    entry = file["groups"]["fast"]["PAMR"]
+    file["groups"]["fast"] = {
+        "PAMR": {**entry, "machine": "NVIDIA H200", "tiny": False},
+        "deciding": {**entry, "tiny": True},
+    }
+    (row,) = read_measurements(written(tmp_path, file))
+    assert row.stage == "PAMR" and row.is_on("H200") and not row.is_on("H100")
+
+
 @pytest.mark.parametrize("changes", [{"tiny": True}, {"groups": {"machine": {}}}, {"groups": {"machine": 3}}])
 def test_a_trial_on_tiny_models_is_no_measurement(tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(PlanError, match="is no file of measurements"):
