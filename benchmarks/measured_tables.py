@@ -37,8 +37,11 @@ from benchmarks.odise_cost import steps_table as odise_steps
 from benchmarks.odise_quality import OPEN, closed_table, taps_table
 from benchmarks.odise_quality import table as odise_table
 from benchmarks.odise_quality import words_table as odise_words
+from benchmarks.one_cpu import formats_table
+from benchmarks.one_cpu import stages_table as cpu_stages_table
 from benchmarks.prototype_margins import likeness_table, margins_table
 from benchmarks.scale_plans import caching_table, plans_table
+from benchmarks.startup import table as startup_table
 from benchmarks.stored_predictions import table as stored_table
 from benchmarks.tinyworld_quality import table as quality_table
 from benchmarks.tinyworld_support import table as support_table
@@ -56,6 +59,7 @@ PAGES = (
     "docs/lint.md",
     "docs/measurements.md",
     "docs/odise.md",
+    "docs/one-cpu.md",
     "docs/scale.md",
     "ovdiff/tinyworld/README.md",
 )
@@ -134,6 +138,9 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "odise cost": ("odise_cost.json", odise_stages),
     "odise images": ("odise_cost.json", odise_images),
     "odise steps": ("odise_cost.json", odise_steps),
+    "start-up": ("startup.json", startup_table),
+    "one cpu, stages": ("one_cpu.json", cpu_stages_table),
+    "one cpu, formats": ("one_cpu.json", formats_table),
     "scale, plans": ("scale_plans.json", plans_table),
     "scale, caching": ("scale_plans.json", caching_table),
     "scale, simulation": ("cluster_simulation.json", simulation_table),
