@@ -169,6 +169,7 @@ measure: $(ENV)
 	$(MEASURE).scale_plans --out $(RESULTS)/scale_plans.json
 	$(MEASURE).cluster_simulation --out $(RESULTS)/cluster_simulation.json
 	$(MEASURE).local_runs --out $(RESULTS)/local_runs.json
+	$(MEASURE).one_cpu --out $(RESULTS)/one_cpu.json
 	$(MEASURE).measured_tables
 
 # On a machine that has a torch of its own and no network, such as a lent one, nothing is set up: its Python is used.

@@ -27,7 +27,7 @@ from benchmarks.spreads import markdown_table, write_results
 from ovdiff.planning import Assumptions
 from ovdiff.planning.throughput import duration
 
-FEW, MORE, FORETOLD = 2, 12, 30
+FEW, MORE, FORETOLD = 2, 24, 40
 _LOOK_S = 0.1
 
 

@@ -156,6 +156,7 @@ ELSEWHERE = {
     "novelties.json": "python -m benchmarks.novelties",
     "odise.json": "python -m benchmarks.odise_quality",
     "odise_cost.json": "python -m benchmarks.odise_cost",
+    "startup.json": "python -m benchmarks.startup --before CHECKOUT",
     "stored_predictions.json": "python -m benchmarks.stored_predictions",
 }
 """Files of figures that `make measure` does not make: each with the command that does."""
