@@ -377,6 +377,17 @@ class Engine:
         """
         return self._learner.address(image, annotation)
 
+    def draft_lesson(self, image: NDArray[np.uint8], annotation: Annotation) -> Lesson | None:
+        """Return the lesson of an annotated image without its source, and store nothing; ``None`` if it is there.
+
+        This is what costs anything of :meth:`learn`, which takes the lesson as its draft, in whatever process that is.
+
+        Raises:
+            OVDiffError: the errors of :meth:`learn`.
+        """
+        self._require_files(SEGMENTING)
+        return self._learner.draft(image, annotation)
+
     def learn(
         self,
         image: NDArray[np.uint8],
@@ -384,6 +395,7 @@ class Engine:
         source: LessonSource | None = None,
         *,
         per_annotation: bool = False,
+        draft: Lesson | None = None,
     ) -> Lesson:
         """Take the lesson of an annotated image, and store it in `lessons`, unless it is there. Nothing is trained.
 
@@ -397,6 +409,7 @@ class Engine:
             source: where the annotation comes from.
             per_annotation: keep the lessons of other annotations of the task, and remove only those of older versions
                 of this one.
+            draft: what :meth:`draft_lesson` returned, here or elsewhere; no model runs then.
 
         Raises:
             ImageError: ``image`` is not such an array.
@@ -406,7 +419,8 @@ class Engine:
             DeviceMemoryError: not even one window fits into the device's memory.
         """
         self._require_files(SEGMENTING)
-        return self._learner.learn(image, annotation, source or LessonSource(), per_annotation=per_annotation)
+        source = source or LessonSource()
+        return self._learner.learn(image, annotation, source, per_annotation=per_annotation, draft=draft)
 
     def novel_regions(self, encoded: EncodedImage, vocabulary: Vocabulary) -> tuple[NovelRegion, ...]:
         """Return the regions of an encoded image that show none of a vocabulary's words, the most novel first.

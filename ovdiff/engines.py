@@ -399,15 +399,29 @@ class Learns(Protocol):
         source: LessonSource | None = None,
         *,
         per_annotation: bool = False,
+        draft: Lesson | None = None,
     ) -> Lesson:
         """Take the lesson of an annotated image and store it, unless it is there.
 
         Lessons that older annotations of the same task and image gave are removed; with ``per_annotation`` only those
-        of older versions of the same annotation.
+        of older versions of the same annotation. With a ``draft``, by :class:`DraftsLessons`, no model runs.
 
         Raises:
             MissingPrototypesError: some categories must be prepared first; the message names them.
             OVDiffError: the lesson cannot be taken or stored for another reason.
+        """
+        ...
+
+
+@runtime_checkable
+class DraftsLessons(Protocol):
+    """An engine that can take a lesson in one process, for another process to store."""
+
+    def draft_lesson(self, image: NDArray[np.uint8], annotation: Annotation) -> Lesson | None:
+        """Return the lesson of an annotated (H, W, 3) uint8 RGB image without its source; ``None`` if it is there.
+
+        Raises:
+            OVDiffError: the lesson cannot be taken.
         """
         ...
 

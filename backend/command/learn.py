@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,7 @@ from backend.errors import ImageSourceError, RequestError, UsageError
 from backend.serving.teaching.annotated import Scope
 from backend.serving.teaching.taking import (
     REFUSALS,
+    Drafting,
     ReadImage,
     Taken,
     Taking,
@@ -26,15 +30,24 @@ from backend.serving.teaching.taking import (
     why_without_image,
 )
 from backend.serving.vocabulary import read_labelling
+from backend.settings import ImageSettings, LabelStudioSettings
+from backend.sources.fetch import Fetcher
 from backend.sources.images import ImageSource, decode_image
+from backend.sources.label_studio import LabelStudioClient
 from converters import records
 from converters.console import answer
 from converters.encodings.overlaps import RULE
 from converters.label_studio.label_config import LabelConfig
 from converters.label_studio.own_attributes import skipped_labels
 from converters.label_studio.reader import Wanted, read_export
+from converters.workers import in_order
+from ovdiff.bank.lessons import Lesson
+from ovdiff.distributed.pool import AHEAD
 from ovdiff.engines import Learns, SegmentationEngine
 from ovdiff.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from backend.command.on_ray import OnRay
 
 _TRAINING = "train a head of ODISE on the export: ovdiff odise train"
 
@@ -90,6 +103,7 @@ def learn_from_export(
     read_image: ReadImage,
     choices: Choices,
     max_categories: int,
+    ray: OnRay | None = None,
 ) -> None:
     """Take a lesson of each annotated image of an export, and say what was taken, what was there, and what was refused.
 
@@ -104,6 +118,7 @@ def learn_from_export(
         read_image: gives the image of a task.
         choices: what is learned from.
         max_categories: a label config with more labels is refused.
+        ray: the cluster on which engines like this one take the lessons; this process stores them, in order.
 
     Raises:
         UsageError: the engine does not learn, or --labels names no label.
@@ -120,16 +135,16 @@ def learn_from_export(
         found += [(record, made) for made in _annotations(record, choices, counts, vocabularies)]
     if found:
         words = dict.fromkeys(each for vocabulary in vocabularies.values() for each in vocabulary.categories)
-        build_missing(tuple(words), engine)
+        build_missing(tuple(words), engine, ray=ray)
         say_missing_anchors(engine)
     scope = Scope(kinds_of(config), choices.labels, choices.partial, skipped_labels(config))
     taking = Taking(engine, vocabularies, read_image, scope, choices.every_annotator)
     try:
-        with progress_bar(len(found)) as bar:
-            for record, made in found:
+        with progress_bar(len(found)) as bar, _drafted(found, taking, engine, ray) as drafts:
+            for (record, made), draft in drafts:
                 bar.set_description(f"task {record.task_id}")
                 try:
-                    counts.note(taking.take(record, made))
+                    counts.note(taking.take(record, made, draft))
                 except REFUSALS as error:
                     counts.refuse(record.task_id, made.id, str(error))
                 bar.update()
@@ -138,6 +153,22 @@ def learn_from_export(
     if counts.refusals:
         which = "annotations" if choices.every_annotator else f"of {counts.tasks} images"
         raise RequestError(f"{len(counts.refusals)} {which} gave no lesson; they are named above.")
+
+
+_Found = tuple[records.ImageRecord, records.Annotation]
+
+
+@contextmanager
+def _drafted(
+    found: Sequence[_Found], taking: Taking, engine: SegmentationEngine, ray: OnRay | None
+) -> Iterator[Iterator[tuple[_Found, Lesson | None]]]:
+    """Yield each annotation with its lesson, if engines of a cluster took it; in the order of the export."""
+    if ray is None or not found:
+        yield ((each, None) for each in found)
+        return
+    drafting = Drafting(taking.vocabularies, taking.read_image, taking.scope)
+    with ray.segmenters(engine) as pool:
+        yield in_order(partial(pool.submit, drafting), found, pool.workers * AHEAD)
 
 
 def images_in(images: ImagesBelow) -> ReadImage:
@@ -153,18 +184,23 @@ def images_in(images: ImagesBelow) -> ReadImage:
     return read
 
 
-def images_from(source: ImageSource) -> ReadImage:
-    """Return a reader that fetches images from where the service fetches them."""
+def images_from(label_studio: LabelStudioSettings, limits: ImageSettings) -> ReadImage:
+    """Return a reader that fetches images from where the service fetches them; it can be pickled."""
 
     def read(record: records.ImageRecord) -> NDArray[np.uint8]:
         task_id = record.task_id if isinstance(record.task_id, int) else None
         try:
-            with source.opened(record.image, task_id=task_id) as image:
+            with _source(label_studio, limits).opened(record.image, task_id=task_id) as image:
                 return image
         except ImageSourceError as error:
             raise ImageSourceError(f"{error} Name the folder of the images with --images.") from error
 
     return read
+
+
+@lru_cache(maxsize=1)
+def _source(label_studio: LabelStudioSettings, limits: ImageSettings) -> ImageSource:
+    return ImageSource(Fetcher(LabelStudioClient(label_studio), limits))
 
 
 def _vocabularies(config_text: str, max_categories: int, choices: Choices) -> dict[str, Vocabulary]:

@@ -6,12 +6,14 @@ Tested by tests/backend/command/test_ray.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from backend.command.console import notice
+from backend.serving.on_ray import EnginesOnRay, Pools
+from backend.settings import RaySettings
 from ovdiff.bank import Bank
 from ovdiff.distributed.building import Report, build_on
 from ovdiff.distributed.cluster import Cluster, connected
@@ -57,6 +59,21 @@ class OnRay:
         fewer = Wish(min(len(categories), self._placement(engine).workers), self.wish.cpus, self.wish.gpus)
         with _ending(engine_pool(self.cluster, spec, need, fewer, loads=False)) as pool:
             yield from build_on(pool, board_on_cluster(), categories, report)
+
+    def for_threads(self, engine: SegmentationEngine) -> EnginesOnRay:
+        """Return engines like this one for many threads that segment image by image; they start when first used."""
+
+        def connect(_: EnginesOnRay) -> Pools:
+            with ExitStack() as stack:
+                pool = stack.enter_context(self.segmenters(engine))
+                return Pools(pool, pool, board_on_cluster(), stack.pop_all())
+            raise AssertionError("the stack hands on every error")
+
+        return EnginesOnRay(engine, self.bank, self.device, RaySettings(), connect=connect)
+
+    def workers(self, engine: SegmentationEngine) -> int:
+        """Return how many engines like this one `segmenters` starts."""
+        return place(segmenting_need(engine.preset, self.device), self.cluster.nodes, self.wish).workers
 
     def opener(self, engine: SegmentationEngine) -> tuple[Placement, Callable[..., RayPool]]:
         """Return where engines that segment run, and what opens a pool there for an initializer of the caller's."""

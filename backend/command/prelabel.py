@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backend.command.addresses import ImagesBelow
 from backend.command.console import complain, progress_bar, say
@@ -33,6 +34,10 @@ from converters.console import answer
 from ovdiff.engines import LoadsModels, SegmentationEngine
 from ovdiff.vocabulary import Category
 
+if TYPE_CHECKING:
+    from backend.command.on_ray import OnRay
+
+AT_ONCE = 3  # tasks at work for each engine of a cluster: one segments, one has arrived, one becomes regions here
 AGAIN = "Run the same command again: it goes on with the tasks that have no prediction."
 MOST_LINES = 20  # of tasks that failed; --json has a thousand
 
@@ -63,7 +68,12 @@ class Wishes:
 
 
 def prelabel_project(
-    wishes: Wishes, settings: Settings, engine: SegmentationEngine, *, patience: Patience | None = None
+    wishes: Wishes,
+    settings: Settings,
+    engine: SegmentationEngine,
+    *,
+    patience: Patience | None = None,
+    ray: OnRay | None = None,
 ) -> None:
     """Predict tasks of a project and store the predictions, and print what was done, also after Ctrl-C or an error.
 
@@ -72,6 +82,7 @@ def prelabel_project(
         settings: where Label Studio is, and what shapes a prediction.
         engine: the method.
         patience: how long Label Studio is asked again (None: two minutes).
+        ray: the cluster on which engines like this one segment; this process fetches images and stores predictions.
 
     Raises:
         UsageError: the query means nothing, prototypes are missing that may not be made, or another run is at work.
@@ -82,12 +93,16 @@ def prelabel_project(
     """
     client = LabelStudioClient(settings.label_studio)
     uid = client.project(wishes.project).uid
-    project = _Project(wishes.project, uid, client, settings, Basis(settings, engine))
+    remote = ray.for_threads(engine) if ray is not None else None
+    project = _Project(wishes.project, uid, client, settings, Basis(settings, engine, remote=remote))
     categories = project.categories()
     only = (ALL_TASKS,) if wishes.query is None else read_query(wishes.query, client, wishes.project)
-    with _locked(settings, uid) if not wishes.dry_run else nullcontext():
+    with _locked(settings, uid) if not wishes.dry_run else nullcontext(), ExitStack() as ends:
+        if remote is not None:
+            ends.callback(remote.stop)
         if not wishes.dry_run:
-            _prepare(project, categories, engine, wishes)
+            _prepare(project, categories, engine, wishes, ray)
+        loading = project.basis.worker
         ahead = FetchedAhead(_fetcher(wishes, client, settings.images))
         work = Work(
             stored=StoredPredictions(client, wishes.project),
@@ -95,8 +110,8 @@ def prelabel_project(
             snapshot=project.all_ready if wishes.dry_run else project.as_it_is,
             ahead=ahead,
             patience=patience or Patience(),
-            load=engine.load_models if isinstance(engine, LoadsModels) else tuple,
-            threads=settings.prediction.prediction_slots,
+            load=loading.load_models if isinstance(loading, LoadsModels) else tuple,
+            threads=settings.prediction.prediction_slots if ray is None else AT_ONCE * ray.workers(engine),
         )
         delete_after_s = settings.prediction.delete_replaced_after_s
         orders = Orders(wishes.choice, only, wishes.limit, wishes.dry_run, delete_after_s)
@@ -165,14 +180,20 @@ def _locked(settings: Settings, uid: str) -> Iterator[None]:
         lock.release()
 
 
-def _prepare(project: _Project, categories: Sequence[Category], engine: SegmentationEngine, wishes: Wishes) -> None:
+def _prepare(
+    project: _Project,
+    categories: Sequence[Category],
+    engine: SegmentationEngine,
+    wishes: Wishes,
+    ray: OnRay | None = None,
+) -> None:
     """Make the prototypes that are missing."""
     missing = [category for category in categories if not engine.has(category)]
     if missing and not wishes.may_build:
         names = ", ".join(category.name for category in missing)
         raise UsageError(f"{len(missing)} categories have no prototypes: {names}. Leave out --no-build to make them.")
     try:
-        build_missing(categories, engine)
+        build_missing(categories, engine, ray=ray)
     except RequestError as error:  # the service predicts without a category that cannot be made, too
         project.unbuilt = {category: str(error) for category in categories if not engine.has(category)}
         if len(project.unbuilt) == len(categories):

@@ -42,7 +42,7 @@ _LOOK_S = 0.5
 
 
 @dataclass(frozen=True)
-class _Pools:
+class Pools:
     """What is connected: engines that segment, engines that build, and where builds tell how far they are."""
 
     segmenters: RayPool
@@ -61,7 +61,7 @@ class EnginesOnRay:
         device: str,
         settings: RaySettings,
         *,
-        connect: Callable[[EnginesOnRay], _Pools] | None = None,
+        connect: Callable[[EnginesOnRay], Pools] | None = None,
     ) -> None:
         """Remember what engines are made from.
 
@@ -76,7 +76,7 @@ class EnginesOnRay:
         self.queue: Callable[[], Sequence[Category]] = tuple
         self._connect = connect or connect_to_cluster
         self._lock = threading.Lock()
-        self._pools: _Pools | None = None
+        self._pools: Pools | None = None
         self._ahead: dict[Category, Future[float]] = {}
         self._stopped = False
 
@@ -156,17 +156,17 @@ class EnginesOnRay:
                 pools.board.give_up(category.name)
             pools.ending.close()
 
-    def _next(self, pools: _Pools, category: Category) -> list[Category]:
+    def _next(self, pools: Pools, category: Category) -> list[Category]:
         """Return categories that idle engines may build already: those whose turn comes next."""
         room = pools.builders.workers - 1 - sum(each != category for each in self._ahead)
         queued = [each for each in self.queue() if each != category and each not in self._ahead]
         return queued[: max(0, room)]
 
-    def _asked(self, submit: Callable[[_Pools], Future[Found]]) -> Found:
+    def _asked(self, submit: Callable[[Pools], Future[Found]]) -> Found:
         pools = self._connected()
         return self._result(pools, submit(pools))
 
-    def _result(self, pools: _Pools, future: Future[Found]) -> Found:
+    def _result(self, pools: Pools, future: Future[Found]) -> Found:
         try:
             return future.result()
         except ClusterError as error:
@@ -175,7 +175,7 @@ class EnginesOnRay:
                 logger.error("The Ray cluster is lost: %s", error)
             raise
 
-    def _connected(self) -> _Pools:
+    def _connected(self) -> Pools:
         with self._lock:
             if self._stopped:
                 raise ClusterError("The service ends; nothing is sent to the Ray cluster any more.")
@@ -183,7 +183,7 @@ class EnginesOnRay:
                 self._pools = self._connect(self)
             return self._pools
 
-    def _disconnect(self, pools: _Pools) -> None:
+    def _disconnect(self, pools: Pools) -> None:
         with self._lock:
             if self._pools is pools:
                 self._pools = None
@@ -191,7 +191,7 @@ class EnginesOnRay:
                 pools.ending.close()
 
 
-def connect_to_cluster(engines: EnginesOnRay) -> _Pools:
+def connect_to_cluster(engines: EnginesOnRay) -> Pools:
     """Connect to the cluster of the settings, and start engines there.
 
     Raises:
@@ -210,5 +210,5 @@ def connect_to_cluster(engines: EnginesOnRay) -> _Pools:
         builders = placed_pool(cluster, spec, build, loads=False)
         stack.callback(builders.shutdown, cancel_futures=True)
         logger.info("On the Ray cluster at %s: %d engines.", cluster.address, segmenters.workers)
-        return _Pools(segmenters, builders, board_on_cluster(), stack.pop_all())
+        return Pools(segmenters, builders, board_on_cluster(), stack.pop_all())
     raise AssertionError("the stack hands on every error")

@@ -3,6 +3,8 @@
 Tested through the engine by tests/ovdiff/learning/test_lesson.py.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,8 +38,19 @@ class Learner:
         words = words_of(annotation, self._segmenter.parts.preset)
         return lesson_address(image_key(image), annotation, words, self._recipes.lessons.key)
 
+    def draft(self, image: NDArray[np.uint8], annotation: Annotation) -> Lesson | None:
+        """Take the lesson of an annotated image, and store nothing. See :meth:`ovdiff.engine.Engine.draft_lesson`."""
+        address = self.address(image, annotation)
+        return None if self._store.has(address) else self._taken(image, annotation, address, LessonSource())
+
     def learn(
-        self, image: NDArray[np.uint8], annotation: Annotation, source: LessonSource, *, per_annotation: bool
+        self,
+        image: NDArray[np.uint8],
+        annotation: Annotation,
+        source: LessonSource,
+        *,
+        per_annotation: bool,
+        draft: Lesson | None = None,
     ) -> Lesson:
         """Take the lesson of an annotated image and store it. See :meth:`ovdiff.engine.Engine.learn`."""
         address, recipe = self.address(image, annotation), self._recipes.lessons.key
@@ -46,11 +59,18 @@ class Learner:
             for other in set(replaced) - {address}:
                 self._store.remove(other)
             return self._store.load(address)
+        if draft is not None and draft.address == address:
+            lesson = replace(draft, source=source)
+        else:
+            lesson = self._taken(image, annotation, address, source)
+        self._store.save(lesson, replaced)
+        return lesson
+
+    def _taken(self, image: NDArray[np.uint8], annotation: Annotation, address: str, source: LessonSource) -> Lesson:
+        """Run the models, and return the lesson."""
         encoded, parts = self._segmenter.encode(image), self._segmenter.parts
         predicted = self._segmenter.label(encoded, annotation.vocabulary, lessons=False).label_map
         with parts.models.lock:
             stuff = self._segmenter.kinds.stuff(annotation.vocabulary)
             taken = take_lesson(parts, encoded, annotation, predicted, stuff)
-        lesson = sourced(taken, address, recipe, image_key(image), source)
-        self._store.save(lesson, replaced)
-        return lesson
+        return sourced(taken, address, self._recipes.lessons.key, image_key(image), source)

@@ -38,6 +38,7 @@ class LearningEngine(FakeEngine):
         source: LessonSource | None = None,
         *,
         per_annotation: bool = False,
+        draft: Lesson | None = None,
     ) -> Lesson:
         source, address = source or LessonSource(), self.lesson_address(image, annotation)
         replaced = self.lessons.of_task(RECIPE, source, per_annotation=per_annotation)

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backend.command.arguments.ray import add_ray_options, ray_of
 from backend.command.arguments.shared import (
     Commands,
     add_bank_option,
@@ -71,6 +72,7 @@ def _add_learn(commands: Commands[argparse.ArgumentParser]) -> None:
         "--partial", action="store_true", help="what has no label may be anything: learn from labelled pixels alone"
     )
     add_engine_options(learn)
+    add_ray_options(learn)
     learn.set_defaults(act=_learn)
 
 
@@ -89,15 +91,18 @@ def _learn(options: argparse.Namespace, settings: Settings) -> None:
     from converters.label_studio.label_config import read_label_config
 
     config = read_label_config(options.label_config)
-    learn_from_export(
-        options.export,
-        config,
-        options.label_config.read_text("utf-8"),
-        engine_of(options, settings),
-        image_reader(options, settings),
-        Choices(labels_of(options.labels), options.partial, options.every_annotator),
-        settings.prediction.max_categories,
-    )
+    engine = engine_of(options, settings)
+    with ray_of(options, settings) as ray:
+        learn_from_export(
+            options.export,
+            config,
+            options.label_config.read_text("utf-8"),
+            engine,
+            image_reader(options, settings),
+            Choices(labels_of(options.labels), options.partial, options.every_annotator),
+            settings.prediction.max_categories,
+            ray,
+        )
 
 
 def _store(options: argparse.Namespace, settings: Settings) -> LessonStore:

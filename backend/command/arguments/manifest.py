@@ -9,15 +9,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backend.command.arguments.ray import ray_of
 from backend.command.arguments.shared import engine_of, image_path, project_number, whole_number
 from backend.errors import UsageError
 from backend.settings import Settings
 
 if TYPE_CHECKING:
-    from backend.command.manifest.images import BringsImages
+    from backend.command.manifest.making import BringsImages
     from backend.command.manifest.reading import Manifest
     from backend.command.manifest.rows import Columns
-    from backend.sources.fetch import Fetcher
+    from backend.sources.images import FetchesImages
     from ovdiff.vocabulary import Vocabulary
 
 SHARD_ROWS = 1000
@@ -138,45 +139,43 @@ def run(options: argparse.Namespace, settings: Settings) -> None:
     )
     require_rows(manifest, _named_columns(options))
     orders.folder.require_usable()
-    with freed_memory_given_back():
-        engine = engine_of(options, settings)
-        version = prepare(engine, vocabulary, wanted)
-        making = Making(vocabulary, engine, wanted, images, settings.images.image_max_px, version)
-        segment_manifest(orders, making)
+    engine = engine_of(options, settings)
+    with freed_memory_given_back(), ray_of(options, settings) as ray:
+        version = prepare(engine, vocabulary, wanted, ray)
+        making = Making(vocabulary, wanted, images, settings.images.image_max_px, version)
+        segment_manifest(orders, making, engine, ray)
 
 
 def _source(options: argparse.Namespace, settings: Settings) -> tuple[Manifest, BringsImages, Vocabulary]:
     """Return the manifest, what brings its images, and the categories."""
-    from backend.command.manifest.images import ImagesOfRows
+    from backend.command.manifest.images import FetcherOfSettings, ImagesOfRows
     from backend.command.manifest.reading import open_manifest
     from backend.command.manifest.rows import Columns
     from backend.command.prototypes import read_categories
-    from backend.sources.fetch import Fetcher
-    from backend.sources.label_studio import LabelStudioClient
 
     columns = Columns(id=options.id_column or "id", carried=options.carry)
-    client = LabelStudioClient(settings.label_studio)
-    fetcher = Fetcher(client, settings.images)
+    fetcher = FetcherOfSettings(settings.label_studio, settings.images)
     if options.project is not None:
         return _project(options, settings, columns, fetcher)
     if options.categories is None:
         raise UsageError('Say with --categories what is to be found, such as --categories "boat, water".')
     manifest = open_manifest(options.manifest, columns, image_column=options.image_column)
-    folder = options.root or manifest.folder
+    folder = str(options.root or manifest.folder)
     return manifest, ImagesOfRows(folder, fetcher), read_categories(options.categories)
 
 
 def _project(
-    options: argparse.Namespace, settings: Settings, columns: Columns, fetcher: Fetcher
+    options: argparse.Namespace, settings: Settings, columns: Columns, fetcher: FetchesImages
 ) -> tuple[Manifest, BringsImages, Vocabulary]:
     from backend.command.addresses import ImagesBelow
     from backend.command.manifest.images import ImagesOfTasks
     from backend.command.manifest.reading import project_manifest
     from backend.command.prototypes import read_categories
     from backend.serving.vocabulary import read_labelling
+    from backend.sources.label_studio import LabelStudioClient
     from ovdiff.vocabulary import Vocabulary
 
-    client = fetcher.label_studio
+    client = LabelStudioClient(settings.label_studio)
     config = client.project(options.project).label_config
     labelling = read_labelling(config, max_categories=settings.prediction.max_categories)
     chosen = read_categories(options.categories) if options.categories else Vocabulary(labelling.categories)

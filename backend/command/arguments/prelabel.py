@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 
+from backend.command.arguments.ray import add_ray_options, ray_of
 from backend.command.arguments.shared import (
     Commands,
     add_engine_options,
@@ -55,6 +56,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     prelabel.add_argument("--no-build", action="store_true", help="make no prototypes; refuse if some are missing")
     add_engine_options(prelabel)
+    add_ray_options(prelabel)
     prelabel.set_defaults(act=_prelabel)
 
 
@@ -73,5 +75,6 @@ def _prelabel(options: argparse.Namespace, settings: Settings) -> None:
         images=options.images,
         image_root=options.image_root,
     )
-    with freed_memory_given_back():
-        prelabel_project(wishes, settings, engine_of(options, settings))
+    engine = engine_of(options, settings)
+    with freed_memory_given_back(), ray_of(options, settings) as ray:
+        prelabel_project(wishes, settings, engine, ray=ray)

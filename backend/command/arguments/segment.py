@@ -102,8 +102,6 @@ def _segment(options: argparse.Namespace, settings: Settings) -> None:
     from converters.commands import thresholds_of
 
     if manifest.is_asked_for(options):
-        if options.ray is not None:
-            raise UsageError("--ray deals out images and folders; leave it out with --manifest and --project.")
         manifest.run(options, settings)
         return
     if not options.images or options.categories is None:

@@ -101,13 +101,10 @@ def image_reader(options: argparse.Namespace, settings: Settings) -> ReadImage:
     """Return what reads the image of an annotated task: from the folder of --images, or from where the service does."""
     from backend.command.addresses import ImagesBelow
     from backend.command.learn import images_from, images_in
-    from backend.sources.fetch import Fetcher
-    from backend.sources.images import ImageSource
-    from backend.sources.label_studio import LabelStudioClient
 
     if options.images is not None:
         return images_in(ImagesBelow(options.images, options.image_root, settings.images))
-    return images_from(ImageSource(Fetcher(LabelStudioClient(settings.label_studio), settings.images)))
+    return images_from(settings.label_studio, settings.images)
 
 
 def project_number(text: str) -> int:

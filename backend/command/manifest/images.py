@@ -1,53 +1,63 @@
-"""The bytes of a row's image: from a folder, a storage or a web server; the images of the next rows come meanwhile."""
+"""The bytes of a row's image: from a folder, a storage or a web server, or from where a task says."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePath
-from typing import Protocol
 
 from backend.command.addresses import read_at_most
 from backend.command.manifest.rows import Row
-from backend.errors import ImageReferenceError, ImageSourceError
+from backend.errors import ImageReferenceError
+from backend.settings import ImageSettings, LabelStudioSettings
+from backend.sources.fetch import Fetcher
 from backend.sources.images import FetchesImages
+from backend.sources.label_studio import LabelStudioClient
 from ovdiff.errors import MissingExtraError, StorageError
 from ovdiff.storage import place
 
-AHEAD = 16
-"""So many images are on their way before their turn: at most 16 times OVDIFF_IMAGE_MAX_BYTES of memory."""
-_THREADS = 8
 _WEB = ("http://", "https://")
 
 
-class BringsImages(Protocol):
-    """What brings the images of rows; threads may share it."""
+@dataclass(frozen=True)
+class FetcherOfSettings:
+    """A fetcher that can be pickled: each process makes its own of the settings. Threads may share it."""
 
-    def bytes_of(self, row: Row) -> bytes:
-        """Return the bytes of a row's image.
+    label_studio: LabelStudioSettings
+    limits: ImageSettings
+
+    @property
+    def clock_s(self) -> Callable[[], float]:
+        """The present moment in seconds."""
+        return time.monotonic
+
+    def fetch(self, reference: str, *, task_id: int | None = None, within_s: float = math.inf) -> bytes:
+        """Return the bytes of an image.
 
         Raises:
-            ImageSourceError: they cannot be had, or are too many.
+            ImageSourceError: the image may not or cannot be fetched, or has too many bytes.
         """
-        ...
+        return _fetcher(self.label_studio, self.limits).fetch(reference, task_id=task_id, within_s=within_s)
 
-    def source_of(self, row: Row) -> str:
-        """Return where a row's image is looked for; "" where the row says it all, as an address does."""
-        ...
+
+@lru_cache(maxsize=1)
+def _fetcher(label_studio: LabelStudioSettings, limits: ImageSettings) -> Fetcher:
+    return Fetcher(LabelStudioClient(label_studio), limits)
 
 
 @dataclass(frozen=True)
 class ImagesOfRows:
-    """Brings the images of a manifest. Threads may share it.
+    """Brings the images of a manifest. Threads may share it, and it can be pickled.
 
     Attributes:
-        folder: what paths are relative to, here or at an address.
+        folder: what paths are relative to, a path or an address.
         fetcher: brings what is at an address of the web, by the rules of the service; its limits hold for all images.
     """
 
-    folder: Path
+    folder: str
     fetcher: FetchesImages
 
     def bytes_of(self, row: Row) -> bytes:
@@ -60,7 +70,7 @@ class ImagesOfRows:
         if row.image.lower().startswith(_WEB):
             return self.fetcher.fetch(row.image)
         try:
-            path = place(row.image) if "://" in row.image else place(str(self.folder)) / row.image
+            path: Path = place(row.image) if "://" in row.image else place(self.folder) / row.image
         except (StorageError, MissingExtraError, ValueError) as error:
             raise ImageReferenceError(f"{error!s:.300}") from error
         return read_at_most(path, self.fetcher.limits.image_max_bytes)
@@ -69,12 +79,12 @@ class ImagesOfRows:
         """Return the folder that a row's path is relative to; "" for an address and a path from the root."""
         if "://" in row.image or PurePath(row.image).is_absolute():
             return ""
-        return str(self.folder.resolve()) if isinstance(self.folder, Path) else str(self.folder)
+        return self.folder if "://" in self.folder else str(Path(self.folder).resolve())
 
 
 @dataclass(frozen=True)
 class ImagesOfTasks:
-    """Brings the images of a project's tasks, from where the tasks say. Threads may share it.
+    """Brings the images of a project's tasks, from where the tasks say. Threads may share it, and it can be pickled.
 
     Attributes:
         fetcher: brings what a task names.
@@ -95,32 +105,3 @@ class ImagesOfTasks:
     def source_of(self, row: Row) -> str:
         """Return where all images are looked for."""
         return self.source
-
-
-def fetched_in_order(
-    rows: Sequence[Row], fetch: Callable[[Row], bytes]
-) -> Iterator[tuple[Row, bytes | ImageSourceError]]:
-    """Yield each row with its image's bytes, or with why there are none; the next images are fetched meanwhile.
-
-    Args:
-        rows: the rows.
-        fetch: returns the bytes of one row's image; several threads call it.
-    """
-    waiting: deque[tuple[Row, Future[bytes]]] = deque()
-    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="ovdiff-fetch")
-    try:
-        for row in rows:
-            waiting.append((row, pool.submit(fetch, row)))
-            if len(waiting) >= AHEAD:
-                yield _result(*waiting.popleft())
-        while waiting:
-            yield _result(*waiting.popleft())
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _result(row: Row, future: Future[bytes]) -> tuple[Row, bytes | ImageSourceError]:
-    try:
-        return row, future.result()
-    except ImageSourceError as error:
-        return row, error

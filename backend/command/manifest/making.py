@@ -1,30 +1,31 @@
-"""The results of one shard: the rows' images are fetched, segmented, and become a COCO dataset.
+"""What is done with a row: its image is read, looked at, and becomes an entry and annotations; and a shard of that.
 
-This is all that is done for a shard, and it follows from the rows, the images and the run alone, so any process may do
-it. Ids are unique over all shards without anybody counting: an annotation's id is its row's number times a million,
-and the number of the mask in the image.
+All of it follows from the row, its image and the run alone, so any process may do it, in any order. Ids are unique over
+all shards without anybody counting: an annotation's id is its row's number times a million, and the number of the mask
+in the image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backend import __version__
 from backend.command.coco_file import coco_categories, masks_of
-from backend.command.manifest.images import BringsImages, fetched_in_order
 from backend.command.manifest.rows import BadRow, Batch, Row
-from backend.command.one_image import segment_one
+from backend.command.one_image import IMAGE_ERRORS, segment_one
 from backend.command.plan import Wanted
 from backend.errors import ImageSourceError
 from backend.sources.images import decode_image
 from converters.datasets.coco_thresholds import note_of
 from converters.files.json_values import JsonObject
-from ovdiff.engines import SegmentationEngine
-from ovdiff.errors import DeviceMemoryError, ImageError
+from ovdiff.distributed.engine_worker import engine_here
+from ovdiff.distributed.stages import Stages
+from ovdiff.segmentation import Segmentation
 from ovdiff.storage.redaction import without_secrets
 from ovdiff.vocabulary import Vocabulary
 
@@ -32,45 +33,140 @@ MASKS_A_ROW = 1_000_000
 """An annotation's id is the number of its row times this, and the number of the mask from 0."""
 
 
+class BringsImages(Protocol):
+    """What brings the images of rows; threads may share it, and it can be pickled."""
+
+    def bytes_of(self, row: Row) -> bytes:
+        """Return the bytes of a row's image.
+
+        Raises:
+            ImageSourceError: they cannot be had, or are too many.
+            StorageError: a storage is away for too long, so that the run ends; finished shards stay.
+        """
+        ...
+
+    def source_of(self, row: Row) -> str:
+        """Return where a row's image is looked for; "" where the row says it all, as an address does."""
+        ...
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What is shown of an image.
+
+    Attributes:
+        segmentation: what is shown of its segmentation.
+        dropped_parts: how many parts of masks were too small.
+        hidden_masks: how many masks had too low a score.
+    """
+
+    segmentation: Segmentation
+    dropped_parts: int
+    hidden_masks: int
+
+
+ReadRow = tuple[Row, NDArray[np.uint8] | BadRow]
+"""A row with its image, (H, W, 3) uint8 RGB, or with why there is none."""
+
+SeenRow = tuple[Row, Looked | BadRow]
+"""A row with what its image shows, or with why nobody can say."""
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """What becomes of a row.
+
+    Attributes:
+        image: its entry in a COCO file.
+        annotations: its annotations there.
+        dropped_parts: how many parts of masks were too small.
+        hidden_masks: how many masks had too low a score.
+    """
+
+    image: JsonObject
+    annotations: list[JsonObject]
+    dropped_parts: int
+    hidden_masks: int
+
+
 @dataclass(frozen=True)
 class Making:
-    """What the shards of a run are made with.
+    """What is done with each row; picklable. The engine is that of the process.
 
     Attributes:
         vocabulary: the categories to look for.
-        engine: the method.
         wanted: what is asked for of an image.
-        images: brings the bytes of a row's image; several threads use it.
+        images: brings the images.
         max_px: images with more pixels are refused.
         version: the model version of the results.
     """
 
     vocabulary: Vocabulary
-    engine: SegmentationEngine
     wanted: Wanted
     images: BringsImages
     max_px: int
     version: str
 
+    @property
+    def stages(
+        self,
+    ) -> Stages[Row, ReadRow, SeenRow, RowResult | BadRow]:
+        """The three steps."""
+        return Stages(self.read, self.look, self.encode)
 
-def make_shard(batch: Batch, making: Making) -> JsonObject:
-    """Return the COCO dataset of a batch of rows; its `info` says what is in it and which rows have no result.
+    def read(self, row: Row) -> ReadRow:
+        """Fetch and decode the image of a row."""
+        return self.decode((row, self.fetch(row)))
 
-    Raises:
-        OVDiffError: the engine cannot segment at all.
-    """
-    shard = _Shard([], [], [row for row in batch.rows if isinstance(row, BadRow)])
-    good = [row for row in batch.rows if isinstance(row, Row)]
-    for row, data in fetched_in_order(good, making.images.bytes_of):
+    def fetch(self, row: Row) -> bytes | BadRow:
+        """Fetch the image of a row."""
         try:
-            if isinstance(data, ImageSourceError):
-                raise data
-            image = decode_image(data, max_px=making.max_px)
+            return self.images.bytes_of(row)
+        except ImageSourceError as error:
+            return _without_result(row, error)
+
+    def decode(self, given: tuple[Row, bytes | BadRow]) -> ReadRow:
+        """Decode the image of a row."""
+        row, data = given
+        if isinstance(data, BadRow):
+            return row, data
+        try:
+            image = decode_image(data, max_px=self.max_px)
             _require_size(row, image)
-            shard.add(row, image, making)
-        except (ImageSourceError, ImageError, DeviceMemoryError) as error:
-            shard.left_out.append(BadRow(row.number, without_secrets(row.image), without_secrets(str(error))))
-    return _dataset(batch, shard, making)
+        except IMAGE_ERRORS as error:
+            return row, _without_result(row, error)
+        return row, image
+
+    def look(self, given: ReadRow) -> SeenRow:
+        """Segment an image with the engine of this process."""
+        row, image = given
+        if isinstance(image, BadRow):
+            return row, image
+        try:
+            return row, Looked(*segment_one(image, self.vocabulary, engine_here(), self.wanted))
+        except IMAGE_ERRORS as error:
+            return row, _without_result(row, error)
+
+    def encode(self, given: SeenRow) -> RowResult | BadRow:
+        """Encode what was found."""
+        row, looked = given
+        if isinstance(looked, BadRow):
+            return looked
+        found = masks_of(looked.segmentation, split_parts=self.wanted.split_parts, instances=self.wanted.instances)
+        first = row.number * MASKS_A_ROW
+        annotations = [mask.annotation(first + number, row.image_id) for number, mask in enumerate(found)]
+        height, width = looked.segmentation.label_map.shape
+        entry: JsonObject = {"id": row.image_id, "file_name": without_secrets(row.image)}
+        entry |= {"width": width, "height": height}
+        if row.row_id:
+            entry["row_id"] = row.row_id
+        if row.carried:
+            entry["carried"] = dict(row.carried)
+        return RowResult(entry, annotations, looked.dropped_parts, looked.hidden_masks)
+
+
+def _without_result(row: Row, error: Exception) -> BadRow:
+    return BadRow(row.number, without_secrets(row.image), without_secrets(str(error)))
 
 
 def _require_size(row: Row, image: NDArray[np.uint8]) -> None:
@@ -82,35 +178,18 @@ def _require_size(row: Row, image: NDArray[np.uint8]) -> None:
         )
 
 
-@dataclass
-class _Shard:
-    """What becomes of a shard's rows: images, annotations, and rows without a result."""
+def shard_of(batch: Batch, results: Sequence[RowResult | BadRow], making: Making) -> JsonObject:
+    """Return the COCO dataset of a batch of rows; its `info` says what is in it and which rows have no result.
 
-    images: list[JsonObject]
-    annotations: list[JsonObject]
-    left_out: list[BadRow]
-    dropped_parts: int = 0
-    hidden_masks: int = 0
-
-    def add(self, row: Row, image: NDArray[np.uint8], making: Making) -> None:
-        segmentation, dropped, hidden = segment_one(image, making.vocabulary, making.engine, making.wanted)
-        found = masks_of(segmentation, split_parts=making.wanted.split_parts, instances=making.wanted.instances)
-        for number, mask in enumerate(found):
-            self.annotations.append(mask.annotation(row.number * MASKS_A_ROW + number, row.image_id))
-        height, width = image.shape[:2]
-        entry: JsonObject = {"id": row.image_id, "file_name": without_secrets(row.image)}
-        entry |= {"width": width, "height": height}
-        if row.row_id:
-            entry["row_id"] = row.row_id
-        if row.carried:
-            entry["carried"] = dict(row.carried)
-        self.images.append(entry)
-        self.dropped_parts += dropped
-        self.hidden_masks += hidden
-
-
-def _dataset(batch: Batch, shard: _Shard, making: Making) -> JsonObject:
+    Args:
+        batch: the rows.
+        results: what became of each of them, in their order.
+        making: what was done with them.
+    """
     names = making.vocabulary.names
+    good = [result for result in results if isinstance(result, RowResult)]
+    left_out = [result for result in results if isinstance(result, BadRow)]
+    annotations = [annotation for result in good for annotation in result.annotations]
     info = {
         "description": "Predicted by ovdiff",
         "version": __version__,
@@ -118,22 +197,18 @@ def _dataset(batch: Batch, shard: _Shard, making: Making) -> JsonObject:
         "model_version": making.version,
         "rows": {"first": batch.first, "last": batch.last, "sha256": batch.digest(making.images.source_of)},
         "counts": {
-            "images": len(shard.images),
-            "annotations": len(shard.annotations),
-            "left_out": len(shard.left_out),
-            "failed_images": sum(isinstance(row, Row) for row in batch.rows) - len(shard.images),
-            "dropped_parts": shard.dropped_parts,
-            "hidden_masks": shard.hidden_masks,
+            "images": len(good),
+            "annotations": len(annotations),
+            "left_out": len(left_out),
+            "failed_images": sum(isinstance(row, Row) for row in batch.rows) - len(good),
+            "dropped_parts": sum(result.dropped_parts for result in good),
+            "hidden_masks": sum(result.hidden_masks for result in good),
         },
-        "categories": _by_category(shard.annotations, names),
-        "left_out": [vars(row) for row in sorted(shard.left_out, key=lambda row: row.number)],
+        "categories": _by_category(annotations, names),
+        "left_out": [vars(row) for row in left_out],
     }
-    return {
-        "info": info,
-        "images": shard.images,
-        "categories": coco_categories(names),
-        "annotations": shard.annotations,
-    }
+    images = [result.image for result in good]
+    return {"info": info, "images": images, "categories": coco_categories(names), "annotations": annotations}
 
 
 def _by_category(annotations: Sequence[JsonObject], names: Sequence[str]) -> dict[str, list[int]]:

@@ -7,13 +7,15 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from backend import __version__
 from backend.command.console import complain, notice, say
-from backend.command.manifest.making import Making, make_shard
+from backend.command.manifest.making import Making, RowResult, shard_of
 from backend.command.manifest.reading import Manifest
-from backend.command.manifest.rows import Batch, RowMaker, batches
+from backend.command.manifest.rows import BadRow, Batch, RowMaker, batches
 from backend.command.manifest.shards import ShardFolder
+from backend.command.manifest.working import Item, Results, working
 from backend.command.plan import Wanted
 from backend.command.prototypes import build_missing, say_aside, say_missing_anchors
 from backend.command.segment import require_finder
@@ -26,6 +28,9 @@ from ovdiff.engines import SegmentationEngine, engine_state
 from ovdiff.errors import StorageError
 from ovdiff.storage.patience import is_away
 from ovdiff.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from backend.command.on_ray import OnRay
 
 MOST_LINES = 20  # of rows without a result; the index has all of them, and --json a thousand
 MOST_TOLD = 1000
@@ -55,7 +60,7 @@ class Orders:
     overwrite: bool = False
 
 
-def prepare(engine: SegmentationEngine, vocabulary: Vocabulary, wanted: Wanted) -> str:
+def prepare(engine: SegmentationEngine, vocabulary: Vocabulary, wanted: Wanted, ray: OnRay | None = None) -> str:
     """Make the prototypes that are missing, and return the model version of what follows.
 
     The version holds a hash of all that decides about the results besides rows and images.
@@ -65,7 +70,7 @@ def prepare(engine: SegmentationEngine, vocabulary: Vocabulary, wanted: Wanted) 
         OVDiffError: prototypes cannot be made or read.
     """
     require_finder(engine, wanted)
-    build_missing(vocabulary.categories, engine)
+    build_missing(vocabulary.categories, engine, ray=ray)
     say_missing_anchors(engine)
     say_aside(vocabulary, engine)
     shaping = [wanted.split_parts, wanted.instances, wanted.min_area_px]
@@ -75,12 +80,14 @@ def prepare(engine: SegmentationEngine, vocabulary: Vocabulary, wanted: Wanted) 
     return f"{PREFIX}{__version__}+{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:HASH_DIGITS]}"
 
 
-def segment_manifest(orders: Orders, making: Making) -> None:
+def segment_manifest(orders: Orders, making: Making, engine: SegmentationEngine, ray: OnRay | None = None) -> None:
     """Segment the images of a manifest, and print what was found, also after Ctrl-C or an error.
 
     Args:
         orders: the rows, and where the results go.
-        making: what the shards are made with; `prepare` has given the version.
+        making: what is done with each row; `prepare` has given the version.
+        engine: the method.
+        ray: the cluster on which engines like this one do the work; this process writes the shards.
 
     Raises:
         UsageError: the folder holds results of another run, or the manifest cannot be read.
@@ -93,9 +100,11 @@ def segment_manifest(orders: Orders, making: Making) -> None:
     finished, next_step = False, ""
     try:
         found = batches(orders.manifest.read(), maker, orders.shard_rows)
-        for batch, info, is_new in _shards(found, there, orders, making):
-            counts.add(batch, info, is_new)
-            index.add(orders.folder.name(batch.index), info)
+        items = _items(found, there, orders, making)
+        with working(items, making, engine, ray) as results:
+            for batch, info, is_new in _shards(results, orders, making):
+                counts.add(batch, info, is_new)
+                index.add(orders.folder.name(batch.index), info)
         finished = True
     except BaseException as error:
         next_step = AGAIN if _passes(error) else MENDED if counts.rows else ""
@@ -136,16 +145,28 @@ def _there(orders: Orders, version: str) -> frozenset[int]:
     return there
 
 
-def _shards(
-    found: Iterable[Batch], there: frozenset[int], orders: Orders, making: Making
-) -> Iterator[tuple[Batch, Json, bool]]:
-    """Yield each batch with the `info` of its shard, and whether the shard was made now; it is kept where it can be."""
-    folder, is_indexed, any_image = orders.folder, True, False
+def _items(found: Iterable[Batch], there: frozenset[int], orders: Orders, making: Making) -> Iterator[Item]:
+    """Yield the rows of each batch, or its shard where that is kept."""
     for batch in found:
-        info = folder.info(batch.index) if batch.index in there else None
-        is_new = info is None or not _is_same(info, batch, orders, making)
-        if is_new:
-            dataset = make_shard(batch, making)
+        info = orders.folder.info(batch.index) if batch.index in there else None
+        if info is not None and _is_same(info, batch, orders, making):
+            yield Item(batch, None, info)
+        else:
+            yield from (Item(batch, row) for row in batch.rows)
+
+
+def _shards(results: Results, orders: Orders, making: Making) -> Iterator[tuple[Batch, Json, bool]]:
+    """Write shards of results; yield each batch with the `info` of its shard, and whether the shard is new."""
+    folder, is_indexed, any_image = orders.folder, True, False
+    made: list[RowResult | BadRow] = []
+    for item, result in results:
+        batch, info = item.batch, item.kept
+        if info is None:
+            assert result is not None, "only a shard that is kept has no result"
+            made.append(result)
+            if len(made) < len(batch.rows):
+                continue
+            dataset, made = shard_of(batch, made, making), []
             info = dataset["info"]
             _require_some(batch, info, any_image)
             if is_indexed:
@@ -153,9 +174,8 @@ def _shards(
                 is_indexed = False
             folder.write(batch.index, dataset)
             notice(f"{folder.name(batch.index)}: rows {batch.first} to {batch.last}, {_in_words(info)}")
-        assert info is not None
         any_image = any_image or info["counts"]["images"] > 0
-        yield batch, info, is_new
+        yield batch, info, item.kept is None
 
 
 def _is_same(info: Json, batch: Batch, orders: Orders, making: Making) -> bool:

@@ -19,8 +19,9 @@ from backend.serving.vocabulary import Labelling
 from converters import records
 from converters.errors import ImageFileError
 from converters.label_studio.label_config import LabelConfig
-from ovdiff.bank.lessons import LessonSource
-from ovdiff.engines import Learns
+from ovdiff.bank.lessons import Lesson, LessonSource
+from ovdiff.distributed.engine_worker import engine_here
+from ovdiff.engines import DraftsLessons, Learns
 from ovdiff.errors import DeviceMemoryError, ImageError, LessonError
 from ovdiff.vocabulary import Vocabulary
 
@@ -64,8 +65,13 @@ class Taking:
     scope: Scope
     per_annotation: bool = False
 
-    def take(self, record: records.ImageRecord, made: records.Annotation) -> Taken:
+    def take(self, record: records.ImageRecord, made: records.Annotation, draft: Lesson | None = None) -> Taken:
         """Take the lesson of an annotation of an image, unless it is there.
+
+        Args:
+            record: the image.
+            made: the annotation.
+            draft: the lesson, if another process has taken it (:class:`Drafting`); no model runs then.
 
         Raises:
             LessonError, ImageSourceError, ImageFileError, ImageError, DeviceMemoryError: this annotation gives no
@@ -78,8 +84,37 @@ class Taking:
         is_there = store.has(self.engine.lesson_address(image, annotation))
         project, task, number, person = map(text_of, (record.project, record.task_id, made.id, made.annotator))
         source = LessonSource(project, task, number, person, made.updated_at, record.image)
-        self.engine.learn(image, annotation, source, per_annotation=self.per_annotation)
+        self.engine.learn(image, annotation, source, per_annotation=self.per_annotation, draft=draft)
         return Taken(not is_there, len(before - set(store.addresses())), contested_px)
+
+
+@dataclass(frozen=True)
+class Drafting:
+    """Takes lessons with the engine of this process, for another process to store; picklable.
+
+    Attributes:
+        vocabularies: the vocabulary of each image tag, by its name.
+        read_image: gives the image of a task.
+        scope: what the annotations speak about.
+    """
+
+    vocabularies: dict[str, Vocabulary]
+    read_image: ReadImage
+    scope: Scope
+
+    def __call__(self, given: tuple[records.ImageRecord, records.Annotation]) -> Lesson | None:
+        """Return the lesson of an annotation of an image; None if it is there, or if this annotation gives none.
+
+        Why it gives none is found again, and told, where it is to be stored.
+        """
+        record, made = given
+        engine = engine_here()
+        try:
+            annotation, _ = to_annotation(made, self.vocabularies[record.image_tag], self.scope)
+            image = self.read_image(record)
+            return engine.draft_lesson(image, annotation) if isinstance(engine, DraftsLessons) else None
+        except REFUSALS:
+            return None
 
 
 def text_of(value: object) -> str:

@@ -1,6 +1,6 @@
 """The bytes of a row's image: from where it may come, and in which order."""
 
-import threading
+import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,16 @@ from typing import Any
 import pytest
 
 from backend.command.addresses import image_path, read_at_most
-from backend.command.manifest.images import AHEAD, ImagesOfRows, ImagesOfTasks, fetched_in_order
+from backend.command.manifest.images import FetcherOfSettings, ImagesOfRows, ImagesOfTasks
 from backend.command.manifest.rows import Row
-from backend.errors import ImageFetchError, ImageReferenceError, ImageSourceError, ImageTooLargeError
-from backend.settings import ImageSettings
+from backend.errors import (
+    ImageBlockedError,
+    ImageFetchError,
+    ImageReferenceError,
+    ImageSourceError,
+    ImageTooLargeError,
+)
+from backend.settings import ImageSettings, LabelStudioSettings
 from ovdiff.errors import StorageError
 from ovdiff.storage import place
 
@@ -35,28 +41,28 @@ def test_paths_are_relative_to_a_folder_and_addresses_stand_for_themselves(tmp_p
     (tmp_path / "cats/a.png").write_bytes(b"here")
     elsewhere: Any = image_path("memory://elsewhere")
     (elsewhere / "b.png").write_bytes(b"there")
-    images = ImagesOfRows(tmp_path, Fetching())
+    images = ImagesOfRows(str(tmp_path), Fetching())
     assert images.bytes_of(Row(1, "cats/a.png", 1)) == b"here"
     assert images.bytes_of(Row(1, str(tmp_path / "cats/a.png"), 1)) == b"here"
     assert images.bytes_of(Row(1, "memory://elsewhere/b.png", 1)) == b"there"
     assert images.bytes_of(Row(1, "https://host/a.png", 7)) == b"https://host/a.png of None"
-    assert ImagesOfRows(elsewhere, Fetching()).bytes_of(Row(1, "b.png", 1)) == b"there"
+    assert ImagesOfRows(str(elsewhere), Fetching()).bytes_of(Row(1, "b.png", 1)) == b"there"
     assert ImagesOfTasks(Fetching(), "").bytes_of(Row(1, "/data/a.png", 7)) == b"/data/a.png of 7"
 
 
 def test_where_an_image_is_looked_for_is_said_unless_the_row_says_it_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = ImagesOfRows(Path("p"), Fetching())
+    images = ImagesOfRows("p", Fetching())
     monkeypatch.chdir(tmp_path)
     assert images.source_of(Row(1, "a.png", 1)) == str(tmp_path.resolve() / "p")
-    assert ImagesOfRows(place("memory://b/p"), Fetching()).source_of(Row(1, "a.png", 1)) == "memory://b/p"
+    assert ImagesOfRows("memory://b/p", Fetching()).source_of(Row(1, "a.png", 1)) == "memory://b/p"
     assert [images.source_of(Row(1, name, 1)) for name in ("s3://b/a.png", "/a.png")] == ["", ""]
     assert ImagesOfTasks(Fetching(), "project 1").source_of(Row(1, "/data/a.png", 1)) == "project 1"
 
 
 def test_an_image_that_cannot_be_had_is_said_in_words(tmp_path: Path) -> None:
-    images = ImagesOfRows(tmp_path, Fetching())
+    images = ImagesOfRows(str(tmp_path), Fetching())
     (tmp_path / "large.png").write_bytes(b"x" * 11)
     with pytest.raises(ImageFetchError, match=r"gone.png cannot be read: No such file or directory"):
         images.bytes_of(Row(1, "gone.png", 1))
@@ -69,44 +75,22 @@ def test_an_image_that_cannot_be_had_is_said_in_words(tmp_path: Path) -> None:
 
 
 def test_a_name_that_no_file_can_have_is_said(tmp_path: Path) -> None:
-    images = ImagesOfRows(tmp_path, Fetching())
+    images = ImagesOfRows(str(tmp_path), Fetching())
     with pytest.raises(ImageFetchError, match=r"ud800.png' cannot be read: "):
         images.bytes_of(Row(1, "\ud800.png", 1))
     with pytest.raises(ImageSourceError):
         images.bytes_of(Row(1, "http2://[a", 1))
 
 
-def test_images_come_in_the_order_of_their_rows_and_not_too_far_ahead() -> None:
-    rows = [Row(number, f"{number}", number) for number in range(100)]
-    asked: list[int] = []
-    first_may_go = threading.Event()
-
-    def fetch(row: Row) -> bytes:
-        asked.append(row.number)
-        if row.number == 0:
-            assert first_may_go.wait(10)
-        if row.number == 50:
-            raise ImageFetchError("no")
-        return row.image.encode()
-
-    found = fetched_in_order(rows, fetch)
-    threading.Timer(0.05, first_may_go.set).start()
-    assert next(found) == (rows[0], b"0")
-    assert len(asked) <= AHEAD
-    rest = list(found)
-    assert [row.number for row, _ in rest] == list(range(1, 100))
-    assert isinstance(rest[49][1], ImageFetchError) and rest[50][1] == b"51"
-
-
-def test_nobody_fetches_on_when_the_run_ends() -> None:
-    asked: list[int] = []
-    rows = [Row(number, "x", number) for number in range(100)]
-    found = fetched_in_order(rows, lambda row: bytes(asked.append(row.number) or 1))
-    next(found)
-    found.close()
-    count = len(asked)
-    assert count <= AHEAD
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ovdiff-fetch")]
+def test_a_fetcher_of_settings_can_be_pickled_and_keeps_the_rules() -> None:
+    fetcher = FetcherOfSettings(LabelStudioSettings(url="http://127.0.0.1:9"), ImageSettings())
+    images = pickle.loads(pickle.dumps(ImagesOfRows("photos", fetcher)))
+    assert images == ImagesOfRows("photos", fetcher) and images.fetcher.limits == ImageSettings()
+    with pytest.raises(ImageBlockedError, match=r"images.example.org"):
+        images.bytes_of(Row(1, "https://images.example.org/a.png", 1))
+    with pytest.raises(ImageBlockedError, match=r"169.254.169.254"):
+        images.bytes_of(Row(1, "http://169.254.169.254/latest", 1))
+    assert images.fetcher.clock_s() > 0
 
 
 def test_a_storage_that_is_away_for_long_ends_the_run_and_is_no_fault_of_a_row(

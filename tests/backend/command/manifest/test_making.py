@@ -1,40 +1,50 @@
 """One shard: a COCO dataset that follows from the rows, the images and the run alone."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from backend.command.manifest.making import MASKS_A_ROW, Making, make_shard
+from backend.command.manifest.making import MASKS_A_ROW, Making, shard_of
 from backend.command.manifest.rows import BadRow, Batch, Row
 from backend.command.plan import Wanted
 from backend.command.prototypes import read_categories
 from backend.errors import ImageFetchError
+from ovdiff.distributed.engine_worker import engine_here, use_engine
 from tests.fakes.engine import FakeEngine
 from tests.fakes.pictures import encoded, red_and_blue
 
 PICTURE = encoded(red_and_blue())
 
 
-@dataclass
+@dataclass(frozen=True)
 class Images:
-    """Brings what a function returns."""
+    """Brings one picture, but for some rows."""
 
-    fetch: Callable[[Row], bytes]
+    others: Mapping[str, bytes | ImageFetchError] = field(default_factory=dict)
 
     def bytes_of(self, row: Row) -> bytes:
-        return self.fetch(row)
+        found = self.others.get(row.image, PICTURE)
+        if isinstance(found, ImageFetchError):
+            raise found
+        return found
 
     def source_of(self, row: Row) -> str:
         return "pictures"
 
 
-def making(tmp_path: Path, fetch: Callable[[Row], bytes] = lambda row: PICTURE, **wanted: bool | int) -> Making:
+def making(tmp_path: Path, images: Images | None = None, **wanted: bool | int) -> Making:
     engine, vocabulary = FakeEngine(tmp_path / "bank"), read_categories("blue, red")
     for category in vocabulary.categories:
         engine.build(category)
-    return Making(vocabulary, engine, Wanted(**wanted), Images(fetch), 10_000, "v")  # type: ignore[arg-type]
+    use_engine(engine)
+    return Making(vocabulary, Wanted(**wanted), images or Images(), 10_000, "v")  # type: ignore[arg-type]
+
+
+def make_shard(batch: Batch, made: Making) -> dict[str, Any]:
+    return shard_of(batch, [made.stages(row) if isinstance(row, Row) else row for row in batch.rows], made)
 
 
 def test_a_batch_becomes_a_dataset_whose_ids_nobody_had_to_count(tmp_path: Path) -> None:
@@ -60,16 +70,12 @@ def test_a_batch_becomes_a_dataset_whose_ids_nobody_had_to_count(tmp_path: Path)
 
 
 def test_a_row_without_a_result_is_named_and_the_others_go_on(tmp_path: Path) -> None:
-    def fetch(row: Row) -> bytes:
-        if row.image == "gone":
-            raise ImageFetchError("it is not there.")
-        return b"no picture" if row.image == "broken" else PICTURE
-
+    images = Images({"gone": ImageFetchError("it is not there."), "broken": b"no picture"})
     rows = [
         Row(1, "gone", 1), BadRow(2, "None", "no image"), Row(3, "broken", 3), Row(4, "a", 4, "", (48, 64)),
         Row(5, "b", 5),
     ]  # fmt: skip
-    dataset = make_shard(Batch(0, 1, rows), making(tmp_path, fetch))
+    dataset = make_shard(Batch(0, 1, rows), making(tmp_path, images))
     assert [image["id"] for image in dataset["images"]] == [5]
     told = [(row["number"], row["value"], row["reason"][:34]) for row in dataset["info"]["left_out"]]
     assert told == [
@@ -83,13 +89,9 @@ def test_a_row_without_a_result_is_named_and_the_others_go_on(tmp_path: Path) ->
 
 
 def test_no_secret_of_an_address_is_stored(tmp_path: Path) -> None:
-    def fetch(row: Row) -> bytes:
-        if row.number == 1:
-            raise ImageFetchError(f"{row.image} cannot be read.")
-        return PICTURE
-
     rows = [Row(1, "s3://k:hu/sh@b/a.png", 1), Row(2, "https://h/a.png?X-Amz-Signature=hush", 2)]
-    dataset = make_shard(Batch(0, 1, rows), making(tmp_path, fetch))
+    images = Images({rows[0].image: ImageFetchError(f"{rows[0].image} cannot be read.")})
+    dataset = make_shard(Batch(0, 1, rows), making(tmp_path, images))
     assert dataset["info"]["left_out"] == [
         {"number": 1, "value": "s3://...@b/a.png", "reason": "s3://...@b/a.png cannot be read."}
     ]
@@ -110,6 +112,6 @@ def test_an_engine_that_fails_altogether_ends_the_run(tmp_path: Path) -> None:
     def fail() -> None:
         raise WeightsError("there are none")
 
-    made.engine.on_segment = fail  # type: ignore[attr-defined]
+    engine_here().on_segment = fail  # type: ignore[attr-defined]
     with pytest.raises(WeightsError, match="there are none"):
         make_shard(Batch(0, 1, [Row(1, "a", 1)]), made)
