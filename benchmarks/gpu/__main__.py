@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kind.machine,
     )
     groups = with_whole_floors(run_groups(call))
-    told = {**asdict(of_folder), "goals": judged(groups), "groups": groups}
+    told = {**asdict(of_folder), "goals": judged(groups, counts=kind.counts), "groups": groups}
     with whole_text_file(call.out / "gpu.json") as file:
         json.dump(told, file, indent=1)
     print("\n".join(table(told)))

@@ -43,15 +43,20 @@ GOALS = (
 )
 
 
-def judged(groups: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return each goal with what was measured and whether it was reached; ``None`` where nothing was measured."""
-    return [_judged(goal, groups) for goal in GOALS]
+def judged(groups: Mapping[str, Any], *, counts: bool) -> list[dict[str, Any]]:
+    """Return each goal with what was measured and whether it was reached; ``None`` where nothing was measured.
+
+    Args:
+        groups: the measurements.
+        counts: whether they are of full size and of a GPU; of others nothing is said to be reached or missed.
+    """
+    return [_judged(goal, groups, counts) for goal in GOALS]
 
 
-def _judged(goal: Goal, groups: Mapping[str, Any]) -> dict[str, Any]:
+def _judged(goal: Goal, groups: Mapping[str, Any], counts: bool) -> dict[str, Any]:
     found = groups.get(goal.group, {}).get(goal.measurement, {}).get("found") or {}
     value = found.get(goal.figure)
-    reached = None if value is None else value >= goal.bound if goal.least else value <= goal.bound
+    reached = None if value is None or not counts else value >= goal.bound if goal.least else value <= goal.bound
     bound = f"{'at least' if goal.least else 'at most'} {goal.bound:g} {goal.unit}"
     return {"goal": goal.what, "bound": bound, "measured": value, "reached": reached}
 

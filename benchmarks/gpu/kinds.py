@@ -27,6 +27,11 @@ class Kind:
     tiny: bool
     machine: str
 
+    @property
+    def counts(self) -> bool:
+        """Say whether figures of this kind can be held against the goals, which are a GPU's."""
+        return self.device == "cuda" and not self.tiny
+
     def __str__(self) -> str:
         """Say it in words, for messages."""
         return f"{'tiny' if self.tiny else 'full-size'} results of {self.machine}"

@@ -155,6 +155,11 @@ def read_measurements(file: Path) -> list[Measurement]:
         read = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise PlanError(f"The measurements {str(file)!r} cannot be read: {error}.") from None
+    if isinstance(read, dict) and "groups" in read and read.get("tiny"):
+        raise PlanError(
+            f"{str(file)!r} is a trial of `make gpu` at small sizes (--tiny), which measures nothing of the presets; "
+            f"give the gpu.json of a call without --tiny."
+        )
     rows = _rows_of(read) if isinstance(read, dict) else read
     if not isinstance(rows, list):
         raise PlanError(
@@ -179,7 +184,7 @@ def shipped() -> Mapping[str, Any]:
 def _rows_of(read: Mapping[str, Any]) -> object:
     """Return the rows of an object; those of `make gpu` stand by preset and stage in its groups."""
     groups = read.get("groups")
-    if not isinstance(groups, dict) or read.get("tiny"):  # tiny models try the command and measure nothing
+    if not isinstance(groups, dict):
         return read.get("stages")
     try:
         device = groups["machine"]["ceilings"]["found"]["machine"]

@@ -63,8 +63,15 @@ def test_what_make_gpu_measured_elsewhere_or_on_tiny_models_is_not_relabelled(tm
     assert row.stage == "PAMR" and row.is_on("H200") and not row.is_on("H100")
 
 
-@pytest.mark.parametrize("changes", [{"tiny": True}, {"groups": {"machine": {}}}, {"groups": {"machine": 3}}])
-def test_a_trial_on_tiny_models_is_no_measurement(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_a_trial_on_tiny_models_is_no_measurement_and_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(
+        PlanError, match=r"gpu.json' is a trial of `make gpu` at small sizes \(--tiny\).*; give the gpu"
+    ):
+        read_measurements(written(tmp_path, gpu_file(tiny=True)))
+
+
+@pytest.mark.parametrize("changes", [{"groups": {"machine": {}}}, {"groups": {"machine": 3}}])
+def test_groups_that_make_gpu_never_writes_are_no_measurements(tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(PlanError, match="is no file of measurements"):
         read_measurements(written(tmp_path, gpu_file(**changes)))
 
