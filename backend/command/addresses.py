@@ -44,7 +44,7 @@ def image_path(text: str) -> Path:
         path = UPath(text)
         path.fs  # noqa: B018 — the storage's own library is looked for here
     except Exception as error:
-        raise UsageError(f"{text} cannot be read: {_why(error)}.") from error
+        raise UsageError(f"{without_secrets(text)} cannot be read: {_why(error)}.") from error
     return cast(Path, path)
 
 
@@ -73,7 +73,7 @@ def looking_at(path: Path, done: str = "listed") -> Iterator[None]:
     except Exception as error:
         if not is_remote(path):
             raise
-        raise UsageError(f"{path} cannot be {done}: {_why(error)}. {_advice(path)}") from error
+        raise UsageError(f"{without_secrets(str(path))} cannot be {done}: {_why(error)}. {_advice(path)}") from error
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -27,6 +27,7 @@ from backend.sources.label_studio import LabelStudioClient
 from backend.sources.task_pages import Wanted, read_task_pages
 from converters.files.json_stream import read_json_member_array
 from ovdiff.extras import naming_the_extra
+from ovdiff.storage.redaction import without_secrets
 
 Said = Iterator[tuple[int, object]]
 """The number of each row, and what the manifest says there."""
@@ -67,20 +68,21 @@ def open_manifest(path: Path, columns: Columns, *, image_column: str | None = No
     Raises:
         UsageError: there is no such file, its name does not say what it is, or a folder holds no manifest.
     """
+    name = without_secrets(str(path))
     with looking_at(path):
         if not path.exists():
-            raise UsageError(f"There is no manifest {str(path)!r}: name a file, a folder of files, or an address.")
+            raise UsageError(f"There is no manifest {name!r}: name a file, a folder of files, or an address.")
         is_folder = path.is_dir()
     files = _files_of(path) if is_folder else [path]
     suffix = files[0].suffix.lower()
     if suffix not in PARQUET | LINES | COCO:
         raise UsageError(
-            f"--manifest is {str(path)!r}; expected a name that ends in .parquet, .jsonl or .ndjson, or in .json for a "
+            f"--manifest is {name!r}; expected a name that ends in .parquet, .jsonl or .ndjson, or in .json for a "
             "COCO file."
         )
     chosen = image_column or (COCO_IMAGE_COLUMN if suffix in COCO else columns.image)
     columns = Columns(chosen, columns.id, columns.carried)
-    return Manifest(str(path), path if is_folder else path.parent, columns, lambda: _numbered(files, suffix, columns))
+    return Manifest(name, path if is_folder else path.parent, columns, lambda: _numbered(files, suffix, columns))
 
 
 def require_rows(manifest: Manifest, named: Sequence[tuple[str, str]]) -> None:

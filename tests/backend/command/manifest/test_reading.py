@@ -1,6 +1,8 @@
 """Manifests of every kind, read a row at a time: from files, folders, a storage and a project."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,29 @@ def test_a_table_gives_the_columns_that_are_used(tmp_path: Path) -> None:
         said(path)
 
 
+_PEAK = """
+import resource, sys
+from pathlib import Path
+from backend.command.manifest.reading import open_manifest
+from backend.command.manifest.rows import Columns
+
+count = sum(1 for _ in open_manifest(Path(sys.argv[1]), Columns()).read())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, count)
+"""
+
+
+def test_a_table_is_not_in_memory(tmp_path: Path) -> None:
+    peaks_kib = []
+    for count in (10_000, 200_000):
+        path = tmp_path / f"{count}.parquet"
+        parquet.write_table(pyarrow.table({"image": [f"{n}.png" for n in range(count)], "id": range(count)}), path)
+        done = subprocess.run([sys.executable, "-c", _PEAK, str(path)], capture_output=True, text=True, check=True)
+        peak_kib, read = map(int, done.stdout.split())
+        assert read == count
+        peaks_kib.append(peak_kib)
+    assert peaks_kib[1] - peaks_kib[0] < 30 * 1024, "of 190,000 rows, which as Python objects are more than 60 MiB"
+
+
 def test_a_table_without_the_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
@@ -131,6 +156,15 @@ def test_a_table_without_the_named_column_of_ids_is_refused(tmp_path: Path) -> N
     require_rows(open_manifest(path, Columns(id="other")), [("--id-column", "other")])
     with pytest.raises(UsageError, match=r"--id-column names 'nope', which the first row"):
         require_rows(open_manifest(path, Columns(id="nope")), [("--id-column", "nope")])
+
+
+def test_the_name_of_a_manifest_holds_no_signature() -> None:
+    address = "memory://signed/rows.jsonl?sig=hush"
+    with pytest.raises(UsageError, match=r"There is no manifest 'memory://signed/rows.jsonl\?\.\.\.'"):
+        open_manifest(image_path(address), Columns())
+    folder: Any = image_path("memory://signed?sig=hush")
+    (folder / "rows.jsonl").write_bytes(json.dumps(ROWS[0]).encode())
+    assert open_manifest(folder, Columns()).name == "memory://signed?..."
 
 
 def test_a_manifest_may_lie_in_a_storage() -> None:

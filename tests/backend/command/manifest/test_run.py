@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pycocotools.coco import COCO
 
 from backend.command import cli
 from backend.command.manifest import shards
-from backend.command.manifest.run import AGAIN, MENDED
+from backend.command.manifest.run import AGAIN, MENDED, _Index
 from backend.errors import LabelStudioDownError, RequestError
 from converters.files import atomic
 from ovdiff.storage import place
@@ -326,6 +327,19 @@ def test_a_project_is_a_manifest_with_its_labels_as_the_words(
     assert [category["name"] for category in dataset["categories"]] == ["red", "blue"]
     assert [image["id"] for image in dataset["images"]] == [1, 2, 3]
     assert len(dataset["annotations"]) == 6
+
+
+def test_rows_without_a_result_wait_for_the_index_on_the_disk() -> None:
+    index = _Index()
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            left_out = [{"number": 100 * number + each, "value": "x" * 50, "reason": "y"} for each in range(100)]
+            index.add(f"shard-{number}", {"rows": {}, "counts": {}, "left_out": left_out})
+        del left_out
+        assert tracemalloc.get_traced_memory()[0] < 2**20, "bytes for 10,000 rows"
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.fixture
