@@ -132,7 +132,7 @@ maker, count = RowMaker(Columns()), int(sys.argv[1])
 rows = ((number, {"image": "a.png", "id": number * 7919 % 1_000_003}) for number in range(1, count + 1))
 for _ in batches(rows, maker, 100):
     pass
-print(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1], maker.row(count + 1, {"image": "a.png", "id": 7919}).number)
+print(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 """
 
 
@@ -140,7 +140,7 @@ def test_ids_that_were_seen_are_not_in_memory() -> None:
     peaks_kib = []
     for count in (20_000, 320_000):
         done = subprocess.run([sys.executable, "-c", _PEAK, str(count)], capture_output=True, text=True, check=True)
-        peaks_kib.append(int(done.stdout.split()[0]))
+        peaks_kib.append(int(done.stdout))
     assert peaks_kib[1] - peaks_kib[0] < 2560, (
         "KiB for 300,000 ids; in memory they are 3900, and the cache of a file 1500"
     )
