@@ -10,9 +10,10 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -47,10 +48,14 @@ from ovdiff.odise.parts import OdiseParts
 from ovdiff.odise.preset import OdisePreset
 from ovdiff.odise.training.processes import joined, process_number, wait_for_all
 from ovdiff.odise.training.run import FEATURES, TrainingRun, gib
+from ovdiff.odise.training.views import Views
 from ovdiff.presets.model_settings import ModelSettings
 from ovdiff.presets.validation import check_bounds
 from ovdiff.vocabulary import Category
 from ovdiff.vocabulary.kinds import NearestKinds, known_kind
+
+if TYPE_CHECKING:
+    from backend.command.on_ray import OnRay
 
 LOG, CURVE = "training.jsonl", "training.png"
 _LOGGED = 500
@@ -160,10 +165,16 @@ def _out_of(plan: Plan) -> Path:
     return out
 
 
-def train_head(data: Data, plan: Plan, read: ReadImage) -> None:
+def train_head(data: Data, plan: Plan, read: ReadImage, ray: OnRay | None = None) -> None:
     """Train a head, or continue a training that was interrupted, and say what was written.
 
     Cost: on the embedded models a view takes about 50 ms once, and a step of 16 views about half a second on one core.
+
+    Args:
+        data: what it learns from.
+        plan: how.
+        read: gives the image of a task.
+        ray: the cluster on which the views' features are made; the head learns in this process.
 
     Raises:
         UsageError, TrainingError, OVDiffError, ConverterError, BackendError: something that was given cannot be used;
@@ -175,13 +186,22 @@ def train_head(data: Data, plan: Plan, read: ReadImage) -> None:
     require_device(plan.device)
     with joined(device_name(plan.device)) as device:
         parts = OdiseParts(preset, LoadedModels(device))
-        _Training(data, plan, preset, parts, read).run()
+        _Training(data, plan, preset, parts, read, ray).run()
 
 
 class _Training:
     """One call of the command."""
 
-    def __init__(self, data: Data, plan: Plan, preset: OdisePreset, parts: OdiseParts, read: ReadImage) -> None:
+    def __init__(
+        self,
+        data: Data,
+        plan: Plan,
+        preset: OdisePreset,
+        parts: OdiseParts,
+        read: ReadImage,
+        ray: OnRay | None = None,
+    ) -> None:
+        self._ray = ray
         self._data, self._plan, self._preset, self._parts, self._read = data, plan, preset, parts, read
         self._say: Callable[[str], None] = notice if process_number() == 0 else lambda _text: None
         self._figures: Figures | None = None
@@ -267,8 +287,11 @@ class _Training:
             if run.store.stale:
                 self._say("the features there are of other images, annotations, views or weights: they are made anew")
             run.require_room(needed)
-        with self._bar(1.0) as bar:
-            run.store_features(_advance(bar))
+        asked = Views(run.examples, self._preset)
+        is_done = process_number() or (not run.store.stale and len(run.store) >= len(asked))
+        on_ray = nullcontext() if self._ray is None or is_done else self._ray.encoders(asked)
+        with self._bar(1.0) as bar, on_ray as mapped:
+            run.store_features(_advance(bar), mapped)
 
     def _train(
         self,

@@ -9,21 +9,26 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backend.command.console import notice
 from backend.serving.on_ray import EnginesOnRay, Pools
 from backend.settings import RaySettings
+from converters.workers import in_order
 from ovdiff.bank import Bank
 from ovdiff.distributed.building import Report, build_on
 from ovdiff.distributed.cluster import Cluster, connected
 from ovdiff.distributed.engine_pool import engine_pool
 from ovdiff.distributed.engine_worker import spec_of
 from ovdiff.distributed.placement import Placement, Wish, building_need, place, segmenting_need
-from ovdiff.distributed.pool import RayPool
+from ovdiff.distributed.pool import AHEAD, RayPool
 from ovdiff.distributed.progress import board_on_cluster
 from ovdiff.engines import SegmentationEngine
 from ovdiff.vocabulary import Category
+
+if TYPE_CHECKING:
+    from ovdiff.odise.training.feature_store import Mapped
+    from ovdiff.odise.training.views import Views
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,17 @@ class OnRay:
         fewer = Wish(min(len(categories), self._placement(engine).workers), self.wish.cpus, self.wish.gpus)
         with _ending(engine_pool(self.cluster, spec, need, fewer, loads=False)) as pool:
             yield from build_on(pool, board_on_cluster(), categories, report)
+
+    @contextmanager
+    def encoders(self, views: Views) -> Iterator[Mapped]:
+        """Yield what encodes views for a store of features, by frozen models on the cluster, a batch a call."""
+        from ovdiff.odise.training.feature_worker import encode_here, start_encoder  # torch comes with it
+
+        placement = place(segmenting_need(views.preset, self.device), self.cluster.nodes, self.wish)
+        given = (views.preset, self.device.partition(":")[0], views, placement.threads)
+        with _ending(RayPool(self.cluster, placement, start_encoder, given)) as pool:
+            submit = partial(pool.submit, encode_here)
+            yield lambda batches: (encoded for _, encoded in in_order(submit, batches, pool.workers * AHEAD))
 
     def for_threads(self, engine: SegmentationEngine) -> EnginesOnRay:
         """Return engines like this one for many threads that segment image by image; they start when first used."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from backend.command.arguments.ray import add_ray_options, ray_of
 from backend.command.arguments.shared import Commands, add_image_options, image_reader
 from backend.settings import Settings
 
@@ -94,7 +95,8 @@ def _add_train(verbs: Commands[argparse.ArgumentParser]) -> None:
     )
     train.add_argument("--preset", metavar="NAME_OR_FILE", help="models and settings (or OVDIFF_PRESET)")
     train.add_argument("--device", help="torch device, such as cpu or cuda (or OVDIFF_DEVICE)")
-    train.set_defaults(act=_train)
+    add_ray_options(train)
+    train.set_defaults(act=_train, bank=None)  # training has no bank, and the options of a cluster ask for one
 
 
 def _share_or_file(text: str) -> float | Path:
@@ -121,4 +123,5 @@ def _train(options: argparse.Namespace, settings: Settings) -> None:
     )
     asked = (options.start, options.cache, options.steps, options.batch, options.seed)
     plan = Plan(options.preset or settings.preset, options.device or settings.device, options.out, *asked)
-    train_head(data, plan, image_reader(options, settings))
+    with ray_of(options, settings) as ray:
+        train_head(data, plan, image_reader(options, settings), ray)

@@ -6,7 +6,7 @@ It also marks the folder as ours: where it is not, no file is deleted.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,53 @@ class Batch:
         )
 
 
+@dataclass(frozen=True)
+class EncodedViews:
+    """Some views as they are stored.
+
+    Attributes:
+        shapes: the shapes of each kind of feature.
+        features: of each kind, half precision, a row a view.
+        segments: uint8, a row a view.
+        lines: what ``views.jsonl`` says of each view.
+    """
+
+    shapes: dict[str, list[list[int]]]
+    features: dict[str, NDArray[np.float16]]
+    segments: NDArray[np.uint8]
+    lines: list[dict[str, Any]]
+
+
+Mapped = Callable[[Iterable[range]], Iterator[EncodedViews]]
+"""Encodes batches of views, given by their numbers, in order: by other processes, such as those of a cluster."""
+
+
+def encode_views(views: Sequence[View], encoder: WindowEncoder) -> EncodedViews:
+    """Run the frozen models on some views. What a view is encoded with changes its features by a rounding.
+
+    Raises:
+        TrainingError: a feature is too large.
+    """
+    frozen = encoder.frozen(np.concatenate([each.windows for each in views]))
+    parts = {"maps": frozen.maps, "latents": [frozen.latents], "embeddings": [frozen.embeddings]}
+    return EncodedViews(
+        {name: [list(part.shape[1:]) for part in found] for name, found in parts.items()},
+        {name: _rows_of(name, found, len(views)) for name, found in parts.items()},
+        np.stack([each.segments for each in views]).reshape(len(views), -1),
+        [
+            {
+                "names": each.names,
+                "captions": each.captions,
+                "image": each.image,
+                "windows": len(each.windows),
+                "side": len(each.segments),
+                "partial": each.partial,
+            }
+            for each in views
+        ],
+    )
+
+
 class FeatureStore:
     """The features of views in a folder, which belongs to one process at a time."""
 
@@ -143,6 +190,7 @@ class FeatureStore:
         encoder: WindowEncoder,
         report: Callable[[float], None],
         at_once: int = _AT_ONCE,
+        mapped: Mapped | None = None,
     ) -> None:
         """Encode views until ``count`` are stored.
 
@@ -152,6 +200,7 @@ class FeatureStore:
             encoder: the frozen models.
             report: called with the fraction done.
             at_once: so many views are encoded at once.
+            mapped: encodes them elsewhere, in batches of the same views, so that the files are the same to the byte.
 
         Raises:
             TrainingError: the folder holds files of others under our names, or a feature is too large.
@@ -159,34 +208,24 @@ class FeatureStore:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         self._truncate()
-        while (done := len(self._rows)) < count:
-            self._append_views([view(number) for number in range(done, min(done + at_once, count))], encoder)
+        batches = (range(first, min(first + at_once, count)) for first in range(len(self._rows), count, at_once))
+        here = (encode_views([view(number) for number in numbers], encoder) for numbers in batches)
+        for encoded in here if mapped is None else mapped(batches):
+            self._append_views(encoded)
             report(len(self._rows) / count)
         self._arrays = {}
 
-    def _append_views(self, views: Sequence[View], encoder: WindowEncoder) -> None:
-        frozen = encoder.frozen(np.concatenate([each.windows for each in views]))
-        parts = {"maps": frozen.maps, "latents": [frozen.latents], "embeddings": [frozen.embeddings]}
+    def _append_views(self, encoded: EncodedViews) -> None:
         if not self._rows:
-            self._shapes = {name: [list(part.shape[1:]) for part in found] for name, found in parts.items()}
+            self._shapes = encoded.shapes
             write_whole(self._folder / _SHAPES, json.dumps(self._shapes).encode())
-        for name, found in parts.items():
-            _append(self._folder / f"{name}.f16", _rows_of(name, found, len(views)))
-        _append(self._folder / "segments.u8", np.stack([each.segments for each in views]).reshape(len(views), -1))
-        rows = [
-            {
-                "names": each.names,
-                "captions": each.captions,
-                "image": each.image,
-                "windows": len(each.windows),
-                "side": len(each.segments),
-                "partial": each.partial,
-            }
-            for each in views
-        ]
+        for name, rows in encoded.features.items():
+            _append(self._folder / f"{name}.f16", rows)
+        _append(self._folder / "segments.u8", encoded.segments)
         # In one go: what a view is encoded with changes its features by a rounding, so a batch is there whole or not.
-        _append_bytes(self._folder / _VIEWS, "".join(json.dumps(row) + "\n" for row in rows).encode())
-        self._rows += rows
+        lines = "".join(json.dumps(line) + "\n" for line in encoded.lines)
+        _append_bytes(self._folder / _VIEWS, lines.encode())
+        self._rows += encoded.lines
 
     def fill_unet(
         self,

@@ -26,7 +26,7 @@ from ovdiff.odise.naming import Label
 from ovdiff.odise.parts import OdiseParts
 from ovdiff.odise.preset import OdisePreset
 from ovdiff.odise.training.checkpoint import Checkpoint
-from ovdiff.odise.training.feature_store import FeatureStore
+from ovdiff.odise.training.feature_store import FeatureStore, Mapped
 from ovdiff.odise.training.nouns import EmbedsWords, word_drawer
 from ovdiff.odise.training.processes import process_number, wait_for_all
 from ovdiff.odise.training.trainer import Report, Trainer
@@ -104,8 +104,12 @@ class TrainingRun:
                 f"on another disk with --cache, or lower training.views ({self.preset.training.views})."
             )
 
-    def store_features(self, progress: Progress) -> None:
+    def store_features(self, progress: Progress, mapped: Mapped | None = None) -> None:
         """Encode all views that are not stored yet. The first process does, and the others wait.
+
+        Args:
+            progress: called with the fraction done.
+            mapped: encodes them elsewhere; no model of this process runs then.
 
         Raises:
             OSError: the folder cannot be written.
@@ -114,7 +118,8 @@ class TrainingRun:
         if process_number() == 0:
             views, at_once = Views(self.examples, self.preset), self._views_at_once
             with self.saying_what_to_lower(), self.parts.models.lock:
-                self.store.fill(views, len(views), self.parts.encoder, lambda done: progress("features", done), at_once)
+                encoder, count = self.parts.encoder, len(views)
+                self.store.fill(views, count, encoder, lambda done: progress("features", done), at_once, mapped)
         wait_for_all()
         if process_number():
             self.store = FeatureStore(self.cache, self.store_key())

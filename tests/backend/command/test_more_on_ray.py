@@ -11,6 +11,8 @@ from PIL import Image
 from backend.command import cli
 from ovdiff.tinyworld.world import render, sample_scene
 from tests.backend.command.learning_export import BLUE, RED, annotation, region, task
+from tests.backend.command.test_odise_images import write_panoptic
+from tests.backend.command.test_odise_train import SMALL
 from tests.fakes.label_studio import LEGACY_TOKEN
 from tests.fakes.pictures import encoded
 from tests.fakes.project_studio import ProjectStudio, running_project
@@ -95,3 +97,17 @@ def test_predictions_are_those_of_one_process(
             stored.append([(each["task"], each["model_version"], each["score"], each["result"]) for each in found])
             studio.predictions.clear()
     assert stored[0] == stored[1] and any(result for *_, result in stored[0])
+
+
+@pytest.mark.slow
+def test_stored_features_are_those_of_one_process(
+    here: Path, on_ray: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_panoptic(here, 3)
+    Path("small.toml").write_text(SMALL + "[taps]\nbatch_size = 2\n")
+    command = ["odise", "train", "--labels", "panoptic.json", "--images", "images", "--preset", "small.toml"]
+    for out, ray in (("one", []), ("two", [*on_ray, "--ray-workers", "2"])):
+        assert cli.main([*command, "--steps", "1", "--validate", "0", "--out", out, *ray]) == 0
+    features = contents(Path("two.training/features"))
+    assert features == contents(Path("one.training/features"))
+    assert {"maps.f16", "latents.f16", "segments.u8", "views.jsonl"} <= features.keys() and features["maps.f16"]
