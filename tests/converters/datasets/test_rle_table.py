@@ -107,5 +107,5 @@ def test_what_is_no_such_table_is_said() -> None:
 
 def test_without_pyarrow_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(CocoError, match=r"expected pyarrow to be installed.*pip install pyarrow"):
+    with pytest.raises(CocoError, match=r"expected pyarrow, .* to be installed.*: pip install '.\[ray\]'"):
         coco_to_rle_table(DATASET)
