@@ -242,7 +242,8 @@ def _name(record: ImageRecord) -> str:
 
 
 def _categories(found: Iterable[DatasetCategory]) -> tuple[Category, ...]:
-    return tuple(Category(category.name, kind=category.kind or "thing") for category in found)
+    """Return the words of a dataset; where it does not say whether one is a thing or stuff, the engine decides."""
+    return tuple(Category(category.name, kind=category.kind) for category in found)
 
 
 def _read(found: _Found, images: Path, name: str) -> LabelledImage:
