@@ -4,7 +4,7 @@
     python -m benchmarks.gpu --out runs/gpu --minutes 9 --stage machine tests fast
     python -m benchmarks.gpu --out runs/gpu --minutes 9 --stage paper
     python -m benchmarks.gpu --out runs/gpu --minutes 9 --stage training      # again and again until it is finished
-    python -m benchmarks.gpu --out runs/gpu --tiny              # a minute on a CPU: tries the command out
+    python -m benchmarks.gpu --out runs/gpu --tiny              # some minutes on a CPU: tries the command out
 
 Nothing is downloaded: weights are random, of the real architectures, for cost depends on no trained value. Results of
 all calls add up in ``gpu.json`` in the folder given; weights of the drawn world's models lie beside it as
