@@ -58,10 +58,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Try fewer examples of each property in the quick run, unless a test asks for a number of them."""
-    if config.getoption("--quick"):
-        settings.register_profile("quick", max_examples=20)
-        settings.load_profile("quick")
+    """Give an example as long as it takes, for a busy machine; in the quick run try fewer of them.
+
+    A test that asks for a number of examples keeps it.
+    """
+    settings.register_profile("patient", deadline=None)
+    settings.register_profile("quick", deadline=None, max_examples=20)
+    settings.load_profile("quick" if config.getoption("--quick") else "patient")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

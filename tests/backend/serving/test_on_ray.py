@@ -53,7 +53,7 @@ class Elsewhere:
         self.connections += 1
         ending = ExitStack()
         ending.callback(self._end)
-        self.pools = on_ray._Pools(Threads(1), Threads(2), self.board, ending)  # type: ignore[arg-type]
+        self.pools = on_ray.Pools(Threads(1), Threads(2), self.board, ending)  # type: ignore[arg-type]
         return self.pools
 
     def _end(self) -> None:
