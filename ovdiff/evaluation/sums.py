@@ -115,7 +115,8 @@ class Totals:
         reliability: scores of painted words against their IoU.
         seconds: the mean of each step, by its name.
         image_mious: the mean IoU of each image by its name, ``None`` where nothing is known; in the images' order.
-        replicates: the figures in each bootstrap replicate, for differences between evaluations of the same images.
+        replicates: the figures in each bootstrap replicate, for differences between evaluations of the same images;
+            their intervals are among the measures, by which two totals are compared.
     """
 
     images: int
@@ -125,7 +126,7 @@ class Totals:
     reliability: Reliability
     seconds: dict[str, float]
     image_mious: dict[str, Number]
-    replicates: FigureBootstrap
+    replicates: FigureBootstrap = field(compare=False, repr=False)
 
 
 def totals_of(

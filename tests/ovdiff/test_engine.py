@@ -422,9 +422,9 @@ def test_a_prediction_waits_for_one_batch_of_a_build_and_not_for_one_a_step(
                 running.set()
                 time.sleep(0.01)
 
-    def scores(*arguments: Any) -> Any:
+    def scores(*arguments: Any, **named: Any) -> Any:
         waited.append(batches - asked)  # the models are done with; counted once an extractor and batch of windows
-        return class_scores(*arguments)
+        return class_scores(*arguments, **named)
 
     monkeypatch.setattr("ovdiff.segmenting.matching.class_scores", scores)
     builder = threading.Thread(target=build, daemon=True)
@@ -442,7 +442,7 @@ def test_a_prediction_waits_for_one_batch_of_a_build_and_not_for_one_a_step(
 def test_scores_that_do_not_fit_into_memory_are_an_error_that_says_so(
     engine: Engine, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr("ovdiff.segmenting.matching.class_scores", full)

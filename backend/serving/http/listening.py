@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from contextlib import suppress
 
 from flask import Flask
 
@@ -39,8 +40,9 @@ def serve(settings: Settings, *, add_pages: AddRoutes | None = None) -> None:
         app = create_app(settings, add_pages=add_pages)
         try:
             listener = listen(app, settings.server)
-            logger.info("Listening on %s, data in %s.", " and ".join(listener.urls), settings.data_dir)
-            listener.run()
+            with suppress(KeyboardInterrupt):  # which may come before `run` is there to take it
+                logger.info("Listening on %s, data in %s.", " and ".join(listener.urls), settings.data_dir)
+                listener.run()
         finally:
             app.extensions["ovdiff"].stop()
     _end_despite_busy_threads()
