@@ -50,9 +50,25 @@ def read_sealed(folder: Path, what: str) -> dict[str, bytes] | None:
     if not folder.exists():
         return None
     try:
-        checksums = json.loads((folder / CHECKSUMS).read_text("utf-8"))
-        files = {name: (folder / name).read_bytes() for name in checksums}
-        wrong = [name for name, data in files.items() if hashlib.sha256(data).hexdigest() != checksums[name]]
+        checksums = (folder / CHECKSUMS).read_bytes()
+    except OSError as error:
+        _log.warning(what + ": %s.", folder, error)
+        return None
+    return checked(folder, checksums, what)
+
+
+def checked(folder: Path, checksums: bytes, what: str) -> dict[str, bytes] | None:
+    """Return the files that a folder's checksums name, by their names; log a damage and return ``None`` for it.
+
+    Args:
+        folder: the sealed folder; whatever gives the bytes of its files as a path does.
+        checksums: the content of its `checksums.json`.
+        what: what is logged of a damaged folder, as in `read_sealed`.
+    """
+    try:
+        expected = dict(json.loads(checksums))
+        files = {str(name): (folder / name).read_bytes() for name in expected}
+        wrong = [name for name, data in files.items() if hashlib.sha256(data).hexdigest() != expected[name]]
         if files and not wrong:
             return files
         reason = f"{wrong[0]} does not match its checksum" if wrong else f"{CHECKSUMS} names no file"

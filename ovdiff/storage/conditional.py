@@ -130,7 +130,7 @@ def _put(path: StoredPath, data: bytes, version: str | None) -> str | None:
             try:
                 return str(fs.pipe_file(at, data, **condition)["ETag"])
             except OSError as error:
-                code = _code(error)
+                code = _code_of(error)
                 if isinstance(error, FileExistsError) or code in _REFUSED or (version and code == "NoSuchKey"):
                     return None
                 if code in _UNKNOWN:
@@ -198,10 +198,6 @@ def _is_refusal(error: BaseException | None) -> bool:
 
 
 def _code_of(error: BaseException | None) -> str:
-    return "" if error is None else _code(error)
-
-
-def _code(error: BaseException) -> str:
     """Return S3's own code for an error; "" if the error is none of S3's answers."""
-    response = getattr(error.__cause__, "response", None) or {}
+    response = getattr(getattr(error, "__cause__", None), "response", None) or {}
     return str(response.get("Error", {}).get("Code", ""))

@@ -4,9 +4,6 @@ In a storage the files are put one by one and the checksums last, and a folder w
 writer that is killed leaves nothing that is taken for a folder, and the next one writes over it.
 """
 
-import hashlib
-import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -14,8 +11,6 @@ from typing import cast
 from converters.files import atomic, sealed
 from converters.files.sealed import CHECKSUMS
 from ovdiff.storage.stored_path import StoredPath
-
-_log = logging.getLogger(__name__)
 
 
 def keep_sealed(folder: Path, files: Mapping[str, bytes], damaged: str) -> None:
@@ -56,17 +51,7 @@ def read_sealed(folder: Path, damaged: str) -> dict[str, bytes] | None:
     if isinstance(folder, Path):
         return sealed.read_sealed(folder, damaged)
     try:
-        text = (folder / CHECKSUMS).read_bytes()
+        checksums = (folder / CHECKSUMS).read_bytes()
     except FileNotFoundError:
         return None
-    try:
-        checksums = dict(json.loads(text))
-        files = {str(name): (folder / name).read_bytes() for name in checksums}
-        wrong = [name for name, data in files.items() if hashlib.sha256(data).hexdigest() != checksums[name]]
-        if files and not wrong:
-            return files
-        reason = f"{wrong[0]} does not match its checksum" if wrong else f"{CHECKSUMS} names no file"
-    except (FileNotFoundError, ValueError, TypeError) as error:
-        reason = str(error)
-    _log.warning(damaged + ": %s.", folder, reason)
-    return None
+    return sealed.checked(folder, checksums, damaged)
