@@ -40,6 +40,7 @@ from benchmarks.odise_quality import words_table as odise_words
 from benchmarks.one_cpu import formats_table
 from benchmarks.one_cpu import stages_table as cpu_stages_table
 from benchmarks.prototype_margins import likeness_table, margins_table
+from benchmarks.ray_scaling import table as ray_table
 from benchmarks.scale_plans import caching_table, plans_table
 from benchmarks.startup import table as startup_table
 from benchmarks.stored_predictions import table as stored_table
@@ -60,6 +61,7 @@ PAGES = (
     "docs/measurements.md",
     "docs/odise.md",
     "docs/one-cpu.md",
+    "docs/ray.md",
     "docs/scale.md",
     "ovdiff/tinyworld/README.md",
 )
@@ -141,6 +143,7 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "start-up": ("startup.json", startup_table),
     "one cpu, stages": ("one_cpu.json", cpu_stages_table),
     "one cpu, formats": ("one_cpu.json", formats_table),
+    "ray scaling": ("ray_scaling.json", ray_table),
     "scale, plans": ("scale_plans.json", plans_table),
     "scale, caching": ("scale_plans.json", caching_table),
     "scale, simulation": ("cluster_simulation.json", simulation_table),
@@ -156,6 +159,7 @@ ELSEWHERE = {
     "novelties.json": "python -m benchmarks.novelties",
     "odise.json": "python -m benchmarks.odise_quality",
     "odise_cost.json": "python -m benchmarks.odise_cost",
+    "ray_scaling.json": "python -m benchmarks.ray_scaling",
     "startup.json": "python -m benchmarks.startup --before CHECKOUT",
     "stored_predictions.json": "python -m benchmarks.stored_predictions",
 }

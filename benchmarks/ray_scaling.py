@@ -5,7 +5,8 @@
 Takes about four minutes on two idle processors. Everything has one thread. The same function segments each scene in
 all three runs. The clock starts when every worker has segmented its first scene: starting Ray and loading models
 are told apart. The bars: two workers at least 1.8 times one, and one worker at most 8 % slower than a plain process.
-Both need a machine that does nothing else: the load average is written beside them.
+Both need a machine that does nothing else: the load average is written beside them. The plain process also says what
+the played cluster of docs/scale.md foretells for the runs on Ray, which were not used for that.
 """
 
 import argparse
@@ -25,6 +26,8 @@ from PIL import Image
 
 from backend.command.one_image import Done, Segmenting
 from backend.command.plan import Job, Wanted
+from benchmarks.local_runs import foretold
+from benchmarks.spreads import markdown_table
 from converters.files.atomic import write_whole
 from converters.workers import in_order
 from ovdiff.bank import Bank
@@ -79,6 +82,8 @@ def measure(scenes: int, folder: Path) -> dict[str, Any]:
             with _mapping(cluster, engine, bank, stages, workers) as mapped:
                 runs[f"ray, {workers}"] = timed(mapped, jobs, workers)
     plain, one, two = (runs[name]["seconds"] for name in ("plain", "ray, 1", "ray, 2"))
+    for workers in (1, 2):
+        runs[f"ray, {workers}"]["foretold"] = foretold_seconds(plain, scenes, workers)
     return {
         "command": f"python -m benchmarks.ray_scaling --scenes {scenes}",
         "scenes": scenes,
@@ -118,6 +123,33 @@ def timed(mapped: Callable[[Iterable[Job]], Results], jobs: list[Job], workers: 
         digest.update(json.dumps(done.coco.dataset(), sort_keys=True, default=str).encode())
     seconds = time.perf_counter() - ready_s
     return {"seconds": round(seconds, 2), "warm-up": round(ready_s - began_s, 2), "masks": digest.hexdigest()[:16]}
+
+
+def foretold_seconds(plain_s: float, scenes: int, workers: int) -> float:
+    """Return the seconds of a run whose workers are ready, as the played cluster tells it from a plain process's."""
+    return round(foretold(scenes, workers, 0, plain_s / scenes)["simulated_s"], 2)
+
+
+def table(results: Any) -> str:
+    """Return the runs as Markdown."""
+    names = {"plain": "one process, no Ray", "ray, 1": "one worker on Ray", "ray, 2": "two workers on Ray"}
+    rows = []
+    for name, run in results["runs"].items():
+        told = run.get("foretold")
+        quotient = f"{told / run['seconds']:.2f}" if told else "–"
+        foretold_text = f"{told:.1f}" if told else "–"
+        rows.append([names[name], f"{run['seconds']:.1f}", f"{run['warm-up']:.1f}", foretold_text, quotient])
+    head = ["", "s", "warm-up, s", "foretold, s", "foretold / took"]
+    bars = results["bars"]
+    said = (
+        f"*{results['scenes']} drawn scenes, one thread each; {'the same masks' if results['same masks'] else 'OTHER MASKS'} "
+        f"in all runs. Two workers are {results['two workers against one']:.2f} times as quick as one "
+        f"(bar: {bars['two workers against one']}), and one takes {results['overhead of one worker']:+.1%} of a plain "
+        f"process's time more or less (bar: {bars['overhead of one worker']:+.0%}). "
+        f"Load average: {results['load average before']} before, {results['load average after']} after; "
+        f"{results['machine']['processor']}, 2 cores.*"
+    )
+    return f"{markdown_table(head, rows)}\n\n{said}"
 
 
 @contextmanager
