@@ -168,7 +168,6 @@ measure: $(ENV)
 	$(MEASURE).stage_costs
 	$(MEASURE).scale_plans --out $(RESULTS)/scale_plans.json
 	$(MEASURE).cluster_simulation --out $(RESULTS)/cluster_simulation.json
-	$(MEASURE).local_runs --out $(RESULTS)/local_runs.json
 	$(MEASURE).one_cpu --out $(RESULTS)/one_cpu.json
 	$(MEASURE).measured_tables
 

@@ -29,7 +29,6 @@ from benchmarks.instances import table as instances_table
 from benchmarks.learning_curve import costs as lesson_costs
 from benchmarks.learning_curve import orders_table
 from benchmarks.learning_curve import table as curve_table
-from benchmarks.local_runs import table as local_runs_table
 from benchmarks.novelties import table as novelties_table
 from benchmarks.odise_cost import images_table as odise_images
 from benchmarks.odise_cost import stages_table as odise_stages
@@ -147,7 +146,6 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "scale, plans": ("scale_plans.json", plans_table),
     "scale, caching": ("scale_plans.json", caching_table),
     "scale, simulation": ("cluster_simulation.json", simulation_table),
-    "scale, local runs": ("local_runs.json", local_runs_table),
     "quality": ("tinyworld_quality.json", quality_table),
 }
 """A table's name, as pages write it: the file of its figures, and what makes Markdown of them.

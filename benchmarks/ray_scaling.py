@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from PIL import Image
 
 from backend.command.one_image import Done, Segmenting
 from backend.command.plan import Job, Wanted
-from benchmarks.local_runs import foretold
+from benchmarks.cluster_simulation import FAST, Setting
+from benchmarks.cluster_simulation import Cluster as PlayedCluster
 from benchmarks.spreads import markdown_table
 from converters.files.atomic import write_whole
 from converters.workers import in_order
@@ -38,6 +40,7 @@ from ovdiff.distributed.placement import Need, Wish
 from ovdiff.distributed.pool import AHEAD
 from ovdiff.engines import SegmentationEngine, make_engine, mapping_to_any_preset
 from ovdiff.evaluation.result import machine
+from ovdiff.planning import Assumptions
 from ovdiff.presets.files import read_preset
 from ovdiff.tinyworld.world import render, sample_scene
 from ovdiff.vocabulary import Category, Vocabulary
@@ -83,7 +86,7 @@ def measure(scenes: int, folder: Path) -> dict[str, Any]:
                 runs[f"ray, {workers}"] = timed(mapped, jobs, workers)
     plain, one, two = (runs[name]["seconds"] for name in ("plain", "ray, 1", "ray, 2"))
     for workers in (1, 2):
-        runs[f"ray, {workers}"]["foretold"] = foretold_seconds(plain, scenes, workers)
+        runs[f"ray, {workers}"]["foretold"] = foretold_s(plain, scenes, workers)
     return {
         "command": f"python -m benchmarks.ray_scaling --scenes {scenes}",
         "scenes": scenes,
@@ -125,9 +128,16 @@ def timed(mapped: Callable[[Iterable[Job]], Results], jobs: list[Job], workers: 
     return {"seconds": round(seconds, 2), "warm-up": round(ready_s - began_s, 2), "masks": digest.hexdigest()[:16]}
 
 
-def foretold_seconds(plain_s: float, scenes: int, workers: int) -> float:
+def foretold_s(plain_s: float, scenes: int, workers: int) -> float:
     """Return the seconds of a run whose workers are ready, as the played cluster tells it from a plain process's."""
-    return round(foretold(scenes, workers, 0, plain_s / scenes)["simulated_s"], 2)
+    load = replace(
+        FAST, images=scenes, categories=0, weights=0, device_s=plain_s / scenes, before_s=0, after_s=0, bytes_in=0,
+        bytes_out=0,
+    )  # fmt: skip
+    assumed = Assumptions(
+        start_s=0, batch_images=1, slow_share=0, batch_spread=0, failures_per_gpu_hour=0, requests_per_s=1e9
+    )
+    return round(PlayedCluster(Setting("local", load, workers, assumed), 0).play().images_s, 2)
 
 
 def table(results: Any) -> str:
@@ -140,14 +150,13 @@ def table(results: Any) -> str:
         foretold_text = f"{told:.1f}" if told else "–"
         rows.append([names[name], f"{run['seconds']:.1f}", f"{run['warm-up']:.1f}", foretold_text, quotient])
     head = ["", "s", "warm-up, s", "foretold, s", "foretold / took"]
-    bars = results["bars"]
+    bars, masks = results["bars"], "the same masks" if results["same masks"] else "OTHER MASKS"
     said = (
-        f"*{results['scenes']} drawn scenes, one thread each; {'the same masks' if results['same masks'] else 'OTHER MASKS'} "
-        f"in all runs. Two workers are {results['two workers against one']:.2f} times as quick as one "
-        f"(bar: {bars['two workers against one']}), and one takes {results['overhead of one worker']:+.1%} of a plain "
-        f"process's time more or less (bar: {bars['overhead of one worker']:+.0%}). "
-        f"Load average: {results['load average before']} before, {results['load average after']} after; "
-        f"{results['machine']['processor']}, 2 cores.*"
+        f"*{results['scenes']} drawn scenes, one thread each; {masks} in all runs. Two workers are "
+        f"{results['two workers against one']:.2f} times as quick as one (bar: {bars['two workers against one']}); "
+        f"one takes {1 + results['overhead of one worker']:.2f} of a plain process's time (bar: "
+        f"{1 + bars['overhead of one worker']:.2f}). Load average: {results['load average before']} before, "
+        f"{results['load average after']} after; {results['machine']['processor']}, 2 cores.*"
     )
     return f"{markdown_table(head, rows)}\n\n{said}"
 

@@ -55,7 +55,7 @@ def test_figures_that_are_missing_are_said_to_be(tmp_path: Path) -> None:
 
 
 def test_missing_figures_name_the_command_that_makes_them() -> None:
-    assert not_measured("local_runs.json") == "*Not measured yet with these weights: `make measure` does it.*"
+    assert not_measured("baselines.json") == "*Not measured yet with these weights: `make measure` does it.*"
     assert "`make demo-loop` does it" in not_measured("demo-loop.json")
 
 
