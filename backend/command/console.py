@@ -16,6 +16,7 @@ from converters.console import is_json, is_quiet
 
 LINE_EVERY_S = 10.0  # often enough to see that a run lives, and few lines in the log of an hour's run
 _BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+_RATED_BAR = _BAR + ", {rate_fmt}"
 
 
 def say(text: str) -> None:
@@ -53,21 +54,24 @@ class Progress(Protocol):
 
 
 class ProgressLines:
-    """Progress as lines for a log file, such as "ovdiff: boat, generating: 40 %, 80 s"; a short run writes none."""
+    """Progress as lines for a log file; a short run writes none.
+
+    ovdiff: boat, generating: 40%, 80 s, about 120 s left, 50.00 s/label
+    """
 
     def __init__(
-        self, total: float, stream: TextIO, clock_s: Callable[[], float] = time.monotonic, every_s: float = LINE_EVERY_S
+        self, total: float, unit: str, stream: TextIO, *, clock_s: Callable[[], float] = time.monotonic
     ) -> None:
         """Start at zero.
 
         Args:
             total: how much is to be done.
-            stream: where the lines go.
+            unit: what is counted, such as "image"; "" if the total is a share and no number of things.
+            stream: where the lines go, at most one in `LINE_EVERY_S`.
             clock_s: the present moment in seconds.
-            every_s: the least time between two lines, in seconds.
         """
         self.n = 0.0
-        self._total, self._stream, self._clock_s, self._every_s = total, stream, clock_s, every_s
+        self._total, self._unit, self._stream, self._clock_s = total, unit, stream, clock_s
         self._what = ""
         self._started_s = self._said_s = clock_s()
 
@@ -79,11 +83,22 @@ class ProgressLines:
         """Add to how much is done, and write a line if the last one is old enough."""
         self.n += n or 0.0
         now_s = self._clock_s()
-        if now_s - self._said_s >= self._every_s:
+        if now_s - self._said_s >= LINE_EVERY_S:
             self._said_s = now_s
             share = self.n / self._total if self._total else 1.0
-            self._stream.write(f"ovdiff: {self._what}: {share:.0%}, {now_s - self._started_s:.0f} s\n")
+            taken_s = now_s - self._started_s
+            self._stream.write(f"ovdiff: {self._what}: {share:.0%}, {taken_s:.0f} s{self._pace(taken_s)}\n")
             self._stream.flush()
+
+    def _pace(self, taken_s: float) -> str:
+        """Return the time left and the rate, as far as both can be told."""
+        if not 0 < self.n < self._total:
+            return ""
+        left = f", about {taken_s * (self._total - self.n) / self.n:.0f} s left"
+        if not self._unit:
+            return left
+        rate = self.n / taken_s
+        return f"{left}, " + (f"{rate:.2f} {self._unit}/s" if rate >= 1 else f"{1 / rate:.2f} s/{self._unit}")
 
 
 class NoProgress:
@@ -102,18 +117,25 @@ class NoProgress:
 
 
 @contextmanager
-def progress_bar(total: float) -> Iterator[Progress]:
-    """Show a progress bar on stderr, with log lines above it; where stderr is no terminal, a line now and then."""
+def progress_bar(total: float, unit: str = "") -> Iterator[Progress]:
+    """Show a progress bar on stderr, with log lines above it; where stderr is no terminal, a line now and then.
+
+    Args:
+        total: how much is to be done.
+        unit: what is counted, such as "image": the rate is then told beside the time left. "" if the total is a share.
+    """
     if is_quiet():
         yield NoProgress()
         return
     if not sys.stderr.isatty():
-        yield ProgressLines(total, sys.stderr)
+        yield ProgressLines(total, unit, sys.stderr)
         return
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    with logging_redirect_tqdm(), tqdm(total=total, bar_format=_BAR, file=sys.stderr, leave=False) as bar:
+    with logging_redirect_tqdm(), tqdm(
+        total=total, unit=unit, bar_format=_RATED_BAR if unit else _BAR, file=sys.stderr, leave=False
+    ) as bar:
         yield bar
 
 

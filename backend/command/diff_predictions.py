@@ -134,7 +134,7 @@ def diff_predictions(plan: Plan, before: Side, after: Side, *, max_px: int, pict
     radius, drawn = BlastRadius(), MostChanged(before.vocabulary.names, after.vocabulary.names)
     names, failed = (before.vocabulary.names, after.vocabulary.names), 0
     try:
-        with progress_bar(len(plan.jobs)) as bar:
+        with progress_bar(len(plan.jobs), "image") as bar:
             for job in plan.jobs:
                 bar.set_description(job.name)
                 try:

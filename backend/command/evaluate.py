@@ -203,7 +203,7 @@ def _evaluated(
 ) -> KeyboardInterrupt | None:
     """Evaluate what is missing, and note what failed; return an interruption, so that all else is written first."""
     missing = sum(image not in records for image in images)
-    with progress_bar(missing) as bar:
+    with progress_bar(missing, "image") as bar:
 
         def report(image: str, failure: Failure | None) -> None:
             if failure is not None:

@@ -140,7 +140,7 @@ def learn_from_export(
     scope = Scope(kinds_of(config), choices.labels, choices.partial, skipped_labels(config))
     taking = Taking(engine, vocabularies, read_image, scope, choices.every_annotator)
     try:
-        with progress_bar(len(found)) as bar, _drafted(found, taking, engine, ray) as drafts:
+        with progress_bar(len(found), "image") as bar, _drafted(found, taking, engine, ray) as drafts:
             for (record, made), draft in drafts:
                 bar.set_description(f"task {record.task_id}")
                 try:

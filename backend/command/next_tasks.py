@@ -59,7 +59,7 @@ def order_tasks(
     say_missing_anchors(engine)
     found = _Found()
     try:
-        with progress_bar(len(plan.jobs)) as bar:
+        with progress_bar(len(plan.jobs), "image") as bar:
             for job in plan.jobs:
                 bar.set_description(job.name)
                 try:

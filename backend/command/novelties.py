@@ -60,7 +60,7 @@ def find_novelties(
     found: list[Example] = []
     done = failed = 0
     try:
-        with progress_bar(len(plan.jobs)) as bar:
+        with progress_bar(len(plan.jobs), "image") as bar:
             for job in plan.jobs:
                 bar.set_description(job.name)
                 try:

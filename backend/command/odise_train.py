@@ -304,7 +304,7 @@ class _Training:
     ) -> None:
         steps, started = self._preset.training.steps, time.monotonic()
         every = max(1, steps // _LOGGED)
-        with self._bar(steps) as bar:
+        with self._bar(steps, "step") as bar:
             bar.update(begun)
 
             def report(number: int, figures: dict[str, float]) -> None:
@@ -368,12 +368,12 @@ class _Training:
         say(f'    [models.head]\n    source = "{out.resolve()}"')
 
     @contextmanager
-    def _bar(self, total: float) -> Iterator[Progress]:
+    def _bar(self, total: float, unit: str = "") -> Iterator[Progress]:
         """Show a progress bar, in the first process alone."""
         if process_number():
             yield _NoBar()
             return
-        with progress_bar(total) as bar:
+        with progress_bar(total, unit) as bar:
             yield bar
 
 

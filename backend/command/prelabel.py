@@ -207,7 +207,7 @@ def _run(work: Work, orders: Orders, wishes: Wishes) -> Outcome:
     started_s = time.monotonic()
     run, ended = Run(work, orders), "by an error"
     try:
-        with progress_bar(run.count()) as bar:
+        with progress_bar(run.count(), "task") as bar:
             bar.set_description(f"project {wishes.project}")
             run.run(Listener(looked_at=bar.update, failed=_Complaints()))
         ended = ""

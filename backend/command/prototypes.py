@@ -131,7 +131,7 @@ def build_missing(
     """
     missing = [category for category in categories if not engine.has(category)]
     failed = {} if failed is None else failed
-    with progress_bar(len(missing)) as bar:
+    with progress_bar(len(missing), "category") as bar:
         done = dict.fromkeys(missing, 0.0)
 
         def report(category: Category, stage: str, fraction: float) -> None:

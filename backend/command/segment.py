@@ -107,7 +107,7 @@ def segment_images(
         write(job, segmenting.drawn(job, looked))
 
     try:
-        with progress_bar(len(plan.jobs)) as bar, Behind(_MOST_BEHIND) as behind:
+        with progress_bar(len(plan.jobs), "image") as bar, Behind(_MOST_BEHIND) as behind:
             if ray is None:
                 for job, image, found in segmented(plan.jobs, vocabulary, engine, max_px):
                     bar.set_description(job.name)

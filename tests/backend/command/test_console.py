@@ -1,4 +1,5 @@
 import io
+import re
 import sys
 
 import pytest
@@ -54,15 +55,42 @@ def test_quietly_nothing_is_shown_and_still_counted(monkeypatch: pytest.MonkeyPa
     assert "b:" in stream.getvalue()
 
 
+def test_a_bar_says_the_time_left_and_the_rate_of_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for unit, rate in (("image", r", +[\d.?]+ ?image/s"), ("", r" *$")):
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        with progress_bar(4, unit) as bar:
+            bar.update(2)
+            bar.set_description("a")
+        (shown,) = re.findall(r"a: +50%[^\r]*", sys.stderr.getvalue())
+        assert re.search(rf"\d\d:\d\d<\d\d:\d\d{rate}", shown), shown
+
+
 def test_without_a_terminal_a_long_run_writes_a_line_now_and_then() -> None:
     """An hour's run in a container's log said nothing until its end."""
     stream, now_s = io.StringIO(), iter([0.0, 4.0, 10.0, 19.0, 21.0])
-    lines = ProgressLines(4, stream, lambda: next(now_s))
+    lines = ProgressLines(4, "", stream, clock_s=lambda: next(now_s))
     for what in ("boat, generating", "boat, masks", "water, generating", "water, masks"):
         lines.set_description(what, refresh=False)
         lines.update(1)
-    assert stream.getvalue() == "ovdiff: boat, masks: 50%, 10 s\novdiff: water, masks: 100%, 21 s\n"
+    said = ["ovdiff: boat, masks: 50%, 10 s, about 10 s left", "ovdiff: water, masks: 100%, 21 s"]
+    assert stream.getvalue().splitlines() == said
     assert lines.n == 4
+
+
+@pytest.mark.parametrize(
+    ("done", "said"),
+    [
+        (0, "a: 0%, 20 s"),
+        (5, "a: 5%, 20 s, about 380 s left, 4.00 s/image"),
+        (50, "a: 50%, 20 s, about 20 s left, 2.50 image/s"),
+    ],
+)
+def test_lines_say_the_time_left_and_the_rate_as_soon_as_they_are_known(done: float, said: str) -> None:
+    stream, now_s = io.StringIO(), iter([0.0, 20.0])
+    lines = ProgressLines(100, "image", stream, clock_s=lambda: next(now_s))
+    lines.set_description("a")
+    lines.update(done)
+    assert stream.getvalue() == f"ovdiff: {said}\n"
 
 
 @pytest.mark.parametrize(("answer", "agreed"), [("y", True), (" Yes", True), ("", False), ("n", False)])
