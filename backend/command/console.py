@@ -133,9 +133,10 @@ def progress_bar(total: float, unit: str = "") -> Iterator[Progress]:
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    with logging_redirect_tqdm(), tqdm(
-        total=total, unit=unit, bar_format=_RATED_BAR if unit else _BAR, file=sys.stderr, leave=False
-    ) as bar:
+    with (
+        logging_redirect_tqdm(),
+        tqdm(total=total, unit=unit, bar_format=_RATED_BAR if unit else _BAR, file=sys.stderr, leave=False) as bar,
+    ):
         yield bar
 
 

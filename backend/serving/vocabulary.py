@@ -1,15 +1,16 @@
 """A project's label config as the vocabulary to look for, and as the places where its categories are drawn.
 
     <BrushLabels name="brush" toName="image">
-      <Label value="boat" prompts="a boat; a ship" kind="thing" threshold="0.4" min_area_px="50"/>
+      <Label value="boat" prompts="a boat; a ship" kind="thing" threshold="0.4" min_margin="0.02" min_area_px="50"/>
       <Label value="water" kind="stuff"/>
     </BrushLabels>
 
 Each `<Label>` of a control that can hold a shape is a category. Label Studio keeps attributes that it does not know,
 so a label may carry some of ours: `prompts`, the phrases from which images are generated instead of the label's own
 name, separated by semicolons; `kind`, which is thing or stuff; `threshold`, the score below which its regions are
-hidden; and `min_area_px`, below which parts of its mask are. An attribute that looks like one of these and that nobody
-reads is a warning. The last two decide what is shown of a mask and not the mask, so they are no part of a category.
+hidden; `min_margin`, the margin below which its pixels are; and `min_area_px`, below which parts of its mask are. An
+attribute that looks like one of these and that nobody reads is a warning. The last three decide what is shown of a mask
+and not the mask, so they are no part of a category.
 A label with `skip="yes"` is one of people alone: it is no category. `learn="yes"` on the outermost tag says that the
 project's annotations teach.
 
@@ -34,12 +35,14 @@ from converters.label_studio.label_config import Control, ImageTag, Label, Label
 from converters.label_studio.own_attributes import (
     LABEL_CONTROLS,
     MIN_AREA,
+    MIN_MARGIN,
     PROMPTS,
     THRESHOLD,
     UnreadAttribute,
     config_learns,
     control_output,
     label_min_area_px,
+    label_min_margin,
     label_threshold,
     overruled,
     skipped_labels,
@@ -65,6 +68,7 @@ class Output:
         label: the label as regions carry it.
         threshold: the score below which its regions are hidden, in [0, 1]; None leaves that to the settings.
         min_area_px: connected parts of fewer pixels of the image are hidden; 0 hides none.
+        min_margin: pixels whose margin is lower are hidden, in [0, 1]; 0 hides none.
         colour: the label's colour in the editor, as the label config writes it; "" if it names none.
     """
 
@@ -75,6 +79,7 @@ class Output:
     label: str
     threshold: float | None = None
     min_area_px: int = 0
+    min_margin: float = 0.0
     colour: str = field(default="", compare=False)  # another colour is the same label
 
 
@@ -146,7 +151,7 @@ def _outputs(config: LabelConfig) -> Iterator[Output]:
     for image in config.images:
         for control, label in _drawn(config, image):
             category = categories.setdefault(label.value, _category(label))
-            limits = (label_threshold(label), label_min_area_px(label))
+            limits = (label_threshold(label), label_min_area_px(label), label_min_margin(label))
             colour = label.attributes.get("background", "")
             yield Output(category, image, control.name, control.kind, label.result_name, *limits, colour)
 
@@ -197,7 +202,8 @@ def _drawn(config: LabelConfig, image: ImageTag) -> list[tuple[Control, Label]]:
 def _limits(output: Output) -> list[str]:
     """Return what the label says is hidden; nothing if it says nothing, so that older model versions stay the same."""
     threshold = [] if output.threshold is None else [f"{THRESHOLD}={output.threshold}"]
-    return threshold + ([f"{MIN_AREA}={output.min_area_px}"] if output.min_area_px else [])
+    margin = [f"{MIN_MARGIN}={output.min_margin}"] if output.min_margin else []
+    return threshold + margin + ([f"{MIN_AREA}={output.min_area_px}"] if output.min_area_px else [])
 
 
 def _category(label: Label) -> Category:

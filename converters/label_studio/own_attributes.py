@@ -2,7 +2,7 @@
 
     <View learn="yes">
       <BrushLabels name="brush" toName="image" output="yes">
-        <Label value="boat" prompts="a boat; a ship" kind="thing" threshold="0.4" min_area_px="50" category="7"/>
+        <Label value="boat" prompts="a boat; a ship" kind="thing" threshold="0.4" min_margin="0.02" min_area_px="50"/>
         <Label value="unsure" skip="yes"/>
 
 Label Studio keeps attributes that it does not know and says nothing of them, so a misspelled one would do nothing in
@@ -20,10 +20,17 @@ from converters.errors import RecordError
 from converters.label_studio.label_config import Control, Label, LabelConfig
 from converters.label_studio.region_details import KEYPOINTS_OF
 
-PROMPTS, KIND, THRESHOLD, MIN_AREA, SKIP = "prompts", "kind", "threshold", "min_area_px", "skip"
+PROMPTS, KIND, THRESHOLD, MIN_MARGIN, MIN_AREA, SKIP = (
+    "prompts",
+    "kind",
+    "threshold",
+    "min_margin",
+    "min_area_px",
+    "skip",
+)
 OUTPUT = "output"
 LEARN = "learn"
-_OF_LABELS = (PROMPTS, KIND, THRESHOLD, MIN_AREA, SKIP, "category")
+_OF_LABELS = (PROMPTS, KIND, THRESHOLD, MIN_MARGIN, MIN_AREA, SKIP, "category")
 _OF_SHAPES = (OUTPUT,)
 _OF_PROJECTS = (LEARN,)
 _OF_KEYPOINTS = (KEYPOINTS_OF, "skeleton")
@@ -73,16 +80,28 @@ def label_threshold(label: Label) -> float | None:
     Raises:
         RecordError: the attribute is no number from 0 to 1.
     """
-    text = label.attributes.get(THRESHOLD, "").strip()
+    return _share(label, THRESHOLD, "a score from 0 to 1, such as 0.5")
+
+
+def label_min_margin(label: Label) -> float:
+    """Return the margin below which a label's pixels are background, in [0, 1]; 0 if the label does not say.
+
+    Raises:
+        RecordError: the attribute is no number from 0 to 1.
+    """
+    return _share(label, MIN_MARGIN, "a margin from 0 to 1, such as 0.02") or 0.0
+
+
+def _share(label: Label, name: str, expected: str) -> float | None:
+    text = label.attributes.get(name, "").strip()
     if not text:
         return None
-    score = read_score(text)
-    if score is None:
+    share = read_score(text)
+    if share is None:
         raise RecordError(
-            f"expected {THRESHOLD}= of the label {label.value!r} to be a score from 0 to 1, such as 0.5, "
-            f"got {text[:_SHOWN_CHARACTERS]!r}"
+            f"expected {name}= of the label {label.value!r} to be {expected}, got {text[:_SHOWN_CHARACTERS]!r}"
         )
-    return score
+    return share
 
 
 def read_score(text: str) -> float | None:
@@ -160,7 +179,7 @@ def impossible_values(config: LabelConfig, *readers: Callable[[Label], object]) 
         readers: further functions that read an attribute of a label and raise a RecordError.
     """
     looks: list[Callable[[], object]] = [partial(config_learns, config)]
-    of_labels = (label_threshold, label_min_area_px, label_is_skipped, *readers)
+    of_labels = (label_threshold, label_min_margin, label_min_area_px, label_is_skipped, *readers)
     for control in config.of_kind(*LABEL_CONTROLS):
         looks.append(partial(control_output, control))
         looks += [partial(read, label) for label in control.labels for read in of_labels]
@@ -182,7 +201,7 @@ def overruled(label: Label, control: Control, drawn: Label | None) -> Iterator[U
         control: the control that has the label.
         drawn: the label of the same value in the control that draws it; None if none does.
     """
-    for name in (PROMPTS, THRESHOLD, MIN_AREA):
+    for name in (PROMPTS, THRESHOLD, MIN_MARGIN, MIN_AREA):
         value = label.attributes.get(name, "")
         if value and (drawn is None or drawn.attributes.get(name) != value):
             advice = "Write it into the <Label> of the control that draws the masks."

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from backend.pages.served_pictures import ServedPictures, reduced
 from backend.pages.tasks.layers import RGB, colours_of, hex_of, masks_layer
 from backend.serving.looking import Sight
-from backend.serving.predicting.limits import least_score, shown_score, without_small_parts
+from backend.serving.predicting.limits import least_score, shown_score, within_limits
 from backend.serving.vocabulary import Output
 from backend.settings import OutputSettings
 from ovdiff.segmentation import Segmentation
@@ -86,7 +86,7 @@ def task_view(sight: Sight, settings: OutputSettings, pictures: ServedPictures) 
     """Draw an image of a task with its masks, and list them."""
     colours = colours_of(sight.outputs)
     photograph = reduced(sight.pixels, PICTURE_PX)
-    found = _without_small(sight)
+    found, limited = within_limits(sight.segmentation, sight.outputs)
     numbers, regions = _regions(found, sight.outputs, colours, settings)
     tints = [colours[index] for index, _ in regions]
     rows = [row for _, row in regions]
@@ -102,7 +102,7 @@ def task_view(sight: Sight, settings: OutputSettings, pictures: ServedPictures) 
         regions=tuple(rows[:MOST_ROWS]),
         more=max(0, len(rows) - MOST_ROWS),
         absent=tuple(output.label for output in sight.outputs if output.label not in seen),
-        notes=_notes(sight),
+        notes=(*_notes(sight), *(f"Not shown, of {each}." for each in limited)),
         score=shown_score(found.image_score()),
     )
 
@@ -114,11 +114,6 @@ def sizes_of(width: int, height: int) -> tuple[Size, ...]:
         scale = min(most_width / width, most_height / height)
         found.append(Size(name, max(1, round(width * scale)), max(1, round(height * scale))))
     return tuple(found)
-
-
-def _without_small(sight: Sight) -> Segmentation:
-    areas = {index: output.min_area_px for index, output in enumerate(sight.outputs)}
-    return without_small_parts(sight.segmentation, areas)[0]
 
 
 def _regions(

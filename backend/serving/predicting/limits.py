@@ -1,4 +1,5 @@
-"""What is shown of a segmentation: parts of masks that are large enough, regions whose score is high enough.
+"""What is shown of a segmentation: pixels that are sure enough, parts of masks that are large enough, regions whose
+score is high enough.
 
 Limits decide what is written, never what is computed: a segmentation is remembered without them, so other limits cost
 no model a run.
@@ -6,13 +7,15 @@ no model a run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from backend.serving.vocabulary import Output
 from backend.settings import OutputSettings
 from converters.encodings.masks import label_parts, remove_small_parts
-from converters.label_studio.own_attributes import THRESHOLD
+from converters.label_studio.own_attributes import MIN_AREA, MIN_MARGIN, THRESHOLD
 from ovdiff.segmentation import Segmentation
 
 SCORE_DECIMALS = 4
@@ -31,6 +34,54 @@ def least_score(output: Output, settings: OutputSettings) -> tuple[float, str]:
     if output.threshold is not None:
         return output.threshold, THRESHOLD
     return settings.min_score, "OVDIFF_MIN_SCORE"
+
+
+def within_limits(segmentation: Segmentation, outputs: Sequence[Output]) -> tuple[Segmentation, list[str]]:
+    """Return a segmentation without the pixels and the parts that the labels hide, and what was hidden, as text.
+
+    Args:
+        segmentation: the segmentation; its label id `i + 1` is `outputs[i].category`.
+        outputs: the labels with their limits.
+    """
+    segmentation, unsure = without_unsure_pixels(
+        segmentation, {index: output.min_margin for index, output in enumerate(outputs)}
+    )
+    segmentation, dropped = without_small_parts(
+        segmentation, {index: output.min_area_px for index, output in enumerate(outputs)}
+    )
+    return segmentation, [
+        *(
+            f"{outputs[index].label}: {count} pixels with a margin below {MIN_MARGIN}={outputs[index].min_margin:g}"
+            for index, count in unsure.items()
+        ),
+        *(
+            f"{outputs[index].label}: {count} parts smaller than {MIN_AREA}={outputs[index].min_area_px}"
+            for index, count in dropped.items()
+        ),
+    ]
+
+
+def without_unsure_pixels(
+    segmentation: Segmentation, min_margin: Mapping[int, float]
+) -> tuple[Segmentation, dict[int, int]]:
+    """Return a segmentation in which pixels that could nearly have had another label are background.
+
+    Args:
+        segmentation: the segmentation.
+        min_margin: by the index of a category, the margin that its pixels must have.
+
+    Returns:
+        The segmentation, and by the index of a category how many of its pixels became background.
+    """
+    label_map, dropped = segmentation.label_map.copy(), {}
+    for index, least in min_margin.items():
+        if least <= 0:
+            continue  # no margin is negative
+        unsure = segmentation.mask(index) & (segmentation.margins < least)
+        if unsure.any():
+            label_map[unsure] = 0
+            dropped[index] = int(np.count_nonzero(unsure))
+    return (replace(segmentation, label_map=label_map) if dropped else segmentation), dropped
 
 
 def without_small_parts(

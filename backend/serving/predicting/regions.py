@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from backend.serving.predicting.limits import least_score, shown_score, without_small_parts
+from backend.serving.predicting.limits import least_score, shown_score, within_limits
 from backend.serving.vocabulary import Output
 from backend.settings import OutputSettings
 from converters.encodings.bitmask import mask_to_data_url
 from converters.encodings.brush import mask_to_brush_rle
 from converters.encodings.masks import Mask, part_boxes_xywh, remove_small_parts
 from converters.encodings.polygons import Polygon, mask_to_polygons
-from converters.label_studio.own_attributes import MIN_AREA
 from ovdiff.segmentation import Segmentation
 
 logger = logging.getLogger(__name__)
@@ -72,12 +71,7 @@ def segmentation_to_regions(
         task_id: the id of the task. It is hashed into the ids of the regions: these stay the same from one prediction
             of a task to the next, and differ between tasks.
     """
-    areas = {index: output.min_area_px for index, output in enumerate(outputs)}
-    segmentation, dropped = without_small_parts(segmentation, areas)
-    hidden = [
-        f"{outputs[index].label}: {count} parts smaller than {MIN_AREA}={areas[index]}"
-        for index, count in dropped.items()
-    ]
+    segmentation, hidden = within_limits(segmentation, outputs)
     regions: dict[int, list[_Sized]] = {}
     for found_object in segmentation.objects():
         of_category = regions.setdefault(found_object.index, [])

@@ -46,10 +46,12 @@ def limited(label: str) -> Labelling:
 def test_limits_belong_to_the_output_and_not_to_the_category() -> None:
     config = (
         f'<View>{IMAGE}<BrushLabels name="b" toName="image">'
-        '<Label value="boat" threshold="0.4" min_area_px="50"/><Label value="water"/></BrushLabels></View>'
+        '<Label value="boat" threshold="0.4" min_margin="0.02" min_area_px="50"/>'
+        '<Label value="water"/></BrushLabels></View>'
     )
     found = read_labelling(config, max_categories=10)
-    assert [(output.threshold, output.min_area_px) for output in found.outputs] == [(0.4, 50), (None, 0)]
+    limits = [(output.threshold, output.min_margin, output.min_area_px) for output in found.outputs]
+    assert limits == [(0.4, 0.02, 50), (None, 0.0, 0)]
     assert found.categories == (Category("boat"), Category("water"))
     assert found.unread == ()
     LabelInterface(config).validate()
@@ -82,10 +84,13 @@ def test_a_smart_tool_with_the_same_label_is_no_reason_for_a_warning() -> None:
 def test_every_limit_is_in_the_fingerprint_and_none_leaves_it_as_it_was() -> None:
     fingerprints = {
         limited(label).fingerprint()
-        for label in ("", 'threshold="0"', 'threshold="0.5"', 'threshold="0.6"', 'min_area_px="5"', 'min_area_px="6"')
+        for label in (
+            *("", 'threshold="0"', 'threshold="0.5"', 'threshold="0.6"', 'min_area_px="5"', 'min_area_px="6"'),
+            *('min_margin="0.5"', 'min_margin="0.6"'),
+        )
     }
-    assert len(fingerprints) == 6
-    assert limited('threshold="" min_area_px="0"').fingerprint() == limited("").fingerprint()
+    assert len(fingerprints) == 8
+    assert limited('threshold="" min_margin="0" min_area_px="0"').fingerprint() == limited("").fingerprint()
     assert limited("").fingerprint().startswith("14b11a84e8f7")  # before there were limits
     assert limited('threshold="0.50"').fingerprint() == limited('threshold=".5"').fingerprint()
 
@@ -210,6 +215,10 @@ def test_whatever_changes_a_prediction_is_in_the_fingerprint(changed: str) -> No
         (
             f'<View>{IMAGE}<BrushLabels name="b" toName="image"><Label value="a" threshold="2"/></BrushLabels></View>',
             "The label config cannot be used: expected threshold= of the label 'a' to be a score from 0 to 1, such as",
+        ),
+        (
+            f'<View>{IMAGE}<BrushLabels name="b" toName="image"><Label value="a" min_margin="2"/></BrushLabels></View>',
+            "cannot be used: expected min_margin= of the label 'a' to be a margin from 0 to 1, such as 0.02, got '2'",
         ),
         (
             f'<View>{IMAGE}<PolygonLabels name="b" toName="image"><Label value="a" min_area_px="1%"/></PolygonLabels>'

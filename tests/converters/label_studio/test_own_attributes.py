@@ -9,6 +9,7 @@ from converters.label_studio.own_attributes import (
     config_learns,
     impossible_values,
     label_min_area_px,
+    label_min_margin,
     label_threshold,
     overruled,
     read_score,
@@ -60,6 +61,14 @@ def test_another_threshold_is_refused_with_its_value_and_an_example(text: str) -
     )
 
 
+def test_a_least_margin_is_a_number_from_0_to_1() -> None:
+    assert [label_min_margin(label(min_margin=text)) for text in ("0.02", " 0 ", "")] == [0.02, 0.0, 0.0]
+    assert label_min_margin(label()) == 0.0
+    for text in ("-0.1", "2", "2%", "nan"):
+        with pytest.raises(RecordError, match="expected min_margin= of the label 'boat' to be a margin from 0 to 1"):
+            label_min_margin(label(min_margin=text))
+
+
 def test_a_long_value_is_shown_in_part() -> None:
     with pytest.raises(RecordError) as caught:
         label_threshold(label(threshold="9" * 5000))
@@ -75,8 +84,10 @@ def test_a_least_area_is_a_whole_number_of_pixels() -> None:
 
 
 def test_impossible_values_are_found_without_stopping_at_the_first() -> None:
-    found = list(impossible_values(config('threshold="high" min_area_px="few"')))
-    assert [message.split("=")[0] for message in found] == ["expected threshold", "expected min_area_px"]
+    found = list(impossible_values(config('threshold="high" min_margin="9" min_area_px="few"')))
+    assert [message.split("=")[0] for message in found] == [
+        f"expected {name}" for name in ("threshold", "min_margin", "min_area_px")
+    ]
     assert list(impossible_values(config('threshold="0.1" min_area_px="5" skip="yes"'))) == []
     assert list(impossible_values(config('skip="x"', 'output="y"'))) == [
         "expected output= of <brushlabels name='brush'> to be yes or no, got 'y'",

@@ -1,6 +1,7 @@
 """What a task's page shows, without HTTP."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,6 +28,17 @@ def test_regions_are_listed_with_colour_score_and_share_and_hidden_ones_say_why(
     masks = np.asarray(Image.open(io.BytesIO(pictures.get(view.masks)[1])))
     assert masks[24, 16].tolist() == [255, 136, 0, TINT]
     assert masks[24, 48, 3] == 0, "a region that the prediction leaves out is not painted"
+
+
+def test_what_a_labels_limits_hide_is_told_and_not_painted(service: Service) -> None:
+    pictures = ServedPictures()
+    with service.looking.opened(1, 4) as sight:
+        unsure = {"red": 1.0}
+        outputs = tuple(replace(each, min_margin=unsure.get(each.label, 0.0)) for each in sight.outputs)
+        view = task_view(replace(sight, outputs=outputs), OutputSettings(), pictures)
+    assert view.notes == ("Not shown, of red: 384 pixels with a margin below min_margin=1.",)
+    assert "red" in view.absent
+    assert np.asarray(Image.open(io.BytesIO(pictures.get(view.masks)[1])))[24, 16, 3] == 0
 
 
 def test_a_least_score_of_the_settings_hides_too(service: Service) -> None:

@@ -3,7 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.serving.predicting.limits import least_score, shown_score, without_small_parts
+from backend.serving.predicting.limits import (
+    least_score,
+    shown_score,
+    within_limits,
+    without_small_parts,
+    without_unsure_pixels,
+)
 from backend.serving.vocabulary import Output
 from backend.settings import OutputSettings
 from converters.encodings.masks import label_parts, split_parts
@@ -46,3 +52,34 @@ def test_what_is_left_are_the_parts_that_are_large_enough(seed: int, least: dict
         assert np.array_equal(after.mask(index), expected)
         assert dropped.get(index, 0) == len(parts) - label_parts(after.mask(index))[1]
     assert np.array_equal(before.label_map, label_map)  # the argument stays as it was
+
+
+def unsure() -> Segmentation:
+    """Return red left of blue, surer from left to right."""
+    label_map = np.repeat(np.array([[1, 1, 1, 2, 2, 2]], dtype=np.int32), 2, axis=0)
+    margins = np.repeat(np.array([[0.0, 0.01, 0.02, 0.0, 0.01, 0.02]], dtype=np.float32), 2, axis=0)
+    return Segmentation(label_map, np.ones_like(margins), margins)
+
+
+def test_pixels_below_the_margin_of_their_label_are_background() -> None:
+    before = unsure()
+    after, dropped = without_unsure_pixels(before, {0: 0.015, 1: 0.0})
+    assert after.label_map[0].tolist() == [0, 0, 1, 2, 2, 2]
+    assert dropped == {0: 4}
+    assert before.label_map[0].tolist() == [1, 1, 1, 2, 2, 2]  # the argument stays as it was
+    assert without_unsure_pixels(before, {0: 0.0}) == (before, {})
+
+
+def test_an_object_loses_its_unsure_pixels_too() -> None:
+    whole = unsure()
+    objects = Segmentation(whole.label_map, whole.scores, whole.margins, instance_map=whole.label_map)
+    after, _ = without_unsure_pixels(objects, {1: 0.015})
+    assert [int(each.mask.sum()) for each in after.objects()] == [6, 2]
+
+
+def test_parts_are_measured_without_their_unsure_pixels() -> None:
+    red = Output(Category("red"), ImageTag("i", "$i"), "b", "brushlabels", "red", min_area_px=3, min_margin=0.015)
+    blue = Output(Category("blue"), ImageTag("i", "$i"), "b", "brushlabels", "blue", min_area_px=3)
+    after, hidden = within_limits(unsure(), [red, blue])
+    assert after.label_map[0].tolist() == [0, 0, 0, 2, 2, 2]
+    assert hidden == ["red: 4 pixels with a margin below min_margin=0.015", "red: 1 parts smaller than min_area_px=3"]

@@ -193,6 +193,19 @@ def test_parts_below_the_least_area_of_their_label_are_hidden(control: str) -> N
     assert regions('min_area_px="101"') == ([], ("red: 3 parts smaller than min_area_px=101",))
 
 
+def test_pixels_below_the_least_margin_of_their_label_are_in_no_region() -> None:
+    labels = label_map()
+    scores = np.full(labels.shape, SCORE, dtype=np.float32)
+    margins = np.full(labels.shape, 0.1, dtype=np.float32)
+    margins[:, :10] = 0.01
+    outputs = limited("BrushLabels", 'min_margin="0.05"').outputs
+    found = segmentation_to_regions(Segmentation(labels, scores, margins), outputs, SETTINGS, task_id=1)
+    mask = brush_rle_to_mask(found.regions[0]["value"]["rle"], labels.shape)
+    sure = (labels == 1) & (margins > 0.05)
+    assert sure.any() and np.array_equal(mask, sure)
+    assert found.hidden == (f"red: {np.sum(labels == 1) - np.sum(sure)} pixels with a margin below min_margin=0.05",)
+
+
 def test_what_was_hidden_is_said_with_score_and_limit() -> None:
     outputs = limited("PolygonLabels", 'threshold="0.5"').outputs
     found = segmentation_to_regions(two_scores(), outputs, OutputSettings(min_score=0.7), task_id=1)
