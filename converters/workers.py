@@ -41,13 +41,50 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], worke
     if workers == 1:
         yield from map(function, items)
         return
-    # Not forked: the caller may have threads, whose locks a forked process would keep closed for ever.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=leave_with_caller)
-    try:
+    with worker_pool(workers) as pool:
         submit = partial(_submitted, pool, function)
         for _, results in in_order(submit, _chunks(items), workers * _CHUNKS_AHEAD):
             yield from results
+
+
+class WorkerPool(ProcessPoolExecutor):
+    """Processes that leave Ctrl-C to their caller and end with it.
+
+    Attributes:
+        workers: how many there are.
+    """
+
+    def __init__(self, workers: int, initializer: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
+        """Start none yet; the arguments are those of :func:`worker_pool`."""
+        # Not forked: the caller may have threads, whose locks a forked process would keep closed for ever.
+        context = multiprocessing.get_context("spawn")
+        super().__init__(workers, context, _begin, (initializer, given))
+        self.workers = workers
+
+    def submit(self, function: Callable[..., Result], /, *given: Any, **named: Any) -> "Future[Result]":
+        """Have a function called by a process; the first call starts all processes."""
+        with _interrupts_wait():
+            return super().submit(function, *given, **named)
+
+
+@contextmanager
+def worker_pool(
+    workers: int, initializer: Callable[..., None] | None = None, given: tuple[Any, ...] = ()
+) -> Iterator[WorkerPool]:
+    """Yield a pool of processes for the time of a block; calls that did not begin are given up with it.
+
+    Args:
+        workers: how many processes.
+        initializer: makes a process ready; it can be pickled, as can its arguments. What it raises ends the pool with
+            a traceback on stderr, so what may fail belongs into the calls.
+        given: its arguments.
+
+    Raises:
+        WorkersError: a process ended before its work did.
+    """
+    pool = WorkerPool(workers, initializer, given)
+    try:
+        yield pool
     except BrokenProcessPool as error:
         raise WorkersError(
             f"expected {workers} processes to finish their work, got one that ended before: most likely the memory was "
@@ -105,17 +142,13 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _submitted(
-    pool: ProcessPoolExecutor, function: Callable[[Item], Result], chunk: list[Item]
-) -> Future[list[Result]]:
+def _submitted(pool: WorkerPool, function: Callable[[Item], Result], chunk: list[Item]) -> Future[list[Result]]:
     """Give a chunk to a worker. A chunk that is nested too deeply to be pickled is done here.
 
     It is pickled here and not by the pool: what the pool cannot pickle makes it wait for ever at its end.
     """
     try:
-        work = pickle.dumps((function, chunk))
-        with _interrupts_wait():
-            return pool.submit(_apply_pickled, work)
+        return pool.submit(_apply_pickled, pickle.dumps((function, chunk)))
     except RecursionError:
         done: Future[list[Result]] = Future()
         done.set_result(_apply(function, chunk))
@@ -144,6 +177,12 @@ def _apply_pickled(work: bytes) -> list[Any]:
 
 def _apply(function: Callable[[Item], Result], chunk: list[Item]) -> list[Result]:
     return [function(item) for item in chunk]
+
+
+def _begin(initializer: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
+    leave_with_caller()
+    if initializer is not None:
+        initializer(*given)
 
 
 def leave_with_caller() -> None:

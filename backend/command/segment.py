@@ -38,6 +38,7 @@ from ovdiff.engines import FindsInstances, HasKinds, SegmentationEngine, Segment
 from ovdiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from backend.command.on_processes import OnProcesses, Segmenters
     from backend.command.on_ray import OnRay
 
 _MOST_BEHIND = 4  # images whose results are not written yet
@@ -60,7 +61,13 @@ def check_vocabulary(vocabulary: Vocabulary, plan: Plan) -> None:
 
 
 def segment_images(
-    plan: Plan, vocabulary: Vocabulary, engine: SegmentationEngine, *, max_px: int, ray: OnRay | None = None
+    plan: Plan,
+    vocabulary: Vocabulary,
+    engine: SegmentationEngine,
+    *,
+    max_px: int,
+    ray: OnRay | None = None,
+    processes: OnProcesses | None = None,
 ) -> None:
     """Segment the images of a plan, and print a table of the categories that were found.
 
@@ -74,11 +81,13 @@ def segment_images(
         engine: the method.
         max_px: images with more pixels are refused.
         ray: the cluster on which engines like this one do the work; this process writes what they found.
+        processes: the processes of this machine that do it, where there is no cluster; prototypes are made in this one.
 
     Raises:
         UsageError: objects are wanted, but the engine does not tell them apart.
         RequestError: some images could not be segmented, and each was reported; or a file cannot be written.
         OVDiffError: prototypes cannot be made or read, or a model cannot be loaded; or the cluster was lost.
+        WorkersError: a process ended before its work did.
     """
     require_finder(engine, plan.wanted)
     build_missing(vocabulary.categories, engine, ray=ray)
@@ -106,15 +115,16 @@ def segment_images(
         looked = Failed(str(found)) if image is None else segmenting.shown(image, found, engine)
         write(job, segmenting.drawn(job, looked))
 
+    elsewhere: Segmenters | None = processes if ray is None else ray
     try:
         with progress_bar(len(plan.jobs), "image") as bar, Behind(_MOST_BEHIND) as behind:
-            if ray is None:
+            if elsewhere is None:
                 for job, image, found in segmented(plan.jobs, vocabulary, engine, max_px):
                     bar.set_description(job.name)
                     behind.do(partial(finish, job, image, found))
                     bar.update()
             else:
-                for job, done in _on_cluster(plan.jobs, segmenting, engine, ray):
+                for job, done in _elsewhere(plan.jobs, segmenting, engine, elsewhere):
                     bar.set_description(job.name)
                     behind.do(partial(write, job, done))
                     bar.update()
@@ -124,12 +134,12 @@ def segment_images(
         raise RequestError(f"{totals.failed} of {len(plan.jobs)} images could not be segmented; they are named above.")
 
 
-def _on_cluster(
-    jobs: Sequence[Job], segmenting: Segmenting, engine: SegmentationEngine, ray: OnRay
+def _elsewhere(
+    jobs: Sequence[Job], segmenting: Segmenting, engine: SegmentationEngine, elsewhere: Segmenters
 ) -> Iterator[tuple[Job, Done | Failed]]:
-    """Yield each job in order with what engines of a cluster found; an engine is given as many as it takes at once."""
+    """Yield each job in order with what other engines found; an engine is given as many as it takes at once."""
     groups = grouped(jobs, engine.images_together if isinstance(engine, SegmentsTogether) else 1)
-    with ray.segmenters(engine) as pool:
+    with elsewhere.segmenters(engine) as pool:
         for group, done in in_order(partial(pool.submit, segmenting.stages), groups, pool.workers * AHEAD):
             yield from zip(group, done, strict=True)
 

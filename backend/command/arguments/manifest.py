@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from backend.command.arguments.ray import ray_of
 from backend.command.arguments.shared import engine_of, image_path, project_number, whole_number
+from backend.command.arguments.workers import processes_of
 from backend.errors import UsageError
 from backend.settings import Settings
 
@@ -139,11 +140,12 @@ def run(options: argparse.Namespace, settings: Settings) -> None:
     )
     require_rows(manifest, _named_columns(options))
     orders.folder.require_usable()
+    processes = processes_of(options, settings)
     engine = engine_of(options, settings)
     with freed_memory_given_back(), ray_of(options, settings) as ray:
         version = prepare(engine, vocabulary, wanted, ray)
         making = Making(vocabulary, wanted, images, settings.images.image_max_px, version)
-        segment_manifest(orders, making, engine, ray)
+        segment_manifest(orders, making, engine, ray or processes)
 
 
 def _source(options: argparse.Namespace, settings: Settings) -> tuple[Manifest, BringsImages, Vocabulary]:

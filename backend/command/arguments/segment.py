@@ -20,6 +20,7 @@ from backend.command.arguments.shared import (
     engine_of,
     image_path,
 )
+from backend.command.arguments.workers import add_workers_option, processes_of
 from backend.errors import UsageError
 from backend.settings import Settings
 
@@ -84,6 +85,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     converters.cli.add_threshold_arguments(segment, "hide masks", "OVDIFF_MIN_SCORE, else 0, which hides none")
     manifest.add_options(segment)
+    add_workers_option(segment)
     add_engine_options(segment)
     add_ray_options(segment)
     segment.set_defaults(act=_segment)
@@ -123,6 +125,7 @@ def _segment(options: argparse.Namespace, settings: Settings) -> None:
     )
     plan = make_plan(options.images, wanted)
     check_vocabulary(vocabulary, plan)
+    processes = processes_of(options, settings, len(plan.jobs))
     engine = engine_of(options, settings)
     with ray_of(options, settings) as ray:
-        segment_images(plan, vocabulary, engine, max_px=settings.images.image_max_px, ray=ray)
+        segment_images(plan, vocabulary, engine, max_px=settings.images.image_max_px, ray=ray, processes=processes)

@@ -30,6 +30,7 @@ from ovdiff.storage.patience import is_away
 from ovdiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from backend.command.on_processes import Segmenters
     from backend.command.on_ray import OnRay
 
 MOST_LINES = 20  # of rows without a result; the index has all of them, and --json a thousand
@@ -80,14 +81,17 @@ def prepare(engine: SegmentationEngine, vocabulary: Vocabulary, wanted: Wanted, 
     return f"{PREFIX}{__version__}+{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:HASH_DIGITS]}"
 
 
-def segment_manifest(orders: Orders, making: Making, engine: SegmentationEngine, ray: OnRay | None = None) -> None:
+def segment_manifest(
+    orders: Orders, making: Making, engine: SegmentationEngine, elsewhere: Segmenters | None = None
+) -> None:
     """Segment the images of a manifest, and print what was found, also after Ctrl-C or an error.
 
     Args:
         orders: the rows, and where the results go.
         making: what is done with each row; `prepare` has given the version.
         engine: the method.
-        ray: the cluster on which engines like this one do the work; this process writes the shards.
+        elsewhere: a Ray cluster, or processes of this machine, whose engines, like this one, do the work; this process
+            writes the shards.
 
     Raises:
         UsageError: the folder holds results of another run, or the manifest cannot be read.
@@ -101,7 +105,7 @@ def segment_manifest(orders: Orders, making: Making, engine: SegmentationEngine,
     try:
         found = batches(orders.manifest.read(), maker, orders.shard_rows)
         items = _items(found, there, orders, making)
-        with working(items, making, engine, ray) as results:
+        with working(items, making, engine, elsewhere) as results:
             for batch, info, is_new in _shards(results, orders, making):
                 counts.add(batch, info, is_new)
                 index.add(orders.folder.name(batch.index), info)

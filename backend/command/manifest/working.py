@@ -1,4 +1,4 @@
-"""Who does the work on rows: this process, which fetches the next images meanwhile, or the engines of a Ray cluster.
+"""Who does the work on rows: this process, which fetches the next images meanwhile, or engines elsewhere.
 
 The functions are the same (`backend.command.manifest.making`), and so are the results, in the order of the rows.
 """
@@ -21,7 +21,7 @@ from ovdiff.distributed.pool import AHEAD
 from ovdiff.engines import SegmentationEngine
 
 if TYPE_CHECKING:
-    from backend.command.on_ray import OnRay
+    from backend.command.on_processes import Segmenters
 
 FETCHED_AHEAD = 16
 """So many images are on their way before their turn: at most 16 times OVDIFF_IMAGE_MAX_BYTES of memory."""
@@ -51,18 +51,18 @@ Results = Iterator[tuple[Item, RowResult | BadRow | None]]
 
 @contextmanager
 def working(
-    items: Iterable[Item], making: Making, engine: SegmentationEngine, ray: OnRay | None = None
+    items: Iterable[Item], making: Making, engine: SegmentationEngine, elsewhere: Segmenters | None = None
 ) -> Iterator[Results]:
     """Yield the results of items, which are read a little ahead; what did not begin is given up with the block.
 
     Args:
         items: the rows in order.
         making: what is done with each.
-        engine: the engine of this process; those of a cluster are like it.
-        ray: the cluster; None for this process.
+        engine: the engine of this process; those elsewhere are like it.
+        elsewhere: a Ray cluster, or processes of this machine; None for this process.
     """
-    if ray is not None:
-        with ray.segmenters(engine) as pool:
+    if elsewhere is not None:
+        with elsewhere.segmenters(engine) as pool:
             yield in_order(partial(_submitted, pool, making.stages), items, pool.workers * AHEAD)
         return
     use_engine(engine)
