@@ -21,7 +21,7 @@
 #   make lock         pin the requirements anew (LOCK_FLAGS=--upgrade for the newest versions)
 #   make clean        remove the environments, the caches and the demo's project
 #
-# Variables: PYTHON (which Python to use), DEMO_FLAGS, PYTEST_FLAGS, PROCESSES (of the tests, 2; 0 for none beside pytest's).
+# Variables: PYTHON (which Python to use), DEMO_FLAGS, PYTEST_FLAGS, PROCESSES (of the tests, 3; 0 for none beside pytest's).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -30,7 +30,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
-PROCESSES ?= 2
+PROCESSES ?= 3
 LOCK_FLAGS ?=
 
 LABEL_STUDIO_VERSION := 1.23.2
