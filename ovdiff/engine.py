@@ -26,7 +26,6 @@ from ovdiff.explaining.explanation import Explanation, Where
 from ovdiff.extractors import Extractors
 from ovdiff.forecasting.forecast import Forecast
 from ovdiff.forecasting.forecaster import Forecaster
-from ovdiff.images import require_image
 from ovdiff.learning.annotation import Annotation
 from ovdiff.learning.curve import learning_curve
 from ovdiff.learning.curve_points import CurvePoint
@@ -45,7 +44,7 @@ from ovdiff.segmentation import Segmentation
 from ovdiff.segmenting.encoding import EncodedImage
 from ovdiff.segmenting.image_segmenter import ImageSegmenter
 from ovdiff.segmenting.parts import SegmentingParts
-from ovdiff.segmenting.windows import resize_to_working
+from ovdiff.segmenting.prepared import Prepared
 from ovdiff.vocabulary import Category, Vocabulary, as_category
 from ovdiff.vocabulary.kinds import KindDecision
 
@@ -291,35 +290,35 @@ class Engine:
         return self._segmenter.segment(image, vocabulary)
 
     def segment_together(
-        self,
-        images: Sequence[NDArray[np.uint8]],
-        vocabulary: Vocabulary,
-        workings: Sequence[NDArray[np.uint8]] | None = None,
+        self, images: Sequence[NDArray[np.uint8]], vocabulary: Vocabulary, prepared: Sequence[Prepared] | None = None
     ) -> list[Segmentation]:
-        """Label every pixel of several images, whose windows share batches; what was encoded is not kept.
+        """Label every pixel of several images, whose windows share batches.
 
         It raises what `segment` raises, for all images if one of them cannot be segmented.
 
         Args:
             images: each (H, W, 3) uint8 RGB, upright.
             vocabulary: the categories, all of which must have been built.
-            workings: what `prepared` made of the images, if it was asked.
+            prepared: what `prepared` made of the images; ``None`` prepares them now, and keeps no encoding.
         """
         self._require_files(SEGMENTING)
-        return self._segmenter.segment_together(images, vocabulary, workings)
+        return self._segmenter.segment_together(images, vocabulary, prepared)
 
-    def prepared(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def prepared(self, image: NDArray[np.uint8], *, keep: bool = False) -> Prepared:
         """Return what `segment_together` would first make of an image: no model runs, and any thread may ask.
 
+        Args:
+            image: (H, W, 3) uint8 RGB, upright.
+            keep: whether the image's encoding is looked up, and kept in memory and beside the bank, as by `segment`.
+
         Raises:
-            ImageError: ``image`` is not (H, W, 3) uint8 RGB.
+            ImageError: ``image`` is not such an array.
         """
-        require_image(image)
-        return resize_to_working(image, self.preset.windows)
+        return self._segmenter.prepared(image, keep=keep)
 
     @property
     def images_together(self) -> int:
-        """How many images of a folder to segment at once: 1, unless the device's option ``together`` is on.
+        """How many images of a run to segment at once: 1, unless the device's option ``together`` is on.
 
         On a GPU a batch of one image's windows is too small. On a CPU a batch of several takes no less, and rounds
         otherwise.

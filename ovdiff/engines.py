@@ -140,17 +140,17 @@ class SegmentsTogether(Protocol):
         """How many images to segment at once, 1 or more."""
         ...
 
-    def prepared(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return what the engine first makes of an (H, W, 3) uint8 RGB image; no model runs, any thread may ask."""
+    def prepared(self, image: NDArray[np.uint8], *, keep: bool = False) -> Any:
+        """Return what the engine first makes of an (H, W, 3) uint8 RGB image; no model runs, any thread may ask.
+
+        With ``keep`` what `segment_together` makes of the image without words is kept, as `segment` keeps it.
+        """
         ...
 
     def segment_together(
-        self,
-        images: Sequence[NDArray[np.uint8]],
-        vocabulary: Vocabulary,
-        workings: Sequence[NDArray[np.uint8]] | None = None,
+        self, images: Sequence[NDArray[np.uint8]], vocabulary: Vocabulary, prepared: Sequence[Any] | None = None
     ) -> list[Segmentation]:
-        """Return the segmentations of several images, of which ``workings`` are what `prepared` made.
+        """Return the segmentations of several images, with what `prepared` made of each, if it was asked.
 
         Raises:
             OVDiffError: one of the images cannot be segmented.

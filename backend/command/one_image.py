@@ -9,8 +9,7 @@ Tested by tests/backend/command/test_one_image.py, and on a cluster by tests/bac
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,18 +27,17 @@ from backend.command.totals import Totals
 from backend.errors import ImageSourceError
 from backend.presentation.overlay import draw_indexed, draw_overlay
 from backend.serving.predicting.limits import shown_score, without_small_parts
+from backend.serving.predicting.together import Found, segment_group
 from backend.sources.images import decode_image
 from ovdiff.distributed.engine_worker import engine_here
 from ovdiff.distributed.stages import Stages
-from ovdiff.engines import FindsInstances, SegmentationEngine, SegmentsTogether
+from ovdiff.engines import FindsInstances, SegmentationEngine
 from ovdiff.errors import DeviceMemoryError, ImageError
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Vocabulary
 
 IMAGE_ERRORS = (ImageSourceError, ImageError, DeviceMemoryError)
 """Errors that concern one image alone: after them the other images are still segmented."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,9 +63,6 @@ class Looked:
     dropped_parts: int
     hidden: int
 
-
-Found = Segmentation | Exception
-"""An image's segmentation, or the error that concerns it alone."""
 
 Read = Sequence[tuple[Job, NDArray[np.uint8] | Failed]]
 """What the first step hands to the second one: images, (H, W, 3) uint8 RGB."""
@@ -135,9 +130,7 @@ class Segmenting:
     def shown(self, image: NDArray[np.uint8], found: Found, engine: SegmentationEngine) -> Looked | Failed:
         """Return what is shown of an image's segmentation; where objects are wanted, the engine tells them apart."""
         try:
-            if isinstance(found, Exception):
-                raise found
-            return Looked(image, *_finished(image, found, self.vocabulary, engine, self.wanted))
+            return Looked(image, *what_is_shown(image, found, self.vocabulary, engine, self.wanted))
         except IMAGE_ERRORS as error:
             return Failed(str(error))
 
@@ -162,56 +155,20 @@ class Segmenting:
             return Failed(str(error))
 
 
-def segment_group(
-    images: Sequence[NDArray[np.uint8]],
-    prepared: Sequence[NDArray[np.uint8]] | None,
-    vocabulary: Vocabulary,
-    engine: SegmentationEngine,
-) -> Iterator[Found]:
-    """Yield the segmentations of images; of several at once, if the engine can, and one by one if that fails.
-
-    Args:
-        images: (H, W, 3) uint8 RGB each.
-        prepared: what the engine prepared of each of them, if it did.
-        vocabulary: the categories to look for.
-        engine: the method.
-    """
-    if len(images) > 1 and isinstance(engine, SegmentsTogether):
-        try:
-            yield from engine.segment_together(images, vocabulary, prepared)
-            return
-        except IMAGE_ERRORS as error:
-            _log.warning("%d images at once failed (%s); going on one by one", len(images), error)
-    for image in images:
-        try:
-            found: Found = engine.segment(image, vocabulary)
-        except IMAGE_ERRORS as error:
-            found = error
-        yield found
-
-
-def segment_one(
-    image: NDArray[np.uint8], vocabulary: Vocabulary, engine: SegmentationEngine, wanted: Wanted
+def what_is_shown(
+    image: NDArray[np.uint8], found: Found, vocabulary: Vocabulary, engine: SegmentationEngine, wanted: Wanted
 ) -> tuple[Segmentation, int, int]:
     """Return what is shown of an image's segmentation, and how many parts were too small and how many scores too low.
 
     Args:
         image: (H, W, 3) uint8 RGB.
+        found: its segmentation; an error is raised.
         vocabulary: the categories to look for.
         engine: the method.
         wanted: what is asked for; where objects are wanted, the engine tells them apart.
     """
-    return _finished(image, engine.segment(image, vocabulary), vocabulary, engine, wanted)
-
-
-def _finished(
-    image: NDArray[np.uint8],
-    found: Segmentation,
-    vocabulary: Vocabulary,
-    engine: SegmentationEngine,
-    wanted: Wanted,
-) -> tuple[Segmentation, int, int]:
-    """Tell objects apart where they are wanted, and return what is shown as `segment_one` does."""
+    if isinstance(found, Exception):
+        raise found
     if wanted.objects and isinstance(engine, FindsInstances):
         found = engine.with_instances(image, found, vocabulary)
     areas = dict.fromkeys(range(len(vocabulary.names)), wanted.min_area_px)

@@ -2,8 +2,8 @@
 
 ::
 
-    read, decode  -->  [bounded]  -->  models, in the caller's thread  -->  [bounded]  -->  masks' encoding, pictures
-      threads                                                                                     one thread
+    fetch, decode  -->  [bounded]  -->  models, in the caller's thread  -->  [bounded]  -->  masks' encoding, pictures
+       threads                                                                                     one thread
 
 All keeps the order of the items, so that a run writes the same bytes as one that does one thing after another.
 """
@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from itertools import islice
 from types import TracebackType
-from typing import Generic, NamedTuple, Self, TypeVar
+from typing import Generic, NamedTuple, Self, TypeVar, cast
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -37,27 +37,52 @@ class Outcome(NamedTuple, Generic[Item, Made]):
         """Return what was made, or raise the error."""
         if self.error is not None:
             raise self.error
-        assert self.made is not None
-        return self.made
+        return cast(Made, self.made)
 
 
 def ahead(
     items: Iterable[Item], make: Callable[[Item], Made], *, most: int, threads: int = THREADS
-) -> Iterator[Outcome[Item, Made]]:
-    """Yield the outcomes of items in their order; up to ``most`` further items are made, or being made, meanwhile."""
-    waiting: deque[tuple[Item, Future[Made]]] = deque()
+) -> Generator[Outcome[Item, Made]]:
+    """Yield the outcomes of items in their order; up to ``most`` further items are made, or being made, meanwhile.
+
+    An error of ``items`` itself comes after the outcomes of the items before it.
+    """
+    for begun in begin_ahead(items, make, most=most, threads=threads):
+        yield begun.outcome()
+
+
+def begin_ahead(
+    items: Iterable[Item], make: Callable[[Item], Made], *, most: int, threads: int = THREADS
+) -> Generator[Begun[Item, Made]]:
+    """Yield items in their order, each begun and perhaps not done; up to ``most`` further items are begun meanwhile."""
+    waiting: deque[Begun[Item, Made]] = deque()
     left = iter(items)
     with ThreadPoolExecutor(min(threads, max(1, most)), thread_name_prefix="ovdiff-ahead") as pool:
         try:
-            for item in left:
-                waiting.append((item, pool.submit(copy_context().run, make, item)))
-                if len(waiting) > most:
-                    yield _outcome(*waiting.popleft())
-            while waiting:
-                yield _outcome(*waiting.popleft())
+            try:
+                for item in left:
+                    waiting.append(Begun(item, pool.submit(copy_context().run, make, item)))
+                    if len(waiting) > most:
+                        yield waiting.popleft()
+            except Exception:
+                yield from _emptied(waiting)
+                raise
+            yield from _emptied(waiting)
         finally:
-            for _, future in waiting:
-                future.cancel()
+            for begun in waiting:
+                begun.future.cancel()
+
+
+class Begun(NamedTuple, Generic[Item, Made]):
+    """An item of which something is being made."""
+
+    item: Item
+    future: Future[Made]
+
+    def outcome(self) -> Outcome[Item, Made]:
+        """Wait until it is done."""
+        error = self.future.exception()
+        return Outcome(self.item, None if error is not None else self.future.result(), error)
 
 
 def grouped(items: Iterable[Item], size: int) -> Iterator[Sequence[Item]]:
@@ -112,6 +137,6 @@ class Behind:
             raise self._error
 
 
-def _outcome(item: Item, future: Future[Made]) -> Outcome[Item, Made]:
-    error = future.exception()
-    return Outcome(item, None if error is not None else future.result(), error)
+def _emptied(waiting: deque[Begun[Item, Made]]) -> Iterator[Begun[Item, Made]]:
+    while waiting:
+        yield waiting.popleft()

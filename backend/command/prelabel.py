@@ -17,6 +17,7 @@ from backend.command.task_query import read_query
 from backend.errors import LabelStudioAPIError, LockedError, RequestError, UsageError
 from backend.serving.predicting.basis import Basis
 from backend.serving.predicting.predictions import Snapshot
+from backend.serving.predicting.together import Gathering
 from backend.serving.prelabelling.ahead import FetchedAhead
 from backend.serving.prelabelling.outcome import Outcome
 from backend.serving.prelabelling.patience import Patience
@@ -103,15 +104,17 @@ def prelabel_project(
         if not wishes.dry_run:
             _prepare(project, categories, engine, wishes, ray)
         loading = project.basis.worker
-        ahead = FetchedAhead(_fetcher(wishes, client, settings.images))
+        ahead, gathering = FetchedAhead(_fetcher(wishes, client, settings.images)), Gathering(engine)
         work = Work(
             stored=StoredPredictions(client, wishes.project),
-            predictor=project.basis.predictor(ImageSource(ahead), remembers=False),
+            predictor=project.basis.predictor(ImageSource(ahead), remembers=False, gathering=gathering),
             snapshot=project.all_ready if wishes.dry_run else project.as_it_is,
             ahead=ahead,
             patience=patience or Patience(),
             load=loading.load_models if isinstance(loading, LoadsModels) else tuple,
-            threads=settings.prediction.prediction_slots if ray is None else AT_ONCE * ray.workers(engine),
+            threads=max(settings.prediction.prediction_slots, gathering.threads)
+            if ray is None
+            else AT_ONCE * ray.workers(engine),
         )
         delete_after_s = settings.prediction.delete_replaced_after_s
         orders = Orders(wishes.choice, only, wishes.limit, wishes.dry_run, delete_after_s)

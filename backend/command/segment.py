@@ -4,37 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.command.addresses import read_bytes
 from backend.command.console import complain, progress_bar, say
 from backend.command.files import write_picture
-from backend.command.one_image import (
-    IMAGE_ERRORS,
-    Done,
-    Failed,
-    Found,
-    Segmenting,
-    empty_coco,
-    read_image_file,
-    segment_group,
-)
-from backend.command.overlap import Behind, ahead, grouped
+from backend.command.one_image import Done, Failed, Segmenting, empty_coco
+from backend.command.overlap import THREADS, Behind, grouped
 from backend.command.panoptic_folder import PanopticFolder
 from backend.command.plan import Job, Plan, Wanted
 from backend.command.prototypes import build_missing, say_aside, say_missing_anchors
+from backend.command.segmented import Reading, segmented
 from backend.command.totals import Totals
 from backend.errors import RequestError, UsageError
 from backend.presentation.overlay import MOST_INDEXED
+from backend.serving.predicting.together import Found, images_together
+from backend.sources.images import decode_image
 from converters.console import answer
 from converters.datasets.coco import write_coco
 from converters.errors import RecordError
 from converters.records import Kind
 from converters.workers import in_order
 from ovdiff.distributed.pool import AHEAD
-from ovdiff.engines import FindsInstances, HasKinds, SegmentationEngine, SegmentsTogether
+from ovdiff.engines import FindsInstances, HasKinds, SegmentationEngine
 from ovdiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -110,16 +105,21 @@ def segment_images(
         datasets.merge(done)
         totals.merge(done.totals)
 
-    def finish(job: Job, image: NDArray[np.uint8] | None, found: Found) -> None:
+    def finish(job: Job, image: NDArray[np.uint8] | None, found: Found | None) -> None:
         """Do what no model does with an image's segmentation."""
-        looked = Failed(str(found)) if image is None else segmenting.shown(image, found, engine)
+        looked = Failed(str(found)) if image is None or found is None else segmenting.shown(image, found, engine)
         write(job, segmenting.drawn(job, looked))
 
+    reading: Reading[Job] = Reading(
+        fetch=lambda job: read_bytes(job.image),
+        decode=lambda _job, data: decode_image(data, max_px=max_px),
+        fetched=THREADS,
+    )
     elsewhere: Segmenters | None = processes if ray is None else ray
     try:
         with progress_bar(len(plan.jobs), "image") as bar, Behind(_MOST_BEHIND) as behind:
             if elsewhere is None:
-                for job, image, found in segmented(plan.jobs, vocabulary, engine, max_px):
+                for job, image, found in segmented(plan.jobs, reading, vocabulary, engine):
                     bar.set_description(job.name)
                     behind.do(partial(finish, job, image, found))
                     bar.update()
@@ -138,47 +138,10 @@ def _elsewhere(
     jobs: Sequence[Job], segmenting: Segmenting, engine: SegmentationEngine, elsewhere: Segmenters
 ) -> Iterator[tuple[Job, Done | Failed]]:
     """Yield each job in order with what other engines found; an engine is given as many as it takes at once."""
-    groups = grouped(jobs, engine.images_together if isinstance(engine, SegmentsTogether) else 1)
+    groups = grouped(jobs, images_together(engine))
     with elsewhere.segmenters(engine) as pool:
         for group, done in in_order(partial(pool.submit, segmenting.stages), groups, pool.workers * AHEAD):
             yield from zip(group, done, strict=True)
-
-
-def segmented(
-    jobs: Sequence[Job], vocabulary: Vocabulary, engine: SegmentationEngine, max_px: int
-) -> Iterator[tuple[Job, NDArray[np.uint8] | None, Found]]:
-    """Yield each job in order with its image and segmentation; an error that concerns one image alone in its place.
-
-    Images are read, and as far as the engine says prepared, ahead in threads. An engine that takes several images at
-    once is given so many.
-
-    Raises:
-        OVDiffError: the engine cannot segment at all.
-    """
-    together = engine.images_together if isinstance(engine, SegmentsTogether) else 1
-
-    def load(job: Job) -> _Loaded:
-        image = read_image_file(job.image, max_px)
-        prepared = engine.prepared(image) if together > 1 and isinstance(engine, SegmentsTogether) else None
-        return _Loaded(job, image, prepared)
-
-    for group in grouped(ahead(jobs, load, most=together), together):
-        loaded = [outcome.made for outcome in group if outcome.made is not None]
-        workings = [each.prepared for each in loaded if each.prepared is not None]
-        found = iter(segment_group([each.image for each in loaded], workings, vocabulary, engine))
-        for outcome in group:
-            if outcome.made is not None:
-                yield outcome.item, outcome.made.image, next(found)
-            elif isinstance(outcome.error, IMAGE_ERRORS):
-                yield outcome.item, None, outcome.error
-            else:
-                outcome.take()
-
-
-class _Loaded(NamedTuple):
-    job: Job
-    image: NDArray[np.uint8]
-    prepared: NDArray[np.uint8] | None
 
 
 def require_finder(engine: SegmentationEngine, wanted: Wanted) -> None:

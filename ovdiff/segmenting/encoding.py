@@ -26,7 +26,8 @@ from ovdiff.presets.needs import dtype_fields, feature_dtype, looks_at_images
 from ovdiff.presets.schema import WindowSettings
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.prefilter import embed_image
-from ovdiff.segmenting.windows import Window, group_by_size, plan_windows, resize_to_working
+from ovdiff.segmenting.prepared import Prepared, prepare
+from ovdiff.segmenting.windows import Window, group_by_size, plan_windows
 
 _log = logging.getLogger(__name__)
 
@@ -90,22 +91,22 @@ def encode_image(parts: SegmentingParts, image: NDArray[np.uint8]) -> EncodedIma
 def encode_images(
     parts: SegmentingParts,
     images: Sequence[NDArray[np.uint8]],
-    workings: Sequence[NDArray[np.uint8]] | None = None,
+    prepared: Sequence[Prepared] | None = None,
 ) -> list[EncodedImage]:
     """Encode several images; windows of one size go in one batch, whichever image they are of.
 
     Args:
         parts: the models.
         images: each (H, W, 3) uint8.
-        workings: the images at working size, if somebody has made them already.
+        prepared: what was prepared of each of them, if it was.
 
     Raises:
         WeightsError: a model cannot be loaded, or gives features that are not finite.
         DeviceMemoryError: not even one window fits into the device's memory.
     """
     preset = parts.preset
-    if workings is None:
-        workings = [resize_to_working(image, preset.windows) for image in images]
+    ready = [prepare(image, preset.windows) for image in images] if prepared is None else prepared
+    workings = [each.working for each in ready]
     groups = _group_windows(workings, preset.windows)
     with parts.models.lock:
         for name in preset.active_extractors():

@@ -23,8 +23,10 @@ import json
 import logging
 import math
 import os
+import threading
 import zlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -46,6 +48,7 @@ from ovdiff.storage.stored_path import StoredPath
 _SUFFIX = ".safetensors"
 _DESCRIPTION = "encoding"  # One text, because safetensors writes several in a random order.
 _WORKING, _EMBEDDING = "working", "embedding"
+_SOON = 4  # encodings that wait to be written; each takes the memory of an image's features
 _LOOKS = 16  # how often a folder in a storage is looked at while it is filled once
 _LENGTH_BYTES = 8  # of the header's length, which a safetensors file begins with
 _log = logging.getLogger(__name__)
@@ -58,6 +61,7 @@ class EncodingStore:
         """Use ``folder``, which is created when the first encoding is kept; at most ``max_mib`` MiB, 0 keeps none."""
         self.folder, self._max_bytes = _impatient(place(folder)), max_mib << 20
         self._told = False
+        self._room, self._writing = threading.Semaphore(_SOON), ThreadPoolExecutor(1, "ovdiff-encodings")
         self._written = self._max_bytes  # since the folder was last looked at, in bytes; the first time it is
 
     def get(self, key: str) -> EncodedImage | None:
@@ -98,6 +102,17 @@ class EncodingStore:
             self._write(self._path(key), data)
         except (OSError, StorageError) as error:
             self._tell(f"cannot be written ({error})")
+
+    def put_soon(self, key: str, encoded: EncodedImage) -> None:
+        """Keep an encoding as :meth:`put` does, in a thread of its own, so that the models do not wait for the disk.
+
+        Whoever gives more than the disk can take waits for it, so that memory does not grow. A process that ends waits
+        for what was given.
+        """
+        if not self._max_bytes:
+            return
+        self._room.acquire()
+        self._writing.submit(self.put, key, encoded).add_done_callback(lambda _: self._room.release())
 
     def _write(self, path: Path, data: bytes) -> None:
         if is_stored(path):

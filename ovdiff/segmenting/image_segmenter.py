@@ -33,6 +33,7 @@ from ovdiff.segmenting.matching import ScoreMaps, label_pixels, refined, score_m
 from ovdiff.segmenting.part_check import check_parts, leave_uncertain_stuff
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.prefilter import Choice, choose
+from ovdiff.segmenting.prepared import Prepared, prepare
 from ovdiff.segmenting.presence import presence
 from ovdiff.segmenting.tables import Tables, VocabularyTables
 from ovdiff.vocabulary import Vocabulary, with_phrase
@@ -112,18 +113,23 @@ class ImageSegmenter:
             self.tables.require(vocabulary)  # First, so that missing categories are named before the long part.
             return self._match(self._encode(image, key), vocabulary)
 
+    def prepared(self, image: NDArray[np.uint8], *, keep: bool = False) -> Prepared:
+        """Return an image as `segment_together` takes it; no model runs, and any thread may ask.
+
+        Raises:
+            ImageError: ``image`` is not an (H, W, 3) uint8 array.
+        """
+        return prepare(image, self.parts.preset.windows, keep=keep)
+
     def segment_together(
-        self,
-        images: Sequence[NDArray[np.uint8]],
-        vocabulary: Vocabulary,
-        workings: Sequence[NDArray[np.uint8]] | None = None,
+        self, images: Sequence[NDArray[np.uint8]], vocabulary: Vocabulary, prepared: Sequence[Prepared] | None = None
     ) -> list[Segmentation]:
-        """Label every pixel of several images, whose windows share batches; their encodings are not kept.
+        """Label every pixel of several images, whose windows share batches.
 
         Args:
             images: each (H, W, 3) uint8 RGB.
             vocabulary: the categories, all of which must have been built.
-            workings: the images at working size, if somebody has made them already.
+            prepared: the images as `prepared` returned them; ``None`` prepares them now, and keeps no encoding.
 
         Raises:
             ImageError: one of the images is not such an array.
@@ -132,17 +138,23 @@ class ImageSegmenter:
             WeightsError: a model cannot be loaded, or gives features that are not finite.
             DeviceMemoryError: not even one window fits into the device's memory.
         """
-        for image in images:
-            require_image(image)
-        found: list[Segmentation] = []
+        ready = [self.prepared(each) for each in images] if prepared is None else prepared
+        found: dict[int, Segmentation] = {}
         with self.parts.models.lock:
             self.tables.require(vocabulary)
-            while len(found) < len(images):
-                some = slice(len(found), len(found) + self._fitting(len(images) - len(found)))
-                encoded = encode_images(self.parts, images[some], None if workings is None else workings[some])
+            for index, image in enumerate(ready):
+                if image.key and (known := self._known(image.key)) is not None:
+                    found[index] = self._match(known, vocabulary)
+            left = [index for index in range(len(images)) if index not in found]
+            while left:
+                some = left[: self._fitting(len(left))]
+                left = left[len(some) :]
+                encoded = encode_images(self.parts, [images[index] for index in some], [ready[index] for index in some])
                 self._features_mib = max(math.ceil(each.size_bytes() / (1 << 20)) for each in encoded)
-                found += [self._match(each, vocabulary) for each in encoded]
-        return found
+                for index, each in zip(some, encoded, strict=True):
+                    found[index] = self._match(each, vocabulary)
+                    self._keep(ready[index].key, each)
+        return [found[index] for index in range(len(images))]
 
     def _fitting(self, images: int) -> int:
         """Return for how many of some images the device has room, if the features of all stay on it until matching.
@@ -354,17 +366,29 @@ class ImageSegmenter:
 
     def _encode(self, image: NDArray[np.uint8], key: str) -> EncodedImage:
         with self.parts.models.lock:
-            encoded = self._encodings.get(key)
+            encoded = self._known(key)
             if encoded is None:
-                encoded = self._stored_or_new(image, key)
+                encoded = encode_image(self.parts, image)
+                self._stored_encodings.put(self._stored_key(key), encoded)
                 self._encodings.put(key, encoded)  # A copy, if this is on the device, where it is matched next.
             return encoded
 
-    def _stored_or_new(self, image: NDArray[np.uint8], key: str) -> EncodedImage:
-        """Return the encoding of an image from the disk; if it is not there, encode the image and put it there."""
-        stored_key = digest([self.encoding_key, key])
-        encoded = self._stored_encodings.get(stored_key)
+    def _known(self, key: str) -> EncodedImage | None:
+        """Return the encoding of an image from memory or from the disk. Call it under the models' lock."""
+        encoded = self._encodings.get(key)
         if encoded is None:
-            encoded = encode_image(self.parts, image)
-            self._stored_encodings.put(stored_key, encoded)
+            encoded = self._stored_encodings.get(self._stored_key(key))
+            if encoded is not None:
+                self._encodings.put(key, encoded)
         return encoded
+
+    def _keep(self, key: str, encoded: EncodedImage) -> None:
+        """Keep an encoding in memory, and on the disk as soon as that has time; "" is no key."""
+        if not key:
+            return
+        kept = encoded.on_the_cpu()
+        self._encodings.put(key, kept)
+        self._stored_encodings.put_soon(self._stored_key(key), kept)
+
+    def _stored_key(self, key: str) -> str:
+        return digest([self.encoding_key, key])

@@ -4,9 +4,10 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from ovdiff.bank.card import Card
 from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.bank.support import SupportImage, SupportSet
-from ovdiff.errors import BankError, MissingPrototypesError, SupportError
+from ovdiff.errors import BankError, DeviceMemoryError, MissingPrototypesError, SupportError
 from ovdiff.models.licences import WeightsLicence
 from ovdiff.presets.schema import InstanceSettings
 from ovdiff.region_scores import RegionScoring
@@ -163,6 +164,36 @@ class FakeEngine:
         stuff = [index for index, category in enumerate(vocabulary.categories) if category.kind == "stuff"]
         settings = InstanceSettings(method="parts", min_area=0.0)
         return replace(segmentation, instance_map=find_instances(segmentation.label_map, stuff, settings))
+
+
+@dataclass
+class TogetherEngine(FakeEngine):
+    """Takes up to three images at once, unless they are too much for it, and notes how many it got.
+
+    Attributes:
+        too_many: whether it has no room for several images.
+        groups: how many images each group had.
+        kept: of how many images the encoding was to be kept.
+    """
+
+    too_many: bool = False
+    groups: list[int] = field(default_factory=list)
+    kept: int = 0
+
+    images_together = 3
+
+    def prepared(self, image: NDArray[np.uint8], *, keep: bool = False) -> NDArray[np.uint8]:
+        self.kept += keep
+        return image[::2]
+
+    def segment_together(
+        self, images: Sequence[NDArray[np.uint8]], vocabulary: Vocabulary, prepared: Sequence[Any] | None = None
+    ) -> list[Segmentation]:
+        assert prepared is not None and [len(each) for each in prepared] == [-(-len(each) // 2) for each in images]
+        self.groups.append(len(images))
+        if self.too_many:
+            raise DeviceMemoryError("no room")
+        return [self.segment(image, vocabulary) for image in images]
 
 
 def colour_of(category: Category) -> tuple[int, int, int]:

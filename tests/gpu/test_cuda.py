@@ -23,6 +23,7 @@ from ovdiff.models.memory import RESERVE_MIB, CudaMemory, Work, batch_size
 from ovdiff.presets import Preset
 from ovdiff.presets.part_settings import MaskCutSettings
 from ovdiff.proposals import Thresholder, make_source
+from ovdiff.segmenting import image_segmenter
 from ovdiff.tinyworld.world import render, sample_scene
 from ovdiff.vocabulary import Category, Vocabulary
 
@@ -137,15 +138,34 @@ def test_images_that_are_segmented_together_are_those_that_are_segmented_alone(
     on_cpu: Engine, on_device: Engine, image: np.ndarray
 ) -> None:
     images = [image, np.ascontiguousarray(image[:60]), np.ascontiguousarray(image[::-1])]
-    workings = [on_device.prepared(each) for each in images]
+    prepared = [on_device.prepared(each) for each in images]
     expected = [on_cpu.segment(each, VOCABULARY) for each in images]
     for found in (
         on_device.segment_together(images, VOCABULARY),
-        on_device.segment_together(images, VOCABULARY, workings),
+        on_device.segment_together(images, VOCABULARY, prepared),
     ):
         for ours, theirs in zip(found, expected, strict=True):
             assert (ours.label_map == theirs.label_map).mean() > 0.98
             np.testing.assert_allclose(ours.scores, theirs.scores, atol=5e-3)
+
+
+def test_encodings_of_images_that_are_segmented_together_are_kept_where_that_is_asked_for(
+    on_cpu: Engine, device: str, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(on_cpu.preset, on_cpu.bank, device=device)
+    images = [np.ascontiguousarray(image[::-1, ::-1]), np.ascontiguousarray(image[:, ::-1])]
+    encoded: list[int] = []
+    encode = image_segmenter.encode_images
+    monkeypatch.setattr(
+        image_segmenter, "encode_images", lambda *given: encoded.append(len(given[1])) or encode(*given)
+    )
+    monkeypatch.setattr(image_segmenter, "encode_image", lambda *_: pytest.fail("encoded again"))
+    for keep, times in ((False, 2), (True, 4), (True, 4)):
+        found = engine.segment_together(images, VOCABULARY, [engine.prepared(each, keep=keep) for each in images])
+        assert sum(encoded) == times
+    again = engine.segment(images[1], VOCABULARY)
+    np.testing.assert_array_equal(again.label_map, found[1].label_map)
+    assert all(each.features.device.type == "cpu" for each in engine.encode(images[0]).features["clip"])
 
 
 def test_masks_of_maskcut_are_the_cpu_s(preset: Preset, device: str) -> None:

@@ -17,14 +17,16 @@ from numpy.typing import NDArray
 from backend import __version__
 from backend.command.coco_file import coco_categories, masks_of
 from backend.command.manifest.rows import BadRow, Batch, Row
-from backend.command.one_image import IMAGE_ERRORS, segment_one
+from backend.command.one_image import IMAGE_ERRORS, what_is_shown
 from backend.command.plan import Wanted
 from backend.errors import ImageSourceError
+from backend.serving.predicting.together import Found, segment_group
 from backend.sources.images import decode_image
 from converters.datasets.coco_thresholds import note_of
 from converters.files.json_values import JsonObject
 from ovdiff.distributed.engine_worker import engine_here
 from ovdiff.distributed.stages import Stages
+from ovdiff.engines import SegmentationEngine
 from ovdiff.segmentation import Segmentation
 from ovdiff.storage.redaction import without_secrets
 from ovdiff.vocabulary import Vocabulary
@@ -116,36 +118,43 @@ class Making:
 
     def read(self, row: Row) -> ReadRow:
         """Fetch and decode the image of a row."""
-        return self.decode((row, self.fetch(row)))
-
-    def fetch(self, row: Row) -> bytes | BadRow:
-        """Fetch the image of a row."""
         try:
-            return self.images.bytes_of(row)
-        except ImageSourceError as error:
-            return _without_result(row, error)
-
-    def decode(self, given: tuple[Row, bytes | BadRow]) -> ReadRow:
-        """Decode the image of a row."""
-        row, data = given
-        if isinstance(data, BadRow):
-            return row, data
-        try:
-            image = decode_image(data, max_px=self.max_px)
-            _require_size(row, image)
+            return row, self.decode(row, self.fetch(row))
         except IMAGE_ERRORS as error:
-            return row, _without_result(row, error)
-        return row, image
+            return row, without_result(row, error)
+
+    def fetch(self, row: Row) -> bytes:
+        """Fetch the image of a row.
+
+        Raises:
+            ImageSourceError: it cannot be had.
+        """
+        return self.images.bytes_of(row)
+
+    def decode(self, row: Row, data: bytes) -> NDArray[np.uint8]:
+        """Decode the image of a row.
+
+        Raises:
+            ImageSourceError: it is no picture, or another one than the row says.
+        """
+        image = decode_image(data, max_px=self.max_px)
+        _require_size(row, image)
+        return image
 
     def look(self, given: ReadRow) -> SeenRow:
         """Segment an image with the engine of this process."""
         row, image = given
         if isinstance(image, BadRow):
             return row, image
+        engine = engine_here()
+        return self.shown(row, image, next(segment_group([image], None, self.vocabulary, engine)), engine)
+
+    def shown(self, row: Row, image: NDArray[np.uint8], found: Found, engine: SegmentationEngine) -> SeenRow:
+        """Return what is shown of an image's segmentation; where objects are wanted, the engine tells them apart."""
         try:
-            return row, Looked(*segment_one(image, self.vocabulary, engine_here(), self.wanted))
+            return row, Looked(*what_is_shown(image, found, self.vocabulary, engine, self.wanted))
         except IMAGE_ERRORS as error:
-            return row, _without_result(row, error)
+            return row, without_result(row, error)
 
     def encode(self, given: SeenRow) -> RowResult | BadRow:
         """Encode what was found."""
@@ -165,7 +174,8 @@ class Making:
         return RowResult(entry, annotations, looked.dropped_parts, looked.hidden_masks)
 
 
-def _without_result(row: Row, error: Exception) -> BadRow:
+def without_result(row: Row, error: Exception) -> BadRow:
+    """Return a row whose image has no result, and why, without secrets."""
     return BadRow(row.number, without_secrets(row.image), without_secrets(str(error)))
 
 

@@ -6,17 +6,22 @@ The functions are the same (`backend.command.manifest.making`), and so are the r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Executor, Future
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from backend.command.manifest.making import Making, RowResult
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.command.manifest.making import Making, RowResult, without_result
 from backend.command.manifest.rows import BadRow, Batch, Row
+from backend.command.overlap import ahead
+from backend.command.segmented import Reading, segmented
+from backend.serving.predicting.together import Found, images_together
 from converters.files.json_values import Json
 from converters.workers import in_order
-from ovdiff.distributed.engine_worker import use_engine
 from ovdiff.distributed.pool import AHEAD
 from ovdiff.engines import SegmentationEngine
 
@@ -25,7 +30,6 @@ if TYPE_CHECKING:
 
 FETCHED_AHEAD = 16
 """So many images are on their way before their turn: at most 16 times OVDIFF_IMAGE_MAX_BYTES of memory."""
-_THREADS = 8
 
 _Made = TypeVar("_Made")
 
@@ -65,13 +69,13 @@ def working(
         with elsewhere.segmenters(engine) as pool:
             yield in_order(partial(_submitted, pool, making.stages), items, pool.workers * AHEAD)
         return
-    use_engine(engine)
-    pool_of_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ovdiff-fetch")
-    try:
-        fetched = in_order(partial(_submitted, pool_of_threads, making.fetch), items, FETCHED_AHEAD)
-        yield ((item, _finished(item, data, making)) for item, data in fetched)
-    finally:
-        pool_of_threads.shutdown(cancel_futures=True)
+    reading = Reading(fetch=partial(_fetched, making), decode=partial(_decoded, making), fetched=FETCHED_AHEAD)
+    finish = partial(_finished, making, engine)
+    with (
+        closing(segmented(items, reading, making.vocabulary, engine)) as found,
+        closing(ahead(found, finish, most=images_together(engine), threads=1)) as finished,
+    ):
+        yield ((outcome.item[0], outcome.take()) for outcome in finished)
 
 
 def _submitted(pool: Executor, function: Callable[[Row], _Made], item: Item) -> Future[_Made | BadRow | None]:
@@ -84,7 +88,23 @@ def _submitted(pool: Executor, function: Callable[[Row], _Made], item: Item) -> 
     return done
 
 
-def _finished(item: Item, data: bytes | BadRow | None, making: Making) -> RowResult | BadRow | None:
-    if not isinstance(item.row, Row) or data is None:
+def _fetched(making: Making, item: Item) -> bytes | None:
+    return making.fetch(item.row) if isinstance(item.row, Row) else None
+
+
+def _decoded(making: Making, item: Item, data: bytes) -> NDArray[np.uint8]:
+    assert isinstance(item.row, Row), "what was fetched has a row"
+    return making.decode(item.row, data)
+
+
+def _finished(
+    making: Making, engine: SegmentationEngine, found: tuple[Item, NDArray[np.uint8] | None, Found | None]
+) -> RowResult | BadRow | None:
+    """Return what becomes of an item, of what was found in its image."""
+    item, image, segmentation = found
+    if not isinstance(item.row, Row) or segmentation is None:
         return item.row if isinstance(item.row, BadRow) else None
-    return making.encode(making.look(making.decode((item.row, data))))
+    if image is None:
+        assert isinstance(segmentation, Exception), "an image that is not there has an error"
+        return without_result(item.row, segmentation)
+    return making.encode(making.shown(item.row, image, segmentation, engine))

@@ -18,6 +18,7 @@ from backend.serving.on_ray import EnginesOnRay
 from backend.serving.predicting.predictions import Predictor, Snapshot
 from backend.serving.predicting.recent import RecentSegmentations
 from backend.serving.predicting.stored import NotingFetcher, PredictionStore, StoredItems
+from backend.serving.predicting.together import Gathering
 from backend.serving.preparing.standing import Standing
 from backend.serving.vocabulary import Labelling
 from backend.settings import Settings
@@ -48,7 +49,12 @@ class Basis:
         return self.engine if self.remote is None else self.remote
 
     def predictor(
-        self, images: ImageSource, *, remembers: bool = True, store: PredictionStore | None = None
+        self,
+        images: ImageSource,
+        *,
+        remembers: bool = True,
+        store: PredictionStore | None = None,
+        gathering: Gathering | None = None,
     ) -> Predictor:
         """Return what makes the items of tasks.
 
@@ -56,6 +62,7 @@ class Basis:
             images: where images come from.
             remembers: whether the last segmentations are kept, for a click or a repeated request.
             store: where whole predictions are kept (None: nowhere); `images` must come through its fetcher.
+            gathering: gives the engine several images at once; None: one by one.
 
         Raises:
             SettingsError: regions are to be objects, but the engine does not tell objects apart.
@@ -70,7 +77,13 @@ class Basis:
         prediction = self.settings.prediction
         kept = prediction if remembers else replace(prediction, remember_bytes=0)
         recent = RecentSegmentations(
-            images, self.engine, kept, instances=instances, remote=self.remote, clock_s=self.clock_s
+            images,
+            self.engine,
+            kept,
+            instances=instances,
+            remote=self.remote,
+            gathering=gathering,
+            clock_s=self.clock_s,
         )
         return Predictor(recent, self.settings.output, partial=prediction.partial_predictions, store=store)
 

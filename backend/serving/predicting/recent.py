@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from backend.errors import ImageSourceError
 from backend.serving.on_ray import EnginesOnRay
+from backend.serving.predicting.together import Gathering
 from backend.serving.tally import Tally
 from backend.settings import PredictionSettings
 from backend.sources.images import ImageSource
@@ -118,6 +119,7 @@ class RecentSegmentations:
         *,
         instances: FindsInstances | None = None,
         remote: EnginesOnRay | None = None,
+        gathering: Gathering | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Keep nothing yet.
@@ -128,9 +130,11 @@ class RecentSegmentations:
             settings: how much is kept, and for how long.
             instances: the engine that tells objects of one kind apart; None if nobody asked for objects.
             remote: engines like this one on a cluster, which segment instead.
+            gathering: gives the engine several images at once; None: one by one.
             clock_s: the clock of `since_s`.
         """
         self._instances, self._remote = instances, remote
+        self._segmenter = engine if gathering is None else gathering
         self._images, self._engine, self._settings, self._clock_s = images, engine, settings, clock_s
         self._lock = threading.Lock()
         self._seen: OrderedDict[bytes, _Seen] = OrderedDict()
@@ -239,7 +243,7 @@ class RecentSegmentations:
     def _look(self, pixels: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
         if self._remote is not None:
             return self._remote.segment(pixels, vocabulary, objects=self._instances is not None)
-        found = self._engine.segment(pixels, vocabulary)
+        found = self._segmenter.segment(pixels, vocabulary)
         return found if self._instances is None else self._instances.with_instances(pixels, found, vocabulary)
 
     def _look_up(self, address: ImageAddress, asked: Asked, since_s: float) -> _Kept | None:

@@ -2,7 +2,8 @@
 
 A project's turn comes when each of its categories has prototypes or failed, and again when its model version changes,
 or when Label Studio says that it has new tasks. What is done is read from Label Studio, so a restart costs a look.
-Before each task the thread waits until no request for predictions and no click is in the service.
+Before each task the thread waits until no request for predictions and no click is in the service. What it has begun is
+finished: two tasks, or on a device with the option ``together`` those that make full groups.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, Protocol
 from backend.errors import BackendError, LockedError, RequestError
 from backend.serving.predicting.basis import Basis
 from backend.serving.predicting.predictions import Snapshot
+from backend.serving.predicting.together import Gathering
 from backend.serving.prelabelling.ahead import FetchedAhead
 from backend.serving.prelabelling.outcome import Outcome
 from backend.serving.prelabelling.patience import Patience
@@ -237,14 +239,15 @@ class Background:
 
     def _make_work(self, uid: str) -> Work:
         ahead, engine = FetchedAhead(self._images.fetcher), self._basis.worker
+        gathering = Gathering(self._basis.engine)
         return Work(
             stored=StoredPredictions(self._label_studio, id_of(uid) or 0),
-            predictor=self._basis.predictor(self._images.through(ahead), remembers=False),
+            predictor=self._basis.predictor(self._images.through(ahead), remembers=False, gathering=gathering),
             snapshot=lambda: self._snapshot(uid),
             ahead=ahead,
             patience=Patience(stopping=self._stopping),
             load=engine.load_models if isinstance(engine, LoadsModels) else tuple,
-            threads=1,
+            threads=gathering.threads if self._basis.remote is None else 1,
             clock_s=self._basis.clock_s,
         )
 

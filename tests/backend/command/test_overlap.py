@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from backend.command.overlap import Behind, ahead, grouped
+from backend.command.overlap import Behind, ahead, begin_ahead, grouped
 
 SOON_S = 10.0
 
@@ -49,6 +49,26 @@ def test_an_item_s_error_comes_in_its_place_and_the_others_go_on() -> None:
     assert (first.take(), third.take()) == (0, 2)
     with pytest.raises(OSError, match="unreadable"):
         second.take()
+
+
+def test_an_error_of_the_items_themselves_comes_after_the_outcomes_of_those_before_it() -> None:
+    def items() -> Iterator[int]:
+        yield from (1, 2)
+        raise OSError("the manifest ends here")
+
+    found: list[int] = []
+    with pytest.raises(OSError, match="the manifest ends here"):
+        found.extend(outcome.take() for outcome in ahead(items(), lambda item: item, most=5))
+    assert found == [1, 2]
+
+
+def test_what_is_begun_need_not_be_done() -> None:
+    go = threading.Event()
+    begun = begin_ahead(range(3), lambda item: go.wait(SOON_S) and item, most=1, threads=1)
+    first = next(begun)
+    assert first.item == 0 and not first.future.done()
+    go.set()
+    assert [first.outcome().take(), *(each.outcome().take() for each in begun)] == [0, 1, 2]
 
 
 def test_items_are_grouped() -> None:

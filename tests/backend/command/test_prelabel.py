@@ -5,10 +5,12 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ from backend.settings import LabelStudioSettings, PredictionSettings, Settings
 from converters.console import answering
 from ovdiff.errors import WeightsError
 from ovdiff.vocabulary import Category
-from tests.fakes.engine import FakeEngine
+from tests.fakes.engine import FakeEngine, TogetherEngine
 from tests.fakes.label_studio import LEGACY_TOKEN, PROJECT_UID
 from tests.fakes.pictures import encoded, red_and_blue
 from tests.fakes.project_studio import CONFIG, Asked, Fault, ProjectStudio, running_project
@@ -137,6 +139,27 @@ def test_each_task_has_the_prediction_that_the_service_would_answer(
         service.stop()
     stored = [{key: each[key] for key in ("result", "score", "model_version")} for each in studio.predictions.values()]
     assert stored == answers and len(stored[0]["result"]) == 2
+
+
+@pytest.mark.parametrize("too_many", [False, True])
+def test_tasks_that_are_segmented_at_once_have_the_predictions_of_tasks_one_after_another(
+    too_many: bool, studio: ProjectStudio, settings: Settings, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    studio.add_tasks(12)
+    run(settings, engine)
+    alone = [each["result"] for each in studio.predictions.values()]
+    studio.predictions.clear()
+    together = TogetherEngine(settings.bank_dir, too_many=too_many)
+
+    def wait_for_others() -> None:
+        while together.kept < 6:  # the threads of two groups: one waits while the other is segmented
+            time.sleep(0.001)
+
+    together.on_segment = wait_for_others
+    found = summary(capsys, settings, together)
+    assert [each["result"] for each in studio.predictions.values()] == alone
+    assert (found["predicted"], found["failures"], together.segmented, together.kept) == (12, 0, 12, 12)
+    assert max(together.groups) == 3 and sum(together.groups) <= 12
 
 
 def test_a_second_run_finds_nothing_to_do_and_loads_no_model(
@@ -632,11 +655,11 @@ def test_a_prediction_that_comes_in_meanwhile_is_not_stored_again(
     assert [studio.versions(task) for task in (1, 2, 3)] == [[version]] * 3
 
 
-def run_elsewhere(url: str, folder: Path, output: Path) -> None:
+def run_elsewhere(url: str, folder: Path, output: Path, engine: type[FakeEngine] = FakeEngine) -> None:
     """Run in a process of its own."""
     with terminal_signals(), output.open("w") as file, redirect_stdout(file), redirect_stderr(file):
         settings = settings_for(url, folder)
-        run(settings, FakeEngine(settings.bank_dir))
+        run(settings, engine(settings.bank_dir))
 
 
 @pytest.fixture(scope="module")
@@ -661,14 +684,18 @@ STAGES: tuple[tuple[str, str, str, int], ...] = (  # when, method, part of the p
 def test_a_run_that_is_killed_at_any_moment_loses_nothing_and_goes_on(
     studio: ProjectStudio, settings: Settings, engine: FakeEngine, tmp_path: Path, processes: ForkServerContext
 ) -> None:
-    """Each stage kills the next run. After each every task has a prediction of ours, and theirs are untouched."""
+    """Each stage kills the next run. After each every task has a prediction of ours, and theirs are untouched.
+
+    Every second run segments several images at once.
+    """
     theirs = mixed(studio, 60)
     for task in studio.tasks:
         if OLD not in studio.versions(task):
             studio.predict(task, OLD)
     kept, version = {number: studio.predictions[number] for number in theirs}, version_of(settings, engine)
-    for when, method, part, which in STAGES:
-        running = processes.Process(target=run_elsewhere, args=(studio.url, tmp_path, tmp_path / "output"))
+    for (when, method, part, which), kind in zip(STAGES, cycle((FakeEngine, TogetherEngine))):
+        given = studio.url, tmp_path, tmp_path / "output", kind
+        running = processes.Process(target=run_elsewhere, args=given)
         seen = [0]
 
         def kill(asked: Asked) -> Fault | None:

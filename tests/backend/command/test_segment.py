@@ -1,6 +1,5 @@
 import json
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
 
@@ -9,7 +8,6 @@ import pytest
 from PIL import Image
 
 from backend.command import segment
-from backend.command.one_image import read_image_file
 from backend.command.plan import Wanted, make_plan
 from backend.command.prototypes import read_categories
 from backend.command.segment import check_vocabulary, segment_images
@@ -18,10 +16,10 @@ from backend.presentation.overlay import label_colours
 from converters.datasets.coco_thresholds import hidden_before
 from converters.selection import Thresholds
 from ovdiff.bank import Bank
-from ovdiff.errors import DeviceMemoryError, WeightsError
+from ovdiff.errors import WeightsError
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
-from tests.fakes.engine import FakeEngine
+from tests.fakes.engine import FakeEngine, TogetherEngine
 from tests.fakes.pictures import encoded, red_and_blue
 
 PIXELS = 10_000
@@ -247,26 +245,6 @@ def test_the_upright_picture_is_segmented(tmp_path: Path, engine: FakeEngine) ->
     assert (image["width"], image["height"]) == (48, 64)
 
 
-class Together(FakeEngine):
-    """An engine that takes up to three images at once, unless one of them is too much for it."""
-
-    images_together = 3
-    groups: list[int]
-    too_many = False
-
-    def prepared(self, image: np.ndarray) -> np.ndarray:
-        return image[::2]
-
-    def segment_together(
-        self, images: Sequence[np.ndarray], vocabulary: Vocabulary, workings: Sequence[np.ndarray] | None = None
-    ) -> list[Segmentation]:
-        assert workings is not None and [len(each) for each in workings] == [-(-len(each) // 2) for each in images]
-        self.groups.append(len(images))
-        if self.too_many:
-            raise DeviceMemoryError("no room")
-        return [self.segment(image, vocabulary) for image in images]
-
-
 @pytest.fixture
 def seven(tmp_path: Path) -> Path:
     """A folder of seven images, of which the third is none."""
@@ -284,8 +262,7 @@ def seven(tmp_path: Path) -> Path:
 def test_several_images_at_once_give_the_bytes_of_one_after_another(
     too_many: bool, seven: Path, tmp_path: Path, engine: FakeEngine
 ) -> None:
-    together = Together(engine.folder)
-    together.groups, together.too_many = [], too_many
+    together = TogetherEngine(engine.folder, too_many=too_many)
     written = []
     for name, asked in (("alone", engine), ("together", together)):
         plan = make_plan([seven], Wanted(tmp_path / name, coco=tmp_path / f"{name}.json"))
@@ -294,7 +271,7 @@ def test_several_images_at_once_give_the_bytes_of_one_after_another(
         files = sorted((tmp_path / name).rglob("*.png"))
         written.append([path.read_bytes() for path in [*files, tmp_path / f"{name}.json"]])
     assert together.groups == [2, 3] and len(written[0]) == 7  # of 3, 3 and 1; one that is alone goes the usual way
-    assert written[0] == written[1]
+    assert written[0] == written[1] and not together.kept
 
 
 def test_images_are_read_ahead_and_results_are_written_behind(
@@ -302,8 +279,8 @@ def test_images_are_read_ahead_and_results_are_written_behind(
 ) -> None:
     read, segmented_second, write = Event(), Event(), segment.write_picture
 
-    def reading(path: Path, max_px: int) -> np.ndarray:
-        found = read_image_file(path, max_px)
+    def reading(path: Path) -> bytes:
+        found = path.read_bytes()
         if path.name == "b.jpg":
             read.set()
         return found
@@ -319,7 +296,7 @@ def test_images_are_read_ahead_and_results_are_written_behind(
         else:
             assert read.wait(10)  # The second is read while the first is segmented.
 
-    monkeypatch.setattr(segment, "read_image_file", reading)
+    monkeypatch.setattr(segment, "read_bytes", reading)
     monkeypatch.setattr(segment, "write_picture", writing)
     engine.on_segment = segmenting
     segment_images(make_plan([photos], Wanted(tmp_path / "out")), read_categories("red"), engine, max_px=PIXELS)

@@ -252,3 +252,37 @@ def test_two_processes_share_a_folder_whose_files_are_whole_at_every_moment(
     assert not caplog.records
     assert store.size_bytes() <= 1 << 20
     assert all(store.get(key) is not None for key in _stored(store))
+
+
+def test_what_is_kept_soon_is_kept_and_whoever_gives_too_much_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, go, given = EncodingStore(tmp_path, max_mib=1), threading.Event(), threading.Event()
+    put = store.put
+
+    def slow(key: str, encoded: EncodedImage) -> None:
+        assert go.wait(10)
+        put(key, encoded)
+
+    monkeypatch.setattr(store, "put", slow)
+    keys = [letter * 64 for letter in "abcdef"]
+
+    def give() -> None:
+        for key in keys:
+            store.put_soon(key, _encoded())
+        given.set()
+
+    thread = threading.Thread(target=give)
+    thread.start()
+    assert not given.wait(0.1) and not list(tmp_path.iterdir())
+    go.set()
+    thread.join()
+    store._writing.shutdown()
+    assert _stored(store) >= set(keys)
+
+
+def test_a_store_of_nothing_keeps_nothing_soon(tmp_path: Path) -> None:
+    store = EncodingStore(tmp_path / "encodings", max_mib=0)
+    store.put_soon(KEYS[0], _encoded())
+    store._writing.shutdown()
+    assert not (tmp_path / "encodings").exists()

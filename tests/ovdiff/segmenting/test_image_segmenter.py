@@ -144,7 +144,7 @@ def test_as_many_images_are_taken_at_once_as_the_device_has_room_for(
     segmenter = ImageSegmenter(SegmentingParts(preset, LoadedModels("cpu+resident")), Bank(tmp_path), Recipes(preset))
     groups: list[int] = []
 
-    def encode(_parts: Any, images: Any, _workings: Any) -> list[Any]:
+    def encode(_parts: Any, images: Any, _prepared: Any) -> list[Any]:
         groups.append(len(images))
         return [SimpleNamespace(size_bytes=lambda: 100 << 20) for _ in images]
 

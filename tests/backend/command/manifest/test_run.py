@@ -20,7 +20,7 @@ from backend.command.manifest.run import AGAIN, MENDED, _Index
 from backend.errors import LabelStudioDownError, RequestError
 from converters.files import atomic
 from ovdiff.storage import place
-from tests.fakes.engine import FakeEngine
+from tests.fakes.engine import FakeEngine, TogetherEngine
 from tests.fakes.label_studio import LEGACY_TOKEN
 from tests.fakes.pictures import encoded, red_and_blue
 from tests.fakes.project_studio import ProjectStudio, running_project
@@ -104,6 +104,18 @@ def test_a_second_run_keeps_every_shard_and_changes_no_byte(
         shutil.rmtree(out)
         segment(manifest, out, "--format", form)
         assert files(out) == before
+
+
+@pytest.mark.parametrize("too_many", [False, True])
+def test_images_that_are_segmented_at_once_give_the_bytes_of_one_after_another(
+    too_many: bool, manifest: Path, tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment(manifest, tmp_path / "alone")
+    together = TogetherEngine(engine.folder, too_many=too_many)
+    monkeypatch.setattr("backend.engine.make_engine", lambda *_: together)
+    assert segment(manifest, tmp_path / "together") == cli.FAILED
+    assert together.groups == [3, 2, 2, 3] and together.segmented == 10  # rows 5 and 8 have no image
+    assert files(tmp_path / "together") == files(tmp_path / "alone")
 
 
 def killed_at(moment: str, run: Callable[[], object]) -> None:

@@ -13,6 +13,8 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.pictures import encoded, red_and_blue
 
 PICTURE = encoded(red_and_blue())
+MOST_FETCHED = FETCHED_AHEAD + 4
+"""Those on their way and the one after them, one that is decoded, one that is segmented, and one that is encoded."""
 
 
 class Fetching:
@@ -55,7 +57,7 @@ def test_results_come_in_the_order_of_the_rows_and_images_not_too_far_ahead(tmp_
     with working(given, making, engine) as results:
         item, result = next(results)
         assert item is given[0] and isinstance(result, RowResult) and result.image["id"] == 1
-        assert len(images.asked) <= FETCHED_AHEAD
+        assert len(images.asked) <= MOST_FETCHED
         rest = list(results)
     assert [item for item, _ in rest] == given[1:]
     assert [number for number, (_, result) in enumerate(rest, start=2) if isinstance(result, BadRow)] == [20, 50]
@@ -69,5 +71,5 @@ def test_nobody_fetches_on_when_the_run_ends(tmp_path: Path) -> None:
     making, engine = made(tmp_path, images)
     with working(items(100), making, engine) as results:
         next(results)
-    assert len(images.asked) <= FETCHED_AHEAD and engine.segmented == 1
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ovdiff-fetch")]
+    assert len(images.asked) <= MOST_FETCHED and engine.segmented == 2  # one is encoded while the next is segmented
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ovdiff-ahead")]

@@ -14,7 +14,7 @@ from backend.serving.http.app import create_app
 from backend.serving.prelabelling.run import lock_project
 from backend.serving.service import Service
 from backend.settings import LabelStudioSettings, PredictionSettings, Settings
-from tests.fakes.engine import FakeEngine
+from tests.fakes.engine import FakeEngine, TogetherEngine
 from tests.fakes.label_studio import LEGACY_TOKEN, PROJECT_UID
 from tests.fakes.project_studio import CONFIG, Asked, Fault, ProjectStudio, running_project
 from tests.fakes.waiting import eventually
@@ -87,6 +87,23 @@ def test_a_project_is_predicted_once_its_vocabulary_is_ready(
     assert last(service).items() >= {"ended": "", "tasks": 5, "model_version": version, "failures": 0}.items()
     segmented = engine.segmented
     assert not eventually(lambda: engine.segmented > segmented, timeout_s=0.3)
+
+
+def test_tasks_share_what_the_engine_takes_at_once(studio: ProjectStudio, settings: Settings) -> None:
+    engine = TogetherEngine(settings.bank_dir)
+
+    def wait_for_others() -> None:
+        assert eventually(lambda: engine.kept >= 4)
+
+    engine.on_segment = wait_for_others
+    service: Service = create_app(settings, engine).extensions["ovdiff"]
+    try:
+        service.setup(PROJECT_UID, CONFIG)
+        assert eventually(lambda: last(service).get("predicted") == 5)
+    finally:
+        service.stop()
+    assert engine.segmented == 5 and max(engine.groups) == 3
+    assert all(len(each) == 1 for each in versions(studio))
 
 
 def test_a_changed_label_config_predicts_it_anew(studio: ProjectStudio, start: Start) -> None:

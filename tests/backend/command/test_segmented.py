@@ -1,0 +1,75 @@
+"""Images of a run in order: those that arrived are worked on while a later one is still on its way."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from backend.command.prototypes import read_categories
+from backend.command.segmented import Reading, segmented
+from backend.errors import ImageFetchError
+from backend.sources.images import decode_image
+from ovdiff.errors import StorageError
+from tests.fakes.engine import FakeEngine, TogetherEngine
+from tests.fakes.pictures import encoded, red_and_blue
+
+WORDS = read_categories("blue, red")
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> TogetherEngine:
+    made = TogetherEngine(tmp_path / "bank")
+    for category in WORDS.categories:
+        made.build(category)
+    return made
+
+
+def reading(fetch: object) -> Reading[int]:
+    return Reading(fetch, lambda _item, data: decode_image(data, max_px=10_000), fetched=16)  # type: ignore[arg-type]
+
+
+def picture(item: int) -> bytes:
+    return encoded(red_and_blue(32 + item))
+
+
+def test_groups_give_what_one_after_another_gives_and_an_error_ends_one_image_alone(engine: TogetherEngine) -> None:
+    def fetch(item: int) -> bytes | None:
+        if item == 4:
+            raise ImageFetchError("gone")
+        return None if item == 5 else b"no picture" if item == 6 else picture(item)
+
+    alone = list(segmented(range(9), reading(fetch), WORDS, FakeEngine(engine.folder)))
+    found = list(segmented(range(9), reading(fetch), WORDS, engine))
+    assert engine.groups == [3, 2] and engine.kept == 0  # 0 to 2; 3; 7 and 8
+    for ours, theirs in zip(found, alone, strict=True):
+        assert ours[0] == theirs[0] and str(type(ours[2])) == str(type(theirs[2]))
+        if ours[1] is not None:
+            assert (ours[2].label_map == theirs[2].label_map).all()  # type: ignore[union-attr]
+    assert [item for item, image, _ in found if image is None] == [4, 5, 6]
+    assert found[5] == (5, None, None) and str(found[4][2]) == "gone"
+
+
+def test_what_has_arrived_is_segmented_while_a_later_image_is_on_its_way(engine: TogetherEngine) -> None:
+    arrives = threading.Event()
+
+    def fetch(item: int) -> bytes:
+        assert item < 12 or arrives.wait(10)
+        return picture(item)
+
+    found = segmented(range(13), reading(fetch), WORDS, engine)
+    assert [next(found)[0] for _ in range(9)] == list(range(9))  # three groups; the thirteenth image is begun
+    arrives.set()
+    assert len(list(found)) == 4
+
+
+def test_an_error_of_all_images_ends_the_run_after_those_before_it(engine: TogetherEngine) -> None:
+    def fetch(item: int) -> bytes:
+        if item == 4:
+            raise StorageError("away for too long")
+        return picture(item)
+
+    done: list[int] = []
+    with pytest.raises(StorageError, match="away for too long"):
+        done.extend(item for item, _, _ in segmented(range(9), reading(fetch), WORDS, engine))
+    assert done == [0, 1, 2, 3]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ovdiff-ahead")]
