@@ -81,7 +81,7 @@ quick: $(ENV)
 	$(PYTEST) --quick $(PYTEST_FLAGS)
 
 fuzz: $(ENV)
-	$(PYTEST) tests/contracts/test_hostile_requests.py --rounds 10000 $(PYTEST_FLAGS)
+	$(PYTEST) tests/contracts/test_hostile_requests.py --rounds 10000 --timeout 0 $(PYTEST_FLAGS)
 
 check: format lint types docs test
 
