@@ -1,6 +1,11 @@
-"""The commands on the embedded models: a real folder in, real masks out."""
+"""The commands on the embedded models: a real folder in, real masks out; and the service, while a label is built."""
 
 import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +14,14 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from backend.command import cli
+from backend.settings import Settings
 from converters.encodings.brush import mask_to_brush_rle
+from ovdiff.bank import Bank
+from ovdiff.engine import Engine
+from ovdiff.presets import load_preset
 from ovdiff.tinyworld.world import Rendering, render, sample_scene
-from tests.fakes.label_studio import LEGACY_TOKEN
+from tests.fakes.fixtures import MakeApp
+from tests.fakes.label_studio import LEGACY_TOKEN, PROJECT_UID
 from tests.fakes.pictures import encoded
 from tests.fakes.project_studio import CONFIG, ProjectStudio, running_project
 
@@ -126,3 +136,48 @@ def test_a_project_is_predicted_by_the_second_engine(
             assert json.loads(capsys.readouterr().out)[expected] == 2
     regions = [region for each in studio.predictions.values() for region in each["result"]]
     assert {name for region in regions for name in region["value"]["brushlabels"]} == {"boat", "sky"}
+
+
+@contextmanager
+def models_in_use(engine: Engine) -> Iterator[None]:
+    """Hold the models in another thread, as a build does while it draws a batch."""
+    taken, given_back = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with engine._models.lock:
+            taken.set()
+            given_back.wait(60)
+
+    builder = threading.Thread(target=hold)
+    builder.start()
+    try:
+        assert taken.wait(60)
+        yield
+    finally:
+        given_back.set()
+        builder.join()
+
+
+def test_a_click_on_an_image_that_was_looked_at_and_a_stored_prediction_wait_for_no_build(
+    here: Path, settings: Settings, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while a label that was added is not ready yet: the masks are still those of the labels that are."""
+    monkeypatch.setattr("backend.serving.predicting.given.STORING_S", 0.0)
+    engine = Engine(load_preset("quick.toml"), Bank(here / "data/bank"))
+    patient = replace(settings.prediction, answer_within_s=60.0, wait_for_prototypes_s=0.0, partial_predictions=True)
+    service = make_app(replace(settings, data_dir=here / "data", prediction=patient), engine).extensions["ovdiff"]
+    one = CONFIG.replace('"red"', '"boat"').replace('<Label value="blue"/>', "")
+    two = CONFIG.replace('"red"', '"boat"').replace('"blue"', '"fish"')
+    task = {"id": 1, "data": {"image": "/data/upload/1/picture.png"}}
+    value = {"x": 50.0, "y": 50.0, "width": 0.2, "keypointlabels": ["boat"]}
+    region = {"type": "keypointlabels", "from_name": "k", "to_name": "image", "origin": "manual", "value": value}
+    first = service.predict(PROJECT_UID, [task], one)
+    assert "result" in first[0], first
+    with ThreadPoolExecutor(1) as pool, models_in_use(engine):
+        for asked in (
+            lambda: service.predict(PROJECT_UID, [task], one),
+            lambda: service.predict(PROJECT_UID, [task], one, {"result": [region]}),
+            lambda: service.predict(PROJECT_UID, [task], two, {"result": [region]}),
+        ):
+            (item,) = pool.submit(asked).result(timeout=10)
+            assert "result" in item and "error" not in item
