@@ -33,7 +33,7 @@ LIBRARIES = {
     "photographs": ("open_clip", "torchvision"),
     "lora": ("peft",),
     "crf": ("pydensecrf",),
-    "cloud": ("fsspec", "s3fs", "upath"),
+    "cloud": ("fsspec", "s3fs"),
     "ray": ("pyarrow", "ray"),
     "train": ("tokenizers",),
 }

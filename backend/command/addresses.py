@@ -1,6 +1,6 @@
-"""Images at addresses such as s3://bucket/photos, as paths: whatever storage fsspec knows, by universal_pathlib.
+"""Images at addresses such as s3://bucket/photos, as paths: `ovdiff.storage` asks whatever storage fsspec knows.
 
-What is read is one file at a time. Nothing is written there: results go to files of this machine.
+A storage that is away is asked again, as for a bank. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -10,82 +10,56 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
 
 from backend.errors import ImageFetchError, ImageSourceError, ImageTooLargeError, UsageError
 from backend.settings import ImageSettings
-from converters.errors import ConverterError, ImageFileError
+from converters.errors import ImageFileError
 from converters.files.image_files import find_image_file, image_file_name, names_of_upload
 from ovdiff.errors import StorageError
-from ovdiff.extras import naming_the_extra
-from ovdiff.storage.addresses import path_or_address
-from ovdiff.storage.patience import is_away
-from ovdiff.storage.redaction import without_secrets
+from ovdiff.storage import is_stored, place
+from ovdiff.storage.patience import PATIENCE_S, is_away
 
 
-def image_path(text: str) -> Path:
+def image_path(text: str, patience_s: float = PATIENCE_S) -> Path:
     """Return what a person wrote as a path: a file or folder of this machine, or an address of a storage.
 
     What is returned for an address behaves as a path where it is read: it has names, parents and bytes.
+
+    Args:
+        text: what was written.
+        patience_s: for how many seconds a storage that is away is asked again.
 
     Raises:
         UsageError: the address is of a kind that nobody knows here, or holds a password.
         MissingExtraError: the libraries for addresses are not installed.
     """
-    try:
-        found = path_or_address(text)
-    except StorageError as error:
-        raise UsageError(str(error)) from error
-    if isinstance(found, Path):
-        return found
-    with naming_the_extra("Reading images from an address"):
-        from upath import UPath
-    try:
-        path = UPath(text)
-        path.fs  # noqa: B018 — the storage's own library is looked for here
-    except Exception as error:
-        raise UsageError(f"{without_secrets(text)} cannot be read: {_why(error)}.") from error
-    return cast(Path, path)
-
-
-def is_remote(path: Path) -> bool:
-    """Say whether a path is an address of a storage."""
-    return not isinstance(path, Path)
+    with looking_at():
+        return place(text, patience_s)
 
 
 @contextmanager
-def looking_at(path: Path, done: str = "listed") -> Iterator[None]:
-    """Turn whatever a storage raises while it is asked what it holds into an error in words.
-
-    Args:
-        path: what is looked at.
-        done: what cannot be done with it then, such as "listed" or "read".
+def looking_at() -> Iterator[None]:
+    """Turn the error of a storage that is asked what it holds into one of the command's use.
 
     Raises:
         UsageError: the storage cannot be reached, refuses, or has no such thing.
     """
     try:
         yield
-    except (UsageError, ConverterError):
-        raise
     except StorageError as error:
         raise UsageError(str(error)) from error
-    except Exception as error:
-        if not is_remote(path):
-            raise
-        raise UsageError(f"{without_secrets(str(path))} cannot be {done}: {_why(error)}. {_advice(path)}") from error
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return all files of a folder and of its subfolders, in the order of their paths; a storage is asked once."""
-    if not is_remote(folder):
+    """Return all files of a folder and of its subfolders, in the order of their paths; a storage is asked once.
+
+    Raises:
+        UsageError: the storage cannot be asked.
+    """
+    if not is_stored(folder):
         return sorted(file for file in folder.rglob("*") if not file.is_dir())
-    storage: Any = folder
-    inside = PurePosixPath(storage.path)
-    with looking_at(folder):
-        found = storage.fs.find(storage.path)
-    return [folder / PurePosixPath("/" * storage.path.startswith("/") + name.lstrip("/")).relative_to(inside).as_posix()
-            for name in sorted(found)]  # fmt: skip
+    with looking_at():
+        return list(folder.rglob("*"))
 
 
 def read_bytes(path: Path) -> bytes:
@@ -93,19 +67,20 @@ def read_bytes(path: Path) -> bytes:
 
     Raises:
         ImageSourceError: it cannot be read.
+        StorageError: the storage is away for too long, which is no fault of the file.
     """
     try:
         return path.read_bytes()
     except OSError as error:
         raise ImageSourceError(f"it cannot be read: {error.strerror or error}.") from error
-    except Exception as error:
-        if not is_remote(path):
+    except StorageError as error:
+        if _is_away(error):
             raise
-        raise ImageSourceError(f"it cannot be read: {_why(error)}.") from error
+        raise ImageSourceError(str(error)) from error
 
 
 def read_at_most(path: Path, most_bytes: int) -> bytes:
-    """Return a file's bytes, after a look at their number; a storage is asked again while it is away.
+    """Return a file's bytes, after a look at their number.
 
     Args:
         path: a file of this machine, or a path in a storage as `ovdiff.storage.place` gives it.
@@ -113,37 +88,40 @@ def read_at_most(path: Path, most_bytes: int) -> bytes:
 
     Raises:
         ImageSourceError: it cannot be read, or has more bytes than that.
-        StorageError: the storage is away for too long.
+        StorageError: the storage is away for too long, which is no fault of the file.
     """
     try:
-        if path.stat().st_size > most_bytes:
-            raise ImageTooLargeError(f"{path} has more than {most_bytes} bytes (OVDIFF_IMAGE_MAX_BYTES).")
+        if (size := path.stat().st_size) > most_bytes:
+            raise ImageTooLargeError(f"{path} has {size} bytes, more than {most_bytes} (OVDIFF_IMAGE_MAX_BYTES).")
         return path.read_bytes()
     except OSError as error:
         raise ImageFetchError(f"{path} cannot be read: {error.strerror or error}.") from error
     except ValueError as error:  # half a character, which no file's name can hold
         raise ImageFetchError(f"{str(path)!a} cannot be read: {error}.") from error
     except StorageError as error:
-        if error.__cause__ is not None and is_away(error.__cause__):
+        if _is_away(error):
             raise
         raise ImageFetchError(str(error)) from error
+
+
+def _is_away(error: StorageError) -> bool:
+    return error.__cause__ is not None and is_away(error.__cause__)
 
 
 def find_image(folder: Path, name: str) -> Path | None:
     """Return the path of an image by its name in a folder, ``None`` if it is not there or lies outside of the folder.
 
     Raises:
-        UsageError: the storage cannot be asked.
+        StorageError: the storage cannot be asked.
     """
-    if not is_remote(folder):
+    if not is_stored(folder):
         return find_image_file(folder, name)
     for candidate in dict.fromkeys(names_of_upload(name)):
         # A name with a protocol of its own would lead elsewhere.
         if ".." not in PurePosixPath(candidate).parts and not candidate.startswith("/") and "://" not in candidate:
             path = folder / candidate
-            with looking_at(folder):
-                if path.is_file():
-                    return path
+            if path.is_file():
+                return path
     return None
 
 
@@ -157,7 +135,7 @@ def image_below(folder: Path, image_root: str, reference: str) -> Path:
 
     Raises:
         ImageSourceError: it is not there.
-        UsageError: the storage cannot be asked.
+        StorageError: the storage cannot be asked.
     """
     name = image_file_name(reference, image_root)
     path = find_image(folder, name) or find_image(folder, PurePosixPath(name).name)
@@ -188,29 +166,14 @@ class ImagesBelow:
 
         Raises:
             ImageSourceError: it is not there, cannot be read, or has too many bytes.
+            StorageError: the storage is away for too long, which is no fault of the image.
         """
         try:
             path = image_below(self._folder, self._image_root, reference)
-            with looking_at(path):
-                size = path.stat().st_size
-        except (UsageError, ImageFileError) as error:
+        except ImageFileError as error:
             raise ImageFetchError(str(error)) from error
-        if size > self.limits.image_max_bytes:
-            raise ImageTooLargeError(
-                f"{path} has {size} bytes, more than {self.limits.image_max_bytes} (OVDIFF_IMAGE_MAX_BYTES)."
-            )
-        try:
-            return read_bytes(path)
-        except ImageSourceError as error:
-            raise ImageFetchError(f"{path}: {error}") from error
-
-
-def _why(error: Exception) -> str:
-    text = str(error).strip().rstrip(".") or type(error).__name__
-    return without_secrets(text)[:300]
-
-
-def _advice(path: Path) -> str:
-    if str(path).startswith("s3:"):
-        return "S3 is asked as AWS's own tools ask it: AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL and the like."
-    return "Its address and the settings of its library decide whether it can be reached."
+        except StorageError as error:
+            if _is_away(error):
+                raise
+            raise ImageFetchError(str(error)) from error
+        return read_at_most(path, self.limits.image_max_bytes)

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from backend.command.addresses import files_below, is_remote, looking_at
+from backend.command.addresses import files_below, looking_at
 from backend.command.files import is_own_picture
 from backend.errors import UsageError
 from converters.selection import NO_THRESHOLDS, Thresholds
+from ovdiff.storage import is_stored
 
 IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """Files of a folder with these suffixes are images. A file that is given by itself may have any name."""
@@ -132,7 +133,7 @@ def make_plan(inputs: Sequence[Path], wanted: Wanted) -> Plan:
 def _images_of(path: Path, out: Path | None, left_out: Counter[str]) -> Iterator[_Input]:
     """Yield a file, or the images of a folder in the order of their names, without the results of earlier runs."""
     if not _is_folder(path):
-        with looking_at(path):
+        with looking_at():
             if not path.exists():
                 raise UsageError(f"There is no image or folder {str(path)!r}.")
         if _is_earlier(path):  # as with a second `ovdiff segment *.png`
@@ -142,7 +143,7 @@ def _images_of(path: Path, out: Path | None, left_out: Counter[str]) -> Iterator
         return
     images = []
     for file in files_below(path):
-        if out and not is_remote(file) and _is_in(file, out):
+        if out and not is_stored(file) and _is_in(file, out):
             continue
         if not _is_image(file):
             left_out[file.suffix or file.name] += 1
@@ -157,13 +158,13 @@ def _images_of(path: Path, out: Path | None, left_out: Counter[str]) -> Iterator
 
 
 def _is_folder(path: Path) -> bool:
-    with looking_at(path):
+    with looking_at():
         return path.is_dir()
 
 
 def _is_earlier(file: Path) -> bool:
     """Say whether an earlier run drew a picture. No run draws in a storage, and asking there costs a request a file."""
-    return not is_remote(file) and is_own_picture(file)
+    return not is_stored(file) and is_own_picture(file)
 
 
 def _besides(left_out: Counter[str]) -> str:
@@ -191,7 +192,7 @@ def _check_out(inputs: Sequence[Path], wanted: Wanted) -> None:
     folders = [path for path in inputs if _is_folder(path)]
     pictures = wanted.overlay or wanted.indexed
     if wanted.out is None:
-        if away := [path for path in inputs if is_remote(path)]:
+        if away := [path for path in inputs if is_stored(path)]:
             folders = folders or away
         if folders and pictures:
             raise UsageError(f"Say with --out where the results of {_what(folders[0])} are to go.")
@@ -206,7 +207,7 @@ def _check_out(inputs: Sequence[Path], wanted: Wanted) -> None:
 
 
 def _what(path: Path) -> str:
-    return str(path) if is_remote(path) else f"the folder {str(path)!r}"
+    return str(path) if is_stored(path) else f"the folder {str(path)!r}"
 
 
 def _holds_something(path: Path) -> bool:

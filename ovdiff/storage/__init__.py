@@ -5,9 +5,10 @@
     place("ovdiff-data/bank")    a Path, and files are written as ever: temporary name, sync, rename
     place("s3://bucket/bank")    a StoredPath, which is used as a Path is, by fsspec
 
-`addresses` tells the two apart, `stored_path` asks a storage, `patience` asks it again while it is away, `files` writes
-whole files at either place, `sealed` writes whole folders, `stamps` says what has changed, and `leases` keep two
-machines from doing the same work. The libraries of storages are imported when an address is first asked.
+`addresses` tells the two apart, `stored_path` asks a storage, `patience` asks it again while it is away, `stored_file`
+reads a file in blocks, `files` writes whole files at either place, `sealed` writes whole folders, `stamps` says what
+has changed, and `leases` keep two machines from doing the same work. The libraries of storages are imported when an
+address is first asked.
 """
 
 from ovdiff.storage.addresses import is_stored, place

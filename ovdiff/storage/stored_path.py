@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, TypeVar
 from ovdiff.errors import StorageError
 from ovdiff.extras import naming_the_extra
 from ovdiff.storage.patience import PATIENCE_S, patiently, reason
+from ovdiff.storage.stored_file import BLOCK_BYTES, StoredFile
 
 WHOLE_PUTS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
 """Storages where a file that is written appears whole or not at all. Elsewhere it is written beside and moved."""
@@ -214,11 +215,16 @@ class StoredPath:
         """Return the file's text. Raises UnicodeDecodeError (a ValueError) if it is none."""
         return self.read_bytes().decode(encoding)
 
-    def open(self, mode: str = "rb") -> BinaryIO:
-        """Return the file's bytes as a file to read from; nothing is written so."""
+    def open(self, mode: str = "rb", buffering: int = -1) -> BinaryIO:
+        """Return the file as a stream of bytes, which asks for blocks as they are read; nothing is written so.
+
+        Args:
+            mode: "rb".
+            buffering: the bytes of a block; -1 is `stored_file.BLOCK_BYTES`.
+        """
         if mode != "rb":
             raise StorageError(f"{self} can be opened to read bytes, not by {mode!r}.")
-        return io.BytesIO(self.read_bytes())
+        return io.BufferedReader(StoredFile(self), buffering if buffering > 0 else BLOCK_BYTES)
 
     def listed(self, *, deep: bool = False) -> dict["StoredPath", StoredStatus]:
         """Return the files of a folder, or also those of its subfolders, by one question for each thousand.

@@ -102,7 +102,7 @@ def is_asked_for(options: argparse.Namespace) -> bool:
     if options.out is None:
         raise UsageError("Say with --out where the shards are to go: a folder, or an address of a storage.")
     if options.root is not None:
-        with looking_at(options.root):
+        with looking_at():
             if not options.root.is_dir():
                 raise UsageError(f"--root is {str(options.root)!r}; expected the folder of the images.")
     return True
@@ -132,7 +132,7 @@ def run(options: argparse.Namespace, settings: Settings) -> None:
     wanted.thresholds.require_known(vocabulary.names)
     orders = Orders(
         manifest,
-        ShardFolder(place(str(options.out)), options.format or "coco"),
+        ShardFolder(place(str(options.out), settings.storage_patience_s), options.format or "coco"),
         wanted,
         options.shard_size or SHARD_ROWS,
         bool(options.retry_failed),
@@ -163,7 +163,8 @@ def _source(options: argparse.Namespace, settings: Settings) -> tuple[Manifest, 
         raise UsageError('Say with --categories what is to be found, such as --categories "boat, water".')
     manifest = open_manifest(options.manifest, columns, image_column=options.image_column)
     folder = str(options.root or manifest.folder)
-    return manifest, ImagesOfRows(folder, fetcher), read_categories(options.categories)
+    images = ImagesOfRows(folder, fetcher, settings.storage_patience_s)
+    return manifest, images, read_categories(options.categories)
 
 
 def _project(

@@ -9,9 +9,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backend.errors import UsageError
-from backend.settings import Settings
+from backend.errors import SettingsError, UsageError
+from backend.settings import Settings, read_settings
 from ovdiff.errors import MissingExtraError, StorageError
+from ovdiff.storage.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from backend.serving.teaching.taking import ReadImage
@@ -53,9 +54,17 @@ def bank_place(text: str) -> Path:
     from ovdiff.storage import place
 
     try:
-        return place(text)
+        return place(text, _patience_s())
     except (StorageError, MissingExtraError) as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _patience_s() -> float:
+    """Return for how long a storage is asked again; what is wrong with the settings is said when they are used."""
+    try:
+        return read_settings().storage_patience_s
+    except SettingsError:
+        return PATIENCE_S
 
 
 def image_path(text: str) -> Path:
@@ -63,7 +72,7 @@ def image_path(text: str) -> Path:
     from backend.command import addresses
 
     try:
-        return addresses.image_path(text)
+        return addresses.image_path(text, _patience_s())
     except (UsageError, MissingExtraError) as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
@@ -74,7 +83,7 @@ def image_folder(text: str) -> Path:
 
     path = image_path(text)
     try:
-        with looking_at(path):
+        with looking_at():
             is_folder = path.is_dir()
     except UsageError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
@@ -142,9 +151,5 @@ def bank_of(options: argparse.Namespace, settings: Settings) -> Bank:
 
 def bank_folder(options: argparse.Namespace, settings: Settings) -> Path:
     """Return the place of the bank that the options or else the settings name."""
-    from ovdiff.storage import is_stored, place
-
-    if options.bank is None:
-        return settings.bank_dir
-    given: Path = options.bank
-    return place(str(given), settings.storage_patience_s) if is_stored(given) else given
+    given: Path | None = options.bank
+    return settings.bank_dir if given is None else given

@@ -18,6 +18,7 @@ from backend.sources.images import FetchesImages
 from backend.sources.label_studio import LabelStudioClient
 from ovdiff.errors import MissingExtraError, StorageError
 from ovdiff.storage import place
+from ovdiff.storage.patience import PATIENCE_S
 
 _WEB = ("http://", "https://")
 
@@ -55,10 +56,12 @@ class ImagesOfRows:
     Attributes:
         folder: what paths are relative to, a path or an address.
         fetcher: brings what is at an address of the web, by the rules of the service; its limits hold for all images.
+        patience_s: for how many seconds a storage that is away is asked again.
     """
 
     folder: str
     fetcher: FetchesImages
+    patience_s: float = PATIENCE_S
 
     def bytes_of(self, row: Row) -> bytes:
         """Return the bytes of a row's image.
@@ -70,7 +73,9 @@ class ImagesOfRows:
         if row.image.lower().startswith(_WEB):
             return self.fetcher.fetch(row.image)
         try:
-            path: Path = place(row.image) if "://" in row.image else place(self.folder) / row.image
+            is_whole = "://" in row.image
+            path = place(row.image if is_whole else self.folder, self.patience_s)
+            path = path if is_whole else path / row.image
         except (StorageError, MissingExtraError, ValueError) as error:
             raise ImageReferenceError(f"{error!s:.300}") from error
         return read_at_most(path, self.fetcher.limits.image_max_bytes)

@@ -11,14 +11,13 @@ A file may lie at an address of a storage. Rows are numbered from 1 over all fil
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from backend.command.addresses import files_below, looking_at
 from backend.command.manifest.rows import Columns, Unreadable, shown
@@ -69,7 +68,7 @@ def open_manifest(path: Path, columns: Columns, *, image_column: str | None = No
         UsageError: there is no such file, its name does not say what it is, or a folder holds no manifest.
     """
     name = without_secrets(str(path))
-    with looking_at(path):
+    with looking_at():
         if not path.exists():
             raise UsageError(f"There is no manifest {name!r}: name a file, a folder of files, or an address.")
         is_folder = path.is_dir()
@@ -142,8 +141,7 @@ def _read(file: Path, suffix: str, columns: Columns) -> Iterator[object]:
 
 def _lines(file: Path) -> Iterator[object]:
     """Yield what each line of a file holds; a line that is no JSON is a row that cannot be read."""
-    # A storage's own file has no `readline` with a limit.
-    with _opened(file), file.open("rb") as raw, io.BufferedReader(cast(io.RawIOBase, raw), _BUFFER_BYTES) as stream:
+    with _opened(file), file.open("rb") as stream:
         while line := stream.readline(MOST_LINE_CHARACTERS + 1):
             if len(line) > MOST_LINE_CHARACTERS and not line.endswith(b"\n"):
                 while (rest := stream.readline(MOST_LINE_CHARACTERS)) and not rest.endswith(b"\n"):
@@ -176,7 +174,7 @@ def _parquet(file: Path, columns: Columns) -> Iterator[object]:
     with naming_the_extra("Reading a Parquet file"):
         import pyarrow
         from pyarrow import parquet
-    with _opened(file), file.open("rb") as stream:
+    with _opened(file), file.open("rb", _BUFFER_BYTES) as stream:
         try:
             table = parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False)
             wanted = _wanted_columns(file, table.schema_arrow, columns)
@@ -223,7 +221,7 @@ def _opened(file: Path) -> Iterator[None]:
         UsageError: the file cannot be read.
     """
     try:
-        with looking_at(file, "read"):
+        with looking_at():
             yield
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror or error}.") from error

@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from backend.errors import BackendError, ImageFetchError
 from backend.settings import ImageSettings
 from backend.sources.images import FetchesImages
+from ovdiff.errors import StorageError
 
 MOST_BYTES = 256 * 2**20  # four images of the largest size that the settings allow by default
 DOWNLOADS = 8  # at once; a server on another continent gives a few images a second over one connection
@@ -114,7 +115,7 @@ class FetchedAhead:
             key, arriving = taken
             try:
                 image = self._fetcher.fetch(key[0], task_id=key[1])
-            except BackendError as error:
+            except (BackendError, StorageError) as error:
                 self._release(self.limits.image_max_bytes)
                 arriving.set_exception(error)
             except Exception as error:  # the thread is to live on, for the images after this one

@@ -1,26 +1,31 @@
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from backend.command.addresses import (
     ImagesBelow,
     files_below,
     find_image,
     image_path,
-    is_remote,
     looking_at,
     read_bytes,
 )
+from backend.command.arguments import shared
 from backend.command.plan import Wanted, make_plan
 from backend.command.prototypes import read_categories
 from backend.command.segment import segment_images
 from backend.errors import ImageSourceError, ImageTooLargeError, UsageError
 from backend.settings import ImageSettings
+from ovdiff.errors import StorageError
+from ovdiff.storage import is_stored
+from ovdiff.storage.patience import PATIENCE_S
+from ovdiff.storage.stored_path import StoredPath
 from tests.fakes.engine import FakeEngine
-from tests.storages import asked_at
+from tests.fakes.pictures import encoded
+from tests.storages import Cable, asked_at, new_bucket
 
 BUCKET = "s3://photos"
 CLOSED = "http://127.0.0.1:9"  # the port of `discard`, where nobody listens
@@ -34,10 +39,9 @@ def storage(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def filled(bucket: Any) -> Any:
-    bucket.fs.makedirs("photos", exist_ok=True)
+    bucket.fs_and_path()[0].makedirs("photos", exist_ok=True)
     for name, colour in (("red", (255, 0, 0)), ("deep/blue", (0, 0, 255))):
-        with bucket.joinpath(f"2024/{name}.png").open("wb") as file:
-            Image.new("RGB", (8, 6), colour).save(file, "PNG")
+        bucket.joinpath(f"2024/{name}.png").write_bytes(encoded(np.full((6, 8, 3), colour, np.uint8)))
     bucket.joinpath("2024/notes.txt").write_bytes(b"notes")
     bucket.joinpath("2024/broken.png").write_bytes(b"no picture")
     return bucket
@@ -45,16 +49,16 @@ def filled(bucket: Any) -> Any:
 
 def test_what_is_no_address_is_a_path() -> None:
     for text in ("photos", "./a:b.png", "C:/photos", "/photos/a.png"):
-        assert image_path(text) == Path(text) and not is_remote(image_path(text))
+        assert image_path(text) == Path(text) and not is_stored(image_path(text))
     assert image_path("file:///photos/a.png") == Path("/photos/a.png")
-    assert is_remote(image_path("memory://photos"))
+    assert is_stored(image_path("memory://photos"))
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("ftpx://photos", "ftpx://photos cannot be read: Unsupported filesystem"),
-        ("gs://photos", "gs://photos cannot be read: Please install gcsfs to access Google Storage."),
+        ("ftpx://photos", "ftpx://photos cannot be used: Protocol not known: ftpx."),
+        ("oss://photos", "oss://photos cannot be used: Install ossfs to access Alibaba Object Storage System."),
         ("s3://ann:hush@photos", "s3://...@photos holds a user or a password. Leave them out"),
     ],
 )
@@ -66,19 +70,18 @@ def test_an_address_that_cannot_be_used_is_said_in_words(text: str, said: str) -
 
 def test_a_folder_is_listed_by_a_request_and_not_by_one_for_each_file(storage: Any) -> None:
     folder = storage / "2024"
-    storage.fs.invalidate_cache()
-    asked: list[str] = []
-    call = storage.fs._call_s3
+    fs, asked = storage.fs_and_path()[0], list[str]()
+    call = fs._call_s3
 
     async def counted(method: str, *arguments: Any, **more: Any) -> Any:
         asked.append(method)
         return await call(method, *arguments, **more)
 
-    storage.fs._call_s3 = counted
+    fs._call_s3 = counted
     try:
         found = files_below(folder)
     finally:
-        del storage.fs._call_s3
+        del fs._call_s3
     assert [file.relative_to(folder).as_posix() for file in found] == [
         "broken.png", "deep/blue.png", "notes.txt", "red.png",
     ]  # fmt: skip
@@ -116,7 +119,6 @@ def test_what_a_bucket_does_not_hold_is_named(storage: Any, tmp_path: Path) -> N
     for address in (f"{BUCKET}/nothing", f"{BUCKET}/2024/green.png", "s3://nobody/x"):
         with pytest.raises(UsageError, match=f"There is no image or folder .*{address[-5:]}"):
             make_plan([image_path(address)], Wanted(tmp_path))
-    storage.joinpath("2024/red.png").fs.invalidate_cache()
     with pytest.raises(ImageSourceError, match="it cannot be read: "):
         read_bytes(storage / "2024/gone.png")
 
@@ -124,12 +126,33 @@ def test_what_a_bucket_does_not_hold_is_named(storage: Any, tmp_path: Path) -> N
 def test_a_storage_that_nobody_answers_for_is_said_in_words(
     storage: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with asked_at(CLOSED, monkeypatch):
-        with pytest.raises(UsageError, match=r"s3://photos/2024 cannot be listed: Could not connect.*AWS_ENDPOINT_URL"):
-            make_plan([image_path(f"{BUCKET}/2024")], Wanted(tmp_path))
-        with pytest.raises(ImageSourceError, match="it cannot be read: Could not connect"):
-            read_bytes(image_path(f"{BUCKET}/2024/red.png"))
+        for address in (f"{BUCKET}/2024", f"{BUCKET}/2024/red.png"):
+            with pytest.raises(UsageError, match=rf"{address} cannot be looked at.*: Could not connect.*Look whether"):
+                make_plan([image_path(address, 0.0)], Wanted(tmp_path))
+        with pytest.raises(StorageError, match=r"red\.png cannot be read.*: Could not connect"):
+            read_bytes(image_path(f"{BUCKET}/2024/red.png", 0.0))
+        with pytest.raises(StorageError, match=r"red\.png cannot be looked at.*: Could not connect"):
+            ImagesBelow(image_path(f"{BUCKET}/2024", 0.0), "", ImageSettings()).fetch("red.png")
+
+
+def test_a_command_waits_for_a_storage_as_long_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OVDIFF_STORAGE_PATIENCE_S", "7")
+    assert cast(StoredPath, shared.image_path(BUCKET)).patience_s == 7.0
+    assert cast(StoredPath, shared.bank_place(BUCKET)).patience_s == 7.0
+    monkeypatch.setenv("OVDIFF_STORAGE_PATIENCE_S", "long")  # it is the command that says what is wrong with that
+    assert cast(StoredPath, shared.image_path(BUCKET)).patience_s == PATIENCE_S
+
+
+def test_images_are_waited_for_while_a_storage_is_away(cable: Cable, tmp_path: Path) -> None:
+    folder: Any = image_path(f"{new_bucket()}/2024", 60.0)
+    (folder / "red.png").write_bytes(encoded(np.zeros((6, 8, 3), np.uint8)))
+    cable.cut()
+    threading.Timer(0.7, cable.mend).start()
+    plan = make_plan([folder], Wanted(tmp_path / "out"))
+    cable.cut()
+    threading.Timer(0.7, cable.mend).start()
+    assert read_bytes(plan.jobs[0].image)[1:4] == b"PNG"
 
 
 def test_an_annotated_image_is_found_by_its_name_and_not_outside(storage: Any) -> None:
@@ -143,7 +166,7 @@ def test_an_annotated_image_is_found_by_its_name_and_not_outside(storage: Any) -
 
 
 def test_errors_of_this_machine_are_left_alone(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError), looking_at(tmp_path):
+    with pytest.raises(PermissionError), looking_at():
         raise PermissionError
     with pytest.raises(ImageSourceError, match="it cannot be read: No such file or directory"):
         read_bytes(tmp_path / "x.png")

@@ -20,6 +20,7 @@ from backend.errors import (
 from backend.settings import ImageSettings, LabelStudioSettings
 from ovdiff.errors import StorageError
 from ovdiff.storage import place
+from tests.storages import asked_at
 
 
 @dataclass
@@ -66,7 +67,7 @@ def test_an_image_that_cannot_be_had_is_said_in_words(tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(b"x" * 11)
     with pytest.raises(ImageFetchError, match=r"gone.png cannot be read: No such file or directory"):
         images.bytes_of(Row(1, "gone.png", 1))
-    with pytest.raises(ImageTooLargeError, match=r"large.png has more than 10 bytes \(OVDIFF_IMAGE_MAX_BYTES\)"):
+    with pytest.raises(ImageTooLargeError, match=r"large.png has 11 bytes, more than 10 \(OVDIFF_IMAGE_MAX_BYTES\)"):
         images.bytes_of(Row(1, "large.png", 1))
     with pytest.raises(ImageReferenceError, match=r"ftpx://a.png cannot be used"):
         images.bytes_of(Row(1, "ftpx://a.png", 1))
@@ -94,12 +95,9 @@ def test_a_fetcher_of_settings_can_be_pickled_and_keeps_the_rules() -> None:
 
 
 def test_a_storage_that_is_away_for_long_ends_the_run_and_is_no_fault_of_a_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pytest.importorskip("s3fs")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # the port of `discard`, where nobody listens
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    path = place("s3://away/a.png", patience_s=0.0)
-    with pytest.raises(StorageError, match=r"s3://away/a.png cannot be looked at.*Look whether the storage runs"):
-        read_at_most(path, 10)
+    with asked_at("http://127.0.0.1:9", monkeypatch):  # the port of `discard`, where nobody listens
+        path = place("s3://away/a.png", patience_s=0.0)
+        with pytest.raises(StorageError, match=r"s3://away/a.png cannot be looked at.*Look whether the storage runs"):
+            read_at_most(path, 10)

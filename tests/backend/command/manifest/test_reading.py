@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from pyarrow import parquet
 
 from backend.command.addresses import image_path
+from backend.command.manifest import reading
 from backend.command.manifest.reading import MOST_LINE_CHARACTERS, open_manifest, project_manifest, require_rows
 from backend.command.manifest.rows import Columns, Unreadable
 from backend.errors import UsageError
@@ -18,8 +20,10 @@ from backend.settings import LabelStudioSettings
 from backend.sources.label_studio import LabelStudioClient
 from converters.errors import CocoError
 from ovdiff.errors import MissingExtraError
+from ovdiff.storage import stored_path
 from tests.fakes.label_studio import LEGACY_TOKEN
 from tests.fakes.project_studio import ProjectStudio, running_project
+from tests.storages import Cable, new_bucket
 
 ROWS = [{"image": "a.png", "id": 3, "source": "x"}, {"image": "b.png", "id": 4, "source": "y"}]
 ALL = Columns()
@@ -171,13 +175,47 @@ def test_the_name_of_a_manifest_holds_no_signature() -> None:
 def test_a_manifest_may_lie_in_a_storage() -> None:
     folder: Any = image_path("memory://manifests")
     (folder / "rows.jsonl").write_bytes("\n".join(map(json.dumps, ROWS)).encode())
-    with (folder / "rows.parquet").open("wb") as file:
-        parquet.write_table(pyarrow.Table.from_pylist(ROWS), file)
+    table = pyarrow.BufferOutputStream()
+    parquet.write_table(pyarrow.Table.from_pylist(ROWS), table)
+    (folder / "rows.parquet").write_bytes(table.getvalue().to_pybytes())
     (folder / "coco.json").write_bytes(json.dumps({"images": ROWS}).encode())
     for name in ("rows.jsonl", "rows.parquet", "coco.json"):
         manifest = open_manifest(folder / name, Columns())
         assert list(manifest.read()) == [(1, ROWS[0]), (2, ROWS[1])]
-        assert (manifest.folder / "a.png").path == (folder / "a.png").path
+        assert manifest.folder / "a.png" == folder / "a.png"
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet", "coco.json"])
+def test_a_manifest_whose_storage_goes_away_in_its_middle_is_read_to_its_end(
+    name: str, cable: Cable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_path, "BLOCK_BYTES", 8192)
+    monkeypatch.setattr(reading, "_BUFFER_BYTES", 8192)
+    rows = [{"image": f"{number:0200}.png", "id": number} for number in range(2000)]
+    folder: Any = image_path(f"{new_bucket()}/manifests", 60.0)
+    if name == "rows.parquet":
+        table = pyarrow.BufferOutputStream()
+        parquet.write_table(pyarrow.Table.from_pylist(rows), table, row_group_size=500)
+        (folder / name).write_bytes(table.getvalue().to_pybytes())
+    else:
+        text = "\n".join(map(json.dumps, rows)) if name == "rows.jsonl" else json.dumps({"images": rows})
+        (folder / name).write_bytes(text.encode())
+    found = open_manifest(folder / name, Columns()).read()
+    first = [next(found) for _ in range(10)]
+    cable.cut()
+    threading.Timer(0.5, cable.mend).start()
+    assert [each for _, each in [*first, *found]] == rows
+
+
+def test_a_manifest_that_is_replaced_while_it_is_read_is_said(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_path, "BLOCK_BYTES", 1000)
+    path: Any = image_path(f"{bucket}/rows.jsonl")
+    path.write_bytes(b'{"image": "a.png"}\n' * 1000)
+    found = open_manifest(path, Columns()).read()
+    next(found)
+    path.write_bytes(b'{"image": "b.png"}\n' * 1000)
+    with pytest.raises(UsageError, match=r"rows.jsonl was replaced or deleted while it was read"):
+        list(found)
 
 
 def test_the_tasks_of_a_project_are_rows() -> None:

@@ -1,0 +1,104 @@
+"""The bytes of a stored file as a stream: a block at a time, from any offset, of one and the same content.
+
+A block that does not arrive, because the storage is away or the connection was cut, is asked for again, as
+`ovdiff.storage.patience` says, and what was read before it stays read. After each block the storage is asked what it
+holds: a file that somebody replaced meanwhile ends the stream, so that nobody reads half of each.
+
+Tested by tests/ovdiff/storage/test_stored_file.py on a server that speaks S3.
+"""
+
+import io
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ovdiff.errors import StorageError
+from ovdiff.storage.patience import is_away
+
+BLOCK_BYTES = 1 << 22
+"""What is asked for at once: large enough that two questions a block cost little, small enough to be held."""
+
+
+class Stored(Protocol):
+    """What is read: as much of `ovdiff.storage.stored_path.StoredPath` as that needs."""
+
+    def stat(self) -> Any:
+        """Return the file's status, which differs when its content does, with its bytes as `st_size`."""
+        ...
+
+    def asked(self, done: str, ask: Callable[[Any, str], bytes]) -> bytes:
+        """Return what the storage answers, after asking it again while it is away."""
+        ...
+
+
+class StoredFile(io.RawIOBase):
+    """A stored file that is read; `io.BufferedReader` makes blocks of what is asked for. One thread uses it."""
+
+    def __init__(self, path: Stored) -> None:
+        """Ask what the storage holds.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            StorageError: the storage refuses, or is away for too long.
+        """
+        self._path, self._at = path, 0
+        self._status = path.stat()
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the offset of the next byte."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to an offset, which the storage is not asked for yet, and return it.
+
+        Raises:
+            ValueError: the offset precedes the file, or `whence` is none of `io`'s three.
+        """
+        origins = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._status.st_size}
+        if whence not in origins or origins[whence] + offset < 0:
+            raise ValueError(f"{self._path} has no offset {offset} (whence {whence}).")
+        self._at = origins[whence] + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with the next bytes, by one question, and return their number: 0 at the end of the file.
+
+        Raises:
+            StorageError: the file is another one by now, or the storage refuses or is away for too long.
+        """
+        count = min(len(buffer), self._status.st_size - self._at)
+        if count <= 0:
+            return 0
+        buffer[:count] = self._block(self._at, self._at + count)
+        self._at += count
+        return count
+
+    def _block(self, start: int, end: int) -> bytes:
+        try:
+            data = self._path.asked("read", lambda fs, at: bytes(fs.cat_file(at, start=start, end=end)))
+        except FileNotFoundError:
+            data = b""
+        except StorageError as error:
+            if is_away(error.__cause__ or error):
+                raise
+            self._require_same()  # A range that the file no longer has is refused.
+            raise
+        self._require_same()
+        if len(data) != end - start:
+            raise StorageError(f"{self._path} cannot be read: of {end - start} bytes the storage gave {len(data)}.")
+        return data
+
+    def _require_same(self) -> None:
+        try:
+            is_same = self._path.stat() == self._status
+        except FileNotFoundError:
+            is_same = False
+        if not is_same:
+            raise StorageError(f"{self._path} was replaced or deleted while it was read. Do the same again.")
