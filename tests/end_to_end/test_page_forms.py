@@ -208,8 +208,8 @@ def test_prompts_are_taken_by_keyboard_alone_and_every_new_part_is_for_all(
     assert findings(browser, axe) == []
     tab_to(browser, "Undo it")
     press(browser, Keys.ENTER)
+    assert eventually(lambda: label_studio.label_config == CONFIG, WITHIN_S)
     wait_for_text(browser, "Phrases, separated by semicolons")
-    assert label_studio.label_config == CONFIG
     assert browser.get_log("browser") == [], "no script error, nothing against the policy"
 
 
