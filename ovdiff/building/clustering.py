@@ -11,8 +11,9 @@ every time, as scattered additions do not.
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,9 +36,7 @@ class Points:
         """Use n >= 1 finite rows, on any device."""
         self.device = device
         self._features, self._ready = features, False
-        self._mean = torch.zeros(features.shape[1], dtype=torch.float32, device=device)
-        total = sum((chunk.sum(dim=0, dtype=torch.float64) for chunk in self.chunks()), start=self._mean.double())
-        self._mean = (total / len(features)).float()
+        self._mean = mean(features, device).float()
         if _fits(features, device):
             self._features, self._ready = self._centred(), True
         self.norms = torch.cat([chunk.square().sum(dim=1) for chunk in self.chunks()])
@@ -49,7 +48,7 @@ class Points:
 
     def chunks(self) -> Iterator[Tensor]:
         """Yield all rows in order, in chunks of a bounded number of bytes."""
-        for part in torch.split(self._features, max(1, _CHUNK_BYTES // (4 * self._features.shape[1]))):
+        for part in _chunks(self._features):
             yield self._sent(part)
 
     def rows(self, indices: list[int]) -> Tensor:
@@ -76,6 +75,71 @@ class Points:
         return centred
 
 
+def mean(features: Tensor, device: torch.device) -> Tensor:
+    """Return the mean (D,) float64 of features (n, D), computed on a device, in chunks of a bounded number of bytes."""
+    start = torch.zeros(features.shape[1], dtype=torch.float64, device=device)
+    sums = (part.to(device, torch.float32).sum(dim=0, dtype=torch.float64) for part in _chunks(features))
+    return sum(sums, start=start) / len(features)
+
+
+def _chunks(features: Tensor) -> Iterator[Tensor]:
+    return iter(torch.split(features, max(1, _CHUNK_BYTES // (4 * features.shape[1]))))
+
+
+class Draws(Protocol):
+    """The random numbers by which greedy k-means++ draws points."""
+
+    def first(self, points: int) -> int:
+        """Draw one of so many points, each with the same probability."""
+        ...
+
+    def further(self, weights: Tensor, count: int) -> list[int]:
+        """Draw points with probabilities in proportion to weights (n,). If all weights are 0, draw any points."""
+        ...
+
+
+class TorchDraws:
+    """Draws by torch's generator."""
+
+    def __init__(self, seed: int) -> None:
+        """Begin with a seed."""
+        self._random = torch.Generator("cpu").manual_seed(seed)
+
+    def first(self, points: int) -> int:
+        """Draw the first point."""
+        return int(torch.randint(points, (1,), generator=self._random))
+
+    def further(self, weights: Tensor, count: int) -> list[int]:
+        """Draw further points; the last one if all weights are 0."""
+        cumulative = weights.double().cpu().cumsum(dim=0)
+        drawn = torch.rand(count, generator=self._random, dtype=torch.float64) * cumulative[-1]
+        chosen: list[int] = torch.searchsorted(cumulative, drawn, right=True).clamp(max=len(weights) - 1).tolist()
+        return chosen
+
+
+class LibraryDraws:
+    """Draws the points that scikit-learn's KMeans draws from the same seed, apart from what rounding decides."""
+
+    def __init__(self, seed: int) -> None:
+        """Begin with a seed."""
+        self._random = np.random.RandomState(seed)
+
+    def first(self, points: int) -> int:
+        """Draw the first point, as scikit-learn does: by float32 probabilities."""
+        return int(self._random.choice(points, p=np.full(points, np.float32(1) / np.float32(points))))
+
+    def further(self, weights: Tensor, count: int) -> list[int]:
+        """Draw further points; the first one if all weights are 0."""
+        cumulative = weights.double().cpu().numpy().cumsum()
+        drawn = self._random.uniform(size=count) * cumulative[-1]
+        chosen: list[int] = np.searchsorted(cumulative, drawn).clip(max=len(cumulative) - 1).tolist()
+        return chosen
+
+
+DRAWS: dict[str, type[TorchDraws | LibraryDraws]] = {"torch": TorchDraws, "scikit-learn": LibraryDraws}
+"""By whose random numbers the first centres are drawn."""
+
+
 class Clustering(NamedTuple):
     """The centres (K, D) float32, in the space of the centred points, and the inertia before each move of the centres.
 
@@ -87,7 +151,15 @@ class Clustering(NamedTuple):
 
 
 @torch.inference_mode()
-def k_means(features: Tensor, clusters: int, *, seed: int, iterations: int, device: torch.device) -> Tensor:
+def k_means(
+    features: Tensor,
+    clusters: int,
+    *,
+    seed: int,
+    iterations: int,
+    device: torch.device,
+    draws: Literal["torch", "scikit-learn"] = "torch",
+) -> Tensor:
     """Return the centres (K, D) float32, on the CPU, of features (n, D). Equal arguments give equal centres.
 
     Args:
@@ -96,22 +168,24 @@ def k_means(features: Tensor, clusters: int, *, seed: int, iterations: int, devi
         seed: the seed of the first centres.
         iterations: how often the centres are moved, at most.
         device: the device that computes.
+        draws: by whose random numbers the first centres are drawn. With scikit-learn's, the points have the same
+            centres that its KMeans gives them on a CPU, apart from what rounding decides.
     """
     points = Points(features, device)
-    centres = k_means_plus_plus(points, clusters, torch.Generator("cpu").manual_seed(seed))
+    centres = k_means_plus_plus(points, clusters, DRAWS[draws](seed))
     return points.uncentred(lloyd(points, centres, iterations).centres).cpu()
 
 
-def k_means_plus_plus(points: Points, clusters: int, random: torch.Generator) -> Tensor:
+def k_means_plus_plus(points: Points, clusters: int, random: Draws) -> Tensor:
     """Return first centres (K, D): points far from each other, by greedy k-means++.
 
     For each further centre, 2 + log K points are drawn. A point's probability is proportional to its squared distance
     to the nearest centre so far. The drawn point that leaves the least inertia becomes the centre.
     """
-    chosen = torch.randint(len(points), (1,), generator=random).tolist()
+    chosen = [random.first(len(points))]
     nearest = _squared_distances(points, points.rows(chosen))[:, 0]
     for _ in range(1, clusters):
-        drawn = _draw(nearest, 2 + int(math.log(clusters)), random)
+        drawn = random.further(nearest, 2 + int(math.log(clusters)))
         left = torch.minimum(nearest[:, None], _squared_distances(points, points.rows(drawn)))
         best = int(left.sum(dim=0).argmin())
         nearest = left[:, best]
@@ -200,14 +274,6 @@ def _distances(chunk: Tensor, norms: Tensor, centres: Tensor) -> Tensor:
     """Return |x - c|^2 (m, K) as |x|^2 - 2 x c + |c|^2."""
     products = torch.addmm(centres.square().sum(dim=1), chunk, centres.T, alpha=-2)
     return (products + norms[:, None]).clamp(min=0)
-
-
-def _draw(weights: Tensor, count: int, random: torch.Generator) -> list[int]:
-    """Draw indices with a probability in proportion to weights (n,). If all weights are 0, draw the last index."""
-    cumulative = weights.double().cpu().cumsum(dim=0)
-    drawn = torch.rand(count, generator=random, dtype=torch.float64) * cumulative[-1]
-    chosen: list[int] = torch.searchsorted(cumulative, drawn, right=True).clamp(max=len(weights) - 1).tolist()
-    return chosen
 
 
 def _fits(features: Tensor, device: torch.device) -> bool:

@@ -1,10 +1,13 @@
 """The features of support images become the prototypes of a category (Eq. 2-3). Only torch's k-means imports torch.
 
 Features are averaged and clustered without normalising them. Prototypes are normalised when they are matched (A.5).
+Features that are torch's tensors are averaged and clustered on their device, and prototypes alone leave it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +15,12 @@ from numpy.typing import NDArray
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes
 from ovdiff.presets.schema import PrototypeSettings
 
-Features = NDArray[np.floating[Any]]
-"""(n, D) float16 or float32. All results that are computed from them are float32."""
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Features: TypeAlias = "NDArray[np.floating[Any]] | Tensor"
+"""(n, D) float16 or float32, in the machine's memory or on a device. All results that are computed from them are
+float32."""
 
 
 def cell_mask(mask: NDArray[np.bool_], grid_hw: tuple[int, int], coverage: float) -> NDArray[np.bool_]:
@@ -41,7 +48,8 @@ def build_prototypes(
         foreground: for each support image the features (n, D) under its foreground, n >= 0.
         background: for each support image the features (n, D) under its background.
         settings: the number of parts and the settings of k-means.
-        device: the device of torch's k-means; scikit-learn's runs on the CPU.
+        device: the device of torch's k-means. Scikit-learn's runs on the CPU; features that are on a device get its
+            centres there, apart from rounding.
     """
     kept = [number for number, cells in enumerate(foreground) if len(cells)]
     return FeatureSpacePrototypes(
@@ -60,21 +68,21 @@ def build_side(cells: Mapping[int, Features], settings: PrototypeSettings, devic
     if not present:
         depth = next((rows.shape[1] for rows in cells.values()), 0)
         return _stack(np.zeros((0, depth), dtype=np.float32), 0, [])
-    pooled = np.concatenate(list(present.values()))
-    means = [rows.mean(axis=0, dtype=np.float64) for rows in present.values()]
-    vectors = np.vstack([pooled.mean(axis=0, dtype=np.float64), *means, cluster(pooled, settings, device)])
+    pooled = _pooled(list(present.values()))
+    vectors = np.vstack([_means([pooled, *present.values()]), cluster(pooled, settings, device)])
     return _stack(vectors.astype(np.float32), 1, list(present))
 
 
 def cluster(features: Features, settings: PrototypeSettings, device: str = "cpu") -> NDArray[np.float32]:
     """Return the k-means centroids (K, D) of features (n, D), by Euclidean distance (A.6); K <= n."""
     parts = min(settings.parts, len(features))
-    by_library = {"scikit-learn": _cluster_by_scikit_learn, "torch": _cluster_by_torch}
-    return by_library[settings.clustering](features, parts, settings, device)
+    if settings.clustering == "scikit-learn" and isinstance(features, np.ndarray):
+        return _cluster_by_scikit_learn(features, parts, settings)
+    return _cluster_by_torch(features, parts, settings, device)
 
 
 def _cluster_by_scikit_learn(
-    features: Features, parts: int, settings: PrototypeSettings, _device: str
+    features: NDArray[np.floating[Any]], parts: int, settings: PrototypeSettings
 ) -> NDArray[np.float32]:
     from sklearn.cluster import KMeans
 
@@ -96,19 +104,46 @@ def _cluster_by_torch(features: Features, parts: int, settings: PrototypeSetting
 
     from ovdiff.building.clustering import k_means
 
+    rows = torch.from_numpy(features) if isinstance(features, np.ndarray) else features
     centroids: NDArray[np.float32] = k_means(
-        torch.from_numpy(features),
+        rows,
         parts,
         seed=settings.kmeans_seed,
         iterations=settings.kmeans_iterations,
         device=torch.device(device),
+        draws=settings.clustering,
     ).numpy()
     return centroids
 
 
 def _finite(rows: Features) -> Features:
     """Drop rows with values that are not finite, as half precision makes by overflow: one would spoil every mean."""
-    return rows[np.isfinite(rows).all(axis=1)]
+    if isinstance(rows, np.ndarray):
+        return rows[np.isfinite(rows).all(axis=1)]
+    return rows[rows.isfinite().all(dim=1)]
+
+
+def _pooled(sets: Sequence[Features]) -> Features:
+    """Return all rows of sets that are all in one place, below each other."""
+    if isinstance(sets[0], np.ndarray):
+        return np.concatenate(cast("Sequence[NDArray[np.floating[Any]]]", sets))
+    import torch
+
+    return torch.cat(cast("list[Tensor]", sets))
+
+
+def _means(sets: Sequence[Features]) -> NDArray[np.float64]:
+    """Return the mean (m, D) of each of m sets of rows, which are all in one place."""
+    if isinstance(sets[0], np.ndarray):
+        return np.stack([rows.mean(axis=0, dtype=np.float64) for rows in cast("Sequence[NDArray[Any]]", sets)])
+    import torch
+
+    from ovdiff.building.clustering import mean
+
+    found: NDArray[np.float64] = torch.stack([mean(rows, rows.device) for rows in cast("list[Tensor]", sets)]).numpy(
+        force=True
+    )
+    return found
 
 
 def _stack(vectors: NDArray[np.float32], classes: int, images: list[int]) -> Prototypes:

@@ -15,11 +15,11 @@ from ovdiff.bank.support_store import DrawnBatch, DrawnImage, Masks, Shelf
 from ovdiff.building.drawing import draw_images
 from ovdiff.building.generation.attribution import normalise_maps, scale_maps
 from ovdiff.building.parts import BuildingParts
-from ovdiff.building.prototypes import build_prototypes, cell_mask
+from ovdiff.building.prototypes import Features, build_prototypes, cell_mask
 from ovdiff.building.support import choose_masks, threshold_masks
 from ovdiff.errors import SupportError
 from ovdiff.extractors.work import extraction
-from ovdiff.models.memory import batch_size, memory_of, run_in_batches
+from ovdiff.models.memory import batch_size, memory_of, room_mib, run_in_batches
 from ovdiff.presets import Preset
 from ovdiff.presets.needs import dtype_fields, feature_dtype
 from ovdiff.proposals import Thresholder
@@ -171,13 +171,9 @@ def _support_set(
 
 
 def _one_space(parts: BuildingParts, name: str, support: SupportSet) -> FeatureSpacePrototypes:
-    foreground: list[NDArray[np.floating]] = []
-    background: list[NDArray[np.floating]] = []
     coverage = parts.preset.prototypes.mask_coverage
-
-    for sides in masked_features(parts, name, support.images):
-        foreground.append(sides[0].rows)
-        background.append(sides[1].rows)
+    sides = _masked_rows(parts, name, support.images, resident=parts.models.options.resident)
+    foreground, background = ([side[index].rows for side in sides] for index in (0, 1))
     with _turn_of_k_means(parts):
         prototypes = build_prototypes(foreground, background, parts.preset.prototypes, str(parts.models.device))
     if not len(prototypes.foreground.vectors):
@@ -195,7 +191,8 @@ def _turn_of_k_means(parts: BuildingParts) -> AbstractContextManager[object]:
 
     On a CPU it takes up to a minute and no lock, so that predictions go on.
     """
-    on_device = parts.preset.prototypes.clustering == "torch" and memory_of(parts.models.device) is not None
+    by_torch = parts.preset.prototypes.clustering == "torch" or parts.models.options.resident
+    on_device = by_torch and memory_of(parts.models.device) is not None
     return parts.models.lock if on_device else nullcontext()
 
 
@@ -211,6 +208,13 @@ class Masked(NamedTuple):
     rows: NDArray[np.floating]
 
 
+class _MaskedRows(NamedTuple):
+    """What :class:`Masked` is, with rows that may be on the models' device."""
+
+    cells: NDArray[np.bool_]
+    rows: Features
+
+
 def masked_features(
     parts: BuildingParts, name: str, images: Sequence[SupportImage]
 ) -> list[tuple[Masked, Masked]]:  # fmt: skip
@@ -222,34 +226,46 @@ def masked_features(
         WeightsError: the extractor's model cannot be loaded.
         DeviceMemoryError: not even one image fits into the device's memory.
     """
-    found: list[tuple[Masked, Masked]] = []
+    found = _masked_rows(parts, name, images, resident=False)
+    return [(Masked(one.cells, np.asarray(one.rows)), Masked(two.cells, np.asarray(two.rows))) for one, two in found]
+
+
+def _masked_rows(
+    parts: BuildingParts, name: str, images: Sequence[SupportImage], *, resident: bool
+) -> list[tuple[_MaskedRows, _MaskedRows]]:
+    """Return what `masked_features` does; with ``resident`` the rows stay on the device, if it has room for them all.
+
+    They have room if the rows of all cells fit beside a batch, and twice beside the weights: k-means joins them.
+    """
+    found: list[tuple[_MaskedRows, _MaskedRows]] = []
+    coverage = parts.preset.prototypes.mask_coverage
     work = extraction(parts.preset, name, parts.preset.memory.build_gib)
     with parts.models.lock:
         _ = parts.extractors[name]  # Its weights are loaded first: the batch is given the memory that they leave.
         size = batch_size(parts.models.device, work)
-    run_in_batches(images, size, lambda batch: found.extend(_features_of_batch(parts, name, batch)), work.name)
+        room = room_mib(memory_of(parts.models.device), work.budget_gib)
+    half = feature_dtype(parts.preset, name) == "float16"  # The further digits of float32 would hold only noise.
+
+    def side(mask: NDArray[np.bool_], maps: Tensor, stay: bool) -> _MaskedRows:
+        cells = cell_mask(mask, (maps.shape[0], maps.shape[1]), coverage)
+        return _MaskedRows(cells, _under(cells, maps, half, stay))
+
+    def run(batch: Sequence[SupportImage]) -> None:
+        with parts.models.lock:
+            features = parts.extractors.extract(name, np.stack([item.image for item in batch]), "support")
+            all_mib = features[0].numel() * (2 if half else 4) * len(images) / (1 << 20)
+            stay = resident and all_mib <= min(room - size * work.mib_per_item, room / 2)
+            both = zip(batch, features.permute(0, 2, 3, 1), strict=True)
+            found.extend(
+                [(side(item.foreground, maps, stay), side(item.background, maps, stay)) for item, maps in both]
+            )
+
+    run_in_batches(images, size, run, work.name)
     return found
 
 
-def _features_of_batch(
-    parts: BuildingParts, name: str, batch: Sequence[SupportImage]
-) -> list[tuple[Masked, Masked]]:  # fmt: skip
-    coverage = parts.preset.prototypes.mask_coverage
-    half = feature_dtype(parts.preset, name) == "float16"  # The further digits of float32 would hold only noise.
-    with parts.models.lock:
-        features = parts.extractors.extract(name, np.stack([item.image for item in batch]), "support")
-        rows = features.permute(0, 2, 3, 1)
-        grid_hw = (rows.shape[1], rows.shape[2])
-        return [
-            (
-                _under(cell_mask(item.foreground, grid_hw, coverage), maps, half),
-                _under(cell_mask(item.background, grid_hw, coverage), maps, half),
-            )
-            for item, maps in zip(batch, rows, strict=True)
-        ]
-
-
-def _under(cells: NDArray[np.bool_], maps: Tensor, half: bool) -> Masked:
-    """Return the cells (h, w) that are true, with the features (n, D) of maps (h, w, D) there."""
+def _under(cells: NDArray[np.bool_], maps: Tensor, half: bool, stay: bool) -> Features:
+    """Return the features (n, D) of maps (h, w, D) under the cells (h, w) that are true."""
     rows = maps[torch.from_numpy(cells).to(maps.device)]
-    return Masked(cells, (rows.half() if half else rows).cpu().numpy())
+    rows = rows.half() if half else rows
+    return rows if stay else rows.cpu().numpy()

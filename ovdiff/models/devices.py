@@ -21,7 +21,8 @@ class DeviceOptions:
     """How a device is used.
 
     Attributes:
-        resident: features of an image stay on the device until they are matched; the cache gets a copy.
+        resident: features of an image stay on the device until they are matched, and the cache gets a copy; those of
+            support images stay there until they are prototypes, and k-means runs there too.
         device_masks: MaskCut's cuts and the fitting of its masks to edges are computed on the device.
         batched_decode: support images are decoded in batches as large as memory allows, and not one at a time.
         together: windows of several images are encoded in one batch, where a folder is segmented.

@@ -100,6 +100,13 @@ def batch_size(device: torch.device, work: Work) -> int:
     return items_that_fit(memory_of(device), work)
 
 
+def room_mib(memory: DeviceMemory | None, budget_gib: float) -> float:
+    """Return the memory that work may take within a budget, beside what is reserved; infinity with ``None``."""
+    if memory is None:
+        return math.inf
+    return min(memory.free_mib(), budget_gib * 1024 - memory.used_mib()) - RESERVE_MIB
+
+
 def items_that_fit(memory: DeviceMemory | None, work: Work) -> int:
     """Return how many items of a work fit into a memory: at least 1, at most the wanted number.
 
@@ -112,8 +119,7 @@ def items_that_fit(memory: DeviceMemory | None, work: Work) -> int:
     """
     if memory is None or work.mib_per_item == 0:
         return work.wanted
-    room = min(memory.free_mib(), work.budget_gib * 1024 - memory.used_mib()) - RESERVE_MIB
-    fitting = int(room // work.mib_per_item)
+    fitting = int(room_mib(memory, work.budget_gib) // work.mib_per_item)
     if fitting < 1:
         raise DeviceMemoryError(
             f"There is no room for {work.name}: it takes {work.mib_per_item} MiB; of a budget of {work.budget_gib} GiB "

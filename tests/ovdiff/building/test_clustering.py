@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.metrics import pairwise_distances_argmin
 
 from ovdiff.building import clustering
-from ovdiff.building.clustering import Points, k_means, k_means_plus_plus, lloyd
+from ovdiff.building.clustering import LibraryDraws, Points, TorchDraws, k_means, k_means_plus_plus, lloyd
 
 CPU = torch.device("cpu")
 
@@ -53,7 +54,7 @@ def test_lloyd_is_the_slow_one_from_the_same_centres(
     monkeypatch.setattr(clustering, "_CHUNK_BYTES", chunk_bytes)
     features = np.random.default_rng(1).normal(loc=50, size=(150, 5)).astype(np.float32)
     points = Points(torch.from_numpy(features), CPU)
-    first = k_means_plus_plus(points, 6, torch.Generator().manual_seed(0))
+    first = k_means_plus_plus(points, 6, TorchDraws(0))
     found = points.uncentred(lloyd(points, first, iterations).centres).numpy()
     np.testing.assert_allclose(found, _slow_lloyd(features, points.uncentred(first).numpy(), iterations), atol=1e-4)
 
@@ -66,7 +67,7 @@ def test_lloyd_is_the_slow_one_from_the_same_centres(
 )
 def test_inertia_never_rises_and_every_centre_is_finite(features: np.ndarray, clusters: int, seed: int) -> None:
     points = Points(torch.from_numpy(features), CPU)
-    first = k_means_plus_plus(points, min(clusters, len(features)), torch.Generator().manual_seed(seed))
+    first = k_means_plus_plus(points, min(clusters, len(features)), TorchDraws(seed))
     found = lloyd(points, first, 50)
     assert found.centres.isfinite().all()
     for before, after in zip(found.inertias, found.inertias[1:], strict=False):
@@ -77,16 +78,36 @@ def test_inertia_never_rises_and_every_centre_is_finite(features: np.ndarray, cl
 def test_lloyd_is_scikit_learn_s_from_the_same_centres() -> None:
     features = _blobs(400, 8, 6, spread=3.0)
     points = Points(torch.from_numpy(features), CPU)
-    first = k_means_plus_plus(points, 8, torch.Generator().manual_seed(0))
+    first = k_means_plus_plus(points, 8, TorchDraws(0))
     theirs = KMeans(8, init=points.uncentred(first).numpy(), n_init=1).fit(features).cluster_centers_
     np.testing.assert_allclose(points.uncentred(lloyd(points, first, 300).centres).numpy(), theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("clusters", [1, 8, 32])
+def test_by_scikit_learn_s_draws_every_point_has_the_centre_that_scikit_learn_gives_it(
+    clusters: int, seed: int
+) -> None:
+    features = _blobs(600, 9, 12, spread=4.0) + 3
+    theirs = KMeans(clusters, n_init="auto", random_state=seed).fit(features)
+    ours = k_means(
+        torch.from_numpy(features), clusters, seed=seed, iterations=300, device=CPU, draws="scikit-learn"
+    ).numpy()
+    np.testing.assert_allclose(ours, theirs.cluster_centers_, atol=1e-4)
+    np.testing.assert_array_equal(pairwise_distances_argmin(features, ours), theirs.labels_)
+
+
+def test_by_scikit_learn_s_draws_equal_points_are_drawn_too() -> None:
+    features = np.ones((20, 3), np.float32)
+    drawn = k_means_plus_plus(Points(torch.from_numpy(features), CPU), 3, LibraryDraws(0))
+    assert torch.equal(drawn, torch.zeros(3, 3))
 
 
 def test_first_centres_are_as_good_as_scikit_learn_s() -> None:
     features, seeds = _blobs(400, 8, 6, spread=3.0), range(40)
     points = Points(torch.from_numpy(features), CPU)
     theirs = [_inertia(features, kmeans_plusplus(features, 8, random_state=seed)[0]) for seed in seeds]
-    ours = [lloyd(points, k_means_plus_plus(points, 8, torch.Generator().manual_seed(s)), 1).inertias[0] for s in seeds]
+    ours = [lloyd(points, k_means_plus_plus(points, 8, TorchDraws(s)), 1).inertias[0] for s in seeds]
     assert np.mean(ours) == pytest.approx(np.mean(theirs), rel=0.05)
 
 

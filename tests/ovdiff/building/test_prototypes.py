@@ -44,6 +44,28 @@ def test_image_without_foreground_is_skipped_with_its_background() -> None:
     np.testing.assert_allclose(_of_kind(found.background, "class")[0], both.mean(axis=0), rtol=1e-5)
 
 
+@both_libraries
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_features_on_a_device_give_the_prototypes_that_they_give_in_memory(
+    clustering: Literal["scikit-learn", "torch"], dtype: type
+) -> None:
+    settings = PrototypeSettings(parts=4, clustering=clustering)
+    sides = [[rows.astype(dtype) for rows in _cells(*sizes)] for sizes in ((30, 0, 9, 40), (25, 7, 0, 30))]
+    sides[0][2][3] = np.inf  # as half precision makes by overflow
+    resident = [[torch.from_numpy(rows) for rows in side] for side in sides]
+    expected, found = build_prototypes(*sides, settings), build_prototypes(*resident, settings)
+    for ours, theirs in ((found.foreground, expected.foreground), (found.background, expected.background)):
+        assert ours.vectors.dtype == np.float32 and len(ours.vectors) > 4
+        np.testing.assert_array_equal(ours.kinds, theirs.kinds)
+        np.testing.assert_array_equal(ours.images, theirs.images)
+        np.testing.assert_allclose(ours.vectors, theirs.vectors, atol=1e-5)
+
+
+def test_no_features_on_a_device_give_no_prototypes() -> None:
+    none = build_side({0: torch.zeros(0, 3), 1: torch.full((2, 3), torch.nan)}, SETTINGS)
+    assert none.vectors.shape == (0, 3) and none.vectors.dtype == np.float32
+
+
 def test_empty_backgrounds_give_no_instance_and_at_last_no_prototypes() -> None:
     found = build_prototypes(_cells(3, 3), _cells(0, 4), SETTINGS)
     assert list(found.background.images[found.background.kinds == 1]) == [1]

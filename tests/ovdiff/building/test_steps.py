@@ -185,10 +185,10 @@ class _Extractor:
         return torch.stack([torch.stack([rows, columns, torch.full((8, 8), float(first))]) for first in firsts])
 
 
-def _with_extractor(preset: Preset, extractor: _Extractor, **model: Any) -> BuildingParts:
+def _with_extractor(preset: Preset, extractor: _Extractor, device: str = "cpu", **model: Any) -> BuildingParts:
     changed = replace(preset, extractors=replace(preset.extractors, use=("clip",), batch_size=3))
     clip = replace(preset.models.clip, **model)  # type: ignore[type-var]
-    parts = BuildingParts(replace(changed, models=replace(preset.models, clip=clip)), LoadedModels())
+    parts = BuildingParts(replace(changed, models=replace(preset.models, clip=clip)), LoadedModels(device))
     parts.extractors._made["clip"] = extractor
     return parts
 
@@ -257,3 +257,31 @@ def test_batches_are_as_large_as_the_memory_allows(
     monkeypatch.setattr("ovdiff.models.memory.memory_of", lambda _: _Memory(512 + 0.5 * per_image))
     with pytest.raises(DeviceMemoryError, match="no room for extracting clip features"):
         make_prototype_set(_with_extractor(preset, extractor), support, lambda *_: None)
+
+
+@pytest.mark.parametrize(("spare", "stays"), [(0.9, False), (1.1, True)])
+def test_resident_features_stay_on_the_device_until_they_are_prototypes_if_it_has_room(
+    spare: float, stays: bool, preset: Preset, support: SupportSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extractor, dtype = _Extractor(), "float32"
+    expected = make_prototype_set(_with_extractor(preset, extractor, dtype=dtype), support, lambda *_: None)
+    cells = extractor.extract(np.stack([item.image for item in support.images]), "support")
+    all_mib = cells.numel() * 4 / (1 << 20)
+    per_image = preset.extractors.clip.mib_per_image
+    memory = _Memory(512 + 3 * per_image + spare * all_mib)  # beside a batch of all three, and beside the reserve
+    for module in ("models.memory", "building.steps"):
+        monkeypatch.setattr(f"ovdiff.{module}.memory_of", lambda _: memory)
+    held: list[bool] = []
+    real = build_prototypes
+
+    def watch(foreground: Any, background: Any, *rest: Any) -> Any:
+        held.extend(isinstance(rows, Tensor) for rows in [*foreground, *background])
+        return real(foreground, background, *rest)
+
+    monkeypatch.setattr("ovdiff.building.steps.build_prototypes", watch)
+    parts = _with_extractor(preset, extractor, dtype=dtype, device="cpu+resident")
+    found = make_prototype_set(parts, support, lambda *_: None)
+    assert set(held) == {stays}
+    np.testing.assert_allclose(
+        found.spaces["clip"].foreground.vectors, expected.spaces["clip"].foreground.vectors, atol=1e-5
+    )
