@@ -4,7 +4,7 @@ Building depends on one category alone, so after a vocabulary edit only new cate
 one image alone, so after a vocabulary edit no image is encoded again. The halves share the models and their lock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,6 +176,34 @@ class Engine:
         if not self._builder.has(wanted):
             self._require_files(BUILDING)
         self._builder.build(wanted, progress or (lambda _stage, _fraction: None))
+
+    @property
+    def categories_together(self) -> int:
+        """How many categories to give `draw_ahead`: 1, unless the device's option ``shared_batches`` is on.
+
+        One category of `fast` has eight images; a GPU takes as many of four categories at once as memory allows.
+        """
+        return self._builder.categories_together
+
+    def draw_ahead(self, categories: Sequence[Category], report: Callable[[Category, str, float], None]) -> None:
+        """Draw support images of several categories, which share batches, so that `build` finds them.
+
+        Categories that are built, that somebody else draws just now, or that cannot be drawn, are left out: `build`
+        says why. Each finished batch is kept, and the keys of prototypes do not depend on it.
+
+        Args:
+            categories: what will be built next.
+            report: called with a category, the name of the stage and the fraction done.
+
+        Raises:
+            WeightsError: a model cannot be loaded.
+            DeviceMemoryError: not even one image can be sampled.
+            BankError: the bank cannot be written.
+        """
+        missing = [category for category in categories if not self._builder.has(category)]
+        if len(missing) > 1:
+            self._require_files(BUILDING)
+            self._builder.draw_ahead(missing, report)
 
     def being_built(self, category: Category | str) -> str | None:
         """Return who builds the category just now, here or on another machine, or ``None``; loads no model.

@@ -159,6 +159,28 @@ class SegmentsTogether(Protocol):
 
 
 @runtime_checkable
+class DrawsAhead(Protocol):
+    """An engine that does the first and longest part of preparing several categories at once, as a GPU wants it."""
+
+    @property
+    def categories_together(self) -> int:
+        """How many categories to give at once: 1 where that brings nothing."""
+        ...
+
+    def draw_ahead(self, categories: Sequence[Category], report: Callable[[Category, str, float], None]) -> None:
+        """Do that part for the categories that lack it; `Builder.build` finds it, and says what is wrong with the rest.
+
+        Args:
+            categories: what will be built next.
+            report: called with a category, the name of a stage and the fraction done; may raise to end it all.
+
+        Raises:
+            OVDiffError: nothing can be prepared, because a model is missing, or the bank is not writable.
+        """
+        ...
+
+
+@runtime_checkable
 class HasKinds(Protocol):
     """An engine that treats things and stuff differently, and can say whether a category is a thing or stuff."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from backend.command.console import complain, notice, progress_bar, say
@@ -15,7 +16,7 @@ from converters.console import answer
 from ovdiff.bank import Bank
 from ovdiff.bank.judgement import ADVICE, Judgement, word_state
 from ovdiff.bank.support_store import SupportStore
-from ovdiff.engines import Builder, HasAnchors, JudgesWords, SegmentationEngine, SharesBuilding
+from ovdiff.engines import Builder, DrawsAhead, HasAnchors, JudgesWords, SegmentationEngine, SharesBuilding
 from ovdiff.errors import SupportError, VocabularyError
 from ovdiff.vocabulary import Category, Vocabulary
 
@@ -135,7 +136,7 @@ def build_missing(
         done = dict.fromkeys(missing, 0.0)
 
         def report(category: Category, stage: str, fraction: float) -> None:
-            done[category] = fraction
+            done[category] = max(done[category], fraction)  # What was drawn ahead is told before the build begins.
             bar.set_description(f"{category.name}, {stage}", refresh=False)
             bar.update(sum(done.values()) - bar.n)
 
@@ -154,28 +155,41 @@ def build_missing(
         raise RequestError(f"{len(failed)} of {len(missing)} categories could not be built: {names}.")
 
 
-def _others_last(categories: Sequence[Category], engine: Builder) -> Iterator[Category]:
-    """Yield categories in their order; one that somebody else builds just now comes after the others."""
-    left = list(categories)
+def _groups(categories: Sequence[Category], engine: Builder) -> Iterator[list[Category]]:
+    """Yield categories in their order, as many at once as the engine draws together.
+
+    One that somebody else builds just now comes after the others.
+    """
+    left, most = list(categories), engine.categories_together if isinstance(engine, DrawsAhead) else 1
     while left:
         free = (each for each in left if not (isinstance(engine, SharesBuilding) and engine.being_built(each)))
-        category = next(free, left[0])
-        left.remove(category)
-        yield category
+        group = list(islice(free, most)) or left[:1]
+        for category in group:
+            left.remove(category)
+        yield group
 
 
 def _built_here(
     engine: Builder, categories: Sequence[Category], report: Callable[[Category, str, float], None]
 ) -> Iterator[tuple[Category, float | Exception]]:
-    """Build categories one after another, and yield each with its seconds or with the error that concerns it alone."""
-    for category in _others_last(categories, engine):
-        started_s = time.monotonic()
-        try:
-            engine.build(category, partial(report, category))
-        except CATEGORY_ERRORS as error:
-            yield category, error
-        else:
-            yield category, time.monotonic() - started_s
+    """Build categories one after another, and yield each with its seconds or with the error that concerns it alone.
+
+    Where the engine draws several categories together, each has its share of the seconds that this took.
+    """
+    for group in _groups(categories, engine):
+        drawing_s = 0.0
+        if len(group) > 1 and isinstance(engine, DrawsAhead):
+            started_s = time.monotonic()
+            engine.draw_ahead(group, report)
+            drawing_s = (time.monotonic() - started_s) / len(group)
+        for category in group:
+            started_s = time.monotonic()
+            try:
+                engine.build(category, partial(report, category))
+            except CATEGORY_ERRORS as error:
+                yield category, error
+            else:
+                yield category, drawing_s + time.monotonic() - started_s
 
 
 def list_prototypes(bank: Bank) -> None:

@@ -7,8 +7,9 @@ Tested alone by tests/ovdiff/test_halves.py, and through the engine by tests/ovd
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from ovdiff.bank import Bank
 from ovdiff.bank.card import Card
@@ -17,9 +18,16 @@ from ovdiff.bank.recipe import Recipe, Recipes, library_versions
 from ovdiff.bank.support import SupportSet
 from ovdiff.bank.support_store import Shelf, SupportStore
 from ovdiff.building.curated import curate
+from ovdiff.building.drawing import Order, categories_together, draw_together
 from ovdiff.building.judging import judge_images
 from ovdiff.building.parts import BuildingParts
-from ovdiff.building.steps import draw_support_set, make_prototype_set, require_foreground, stored_support_set
+from ovdiff.building.steps import (
+    draw_support_set,
+    drawing_progress,
+    make_prototype_set,
+    require_foreground,
+    stored_support_set,
+)
 from ovdiff.curation.curation import Curation
 from ovdiff.curation.store import CurationStore
 from ovdiff.errors import BankError
@@ -53,6 +61,58 @@ class CategoryBuilder:
         """Say whether the bank holds the category's prototypes, and holds them undamaged."""
         return self.bank.has(self.recipes.prototypes(category).key)
 
+    @property
+    def categories_together(self) -> int:
+        """How many categories `draw_ahead` should be given: 1, unless the device's option ``shared_batches`` is on."""
+        return categories_together(self.parts)
+
+    def draw_ahead(self, categories: Sequence[Category], report: Callable[[Category, str, float], None]) -> None:
+        """Draw the missing support images of several categories, which share batches, so that `build` finds them.
+
+        Left out are categories that are built or drawn, that another builder draws just now, and that cannot be drawn:
+        `build` says why. Finished batches are kept, so a call that is given up between two batches has lost nothing.
+
+        Args:
+            categories: what will be built next.
+            report: called with a category, the name of the stage and the fraction done.
+
+        Raises:
+            WeightsError: a model cannot be loaded.
+            DeviceMemoryError: not even one image can be sampled.
+            BankError: the bank cannot be written.
+            StorageError: the bank's storage refuses, or is away for too long.
+        """
+        with ExitStack() as turns:
+            orders = [
+                Order(support.phrases or (), self.shelf(category), drawing_progress(partial(report, category)))
+                for category in categories
+                if (support := self._to_draw(category)) is not None and self._has_turn(support, turns)
+            ]
+            if len(orders) > 1:
+                draw_together(self.parts, orders)
+
+    def _to_draw(self, category: Category) -> Recipe | None:
+        """Return the recipe of a category's support images; ``None`` if it is built, or made of exemplars alone."""
+        curation, recipe = self._asked(category)
+        return self.recipes.support(category) if curation.draw and not self.bank.has(recipe.key) else None
+
+    def _has_turn(self, support: Recipe, turns: ExitStack) -> bool:
+        """Take the lease of a drawing until the end of ``turns``, unless somebody has it; say whether it was free.
+
+        Raises:
+            BankError: the lease's file cannot be written.
+            StorageError: the bank's storage refuses, or is away for too long.
+        """
+        name = _drawing_lease(support)
+        try:
+            lease = self._leases.take_if_free(name)
+        except OSError as error:
+            raise self._unwritable(name, error) from error
+        if lease is None:
+            return False
+        turns.callback(lease.release)
+        return True
+
     def being_built(self, category: Category) -> str | None:
         """Return who builds the category just now, here or on another machine; ``None`` if nobody does.
 
@@ -61,7 +121,9 @@ class CategoryBuilder:
             StorageError: the bank's storage refuses, or is away for too long.
         """
         try:
-            return self._leases.holder(_lease_name(self.recipes.prototypes(category)))
+            return self._leases.holder(_lease_name(self.recipes.prototypes(category))) or self._leases.holder(
+                _drawing_lease(self.recipes.support(category))
+            )
         except OSError as error:
             raise BankError(f"The leases in {self._leases.folder} cannot be read: {error}.") from error
 
@@ -128,15 +190,18 @@ class CategoryBuilder:
         try:
             lease = self._leases.take(name, is_done, lambda holder: report(f"waiting for {holder}", 0.0))
         except OSError as error:
-            raise BankError(
-                f"The lease {name} cannot be written to {self._leases.folder}: {error}. Make room there, or make it "
-                "writable."
-            ) from error
+            raise self._unwritable(name, error) from error
         try:
             yield lease
         finally:
             if lease is not None:
                 lease.release()
+
+    def _unwritable(self, lease: str, error: OSError) -> BankError:
+        return BankError(
+            f"The lease {lease} cannot be written to {self._leases.folder}: {error}. Make room there, or make it "
+            "writable."
+        )
 
     def judgement(self, category: Category) -> Judgement | None:
         """Return CLIP's judgement of the category's stored support images, from its card; loads no model.
@@ -216,9 +281,13 @@ class CategoryBuilder:
             report("generating", 0.0)  # and nothing is left to be drawn
             return stored
         support = self.recipes.support(category)
-        with self._turn(f"support-{support.key}", report):
+        with self._turn(_drawing_lease(support), report):
             return draw_support_set(self.parts, support.phrases or (), report, self.shelf(category))
 
 
 def _lease_name(recipe: Recipe) -> str:
     return f"prototypes-{recipe.key}"
+
+
+def _drawing_lease(support: Recipe) -> str:
+    return f"support-{support.key}"

@@ -82,7 +82,7 @@ def draw_support_set(
         BankError: the images cannot be stored.
     """
     progress("generating", 0.0)
-    batches = draw_images(parts, phrases, shelf, lambda done: progress("generating", _GENERATING * done))
+    batches = draw_images(parts, phrases, shelf, drawing_progress(progress))
     progress("masking", _GENERATING)
     drawn = _in_order(batches)
     attributions = enlarge([item.attribution for item in drawn], parts.preset.generation.size_px)
@@ -92,6 +92,11 @@ def draw_support_set(
         if shelf is not None:
             shelf.keep_masks(drawn, masks)
     return _support_set(batches, attributions, masks)
+
+
+def drawing_progress(progress: Progress) -> Callable[[float], None]:
+    """Return what reports the fraction of images that are drawn as a fraction of the whole build."""
+    return lambda done: progress("generating", _GENERATING * done)
 
 
 def stored_support_set(shelf: Shelf, preset: Preset) -> SupportSet | None:

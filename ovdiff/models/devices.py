@@ -25,6 +25,8 @@ class DeviceOptions:
             support images stay there until they are prototypes, and k-means runs there too.
         device_masks: MaskCut's cuts and the fitting of its masks to edges are computed on the device.
         batched_decode: support images are decoded in batches as large as memory allows, and not one at a time.
+        shared_batches: support images of several prompts, and of several categories that are built one after another,
+            are drawn in one batch.
         together: windows of several images are encoded in one batch, where a folder is segmented.
         channels_last: the UNet and the VAE keep channels last, as the tensor units want convolutions.
         bf16_matching: cosines with prototypes are products of bfloat16, added up in float32.
@@ -36,6 +38,7 @@ class DeviceOptions:
     resident: bool = False
     device_masks: bool = False
     batched_decode: bool = False
+    shared_batches: bool = False
     together: bool = False
     channels_last: bool = False
     bf16_matching: bool = False
@@ -46,7 +49,9 @@ class DeviceOptions:
 PLAIN = DeviceOptions()
 """Nothing switched on: what a CPU has."""
 
-ON_A_GPU = DeviceOptions(resident=True, device_masks=True, batched_decode=True, together=True, channels_last=True)
+ON_A_GPU = DeviceOptions(
+    resident=True, device_masks=True, batched_decode=True, shared_batches=True, together=True, channels_last=True
+)
 """What a GPU has unless its name says otherwise."""
 
 OPTIONS = tuple(field.name for field in fields(DeviceOptions))

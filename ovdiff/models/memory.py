@@ -51,6 +51,7 @@ class Work:
         mib_per_item: the memory that one item takes while the work runs; 0 leaves memory out of the batch size.
         budget_gib: the memory that this process may use in all, weights included.
         advice: what helps, besides ending other programs, if not even one item fits.
+        mib_at_least: the memory that a batch of any size takes, such as that of a step in which items take turns.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Work:
     mib_per_item: int
     budget_gib: float
     advice: str = "raise the preset's memory limits, or lower its image size"
+    mib_at_least: int = 0
 
 
 class CudaMemory:
@@ -119,10 +121,12 @@ def items_that_fit(memory: DeviceMemory | None, work: Work) -> int:
     """
     if memory is None or work.mib_per_item == 0:
         return work.wanted
-    fitting = int(room_mib(memory, work.budget_gib) // work.mib_per_item)
-    if fitting < 1:
+    room = room_mib(memory, work.budget_gib)
+    fitting = int(room // work.mib_per_item)
+    if fitting < 1 or room < work.mib_at_least:
+        least_mib = max(work.mib_per_item, work.mib_at_least)
         raise DeviceMemoryError(
-            f"There is no room for {work.name}: it takes {work.mib_per_item} MiB; of a budget of {work.budget_gib} GiB "
+            f"There is no room for {work.name}: it takes {least_mib} MiB; of a budget of {work.budget_gib} GiB "
             f"{int(memory.used_mib())} MiB are in use, and {int(memory.free_mib())} MiB are free on the device. "
             f"End other programs on it, {work.advice}."
         )

@@ -69,7 +69,15 @@ class GenerationSettings:
     )
     mib_per_image: int = setting(
         390,
-        "the memory that one image takes, by benchmarks/full_size_cost.py; in a batch an image takes less",
+        "the memory that one image takes, most of it while it is decoded, by benchmarks/full_size_cost.py",
+        unit="MiB",
+        minimum=0,
+        online=True,
+        changes_no_mask=True,
+    )
+    mib_per_sample: int = setting(
+        0,
+        "the memory that each image of a batch takes while it is sampled, by the same; 0: mib_per_image",
         unit="MiB",
         minimum=0,
         online=True,

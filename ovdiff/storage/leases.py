@@ -238,6 +238,22 @@ class Leases:
             self._sleep(watch.look_every_s)
         return None
 
+    def take_if_free(self, name: str) -> Lease | None:
+        """Return a lease that the caller releases; ``None``, without waiting, while another one has it.
+
+        Raises:
+            OSError: a folder of this machine cannot be written.
+            StorageError: the storage refuses, or is away for too long.
+        """
+
+        def give_up(_holder: str) -> None:
+            raise _HeldError
+
+        try:
+            return self.take(name, lambda: False, give_up)
+        except _HeldError:
+            return None
+
     def _unless_done(self, lease: Lease, done: Callable[[], bool]) -> Lease | None:
         """Return a new lease, or give it back because its last holder has done the work."""
         try:
@@ -252,6 +268,10 @@ class Leases:
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.lease"
+
+
+class _HeldError(Exception):
+    """Another one has the lease."""
 
 
 class _Watch:

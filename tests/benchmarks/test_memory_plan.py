@@ -42,7 +42,7 @@ def test_a_batch_never_takes_more_than_the_preset_says_of_its_items(name: str) -
     preset = load_preset(name)
     for stage in planned(name):
         if allowed := preset_mib(preset, stage.stage):
-            assert stage.own_mib <= stage.batch * allowed, f"{stage.stage}: raise mib_per_image in {name}.toml"
+            assert stage.own_mib <= stage.batch * allowed, f"{stage.stage}: raise the MiB of its items in {name}.toml"
 
 
 def test_sampling_as_a_whole_takes_no_more_than_its_stages() -> None:

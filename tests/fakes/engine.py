@@ -210,6 +210,24 @@ def _prototypes() -> PrototypeSet:
     return PrototypeSet({"clip": FeatureSpacePrototypes(one, one)})
 
 
+@dataclass
+class DrawingAheadEngine(FakeEngine):
+    """An engine that draws three categories at once, and remembers which."""
+
+    ahead: list[list[str]] = field(default_factory=list)
+    categories_together: int = 3
+    drawing_gate: threading.Event | None = None
+
+    def draw_ahead(self, categories: Sequence[Category], report: Callable[[Category, str, float], None]) -> None:
+        self.ahead.append([category.name for category in categories])
+        for category in categories:
+            report(category, "generating", 0.4)
+        if self.drawing_gate is not None:
+            self.drawing_gate.wait(10)
+        for category in categories:
+            report(category, "generating", 0.8)
+
+
 def _card(category: Category, preset: str) -> Card:
     return Card(
         category.name,

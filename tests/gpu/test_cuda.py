@@ -112,6 +112,27 @@ def test_a_category_is_built(clustering: str, preset: Preset, on_cpu: Engine, de
         assert _cosine_of_class(space, theirs[name]) > 0.98
 
 
+def test_categories_whose_images_were_drawn_together_are_those_that_were_drawn_alone(
+    preset: Preset, on_cpu: Engine, device: str, tmp_path: Path
+) -> None:
+    engine, stages = Engine(preset, Bank(tmp_path), device=device), list[str]()
+    assert engine.categories_together > 1
+    engine.draw_ahead(CATEGORIES, lambda category, stage, _done: stages.append(f"{category.name} {stage}"))
+    assert set(stages) == {f"{category.name} generating" for category in CATEGORIES}
+    for category in CATEGORIES:
+        assert not engine.has(category) and engine.category_key(category) == on_cpu.category_key(category)
+        told: list[float] = []
+        engine.build(category, lambda stage, done, told=told: told.append(done if stage == "generating" else 0.0))  # type: ignore[misc]
+        assert max(told) == 0.0  # Nothing was left to be drawn.
+        ours, theirs = engine.support_set(category).images, on_cpu.support_set(category).images
+        assert [item.seed for item in ours] == [item.seed for item in theirs]
+        levels = [np.abs(a.image.astype(int) - b.image.astype(int)) for a, b in zip(ours, theirs, strict=True)]
+        assert np.mean(levels) < 0.5 and np.max(levels) <= 8
+        spaces = (each.bank.load(each.category_key(category)).spaces for each in (engine, on_cpu))
+        found, expected = spaces
+        assert all(_cosine_of_class(space, expected[name]) > 0.98 for name, space in found.items())
+
+
 def _cosine_of_class(first: FeatureSpacePrototypes, second: FeatureSpacePrototypes) -> float:
     one, other = (space.foreground.of_kinds(("class",)).vectors[0] for space in (first, second))
     return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))

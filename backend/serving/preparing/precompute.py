@@ -30,7 +30,7 @@ from dataclasses import dataclass, replace
 from backend.serving.preparing.standing import UNWANTED, Standing, Status
 from backend.serving.preparing.turns import Turns
 from backend.serving.preparing.words import Words
-from ovdiff.engines import Builder, SharesBuilding
+from ovdiff.engines import Builder, DrawsAhead, SharesBuilding
 from ovdiff.errors import ClusterError, DeviceMemoryError, OVDiffError, StorageError, WeightsError
 from ovdiff.vocabulary import Category
 
@@ -89,6 +89,7 @@ class Precompute:
         self._turns = Turns()
         self._words = Words(builder)
         self._put_off: set[Category] = set()  # because another service builds them; of the worker alone
+        self._ahead: dict[Category, float] = {}  # drawn with others, and a share of the seconds; of the worker alone
         self._failed: dict[Category, Status] = {}
         self._all_failed: Status | None = None
         self._building: tuple[str, Status] | None = None
@@ -338,11 +339,14 @@ class Precompute:
         """Build one category. Any error becomes the reason in its status, because the worker must go on."""
         with self._changed:
             self._building = (key, Status("building", stage="starting"))
+            group = self._drawn_together(category)
             self._turns.end_turn(project_uid)
         started_s = self._clock_s()
         logger.info("Category %r: making its prototypes.", category.name)
         failure, of_all = None, False
         try:
+            started_s += self._draw_ahead(group)
+            started_s -= self._ahead.pop(category, 0.0)
             self._builder.build(category, functools.partial(self._report, category))
             if self._builder.category_key(category) != key:  # a person changed its support set meanwhile
                 self._leave_open(f"Category {category.name!r}: changed while it was built; it is built again.")
@@ -372,6 +376,34 @@ class Precompute:
             if not of_all:
                 self._settle(category, failure)
             self._changed.notify_all()
+
+    def _drawn_together(self, category: Category) -> list[Category]:
+        """Return a category with those whose turns come next, as many as the engine draws together.
+
+        It is alone where the engine draws no two together, and where it was drawn with one before it.
+        """
+        most = self._builder.categories_together if isinstance(self._builder, DrawsAhead) else 1
+        if most < 2 or category in self._ahead:
+            return [category]
+        left_out = (category, *self._failed, *self._put_off)
+        return [category, *(each for _, each in self._turns.order() if each not in left_out)][:most]
+
+    def _draw_ahead(self, group: Sequence[Category]) -> float:
+        """Have the engine draw categories together, unless there is but one; return the seconds."""
+        if len(group) < 2 or not isinstance(self._builder, DrawsAhead):
+            return 0.0
+        first, done = group[0], 0.0
+
+        def report(told: Category, stage: str, fraction: float) -> None:
+            nonlocal done
+            done = fraction if told == first else done
+            self._report(first, stage, done)
+
+        started_s = self._clock_s()
+        self._builder.draw_ahead(group, report)
+        took_s = self._clock_s() - started_s
+        self._ahead = dict.fromkeys(group, took_s / len(group))
+        return took_s
 
     def _leave_open(self, why: str) -> None:
         logger.info("%s", why)

@@ -13,6 +13,8 @@ maps are never kept.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,6 +32,31 @@ if TYPE_CHECKING:
 EPSILON = 1e-6
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """Which tokens of its own prompt count for each of B images that are sampled at once.
+
+    Attributes:
+        positions: (B, T) int64, on the UNet's device; rows with fewer than T tokens are filled up with any position.
+        weights: (B, T) float32, which add up to 1 in each row; 0 where a row was filled up.
+    """
+
+    positions: Tensor
+    weights: Tensor
+
+    @staticmethod
+    def of(spans: Sequence[slice], device: torch.device, most: int = 1) -> Tokens:
+        """Return the tokens of one span for each image, with T at least ``most``."""
+        width = max(most, *(span.stop - span.start for span in spans))
+        positions = torch.zeros(len(spans), width, dtype=torch.int64)
+        weights = torch.zeros(len(spans), width)
+        for row, span in enumerate(spans):
+            count = span.stop - span.start
+            positions[row, :count] = torch.arange(span.start, span.stop)
+            weights[row, :count] = 1 / count
+        return Tokens(positions.to(device), weights.to(device))
+
+
 class AttributionRecorder:
     """Records attribution while a pipeline samples, inside a ``with`` block.
 
@@ -40,7 +67,7 @@ class AttributionRecorder:
         self,
         unet: UNet2DConditionModel,
         settings: AttributionSettings,
-        span: slice,
+        tokens: slice | Tokens,
         *,
         images: int,
         grid: int,
@@ -51,7 +78,7 @@ class AttributionRecorder:
         Args:
             unet: the UNet whose attn2 layers are read.
             settings: which layers and steps count.
-            span: the positions of the category's tokens in the prompt.
+            tokens: the positions of the category's tokens in the prompt that all images have, or those of each image.
             images: B, the number of images sampled at once. With guidance a batch is [negative; positive], 2B long, and
                 its last B rows count.
             grid: g, the side of the maps, which is that of the latent grid.
@@ -59,7 +86,7 @@ class AttributionRecorder:
         """
         self._layers = cross_attention_layers(unet, settings.layers)
         self._wanted_steps = recorded_steps(settings, steps)
-        self._span, self._images, self._grid = span, images, grid
+        self._tokens, self._images, self._grid = tokens, images, grid
         self._step, self._contributions = 0, 0
         self._total: Tensor | None = None
         self._originals: dict[str, Any] = {}
@@ -93,8 +120,9 @@ class AttributionRecorder:
         if self._step not in self._wanted_steps:
             return
         conditional = slice(-self._images, None)
-        probabilities = token_probabilities(layer, hidden[conditional], text[conditional], self._span)
-        added = upsample_and_merge(probabilities, self._grid)
+        probabilities = token_probabilities(layer, hidden[conditional], text[conditional], self._tokens)
+        weights = None if isinstance(self._tokens, slice) else self._tokens.weights
+        added = upsample_and_merge(probabilities, self._grid, weights)
         self._total = added if self._total is None else self._total + added
         self._contributions += layer.heads
 
@@ -126,14 +154,14 @@ def recorded_steps(settings: AttributionSettings, steps: int) -> range:
     return range(wanted[0], wanted[-1] + 1) if wanted else range(0)
 
 
-def token_probabilities(layer: Attention, hidden: Tensor, text: Tensor, span: slice) -> Tensor:
-    """Return the attention that each place pays to the span's tokens.
+def token_probabilities(layer: Attention, hidden: Tensor, text: Tensor, tokens: slice | Tokens) -> Tensor:
+    """Return the attention that each place pays to the tokens.
 
     Args:
         layer: a cross-attention layer of Stable Diffusion (no mask, no query norms).
         hidden: (B, h*w, C), the layer's input.
         text: (B, L, E) token embeddings; the softmax runs over all L.
-        span: the T token positions.
+        tokens: the T token positions, of all images or of each.
 
     Returns:
         (B, heads, T, h, w) float32; maps are square.
@@ -141,24 +169,36 @@ def token_probabilities(layer: Attention, hidden: Tensor, text: Tensor, span: sl
     query = layer.head_to_batch_dim(layer.to_q(hidden), out_dim=4).float()
     key = layer.head_to_batch_dim(layer.to_k(text), out_dim=4).float()
     scores = query @ key.transpose(-1, -2) * layer.scale
-    probabilities = scores.softmax(dim=-1)[..., span].transpose(-1, -2)
+    probabilities = _chosen(scores.softmax(dim=-1), tokens).transpose(-1, -2)
     side = round(hidden.shape[1] ** 0.5)
     return probabilities.reshape(*probabilities.shape[:3], side, side)
 
 
-def upsample_and_merge(probabilities: Tensor, grid: int) -> Tensor:
+def _chosen(probabilities: Tensor, tokens: slice | Tokens) -> Tensor:
+    """Return the probabilities (B, heads, places, T) of some of (B, heads, places, L) tokens."""
+    if isinstance(tokens, slice):
+        return probabilities[..., tokens]
+    positions = tokens.positions[:, None, None, :].expand(*probabilities.shape[:3], -1)
+    return probabilities.gather(-1, positions)
+
+
+def upsample_and_merge(probabilities: Tensor, grid: int, weights: Tensor | None = None) -> Tensor:
     """Upsample each head's map, clamp at 0, sum over heads and average over tokens (A.2.4, A.2.5).
 
     Args:
         probabilities: (B, heads, T, h, w) float32.
         grid: g, the side of the result.
+        weights: (B, T) float32, what each token counts; without them all count alike.
 
     Returns:
         (B, g, g) float32.
     """
     flat = probabilities.flatten(1, 2)
     large = F.interpolate(flat, size=(grid, grid), mode="bicubic", align_corners=False).clamp(min=0)
-    return large.reshape(*probabilities.shape[:3], grid, grid).mean(dim=2).sum(dim=1)
+    large = large.reshape(*probabilities.shape[:3], grid, grid)
+    if weights is None:
+        return large.mean(dim=2).sum(dim=1)
+    return (large * weights[:, None, :, None, None]).sum(dim=(1, 2))
 
 
 def normalise_maps(maps: Tensor, size_px: int) -> Tensor:

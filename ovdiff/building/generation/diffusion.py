@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ovdiff.building.generation.attribution import AttributionRecorder
+from ovdiff.building.generation.attribution import AttributionRecorder, Tokens
 from ovdiff.building.generation.tokens import category_span, fill
 from ovdiff.errors import VocabularyError
 from ovdiff.models.memory import run_in_batches
@@ -107,19 +107,44 @@ class SupportGenerator:
             VocabularyError: the phrase does not fit into the prompt.
             PresetError: the preset names an attribution layer that the UNet does not have.
         """
+        return self.generate_together([batch], on_step)[0]
+
+    def generate_together(
+        self, batches: Sequence[DrawingBatch], on_step: Callable[[], None] = lambda: None
+    ) -> list[Generated]:
+        """Sample several batches, of any phrases, as one; each image is that of its own batch, apart from rounding.
+
+        It raises what `generate` raises.
+        """
         settings = self._generation
-        span = category_span(self._pipeline.tokenizer, settings.prompt_template, batch.phrase)
         recorder = AttributionRecorder(
             self._pipeline.unet,
             self._attribution,
-            span,
-            images=len(batch.numbers),
+            self._tokens(batches),
+            images=sum(len(batch.numbers) for batch in batches),
             grid=settings.size_px // self._pipeline.vae_scale_factor,
             steps=settings.steps,
         )
         with recorder, self._text_encoder_at_hand():
-            latents = self._sample(batch, recorder, on_step)
-        return Generated(decode(self._pipeline, latents, self._decoded_at_once), recorder.maps().cpu().numpy())
+            latents = self._sample(batches, recorder, on_step)
+        images, maps = decode(self._pipeline, latents, self._decoded_at_once), recorder.maps().cpu().numpy()
+        ends = np.cumsum([len(batch.numbers) for batch in batches])[:-1]
+        return [Generated(*pair) for pair in zip(np.split(images, ends), np.split(maps, ends), strict=True)]
+
+    def span(self, phrase: str) -> slice:
+        """Return the positions of a phrase's tokens in its prompt.
+
+        Raises:
+            VocabularyError: the phrase does not fit into the prompt.
+        """
+        return category_span(self._pipeline.tokenizer, self._generation.prompt_template, phrase)
+
+    def _tokens(self, batches: Sequence[DrawingBatch]) -> slice | Tokens:
+        spans = [self.span(batch.phrase) for batch in batches]
+        if all(span == spans[0] for span in spans):
+            return spans[0]
+        of_images = [span for span, batch in zip(spans, batches, strict=True) for _ in batch.numbers]
+        return Tokens.of(of_images, self._pipeline.unet.device)
 
     @contextmanager
     def _text_encoder_at_hand(self) -> Iterator[None]:
@@ -135,7 +160,9 @@ class SupportGenerator:
             encoder.to(before)
 
     @torch.inference_mode()
-    def _sample(self, batch: DrawingBatch, recorder: AttributionRecorder, on_step: Callable[[], None]) -> Tensor:
+    def _sample(
+        self, batches: Sequence[DrawingBatch], recorder: AttributionRecorder, on_step: Callable[[], None]
+    ) -> Tensor:
         settings = self._generation
 
         def end_step(_pipeline: Any, _index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -144,18 +171,31 @@ class SupportGenerator:
             return tensors
 
         latents: Tensor = self._pipeline(
-            fill(settings.prompt_template, batch.phrase),
-            negative_prompt=settings.negative_prompt,
-            num_images_per_prompt=len(batch.numbers),  # So the text is encoded once for all images.
+            **self._texts(batches),
             height=settings.size_px,
             width=settings.size_px,
             num_inference_steps=settings.steps,
             guidance_scale=settings.guidance,
-            generator=[self._random(number, batch.attempt) for number in batch.numbers],
+            generator=[self._random(number, batch.attempt) for batch in batches for number in batch.numbers],
             callback_on_step_end=end_step,
             output_type="latent",
         ).images
         return latents
+
+    def _texts(self, batches: Sequence[DrawingBatch]) -> dict[str, Tensor]:
+        """Return the embeddings (B, L, E) of the images' prompts; each different text is encoded once."""
+        settings = self._generation
+        prompts = [fill(settings.prompt_template, batch.phrase) for batch in batches]
+        counts = [len(batch.numbers) for batch in batches]
+        pairs = zip(self._encoded(prompts), counts, strict=True)
+        found = {"prompt_embeds": torch.cat([embedded.expand(count, -1, -1) for embedded, count in pairs])}
+        if settings.guidance > 1:
+            found["negative_prompt_embeds"] = self._encoded([settings.negative_prompt]).expand(sum(counts), -1, -1)
+        return found
+
+    def _encoded(self, texts: list[str]) -> Tensor:
+        embedded: Tensor = self._pipeline.encode_prompt(texts, self._pipeline.unet.device, 1, False)[0]
+        return embedded
 
     def _random(self, number: int, attempt: int) -> torch.Generator:
         return torch.Generator("cpu").manual_seed(image_seed(self._generation.seed, number, attempt))

@@ -24,7 +24,7 @@ from ovdiff.bank import Bank
 from ovdiff.bank.judgement import ADVICE
 from ovdiff.errors import BankError, VocabularyError, WeightsError
 from ovdiff.vocabulary import Category, Vocabulary
-from tests.fakes.engine import FakeEngine
+from tests.fakes.engine import DrawingAheadEngine, FakeEngine
 
 
 @pytest.fixture
@@ -51,6 +51,25 @@ def test_only_missing_prototypes_are_built(engine: FakeEngine, capsys: pytest.Ca
     ready, built = capsys.readouterr().out.splitlines()
     assert ready == f"red: ready, {engine.category_key(Category('red'))[:12]}"
     assert built.startswith("blue: built in 0.")
+
+
+def test_categories_are_drawn_together_where_the_engine_does_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = DrawingAheadEngine(tmp_path / "bank", failing=frozenset({"blue"}))
+    engine.build(Category("red"))
+    with pytest.raises(RequestError, match="1 of 5 categories could not be built: blue"):
+        build_prototypes(read_categories("red, green, blue, white, yellow, boat").categories, engine)
+    assert engine.ahead == [["green", "blue", "white"], ["yellow", "boat"]]
+    assert engine.built == ["red", "green", "white", "yellow", "boat"]
+    assert capsys.readouterr().out.count("built in") == 4
+
+
+def test_a_single_category_is_not_drawn_ahead(tmp_path: Path) -> None:
+    engine = DrawingAheadEngine(tmp_path / "bank")
+    build_missing([Category("red")], engine)
+    build_missing([Category(name) for name in ("blue", "green")], FakeEngine(tmp_path / "bank"))
+    assert engine.ahead == [] and engine.built == ["red"]
 
 
 class AnchoredEngine(FakeEngine):

@@ -1,6 +1,9 @@
-"""Batches, redraws and resuming, with a generator that is quick and remembers what it was asked for."""
+"""Batches, redraws and resuming, with a generator that is quick and remembers what it was asked for.
 
-from collections.abc import Callable
+That images which share a batch are those that are drawn alone is tested in `generation/test_diffusion.py`.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ovdiff.bank.support_store import DrawnBatch, Shelf
-from ovdiff.building.drawing import draw_images
+from ovdiff.building.drawing import Order, categories_together, draw_images, draw_together
 from ovdiff.building.generation.diffusion import DrawingBatch, Generated, image_seed
 from ovdiff.building.parts import BuildingParts
 from ovdiff.errors import DeviceMemoryError, SupportError, VocabularyError
@@ -25,17 +28,34 @@ class _Generator:
 
     def __init__(self, room: int = 99) -> None:
         self.asked: list[DrawingBatch] = []
+        self.together: list[list[tuple[str, tuple[int, ...]]]] = []
         self.room = room
 
     def generate(self, batch: DrawingBatch, on_step: Callable[[], None]) -> Generated:
         self.asked.append(batch)
+        return self._sampled([batch], on_step)[0]
+
+    def generate_together(self, batches: Sequence[DrawingBatch], on_step: Callable[[], None]) -> list[Generated]:
+        self.together.append([(batch.phrase, batch.numbers) for batch in batches])
+        return self._sampled(batches, on_step)
+
+    def span(self, phrase: str) -> slice:
+        if len(phrase) > 20:
+            raise VocabularyError("too long")
+        return slice(6, 7)
+
+    def _sampled(self, batches: Sequence[DrawingBatch], on_step: Callable[[], None]) -> list[Generated]:
+        company = sum(len(batch.numbers) for batch in batches)
         on_step()
-        if len(batch.numbers) > self.room:
+        if company > self.room:
             raise torch.OutOfMemoryError("no room")
         on_step()
-        images = np.zeros((len(batch.numbers), 8, 8, 3), np.uint8)
-        images[:] = [[[[number, batch.attempt, len(batch.numbers)]]] for number in batch.numbers]
-        return Generated(images, images[:, :2, :2, 0].astype(np.float32))
+        found = []
+        for batch in batches:
+            images = np.zeros((len(batch.numbers), 8, 8, 3), np.uint8)
+            images[:] = [[[[number, batch.attempt, company]]] for number in batch.numbers]
+            found.append(Generated(images, images[:, :2, :2, 0].astype(np.float32)))
+        return found
 
 
 class _Safety:
@@ -48,10 +68,12 @@ class _Safety:
         return np.array([(int(image[0, 0, 0]), int(image[0, 0, 1])) in self.bad for image in images])
 
 
-def _parts(preset: Preset, generator: _Generator, safety: _Safety | None = None, batch_size: int = 2) -> BuildingParts:
+def _parts(
+    preset: Preset, generator: _Generator, safety: _Safety | None = None, batch_size: int = 2, device: str = "cpu"
+) -> BuildingParts:
     generation = replace(preset.generation, images=6, steps=STEPS, batch_size=batch_size)
     parts = BuildingParts(
-        replace(preset, generation=generation, safety=replace(preset.safety, max_redraws=2)), LoadedModels()
+        replace(preset, generation=generation, safety=replace(preset.safety, max_redraws=2)), LoadedModels(device)
     )
     vars(parts).update(generator=generator, safety=safety)
     return parts
@@ -195,3 +217,103 @@ def test_batches_are_as_large_as_the_memory_allows(preset: Preset, monkeypatch: 
     large = replace(preset, generation=replace(preset.generation, mib_per_image=600))
     with pytest.raises(DeviceMemoryError, match="no room for sampling a support image: it takes 600 MiB"):
         _draw(_parts(large, generator), ["boat"])
+
+
+SHARED = "cpu+shared_batches"
+
+
+def _orders(folder: Path, *phrases: str, told: list[str] | None = None) -> list[Order]:
+    def teller(phrase: str) -> Callable[[float], None]:
+        return lambda done: None if told is None else told.append(f"{phrase} {done:.2f}")
+
+    return [Order([phrase], Shelf(folder / phrase, "0" * 16), teller(phrase)) for phrase in phrases]
+
+
+def test_phrases_share_batches_where_the_device_says_so(preset: Preset) -> None:
+    generator = _Generator()
+    found = _draw(_parts(preset, generator, batch_size=4, device=SHARED), ["boat", "ship"])
+    assert generator.together == [[("boat", (0, 2, 4)), ("ship", (1,))]] and generator.asked == [
+        DrawingBatch("ship", (3, 5))
+    ]
+    assert [sorted(batch.numbers) for batch in found] == [[0, 2, 4], [1], [3, 5]]
+    assert [batch.prompt[-4:] for batch in found] == ["boat", "ship", "ship"]
+
+
+def test_categories_that_are_drawn_together_share_batches_and_each_is_found_on_its_shelf(
+    preset: Preset, tmp_path: Path
+) -> None:
+    generator, told = _Generator(), list[str]()
+    parts = _parts(preset, generator, _Safety((1, 0), (5, 0), (5, 1), (5, 2)), batch_size=4, device=SHARED)
+    draw_together(parts, _orders(tmp_path, "boat", "ship", told=told))
+    assert generator.together == [
+        [("boat", tuple(range(6))), ("ship", (0, 1))],
+        [("boat", (1, 5)), ("ship", (1,))],  # drawn anew together, too
+    ]
+    for phrase in ("boat", "ship"):
+        shelf = Shelf(tmp_path / phrase, "0" * 16)
+        kept = shelf.batches()
+        assert {number: pixel[1] for number, pixel in _shown(kept).items()} == {0: 0, 1: 1, 2: 0, 3: 0, 4: 0}
+        assert [batch.refused for batch in kept if batch.refused] and {n for b in kept for n in b.left_out} == {5}
+        mine = [float(line.split()[1]) for line in told if line.startswith(phrase)]
+        assert mine == sorted(mine) and mine[-1] == 1.0
+        later = _Generator()
+        assert _shown(_draw(_parts(preset, later, device=SHARED), [phrase], shelf)) == _shown(kept)
+        assert not later.asked and not later.together
+
+
+def test_together_as_many_are_drawn_as_the_preset_wants_for_each(preset: Preset, tmp_path: Path) -> None:
+    generator = _Generator()
+    parts = _parts(preset, generator, batch_size=3, device=SHARED)
+    draw_together(parts, _orders(tmp_path, "boat", "ship", "fish"))
+    first, second = tuple(range(6)), tuple(range(3))
+    assert generator.together == [[("boat", first), ("ship", second)], [("ship", (3, 4, 5)), ("fish", first)]]
+
+
+def test_a_shared_batch_that_does_not_fit_is_halved_and_nothing_is_drawn_twice(preset: Preset, tmp_path: Path) -> None:
+    generator = _Generator(room=5)
+    draw_together(_parts(preset, generator, batch_size=6, device=SHARED), _orders(tmp_path, "boat", "ship"))
+    for phrase in ("boat", "ship"):
+        assert sorted(_shown(Shelf(tmp_path / phrase, "0" * 16).batches())) == list(range(6))
+    assert [sum(len(numbers) for _, numbers in batch) for batch in generator.together] == [12]
+    assert [(batch.phrase, batch.numbers) for batch in generator.asked] == [
+        ("boat", tuple(range(6))), ("boat", (0, 1, 2)), ("boat", (3, 4, 5)),
+        ("ship", tuple(range(6))), ("ship", (0, 1, 2)), ("ship", (3, 4, 5)),
+    ]  # fmt: skip
+
+
+def test_who_is_stopped_between_two_shared_batches_goes_on_there(preset: Preset, tmp_path: Path) -> None:
+    class StopError(Exception):
+        pass
+
+    def stop(done: float) -> None:
+        if done > 0.5:
+            raise StopError
+
+    orders = _orders(tmp_path, "boat", "ship", "fish")
+    generator = _Generator()
+    parts = _parts(preset, generator, batch_size=3, device=SHARED)
+    with pytest.raises(StopError):
+        draw_together(parts, [*orders[:1], Order(["ship"], orders[1].shelf, stop), *orders[2:]])
+    assert len(generator.together) == 2
+    resumed = _Generator()
+    draw_together(_parts(preset, resumed, batch_size=3, device=SHARED), orders)
+    assert resumed.together == [[("ship", (3, 4, 5)), ("fish", (0, 1, 2))]]
+
+
+def test_a_category_that_cannot_be_drawn_keeps_no_other_one_back(preset: Preset, tmp_path: Path) -> None:
+    generator = _Generator()
+    parts = _parts(preset, generator, batch_size=6, device=SHARED)
+    long = Order(["very " * 5 + "long"], Shelf(tmp_path / "long", "0" * 16), lambda _: None)
+    many = Order(list("abcdefg"), Shelf(tmp_path / "many", "0" * 16), lambda _: None)
+    draw_together(parts, [long, *_orders(tmp_path, "boat"), many, *_orders(tmp_path, "ship")])
+    assert [[phrase for phrase, _ in batch] for batch in generator.together] == [["boat", "ship"]]
+    draw_together(parts, [long, *_orders(tmp_path, "fish")])  # A single one is left to its own build.
+    assert len(generator.together) == 1 and not generator.asked
+
+
+def test_categories_of_few_images_are_drawn_together_and_those_of_many_are_not(preset: Preset) -> None:
+    parts = _parts(preset, _Generator(), device=SHARED)
+    assert categories_together(parts) == 5  # of six images
+    assert categories_together(_parts(preset, _Generator())) == 1
+    many = replace(preset, generation=replace(preset.generation, images=32))
+    assert categories_together(BuildingParts(many, LoadedModels(SHARED))) == 1

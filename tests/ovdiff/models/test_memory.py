@@ -53,6 +53,14 @@ def test_no_room_for_one_says_how_much_there_is_and_what_to_do(memory: Memory) -
         items_that_fit(memory, SAMPLING)
 
 
+def test_what_a_batch_of_any_size_takes_must_fit_too() -> None:
+    work = Work("an image", wanted=32, mib_per_item=70, budget_gib=8.0, mib_at_least=390)
+    assert items_that_fit(Memory(80_000, 2_800), work) == 32
+    assert items_that_fit(Memory(912, 0), work) == 5  # (912 - 512) / 70
+    with pytest.raises(DeviceMemoryError, match="it takes 390 MiB"):
+        items_that_fit(Memory(900, 0), work)
+
+
 def test_memory_of_a_cpu_is_not_rationed() -> None:
     assert memory_of(CPU) is None
     assert batch_size(CPU, Work("x", 8, 500, budget_gib=0.1)) == 8

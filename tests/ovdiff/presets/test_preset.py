@@ -19,7 +19,7 @@ def test_what_changes_no_mask_is_not_in_the_fingerprint() -> None:
     same = replace(
         base,
         models=replace(base.models, clip=replace(clip, licence="mine")),
-        generation=replace(base.generation, batch_size=1, mib_per_image=1),
+        generation=replace(base.generation, batch_size=1, mib_per_image=1, mib_per_sample=1),
         extractors=replace(base.extractors, batch_size=1, clip=replace(base.extractors.clip, mib_per_image=1)),
         memory=replace(base.memory, build_gib=1.0),
     )

@@ -92,6 +92,19 @@ def test_a_lease_is_one_holders_and_then_the_next_ones(folder: Path) -> None:
         assert lease is not None
 
 
+def test_a_lease_is_taken_without_waiting_or_not_at_all(folder: Path) -> None:
+    def wait(_seconds: float) -> None:
+        raise AssertionError("somebody waits")
+
+    leases = Leases(folder, sleep=wait)
+    with Leases(folder, holder="ann").held("work"):
+        assert leases.take_if_free("work") is None and leases.holder("work") == "ann"
+    lease = leases.take_if_free("work")
+    assert lease is not None and leases.take_if_free("work") is None
+    lease.release()
+    assert leases.holder("work") is None
+
+
 def test_a_lease_that_stays_the_same_for_its_whole_time_is_taken_over(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,7 +14,7 @@ from ovdiff.bank import files as bank_files
 from ovdiff.errors import DeviceMemoryError, StorageError, WeightsError
 from ovdiff.vocabulary import Category
 from tests.fakes.curating_engine import CuratingEngine
-from tests.fakes.engine import FakeEngine
+from tests.fakes.engine import DrawingAheadEngine, FakeEngine
 from tests.fakes.waiting import eventually
 
 RED, BLUE, GREEN = Category("red"), Category("blue"), Category("green")
@@ -128,6 +128,49 @@ def test_stage_and_progress_are_told_while_it_builds(precompute: Precompute, eng
     assert eventually(lambda: precompute.status(RED).stage == "generating")
     assert (precompute.status(RED).state, precompute.status(RED).progress) == ("building", 0.5)
     assert states(precompute, BLUE) == ["queued"]
+
+
+@pytest.fixture
+def ahead(tmp_path: Path) -> Iterator[tuple[Precompute, DrawingAheadEngine]]:
+    """A worker on an engine that draws three categories together; it does not run yet."""
+    engine = DrawingAheadEngine(tmp_path / "bank", drawing_gate=threading.Event())
+    worker = Precompute(engine, retry_failed_after_s=300.0)
+    yield worker, engine
+    assert engine.drawing_gate is not None
+    engine.drawing_gate.set()
+    worker.stop(timeout_s=1.0)
+
+
+def test_an_engine_that_draws_several_categories_gets_those_whose_turns_come_next(
+    ahead: tuple[Precompute, DrawingAheadEngine],
+) -> None:
+    worker, engine = ahead
+    others = [Category(name) for name in ("white", "yellow", "boat")]
+    worker.want("1", [RED, BLUE, GREEN, others[0]])
+    worker.want("2", others[1:])
+    worker.start()
+    assert eventually(lambda: worker.status(RED).progress == 0.4)
+    assert engine.drawing_gate is not None
+    engine.drawing_gate.set()
+    everything = [RED, BLUE, GREEN, *others]
+    worker.wait(everything, TIMEOUT_S)
+    assert states(worker, *everything) == ["ready"] * 6
+    assert engine.ahead == [["red", "yellow", "blue"], ["boat", "green", "white"]]  # in the order of the turns
+    assert engine.built == ["red", "yellow", "blue", "boat", "green", "white"]
+
+
+def test_drawing_several_categories_ends_when_nobody_wants_the_first_any_more(
+    ahead: tuple[Precompute, DrawingAheadEngine],
+) -> None:
+    worker, engine = ahead
+    worker.want("1", [RED, BLUE])
+    worker.start()
+    assert eventually(lambda: worker.status(RED).progress == 0.4)
+    worker.want("1", [BLUE])
+    assert engine.drawing_gate is not None
+    engine.drawing_gate.set()
+    worker.wait([BLUE], TIMEOUT_S)
+    assert engine.built == ["blue"] and engine.ahead == [["red", "blue"]]
 
 
 def test_waiting_ends_after_the_timeout(precompute: Precompute, engine: FakeEngine) -> None:

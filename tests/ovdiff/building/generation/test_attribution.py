@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ovdiff.building.generation.attribution import (
     AttributionRecorder,
+    Tokens,
     normalise_maps,
     recorded_steps,
     token_probabilities,
@@ -233,6 +234,20 @@ def test_tokens_of_one_category_are_averaged() -> None:
     maps = torch.rand(2, 3, 2, 8, 8, generator=torch.Generator().manual_seed(0))
     merged = upsample_and_merge(maps, 8)
     torch.testing.assert_close(merged, maps.mean(dim=2).sum(dim=1))
+
+
+def test_tokens_of_each_image_count_as_they_do_alone(pipeline: StableDiffusionPipeline) -> None:
+    spans = [slice(6, 8), slice(6, 7), slice(4, 8)]
+    layer = next(iter(cross_attention_layers(pipeline.unet, ("down_blocks.0",)).values()))
+    hidden = torch.randn(3, 16, layer.query_dim, generator=torch.Generator().manual_seed(0))
+    text = torch.randn(3, 48, layer.cross_attention_dim, generator=torch.Generator().manual_seed(1))
+    tokens = Tokens.of(spans, torch.device("cpu"), most=8)
+    assert tokens.positions.shape == (3, 8) and torch.equal(tokens.weights.sum(dim=1), torch.ones(3))
+    together = upsample_and_merge(token_probabilities(layer, hidden, text, tokens), GRID, tokens.weights)
+    for row, span in enumerate(spans):
+        one = slice(row, row + 1)
+        alone = upsample_and_merge(token_probabilities(layer, hidden[one], text[one], span), GRID)
+        torch.testing.assert_close(together[one], alone)
 
 
 def test_probabilities_are_float32_in_a_half_precision_model(pipeline: StableDiffusionPipeline) -> None:

@@ -58,6 +58,22 @@ def test_batch_size_changes_no_image(generator: SupportGenerator) -> None:
         np.testing.assert_allclose(together.maps[number], alone.maps[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_images_of_other_phrases_in_the_same_batch_change_none(
+    guidance: float, preset: Preset, models: LoadedModels
+) -> None:
+    settings = replace(preset.generation, guidance=guidance, negative_prompt="fish")
+    generator = SupportGenerator(models.diffusion(preset.models.generator), settings, preset.attribution)
+    batches = [DrawingBatch("boat", (0, 2)), DrawingBatch("red fish", (1,), 1), DrawingBatch("tree", (0,))]
+    steps: list[int] = []
+    found = generator.generate_together(batches, lambda: steps.append(1))
+    assert len(steps) == preset.generation.steps and [len(one.images) for one in found] == [2, 1, 1]
+    for batch, together in zip(batches, found, strict=True):
+        alone = generator.generate(batch)
+        assert np.abs(together.images.astype(int) - alone.images.astype(int)).max() <= 1
+        np.testing.assert_allclose(together.maps, alone.maps, atol=1e-5)
+
+
 def test_images_and_attributions_are_what_they_say(generator: SupportGenerator, preset: Preset) -> None:
     steps: list[int] = []
     found = generator.generate(DrawingBatch("red fish", (0, 1)), on_step=lambda: steps.append(1))
