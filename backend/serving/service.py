@@ -109,7 +109,7 @@ class Service:
             else None
         )
         self._teacher = Teacher(settings, engine, self, label_studio, images, Notes(store), clock_s=clock_s)
-        self._stores = StoreSizes(settings.bank_dir, clock_s=clock_s)
+        self._stores = StoreSizes(settings.bank_dir, settings.predictions_dir, clock_s=clock_s)
         self.looking = Looking(
             self._projects, label_studio, images, predictor.segmentations, snapshot=self._snapshot, clock_s=clock_s
         )

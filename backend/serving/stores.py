@@ -1,4 +1,4 @@
-"""How large the stores of a data folder are: prototype sets, support images, encodings and the rest.
+"""How large the stores of a data folder are: prototype sets, support images, encodings, predictions and the rest.
 
 A look walks through all files, so it is kept for half a minute: a page that is open asks every few seconds.
 """
@@ -36,11 +36,14 @@ class StoreSize:
 
 
 class StoreSizes:
-    """The sizes of all stores beside a bank, looked at now and then. Threads may share it."""
+    """The sizes of a bank, of the stores beside it and of the stored predictions, looked at now and then.
 
-    def __init__(self, bank_dir: Path, *, clock_s: Callable[[], float] = time.monotonic) -> None:
-        """Use a bank's folder; nothing is looked at yet."""
-        self._bank_dir, self._clock_s = bank_dir, clock_s
+    Threads may share it.
+    """
+
+    def __init__(self, bank_dir: Path, predictions_dir: Path, *, clock_s: Callable[[], float] = time.monotonic) -> None:
+        """Use these folders; nothing is looked at yet."""
+        self._bank_dir, self._predictions_dir, self._clock_s = bank_dir, predictions_dir, clock_s
         self._lock = threading.Lock()
         self._looked_s = -LOOK_EVERY_S
         self._sizes: tuple[StoreSize, ...] = ()
@@ -48,11 +51,12 @@ class StoreSizes:
     def sizes(self) -> tuple[StoreSize, ...]:
         """Return the size of each store that has a file; at most half a minute old. Folders that vanish count nothing.
 
-        While another thread looks, what was seen last is returned.
+        Stores in which nothing was found cost nothing to look at, so they are looked at each time: a new service shows
+        its first label at once. While another thread looks, what was seen last is returned.
         """
         if self._lock.acquire(blocking=not self._sizes):
             try:
-                if self._clock_s() - self._looked_s >= LOOK_EVERY_S:
+                if not self._sizes or self._clock_s() - self._looked_s >= LOOK_EVERY_S:
                     self._sizes = self._look()
                     self._looked_s = self._clock_s()
             finally:
@@ -62,6 +66,7 @@ class StoreSizes:
     def _look(self) -> tuple[StoreSize, ...]:
         found = [_size("prototype sets", _files_of(self._bank_dir, deep=False))]
         found += [_size(text, _files_of(self._bank_dir / name, deep=True)) for name, text in STORES.items()]
+        found.append(_size("predictions", _files_of(self._predictions_dir, deep=True)))
         return tuple(size for size in found if size.files)
 
 

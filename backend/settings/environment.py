@@ -90,6 +90,11 @@ class Settings:
         """SQLite file with projects and events."""
         return self.data_dir / "state.sqlite"
 
+    @property
+    def predictions_dir(self) -> Path:
+        """Folder of the predictions that were made, which are looked up when a task is asked for again."""
+        return self.data_dir / "predictions"
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Build the settings from environment variables.

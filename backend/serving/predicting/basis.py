@@ -90,7 +90,7 @@ class Basis:
     def stored_images(self, images: ImageSource) -> tuple[ImageSource, PredictionStore]:
         """Return a source of images like another one, and the store of the predictions that are made of them."""
         noting, prediction = NotingFetcher(images.fetcher), self.settings.prediction
-        items = StoredItems(self.settings.data_dir / "predictions", prediction.stored_bytes)
+        items = StoredItems(self.settings.predictions_dir, prediction.stored_bytes)
         return images.through(noting), PredictionStore(items, noting, recheck_s=prediction.remember_s)
 
     def version(self, labelling: Labelling, ready: Mapping[Category, str]) -> str:
