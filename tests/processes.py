@@ -6,7 +6,12 @@ from xdist.scheduler import LoadFileScheduling
 
 SERVERS = "tests/end_to_end/"
 """The folder whose tests share a Label Studio and a backend, which are started once a process."""
-RAY = ("tests/ovdiff/distributed/", "tests/backend/command/test_ray")
+RAY = (
+    "tests/ovdiff/distributed/",
+    "tests/backend/command/test_ray",
+    "tests/backend/command/test_more_on_ray",
+    "tests/backend/serving/test_on_ray",
+)
 """What the tests' ids begin with that share a Ray cluster, which is started once a process."""
 
 

@@ -8,19 +8,72 @@ from typing import Any
 import pytest
 
 from ovdiff.distributed.cluster import Cluster, connected
+from tests.fakes.sockets import closed_port
 
 STORE_BYTES = 100_000_000
+WITHOUT = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+"""Processes of a head that no test asks for."""
 
 
 def started_node(nodes: Any, **options: Any) -> Any:
     """Add a node. Ray gives one up that takes longer than 30 s, as it may on a busy machine: then it is tried again."""
+    import psutil
+
     for last in (False, False, True):
+        before = set(psutil.Process().children())
         try:
-            return nodes.add_node(**options)
+            return nodes.add_node(object_store_memory=STORE_BYTES, **options)
         except Exception as error:
+            for left in set(psutil.Process().children()) - before:  # or they keep the machine busy
+                left.kill()
             if last or "timed out during startup" not in str(error):
                 raise
     raise AssertionError("the last try returns or raises")
+
+
+class MortalHead:
+    """A head on a port of its own, whose processes are killed by SIGKILL and which is started there again."""
+
+    def __init__(self, cpus: int) -> None:
+        self._cpus, self._port = cpus, closed_port()
+        self._nodes: Any = None
+        self._folders: list[str] = []
+
+    def start(self) -> str:
+        """Start it, and return its address."""
+        from ray.cluster_utils import Cluster as Nodes
+
+        self._nodes = Nodes(shutdown_at_exit=False)
+        self._folders.append(_short_folder())
+        own = {"gcs_server_port": self._port, "temp_dir": self._folders[-1]}
+        started_node(self._nodes, num_cpus=self._cpus, **own, **WITHOUT)
+        return str(self._nodes.address)
+
+    def kill(self) -> None:
+        """Kill all of its processes; its workers end with them."""
+        for processes in self._nodes.head_node.all_processes.values():
+            for each in processes:
+                each.process.kill()
+                each.process.wait()
+
+    def clear(self) -> None:
+        """End it in peace."""
+        if self._nodes is not None:
+            self._nodes.shutdown()
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def mortal_head() -> Iterator[MortalHead]:
+    """A head that no other test knows."""
+    head = MortalHead(cpus=1)
+    yield head
+    head.clear()
+
+
+def _short_folder() -> str:
+    return tempfile.mkdtemp(prefix="ray-")  # the paths of its sockets may have 107 characters
 
 
 @pytest.fixture(scope="session")
@@ -28,11 +81,10 @@ def ray_head() -> Iterator[Any]:
     """A cluster whose head has two processors; its nodes are processes of their own, which the end of a test finds."""
     from ray.cluster_utils import Cluster as Nodes
 
-    folder = tempfile.mkdtemp(prefix="ray-")  # short: the paths of its sockets may have 107 characters
-    options = {"num_cpus": 2, "object_store_memory": STORE_BYTES, "include_dashboard": False, "temp_dir": folder}
+    folder = _short_folder()
     nodes = Nodes(shutdown_at_exit=False)
     try:
-        started_node(nodes, **options)
+        started_node(nodes, num_cpus=2, temp_dir=folder, **WITHOUT)
         yield nodes
     finally:
         nodes.shutdown()
@@ -52,7 +104,7 @@ def ray_node(ray_head: Any) -> Iterator[Callable[..., Any]]:
     added: list[Any] = []
 
     def add(**resources: Any) -> Any:
-        added.append(started_node(ray_head, object_store_memory=STORE_BYTES, **resources))
+        added.append(started_node(ray_head, **resources))
         return added[-1]
 
     yield add

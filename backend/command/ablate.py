@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backend.command.console import complain, notice, progress_bar, say
 from backend.command.evaluate import preset_for
@@ -15,14 +16,18 @@ from backend.logs import without_word_notices
 from converters.console import answer
 from converters.files.atomic import write_whole
 from ovdiff.bank import Bank
+from ovdiff.distributed.engine_worker import spec_of
 from ovdiff.engines import EnginePreset, make_engine
-from ovdiff.evaluation.ablation import Ablation, Done, possible_jobs, run_ablation
+from ovdiff.evaluation.ablation import Ablation, Done, Elsewhere, possible_jobs, run_ablation
 from ovdiff.evaluation.ablation_cost import Cost, Timed, cost_of, time_items
 from ovdiff.evaluation.ablation_table import AblationTable, make_table, markdown
 from ovdiff.evaluation.dataset import Dataset
 from ovdiff.evaluation.rows import ROWS, SEEDS, LeftOut, Variant, variants
 from ovdiff.evaluation.run import Protocol
 from ovdiff.evaluation.shared_work import Engines, groups_of, jobs_of
+
+if TYPE_CHECKING:
+    from backend.command.on_ray import OnRay
 
 JSON, MARKDOWN = "ablation.json", "ablation.md"
 
@@ -59,8 +64,12 @@ class AblationPlan:
 
 
 @without_word_notices()
-def run_plan(plan: AblationPlan) -> AblationTable | None:
+def run_plan(plan: AblationPlan, ray: OnRay | None = None) -> AblationTable | None:
     """Say what an ablation costs; unless that is all, run it, write its table, and print it.
+
+    Args:
+        plan: what is ablated.
+        ray: the cluster on which engines like the plan's make prototypes and evaluate; this process writes.
 
     Returns:
         The table; ``None`` if only the cost was asked for.
@@ -96,7 +105,7 @@ def run_plan(plan: AblationPlan) -> AblationTable | None:
         say(_time_text(cost, timed))
         answer({"cost": asdict(cost), "timed": asdict(timed), "seconds": cost.seconds(timed), **_rows(found, left_out)})
         return None
-    done = _run(ablation, cost)
+    done = _run(ablation if ray is None else _on_cluster(ablation, ray), cost)
     failed = tuple(LeftOut(job.row.name, f"it could not be built: {why}") for job, why in done.not_built.items())
     made = make_table(dataset.name, plan.preset.name, found, jobs, (*left_out, *failed))
     _write(made, plan.out)
@@ -113,6 +122,14 @@ def list_rows() -> None:
     rows += [[row.family, row.name, row.title + (", on request" if row.on_request else "")] for row in ROWS.values()]
     say(table(rows))
     answer([{"name": row.name, "family": row.family, "title": row.title} for row in ROWS.values()])
+
+
+def _on_cluster(ablation: Ablation, ray: OnRay) -> Ablation:
+    first = ablation.engines.first
+    placement, open_pool = ray.opener(first)
+    spec = spec_of(first, ray.bank, ablation.device)
+    elsewhere = Elsewhere(spec, ray.built, open_pool, placement.threads)
+    return replace(ablation, workers=placement.workers, elsewhere=elsewhere)
 
 
 def _run(ablation: Ablation, cost: Cost) -> Done:

@@ -17,7 +17,7 @@ from backend.settings import RaySettings
 from converters.workers import in_order
 from ovdiff.bank import Bank
 from ovdiff.distributed.building import Report, build_on
-from ovdiff.distributed.cluster import Cluster, connected
+from ovdiff.distributed.cluster import Cluster, Waiting, connected
 from ovdiff.distributed.engine_pool import engine_pool
 from ovdiff.distributed.engine_worker import spec_of
 from ovdiff.distributed.placement import Placement, Wish, building_need, place, segmenting_need
@@ -55,7 +55,7 @@ class OnRay:
             yield pool
 
     def built(
-        self, engine: SegmentationEngine, categories: Sequence[Category], report: Report
+        self, engine: SegmentationEngine, categories: Sequence[Category], report: Report = lambda *_: None
     ) -> Iterator[tuple[Category, float | Exception]]:
         """Build categories side by side, and yield each with its seconds or with what ended it."""
         if not categories:
@@ -63,7 +63,7 @@ class OnRay:
         spec, need = spec_of(engine, self.bank, self.device), building_need(engine.preset, self.device)
         fewer = Wish(min(len(categories), self._placement(engine).workers), self.wish.cpus, self.wish.gpus)
         with _ending(engine_pool(self.cluster, spec, need, fewer, loads=False)) as pool:
-            yield from build_on(pool, board_on_cluster(), categories, report)
+            yield from build_on(pool, board_on_cluster(self.cluster), categories, report)
 
     @contextmanager
     def encoders(self, views: Views) -> Iterator[Mapped]:
@@ -82,7 +82,7 @@ class OnRay:
         def connect(_: EnginesOnRay) -> Pools:
             with ExitStack() as stack:
                 pool = stack.enter_context(self.segmenters(engine))
-                return Pools(pool, pool, board_on_cluster(), stack.pop_all())
+                return Pools(pool, pool, board_on_cluster(self.cluster), stack.pop_all())
             raise AssertionError("the stack hands on every error")
 
         return EnginesOnRay(engine, self.bank, self.device, RaySettings(), connect=connect)
@@ -108,7 +108,7 @@ def on_ray(address: str, wish: Wish, bank: Bank, device: str) -> Iterator[OnRay]
         MissingExtraError: ray is not installed.
         ClusterError: no cluster answers.
     """
-    with connected(address) as cluster:
+    with connected(address, waiting=Waiting(tell=notice)) as cluster:
         notice(f"on the Ray cluster at {cluster.address}: {len(cluster.nodes)} machines")
         yield OnRay(cluster, wish, bank, device)
 
@@ -124,8 +124,9 @@ def _ending(pool: RayPool) -> Iterator[RayPool]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-        if pool.figures.workers_lost:
+        figures = pool.figures
+        if figures.workers_lost or figures.heads_lost:
             notice(
-                f"{pool.figures.workers_lost} workers were lost, and {pool.figures.repeated} of "
-                f"{pool.figures.given} calls were repeated"
+                f"lost on the way: {figures.workers_lost} workers, {figures.heads_lost} times all with the head; "
+                f"{figures.repeated} of {figures.given} calls were repeated"
             )

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from backend.settings import RaySettings
 from ovdiff.bank import Bank
 from ovdiff.bank.judgement import Judgement
-from ovdiff.distributed.cluster import connected
+from ovdiff.distributed.cluster import Waiting, connected
 from ovdiff.distributed.engine_pool import placed_pool
 from ovdiff.distributed.engine_worker import build_category, call_engine, segment_here, spec_of
 from ovdiff.distributed.placement import Wish, building_need, place_both, segmenting_need
@@ -203,12 +203,13 @@ def connect_to_cluster(engines: EnginesOnRay) -> Pools:
     spec = spec_of(engines.engine, engines.bank, engines.device)
     needs = segmenting_need(preset, engines.device), building_need(preset, engines.device)
     with ExitStack() as stack:
-        cluster = stack.enter_context(connected(settings.ray))
+        # Who asks the service gets an error at once, and asks again; the next question connects anew.
+        cluster = stack.enter_context(connected(settings.ray, waiting=Waiting(wait_s=0, tell=logger.warning)))
         segment, build = place_both(*needs, cluster.nodes, wish)
         segmenters = placed_pool(cluster, spec, segment, loads=True)
         stack.callback(segmenters.shutdown, cancel_futures=True)
         builders = placed_pool(cluster, spec, build, loads=False)
         stack.callback(builders.shutdown, cancel_futures=True)
         logger.info("On the Ray cluster at %s: %d engines.", cluster.address, segmenters.workers)
-        return Pools(segmenters, builders, board_on_cluster(), stack.pop_all())
+        return Pools(segmenters, builders, board_on_cluster(cluster), stack.pop_all())
     raise AssertionError("the stack hands on every error")

@@ -5,18 +5,28 @@
     auto          the cluster that was started on this machine by `ray start`
     HOST:PORT     the cluster whose head answers there; this machine must be one of its nodes
     local         a cluster of this machine alone, which ends with the command
+
+    joined -- the head ended, or is silent for long --> away -- a head answers there again --> joined, number + 1
+                                                          |
+                                                          +---- not while it is waited for --> lost
+
+A cluster that was started here ends with its head, and a program that was connected before keeps its own connection:
+these are lost at once.
 """
 
-import contextlib
+import logging
 import os
 import re
-import socket
 import subprocess
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from ovdiff.distributed.head import Head, Seen, answers
 from ovdiff.distributed.placement import Node
 from ovdiff.errors import ClusterError
 from ovdiff.extras import naming_the_extra
@@ -24,35 +34,156 @@ from ovdiff.extras import naming_the_extra
 AUTO, LOCAL = "auto", "local"
 ADDRESS_FORM = "auto|HOST:PORT|local"
 
+WAIT_S = 300.0
+"""So long a command waits for a head that was lost; docs/ray.md says so."""
+
+_PATIENCE_S = 30.0  # a minute after a head fell silent Ray ends this process
+_LOOK_S = 2.0
 _ADDRESS = re.compile(r"([^\s:/\[\]]+|\[[0-9a-f:.]+\]):(\d{1,5})")
 _CONNECT_S = 5.0
 _START = "Start one with `ray start --head` (and `ray start --address=HOST:6379` on the other machines)"
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
+class Waiting:
+    """What is done about a head that is lost.
+
+    Attributes:
+        wait_s: so long another head is waited for; 0 waits for none.
+        patience_s: a head that is silent for so long is given up; one that ended is given up at once.
+        tell: is told of it, in a sentence.
+    """
+
+    wait_s: float = WAIT_S
+    patience_s: float = _PATIENCE_S
+    tell: Callable[[str], None] = _log.warning
+
+
+COMMANDS_WAIT = Waiting()
+"""What a command does: it waits, and tells the log."""
+
+
 class Cluster:
-    """A cluster that this process is connected to.
+    """A cluster that this process is connected to, and is connected to anew if its head is lost. Threads may share it.
+
+    Whoever uses Ray holds `lock` meanwhile, and `is_joined` then says whether there is a connection to use.
 
     Attributes:
         address: HOST:PORT of its head.
-        nodes: its machines that are alive.
+        nodes: its machines that were alive when this process was connected last.
+        number: counts the connections, from 1; workers that were started by an earlier one are gone.
+        is_joined: whether this process is connected.
+        lost: why it never will be again.
+        lock: may be taken several times by one thread.
     """
 
-    address: str
-    nodes: tuple[Node, ...]
+    def __init__(
+        self,
+        address: str,
+        nodes: Sequence[Node],
+        waiting: Waiting = COMMANDS_WAIT,
+        *,
+        leave: Callable[[], None] = lambda: None,
+        join: Callable[[], Sequence[Node]] | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take a cluster that this process is connected to.
+
+        Args:
+            address: HOST:PORT of its head.
+            nodes: its machines that are alive.
+            waiting: what is done if its head is lost.
+            leave: ends the connection.
+            join: connects anew and returns the machines; None if the cluster is lost with its head.
+            clock_s: the present moment in seconds.
+        """
+        self.address, self.nodes, self.number = address, tuple(nodes), 1
+        self.is_joined = True
+        self.lost: ClusterError | None = None
+        self.lock = threading.RLock()
+        self._waiting, self._leave, self._join, self._clock_s = waiting, leave, join, clock_s
+        self._head = Head(address)
+        self._heard_s, self._looked_s, self._until_s = clock_s(), clock_s() - _LOOK_S, 0.0
 
     def answers(self, within_s: float = _CONNECT_S) -> bool:
         """Say whether the head of the cluster takes connections."""
-        return _answers(self.address, within_s)
+        return answers(self.address, within_s)
+
+    def look(self, *, at_once: bool = False) -> None:
+        """Notice a head that is gone and one that is back, every two seconds at most; needs the lock.
+
+        Takes as long as leaving and joining take: seconds, and half a minute on a busy machine.
+
+        Args:
+            at_once: whether to look even if the last look was a moment ago.
+        """
+        now_s = self._clock_s()
+        if self.lost is not None or (now_s - self._looked_s < _LOOK_S and not at_once):
+            return
+        self._looked_s = now_s
+        if not self.is_joined:
+            self._try_to_join()
+            return
+        seen = self._head.look(_LOOK_S)
+        if seen is Seen.HERE:
+            self._heard_s = now_s
+        elif seen is Seen.ENDED or now_s - self._heard_s >= self._waiting.patience_s:
+            self._let_go()
+
+    def leave(self) -> None:
+        """End the connection for good."""
+        with self.lock:
+            self._head.forget()
+            self._leave()
+            self.is_joined = False
+
+    def _let_go(self) -> None:
+        """Leave the cluster. Workers would go on without a head, but nobody would hear of them."""
+        self._head.forget()
+        if self._join is None or not self._waiting.wait_s:
+            self.lost = head_is_lost(self.address)
+            return
+        until = time.strftime("%H:%M", time.localtime(time.time() + self._waiting.wait_s))
+        self._waiting.tell(
+            f"The head of the Ray cluster at {self.address} does not answer; waiting for it until {until}."
+        )
+        self._until_s = self._clock_s() + self._waiting.wait_s
+        self.is_joined = False
+        self._leave()
+
+    def _try_to_join(self) -> None:
+        why = ""
+        if self._join is not None and self.answers(_LOOK_S):
+            try:
+                self.nodes = tuple(self._join())
+            except ClusterError as error:  # such as this machine, which has to be started as a node again
+                why = str(error)
+            else:
+                self.number, self.is_joined, self._heard_s = self.number + 1, True, self._clock_s()
+                self._waiting.tell(f"The Ray cluster at {self.address} is there again; its workers start anew.")
+                return
+        if self._clock_s() >= self._until_s:
+            self.lost = head_is_lost(self.address, why)
+
+
+def head_is_lost(address: str, why: str = "") -> ClusterError:
+    """Return the error of a cluster whose head does not answer any more, and why a head there was of no use."""
+    return ClusterError(
+        f"The head of the Ray cluster at {address} does not answer any more. {why and why + ' '}What was finished is "
+        "stored: start the cluster again (`ray start --head`) and run the same command, which goes on where it was."
+    )
 
 
 @contextmanager
-def connected(address: str, *, processors: int | None = None) -> Iterator[Cluster]:
+def connected(address: str, *, processors: int | None = None, waiting: Waiting = COMMANDS_WAIT) -> Iterator[Cluster]:
     """Connect to a cluster, and leave it at the end; a cluster that was started here ends, too.
 
     Args:
         address: auto, local or HOST:PORT.
         processors: how many a cluster offers that is started here; by default those of the machine.
+        waiting: what is done if its head is lost.
 
     Raises:
         MissingExtraError: ray is not installed.
@@ -62,17 +193,33 @@ def connected(address: str, *, processors: int | None = None) -> Iterator[Cluste
         import ray
     check_address(address)
     if ray.is_initialized():  # a program that is connected stays so
-        yield _cluster(ray)
-        return
-    _connect(ray, address, processors)
+        cluster = Cluster(_address(ray), _nodes(ray), waiting)
+    else:
+        _connect(ray, address, processors)
+        join = None if address == LOCAL else partial(_joined, ray, _address(ray))
+        cluster = Cluster(_address(ray), _nodes(ray), waiting, leave=ray.shutdown, join=join)
     try:
-        yield _cluster(ray)
+        yield cluster
     finally:
-        ray.shutdown()
+        cluster.leave()
 
 
-def _cluster(ray: Any) -> Cluster:
-    return Cluster(ray.get_runtime_context().gcs_address, _nodes(ray))
+def _joined(ray: Any, address: str) -> tuple[Node, ...]:
+    """Connect to the cluster at HOST:PORT, and return its machines.
+
+    Raises:
+        ClusterError: this machine is not one of them, or the cluster is gone again.
+    """
+    ray.shutdown()  # what an earlier try left
+    _connect(ray, address, None)
+    try:
+        return _nodes(ray)
+    except Exception as error:  # Ray raises all kinds
+        raise ClusterError(f"The Ray cluster at {address} is gone again: {error}") from error
+
+
+def _address(ray: Any) -> str:
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def check_address(address: str) -> None:
@@ -108,21 +255,16 @@ def _connect(ray: Any, address: str, processors: int | None) -> None:
 
 def _init(ray: Any, address: str, processors: int | None) -> None:
     quiet = {"logging_level": "ERROR", "log_to_driver": False}
+    # Ray tells of lost workers on stdout, where programs read the result; the pool says it, too. There is no option.
+    ray._private.worker._worker_logs_enabled = False
     if address == LOCAL:
         # A cluster of one machine that ends with the command needs no web page and tells nobody of its use.
         os.putenv("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(address="local", num_cpus=processors, include_dashboard=False, **quiet)
         return
-    if address != AUTO and not _answers(address, _CONNECT_S):
+    if address != AUTO and not answers(address, _CONNECT_S):
         raise ClusterError(f"No Ray cluster answers at {address}. {_START}, or check the address and the firewall.")
     ray.init(address=address, **quiet)
-
-
-def _answers(address: str, within_s: float) -> bool:
-    host, _, port = address.rpartition(":")
-    with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), within_s):
-        return True
-    return False
 
 
 def _nodes(ray: Any) -> tuple[Node, ...]:

@@ -21,9 +21,8 @@ import contextlib
 import logging
 import queue
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -43,8 +42,7 @@ MOST_TRIES = 3
 AHEAD = 4
 """So many items a worker are handed out before an earlier result is waited for; their results wait in memory."""
 _AT_ONCE = 2
-_LOOK_S = 2.0
-_PATIENCE_S = 30.0
+_LOOK_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -74,11 +72,12 @@ class _Hand:
 
 @dataclass
 class PoolFigures:
-    """What a pool did: calls given to workers, repeated ones among them, and workers that were lost."""
+    """What a pool did: calls given to workers, repeated ones among them; and workers and heads that were lost."""
 
     given: int = 0
     repeated: int = 0
     workers_lost: int = 0
+    heads_lost: int = 0
 
 
 class RayPool(Executor):
@@ -90,8 +89,6 @@ class RayPool(Executor):
         placement: Placement,
         initializer: Callable[..., None] | None = None,
         initargs: tuple[Any, ...] = (),
-        *,
-        patience_s: float = _PATIENCE_S,
     ) -> None:
         """Start the workers; this does not wait for them.
 
@@ -100,33 +97,19 @@ class RayPool(Executor):
             placement: how many workers, and what each holds.
             initializer: makes a worker ready, such as by making an engine; called once in each.
             initargs: its arguments.
-            patience_s: a head that is silent for so long is given up.
         """
         import ray
 
         self._ray, self._cluster, self._placement = ray, cluster, placement
-        self._start, self._patience_s = (initializer, initargs), patience_s
-        self._folder = str(Path.cwd())
-        self._actor = ray.remote(
-            num_cpus=placement.cpus,
-            num_gpus=placement.gpus,
-            max_restarts=0,  # a worker that is lost is replaced here, wherever there is room, not where it was
-            max_task_retries=0,
-            scheduling_strategy="SPREAD",
-        )(worker.Worker)
-        self._step = ray.remote(num_cpus=1, max_retries=MOST_TRIES)(worker.step)
+        self._start, self._folder = (initializer, initargs), str(Path.cwd())
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._waiting: deque[_Call] = deque()
         self._hands: list[_Hand] = []
         self._failed_starts = 0
         self._broken: BaseException | None = None
         self._closing = threading.Event()
-        self._heard_s = self._looked_s = time.monotonic()
+        self._connection = 0
         self.figures = PoolFigures()
-        if placement.grows:
-            self._ask_autoscaler(placement.workers)
-        for _ in range(placement.workers):
-            self._hire()
         self._thread = threading.Thread(target=self._serve, name="ovdiff-ray-pool", daemon=True)
         self._thread.start()
 
@@ -164,20 +147,74 @@ class RayPool(Executor):
     # Everything below runs in the pool's own thread.
 
     def _serve(self) -> None:
-        while not (self._closing.is_set() and not self._open_calls()):
-            with contextlib.suppress(queue.Empty):
-                self._events.get(timeout=_LOOK_S)()
-                while not self._events.empty():
-                    self._events.get()()
-            self._look_for_head()
-            self._hand_out()
-        for hand in self._hands:
-            self._dismiss(hand)
-        if self._placement.grows:
-            self._ask_autoscaler(0)
+        while not self._closing.is_set() or not self._events.empty() or self._open_calls():
+            events = self._events_so_far()
+            with self._cluster.lock:
+                for step in (*events, self._follow_cluster, self._hand_out):
+                    self._do(step)
+        with self._cluster.lock:
+            self._do(self._end)
+
+    def _do(self, step: Callable[[], None]) -> None:
+        """Do a step; if Ray refuses it, every call fails, where nobody would hear of the end of this thread."""
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 — Ray raises all kinds
+            _log.exception("Ray refused what the pool of workers asked for.")
+            self._broken = self._broken or ClusterError(f"The Ray cluster refused what was asked for: {error}")
+            self._fail_calls()
+
+    def _events_so_far(self) -> list[Callable[[], None]]:
+        """Return what happened, as soon as something did, or after a while."""
+        found = []
+        with contextlib.suppress(queue.Empty):
+            found.append(self._events.get(timeout=_LOOK_S))
+            while True:
+                found.append(self._events.get_nowait())
+        return found
 
     def _open_calls(self) -> bool:
         return bool(self._waiting) or any(hand.calls for hand in self._hands)
+
+    def _follow_cluster(self, *, at_once: bool = False) -> None:
+        """Start the workers of a new connection; take the calls back from those of one that is lost."""
+        cluster = self._cluster
+        cluster.look(at_once=at_once)
+        if cluster.lost is not None:
+            if self._broken is None:
+                self._take_back()
+                self._break(cluster.lost)
+        elif self._connection and not (cluster.is_joined and self._connection == cluster.number):
+            self._take_back()
+        if cluster.is_joined and not self._connection and self._broken is None:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._connection, self._failed_starts = self._cluster.number, 0
+        self._actor = self._ray.remote(
+            num_cpus=self._placement.cpus,
+            num_gpus=self._placement.gpus,
+            max_restarts=0,  # a worker that is lost is replaced here, wherever there is room, not where it was
+            max_task_retries=0,
+            scheduling_strategy="SPREAD",
+        )(worker.Worker)
+        self._step = self._ray.remote(num_cpus=1, max_retries=MOST_TRIES)(worker.step)
+        if self._placement.grows:
+            self._ask_autoscaler(self._placement.workers)
+        for _ in range(self._placement.workers):
+            self._hire()
+
+    def _take_back(self) -> None:
+        """Let workers go that nobody can reach; they end by themselves. Their calls are the next ones to be given."""
+        if self._connection:
+            self.figures.heads_lost += 1
+        calls = [call for hand in self._hands for call in hand.calls]
+        for hand in self._hands:
+            hand.calls = []  # what is still told of them is too late
+        self._hands, self._connection = [], 0
+        self._waiting.extendleft(reversed(calls))
+        for call in self._waiting:
+            call.tries = 0  # that workers ended tells nothing about the calls that they had
 
     def _hire(self) -> None:
         hand = _Hand(self._actor.remote())
@@ -192,6 +229,9 @@ class RayPool(Executor):
         if hand not in self._hands:
             return
         if outcome.exception() is not None:
+            self._follow_cluster(at_once=True)
+            if hand not in self._hands:
+                return
             self._failed_starts += 1
             self._lose(hand)
             if self._failed_starts >= MOST_TRIES and not any(each.is_ready for each in self._hands):
@@ -221,10 +261,11 @@ class RayPool(Executor):
                 self._give(self._waiting.popleft(), min(takers, key=lambda hand: len(hand.calls)))
 
     def _give(self, call: _Call, hand: _Hand) -> None:
-        if call.tries == 0 and not call.future.set_running_or_notify_cancel():
+        again = call.future.running()
+        if not again and not call.future.set_running_or_notify_cancel():
             return
         self.figures.given += 1
-        self.figures.repeated += call.tries > 0
+        self.figures.repeated += again
         call.tries += 1
         hand.calls.append(call)
         try:
@@ -254,6 +295,9 @@ class RayPool(Executor):
             else:
                 call.future.set_result(value)
             return
+        self._follow_cluster(at_once=True)
+        if call not in hand.calls:
+            return  # it was the head that was lost, and all calls were taken back
         if self._is_end_of_worker(error):
             self._lose(hand, error)
             self._hire()
@@ -286,37 +330,37 @@ class RayPool(Executor):
             )
         )
 
-    def _look_for_head(self) -> None:
-        """Notice a head that is gone. Workers would go on without it, and a minute later Ray ends this process."""
-        now_s = time.monotonic()
-        if now_s - self._looked_s < _LOOK_S:
-            return
-        self._looked_s = now_s
-        if self._cluster.answers(_LOOK_S):
-            self._heard_s = now_s
-        elif now_s - self._heard_s >= self._patience_s and self._broken is None:
-            self._hands, left = [], self._hands  # they cannot be dismissed without a head, which ends them itself
-            self._break(head_is_lost(self._cluster), left)
-
-    def _break(self, error: BaseException, hands: Sequence[_Hand] = ()) -> None:
-        """Have all calls fail with an error, those of workers that are gone included."""
+    def _break(self, error: BaseException) -> None:
+        """Have all calls fail with an error, now and from now on."""
         self._broken = error
-        for hand in (*hands, *self._hands):
-            for call in hand.calls:
-                call.future.set_exception(error)
-            hand.calls = []
+        self._fail_calls()
+        self._dismiss_all()
+
+    def _fail_calls(self) -> None:
         for hand in self._hands:
-            self._dismiss(hand)
-        self._hands = []
+            for call in hand.calls:
+                call.future.set_exception(self._broken)
+            hand.calls = []
 
     def _cancel(self) -> None:
         while self._waiting:
             call = self._waiting.popleft()
-            if call.tries or not call.future.cancel():
+            if not call.future.cancel():
                 call.future.set_exception(ClusterError("The work was given up before it was done."))
 
+    def _end(self) -> None:
+        self._dismiss_all()
+        if self._placement.grows and self._connection:
+            self._ask_autoscaler(0)
+
+    def _dismiss_all(self) -> None:
+        hands, self._hands = self._hands, []
+        for hand in hands:
+            self._dismiss(hand)
+
     def _dismiss(self, hand: _Hand) -> None:
-        self._ray.kill(hand.actor)
+        if self._cluster.is_joined and self._connection == self._cluster.number:
+            self._ray.kill(hand.actor)
 
     def _ask_autoscaler(self, workers: int) -> None:
         """Tell a cluster that can grow how much room is wanted; one that cannot never reads it."""
@@ -329,11 +373,3 @@ class RayPool(Executor):
 def _why(error: BaseException | None) -> str:
     """Return the first line of an error; what Ray tells of a lost worker fills a screen."""
     return str(error or "").partition("\n")[0]
-
-
-def head_is_lost(cluster: Cluster) -> ClusterError:
-    """Return the error of a cluster whose head does not answer any more."""
-    return ClusterError(
-        f"The head of the Ray cluster at {cluster.address} does not answer any more. What was finished is stored: "
-        "start the cluster again (`ray start --head`) and run the same command, which goes on where it was."
-    )

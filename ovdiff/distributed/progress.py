@@ -3,9 +3,14 @@
 Tested by tests/ovdiff/distributed/test_building.py.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+from ovdiff.distributed.cluster import Cluster
 from ovdiff.distributed.engine_worker import Board
+
+_ANSWER_S = 5.0
 
 
 class Notes:
@@ -39,41 +44,73 @@ class RayBoard(Board):
     """The actor as both sides see it; without it builds go on and nobody knows how far they are."""
 
     def __init__(self, actor: Any) -> None:
-        """Take the actor's handle, which other machines get, too."""
+        """Take the actor's handle."""
         self._actor = actor
 
     def note(self, name: str, stage: str, fraction: float) -> bool:
         """Note a stage and the fraction done; return whether to go on."""
-        return bool(self._asked(self._actor.note, True, name, stage, fraction))
+        return bool(self._asked("note", True, name, stage, fraction))
 
     def give_up(self, name: str) -> None:
         """Have a build end at its next stage."""
-        self._asked(self._actor.give_up, None, name)
+        self._asked("give_up", None, name)
 
     def begin(self, name: str) -> None:
         """Forget what is known of a build."""
-        self._asked(self._actor.begin, None, name)
+        self._asked("begin", None, name)
 
     def stages(self) -> dict[str, tuple[str, float]]:
         """Return the last stage and fraction of each build."""
-        found: dict[str, tuple[str, float]] = self._asked(self._actor.stages, {})
+        found: dict[str, tuple[str, float]] = self._asked("stages", {})
         return found
 
-    @staticmethod
-    def _asked(method: Any, otherwise: Any, *given: Any) -> Any:
+    def _asked(self, method: str, otherwise: Any, *given: Any) -> Any:
         import ray
 
         try:
-            return ray.get(method.remote(*given), timeout=5)
-        except ray.exceptions.RayError:
+            with self._reached() as actor:
+                if actor is None:
+                    return otherwise
+                answer = getattr(actor, method).remote(*given).future()
+            return answer.result(_ANSWER_S)
+        except (ray.exceptions.RayError, TimeoutError):
             return otherwise
 
+    def _reached(self) -> AbstractContextManager[Any]:
+        return nullcontext(self._actor)
 
-def board_on_cluster() -> RayBoard:
-    """Start the actor beside the caller, whose end it shares."""
+
+class BoardOfCaller(RayBoard):
+    """The caller's side, whose actor starts anew with each connection to the cluster; what it told before is gone."""
+
+    def __init__(self, cluster: Cluster, start: Callable[[], Any]) -> None:
+        """Take the cluster, and what starts the actor there."""
+        self._cluster, self._start, self._connection = cluster, start, 0
+        super().__init__(None)
+
+    def __reduce__(self) -> tuple[type[RayBoard], tuple[Any]]:
+        """Become the bare actor's handle on another machine."""
+        with self._reached() as actor:
+            return RayBoard, (actor,)
+
+    @contextmanager
+    def _reached(self) -> Iterator[Any]:
+        """Yield the actor of this connection; None while there is none."""
+        with self._cluster.lock:
+            if self._cluster.is_joined and self._connection != self._cluster.number:
+                self._connection, self._actor = self._cluster.number, self._start()
+            yield self._actor if self._cluster.is_joined else None
+
+
+def board_on_cluster(cluster: Cluster) -> RayBoard:
+    """Return a board whose actor runs beside the caller, whose end it shares."""
+    return BoardOfCaller(cluster, _started)
+
+
+def _started() -> Any:
     import ray
 
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=True
     )
-    return RayBoard(ray.remote(num_cpus=0, scheduling_strategy=here)(Notes).remote())
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(Notes).remote()

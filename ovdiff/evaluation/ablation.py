@@ -6,22 +6,55 @@ Every row with its seed has a folder like that of `ovdiff evaluate`, so their re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
-from converters.workers import ordered_map
-from ovdiff.engines import Learns, SegmentationEngine
+from converters.workers import in_order, ordered_map
+from ovdiff.distributed.engine_worker import EngineSpec
+from ovdiff.distributed.pool import AHEAD
+from ovdiff.engines import Learns, SegmentationEngine, make_engine
 from ovdiff.errors import SupportError, VocabularyError, WeightsError
-from ovdiff.evaluation.ablation_judge import Found, GroupPresets, Item, Judge, JudgeElsewhere
+from ovdiff.evaluation.ablation_judge import (
+    Found,
+    GroupPresets,
+    Item,
+    Judge,
+    JudgeElsewhere,
+    judge_here,
+    start_judge,
+)
 from ovdiff.evaluation.dataset import Dataset
 from ovdiff.evaluation.figures import ImageFigures
 from ovdiff.evaluation.records import Records, read_records
 from ovdiff.evaluation.result import result_of
 from ovdiff.evaluation.rows import LeftOut
-from ovdiff.evaluation.run import Failure, Protocol, run_identity
+from ovdiff.evaluation.run import Failure, OpenPool, Protocol, run_identity
 from ovdiff.evaluation.shared_work import Engines, Group, Job, Report, share_support, words_of
 from ovdiff.evaluation.sums import totals_of
+from ovdiff.vocabulary import Category
 
 CATEGORY_ERRORS = (SupportError, VocabularyError)
 """Errors by which a row cannot be built, and which say nothing about the others."""
+
+
+Built = Callable[[SegmentationEngine, Sequence[Category]], Iterator[tuple[Category, float | Exception]]]
+"""Builds categories as an engine would, and yields each with its seconds or with what ended it."""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Other machines that do the work.
+
+    Attributes:
+        spec: the engine of the preset as it is, as they make it.
+        built: builds categories there.
+        open_pool: opens a pool of the ablation's workers there.
+        threads: how many threads torch uses in each.
+    """
+
+    spec: EngineSpec
+    built: Built
+    open_pool: OpenPool
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -36,8 +69,10 @@ class Ablation:
         engines: makes the engines.
         device: the device's name.
         protocol: what is asked besides the whole vocabulary.
-        workers: how many processes evaluate images; 1 is this one, in which prototypes are made in any case.
+        workers: how many processes evaluate images; 1 is this one.
         open: opens the dataset in another process; picklable. Not needed in this one.
+        elsewhere: the machines where prototypes are made and the workers are; by default prototypes are made in this
+            process, and the workers are processes of this machine.
     """
 
     jobs: tuple[Job, ...]
@@ -49,6 +84,7 @@ class Ablation:
     protocol: Protocol = field(default_factory=Protocol)
     workers: int = 1
     open: Callable[[], Dataset] | None = None
+    elsewhere: Elsewhere | None = None
 
 
 @dataclass
@@ -114,15 +150,31 @@ def run_ablation(ablation: Ablation, report: Report) -> Done:
 def _build(ablation: Ablation, job: Job) -> str:
     """Make what prototypes a job lacks; return why it cannot be done, or ""."""
     engine, bank = ablation.engines.of(job.preset), ablation.engines.bank
-    others = [each.preset for each in ablation.jobs]
+    others, missing = [each.preset for each in ablation.jobs], []
     for category in words_of(engine, ablation.dataset.vocabulary):
         try:
             if not engine.has(category):
                 share_support(job.preset, others, category, bank)
-                engine.build(category)
+                missing.append(category)
         except CATEGORY_ERRORS as error:
             return f"{category.name}: {error}"
+    built = _built_here if ablation.elsewhere is None else ablation.elsewhere.built
+    for category, outcome in built(engine, missing):
+        if isinstance(outcome, CATEGORY_ERRORS):
+            return f"{category.name}: {outcome}"
+        if isinstance(outcome, Exception):
+            raise outcome
     return ""
+
+
+def _built_here(
+    engine: SegmentationEngine, categories: Sequence[Category]
+) -> Iterator[tuple[Category, float | Exception]]:
+    for category in categories:
+        try:
+            engine.build(category)
+        except CATEGORY_ERRORS as error:
+            yield category, error
 
 
 def _evaluate(ablation: Ablation, done: Done, report: Report) -> None:
@@ -164,14 +216,26 @@ def _judged(ablation: Ablation, groups: Sequence[Group], items: Sequence[Item]) 
 
     Raises:
         WorkersError: a process ended, such as for want of memory; what was evaluated is kept.
+        ClusterError: the other machines were lost; what was evaluated is kept.
     """
     presets = tuple(GroupPresets(group.encoder, tuple(job.preset for job in group.jobs)) for group in groups)
-    engines, protocol = ablation.engines, ablation.protocol
-    if ablation.workers == 1 or ablation.open is None or len(items) < 2:
+    engines, protocol, elsewhere = ablation.engines, ablation.protocol, ablation.elsewhere
+    if ablation.open is None or len(items) < 2 or (ablation.workers == 1 and elsewhere is None):
         yield from map(Judge(engines, ablation.dataset, presets, protocol), items)
         return
-    judge = JudgeElsewhere(engines.first.preset, engines.bank.folder, ablation.device, ablation.open, presets, protocol)
-    yield from ordered_map(judge, items, ablation.workers)
+    if elsewhere is None:
+        make = partial(make_engine, engines.first.preset, engines.bank, ablation.device)
+        judge = JudgeElsewhere(make, engines.bank, ablation.device, ablation.open, presets, protocol)
+        yield from ordered_map(judge, items, ablation.workers)
+        return
+    spec = elsewhere.spec
+    judge = JudgeElsewhere(spec.make, spec.bank, spec.device, ablation.open, presets, protocol, elsewhere.threads)
+    pool = elsewhere.open_pool(start_judge, (judge,))
+    try:
+        for _, found in in_order(lambda item: pool.submit(judge_here, item), items, ablation.workers * AHEAD):
+            yield found
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _write_result(ablation: Ablation, job: Job, done: Done) -> None:

@@ -6,10 +6,9 @@ Tested by tests/ovdiff/evaluation/test_ablation.py.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ovdiff.bank import Bank
-from ovdiff.engines import EnginePreset, SegmentationEngine, make_engine
+from ovdiff.engines import EnginePreset, SegmentationEngine
 from ovdiff.evaluation.dataset import Dataset
 from ovdiff.evaluation.figures import ImageFigures
 from ovdiff.evaluation.run import IMAGE_ERRORS, Clock, EncodedScene, Protocol, encode, evaluate_encoded
@@ -91,8 +90,8 @@ class JudgeElsewhere:
     """Judges in whatever process it is called; picklable.
 
     Attributes:
-        preset: that of the engine whose models the others share.
-        bank: the folder of the prototypes.
+        make: makes the engine whose models the others share.
+        bank: the prototypes.
         device: the device's name.
         open: opens the dataset.
         groups: the presets.
@@ -100,8 +99,8 @@ class JudgeElsewhere:
         threads: how many threads torch uses in that process.
     """
 
-    preset: EnginePreset
-    bank: Path
+    make: Callable[[], SegmentationEngine]
+    bank: Bank
     device: str
     open: Callable[[], Dataset]
     groups: tuple[GroupPresets, ...]
@@ -111,16 +110,25 @@ class JudgeElsewhere:
     def __call__(self, item: Item) -> Found:
         """Return the figures of an image by each job of an item."""
         if not _of_this_process:
-            _of_this_process.append(self._made())
-        return _of_this_process[0](item)
+            start_judge(self)
+        return judge_here(item)
 
-    def _made(self) -> Judge:
+    def judge(self) -> Judge:
+        """Make the engine and open the dataset."""
         import torch
 
         torch.set_num_threads(self.threads)
-        bank = Bank(self.bank)
-        engines = Engines(make_engine(self.preset, bank, self.device), bank, self.device)
-        return Judge(engines, self.open(), self.groups, self.protocol)
+        return Judge(Engines(self.make(), self.bank, self.device), self.open(), self.groups, self.protocol)
+
+
+def start_judge(elsewhere: JudgeElsewhere) -> None:
+    """Make the judge of this process."""
+    _of_this_process[:] = [elsewhere.judge()]
+
+
+def judge_here(item: Item) -> Found:
+    """Return the figures of an image by each job of an item, by the judge of this process."""
+    return _of_this_process[0](item)
 
 
 _of_this_process: list[Judge] = []  # the one judge of a process that was started for an ablation

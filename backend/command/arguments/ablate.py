@@ -9,6 +9,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+from backend.command.arguments.ray import add_ray_options, ray_of
 from backend.command.arguments.shared import Commands, add_engine_options, bank_folder, whole_number
 from backend.errors import UsageError
 from backend.settings import Settings
@@ -52,11 +53,12 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     ablate.add_argument(
         "--workers",
         type=whole_number,
-        default=1,
         metavar="N",
         help="processes that evaluate images, each with models of its own and one thread; prototypes are made in this "
-        "one (default: this one)",
+        "one (default: this one); with --ray, engines on the cluster, which make prototypes too (default: as many as "
+        "it has room for)",
     )
+    add_ray_options(ablate, workers=False)
     add_engine_options(ablate)
     ablate.set_defaults(act=_ablate)
 
@@ -84,6 +86,7 @@ def _ablate(options: argparse.Namespace, settings: Settings) -> None:
         seeds=tuple(options.seeds),
         limit=options.limit,
         plan=options.plan,
-        workers=options.workers,
+        workers=options.workers or 1,
     )
-    run_plan(plan)
+    with ray_of(options, settings) as ray:
+        run_plan(plan, ray)

@@ -111,3 +111,17 @@ def test_stored_features_are_those_of_one_process(
     features = contents(Path("two.training/features"))
     assert features == contents(Path("one.training/features"))
     assert {"maps.f16", "latents.f16", "segments.u8", "views.jsonl"} <= features.keys() and features["maps.f16"]
+
+
+@pytest.mark.slow
+def test_an_ablation_has_the_digits_of_one_process(
+    here: Path, on_ray: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("naclip.toml").write_text('base = "naclip_tinyworld"\nname = "naclip"\n[refine]\npamr = false\n')
+    command = ["ablate", "drawn", "--preset", "naclip.toml", "--limit", "2", "--rows", "no-windows", "--json"]
+    told = []
+    for out, ray in (("one", []), ("two", [*on_ray, "--workers", "1"])):
+        assert cli.main([*command, "--out", out, *ray]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+        monkeypatch.setattr("ovdiff.evaluation.ablation.Judge", None)  # the second run judges nothing in this process
+    assert told[0] == told[1] and len(told[0]["rows"]) == 2

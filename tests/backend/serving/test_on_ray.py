@@ -1,10 +1,12 @@
-"""The service with engines elsewhere: threads stand for workers; tests/backend/command/test_ray.py has a cluster."""
+"""The service with engines elsewhere: threads stand for workers, and once they are those of a real cluster."""
 
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,22 +15,30 @@ import pytest
 from backend.errors import SettingsError
 from backend.serving import on_ray
 from backend.serving.on_ray import EnginesOnRay
+from backend.serving.service import Service
 from backend.settings import RaySettings, Settings
 from ovdiff.bank import Bank
 from ovdiff.distributed import engine_worker
 from ovdiff.distributed.engine_worker import use_engine
+from ovdiff.engines import load_any_preset, make_engine
 from ovdiff.errors import ClusterError, SupportError
+from ovdiff.tinyworld.world import render, sample_scene
 from ovdiff.vocabulary import Category, Vocabulary
 from tests.fakes.engine import FakeEngine
 from tests.fakes.fixtures import MakeApp
-from tests.fakes.label_studio import PROJECT_UID
-from tests.fakes.pictures import red_and_blue
+from tests.fakes.label_studio import PROJECT_UID, FakeLabelStudio
+from tests.fakes.pictures import encoded, red_and_blue
 from tests.fakes.waiting import eventually
 from tests.ovdiff.distributed.test_building import Told
 
 RED, BLUE, GREEN = Category("red"), Category("blue"), Category("green")
 RED_BLUE = """<View><Image name="image" value="$image"/><BrushLabels name="b" toName="image">
 <Label value="red"/><Label value="blue"/></BrushLabels></View>"""
+
+
+SKY = """<View><Image name="image" value="$image"/><BrushLabels name="b" toName="image">
+<Label value="sky"/></BrushLabels></View>"""
+PRESET = 'base = "tinyworld"\nname = "quick"\n[generation]\nimages = 2\nsteps = 2\n[anchors]\nprototypes = []\n'
 
 
 class Threads(ThreadPoolExecutor):
@@ -169,3 +179,41 @@ def test_an_address_that_is_none_keeps_the_service_from_starting(settings: Setti
     with pytest.raises(SettingsError, match=r"OVDIFF_RAY=.* is none of auto, local or HOST:PORT"):
         RaySettings(ray=value)
     assert RaySettings(ray="head:6379").ray_cpus == 1.0
+
+
+@pytest.mark.slow
+def test_a_real_cluster_makes_a_label_and_a_prediction(
+    ray_head: Any,
+    ray_cluster: object,
+    settings: Settings,
+    label_studio: FakeLabelStudio,
+    make_app: MakeApp,
+    tmp_path: Path,
+) -> None:
+    """The answer is that of a service whose models are in this process; neither knows what the other has built."""
+    preset = tmp_path / "quick.toml"
+    preset.write_text(PRESET)
+    scene = render(sample_scene(242, "test", things=2), 96).image
+    label_studio.files["/data/upload/1/scene.png"] = ("image/png", encoded(scene))
+    task = {"id": 1, "data": {"image": "/data/upload/1/scene.png"}}
+    on_cluster = RaySettings(ray=str(ray_head.address), ray_workers=1, ray_cpus=0.5)
+    results, keys = [], []
+    for name, ray in (("one", RaySettings()), ("two", on_cluster)):
+        own = replace(settings, data_dir=tmp_path / name, ray=ray)
+        engine = make_engine(load_any_preset(str(preset)), Bank(own.bank_dir), "cpu")
+        service = make_app(own, engine).extensions["ovdiff"]
+        if ray.ray:
+            engine.build = engine.segment = None  # type: ignore[method-assign, assignment]  # here nothing is computed
+        service.setup(PROJECT_UID, SKY)
+        assert eventually(partial(_is_ready, service), 200)
+        (item,) = service.predict(PROJECT_UID, [task], SKY)
+        results.append(item)
+        keys.append(sorted(path.name for path in own.bank_dir.rglob("*.safetensors")))
+        service.stop()
+    assert results[0] == results[1] and results[0]["result"]
+    assert keys[0] == keys[1] and keys[0]
+
+
+def _is_ready(service: Service) -> bool:
+    (category,) = service.status()["projects"][PROJECT_UID]["categories"]
+    return service.missing() == {} and category["state"] == "ready"

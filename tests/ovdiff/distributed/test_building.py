@@ -29,15 +29,10 @@ class Told(RayBoard):
     """The actor's own object instead of the actor."""
 
     def __init__(self) -> None:
-        self.notes = Notes()
+        super().__init__(Notes())
 
-    @property
-    def _actor(self) -> Notes:  # type: ignore[override]
-        return self.notes
-
-    @staticmethod
-    def _asked(method: Any, otherwise: Any, *given: Any) -> Any:
-        return method(*given)
+    def _asked(self, method: str, otherwise: Any, *given: Any) -> Any:
+        return getattr(self._actor, method)(*given)
 
 
 def test_each_category_comes_with_its_seconds_or_its_error(tmp_path: Path) -> None:
@@ -69,7 +64,7 @@ def test_builds_that_are_left_are_given_up(tmp_path: Path) -> None:
 
 
 def test_the_board_of_a_cluster(ray_cluster: Cluster) -> None:
-    board = board_on_cluster()
+    board = board_on_cluster(ray_cluster)
     assert board.note("red", "drawing", 0.25)
     assert board.stages() == {"red": ("drawing", 0.25)}
     board.give_up("red")
@@ -81,7 +76,7 @@ def test_the_board_of_a_cluster(ray_cluster: Cluster) -> None:
 def test_builds_go_on_without_the_board(ray_cluster: Cluster) -> None:
     import ray
 
-    board = board_on_cluster()
+    board = board_on_cluster(ray_cluster)
     board.stages()
     ray.kill(board._actor)
     assert board.note("red", "drawing", 0.25)

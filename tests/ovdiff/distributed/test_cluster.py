@@ -3,11 +3,14 @@
 import os
 import stat
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from ovdiff.distributed.cluster import Cluster, check_address, connected, smallest_gpu_gib
+from ovdiff.distributed.cluster import Cluster, Waiting, check_address, connected, smallest_gpu_gib
+from ovdiff.distributed.head import Seen
 from ovdiff.distributed.placement import Node
 from ovdiff.errors import ClusterError, MissingExtraError
 from tests.fakes.sockets import closed_port
@@ -97,3 +100,99 @@ def test_the_smallest_gpu_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     tool.chmod(tool.stat().st_mode | stat.S_IEXEC)
     monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), "/bin", "/usr/bin"]))
     assert smallest_gpu_gib() == 16.0
+
+
+@dataclass
+class Fake:
+    """A head, a clock and a connection; `cluster` is what sees them."""
+
+    monkeypatch: pytest.MonkeyPatch
+    seen: Seen = Seen.HERE
+    now_s: float = 0.0
+    nodes: Sequence[Node] | ClusterError = (Node(8.0),)
+    told: list[str] = field(default_factory=list)
+    left: int = 0
+
+    def cluster(self, *, joins: bool = True, wait_s: float = 60.0) -> Cluster:
+        self.monkeypatch.setattr("ovdiff.distributed.head.Head.look", lambda *_: self.seen)
+        self.monkeypatch.setattr(Cluster, "answers", lambda *_: self.seen is Seen.HERE)
+        waiting = Waiting(wait_s, 30.0, self.told.append)
+        join = self.join if joins else None
+        return Cluster("head:6379", [Node(2.0)], waiting, leave=self.leave, join=join, clock_s=lambda: self.now_s)
+
+    def leave(self) -> None:
+        self.left += 1
+
+    def join(self) -> Sequence[Node]:
+        if isinstance(self.nodes, ClusterError):
+            raise self.nodes
+        return self.nodes
+
+    def look(self, cluster: Cluster, seen: Seen, seconds: float = 2.0) -> None:
+        self.seen, self.now_s = seen, self.now_s + seconds
+        cluster.look()
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
+    return Fake(monkeypatch)
+
+
+def test_a_head_that_is_silent_for_a_moment_is_left_alone(fake: Fake) -> None:
+    cluster = fake.cluster()
+    for seen in (Seen.HERE, *[Seen.SILENT] * 14, Seen.HERE, *[Seen.SILENT] * 14):
+        fake.look(cluster, seen)
+    assert cluster.is_joined and cluster.number == 1 and not fake.told
+
+
+@pytest.mark.parametrize(("seen", "looks"), [(Seen.ENDED, 1), (Seen.SILENT, 15)])
+def test_a_lost_head_is_waited_for_and_the_cluster_joined_anew(fake: Fake, seen: Seen, looks: int) -> None:
+    cluster = fake.cluster()
+    for _ in range(looks):
+        assert cluster.is_joined
+        fake.look(cluster, seen)
+    assert not cluster.is_joined and fake.left == 1 and cluster.lost is None
+    fake.look(cluster, Seen.SILENT)
+    fake.nodes = ClusterError("This machine is no node of it.")
+    fake.look(cluster, Seen.HERE)
+    assert not cluster.is_joined and cluster.lost is None, "the machine may be started as a node yet"
+    fake.nodes = (Node(8.0), Node(4.0))
+    fake.look(cluster, Seen.HERE)
+    assert cluster.is_joined and (cluster.number, cluster.nodes) == (2, (Node(8.0), Node(4.0)))
+    first, second = fake.told
+    assert first.startswith("The head of the Ray cluster at head:6379 does not answer; waiting for it until ")
+    assert second == "The Ray cluster at head:6379 is there again; its workers start anew."
+    fake.look(cluster, Seen.ENDED)
+    assert not cluster.is_joined and fake.left == 2, "it may be lost again"
+
+
+def test_a_head_is_not_waited_for_for_ever(fake: Fake) -> None:
+    cluster = fake.cluster(wait_s=60.0)
+    fake.look(cluster, Seen.ENDED)
+    fake.nodes = ClusterError("This machine is no node of it.")
+    fake.look(cluster, Seen.HERE, 59.0)
+    assert cluster.lost is None
+    fake.look(cluster, Seen.HERE)
+    assert str(cluster.lost).startswith(
+        "The head of the Ray cluster at head:6379 does not answer any more. This machine is no node of it. What was "
+        "finished is stored: start the cluster again"
+    )
+    fake.nodes = (Node(8.0),)
+    fake.look(cluster, Seen.HERE)
+    assert not cluster.is_joined, "whoever asked was told that it is lost"
+
+
+@pytest.mark.parametrize(("joins", "wait_s"), [(False, 60.0), (True, 0.0)])
+def test_a_cluster_of_this_machine_or_of_a_service_is_lost_at_once(fake: Fake, joins: bool, wait_s: float) -> None:
+    cluster = fake.cluster(joins=joins, wait_s=wait_s)
+    fake.look(cluster, Seen.ENDED)
+    assert cluster.lost is not None and not fake.told
+
+
+def test_a_look_costs_something_so_it_is_not_taken_more_often_than_it_is_wanted(fake: Fake) -> None:
+    cluster = fake.cluster()
+    fake.look(cluster, Seen.HERE)
+    fake.look(cluster, Seen.ENDED, 0.1)
+    assert cluster.is_joined
+    cluster.look(at_once=True)
+    assert not cluster.is_joined

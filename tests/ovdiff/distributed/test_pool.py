@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from converters.workers import as_done, in_order
-from ovdiff.distributed.cluster import Cluster
+from ovdiff.distributed.cluster import Cluster, Waiting
+from ovdiff.distributed.head import Head, Seen
 from ovdiff.distributed.placement import Placement
-from ovdiff.distributed.pool import RayPool, head_is_lost
+from ovdiff.distributed.pool import RayPool
 from ovdiff.distributed.stages import Stages
 from ovdiff.distributed.worker import Raised
 from ovdiff.errors import ClusterError, MissingPrototypesError
@@ -192,11 +193,39 @@ def test_workers_that_cannot_start_end_the_work(
 
 
 def test_a_head_that_is_silent_ends_the_work_and_says_how_to_go_on(ray_cluster: Cluster) -> None:
-    silent = Cluster(f"127.0.0.1:{closed_port()}", ray_cluster.nodes)
-    told = r"does not answer any more. .* run the same command, which goes on"
-    with RayPool(silent, Placement(1, cpus=0), patience_s=0.0) as pool, pytest.raises(ClusterError, match=told):
+    silent = Cluster(f"127.0.0.1:{closed_port()}", ray_cluster.nodes, Waiting(patience_s=0.0))
+    told = r"does not answer any more. .*`ray start --head`.* run the same command, which goes on"
+    with RayPool(silent, Placement(1, cpus=0)) as pool, pytest.raises(ClusterError, match=told):
         pool.submit(time.sleep, 60).result(SETTLE_S)
-    assert "ray start --head" in str(head_is_lost(silent))
+
+
+def test_calls_of_a_lost_head_are_given_to_workers_of_the_next_connection(
+    ray_cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The cluster itself lives: what tells of the head is a fake, and so are leaving and joining."""
+    seen, told = [Seen.HERE], list[str]()
+    monkeypatch.setattr(Head, "look", lambda *_: seen.pop() if len(seen) > 1 else seen[0])
+    cluster = Cluster(ray_cluster.address, (), Waiting(tell=told.append), join=lambda: ray_cluster.nodes)
+    with RayPool(cluster, Placement(2, cpus=0), _remember, (7,)) as pool:
+        results = []
+        for _, (item, state) in in_order(partial(pool.submit, partial(_note_slowly, tmp_path)), range(40), 8):
+            results.append(item)
+            assert state == [7], "each worker is made ready"
+            if item == 3:
+                seen.append(Seen.ENDED)
+        assert results == list(range(40)) and cluster.nodes == ray_cluster.nodes
+        figures = pool.figures
+        assert (figures.heads_lost, figures.workers_lost, len(told)) == (1, 0, 2)
+        assert 40 <= figures.given == 40 + figures.repeated <= 44, "at most two calls of each worker are repeated"
+    computed = sum(len(file.read_text().split()) for file in tmp_path.iterdir())
+    assert computed <= figures.given
+
+
+def _note_slowly(folder: Path, item: int) -> tuple[int, list[int]]:
+    time.sleep(0.1)
+    with (folder / str(item)).open("a") as file:
+        file.write("computed\n")
+    return item, list(_state)
 
 
 def test_work_that_did_not_begin_can_be_given_up(ray_cluster: Cluster) -> None:
@@ -214,5 +243,5 @@ def test_a_cluster_that_is_too_small_is_asked_to_grow(ray_cluster: Cluster, monk
     asked: list[Any] = []
     monkeypatch.setattr("ray.autoscaler.sdk.request_resources", lambda _cpus, bundles: asked.append(bundles))
     with RayPool(ray_cluster, Placement(1, cpus=0, gpus=0, grows=True)) as pool:
-        assert pool.workers == 1
+        assert pool.submit(abs, -1).result(SETTLE_S) == pool.workers == 1
     assert asked == [[{"CPU": 0}], []]
