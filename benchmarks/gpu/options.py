@@ -31,12 +31,16 @@ ON_A_GPU = (
     "-device_masks",
     "-batched_decode",
     "-shared_batches",
+    "-device_images",
     "-channels_last",
     "+bf16_matching",
     "+idle_texts",
     "+compile",
 )
-ON_A_CPU = ("+resident+device_masks+batched_decode+shared_batches+together+channels_last", "+bf16_matching")
+ON_A_CPU = (
+    "+resident+device_masks+batched_decode+shared_batches+together+device_images+channels_last",
+    "+bf16_matching",
+)
 _WORD = Category("cat", kind="thing")
 _FOUR = tuple(Category(name) for name in ("fish", "tree", "house", "boat"))
 _WARM, _TIMED = 2, 3

@@ -30,11 +30,12 @@ from converters.encodings.brush import mask_to_brush_rle
 from ovdiff.building.clustering import k_means
 from ovdiff.building.generation.tokens import fill
 from ovdiff.building.steps import enlarge
+from ovdiff.models.device_images import resize_lanczos, to_device
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ClipModelSettings, ModelSettings
 from ovdiff.presets.needs import feature_dtype
 from ovdiff.segmenting.segmenter import BACKGROUND, ScoreMerger, class_scores, decide
-from ovdiff.segmenting.windows import plan_windows, resize_to_working
+from ovdiff.segmenting.windows import plan_windows, resize_to_working, working_size_hw
 
 Run = Callable[[], object]
 Prepare = Callable[[FullSizeParts, int], Run]
@@ -65,6 +66,7 @@ def device_stages(preset: Preset, working_hw: tuple[int, int]) -> dict[str, Stag
         found[f"{extractor} matching"] = Stage("window", _matching(extractor), 0, len(windows), float32=True)
     found["prompt encoding"] = Stage("category", _prompts, 1, 0)
     found["merging windows"] = Stage("window", _merging(working_hw), 0, len(windows), float32=True)
+    found["resizing on the device"] = Stage("image", _resizing_there, 0, 1, float32=True)
     found["deciding"] = Stage("image", _deciding(working_hw), 0, 1, float32=True)
     if preset.proposals.source == "maskcut":
         found["MaskCut"] = Stage("image", _maskcut, preset.generation.images)
@@ -220,6 +222,13 @@ def _maskcut(parts: FullSizeParts, _count: int) -> Run:
 def _resizing(preset: Preset) -> Run:
     image = noise(1, _IMAGE_HW)[0]
     return lambda: resize_to_working(image, preset.windows)
+
+
+def _resizing_there(parts: FullSizeParts, _count: int) -> Run:
+    """Copy an image to the device and resize it there, which a GPU does beside the models (`device_images`)."""
+    image, device = noise(1, _IMAGE_HW)[0], parts.models.device
+    size_hw = working_size_hw(_IMAGE_HW, parts.preset.windows)
+    return lambda: resize_lanczos(to_device(image, device), size_hw)
 
 
 def _run_lengths() -> None:

@@ -3,13 +3,13 @@
 This module never imports torch.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.errors import PresetError
-from ovdiff.extractors.extractor import Extractor, Purpose
+from ovdiff.extractors.extractor import Extractor, Purpose, TakesTensors
 from ovdiff.presets import Preset
 from ovdiff.presets.needs import EXTRACTORS
 
@@ -42,14 +42,19 @@ class Extractors:
             self._made[name] = made
         return self._made[name]
 
-    def extract(self, name: str, images: NDArray[np.uint8], purpose: Purpose) -> "Tensor":
+    def extract(self, name: str, images: "NDArray[np.uint8] | Tensor", purpose: Purpose) -> "Tensor":
         """Return the features (B, D, h, w) float32 of images (B, H, W, 3) uint8 RGB by an extractor's name.
+
+        Images that are a tensor are given as one to an extractor that takes that, and to others as an array.
 
         Raises:
             PresetError: as indexing does; or the extractor gives features of another shape or dtype.
             WeightsError: its model cannot be loaded.
         """
-        features = self[name].extract(images, purpose)
+        extractor, given = self[name], cast(Any, images)  # the Protocol's own type is the array
+        if not isinstance(images, np.ndarray) and not (isinstance(extractor, TakesTensors) and extractor.takes_tensors):
+            given = images.numpy(force=True)
+        features = extractor.extract(given, purpose)
         if features.ndim != 4 or len(features) != len(images) or str(features.dtype) != "torch.float32":
             raise PresetError(
                 f"The extractor {name!r} gives {str(features.dtype).removeprefix('torch.')} features of shape "

@@ -22,3 +22,13 @@ class Extractor(Protocol):
     def extract(self, images: NDArray[np.uint8], purpose: Purpose) -> "Tensor":
         """Return raw features (B, D, h, w) float32 of images (B, H, W, 3) uint8 RGB."""
         ...
+
+
+@runtime_checkable
+class TakesTensors(Protocol):
+    """An extractor whose images may be a tensor on the device, too. Others are given arrays."""
+
+    @property
+    def takes_tensors(self) -> bool:
+        """Whether they may."""
+        ...

@@ -1,17 +1,15 @@
 """Stable Diffusion features (A.11): the queries of cross-attention layers for a slightly noised image."""
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler, StableDiffusionPipeline
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ovdiff.extractors.extractor import Purpose
 from ovdiff.models.cross_attention import cross_attention_layers
 from ovdiff.models.keys import outputs_of
 from ovdiff.models.loaded import LoadedModels
-from ovdiff.models.pixels import images_to_pixels
+from ovdiff.models.pixels import Images, images_to_pixels
 from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import DiffusionModelSettings
 from ovdiff.presets.part_settings import StableDiffusionFeatureSettings
@@ -31,6 +29,8 @@ class StableDiffusionExtractor:
     different features there.
     """
 
+    takes_tensors = True
+
     def __init__(self, pipeline: StableDiffusionPipeline, settings: StableDiffusionFeatureSettings) -> None:
         """Use a pipeline's VAE, UNet and text encoder.
 
@@ -44,7 +44,7 @@ class StableDiffusionExtractor:
         self._empty_text = _encode_empty_text(pipeline)
 
     @torch.inference_mode()
-    def extract(self, images: NDArray[np.uint8], purpose: Purpose) -> Tensor:
+    def extract(self, images: Images, purpose: Purpose) -> Tensor:
         """Return queries (B, D, h, w) float32 of images (B, H, W, 3) uint8, stretched to a square."""
         settings = self._settings
         size_px = settings.support_px if purpose == "support" else settings.window_px
@@ -52,7 +52,7 @@ class StableDiffusionExtractor:
         maps = self._run(latents)
         return torch.cat([_to_grid(queries, latents.shape[-1], settings.normalise_layers) for queries in maps], dim=1)
 
-    def _encode(self, images: NDArray[np.uint8], size_px: int) -> Tensor:
+    def _encode(self, images: Images, size_px: int) -> Tensor:
         vae = self._pipeline.vae
         factor = self._pipeline.vae_scale_factor
         side = max(1, round(size_px / factor)) * factor

@@ -7,15 +7,13 @@ DINO, DINOv2, DINOv3 and MAE share this extractor. Each of their modules describ
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ovdiff.extractors.extractor import Purpose
 from ovdiff.extractors.sizes import purpose_size_hw, square_hw
 from ovdiff.models.keys import check_block, output_of, tokens_to_grid
-from ovdiff.models.pixels import images_to_pixels
+from ovdiff.models.pixels import Images, images_to_pixels
 from ovdiff.presets.part_settings import TransformerFeatureSettings
 
 
@@ -40,6 +38,8 @@ class VisionTransformer:
 class TransformerExtractor:
     """Extracts keys, with all heads side by side, or tokens. For keys, the pass ends as soon as they are computed."""
 
+    takes_tensors = True
+
     def __init__(self, vit: VisionTransformer, settings: TransformerFeatureSettings, field: str) -> None:
         """Use a vision transformer.
 
@@ -54,7 +54,7 @@ class TransformerExtractor:
         check_block(f"{field}.layer", settings.layer, len(vit.keys))
         self._vit, self._settings = vit, settings
 
-    def extract(self, images: NDArray[np.uint8], purpose: Purpose) -> Tensor:
+    def extract(self, images: Images, purpose: Purpose) -> Tensor:
         """Return features (B, D, h, w) float32 of images (B, H, W, 3) uint8; support images are stretched."""
         size_hw = purpose_size_hw(images.shape[1:3], self._settings, purpose, self._vit.patch_px)
         if self._settings.feature == "keys":
@@ -62,16 +62,16 @@ class TransformerExtractor:
         with torch.inference_mode():
             return self._to_grid(self._vit.encode(self._pixels(images, size_hw)), size_hw)
 
-    def keys(self, images: NDArray[np.uint8], size_px: int) -> Tensor:
+    def keys(self, images: Images, size_px: int) -> Tensor:
         """Return keys (B, D, h, w) float32 of images stretched to a square of ``size_px``."""
         return self._keys(images, square_hw(size_px, self._vit.patch_px))
 
-    def _keys(self, images: NDArray[np.uint8], size_hw: tuple[int, int]) -> Tensor:
+    def _keys(self, images: Images, size_hw: tuple[int, int]) -> Tensor:
         pixels = self._pixels(images, size_hw)
         keys = self._vit.keys[self._settings.layer]
         return self._to_grid(output_of(keys, lambda: self._vit.encode(pixels)), size_hw)
 
-    def _pixels(self, images: NDArray[np.uint8], size_hw: tuple[int, int]) -> Tensor:
+    def _pixels(self, images: Images, size_hw: tuple[int, int]) -> Tensor:
         settings, like = self._settings, self._vit.keys[0].weight
         return images_to_pixels(images, size_hw, settings.statistics, like, settings.resampling)
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ovdiff.models.clip_tower import ClipTower, open_clip_block, transformers_block
 from ovdiff.models.keys import output_of, tokens_to_grid
-from ovdiff.models.pixels import images_to_pixels
+from ovdiff.models.pixels import Images, images_to_pixels
 from ovdiff.models.text_batches import encode_texts
 from ovdiff.presets.part_settings import Resampling, Statistics
 
@@ -46,21 +44,17 @@ class Clip(Protocol):
         """
         ...
 
-    def embed_images(
-        self, images: NDArray[np.uint8], statistics: Statistics, resampling: Resampling = "bicubic"
-    ) -> Tensor:
+    def embed_images(self, images: Images, statistics: Statistics, resampling: Resampling = "bicubic") -> Tensor:
         """Return unit vectors (B, P) of images, stretched to the size that the encoder was trained with."""
         ...
 
-    def image_features(
-        self, images: NDArray[np.uint8], statistics: Statistics, resampling: Resampling = "bicubic"
-    ) -> Tensor:
+    def image_features(self, images: Images, statistics: Statistics, resampling: Resampling = "bicubic") -> Tensor:
         """Return what `embed_images` returns before it is made a unit vector (B, P)."""
         ...
 
     def embed_regions(
         self,
-        images: NDArray[np.uint8],
+        images: Images,
         masks: Tensor,
         size_px: int,
         statistics: Statistics,
@@ -85,7 +79,7 @@ class Clip(Protocol):
 
     def keys(
         self,
-        images: NDArray[np.uint8],
+        images: Images,
         size_hw: tuple[int, int],
         layer: int,
         statistics: Statistics,
@@ -104,7 +98,7 @@ class Clip(Protocol):
 
     def tokens(
         self,
-        images: NDArray[np.uint8],
+        images: Images,
         size_hw: tuple[int, int],
         statistics: Statistics,
         resampling: Resampling = "bicubic",
@@ -142,16 +136,12 @@ class TransformersClip:
         return encode_texts(rows, length, self._tokenizer.pad_token_id, self._encode)
 
     @torch.inference_mode()
-    def embed_images(
-        self, images: NDArray[np.uint8], statistics: Statistics, resampling: Resampling = "bicubic"
-    ) -> Tensor:
+    def embed_images(self, images: Images, statistics: Statistics, resampling: Resampling = "bicubic") -> Tensor:
         """Embed images; see :class:`Clip`."""
         return F.normalize(self.image_features(images, statistics, resampling), dim=1)
 
     @torch.inference_mode()
-    def image_features(
-        self, images: NDArray[np.uint8], statistics: Statistics, resampling: Resampling = "bicubic"
-    ) -> Tensor:
+    def image_features(self, images: Images, statistics: Statistics, resampling: Resampling = "bicubic") -> Tensor:
         """Embed images without normalising; see :class:`Clip`."""
         side = self._vision.config.image_size
         pooled = self._vision(self._pixels(images, (side, side), statistics, resampling)).pooler_output
@@ -161,7 +151,7 @@ class TransformersClip:
     @torch.inference_mode()
     def embed_regions(
         self,
-        images: NDArray[np.uint8],
+        images: Images,
         masks: Tensor,
         size_px: int,
         statistics: Statistics,
@@ -192,7 +182,7 @@ class TransformersClip:
 
     def keys(
         self,
-        images: NDArray[np.uint8],
+        images: Images,
         size_hw: tuple[int, int],
         layer: int,
         statistics: Statistics,
@@ -207,7 +197,7 @@ class TransformersClip:
     @torch.inference_mode()
     def tokens(
         self,
-        images: NDArray[np.uint8],
+        images: Images,
         size_hw: tuple[int, int],
         statistics: Statistics,
         resampling: Resampling = "bicubic",
@@ -221,9 +211,7 @@ class TransformersClip:
         """Return the image encoder in pieces; see :class:`Clip`."""
         vision, projection = self._vision, self._model.visual_projection
 
-        def embed(
-            images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics, resampling: Resampling
-        ) -> Tensor:
+        def embed(images: Images, size_hw: tuple[int, int], statistics: Statistics, resampling: Resampling) -> Tensor:
             pixels = self._pixels(images, size_hw, statistics, resampling)
             states: Tensor = vision.pre_layrnorm(vision.embeddings(pixels, interpolate_pos_encoding=True))
             return states
@@ -236,7 +224,7 @@ class TransformersClip:
         return found
 
     def _pixels(
-        self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics, resampling: Resampling
+        self, images: Images, size_hw: tuple[int, int], statistics: Statistics, resampling: Resampling
     ) -> Tensor:
         return images_to_pixels(images, size_hw, statistics, self._model.visual_projection.weight, resampling)
 
@@ -273,16 +261,12 @@ class OpenClip:
         return encode_texts(rows, self._model.context_length, 0, self._encode)
 
     @torch.inference_mode()
-    def embed_images(
-        self, images: NDArray[np.uint8], statistics: Statistics, resampling: Resampling = "bicubic"
-    ) -> Tensor:
+    def embed_images(self, images: Images, statistics: Statistics, resampling: Resampling = "bicubic") -> Tensor:
         """Embed images; see :class:`Clip`."""
         return F.normalize(self.image_features(images, statistics, resampling), dim=1)
 
     @torch.inference_mode()
-    def image_features(
-        self, images: NDArray[np.uint8], statistics: Statistics, resampling: Resampling = "bicubic"
-    ) -> Tensor:
+    def image_features(self, images: Images, statistics: Statistics, resampling: Resampling = "bicubic") -> Tensor:
         """Embed images without normalising; see :class:`Clip`."""
         features: Tensor = self._visual(self._pixels(images, self._visual.image_size, statistics, resampling)).float()
         return features
@@ -290,7 +274,7 @@ class OpenClip:
     @torch.inference_mode()
     def embed_regions(
         self,
-        images: NDArray[np.uint8],
+        images: Images,
         masks: Tensor,
         size_px: int,
         statistics: Statistics,
@@ -316,7 +300,7 @@ class OpenClip:
     @torch.inference_mode()
     def keys(
         self,
-        images: NDArray[np.uint8],
+        images: Images,
         size_hw: tuple[int, int],
         layer: int,
         statistics: Statistics,
@@ -333,7 +317,7 @@ class OpenClip:
     @torch.inference_mode()
     def tokens(
         self,
-        images: NDArray[np.uint8],
+        images: Images,
         size_hw: tuple[int, int],
         statistics: Statistics,
         resampling: Resampling = "bicubic",
@@ -359,7 +343,7 @@ class OpenClip:
         return found
 
     def _embed_patches(
-        self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics, resampling: Resampling
+        self, images: Images, size_hw: tuple[int, int], statistics: Statistics, resampling: Resampling
     ) -> Tensor:
         """Return the input of the first block (B, 1 + h*w, D); the CLS token comes first."""
         visual = self._visual
@@ -370,7 +354,7 @@ class OpenClip:
         return embedded
 
     def _pixels(
-        self, images: NDArray[np.uint8], size_hw: tuple[int, int], statistics: Statistics, resampling: Resampling
+        self, images: Images, size_hw: tuple[int, int], statistics: Statistics, resampling: Resampling
     ) -> Tensor:
         return images_to_pixels(images, size_hw, statistics, self._visual.conv1.weight, resampling)
 

@@ -27,7 +27,8 @@ class DeviceOptions:
         batched_decode: support images are decoded in batches as large as memory allows, and not one at a time.
         shared_batches: support images of several prompts, and of several categories that are built one after another,
             are drawn in one batch.
-        together: windows of several images are encoded in one batch, where a folder is segmented.
+        together: windows of several images are encoded in one batch, where a folder, a manifest or a project is.
+        device_images: an image to be segmented goes to the device once, as bytes, and is resized and cut there.
         channels_last: the UNet and the VAE keep channels last, as the tensor units want convolutions.
         bf16_matching: cosines with prototypes are products of bfloat16, added up in float32.
         idle_texts: the generator's text encoder is on the device only while support images are drawn.
@@ -40,6 +41,7 @@ class DeviceOptions:
     batched_decode: bool = False
     shared_batches: bool = False
     together: bool = False
+    device_images: bool = False
     channels_last: bool = False
     bf16_matching: bool = False
     idle_texts: bool = False
@@ -50,7 +52,13 @@ PLAIN = DeviceOptions()
 """Nothing switched on: what a CPU has."""
 
 ON_A_GPU = DeviceOptions(
-    resident=True, device_masks=True, batched_decode=True, shared_batches=True, together=True, channels_last=True
+    resident=True,
+    device_masks=True,
+    batched_decode=True,
+    shared_batches=True,
+    together=True,
+    device_images=True,
+    channels_last=True,
 )
 """What a GPU has unless its name says otherwise."""
 

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ from torch import Tensor
 
 from ovdiff.errors import WeightsError
 from ovdiff.extractors.work import extraction
+from ovdiff.models.device_images import for_this_thread
 from ovdiff.models.memory import batch_size, run_in_batches
+from ovdiff.models.pixels import Images
 from ovdiff.presets.model_settings import ClipModelSettings, Dtype
 from ovdiff.presets.needs import dtype_fields, feature_dtype, looks_at_images
 from ovdiff.presets.schema import WindowSettings
@@ -105,14 +107,15 @@ def encode_images(
         DeviceMemoryError: not even one window fits into the device's memory.
     """
     preset = parts.preset
-    ready = [prepare(image, preset.windows) for image in images] if prepared is None else prepared
+    ready = [prepare(parts, image) for image in images] if prepared is None else prepared
     workings = [each.working for each in ready]
     groups = _group_windows(workings, preset.windows)
+    given = _given(ready)
     with parts.models.lock:
         for name in preset.active_extractors():
             parts.extractors[name]  # All weights are loaded first: a batch is given the memory that they leave.
-        features = {name: _encode_windows(parts, name, workings, groups) for name in preset.active_extractors()}
-        embeddings = [_embed(parts, working) if looks_at_images(preset) else None for working in workings]
+        features = {name: _encode_windows(parts, name, given, groups) for name in preset.active_extractors()}
+        embeddings = [_embed(parts, image) if looks_at_images(preset) else None for image in given]
     return [
         EncodedImage(
             (image.shape[0], image.shape[1]),
@@ -163,9 +166,15 @@ class EncodingCache:
         )
 
 
-def _embed(parts: SegmentingParts, working: NDArray[np.uint8]) -> Tensor:
+def _given(prepared: Sequence[Prepared]) -> Sequence[Images]:
+    """Return the images (h, w, 3) at working size as models are given them: on the device if all of them are there."""
+    there = [for_this_thread(each.there) for each in prepared if each.there is not None]
+    return there if len(there) == len(prepared) else [each.working for each in prepared]
+
+
+def _embed(parts: SegmentingParts, image: Images) -> Tensor:
     settings = parts.preset.models.given("clip", ClipModelSettings)
-    embedding = embed_image(parts.clip, working, parts.preset.prefilter)
+    embedding = embed_image(parts.clip, image, parts.preset.prefilter)
     _check_finite(embedding, "clip", settings.dtype, ("models.clip.dtype",))
     return embedding
 
@@ -188,7 +197,7 @@ def _group_windows(workings: Sequence[NDArray[np.uint8]], settings: WindowSettin
 
 
 def _encode_windows(
-    parts: SegmentingParts, name: str, workings: Sequence[NDArray[np.uint8]], groups: Sequence[Sequence[_Placed]]
+    parts: SegmentingParts, name: str, images: Sequence[Images], groups: Sequence[Sequence[_Placed]]
 ) -> list[tuple[WindowFeatures, ...]]:
     """Return each image's features, in batches of windows of one size."""
     preset = parts.preset
@@ -197,11 +206,10 @@ def _encode_windows(
     limit = batch_size(parts.models.device, work)
     halve = preset.windows.features_dtype == "float16"
     place = parts.models.device if parts.models.options.resident else torch.device("cpu")
-    found: list[list[WindowFeatures]] = [[] for _ in workings]
+    found: list[list[WindowFeatures]] = [[] for _ in images]
 
     def run(windows: Sequence[_Placed]) -> None:
-        crops = np.stack([placed.window.crop(workings[placed.image]) for placed in windows])
-        features = parts.extractors.extract(name, crops, "window")
+        features = parts.extractors.extract(name, _crops(windows, images), "window")
         _check_finite(features, name, dtype, dtype_fields(name))
         kept = features.to(place, torch.float16 if halve else _STORED_AS[dtype])
         if halve and not _is_finite(kept):
@@ -218,6 +226,12 @@ def _encode_windows(
     for windows in groups:
         run_in_batches(windows, limit, run, work.name)
     return [tuple(batches) for batches in found]
+
+
+def _crops(windows: Sequence[_Placed], images: Sequence[Images]) -> Images:
+    """Return windows of one size (B, h, w, 3) uint8, where the images are."""
+    crops: list[Any] = [images[placed.image][placed.window.slices] for placed in windows]
+    return torch.stack(crops) if isinstance(crops[0], Tensor) else np.stack(crops)
 
 
 _STORED_AS = {"float32": torch.float32, "bfloat16": torch.float32, "float16": torch.float16}

@@ -119,7 +119,7 @@ class ImageSegmenter:
         Raises:
             ImageError: ``image`` is not an (H, W, 3) uint8 array.
         """
-        return prepare(image, self.parts.preset.windows, keep=keep)
+        return prepare(self.parts, image, keep=keep)
 
     def segment_together(
         self, images: Sequence[NDArray[np.uint8]], vocabulary: Vocabulary, prepared: Sequence[Prepared] | None = None

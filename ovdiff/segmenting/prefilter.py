@@ -21,12 +21,13 @@ from PIL import Image
 from torch import Tensor
 
 from ovdiff.models.clip import Clip
+from ovdiff.models.pixels import Images
 from ovdiff.models.texts import ClipTexts
 from ovdiff.presets.schema import PrefilterSettings
 from ovdiff.vocabulary import Category
 
 
-def embed_image(clip: Clip, image: NDArray[np.uint8], settings: PrefilterSettings) -> Tensor:
+def embed_image(clip: Clip, image: Images, settings: PrefilterSettings) -> Tensor:
     """Return CLIP's unit embedding (P,) float32 of an image (H, W, 3) uint8, stretched to the model's input size.
 
     The released code resizes twice: to a square of 512 px by Lanczos, and from there bilinearly without antialiasing.
@@ -34,7 +35,8 @@ def embed_image(clip: Clip, image: NDArray[np.uint8], settings: PrefilterSetting
     """
     if settings.stretch_px:
         square = (settings.stretch_px, settings.stretch_px)
-        image = np.asarray(Image.fromarray(image).resize(square, Image.Resampling.LANCZOS))
+        here = image.numpy(force=True) if isinstance(image, Tensor) else image
+        image = np.asarray(Image.fromarray(here).resize(square, Image.Resampling.LANCZOS))
     return clip.embed_images(image[None], settings.statistics, settings.resampling)[0]
 
 

@@ -5,6 +5,7 @@ options of a GPU, so that neither they nor the paths that a GPU takes rot.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from ovdiff.bank import Bank
 from ovdiff.bank.prototypes import FeatureSpacePrototypes
@@ -24,6 +26,7 @@ from ovdiff.presets import Preset
 from ovdiff.presets.part_settings import MaskCutSettings
 from ovdiff.proposals import Thresholder, make_source
 from ovdiff.segmenting import image_segmenter
+from ovdiff.segmenting.encoding import EncodedImage
 from ovdiff.tinyworld.world import render, sample_scene
 from ovdiff.vocabulary import Category, Vocabulary
 
@@ -187,6 +190,54 @@ def test_encodings_of_images_that_are_segmented_together_are_kept_where_that_is_
     again = engine.segment(images[1], VOCABULARY)
     np.testing.assert_array_equal(again.label_map, found[1].label_map)
     assert all(each.features.device.type == "cpu" for each in engine.encode(images[0]).features["clip"])
+
+
+def test_images_are_prepared_on_the_device_to_the_bytes_of_the_cpu(on_cpu: Engine, on_device: Engine) -> None:
+    """By several threads at once, which share a stream on CUDA."""
+    random = np.random.default_rng(0)
+    images = [random.integers(0, 256, (*size_hw, 3), dtype=np.uint8) for size_hw in ((80, 100), (300, 40), (700, 900))]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(on_device.prepared, images * 4))
+    for ours, theirs in zip(found, [on_cpu.prepared(image) for image in images] * 4, strict=True):
+        np.testing.assert_array_equal(ours.working, theirs.working)
+        assert theirs.there is None and ours.there is not None
+        np.testing.assert_array_equal(ours.there.cpu().numpy(), theirs.working)
+
+
+class Leaving(TorchFunctionMode):
+    """Notes the shapes of feature maps that are brought to the CPU from another device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func in (torch.Tensor.cpu, torch.Tensor.to, torch.Tensor.numpy) and args[0].device.type != "cpu":
+            here = not isinstance(result, torch.Tensor) or result.device.type == "cpu"
+            if here and args[0].ndim == 4:
+                self.shapes.append(tuple(args[0].shape))
+        return result
+
+
+def test_features_leave_the_device_only_where_they_are_kept(
+    on_cpu: Engine, device: str, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset = on_cpu.preset
+    engine = Engine(
+        replace(preset, cache=replace(preset.cache, features_mib=0, disk_mib=0)), on_cpu.bank, device=device
+    )
+    engine.segment(image, VOCABULARY)  # everything is loaded
+    left: list[EncodedImage] = []
+    leave = EncodedImage.on_the_cpu
+    monkeypatch.setattr(EncodedImage, "on_the_cpu", lambda encoded: left.append(encoded) or leave(encoded))
+    with Leaving() as leaving:
+        engine.segment(image, VOCABULARY)
+        engine.segment_together([image] * 2, VOCABULARY)
+    assert not left and not leaving.shapes
+    with Leaving() as leaving:
+        engine.segment_together([image], VOCABULARY, [engine.prepared(image, keep=True)])
+    assert len(left) == 1 and bool(leaving.shapes) == (device == "cuda")
 
 
 def test_masks_of_maskcut_are_the_cpu_s(preset: Preset, device: str) -> None:

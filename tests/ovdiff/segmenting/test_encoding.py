@@ -18,7 +18,9 @@ from ovdiff.segmenting.encoding import (
     encode_images,
     group_by_size,
 )
+from ovdiff.segmenting.encoding_store import encoding_to_bytes
 from ovdiff.segmenting.parts import SegmentingParts
+from ovdiff.segmenting.prepared import prepare
 from ovdiff.segmenting.windows import Window, plan_windows, working_size_hw
 
 
@@ -71,6 +73,55 @@ def test_windows_of_several_images_share_batches_and_each_image_gets_its_own(
             assert found.keys() == expected.keys()
             for window, rows in found.items():
                 torch.testing.assert_close(rows, expected[window], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("size_hw", [(80, 100), (128, 160), (300, 40)])
+def test_images_that_are_resized_and_cut_on_the_device_have_the_same_features_to_the_byte(
+    size_hw: tuple[int, int], preset: Preset
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), dtype=np.uint8)
+    here, there = (SegmentingParts(preset, LoadedModels(device)) for device in ("cpu", "cpu+device_images"))
+    assert prepare(here, image).there is None
+    prepared = prepare(there, image, keep=True)
+    assert prepared.there is not None and np.array_equal(prepared.there.numpy(), prepared.working)
+    assert prepared.key == image_key(image)
+    expected, found = encode_image(here, image), encode_images(there, [image], [prepared])[0]
+    assert encoding_to_bytes(found) == encoding_to_bytes(expected)
+
+
+def test_an_image_for_which_the_device_has_no_room_is_prepared_on_the_cpu(
+    preset: Preset, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("full")
+
+    parts = SegmentingParts(preset, LoadedModels("cpu+device_images"))
+    first = prepare(parts, image)
+    with monkeypatch.context() as patch:
+        patch.setattr("ovdiff.segmenting.prepared.to_device", full)
+        second = prepare(parts, image)
+    assert second.there is None and np.array_equal(second.working, first.working)
+    mixed = encode_images(parts, [image, image], [first, second])
+    assert encoding_to_bytes(mixed[0]) == encoding_to_bytes(mixed[1])
+
+
+def test_an_extractor_that_takes_arrays_alone_is_given_arrays(
+    preset: Preset, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OfArrays:
+        def __init__(self, inner: Any) -> None:
+            self._inner = inner
+
+        def extract(self, images: Any, purpose: Any) -> torch.Tensor:
+            assert isinstance(images, np.ndarray)
+            found: torch.Tensor = self._inner.extract(images, purpose)
+            return found
+
+    parts = SegmentingParts(preset, LoadedModels("cpu+device_images"))
+    expected = encode_image(parts, image)
+    for name in preset.active_extractors():
+        parts.extractors._made[name] = OfArrays(parts.extractors[name])
+    assert encoding_to_bytes(encode_image(parts, image)) == encoding_to_bytes(expected)
 
 
 def test_cache_lets_go_of_the_least_recently_used_within_its_bound() -> None:
