@@ -197,8 +197,10 @@ class RayPool(Executor):
             max_restarts=0,  # a worker that is lost is replaced here, wherever there is room, not where it was
             max_task_retries=0,
             scheduling_strategy="SPREAD",
+            enable_task_events=False,  # the head would keep 3 kB about each call, up to the hundred thousandth
         )(worker.Worker)
-        self._step = self._ray.remote(num_cpus=1, max_retries=MOST_TRIES)(worker.step)
+        steps = self._ray.remote(num_cpus=1, max_retries=MOST_TRIES, enable_task_events=False)
+        self._step = steps(worker.step)
         if self._placement.grows:
             self._ask_autoscaler(self._placement.workers)
         for _ in range(self._placement.workers):

@@ -1,21 +1,34 @@
 """The memory of a run by manifest: measured, summed up and drawn."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.manifest_memory import draw, measure, summary
+from benchmarks.manifest_memory import draw, family_mib, measure, summary
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
 def test_a_small_run_is_measured(tmp_path: Path) -> None:
-    found = measure(tmp_path, 60, cheap=True, form="parquet", shard_rows=20)
+    (found,) = measure(tmp_path, 60, cheap=True, form="parquet", shard_rows=20)
     assert (found["rows"], found["images"], len(found["mib_by_rows"])) == (60, 60, 3)
     assert found["masks"] > 60 and found["highest_mib_afterwards"] > 20
+
+
+def test_the_memory_of_a_process_is_that_of_its_children_too() -> None:
+    alone_mib = family_mib(os.getpid())
+    holds = "data = bytearray(b'x') * (1 << 26); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", holds], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert 64 < family_mib(os.getpid()) - alone_mib < 90
+        child.communicate(b"\n")
 
 
 def test_memory_that_grows_is_seen_as_a_slope() -> None:
@@ -37,6 +50,8 @@ def test_the_run_of_the_repository_is_flat_and_is_what_the_page_says() -> None:
 
 
 def test_curves_are_drawn() -> None:
-    curves = [{"engine": "brightness", "format": "coco", **summary([(n, 100.0) for n in range(1, 30)])}]
+    flat = summary([(n, 100.0) for n in range(1, 30)])
+    curves = [{"engine": "brightness", "format": "coco", **flat}]
+    assert draw(curves).tobytes() != draw([{**curves[0], "processes": "command on Ray"}]).tobytes()
     picture = np.asarray(draw(curves))
     assert picture.shape == (300, 720, 3) and (picture == (47, 109, 179)).all(axis=2).sum() > 600
