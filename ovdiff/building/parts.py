@@ -3,6 +3,7 @@
 from functools import cached_property
 
 from ovdiff.building.generation.diffusion import SupportGenerator
+from ovdiff.building.generation.graphs import CudaRecord
 from ovdiff.building.generation.safety import SafetyCheck, make_safety_check
 from ovdiff.extractors import Extractors
 from ovdiff.models.anchor_texts import AnchorTexts
@@ -29,8 +30,10 @@ class BuildingParts:
     def generator(self) -> SupportGenerator:
         """The generator, which draws support images."""
         pipeline = self.models.diffusion(self.preset.models.generator)
-        at_once = _DECODED_AT_ONCE if self.models.options.batched_decode else None
-        return SupportGenerator(pipeline, self.preset.generation, self.preset.attribution, at_once)
+        options = self.models.options
+        at_once = _DECODED_AT_ONCE if options.batched_decode else None
+        make_record = CudaRecord if options.graphs else None
+        return SupportGenerator(pipeline, self.preset.generation, self.preset.attribution, at_once, make_record)
 
     @cached_property
     def safety(self) -> SafetyCheck | None:

@@ -34,6 +34,7 @@ class DeviceOptions:
         idle_texts: the generator's text encoder is on the device only while support images are drawn.
         compile: parts of the UNet and the VAE are compiled when they first run, which takes a minute or more; torch
             keeps what it compiled in its own cache on disk, so that a later process starts warm.
+        graphs: the UNet's steps are recorded as CUDA graphs while support images are drawn; on a CUDA device alone.
     """
 
     resident: bool = False
@@ -46,6 +47,7 @@ class DeviceOptions:
     bf16_matching: bool = False
     idle_texts: bool = False
     compile: bool = False
+    graphs: bool = False
 
 
 PLAIN = DeviceOptions()
@@ -70,7 +72,7 @@ def split_device(device: str) -> tuple[str, DeviceOptions]:
     """Return torch's name of a device, and how it is used.
 
     Raises:
-        DeviceError: an option is unknown.
+        DeviceError: an option is unknown, or the device cannot have it.
     """
     name = device_name(device)
     chosen = ON_A_GPU if name.partition(":")[0] == "cuda" else PLAIN
@@ -81,7 +83,12 @@ def split_device(device: str) -> tuple[str, DeviceOptions]:
             f"Device {device!r} cannot be used: {rest!r} is no list of options. Expected such as '{name}+compile', of "
             f"{', '.join(OPTIONS)}; a minus in place of the plus switches one off."
         )
-    return name, replace(chosen, **{option: sign == "+" for sign, option in asked})
+    options = replace(chosen, **{option: sign == "+" for sign, option in asked})
+    if options.graphs and name.partition(":")[0] != "cuda":
+        raise DeviceError(
+            f"Device {device!r} cannot be used: there are CUDA graphs on a CUDA device alone. Drop '+graphs'."
+        )
+    return name, options
 
 
 def device_name(device: str) -> str:

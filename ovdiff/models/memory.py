@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
+from weakref import WeakSet
 
 import torch
 
@@ -62,6 +63,30 @@ class Work:
     mib_at_least: int = 0
 
 
+class Holder(Protocol):
+    """What keeps memory of a device beside tensors, and can do without it."""
+
+    def held_mib(self) -> float:
+        """Return how much it keeps."""
+        ...
+
+    def let_go(self) -> None:
+        """Keep none of it."""
+        ...
+
+
+_HOLDERS: "WeakSet[Holder]" = WeakSet()
+
+
+def remember_holder(holder: Holder) -> None:
+    """Count what a holder keeps as memory in use, and have it let go of it where memory is short."""
+    _HOLDERS.add(holder)
+
+
+def _held_mib() -> float:
+    return sum(holder.held_mib() for holder in list(_HOLDERS))
+
+
 class CudaMemory:
     """The memory of a CUDA device."""
 
@@ -73,11 +98,11 @@ class CudaMemory:
         """Return the device's free memory, with the memory that torch has reserved but does not use."""
         free, _ = torch.cuda.mem_get_info(self._device)
         cached = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
-        return (free + cached) / _MIB
+        return (free + cached) / _MIB - _held_mib()  # Torch has reserved that too, for nothing else.
 
     def used_mib(self) -> float:
-        """Return the memory that tensors occupy."""
-        return torch.cuda.memory_allocated(self._device) / _MIB
+        """Return the memory that tensors occupy, and what holders keep."""
+        return torch.cuda.memory_allocated(self._device) / _MIB + _held_mib()
 
 
 def memory_of(device: torch.device) -> DeviceMemory | None:
@@ -99,7 +124,13 @@ def batch_size(device: torch.device, work: Work) -> int:
     Raises:
         DeviceMemoryError: not even one item fits.
     """
-    return items_that_fit(memory_of(device), work)
+    try:
+        return items_that_fit(memory_of(device), work)
+    except DeviceMemoryError:
+        if not _held_mib():
+            raise
+        _release()
+        return items_that_fit(memory_of(device), work)
 
 
 def room_mib(memory: DeviceMemory | None, budget_gib: float) -> float:
@@ -172,6 +203,8 @@ def run_in_batches(
 
 
 def _release() -> None:
+    for holder in list(_HOLDERS):
+        holder.let_go()
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

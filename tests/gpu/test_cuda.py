@@ -18,6 +18,8 @@ from torch.overrides import TorchFunctionMode
 from ovdiff.bank import Bank
 from ovdiff.bank.prototypes import FeatureSpacePrototypes
 from ovdiff.building.clustering import k_means
+from ovdiff.building.generation.diffusion import DrawingBatch
+from ovdiff.building.parts import BuildingParts
 from ovdiff.engine import Engine
 from ovdiff.models.devices import ON_A_GPU, OPTIONS, device_name
 from ovdiff.models.loaded import LoadedModels
@@ -134,6 +136,22 @@ def test_categories_whose_images_were_drawn_together_are_those_that_were_drawn_a
         spaces = (each.bank.load(each.category_key(category)).spaces for each in (engine, on_cpu))
         found, expected = spaces
         assert all(_cosine_of_class(space, expected[name]) > 0.98 for name, space in found.items())
+
+
+def test_recorded_steps_draw_the_same_images_with_the_same_attribution(preset: Preset, device: str) -> None:
+    if device != "cuda":
+        pytest.skip("there are CUDA graphs on a CUDA device alone; tests/ovdiff/building/generation has a stand-in")
+    plain, recorded = (BuildingParts(preset, LoadedModels(name)).generator for name in (device, f"{device}+graphs"))
+    for phrases in (("boat",), ("water",), ("red fish",), ("boat", "red fish"), ("water", "boat"), ("boat", "water")):
+        batches = [DrawingBatch(phrase, (0, 1)) for phrase in phrases]
+        for ours, theirs in zip(*(each.generate_together(batches) for each in (recorded, plain)), strict=True):
+            levels = np.abs(ours.images.astype(int) - theirs.images.astype(int))
+            assert levels.mean() < 0.5 and levels.max() <= 8
+            np.testing.assert_allclose(ours.maps, theirs.maps, rtol=1e-2, atol=1e-4)
+    graphs = recorded._graphs
+    assert graphs is not None and len(graphs._recorded) == 2 and graphs.held_mib() > 0
+    graphs.let_go()
+    assert graphs.held_mib() == 0
 
 
 def _cosine_of_class(first: FeatureSpacePrototypes, second: FeatureSpacePrototypes) -> float:

@@ -111,20 +111,33 @@ class AttributionRecorder:
 
     def maps(self) -> Tensor:
         """Return the mean contribution, (B, g, g) float32, not normalised."""
+        total, contributions = self.sum()
+        return total / contributions
+
+    def sum(self) -> tuple[Tensor, int]:
+        """Return the sum of the contributions, (B, g, g) float32, and their number."""
         if self._total is None:
             raise RuntimeError("No step was recorded: sample with the pipeline inside the 'with' block first.")
-        return self._total / self._contributions
+        return self._total, self._contributions
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether the step that runs now counts."""
+        return self._step in self._wanted_steps
 
     def record(self, layer: Attention, hidden: Tensor, text: Tensor) -> None:
         """Add one layer's token maps. ``hidden`` is (B or 2B, h*w, C), ``text`` is (B or 2B, L, E)."""
-        if self._step not in self._wanted_steps:
+        if not self.is_recording:
             return
         conditional = slice(-self._images, None)
         probabilities = token_probabilities(layer, hidden[conditional], text[conditional], self._tokens)
         weights = None if isinstance(self._tokens, slice) else self._tokens.weights
-        added = upsample_and_merge(probabilities, self._grid, weights)
-        self._total = added if self._total is None else self._total + added
-        self._contributions += layer.heads
+        self.add(upsample_and_merge(probabilities, self._grid, weights), layer.heads)
+
+    def add(self, maps: Tensor, contributions: int) -> None:
+        """Add maps (B, g, g) float32, which are the sum of so many contributions."""
+        self._total = maps if self._total is None else self._total + maps
+        self._contributions += contributions
 
 
 class _RecordingProcessor:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ovdiff.building.generation.attribution import AttributionRecorder, Tokens
+from ovdiff.building.generation.graphs import LEAST_TOKENS, Record, StepGraphs
 from ovdiff.building.generation.tokens import category_span, fill
 from ovdiff.errors import VocabularyError
 from ovdiff.models.memory import run_in_batches
@@ -85,11 +86,13 @@ class SupportGenerator:
         generation: GenerationSettings,
         attribution: AttributionSettings,
         decoded_at_once: int | None = None,
+        make_record: Callable[[], Record] | None = None,
     ) -> None:
         """Use the pipeline's models with the preset's scheduler; the pipeline itself is left as it is.
 
         Where the text encoder is on the CPU and the UNet is not, the encoder is sent to the UNet for each batch, and
-        back. ``decoded_at_once`` images are decoded together; see :func:`decode`.
+        back. ``decoded_at_once`` images are decoded together; see :func:`decode`. With ``make_record`` the UNet's steps
+        are recorded and replayed; see :mod:`ovdiff.building.generation.graphs`.
         """
         from diffusers import StableDiffusionPipeline
 
@@ -99,6 +102,8 @@ class SupportGenerator:
         self._pipeline.set_progress_bar_config(disable=True)
         self._generation, self._attribution = generation, attribution
         self._decoded_at_once = decoded_at_once
+        grid = generation.size_px // self._pipeline.vae_scale_factor
+        self._graphs = make_record and StepGraphs(self._pipeline.unet, attribution, grid, make_record)
 
     def generate(self, batch: DrawingBatch, on_step: Callable[[], None] = lambda: None) -> Generated:
         """Sample one batch; ``on_step`` is called after each denoising step.
@@ -116,16 +121,19 @@ class SupportGenerator:
 
         It raises what `generate` raises.
         """
-        settings = self._generation
+        settings, tokens = self._generation, self._tokens(batches)
         recorder = AttributionRecorder(
             self._pipeline.unet,
             self._attribution,
-            self._tokens(batches),
+            tokens,
             images=sum(len(batch.numbers) for batch in batches),
             grid=settings.size_px // self._pipeline.vae_scale_factor,
             steps=settings.steps,
         )
-        with recorder, self._text_encoder_at_hand():
+        recording = (
+            self._graphs.recording(recorder, tokens) if self._graphs and isinstance(tokens, Tokens) else recorder
+        )
+        with recording, self._text_encoder_at_hand():
             latents = self._sample(batches, recorder, on_step)
         images, maps = decode(self._pipeline, latents, self._decoded_at_once), recorder.maps().cpu().numpy()
         ends = np.cumsum([len(batch.numbers) for batch in batches])[:-1]
@@ -140,11 +148,14 @@ class SupportGenerator:
         return category_span(self._pipeline.tokenizer, self._generation.prompt_template, phrase)
 
     def _tokens(self, batches: Sequence[DrawingBatch]) -> slice | Tokens:
+        """Return the tokens that count: the same of all images, unless phrases differ or steps are recorded."""
         spans = [self.span(batch.phrase) for batch in batches]
-        if all(span == spans[0] for span in spans):
+        if self._graphs is None and all(span == spans[0] for span in spans):
             return spans[0]
         of_images = [span for span, batch in zip(spans, batches, strict=True) for _ in batch.numbers]
-        return Tokens.of(of_images, self._pipeline.unet.device)
+        longest = max(span.stop - span.start for span in spans)
+        width = longest if self._graphs is None else max(LEAST_TOKENS, 1 << (longest - 1).bit_length())
+        return Tokens.of(of_images, self._pipeline.unet.device, width)
 
     @contextmanager
     def _text_encoder_at_hand(self) -> Iterator[None]:

@@ -39,3 +39,12 @@ def test_options_are_switched_on_and_off_in_a_device_s_name() -> None:
 def test_an_option_that_is_not_there_is_named_with_those_that_are(device: str) -> None:
     with pytest.raises(DeviceError, match=r"is no list of options\. Expected such as .*resident, device_masks"):
         require_device(device)
+
+
+def test_graphs_are_a_cuda_device_s() -> None:
+    assert split_device("cuda:1+graphs")[1] == replace(ON_A_GPU, graphs=True)
+    assert split_device("cpu-graphs") == ("cpu", DeviceOptions())
+    with pytest.raises(
+        DeviceError, match=r"Device 'cpu\+graphs' .* CUDA graphs on a CUDA device alone\. Drop '\+graphs'"
+    ):
+        require_device("cpu+graphs")
