@@ -34,6 +34,8 @@ LIBRARIES = {
     "lora": ("peft",),
     "crf": ("pydensecrf",),
     "cloud": ("fsspec", "s3fs"),
+    "azure": ("adlfs",),
+    "google": ("gcsfs",),
     "ray": ("pyarrow", "ray"),
     "train": ("tokenizers",),
 }

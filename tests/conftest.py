@@ -13,6 +13,7 @@ from backend.demo.session import Session, SessionSettings, open_session
 
 pytest_plugins = [
     "pytester",
+    "tests.clouds",
     "tests.ray_cluster",
     "tests.speed",
     "tests.storages",

@@ -1,4 +1,4 @@
-"""A server of this machine that speaks S3, buckets on it, and a cable to it that can be cut."""
+"""A server of this machine that speaks S3, buckets on it, and a cable to it that can be cut; clouds are in `clouds`."""
 
 import logging
 import os
@@ -7,8 +7,11 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
+
+from tests.clouds import ask_azure_at, ask_google_at
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 _numbers = iter(range(1_000_000))
@@ -28,14 +31,43 @@ def s3_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a new, empty bucket; it is asked as AWS's tools ask it, also by processes that a test starts."""
-    with asked_at(s3_server, monkeypatch):
-        yield new_bucket()
+def bucket(bucket_kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a new, empty bucket, of each kind that is tested (`tests.clouds`).
+
+    It is asked as the cloud's own tools ask it, also by processes that a test starts.
+    """
+    return bucket_of(bucket_kind, request, monkeypatch)
 
 
-@contextmanager
-def asked_at(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@pytest.fixture
+def s3_bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a new, empty bucket of S3, for what concerns S3 alone."""
+    return bucket_of("s3", request, monkeypatch)
+
+
+@pytest.fixture
+def place_for(place_kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A local folder, one in a new bucket of each kind, or one of a storage that has no conditional replacement."""
+    if place_kind == "folder":
+        (tmp_path / "place").mkdir()
+        return str(tmp_path / "place")
+    if place_kind == "other":
+        return f"memory://{tmp_path.name}/place"
+    return f"{bucket_of(place_kind, request, monkeypatch)}/place"
+
+
+def bucket_of(kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the address of a new, empty bucket of a kind, whose server is started if need be."""
+    if kind == "s3":
+        ask_s3_at(request.getfixturevalue("s3_server"), monkeypatch)
+    elif kind == "abfs":
+        ask_azure_at(request.getfixturevalue("azurite"), monkeypatch)
+    else:
+        ask_google_at(request.getfixturevalue("google"), monkeypatch)
+    return new_bucket(kind)
+
+
+def ask_s3_at(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have S3 asked at an endpoint, by this process and by those that it starts."""
     import s3fs
 
@@ -44,16 +76,22 @@ def asked_at(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if _asked[-1:] != [endpoint]:  # A client takes a second to be made, and is asked again where that is right.
         s3fs.S3FileSystem.clear_instance_cache()
         _asked[:] = [endpoint]
+
+
+@contextmanager
+def asked_at(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have S3 asked at an endpoint within the block."""
+    ask_s3_at(endpoint, monkeypatch)
     yield
 
 
-def new_bucket() -> str:
+def new_bucket(kind: str = "s3") -> str:
     """Make a bucket and return its address."""
     from fsspec.core import url_to_fs
 
     name = f"bucket-{os.getpid()}-{next(_numbers)}"
-    url_to_fs(f"s3://{name}")[0].mkdir(name)
-    return f"s3://{name}"
+    url_to_fs(f"{kind}://{name}")[0].mkdir(name)
+    return f"{kind}://{name}"
 
 
 class Cable:

@@ -1,29 +1,26 @@
 """A file that several machines write in turn: it is made only if it is not there, and replaced only if it is as it was.
 
-On this machine a folder's lock keeps these two steps together. S3 does so itself, by conditional puts (If-None-Match
-and If-Match); AWS and moto know them. Of other storages fsspec can ask the first alone, and some copies of S3 know
+On this machine a folder's lock keeps these two steps together. S3, Azure and Google do so themselves, by conditional
+puts (`ovdiff.storage.conditional_puts`). Of other storages fsspec can ask the first alone, and some copies of S3 know
 neither, or take a condition and do not keep it, which is found out once for each bucket: there a file is read once
 more after it was written, and two machines that write in the same moment may both believe that they were alone.
 
-Tested by tests/ovdiff/storage/test_leases.py on a server that speaks S3.
+Tested by tests/ovdiff/storage/test_leases.py on servers that speak S3, Azure's and Google's protocols.
 """
 
 import contextlib
 import logging
 import threading
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from converters.files import atomic, folder_lock
 from ovdiff.errors import StorageError
+from ovdiff.storage.conditional_puts import CONDITIONAL_PUTS, UNKNOWN, ConditionalPut, is_not_implemented
 from ovdiff.storage.stored_path import StoredPath
 
-_S3 = ("s3", "s3a")
-_REFUSED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
-_UNKNOWN = {"NotImplemented", "501"}
-_UNSUPPORTED = (NotImplementedError, TypeError, ValueError)  # what fsspec's storages raise for a mode they do not know
 _keeps_conditions: dict[str, bool] = {}
-"""Whether a bucket of S3 keeps the condition of a put, by the bucket's address, once it was tried."""
+"""Whether a bucket keeps the condition of a put, by the bucket's address, once it was tried."""
 _trying = threading.Lock()
 _log = logging.getLogger(__name__)
 
@@ -48,7 +45,7 @@ def read_version(path: Path) -> Version | None:
         stored = cast(StoredPath, path)
         while True:  # Bytes and version are two questions: what changed between them is read again.
             before, data = stored.stat().version, stored.read_bytes()
-            if stored.protocol not in _S3:
+            if stored.protocol not in CONDITIONAL_PUTS:
                 return _local(data)
             if stored.stat().version == before:
                 return Version(data, before)
@@ -58,7 +55,7 @@ def read_version(path: Path) -> Version | None:
 
 def version_name(path: Path) -> str | None:
     """Return the name of a file's version, cheaply; ``None`` if there is no such file."""
-    if isinstance(path, Path) or cast(StoredPath, path).protocol not in _S3:
+    if isinstance(path, Path) or cast(StoredPath, path).protocol not in CONDITIONAL_PUTS:
         found = read_version(path)
         return None if found is None else found.name
     try:
@@ -123,24 +120,12 @@ def _local(data: bytes) -> Version:
 
 def _put(path: StoredPath, data: bytes, version: str | None) -> str | None:
     """Write a stored file if it is of a version, or if there is none where the version is ``None``."""
-    if path.protocol in _S3:
-        condition = {"mode": "create"} if version is None else {"IfMatch": version}
-
-        def ask(fs: Any, at: str) -> str | None:
-            try:
-                return str(fs.pipe_file(at, data, **condition)["ETag"])
-            except OSError as error:
-                code = _code_of(error)
-                if isinstance(error, FileExistsError) or code in _REFUSED or (version and code == "NoSuchKey"):
-                    return None
-                if code in _UNKNOWN:
-                    return ""
-                raise
-
-        answer = path.asked("written", ask) if _keeps_conditions.get(_bucket(path), True) else ""
+    put = CONDITIONAL_PUTS.get(path.protocol)
+    if put is not None and _keeps_conditions.get(_bucket(path), True):
+        answer = path.asked("written", lambda fs, at: put(fs, at, data, version))
         if answer:
-            _try_conditions(path, data)
-        if answer != "":
+            return _try_conditions(path, data, put) or answer
+        if answer != UNKNOWN:
             return answer
     return _put_and_look(path, data, version)
 
@@ -149,23 +134,21 @@ def _bucket(path: StoredPath) -> str:
     return "/".join(path.address.split("/")[:3])
 
 
-def _try_conditions(path: StoredPath, data: bytes) -> None:
-    """Find out, once for each bucket, whether it keeps conditions: make the file that was written just now again."""
+def _try_conditions(path: StoredPath, data: bytes, put: ConditionalPut) -> str | None:
+    """Find out, once for each bucket, whether it keeps conditions: make the file that was written just now again.
+
+    Returns:
+        the version of the file that was made again, because the bucket does not keep them; else ``None``.
+    """
     bucket = _bucket(path)
     with _trying:
-        if bucket not in _keeps_conditions:
-            try:
-                path.asked("written", lambda fs, at: fs.pipe_file(at, data, mode="create"))
-                kept = False
-            except FileExistsError:
-                kept = True
-            except StorageError as error:
-                if not _is_refusal(error.__cause__):
-                    raise
-                kept = True
-            if not kept:
-                _log.warning("%s does not keep the condition of a put: two machines may do the same work.", bucket)
-            _keeps_conditions[bucket] = kept
+        if bucket in _keeps_conditions:
+            return None
+        again = path.asked("written", lambda fs, at: put(fs, at, data, None))
+        if again is not None:
+            _log.warning("%s does not keep the condition of a put: two machines may do the same work.", bucket)
+        _keeps_conditions[bucket] = again is None
+    return again
 
 
 def _put_and_look(path: StoredPath, data: bytes, version: str | None) -> str | None:
@@ -187,17 +170,7 @@ def _makes(path: StoredPath, data: bytes) -> bool:
     except FileExistsError:
         return False
     except StorageError as error:
-        if not isinstance(error.__cause__, _UNSUPPORTED) and _code_of(error.__cause__) not in _UNKNOWN:
+        if not is_not_implemented(error.__cause__):
             raise
         path.write_bytes(data)
     return True
-
-
-def _is_refusal(error: BaseException | None) -> bool:
-    return isinstance(error, FileExistsError) or _code_of(error) in _REFUSED
-
-
-def _code_of(error: BaseException | None) -> str:
-    """Return S3's own code for an error; "" if the error is none of S3's answers."""
-    response = getattr(getattr(error, "__cause__", None), "response", None) or {}
-    return str(response.get("Error", {}).get("Code", ""))

@@ -24,6 +24,7 @@ _BUSY = {
     )
     if hasattr(errno, name)
 }  # fmt: skip
+_BUSY_STATUS = {408, 429, 500, 502, 503, 504}
 _ANSWERS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
 _AWAY = {  # by name, for their libraries may not be installed: botocore's, aiohttp's, Azure's
     "ConnectionError", "HTTPClientError", "ClientConnectionError", "ClientPayloadError", "ServiceRequestError",
@@ -41,6 +42,8 @@ def is_away(error: BaseException) -> bool:
     if isinstance(error, ConnectionError | TimeoutError):
         return True
     if isinstance(error, OSError) and error.errno in _BUSY:
+        return True
+    if getattr(error, "status_code", getattr(error, "code", None)) in _BUSY_STATUS:  # Azure's and Google's answers
         return True
     return any(kind.__name__ in _AWAY for kind in type(error).__mro__)
 
@@ -93,6 +96,6 @@ def patiently(
 
 
 def reason(error: BaseException) -> str:
-    """Return what an error says, in at most 300 characters, without secrets and without a full stop."""
+    """Return the first line of what an error says, in at most 300 characters, without secrets and a full stop."""
     text = str(error.strerror or error) if isinstance(error, OSError) else str(error)
-    return without_secrets(text.strip().rstrip(".") or type(error).__name__)[:300]
+    return without_secrets(text.strip().partition("\n")[0].strip().rstrip(".") or type(error).__name__)[:300]

@@ -16,16 +16,17 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, TypeVar
 
-from ovdiff.errors import StorageError
+from ovdiff.errors import MissingExtraError, StorageError
 from ovdiff.extras import naming_the_extra
+from ovdiff.storage.clients import advice, ask_once, options_of
 from ovdiff.storage.patience import PATIENCE_S, patiently, reason
 from ovdiff.storage.stored_file import BLOCK_BYTES, StoredFile
 
 WHOLE_PUTS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
 """Storages where a file that is written appears whole or not at all. Elsewhere it is written beside and moved."""
 
-_S3_CONFIG = {"connect_timeout": 10, "read_timeout": 60, "retries": {"mode": "standard", "total_max_attempts": 1}}
-"""Time limits of one question in seconds. botocore's own would let a silent server hold a call for half an hour."""
+_VERSIONS = ("generation", "ETag", "etag", "md5Hash")
+"""What storages call a file's version; Google has an ETag too, and conditions on generations alone."""
 
 _T = TypeVar("_T")
 _Entry = dict[str, Any]  # what fsspec says of a file or folder
@@ -139,9 +140,9 @@ class StoredPath:
         """
         try:
             self.fs_and_path()
-        except (StorageError, OSError, ImportError, ValueError) as error:
-            if isinstance(error, StorageError) or "extra" in vars(error):
-                raise
+        except (StorageError, MissingExtraError):
+            raise
+        except Exception as error:  # whatever the library of a storage says of an address that it does not like
             raise StorageError(f"{self} cannot be used: {reason(error)}.") from error
 
     def fs_and_path(self) -> tuple[Any, str]:
@@ -150,17 +151,10 @@ class StoredPath:
         fsspec keeps one file system for each kind of storage; it is made anew in a process that was forked.
         """
         with naming_the_extra("Keeping files at an address"):
-            from fsspec.config import conf
             from fsspec.core import url_to_fs
 
-        options: dict[str, Any] = {"use_listings_cache": False}
-        if self.protocol in ("s3", "s3a"):
-            options["max_concurrency"] = 1  # else each file is asked for its size before it is read
-            if "config_kwargs" not in conf.get("s3", {}):
-                options["config_kwargs"] = _S3_CONFIG
-            with naming_the_extra("Keeping files in S3"):
-                import s3fs  # noqa: F401
-        fs, path = url_to_fs(self.address, **options)
+        fs, path = url_to_fs(self.address, use_listings_cache=False, **options_of(self.protocol))
+        ask_once(fs, self.protocol)
         return fs, path
 
     def asked(self, done: str, ask: Callable[[Any, str], _T]) -> _T:
@@ -180,7 +174,7 @@ class StoredPath:
         except (FileNotFoundError, FileExistsError, StorageError):
             raise
         except Exception as error:
-            raise StorageError(f"{self} cannot be {done}: {reason(error)}. {_advice(self, error)}") from error
+            raise StorageError(f"{self} cannot be {done}: {reason(error)}. {advice(self.protocol, error)}") from error
 
     # ---------------------------------------------------------------- reading
 
@@ -305,21 +299,10 @@ class StoredPath:
 def status_of(entry: _Entry) -> StoredStatus:
     """Return the status of a file from what fsspec says of it."""
     written = entry.get("LastModified") or entry.get("last_modified") or entry.get("mtime") or entry.get("created")
-    version = str(entry.get("ETag") or entry.get("etag") or entry.get("generation") or entry.get("md5Hash") or "")
+    version = str(next((entry[name] for name in _VERSIONS if entry.get(name)), ""))
     time_ns = 0
     if isinstance(written, datetime):
         time_ns = int(written.timestamp() * 1_000_000) * 1000
     elif isinstance(written, int | float):
         time_ns = int(written * 1e9)
     return StoredStatus(int(entry.get("size") or 0), time_ns, zlib.crc32(version.encode()), version)
-
-
-def _advice(path: StoredPath, error: Exception) -> str:
-    if path.protocol not in ("s3", "s3a"):
-        return "Its address and the settings of its library decide whether it can be used."
-    if isinstance(error, PermissionError):
-        return (
-            "A bank needs s3:GetObject, s3:PutObject and s3:DeleteObject for the folder and s3:ListBucket for the "
-            "bucket; AWS_PROFILE or AWS_ACCESS_KEY_ID say who asks."
-        )
-    return "S3 is asked as AWS's own tools ask it: AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL and the like."

@@ -19,7 +19,7 @@ from tests.boundaries.conftest import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 NEEDED_BY_THE_BASE = {"numpy", "PIL", "pycocotools", "defusedxml", "yaml"}
 # On no package index, or brought by what is: the module that imports it says how it is had.
-BROUGHT_BY_THE_USER = {"detectron2", "label_studio_ml"}
+BROUGHT_BY_THE_USER = {"detectron2", "label_studio_ml", "aiohttp", "azure"}
 # In no environment of the tests: there are no wheels.
 COMPILED_WHERE_WANTED = {"pydensecrf": {"pydensecrf2"}}
 GOLDEN = ROOT / "tests/converters/golden"

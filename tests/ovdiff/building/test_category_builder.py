@@ -25,7 +25,7 @@ from ovdiff.presets import Preset, preset_to_mapping
 from ovdiff.storage import place
 from ovdiff.storage.leases import Leases
 from ovdiff.vocabulary import Category
-from tests.storages import Cable, new_bucket
+from tests.storages import Cable, bucket_of, new_bucket
 
 LASTS_S = 3.0
 
@@ -97,9 +97,11 @@ def other(small: Preset) -> Iterator[Callable[[str, str], int]]:
         yield build
 
 
-@pytest.fixture(params=["folder", "s3"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path / "bank") if request.param == "folder" else f"{request.getfixturevalue('bucket')}/bank"
+@pytest.fixture(params=["folder", "bucket"])
+def address(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    if request.param == "folder":
+        return str(tmp_path / "bank")
+    return f"{bucket_of('s3', request, monkeypatch)}/bank"
 
 
 @pytest.fixture

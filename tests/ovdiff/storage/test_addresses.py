@@ -26,9 +26,7 @@ def test_an_address_is_a_path_in_a_storage_and_asks_nobody() -> None:
         ("s3://ANN:hu/sh@bucket/bank", r"s3://\.\.\.@bucket/bank holds a user or a password"),
         ("abfs://ann:hush@bucket", r"abfs://\.\.\.@bucket holds a user or a password"),
         ("ftpx://bucket", "ftpx://bucket cannot be used: Protocol not known"),
-        ("gs://bucket", "gs://bucket cannot be used: Please install gcsfs"),
-        # Azure's own form has an @ and no secret.
-        ("abfs://container@account.dfs.core.windows.net/bank", "cannot be used: Install adlfs"),
+        ("oss://bucket", "oss://bucket cannot be used: Install ossfs"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_said_in_words(address: str, said: str) -> None:

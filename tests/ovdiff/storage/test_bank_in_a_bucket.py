@@ -92,9 +92,9 @@ def test_a_damaged_set_in_a_bucket_counts_as_absent(preset: Preset, models: Load
 
 
 def test_who_may_only_read_segments_and_sees_what_is_damaged(
-    preset: Preset, models: LoadedModels, image: np.ndarray, bucket: str, monkeypatch: pytest.MonkeyPatch
+    preset: Preset, models: LoadedModels, image: np.ndarray, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address = f"{bucket}/bank"
+    address = f"{s3_bucket}/bank"
     Engine(preset, Bank(address), models=models).build(BOAT)
     LessonStore(f"{address}/lessons").save(a_lesson())
     (key,) = Bank(address).keys()

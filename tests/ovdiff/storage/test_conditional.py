@@ -100,7 +100,7 @@ def test_bytes_and_version_that_are_not_of_one_moment_are_read_again(server: Odd
 def test_a_storage_of_another_kind_that_refuses_is_not_written_to_either(
     server: OddS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = cast(Path, StoredPath("gs://bucket/x.lease", 0.0))
+    file = cast(Path, StoredPath("oss://bucket/x.lease", 0.0))
 
     def refused(at: str, data: bytes, mode: str = "overwrite") -> None:
         if mode == "create":
@@ -114,3 +114,46 @@ def test_a_storage_of_another_kind_that_refuses_is_not_written_to_either(
     assert server.files == {}
     error = ValueError("mode not supported")
     assert create(file, b"1") == "1"
+
+
+class ForgetfulGoogle:
+    """A server that speaks Google's protocol, gives each put a new generation and looks at no precondition."""
+
+    _location = "https://host"
+
+    def __init__(self) -> None:
+        self.files: dict[str, tuple[bytes, int]] = {}
+
+    def split_path(self, at: str) -> tuple[str, str, None]:
+        bucket, _, key = at.removeprefix("gs://").partition("/")
+        return bucket, key, None
+
+    def call(self, method: str, url: str, *, name: str, data: bytes, **_: Any) -> dict[str, str]:
+        assert method == "POST" and url == "https://host/upload/storage/v1/b/bucket/o"
+        self.pipe_file(f"gs://bucket/{name}", data)
+        return {"generation": self.info(f"gs://bucket/{name}")["generation"]}
+
+    def pipe_file(self, at: str, data: bytes, mode: str = "overwrite") -> None:
+        self.files[at] = (data, sum(number for _, number in self.files.values()) + 1)
+
+    def info(self, at: str) -> dict[str, str]:
+        if at not in self.files:
+            raise FileNotFoundError(at)
+        return {"generation": str(self.files[at][1])}
+
+    def cat_file(self, at: str) -> bytes:
+        return self.files[at][0]
+
+
+def test_a_version_that_changed_because_conditions_were_tried_is_the_one_that_counts(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server, file = ForgetfulGoogle(), cast(Path, StoredPath("gs://bucket/x.lease", 0.0))
+    monkeypatch.setattr(StoredPath, "fs_and_path", lambda path: (server, path.address))
+    monkeypatch.setattr(conditional, "_keeps_conditions", {})
+    with caplog.at_level(logging.WARNING):
+        version = create(file, b"1")
+    assert "gs://bucket does not keep the condition of a put" in caplog.text
+    assert version is not None and read_version(file) == (b"1", version)
+    assert replace(file, b"2", "other") is None
+    assert (second := replace(file, b"2", version)) is not None and read_version(file) == (b"2", second)

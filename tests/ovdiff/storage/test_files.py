@@ -12,9 +12,9 @@ from ovdiff.storage.sealed import keep_sealed, read_sealed
 from ovdiff.storage.stored_path import StoredPath
 
 
-@pytest.fixture(params=["folder", "s3"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    return tmp_path / "bank" if request.param == "folder" else place(f"{request.getfixturevalue('bucket')}/bank", 20.0)
+@pytest.fixture
+def folder(place_for: str) -> Path:
+    return place(f"{place_for}/bank", 20.0)
 
 
 def test_a_file_is_replaced_and_leaves_nothing_beside_it(folder: Path) -> None:

@@ -10,21 +10,16 @@ from typing import Any
 
 import pytest
 
+from ovdiff.storage import conditional, place
 from ovdiff.storage import leases as leases_module
-from ovdiff.storage import place
 from ovdiff.storage.conditional import create, read_version, replace
 from ovdiff.storage.leases import Leases, LeaseState, has_ended, this_process
 from tests.storages import Cable, new_bucket
 
 
-@pytest.fixture(params=["folder", "s3", "other"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A local folder, one in S3, and one of a storage that has no conditional replacement."""
-    if request.param == "folder":
-        return tmp_path / "leases"
-    if request.param == "other":
-        return place(f"memory://{tmp_path.name}/leases")
-    return place(f"{request.getfixturevalue('bucket')}/leases", 20.0)
+@pytest.fixture
+def folder(place_for: str) -> Path:
+    return place(f"{place_for}/leases", 20.0)
 
 
 class Watcher:
@@ -57,6 +52,7 @@ def test_a_file_is_made_and_replaced_only_as_it_was_known(folder: Path) -> None:
     assert found is not None and found == (b"3", second)
     path.unlink()
     assert replace(path, b"5", second) is None and read_version(path) is None
+    assert conditional._keeps_conditions.get("/".join(str(path).split("/")[:3]), True), "a bucket keeps conditions"
 
 
 def test_one_of_many_that_ask_at_once_gets_a_lease(folder: Path) -> None:

@@ -13,11 +13,9 @@ FILES = {"0000.png": b"picture", "batch.json": b"{}"}
 DAMAGED = "The batch %s is damaged"
 
 
-@pytest.fixture(params=["folder", "s3"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    return (
-        tmp_path / "batch" if request.param == "folder" else place(f"{request.getfixturevalue('bucket')}/batch", 20.0)
-    )
+@pytest.fixture
+def folder(place_for: str) -> Path:
+    return place(f"{place_for}/batch", 20.0)
 
 
 def test_a_folder_is_kept_and_read_whole(folder: Path) -> None:

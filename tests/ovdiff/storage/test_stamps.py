@@ -22,9 +22,9 @@ def test_a_file_of_this_machine_is_looked_at_each_time(tmp_path: Path) -> None:
     assert first is not None and stamps.of(path) != first
 
 
-def test_a_folder_in_a_storage_is_listed_once_in_a_while(bucket: str) -> None:
+def test_a_folder_in_a_storage_is_listed_once_in_a_while(s3_bucket: str) -> None:
     now_s = 0.0
-    folder: Any = place(bucket)
+    folder: Any = place(s3_bucket)
     stamps = Stamps(folder, clock_s=lambda: now_s)
     for name in ("a", "b"):
         write_whole(folder / name, b"1")

@@ -47,6 +47,9 @@ def test_what_is_not_there_is_pythons_own_error(bucket: str) -> None:
     for ask in ("read_bytes", "stat", "iterdir"):
         with pytest.raises(FileNotFoundError):
             list(getattr(stored(f"{bucket}/nothing"), ask)() or ())
+
+
+def test_a_bucket_that_is_not_there_is_said(s3_bucket: str) -> None:
     with pytest.raises(FileNotFoundError, match="bucket does not exist"):
         stored("s3://nobodys-bucket/a").write_bytes(b"x")
 
@@ -58,8 +61,8 @@ def test_a_path_can_be_sent_to_another_process(bucket: str) -> None:
     assert again == path and again.patience_s == 7.0 and again.read_bytes() == b"1"
 
 
-def test_a_storage_that_refuses_is_no_damaged_file(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = stored(f"{bucket}/a")
+def test_a_storage_that_refuses_is_no_damaged_file(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = stored(f"{s3_bucket}/a")
     fs = path.fs_and_path()[0]
 
     def refuse(*_: Any, **__: Any) -> None:

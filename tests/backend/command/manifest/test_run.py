@@ -1,7 +1,6 @@
 """`ovdiff segment --manifest`: results in shards; a run that was killed goes on, to the same bytes."""
 
 import json
-import logging
 import os
 import re
 import shutil
@@ -352,25 +351,6 @@ def test_rows_without_a_result_wait_for_the_index_on_the_disk() -> None:
         assert tracemalloc.get_traced_memory()[0] < 2 * 2**20, "bytes for 40,000 rows"
     finally:
         tracemalloc.stop()
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a bucket on a server of this machine that speaks S3."""
-    import s3fs
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    running = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    running.start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*running.get_host_and_port()))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().makedirs("bucket")
-    yield "s3://bucket"
-    s3fs.S3FileSystem.clear_instance_cache()
-    running.stop()
 
 
 def test_manifest_images_and_shards_may_all_lie_in_a_storage(
