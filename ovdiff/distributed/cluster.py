@@ -7,8 +7,10 @@
     local         a cluster of this machine alone, which ends with the command
 
     joined -- the head ended, or is silent for long --> away -- a head answers there again --> joined, number + 1
-                                                          |
-                                                          +---- not while it is waited for --> lost
+       |                                                  |
+       |                                                  +---- not while it is waited for --> lost
+       |
+       +-- nobody looked for a minute, and a head answers that may be another one --> joined, number + 1
 
 A cluster that was started here ends with its head, and a program that was connected before keeps its own connection:
 these are lost at once.
@@ -104,8 +106,9 @@ class Cluster:
         self.lost: ClusterError | None = None
         self.lock = threading.RLock()
         self._waiting, self._leave, self._join, self._clock_s = waiting, leave, join, clock_s
-        self._head = Head(address)
-        self._heard_s, self._looked_s, self._until_s = clock_s(), clock_s() - _LOOK_S, 0.0
+        self._head = Head(address, clock_s=clock_s)
+        self._looked_s, self._until_s = clock_s() - _LOOK_S, 0.0
+        self._silent_from_s: float | None = None
 
     def answers(self, within_s: float = _CONNECT_S) -> bool:
         """Say whether the head of the cluster takes connections."""
@@ -124,13 +127,15 @@ class Cluster:
             return
         self._looked_s = now_s
         if not self.is_joined:
-            self._try_to_join()
+            self._go_on_waiting()
             return
         seen = self._head.look(_LOOK_S)
-        if seen is Seen.HERE:
-            self._heard_s = now_s
-        elif seen is Seen.ENDED or now_s - self._heard_s >= self._waiting.patience_s:
+        if seen is Seen.ENDED or (seen is Seen.SILENT and self._is_silent_for_long(now_s)):
             self._let_go()
+        elif seen is Seen.UNKNOWN:
+            self._join_in_doubt()
+        elif seen is Seen.HERE:
+            self._silent_from_s = None
 
     def leave(self) -> None:
         """End the connection for good."""
@@ -139,11 +144,17 @@ class Cluster:
             self._leave()
             self.is_joined = False
 
-    def _let_go(self) -> None:
+    def _is_silent_for_long(self, now_s: float) -> bool:
+        """Say whether all looks of the last while found nobody; between two looks there may be any time."""
+        if self._silent_from_s is None:
+            self._silent_from_s = now_s
+        return now_s - self._silent_from_s >= self._waiting.patience_s
+
+    def _let_go(self, why: str = "") -> None:
         """Leave the cluster. Workers would go on without a head, but nobody would hear of them."""
         self._head.forget()
         if self._join is None or not self._waiting.wait_s:
-            self.lost = head_is_lost(self.address)
+            self.lost = head_is_lost(self.address, why)
             return
         until = time.strftime("%H:%M", time.localtime(time.time() + self._waiting.wait_s))
         self._waiting.tell(
@@ -153,19 +164,32 @@ class Cluster:
         self.is_joined = False
         self._leave()
 
-    def _try_to_join(self) -> None:
-        why = ""
-        if self._join is not None and self.answers(_LOOK_S):
-            try:
-                self.nodes = tuple(self._join())
-            except ClusterError as error:  # such as this machine, which has to be started as a node again
-                why = str(error)
-            else:
-                self.number, self.is_joined, self._heard_s = self.number + 1, True, self._clock_s()
-                self._waiting.tell(f"The Ray cluster at {self.address} is there again; its workers start anew.")
-                return
-        if self._clock_s() >= self._until_s:
+    def _join_in_doubt(self) -> None:
+        """Connect anew to a head that may be another one: no pool looked meanwhile, so no work is lost by it."""
+        self._silent_from_s = None
+        if self._join is None:  # a head that was started here, or that of a program's own connection
+            return
+        self.is_joined = False
+        self._leave()
+        if (why := self._why_not_joined()) is not None:
+            self._let_go(why)
+
+    def _go_on_waiting(self) -> None:
+        if (why := self._why_not_joined()) is None:
+            self._waiting.tell(f"The Ray cluster at {self.address} is there again; its workers start anew.")
+        elif self._clock_s() >= self._until_s:
             self.lost = head_is_lost(self.address, why)
+
+    def _why_not_joined(self) -> str | None:
+        """Try to connect anew; return None if that is done, else why not: "" where nobody takes connections."""
+        if self._join is None or not self.answers(_LOOK_S):
+            return ""
+        try:
+            self.nodes = tuple(self._join())
+        except ClusterError as error:  # such as this machine, which has to be started as a node again
+            return str(error)
+        self.number, self.is_joined, self._silent_from_s = self.number + 1, True, None
+        return None
 
 
 def head_is_lost(address: str, why: str = "") -> ClusterError:

@@ -3,11 +3,19 @@
 Each look opens a TCP connection, which is kept until the next look. A head that ended has closed it by then, though
 another one may answer at the same address already: that one knows nothing of this process and of its workers, and
 whoever asks it for results would wait for ever.
+
+Nothing is sent over the connection, so a head closes it by itself after a while. If nobody looked for so long, a closed
+connection does not tell whether the head ended.
 """
 
 import contextlib
 import enum
 import socket
+import time
+from collections.abc import Callable
+
+_KEPT_S = 60.0
+"""So long a head surely keeps a connection; that of Ray 2.60 closed one without a word after 120 s."""
 
 
 class Seen(enum.Enum):
@@ -16,19 +24,23 @@ class Seen(enum.Enum):
     HERE = enum.auto()
     SILENT = enum.auto()
     ENDED = enum.auto()
+    UNKNOWN = enum.auto()
+    """A head takes connections, but the last look is so long ago that it may be another head."""
 
 
 class Head:
     """The head that takes connections at an address."""
 
-    def __init__(self, address: str) -> None:
-        """Note HOST:PORT; the first look is the first connection."""
-        self._address = address
+    def __init__(self, address: str, *, clock_s: Callable[[], float] = time.monotonic) -> None:
+        """Note HOST:PORT; the first look is the first connection. ``clock_s`` gives the present moment in seconds."""
+        self._address, self._clock_s = address, clock_s
         self._kept: socket.socket | None = None
+        self._kept_from_s = 0.0
 
     def look(self, within_s: float) -> Seen:
         """Say whether the head takes connections, and has not ended since the last look; waits so long at most."""
-        if self._kept is not None and _is_closed_there(self._kept):
+        is_closed = self._kept is not None and _is_closed_there(self._kept)
+        if is_closed and self._clock_s() - self._kept_from_s < _KEPT_S:
             self.forget()
             return Seen.ENDED
         opened = _opened(self._address, within_s)
@@ -36,8 +48,8 @@ class Head:
             return Seen.SILENT
         self.forget()
         opened.setblocking(False)
-        self._kept = opened
-        return Seen.HERE
+        self._kept, self._kept_from_s = opened, self._clock_s()
+        return Seen.UNKNOWN if is_closed else Seen.HERE
 
     def forget(self) -> None:
         """Close the connection that is kept."""

@@ -115,7 +115,7 @@ class Fake:
 
     def cluster(self, *, joins: bool = True, wait_s: float = 60.0) -> Cluster:
         self.monkeypatch.setattr("ovdiff.distributed.head.Head.look", lambda *_: self.seen)
-        self.monkeypatch.setattr(Cluster, "answers", lambda *_: self.seen is Seen.HERE)
+        self.monkeypatch.setattr(Cluster, "answers", lambda *_: self.seen in (Seen.HERE, Seen.UNKNOWN))
         waiting = Waiting(wait_s, 30.0, self.told.append)
         join = self.join if joins else None
         return Cluster("head:6379", [Node(2.0)], waiting, leave=self.leave, join=join, clock_s=lambda: self.now_s)
@@ -145,7 +145,33 @@ def test_a_head_that_is_silent_for_a_moment_is_left_alone(fake: Fake) -> None:
     assert cluster.is_joined and cluster.number == 1 and not fake.told
 
 
-@pytest.mark.parametrize(("seen", "looks"), [(Seen.ENDED, 1), (Seen.SILENT, 15)])
+def test_one_silent_look_after_a_long_pause_gives_no_head_up(fake: Fake) -> None:
+    """Between two pools of a command nobody looks; one busy moment of the head then ended the connection."""
+    cluster = fake.cluster()
+    fake.look(cluster, Seen.HERE)
+    fake.look(cluster, Seen.SILENT, 600.0)
+    fake.look(cluster, Seen.HERE)
+    assert cluster.is_joined and cluster.number == 1 and not fake.told
+
+
+def test_a_head_that_may_be_another_one_is_joined_anew_without_a_word(fake: Fake) -> None:
+    cluster = fake.cluster()
+    fake.nodes = (Node(4.0),)
+    fake.look(cluster, Seen.UNKNOWN, 600.0)
+    assert (cluster.is_joined, cluster.number, cluster.nodes, fake.left) == (True, 2, (Node(4.0),), 1)
+    assert not fake.told
+    fake.nodes = ClusterError("This machine is no node of it.")
+    fake.look(cluster, Seen.UNKNOWN, 600.0)
+    assert not cluster.is_joined and cluster.lost is None and len(fake.told) == 1, "it is waited for"
+
+
+def test_a_cluster_that_cannot_be_joined_anew_is_kept_while_its_head_answers(fake: Fake) -> None:
+    cluster = fake.cluster(joins=False)
+    fake.look(cluster, Seen.UNKNOWN, 600.0)
+    assert cluster.is_joined and cluster.number == 1 and cluster.lost is None and not fake.left
+
+
+@pytest.mark.parametrize(("seen", "looks"), [(Seen.ENDED, 1), (Seen.SILENT, 16)])
 def test_a_lost_head_is_waited_for_and_the_cluster_joined_anew(fake: Fake, seen: Seen, looks: int) -> None:
     cluster = fake.cluster()
     for _ in range(looks):

@@ -67,3 +67,20 @@ def test_a_head_that_ended_is_seen_even_if_another_one_answers_already(
     assert head.look(WITHIN_S) is Seen.ENDED
     head.forget()
     listening.end()
+
+
+@pytest.mark.parametrize(("looked_s_ago", "seen"), [(59.0, Seen.ENDED), (61.0, Seen.UNKNOWN)])
+def test_a_head_that_closes_what_nobody_used_for_long_may_still_be_the_same(
+    listening: Listening, looked_s_ago: float, seen: Seen
+) -> None:
+    """Ray's closes a connection without a word after 120 s; the next look took a healthy head for one that ended."""
+    now_s = [0.0]
+    head = Head(f"127.0.0.1:{listening.port}", clock_s=lambda: now_s[0])
+    assert head.look(WITHIN_S) is Seen.HERE
+    listening.take()
+    listening.taken.pop().close()
+    now_s[0] += looked_s_ago
+    assert head.look(WITHIN_S) is seen
+    assert head.look(WITHIN_S) is Seen.HERE
+    head.forget()
+    listening.end()
