@@ -75,15 +75,24 @@ class KnowsUnchangedImages(Protocol):
 class ImageSource:
     """Fetches and decodes the images of tasks. Threads may share it."""
 
-    def __init__(self, fetcher: FetchesImages, room: PixelRoom | None = None) -> None:
-        """Remember the fetcher, whose limits hold for decoding too, and the room (None: one for this source alone)."""
-        self.fetcher = fetcher
+    def __init__(self, fetcher: FetchesImages, room: PixelRoom | None = None, *, gives_way: bool = False) -> None:
+        """Open nothing yet.
+
+        Args:
+            fetcher: brings the images; its limits hold for decoding too.
+            room: bounds the pixels; None: one for this source alone.
+            gives_way: whether everybody else who waits for room goes first.
+        """
+        self.fetcher, self._gives_way = fetcher, gives_way
         self.room = PixelRoom(fetcher.limits.pixels_at_once) if room is None else room
         """Bounds the pixels that are decoded at once; whoever decodes other images takes its room here too."""
 
-    def through(self, fetcher: FetchesImages) -> ImageSource:
-        """Return a source whose images come by another fetcher and share the room for pixels with this one's."""
-        return ImageSource(fetcher, self.room)
+    def through(self, fetcher: FetchesImages, *, gives_way: bool = False) -> ImageSource:
+        """Return a source whose images come by another fetcher and share the room for pixels with this one's.
+
+        Where it gives way, everybody else who waits for room goes first.
+        """
+        return ImageSource(fetcher, self.room, gives_way=gives_way)
 
     @contextmanager
     def opened(
@@ -103,7 +112,7 @@ class ImageSource:
         data = self.fetcher.fetch(reference, task_id=task_id, within_s=within_s)
         max_px = self.fetcher.limits.image_max_px
         px, left_s = count_px(data, max_px=max_px), within_s - (self.fetcher.clock_s() - asked_s)
-        with self.room.taken(px, within_s=left_s):
+        with self.room.taken(px, within_s=left_s, gives_way=self._gives_way):
             pixels = decode_image(data, max_px=max_px)
             del data
             yield pixels

@@ -2,8 +2,9 @@
 
 A project's turn comes when each of its categories has prototypes or failed, and again when its model version changes,
 or when Label Studio says that it has new tasks. What is done is read from Label Studio, so a restart costs a look.
-Before each task the thread waits until no request for predictions and no click is in the service. What it has begun is
-finished: two tasks, or on a device with the option ``together`` those that make full groups.
+Before each task it waits until no request for predictions and no click is in the service. What it has begun is finished:
+one task, or on a device with the option ``together`` those that make full groups. Their images wait for room in memory
+until nobody else waits for it.
 """
 
 from __future__ import annotations
@@ -242,7 +243,9 @@ class Background:
         gathering = Gathering(self._basis.engine)
         return Work(
             stored=StoredPredictions(self._label_studio, id_of(uid) or 0),
-            predictor=self._basis.predictor(self._images.through(ahead), remembers=False, gathering=gathering),
+            predictor=self._basis.predictor(
+                self._images.through(ahead, gives_way=True), remembers=False, gathering=gathering
+            ),
             snapshot=lambda: self._snapshot(uid),
             ahead=ahead,
             patience=Patience(stopping=self._stopping),

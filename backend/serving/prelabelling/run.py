@@ -66,7 +66,7 @@ class Listener:
     Attributes:
         looked_at: called for each task that needs no more.
         failed: called with the id of a task that has no prediction, and the reason.
-        turn: called before each task is begun; may wait, and may raise to end the run.
+        turn: called in the task's thread before it is begun; may wait, and may raise to end the run.
     """
 
     looked_at: Callable[[], object] = nothing
@@ -292,9 +292,13 @@ class Run:
         if not running.is_loaded:
             self._work.load()
             running.is_loaded = True
-        self._listener.turn()
         plan = running.upcoming.popleft()
-        running.working.append((plan, running.pool.submit(self._work.predictor.predict, plan.task, self._snapshot)))
+        running.working.append((plan, running.pool.submit(self._predicted, plan)))
+
+    def _predicted(self, plan: Plan) -> Answer:
+        """Predict a task when its turn comes: one that waits for a thread is not begun yet."""
+        self._listener.turn()
+        return self._work.predictor.predict(plan.task, self._snapshot)
 
     def _end(self, running: _Running) -> None:
         """Wait for the task that was begun first, and store its prediction or note why it has none."""

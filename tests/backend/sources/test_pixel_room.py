@@ -9,13 +9,13 @@ from backend.sources.pixel_room import PixelRoom
 class Visitor:
     """A thread that takes room, says so, and leaves when it is told to."""
 
-    def __init__(self, room: PixelRoom, px: int) -> None:
+    def __init__(self, room: PixelRoom, px: int, *, gives_way: bool = False) -> None:
         self.inside, self.leave = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._visit, args=(room, px), daemon=True)
+        self._thread = threading.Thread(target=self._visit, args=(room, px, gives_way), daemon=True)
         self._thread.start()
 
-    def _visit(self, room: PixelRoom, px: int) -> None:
-        with room.taken(px):
+    def _visit(self, room: PixelRoom, px: int, gives_way: bool) -> None:
+        with room.taken(px, gives_way=gives_way):
             self.inside.set()
             self.leave.wait(10.0)
 
@@ -76,6 +76,22 @@ def test_small_images_do_not_overtake_a_large_one() -> None:
     large.end()
     assert gets_in(small)
     small.end()
+
+
+@pytest.mark.timeout(30)
+def test_who_gives_way_gets_in_when_nobody_else_waits() -> None:
+    room = PixelRoom(100)
+    first = Visitor(room, 100)
+    assert gets_in(first)
+    polite = Visitor(room, 100, gives_way=True)
+    assert waits(polite)
+    later = Visitor(room, 100)
+    assert waits(later)
+    first.end()
+    assert gets_in(later) and waits(polite)
+    later.end()
+    assert gets_in(polite)
+    polite.end()
 
 
 def test_room_is_given_back_after_an_error() -> None:

@@ -180,6 +180,67 @@ def test_it_waits_while_somebody_wants_a_prediction(studio: ProjectStudio, engin
     assert eventually(lambda: last(service).get("predicted") == 5)
 
 
+class Shared:
+    """A service on an engine of groups, whose first task of the background is held in the models until it may go on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.engine, self.order = TogetherEngine(settings.bank_dir), list[str]()
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.at_work, self.may_end = threading.Event(), threading.Event()
+        self.engine.on_segment = self._segmenting
+        self.service: Service = create_app(settings, self.engine).extensions["ovdiff"]
+        self.service.setup(PROJECT_UID, CONFIG)
+        task = {"id": 99, "data": {"image": "/data/upload/1/99.png"}}
+        asked = (PROJECT_UID, [task], CONFIG)
+        self.request = threading.Thread(target=self.service.predict, args=asked, name="request")
+
+    def _segmenting(self) -> None:
+        is_request = threading.current_thread().name == "request"
+        self.order.append("request" if is_request else "background")
+        now, wait_for = (self.at_work, self.may_end) if is_request else (self.begun, self.go_on)
+        now.set()
+        assert wait_for.wait(10)
+
+    def end(self) -> None:
+        self.go_on.set()
+        self.may_end.set()
+        self.service.stop()
+        self.request.join()
+
+
+def test_a_request_waits_for_what_is_begun_and_not_for_what_waits_for_a_thread(
+    studio: ProjectStudio, settings: Settings
+) -> None:
+    studio.add_tasks(13)
+    shared = Shared(settings)
+    try:
+        assert shared.begun.wait(10) and eventually(lambda: shared.engine.kept >= 6)  # as many as there are threads
+        shared.request.start()
+        assert shared.at_work.wait(10)
+        shared.go_on.set()
+        assert not eventually(lambda: len(shared.order) > 1 + 6, timeout_s=0.3)
+        shared.may_end.set()
+        assert eventually(lambda: last(shared.service).get("predicted") == 18)
+    finally:
+        shared.end()
+
+
+def test_a_request_overtakes_images_of_the_background_that_wait_for_room(
+    studio: ProjectStudio, settings: Settings
+) -> None:
+    shared = Shared(replace(settings, images=replace(settings.images, pixels_at_once=1)))
+    waiting = shared.service.images.room._waiting
+    try:
+        assert shared.begun.wait(10)
+        shared.request.start()
+        assert eventually(lambda: bool(waiting))
+        shared.go_on.set()
+        assert shared.at_work.wait(10)
+        assert shared.order == ["background", "request"]
+    finally:
+        shared.end()
+
+
 def test_a_run_of_the_command_keeps_it_away(studio: ProjectStudio, settings: Settings, start: Start) -> None:
     lock = lock_project(settings.data_dir, PROJECT_UID)
     service = start()
