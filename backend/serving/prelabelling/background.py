@@ -2,9 +2,9 @@
 
 A project's turn comes when each of its categories has prototypes or failed, and again when its model version changes,
 or when Label Studio says that it has new tasks. What is done is read from Label Studio, so a restart costs a look.
-Before each task it waits until no request for predictions and no click is in the service. What it has begun is finished:
-one task, or on a device with the option ``together`` those that make full groups. Their images wait for room in memory
-until nobody else waits for it.
+Before each task it waits until no request for predictions and no click is in the service. What it has begun is
+finished: one task, or on a device with the option ``together`` those that make full groups. Their images wait for room
+in memory until nobody else waits for it.
 """
 
 from __future__ import annotations
