@@ -17,7 +17,8 @@ from converters.errors import ImageFileError
 from converters.files.image_files import find_image_file, image_file_name, names_of_upload
 from ovdiff.errors import StorageError
 from ovdiff.storage import is_stored, place
-from ovdiff.storage.patience import PATIENCE_S, is_away
+from ovdiff.storage.patience import PATIENCE_S, is_away, reason
+from ovdiff.storage.redaction import without_secrets
 
 
 def image_path(text: str, patience_s: float = PATIENCE_S) -> Path:
@@ -35,6 +36,11 @@ def image_path(text: str, patience_s: float = PATIENCE_S) -> Path:
     """
     with looking_at():
         return place(text, patience_s)
+
+
+def shown_path(path: Path) -> str:
+    """Return a path for messages: without a signature, which an address may hold."""
+    return without_secrets(str(path))
 
 
 @contextmanager
@@ -72,7 +78,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ImageSourceError(f"it cannot be read: {error.strerror or error}.") from error
+        raise ImageSourceError(f"it cannot be read: {reason(error)}.") from error
     except StorageError as error:
         if _is_away(error):
             raise
@@ -92,12 +98,14 @@ def read_at_most(path: Path, most_bytes: int) -> bytes:
     """
     try:
         if (size := path.stat().st_size) > most_bytes:
-            raise ImageTooLargeError(f"{path} has {size} bytes, more than {most_bytes} (OVDIFF_IMAGE_MAX_BYTES).")
+            raise ImageTooLargeError(
+                f"{shown_path(path)} has {size} bytes, more than {most_bytes} (OVDIFF_IMAGE_MAX_BYTES)."
+            )
         return path.read_bytes()
     except OSError as error:
-        raise ImageFetchError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise ImageFetchError(f"{shown_path(path)} cannot be read: {reason(error)}.") from error
     except ValueError as error:  # half a character, which no file's name can hold
-        raise ImageFetchError(f"{str(path)!a} cannot be read: {error}.") from error
+        raise ImageFetchError(f"{shown_path(path)!a} cannot be read: {reason(error)}.") from error
     except StorageError as error:
         if _is_away(error):
             raise
@@ -140,7 +148,7 @@ def image_below(folder: Path, image_root: str, reference: str) -> Path:
     name = image_file_name(reference, image_root)
     path = find_image(folder, name) or find_image(folder, PurePosixPath(name).name)
     if path is None:
-        raise ImageSourceError(f"its image {reference!r:.200} is not in {folder}.")
+        raise ImageSourceError(f"its image {without_secrets(reference)!r:.200} is not in {shown_path(folder)}.")
     return path
 
 

@@ -25,6 +25,8 @@ _BUSY = {
     if hasattr(errno, name)
 }  # fmt: skip
 _BUSY_STATUS = {408, 429, 500, 502, 503, 504}
+_STATUSES = ("status_code", "status", "code")
+"""What Azure's, aiohttp's and Google's errors call the status of an answer; aiohttp warns whoever asks for `code`."""
 _ANSWERS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
 _AWAY = {  # by name, for their libraries may not be installed: botocore's, aiohttp's, Azure's
     "ConnectionError", "HTTPClientError", "ClientConnectionError", "ClientPayloadError", "ServiceRequestError",
@@ -43,7 +45,7 @@ def is_away(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError) and error.errno in _BUSY:
         return True
-    if getattr(error, "status_code", getattr(error, "code", None)) in _BUSY_STATUS:  # Azure's and Google's answers
+    if next((getattr(error, name) for name in _STATUSES if hasattr(error, name)), None) in _BUSY_STATUS:
         return True
     return any(kind.__name__ in _AWAY for kind in type(error).__mro__)
 

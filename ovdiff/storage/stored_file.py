@@ -21,6 +21,11 @@ BLOCK_BYTES = 1 << 22
 class Stored(Protocol):
     """What is read: as much of `ovdiff.storage.stored_path.StoredPath` as that needs."""
 
+    @property
+    def shown(self) -> str:
+        """The address for messages."""
+        ...
+
     def stat(self) -> Any:
         """Return the file's status, which differs when its content does, with its bytes as `st_size`."""
         ...
@@ -63,7 +68,7 @@ class StoredFile(io.RawIOBase):
         """
         origins = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._status.st_size}
         if whence not in origins or origins[whence] + offset < 0:
-            raise ValueError(f"{self._path} has no offset {offset} (whence {whence}).")
+            raise ValueError(f"{self._path.shown} has no offset {offset} (whence {whence}).")
         self._at = origins[whence] + offset
         return self._at
 
@@ -92,7 +97,9 @@ class StoredFile(io.RawIOBase):
             raise
         self._require_same()
         if len(data) != end - start:
-            raise StorageError(f"{self._path} cannot be read: of {end - start} bytes the storage gave {len(data)}.")
+            raise StorageError(
+                f"{self._path.shown} cannot be read: of {end - start} bytes the storage gave {len(data)}."
+            )
         return data
 
     def _require_same(self) -> None:
@@ -101,4 +108,4 @@ class StoredFile(io.RawIOBase):
         except FileNotFoundError:
             is_same = False
         if not is_same:
-            raise StorageError(f"{self._path} was replaced or deleted while it was read. Do the same again.")
+            raise StorageError(f"{self._path.shown} was replaced or deleted while it was read. Do the same again.")

@@ -20,6 +20,7 @@ from ovdiff.errors import MissingExtraError, StorageError
 from ovdiff.extras import naming_the_extra
 from ovdiff.storage.clients import advice, ask_once, options_of
 from ovdiff.storage.patience import PATIENCE_S, patiently, reason
+from ovdiff.storage.redaction import without_secrets
 from ovdiff.storage.stored_file import BLOCK_BYTES, StoredFile
 
 WHOLE_PUTS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
@@ -79,6 +80,11 @@ class StoredPath:
         return self / "/".join(names)
 
     @property
+    def shown(self) -> str:
+        """The address for messages and logs: without a signature, which a query may hold."""
+        return without_secrets(self.address)
+
+    @property
     def protocol(self) -> str:
         """What precedes the colon, such as "s3"."""
         return self.address.partition("://")[0].lower()
@@ -114,7 +120,7 @@ class StoredPath:
             ValueError: the folder is none above.
         """
         if not self.address.startswith(f"{folder.address}/"):
-            raise ValueError(f"{self} is not below {folder}")
+            raise ValueError(f"{self.shown} is not below {folder.shown}")
         return PurePosixPath(self.address.removeprefix(f"{folder.address}/"))
 
     def as_posix(self) -> str:
@@ -143,7 +149,7 @@ class StoredPath:
         except (StorageError, MissingExtraError):
             raise
         except Exception as error:  # whatever the library of a storage says of an address that it does not like
-            raise StorageError(f"{self} cannot be used: {reason(error)}.") from error
+            raise StorageError(f"{self.shown} cannot be used: {reason(error)}.") from error
 
     def fs_and_path(self) -> tuple[Any, str]:
         """Return the file system of fsspec, and the path by which it knows this one.
@@ -170,11 +176,13 @@ class StoredPath:
             StorageError: the storage refuses, or is away for too long.
         """
         try:
-            return patiently(lambda: ask(*self.fs_and_path()), f"{self} cannot be {done}", self.patience_s)
+            return patiently(lambda: ask(*self.fs_and_path()), f"{self.shown} cannot be {done}", self.patience_s)
         except (FileNotFoundError, FileExistsError, StorageError):
             raise
         except Exception as error:
-            raise StorageError(f"{self} cannot be {done}: {reason(error)}. {advice(self.protocol, error)}") from error
+            raise StorageError(
+                f"{self.shown} cannot be {done}: {reason(error)}. {advice(self.protocol, error)}"
+            ) from error
 
     # ---------------------------------------------------------------- reading
 
@@ -182,7 +190,7 @@ class StoredPath:
         """Return the file's size, time and version. Raises FileNotFoundError for a folder too."""
         found = self.asked("looked at", lambda fs, path: fs.info(path))
         if found.get("type") == "directory":
-            raise FileNotFoundError(f"{self} is no file.")
+            raise FileNotFoundError(f"{self.shown} is no file.")
         return status_of(found)
 
     def exists(self) -> bool:
@@ -217,7 +225,7 @@ class StoredPath:
             buffering: the bytes of a block; -1 is `stored_file.BLOCK_BYTES`.
         """
         if mode != "rb":
-            raise StorageError(f"{self} can be opened to read bytes, not by {mode!r}.")
+            raise StorageError(f"{self.shown} can be opened to read bytes, not by {mode!r}.")
         return io.BufferedReader(StoredFile(self), buffering if buffering > 0 else BLOCK_BYTES)
 
     def listed(self, *, deep: bool = False) -> dict["StoredPath", StoredStatus]:

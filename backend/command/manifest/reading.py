@@ -19,13 +19,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from backend.command.addresses import files_below, looking_at
+from backend.command.addresses import files_below, looking_at, shown_path
 from backend.command.manifest.rows import Columns, Unreadable, shown
 from backend.errors import UsageError
 from backend.sources.label_studio import LabelStudioClient
 from backend.sources.task_pages import Wanted, read_task_pages
+from converters.errors import CocoError
 from converters.files.json_stream import read_json_member_array
 from ovdiff.extras import naming_the_extra
+from ovdiff.storage.patience import reason
 from ovdiff.storage.redaction import without_secrets
 
 Said = Iterator[tuple[int, object]]
@@ -67,7 +69,7 @@ def open_manifest(path: Path, columns: Columns, *, image_column: str | None = No
     Raises:
         UsageError: there is no such file, its name does not say what it is, or a folder holds no manifest.
     """
-    name = without_secrets(str(path))
+    name = shown_path(path)
     with looking_at():
         if not path.exists():
             raise UsageError(f"There is no manifest {name!r}: name a file, a folder of files, or an address.")
@@ -112,11 +114,11 @@ def _files_of(folder: Path) -> list[Path]:
     kinds = {file.suffix.lower() for file in files}
     if not files:
         raise UsageError(
-            f"The folder {str(folder)!r} holds no manifest (.parquet, .jsonl). To segment all images of a folder, "
-            "name it without --manifest."
+            f"The folder {shown_path(folder)!r} holds no manifest (.parquet, .jsonl). To segment all images of a "
+            "folder, name it without --manifest."
         )
     if not (kinds <= PARQUET or kinds <= LINES):
-        raise UsageError(f"The folder {str(folder)!r} holds {', '.join(sorted(kinds))}; name one kind of them.")
+        raise UsageError(f"The folder {shown_path(folder)!r} holds {', '.join(sorted(kinds))}; name one kind of them.")
     return files
 
 
@@ -219,12 +221,15 @@ def _opened(file: Path) -> Iterator[None]:
 
     Raises:
         UsageError: the file cannot be read.
+        CocoError: it is no COCO file.
     """
     try:
         with looking_at():
             yield
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror or error}.") from error
+        raise UsageError(f"{shown_path(file)} cannot be read: {reason(error)}.") from error
+    except (UsageError, CocoError) as error:  # What is wrong in a file is said with its address as it is.
+        raise type(error)(without_secrets(str(error))) from error
 
 
 # ---------------------------------------------------------------- projects

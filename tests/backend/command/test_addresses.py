@@ -1,4 +1,5 @@
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from backend.command.addresses import (
     find_image,
     image_path,
     looking_at,
+    read_at_most,
     read_bytes,
 )
 from backend.command.arguments import shared
@@ -25,6 +27,7 @@ from ovdiff.storage.patience import PATIENCE_S
 from ovdiff.storage.stored_path import StoredPath
 from tests.fakes.engine import FakeEngine
 from tests.fakes.pictures import encoded
+from tests.fakes.scripted_server import scripted_server
 from tests.storages import Cable, asked_at, new_bucket
 
 BUCKET = "s3://photos"
@@ -176,6 +179,15 @@ def test_pixels_are_those_of_the_bucket(storage: Any) -> None:
     from backend.command.one_image import read_image_file
 
     assert np.array_equal(read_image_file(storage / "2024/red.png", 1000), np.full((6, 8, 3), (255, 0, 0), np.uint8))
+
+
+def test_a_signature_is_in_no_message() -> None:
+    with scripted_server() as server:
+        server.answers["GET /a.png"] = (200, b"0123456789")
+        for name, read in (("a.png", partial(read_at_most, most_bytes=3)), ("gone.png", read_bytes)):
+            with pytest.raises(ImageSourceError) as caught:
+                read(image_path(f"{server.url}/{name}?sig=hush"))
+            assert f"{name}?..." in str(caught.value) and "hush" not in str(caught.value)
 
 
 def test_images_of_tasks_come_from_a_folder_or_a_bucket(storage: Any, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from ovdiff.errors import StorageError
 from ovdiff.storage import place
 from ovdiff.storage.stored_path import StoredPath
+from tests.fakes.scripted_server import scripted_server
 from tests.storages import Cable, new_bucket
 
 
@@ -89,6 +90,24 @@ def test_a_storage_that_stays_away_is_said_in_words(cable: Cable) -> None:
     cable.cut()
     with pytest.raises(StorageError, match=r"/a cannot be written.*: Could not connect.*Look whether the storage runs"):
         path.write_bytes(b"x")
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_a_signature_is_in_no_message_and_no_log(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    with scripted_server() as server:
+        server.answers["GET /a.bin"] = (200, b"0123456789")
+        path = stored(f"{server.url}/a.bin?X-Amz-Signature=hush", 0.3)
+        with path.open("rb", 4) as stream:
+            server.answers["GET /a.bin"] = (200, b"another")
+            with pytest.raises(StorageError, match=r"/a\.bin\?\.\.\. was replaced") as replaced:
+                stream.read(1)
+        server.answers["GET /a.bin"] = (status, b"")
+        with pytest.raises(StorageError, match=r"/a\.bin\?\.\.\. cannot be read") as refused:
+            path.read_bytes()
+    with pytest.raises(StorageError, match="can be opened to read bytes") as misused:
+        path.open("wb")
+    assert bool(caplog.messages) == (status == 503)
+    assert "hush" not in "".join([*map(str, (replaced.value, refused.value, misused.value)), *caplog.messages])
 
 
 def test_elsewhere_a_file_is_written_beside_and_moved(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from ovdiff.errors import MissingExtraError
 from ovdiff.storage import stored_path
 from tests.fakes.label_studio import LEGACY_TOKEN
 from tests.fakes.project_studio import ProjectStudio, running_project
+from tests.fakes.scripted_server import scripted_server
 from tests.storages import Cable, new_bucket
 
 ROWS = [{"image": "a.png", "id": 3, "source": "x"}, {"image": "b.png", "id": 4, "source": "y"}]
@@ -45,6 +46,21 @@ def test_lines_are_rows_and_a_bad_line_is_one_row(tmp_path: Path) -> None:
     assert [each.value[:9] for each in bad] == ["\"{'image'", '\'{"image"', "'[[[[[[[["]
     assert bad[0].reason.startswith("expected one JSON object a line (Expecting property name")
     assert bad[1].reason == f"expected a line of at most {MOST_LINE_CHARACTERS} bytes"
+
+
+@pytest.mark.parametrize("name", ["none.jsonl", "bad.json", "bad.parquet"])
+def test_a_signature_is_in_no_message(name: str) -> None:
+    with scripted_server() as server:
+        for each in ("bad.json", "bad.parquet"):
+            server.answers[f"GET /{each}"] = (200, b"no manifest")
+        with pytest.raises((UsageError, CocoError)) as caught:
+            if name == "none.jsonl":
+                server.answers[f"GET /{name}"] = (200, b"")
+                manifest = open_manifest(image_path(f"{server.url}/{name}?sig=hush&as={name}"), ALL)
+                server.answers[f"GET /{name}"] = (403, b"")
+                list(manifest.read())
+            said(image_path(f"{server.url}/{name}?sig=hush&as={name}"))
+    assert f"{name}?..." in str(caught.value) and "hush" not in str(caught.value)
 
 
 def test_the_images_of_a_coco_file_are_rows(tmp_path: Path) -> None:
