@@ -3,6 +3,7 @@
     ovdiff serve                                              answer Label Studio (settings: `ovdiff settings`)
     ovdiff prelabel --project 3                               predict a project's tasks and store that in Label Studio
     ovdiff prelabel --project 3 --changed-only --dry-run      how many predictions are of another version
+    ovdiff prelabel --project 3 --manifest s3://bucket/rows.parquet --dry-run    # how many images are no tasks yet
     ovdiff doctor                                             what is missing or wrong, and what to set
     ovdiff doctor --project 3 --address http://ovdiff:9090 --json
     ovdiff segment boat.jpg --categories "boat, water"        write boat.overlay.png; seconds on the embedded models

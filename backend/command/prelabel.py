@@ -95,14 +95,14 @@ def prelabel_project(
     client = LabelStudioClient(settings.label_studio)
     uid = client.project(wishes.project).uid
     remote = ray.for_threads(engine) if ray is not None else None
-    project = _Project(wishes.project, uid, client, settings, Basis(settings, engine, remote=remote))
+    project = ProjectAtWork(wishes.project, uid, client, settings, Basis(settings, engine, remote=remote))
     categories = project.categories()
     only = (ALL_TASKS,) if wishes.query is None else read_query(wishes.query, client, wishes.project)
-    with _locked(settings, uid) if not wishes.dry_run else nullcontext(), ExitStack() as ends:
+    with locked_project(settings, uid) if not wishes.dry_run else nullcontext(), ExitStack() as ends:
         if remote is not None:
             ends.callback(remote.stop)
         if not wishes.dry_run:
-            _prepare(project, categories, engine, wishes, ray)
+            prepare_project(project, categories, engine, wishes, ray)
         loading = project.basis.worker
         ahead, gathering = FetchedAhead(_fetcher(wishes, client, settings.images)), Gathering(engine)
         work = Work(
@@ -123,7 +123,7 @@ def prelabel_project(
 
 
 @dataclass
-class _Project:
+class ProjectAtWork:
     """A project, and how far its categories are."""
 
     number: int
@@ -169,7 +169,12 @@ def _fetcher(wishes: Wishes, client: LabelStudioClient, limits: ImageSettings) -
 
 
 @contextmanager
-def _locked(settings: Settings, uid: str) -> Iterator[None]:
+def locked_project(settings: Settings, uid: str) -> Iterator[None]:
+    """Let no second run work on a project with this data folder.
+
+    Raises:
+        UsageError: another one does.
+    """
     try:
         lock = lock_project(settings.data_dir, uid)
     except LockedError as error:
@@ -183,14 +188,19 @@ def _locked(settings: Settings, uid: str) -> Iterator[None]:
         lock.release()
 
 
-def _prepare(
-    project: _Project,
+def prepare_project(
+    project: ProjectAtWork,
     categories: Sequence[Category],
     engine: SegmentationEngine,
     wishes: Wishes,
     ray: OnRay | None = None,
 ) -> None:
-    """Make the prototypes that are missing."""
+    """Make the prototypes that are missing.
+
+    Raises:
+        UsageError: they may not be made.
+        RequestError: none of them can be made. One that cannot is left out.
+    """
     missing = [category for category in categories if not engine.has(category)]
     if missing and not wishes.may_build:
         names = ", ".join(category.name for category in missing)
@@ -269,7 +279,7 @@ def _rest(outcome: Outcome) -> tuple[tuple[str, int], ...]:
     )
 
 
-def _require_whole(outcome: Outcome, project: _Project) -> None:
+def _require_whole(outcome: Outcome, project: ProjectAtWork) -> None:
     """Raise what is to be told of a run that ended and did not do everything.
 
     Raises:

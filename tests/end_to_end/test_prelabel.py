@@ -1,5 +1,6 @@
 """`ovdiff prelabel` on a real Label Studio: the service's own predictions, replaced ones, a kill, and filters."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -162,3 +163,31 @@ def test_what_label_studio_does_not_understand_is_told(
         assert "Label Studio cannot use this filter" in capsys.readouterr().err
     assert cli.main([*words, "tab=99999"]) == 2
     assert "has no tab 99999" in capsys.readouterr().err
+
+
+def test_rows_of_a_manifest_become_tasks_with_predictions_and_none_twice(
+    session: Session, project: int, environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`project` has had the prototypes of the labels made."""
+    api = session.maker.api
+    photos = write_images(choose_scenes(_TASKS), tmp_path / "photos", _SIZE_PX)
+    lines = [json.dumps({"image": path.name, "id": number}) for number, path in enumerate(photos, 1)]
+    (tmp_path / "photos/rows.jsonl").write_text("\n".join(lines))
+    made = session.maker.ensure_project("Rows", label_config(("sky", "balloon")), photos[:1])
+    before = {task.id for task in api.tasks(made)}
+    words = ["--manifest", str(tmp_path / "photos/rows.jsonl"), "--image-root", "s3://photos/deep/"]
+
+    dry = prelabel(made, capsys, *words, "--dry-run")
+    assert (dry["new"], dry["imported"], {task.id for task in api.tasks(made)}) == (_TASKS, 0, before)
+    assert prelabel(made, capsys, *words, "--limit", "5")["imported"] == 5
+    found = prelabel(made, capsys, *words)
+    assert (found["already_tasks"], found["imported"]) == (5, _TASKS - 5)
+    new = [task.id for task in api.tasks(made) if task.id not in before]
+    data = [api.call("GET", f"/api/tasks/{task}/")["data"] for task in new]
+    assert [each["image"] for each in data] == [f"s3://photos/deep/{path.name}" for path in photos]
+    assert [each["id"] for each in data] == list(range(1, _TASKS + 1))
+    stored = versions(api, made)
+    assert all(stored[task] == [found["model_version"]] for task in new)
+    assert prelabel(made, capsys, *words)["imported"] == 0
+    rest = prelabel(made, capsys)
+    assert (rest["up_to_date"], rest["predicted"]) == (_TASKS, len(before)), "they are those of an ordinary run"

@@ -112,8 +112,9 @@ class ProjectStudio:
                 return 200, {"id": 1, "created_at": PROJECT_CREATED_AT, "label_config": self.label_config}
             if asked.path == "/api/tasks":
                 return self._tasks(asked.query)
-            if asked.path == "/api/projects/1/import/predictions":
-                return self._import(asked.body)
+            imports = {"/api/projects/1/import/predictions": self._import, "/api/projects/1/import": self._import_tasks}
+            if asked.path in imports:
+                return imports[asked.path](asked.body)
             if asked.path.startswith("/api/predictions/") and asked.method == "DELETE":
                 gone = self.predictions.pop(int(asked.path.split("/")[3]), None)
                 return (404, {"detail": "Not found."}) if gone is None else (204, None)
@@ -189,6 +190,17 @@ class ProjectStudio:
         for item in taken:
             self.predict(item["task"], item["model_version"], result=item["result"], score=item.get("score"))
         return 201, {"created": len(taken)}
+
+    def _import_tasks(self, items: list[dict[str, Any]]) -> tuple[int, Any]:
+        made = [prediction for item in items for prediction in item["predictions"]]
+        if not all(map(self.takes, made)):
+            return 400, {"validation_errors": {"predictions": ["one of them cannot be used"]}}
+        for item in items:
+            number = max(self.tasks, default=0) + 1
+            self.tasks[number] = {"id": number, "project": 1, "data": item["data"]}
+            for each in item["predictions"]:
+                self.predict(number, each["model_version"], result=each["result"], score=each.get("score"))
+        return 201, {"task_count": len(items), "prediction_count": len(made)}
 
 
 def _moment_of(annotations: list[dict[str, Any]]) -> str:

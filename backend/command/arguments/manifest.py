@@ -54,7 +54,7 @@ def add_options(segment: argparse.ArgumentParser) -> None:
     many.add_argument("--id-column", metavar="NAME", help="the column of the images' ids (default: id)")
     many.add_argument(
         "--carry",
-        type=_names,
+        type=names,
         metavar="A,B",
         help='the columns that are carried through to the results (default: all others; "" for none)',
     )
@@ -197,5 +197,6 @@ def _named_columns(options: argparse.Namespace) -> list[tuple[str, str]]:
     return [(option, column) for option, column in named if column is not None]
 
 
-def _names(text: str) -> tuple[str, ...]:
+def names(text: str) -> tuple[str, ...]:
+    """Return names that are separated by commas."""
     return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,0 +1,169 @@
+"""Rows become tasks of a project, with their predictions: in batches, none twice, whatever ends the run.
+
+Label Studio itself is the record of what is done: a row whose image's address is that of a task is done. So a run that
+was killed goes on where it was. Addresses are compared without signatures, and wait on the disk as hashes.
+
+Tested by tests/backend/command/test_prelabel_manifest.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from backend.errors import LabelStudioRefusedError
+from backend.serving.prelabelling.patience import Patience
+from backend.serving.prelabelling.storing import MOST_BYTES, MOST_PREDICTIONS, MOST_SECONDS
+from backend.sources.task_import import TaskImport
+from ovdiff.storage.redaction import without_secrets
+
+NOT_TAKEN = "Label Studio did not take the task, and says only in its log why."
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """A row that is no task yet.
+
+    Attributes:
+        number: the number of the row.
+        address: its image, as the task names it.
+        data: the data of the task, with the image.
+        prediction: what Label Studio stores of it: result, score and model_version.
+    """
+
+    number: int
+    address: str
+    data: Mapping[str, Any]
+    prediction: Mapping[str, Any]
+
+    def body(self) -> dict[str, Any]:
+        """Return the task as Label Studio's import takes it."""
+        return {"data": dict(self.data), "predictions": [dict(self.prediction)]}
+
+
+class AddressSet:
+    """Addresses of images, in a temporary file. The thread that made it uses it."""
+
+    def __init__(self) -> None:
+        """Hold none yet."""
+        self._seen = sqlite3.connect("")  # a file of the system's temporary folder, which goes with the connection
+        self._seen.execute("PRAGMA synchronous = OFF")
+        self._seen.execute("PRAGMA journal_mode = OFF")
+        self._seen.execute("CREATE TABLE seen (image BLOB PRIMARY KEY) WITHOUT ROWID")
+
+    def add(self, address: str) -> bool:
+        """Hold an address; return whether it is new."""
+        return bool(self._seen.execute("INSERT OR IGNORE INTO seen VALUES (?)", (_hash(address),)).rowcount)
+
+    def __contains__(self, address: str) -> bool:
+        """Return whether an address is held."""
+        return self._seen.execute("SELECT 1 FROM seen WHERE image = ?", (_hash(address),)).fetchone() is not None
+
+
+class KnownImages(AddressSet):
+    """The addresses of the images that are tasks of a project."""
+
+    def __init__(self, tasks: TaskImport) -> None:
+        """Ask nothing yet."""
+        super().__init__()
+        self._tasks, self._last_id = tasks, 0
+
+    def look(self) -> None:
+        """Read the tasks that were added since the last look.
+
+        Raises:
+            LabelStudioAPIError: Label Studio refused or did not answer. What was read until then is known.
+        """
+        for last_id, addresses in self._tasks.pages(self._last_id):
+            for address in addresses:
+                self.add(address)
+            self._last_id = last_id
+
+
+class Importing:
+    """Imports tasks by the batch. For one thread."""
+
+    def __init__(
+        self,
+        tasks: TaskImport,
+        known: KnownImages,
+        patience: Patience,
+        check: Callable[[], object],
+        failed: Callable[[int, str, str], object],
+    ) -> None:
+        """Import nothing yet.
+
+        Args:
+            tasks: the project's tasks.
+            known: what is a task already.
+            patience: asks Label Studio again while it does not answer.
+            check: called before a batch is sent; what it raises keeps the batch from being sent.
+            failed: called with the number and the image of a row that is no task in the end, and the reason.
+        """
+        self._tasks, self._known, self._patience = tasks, known, patience
+        self._check, self._failed = check, failed
+        self._batch: list[NewTask] = []
+        self._bytes, self._since_s = 0, 0.0
+        self.imported = 0
+
+    def add(self, task: NewTask, now_s: float) -> None:
+        """Take a new task, and import the batch if it is large or old enough.
+
+        Raises:
+            LabelStudioAPIError: Label Studio refused or did not answer for long.
+        """
+        size_bytes = len(json.dumps(task.prediction["result"]))
+        if self._batch and self._bytes + size_bytes > MOST_BYTES:
+            self.flush()
+        if not self._batch:
+            self._since_s = now_s
+        self._batch.append(task)
+        self._bytes += size_bytes
+        if len(self._batch) >= MOST_PREDICTIONS or now_s - self._since_s >= MOST_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Import what is in the batch, and look what is there then.
+
+        Raises:
+            LabelStudioAPIError: Label Studio refused or did not answer for long.
+        """
+        batch, self._batch, self._bytes = self._batch, [], 0
+        if not batch:
+            return
+        self._check()
+        refused: dict[int, str] = {}
+
+        def attempt() -> None:
+            self._known.look()  # Somebody may have imported them, or the answer to an earlier attempt was lost.
+            self._send([task for task in batch if task.address not in self._known], refused)
+
+        self._patience.ask(attempt)
+        self._patience.ask(self._known.look)
+        for task in batch:
+            if task.address in self._known:
+                self.imported += 1
+            else:
+                self._failed(task.number, task.address, refused.get(task.number, NOT_TAKEN))
+
+    def _send(self, tasks: list[NewTask], refused: dict[int, str]) -> None:
+        """Send tasks; where one is refused, Label Studio takes none, so the others are sent without it."""
+        if not tasks:
+            return
+        try:
+            self._tasks.add([task.body() for task in tasks])
+        except LabelStudioRefusedError as error:
+            if len(tasks) == 1:
+                refused[tasks[0].number] = str(error)
+                return
+            half = len(tasks) // 2
+            self._send(tasks[:half], refused)
+            self._send(tasks[half:], refused)
+
+
+def _hash(address: str) -> bytes:
+    return hashlib.sha256(without_secrets(address).encode("utf-8", "surrogatepass")).digest()[:16]

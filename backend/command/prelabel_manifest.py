@@ -1,0 +1,321 @@
+"""`ovdiff prelabel --manifest`: rows of a manifest whose image is no task yet become tasks, with their predictions.
+
+    rows ──> which are no tasks ──> predicted in threads, some ahead ──> imported twenty at a time
+
+Tested by tests/backend/command/test_prelabel_manifest.py.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backend.command.console import complain, notice, say
+from backend.command.manifest.images import ImagesOfRows
+from backend.command.manifest.importing import AddressSet, Importing, KnownImages, NewTask
+from backend.command.manifest.reading import Manifest
+from backend.command.manifest.rows import BadRow, Row, RowMaker
+from backend.command.prelabel import AT_ONCE, MOST_LINES, ProjectAtWork, Wishes, locked_project, prepare_project
+from backend.errors import ImageFetchError, LabelStudioAPIError, RequestError, UsageError
+from backend.serving.predicting.basis import Basis
+from backend.serving.predicting.predictions import Answer, Predictor, Snapshot
+from backend.serving.prelabelling.patience import Patience
+from backend.settings import ImageSettings, Settings
+from backend.sources.images import ImageSource
+from backend.sources.label_studio import LabelStudioClient
+from backend.sources.task_import import TaskImport
+from converters.console import answer
+from converters.workers import in_order
+from ovdiff.engines import SegmentationEngine
+from ovdiff.errors import StorageError
+from ovdiff.storage.redaction import without_secrets
+
+if TYPE_CHECKING:
+    from backend.command.on_ray import OnRay
+
+AHEAD = 4  # rows at work or waiting for each thread
+MOST_TOLD = 1000
+TOLD_EVERY = 100
+AGAIN = "Run the same command again: it goes on with the rows whose images are no tasks."
+
+
+@dataclass(frozen=True)
+class Addressing:
+    """What the tasks call the images of rows, and where this command finds them.
+
+    Attributes:
+        images: brings the bytes of a row's image.
+        prefix: what precedes a path in the tasks; "" where it is the address of the images' folder.
+    """
+
+    images: ImagesOfRows
+    prefix: str = ""
+
+    def of(self, row: Row) -> str:
+        """Return the address by which Label Studio finds a row's image.
+
+        Raises:
+            RequestError: nobody says it.
+        """
+        if "://" in row.image:
+            return row.image
+        if self.prefix:
+            return self.prefix + row.image
+        if "://" in self.images.folder:
+            return f"{self.images.folder.rstrip('/')}/{row.image.lstrip('/')}"
+        raise RequestError(
+            "Label Studio reads no file of this machine; say with --image-root what precedes the path in the tasks, "
+            "such as s3://bucket/photos/ or /data/local-files/?d=photos/"
+        )
+
+
+class _Fetching:
+    """Brings the images of rows that are at work, by the numbers of the rows. Threads may share it."""
+
+    def __init__(self, images: ImagesOfRows) -> None:
+        self._images = images
+        self.limits: ImageSettings = images.fetcher.limits
+        self.rows: dict[int, Row] = {}
+        self.away: StorageError | None = None
+
+    @property
+    def clock_s(self) -> Callable[[], float]:
+        return time.monotonic
+
+    def fetch(self, reference: str, *, task_id: int | None = None, within_s: float = math.inf) -> bytes:
+        assert task_id is not None, "rows have numbers"
+        try:
+            return self._images.bytes_of(self.rows[task_id])
+        except StorageError as error:  # no fault of the row: the run ends
+            self.away = error
+            raise ImageFetchError(str(error)) from error
+
+
+@dataclass
+class _Counts:
+    """What became of the rows."""
+
+    rows: int = 0
+    already: int = 0
+    new: int = 0
+    failures: int = 0
+    told: list[dict[str, Any]] = field(default_factory=list)
+
+    def fail(self, number: int, image: str, reason: str) -> None:
+        """Count a row that is no task in the end, and name the first ones."""
+        self.failures += 1
+        if self.failures <= MOST_LINES:
+            complain(f"row {number}, {image}: {reason}")
+        elif self.failures == MOST_LINES + 1:
+            complain("Further rows that are no tasks are counted; --json names them.")
+        if len(self.told) < MOST_TOLD:
+            self.told.append({"row": number, "image": image, "reason": reason})
+
+
+def import_manifest(
+    wishes: Wishes,
+    manifest: Manifest,
+    addressing: Addressing,
+    settings: Settings,
+    engine: SegmentationEngine,
+    *,
+    patience: Patience | None = None,
+    ray: OnRay | None = None,
+) -> None:
+    """Make tasks of rows, with their predictions, and print what was done, also after Ctrl-C or an error.
+
+    Args:
+        wishes: the project, how many rows at most, and whether only is said what would be done.
+        manifest: the rows.
+        addressing: what the tasks call their images.
+        settings: where Label Studio is, and what shapes a prediction.
+        engine: the method.
+        patience: how long Label Studio is asked again (None: two minutes).
+        ray: the cluster on which engines like this one segment.
+
+    Raises:
+        UsageError: the project does not show one image a task, or prototypes are missing that may not be made.
+        RequestError: rows are no tasks in the end, each was reported; or the project changed meanwhile.
+        LabelStudioAPIError: Label Studio refused, or did not answer for long.
+        StorageError: the storage of the images is away for too long.
+        OVDiffError: a model cannot be loaded.
+    """
+    client = LabelStudioClient(settings.label_studio)
+    uid = client.project(wishes.project).uid
+    remote = ray.for_threads(engine) if ray is not None else None
+    project = ProjectAtWork(wishes.project, uid, client, settings, Basis(settings, engine, remote=remote))
+    categories = project.categories()
+    image_name = _image_name(project.all_ready())
+    with locked_project(settings, uid) if not wishes.dry_run else nullcontext(), ExitStack() as ends:
+        if remote is not None:
+            ends.callback(remote.stop)
+        if not wishes.dry_run:
+            prepare_project(project, categories, engine, wishes, ray)
+        fetching = _Fetching(addressing.images)
+        threads = settings.prediction.prediction_slots if ray is None else AT_ONCE * ray.workers(engine)
+        predictor = project.basis.predictor(ImageSource(fetching), remembers=False)
+        snapshot = project.all_ready() if wishes.dry_run else project.as_it_is()
+        tasks = TaskImport(client, wishes.project, image_name)
+        run = _Run(wishes, manifest, addressing, project, snapshot, predictor, fetching, tasks, patience or Patience())
+        run.run(threads)
+    if run.counts.failures:
+        raise RequestError(
+            f"{run.counts.failures} of {run.counts.rows} rows are no tasks; they are named above. {AGAIN}"
+        )
+
+
+def _image_name(snapshot: Snapshot) -> str:
+    """Return the name of the image in the data of a task."""
+    names = {image.data_key for image in snapshot.labelling.by_image(snapshot.ready)}
+    if len(names) != 1:
+        raise UsageError(
+            f"The project shows {len(names)} images a task ({', '.join(sorted(names))}), and a row has one. Import its "
+            "tasks by hand, and then run the command without --manifest."
+        )
+    return names.pop()
+
+
+class _Run:
+    """One run over a manifest. `counts` is true at every moment, also after an error or an interrupt."""
+
+    def __init__(
+        self,
+        wishes: Wishes,
+        manifest: Manifest,
+        addressing: Addressing,
+        project: ProjectAtWork,
+        snapshot: Snapshot,
+        predictor: Predictor,
+        fetching: _Fetching,
+        tasks: TaskImport,
+        patience: Patience,
+    ) -> None:
+        self._wishes, self._manifest, self._addressing = wishes, manifest, addressing
+        self._project, self._snapshot, self._predictor = project, snapshot, predictor
+        self._fetching, self._patience, self._image_name = fetching, patience, tasks.image_name
+        self.counts, self._known, self._claimed = _Counts(), KnownImages(tasks), AddressSet()
+        self._importing = Importing(tasks, self._known, patience, self._check, self.counts.fail)
+
+    def run(self, threads: int) -> None:
+        """Make tasks until no row is left or the limit is reached; what was done is said whatever ends the run."""
+        began_s, ended = time.monotonic(), "by an error"
+        try:
+            self._patience.ask(self._known.look)
+            if self._wishes.dry_run:
+                for _ in self._new():
+                    pass
+            else:
+                self._work(threads)
+            ended = ""
+        except KeyboardInterrupt:
+            ended = "by Ctrl-C"
+            raise
+        except LabelStudioAPIError as error:
+            raise LabelStudioAPIError(f"{error} {AGAIN}") from error
+        finally:
+            self._say(ended, time.monotonic() - began_s)
+
+    def _work(self, threads: int) -> None:
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="ovdiff-prelabel")
+
+        def submitted(found: tuple[Row, str]) -> Future[Answer]:
+            row, address = found
+            self._fetching.rows[row.number] = row
+            return pool.submit(self._predictor.predict, self._task(row, address), self._snapshot)
+
+        try:
+            for (row, address), made in in_order(submitted, self._new(), AHEAD * threads):
+                del self._fetching.rows[row.number]
+                if self._fetching.away is not None:
+                    raise self._fetching.away
+                self._take(row, address, made)
+                if row.number % TOLD_EVERY == 0:
+                    notice(f"row {row.number}: {self._importing.imported} tasks imported")
+            self._importing.flush()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _new(self) -> Iterator[tuple[Row, str]]:
+        """Yield the rows that are no tasks, with their addresses."""
+        maker = RowMaker(self._manifest.columns)
+        try:
+            for number, said in self._manifest.read():
+                if self._wishes.limit is not None and self.counts.new >= self._wishes.limit:
+                    return
+                self.counts.rows += 1
+                row = maker.row(number, said)
+                if isinstance(row, BadRow):
+                    self.counts.fail(row.number, row.value, row.reason)
+                    continue
+                try:
+                    address = self._addressing.of(row)
+                except RequestError as error:
+                    self.counts.fail(row.number, without_secrets(row.image), str(error))
+                    continue
+                if address in self._known or not self._claimed.add(address):
+                    self.counts.already += 1
+                    continue
+                self.counts.new += 1
+                yield row, address
+        finally:
+            maker.close()
+
+    def _take(self, row: Row, address: str, made: Answer) -> None:
+        if made.kind != "answered":
+            self.counts.fail(row.number, without_secrets(row.image), made.item["error"])
+            return
+        wanted = ("result", "score", "model_version")
+        prediction: dict[str, Any] = {key: made.item[key] for key in wanted if key in made.item}
+        data = self._task(row, address)["data"]
+        self._importing.add(NewTask(row.number, address, data, prediction), time.monotonic())
+
+    def _task(self, row: Row, address: str) -> dict[str, Any]:
+        data: Mapping[str, Any] = {**row.carried, self._image_name: address}
+        return {"id": row.number, "data": data}
+
+    def _check(self) -> None:
+        """Look at the project again, before tasks are imported with predictions of a version."""
+        if self._patience.ask(self._project.as_it_is).version != self._snapshot.version:
+            raise RequestError(
+                "The project's label config, or what the engine knows, changed while this ran. "
+                f"{self._importing.imported} tasks were imported under {self._snapshot.version}. {AGAIN}"
+            )
+
+    def _say(self, ended: str, seconds: float) -> None:
+        counts, wishes, version = self.counts, self._wishes, self._snapshot.version
+        done = {"rows": counts.rows, "already_tasks": counts.already, "new": counts.new}
+        done |= {"imported": self._importing.imported, "failed": counts.failures}
+        head = {"project": wishes.project, "manifest": self._manifest.name, "dry_run": wishes.dry_run}
+        answer({**head, "interrupted": ended, "model_version": version, **done, "failed_rows": counts.told})
+        say(f"project {wishes.project}, model version {version}")
+        say(f"rows: {counts.rows}{f', then ended {ended}' if ended else ''}, of which tasks already: {counts.already}")
+        if wishes.dry_run:
+            say(f"would be imported with a prediction: {counts.new}")
+        else:
+            say(f"imported with a prediction: {self._importing.imported}, in {seconds:.0f} s")
+        if counts.failures:
+            say(f"no tasks in the end: {counts.failures}")
+        if ended:
+            say(AGAIN)
+
+
+def addressing_of(images: Path | None, prefix: str, manifest: Manifest, settings: Settings) -> Addressing:
+    """Return where the images of a manifest are, and what the tasks call them.
+
+    Args:
+        images: the folder that paths of rows are relative to, or its address; None: the manifest's own.
+        prefix: what precedes a path in the tasks; "" where that is the address of the folder.
+        manifest: the rows.
+        settings: how large an image may be, and what may be fetched.
+    """
+    from backend.command.manifest.images import FetcherOfSettings
+
+    fetcher = FetcherOfSettings(settings.label_studio, settings.images)
+    folder = str(images or manifest.folder)
+    return Addressing(ImagesOfRows(folder, fetcher, settings.storage_patience_s), prefix)
