@@ -200,7 +200,7 @@ class Engine:
             DeviceMemoryError: not even one image can be sampled.
             BankError: the bank cannot be written.
         """
-        missing = [category for category in categories if not self._builder.has(category)]
+        missing = [category for category in categories if self._builder.to_draw(category) is not None]
         if len(missing) > 1:
             self._require_files(BUILDING)
             self._builder.draw_ahead(missing, report)

@@ -86,15 +86,28 @@ class CategoryBuilder:
             orders = [
                 Order(support.phrases or (), self.shelf(category), drawing_progress(partial(report, category)))
                 for category in categories
-                if (support := self._to_draw(category)) is not None and self._has_turn(support, turns)
+                if (support := self.to_draw(category)) is not None and self._has_turn(support, turns)
             ]
             if len(orders) > 1:
                 draw_together(self.parts, orders)
 
-    def _to_draw(self, category: Category) -> Recipe | None:
-        """Return the recipe of a category's support images; ``None`` if it is built, or made of exemplars alone."""
-        curation, recipe = self._asked(category)
-        return self.recipes.support(category) if curation.draw and not self.bank.has(recipe.key) else None
+    def to_draw(self, category: Category) -> Recipe | None:
+        """Return the recipe of the support images that a category lacks.
+
+        Returns:
+            ``None`` if the category is built, is made of exemplars alone, or has a curation that cannot be read:
+            `build` raises what is wrong with it, and no other category is to fail by that.
+
+        Raises:
+            WeightsError: a model's files are missing.
+            StorageError: the bank's storage refuses, or is away for too long.
+        """
+        try:
+            curation, recipe = self._asked(category)
+            return self.recipes.support(category) if curation.draw and not self.bank.has(recipe.key) else None
+        except BankError as error:
+            _log.debug("%r is left to its own build: %s", category.name, error)
+            return None
 
     def _has_turn(self, support: Recipe, turns: ExitStack) -> bool:
         """Take the lease of a drawing until the end of ``turns``, unless somebody has it; say whether it was free.

@@ -20,11 +20,13 @@ from ovdiff.bank.support_store import DrawnBatch, Shelf
 from ovdiff.building.category_builder import CategoryBuilder
 from ovdiff.building.parts import BuildingParts
 from ovdiff.engine import Engine
+from ovdiff.errors import BankError
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset, preset_to_mapping
 from ovdiff.storage import place
 from ovdiff.storage.leases import Leases
 from ovdiff.vocabulary import Category
+from tests.fakes.generator import FakeGenerator
 from tests.storages import Cable, bucket_of, new_bucket
 
 LASTS_S = 3.0
@@ -181,3 +183,27 @@ def test_a_build_outlives_a_storage_that_is_away(
     assert cut and kept == [0, 1, 2, 3, 4, 5], "nothing was drawn twice"
     Engine(small, Bank(tmp_path / "alone"), models=models).build("boat")
     assert contents(made.bank.folder) == contents(tmp_path / "alone")
+
+
+def drawing_ahead(preset: Preset, folder: Path) -> tuple[Engine, FakeGenerator]:
+    """An engine that draws categories together, and its generator."""
+    engine, generator = Engine(preset, Bank(folder), models=LoadedModels("cpu+shared_batches")), FakeGenerator()
+    vars(engine._builder.parts).update(generator=generator, safety=None)
+    return engine, generator
+
+
+def drawn(generator: FakeGenerator) -> list[str]:
+    return sorted({phrase for batch in generator.together for phrase, _ in batch})
+
+
+def test_a_category_whose_curation_cannot_be_read_keeps_no_other_one_back(small: Preset, tmp_path: Path) -> None:
+    """The one whose turn it was failed with the reason of the one after it."""
+    engine, generator = drawing_ahead(small, tmp_path)
+    names = ("boat", "ball", "ship")
+    path = tmp_path / "curations" / f"{engine.curator.drawn_key(Category('ball'))}.toml"
+    path.parent.mkdir()
+    path.write_text("reject = [")
+    engine.draw_ahead([Category(name) for name in names], lambda _category, _stage, _done: None)
+    assert drawn(generator) == ["boat", "ship"]
+    with pytest.raises(BankError, match="curation"):
+        engine.build("ball")

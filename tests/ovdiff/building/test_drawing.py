@@ -3,59 +3,24 @@
 That images which share a batch are those that are drawn alone is tested in `generation/test_diffusion.py`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from ovdiff.bank.support_store import DrawnBatch, Shelf
 from ovdiff.building.drawing import Order, categories_together, draw_images, draw_together
-from ovdiff.building.generation.diffusion import DrawingBatch, Generated, image_seed
+from ovdiff.building.generation.diffusion import DrawingBatch, image_seed
 from ovdiff.building.parts import BuildingParts
 from ovdiff.errors import DeviceMemoryError, SupportError, VocabularyError
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
+from tests.fakes.generator import FakeGenerator
 
 STEPS = 2
-
-
-class _Generator:
-    """An image's pixels say its number, its attempt, and with how many others it was sampled."""
-
-    def __init__(self, room: int = 99) -> None:
-        self.asked: list[DrawingBatch] = []
-        self.together: list[list[tuple[str, tuple[int, ...]]]] = []
-        self.room = room
-
-    def generate(self, batch: DrawingBatch, on_step: Callable[[], None]) -> Generated:
-        self.asked.append(batch)
-        return self._sampled([batch], on_step)[0]
-
-    def generate_together(self, batches: Sequence[DrawingBatch], on_step: Callable[[], None]) -> list[Generated]:
-        self.together.append([(batch.phrase, batch.numbers) for batch in batches])
-        return self._sampled(batches, on_step)
-
-    def span(self, phrase: str) -> slice:
-        if len(phrase) > 20:
-            raise VocabularyError("too long")
-        return slice(6, 7)
-
-    def _sampled(self, batches: Sequence[DrawingBatch], on_step: Callable[[], None]) -> list[Generated]:
-        company = sum(len(batch.numbers) for batch in batches)
-        on_step()
-        if company > self.room:
-            raise torch.OutOfMemoryError("no room")
-        on_step()
-        found = []
-        for batch in batches:
-            images = np.zeros((len(batch.numbers), 8, 8, 3), np.uint8)
-            images[:] = [[[[number, batch.attempt, company]]] for number in batch.numbers]
-            found.append(Generated(images, images[:, :2, :2, 0].astype(np.float32)))
-        return found
 
 
 class _Safety:
@@ -69,7 +34,7 @@ class _Safety:
 
 
 def _parts(
-    preset: Preset, generator: _Generator, safety: _Safety | None = None, batch_size: int = 2, device: str = "cpu"
+    preset: Preset, generator: FakeGenerator, safety: _Safety | None = None, batch_size: int = 2, device: str = "cpu"
 ) -> BuildingParts:
     generation = replace(preset.generation, images=6, steps=STEPS, batch_size=batch_size)
     parts = BuildingParts(
@@ -89,7 +54,7 @@ def _shown(batches: tuple[DrawnBatch, ...]) -> dict[int, list[int]]:
 
 
 def test_phrases_share_the_images_and_are_batched(preset: Preset) -> None:
-    generator = _Generator()
+    generator = FakeGenerator()
     batches = _draw(_parts(preset, generator), ["boat", "ship"])
     assert generator.asked == [
         DrawingBatch("boat", (0, 2)),
@@ -102,14 +67,14 @@ def test_phrases_share_the_images_and_are_batched(preset: Preset) -> None:
 
 
 def test_more_phrases_than_images_are_refused_before_anything_is_drawn(preset: Preset) -> None:
-    generator = _Generator()
+    generator = FakeGenerator()
     with pytest.raises(VocabularyError, match="7 prompts"):
         _draw(_parts(preset, generator), list("abcdefg"))
     assert not generator.asked
 
 
 def test_a_refused_image_is_drawn_anew_with_its_next_seed(preset: Preset) -> None:
-    generator = _Generator()
+    generator = FakeGenerator()
     batches = _draw(_parts(preset, generator, _Safety((1, 0), (1, 1), (4, 0))), ["boat"])
     assert _shown(batches) == {0: [0, 0, 2], 1: [1, 2, 1], 2: [2, 0, 2], 3: [3, 0, 2], 4: [4, 1, 1], 5: [5, 0, 2]}
     assert generator.asked[:3] == [
@@ -124,7 +89,7 @@ def test_a_refused_image_is_drawn_anew_with_its_next_seed(preset: Preset) -> Non
 
 def test_one_that_is_refused_to_the_end_is_left_out_and_counted(preset: Preset) -> None:
     safety = _Safety((3, 0), (3, 1), (3, 2))
-    batches = _draw(_parts(preset, _Generator(), safety), ["boat"])
+    batches = _draw(_parts(preset, FakeGenerator(), safety), ["boat"])
     assert sorted(_shown(batches)) == [0, 1, 2, 4, 5]
     assert (batches[1].left_out, batches[1].refused) == ((3,), 3)
 
@@ -132,13 +97,13 @@ def test_one_that_is_refused_to_the_end_is_left_out_and_counted(preset: Preset) 
 def test_when_all_are_refused_the_error_says_so(preset: Preset) -> None:
     everything = _Safety(*((number, attempt) for number in range(6) for attempt in range(3)))
     with pytest.raises(SupportError, match=r"Every image generated for 'boat' was refused as unsafe, 18 in all"):
-        _draw(_parts(preset, _Generator(), everything), ["boat"])
+        _draw(_parts(preset, FakeGenerator(), everything), ["boat"])
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 6])
 def test_the_batch_size_decides_no_image(preset: Preset, batch_size: int) -> None:
     safety = _Safety((1, 0), (2, 0), (2, 1), (5, 0), (5, 1), (5, 2))
-    batches = _draw(_parts(preset, _Generator(), safety, batch_size), ["boat"])
+    batches = _draw(_parts(preset, FakeGenerator(), safety, batch_size), ["boat"])
     assert {number: pixel[1] for number, pixel in _shown(batches).items()} == {0: 0, 1: 1, 2: 2, 3: 0, 4: 0}
     assert sum(batch.refused for batch in batches) == 6
 
@@ -147,10 +112,10 @@ def test_the_batch_size_decides_no_image(preset: Preset, batch_size: int) -> Non
 def test_after_an_interruption_every_image_has_the_same_company(preset: Preset, tmp_path: Path, finished: int) -> None:
     safety = _Safety((1, 0), (2, 0), (3, 0), (3, 1), (3, 2))
     shelf = Shelf(tmp_path / "set", "0" * 16)
-    unbroken = _draw(_parts(preset, _Generator(), safety), ["boat"], Shelf(tmp_path / "unbroken", "0" * 16))
+    unbroken = _draw(_parts(preset, FakeGenerator(), safety), ["boat"], Shelf(tmp_path / "unbroken", "0" * 16))
     for batch in unbroken[:finished]:
         shelf.keep(batch)
-    generator = _Generator()
+    generator = FakeGenerator()
     resumed = _draw(_parts(preset, generator, safety), ["boat"], shelf)
     assert _shown(resumed) == _shown(unbroken)
     assert not {n for batch in unbroken[:finished] for n in batch.numbers} & {
@@ -161,24 +126,24 @@ def test_after_an_interruption_every_image_has_the_same_company(preset: Preset, 
 
 def test_a_damaged_batch_is_drawn_with_the_company_it_had(preset: Preset, tmp_path: Path) -> None:
     shelf = Shelf(tmp_path / "set", "0" * 16)
-    unbroken = _draw(_parts(preset, _Generator()), ["boat"], shelf)
+    unbroken = _draw(_parts(preset, FakeGenerator()), ["boat"], shelf)
     (shelf.folder / "batch-0002" / "0003.png").write_bytes(b"")
-    generator = _Generator()
+    generator = FakeGenerator()
     assert _shown(_draw(_parts(preset, generator), ["boat"], shelf)) == _shown(unbroken)
     assert generator.asked == [DrawingBatch("boat", (2, 3))]
 
 
 def test_what_is_all_there_loads_no_model(preset: Preset, tmp_path: Path) -> None:
     shelf = Shelf(tmp_path / "set", "0" * 16)
-    _draw(_parts(preset, _Generator()), ["boat"], shelf)
-    parts = _parts(preset, _Generator())
+    _draw(_parts(preset, FakeGenerator()), ["boat"], shelf)
+    parts = _parts(preset, FakeGenerator())
     del vars(parts)["generator"]
     assert len(_shown(_draw(parts, ["boat"], shelf))) == 6
     assert "generator" not in vars(parts)
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_drawn_twice(preset: Preset, tmp_path: Path) -> None:
-    generator, shelf = _Generator(room=2), Shelf(tmp_path / "set", "0" * 16)
+    generator, shelf = FakeGenerator(room=2), Shelf(tmp_path / "set", "0" * 16)
     _draw(_parts(preset, generator, batch_size=6), ["boat"], shelf)
     assert [batch.numbers for batch in generator.asked if len(batch.numbers) <= 2] == [(0,), (1, 2), (3,), (4, 5)]
     assert sorted(_shown(shelf.batches())) == list(range(6))
@@ -186,14 +151,14 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_drawn_twice(preset: 
 
 def test_progress_never_falls_and_ends_at_one(preset: Preset, tmp_path: Path) -> None:
     told: list[float] = []
-    parts = _parts(preset, _Generator(room=2), _Safety((1, 0), (2, 0)), batch_size=4)
+    parts = _parts(preset, FakeGenerator(room=2), _Safety((1, 0), (2, 0)), batch_size=4)
     draw_images(parts, ["boat"], Shelf(tmp_path / "set", "0" * 16), told.append)
     assert told == sorted(told) and told[-1] == 1.0 and told[0] > 0
 
 
 def test_no_refused_image_is_stored(preset: Preset, tmp_path: Path) -> None:
     shelf = Shelf(tmp_path / "set", "0" * 16)
-    _draw(_parts(preset, _Generator(), _Safety((1, 0), (4, 0), (4, 1), (4, 2))), ["boat"], shelf)
+    _draw(_parts(preset, FakeGenerator(), _Safety((1, 0), (4, 0), (4, 1), (4, 2))), ["boat"], shelf)
     assert {tuple(pixel[:2]) for pixel in _shown(shelf.batches()).values()} == {(0, 0), (1, 1), (2, 0), (3, 0), (5, 0)}
     assert len(list(shelf.folder.rglob("*.png"))) == 5
 
@@ -211,7 +176,7 @@ class _Memory:
 def test_batches_are_as_large_as_the_memory_allows(preset: Preset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ovdiff.models.memory.memory_of", lambda _: _Memory())
     small = replace(preset, generation=replace(preset.generation, mib_per_image=60))
-    generator = _Generator()
+    generator = FakeGenerator()
     _draw(_parts(small, generator, batch_size=6), ["boat"])
     assert [len(batch.numbers) for batch in generator.asked] == [3, 3]
     large = replace(preset, generation=replace(preset.generation, mib_per_image=600))
@@ -230,7 +195,7 @@ def _orders(folder: Path, *phrases: str, told: list[str] | None = None) -> list[
 
 
 def test_phrases_share_batches_where_the_device_says_so(preset: Preset) -> None:
-    generator = _Generator()
+    generator = FakeGenerator()
     found = _draw(_parts(preset, generator, batch_size=4, device=SHARED), ["boat", "ship"])
     assert generator.together == [[("boat", (0, 2, 4)), ("ship", (1,))]] and generator.asked == [
         DrawingBatch("ship", (3, 5))
@@ -242,7 +207,7 @@ def test_phrases_share_batches_where_the_device_says_so(preset: Preset) -> None:
 def test_categories_that_are_drawn_together_share_batches_and_each_is_found_on_its_shelf(
     preset: Preset, tmp_path: Path
 ) -> None:
-    generator, told = _Generator(), list[str]()
+    generator, told = FakeGenerator(), list[str]()
     parts = _parts(preset, generator, _Safety((1, 0), (5, 0), (5, 1), (5, 2)), batch_size=4, device=SHARED)
     draw_together(parts, _orders(tmp_path, "boat", "ship", told=told))
     assert generator.together == [
@@ -256,13 +221,13 @@ def test_categories_that_are_drawn_together_share_batches_and_each_is_found_on_i
         assert [batch.refused for batch in kept if batch.refused] and {n for b in kept for n in b.left_out} == {5}
         mine = [float(line.split()[1]) for line in told if line.startswith(phrase)]
         assert mine == sorted(mine) and mine[-1] == 1.0
-        later = _Generator()
+        later = FakeGenerator()
         assert _shown(_draw(_parts(preset, later, device=SHARED), [phrase], shelf)) == _shown(kept)
         assert not later.asked and not later.together
 
 
 def test_together_as_many_are_drawn_as_the_preset_wants_for_each(preset: Preset, tmp_path: Path) -> None:
-    generator = _Generator()
+    generator = FakeGenerator()
     parts = _parts(preset, generator, batch_size=3, device=SHARED)
     draw_together(parts, _orders(tmp_path, "boat", "ship", "fish"))
     first, second = tuple(range(6)), tuple(range(3))
@@ -270,7 +235,7 @@ def test_together_as_many_are_drawn_as_the_preset_wants_for_each(preset: Preset,
 
 
 def test_a_shared_batch_that_does_not_fit_is_halved_and_nothing_is_drawn_twice(preset: Preset, tmp_path: Path) -> None:
-    generator = _Generator(room=5)
+    generator = FakeGenerator(room=5)
     draw_together(_parts(preset, generator, batch_size=6, device=SHARED), _orders(tmp_path, "boat", "ship"))
     for phrase in ("boat", "ship"):
         assert sorted(_shown(Shelf(tmp_path / phrase, "0" * 16).batches())) == list(range(6))
@@ -290,18 +255,18 @@ def test_who_is_stopped_between_two_shared_batches_goes_on_there(preset: Preset,
             raise StopError
 
     orders = _orders(tmp_path, "boat", "ship", "fish")
-    generator = _Generator()
+    generator = FakeGenerator()
     parts = _parts(preset, generator, batch_size=3, device=SHARED)
     with pytest.raises(StopError):
         draw_together(parts, [*orders[:1], Order(["ship"], orders[1].shelf, stop), *orders[2:]])
     assert len(generator.together) == 2
-    resumed = _Generator()
+    resumed = FakeGenerator()
     draw_together(_parts(preset, resumed, batch_size=3, device=SHARED), orders)
     assert resumed.together == [[("ship", (3, 4, 5)), ("fish", (0, 1, 2))]]
 
 
 def test_a_category_that_cannot_be_drawn_keeps_no_other_one_back(preset: Preset, tmp_path: Path) -> None:
-    generator = _Generator()
+    generator = FakeGenerator()
     parts = _parts(preset, generator, batch_size=6, device=SHARED)
     long = Order(["very " * 5 + "long"], Shelf(tmp_path / "long", "0" * 16), lambda _: None)
     many = Order(list("abcdefg"), Shelf(tmp_path / "many", "0" * 16), lambda _: None)
@@ -312,8 +277,8 @@ def test_a_category_that_cannot_be_drawn_keeps_no_other_one_back(preset: Preset,
 
 
 def test_categories_of_few_images_are_drawn_together_and_those_of_many_are_not(preset: Preset) -> None:
-    parts = _parts(preset, _Generator(), device=SHARED)
+    parts = _parts(preset, FakeGenerator(), device=SHARED)
     assert categories_together(parts) == 5  # of six images
-    assert categories_together(_parts(preset, _Generator())) == 1
+    assert categories_together(_parts(preset, FakeGenerator())) == 1
     many = replace(preset, generation=replace(preset.generation, images=32))
     assert categories_together(BuildingParts(many, LoadedModels(SHARED))) == 1
