@@ -207,3 +207,28 @@ def test_a_category_whose_curation_cannot_be_read_keeps_no_other_one_back(small:
     assert drawn(generator) == ["boat", "ship"]
     with pytest.raises(BankError, match="curation"):
         engine.build("ball")
+
+
+def test_what_another_builder_draws_is_left_to_it_and_turns_end_with_the_drawing(small: Preset, tmp_path: Path) -> None:
+    engine, generator = drawing_ahead(small, tmp_path)
+    asked = [Category(name) for name in ("boat", "ball", "ship")]
+    turns = {each.name: f"support-{engine.curator.drawn_key(each)}" for each in asked}
+    leases = Leases(tmp_path / "leases", holder="other")
+    held = leases.take_if_free(turns["ball"])
+    assert held is not None
+    engine.draw_ahead(asked, lambda _category, _stage, _done: None)
+    assert drawn(generator) == ["boat", "ship"] and not engine.support_store.shelf(turns["ball"][8:], "").batches()
+    held.release()
+    held = leases.take_if_free(turns["ship"])
+    assert held is not None
+
+    def stop(_category: Category, _stage: str, _done: float) -> None:
+        assert {name for name, turn in turns.items() if leases.holder(turn)} == {"ball", "fox", "ship"}
+        raise KeyboardInterrupt
+
+    fox = Category("fox")
+    turns["fox"] = f"support-{engine.curator.drawn_key(fox)}"
+    with pytest.raises(KeyboardInterrupt):
+        engine.draw_ahead([asked[1], fox, asked[2]], stop)
+    assert {name for name, turn in turns.items() if leases.holder(turn)} == {"ship"}, "an error ends the turns too"
+    held.release()
