@@ -48,7 +48,7 @@ from ovdiff.storage.stored_path import StoredPath
 _SUFFIX = ".safetensors"
 _DESCRIPTION = "encoding"  # One text, because safetensors writes several in a random order.
 _WORKING, _EMBEDDING = "working", "embedding"
-_SOON = 4  # encodings that wait to be written; each takes the memory of an image's features
+_SOON = 4  # encodings that wait to be written before a next group; each takes the memory of an image's features
 _LOOKS = 16  # how often a folder in a storage is looked at while it is filled once
 _LENGTH_BYTES = 8  # of the header's length, which a safetensors file begins with
 _log = logging.getLogger(__name__)
@@ -60,8 +60,8 @@ class EncodingStore:
     def __init__(self, folder: Path, max_mib: int) -> None:
         """Use ``folder``, which is created when the first encoding is kept; at most ``max_mib`` MiB, 0 keeps none."""
         self.folder, self._max_bytes = _impatient(place(folder)), max_mib << 20
-        self._told = False
-        self._room, self._writing = threading.Semaphore(_SOON), ThreadPoolExecutor(1, "ovdiff-encodings")
+        self._told, self._changing = False, threading.Condition()
+        self._waiting, self._writing = 0, ThreadPoolExecutor(1, "ovdiff-encodings")
         self._written = self._max_bytes  # since the folder was last looked at, in bytes; the first time it is
 
     def get(self, key: str) -> EncodedImage | None:
@@ -106,20 +106,39 @@ class EncodingStore:
     def put_soon(self, key: str, encoded: EncodedImage) -> None:
         """Keep an encoding as :meth:`put` does, in a thread of its own, so that the models do not wait for the disk.
 
-        Whoever gives more than the disk can take waits for it, so that memory does not grow. A process that ends waits
-        for what was given.
+        This returns at once and raises nothing; :meth:`catch_up` waits. A process that ends waits for what was given.
         """
         if not self._max_bytes:
             return
-        self._room.acquire()
-        self._writing.submit(self.put, key, encoded).add_done_callback(lambda _: self._room.release())
+        self._count_waiting(1)
+        try:
+            self._writing.submit(self._put_and_tell, key, encoded)
+        except RuntimeError as error:  # The process ends.
+            self._count_waiting(-1)
+            self._tell(f"cannot be written ({error})")
+
+    def catch_up(self) -> None:
+        """Wait until few encodings wait to be written, so that memory does not grow. Hold no lock of models."""
+        with self._changing:
+            self._changing.wait_for(lambda: self._waiting < _SOON)
+
+    def _put_and_tell(self, key: str, encoded: EncodedImage) -> None:
+        try:
+            self.put(key, encoded)
+        except Exception as error:  # noqa: BLE001 — nobody asks for this thread's result
+            self._tell(f"cannot be written ({type(error).__name__}: {error})")
+        finally:
+            self._count_waiting(-1)
+
+    def _count_waiting(self, more: int) -> None:
+        with self._changing:
+            self._waiting += more
+            self._changing.notify_all()
 
     def _write(self, path: Path, data: bytes) -> None:
         if is_stored(path):
-            self._written += len(data)
-            if self._written * _LOOKS > self._max_bytes:
+            if self._is_to_look(len(data)):
                 self._make_room(self._max_bytes - len(data))
-                self._written = 0
             write_whole(path, data)
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -127,6 +146,15 @@ class EncodingStore:
             delete_left_overs(self.folder)
             self._make_room(self._max_bytes - len(data))
             write_whole(path, data)
+
+    def _is_to_look(self, more: int) -> bool:
+        """Count bytes that are about to be written; return whether the folder is to be looked at before."""
+        with self._changing:
+            self._written += more
+            if self._written * _LOOKS <= self._max_bytes:
+                return False
+            self._written = 0
+            return True
 
     def _has(self, key: str) -> bool:
         try:
@@ -168,8 +196,9 @@ class EncodingStore:
 
     def _tell(self, what: str) -> None:
         """Log once that the store is of no use, because it would be said for each image."""
-        if not self._told:
-            self._told = True
+        with self._changing:
+            is_told, self._told = self._told, True
+        if not is_told:
             _log.warning("Encodings in %s, of %d MiB, %s. Images are segmented all the same.", *self._place(), what)
 
     def _place(self) -> tuple[Path, int]:

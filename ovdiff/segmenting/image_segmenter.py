@@ -140,6 +140,7 @@ class ImageSegmenter:
         """
         ready = [self.prepared(each) for each in images] if prepared is None else prepared
         found: dict[int, Segmentation] = {}
+        self._stored_encodings.catch_up()  # Not under the lock: with a slow disk, clicks would wait for it too.
         with self.parts.models.lock:
             self.tables.require(vocabulary)
             for index, image in enumerate(ready):

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from converters.files.folder_lock import locked
+from ovdiff.segmenting import encoding_store
 from ovdiff.segmenting.encoding import EncodedImage, WindowFeatures
 from ovdiff.segmenting.encoding_store import DamagedEncodingError, EncodingStore, bytes_to_encoding, encoding_to_bytes
 from ovdiff.segmenting.windows import Window
@@ -254,10 +255,10 @@ def test_two_processes_share_a_folder_whose_files_are_whole_at_every_moment(
     assert all(store.get(key) is not None for key in _stored(store))
 
 
-def test_what_is_kept_soon_is_kept_and_whoever_gives_too_much_waits(
+def test_what_is_kept_soon_is_kept_and_whoever_catches_up_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, go, given = EncodingStore(tmp_path, max_mib=1), threading.Event(), threading.Event()
+    store, go, caught_up = EncodingStore(tmp_path, max_mib=1), threading.Event(), threading.Event()
     put = store.put
 
     def slow(key: str, encoded: EncodedImage) -> None:
@@ -267,18 +268,36 @@ def test_what_is_kept_soon_is_kept_and_whoever_gives_too_much_waits(
     monkeypatch.setattr(store, "put", slow)
     keys = [letter * 64 for letter in "abcdef"]
 
-    def give() -> None:
-        for key in keys:
-            store.put_soon(key, _encoded())
-        given.set()
+    def catch_up() -> None:
+        store.catch_up()
+        caught_up.set()
 
-    thread = threading.Thread(target=give)
+    for key in keys:
+        store.put_soon(key, _encoded())  # waits for nobody
+    thread = threading.Thread(target=catch_up)
     thread.start()
-    assert not given.wait(0.1) and not list(tmp_path.iterdir())
+    assert not caught_up.wait(0.1) and not list(tmp_path.iterdir())
     go.set()
     thread.join()
     store._writing.shutdown()
     assert _stored(store) >= set(keys)
+
+
+def test_whatever_fails_while_it_is_written_soon_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise MemoryError("none left")
+
+    store = EncodingStore(tmp_path, max_mib=1)
+    monkeypatch.setattr(encoding_store, "encoding_to_bytes", fail)
+    for key in KEYS:
+        store.put_soon(key, _encoded())
+    store._writing.shutdown()
+    store.put_soon(KEYS[0], _encoded())  # as when the interpreter ends
+    store.catch_up()  # nothing waits any more
+    (record,) = caplog.records
+    assert "cannot be written (MemoryError: none left)" in record.message
 
 
 def test_a_store_of_nothing_keeps_nothing_soon(tmp_path: Path) -> None:

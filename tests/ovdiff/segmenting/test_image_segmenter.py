@@ -154,3 +154,30 @@ def test_as_many_images_are_taken_at_once_as_the_device_has_room_for(
     monkeypatch.setattr(segmenter.tables, "require", lambda _vocabulary: None)
     assert len(segmenter.segment_together([image] * 5, Vocabulary(["boat"]))) == 5
     assert groups == expected
+
+
+@pytest.mark.timeout(30, func_only=True)
+def test_images_together_wait_for_a_slow_disk_without_the_models_lock(
+    preset: Preset, models: LoadedModels, image: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More encodings than may wait to be written; the disk takes none before the models' lock was had elsewhere."""
+    preset = replace(preset, cache=replace(preset.cache, disk_mib=64))
+    segmenter = ImageSegmenter(SegmentingParts(preset, models), Bank(tmp_path), Recipes(preset))
+    written: list[str] = []
+
+    def write(key: str, _encoded: Any) -> None:
+        with models.lock:
+            written.append(key)
+
+    encoded = SimpleNamespace(size_bytes=lambda: 1, on_the_cpu=lambda: None)
+    monkeypatch.setattr(segmenter._stored_encodings, "put", write)
+    monkeypatch.setattr(segmenter._encodings, "put", lambda *_: None)
+    monkeypatch.setattr(image_segmenter, "encode_images", lambda _parts, images, _prepared: [encoded] * len(images))
+    monkeypatch.setattr(segmenter, "_match", lambda encoded, _vocabulary: encoded)
+    monkeypatch.setattr(segmenter.tables, "require", lambda _vocabulary: None)
+    for first in (0, 9):
+        images = [image + first + number for number in range(9)]
+        prepared = [segmenter.prepared(each, keep=True) for each in images]
+        assert len(segmenter.segment_together(images, Vocabulary(["boat"]), prepared)) == 9
+    segmenter._stored_encodings._writing.shutdown()
+    assert len(written) == 18
