@@ -17,6 +17,7 @@ from transformers import CLIPSegForImageSegmentation, CLIPTokenizer
 from ovdiff.baselines.preset import ClipSegPreset
 from ovdiff.baselines.text_towers import TextTower
 from ovdiff.baselines.words import word_vectors
+from ovdiff.models.devices import computable
 from ovdiff.models.keys import outputs_of
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.pixels import images_to_pixels
@@ -75,7 +76,7 @@ class ClipSeg:
 
     @cached_property
     def _loaded(self) -> _Loaded:
-        settings = self._preset.models.clipseg
+        settings = computable(self._preset.models.clipseg, self._models.device)
 
         def load() -> _Loaded:
             model = load_transformer(CLIPSegForImageSegmentation, settings, DTYPES[settings.dtype])

@@ -21,6 +21,7 @@ from transformers import CLIPTokenizer, GroupViTModel
 from ovdiff.baselines.preset import GroupVitPreset
 from ovdiff.baselines.text_towers import TextTower
 from ovdiff.baselines.words import word_vectors
+from ovdiff.models.devices import computable
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.pixels import images_to_pixels
 from ovdiff.models.pretrained import DTYPES, load_transformer, where
@@ -87,7 +88,7 @@ class GroupVit:
 
     @cached_property
     def _loaded(self) -> _Loaded:
-        settings = self._preset.models.groupvit
+        settings = computable(self._preset.models.groupvit, self._models.device)
 
         def load() -> _Loaded:
             model = load_transformer(GroupViTModel, settings, DTYPES[settings.dtype]).to(self._models.device)

@@ -26,6 +26,7 @@ from transformers import SamModel
 from ovdiff.baselines.preset import SamSettings
 from ovdiff.errors import ImageError
 from ovdiff.images import image_key, require_image
+from ovdiff.models.devices import computable
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.pixels import images_to_pixels
 from ovdiff.models.pretrained import DTYPES, load_transformer
@@ -155,7 +156,7 @@ class SamUpperLine:
 
     @cached_property
     def _model(self) -> Any:
-        settings = self._settings.model
+        settings = computable(self._settings.model, self._models.device)
 
         def load() -> Any:
             return load_transformer(SamModel, settings, DTYPES[settings.dtype]).to(self._models.device)

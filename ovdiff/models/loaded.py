@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import torch
 
 from ovdiff.models.clip import Clip, OpenClip, TransformersClip
-from ovdiff.models.devices import DeviceOptions, split_device
+from ovdiff.models.devices import DeviceOptions, computable, split_device
 from ovdiff.models.fair_lock import FairLock
 from ovdiff.models.pretrained import (
     DTYPES,
@@ -72,12 +72,13 @@ class LoadedModels:
         _import_speakers("transformers", "diffusers")
 
         def load() -> StableDiffusionPipeline:
-            return arranged(load_diffusion(settings).to(self.device), self.options)
+            return arranged(load_diffusion(computable(settings, self.device)).to(self.device), self.options)
 
         return self.once("a StableDiffusionPipeline", settings, load)
 
     def clip(self, settings: ClipModelSettings) -> Clip:
         """Return a CLIP model: the image tower in the wanted dtype, the text tower in float32."""
+        settings = computable(settings, self.device)
         if settings.library == "transformers":
             _import_speakers("transformers")
         load = {"transformers": self._load_clip, "open_clip": self._load_open_clip}[settings.library]
@@ -134,7 +135,8 @@ class LoadedModels:
 
     def _load(self, model: Any, settings: ModelSettings, **options: Any) -> Any:
         def load() -> Any:
-            return load_transformer(model, settings, DTYPES[settings.dtype], **options).to(self.device)
+            dtype = DTYPES[computable(settings, self.device).dtype]
+            return load_transformer(model, settings, dtype, **options).to(self.device)
 
         return self.once(f"a {model.__name__}", settings, load)
 
@@ -155,7 +157,8 @@ class LoadedModels:
         from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
         from transformers import CLIPImageProcessor
 
-        model = load_transformer(StableDiffusionSafetyChecker, settings, DTYPES[settings.dtype])
+        dtype = DTYPES[computable(settings, self.device).dtype]
+        model = load_transformer(StableDiffusionSafetyChecker, settings, dtype)
         return SafetyChecker(model.to(self.device), CLIPImageProcessor.from_pretrained(**where(settings)))
 
 

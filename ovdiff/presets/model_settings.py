@@ -18,7 +18,11 @@ class ModelSettings:
 
     source: str = setting(MISSING, "'tinyworld:NAME' for an embedded model, a local folder, or a hub id")
     revision: str = setting("", "the hub commit; unused for folders and embedded weights")
-    dtype: Dtype = setting("float32", "the dtype of the forward passes; everything after them is float32")
+    dtype: Dtype = setting(
+        "float32",
+        "the dtype of the forward passes; everything after them is float32. A CPU computes float32 in the place of "
+        "float16, which few processors multiply in",
+    )
     licence: str = setting(
         "",
         "the licence of the weights; '' looks the source up in ovdiff.models.licences, which knows no local folder",

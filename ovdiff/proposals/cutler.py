@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ovdiff.models.checkpoint_file import checkpoint_file
+from ovdiff.models.devices import computable
 from ovdiff.models.licences import weights_licences
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.pretrained import DTYPES
@@ -28,7 +29,7 @@ _MEAN, _DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of RGB
 
 def make_proposer(preset: Preset, models: LoadedModels) -> "Cutler":
     """Make the proposer of a preset, and load its network."""
-    checkpoint = preset.models.given("cutler", CheckpointSettings)
+    checkpoint = computable(preset.models.given("cutler", CheckpointSettings), models.device)
     terms = next(entry.note for entry in weights_licences(preset) if entry.model == "cutler")
     network = load_cutler(checkpoint, terms, models.device)
     return Cutler(network, proposal_settings(preset, CutlerSettings), DTYPES[checkpoint.dtype])

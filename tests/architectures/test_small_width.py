@@ -187,12 +187,12 @@ def test_features_are_computed_from_the_folders(
 @pytest.mark.parametrize("name", EXTRACTORS.built_in)
 def test_half_precision_gives_nearly_the_same_features(name: str, preset: Preset, loaded: LoadedModels) -> None:
     images = np.random.default_rng(0).integers(0, 256, (1, 112, 112, 3), dtype=np.uint8)
-    half = {"dtype": "float16", **({"vae_dtype": "float16"} if name == "stable_diffusion" else {})}
+    half = {"dtype": "bfloat16", **({"vae_dtype": "bfloat16"} if name == "stable_diffusion" else {})}
     halved = replace(preset.models, **{name: replace(getattr(preset.models, name), **half)})
     exact = Extractors(preset, loaded)[name].extract(images, "window")
     rounded = Extractors(replace(preset, models=halved), LoadedModels())[name].extract(images, "window")
     assert rounded.dtype == torch.float32 and not torch.equal(rounded, exact)
-    assert float((rounded - exact).norm() / exact.norm()) < 0.02
+    assert float((rounded - exact).norm() / exact.norm()) < 0.05
 
 
 def test_sd_turbo_gives_features_too(preset: Preset, folder: Path, loaded: LoadedModels) -> None:

@@ -1,9 +1,11 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from ovdiff.errors import DeviceError
-from ovdiff.models.devices import ON_A_GPU, DeviceOptions, require_device, split_device
+from ovdiff.models.devices import ON_A_GPU, DeviceOptions, computable, require_device, split_device
+from ovdiff.presets.model_settings import CheckpointSettings, DiffusionModelSettings, ModelSettings
 
 
 def test_the_processor_can_be_used() -> None:
@@ -48,3 +50,13 @@ def test_graphs_are_a_cuda_device_s() -> None:
         DeviceError, match=r"Device 'cpu\+graphs' .* CUDA graphs on a CUDA device alone\. Drop '\+graphs'"
     ):
         require_device("cpu+graphs")
+
+
+def test_a_cpu_computes_float32_in_the_place_of_float16_alone() -> None:
+    half = DiffusionModelSettings("a", dtype="float16", vae_dtype="float16", variant="fp16")
+    on_a_cpu = computable(half, torch.device("cpu"))
+    assert on_a_cpu == DiffusionModelSettings("a", dtype="float32", vae_dtype="float32", variant="fp16")
+    assert computable(half, torch.device("cuda:1")) is half
+    assert computable(replace(half, dtype="bfloat16"), torch.device("cpu")).dtype == "bfloat16"
+    assert computable(ModelSettings("a", dtype="float16"), torch.device("cpu")).dtype == "float32"
+    assert computable(CheckpointSettings("a", dtype="float16"), torch.device("cpu")).dtype == "float32"

@@ -30,6 +30,15 @@ def test_dtypes_are_the_preset_s(preset: Preset) -> None:
         )
 
 
+def test_a_cpu_computes_float32_where_a_preset_says_float16(preset: Preset) -> None:
+    models = LoadedModels("cpu")
+    pipeline = models.diffusion(replace(preset.models.generator, dtype="float16", vae_dtype="float16"))
+    assert {pipeline.unet.dtype, pipeline.text_encoder.dtype, pipeline.vae.dtype} == {torch.float32}
+    clip = models.clip(replace(preset.models.clip, dtype="float16"))
+    assert {weight.dtype for weight in clip._model.vision_model.parameters()} == {torch.float32}  # type: ignore[attr-defined]
+    assert models.vit(replace(preset.models.dino, dtype="float16")).dtype == torch.float32
+
+
 def test_models_are_frozen_and_in_evaluation_mode(preset: Preset, models: LoadedModels) -> None:
     pipeline = models.diffusion(preset.models.generator)
     for model in (models.vit(preset.models.dino), pipeline.unet, pipeline.vae, pipeline.text_encoder):
