@@ -1,15 +1,21 @@
 """The messages of the demo: lines of text, and one line of progress."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TextIO
+
+from backend.demo.steps import Steps
 
 
 @dataclass
 class Console:
-    """Writes lines. On a terminal, progress is rewritten in place; elsewhere each change is a line of its own."""
+    """Writes lines. On a terminal, progress is rewritten in place; elsewhere each change is a line of its own.
+
+    ``steps`` notes what the demo has done when.
+    """
 
     stream: TextIO
+    steps: Steps = field(default_factory=Steps)
     _progress: str = ""
 
     def say(self, text: str) -> None:

@@ -17,6 +17,7 @@ from backend.demo.api import LabelStudioApi, StoredTask
 from backend.demo.backend_server import BackendServer
 from backend.demo.console import Console
 from backend.demo.errors import DemoError
+from backend.demo.steps import ALL_MASKS, FIRST_MASKS
 from ovdiff.tinyworld.world import NAMES, STUFF, THINGS, Rendering, render, sample_scene
 
 PROJECT_TITLE = "OVDiff demo: tiny world"
@@ -165,6 +166,8 @@ class ProjectMaker:
         for start in range(0, len(tasks), _PREDICTIONS_PER_REQUEST):
             some = tasks[start : start + _PREDICTIONS_PER_REQUEST]
             self.api.retrieve_predictions(project, [task.id for task in some])
+            self.console.steps.end(FIRST_MASKS)
             self.console.progress(f"pre-labelled {start + len(some)} of {len(tasks)} images")
+        self.console.steps.end(ALL_MASKS)
         self.console.end_progress()
         return tasks

@@ -30,6 +30,7 @@ from backend.demo.project import (
     write_images,
 )
 from backend.demo.session import Session, SessionSettings, open_session
+from backend.demo.steps import IMPORTS, PROJECT, READY, SECOND_PROJECT, WORDS
 
 _SCENES = 24
 _SIZE_PX = 512
@@ -48,10 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         anchors_at_once=options.engine == FIRST,
     )
     console = standard_console()
+    console.steps.end(IMPORTS)
     try:
         with open_session(settings, console) as session:
             project = make_demo(session, choose_scenes(options.scenes), settings.folder)
             outcome = make_few_words(session, settings.folder)
+            console.steps.end(SECOND_PROJECT)
+            if options.steps is not None:
+                console.steps.write(options.steps)
             console.say(_welcome(session, project, outcome, HINTS[options.engine]))
             _wait(session)
     except DemoError as error:
@@ -64,12 +69,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_demo(session: Session, scenes: Sequence[DemoScene], folder: Path, size_px: int = _SIZE_PX) -> int:
     """Make or complete the demo's project, show the progress, and return the id of the project."""
-    maker = session.maker
+    maker, steps = session.maker, session.maker.console.steps
     images = write_images(scenes, folder / "scenes", size_px)
     project = maker.ensure_project(PROJECT_TITLE, label_config(demo_labels()), images)
+    steps.end(PROJECT)
     session.backend.build_anchors(maker.console)
+    steps.end(WORDS)
     maker.connect(project)
     session.backend.wait_for_prototypes(project, maker.console)
+    steps.end(READY)
     maker.predict(project)
     return project
 
@@ -77,7 +85,7 @@ def make_demo(session: Session, scenes: Sequence[DemoScene], folder: Path, size_
 def _welcome(session: Session, project: int, outcome: Outcome, hint: str) -> str:
     login = session.label_studio.login
     return (
-        f"\n{outcome.told()}\n"
+        f"\n{session.maker.console.steps.told()}\n{outcome.told()}\n"
         f"Look at them: {session.label_studio.url}/projects/{outcome.project}/data\n"
         "\n"
         f"  Open      {session.label_studio.url}/projects/{project}/data\n"
@@ -102,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--backend-port", type=int, default=9090, help="port of the backend, if it is free (%(default)s)"
     )
+    parser.add_argument("--steps", type=Path, metavar="FILE", help="write the seconds of each step as JSON")
     return parser
 
 

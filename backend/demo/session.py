@@ -20,6 +20,7 @@ from backend.demo.errors import DemoError
 from backend.demo.label_studio import LabelStudio
 from backend.demo.processes import ProcessGroups, exit_on_termination
 from backend.demo.project import ProjectMaker
+from backend.demo.steps import BACKEND, DATABASE, LABEL_STUDIO
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def open_session(settings: SessionSettings, console: Console) -> Iterator[Sessio
             settings=settings.backend_settings,
             anchors=anchors,
         )
+        console.steps.end(BACKEND)
         yield Session(host, backend, ProjectMaker(host.api(), backend, console))
 
 
@@ -84,9 +86,12 @@ def _start_label_studio(settings: SessionSettings, groups: ProcessGroups, consol
     if not data_dir.exists():
         template = label_studio.ensure_template(settings.label_studio, settings.cache, groups, console)
         label_studio.ensure_data_dir(template, data_dir)
-    return label_studio.start(
+        console.steps.end(DATABASE)
+    started = label_studio.start(
         settings.label_studio, data_dir, groups, console, preferred_port=settings.label_studio_port
     )
+    console.steps.end(LABEL_STUDIO)
+    return started
 
 
 @contextmanager

@@ -1,4 +1,6 @@
 import io
+import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from backend.demo import run
+from backend.demo import run, steps
 from backend.demo.console import Console
 from backend.demo.engines import ENGINES
 from backend.demo.errors import ApiError, ServerError
@@ -80,9 +82,23 @@ def test_ctrl_c_ends_the_demo_well_and_says_where_the_project_is(
     assert "Look at them: http://127.0.0.1:8123/projects/8/data\n" in shown
     assert "Open      http://127.0.0.1:8123/projects/7/data" in shown
     assert "E-mail    demo@example.com" in shown and "Password  a-password" in shown
+    assert re.search(r"The first masks were there \d+ s after the command, all of them after \d+ s\.", shown)
     assert "a-token" not in shown
     assert shown.endswith("Stopped; nothing is left running. The project is kept in here.\n")
     assert servers.closed
+
+
+def test_the_seconds_of_the_steps_are_written(servers: _Servers) -> None:
+    assert run.main([*ARGUMENTS, "--scenes", "1", "--folder", "here", "--steps", "demo.json"]) == 0
+    written = json.loads(Path("demo.json").read_text())["steps"]
+    assert [row["step"] for row in written] == [
+        steps.IMPORTS,
+        steps.PROJECT,
+        steps.WORDS,
+        steps.READY,
+        steps.SECOND_PROJECT,
+    ]
+    assert all(row["seconds"] >= 0 for row in written)
 
 
 def test_a_server_that_dies_later_ends_the_demo_with_its_log(
