@@ -179,6 +179,7 @@ measure: $(ENV)
 	$(MEASURE).stage_costs
 	$(MEASURE).scale_plans --out $(RESULTS)/scale_plans.json
 	$(MEASURE).cluster_simulation --out $(RESULTS)/cluster_simulation.json
+	$(MEASURE).cpu_formats --out $(RESULTS)/cpu_formats.json
 	$(MEASURE).one_cpu --out $(RESULTS)/one_cpu.json
 	$(MEASURE).measured_tables
 

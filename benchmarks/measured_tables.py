@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from backend.demo.loop.table import table as demo_loop_table
+from backend.demo.steps import table as demo_table
 from benchmarks.absent_words import miou_table, words_table
 from benchmarks.baselines import table as baselines_table
 from benchmarks.calibration import bins_table, errors_table
 from benchmarks.cluster_simulation import table as simulation_table
+from benchmarks.cpu_formats import masks_table as cpu_masks_table
+from benchmarks.cpu_formats import seconds_table as cpu_formats_table
 from benchmarks.evaluation_cost import table as evaluation_cost_table
 from benchmarks.forecasts import table as forecasts_table
 from benchmarks.instances import cost_table
@@ -36,8 +39,9 @@ from benchmarks.odise_cost import steps_table as odise_steps
 from benchmarks.odise_quality import OPEN, closed_table, taps_table
 from benchmarks.odise_quality import table as odise_table
 from benchmarks.odise_quality import words_table as odise_words
-from benchmarks.one_cpu import formats_table
 from benchmarks.one_cpu import stages_table as cpu_stages_table
+from benchmarks.one_cpu import windows_table as cpu_windows_table
+from benchmarks.one_cpu import workers_table as cpu_workers_table
 from benchmarks.prototype_margins import likeness_table, margins_table
 from benchmarks.ray_scaling import table as ray_table
 from benchmarks.scale_plans import caching_table, plans_table
@@ -125,6 +129,7 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "instances": ("instances.json", lambda results: instances_table(results["seeds"])),
     "instances, true labels": ("instances.json", lambda results: instances_table(results["on the true label maps"])),
     "instances, cost": ("instances.json", cost_table),
+    "demo": ("demo.json", demo_table),
     "demo loop": ("demo-loop.json", demo_loop_table),
     "forecasts": ("forecasts.json", forecasts_table),
     "novelties": ("novelties.json", novelties_table),
@@ -141,7 +146,10 @@ TABLES: Mapping[str, tuple[str, Table]] = {
     "odise steps": ("odise_cost.json", odise_steps),
     "start-up": ("startup.json", startup_table),
     "one cpu, stages": ("one_cpu.json", cpu_stages_table),
-    "one cpu, formats": ("one_cpu.json", formats_table),
+    "one cpu, formats": ("cpu_formats.json", cpu_formats_table),
+    "one cpu, masks": ("cpu_formats.json", cpu_masks_table),
+    "one cpu, windows": ("one_cpu.json", cpu_windows_table),
+    "one cpu, workers": ("one_cpu.json", cpu_workers_table),
     "ray scaling": ("ray_scaling.json", ray_table),
     "scale, plans": ("scale_plans.json", plans_table),
     "scale, caching": ("scale_plans.json", caching_table),
@@ -154,6 +162,7 @@ A picture has a name, too, because the command that writes the file draws it."""
 
 ELSEWHERE = {
     "demo-loop.json": "make demo-loop",
+    "demo.json": "make demo DEMO_FLAGS='--steps benchmarks/results/demo.json'",
     "novelties.json": "python -m benchmarks.novelties",
     "odise.json": "python -m benchmarks.odise_quality",
     "odise_cost.json": "python -m benchmarks.odise_cost",

@@ -1,8 +1,12 @@
-import pytest
-import torch
-from torch import nn
+from pathlib import Path
+from typing import Any
 
-from benchmarks.one_cpu import formats_table, in_format, stage_rows, stages_table
+import pytest
+
+from benchmarks import one_cpu
+from benchmarks.one_cpu import SETTINGS, stage_rows, stages_table, windows_table, worker_rows, workers_table
+
+ABOUT = {"scenes": 2, "machine": "M", "load_average": 9.5}
 
 
 def test_the_stages_are_those_that_were_measured_on_one_thread() -> None:
@@ -15,18 +19,29 @@ def test_the_stages_are_those_that_were_measured_on_one_thread() -> None:
     assert text.index("denoising step") < text.index("safety check") < text.index("PAMR")
 
 
-@pytest.mark.parametrize(("form", "most"), [("float32", 0.0), ("bfloat16", 0.02), ("int8", 0.05)])
-def test_a_model_computes_nearly_the_same_in_every_format(form: str, most: float) -> None:
-    torch.manual_seed(0)
-    model, rows = nn.Sequential(nn.Linear(32, 32)), torch.randn(4, 32)
-    with torch.inference_mode():
-        before = model(rows)
-        after = in_format(model, form)(rows.bfloat16() if form == "bfloat16" else rows).float()
-    off = (after - before).norm() / before.norm()
-    assert (0 < off < most) if most else off == 0
+def test_fewer_windows_take_their_share_of_the_seconds_of_windows() -> None:
+    usual, without_whole, whole_alone, smaller = (one_cpu._of_fast(setting.fast) for setting in SETTINGS)
+    assert [each["fast_windows"] for each in (usual, without_whole, whole_alone, smaller)] == [3, 2, 1, None]
+    a_window = sum(row["seconds"] for row in stage_rows() if row["items"] == 3) / 3
+    assert usual["fast_s"] - without_whole["fast_s"] == pytest.approx(a_window)
+    assert usual["fast_s"] - whole_alone["fast_s"] == pytest.approx(2 * a_window)
+    rows = [{"setting": "S", "windows": 6, "processor_s": 0.25, "miou": 0.5, **each} for each in (usual, smaller)]
+    text = windows_table({"windows": {"rows": rows, **ABOUT}})
+    assert "| S | 6 | 0.25 | 0.500 | 3 | 18 |\n| S | 6 | 0.25 | 0.500 | – | – |" in text
 
 
-def test_the_table_says_that_the_machine_was_busy() -> None:
-    row = {"format": "int8", "threads": 1, "processor_s": 1.25, "wall_s": 4.0}
-    text = formats_table({"formats": {"rows": [row], "machine": "M", "load_average": 9.5}})
-    assert "| int8 | 1 | 1.25 | 4.00 |" in text and "load average of the two cores was 9.5" in text
+def test_masks_of_threads_and_processes_are_compared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def segmented(scenes: Path, out: Path, bank: Path, threads: int, workers: int) -> tuple[float, float]:
+        out.mkdir()
+        for number, scene in enumerate(sorted(scenes.iterdir())):
+            (out / scene.name).write_text("other" if threads == 2 and number == 1 else "same")
+        return 4.0 / workers, 3.0 * threads
+
+    def nothing(*_given: Any) -> None:
+        pass
+
+    monkeypatch.setattr(one_cpu, "_segmented", segmented)
+    monkeypatch.setattr(one_cpu, "Bench", nothing)
+    text = workers_table({"workers": {"rows": worker_rows(2, tmp_path), **ABOUT}})
+    assert "| 1 process, 1 thread | 3.0 | 4.0 | 2 of 2 |\n| 1 process, 2 threads | 6.0 | 4.0 | 1 of 2 |" in text
+    assert "| 2 processes, 1 thread each | 3.0 | 2.0 | 2 of 2 |" in text and "was 9.5 when it began" in text
