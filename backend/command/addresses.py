@@ -97,11 +97,16 @@ def read_at_most(path: Path, most_bytes: int) -> bytes:
         StorageError: the storage is away for too long, which is no fault of the file.
     """
     try:
-        if (size := path.stat().st_size) > most_bytes:
-            raise ImageTooLargeError(
-                f"{shown_path(path)} has {size} bytes, more than {most_bytes} (OVDIFF_IMAGE_MAX_BYTES)."
-            )
-        return path.read_bytes()
+        size: int | None = path.stat().st_size
+        if size is not None and size <= most_bytes:
+            return path.read_bytes()
+        if size is None:  # A web server that does not say it.
+            with path.open("rb") as stream:
+                data = stream.read(most_bytes + 1)
+            if len(data) <= most_bytes:
+                return data
+        has = f"more than {most_bytes} bytes" if size is None else f"{size} bytes, more than {most_bytes}"
+        raise ImageTooLargeError(f"{shown_path(path)} has {has} (OVDIFF_IMAGE_MAX_BYTES).")
     except OSError as error:
         raise ImageFetchError(f"{shown_path(path)} cannot be read: {reason(error)}.") from error
     except ValueError as error:  # half a character, which no file's name can hold

@@ -181,7 +181,7 @@ class EncodingStore:
         if is_stored(self.folder):
             listed = cast(StoredPath, self.folder).listed().items()
             return [
-                _File(cast(Path, path), status.st_size, status.st_mtime_ns)
+                _File(cast(Path, path), status.st_size or 0, status.st_mtime_ns)
                 for path, status in listed
                 if path.suffix == _SUFFIX
             ]

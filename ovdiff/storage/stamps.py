@@ -72,7 +72,7 @@ class Stamps:
             self._until_s = self._clock_s() + AWAY_S
             return
         self._listed = {
-            file.name: (status.st_mtime_ns, status.st_size, status.st_ino) for file, status in listed.items()
+            file.name: (status.st_mtime_ns, status.st_size or 0, status.st_ino) for file, status in listed.items()
         }
         self._until_s = self._clock_s() + FRESH_S
 

@@ -38,13 +38,13 @@ class StoredStatus:
     """What a storage says of a file.
 
     Attributes:
-        st_size: its bytes.
+        st_size: its bytes; None where a web server does not say.
         st_mtime_ns: when it was written, in ns since 1970; 0 where the storage does not say.
         st_ino: a number that differs when the content differs: the CRC-32 of `version`.
         version: what the storage calls this content, such as an ETag; "" where it has no name for it.
     """
 
-    st_size: int
+    st_size: int | None
     st_mtime_ns: int
     st_ino: int
     version: str
@@ -313,4 +313,5 @@ def status_of(entry: _Entry) -> StoredStatus:
         time_ns = int(written.timestamp() * 1_000_000) * 1000
     elif isinstance(written, int | float):
         time_ns = int(written * 1e9)
-    return StoredStatus(int(entry.get("size") or 0), time_ns, zlib.crc32(version.encode()), version)
+    size = entry.get("size")
+    return StoredStatus(None if size is None else int(size), time_ns, zlib.crc32(version.encode()), version)

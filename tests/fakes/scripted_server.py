@@ -17,11 +17,18 @@ class Request:
 
 @dataclass
 class ScriptedServer:
-    """Answers by "METHOD /path" without the query, (status, JSON or bytes); all else is a 404."""
+    """Answers by "METHOD /path" without the query, (status, JSON or bytes); all else is a 404.
+
+    It gives no parts of files.
+
+    Attributes:
+        says_length: whether an answer says how many bytes it has.
+    """
 
     url: str = ""
     answers: dict[str, tuple[int, object]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
+    says_length: bool = True
 
 
 @contextmanager
@@ -49,7 +56,8 @@ def _handler(script: ScriptedServer) -> type[BaseHTTPRequestHandler]:
             status, body = script.answers.get(line.partition("?")[0], (404, "not scripted"))
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
+            if script.says_length:
+                self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
 

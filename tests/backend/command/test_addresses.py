@@ -190,6 +190,15 @@ def test_a_signature_is_in_no_message() -> None:
             assert f"{name}?..." in str(caught.value) and "hush" not in str(caught.value)
 
 
+def test_an_image_whose_bytes_a_web_server_does_not_count_may_not_be_too_large() -> None:
+    with scripted_server() as server:
+        server.says_length, server.answers["GET /a.png"] = False, (200, b"0123456789")
+        path = image_path(f"{server.url}/a.png")
+        assert read_at_most(path, 10) == b"0123456789"
+        with pytest.raises(ImageTooLargeError, match=r"a\.png has more than 9 bytes \(OVDIFF_IMAGE_MAX_BYTES\)"):
+            read_at_most(path, 9)
+
+
 def test_images_of_tasks_come_from_a_folder_or_a_bucket(storage: Any, tmp_path: Path) -> None:
     (tmp_path / "red.png").write_bytes(b"here")
     for folder, expected in ((storage / "2024", b"PNG"), (tmp_path, b"ere")):

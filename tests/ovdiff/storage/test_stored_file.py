@@ -2,13 +2,14 @@ import io
 import json
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from ovdiff.errors import StorageError
 from ovdiff.storage import place
 from ovdiff.storage.stored_path import StoredPath
+from tests.fakes.scripted_server import scripted_server
 from tests.storages import Cable, new_bucket
 
 DATA = bytes(range(256)) * 40
@@ -111,6 +112,38 @@ def test_a_storage_that_gives_less_than_it_was_asked_for_is_said(file: Any, monk
     monkeypatch.setattr(file.fs_and_path()[0], "cat_file", lambda path, start, end: b"x")
     with file.open("rb", 1000) as stream, pytest.raises(StorageError, match="of 1000 bytes the storage gave 1"):
         stream.read(1)
+
+
+@pytest.mark.parametrize("says_length", [True, False])
+def test_a_web_server_that_gives_no_parts_is_asked_for_the_whole_file_once(says_length: bool) -> None:
+    with scripted_server() as server:
+        server.says_length, server.answers["GET /rows"] = says_length, (200, DATA)
+        with cast(Any, place(f"{server.url}/rows", 0.0)).open("rb", 1000) as stream:
+            assert stream.seek(-500, io.SEEK_END) == len(DATA) - 500 and stream.read() == DATA[-500:]
+            asked = len(server.requests)
+            assert stream.seek(0) == 0 and stream.read() == DATA and len(server.requests) == asked
+        server.answers["GET /rows"] = (200, b"")
+        assert place(f"{server.url}/rows").open("rb").read() == b""
+
+
+def test_a_web_file_that_is_cut_off_while_it_is_copied_is_copied_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted_server() as server:
+        server.says_length, server.answers["GET /rows"] = False, (200, DATA)
+        path: Any = place(f"{server.url}/rows", 20.0)
+        fs = path.fs_and_path()[0]
+        get, cut = fs.get_file, [True]
+
+        def get_file(at: str, copy: Any) -> None:
+            get(at, copy)
+            if cut:
+                cut.clear()
+                raise ConnectionResetError("cut off")
+
+        monkeypatch.setattr(fs, "get_file", get_file)
+        assert path.open().read() == DATA and not cut
+        monkeypatch.setattr(fs, "get_file", lambda *_: server.answers.clear())
+        with pytest.raises(StorageError, match="/rows was replaced or deleted"):
+            path.open()
 
 
 def test_what_reads_local_files_reads_stored_ones(bucket: str) -> None:
