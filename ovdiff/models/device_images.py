@@ -10,6 +10,7 @@ that along the rows, but for images that become much lower and not as much narro
 round, and they are left to it.
 """
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, lru_cache
 
@@ -24,6 +25,8 @@ _BITS = 32 - 8 - 2
 _LOBES = 3.0
 """The Lanczos filter is zero beyond so many samples of the smaller image."""
 
+_log = logging.getLogger(__name__)
+
 
 def beside(device: torch.device) -> AbstractContextManager[object]:
     """Return a block whose work on a CUDA device goes on beside that of other threads; wait for its results inside."""
@@ -31,10 +34,28 @@ def beside(device: torch.device) -> AbstractContextManager[object]:
 
 
 def to_device(image: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """Begin to copy an image (H, W, 3) uint8 to a device; from pinned memory, so that nobody waits for it."""
-    host = torch.empty(image.shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    """Begin to copy an image (H, W, 3) uint8 to a device; from pinned memory, so that nobody waits for it.
+
+    Where the machine gives no pinned memory, plain memory does: the copy then waits for the bytes to be read.
+    """
+    host = _host(image.shape, is_pinned=device.type == "cuda")
     host.numpy()[...] = image
     return host.to(device, non_blocking=True)
+
+
+def _host(shape: tuple[int, ...], *, is_pinned: bool) -> Tensor:
+    """Return memory for an image uint8 on this side; pinned, if that is wanted and can be had."""
+    if is_pinned:
+        try:
+            return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+        except RuntimeError as error:  # a container's limit of locked memory, or little memory
+            _tell_once(f"{error!s:.200}")
+    return torch.empty(shape, dtype=torch.uint8)
+
+
+@cache
+def _tell_once(error: str) -> None:
+    _log.warning("No pinned memory can be had (%s); images go to the device from plain memory.", error)
 
 
 def for_this_thread(image: Tensor) -> Tensor:

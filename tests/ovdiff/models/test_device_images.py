@@ -1,5 +1,7 @@
 """What is resized on the device has the bytes that Pillow gives, whatever the sizes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from ovdiff.models import device_images
 from ovdiff.models.device_images import beside, can_resize, for_this_thread, resize_lanczos, to_device
 
 CPU = torch.device("cpu")
@@ -38,6 +41,25 @@ def test_an_image_that_is_read_only_or_backwards_is_copied() -> None:
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)[::-1]
     image.setflags(write=False)
     np.testing.assert_array_equal(to_device(image, CPU).numpy(), image)
+
+
+def test_without_pinned_memory_plain_memory_is_taken_and_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where a container may lock little memory; this machine may have no device that memory is pinned for."""
+    empty = torch.empty
+
+    def unpinned(*args: Any, pin_memory: bool = False, **kwargs: Any) -> torch.Tensor:
+        if pin_memory:
+            raise RuntimeError("CUDA error: out of memory")
+        return empty(*args, **kwargs)
+
+    monkeypatch.setattr(torch, "empty", unpinned)
+    device_images._tell_once.cache_clear()
+    for _ in range(2):
+        assert device_images._host((5, 7, 3), is_pinned=True).shape == (5, 7, 3)
+    (record,) = caplog.records
+    assert "No pinned memory can be had (CUDA error: out of memory)" in record.message
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
