@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,7 +116,7 @@ class Gathering:
                 self._segment_next(engine.images_together)
         try:
             if isinstance(asked.found, BaseException):
-                raise asked.found
+                raise copy(asked.found) from asked.found  # its own: each thread that raises adds to the traceback
             return asked.found
         finally:
             del asked  # the error's traceback holds this frame, which would hold the error and the pixels
@@ -134,3 +135,5 @@ class Gathering:
         except BaseException as error:  # noqa: BLE001 — raised in the threads that wait for these images
             for each in group:
                 each.found = each.found or error
+        finally:
+            del each, group, images, prepared  # as in `segment`: the error that each holds would hold it

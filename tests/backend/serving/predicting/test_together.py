@@ -1,8 +1,11 @@
 """Images that several threads ask for at once become groups, and each thread gets its own answer or error."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +103,25 @@ def test_an_engine_that_fails_altogether_fails_for_whoever_waits_and_the_next_on
         patch.setattr(engine, "segment_together", fail)
         found = Held(engine, gathering).ask([red_and_blue()] * 4, [WORDS] * 4)
     assert isinstance(found[0], Segmentation) and [str(each) for each in found[1:]] == ["there are none"] * 3
+    assert len(set(map(id, found))) == 4, "each thread adds to the traceback of its own error"
     assert isinstance(gathering.segment(red_and_blue(), WORDS), Segmentation)
+
+
+def test_an_error_that_was_dealt_with_holds_no_pixels(engine: TogetherEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> list[Segmentation]:
+        raise WeightsError("there are none")
+
+    monkeypatch.setattr(engine, "segment", fail)
+    image = red_and_blue()
+    pixels = weakref.ref(image)
+    gc.disable()  # it would find a circle of an error and its pixels, some time
+    try:
+        with suppress(WeightsError):
+            Gathering(engine).segment(image, WORDS)
+        del image
+        assert pixels() is None
+    finally:
+        gc.enable()
 
 
 def test_an_engine_that_takes_one_image_is_asked_by_each_thread_itself(engine: TogetherEngine) -> None:
