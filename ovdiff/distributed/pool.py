@@ -54,6 +54,15 @@ class _Call:
     future: "Future[Any]"
     tries: int = 0
 
+    def is_wanted(self) -> bool:
+        """Say whether nobody gave the call up, and let nobody do so from now on."""
+        return self.future.running() or self.future.set_running_or_notify_cancel()
+
+    def fail(self, error: BaseException) -> None:
+        """End the call with an error, unless it was given up."""
+        if self.is_wanted():
+            self.future.set_exception(error)
+
 
 @dataclass(eq=False)
 class _Hand:
@@ -256,7 +265,7 @@ class RayPool(Executor):
             call = self._waiting[0]
             takers = [hand for hand in self._hands if hand.may_take(call)]
             if self._broken is not None:
-                self._waiting.popleft().future.set_exception(self._broken)
+                self._waiting.popleft().fail(self._broken)
             elif not takers:
                 return
             else:
@@ -264,7 +273,7 @@ class RayPool(Executor):
 
     def _give(self, call: _Call, hand: _Hand) -> None:
         again = call.future.running()
-        if not again and not call.future.set_running_or_notify_cancel():
+        if not call.is_wanted():
             return
         self.figures.given += 1
         self.figures.repeated += again

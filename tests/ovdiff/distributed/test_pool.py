@@ -221,6 +221,19 @@ def test_calls_of_a_lost_head_are_given_to_workers_of_the_next_connection(
     assert computed <= figures.given
 
 
+def test_work_that_was_given_up_already_is_no_fault_of_a_lost_cluster(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever hears of the lost head first gives up the rest; Ray was then said to refuse what was asked for."""
+    cluster = Cluster("head:6379", (), Waiting(wait_s=0.0))
+    cluster.is_joined = False
+    with RayPool(cluster, Placement(1, cpus=0)) as pool:
+        with cluster.lock:  # the pool waits meanwhile
+            given_up, wanted = pool.submit(abs, -1), pool.submit(abs, -2)
+            assert given_up.cancel()
+            cluster.lost = ClusterError("The head is lost.")
+        assert wanted.exception(SETTLE_S) is cluster.lost
+    assert given_up.cancelled() and not caplog.records
+
+
 def _note_slowly(folder: Path, item: int) -> tuple[int, list[int]]:
     time.sleep(0.1)
     with (folder / str(item)).open("a") as file:
