@@ -60,17 +60,24 @@ class ProgressLines:
     """
 
     def __init__(
-        self, total: float, unit: str, stream: TextIO, *, clock_s: Callable[[], float] = time.monotonic
+        self,
+        total: float,
+        unit: str,
+        stream: TextIO,
+        *,
+        initial: float = 0.0,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Start at zero.
+        """Start where an earlier run ended.
 
         Args:
             total: how much is to be done.
             unit: what is counted, such as "image"; "" if the total is a share and no number of things.
             stream: where the lines go, at most one in `LINE_EVERY_S`.
+            initial: how much an earlier run has done.
             clock_s: the present moment in seconds.
         """
-        self.n = 0.0
+        self.n = self._initial = float(initial)
         self._total, self._unit, self._stream, self._clock_s = total, unit, stream, clock_s
         self._what = ""
         self._started_s = self._said_s = clock_s()
@@ -92,21 +99,22 @@ class ProgressLines:
 
     def _pace(self, taken_s: float) -> str:
         """Return the time left and the rate, as far as both can be told."""
-        if not 0 < self.n < self._total:
+        done = self.n - self._initial
+        if done <= 0 or self.n >= self._total:
             return ""
-        left = f", about {taken_s * (self._total - self.n) / self.n:.0f} s left"
+        left = f", about {taken_s * (self._total - self.n) / done:.0f} s left"
         if not self._unit:
             return left
-        rate = self.n / taken_s
+        rate = done / taken_s
         return f"{left}, " + (f"{rate:.2f} {self._unit}/s" if rate >= 1 else f"{1 / rate:.2f} s/{self._unit}")
 
 
 class NoProgress:
     """Progress that nobody wants to see; it still counts, for whoever reads how much is done."""
 
-    def __init__(self) -> None:
-        """Start at zero."""
-        self.n = 0.0
+    def __init__(self, initial: float = 0.0) -> None:
+        """Start where an earlier run ended."""
+        self.n = float(initial)
 
     def set_description(self, desc: str | None = None, refresh: bool | None = True) -> None:
         """Say nothing."""
@@ -117,25 +125,27 @@ class NoProgress:
 
 
 @contextmanager
-def progress_bar(total: float, unit: str = "") -> Iterator[Progress]:
+def progress_bar(total: float, unit: str = "", initial: float = 0.0) -> Iterator[Progress]:
     """Show a progress bar on stderr, with log lines above it; where stderr is no terminal, a line now and then.
 
     Args:
         total: how much is to be done.
         unit: what is counted, such as "image": the rate is then told beside the time left. "" if the total is a share.
+        initial: how much an earlier run has done, which says nothing about the time left.
     """
     if is_quiet():
-        yield NoProgress()
+        yield NoProgress(initial)
         return
     if not sys.stderr.isatty():
-        yield ProgressLines(total, unit, sys.stderr)
+        yield ProgressLines(total, unit, sys.stderr, initial=initial)
         return
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
+    shape = _RATED_BAR if unit else _BAR
     with (
         logging_redirect_tqdm(),
-        tqdm(total=total, unit=unit, bar_format=_RATED_BAR if unit else _BAR, file=sys.stderr, leave=False) as bar,
+        tqdm(total=total, initial=initial, unit=unit, bar_format=shape, file=sys.stderr, leave=False) as bar,
     ):
         yield bar
 

@@ -304,8 +304,7 @@ class _Training:
     ) -> None:
         steps, started = self._preset.training.steps, time.monotonic()
         every = max(1, steps // _LOGGED)
-        with self._bar(steps, "step") as bar:
-            bar.update(begun)
+        with self._bar(steps, "step", begun) as bar:
 
             def report(number: int, figures: dict[str, float]) -> None:
                 bar.set_description(f"step {number + 1}, loss {figures['loss']:.2f}")
@@ -368,12 +367,12 @@ class _Training:
         say(f'    [models.head]\n    source = "{out.resolve()}"')
 
     @contextmanager
-    def _bar(self, total: float, unit: str = "") -> Iterator[Progress]:
+    def _bar(self, total: float, unit: str = "", initial: float = 0.0) -> Iterator[Progress]:
         """Show a progress bar, in the first process alone."""
         if process_number():
             yield _NoBar()
             return
-        with progress_bar(total, unit) as bar:
+        with progress_bar(total, unit, initial) as bar:
             yield bar
 
 

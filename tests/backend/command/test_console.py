@@ -93,6 +93,25 @@ def test_lines_say_the_time_left_and_the_rate_as_soon_as_they_are_known(done: fl
     assert stream.getvalue() == f"ovdiff: {said}\n"
 
 
+def test_what_an_earlier_run_did_is_no_part_of_the_rate_of_this_one() -> None:
+    """A training of 10,000 steps that went on after 9000 promised its end in a second; that was 16 minutes too soon."""
+    stream, now_s = io.StringIO(), iter([0.0, 10.0])
+    lines = ProgressLines(10_000, "step", stream, initial=9000, clock_s=lambda: next(now_s))
+    lines.set_description("a")
+    lines.update(10)
+    assert stream.getvalue() == "ovdiff: a: 90%, 10 s, about 990 s left, 1.00 step/s\n"
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_bar_goes_on_where_an_earlier_run_ended(
+    stream: io.StringIO, quiet: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    with answering(quiet=quiet), progress_bar(4, "step", initial=3) as bar:
+        assert (bar.n, getattr(bar, "initial", 3)) == (3, 3)
+
+
 @pytest.mark.parametrize(("answer", "agreed"), [("y", True), (" Yes", True), ("", False), ("n", False)])
 def test_only_a_yes_is_a_yes(answer: str, agreed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal(f"{answer}\n"))
