@@ -139,7 +139,16 @@ class StorageError(OVDiffError):
     """An address cannot be used, or the storage there refuses, or is away for longer than is waited for.
 
     It is no OSError on purpose: whoever takes an OSError of a file for damage must not take an outage for it.
+
+    Attributes:
+        is_away: whether the storage is away, which passes, and did not refuse. Unlike the error that was its cause,
+            another process is told it too.
     """
+
+    def __init__(self, message: str, *, is_away: bool = False) -> None:
+        """Say what cannot be done, why, and what to do next."""
+        super().__init__(message)
+        self.is_away = is_away
 
 
 class PlanError(OVDiffError):

@@ -17,7 +17,7 @@ from converters.errors import ImageFileError
 from converters.files.image_files import find_image_file, image_file_name, names_of_upload
 from ovdiff.errors import StorageError
 from ovdiff.storage import is_stored, place
-from ovdiff.storage.patience import PATIENCE_S, is_away, reason
+from ovdiff.storage.patience import PATIENCE_S, reason
 from ovdiff.storage.redaction import without_secrets
 
 
@@ -80,7 +80,7 @@ def read_bytes(path: Path) -> bytes:
     except OSError as error:
         raise ImageSourceError(f"it cannot be read: {reason(error)}.") from error
     except StorageError as error:
-        if _is_away(error):
+        if error.is_away:
             raise
         raise ImageSourceError(str(error)) from error
 
@@ -112,13 +112,9 @@ def read_at_most(path: Path, most_bytes: int) -> bytes:
     except ValueError as error:  # half a character, which no file's name can hold
         raise ImageFetchError(f"{shown_path(path)!a} cannot be read: {reason(error)}.") from error
     except StorageError as error:
-        if _is_away(error):
+        if error.is_away:
             raise
         raise ImageFetchError(str(error)) from error
-
-
-def _is_away(error: StorageError) -> bool:
-    return error.__cause__ is not None and is_away(error.__cause__)
 
 
 def find_image(folder: Path, name: str) -> Path | None:
@@ -186,7 +182,7 @@ class ImagesBelow:
         except ImageFileError as error:
             raise ImageFetchError(str(error)) from error
         except StorageError as error:
-            if _is_away(error):
+            if error.is_away:
                 raise
             raise ImageFetchError(str(error)) from error
         return read_at_most(path, self.limits.image_max_bytes)

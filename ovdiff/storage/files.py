@@ -14,7 +14,6 @@ from typing import cast
 from converters.files import atomic, folder_lock
 from ovdiff.errors import StorageError
 from ovdiff.storage.leases import Lease, Leases
-from ovdiff.storage.patience import is_away
 from ovdiff.storage.stored_path import StoredPath
 
 _locks: ContextVar[Mapping[str, Lease]] = ContextVar("locks", default=MappingProxyType({}))
@@ -50,7 +49,7 @@ def _write_under(locks: Sequence[Lease], stored: StoredPath, data: bytes) -> Non
         try:
             StoredPath(stored.address, patience_s=_LOCK_S / 4).write_bytes(data)
         except StorageError as error:
-            if not is_away(error.__cause__ or error) or time.monotonic() - began_s > stored.patience_s:
+            if not error.is_away or time.monotonic() - began_s > stored.patience_s:
                 raise
         else:
             return

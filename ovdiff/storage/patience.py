@@ -84,7 +84,8 @@ def patiently(
             if waited_s + pause_s > patience_s:
                 raise StorageError(
                     f"{what}{asked_again}: {reason(error)}. Look whether the storage runs and whether this machine "
-                    "reaches it, then do the same again: what is stored stays."
+                    "reaches it, then do the same again: what is stored stays.",
+                    is_away=True,
                 ) from error
             if not told:
                 _log.warning("%s: %s. It is asked again for up to %.0f s.", what, reason(error), patience_s)

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import IO, Any, Protocol, TypeVar
 
 from ovdiff.errors import StorageError
-from ovdiff.storage.patience import is_away
 
 BLOCK_BYTES = 1 << 22
 """What is asked for at once: large enough that two questions a block cost little, small enough to be held."""
@@ -136,7 +135,7 @@ class StoredFile(io.RawIOBase):
         except FileNotFoundError:
             data = b""
         except StorageError as error:
-            if is_away(error.__cause__ or error):
+            if error.is_away:
                 raise
             self._require_same()  # A range that the file no longer has is refused.
             raise

@@ -26,7 +26,6 @@ from converters.files.json_values import Json, JsonObject
 from converters.files.output import JsonList
 from ovdiff.engines import SegmentationEngine, engine_state
 from ovdiff.errors import StorageError
-from ovdiff.storage.patience import is_away
 from ovdiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ def _passes(error: BaseException) -> bool:
     """Return whether a run ended by what is over when it is run again: Ctrl-C, or a server that was away."""
     if isinstance(error, KeyboardInterrupt | LabelStudioDownError | LabelStudioSlowError):
         return True
-    return isinstance(error, StorageError) and error.__cause__ is not None and is_away(error.__cause__)
+    return isinstance(error, StorageError) and error.is_away
 
 
 def _there(orders: Orders, version: str) -> frozenset[int]:

@@ -69,11 +69,11 @@ def test_what_a_lock_guards_is_not_written_by_whom_it_was_taken_from(stored: Pat
 
 
 def test_a_write_under_a_lock_waits_for_a_storage_that_is_away(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual, failures = StoredPath.write_bytes, iter([ConnectionError("gone"), PermissionError("denied")])
+    usual, failures = StoredPath.write_bytes, iter([True, False])
 
     def failing(self: StoredPath, data: bytes) -> None:
-        if self.name == "card" and (error := next(failures, None)):
-            raise StorageError("It cannot be written.") from error
+        if self.name == "card" and (is_away := next(failures, None)) is not None:
+            raise StorageError("It cannot be written.", is_away=is_away)
         usual(self, data)
 
     monkeypatch.setattr(StoredPath, "write_bytes", failing)

@@ -45,7 +45,7 @@ def test_patience_ends_with_an_error_in_words() -> None:
 
     with pytest.raises(StorageError) as caught:
         patiently(ask, "s3://b/x cannot be written", 30.0, clock_s=clock, sleep=clock.sleep)
-    assert 20 < clock.now_s <= 30
+    assert 20 < clock.now_s <= 30 and caught.value.is_away
     assert str(caught.value).startswith("s3://b/x cannot be written, and it was asked again for 2")
     assert "no answer in time. Look whether the storage runs and whether this machine reaches it" in str(caught.value)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -18,6 +19,7 @@ from backend.command.manifest import shards
 from backend.command.manifest.run import AGAIN, MENDED, _Index
 from backend.errors import LabelStudioDownError, RequestError
 from converters.files import atomic
+from ovdiff.errors import StorageError
 from ovdiff.storage import place
 from tests.fakes.engine import FakeEngine, TogetherEngine
 from tests.fakes.label_studio import LEGACY_TOKEN
@@ -296,6 +298,8 @@ def test_odd_rows_are_named_and_the_others_go_on(
         (KeyboardInterrupt(), AGAIN),
         (LabelStudioDownError("away"), AGAIN),
         (RequestError("the disk is full"), MENDED),
+        (pickle.loads(pickle.dumps(StorageError("away", is_away=True))), AGAIN),  # as it comes from another process
+        (pickle.loads(pickle.dumps(StorageError("refused"))), MENDED),
     ],
 )
 def test_a_run_that_ended_says_whether_it_is_to_be_run_again_as_it_is(
