@@ -68,6 +68,8 @@ def test_pixels_below_the_margin_of_their_label_are_background() -> None:
     assert dropped == {0: 4}
     assert before.label_map[0].tolist() == [1, 1, 1, 2, 2, 2]  # the argument stays as it was
     assert without_unsure_pixels(before, {0: 0.0}) == (before, {})
+    after, _ = without_unsure_pixels(before, {0: 0.02})
+    assert after.label_map[0].tolist() == [0, 0, 1, 2, 2, 2], "a margin of just min_margin is not below it"
 
 
 def test_an_object_loses_its_unsure_pixels_too() -> None:

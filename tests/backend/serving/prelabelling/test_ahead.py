@@ -8,6 +8,7 @@ import pytest
 from backend.errors import ImageFetchError
 from backend.serving.prelabelling.ahead import FetchedAhead
 from backend.settings import ImageSettings
+from ovdiff.errors import StorageError
 from tests.fakes.waiting import eventually
 
 LARGEST = 100
@@ -28,6 +29,8 @@ class Server:
         assert self.open.wait(10)
         if reference == "gone":
             raise ImageFetchError("gone answered 404.")
+        if reference == "away":
+            raise StorageError("s3://scenes is away.")
         if reference == "odd":
             raise ZeroDivisionError
         return reference.encode() * self.sizes.get(reference, 1)
@@ -99,15 +102,24 @@ def test_an_image_whose_turn_has_not_come_does_not_wait_for_it() -> None:
     ahead.close()
 
 
-@pytest.mark.parametrize(("name", "said"), [("gone", "gone answered 404"), ("odd", "unexpected ZeroDivisionError")])
-def test_an_image_that_fails_fails_where_it_is_asked_for_and_hides_no_other(name: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "error", "said"),
+    [
+        ("gone", ImageFetchError, "gone answered 404"),
+        ("away", StorageError, "^s3://scenes is away"),
+        ("odd", ImageFetchError, "unexpected ZeroDivisionError"),
+    ],
+)
+def test_an_image_that_fails_fails_where_it_is_asked_for_and_hides_no_other(
+    name: str, error: type[Exception], said: str
+) -> None:
     server = Server()
     server.open.set()
     ahead = FetchedAhead(server, most_bytes=LARGEST, downloads=1)
     for each in (name, "a"):
         ahead.soon(each, None)
     assert eventually(lambda: server.asked == [name, "a"])
-    with pytest.raises(ImageFetchError, match=said):
+    with pytest.raises(error, match=said):
         ahead.fetch(name)
     assert ahead.fetch("a") == b"a"
     ahead.close()
