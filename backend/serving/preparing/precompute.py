@@ -89,7 +89,7 @@ class Precompute:
         self._turns = Turns()
         self._words = Words(builder)
         self._put_off: set[Category] = set()  # because another service builds them; of the worker alone
-        self._ahead: dict[Category, float] = {}  # drawn with others, and a share of the seconds; of the worker alone
+        self._ahead: dict[Category, float] = {}  # drawn with others, and a share of the seconds
         self._failed: dict[Category, Status] = {}
         self._all_failed: Status | None = None
         self._building: tuple[str, Status] | None = None
@@ -267,8 +267,9 @@ class Precompute:
             self._changed.notify_all()
 
     def _drop_unwanted(self) -> None:
-        """Forget the failures of categories that no project wants any more, and wake those who wait."""
+        """Forget what failed or was drawn of categories that no project wants any more, and wake those who wait."""
         self._failed = {each: status for each, status in self._failed.items() if self._turns.is_wanted(each)}
+        self._ahead = {each: seconds for each, seconds in self._ahead.items() if self._turns.is_wanted(each)}
         self._changed.notify_all()
 
     def _work(self) -> None:
@@ -346,7 +347,8 @@ class Precompute:
         failure, of_all = None, False
         try:
             started_s += self._draw_ahead(group)
-            started_s -= self._ahead.pop(category, 0.0)
+            with self._changed:
+                started_s -= self._ahead.pop(category, 0.0)
             self._builder.build(category, functools.partial(self._report, category))
             if self._builder.category_key(category) != key:  # a person changed its support set meanwhile
                 self._leave_open(f"Category {category.name!r}: changed while it was built; it is built again.")
@@ -402,7 +404,8 @@ class Precompute:
         started_s = self._clock_s()
         self._builder.draw_ahead(group, report)
         took_s = self._clock_s() - started_s
-        self._ahead = dict.fromkeys(group, took_s / len(group))
+        with self._changed:
+            self._ahead = dict.fromkeys(filter(self._turns.is_wanted, group), took_s / len(group))
         return took_s
 
     def _leave_open(self, why: str) -> None:

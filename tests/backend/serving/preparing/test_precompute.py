@@ -173,6 +173,28 @@ def test_drawing_several_categories_ends_when_nobody_wants_the_first_any_more(
     assert engine.built == ["blue"] and engine.ahead == [["red", "blue"]]
 
 
+@pytest.mark.parametrize("progress", [0.4, 0.5])
+def test_what_was_drawn_for_a_category_that_nobody_wanted_any_more_is_no_part_of_its_next_build(
+    ahead: tuple[Precompute, DrawingAheadEngine], progress: float
+) -> None:
+    """It was then built alone, in seconds that were spent long before. It is dropped while both are drawn, or after."""
+    worker, engine = ahead
+    engine.gate = threading.Event()
+    worker.want("1", [RED, BLUE])
+    worker.start()
+    assert engine.drawing_gate is not None
+    if progress > 0.4:
+        engine.drawing_gate.set()
+    assert eventually(lambda: worker.status(RED).progress == progress)
+    worker.want("1", [RED])
+    engine.drawing_gate.set()
+    engine.gate.set()
+    worker.wait([RED], TIMEOUT_S)
+    worker.want("1", [BLUE, GREEN])
+    worker.wait([BLUE, GREEN], TIMEOUT_S)
+    assert engine.ahead == [["red", "blue"], ["blue", "green"]]
+
+
 def test_waiting_ends_after_the_timeout(precompute: Precompute, engine: FakeEngine) -> None:
     engine.gate = threading.Event()
     precompute.want("1", [RED])
