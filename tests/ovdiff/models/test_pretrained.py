@@ -170,9 +170,9 @@ def test_a_safety_checker_s_published_names_are_read(tmp_path: Path) -> None:
 def test_a_variant_of_the_files_is_read_where_it_is_asked_for(weights_folder: Path, tmp_path: Path) -> None:
     source = str(weights_folder / "stable_diffusion")
     StableDiffusionPipeline.from_pretrained(source).to(torch.float16).save_pretrained(tmp_path, variant="fp16")
-    settings = DiffusionModelSettings(source=str(tmp_path), variant="fp16", dtype="float16")
+    settings = DiffusionModelSettings(source=str(tmp_path), variant="fp16", dtype="bfloat16")
     found = LoadedModels().diffusion(settings)
-    assert found.unet.dtype == torch.float16 and found.vae.dtype == torch.float32
+    assert found.unet.dtype == torch.bfloat16 and found.vae.dtype == torch.float32
     with pytest.raises(WeightsError, match="does not load as a StableDiffusionPipeline"):
         LoadedModels().diffusion(replace(settings, variant=""))
 
