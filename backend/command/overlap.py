@@ -13,11 +13,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import closing
 from contextvars import copy_context
 from itertools import islice
 from types import TracebackType
 from typing import Generic, NamedTuple, Self, TypeVar, cast
+
+from ovdiff.storage.patience import context_until
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -41,36 +44,68 @@ class Outcome(NamedTuple, Generic[Item, Made]):
 
 
 def ahead(
-    items: Iterable[Item], make: Callable[[Item], Made], *, most: int, threads: int = THREADS
+    items: Iterable[Item],
+    make: Callable[[Item], Made],
+    *,
+    most: int,
+    threads: int = THREADS,
+    over: threading.Event | None = None,
 ) -> Generator[Outcome[Item, Made]]:
     """Yield the outcomes of items in their order; up to ``most`` further items are made, or being made, meanwhile.
 
     An error of ``items`` itself comes after the outcomes of the items before it.
     """
-    for begun in begin_ahead(items, make, most=most, threads=threads):
-        yield begun.outcome()
+    with closing(begin_ahead(items, make, most=most, threads=threads, over=over)) as all_begun:
+        for begun in all_begun:
+            yield begun.outcome()
 
 
 def begin_ahead(
-    items: Iterable[Item], make: Callable[[Item], Made], *, most: int, threads: int = THREADS
+    items: Iterable[Item],
+    make: Callable[[Item], Made],
+    *,
+    most: int,
+    threads: int = THREADS,
+    over: threading.Event | None = None,
 ) -> Generator[Begun[Item, Made]]:
-    """Yield items in their order, each begun and perhaps not done; up to ``most`` further items are begun meanwhile."""
+    """Yield items in their order, each begun and perhaps not done; up to ``most`` further items are begun meanwhile.
+
+    When it is closed early, or by Ctrl-C, nothing more is begun, and no storage that is away is asked again.
+
+    Args:
+        items: what is worked on.
+        make: what is done with each, in a thread.
+        most: how many are begun before they are asked for.
+        threads: how many threads work.
+        over: is set then. Two of which one takes its items from the other share it, for their threads wait for one
+            another.
+    """
+    over = over or threading.Event()
     waiting: deque[Begun[Item, Made]] = deque()
     left = iter(items)
     with ThreadPoolExecutor(min(threads, max(1, most)), thread_name_prefix="ovdiff-ahead") as pool:
         try:
             try:
                 for item in left:
-                    waiting.append(Begun(item, pool.submit(copy_context().run, make, item)))
+                    waiting.append(Begun(item, pool.submit(context_until(over).run, _made, over, make, item)))
                     if len(waiting) > most:
                         yield waiting.popleft()
             except Exception:
                 yield from _emptied(waiting)
                 raise
             yield from _emptied(waiting)
+        except (GeneratorExit, KeyboardInterrupt, SystemExit):  # Nobody asks for what is on its way.
+            over.set()
+            raise
         finally:
             for begun in waiting:
                 begun.future.cancel()
+
+
+def _made(over: threading.Event, make: Callable[[Item], Made], item: Item) -> Made:
+    if over.is_set():
+        raise CancelledError
+    return make(item)
 
 
 class Begun(NamedTuple, Generic[Item, Made]):

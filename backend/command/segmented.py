@@ -6,6 +6,7 @@ once as it takes, in the caller's thread. What follows is done behind (:mod:`bac
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -61,8 +62,9 @@ def segmented(
         prepared = engine.prepared(image) if together > 1 and isinstance(engine, SegmentsTogether) else None
         return _Loaded(image, prepared)
 
-    fetching = begin_ahead(items, reading.fetch, most=reading.fetched, threads=_FETCHING)
-    with closing(fetching), closing(ahead(fetching, load, most=together)) as loading:
+    over = threading.Event()
+    fetching = begin_ahead(items, reading.fetch, most=reading.fetched, threads=_FETCHING, over=over)
+    with closing(fetching), closing(ahead(fetching, load, most=together, over=over)) as loading:
         for group in grouped(loading, together):
             loaded = [outcome.made for outcome in group if outcome.made is not None]
             prepared = [each.prepared for each in loaded] if together > 1 else None

@@ -6,8 +6,10 @@ that is not there, a refused permission or a wrong name is an answer, and no rea
 
 import errno
 import logging
+import threading
 import time
 from collections.abc import Callable
+from contextvars import Context, ContextVar, copy_context
 from typing import TypeVar
 
 from ovdiff.errors import StorageError
@@ -33,6 +35,9 @@ _AWAY = {  # by name, for their libraries may not be installed: botocore's, aioh
     "ServiceResponseError", "IncompleteRead", "ResponseParserError",
 }  # fmt: skip
 
+_over: ContextVar[threading.Event | None] = ContextVar("over", default=None)
+"""What says that nobody needs the answer any more."""
+
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
@@ -50,13 +55,28 @@ def is_away(error: BaseException) -> bool:
     return any(kind.__name__ in _AWAY for kind in type(error).__mro__)
 
 
+def context_until(over: threading.Event) -> Context:
+    """Return a copy of this thread's context, in which no storage is asked again after an event: a run's end."""
+    context = copy_context()
+    context.run(_over.set, over)
+    return context
+
+
+def _pause(seconds: float) -> None:
+    over = _over.get()
+    if over is None:
+        time.sleep(seconds)
+    else:
+        over.wait(seconds)
+
+
 def patiently(
     ask: Callable[[], _T],
     what: str,
     patience_s: float,
     *,
     clock_s: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], object] = time.sleep,
+    sleep: Callable[[float], object] = _pause,
 ) -> _T:
     """Return what a storage answers; while it is away, ask it again.
 
@@ -70,7 +90,7 @@ def patiently(
         sleep: waits for some seconds.
 
     Raises:
-        StorageError: the storage was away all the time.
+        StorageError: the storage was away all the time, or until nobody needed its answer (`context_until`).
     """
     began_s, pause_s, told = clock_s(), _FIRST_PAUSE_S, False
     while True:
@@ -79,6 +99,8 @@ def patiently(
         except Exception as error:
             if not is_away(error):
                 raise
+            if (over := _over.get()) is not None and over.is_set():
+                raise StorageError(f"{what}: {reason(error)}. It is not asked again.", is_away=True) from error
             waited_s = clock_s() - began_s
             asked_again = f", and it was asked again for {waited_s:.0f} s" if waited_s >= 1 else ""
             if waited_s + pause_s > patience_s:

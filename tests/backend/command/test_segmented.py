@@ -1,5 +1,8 @@
 """Images of a run in order: those that arrived are worked on while a later one is still on its way."""
 
+import itertools
+import os
+import signal
 import threading
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from backend.command.segmented import Reading, segmented
 from backend.errors import ImageFetchError
 from backend.sources.images import decode_image
 from ovdiff.errors import StorageError
+from ovdiff.storage.patience import patiently
 from tests.fakes.engine import FakeEngine, TogetherEngine
 from tests.fakes.pictures import encoded, red_and_blue
 
@@ -60,6 +64,33 @@ def test_what_has_arrived_is_segmented_while_a_later_image_is_on_its_way(engine:
     assert [next(found)[0] for _ in range(9)] == list(range(9))  # three groups; the thirteenth image is begun
     arrives.set()
     assert len(list(found)) == 4
+
+
+def test_ctrl_c_does_not_wait_for_a_storage_that_is_away(engine: TogetherEngine) -> None:
+    waited_for, said = threading.Event(), list[str]()
+
+    def away() -> bytes:
+        if next(asks) == 20:  # after the second pause of a thread: the caller waits
+            os.kill(os.getpid(), signal.SIGINT)
+        raise ConnectionError("away")
+
+    def fetch(item: int) -> bytes:
+        if item == 0:
+            return picture(item)
+        assert waited_for.wait(10)
+        try:
+            return patiently(away, f"{item} cannot be read", 20.0)
+        except StorageError as error:
+            said.append(str(error))
+            raise
+
+    asks, alone = itertools.count(1), FakeEngine(engine.folder)
+    with pytest.raises(KeyboardInterrupt):
+        for _ in segmented(range(12), reading(fetch), WORDS, alone):
+            waited_for.set()
+    assert said and all(each.endswith("cannot be read: away. It is not asked again.") for each in said)
+    assert len(said) < 11, "what had not begun is not begun"
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ovdiff-ahead")]
 
 
 def test_an_error_of_all_images_ends_the_run_after_those_before_it(engine: TogetherEngine) -> None:

@@ -1,10 +1,11 @@
 import errno
 import logging
+import threading
 
 import pytest
 
 from ovdiff.errors import StorageError
-from ovdiff.storage.patience import is_away, patiently, reason
+from ovdiff.storage.patience import context_until, is_away, patiently, reason
 
 
 class Clock:
@@ -48,6 +49,20 @@ def test_patience_ends_with_an_error_in_words() -> None:
     assert 20 < clock.now_s <= 30 and caught.value.is_away
     assert str(caught.value).startswith("s3://b/x cannot be written, and it was asked again for 2")
     assert "no answer in time. Look whether the storage runs and whether this machine reaches it" in str(caught.value)
+
+
+def test_a_storage_is_not_asked_again_when_nobody_needs_its_answer() -> None:
+    over, asked = threading.Event(), list[int]()
+
+    def ask() -> None:
+        asked.append(1)
+        if len(asked) == 2:
+            over.set()
+        raise ConnectionError("away")
+
+    with pytest.raises(StorageError, match=r"x cannot be read: away\. It is not asked again\.") as caught:
+        context_until(over).run(patiently, ask, "x cannot be read", 3.0)
+    assert len(asked) == 2 and caught.value.is_away
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError("x"), PermissionError("x"), OSError(errno.EINVAL, "x")])
