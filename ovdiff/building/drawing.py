@@ -235,7 +235,7 @@ def _sampling(preset: Preset, categories: int) -> Work:
     return Work(
         "sampling a support image",
         generation.batch_size * categories,
-        generation.mib_per_sample or generation.mib_per_image,
+        (generation.mib_per_sample or generation.mib_per_image) if generation.mib_per_image else 0,
         preset.memory.build_gib,
         mib_at_least=generation.mib_per_image,
     )

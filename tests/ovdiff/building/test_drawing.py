@@ -184,6 +184,21 @@ def test_batches_are_as_large_as_the_memory_allows(preset: Preset, monkeypatch: 
         _draw(_parts(large, generator), ["boat"])
 
 
+def test_memory_is_left_out_of_the_batch_where_a_person_says_so(
+    preset: Preset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`mib_per_image = 0` did so before there was `mib_per_sample`, which `fast` gives."""
+    monkeypatch.setattr("ovdiff.models.memory.memory_of", lambda _: _Memory())
+    free = replace(preset, generation=replace(preset.generation, mib_per_image=0, mib_per_sample=70))
+    generator = FakeGenerator()
+    _draw(_parts(free, generator, batch_size=6), ["boat"])
+    assert [len(batch.numbers) for batch in generator.asked] == [6]
+    sampled = replace(preset, generation=replace(preset.generation, mib_per_image=100, mib_per_sample=40))
+    generator = FakeGenerator()
+    _draw(_parts(sampled, generator, batch_size=6), ["boat"])
+    assert [len(batch.numbers) for batch in generator.asked] == [4, 2]
+
+
 SHARED = "cpu+shared_batches"
 
 
