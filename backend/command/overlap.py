@@ -16,7 +16,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import closing
 from contextvars import copy_context
-from itertools import islice
 from types import TracebackType
 from typing import Generic, NamedTuple, Self, TypeVar, cast
 
@@ -27,6 +26,11 @@ Made = TypeVar("Made")
 
 THREADS = 4
 """That read ahead: a JPEG of 12 megapixels takes 80 ms to decode, and a storage far away longer to answer."""
+
+
+def any_number(_items: object) -> bool:
+    """Say that any items fit into memory together."""
+    return True
 
 
 class Outcome(NamedTuple, Generic[Item, Made]):
@@ -50,12 +54,13 @@ def ahead(
     most: int,
     threads: int = THREADS,
     over: threading.Event | None = None,
+    fits: Callable[[Sequence[Item]], bool] = any_number,
 ) -> Generator[Outcome[Item, Made]]:
     """Yield the outcomes of items in their order; up to ``most`` further items are made, or being made, meanwhile.
 
     An error of ``items`` itself comes after the outcomes of the items before it.
     """
-    with closing(begin_ahead(items, make, most=most, threads=threads, over=over)) as all_begun:
+    with closing(begin_ahead(items, make, most=most, threads=threads, over=over, fits=fits)) as all_begun:
         for begun in all_begun:
             yield begun.outcome()
 
@@ -67,6 +72,7 @@ def begin_ahead(
     most: int,
     threads: int = THREADS,
     over: threading.Event | None = None,
+    fits: Callable[[Sequence[Item]], bool] = any_number,
 ) -> Generator[Begun[Item, Made]]:
     """Yield items in their order, each begun and perhaps not done; up to ``most`` further items are begun meanwhile.
 
@@ -79,6 +85,7 @@ def begin_ahead(
         threads: how many threads work.
         over: is set then. Two of which one takes its items from the other share it, for their threads wait for one
             another.
+        fits: whether items fit into memory at once; no more are begun and not yet asked for, but for one alone.
     """
     over = over or threading.Event()
     waiting: deque[Begun[Item, Made]] = deque()
@@ -87,6 +94,8 @@ def begin_ahead(
         try:
             try:
                 for item in left:
+                    while waiting and not fits([*(begun.item for begun in waiting), item]):
+                        yield waiting.popleft()
                     waiting.append(Begun(item, pool.submit(context_until(over).run, _made, over, make, item)))
                     if len(waiting) > most:
                         yield waiting.popleft()
@@ -120,10 +129,20 @@ class Begun(NamedTuple, Generic[Item, Made]):
         return Outcome(self.item, None if error is not None else self.future.result(), error)
 
 
-def grouped(items: Iterable[Item], size: int) -> Iterator[Sequence[Item]]:
-    """Yield items in lists of ``size``; the last may be shorter."""
-    left = iter(items)
-    while group := list(islice(left, size)):
+def grouped(
+    items: Iterable[Item], size: int, fits: Callable[[Sequence[Item]], bool] = any_number
+) -> Iterator[Sequence[Item]]:
+    """Yield items in lists of ``size``; shorter are the last one, and those before an item that does not fit beside."""
+    group: list[Item] = []
+    for item in items:
+        if group and not fits([*group, item]):
+            yield group
+            group = []
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
         yield group
 
 

@@ -22,6 +22,7 @@ from backend.command.totals import Totals
 from backend.errors import RequestError, UsageError
 from backend.presentation.overlay import MOST_INDEXED
 from backend.serving.predicting.together import Found, images_together
+from backend.settings import ImageSettings
 from backend.sources.images import decode_image
 from converters.console import answer
 from converters.datasets.coco import write_coco
@@ -61,6 +62,7 @@ def segment_images(
     engine: SegmentationEngine,
     *,
     max_px: int,
+    px_at_once: int = ImageSettings.pixels_at_once,
     ray: OnRay | None = None,
     processes: OnProcesses | None = None,
 ) -> None:
@@ -75,6 +77,7 @@ def segment_images(
         vocabulary: the categories to look for.
         engine: the method.
         max_px: images with more pixels are refused.
+        px_at_once: so many pixels at most are decoded ahead, and as many are segmented at once; or one larger image.
         ray: the cluster on which engines like this one do the work; this process writes what they found.
         processes: the processes of this machine that do it, where there is no cluster; prototypes are made in this one.
 
@@ -114,6 +117,7 @@ def segment_images(
         fetch=lambda job: read_bytes(job.image),
         decode=lambda _job, data: decode_image(data, max_px=max_px),
         fetched=THREADS,
+        px_at_once=px_at_once,
     )
     elsewhere: Segmenters | None = processes if ray is None else ray
     try:

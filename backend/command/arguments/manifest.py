@@ -144,7 +144,8 @@ def run(options: argparse.Namespace, settings: Settings) -> None:
     engine = engine_of(options, settings)
     with freed_memory_given_back(), ray_of(options, settings) as ray:
         version = prepare(engine, vocabulary, wanted, ray)
-        making = Making(vocabulary, wanted, images, settings.images.image_max_px, version)
+        limits = settings.images
+        making = Making(vocabulary, wanted, images, limits.image_max_px, version, limits.pixels_at_once)
         segment_manifest(orders, making, engine, ray or processes)
 
 

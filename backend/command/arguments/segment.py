@@ -128,4 +128,13 @@ def _segment(options: argparse.Namespace, settings: Settings) -> None:
     processes = processes_of(options, settings, len(plan.jobs))
     engine = engine_of(options, settings)
     with ray_of(options, settings) as ray:
-        segment_images(plan, vocabulary, engine, max_px=settings.images.image_max_px, ray=ray, processes=processes)
+        limits = settings.images
+        segment_images(
+            plan,
+            vocabulary,
+            engine,
+            max_px=limits.image_max_px,
+            px_at_once=limits.pixels_at_once,
+            ray=ray,
+            processes=processes,
+        )

@@ -21,6 +21,7 @@ from backend.command.one_image import IMAGE_ERRORS, what_is_shown
 from backend.command.plan import Wanted
 from backend.errors import ImageSourceError
 from backend.serving.predicting.together import Found, segment_group
+from backend.settings import ImageSettings
 from backend.sources.images import decode_image
 from converters.datasets.coco_thresholds import note_of
 from converters.files.json_values import JsonObject
@@ -101,6 +102,8 @@ class Making:
         images: brings the images.
         max_px: images with more pixels are refused.
         version: the model version of the results.
+        px_at_once: so many pixels at most are in each step of this process: decoded, segmented, encoded; or one larger
+            image.
     """
 
     vocabulary: Vocabulary
@@ -108,6 +111,7 @@ class Making:
     images: BringsImages
     max_px: int
     version: str
+    px_at_once: int = ImageSettings.pixels_at_once
 
     @property
     def stages(

@@ -5,7 +5,7 @@ The functions are the same (`backend.command.manifest.making`), and so are the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from backend.command.manifest.making import Making, RowResult, without_result
 from backend.command.manifest.rows import BadRow, Batch, Row
 from backend.command.overlap import ahead
-from backend.command.segmented import Reading, segmented
+from backend.command.segmented import Reading, count_px, segmented
 from backend.serving.predicting.together import Found, images_together
 from converters.files.json_values import Json
 from converters.workers import in_order
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from backend.command.on_processes import Segmenters
 
 FETCHED_AHEAD = 16
-"""So many images are on their way before their turn: at most 16 times OVDIFF_IMAGE_MAX_BYTES of memory."""
+"""So many images are on their way before their turn: at most 16 times OVDIFF_IMAGE_MAX_BYTES of memory. Beside them are
+those that are being decoded, at most one more than the engine takes at once."""
 
 _Made = TypeVar("_Made")
 
@@ -69,11 +70,16 @@ def working(
         with elsewhere.segmenters(engine) as pool:
             yield in_order(partial(_submitted, pool, making.stages), items, pool.workers * AHEAD)
         return
-    reading = Reading(fetch=partial(_fetched, making), decode=partial(_decoded, making), fetched=FETCHED_AHEAD)
+    fetch, decode = partial(_fetched, making), partial(_decoded, making)
+    reading = Reading(fetch, decode, fetched=FETCHED_AHEAD, px_at_once=making.px_at_once)
+
+    def fit(found: Sequence[tuple[Item, NDArray[np.uint8] | None, Found | None]]) -> bool:
+        return sum(count_px(image) for _, image, _ in found if image is not None) <= making.px_at_once
+
     finish = partial(_finished, making, engine)
     with (
         closing(segmented(items, reading, making.vocabulary, engine)) as found,
-        closing(ahead(found, finish, most=images_together(engine), threads=1)) as finished,
+        closing(ahead(found, finish, most=images_together(engine), threads=1, fits=fit)) as finished,
     ):
         yield ((outcome.item[0], outcome.take()) for outcome in finished)
 

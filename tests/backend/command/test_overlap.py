@@ -31,6 +31,16 @@ def test_the_next_items_are_made_while_one_is_worked_on() -> None:
     outcomes.close()
 
 
+def test_no_more_are_made_ahead_than_fit_and_one_alone_always_does() -> None:
+    sizes, begun = [1, 1, 5, 1, 1, 1], list[int]()
+    outcomes = ahead(sizes, begun.append, most=3, fits=lambda some: sum(some) <= 2)
+    next(outcomes)
+    outcomes.close()  # waits for what is being made
+    assert sum(begun) <= 2
+    assert [each.item for each in ahead(sizes, str, most=3, fits=lambda some: sum(some) <= 2)] == sizes
+    assert list(grouped(sizes, 3, lambda some: sum(some) <= 3)) == [[1, 1], [5], [1, 1, 1]]
+
+
 def test_no_more_than_so_many_are_made_ahead() -> None:
     begun: list[int] = []
     outcomes = ahead(range(100), begun.append, most=3)

@@ -6,6 +6,7 @@ import signal
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from backend.command.prototypes import read_categories
@@ -34,6 +35,10 @@ def reading(fetch: object) -> Reading[int]:
 
 def picture(item: int) -> bytes:
     return encoded(red_and_blue(32 + item))
+
+
+def picture_size(item: int) -> int:
+    return red_and_blue(32 + item).size // 3
 
 
 def test_groups_give_what_one_after_another_gives_and_an_error_ends_one_image_alone(engine: TogetherEngine) -> None:
@@ -91,6 +96,34 @@ def test_ctrl_c_does_not_wait_for_a_storage_that_is_away(engine: TogetherEngine)
     assert said and all(each.endswith("cannot be read: away. It is not asked again.") for each in said)
     assert len(said) < 11, "what had not begun is not begun"
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ovdiff-ahead")]
+
+
+def test_images_are_decoded_and_segmented_together_as_far_as_their_pixels_fit(engine: TogetherEngine) -> None:
+    plain, decoded, seen = reading(picture), list[int](), list[int]()
+
+    def decode(item: int, data: bytes) -> np.ndarray:
+        decoded.append(item)
+        return plain.decode(item, data)
+
+    engine.on_segment = lambda: seen.append(len(decoded))
+    narrow = Reading(plain.fetch, decode, fetched=16, px_at_once=2 * picture_size(7))
+    assert [item for item, _, _ in segmented(range(8), narrow, WORDS, engine)] == list(range(8))
+    assert engine.groups == [2, 2, 2, 2] and seen[0] <= 4  # two are segmented, and two are ahead
+
+
+def test_the_bytes_of_an_image_are_kept_no_longer_than_until_it_is_decoded(engine: TogetherEngine) -> None:
+    dropped: list[int] = []
+
+    class Data(bytes):
+        """Bytes that say when nobody has them any more."""
+
+        def __del__(self) -> None:
+            dropped.append(len(self))
+
+    seen: list[int] = []
+    engine.on_segment = lambda: seen.append(len(dropped))
+    list(segmented(range(3), reading(lambda item: Data(picture(item))), WORDS, engine))
+    assert engine.groups == [3] and seen == [3] * 3
 
 
 def test_an_error_of_all_images_ends_the_run_after_those_before_it(engine: TogetherEngine) -> None:

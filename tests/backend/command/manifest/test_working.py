@@ -1,6 +1,7 @@
 """Who does the work on rows: in the order of the rows, not too far ahead, and nobody works on when the run ends."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from backend.command.manifest.making import Making, RowResult
@@ -9,7 +10,7 @@ from backend.command.manifest.working import FETCHED_AHEAD, Item, working
 from backend.command.plan import Wanted
 from backend.command.prototypes import read_categories
 from backend.errors import ImageFetchError
-from tests.fakes.engine import FakeEngine
+from tests.fakes.engine import FakeEngine, TogetherEngine
 from tests.fakes.pictures import encoded, red_and_blue
 
 PICTURE = encoded(red_and_blue())
@@ -45,7 +46,7 @@ def made(tmp_path: Path, images: Fetching) -> tuple[Making, FakeEngine]:
 
 def items(count: int) -> list[Item]:
     rows: list[Row | BadRow] = [Row(number, f"{number}.png", number) for number in range(1, count + 1)]
-    rows[19] = BadRow(20, "x", "bad")
+    rows[19:20] = [BadRow(20, "x", "bad")] if count >= 20 else []
     return [Item(Batch(0, 1, rows), row) for row in rows]
 
 
@@ -63,6 +64,18 @@ def test_results_come_in_the_order_of_the_rows_and_images_not_too_far_ahead(tmp_
     assert [number for number, (_, result) in enumerate(rest, start=2) if isinstance(result, BadRow)] == [20, 50]
     assert rest[-1][1] is None, "a shard that is kept has no work"
     assert 20 not in images.asked and engine.segmented == 58
+
+
+def test_a_row_that_fills_the_memory_for_pixels_is_alone_in_each_step(tmp_path: Path) -> None:
+    images = Fetching()
+    images.first_may_go.set()
+    making, _ = made(tmp_path, images)
+    engine = TogetherEngine(tmp_path / "bank")
+    with working(items(6), replace(making, px_at_once=1), engine) as results:
+        next(results)
+        assert engine.segmented <= 2  # one is encoded while the next is segmented
+        assert len(list(results)) == 5
+    assert engine.groups == [] and engine.segmented == 6
 
 
 def test_nobody_fetches_on_when_the_run_ends(tmp_path: Path) -> None:
