@@ -1,6 +1,7 @@
 """`make gpu` at small sizes on the CPU: every stage runs, and what fails or ends early takes nothing else along."""
 
 import json
+import logging
 import multiprocessing
 import time
 from collections.abc import Iterator
@@ -129,6 +130,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]
     made: dict[str, Any] = {}
     monkeypatch.setitem(groups.GROUPS, "made", lambda _context: made)
     monkeypatch.setattr(multiprocessing, "get_context", lambda _method: Processes())
+    monkeypatch.setattr(logging, "basicConfig", lambda **_given: None)  # a process of its own would change its own
     yield made
 
 
