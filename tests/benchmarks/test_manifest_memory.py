@@ -49,6 +49,17 @@ def test_the_run_of_the_repository_is_flat_and_is_what_the_page_says() -> None:
     assert [curve["rows"] for curve in result["curves"][:2]] == [100_000, 100_000]
 
 
+def test_the_run_on_ray_ends_as_high_as_it_began_and_is_what_the_page_says() -> None:
+    command, everything = json.loads((ROOT / "benchmarks/results/manifest_memory_ray.json").read_text())["curves"]
+    page = (ROOT / "docs/manifests.md").read_text()
+    for curve in (command, everything):
+        assert curve["rows"] >= 99_000
+        assert curve["highest_mib_afterwards"] < 1.05 * curve["highest_mib_in_the_first_tenth"]
+    mib = [mib for _, mib in everything["mib_by_rows"]]
+    assert f"{command['slope_mib_per_10000_rows']:+.2f}" in page
+    assert f"between {min(mib):,.0f} and {max(mib):,.0f} MiB" in page
+
+
 def test_curves_are_drawn() -> None:
     flat = summary([(n, 100.0) for n in range(1, 30)])
     curves = [{"engine": "brightness", "format": "coco", **flat}]
