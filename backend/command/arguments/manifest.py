@@ -26,6 +26,23 @@ SHARD_ROWS = 1000
 _ONLY_HERE = ("root", "image_column", "id_column", "carry", "format", "shard_size", "retry_failed", "overwrite")
 
 
+def add_manifest_option(group: argparse._ArgumentGroup) -> None:
+    """Add the file of the rows."""
+    group.add_argument(
+        "--manifest",
+        type=image_path,
+        metavar="FILE",
+        help="a Parquet file, JSON lines, or a COCO file, here or at an address; or a folder of the first two",
+    )
+
+
+def add_image_column_option(group: argparse._ArgumentGroup) -> None:
+    """Add which column of the rows names the images."""
+    group.add_argument(
+        "--image-column", metavar="NAME", help="the column of the paths or addresses (default: image; COCO: file_name)"
+    )
+
+
 def add_options(segment: argparse.ArgumentParser) -> None:
     """Add the options to the command."""
     many = segment.add_argument_group(
@@ -33,12 +50,7 @@ def add_options(segment: argparse.ArgumentParser) -> None:
         "Millions of images, never all in memory: their rows come from a file or a project, and the results go into "
         "--out in shards, which a run that was ended keeps.",
     )
-    many.add_argument(
-        "--manifest",
-        type=image_path,
-        metavar="FILE",
-        help="a Parquet file, JSON lines, or a COCO file, here or at an address; or a folder of the first two",
-    )
+    add_manifest_option(many)
     many.add_argument(
         "--project", type=project_number, metavar="N", help="the tasks of a project of Label Studio, as a manifest"
     )
@@ -48,9 +60,7 @@ def add_options(segment: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="what the paths of a manifest are relative to, a folder or an address (default: the manifest's folder)",
     )
-    many.add_argument(
-        "--image-column", metavar="NAME", help="the column of the paths or addresses (default: image; COCO: file_name)"
-    )
+    add_image_column_option(many)
     many.add_argument("--id-column", metavar="NAME", help="the column of the images' ids (default: id)")
     many.add_argument(
         "--carry",

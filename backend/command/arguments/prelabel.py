@@ -8,14 +8,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from backend.command.arguments.manifest import names
+from backend.command.arguments.manifest import add_image_column_option, add_manifest_option, names
 from backend.command.arguments.ray import add_ray_options, ray_of
 from backend.command.arguments.shared import (
     Commands,
     add_engine_options,
     engine_of,
     image_folder,
-    image_path,
     project_number,
     whole_number,
 )
@@ -73,15 +72,8 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 def add_manifest_options(prelabel: argparse.ArgumentParser) -> None:
     """Add the rows that become tasks."""
     rows = prelabel.add_argument_group("new tasks by manifest")
-    rows.add_argument(
-        "--manifest",
-        type=image_path,
-        metavar="FILE",
-        help="a Parquet file, JSON lines, or a COCO file, here or at an address; or a folder of the first two",
-    )
-    rows.add_argument(
-        "--image-column", metavar="NAME", help="the column of the paths or addresses (default: image; COCO: file_name)"
-    )
+    add_manifest_option(rows)
+    add_image_column_option(rows)
     rows.add_argument(
         "--carry",
         type=names,
