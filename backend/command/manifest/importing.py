@@ -17,7 +17,7 @@ from typing import Any
 
 from backend.errors import LabelStudioRefusedError
 from backend.serving.prelabelling.patience import Patience
-from backend.serving.prelabelling.storing import MOST_BYTES, MOST_PREDICTIONS, MOST_SECONDS
+from backend.serving.prelabelling.storing import Batch
 from backend.sources.task_import import TaskImport
 from ovdiff.storage.redaction import without_secrets
 
@@ -106,8 +106,7 @@ class Importing:
         """
         self._tasks, self._known, self._patience = tasks, known, patience
         self._check, self._failed = check, failed
-        self._batch: list[NewTask] = []
-        self._bytes, self._since_s = 0, 0.0
+        self._batch = Batch[NewTask]()
         self.imported = 0
 
     def add(self, task: NewTask, now_s: float) -> None:
@@ -117,13 +116,10 @@ class Importing:
             LabelStudioAPIError: Label Studio refused or did not answer for long.
         """
         size_bytes = len(json.dumps(task.prediction["result"]))
-        if self._batch and self._bytes + size_bytes > MOST_BYTES:
+        if not self._batch.has_room(size_bytes):
             self.flush()
-        if not self._batch:
-            self._since_s = now_s
-        self._batch.append(task)
-        self._bytes += size_bytes
-        if len(self._batch) >= MOST_PREDICTIONS or now_s - self._since_s >= MOST_SECONDS:
+        self._batch.add(task, size_bytes, now_s)
+        if self._batch.is_due(now_s):
             self.flush()
 
     def flush(self) -> None:
@@ -132,7 +128,7 @@ class Importing:
         Raises:
             LabelStudioAPIError: Label Studio refused or did not answer for long.
         """
-        batch, self._batch, self._bytes = self._batch, [], 0
+        batch = self._batch.take()
         if not batch:
             return
         self._check()

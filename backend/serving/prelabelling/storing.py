@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from backend.errors import LabelStudioRefusedError
 from backend.serving.prelabelling.outcome import Outcome
@@ -27,6 +27,8 @@ from backend.sources.stored_predictions import StoredPrediction, StoredPredictio
 MOST_PREDICTIONS, MOST_BYTES = 20, 4 * 2**20  # of one request; a kill costs at most so much work
 TIDIED_AT_ONCE = 20  # tasks: between reading what they have and the last deletion few seconds pass
 MOST_SECONDS = 10.0  # until a prediction is stored, also where each takes long
+
+Item = TypeVar("Item")
 
 NOT_TAKEN = "Label Studio did not take the prediction, and says only in its log why."
 
@@ -42,6 +44,40 @@ class Made:
         """Return the prediction as Label Studio's import takes it."""
         wanted = ("result", "score", "model_version")
         return {"task": self.plan.id, **{key: self.item[key] for key in wanted if key in self.item}}
+
+
+class Batch(Generic[Item]):
+    """What waits to be sent in one request: so many items, bytes and seconds at most. For one thread."""
+
+    def __init__(self) -> None:
+        """Hold nothing."""
+        self._items: list[Item] = []
+        self._bytes, self._since_s = 0, 0.0
+
+    def __len__(self) -> int:
+        """Return how many items wait."""
+        return len(self._items)
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Say whether an item of this size may go into the same request; the first one always may."""
+        return not self._items or self._bytes + size_bytes <= MOST_BYTES
+
+    def add(self, item: Item, size_bytes: int, now_s: float) -> None:
+        """Take an item; the first one begins the seconds."""
+        if not self._items:
+            self._since_s = now_s
+        self._items.append(item)
+        self._bytes += size_bytes
+
+    def is_due(self, now_s: float) -> bool:
+        """Say whether the batch is large or old enough to be sent."""
+        full = len(self._items) >= MOST_PREDICTIONS or self._bytes >= MOST_BYTES
+        return full or (bool(self._items) and now_s - self._since_s >= MOST_SECONDS)
+
+    def take(self) -> list[Item]:
+        """Return what waits, and hold nothing."""
+        taken, self._items, self._bytes = self._items, [], 0
+        return taken
 
 
 class Storing:
@@ -69,8 +105,7 @@ class Storing:
         """
         self._stored, self._patience, self._outcome = stored, patience, outcome
         self._check, self._failed, self._before = check, failed, before
-        self._batch: list[Made] = []
-        self._bytes, self._since_s = 0, 0.0
+        self._batch = Batch[Made]()
 
     def add(self, made: Made, now_s: float) -> None:
         """Take a new prediction, and store the batch if it is large or old enough.
@@ -79,18 +114,14 @@ class Storing:
             LabelStudioAPIError: Label Studio refused or did not answer for long.
         """
         size_bytes = len(json.dumps(made.item["result"]))
-        if self._batch and self._bytes + size_bytes > MOST_BYTES:
+        if not self._batch.has_room(size_bytes):
             self.flush()
-        if not self._batch:
-            self._since_s = now_s
-        self._batch.append(made)
-        self._bytes += size_bytes
+        self._batch.add(made, size_bytes, now_s)
         self.flush_if_due(now_s)
 
     def flush_if_due(self, now_s: float) -> None:
         """Store the batch if it is large or old enough."""
-        full = len(self._batch) >= MOST_PREDICTIONS or self._bytes >= MOST_BYTES
-        if full or (self._batch and now_s - self._since_s >= MOST_SECONDS):
+        if self._batch.is_due(now_s):
             self.flush()
 
     def flush(self) -> None:
@@ -99,7 +130,7 @@ class Storing:
         Raises:
             LabelStudioAPIError: Label Studio refused or did not answer for long.
         """
-        batch, self._batch, self._bytes = self._batch, [], 0
+        batch = self._batch.take()
         if not batch:
             return
         self._check()
