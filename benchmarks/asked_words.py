@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from benchmarks.drawn_world import EVERYTHING, Scenes, true_labels
 from ovdiff import Segmentation, Vocabulary
-from ovdiff.engines import HasEncodings
+from ovdiff.engines.encodings import HasEncodings
 from ovdiff.evaluation.asked_words import AskedWord, random_vocabularies
 from ovdiff.region_scores import RegionEvidence
 from ovdiff.tinyworld.world import THINGS

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from converters.metrics.confusion import category_ious, confusion_matrix
 from ovdiff import Bank, Category, Engine, Preset, Vocabulary
-from ovdiff.engines import HasEncodings
+from ovdiff.engines.encodings import HasEncodings
 from ovdiff.evaluation.rows import Changes, with_changes
 from ovdiff.odise.engine import EncodedMasks
 from ovdiff.presets import preset_to_mapping

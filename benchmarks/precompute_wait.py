@@ -26,7 +26,7 @@ from ovdiff.bank import Bank
 from ovdiff.bank.card import Card
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.bank.recipe import Recipes
-from ovdiff.engines import Progress
+from ovdiff.engines.contract import Progress
 from ovdiff.presets import load_preset
 from ovdiff.vocabulary import Category
 

@@ -38,7 +38,8 @@ from ovdiff.distributed.engine_pool import engine_pool
 from ovdiff.distributed.engine_worker import spec_of, use_engine
 from ovdiff.distributed.placement import Need, Wish
 from ovdiff.distributed.pool import AHEAD
-from ovdiff.engines import SegmentationEngine, make_engine, mapping_to_any_preset
+from ovdiff.engines import SegmentationEngine, make_engine
+from ovdiff.engines.registry import mapping_to_any_preset
 from ovdiff.evaluation.result import machine
 from ovdiff.planning import Assumptions
 from ovdiff.presets.files import read_preset

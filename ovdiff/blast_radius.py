@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovdiff.engines import HasEncodings
+from ovdiff.engines.encodings import HasEncodings
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Vocabulary
 

@@ -29,10 +29,10 @@ SLOW = (
     "examples",
     "faults",
     "gpu",
+    "ovdiff/engines",
     "ovdiff/evaluation/test_average_precision.py",
     "ovdiff/evaluation/test_sums.py",
     "ovdiff/presets/test_needs.py",
-    "ovdiff/test_engines.py",
     "ovdiff/test_halves.py",
     "test_architecture.py",
 )

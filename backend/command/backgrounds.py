@@ -19,7 +19,8 @@ from converters.console import answer
 from ovdiff.bank import Bank
 from ovdiff.bank.background import BackgroundPrototype
 from ovdiff.bank.support import SupportSet
-from ovdiff.engines import HasSupportSets, SegmentationEngine
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.building import HasSupportSets
 
 _TILES = 6  # of the images in which a prototype has most places
 _TEXT_PX, _GAP_PX = 170, 4

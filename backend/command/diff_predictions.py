@@ -17,8 +17,10 @@ from backend.errors import RequestError, UsageError
 from converters.console import answer
 from ovdiff.bank import Bank
 from ovdiff.blast_radius import BlastRadius, Change, Side, compare, predict_both
-from ovdiff.engines import EnginePreset, HasEncodings, SegmentationEngine, SharesModels, load_any_preset
+from ovdiff.engines import EnginePreset, SegmentationEngine, load_any_preset
 from ovdiff.engines import make_engine as make_any_engine
+from ovdiff.engines.encodings import HasEncodings
+from ovdiff.engines.segmenting import SharesModels
 from ovdiff.storage import place
 from ovdiff.vocabulary import Vocabulary
 

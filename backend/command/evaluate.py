@@ -22,7 +22,8 @@ from converters.files.atomic import write_whole
 from converters.metrics.intervals import Interval
 from ovdiff.bank import Bank
 from ovdiff.distributed.engine_worker import spec_of
-from ovdiff.engines import EnginePreset, SegmentationEngine, WithoutBackground
+from ovdiff.engines import EnginePreset, SegmentationEngine
+from ovdiff.engines.contract import WithoutBackground
 from ovdiff.evaluation.catalogue import dataset_kind, dataset_names
 from ovdiff.evaluation.dataset import Dataset
 from ovdiff.evaluation.published import published_beside

@@ -17,7 +17,8 @@ from backend.errors import ImageSourceError, RequestError
 from backend.presentation.explanation_picture import draw_explanation
 from backend.sources.images import decode_image
 from converters.console import answer
-from ovdiff.engines import Explains, SegmentationEngine
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.encodings import Explains
 from ovdiff.errors import ImageError
 from ovdiff.explaining.mapping import explanation_to_mapping
 from ovdiff.explaining.places import place_mask

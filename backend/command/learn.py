@@ -43,7 +43,8 @@ from converters.label_studio.reader import Wanted, read_export
 from converters.workers import in_order
 from ovdiff.bank.lessons import Lesson
 from ovdiff.distributed.pool import AHEAD
-from ovdiff.engines import Learns, SegmentationEngine
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.learning import Learns
 from ovdiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from backend.errors import RequestError, UsageError
 from backend.serving.vocabulary import read_labelling
 from converters.console import answer
 from ovdiff.bank.judgement import word_state
-from ovdiff.engines import Forecasts, SegmentationEngine
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.building import Forecasts
 from ovdiff.forecasting.forecast import CategoryForecast, Forecast, PairForecast
 from ovdiff.vocabulary import Vocabulary
 

@@ -7,7 +7,8 @@ from backend.command.refusals import cannot
 from backend.command.stored_sets import StoredSet, find_sets
 from backend.errors import UsageError
 from ovdiff.bank import Bank
-from ovdiff.engines import CategoryCurator, Curates, SegmentationEngine
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.curating import CategoryCurator, Curates
 from ovdiff.vocabulary import Category
 
 

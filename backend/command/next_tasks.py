@@ -12,7 +12,8 @@ from backend.command.refusals import cannot
 from backend.command.table import table
 from backend.errors import RequestError
 from converters.console import answer
-from ovdiff.engines import ScoresTasks, SegmentationEngine
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.learning import ScoresTasks
 from ovdiff.learning.next_tasks import TaskScore, choose, reasons
 from ovdiff.vocabulary import Vocabulary
 

@@ -19,7 +19,8 @@ from backend.command.table import table
 from backend.errors import RequestError
 from backend.presentation.crops import crop
 from converters.console import answer
-from ovdiff.engines import FindsNovelties, SegmentationEngine
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.encodings import FindsNovelties
 from ovdiff.novelties.groups import Example, NoveltyGroup, group_regions
 from ovdiff.vocabulary import Vocabulary
 

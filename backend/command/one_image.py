@@ -31,7 +31,8 @@ from backend.serving.predicting.together import Found, segment_group
 from backend.sources.images import decode_image
 from ovdiff.distributed.engine_worker import engine_here
 from ovdiff.distributed.stages import Stages
-from ovdiff.engines import FindsInstances, SegmentationEngine
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.segmenting import FindsInstances
 from ovdiff.errors import DeviceMemoryError, ImageError
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Vocabulary

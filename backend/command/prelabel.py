@@ -32,7 +32,8 @@ from backend.sources.label_studio import LabelStudioClient
 from backend.sources.stored_predictions import StoredPredictions
 from backend.sources.task_filter import ALL_TASKS
 from converters.console import answer
-from ovdiff.engines import LoadsModels, SegmentationEngine
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.segmenting import LoadsModels
 from ovdiff.vocabulary import Category
 
 if TYPE_CHECKING:

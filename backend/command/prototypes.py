@@ -16,7 +16,9 @@ from converters.console import answer
 from ovdiff.bank import Bank
 from ovdiff.bank.judgement import ADVICE, Judgement, word_state
 from ovdiff.bank.support_store import SupportStore
-from ovdiff.engines import Builder, DrawsAhead, HasAnchors, JudgesWords, SegmentationEngine, SharesBuilding
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.building import DrawsAhead, HasAnchors, JudgesWords, SharesBuilding
+from ovdiff.engines.contract import Builder
 from ovdiff.errors import SupportError, VocabularyError
 from ovdiff.vocabulary import Category, Vocabulary
 

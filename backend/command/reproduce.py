@@ -18,7 +18,8 @@ from backend.errors import RequestError, UsageError
 from converters.console import answer, answering, is_json
 from converters.files.atomic import write_whole
 from converters.report.text import counted
-from ovdiff.engines import EnginePreset, HasSupportSets, SegmentationEngine, load_any_preset
+from ovdiff.engines import EnginePreset, SegmentationEngine, load_any_preset
+from ovdiff.engines.building import HasSupportSets
 from ovdiff.errors import BankError, DatasetError
 from ovdiff.evaluation.dataset import Dataset, DatasetKind
 from ovdiff.evaluation.reproduction import (

@@ -30,7 +30,9 @@ from converters.errors import RecordError
 from converters.records import Kind
 from converters.workers import in_order
 from ovdiff.distributed.pool import AHEAD
-from ovdiff.engines import FindsInstances, HasKinds, SegmentationEngine
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.building import HasKinds
+from ovdiff.engines.segmenting import FindsInstances
 from ovdiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from backend.errors import ImageSourceError
 from backend.serving.predicting.together import Found, images_together, segment_group
 from backend.settings import ImageSettings
 from backend.sources.images import count_px as picture_px
-from ovdiff.engines import SegmentationEngine, SegmentsTogether
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.segmenting import SegmentsTogether
 from ovdiff.vocabulary import Vocabulary
 
 Item = TypeVar("Item")

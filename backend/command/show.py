@@ -20,7 +20,9 @@ from backend.errors import UsageError
 from converters.console import answer
 from ovdiff.bank import Bank
 from ovdiff.bank.support import SupportSet
-from ovdiff.engines import Curates, HasSupportSets, SegmentationEngine
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.building import HasSupportSets
+from ovdiff.engines.curating import Curates
 from ovdiff.vocabulary import Category
 
 _CAPTION_CHARACTERS = 22  # more would run into the next caption

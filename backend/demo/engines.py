@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovdiff.bank import Bank
-from ovdiff.engines import HasSupportSets, load_any_preset, make_engine
+from ovdiff.engines import load_any_preset, make_engine
+from ovdiff.engines.building import HasSupportSets
 
 FIRST, SECOND = "ovdiff", "odise"
 ENGINES: Mapping[str, Mapping[str, str]] = {

@@ -15,7 +15,7 @@ from backend.errors import RequestError
 from backend.pages.uploads import UploadedObject
 from backend.sources.pixel_room import PixelRoom
 from ovdiff.curation.curation import Curation
-from ovdiff.engines import CategoryCurator
+from ovdiff.engines.curating import CategoryCurator
 from ovdiff.vocabulary import Category
 
 WHY_CHARACTERS = 200

@@ -12,7 +12,9 @@ from converters.label_studio.own_attributes import PROMPTS
 from ovdiff.bank.background import BackgroundPrototype
 from ovdiff.bank.support import SupportSet
 from ovdiff.curation.curation import Curation
-from ovdiff.engines import Curates, HasSupportSets, JudgesWords, SegmentationEngine
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.building import HasSupportSets, JudgesWords
+from ovdiff.engines.curating import Curates
 from ovdiff.errors import OVDiffError
 from ovdiff.vocabulary import Category
 

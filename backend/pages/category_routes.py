@@ -38,7 +38,8 @@ from converters.label_studio.label_tag import label_line
 from ovdiff.bank.background import BackgroundPrototype
 from ovdiff.bank.support import SupportSet
 from ovdiff.curation.curation import Curation
-from ovdiff.engines import CategoryCurator, Curates, HasSupportSets
+from ovdiff.engines.building import HasSupportSets
+from ovdiff.engines.curating import CategoryCurator, Curates
 from ovdiff.vocabulary import Category
 
 ANNOTATED = "add-annotated"

@@ -27,7 +27,8 @@ from backend.serving.projects import id_of
 from backend.serving.service import Service
 from ovdiff.blast_radius import BACKGROUND, Side, compare, merged_names, predict_both, shared_ids
 from ovdiff.curation.curation import UNCURATED, Curation
-from ovdiff.engines import Curates, DraftsCurations, HasEncodings
+from ovdiff.engines.curating import Curates
+from ovdiff.engines.encodings import HasEncodings
 from ovdiff.vocabulary import Category, Vocabulary
 
 SIDE_PX = 480
@@ -95,7 +96,7 @@ def make_preview(service: Service, asked: Asked) -> Preview:
         BackendError, OVDiffError: the image cannot be had, or the change is not possible.
     """
     engine = service.engine
-    if not isinstance(engine, DraftsCurations) or not isinstance(engine, HasEncodings):
+    if not isinstance(engine, Curates) or not isinstance(engine, HasEncodings):
         raise RequestError(f"The engine {engine.preset.engine!r} has no words that can be changed and tried.")
     draft, after, now = engine.drafting(), None, asked.tried or asked.category
     if not engine.has(asked.category):

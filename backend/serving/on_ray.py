@@ -29,7 +29,9 @@ from ovdiff.distributed.engine_worker import build_category, call_engine, segmen
 from ovdiff.distributed.placement import Wish, building_need, place_both, segmenting_need
 from ovdiff.distributed.pool import RayPool
 from ovdiff.distributed.progress import RayBoard, board_on_cluster
-from ovdiff.engines import JudgesWords, Progress, SegmentationEngine, SharesBuilding
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.building import JudgesWords, SharesBuilding
+from ovdiff.engines.contract import Progress
 from ovdiff.errors import ClusterError
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary

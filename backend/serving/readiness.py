@@ -15,7 +15,7 @@ from pathlib import Path
 
 from backend.errors import StoreError
 from backend.serving.store import Store
-from ovdiff.engines import LoadsModels
+from ovdiff.engines.segmenting import LoadsModels
 from ovdiff.errors import OVDiffError, StorageError
 from ovdiff.storage import is_stored
 from ovdiff.storage.stored_path import StoredPath

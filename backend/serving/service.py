@@ -39,7 +39,8 @@ from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import PredictionSettings, Settings
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import TOKEN_ADVICE, LabelStudioClient
-from ovdiff.engines import HasAnchors, SegmentationEngine
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.building import HasAnchors
 from ovdiff.vocabulary import Category
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
-from ovdiff.engines import EnginePreset, FindsInstances, LoadsModels, SegmentationEngine, make_engine
+from ovdiff.engines import EnginePreset, SegmentationEngine, make_engine
+from ovdiff.engines.segmenting import FindsInstances, LoadsModels
 from ovdiff.errors import ClusterError
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary

@@ -11,7 +11,8 @@ from functools import partial
 from converters.workers import in_order, ordered_map
 from ovdiff.distributed.engine_worker import EngineSpec
 from ovdiff.distributed.pool import AHEAD
-from ovdiff.engines import Learns, SegmentationEngine, make_engine
+from ovdiff.engines import SegmentationEngine, make_engine
+from ovdiff.engines.learning import Learns
 from ovdiff.errors import SupportError, VocabularyError, WeightsError
 from ovdiff.evaluation.ablation_judge import (
     Found,

@@ -6,7 +6,9 @@ Counts follow from keys, so no model runs for them. Seconds are those of the fir
 import time
 from dataclasses import dataclass
 
-from ovdiff.engines import HasEncodings, LoadsModels, SegmentationEngine
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.encodings import HasEncodings
+from ovdiff.engines.segmenting import LoadsModels
 from ovdiff.evaluation.ablation import CATEGORY_ERRORS, Ablation
 from ovdiff.evaluation.records import recorded_images
 from ovdiff.evaluation.run import Clock, EncodedScene, evaluate_encoded

@@ -11,7 +11,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from ovdiff.engines import WithoutBackground, load_any_preset
+from ovdiff.engines import load_any_preset
+from ovdiff.engines.contract import WithoutBackground
 from ovdiff.evaluation.catalogue import dataset_kind
 from ovdiff.evaluation.result import Result
 from ovdiff.presets.preset import preset_to_mapping

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ovdiff.engines import HasSupportSets, Prefilters, SegmentationEngine
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.building import HasSupportSets
+from ovdiff.engines.encodings import Prefilters
 from ovdiff.errors import BankError
 from ovdiff.evaluation.dataset import UNKNOWN, Dataset, DatasetKind
 from ovdiff.evaluation.published import PublishedFigure, differing_fields, figures_of_name, published_figures

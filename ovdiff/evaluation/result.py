@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from converters.files.atomic import write_whole
-from ovdiff.engines import ENGINES, EnginePreset, SegmentationEngine, engine_state
+from ovdiff.engines import EnginePreset, SegmentationEngine
+from ovdiff.engines.learning import engine_state
+from ovdiff.engines.registry import ENGINES
 from ovdiff.errors import EvaluationError, OVDiffError
 from ovdiff.evaluation.dataset import Dataset
 from ovdiff.evaluation.run import Failure, Protocol, prototypes_key

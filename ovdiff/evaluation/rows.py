@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ovdiff.engines import EnginePreset, WithoutBackground, mapping_to_any_preset
+from ovdiff.engines import EnginePreset
+from ovdiff.engines.contract import WithoutBackground
+from ovdiff.engines.registry import mapping_to_any_preset
 from ovdiff.errors import EvaluationError, PresetError
 from ovdiff.presets.preset import preset_to_mapping
 

@@ -17,7 +17,10 @@ from multiprocessing import get_context
 from typing import Any
 
 from converters.workers import as_done, leave_with_caller
-from ovdiff.engines import DetectsObjects, FindsInstances, HasEncodings, SegmentationEngine, engine_state
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.encodings import HasEncodings
+from ovdiff.engines.learning import engine_state
+from ovdiff.engines.segmenting import DetectsObjects, FindsInstances
 from ovdiff.errors import DatasetError, DeviceMemoryError, EvaluationError, ImageError
 from ovdiff.evaluation.asked_words import random_vocabularies
 from ovdiff.evaluation.dataset import Dataset, LabelledImage

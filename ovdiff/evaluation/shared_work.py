@@ -13,7 +13,10 @@ from typing import Any
 from ovdiff.bank import Bank
 from ovdiff.bank.recipe import Recipes
 from ovdiff.bank.support_store import DrawnBatch, SupportStore
-from ovdiff.engines import EnginePreset, HasAnchors, HasEncodings, SegmentationEngine, SharesModels, make_engine
+from ovdiff.engines import EnginePreset, SegmentationEngine, make_engine
+from ovdiff.engines.building import HasAnchors
+from ovdiff.engines.encodings import HasEncodings
+from ovdiff.engines.segmenting import SharesModels
 from ovdiff.errors import PresetError
 from ovdiff.evaluation.rows import Row, Variant, changed
 from ovdiff.presets import Preset

@@ -15,7 +15,8 @@ from backend.command import cli
 from backend.serving.service import Service
 from backend.settings import Settings
 from ovdiff import Bank
-from ovdiff.engines import HasKinds, HasSupportSets, load_any_preset, make_engine
+from ovdiff.engines import load_any_preset, make_engine
+from ovdiff.engines.building import HasKinds, HasSupportSets
 from tests.fakes.fixtures import label_studio, make_app, settings  # noqa: F401 - fixtures
 from tests.fakes.installing import install_here
 from tests.fakes.label_studio import PROJECT_UID

@@ -15,7 +15,7 @@ from backend.pages.blueprint import add_pages
 from backend.serving.http.app import create_app
 from backend.settings import LabelStudioSettings, ServerSettings, Settings
 from ovdiff.bank.lessons import LessonSource
-from ovdiff.engines import Learns
+from ovdiff.engines.learning import Learns
 from ovdiff.learning.annotation import Annotation
 from ovdiff.tinyworld.world import render, sample_scene
 from ovdiff.vocabulary import Vocabulary

@@ -1,6 +1,7 @@
 """The quick stand-in for the method, with lessons: real addresses and a real store, and rows that no model made."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +43,18 @@ class LearningEngine(FakeEngine):
     ) -> Lesson:
         source, address = source or LessonSource(), self.lesson_address(image, annotation)
         replaced = self.lessons.of_task(RECIPE, source, per_annotation=per_annotation)
-        if self.lessons.has(address):
+        lesson = None if self.lessons.has(address) else draft or self.draft_lesson(image, annotation)
+        if lesson is None:
             return self.lessons.load(address)
         type(self).learned += 1
+        lesson = replace(lesson, source=source)
+        self.lessons.save(lesson, replaced)
+        return lesson
+
+    def draft_lesson(self, image: NDArray[np.uint8], annotation: Annotation) -> Lesson | None:
+        address = self.lesson_address(image, annotation)
+        if self.lessons.has(address):
+            return None
         predicted = self.segment(image, annotation.vocabulary).label_map
         pairs = np.stack([annotation.label_map, predicted], axis=-1).reshape(-1, 2)
         kept = pairs if annotation.complete else pairs[pairs[:, 0] > 0]
@@ -55,11 +65,7 @@ class LearningEngine(FakeEngine):
             words[:, 1].astype(np.int32),
             counts.astype(np.float32),
         )
-        lesson = Lesson(
-            address, RECIPE, _key(image), _words(annotation), annotation.complete, {"clip": rows}, source=source
-        )
-        self.lessons.save(lesson, replaced)
-        return lesson
+        return Lesson(address, RECIPE, _key(image), _words(annotation), annotation.complete, {"clip": rows})
 
 
 def _key(image: NDArray[np.uint8]) -> str:

@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from ovdiff.engines import Builder
+from ovdiff.engines.contract import Builder
 from ovdiff.errors import WeightsError
 from ovdiff.vocabulary import Category
 from ovdiff.without_prototypes import WithoutPrototypes

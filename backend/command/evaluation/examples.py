@@ -14,7 +14,8 @@ from backend.command.evaluation.example_pictures import ExamplePictures, example
 from backend.presentation.place_scores import score_sentences
 from backend.presentation.verdict import clip_sentence, lost_sentence, removal_sentences, stage_rows, verdict
 from converters.report.text import percent
-from ovdiff.engines import Explains, ScoresPlaces, SegmentationEngine
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.encodings import Explains, ScoresPlaces
 from ovdiff.errors import OVDiffError
 from ovdiff.evaluation.dataset import UNKNOWN, Dataset, LabelledImage
 from ovdiff.evaluation.ranking import RankedImages

@@ -24,7 +24,8 @@ from backend.serving.model_version import HASH_DIGITS, PREFIX
 from converters.console import answer
 from converters.files.json_values import Json, JsonObject
 from converters.files.output import JsonList
-from ovdiff.engines import SegmentationEngine, engine_state
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.learning import engine_state
 from ovdiff.errors import StorageError
 from ovdiff.vocabulary import Vocabulary
 

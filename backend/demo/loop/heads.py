@@ -14,7 +14,8 @@ from backend.demo.loop.commands import wait_for
 from backend.demo.processes import Child, ProcessGroups
 from converters.metrics.panoptic_quality import SegmentMap
 from ovdiff.bank import Bank
-from ovdiff.engines import FindsInstances, SegmentationEngine, load_any_preset, make_engine
+from ovdiff.engines import SegmentationEngine, load_any_preset, make_engine
+from ovdiff.engines.segmenting import FindsInstances
 from ovdiff.errors import WeightsError
 from ovdiff.models.weights import locate
 from ovdiff.odise.head_file import read_card

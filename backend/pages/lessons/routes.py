@@ -21,7 +21,7 @@ from backend.presentation.lesson_facts import Filters
 from backend.serving.http.bodies import PAGES
 from backend.serving.looking import KnownProject
 from backend.serving.service import Service
-from ovdiff.engines import Learns, TellsCurve
+from ovdiff.engines.learning import Learns, TellsCurve
 from ovdiff.vocabulary import Vocabulary
 
 MOST_NAMED = 200

@@ -14,7 +14,7 @@ from backend.pages.searches.task_search import TaskSearch
 from backend.presentation.crops import crop
 from backend.sources.few_tasks import BareTask
 from converters.label_studio.label_tag import label_line
-from ovdiff.engines import FindsNovelties
+from ovdiff.engines.encodings import FindsNovelties
 from ovdiff.novelties.groups import Example, NoveltyGroup, group_regions
 from ovdiff.vocabulary import Vocabulary
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from backend.pages.searches.task_search import TaskSearch
 from backend.sources.few_tasks import BareTask
-from ovdiff.engines import ScoresTasks
+from ovdiff.engines.learning import ScoresTasks
 from ovdiff.learning.next_tasks import TaskScore, choose, reasons
 from ovdiff.vocabulary import Vocabulary
 

@@ -23,7 +23,8 @@ from backend.pages.work import Work
 from backend.serving.http.bodies import PAGES
 from backend.serving.looking import KnownProject
 from backend.serving.service import Service
-from ovdiff.engines import FindsNovelties, ScoresTasks
+from ovdiff.engines.encodings import FindsNovelties
+from ovdiff.engines.learning import ScoresTasks
 
 TITLES = {"next": "What to annotate next", "candidates": "Candidates for new labels"}
 """The kinds of search, by the last part of their address."""

@@ -17,7 +17,8 @@ from backend.serving.looking import Sight
 from backend.serving.predicting.interactive import Prompt, prompt_to_mask
 from backend.serving.predicting.limits import shown_score
 from ovdiff.bank.support import SupportImage
-from ovdiff.engines import Explains, ScoresPlaces, SegmentationEngine
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.encodings import Explains, ScoresPlaces
 from ovdiff.explaining.explanation import Explanation, SupportPlace
 from ovdiff.segmentation import PlaceScores
 

@@ -23,7 +23,9 @@ from backend.serving.preparing.standing import Standing
 from backend.serving.vocabulary import Labelling
 from backend.settings import Settings
 from backend.sources.images import ImageSource
-from ovdiff.engines import FindsInstances, SegmentationEngine, engine_state
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.learning import engine_state
+from ovdiff.engines.segmenting import FindsInstances
 from ovdiff.vocabulary import Category, Vocabulary
 
 

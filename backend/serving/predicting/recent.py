@@ -28,7 +28,9 @@ from backend.serving.predicting.together import Gathering
 from backend.serving.tally import Tally
 from backend.settings import PredictionSettings
 from backend.sources.images import ImageSource
-from ovdiff.engines import FindsInstances, SegmentationEngine, engine_state
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.learning import engine_state
+from ovdiff.engines.segmenting import FindsInstances
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
 

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovdiff.engines import SegmentationEngine, SegmentsTogether
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.segmenting import SegmentsTogether
 from ovdiff.errors import DeviceMemoryError, ImageError
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Vocabulary

@@ -33,7 +33,7 @@ from backend.serving.vocabulary import Labelling, read_labelling
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import LabelStudioClient
 from backend.sources.stored_predictions import StoredPredictions
-from ovdiff.engines import LoadsModels
+from ovdiff.engines.segmenting import LoadsModels
 from ovdiff.errors import OVDiffError
 from ovdiff.vocabulary import Category
 

@@ -30,7 +30,8 @@ from dataclasses import dataclass, replace
 from backend.serving.preparing.standing import UNWANTED, Standing, Status
 from backend.serving.preparing.turns import Turns
 from backend.serving.preparing.words import Words
-from ovdiff.engines import Builder, DrawsAhead, SharesBuilding
+from ovdiff.engines.building import DrawsAhead, SharesBuilding
+from ovdiff.engines.contract import Builder
 from ovdiff.errors import ClusterError, DeviceMemoryError, OVDiffError, StorageError, WeightsError
 from ovdiff.vocabulary import Category
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable
 
 from ovdiff.bank.judgement import ADVICE, Judgement, word_state
-from ovdiff.engines import HasKinds, JudgesWords
+from ovdiff.engines.building import HasKinds, JudgesWords
 from ovdiff.errors import OVDiffError
 from ovdiff.vocabulary import Category
 

@@ -27,7 +27,8 @@ from backend.sources.task_pages import TaskPage, Wanted, read_task_pages
 from converters.label_studio.label_config import parse_label_config
 from converters.label_studio.own_attributes import skipped_labels
 from converters.records import ImageRecord
-from ovdiff.engines import Learns, SegmentationEngine
+from ovdiff.engines import SegmentationEngine
+from ovdiff.engines.learning import Learns
 
 MOST_TOLD = 5  # categories that are waited for, in /status
 

@@ -21,7 +21,7 @@ from converters.errors import ImageFileError
 from converters.label_studio.label_config import LabelConfig
 from ovdiff.bank.lessons import Lesson, LessonSource
 from ovdiff.distributed.engine_worker import engine_here
-from ovdiff.engines import DraftsLessons, Learns
+from ovdiff.engines.learning import Learns
 from ovdiff.errors import DeviceMemoryError, ImageError, LessonError
 from ovdiff.vocabulary import Vocabulary
 
@@ -112,7 +112,7 @@ class Drafting:
         try:
             annotation, _ = to_annotation(made, self.vocabularies[record.image_tag], self.scope)
             image = self.read_image(record)
-            return engine.draft_lesson(image, annotation) if isinstance(engine, DraftsLessons) else None
+            return engine.draft_lesson(image, annotation) if isinstance(engine, Learns) else None
         except REFUSALS:
             return None
 

@@ -9,7 +9,7 @@ from backend.command import cli
 from backend.command.lint import label_config_vocabulary, lint_vocabulary
 from backend.errors import RequestError, UnusableLabelConfigError, UsageError
 from converters.console import answering
-from ovdiff.engines import Progress
+from ovdiff.engines.contract import Progress
 from ovdiff.forecasting.forecast import CategoryForecast, Finding, Forecast, PairForecast
 from ovdiff.vocabulary import Category, Vocabulary
 from tests.fakes.engine import FakeEngine

@@ -7,27 +7,24 @@ from backend.errors import UsageError
 from ovdiff.bank import Bank
 from ovdiff.bank.card import Card
 from ovdiff.vocabulary import Category
+from tests.fakes.curating_engine import CuratingEngine, FakeCurator
 from tests.fakes.engine import FakeEngine
 
 
-class _Curator:
+class _Curator(FakeCurator):
     def is_ours(self, card: Card) -> bool:
         return card.preset == "fake"
 
 
-class _Curated(FakeEngine):
-    curator = _Curator()
-
-
 @pytest.fixture
-def engine(tmp_path: Path) -> _Curated:
-    engine = _Curated(tmp_path / "bank")
+def engine(tmp_path: Path) -> CuratingEngine:
+    engine = CuratingEngine(tmp_path / "bank", curator=_Curator())
     engine.build(Category("fire", ("red car",)))
     FakeEngine(engine.folder, "other").build(Category("fire", ("blue car",)))
     return engine
 
 
-def test_a_name_stands_for_the_prompts_with_which_this_preset_built_it(engine: _Curated) -> None:
+def test_a_name_stands_for_the_prompts_with_which_this_preset_built_it(engine: CuratingEngine) -> None:
     bank = Bank(engine.folder)
     assert named_category("Fire", bank, engine) == Category("fire", ("red car",))
     assert named_category(engine.category_key(Category("fire", ("red car",)))[:8], bank, engine).phrases == ("red car",)
@@ -35,7 +32,7 @@ def test_a_name_stands_for_the_prompts_with_which_this_preset_built_it(engine: _
     assert named_category("sea", bank, engine) == Category("sea")
 
 
-def test_of_several_sets_of_prompts_the_word_itself_is_meant_or_a_person_is_asked(engine: _Curated) -> None:
+def test_of_several_sets_of_prompts_the_word_itself_is_meant_or_a_person_is_asked(engine: CuratingEngine) -> None:
     bank = Bank(engine.folder)
     engine.build(Category("fire", ("green car",)))
     with pytest.raises(UsageError, match="'fire' was built with several sets of prompts; name one: 'fire="):
@@ -44,7 +41,7 @@ def test_of_several_sets_of_prompts_the_word_itself_is_meant_or_a_person_is_aske
     assert named_category("fire", bank, engine) == Category("fire")
 
 
-def test_what_cannot_be_changed_is_said(engine: _Curated) -> None:
+def test_what_cannot_be_changed_is_said(engine: CuratingEngine) -> None:
     with pytest.raises(UsageError, match="'a, b' names 2 categories; name one"):
         named_category("a, b", Bank(engine.folder), engine)
     with pytest.raises(UsageError, match="The engine 'fake' of the preset 'fake' has no support sets that"):

@@ -17,7 +17,7 @@ from backend.pages.category import (
 from backend.pages.pictures import Kept
 from ovdiff.bank.background import BackgroundPrototype
 from ovdiff.curation.curation import UNCURATED, Ban, Curation, Exemplar, Rejection
-from ovdiff.engines import Curates
+from ovdiff.engines.curating import Curates
 from ovdiff.vocabulary import Category
 from tests.fakes.curating_engine import CuratingEngine
 from tests.fakes.engine import FakeEngine, FakePreset

@@ -14,15 +14,9 @@ from ovdiff.baselines.decision import Rule, decide
 from ovdiff.baselines.engine import BaselineEngine
 from ovdiff.baselines.preset import ActivationSettings, BackgroundSettings, ClipDensePreset
 from ovdiff.baselines.words import competing_words
-from ovdiff.engines import (
-    HasEncodings,
-    LoadsModels,
-    ScoresPlaces,
-    SegmentationEngine,
-    SharesModels,
-    load_any_preset,
-    make_engine,
-)
+from ovdiff.engines import SegmentationEngine, load_any_preset, make_engine
+from ovdiff.engines.encodings import HasEncodings, ScoresPlaces
+from ovdiff.engines.segmenting import LoadsModels, SharesModels
 from ovdiff.errors import DeviceError, DeviceMemoryError, ImageError, VocabularyError, WeightsError
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.pamr import pamr

@@ -4,7 +4,9 @@ from typing import Any
 import pytest
 
 from ovdiff.baselines.preset import BaselinePreset
-from ovdiff.engines import ENGINES, WithoutBackground, load_any_preset
+from ovdiff.engines import load_any_preset
+from ovdiff.engines.contract import WithoutBackground
+from ovdiff.engines.registry import ENGINES
 from ovdiff.errors import PresetError
 from ovdiff.presets.files import baseline_names
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ovdiff.bank import Bank
 from ovdiff.building.curating import Curator
 from ovdiff.engine import Engine
-from ovdiff.engines import Curates, DraftsCurations
+from ovdiff.engines.curating import Curates
 from ovdiff.errors import BankError, ImageError, SupportError
 from ovdiff.presets import Preset
 from ovdiff.vocabulary import Category
@@ -57,7 +57,7 @@ def test_what_is_drawn_has_a_key_of_its_own_whatever_is_left_out_of_it(engine: E
 
 
 def test_a_change_is_tried_beside_what_is_in_force_and_costs_nothing_when_it_is_applied(engine: Engine) -> None:
-    assert isinstance(engine, DraftsCurations)
+    assert isinstance(engine, Curates)
     in_force, draft = engine.category_key(BOAT), engine.drafting()
     before = engine.curator.curation(BOAT)
     tried = draft.curator.reject(BOAT, [1], "blurred")

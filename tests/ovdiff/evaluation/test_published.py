@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ovdiff.engines import WithoutBackground, load_any_preset
+from ovdiff.engines import load_any_preset
+from ovdiff.engines.contract import WithoutBackground
 from ovdiff.evaluation.datasets.voc import VOC21
 from ovdiff.evaluation.published import (
     ablated_rows,

@@ -10,7 +10,8 @@ import pytest
 from ovdiff.bank import Bank
 from ovdiff.bank.recipe import Recipes
 from ovdiff.bank.support_store import DrawnBatch, DrawnImage, SupportStore
-from ovdiff.engines import HasAnchors, load_any_preset, make_engine
+from ovdiff.engines import load_any_preset, make_engine
+from ovdiff.engines.building import HasAnchors
 from ovdiff.evaluation.rows import changed, variants
 from ovdiff.evaluation.shared_work import (
     Engines,

@@ -8,7 +8,7 @@ import pytest
 
 from ovdiff import Bank, Category, Engine, Vocabulary, load_preset
 from ovdiff.bank.support import SupportImage, SupportSet
-from ovdiff.engines import Forecasts
+from ovdiff.engines.building import Forecasts
 from ovdiff.errors import BankError, VocabularyError
 from ovdiff.forecasting import forecaster
 from ovdiff.forecasting.forecast import Forecast

@@ -2,7 +2,7 @@ import pytest
 
 from ovdiff.bank.lessons import LessonSource
 from ovdiff.engine import Engine
-from ovdiff.engines import TellsCurve
+from ovdiff.engines.learning import TellsCurve
 from ovdiff.learning.curve import _counts
 from ovdiff.learning.curve_points import CurvePoint, RightShares
 from tests.ovdiff.learning.conftest import WORDS, annotation, scene

@@ -6,7 +6,7 @@ import pytest
 
 from ovdiff.bank.lessons import LessonSource
 from ovdiff.engine import Engine
-from ovdiff.engines import Learns
+from ovdiff.engines.learning import Learns
 from ovdiff.errors import ImageError, LessonError, MissingPrototypesError
 from ovdiff.learning.annotation import Annotation
 from ovdiff.vocabulary import Category, Vocabulary

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ovdiff.engine import Engine
-from ovdiff.engines import ScoresTasks
+from ovdiff.engines.learning import ScoresTasks
 from ovdiff.errors import ImageError
 from ovdiff.learning.next_tasks import TaskScore
 from tests.ovdiff.learning.conftest import WORDS, annotation, renamed, scene

@@ -6,15 +6,10 @@ import torch
 from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
-from ovdiff.engines import (
-    HasEncodings,
-    HasKinds,
-    LoadsModels,
-    ScoresPlaces,
-    SegmentationEngine,
-    SharesModels,
-    load_any_preset,
-)
+from ovdiff.engines import SegmentationEngine, load_any_preset
+from ovdiff.engines.building import HasKinds
+from ovdiff.engines.encodings import HasEncodings, ScoresPlaces
+from ovdiff.engines.segmenting import LoadsModels, SharesModels
 from ovdiff.errors import ImageError
 from ovdiff.odise.engine import OdiseEngine, make_engine
 from ovdiff.odise.naming import branch_logits, fuse, fusion_weights, null_probability

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
-from ovdiff.engines import FindsInstances
+from ovdiff.engines.segmenting import FindsInstances
 from ovdiff.errors import DeviceMemoryError, ImageError, VocabularyError, WeightsError
 from ovdiff.odise.engine import OdiseEngine
 from ovdiff.odise.head_file import WEIGHTS

@@ -1,4 +1,7 @@
-"""Parts of other packages; tests/test_architecture.py uses a whole one, tests/ovdiff/test_engines.py broken ones."""
+"""Parts of other packages.
+
+tests/test_architecture.py uses a whole one, tests/ovdiff/engines/test_registry.py broken ones.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

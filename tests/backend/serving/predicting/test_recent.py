@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from backend.errors import ImageDecodeError, ImageFetchError
 from backend.serving.predicting.recent import ImageAddress, RecentSegmentations
 from backend.settings import PredictionSettings
-from ovdiff.engines import Learns
+from ovdiff.engines.learning import Learns
 from ovdiff.vocabulary import Category, Vocabulary
 from tests.fakes.engine import SCORE, FakeEngine
 from tests.fakes.pictures import red_and_blue

@@ -3,14 +3,9 @@ from pathlib import Path
 import pytest
 
 from ovdiff import Bank, Engine, load_preset
-from ovdiff.engines import (
-    ENGINES,
-    HasKinds,
-    HasSupportSets,
-    SegmentationEngine,
-    load_any_preset,
-    make_engine,
-)
+from ovdiff.engines import SegmentationEngine, load_any_preset, make_engine
+from ovdiff.engines.building import HasKinds, HasSupportSets
+from ovdiff.engines.registry import ENGINES
 from ovdiff.errors import DeviceError, PresetError
 from ovdiff.presets import Preset
 from tests.fakes.installing import install_here
