@@ -28,6 +28,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 
+# Images of containers often set it, and then every process compiles torch, transformers and the tests anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=

@@ -1,11 +1,13 @@
 """Which libraries a file brings in when it is imported, found without importing it."""
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+_FIRST_DEFINITION = re.compile(r"^(?:@|def |async def |class )", re.MULTILINE)
 
 
 @cache
@@ -15,29 +17,47 @@ def imported_libraries(path: Path) -> frozenset[str]:
     Imports inside functions and those for type checkers alone are left out: they do not run with the file.
     """
     found: set[str] = set()
-    seen: set[Path] = set()
-    waiting = [path]
+    seen: set[str] = set()
+    waiting = {str(path)}
     while waiting:
         file = waiting.pop()
-        if file in seen:
-            continue
         seen.add(file)
-        for name in _imported_names(file):
-            found.add(name.partition(".")[0])
-            waiting += _own_files(name)
+        libraries, files = _imported(file)
+        found |= libraries
+        waiting |= files - seen
     return frozenset(found)
 
 
 @cache
-def _imported_names(file: Path) -> frozenset[str]:
+def _imported(file: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the top-level names of what a file itself imports, and the files of this project among it.
+
+    Files are strings here: some hundred files reach some hundred others each, and paths take long to compare.
+    """
+    names = _imported_names(Path(file))
+    return (
+        frozenset(name.partition(".")[0] for name in names),
+        frozenset(str(own) for name in names for own in _own_files(name)),
+    )
+
+
+def _imported_names(file: Path) -> set[str]:
     """Return the dotted names that a file's top level imports; of `from a import b` both `a` and `a.b`."""
     names = set()
-    for statement in _imports(ast.parse(file.read_text("utf-8")).body):
+    for statement in _imports(_statements(file.read_text("utf-8"))):
         if isinstance(statement, ast.Import):
             names |= {alias.name for alias in statement.names}
         elif statement.module and not statement.level:
             names |= {statement.module, *(f"{statement.module}.{alias.name}" for alias in statement.names)}
-    return frozenset(names)
+    return names
+
+
+def _statements(source: str) -> list[ast.stmt]:
+    """Return a file's statements down to its first definition: ruff refuses imports below it, and the rest is long."""
+    try:
+        return ast.parse(_FIRST_DEFINITION.split(source, maxsplit=1)[0]).body
+    except SyntaxError:  # it was in a text
+        return ast.parse(source).body
 
 
 def _imports(body: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:

@@ -8,6 +8,7 @@ time, fails.
 import os
 import sys
 from collections.abc import Generator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +47,7 @@ MOST_SECONDS = 15.0
 """Of processor time, children included: a busy machine makes a test slower, but hardly costs it more of that."""
 
 
+@cache
 def is_slow(path: Path) -> bool:
     """Say whether a file or folder is slow: it is in SLOW, or a file of tests that imports a library of models."""
     if any(path == TESTS / name or (TESTS / name) in path.parents for name in SLOW):

@@ -70,6 +70,15 @@ def test_no_file_of_the_quick_run_imports_a_library_of_models() -> None:
     assert run.returncode == 0, run.stdout[-2000:]
 
 
+def test_what_make_starts_keeps_compiled_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without them collecting the tests takes three times as long, in each of the processes."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    rule = "shown: ; @echo shown $${PYTHONDONTWRITEBYTECODE:-kept}"
+    run = ["make", "--no-print-directory", f"--eval={rule}", "shown"]
+    answer = subprocess.run(run, cwd=speed.TESTS.parent, capture_output=True, text=True, check=True)
+    assert answer.stdout == "shown kept\n"
+
+
 @pytest.mark.parametrize(
     ("source", "seen"),
     [
