@@ -3,12 +3,16 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ovdiff.distributed.cluster import Cluster, connected
 from tests.fakes.sockets import closed_port
+from tests.fakes.waiting import eventually
+
+if TYPE_CHECKING:
+    import psutil
 
 STORE_BYTES = 100_000_000
 WITHOUT = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
@@ -29,6 +33,45 @@ def started_node(nodes: Any, **options: Any) -> Any:
             if last or "timed out during startup" not in str(error):
                 raise
     raise AssertionError("the last try returns or raises")
+
+
+COMPUTES = "ray::Worker.run"
+"""Ray's title of a process while it executes that method, which is every call that a pool gives to a worker."""
+
+
+def kill_a_worker_with_a_call(nodes: Any, within_s: float) -> None:
+    """Kill a worker on the head that has a call in hand: an idle one would be missed only when it is given another.
+
+    Its last look at the title is at a process that is stopped, so that the call cannot end before the worker does.
+    """
+    (raylet,) = nodes.head_node.all_processes["raylet"]
+    assert eventually(lambda: _is_one_killed(raylet.process.pid), within_s), "no worker had a call in hand"
+
+
+def _is_one_killed(raylet: int) -> bool:
+    import psutil
+
+    for process in psutil.Process(raylet).children():
+        try:
+            if _computes(process) and _computes_while_it_is_stopped(process):
+                process.kill()
+                return True
+        except psutil.NoSuchProcess:  # it ended meanwhile, like the workers of a pool that is left
+            continue
+    return False
+
+
+def _computes(process: "psutil.Process") -> bool:
+    return process.cmdline()[:1] == [COMPUTES]
+
+
+def _computes_while_it_is_stopped(process: "psutil.Process") -> bool:
+    """Stop a process, and leave it so if it still computes."""
+    process.suspend()
+    computes = eventually(lambda: process.status() == "stopped") and _computes(process)
+    if not computes:
+        process.resume()
+    return computes
 
 
 class MortalHead:

@@ -15,6 +15,7 @@ from backend.command import cli
 from ovdiff.distributed.placement import Wish
 from ovdiff.tinyworld.world import render, sample_scene
 from tests.fakes.waiting import eventually
+from tests.ray_cluster import kill_a_worker_with_a_call
 
 PRESET = """base = "tinyworld"
 name = "quick"
@@ -90,12 +91,8 @@ def test_prototypes_and_masks_are_those_of_one_process(
 
 
 def _kill_an_engine(head: Any, out: Path) -> None:
-    import psutil
-
     assert eventually(lambda: any(out.rglob("*.png")), 200)
-    (raylet,) = head.head_node.all_processes["raylet"]
-    processes = psutil.Process(raylet.process.pid).children()
-    next(each for each in processes if each.cmdline()[0].startswith("ray::Worker")).kill()
+    kill_a_worker_with_a_call(head, 200)
 
 
 def test_figures_are_those_of_one_process(folder: Path, on_ray: list[str], capsys: pytest.CaptureFixture[str]) -> None:
