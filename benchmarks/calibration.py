@@ -40,7 +40,7 @@ from converters.metrics.reliability import BIN_COUNT, USEFUL_IOU, Reliability, R
 from ovdiff import Bank, Engine, load_preset
 from ovdiff.calibration import fit_scores, support_regions
 from ovdiff.evaluation.asked_words import Figures, auroc
-from ovdiff.presets.schema import ScoreSettings
+from ovdiff.presets.segmenting_settings import ScoreSettings
 from ovdiff.region_scores import RegionScoring
 
 COLUMNS = ("ECE", "ECE, equal mass", "mean score", "share right", "AUROC")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank.support import SupportImage, SupportSet
-from ovdiff.presets.schema import RegionScoreWeights, ScoreSettings
+from ovdiff.presets.segmenting_settings import RegionScoreWeights, ScoreSettings
 from ovdiff.region_scores import EVIDENCE, RegionEvidence
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary

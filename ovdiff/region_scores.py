@@ -11,7 +11,7 @@ on regions of which it is known whether they are right (:mod:`ovdiff.calibration
 import math
 from dataclasses import dataclass, fields
 
-from ovdiff.presets.schema import RegionScoreWeights, ScoreSettings
+from ovdiff.presets.segmenting_settings import RegionScoreWeights, ScoreSettings
 
 LEAST_SHARE = 1e-6
 """Smaller shares count as this one, because the logarithm of 0 is no number."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ovdiff.presets.schema import PrototypeKind
+from ovdiff.presets.building_settings import PrototypeKind
 
 
 @dataclass(frozen=True)

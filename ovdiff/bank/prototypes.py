@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ovdiff.presets.schema import PrototypeKind
+from ovdiff.presets.building_settings import PrototypeKind
 
 KINDS: tuple[PrototypeKind, ...] = ("class", "instance", "part")
 

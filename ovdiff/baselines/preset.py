@@ -14,7 +14,7 @@ from ovdiff.presets.fields import setting
 from ovdiff.presets.mapping import digest, mask_values
 from ovdiff.presets.model_settings import ClipModelSettings, ModelSettings
 from ovdiff.presets.part_settings import RESAMPLING_REASON, Resampling, Statistics
-from ovdiff.presets.schema import RefineSettings, WindowSettings
+from ovdiff.presets.segmenting_settings import RefineSettings, WindowSettings
 from ovdiff.presets.validation import window_problems
 
 CLIP_DENSE, GROUPVIT, CLIPSEG = "clip_dense", "groupvit", "clipseg"

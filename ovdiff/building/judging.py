@@ -22,7 +22,7 @@ from ovdiff.bank.judgement import Judgement
 from ovdiff.building.parts import BuildingParts
 from ovdiff.models.anchor_texts import Anchors
 from ovdiff.models.memory import Work, batch_size, run_in_batches
-from ovdiff.presets.schema import AnchorSettings
+from ovdiff.presets.segmenting_settings import AnchorSettings
 
 
 def judge_images(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes
-from ovdiff.presets.schema import PrototypeSettings
+from ovdiff.presets.building_settings import PrototypeSettings
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ovdiff.presets.schema import SupportSettings
+from ovdiff.presets.building_settings import SupportSettings
 from ovdiff.proposals.threshold import Thresholds
 
 

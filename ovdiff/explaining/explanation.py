@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ovdiff.bank.support import SupportSet
 from ovdiff.explaining.taught import BACKGROUND_NAME, Taught
-from ovdiff.presets.schema import PrototypeKind
+from ovdiff.presets.building_settings import PrototypeKind
 from ovdiff.segmentation import PartEvidence, Segmentation
 
 Where = tuple[int, int] | NDArray[np.bool_]

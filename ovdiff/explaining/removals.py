@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ovdiff.explaining.explanation import Removal, RemovalRule
 from ovdiff.explaining.votes import sums, votes_at
-from ovdiff.presets.schema import PrefilterSettings
+from ovdiff.presets.segmenting_settings import PrefilterSettings
 from ovdiff.segmenting.image_segmenter import ImageSegmenter, Match
 from ovdiff.segmenting.matching import voting_classes
 from ovdiff.segmenting.prefilter import Choice, first_bar

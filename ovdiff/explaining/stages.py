@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ovdiff.explaining.explanation import Stage
-from ovdiff.presets.schema import RefineSettings
+from ovdiff.presets.segmenting_settings import RefineSettings
 from ovdiff.segmenting.image_segmenter import PART_CHECK, ImageSegmenter, Match, Step
 from ovdiff.segmenting.matching import ScoreMaps, without_anchors
 from ovdiff.segmenting.refine import clean_up

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ovdiff.bank.lessons import LessonRows
-from ovdiff.presets.schema import LearningSettings
+from ovdiff.presets.segmenting_settings import LearningSettings
 from ovdiff.segmenting.encoding import WindowFeatures
 from ovdiff.segmenting.windows import Window
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ovdiff.models.texts import ClipTexts
-from ovdiff.presets.schema import AnchorSettings
+from ovdiff.presets.segmenting_settings import AnchorSettings
 
 
 class Anchors(NamedTuple):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ovdiff.presets.schema import RefineSettings
+from ovdiff.presets.segmenting_settings import RefineSettings
 
 _OFFSETS = tuple((row, column) for row, column in product((-1, 0, 1), repeat=2) if (row, column) != (0, 0))
 

@@ -15,7 +15,7 @@ from ovdiff.presets.fields import setting
 from ovdiff.presets.mapping import digest, mask_values
 from ovdiff.presets.model_settings import ClipModelSettings, DiffusionModelSettings, ModelSettings
 from ovdiff.presets.part_settings import RESAMPLING_REASON, Resampling, Statistics
-from ovdiff.presets.schema import StuffFilterSettings
+from ovdiff.presets.segmenting_settings import StuffFilterSettings
 
 LEVELS = 4
 """The levels of the pyramid: Mask2Former reads three, and makes masks on the fourth."""

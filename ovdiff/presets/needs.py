@@ -13,6 +13,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from ovdiff.errors import PresetError
+from ovdiff.presets.building_settings import ExtractorSettings, ProposalSettings
 from ovdiff.presets.model_settings import (
     CheckpointSettings,
     ClipModelSettings,
@@ -33,7 +34,7 @@ from ovdiff.presets.part_settings import (
     MaskCutSettings,
     StableDiffusionFeatureSettings,
 )
-from ovdiff.presets.schema import ExtractorSettings, PresetTables, ProposalSettings
+from ovdiff.presets.schema import PresetTables
 
 
 def _own_fields(tables: type[Any]) -> frozenset[str]:

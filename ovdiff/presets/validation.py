@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from ovdiff.errors import PresetError
+from ovdiff.presets.building_settings import LCM_STEPS
 from ovdiff.presets.mapping import entries
 from ovdiff.presets.needs import EXTRACTORS, PROPOSALS, needs, object_part, parts_in_use
-from ovdiff.presets.schema import LCM_STEPS, AnchorSettings, PresetTables, WindowSettings
+from ovdiff.presets.schema import PresetTables
+from ovdiff.presets.segmenting_settings import AnchorSettings, WindowSettings
 
 
 def validate(preset: PresetTables) -> None:

@@ -23,7 +23,7 @@ from ovdiff.presets import Preset
 from ovdiff.presets.model_settings import ModelSettings
 from ovdiff.presets.needs import proposal_settings
 from ovdiff.presets.part_settings import DinoFeatureSettings, MaskCutSettings
-from ovdiff.presets.schema import RefineSettings
+from ovdiff.presets.segmenting_settings import RefineSettings
 from ovdiff.proposals.crf import crf, dense_crf
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.presets import Preset
-from ovdiff.presets.schema import ProposalSettings
+from ovdiff.presets.building_settings import ProposalSettings
 from ovdiff.proposals.otsu import otsu_threshold, otsu_threshold_pair
 
 _OTSU_CELLS = 64  # The side of the latent grid of 512 px, on which the released code finds its thresholds.

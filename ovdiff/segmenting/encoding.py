@@ -25,7 +25,7 @@ from ovdiff.models.memory import batch_size, run_in_batches
 from ovdiff.models.pixels import Images
 from ovdiff.presets.model_settings import ClipModelSettings, Dtype
 from ovdiff.presets.needs import dtype_fields, feature_dtype, looks_at_images
-from ovdiff.presets.schema import WindowSettings
+from ovdiff.presets.segmenting_settings import WindowSettings
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.prefilter import embed_image
 from ovdiff.segmenting.prepared import Prepared, prepare

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from ovdiff.presets.schema import InstanceSettings
+from ovdiff.presets.segmenting_settings import InstanceSettings
 
 Mask = NDArray[np.bool_]
 Pieces = NDArray[np.int32]

@@ -30,7 +30,7 @@ from torch import Tensor
 from ovdiff.bank.lesson_store import LessonStore
 from ovdiff.bank.lessons import Lesson, LessonRows, LessonWord, set_digest
 from ovdiff.bank.recipe import Recipes
-from ovdiff.presets.schema import LessonSettings
+from ovdiff.presets.segmenting_settings import LessonSettings
 from ovdiff.segmenting.anchors import Competition
 from ovdiff.segmenting.discriminant import (
     Discriminant,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovdiff.bank.prototypes import KINDS, Prototypes
-from ovdiff.presets.schema import PrototypeKind
+from ovdiff.presets.building_settings import PrototypeKind
 
 Side = Literal["foreground", "background"]
 

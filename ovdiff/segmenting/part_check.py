@@ -2,7 +2,7 @@
 
 Pixels say well where things are, and badly which thing is there: features of a few pixels confuse a mug with a ball.
 CLIP sees the whole part. So the check moves no border between things and the rest. Inside of it the words compete
-again, by the sum of three logarithms (see :class:`ovdiff.presets.schema.PartCheckSettings`)::
+again, by the sum of three logarithms (see :class:`ovdiff.presets.segmenting_settings.PartCheckSettings`)::
 
     pixel_scale * score_c(p) + part_weight * log share_c(part of p) + region_weight * log share_c(region of p)
 
@@ -24,7 +24,7 @@ from scipy import ndimage
 from scipy.special import log_softmax, softmax
 from torch import Tensor
 
-from ovdiff.presets.schema import PartCheckSettings
+from ovdiff.presets.segmenting_settings import PartCheckSettings
 from ovdiff.segmentation import PartEvidence
 from ovdiff.segmenting.anchors import Competition
 from ovdiff.segmenting.discriminant import LearnedViews

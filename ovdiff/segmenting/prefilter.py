@@ -23,7 +23,7 @@ from torch import Tensor
 from ovdiff.models.clip import Clip
 from ovdiff.models.pixels import Images
 from ovdiff.models.texts import ClipTexts
-from ovdiff.presets.schema import PrefilterSettings
+from ovdiff.presets.segmenting_settings import PrefilterSettings
 from ovdiff.vocabulary import Category
 
 

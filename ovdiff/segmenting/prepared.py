@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ovdiff.images import image_key, require_image
 from ovdiff.models.device_images import beside, can_resize, resize_lanczos, to_device
-from ovdiff.presets.schema import WindowSettings
+from ovdiff.presets.segmenting_settings import WindowSettings
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.windows import resize_to_working, working_size_hw
 

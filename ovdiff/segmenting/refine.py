@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ovdiff.presets.schema import RefineSettings
+from ovdiff.presets.segmenting_settings import RefineSettings
 
 
 def clean_up(label_map: NDArray[np.int32], settings: RefineSettings) -> NDArray[np.int32]:

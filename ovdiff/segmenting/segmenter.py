@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ovdiff.bank.prototypes import KINDS, FeatureSpacePrototypes
-from ovdiff.presets.schema import PrototypeKind
+from ovdiff.presets.building_settings import PrototypeKind
 from ovdiff.segmentation import Segmentation
 from ovdiff.segmenting.origins import NOT_STORED, Origin, RowOrigins, joined, stored_origins
 from ovdiff.segmenting.stuff import keep_background

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ovdiff.extractors.sizes import truncated_size_hw
-from ovdiff.presets.schema import WindowSettings
+from ovdiff.presets.segmenting_settings import WindowSettings
 
 
 class Window(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ovdiff.presets.schema import StuffFilterSettings
+from ovdiff.presets.segmenting_settings import StuffFilterSettings
 from ovdiff.vocabulary import Category, Kind
 from ovdiff.vocabulary.kind_table import COMPARED_NAMES, STUFF_NAMES, THING_NAMES
 

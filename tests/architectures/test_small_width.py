@@ -15,9 +15,9 @@ from benchmarks import architectures as real
 from ovdiff.extractors import Extractors
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset, load_preset
+from ovdiff.presets.building_settings import ExtractorSettings
 from ovdiff.presets.model_settings import ClipModelSettings, DiffusionModelSettings, ModelSettings
 from ovdiff.presets.needs import EXTRACTORS
-from ovdiff.presets.schema import ExtractorSettings
 
 SHRINK = 8
 pytestmark = pytest.mark.usefixtures("offline")

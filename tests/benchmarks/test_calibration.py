@@ -20,7 +20,7 @@ from benchmarks.calibration import (
 )
 from benchmarks.drawn_world import Scenes
 from ovdiff.calibration import JudgedRegion
-from ovdiff.presets.schema import RegionScoreWeights, ScoreSettings
+from ovdiff.presets.segmenting_settings import RegionScoreWeights, ScoreSettings
 from ovdiff.region_scores import RegionEvidence
 
 

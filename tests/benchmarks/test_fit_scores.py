@@ -7,7 +7,7 @@ import pytest
 from benchmarks import fit_scores
 from benchmarks.asked_words import SceneWord
 from benchmarks.drawn_world import Scenes
-from ovdiff.presets.schema import RegionScoreWeights
+from ovdiff.presets.segmenting_settings import RegionScoreWeights
 from ovdiff.region_scores import RegionEvidence, probability
 
 

@@ -19,7 +19,7 @@ from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, Prototype
 from ovdiff.bank.support import SupportImage, SupportSet
 from ovdiff.errors import BankError, DeviceMemoryError, MissingPrototypesError, SupportError
 from ovdiff.models.licences import WeightsLicence
-from ovdiff.presets.schema import InstanceSettings
+from ovdiff.presets.segmenting_settings import InstanceSettings
 from ovdiff.region_scores import RegionScoring
 from ovdiff.segmentation import Segmentation
 from ovdiff.segmenting.instances import find_instances

@@ -9,6 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 from ovdiff.presets import Preset
+from ovdiff.presets.building_settings import (
+    AttributionSettings,
+    ExtractorSettings,
+    GenerationSettings,
+    ProposalSettings,
+    PrototypeSettings,
+    SafetySettings,
+)
 from ovdiff.presets.model_settings import ClipModelSettings, DiffusionModelSettings, ModelSettings, PresetModels
 from ovdiff.presets.part_settings import (
     ClipFeatureSettings,
@@ -18,15 +26,7 @@ from ovdiff.presets.part_settings import (
     MaeFeatureSettings,
     StableDiffusionFeatureSettings,
 )
-from ovdiff.presets.schema import (
-    AttributionSettings,
-    ExtractorSettings,
-    GenerationSettings,
-    ProposalSettings,
-    PrototypeSettings,
-    SafetySettings,
-    WindowSettings,
-)
+from ovdiff.presets.segmenting_settings import WindowSettings
 
 if TYPE_CHECKING:
     from ovdiff.models.loaded import LoadedModels

@@ -6,7 +6,7 @@ import pytest
 from ovdiff.bank.support import SupportImage, SupportSet
 from ovdiff.calibration import JudgedRegion, fit_scores, fit_weights, scores_to_toml, support_regions
 from ovdiff.presets import load_preset
-from ovdiff.presets.schema import RegionScoreWeights, ScoreSettings
+from ovdiff.presets.segmenting_settings import RegionScoreWeights, ScoreSettings
 from ovdiff.region_scores import RegionEvidence, probability
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary

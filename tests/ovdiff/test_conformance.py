@@ -29,7 +29,8 @@ from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.pamr import pamr
 from ovdiff.models.texts import ClipTexts
 from ovdiff.presets import Preset, load_preset
-from ovdiff.presets.schema import AttributionSettings, WindowSettings
+from ovdiff.presets.building_settings import AttributionSettings
+from ovdiff.presets.segmenting_settings import WindowSettings
 from ovdiff.proposals.maskcut import affinity, second_eigenvector
 from ovdiff.segmenting.encoding import EncodedImage, WindowFeatures
 from ovdiff.segmenting.prefilter import choose_categories

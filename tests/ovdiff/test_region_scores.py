@@ -1,6 +1,6 @@
 import pytest
 
-from ovdiff.presets.schema import RegionScoreWeights, ScoreSettings
+from ovdiff.presets.segmenting_settings import RegionScoreWeights, ScoreSettings
 from ovdiff.region_scores import LEAST_SHARE, RegionEvidence, RegionScoring, log_share, probability
 
 WEIGHTS = RegionScoreWeights(intercept=-1.0, cosine=2.0, margin=10.0, log_area=0.5, log_presence=1.0, log_share=0.2)

@@ -4,7 +4,7 @@ from dataclasses import astuple, replace
 import numpy as np
 import pytest
 
-from ovdiff.presets.schema import RegionScoreWeights, ScoreSettings
+from ovdiff.presets.segmenting_settings import RegionScoreWeights, ScoreSettings
 from ovdiff.region_scores import RegionEvidence, RegionScoring, probability
 from ovdiff.segmentation import NOTHING_FOUND, PartEvidence, Segmentation
 

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ovdiff.models.cross_attention import cross_attention_layers
-from ovdiff.presets.schema import AttributionSettings
+from ovdiff.presets.building_settings import AttributionSettings
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel

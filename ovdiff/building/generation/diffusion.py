@@ -23,7 +23,7 @@ from ovdiff.building.generation.graphs import LEAST_TOKENS, Record, StepGraphs
 from ovdiff.building.generation.tokens import category_span, fill
 from ovdiff.errors import VocabularyError
 from ovdiff.models.memory import run_in_batches
-from ovdiff.presets.schema import LCM_STEPS, AttributionSettings, GenerationSettings
+from ovdiff.presets.building_settings import LCM_STEPS, AttributionSettings, GenerationSettings
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ovdiff.building.generation.attribution import AttributionRecorder, Tokens
 from ovdiff.models.memory import remember_holder
-from ovdiff.presets.schema import AttributionSettings
+from ovdiff.presets.building_settings import AttributionSettings
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel

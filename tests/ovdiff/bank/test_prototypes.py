@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ovdiff.bank.prototypes import KINDS, Prototypes
-from ovdiff.presets.schema import PrototypeKind
+from ovdiff.presets.building_settings import PrototypeKind
 
 STORED = Prototypes(
     vectors=np.arange(10, dtype=np.float32).reshape(5, 2),

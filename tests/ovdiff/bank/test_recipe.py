@@ -8,10 +8,10 @@ import pytest
 
 from ovdiff.bank.recipe import Recipes, library_versions
 from ovdiff.presets import Preset, load_preset
+from ovdiff.presets.building_settings import SafetySettings
 from ovdiff.presets.model_settings import AdapterSettings, ModelSettings
 from ovdiff.presets.needs import models_of
 from ovdiff.presets.part_settings import Detectron2Settings
-from ovdiff.presets.schema import SafetySettings
 from ovdiff.vocabulary import Category
 
 

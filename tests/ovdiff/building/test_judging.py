@@ -13,7 +13,7 @@ from ovdiff.engine import Engine
 from ovdiff.models.anchor_texts import Anchors
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset, load_preset
-from ovdiff.presets.schema import AnchorSettings
+from ovdiff.presets.segmenting_settings import AnchorSettings
 from ovdiff.tinyworld.world import THINGS, render, sample_scene
 
 SETTINGS = AnchorSettings(near_cosine=0.1, doubtful_below=0.5)

@@ -11,7 +11,7 @@ from sklearn.metrics import pairwise_distances_argmin
 
 from ovdiff.bank.prototypes import KINDS, Prototypes
 from ovdiff.building.prototypes import build_prototypes, build_side, cell_mask, cluster
-from ovdiff.presets.schema import PrototypeSettings
+from ovdiff.presets.building_settings import PrototypeSettings
 
 SETTINGS = PrototypeSettings(parts=2)
 both_libraries = pytest.mark.parametrize("clustering", ["scikit-learn", "torch"])

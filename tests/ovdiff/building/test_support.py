@@ -5,7 +5,7 @@ from hypothesis.extra import numpy as npst
 
 from ovdiff.building.support import choose_masks, threshold_masks
 from ovdiff.presets import load_preset
-from ovdiff.presets.schema import SupportSettings
+from ovdiff.presets.building_settings import SupportSettings
 from ovdiff.proposals.threshold import Thresholds
 
 FALLBACK = Thresholds(0.5, 0.2)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from ovdiff.engine import Engine
 from ovdiff.explaining.removals import shortfall
-from ovdiff.presets.schema import PrefilterSettings
+from ovdiff.presets.segmenting_settings import PrefilterSettings
 from ovdiff.segmenting.prefilter import Choice
 from ovdiff.vocabulary import Category, Vocabulary
 from tests.ovdiff.explaining.conftest import ANCHOR, ASKED, variant

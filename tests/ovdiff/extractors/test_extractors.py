@@ -11,9 +11,9 @@ from ovdiff.errors import PresetError
 from ovdiff.extractors import Extractors
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
+from ovdiff.presets.building_settings import ExtractorSettings
 from ovdiff.presets.needs import EXTRACTORS
 from ovdiff.presets.part_settings import FeatureSettings
-from ovdiff.presets.schema import ExtractorSettings
 
 NAMES = sorted(EXTRACTORS.built_in)
 

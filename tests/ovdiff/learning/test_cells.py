@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovdiff.learning.cells import UNKNOWN, cell_labels, resize_labels, rows_of
-from ovdiff.presets.schema import LearningSettings
+from ovdiff.presets.segmenting_settings import LearningSettings
 from ovdiff.segmenting.encoding import WindowFeatures
 from ovdiff.segmenting.windows import Window
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from ovdiff.models.anchor_texts import AnchorTexts
-from ovdiff.presets.schema import AnchorSettings
+from ovdiff.presets.segmenting_settings import AnchorSettings
 
 VECTORS = {"ship": (1.0, 0.02), "boat": (1.0, 0.0), "mug": (0.0, 1.0), "cup": (0.5, 1.0), "endless": None}
 

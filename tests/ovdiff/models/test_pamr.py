@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from ovdiff.models.pamr import pamr
-from ovdiff.presets.schema import RefineSettings
+from ovdiff.presets.segmenting_settings import RefineSettings
 
 SMALL = RefineSettings(pamr=True, pamr_iterations=2, pamr_dilations=(1, 2))
 

@@ -6,6 +6,7 @@ import pytest
 from ovdiff import Bank, Category, Engine, Preset, load_preset
 from ovdiff.errors import PresetError
 from ovdiff.presets import FeatureSettings, setting
+from ovdiff.presets.building_settings import ExtractorSettings, ProposalSettings, PrototypeSettings
 from ovdiff.presets.model_settings import CheckpointSettings, ClipModelSettings, ModelSettings
 from ovdiff.presets.needs import (
     EXTRACTORS,
@@ -24,7 +25,7 @@ from ovdiff.presets.needs import (
 )
 from ovdiff.presets.part import Part
 from ovdiff.presets.part_settings import ClipFeatureSettings, CutlerSettings, MaskCutSettings
-from ovdiff.presets.schema import ExtractorSettings, InstanceSettings, ProposalSettings, PrototypeSettings
+from ovdiff.presets.segmenting_settings import InstanceSettings
 
 
 @pytest.fixture(scope="module")

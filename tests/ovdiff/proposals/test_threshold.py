@@ -1,6 +1,6 @@
 import numpy as np
 
-from ovdiff.presets.schema import ProposalSettings
+from ovdiff.presets.building_settings import ProposalSettings
 from ovdiff.proposals.threshold import fixed_thresholds, multi_otsu_thresholds, otsu_thresholds
 
 SETTINGS = ProposalSettings()

@@ -9,7 +9,7 @@ from ovdiff.bank import Bank
 from ovdiff.engine import Engine
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
-from ovdiff.presets.schema import AnchorSettings, PartCheckSettings
+from ovdiff.presets.segmenting_settings import AnchorSettings, PartCheckSettings
 from ovdiff.segmenting.anchors import Anchors, other_colours
 from ovdiff.vocabulary import Category, Vocabulary
 

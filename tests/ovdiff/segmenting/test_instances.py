@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ovdiff.presets.schema import InstanceSettings
+from ovdiff.presets.segmenting_settings import InstanceSettings
 from ovdiff.segmenting.instances import find_instances, reduced
 
 PARTS, CORES, PROPOSALS = (InstanceSettings(method=method) for method in ("parts", "cores", "proposals"))

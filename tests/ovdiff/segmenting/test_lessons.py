@@ -8,7 +8,7 @@ import torch
 
 from ovdiff.bank.lessons import Lesson, LessonRows, LessonWord
 from ovdiff.bank.prototypes import Prototypes
-from ovdiff.presets.schema import LessonSettings
+from ovdiff.presets.segmenting_settings import LessonSettings
 from ovdiff.segmenting.anchors import Competition
 from ovdiff.segmenting.discriminant import Discriminant
 from ovdiff.segmenting.encoding import EncodedImage, WindowFeatures

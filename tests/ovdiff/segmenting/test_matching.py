@@ -11,7 +11,7 @@ from ovdiff.bank import Bank
 from ovdiff.building.prototypes import cluster
 from ovdiff.engine import Engine
 from ovdiff.presets import Preset
-from ovdiff.presets.schema import PrototypeSettings
+from ovdiff.presets.building_settings import PrototypeSettings
 from ovdiff.segmenting.encoding import EncodedImage
 from ovdiff.segmenting.matching import ScoreMaps, label_pixels
 from ovdiff.vocabulary import Vocabulary

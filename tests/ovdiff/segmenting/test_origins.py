@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ovdiff.bank.prototypes import KINDS, FeatureSpacePrototypes, Prototypes
-from ovdiff.presets.schema import PrototypeKind
+from ovdiff.presets.building_settings import PrototypeKind
 from ovdiff.segmenting.origins import NOT_STORED, joined, stored_origins
 from ovdiff.segmenting.segmenter import BACKGROUND, PrototypeTable, make_table
 

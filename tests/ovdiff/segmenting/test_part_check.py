@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ovdiff import Bank, Engine, load_preset
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
-from ovdiff.presets.schema import PartCheckSettings
+from ovdiff.presets.segmenting_settings import PartCheckSettings
 from ovdiff.segmentation import PartEvidence
 from ovdiff.segmenting.anchors import Competition
 from ovdiff.segmenting.encoding import EncodedImage

@@ -15,7 +15,7 @@ from torch import Tensor
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.models.texts import ClipTexts
 from ovdiff.presets import Preset, load_preset
-from ovdiff.presets.schema import PrefilterSettings
+from ovdiff.presets.segmenting_settings import PrefilterSettings
 from ovdiff.segmenting.prefilter import (
     all_subsets,
     best_subset,

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from ovdiff.presets.schema import RefineSettings
+from ovdiff.presets.segmenting_settings import RefineSettings
 from ovdiff.segmenting.refine import clean_up
 
 

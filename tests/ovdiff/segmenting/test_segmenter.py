@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes
 from ovdiff.models.pamr import pamr
-from ovdiff.presets.schema import PrototypeKind, RefineSettings
+from ovdiff.presets.building_settings import PrototypeKind
+from ovdiff.presets.segmenting_settings import RefineSettings
 from ovdiff.segmenting import segmenter
 from ovdiff.segmenting.segmenter import (
     BACKGROUND,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ovdiff.presets import load_preset
-from ovdiff.presets.schema import WindowSettings
+from ovdiff.presets.segmenting_settings import WindowSettings
 from ovdiff.segmenting.windows import Window, plan_windows, resize_to_working, working_size_hw
 
 PAPER = WindowSettings()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ovdiff.presets.schema import StuffFilterSettings
+from ovdiff.presets.segmenting_settings import StuffFilterSettings
 from ovdiff.vocabulary import Category
 from ovdiff.vocabulary.kind_table import COMPARED_NAMES
 from ovdiff.vocabulary.kinds import KindDecision, NearestKinds, known_kind

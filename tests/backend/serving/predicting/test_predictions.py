@@ -13,7 +13,7 @@ from backend.sources.fetch import Fetcher
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import LabelStudioClient
 from ovdiff.errors import DeviceMemoryError
-from ovdiff.presets.schema import RegionScoreWeights, ScoreSettings
+from ovdiff.presets.segmenting_settings import RegionScoreWeights, ScoreSettings
 from ovdiff.region_scores import RegionScoring
 from ovdiff.vocabulary import Category
 from tests.fakes.engine import SCORE, FakeEngine

@@ -23,7 +23,7 @@ from ovdiff.errors import PresetError
 from ovdiff.models.cross_attention import cross_attention_layers
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
-from ovdiff.presets.schema import AttributionSettings
+from ovdiff.presets.building_settings import AttributionSettings
 
 SPAN = slice(6, 8)
 GRID = 16

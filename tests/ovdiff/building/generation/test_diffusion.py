@@ -25,7 +25,7 @@ from ovdiff.building.generation.diffusion import (
 from ovdiff.errors import VocabularyError
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
-from ovdiff.presets.schema import GenerationSettings
+from ovdiff.presets.building_settings import GenerationSettings
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from ovdiff.building.generation.graphs import MOST_GRAPHS, Recorded, Run, StepGr
 from ovdiff.models import memory
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
-from ovdiff.presets.schema import AttributionSettings
+from ovdiff.presets.building_settings import AttributionSettings
 
 
 class FxRecord:

@@ -22,8 +22,8 @@ from ovdiff.building.generation.safety import (
 )
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
+from ovdiff.presets.building_settings import SafetySettings
 from ovdiff.presets.model_settings import ModelSettings
-from ovdiff.presets.schema import SafetySettings
 
 
 class _Clip:
