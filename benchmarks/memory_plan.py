@@ -114,7 +114,7 @@ def preset_mib(preset: Preset, name: str) -> int:
     """Return what the preset says that an item of a stage takes; 0 where its batches are not rationed."""
     if name in _SAMPLING:
         one, of_batch = preset.generation.mib_per_image, preset.generation.mib_per_sample
-        return one if name == "VAE decoding" else of_batch or one
+        return one if name == "VAE decoding" or not one else of_batch or one
     extractor, _, rest = name.partition(" features")
     return int(feature_settings(preset, extractor).mib_per_image) if rest else 0
 

@@ -45,6 +45,14 @@ def test_a_batch_never_takes_more_than_the_preset_says_of_its_items(name: str) -
             assert stage.own_mib <= stage.batch * allowed, f"{stage.stage}: raise the MiB of its items in {name}.toml"
 
 
+def test_a_preset_that_leaves_memory_out_of_the_drawing_does_so_in_all_of_its_stages() -> None:
+    """`fast` gives the memory of a sample besides, which counts for nothing then, as in `building.drawing`."""
+    fast = load_preset("fast")
+    without = replace(fast, generation=replace(fast.generation, mib_per_image=0))
+    assert [preset_mib(fast, name) for name in ("denoising step with attribution", "VAE decoding")] == [70, 390]
+    assert [preset_mib(without, name) for name in ("denoising step with attribution", "VAE decoding")] == [0, 0]
+
+
 def test_sampling_as_a_whole_takes_no_more_than_its_stages() -> None:
     preset = load_preset("paper")
     parts = full_size_parts(replace(preset, generation=replace(preset.generation, steps=2)), "meta")
