@@ -1,5 +1,7 @@
 """Lines of the log, as text or as JSON, each with the number of the request that it belongs to.
 
+Passwords and signatures of addresses are in no line, whoever logs them.
+
 The number is a context variable: a thread that a request starts has none, and neither has what works in the background.
 """
 
@@ -14,6 +16,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
 
+from converters.files.redaction import without_secrets
+
 REQUEST_ID: ContextVar[str] = ContextVar("ovdiff_request_id", default="")
 """The number of the request that this thread answers; "" outside of requests."""
 
@@ -24,6 +28,10 @@ class TextLines(logging.Formatter):
     def __init__(self) -> None:
         """Use the form that the commands always had."""
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and a traceback below it."""
+        return without_secrets(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 — logging's own name
         """Return the line, with the request's number behind it if there is one."""
@@ -40,12 +48,12 @@ class JsonLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": without_secrets(record.getMessage()),
         }
         if number := REQUEST_ID.get():
             said["request"] = number
         if record.exc_info:
-            said["traceback"] = self.formatException(record.exc_info)
+            said["traceback"] = without_secrets(self.formatException(record.exc_info))
         return json.dumps(said, ensure_ascii=False)
 
 

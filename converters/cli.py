@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from converters import commands, option_values
-from converters.console import FAILED, INTERRUPTED, add_answer_options, answering, complain, show_examples
+from converters.console import FAILED, INTERRUPTED, Parser, add_answer_options, answering, complain, show_examples
 from converters.errors import ConverterError
 from converters.label_studio.tasks import WRITABLE_TAGS
 
@@ -46,7 +46,7 @@ Run = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m converters", description="Label Studio's formats and the field's.")
+    parser = Parser(prog="python -m converters", description="Label Studio's formats and the field's.")
     add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
     show_examples(parser, __doc__ or "")
     options = parser.parse_args(arguments)

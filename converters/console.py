@@ -1,7 +1,8 @@
 """Output of the commands: results go to stdout, complaints to stderr, and an exit status says how it went.
 
 A result is text for people (`say`) or, with --json, one JSON document for programs (`answer`). A command calls both,
-and one of them writes. The help of a command ends with examples, from the text that lists all commands.
+and one of them writes. Whatever is written is without passwords and signatures of addresses. The help of a command ends
+with examples, from the text that lists all commands.
 """
 
 import argparse
@@ -12,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, NoReturn
 
+from converters.files.redaction import without_secrets
 from converters.selection import ConversionCounts
 
 DONE, FAILED, WRONG_USE, LEFT_BEHIND, INTERRUPTED = 0, 1, 2, 3, 130
@@ -38,6 +40,14 @@ def show_examples(parser: argparse.ArgumentParser, text: str) -> None:
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
                 show_examples(command, text)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser, and those of its commands, that tell wrong arguments without passwords and signatures of addresses."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and what is wrong, and end."""
+        super().error(without_secrets(message))
 
 
 class _KeepingLines(argparse.HelpFormatter):
@@ -88,7 +98,7 @@ def say(text: str) -> None:
     if is_json():
         return
     encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    sys.stdout.write(without_secrets(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def say_unless_quiet(text: str) -> None:
@@ -104,7 +114,7 @@ def answer(values: Any) -> None:
     """
     if is_json():
         readable = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
-        text = json.dumps(_in_json(values), indent=2, ensure_ascii=not readable, allow_nan=False, default=str)
+        text = json.dumps(_in_json(values), indent=2, ensure_ascii=not readable, allow_nan=False)
         sys.stdout.write(f"{text}\n")
 
 
@@ -119,18 +129,21 @@ def _in_json(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {each.name: _in_json(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, Mapping):
-        return {name: _in_json(each) for name, each in value.items()}
+        return {_in_json(name): _in_json(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_in_json(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return without_secrets(str(value))
 
 
 def complain(command: str, text: object) -> None:
     """Print a line about a failure on stderr; it begins with the command as it was called."""
     encoding = sys.stderr.encoding or "utf-8"
-    sys.stderr.write(f"{command}: {text}".encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    line = f"{command}: {without_secrets(str(text))}"
+    sys.stderr.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def say_counts(counts: ConversionCounts, more: str = "") -> int:

@@ -15,10 +15,10 @@ from backend.errors import ImageFetchError, ImageSourceError, ImageTooLargeError
 from backend.settings import ImageSettings
 from converters.errors import ImageFileError
 from converters.files.image_files import find_image_file, image_file_name, names_of_upload
+from converters.files.redaction import without_secrets
 from ovdiff.errors import StorageError
 from ovdiff.storage import is_stored, place
 from ovdiff.storage.patience import PATIENCE_S, reason
-from ovdiff.storage.redaction import without_secrets
 
 
 def image_path(text: str, patience_s: float = PATIENCE_S) -> Path:

@@ -114,7 +114,7 @@ from backend.command.console import complain
 from backend.errors import BackendError, SettingsError, UsageError
 from backend.logs import log_to
 from backend.settings import read_settings
-from converters.console import add_answer_options, answering, show_examples
+from converters.console import Parser, add_answer_options, answering, show_examples
 from converters.errors import ConverterError
 from ovdiff.errors import MissingExtraError, OVDiffError, PlanError, PresetError, VocabularyError
 from ovdiff.extras import naming_the_extra
@@ -165,7 +165,7 @@ def _start_logging(level: str, form: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ovdiff", description="A project's own words, turned into masks.")
+    parser: argparse.ArgumentParser = Parser(prog="ovdiff", description="A project's own words, turned into masks.")
     parser.add_argument("--version", action="version", version=f"ovdiff {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     serve.add(commands)

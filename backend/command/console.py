@@ -1,6 +1,6 @@
 """The messages of a command: results go to stdout, complaints and progress to stderr.
 
-Results for programs are printed by `converters.console.answer`.
+Results for programs are printed by `converters.console.answer`. Passwords and signatures of addresses are left out.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Protocol, TextIO
 
 from backend.errors import UsageError
 from converters.console import is_json, is_quiet
+from converters.files.redaction import without_secrets
 
 LINE_EVERY_S = 10.0  # often enough to see that a run lives, and few lines in the log of an hour's run
 _BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
@@ -84,7 +85,7 @@ class ProgressLines:
 
     def set_description(self, desc: str | None = None, refresh: bool | None = True) -> None:
         """Note what is being done."""
-        self._what = desc or ""
+        self._what = without_secrets(desc or "")
 
     def update(self, n: float | None = 1) -> None:
         """Add to how much is done, and write a line if the last one is old enough."""
@@ -163,6 +164,7 @@ def ask(question: str) -> bool:
 
 def _write(text: str, stream: TextIO) -> None:
     """Write a line above the progress bar, if there is one."""
+    text = without_secrets(text)
     try:
         from tqdm import tqdm
     except ModuleNotFoundError:  # the distribution without an extra: the converters' commands show no bar

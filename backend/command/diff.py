@@ -14,25 +14,28 @@ from converters.console import answer
 from ovdiff.bank import Bank
 from ovdiff.bank.differences import card_differences, moves
 from ovdiff.storage import place
+from ovdiff.storage.patience import PATIENCE_S
 
 _LONGEST = 60  # characters of a value that is shown
 
 
-def diff_prototypes(bank: Bank, first: str, second: str) -> None:
+def diff_prototypes(bank: Bank, first: str, second: str, patience_s: float = PATIENCE_S) -> None:
     """Print what differs between two banks, or between two sets of one bank.
 
     Args:
         bank: the bank of the two sets.
         first: the folder or address of a bank; or a category or a key of the bank.
         second: the same of the other.
+        patience_s: for how many seconds a bank's storage that is away is asked again.
 
     Raises:
         UsageError: only one of them is a folder; or a text names no set, or several.
         BankError: a set cannot be read.
     """
-    folders = place(first).is_dir(), place(second).is_dir()
+    places = place(first, patience_s), place(second, patience_s)
+    folders = [each.is_dir() for each in places]
     if all(folders):
-        _diff_banks(Bank(first), Bank(second))
+        _diff_banks(*map(Bank, places))
         return
     if any(folders):
         raise UsageError(f"{first!r} and {second!r}: one is a folder and one is not; name two banks or two sets.")

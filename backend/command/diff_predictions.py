@@ -22,6 +22,7 @@ from ovdiff.engines import make_engine as make_any_engine
 from ovdiff.engines.encodings import HasEncodings
 from ovdiff.engines.segmenting import SharesModels
 from ovdiff.storage import place
+from ovdiff.storage.patience import PATIENCE_S
 from ovdiff.vocabulary import Vocabulary
 
 LARGE = 0.05
@@ -46,8 +47,13 @@ class Given:
     bank: Path
 
 
-def with_changes(base: Given, changes: Sequence[str]) -> Given:
+def with_changes(base: Given, changes: Sequence[str], patience_s: float = PATIENCE_S) -> Given:
     """Return a side that differs from what both sides share, by texts such as "add=dock" or "bank=other-bank".
+
+    Args:
+        base: what both sides share.
+        changes: the texts.
+        patience_s: for how many seconds a bank's storage that is away is asked again.
 
     Raises:
         UsageError: a text is of another form, or removes a word that is not there.
@@ -60,7 +66,7 @@ def with_changes(base: Given, changes: Sequence[str]) -> Given:
         if name == "preset":
             base = replace(base, preset=value)
         elif name == "bank":
-            base = replace(base, bank=place(value))
+            base = replace(base, bank=place(value, patience_s))
         elif name == "categories":
             base = replace(base, categories=read_categories(value))
         else:

@@ -31,10 +31,10 @@ from backend.sources.images import ImageSource
 from backend.sources.label_studio import LabelStudioClient
 from backend.sources.task_import import TaskImport
 from converters.console import answer
+from converters.files.redaction import without_secrets
 from converters.workers import in_order
 from ovdiff.engines import SegmentationEngine
 from ovdiff.errors import StorageError
-from ovdiff.storage.redaction import without_secrets
 
 if TYPE_CHECKING:
     from backend.command.on_ray import OnRay

@@ -44,6 +44,7 @@ from backend.sources.label_studio import TOKEN_ADVICE, LabelStudioClient
 from backend.sources.transport import Network, Request, Transport, any_address, read_body
 from backend.sources.upload_addresses import is_upload
 from backend.sources.web_url import MOST_CHARACTERS, WebUrl
+from converters.files.redaction import without_user
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 NOT_MODIFIED = 304
@@ -64,8 +65,8 @@ def image_url(reference: str, *, label_studio_url: str, task_id: int | None) -> 
     """
     if len(reference) > MOST_CHARACTERS:
         raise ImageReferenceError(
-            f"{reference[:60]!r}... is no image that can be fetched: its address has {len(reference)} characters, more "
-            f"than {MOST_CHARACTERS}."
+            f"{_cut(reference)[:60]!r}... is no image that can be fetched: its address has {len(reference)} "
+            f"characters, more than {MOST_CHARACTERS}."
         )
     scheme = reference.partition(":")[0].strip().lower()
     if scheme in ("http", "https"):
@@ -76,7 +77,7 @@ def image_url(reference: str, *, label_studio_url: str, task_id: int | None) -> 
         uri = base64.urlsafe_b64encode(_utf8(reference)).decode()
         return f"{label_studio_url}/tasks/{task_id}/presign/?fileuri={uri}"
     raise ImageReferenceError(
-        f"{reference[:200]!r} is no image that can be fetched: expected a path of Label Studio (/data/...), "
+        f"{_cut(reference)!r} is no image that can be fetched: expected a path of Label Studio (/data/...), "
         f"an http(s) URL or a cloud URI ({', '.join(sorted(CLOUDS))})."
     )
 
@@ -251,8 +252,8 @@ def _target(url: WebUrl, location: str) -> WebUrl:
 
 
 def _cut(address: str) -> str:
-    """Return an address that could not be read, for a message: without its query, which can hold a signature."""
-    return address.partition("?")[0][:200]
+    """Return an address that could not be read, for a message: without what gives access to it."""
+    return without_user(address.partition("?")[0][:2000])[:200]
 
 
 def _utf8(reference: str) -> bytes:
@@ -260,7 +261,7 @@ def _utf8(reference: str) -> bytes:
         return reference.encode()
     except UnicodeEncodeError as error:
         raise ImageReferenceError(
-            f"{reference[:200]!r} is no image that can be fetched: half a character is at place {error.start}."
+            f"{_cut(reference)!r} is no image that can be fetched: half a character is at place {error.start}."
         ) from error
 
 
@@ -271,7 +272,7 @@ def _label_studio_url(path: str, base_url: str) -> str:
     has_base_path = _is_image_path(bare_path, base_path)
     if not (has_base_path or _is_image_path(bare_path)):
         raise ImageReferenceError(
-            f"{path[:200]!r} is no path where Label Studio has images (/data/... or /tasks/<id>/...)."
+            f"{_cut(path)!r} is no path where Label Studio has images (/data/... or /tasks/<id>/...)."
         )
     return base_url + (path.removeprefix(base_path) if has_base_path else path)
 

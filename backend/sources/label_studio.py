@@ -34,6 +34,7 @@ from backend.settings import LabelStudioSettings
 from backend.sources.deadline import Deadline
 from backend.sources.transport import Network, Request, Transport, read_body
 from backend.sources.web_url import WebUrl
+from converters.files.redaction import without_user
 
 logger = logging.getLogger(__name__)
 
@@ -286,7 +287,7 @@ def _require_success(answer: urllib3.HTTPResponse, url: WebUrl) -> None:
     if 200 <= status < 300:
         return
     if 300 <= status < 400:
-        location = answer.headers.get("Location", "").partition("?")[0][:200]
+        location = without_user(answer.headers.get("Location", "").partition("?")[0][:2000])[:200]
         raise LabelStudioAPIError(
             f"Label Studio redirects {url.shown} to {location!r}. Set LABEL_STUDIO_URL to its address there."
         )

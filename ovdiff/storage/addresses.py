@@ -4,13 +4,12 @@ import re
 from pathlib import Path
 from typing import cast
 
+from converters.files.redaction import without_user
 from ovdiff.errors import StorageError
 from ovdiff.storage.patience import PATIENCE_S
-from ovdiff.storage.redaction import without_user
 from ovdiff.storage.stored_path import StoredPath
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
-_CONTAINER = re.compile(r"(abfss?|az|wasbs?)://[^/@:]+@", re.IGNORECASE)  # Azure's own form: container@account
 _SQUEEZED = re.compile(r"([a-z][a-z0-9+.-]+):/[^/].*", re.IGNORECASE | re.DOTALL)
 
 
@@ -25,7 +24,7 @@ def path_or_address(text: str) -> Path | str:
         return Path(text)
     if found[1].lower() == "file":
         return Path("/" + found[2].lstrip("/"))
-    if without_user(text) != text and not _CONTAINER.match(text):
+    if without_user(text) != text:
         raise StorageError(
             f"{without_user(text)} holds a user or a password. Leave them out: the storage's own "
             "settings say them, such as AWS_ACCESS_KEY_ID or a profile."

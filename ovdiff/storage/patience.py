@@ -12,8 +12,8 @@ from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
 from typing import TypeVar
 
+from converters.files.redaction import without_secrets
 from ovdiff.errors import StorageError
-from ovdiff.storage.redaction import without_secrets
 
 PATIENCE_S = 180.0
 """For how long a storage is asked again: longer than the restart of a server or of a network device takes."""

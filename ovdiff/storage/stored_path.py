@@ -16,15 +16,17 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, TypeVar
 
+from converters.files.redaction import without_secrets
 from ovdiff.errors import MissingExtraError, StorageError
 from ovdiff.extras import naming_the_extra
 from ovdiff.storage.clients import advice, ask_once, options_of
 from ovdiff.storage.patience import PATIENCE_S, patiently, reason
-from ovdiff.storage.redaction import without_secrets
 from ovdiff.storage.stored_file import BLOCK_BYTES, StoredFile
 
 WHOLE_PUTS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
 """Storages where a file that is written appears whole or not at all. Elsewhere it is written beside and moved."""
+
+_WITH_QUERY = {"http", "https"}
 
 _VERSIONS = ("generation", "ETag", "etag", "md5Hash")
 """What storages call a file's version; Google has an ETag too, and conditions on generations alone."""
@@ -71,9 +73,22 @@ class StoredPath:
         """Return the address."""
         return self.address
 
+    @property
+    def _parts(self) -> tuple[str, str]:
+        """The address of the file or folder, and the query behind it, which a web server alone knows.
+
+        In an object store a question mark is part of a name. Paths above and below keep a query: that of a folder, as
+        of an Azure container, gives access to its files.
+        """
+        if self.protocol not in _WITH_QUERY:
+            return self.address, ""
+        bare, mark, query = self.address.partition("?")
+        return bare.rstrip("/") if mark else bare, mark + query
+
     def __truediv__(self, name: "str | PurePosixPath") -> "StoredPath":
         """Return the path of a name below this one."""
-        return StoredPath(f"{self.address}/{str(name).strip('/')}", self.patience_s)
+        bare, query = self._parts
+        return StoredPath(f"{bare}/{str(name).strip('/')}{query}", self.patience_s)
 
     def joinpath(self, *names: str) -> "StoredPath":
         """Return the path of names below this one."""
@@ -91,8 +106,8 @@ class StoredPath:
 
     @property
     def name(self) -> str:
-        """The last part of the address."""
-        return self.address.rpartition("/")[2]
+        """The last part of the address, without a query."""
+        return self._parts[0].rpartition("/")[2]
 
     @property
     def stem(self) -> str:
@@ -107,7 +122,8 @@ class StoredPath:
     @property
     def parent(self) -> "StoredPath":
         """The folder above."""
-        return StoredPath(self.address.rpartition("/")[0], self.patience_s)
+        bare, query = self._parts
+        return StoredPath(f"{bare.rpartition('/')[0]}{query}", self.patience_s)
 
     def with_name(self, name: str) -> "StoredPath":
         """Return the path of another name in the same folder."""
@@ -119,9 +135,10 @@ class StoredPath:
         Raises:
             ValueError: the folder is none above.
         """
-        if not self.address.startswith(f"{folder.address}/"):
+        bare, above = self._parts[0], folder._parts[0]
+        if not bare.startswith(f"{above}/"):
             raise ValueError(f"{self.shown} is not below {folder.shown}")
-        return PurePosixPath(self.address.removeprefix(f"{folder.address}/"))
+        return PurePosixPath(bare.removeprefix(f"{above}/"))
 
     def as_posix(self) -> str:
         """Return the address."""

@@ -32,6 +32,17 @@ def test_json_is_one_line_with_the_traceback() -> None:
     assert "request" not in said and "traceback" not in json.loads(JsonLines().format(record("%s")))
 
 
+@pytest.mark.parametrize("form", [TextLines(), JsonLines()])
+def test_a_line_gives_no_access_to_an_address(form: logging.Formatter) -> None:
+    try:
+        raise ValueError("cannot read https://host/a.png?sig=hush")
+    except ValueError as error:
+        failure = (ValueError, error, error.__traceback__)
+    told = ("https://me:hush@host/a.png",)
+    line = form.format(logging.LogRecord("backend.x", logging.INFO, "x.py", 1, "look at %s", told, failure))
+    assert "hush" not in line and "https://...@host/a.png" in line and "https://host/a.png?..." in line
+
+
 @pytest.mark.parametrize(("form", "formatter"), [("text", TextLines), ("json", JsonLines)])
 def test_the_form_of_the_settings(form: str, formatter: type, monkeypatch: pytest.MonkeyPatch) -> None:
     root = logging.RootLogger(logging.WARNING)

@@ -96,7 +96,7 @@ def _verb(verbs: Commands[argparse.ArgumentParser], name: str, about: str, act: 
 def _diff(options: argparse.Namespace, settings: Settings) -> None:
     from backend.command.diff import diff_prototypes
 
-    diff_prototypes(bank_of(options, settings), options.first, options.second)
+    diff_prototypes(bank_of(options, settings), options.first, options.second, settings.storage_patience_s)
 
 
 def _export(options: argparse.Namespace, settings: Settings) -> None:

@@ -57,7 +57,8 @@ def _diff(options: argparse.Namespace, settings: Settings) -> None:
     check_png_path("--picture", options.picture)
     words = None if options.categories is None else read_categories(options.categories)
     shared = Given(words, options.preset or settings.preset, bank_folder(options, settings))
-    before, after = with_changes(shared, options.before), with_changes(shared, options.after)
+    patience_s = settings.storage_patience_s
+    before, after = (with_changes(shared, changes, patience_s) for changes in (options.before, options.after))
     plan = plan_report(options.images)
     sides = make_sides(before, after, options.device or settings.device)
     diff_predictions(plan, *sides, max_px=settings.images.image_max_px, picture=options.picture)

@@ -19,7 +19,7 @@ from backend.errors import LabelStudioRefusedError
 from backend.serving.prelabelling.patience import Patience
 from backend.serving.prelabelling.storing import Batch
 from backend.sources.task_import import TaskImport
-from ovdiff.storage.redaction import without_secrets
+from converters.files.redaction import without_secrets
 
 NOT_TAKEN = "Label Studio did not take the task, and says only in its log why."
 

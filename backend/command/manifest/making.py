@@ -25,11 +25,11 @@ from backend.settings import ImageSettings
 from backend.sources.images import decode_image
 from converters.datasets.coco_thresholds import note_of
 from converters.files.json_values import JsonObject
+from converters.files.redaction import without_secrets
 from ovdiff.distributed.engine_worker import engine_here
 from ovdiff.distributed.stages import Stages
 from ovdiff.engines import SegmentationEngine
 from ovdiff.segmentation import Segmentation
-from ovdiff.storage.redaction import without_secrets
 from ovdiff.vocabulary import Vocabulary
 
 MASKS_A_ROW = 1_000_000

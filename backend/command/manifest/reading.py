@@ -26,9 +26,9 @@ from backend.sources.label_studio import LabelStudioClient
 from backend.sources.task_pages import Wanted, read_task_pages
 from converters.errors import CocoError
 from converters.files.json_stream import read_json_member_array
+from converters.files.redaction import without_secrets
 from ovdiff.extras import naming_the_extra
 from ovdiff.storage.patience import reason
-from ovdiff.storage.redaction import without_secrets
 
 Said = Iterator[tuple[int, object]]
 """The number of each row, and what the manifest says there."""

@@ -21,7 +21,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
-from ovdiff.storage.redaction import without_secrets
+from converters.files.redaction import without_secrets
 
 MOST_ID = 2**53 - 1  # exact in every reader of JSON
 _SHOWN = 120  # characters of a value in a message

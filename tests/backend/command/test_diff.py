@@ -21,9 +21,9 @@ def engine(tmp_path: Path) -> FakeEngine:
     return engine
 
 
-def _said(capsys: pytest.CaptureFixture[str], bank: Bank, first: object, second: object, **options: bool) -> str:
+def _said(capsys: pytest.CaptureFixture[str], bank: Bank, first: object, second: object) -> str:
     capsys.readouterr()
-    diff_prototypes(bank, str(first), str(second), **options)
+    diff_prototypes(bank, str(first), str(second))
     return capsys.readouterr().out
 
 

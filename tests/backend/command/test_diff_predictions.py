@@ -38,6 +38,11 @@ def test_a_side_differs_by_its_changes(changes: list[str], expected: Given) -> N
     assert with_changes(SHARED, changes) == expected
 
 
+def test_the_storage_of_a_side_is_asked_again_for_as_long_as_is_set() -> None:
+    bank = with_changes(SHARED, ["bank=memory://other"], 7.0).bank
+    assert vars(bank)["patience_s"] == 7.0
+
+
 @pytest.mark.parametrize(
     ("shared", "change", "message"),
     [

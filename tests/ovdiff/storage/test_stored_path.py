@@ -110,6 +110,22 @@ def test_a_signature_is_in_no_message_and_no_log(status: int, caplog: pytest.Log
     assert "hush" not in "".join([*map(str, (replaced.value, refused.value, misused.value)), *caplog.messages])
 
 
+def test_the_query_of_a_web_address_is_in_no_name() -> None:
+    signed = stored("https://host/photos/photo.png?X-Amz-Credential=me/2026/s3&X-Amz-Signature=hush")
+    assert (signed.name, signed.stem, signed.suffix) == ("photo.png", "photo", ".png")
+    assert str(signed.parent) == "https://host/photos?X-Amz-Credential=me/2026/s3&X-Amz-Signature=hush"
+    folder = stored("https://account.blob.core.windows.net/photos/?sv=1&sig=hu/sh")
+    assert str(folder / "a/b.png") == "https://account.blob.core.windows.net/photos/a/b.png?sv=1&sig=hu/sh"
+    assert (folder / "a/b.png").relative_to(folder).as_posix() == "a/b.png"
+    assert (folder / "a.png").with_name("c.png") == folder / "c.png"
+    assert stored("https://host/a/b.png").parent == stored("https://host/a")
+
+
+def test_a_question_mark_in_an_object_store_is_part_of_a_name() -> None:
+    why = stored("s3://bucket/folder/why?.png")
+    assert (why.name, why.suffix) == ("why?.png", ".png") and why.parent / "why?.png" == why
+
+
 def test_elsewhere_a_file_is_written_beside_and_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ovdiff.storage.stored_path.WHOLE_PUTS", set())
     path = stored("memory://written-beside/folder/a")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ovdiff.storage.redaction import without_secrets
+from converters.files.redaction import without_secrets
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,8 @@ from ovdiff.storage.redaction import without_secrets
         ("s3://AKIA:1hu/sh@bucket", "s3://...@bucket"),
         ("s3://AKIA:hu@sh@bucket/a.png", "s3://...@bucket/a.png"),
         ("HTTPS://u:hush@host/a.png", "HTTPS://...@host/a.png"),
+        ("'https:/u:hush@host/a.png': no such file", "'https:/...@host/a.png': no such file"),
+        ("abfs://container:hush@account/a", "abfs://...@account/a"),
         ("it: 's3://k:hu/sh@b/a.png', of s3://c/d.png", "it: 's3://...@b/a.png', of s3://c/d.png"),
         ("https://h/a.png?X-Amz-Date=1&X-Amz-Signature=hush&e=1", "https://h/a.png?..."),
         ("https://h/a.png?sv=1&sig=hush", "https://h/a.png?..."),
@@ -36,6 +38,8 @@ def test_secrets_are_cut(text: str, shown: str) -> None:
         "http://localhost:8080: nothing answers; ask me@example.org",
         "http://host/data/local-files/?d=photos/monkey.png",
         "https://h/a.png?design=1&monkey=2&w=640",
+        "abfs://container@account.dfs.core.windows.net/bank",
+        "C:/me@home/a.png",
         "a.png",
         "https://h/why?",
     ],
