@@ -25,7 +25,9 @@ from ovdiff.explaining.votes import cells_at, vote_counts, windows_of
 from ovdiff.segmentation import PartEvidence
 from ovdiff.segmenting.encoding import EncodedImage
 from ovdiff.segmenting.image_segmenter import ImageSegmenter, Match
-from ovdiff.segmenting.lessons import Groups, LessonModel, Words, competing_rows, log_shares, taught_cells
+from ovdiff.segmenting.lessons.examples import Groups, Words, taught_cells
+from ovdiff.segmenting.lessons.model import LessonModel
+from ovdiff.segmenting.lessons.scores import competing_rows, log_shares
 from ovdiff.segmenting.matching import ScoreMaps
 from ovdiff.segmenting.origins import NOT_STORED, RowOrigins
 from ovdiff.segmenting.part_check import check_parts

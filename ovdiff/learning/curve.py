@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from ovdiff.bank.lessons import Lesson
 from ovdiff.learning.curve_points import CurvePoint, RightShares
 from ovdiff.segmenting.image_segmenter import ImageSegmenter
-from ovdiff.segmenting.lessons import fit_lessons
+from ovdiff.segmenting.lessons.model import fit_lessons
 from ovdiff.vocabulary import Vocabulary
 
 

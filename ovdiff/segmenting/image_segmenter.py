@@ -24,11 +24,13 @@ from ovdiff.region_scores import RegionScoring
 from ovdiff.segmentation import PartEvidence, Segmentation
 from ovdiff.segmenting.anchors import Anchors, Competition
 from ovdiff.segmenting.category_kinds import CategoryKinds
-from ovdiff.segmenting.discriminant import LearnedViews
 from ovdiff.segmenting.encoding import EncodedImage, EncodingCache, encode_image, encode_images
 from ovdiff.segmenting.encoding_store import EncodingStore
 from ovdiff.segmenting.instances import find_instances, reduced
-from ovdiff.segmenting.lessons import LessonModel, Lessons, with_lessons
+from ovdiff.segmenting.lessons.discriminant import LearnedViews
+from ovdiff.segmenting.lessons.in_force import Lessons
+from ovdiff.segmenting.lessons.model import LessonModel
+from ovdiff.segmenting.lessons.scores import with_lessons
 from ovdiff.segmenting.matching import ScoreMaps, label_pixels, refined, score_maps
 from ovdiff.segmenting.part_check import check_parts, leave_uncertain_stuff
 from ovdiff.segmenting.parts import SegmentingParts

@@ -27,8 +27,8 @@ from torch import Tensor
 from ovdiff.presets.segmenting_settings import PartCheckSettings
 from ovdiff.segmentation import PartEvidence
 from ovdiff.segmenting.anchors import Competition
-from ovdiff.segmenting.discriminant import LearnedViews
 from ovdiff.segmenting.encoding import EncodedImage
+from ovdiff.segmenting.lessons.discriminant import LearnedViews
 from ovdiff.segmenting.matching import ScoreMaps
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.vocabulary import Category, with_phrase

@@ -16,10 +16,11 @@ from ovdiff.explaining.lessons import alike_lessons, part_without, taught_at
 from ovdiff.explaining.places import pixel_weights, place_mask
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
-from ovdiff.segmenting.discriminant import Discriminant, LearnedViews
 from ovdiff.segmenting.encoding import EncodedImage, WindowFeatures
 from ovdiff.segmenting.image_segmenter import PART_CHECK
-from ovdiff.segmenting.lessons import Groups, LessonModel, Report, Words
+from ovdiff.segmenting.lessons.discriminant import Discriminant, LearnedViews
+from ovdiff.segmenting.lessons.examples import Groups, Words
+from ovdiff.segmenting.lessons.model import LessonModel, Report
 from ovdiff.segmenting.part_check import redecide
 from ovdiff.segmenting.windows import Window
 from tests.ovdiff.learning.conftest import WORDS, annotation, scene

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from ovdiff.segmenting.discriminant import (
+from ovdiff.segmenting.lessons.discriminant import (
     Discriminant,
     Examples,
     LearnedViews,
