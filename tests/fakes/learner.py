@@ -43,18 +43,19 @@ class LearningEngine(FakeEngine):
     ) -> Lesson:
         source, address = source or LessonSource(), self.lesson_address(image, annotation)
         replaced = self.lessons.of_task(RECIPE, source, per_annotation=per_annotation)
-        lesson = None if self.lessons.has(address) else draft or self.draft_lesson(image, annotation)
-        if lesson is None:
+        if self.lessons.has(address):
             return self.lessons.load(address)
         type(self).learned += 1
-        lesson = replace(lesson, source=source)
+        lesson = replace(draft or self._drafted(image, annotation), source=source)
         self.lessons.save(lesson, replaced)
         return lesson
 
     def draft_lesson(self, image: NDArray[np.uint8], annotation: Annotation) -> Lesson | None:
+        there = self.lessons.has(self.lesson_address(image, annotation))
+        return None if there else self._drafted(image, annotation)
+
+    def _drafted(self, image: NDArray[np.uint8], annotation: Annotation) -> Lesson:
         address = self.lesson_address(image, annotation)
-        if self.lessons.has(address):
-            return None
         predicted = self.segment(image, annotation.vocabulary).label_map
         pairs = np.stack([annotation.label_map, predicted], axis=-1).reshape(-1, 2)
         kept = pairs if annotation.complete else pairs[pairs[:, 0] > 0]
