@@ -200,10 +200,10 @@ class Engine:
             DeviceMemoryError: not even one image can be sampled.
             BankError: the bank cannot be written.
         """
-        missing = [category for category in categories if self._builder.to_draw(category) is not None]
-        if len(missing) > 1:
+        to_draw = self._builder.to_draw(categories)
+        if len(to_draw) > 1:
             self._require_files(BUILDING)
-            self._builder.draw_ahead(missing, report)
+            self._builder.draw_ahead(to_draw, report)
 
     def being_built(self, category: Category | str) -> str | None:
         """Return who builds the category just now, here or on another machine, or ``None``; loads no model.

@@ -47,24 +47,6 @@ class Outcome(NamedTuple, Generic[Item, Made]):
         return cast(Made, self.made)
 
 
-def ahead(
-    items: Iterable[Item],
-    make: Callable[[Item], Made],
-    *,
-    most: int,
-    threads: int = THREADS,
-    over: threading.Event | None = None,
-    fits: Callable[[Sequence[Item]], bool] = any_number,
-) -> Generator[Outcome[Item, Made]]:
-    """Yield the outcomes of items in their order; up to ``most`` further items are made, or being made, meanwhile.
-
-    An error of ``items`` itself comes after the outcomes of the items before it.
-    """
-    with closing(begin_ahead(items, make, most=most, threads=threads, over=over, fits=fits)) as all_begun:
-        for begun in all_begun:
-            yield begun.outcome()
-
-
 def begin_ahead(
     items: Iterable[Item],
     make: Callable[[Item], Made],
@@ -76,7 +58,8 @@ def begin_ahead(
 ) -> Generator[Begun[Item, Made]]:
     """Yield items in their order, each begun and perhaps not done; up to ``most`` further items are begun meanwhile.
 
-    When it is closed early, or by Ctrl-C, nothing more is begun, and no storage that is away is asked again.
+    An error of ``items`` itself comes after the items before it. When it is closed early, or by Ctrl-C, nothing more is
+    begun, and no storage that is away is asked again.
 
     Args:
         items: what is worked on.
@@ -127,6 +110,13 @@ class Begun(NamedTuple, Generic[Item, Made]):
         """Wait until it is done."""
         error = self.future.exception()
         return Outcome(self.item, None if error is not None else self.future.result(), error)
+
+
+def outcomes(all_begun: Generator[Begun[Item, Made]]) -> Generator[Outcome[Item, Made]]:
+    """Yield the outcomes of items that `begin_ahead` begins, waiting for each; it is closed with this generator."""
+    with closing(all_begun):
+        for begun in all_begun:
+            yield begun.outcome()
 
 
 def grouped(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,21 +93,14 @@ def prelabel_project(
         LabelStudioAPIError: Label Studio refused, or did not answer for long.
         OVDiffError: a model cannot be loaded.
     """
-    client = LabelStudioClient(settings.label_studio)
-    uid = client.project(wishes.project).uid
-    remote = ray.for_threads(engine) if ray is not None else None
-    project = ProjectAtWork(wishes.project, uid, client, settings, Basis(settings, engine, remote=remote))
+    project = ProjectAtWork.of(wishes, settings, engine, ray)
     categories = project.categories()
-    only = (ALL_TASKS,) if wishes.query is None else read_query(wishes.query, client, wishes.project)
-    with locked_project(settings, uid) if not wishes.dry_run else nullcontext(), ExitStack() as ends:
-        if remote is not None:
-            ends.callback(remote.stop)
-        if not wishes.dry_run:
-            prepare_project(project, categories, engine, wishes, ray)
+    only = (ALL_TASKS,) if wishes.query is None else read_query(wishes.query, project.client, wishes.project)
+    with project.prepared(categories, wishes, ray):
         loading = project.basis.worker
-        ahead, gathering = FetchedAhead(_fetcher(wishes, client, settings.images)), Gathering(engine)
+        ahead, gathering = FetchedAhead(_fetcher(wishes, project.client, settings.images)), Gathering(engine)
         work = Work(
-            stored=StoredPredictions(client, wishes.project),
+            stored=StoredPredictions(project.client, wishes.project),
             predictor=project.basis.predictor(ImageSource(ahead), remembers=False, gathering=gathering),
             snapshot=project.all_ready if wishes.dry_run else project.as_it_is,
             ahead=ahead,
@@ -133,6 +126,54 @@ class ProjectAtWork:
     settings: Settings
     basis: Basis
     unbuilt: dict[Category, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, wishes: Wishes, settings: Settings, engine: SegmentationEngine, ray: OnRay | None) -> ProjectAtWork:
+        """Return the project that is asked for, as Label Studio has it; no model loads.
+
+        Raises:
+            LabelStudioAPIError: Label Studio refused, or did not answer.
+        """
+        client = LabelStudioClient(settings.label_studio)
+        uid = client.project(wishes.project).uid
+        remote = ray.for_threads(engine) if ray is not None else None
+        return cls(wishes.project, uid, client, settings, Basis(settings, engine, remote=remote))
+
+    @contextmanager
+    def prepared(self, categories: Sequence[Category], wishes: Wishes, ray: OnRay | None) -> Iterator[None]:
+        """Have the project alone inside the block, with prototypes of its categories; a dry run changes nothing.
+
+        At the end of the block the engines on a cluster are stopped.
+
+        Raises:
+            UsageError: another run is at work, or prototypes are missing that may not be made.
+            RequestError: none of them can be made. One that cannot is left out.
+        """
+        with ExitStack() as ends:
+            if not wishes.dry_run:
+                ends.enter_context(_locked(self.settings, self.uid))
+            if self.basis.remote is not None:
+                ends.callback(self.basis.remote.stop)
+            if not wishes.dry_run:
+                self._build(categories, wishes, ray)
+            yield
+
+    def _build(self, categories: Sequence[Category], wishes: Wishes, ray: OnRay | None) -> None:
+        engine = self.basis.engine
+        missing = [category for category in categories if not engine.has(category)]
+        if missing and not wishes.may_build:
+            names = ", ".join(category.name for category in missing)
+            raise UsageError(
+                f"{len(missing)} categories have no prototypes: {names}. Leave out --no-build to make them."
+            )
+        try:
+            build_missing(categories, engine, ray=ray)
+        except RequestError as error:  # the service predicts without a category that cannot be made, too
+            self.unbuilt = {category: str(error) for category in categories if not engine.has(category)}
+            if len(self.unbuilt) == len(categories):
+                raise
+            complain(f"{error} The others are looked for.")
+        say_missing_anchors(engine)
 
     def categories(self) -> tuple[Category, ...]:
         """Return the project's categories as its label config has them now, and say what nobody reads of it."""
@@ -170,7 +211,7 @@ def _fetcher(wishes: Wishes, client: LabelStudioClient, limits: ImageSettings) -
 
 
 @contextmanager
-def locked_project(settings: Settings, uid: str) -> Iterator[None]:
+def _locked(settings: Settings, uid: str) -> Iterator[None]:
     """Let no second run work on a project with this data folder.
 
     Raises:
@@ -187,33 +228,6 @@ def locked_project(settings: Settings, uid: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def prepare_project(
-    project: ProjectAtWork,
-    categories: Sequence[Category],
-    engine: SegmentationEngine,
-    wishes: Wishes,
-    ray: OnRay | None = None,
-) -> None:
-    """Make the prototypes that are missing.
-
-    Raises:
-        UsageError: they may not be made.
-        RequestError: none of them can be made. One that cannot is left out.
-    """
-    missing = [category for category in categories if not engine.has(category)]
-    if missing and not wishes.may_build:
-        names = ", ".join(category.name for category in missing)
-        raise UsageError(f"{len(missing)} categories have no prototypes: {names}. Leave out --no-build to make them.")
-    try:
-        build_missing(categories, engine, ray=ray)
-    except RequestError as error:  # the service predicts without a category that cannot be made, too
-        project.unbuilt = {category: str(error) for category in categories if not engine.has(category)}
-        if len(project.unbuilt) == len(categories):
-            raise
-        complain(f"{error} The others are looked for.")
-    say_missing_anchors(engine)
 
 
 def _run(work: Work, orders: Orders, wishes: Wishes) -> Outcome:

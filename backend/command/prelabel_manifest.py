@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,14 +20,12 @@ from backend.command.manifest.images import ImagesOfRows
 from backend.command.manifest.importing import AddressSet, Importing, KnownImages, NewTask
 from backend.command.manifest.reading import Manifest
 from backend.command.manifest.rows import BadRow, Row, RowMaker
-from backend.command.prelabel import AT_ONCE, MOST_LINES, ProjectAtWork, Wishes, locked_project, prepare_project
+from backend.command.prelabel import AT_ONCE, MOST_LINES, ProjectAtWork, Wishes
 from backend.errors import ImageFetchError, LabelStudioAPIError, RequestError, UsageError
-from backend.serving.predicting.basis import Basis
 from backend.serving.predicting.predictions import Answer, Predictor, Snapshot
 from backend.serving.prelabelling.patience import Patience
 from backend.settings import ImageSettings, Settings
 from backend.sources.images import ImageSource
-from backend.sources.label_studio import LabelStudioClient
 from backend.sources.task_import import TaskImport
 from converters.console import answer
 from converters.files.redaction import without_secrets
@@ -146,22 +143,15 @@ def import_manifest(
         StorageError: the storage of the images is away for too long.
         OVDiffError: a model cannot be loaded.
     """
-    client = LabelStudioClient(settings.label_studio)
-    uid = client.project(wishes.project).uid
-    remote = ray.for_threads(engine) if ray is not None else None
-    project = ProjectAtWork(wishes.project, uid, client, settings, Basis(settings, engine, remote=remote))
+    project = ProjectAtWork.of(wishes, settings, engine, ray)
     categories = project.categories()
     image_name = _image_name(project.all_ready())
-    with locked_project(settings, uid) if not wishes.dry_run else nullcontext(), ExitStack() as ends:
-        if remote is not None:
-            ends.callback(remote.stop)
-        if not wishes.dry_run:
-            prepare_project(project, categories, engine, wishes, ray)
+    with project.prepared(categories, wishes, ray):
         fetching = _Fetching(addressing.images)
         threads = settings.prediction.prediction_slots if ray is None else AT_ONCE * ray.workers(engine)
         predictor = project.basis.predictor(ImageSource(fetching), remembers=False)
         snapshot = project.all_ready() if wishes.dry_run else project.as_it_is()
-        tasks = TaskImport(client, wishes.project, image_name)
+        tasks = TaskImport(project.client, wishes.project, image_name)
         run = _Run(wishes, manifest, addressing, project, snapshot, predictor, fetching, tasks, patience or Patience())
         run.run(threads)
     if run.counts.failures:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.command.one_image import IMAGE_ERRORS
-from backend.command.overlap import Begun, Outcome, ahead, begin_ahead, grouped
+from backend.command.overlap import Begun, Outcome, begin_ahead, grouped, outcomes
 from backend.errors import ImageSourceError
 from backend.serving.predicting.together import Found, images_together, segment_group
 from backend.settings import ImageSettings
@@ -82,8 +82,9 @@ def segmented(
 
     over = threading.Event()
     fetching = begin_ahead(items, partial(_arrived, reading), most=reading.fetched, threads=_FETCHING, over=over)
-    with closing(fetching), closing(ahead(fetching, load, most=together, over=over, fits=may_load)) as loading:
-        for group in grouped(loading, together, fit):
+    loading = begin_ahead(fetching, load, most=together, over=over, fits=may_load)
+    with closing(fetching), closing(outcomes(loading)) as all_loaded:
+        for group in grouped(all_loaded, together, fit):
             loaded = [outcome.made for outcome in group if outcome.made is not None]
             prepared = [each.prepared for each in loaded] if together > 1 else None
             found = segment_group([each.image for each in loaded], prepared, vocabulary, engine)

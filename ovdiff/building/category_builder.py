@@ -7,7 +7,7 @@ Tested alone by tests/ovdiff/test_halves.py, and through the engine by tests/ovd
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -66,14 +66,14 @@ class CategoryBuilder:
         """How many categories `draw_ahead` should be given: 1, unless the device's option ``shared_batches`` is on."""
         return categories_together(self.parts)
 
-    def draw_ahead(self, categories: Sequence[Category], report: Callable[[Category, str, float], None]) -> None:
+    def draw_ahead(self, to_draw: Mapping[Category, Recipe], report: Callable[[Category, str, float], None]) -> None:
         """Draw the missing support images of several categories, which share batches, so that `build` finds them.
 
-        Left out are categories that are built or drawn, that another builder draws just now, and that cannot be drawn:
-        `build` says why. Finished batches are kept, so a call that is given up between two batches has lost nothing.
+        Left out are categories that are drawn, or that another builder draws just now. Finished batches are kept, so a
+        call that is given up between two batches has lost nothing.
 
         Args:
-            categories: what will be built next.
+            to_draw: what will be built next, as `to_draw` tells it.
             report: called with a category, the name of the stage and the fraction done.
 
         Raises:
@@ -85,23 +85,26 @@ class CategoryBuilder:
         with ExitStack() as turns:
             orders = [
                 Order(support.phrases or (), self.shelf(category), drawing_progress(partial(report, category)))
-                for category in categories
-                if (support := self.to_draw(category)) is not None and self._has_turn(support, turns)
+                for category, support in to_draw.items()
+                if self._has_turn(support, turns)
             ]
             if len(orders) > 1:
                 draw_together(self.parts, orders)
 
-    def to_draw(self, category: Category) -> Recipe | None:
-        """Return the recipe of the support images that a category lacks.
+    def to_draw(self, categories: Iterable[Category]) -> dict[Category, Recipe]:
+        """Return the categories that lack support images, each with the recipe of these images.
 
-        Returns:
-            ``None`` if the category is built, is made of exemplars alone, or has a curation that cannot be read:
-            `build` raises what is wrong with it, and no other category is to fail by that.
+        Left out are categories that are built, that are made of exemplars alone, or that have a curation that cannot be
+        read: `build` raises what is wrong with it, and no other category is to fail by that.
 
         Raises:
             WeightsError: a model's files are missing.
             StorageError: the bank's storage refuses, or is away for too long.
         """
+        found = {category: self._to_draw(category) for category in categories}
+        return {category: support for category, support in found.items() if support is not None}
+
+    def _to_draw(self, category: Category) -> Recipe | None:
         try:
             curation, recipe = self._asked(category)
             return self.recipes.support(category) if curation.draw and not self.bank.has(recipe.key) else None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from backend.command.manifest.making import Making, RowResult, without_result
 from backend.command.manifest.rows import BadRow, Batch, Row
-from backend.command.overlap import ahead
+from backend.command.overlap import begin_ahead, outcomes
 from backend.command.segmented import Reading, count_px, segmented
 from backend.serving.predicting.together import Found, images_together
 from converters.files.json_values import Json
@@ -79,7 +79,7 @@ def working(
     finish = partial(_finished, making, engine)
     with (
         closing(segmented(items, reading, making.vocabulary, engine)) as found,
-        closing(ahead(found, finish, most=images_together(engine), threads=1, fits=fit)) as finished,
+        closing(outcomes(begin_ahead(found, finish, most=images_together(engine), threads=1, fits=fit))) as finished,
     ):
         yield ((outcome.item[0], outcome.take()) for outcome in finished)
 

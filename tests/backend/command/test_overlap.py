@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from backend.command.overlap import Behind, ahead, begin_ahead, grouped
+from backend.command.overlap import Behind, begin_ahead, grouped, outcomes
 
 SOON_S = 10.0
 
@@ -20,32 +20,32 @@ def test_outcomes_come_in_the_order_of_the_items_whichever_is_made_first() -> No
             later.set()
         return 10 * item
 
-    assert [outcome.take() for outcome in ahead(range(4), make, most=2, threads=2)] == [0, 10, 20, 30]
+    assert [outcome.take() for outcome in outcomes(begin_ahead(range(4), make, most=2, threads=2))] == [0, 10, 20, 30]
 
 
 def test_the_next_items_are_made_while_one_is_worked_on() -> None:
     made = [threading.Event() for _ in range(3)]
-    outcomes = ahead(range(3), lambda item: made[item].set(), most=1)
-    next(outcomes)
+    made_ahead = outcomes(begin_ahead(range(3), lambda item: made[item].set(), most=1))
+    next(made_ahead)
     assert made[1].wait(SOON_S)  # while the first is still in hand
-    outcomes.close()
+    made_ahead.close()
 
 
 def test_no_more_are_made_ahead_than_fit_and_one_alone_always_does() -> None:
     sizes, begun = [1, 1, 5, 1, 1, 1], list[int]()
-    outcomes = ahead(sizes, begun.append, most=3, fits=lambda some: sum(some) <= 2)
-    next(outcomes)
-    outcomes.close()  # waits for what is being made
+    made_ahead = outcomes(begin_ahead(sizes, begun.append, most=3, fits=lambda some: sum(some) <= 2))
+    next(made_ahead)
+    made_ahead.close()  # waits for what is being made
     assert sum(begun) <= 2
-    assert [each.item for each in ahead(sizes, str, most=3, fits=lambda some: sum(some) <= 2)] == sizes
+    assert [each.item for each in outcomes(begin_ahead(sizes, str, most=3, fits=lambda some: sum(some) <= 2))] == sizes
     assert list(grouped(sizes, 3, lambda some: sum(some) <= 3)) == [[1, 1], [5], [1, 1, 1]]
 
 
 def test_no_more_than_so_many_are_made_ahead() -> None:
     begun: list[int] = []
-    outcomes = ahead(range(100), begun.append, most=3)
-    next(outcomes)
-    outcomes.close()  # waits for what is being made
+    made_ahead = outcomes(begin_ahead(range(100), begun.append, most=3))
+    next(made_ahead)
+    made_ahead.close()  # waits for what is being made
     assert len(begun) <= 4
 
 
@@ -55,7 +55,7 @@ def test_an_item_s_error_comes_in_its_place_and_the_others_go_on() -> None:
             raise OSError("unreadable")
         return item
 
-    first, second, third = ahead(range(3), make, most=2)
+    first, second, third = outcomes(begin_ahead(range(3), make, most=2))
     assert (first.take(), third.take()) == (0, 2)
     with pytest.raises(OSError, match="unreadable"):
         second.take()
@@ -68,7 +68,7 @@ def test_an_error_of_the_items_themselves_comes_after_the_outcomes_of_those_befo
 
     found: list[int] = []
     with pytest.raises(OSError, match="the manifest ends here"):
-        found.extend(outcome.take() for outcome in ahead(items(), lambda item: item, most=5))
+        found.extend(outcome.take() for outcome in outcomes(begin_ahead(items(), lambda item: item, most=5)))
     assert found == [1, 2]
 
 
