@@ -357,6 +357,9 @@ class Taught(FakeEngine):
     def lesson_address(self, *_: object) -> str:
         raise NotImplementedError
 
+    def draft_lesson(self, *_: object) -> None:
+        raise NotImplementedError
+
     def learn(self, *_: object) -> None:
         raise NotImplementedError
 
