@@ -7,8 +7,12 @@ gcsfs it cannot be changed: it gives up after half a minute.
 from typing import Any
 
 from ovdiff.extras import naming_the_extra
+from ovdiff.storage.conditional_puts import s3_code
 
 S3, AZURE, GCS = ("s3", "s3a"), ("abfs", "abfss", "az"), ("gs", "gcs")
+
+_FULL = {"XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "QuotaExceeded", "507"}
+"""S3's codes for a storage that has no room: those of MinIO and Ceph, for AWS's own has no limit."""
 
 _CONNECT_S, _READ_S = 10, 60
 """Time limits of one question. The libraries' own would let a silent server hold a call for minutes."""
@@ -72,4 +76,6 @@ def advice(protocol: str, error: Exception) -> str:
             "A bank needs s3:GetObject, s3:PutObject and s3:DeleteObject for the folder and s3:ListBucket for the "
             "bucket; AWS_PROFILE or AWS_ACCESS_KEY_ID say who asks."
         )
+    if s3_code(error) in _FULL:
+        return "The storage is full, or a quota is used up. Make room, then do the same again: what is stored stays."
     return "S3 is asked as AWS's own tools ask it: AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL and the like."

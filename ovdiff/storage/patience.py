@@ -8,7 +8,7 @@ import errno
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context, ContextVar, copy_context
 from typing import TypeVar
 
@@ -49,10 +49,19 @@ def is_away(error: BaseException) -> bool:
     if isinstance(error, ConnectionError | TimeoutError):
         return True
     if isinstance(error, OSError) and error.errno in _BUSY:
-        return True
+        # s3fs makes EIO of each code of S3 that it does not know, of a full disk as of a gateway that failed.
+        status = _s3_status(error) if error.errno == errno.EIO else None
+        return status is None or status in _BUSY_STATUS
     if next((getattr(error, name) for name in _STATUSES if hasattr(error, name)), None) in _BUSY_STATUS:
         return True
     return any(kind.__name__ in _AWAY for kind in type(error).__mro__)
+
+
+def _s3_status(error: BaseException) -> int | None:
+    """Return the HTTP status of the answer of S3 behind an error; ``None`` if it is none of S3's answers."""
+    response = getattr(error.__cause__, "response", None)
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, Mapping) else None
+    return status if isinstance(status, int) else None
 
 
 def context_until(over: threading.Event) -> Context:

@@ -15,6 +15,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, TypeVar
+from urllib.parse import quote, unquote
 
 from converters.files.redaction import without_secrets
 from ovdiff.errors import MissingExtraError, StorageError
@@ -25,8 +26,6 @@ from ovdiff.storage.stored_file import BLOCK_BYTES, StoredFile
 
 WHOLE_PUTS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"}
 """Storages where a file that is written appears whole or not at all. Elsewhere it is written beside and moved."""
-
-_WITH_QUERY = {"http", "https"}
 
 _VERSIONS = ("generation", "ETag", "etag", "md5Hash")
 """What storages call a file's version; Google has an ETag too, and conditions on generations alone."""
@@ -80,15 +79,22 @@ class StoredPath:
         In an object store a question mark is part of a name. Paths above and below keep a query: that of a folder, as
         of an Azure container, gives access to its files.
         """
-        if self.protocol not in _WITH_QUERY:
+        if not self._is_web:
             return self.address, ""
         bare, mark, query = self.address.partition("?")
         return bare.rstrip("/") if mark else bare, mark + query
 
     def __truediv__(self, name: "str | PurePosixPath") -> "StoredPath":
-        """Return the path of a name below this one."""
+        """Return the path of a name below this one; in a web address the name is quoted."""
+        text = str(name).strip("/")
+        return self._below(quote(text, errors="surrogatepass") if self._is_web else text)
+
+    def _below(self, quoted: str) -> "StoredPath":
         bare, query = self._parts
-        return StoredPath(f"{bare}/{str(name).strip('/')}{query}", self.patience_s)
+        return StoredPath(f"{bare}/{quoted}{query}", self.patience_s)
+
+    def _unquoted(self, text: str) -> str:
+        return unquote(text) if self._is_web else text
 
     def joinpath(self, *names: str) -> "StoredPath":
         """Return the path of names below this one."""
@@ -105,9 +111,14 @@ class StoredPath:
         return self.address.partition("://")[0].lower()
 
     @property
+    def _is_web(self) -> bool:
+        """Whether the address is that of a web server: it may have a query, and its names are quoted."""
+        return self.protocol in ("http", "https")
+
+    @property
     def name(self) -> str:
-        """The last part of the address, without a query."""
-        return self._parts[0].rpartition("/")[2]
+        """The last part of the address, without a query and as the file is called: "a b.png", not "a%20b.png"."""
+        return self._unquoted(self._parts[0].rpartition("/")[2])
 
     @property
     def stem(self) -> str:
@@ -138,7 +149,7 @@ class StoredPath:
         bare, above = self._parts[0], folder._parts[0]
         if not bare.startswith(f"{above}/"):
             raise ValueError(f"{self.shown} is not below {folder.shown}")
-        return PurePosixPath(bare.removeprefix(f"{above}/"))
+        return PurePosixPath(self._unquoted(bare.removeprefix(f"{above}/")))
 
     def as_posix(self) -> str:
         """Return the address."""
@@ -174,11 +185,15 @@ class StoredPath:
         fsspec keeps one file system for each kind of storage; it is made anew in a process that was forked.
         """
         with naming_the_extra("Keeping files at an address"):
-            from fsspec.core import url_to_fs
+            from fsspec import filesystem, get_filesystem_class
 
-        fs, path = url_to_fs(self.address, use_listings_cache=False, **options_of(self.protocol))
+        # Not fsspec's `url_to_fs`: where a name holds "::" it takes what follows for another address.
+        protocol, options = self.address.partition("://")[0], options_of(self.protocol)
+        kind = get_filesystem_class(protocol)
+        options = kind._get_kwargs_from_urls(self.address) | options
+        fs = filesystem(protocol, use_listings_cache=False, **options)
         ask_once(fs, self.protocol)
-        return fs, path
+        return fs, str(kind._strip_protocol(self.address))
 
     def asked(self, done: str, ask: Callable[[Any, str], _T]) -> _T:
         """Return what the storage answers, after asking it again while it is away.
@@ -283,7 +298,7 @@ class StoredPath:
         own = self.fs_and_path()[1].rstrip("/")
         pairs = ((str(entry["name"]).rstrip("/"), entry) for entry in entries)
         below = ((name.removeprefix(own).lstrip("/"), entry) for name, entry in pairs if name.startswith(f"{own}/"))
-        return sorted(((self / name, entry) for name, entry in below if name), key=lambda pair: pair[0])
+        return sorted(((self._below(name), entry) for name, entry in below if name), key=lambda pair: pair[0])
 
     # ---------------------------------------------------------------- writing
 

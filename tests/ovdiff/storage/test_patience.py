@@ -77,6 +77,27 @@ def test_an_answer_is_no_reason_to_ask_again(error: OSError) -> None:
     assert clock.pauses_s == [] and not is_away(error)
 
 
+@pytest.mark.parametrize(
+    ("code", "status", "away"),
+    [
+        ("XMinioStorageFull", 507, False), ("KMS.DisabledException", 400, False), ("QuotaExceeded", 403, False),
+        ("InternalError", 500, True), ("BadGateway", 502, True), ("SlowDown", 503, True), ("RequestTimeout", 400, True),
+    ],
+)  # fmt: skip
+def test_what_s3_refuses_is_an_answer_also_by_a_code_that_its_library_does_not_know(
+    code: str, status: int, away: bool
+) -> None:
+    from botocore.exceptions import ClientError
+    from s3fs.errors import translate_boto_error
+
+    said = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    assert is_away(translate_boto_error(ClientError(said, "PutObject"))) == away
+
+
+def test_a_disk_that_fails_is_asked_again() -> None:
+    assert is_away(OSError(errno.EIO, "Input/output error"))
+
+
 def test_what_a_storage_says_is_told_without_secrets() -> None:
     assert reason(ValueError("no s3://k:hu/sh@b/x?sig=hush.")) == "no s3://...@b/x?..."
 

@@ -1,5 +1,6 @@
 import pickle
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -75,6 +76,30 @@ def test_a_storage_that_refuses_is_no_damaged_file(s3_bucket: str, monkeypatch: 
     assert not isinstance(caught.value, OSError)
 
 
+def test_of_a_storage_that_is_full_it_is_said_what_to_do(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from botocore.exceptions import ClientError
+    from s3fs.errors import translate_boto_error
+
+    path = stored(f"{s3_bucket}/a", 60.0)
+    answer = {
+        "Error": {
+            "Code": "XMinioStorageFull",
+            "Message": "Storage backend has reached its minimum free drive threshold.",
+        },
+        "ResponseMetadata": {"HTTPStatusCode": 507},
+    }
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise translate_boto_error(ClientError(answer, "PutObject"))
+
+    monkeypatch.setattr(path.fs_and_path()[0], "pipe_file", refuse)
+    with pytest.raises(
+        StorageError, match=r"/a cannot be written: .*threshold\. The storage is full.*Make room"
+    ) as told:
+        path.write_bytes(b"x")
+    assert not told.value.is_away
+
+
 def test_a_storage_that_is_away_is_waited_for(cable: Cable) -> None:
     import threading
 
@@ -124,6 +149,33 @@ def test_the_query_of_a_web_address_is_in_no_name() -> None:
 def test_a_question_mark_in_an_object_store_is_part_of_a_name() -> None:
     why = stored("s3://bucket/folder/why?.png")
     assert (why.name, why.suffix) == ("why?.png", ".png") and why.parent / "why?.png" == why
+
+
+def test_two_colons_are_part_of_a_name() -> None:
+    folder = stored("memory://bucket/run::2026")
+    for name in ("one.json", "two.json"):
+        (folder / name).write_bytes(name.encode())
+    assert [path.read_bytes() for path in folder.glob("*")] == [b"one.json", b"two.json"]
+    assert not stored("memory://bucket/run").is_file()
+
+
+@pytest.mark.parametrize("name", ["a#1.png", "q?x.png", "a%20b.png", "a b.png", "p+1.png", "ä/b.png"])
+def test_a_name_below_a_web_address_is_quoted(name: str) -> None:
+    with scripted_server() as server:
+        server.answers[f"GET /photos/{quote(name)}"] = (200, b"its bytes")
+        path = stored(f"{server.url}/photos", 0.0) / name
+        assert path.read_bytes() == b"its bytes"
+    assert path.relative_to(stored(f"{server.url}/photos")).as_posix() == name
+    assert path.name == name.rpartition("/")[2] and path.parent / path.name == path
+
+
+def test_the_files_that_a_web_server_lists_have_their_own_names() -> None:
+    with scripted_server() as server:
+        server.answers["GET /photos"] = (200, b'<a href="a%20b%231.png">a</a>')
+        server.answers["GET /photos/a%20b%231.png"] = (200, b"its bytes")
+        folder = stored(f"{server.url}/photos", 0.0)
+        (path,) = folder.glob("*.png")
+        assert path == folder / "a b#1.png" and path.name == "a b#1.png" and path.read_bytes() == b"its bytes"
 
 
 def test_elsewhere_a_file_is_written_beside_and_moved(monkeypatch: pytest.MonkeyPatch) -> None:
