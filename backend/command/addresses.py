@@ -86,7 +86,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_at_most(path: Path, most_bytes: int) -> bytes:
-    """Return a file's bytes, after a look at their number.
+    """Return a file's bytes. Of one that has too many no more are read than that shows.
 
     Args:
         path: a file of this machine, or a path in a storage as `ovdiff.storage.place` gives it.
@@ -98,14 +98,16 @@ def read_at_most(path: Path, most_bytes: int) -> bytes:
     """
     try:
         size: int | None = path.stat().st_size
-        if size is not None and size <= most_bytes:
-            return path.read_bytes()
-        if size is None:  # A web server that does not say it.
+        has = f"{size} bytes, more than {most_bytes}"
+        if is_stored(path) and size is not None and size <= most_bytes:
+            return path.read_bytes()  # by one question: a stored file does not grow
+        if size is None or size <= most_bytes:  # A web server may not say the size, and a file here may grow.
+            _require_no_device(path)
             with path.open("rb") as stream:
                 data = stream.read(most_bytes + 1)
             if len(data) <= most_bytes:
                 return data
-        has = f"more than {most_bytes} bytes" if size is None else f"{size} bytes, more than {most_bytes}"
+            has = f"more than {most_bytes} bytes"
         raise ImageTooLargeError(f"{shown_path(path)} has {has} (OVDIFF_IMAGE_MAX_BYTES).")
     except OSError as error:
         raise ImageFetchError(f"{shown_path(path)} cannot be read: {reason(error)}.") from error
@@ -115,6 +117,11 @@ def read_at_most(path: Path, most_bytes: int) -> bytes:
         if error.is_away:
             raise
         raise ImageFetchError(str(error)) from error
+
+
+def _require_no_device(path: Path) -> None:
+    if not is_stored(path) and path.exists() and not path.is_file() and not path.is_dir():
+        raise ImageFetchError(f"{shown_path(path)} is a device or a pipe, and no image file.")
 
 
 def find_image(folder: Path, name: str) -> Path | None:

@@ -74,10 +74,15 @@ def create(path: Path, data: bytes) -> str | None:
     if isinstance(path, Path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with path.open("xb") as file:
-                file.write(data)
+            file = path.open("xb")
         except FileExistsError:
             return None
+        try:
+            with file:
+                file.write(data)
+        except BaseException:  # such as of a full disk: half a file would be taken for somebody's
+            path.unlink(missing_ok=True)
+            raise
         return _local(data).name
     return _put(cast(StoredPath, path), data, None)
 

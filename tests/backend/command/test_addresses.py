@@ -1,6 +1,9 @@
+import os
+import stat
 import threading
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -197,6 +200,22 @@ def test_an_image_whose_bytes_a_web_server_does_not_count_may_not_be_too_large()
         assert read_at_most(path, 10) == b"0123456789"
         with pytest.raises(ImageTooLargeError, match=r"a\.png has more than 9 bytes \(OVDIFF_IMAGE_MAX_BYTES\)"):
             read_at_most(path, 9)
+
+
+def test_of_a_file_that_grows_no_more_is_read_than_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "growing.png"
+    path.write_bytes(b"0123456789")
+    assert read_at_most(path, 10) == b"0123456789"
+    monkeypatch.setattr(Path, "stat", lambda self, **_: SimpleNamespace(st_size=3, st_mode=stat.S_IFREG))
+    with pytest.raises(ImageTooLargeError, match=r"growing\.png has more than 9 bytes \(OVDIFF_IMAGE_MAX_BYTES\)"):
+        read_at_most(path, 9)
+
+
+def test_a_device_and_a_pipe_are_no_images(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (Path("/dev/zero"), tmp_path / "pipe.png"):
+        with pytest.raises(ImageSourceError, match=f"{path} is a device or a pipe, and no image file"):
+            read_at_most(path, 10)
 
 
 def test_images_of_tasks_come_from_a_folder_or_a_bucket(storage: Any, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """What is written by condition, on storages that keep no condition or answer oddly; S3 itself is in test_leases.py."""
 
+import errno
+import io
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,6 +57,19 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[OddS3]:
     monkeypatch.setattr(StoredPath, "stat", status)
     monkeypatch.setattr(conditional, "_keeps_conditions", {})
     yield odd
+
+
+def test_a_file_that_could_not_be_written_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullDisk(io.BytesIO):
+        def write(self, data: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    open_file = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, mode: open_file(self, mode).close() or FullDisk())
+    with pytest.raises(OSError, match="No space left"):
+        create(tmp_path / "x.lease", b"mine")
+    monkeypatch.undo()
+    assert create(tmp_path / "x.lease", b"mine") == "mine"
 
 
 FILE = cast(Path, StoredPath("s3://bucket/x.lease", 0.0))
