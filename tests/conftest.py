@@ -1,8 +1,9 @@
 """Fixtures that start what the end-to-end tests talk to, once for all of them; and one that ends all talk."""
 
+import gc
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,6 +40,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a folder, such as docs, into which the walk of tests/end_to_end/test_walk.py writes its screenshots",
     )
     parser.addoption("--rounds", type=int, default=ROUNDS, help="how many hostile requests each test of them makes")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without a search for garbage, and leave what is collected out of later ones: it stays to the end.
+
+    Ten thousand tests and what they import are a million objects, which every full search would walk through.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.fixture
