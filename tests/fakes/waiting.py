@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 
 
-def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
-    """Return whether a condition becomes true in time."""
+def eventually(condition: Callable[[], bool], timeout_s: float = 60.0) -> bool:
+    """Return whether a condition becomes true in time; a busy machine needs a multiple of what an idle one does."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline_s:
