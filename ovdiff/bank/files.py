@@ -130,7 +130,7 @@ class Bank:
                 delete_left_overs(self.folder)
                 write_whole(self._tensors(key), data)
                 write_whole(self._card(key), text.encode())
-            self._stamps.changed()
+            self._changed(key)
         except OSError as error:
             raise BankError(f"Prototype set {key} cannot be written to {self.folder}: {error}.") from error
 
@@ -149,7 +149,7 @@ class Bank:
             except BankError:  # There is no set, or a damaged one.
                 write_whole(self._tensors(key), arrays)
                 write_whole(self._card(key), card)
-        self._stamps.changed()
+        self._changed(key)
 
     @staticmethod
     def check(arrays: bytes, card: Card, path: Path) -> None:
@@ -183,7 +183,7 @@ class Bank:
                 if self._card(key).is_file():
                     text = card_to_json(replace(self.card(key), judgement=judgement))
                     write_whole(self._card(key), text.encode())
-            self._stamps.changed()
+            self._changed(key)
         except OSError as error:
             raise BankError(f"The card of prototype set {key} cannot be written to {self.folder}: {error}.") from error
 
@@ -196,7 +196,11 @@ class Bank:
         with locked(self.folder):
             card.unlink(missing_ok=True)  # The card goes first, so that no card ever names a missing file.
             tensors.unlink(missing_ok=True)
-        self._stamps.changed()
+        self._changed(key)
+
+    def _changed(self, key: str) -> None:
+        """Look anew at the next question, because this process has written or deleted the files of a set."""
+        self._stamps.changed(self._card(key).name, self._tensors(key).name)
 
     def _verify(self, key: str, *, reread: bool = False) -> bytes:
         """Return the bytes of a set's arrays; no bytes if the files have not changed since they were verified."""

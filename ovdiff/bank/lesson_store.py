@@ -28,6 +28,7 @@ from ovdiff.storage.stamps import Stamp, stamps_of
 
 _ADDRESS = re.compile(r"[0-9a-f]{64}")
 _ROWS, _CROPS = ("vectors", "labels", "predicted", "weights"), ("vectors", "labels", "predicted", "areas")
+_SUFFIXES = (".json", ".safetensors")
 _MOST_WEIGHT = 1000.0
 """The greatest weight of a lesson. Weights far above it are infinite in float32, and lessons beside them are lost."""
 
@@ -45,12 +46,12 @@ class LessonStore:
         self._examined: dict[str, tuple[_Stamp, LessonCard | LessonCorruptError]] = {}
 
     def addresses(self) -> tuple[str, ...]:
-        """Return the addresses of all lessons, damaged ones included, sorted."""
-        try:
-            paths = list(self.folder.iterdir())
-        except (FileNotFoundError, NotADirectoryError):
-            return ()
-        return tuple(sorted(path.stem for path in paths if path.suffix == ".json" and _ADDRESS.fullmatch(path.stem)))
+        """Return the addresses of all lessons, damaged ones included, sorted.
+
+        In a storage the last list of the folder's files is used, for two seconds, or while the storage is away.
+        """
+        stems = (name.removesuffix(".json") for name in self._stamps.names() if name.endswith(".json"))
+        return tuple(stem for stem in stems if _ADDRESS.fullmatch(stem))
 
     def cards(self) -> tuple[LessonCard, ...]:
         """Return the cards of all undamaged lessons, sorted by address. Damaged ones are logged once.
@@ -165,7 +166,7 @@ class LessonStore:
                 self._write_card(card.sealed(data))
                 for address in set(replacing) - {lesson.address}:
                     self._unlink(address)
-            self._stamps.changed()
+            self._changed(lesson.address, *replacing)
         except OSError as error:
             raise self._unwritable(lesson.address, error) from error
 
@@ -189,7 +190,7 @@ class LessonStore:
                 card = self._read(address)[0]
                 card = replace(card, on=card.on if on is None else on)
                 self._write_card(replace(card, weight=card.weight if weight is None else float(weight)))
-            self._stamps.changed()
+            self._changed(address)
         except OSError as error:
             raise self._unwritable(address, error) from error
 
@@ -204,7 +205,7 @@ class LessonStore:
         try:
             with locked(self.folder):
                 self._unlink(address)
-            self._stamps.changed()
+            self._changed(address)
         except OSError as error:
             raise self._unwritable(address, error) from error
 
@@ -282,6 +283,10 @@ class LessonStore:
     def _write_card(self, card: LessonCard) -> None:
         write_whole(self._path(card.address, ".json"), lesson_card_to_json(card).encode())
 
+    def _changed(self, *addresses: str) -> None:
+        """Look anew at the next question, because this process has written or deleted the files of lessons."""
+        self._stamps.changed(*(f"{address}{suffix}" for address in addresses for suffix in _SUFFIXES))
+
     def _unlink(self, address: str) -> None:
         self._path(address, ".json").unlink(missing_ok=True)  # First, so that no card ever names a missing file.
         self._path(address, ".safetensors").unlink(missing_ok=True)
@@ -305,7 +310,7 @@ class LessonStore:
         )  # fmt: skip
 
     def _stamp(self, address: str) -> _Stamp:
-        paths = (self._path(address, suffix) for suffix in (".json", ".safetensors"))
+        paths = (self._path(address, suffix) for suffix in _SUFFIXES)
         try:
             return tuple(self._stamps.of(path) for path in paths)
         except OSError:  # Whatever is wrong with a file is said when it is read.

@@ -64,13 +64,12 @@ class CurationStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             with locked(self.folder):
                 delete_left_overs(self.folder)
-                self._stamps.changed()
-                new = changed(self.of(support_key))
+                new = changed(_read(path))  # not by the last list: what another machine has changed is not to be lost
                 if new.identity():
                     write_whole(path, curation_to_toml(new).encode())
                 else:
                     path.unlink(missing_ok=True)
-            self._stamps.changed()
+            self._stamps.changed(path.name)
         except OSError as error:
             raise BankError(f"The curation {path} cannot be written: {error}. Make it writable.") from error
         return new
@@ -87,7 +86,7 @@ class CurationStore:
         with locked(self.folder):
             if not path.exists():
                 write_whole(path, text)
-        self._stamps.changed()
+        self._stamps.changed(path.name)
         return self.of(support_key)
 
     def all(self) -> dict[str, Curation]:

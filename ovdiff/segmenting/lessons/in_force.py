@@ -55,7 +55,7 @@ class Lessons:
         Raises:
             WeightsError: a model's files are missing.
         """
-        if not self._parts.preset.lessons.enabled or not self.store.folder.is_dir():
+        if not self._parts.preset.lessons.enabled or not self.store.addresses():
             return ""
         return self.store.digest(self._recipes.lessons.key, self._phrases(vocabulary.categories))
 

@@ -11,6 +11,7 @@ from ovdiff.bank import Bank
 from ovdiff.bank.archive import export_bank, import_bank
 from ovdiff.bank.lesson_store import LessonStore
 from ovdiff.engine import Engine
+from ovdiff.engines.learning import engine_state
 from ovdiff.errors import BankCorruptError, BankError, LessonError, StorageError
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
@@ -134,3 +135,18 @@ def test_a_storage_that_is_away_is_no_damaged_bank(cable: Cable) -> None:
     assert lessons.has(a_lesson().address)
     with pytest.raises(LessonError, match=f"No lesson 000000000000 in {address}/lessons"):
         lessons.load("0" * 64)
+
+
+def test_an_image_is_segmented_while_the_storage_is_away(
+    preset: Preset, models: LoadedModels, image: np.ndarray, cable: Cable
+) -> None:
+    engine = Engine(preset, Bank(place(f"{new_bucket()}/bank", 1.0)), models=models)
+    vocabulary = Vocabulary([BOAT])
+    engine.build(BOAT)
+    before = engine.segment(image, vocabulary), engine_state(engine, vocabulary)
+    cable.cut()
+    for each in (engine.bank, engine.lessons, engine.curator._curations):
+        each._stamps.changed()
+    assert engine_state(engine, vocabulary) == before[1]
+    assert np.array_equal(engine.segment(image, vocabulary).label_map, before[0].label_map)
+    assert engine.segment(image[::-1].copy(), vocabulary).label_map.shape == before[0].label_map.shape

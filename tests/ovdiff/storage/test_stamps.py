@@ -1,5 +1,6 @@
 import logging
 import pickle
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,35 @@ def test_the_last_list_holds_while_a_storage_is_away(cable: Cable, caplog: pytes
     with caplog.at_level(logging.WARNING):
         assert stamps.of(folder / "a") == first is not None
     assert "What was last seen is used for 15 s more: " in caplog.text
-    stamps.changed()
-    with pytest.raises(StorageError):  # This process has changed a file: what was seen before is of no use.
+    stamps.changed()  # as who waits for another builder looks anew
+    assert stamps.of(folder / "a") == first and stamps.names() == ["a"]
+    stamps.changed("a")
+    with pytest.raises(StorageError):  # This process has changed the file: what was seen before is of no use.
         stamps.of(folder / "a")
+    assert stamps.of(folder / "b") is None
     cable.mend()
     write_whole(folder / "a", b"2")
-    assert stamps.of(folder / "a") != first
+    stamps.changed()
+    assert stamps.of(folder / "a") not in (first, None)
+
+
+def test_a_storage_that_is_silent_is_not_waited_for_where_a_list_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, may_answer = 0.0, threading.Event()
+    folder: Any = place("memory://silent/bank")
+    stamps = Stamps(folder, clock_s=lambda: now_s)
+    write_whole(folder / "a", b"1")
+    assert stamps.of(folder / "b") is None
+    kind: Any = type(folder.fs_and_path()[0])
+    list_folder = kind.ls
+    monkeypatch.setattr("ovdiff.storage.stamps.ANSWER_S", 0.05)
+    monkeypatch.setattr(kind, "ls", lambda *a, **k: may_answer.wait(10) and list_folder(*a, **k))
+    write_whole(folder / "b", b"1")
+    now_s = FRESH_S
+    assert stamps.of(folder / "b") is None, "the last list holds"
+    may_answer.set()
+    monkeypatch.setattr("ovdiff.storage.stamps.ANSWER_S", 10.0)
+    now_s += FRESH_S
+    assert stamps.of(folder / "b") is not None, "the answer is taken when it comes"
 
 
 def test_a_process_has_one_list_of_a_folder_in_a_storage(tmp_path: Path) -> None:
