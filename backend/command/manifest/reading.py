@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from typing import Any
 from backend.command.addresses import files_below, looking_at, shown_path
 from backend.command.manifest.rows import Columns, Unreadable, shown
 from backend.errors import UsageError
+from backend.serving.prelabelling.patience import Patience, bare_pages
 from backend.sources.label_studio import LabelStudioClient
-from backend.sources.task_pages import Wanted, read_task_pages
+from backend.sources.task_pages import TaskPage
 from converters.errors import CocoError
 from converters.files.json_stream import read_json_member_array
 from converters.files.redaction import without_secrets
@@ -235,7 +237,9 @@ def _opened(file: Path) -> Iterator[None]:
 # ---------------------------------------------------------------- projects
 
 
-def project_manifest(client: LabelStudioClient, project: int, image_name: str, columns: Columns) -> Manifest:
+def project_manifest(
+    client: LabelStudioClient, project: int, image_name: str, columns: Columns, patience: Patience | None = None
+) -> Manifest:
     """Return the tasks of a project as a manifest; an image's id is the id of its task.
 
     Args:
@@ -243,14 +247,16 @@ def project_manifest(client: LabelStudioClient, project: int, image_name: str, c
         project: the number of the project.
         image_name: the name of the image in the data of a task.
         columns: which of the task's data is carried through.
+        patience: how long Label Studio is asked again (None: two minutes).
     """
     columns = Columns(image_name, "id", columns.carried)
-    return Manifest(f"project {project} of {client.base_url}", Path(), columns, lambda: _tasks(client, project))
+    pages = partial(bare_pages, patience or Patience(), client, project)
+    return Manifest(f"project {project} of {client.base_url}", Path(), columns, lambda: _tasks(pages()))
 
 
-def _tasks(client: LabelStudioClient, project: int) -> Said:
+def _tasks(pages: Iterator[TaskPage]) -> Said:
     number = 0
-    for page in read_task_pages(client, project, Wanted(whole=False)):
+    for page in pages:
         for task in page.tasks:
             number += 1
             data = task.get("data")

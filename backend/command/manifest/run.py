@@ -138,8 +138,8 @@ def _there(orders: Orders, version: str) -> frozenset[int]:
     there = folder.shards()
     if orders.overwrite or not there:
         return there
-    earlier = folder.index() or folder.info(min(there)) or {}
-    made = earlier.get("model_version")
+    readable = (info for each in sorted(there) if (info := folder.info(each)) is not None)
+    made = (folder.index() or next(readable, {})).get("model_version")
     if made not in (None, version):
         raise UsageError(
             f"{folder.path} holds results of another run: their model version is {made}, and this run's is {version}. "

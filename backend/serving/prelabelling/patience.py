@@ -5,10 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from backend.errors import LabelStudioAPIError, LabelStudioDownError, LabelStudioSlowError
+from backend.sources.label_studio import LabelStudioClient
+from backend.sources.task_filter import ALL_TASKS, TaskFilter
+from backend.sources.task_pages import TaskPage, Wanted, read_task_pages
 
 logger = logging.getLogger(__name__)
 
@@ -63,3 +68,24 @@ class Patience:
                 logger.warning("%s It is asked again in %g s.", error, pause_s)
                 self._sleep(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def bare_pages(
+    patience: Patience, client: LabelStudioClient, project: int, only: TaskFilter = ALL_TASKS
+) -> Iterator[TaskPage]:
+    """Yield the bare tasks that a filter means, as `read_task_pages` does; a page that fails is asked for again.
+
+    Raises:
+        LabelStudioAPIError: Label Studio refused, or did not answer for long.
+    """
+    wanted: Wanted | None = Wanted(only, whole=False)
+    while wanted is not None:
+        page = patience.ask(partial(_first_page, client, project, wanted))
+        if page is None:
+            return
+        yield page
+        wanted = replace(wanted, after=page.tasks[-1]["id"]) if page.left else None
+
+
+def _first_page(client: LabelStudioClient, project: int, wanted: Wanted) -> TaskPage | None:
+    return next(read_task_pages(client, project, wanted), None)

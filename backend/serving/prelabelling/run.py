@@ -17,19 +17,18 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 from backend.serving.lock_file import LockFile
 from backend.serving.predicting.predictions import Answer, Predictor, Snapshot
 from backend.serving.prelabelling.ahead import FetchedAhead
 from backend.serving.prelabelling.outcome import Outcome
-from backend.serving.prelabelling.patience import Patience
+from backend.serving.prelabelling.patience import Patience, bare_pages
 from backend.serving.prelabelling.plans import ANY_AGE, BareTask, Choice, Plan, plan_tasks
 from backend.serving.prelabelling.storing import Made, Storing
 from backend.sources.stored_predictions import StoredPredictions, in_requests
 from backend.sources.task_filter import ALL_TASKS, TaskFilter, with_ids
-from backend.sources.task_pages import TaskPage, Wanted, count_tasks, read_task_pages
+from backend.sources.task_pages import count_tasks
 
 TASKS_AHEAD = 16  # tasks whose images are on their way, before their turn
 SECOND_TRIES = 1000  # tasks that failed and are tried once more at the end: a server may have been away for a moment
@@ -219,9 +218,12 @@ class Run:
 
     def _plans(self, only: TaskFilter, running: _Running) -> Iterator[Plan]:
         """Yield the tasks that are to be predicted; of the others, what is left over of ours is deleted."""
-        for tasks in self._pages(only) if not self._is_enough() else ():
+        if self._is_enough():
+            return
+        stored = self._work.stored
+        for page in bare_pages(self._work.patience, stored.client, stored.project, only):
             self._check()
-            plans = self._planned(tasks)
+            plans = self._planned(page.tasks)
             if not self._orders.dry:
                 self._storing.tidy([plan.id for plan in plans if plan.replaced.removed and not plan.predicts])
             for plan in plans:
@@ -234,22 +236,6 @@ class Run:
                 self._settle(running)
                 if self._is_enough():
                     return
-
-    def _pages(self, only: TaskFilter) -> Iterator[Sequence[BareTask]]:
-        """Yield the bare tasks of a filter, a page at a time; a page that fails is asked for again."""
-        after = 0
-        while True:
-            wanted = Wanted(only, after, whole=False)
-            page = self._work.patience.ask(partial(self._page, wanted))
-            if page is None:
-                return
-            yield page.tasks
-            if not page.left:
-                return
-            after = page.tasks[-1]["id"]
-
-    def _page(self, wanted: Wanted) -> TaskPage | None:
-        return next(read_task_pages(self._work.stored.client, self._work.stored.project, wanted), None)
 
     def _check(self) -> None:
         """Look at the project and the engine again: before a page is planned, and before predictions are stored.

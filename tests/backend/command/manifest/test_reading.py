@@ -16,13 +16,15 @@ from backend.command.manifest import reading
 from backend.command.manifest.reading import MOST_LINE_CHARACTERS, open_manifest, project_manifest, require_rows
 from backend.command.manifest.rows import Columns, Unreadable
 from backend.errors import UsageError
+from backend.serving.prelabelling.patience import Patience
 from backend.settings import LabelStudioSettings
+from backend.sources import task_pages
 from backend.sources.label_studio import LabelStudioClient
 from converters.errors import CocoError
 from ovdiff.errors import MissingExtraError
 from ovdiff.storage import stored_path
 from tests.fakes.label_studio import LEGACY_TOKEN
-from tests.fakes.project_studio import ProjectStudio, running_project
+from tests.fakes.project_studio import Fault, ProjectStudio, running_project
 from tests.fakes.scripted_server import scripted_server
 from tests.storages import Cable, new_bucket
 
@@ -243,3 +245,18 @@ def test_the_tasks_of_a_project_are_rows() -> None:
         found = list(manifest.read())
     assert manifest.columns == Columns("image", "id")
     assert found == [(n, {"image": f"/data/upload/1/{n}.png", "id": n}) for n in (1, 2, 3)]
+
+
+def test_a_label_studio_that_is_restarted_while_its_tasks_are_read_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(task_pages, "MOST_TASKS", 2)
+    faults, pauses = [None, Fault(None), Fault(None)], list[float]()
+    studio = ProjectStudio(before=lambda asked: faults.pop(0) if faults else None)
+    studio.add_tasks(5)
+    with running_project(studio):
+        client = LabelStudioClient(LabelStudioSettings(url=studio.url, api_key=LEGACY_TOKEN))
+        patience = Patience(sleep=pauses.append)
+        found = list(project_manifest(client, 1, "image", Columns(), patience).read())
+    assert [number for number, _ in found] == [row["id"] for _, row in found] == [1, 2, 3, 4, 5]
+    assert pauses == [1.0, 2.0]
