@@ -82,7 +82,7 @@ class FakeEngine:
         if progress is not None:
             progress("generating", 0.5)
         if self.gate is not None:
-            self.gate.wait(10)
+            self.gate.wait(60)
         time.sleep(self.build_seconds)
         if progress is not None:
             progress("extracting", 0.5)
@@ -223,7 +223,7 @@ class DrawingAheadEngine(FakeEngine):
         for category in categories:
             report(category, "generating", 0.4)
         if self.drawing_gate is not None:
-            self.drawing_gate.wait(10)
+            self.drawing_gate.wait(60)
         for category in categories:
             report(category, "generating", 0.8)
 

@@ -24,7 +24,7 @@ class ExplainingEngine(FakeEngine):
     def explain(self, encoded: NDArray[np.uint8], vocabulary: Vocabulary, where: Any) -> Explanation:
         self.explained.append(where)
         if self.explain_gate is not None:
-            self.explain_gate.wait(10)
+            self.explain_gate.wait(60)
         return explanation()
 
 

@@ -43,6 +43,6 @@ class SearchingEngine(FakeEngine):
         self.looked += 1
         self.words.append(vocabulary.names)
         if self.look_gate is not None:
-            self.look_gate.wait(10)
+            self.look_gate.wait(60)
         if image[0, 0, 0] == BROKEN:
             raise ImageError("This image cannot be looked at.")

@@ -98,7 +98,7 @@ def test_the_service_predicts_with_engines_elsewhere(
     assert [region["value"]["brushlabels"][0] for region in item["result"]] == ["blue", "red"]
     assert (engine.built, engine.segmented) == ([], 0), "no model runs here"
     assert sorted(elsewhere.there.built) == ["blue", "red"] and elsewhere.there.segmented == 1
-    eventually(lambda: service.missing() == {})
+    assert eventually(lambda: service.missing() == {})
     assert service.status()["projects"][PROJECT_UID]["categories"][0]["state"] == "ready"
     service.stop()
     assert elsewhere.ended == 1
@@ -121,12 +121,15 @@ def test_the_next_categories_are_built_beside_the_first(engines: EnginesOnRay, e
     told: list[str] = []
 
     def progress(stage: str, _fraction: float) -> None:
+        assert eventually(lambda: set(elsewhere.board.stages()) == {"red", "blue"}), "both are begun"
         told.append(stage)
         elsewhere.there.gate.set()  # type: ignore[union-attr]
 
     engines.build(RED, progress)
     assert "generating" in told
+    engines.queue = list
     engines.build(BLUE)
+    elsewhere.pools.builders.shutdown()
     assert sorted(elsewhere.there.built) == ["blue", "red"], "green waits: two engines build"
 
 

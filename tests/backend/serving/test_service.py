@@ -483,7 +483,7 @@ def test_a_click_does_not_wait_for_prototypes(make_app: MakeApp, settings: Setti
     with ThreadPoolExecutor(1) as pool:
         try:
             asked = pool.submit(service.predict, PROJECT_UID, [task()], RED_BLUE, click(25, 50))
-            (item,) = asked.result(timeout=2.0)
+            (item,) = asked.result(timeout=20.0)
         finally:
             engine.gate.set()
     assert item["result"] == []
@@ -612,4 +612,4 @@ def test_a_service_that_loads_and_builds_ends_within_the_time_that_docker_gives(
     service.stop()
     took_s = time.monotonic() - begun_s
     go_on.set()
-    assert took_s < 2.0
+    assert took_s < 10.0

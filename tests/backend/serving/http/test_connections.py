@@ -9,6 +9,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -61,7 +62,7 @@ def tiny_app(gate: threading.Event) -> Flask:
 
     @app.get("/held")
     def held() -> str:
-        gate.wait(30)
+        gate.wait(120)
         return "let go"
 
     @app.get("/long")
@@ -92,21 +93,48 @@ def slowest_health_s(listener: Listener, times: int = 5) -> float:
     return max(health_s(listener) for _ in range(times))
 
 
+def health_is_alive(listener: Listener) -> bool:
+    """Return whether /health answers five times soon, one after the other.
+
+    A busy machine that pauses is asked again. For that, nothing that might hold up the answer may end by itself
+    meanwhile: see :func:`stopped_clock`.
+    """
+    return eventually(lambda: slowest_health_s(listener) < SOON_S)
+
+
+@dataclass
+class Clock:
+    """A clock that goes on only when a test says so."""
+
+    now_s: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def stopped_clock(listener: Listener) -> Clock:
+    """Let connections that come from now on live by a clock that stands still, so that no limit ends them."""
+    clock = Clock()
+    for server in listener.servers:
+        server.clock_s = clock
+    return clock
+
+
 def test_connections_that_send_nothing_leave_health_alive(tiny_app: Flask) -> None:
     with listening(tiny_app, limits(connections=100)) as listener, many(listener, 400) as clients:
-        assert slowest_health_s(listener) < SOON_S
+        assert health_is_alive(listener)
         assert eventually(lambda: sum(map(has_ended, clients)) >= 300)  # the oldest gave their places
         assert not has_ended(clients[-1])
 
 
 def test_dripping_headers_leave_health_alive_and_end_with_their_time(tiny_app: Flask) -> None:
-    with (
-        listening(tiny_app, limits(header_timeout_s=1.5)) as listener,
-        many(listener, 300) as clients,
-        dripping(clients, b"x", every_s=0.1),
-    ):
-        assert slowest_health_s(listener) < SOON_S
-        assert eventually(lambda: all(map(has_ended, clients)))
+    with listening(tiny_app, limits(header_timeout_s=1.5)) as listener:
+        clock = stopped_clock(listener)
+        with many(listener, 300) as clients, dripping(clients, b"x", every_s=0.1):
+            assert health_is_alive(listener)
+            assert not any(map(has_ended, clients))
+            clock.now_s = 1.6
+            assert eventually(lambda: all(map(has_ended, clients)))
 
 
 def test_blank_lines_are_no_headers(tiny_app: Flask) -> None:
@@ -119,37 +147,39 @@ def test_blank_lines_are_no_headers(tiny_app: Flask) -> None:
 
 
 def test_dripping_bodies_leave_health_alive_and_end_with_their_time(tiny_app: Flask) -> None:
-    with (
-        listening(tiny_app, limits(transfer_grace_s=1.0)) as listener,
-        many(listener, 200) as clients,
-        dripping([*clients], b" ", every_s=0.1),
-    ):
-        for client in clients:
-            client.sendall(post("/predict", 10 * MEBIBYTE))
-        assert slowest_health_s(listener) < SOON_S
-        assert eventually(lambda: all(map(has_ended, clients)))
+    with listening(tiny_app, limits(transfer_grace_s=1.0)) as listener:
+        clock = stopped_clock(listener)
+        with many(listener, 200) as clients:
+            for client in clients:
+                client.sendall(post("/predict", 10 * MEBIBYTE))
+            with dripping([*clients], b" ", every_s=0.1):
+                assert health_is_alive(listener)
+                assert not any(map(has_ended, clients))
+                clock.now_s = 2.0
+                assert eventually(lambda: all(map(has_ended, clients)))
 
 
 def test_a_body_that_is_fast_enough_may_take_longer(tiny_app: Flask) -> None:
     settings = limits(transfer_grace_s=0.2, transfer_bytes_per_s=10.0)
     with listening(tiny_app, settings) as listener, connect(listener) as client:
-        client.sendall(post("/predict", 200))
-        for _ in range(5):  # looked after once a second
-            client.sendall(b"x" * 40)
+        client.sendall(post("/predict", 200) + b"x" * 80)  # 80 bytes are 8 s, also of a machine that pauses
+        for _ in range(4):  # looked after once a second
             time.sleep(0.3)
+            client.sendall(b"x" * 30)
         assert b'{"bytes":200}' in answer(client).replace(b" ", b"")
 
 
 def test_readers_that_take_nothing_give_their_workers_back(tiny_app: Flask) -> None:
-    with (
-        listening(tiny_app, limits(transfer_grace_s=0.5, transfer_bytes_per_s=1e9)) as listener,
-        many(listener, WORKERS) as clients,
-    ):
-        for client in clients:  # every worker writes more than the client takes
-            client.sendall(get("/long"))
-        assert slowest_health_s(listener) < SOON_S
-        assert ask(listener, post("/predict", 3), b"abc").endswith(b'{"bytes":3}\n')
-        assert all(map(has_ended, clients))
+    with listening(tiny_app, limits(transfer_grace_s=0.5, transfer_bytes_per_s=1e9)) as listener:
+        clock = stopped_clock(listener)
+        with many(listener, WORKERS) as clients:
+            for client in clients:  # every worker writes more than the client takes
+                client.sendall(get("/long"))
+                client.recv(1)
+            assert health_is_alive(listener)
+            clock.now_s = 1.0
+            assert ask(listener, post("/predict", 3), b"abc").endswith(b'{"bytes":3}\n')
+            assert eventually(lambda: all(map(has_ended, clients)))
 
 
 def test_a_reader_that_takes_its_answer_gets_it_whole(tiny_app: Flask) -> None:
@@ -159,16 +189,18 @@ def test_a_reader_that_takes_its_answer_gets_it_whole(tiny_app: Flask) -> None:
 
 def test_an_idle_connection_ends_and_a_used_one_goes_on(tiny_app: Flask) -> None:
     with (
-        listening(tiny_app, limits(idle_timeout_s=1.0, header_timeout_s=0.5)) as listener,
+        listening(tiny_app, limits(idle_timeout_s=3.0, header_timeout_s=0.5)) as listener,
         many(listener, 2) as (idle, used),
     ):
         question = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
         idle.sendall(question)
-        for _ in range(4):
+
+        def ends_beside_a_used_one() -> bool:
             used.sendall(question)
             answer_to(used, b"UP")
-            time.sleep(0.4)
-        assert eventually(lambda: has_ended(idle))
+            return has_ended(idle)
+
+        assert eventually(ends_beside_a_used_one)
 
 
 def test_a_held_request_keeps_its_connection_while_places_are_wanted(tiny_app: Flask, gate: threading.Event) -> None:
@@ -185,7 +217,7 @@ def test_health_answers_while_every_worker_is_held(tiny_app: Flask, gate: thread
     with listening(tiny_app, limits()) as listener, many(listener, WORKERS + 2) as clients:
         for client in clients:
             client.sendall(get("/held"))
-        assert slowest_health_s(listener) < SOON_S
+        assert health_is_alive(listener)
         gate.set()
         assert all(answer(client).endswith(b"let go") for client in clients)
 
@@ -285,12 +317,12 @@ def test_damaged_requests_are_answered_or_dropped_and_are_no_bug(
             assert not got or got.startswith((b"HTTP/1.0 ", b"HTTP/1.1 ")), bytes(sent)
             assert b" 500 " not in got.partition(b"\r\n")[0], bytes(sent)
             assert not [record.getMessage() for record in caplog.records if record.levelname == "ERROR"], bytes(sent)
-        assert health_s(listener) < SOON_S
+        assert health_is_alive(listener)
 
 
 def test_all_addresses_of_a_name_are_listened_on(tiny_app: Flask) -> None:
     with listening(tiny_app, limits(host="localhost")) as listener:
-        assert health_s(listener) < SOON_S
+        assert health_is_alive(listener)
         assert f"http://127.0.0.1:{port_of(listener)}" in listener.urls
 
 
@@ -314,10 +346,10 @@ def test_without_a_file_for_a_new_connection_an_old_one_ends(
         raise OSError(errno.EMFILE, "Too many open files")
 
     with listening(tiny_app, limits(header_timeout_s=60.0)) as listener, connect(listener) as old:
-        assert health_s(listener) < SOON_S  # so the old one is accepted
+        health_s(listener)  # so the old one is accepted
         accept = Server.__mro__[1].accept
         monkeypatch.setattr(Server.__mro__[1], "accept", refuse_once)
-        assert health_s(listener) < 2 * SOON_S + SOON_S  # after the pause of a second
+        health_s(listener)  # after the pause of a second
         assert eventually(lambda: has_ended(old))
     assert "Too many open files" in caplog.text
 
@@ -369,7 +401,7 @@ def test_a_connection_that_cannot_be_read_does_not_end_the_listening(
         with connect(listener):
             assert eventually(lambda: has_ended(old[0]))
         monkeypatch.undo()
-        assert health_s(listener) < SOON_S
+        assert health_is_alive(listener)
 
 
 def test_the_parser_keeps_what_it_is_told_to() -> None:
