@@ -1,5 +1,6 @@
 # The backend as a container. Two targets: `cpu` (the last one, so also the default) carries no CUDA; `cuda` needs an
-# NVIDIA driver 580 or newer and Docker's NVIDIA runtime. compose.yaml starts it beside Label Studio and PostgreSQL.
+# NVIDIA driver 580 or newer, NVIDIA's container toolkit, and `docker run --gpus all`: without a GPU it says so and ends.
+# compose.yaml starts it beside Label Studio and PostgreSQL.
 #
 #   docker build --tag ovdiff .                        # on a CPU: the embedded models, or photographs with patience
 #   docker build --tag ovdiff:cuda --target cuda .     # with a GPU: OVDIFF_PRESET=fast OVDIFF_DEVICE=cuda
@@ -18,6 +19,8 @@ ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim AS source
 RUN pip install --no-cache-dir uv==0.13.8
+# The image's user may not write beside the libraries: what is not compiled here would be compiled anew by each process.
+ENV UV_COMPILE_BYTECODE=1
 WORKDIR /source
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY converters converters
@@ -58,7 +61,8 @@ CMD ["/opt/ovdiff/bin/ovdiff", "serve"]
 FROM runtime AS cuda
 COPY --from=cuda-environment /opt/ovdiff /opt/ovdiff
 USER 1000
-ENV OVDIFF_DEVICE=cuda
+# NVIDIA's runtime gives a container what these name. With `--gpus` Docker says it too; as the default runtime nobody does.
+ENV OVDIFF_DEVICE=cuda NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
 FROM runtime AS cpu
 COPY --from=cpu-environment /opt/ovdiff /opt/ovdiff

@@ -34,4 +34,5 @@ def make_engine(preset: EnginePreset, bank: Bank, device: str) -> SegmentationEn
     try:
         return engines.make_engine(preset, bank, device)
     except DeviceError as error:
-        raise SettingsError(f"{error} Name another device in OVDIFF_DEVICE or by --device.") from error
+        container = " A container is given a GPU by `docker run --gpus all`." if device.startswith("cuda") else ""
+        raise SettingsError(f"{error} Name another device in OVDIFF_DEVICE or by --device.{container}") from error

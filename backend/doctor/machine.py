@@ -38,7 +38,10 @@ def check_device(settings: Settings) -> Finding:
     try:
         require_device(settings.device)
     except DeviceError as error:
-        return Finding("device", "failed", str(error), "Set OVDIFF_DEVICE=cpu, or mend the GPU's driver.")
+        advice = (
+            "Set OVDIFF_DEVICE=cpu, or mend the GPU's driver. A container is given a GPU by `docker run --gpus all`."
+        )
+        return Finding("device", "failed", str(error), advice)
     name = device_name(settings.device)
     if name.partition(":")[0] == "cuda":
         import torch

@@ -1,268 +1,66 @@
 """Run the Dockerfile's steps where there is no Docker: in empty Debian systems, by chroot, as root.
 
     python -m tests.container.rehearsal cpu --runs runs/container --wheels FOLDER --build-arg 'EXTRAS=cpu'
+    python -m tests.container.rehearsal cuda --build-arg PYTHON=3.13
 
 Each stage of the Dockerfile gets a Debian of its own, made by debootstrap with Debian's Python in place of the image
-`python:3.11-slim`. COPY takes what .dockerignore lets through. Then the target's CMD is started as its USER, with its
-ENV, until its HEALTHCHECK succeeds; the service is asked a few questions, and a scene is segmented.
+`python:3.11-slim`, or `python:3.13-slim`. Then the target's CMD is started as its USER, with its ENV, until its
+HEALTHCHECK succeeds; the service is asked for a prediction as Label Studio asks, and a scene is segmented. The target
+`cuda` is first started as it is: here is no GPU for it, which the service and `ovdiff doctor` must say. Then its device
+is the CPU.
 
-What this leaves open: Docker itself (layers, the base image, volumes, the network between containers), compose.yaml,
-and PyTorch's index, if --wheels stands in for it: then torch's line of the lock is that of the wheel.
+What this leaves open: Docker itself (layers, the base image, volumes), a GPU in a container, and PyTorch's index, if
+--wheels stands in for it: then torch's line of the lock is that of the wheel. The services of compose.yaml are
+rehearsed by tests/container/compose.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import os
-import re
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-BASE = "python:3.11-slim"
-PACKAGES = "python3,python3-venv,python3-pip,ca-certificates"
+from tests.container.asking import ENVIRONMENT, asked
+from tests.container.stages import (
+    BASES,
+    ROOT,
+    Rehearsal,
+    RehearsalError,
+    Stage,
+    command_inside,
+    context_of,
+    copy_tree,
+    debian,
+    inside,
+    run_inside,
+)
+
 HEALTHY_WITHIN_S = 300.0
-PORT = 19090
-MOUNTED = ("/proc", "/dev", "/etc/ssl/certs")
-APART = ("unshare", "--mount", "--propagation", "private")
-"""In a mount namespace of its own: what is mounted there is nowhere else, and gone when the command ends."""
-PASSED_ON = re.compile(r"(pip|uv|ssl|requests|curl)_.*|(https?|no|all)_proxy", re.IGNORECASE)
-"""The variables of this machine that its package clients need; Docker would be given them by its own settings."""
+OVDIFF = "/opt/ovdiff/bin/ovdiff"
 
 
-class RehearsalError(Exception):
-    """A step of the Dockerfile failed, or is of a kind that is not known here."""
-
-
-@dataclass
-class Stage:
-    """A stage of the Dockerfile while its steps are run.
-
-    Attributes:
-        root: the stage's file system.
-        environment: what ENV has set.
-        arguments: what ARG has declared, with its values.
-    """
-
-    root: Path
-    environment: dict[str, str] = field(default_factory=dict)
-    arguments: dict[str, str] = field(default_factory=dict)
-    folder: str = "/"
-    user: str = "root"
-    command: list[str] = field(default_factory=list)
-    health: list[str] = field(default_factory=list)
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """What RUN sees and what steps may name."""
-        return {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", **self.arguments, **self.environment}
-
-
-def steps(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the steps of a Dockerfile: the instruction, and the rest of its line with continued lines joined."""
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    for line in re.sub(r"\\\n", " ", "\n".join(lines)).splitlines():
-        instruction, _, rest = line.strip().partition(" ")
-        yield instruction.upper(), rest.strip()
-
-
-def filled(text: str, variables: Mapping[str, str]) -> str:
-    """Return a text with its ``${NAME}`` and ``$NAME`` filled in, as Docker does outside of RUN."""
-    return re.sub(r"\$\{?(\w+)\}?", lambda found: variables.get(found[1], ""), text)
-
-
-class Rehearsal:
-    """Runs the steps of a Dockerfile; each stage once."""
-
-    def __init__(self, context: Path, runs: Path, build_arguments: Mapping[str, str]) -> None:
-        """Use a build context, and a folder for the stages' file systems."""
-        self._context, self._runs, self._given = context, runs, build_arguments
-        self._stages: dict[str, Stage] = {}
-        self._steps = list(steps((context / "Dockerfile").read_text()))
-
-    def build(self, name: str) -> Stage:
-        """Run a stage's steps, and before them those of the stages that it begins with or copies from.
-
-        Raises:
-            RehearsalError: there is no such stage, or a step failed.
-        """
-        if name in self._stages:
-            return self._stages[name]
-        globals_, parent, mine = self._of(name)
-        stage = self._begin(name, filled(parent, globals_))
-        for instruction, rest in mine:
-            sys.stderr.write(f"[{name}] {instruction} {rest}\n")
-            self._take(stage, instruction, rest)
-        self._stages[name] = stage
-        return stage
-
-    def _of(self, name: str) -> tuple[dict[str, str], str, list[tuple[str, str]]]:
-        globals_: dict[str, str] = {}
-        for index, (instruction, rest) in enumerate(self._steps):
-            if instruction == "ARG" and not any(word == "FROM" for word, _ in self._steps[:index]):
-                key, _, value = rest.partition("=")
-                globals_[key] = self._given.get(key, value)
-            if instruction == "FROM" and rest.split()[-1] == name:
-                ends = [i for i, step in enumerate(self._steps) if i > index and step[0] == "FROM"]
-                return globals_, rest.split()[0], self._steps[index + 1 : ends[0] if ends else None]
-        raise RehearsalError(f"The Dockerfile has no stage {name!r}.")
-
-    def _begin(self, name: str, parent: str) -> Stage:
-        root = self._runs / name
-        removed(root)
-        if parent == BASE:
-            copy_tree(debian(self._runs), root)
-            return Stage(root)
-        begun = self.build(parent)
-        copy_tree(begun.root, root)
-        return Stage(root, dict(begun.environment), {}, begun.folder, begun.user, begun.command, begun.health)
-
-    def _take(self, stage: Stage, instruction: str, rest: str) -> None:
-        words = filled(rest, stage.variables)
-        match instruction:
-            case "RUN":
-                run_inside(stage, ["sh", "-c", rest])
-            case "ARG":
-                key, _, value = rest.partition("=")
-                stage.arguments[key] = self._given.get(key, shlex.split(value)[0] if value else "")
-            case "ENV":
-                stage.environment.update(pair.split("=", 1) for pair in shlex.split(words))
-            case "WORKDIR":
-                stage.folder = words
-                inside(stage.root, words).mkdir(parents=True, exist_ok=True)
-            case "USER":
-                stage.user = words
-            case "COPY":
-                self._copy(stage, words.split())
-            case "CMD":
-                stage.command = json.loads(rest)
-            case "HEALTHCHECK":
-                stage.health = json.loads(rest[rest.index("[") :])
-            case "VOLUME" | "EXPOSE":
-                pass
-            case _:
-                raise RehearsalError(f"{instruction} is not known here; add it to {Path(__file__).name}.")
-
-    def _copy(self, stage: Stage, words: Sequence[str]) -> None:
-        sources, target = [word for word in words[:-1] if not word.startswith("--")], words[-1]
-        origins = [word.removeprefix("--from=") for word in words if word.startswith("--from=")]
-        origin = self.build(origins[0]).root if origins else self._context
-        to = inside(stage.root, target if target.startswith("/") else f"{stage.folder}/{target}")
-        for source in sources:
-            path = inside(origin, source)
-            if path.is_dir():
-                copy_tree(path, to)
-            else:
-                to.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(path, to)
-
-
-def removed(folder: Path) -> None:
-    """Remove a folder with all that is in it.
-
-    Raises:
-        RehearsalError: something is mounted below it, which would be removed as well.
-    """
-    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    below = [path for path in mounts if Path(path).is_relative_to(folder.resolve())]
-    if below:
-        raise RehearsalError(f"{below[0]} is mounted below {folder}; unmount it first, or it would be removed as well.")
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def inside(root: Path, path: str) -> Path:
-    """Return the path in a file system whose root is ``root``."""
-    return root / path.lstrip("/")
-
-
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy a folder with owners, modes and links; where the file system can, blocks are shared."""
-    target.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["cp", "--archive", "--reflink=auto", f"{source}/.", str(target)], check=True)
-
-
-def debian(runs: Path) -> Path:
-    """Return an empty Debian with its own Python, made once; `python` and `pip` are there as in the Docker image."""
-    root = runs / "debian"
-    if not (root / "ready").exists():
-        removed(root)
-        runs.mkdir(parents=True, exist_ok=True)
-        make = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(root)]
-        subprocess.run([*APART, *make], check=True)
-        (root / "usr/bin/python").symlink_to("python3")
-        for marker in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
-            marker.unlink()
-        (root / "ready").touch()
-    return root
-
-
-def command_inside(stage: Stage, command: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Return the command line that runs a command in a stage as its user, and its environment.
-
-    The command has a namespace of its own, with the kernel's folders and this machine's certificates mounted into the
-    stage: they are gone with the command, however it ends, so that nothing of this machine is below a stage's folder.
-    """
-    passed_on = {name: value for name, value in os.environ.items() if PASSED_ON.fullmatch(name)}
-    root = shlex.quote(str(stage.root))
-    mounts = [f"mount --rbind {path} {root}{path}" for path in MOUNTED if Path(path).is_dir()]
-    enter = f"chroot --userspec={stage.user}:{stage.user} {root}"
-    within = f"cd {shlex.quote(stage.folder)} && exec {shlex.join(command)}"
-    script = " && ".join([*mounts, f"exec {enter} sh -c {shlex.quote(within)}"])
-    for path in MOUNTED:
-        inside(stage.root, path).mkdir(parents=True, exist_ok=True)
-    inside(stage.root, "/etc").mkdir(exist_ok=True)
-    shutil.copy("/etc/resolv.conf", inside(stage.root, "/etc/resolv.conf"))
-    return [*APART, "sh", "-c", script], {"HOME": "/tmp", **passed_on, **stage.variables}
-
-
-def run_inside(stage: Stage, command: Sequence[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a command in a stage.
-
-    Raises:
-        RehearsalError: it failed, and ``check`` says that it must not.
-    """
-    line, environment = command_inside(stage, command)
-    done = subprocess.run(line, env=environment, text=True, capture_output=True, check=False)
-    if check and done.returncode:
-        raise RehearsalError(f"{shlex.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done
-
-
-def context_of(wheels: Path | None, runs: Path) -> Path:
-    """Return the build context: what .dockerignore lets through, of what git knows or would know.
-
-    With ``wheels``, the lock asks for the torch that is among them, and for no torchvision.
-    """
-    context = runs / "context"
-    removed(context)
-    context.mkdir(parents=True)
-    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *allowed, "Dockerfile"]
-    for name in subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0"):
-        if name and (ROOT / name).is_file():
-            (context / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, context / name)
-    if wheels is not None:
-        versions = [path.name.split("-")[1] for path in wheels.glob("torch-*.whl")]
-        lock = context / "requirements.lock"
-        pinned = re.sub(r"(?m)^torch==.*$", f"torch=={versions[0]}", lock.read_text())
-        lock.write_text(re.sub(r"(?m)^(torchvision|nvidia-[\w-]+|triton|cuda-[\w-]+)==.*\n", "", pinned))
-    return context
+def without_a_gpu(stage: Stage) -> dict[str, object]:
+    """Start the stage's CMD and `ovdiff doctor` as they are, and return what they say of the device."""
+    served = run_inside(stage, stage.command, check=False)
+    examined = run_inside(stage, [OVDIFF, "doctor", "--json"], check=False).stdout
+    device = next(found for found in json.loads(examined)["findings"] if found["name"] == "device")
+    return {
+        "exit status without a GPU": served.returncode,
+        "said without a GPU": served.stderr.strip(),
+        "doctor without a GPU": device["state"],
+        "doctor's advice": device["advice"],
+    }
 
 
 def serve_and_ask(stage: Stage) -> dict[str, object]:
     """Start the stage's CMD as its user, wait until its HEALTHCHECK succeeds, ask it, and end it as Docker does."""
-    stage.environment |= {"OVDIFF_BASIC_USER": "ann", "OVDIFF_BASIC_PASSWORD": "secret", "OVDIFF_PORT": str(PORT)}
     begun = time.monotonic()
     line, environment = command_inside(stage, stage.command)
     server = subprocess.Popen(line, env=environment, start_new_session=True)
@@ -274,23 +72,10 @@ def serve_and_ask(stage: Stage) -> dict[str, object]:
             time.sleep(1)
         found = {"healthy after (s)": round(time.monotonic() - begun, 1), **asked()}
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)
         status = server.wait(timeout=30)
     return {**found, "exit status after SIGTERM": status}
-
-
-def asked() -> dict[str, object]:
-    """Ask the running service without and with its password."""
-    address = f"http://127.0.0.1:{PORT}"
-    answers: dict[str, object] = {}
-    credentials = base64.b64encode(b"ann:secret").decode()
-    for name, headers in (("without a password", {}), ("/status", {"Authorization": f"Basic {credentials}"})):
-        try:
-            with urllib.request.urlopen(urllib.request.Request(f"{address}/status", headers=headers)) as answer:
-                answers[name] = answer.status
-        except urllib.error.HTTPError as error:
-            answers[name] = error.code
-    return answers
 
 
 def contents(stage: Stage) -> dict[str, object]:
@@ -301,8 +86,10 @@ def contents(stage: Stage) -> dict[str, object]:
     size = subprocess.run(
         ["du", "-sm", str(inside(stage.root, "/opt/ovdiff"))], check=True, capture_output=True, text=True
     )
+    compiled = run_inside(stage, ["find", "/opt/ovdiff/lib", "-path", "*/torch/*", "-name", "*.pyc"]).stdout.split()
     return {
         "environment (MB)": int(size.stdout.split()[0]),
+        "is compiled": bool(compiled),
         "CUDA's files": len(listed),
         "user": run_inside(stage, ["id", "-u"]).stdout.strip(),
         "may write to /data": run_inside(stage, ["touch", "/data/x"], check=False).returncode == 0,
@@ -314,43 +101,75 @@ def segmented(stage: Stage) -> dict[str, object]:
     """Segment a scene of the examples in the image, with the embedded models of the second engine."""
     shutil.copy(ROOT / "examples" / "scene.png", inside(stage.root, "/data/scene.png"))
     words = ["--categories", "boat, water, sky", "--preset", "odise_tinyworld", "--out", "/data/found"]
-    run_inside(stage, ["/opt/ovdiff/bin/ovdiff", "segment", "/data/scene.png", *words])
+    run_inside(stage, [OVDIFF, "segment", "/data/scene.png", *words])
     return {"segmented": sorted(path.name for path in inside(stage.root, "/data/found").iterdir())}
+
+
+PROMISED: Mapping[str, object] = {
+    "is compiled": True,
+    "user": "1000",
+    "may write to /data": True,
+    "may write to /opt": False,
+    "without a password": 401,
+    "/health": 200,
+    "/setup": 200,
+    "/predict": 200,
+    "exit status after SIGTERM": 0,
+    "segmented": ["scene.overlay.png"],
+}
+PROMISED_OF: Mapping[str, Mapping[str, object]] = {
+    "cpu": {},
+    "cuda": {"exit status without a GPU": 2, "doctor without a GPU": "failed"},
+}
+"""What is promised of each target beside that."""
 
 
 def wrong(target: str, found: Mapping[str, object]) -> list[str]:
     """Return the names of what is not as the image promises."""
-    promised = {
-        "user": "1000",
-        "may write to /data": True,
-        "may write to /opt": False,
-        "without a password": 401,
-        "/status": 200,
-        "exit status after SIGTERM": 0,
-        "segmented": ["scene.overlay.png"],
-    }
+    promised = {**PROMISED, **PROMISED_OF[target]}
     bad = [name for name, value in promised.items() if found[name] != value]
+    bad += [name for name in ("regions",) if not found[name]]
     return [*bad, *(["CUDA's files"] if bool(found["CUDA's files"]) != (target == "cuda") else [])]
+
+
+def rehearsed(stage: Stage, target: str) -> dict[str, object]:
+    """Return all that is found of a target's file system."""
+    stage.environment |= ENVIRONMENT
+    found = contents(stage)
+    if target == "cuda":
+        found |= without_a_gpu(stage)
+        stage.environment["OVDIFF_DEVICE"] = "cpu"
+    return found | serve_and_ask(stage) | segmented(stage)
+
+
+def built(target: str, runs: Path, given: dict[str, str], wheels: Path | None) -> Stage:
+    """Run the steps of a target, with build arguments and a folder with a wheel of torch."""
+    if wheels:
+        given = {**given, "TORCH": "--find-links /wheels"}
+        suite = BASES[f"python:{given.get('PYTHON', '3.11')}-slim"]
+        copy_tree(wheels, inside(debian(runs, suite), "/wheels"))
+    return Rehearsal(context_of(wheels, runs), runs, given).build(target)
 
 
 def main() -> None:
     """Rehearse a target and print what was found as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("target", choices=["cpu", "cuda"])
+    parser.add_argument("target", choices=list(PROMISED_OF))
     parser.add_argument(
         "--runs", type=Path, default=Path("runs/container"), help="a folder for file systems (%(default)s)"
     )
     parser.add_argument("--wheels", type=Path, help="a folder with a wheel of torch, in place of PyTorch's index")
     parser.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--built", action="store_true", help="build nothing, ask the file system that is there already")
     options = parser.parse_args()
     runs = options.runs.resolve()
     given = dict(pair.split("=", 1) for pair in options.build_arg)
-    if options.wheels:
-        given["TORCH"] = "--find-links /wheels"
-        copy_tree(options.wheels, inside(debian(runs), "/wheels"))
     try:
-        stage = Rehearsal(context_of(options.wheels, runs), runs, given).build(options.target)
-        found = contents(stage) | serve_and_ask(stage) | segmented(stage)
+        if options.built:
+            stage = Rehearsal(ROOT, runs, given, is_built=True).build(options.target)
+        else:
+            stage = built(options.target, runs, given, options.wheels)
+        found = rehearsed(stage, options.target)
     except RehearsalError as error:
         sys.exit(str(error))
     sys.stdout.write(json.dumps(found, indent=1) + "\n")

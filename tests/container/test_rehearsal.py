@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.container.rehearsal import (
+from tests.container.rehearsal import PROMISED, PROMISED_OF, wrong
+from tests.container.stages import (
     ROOT,
     Rehearsal,
     RehearsalError,
@@ -14,19 +15,9 @@ from tests.container.rehearsal import (
     filled,
     removed,
     steps,
-    wrong,
 )
 
-FOUND = {
-    "user": "1000",
-    "CUDA's files": 0,
-    "may write to /data": True,
-    "may write to /opt": False,
-    "without a password": 401,
-    "/status": 200,
-    "exit status after SIGTERM": 0,
-    "segmented": ["scene.overlay.png"],
-}
+FOUND = {**PROMISED, "CUDA's files": 0, "regions": 2}
 
 
 def test_steps_are_joined_over_lines_and_comments() -> None:
@@ -42,9 +33,9 @@ def test_variables_are_filled_in() -> None:
 def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
     """Every step is taken but RUN, which is written down, and the base is an empty folder."""
     ran: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr("tests.container.rehearsal.debian", lambda runs: tmp_path / "base")
+    monkeypatch.setattr("tests.container.stages.debian", lambda runs, suite: tmp_path / "base")
     monkeypatch.setattr(
-        "tests.container.rehearsal.run_inside", lambda stage, command: ran.append((stage.user, [*command]))
+        "tests.container.stages.run_inside", lambda stage, command: ran.append((stage.user, [*command]))
     )
     (tmp_path / "base" / "opt" / "ovdiff").mkdir(parents=True)
     return ran
@@ -92,11 +83,21 @@ def test_a_step_that_is_not_known_is_named(tmp_path: Path) -> None:
         rehearsal._take(Stage(tmp_path), "ONBUILD", "RUN x")
 
 
-@pytest.mark.parametrize(("name", "value"), [("user", "0"), ("CUDA's files", 3), ("without a password", 200)])
+def test_what_is_built_is_described_without_a_step(tmp_path: Path, recorded: list[tuple[str, list[str]]]) -> None:
+    stage = Rehearsal(ROOT, tmp_path / "runs", {}, is_built=True).build("cuda")
+    assert (stage.user, stage.environment["OVDIFF_DEVICE"]) == ("1000", "cuda")
+    assert stage.root == tmp_path / "runs" / "cuda" and not (tmp_path / "runs").exists() and not recorded
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("user", "0"), ("CUDA's files", 3), ("without a password", 200), ("regions", 0)]
+)
 def test_what_is_not_as_promised_is_named(name: str, value: object) -> None:
     assert wrong("cpu", FOUND) == []
     assert wrong("cpu", FOUND | {name: value}) == [name]
-    assert wrong("cuda", FOUND | {"CUDA's files": 5}) == []
+    cuda = FOUND | PROMISED_OF["cuda"] | {"CUDA's files": 5}
+    assert wrong("cuda", cuda) == []
+    assert wrong("cuda", cuda | {"doctor without a GPU": "ok"}) == ["doctor without a GPU"]
 
 
 def test_what_is_mounted_below_a_folder_is_not_removed_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
