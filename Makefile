@@ -10,6 +10,7 @@
 #   make fuzz         10,000 hostile requests for each way to be hostile, to every route; some minutes
 #   make check        what CI asks for: format, lint, types, documentation and tests
 #   make container    run the Dockerfile's steps without Docker, in an empty Debian: root, debootstrap, 5 GB, 10 minutes
+#   make compose      run the services of compose.yaml without Docker, on that: root, debootstrap, 3 GB more, half an hour
 #   make docs         the documentation site, in build/site; needs no network
 #   make pictures     take the screenshots of README.md and docs anew, on a walk through all of it; some minutes
 #   make notebook     run the examples' notebook and keep what it shows
@@ -61,7 +62,7 @@ endef
 # The pinned wheels are for Python 3.11 to 3.13. Where PYTHON is newer, uv fetches a 3.13.
 VENV_PYTHON = $$($(PYTHON) -c 'import sys; print(sys.executable if sys.version_info < (3, 14) else "3.13")')
 
-.PHONY: help setup demo demo-check demo-loop test test-clouds quick fuzz check format lint types docs pictures container notebook measure gpu gpu-wheels tinyworld lock clean chromium
+.PHONY: help setup demo demo-check demo-loop test test-clouds quick fuzz check format lint types docs pictures container compose notebook measure gpu gpu-wheels tinyworld lock clean chromium
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -121,6 +122,10 @@ notebook: $(ENV)
 # CONTAINER_FLAGS="--wheels FOLDER --build-arg EXTRAS=cpu" takes torch from a folder where PyTorch's index can't be reached.
 container: $(ENV)
 	.venv/bin/python -m tests.container.rehearsal $(or $(TARGET),cpu) $(CONTAINER_FLAGS)
+
+# COMPOSE_FLAGS="--runs FOLDER" where `make container` was told another folder.
+compose: $(ENV)
+	.venv/bin/python -m tests.container.compose $(COMPOSE_FLAGS)
 
 # Only the browser test needs it. Where it can't be installed that test is skipped and says so; with CI set it fails.
 chromium:

@@ -108,6 +108,11 @@ def test_what_compose_names_is_in_the_file() -> None:
     assert re.search(rf"^FROM .* AS {target}$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
 
 
+def test_the_database_is_healthy_by_tcp_alone() -> None:
+    """While the image makes a database, a server answers on the socket, and is stopped again."""
+    assert "--host 127.0.0.1" in " ".join(SERVICES["database"]["healthcheck"]["test"])
+
+
 def test_label_studio_is_the_version_that_is_tested_and_is_reached_from_this_machine_alone() -> None:
     tested = re.search(r"LABEL_STUDIO_VERSION := (\S+)", (ROOT / "Makefile").read_text())
     assert tested and SERVICES["label-studio"]["image"] == f"heartexlabs/label-studio:{tested[1]}"
