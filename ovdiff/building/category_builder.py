@@ -3,7 +3,7 @@
 It never sees the images that will be segmented. Of several builders on one bank, on this machine or on others, one
 builds a category, by a lease, and the others wait for what it makes.
 
-Tested alone by tests/ovdiff/test_halves.py, and through the engine by tests/ovdiff/test_engine.py.
+Tested alone by tests/ovdiff/test_halves.py, and through the engine by tests/ovdiff/engine/test_engine.py.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """The kinds of categories, thing or stuff (A.9). Each is decided once and then kept.
 
-Tested through the engine by tests/ovdiff/test_engine.py.
+Tested through the engine by tests/ovdiff/engine/test_engine.py.
 """
 
 import logging

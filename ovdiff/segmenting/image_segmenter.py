@@ -1,6 +1,6 @@
 """The segmenting half as a whole: an image and a vocabulary become a segmentation. It draws no support image.
 
-Tested alone by tests/ovdiff/test_halves.py, and through the engine by tests/ovdiff/test_engine.py.
+Tested alone by tests/ovdiff/test_halves.py, and through the engine by tests/ovdiff/engine/test_engine.py.
 """
 
 import math

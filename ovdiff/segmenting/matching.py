@@ -2,7 +2,7 @@
 
 No model runs here. Between the two steps the part check may change the scores (:mod:`ovdiff.segmenting.part_check`).
 
-Tested through the engine by tests/ovdiff/test_engine.py.
+Tested through the engine by tests/ovdiff/engine/test_engine.py.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """What is made of an image before a model sees it. No lock is held meanwhile, and any thread may do it.
 
-Tested by tests/ovdiff/segmenting/test_encoding.py, and through the engine by tests/ovdiff/test_engine.py.
+Tested by tests/ovdiff/segmenting/test_encoding.py, and through the engine by tests/ovdiff/engine/test_engine.py.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """The prototypes of a vocabulary, stacked into one table for each extractor. Tables of recent vocabularies are kept.
 
-Tested through the engine by tests/ovdiff/test_engine.py.
+Tested through the engine by tests/ovdiff/engine/test_engine.py.
 """
 
 from collections import OrderedDict
