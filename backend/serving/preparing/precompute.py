@@ -9,10 +9,8 @@ The bank is asked without the lock, one category after another, and what it answ
 costs one question, however many projects there are. Whoever asks for the standing of categories asks the bank for these
 alone; a set that vanished from the bank is noticed there, and built again.
 
-If a model cannot be loaded, the device is too small or the disk is full, all categories fail at once: they are not
-tried one by one, because each try would wait half a minute for the hub or draw images in vain. Such a failure is tried
-again after a while by itself. A category that failed by its own fault would fail again: it is tried again when it is
-asked for.
+What would meet every category, such as a full disk, fails all of them at once, and is tried again by itself
+(`backend.serving.preparing.failures`).
 """
 
 from __future__ import annotations
@@ -27,29 +25,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from backend.serving.preparing.asking import Answer, ask, is_built_elsewhere
+from backend.serving.preparing.failures import Failures, is_of_all
 from backend.serving.preparing.standing import UNWANTED, Standing, Status
 from backend.serving.preparing.turns import Turns
 from backend.serving.preparing.words import Words
-from ovdiff.engines.building import DrawsAhead, SharesBuilding
+from ovdiff.engines.building import DrawsAhead
 from ovdiff.engines.contract import Builder
-from ovdiff.errors import ClusterError, DeviceMemoryError, OVDiffError, StorageError, WeightsError
+from ovdiff.errors import OVDiffError
 from ovdiff.vocabulary import Category
 
 logger = logging.getLogger(__name__)
 
-FAULTS_OF_ALL = (WeightsError, DeviceMemoryError, ClusterError, StorageError, OSError)
-"""Errors that would meet every category, and not only the one that is being built; so would what an OSError caused."""
-
 MEASURED_BUILDS = 10
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What the bank said of a category: the key of its prototypes and whether it has them, or why it cannot say."""
-
-    key: str = ""
-    has: bool = False
-    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +72,7 @@ class Precompute:
     ) -> None:
         """Remember the builder. Building begins with `start`."""
         self._builder = builder
-        self._retry_failed_after_s = retry_failed_after_s
+        self._failures = Failures(retry_failed_after_s, clock_s)
         self._clock_s = clock_s
         self._changed = threading.Condition()  # Whoever holds it does not wait: neither the bank nor the disk is asked.
         self._turns = Turns()
@@ -206,35 +194,25 @@ class Precompute:
             return True
         return not any(self._turns.is_open(category) and category not in self._failed for category in categories)
 
-    def _ask(self, category: Category) -> _Answer:
-        """Ask the bank, which notices sets that were removed or damaged by their files' dates. Never under the lock."""
-        try:
-            return _Answer(self._builder.category_key(category), self._builder.has(category))
-        except (OVDiffError, OSError) as error:  # a model or the bank is not there or not readable
-            return _Answer(error=str(error))
-        except Exception as error:  # An engine may come from another package; the worker must outlive its mistakes.
-            logger.exception("Asking for the category %r failed unexpectedly.", category.name)
-            return _Answer(error=f"unexpected {type(error).__name__}; the service's log has the details")
-
-    def _ask_all(self, categories: Iterable[Category]) -> dict[Category, tuple[_Answer, Status]]:
+    def _ask_all(self, categories: Iterable[Category]) -> dict[Category, tuple[Answer, Status]]:
         """Return what the bank says of each category, and the status that follows.
 
         A category that was in the bank before and is not there now is asked for once more, because it may have been
         finished after the bank was asked. If it is really gone, it is open again.
         """
-        answers = {category: self._ask(category) for category in categories}
+        answers = {category: ask(self._builder, category) for category in categories}
         with self._changed:
             vanished = [category for category, answer in answers.items() if self._has_vanished(category, answer)]
-        answers |= {category: self._ask(category) for category in vanished}
+        answers |= {category: ask(self._builder, category) for category in vanished}
         with self._changed:
             self._reopen(category for category in vanished if self._has_vanished(category, answers[category]))
             return {category: (answer, self._status(category, answer)) for category, answer in answers.items()}
 
-    def _has_vanished(self, category: Category, answer: _Answer) -> bool:
+    def _has_vanished(self, category: Category, answer: Answer) -> bool:
         settled = self._turns.is_wanted(category) and not self._turns.is_open(category)
         return settled and category not in self._failed and not answer.has and not answer.error
 
-    def _status(self, category: Category, answer: _Answer) -> Status:
+    def _status(self, category: Category, answer: Answer) -> Status:
         if answer.error:
             return Status("failed", reason=answer.error)
         if self._building is not None and self._building[0] == answer.key:
@@ -279,27 +257,20 @@ class Precompute:
             if project_uid is None:
                 self._words.judge(category)
                 continue
-            answer = self._ask(category)
+            answer = ask(self._builder, category)
             if answer.has or answer.error:
-                failure = self._unaskable(answer.error) if answer.error else None
+                failure = self._failures.unaskable(answer.error) if answer.error else None
                 if failure is not None:
-                    _log_failure(f"Category {category.name!r}", failure, self._retry_failed_after_s)
+                    self._failures.log(f"Category {category.name!r}", failure)
                 with self._changed:
                     self._settle(category, failure)
-            elif category not in self._put_off and self._is_built_elsewhere(category):
+            elif category not in self._put_off and is_built_elsewhere(self._builder, category):
                 self._put_off.add(category)  # Once all are, there is nothing but to wait for one.
                 with self._changed:
                     self._turns.put_off(category)
             else:
                 self._put_off.clear()
                 self._build(project_uid, category, answer.key)
-
-    def _is_built_elsewhere(self, category: Category) -> bool:
-        """Say whether another service on the same bank builds a category, so that this one had better build others."""
-        try:
-            return isinstance(self._builder, SharesBuilding) and self._builder.being_built(category) is not None
-        except (OVDiffError, OSError):  # The build will say so.
-            return False
 
     def _next_turn(self) -> tuple[str | None, Category] | None:
         """Wait until a category is open or a failure is due again; return the next turn, or None at the end.
@@ -332,11 +303,6 @@ class Precompute:
         due_s = min((status.alone_from_s for status in failures), default=math.inf)
         return None if due_s == math.inf else max(0.0, due_s - now_s)
 
-    def _unaskable(self, reason: str) -> Status:
-        """Return the failure of a category for which the bank cannot be asked. To ask again costs nothing."""
-        alone_from_s = self._clock_s() + self._retry_failed_after_s
-        return Status("failed", reason=reason, asked_from_s=-math.inf, alone_from_s=alone_from_s)
-
     def _build(self, project_uid: str, category: Category, key: str) -> None:
         """Build one category. Any error becomes the reason in its status, because the worker must go on."""
         with self._changed:
@@ -355,19 +321,19 @@ class Precompute:
                 self._leave_open(f"Category {category.name!r}: changed while it was built; it is built again.")
                 return
             if not self._builder.has(category):  # would be built again at once, and again
-                failure = self._failure("it was built, but the bank does not have it; is the folder shared?")
+                failure = self._failures.of_build("it was built, but the bank does not have it; is the folder shared?")
         except _StoppedError:
             self._leave_open(f"Category {category.name!r}: given up between two batches.")
             return
         except (OVDiffError, OSError) as error:
-            of_all = isinstance(error, FAULTS_OF_ALL) or isinstance(error.__cause__, OSError)
-            failure = self._failure(str(error), alone=of_all)
+            of_all = is_of_all(error)
+            failure = self._failures.of_build(str(error), alone=of_all)
         except Exception as error:
             logger.exception("Building %r failed unexpectedly.", category.name)
-            failure = self._failure(f"unexpected {type(error).__name__}; the service's log has the details")
+            failure = self._failures.of_build(f"unexpected {type(error).__name__}; the service's log has the details")
         if failure is not None:
             whose = "Every category" if of_all else f"Category {category.name!r}"
-            _log_failure(whose, failure, self._retry_failed_after_s)
+            self._failures.log(whose, failure)
         with self._changed:
             self._building = None
             if failure is None:
@@ -414,11 +380,6 @@ class Precompute:
         with self._changed:
             self._building = None
 
-    def _failure(self, reason: str, *, alone: bool = False) -> Status:
-        again_s = self._clock_s() + self._retry_failed_after_s
-        alone_from_s = again_s if alone else math.inf
-        return Status("failed", reason=reason, asked_from_s=again_s, alone_from_s=alone_from_s)
-
     def _report(self, category: Category, stage: str, fraction: float) -> None:
         """Note how far the build is. The engine calls this between batches, so a build that is given up ends here."""
         with self._changed:
@@ -427,8 +388,3 @@ class Precompute:
             if self._building is not None:
                 key, status = self._building
                 self._building = (key, replace(status, stage=stage, progress=min(1.0, max(0.0, fraction))))
-
-
-def _log_failure(whose: str, failure: Status, retry_after_s: float) -> None:
-    when = "by itself" if failure.alone_from_s < math.inf else "when asked for"
-    logger.error("%s failed: %s Tried again %s after %g s.", whose, failure.reason, when, retry_after_s)
