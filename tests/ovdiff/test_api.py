@@ -85,11 +85,11 @@ def test_whoever_needs_no_build_waits_for_none(made: Made, tmp_path: Path) -> No
     with ThreadPoolExecutor(2) as threads:
         try:
             building = threads.submit(call, "blue")
-            assert threads.submit(call, "red").result(timeout=5.0) == ("red",)
+            assert threads.submit(call, "red").result(timeout=30.0) == ("red",)
             assert not building.done()
         finally:
             made.engines[0].gate.set()
-        assert building.result(timeout=10.0) == ("blue",)
+        assert building.result(timeout=60.0) == ("blue",)
 
 
 def test_preset_bank_and_device_are_told_apart_and_the_oldest_is_let_go(made: Made, tmp_path: Path) -> None:

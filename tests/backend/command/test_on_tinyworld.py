@@ -179,5 +179,5 @@ def test_a_click_on_an_image_that_was_looked_at_and_a_stored_prediction_wait_for
             lambda: service.predict(PROJECT_UID, [task], one, {"result": [region]}),
             lambda: service.predict(PROJECT_UID, [task], two, {"result": [region]}),
         ):
-            (item,) = pool.submit(asked).result(timeout=10)
+            (item,) = pool.submit(asked).result(timeout=50)
             assert "result" in item and "error" not in item

@@ -707,7 +707,7 @@ def test_a_run_that_is_killed_at_any_moment_loses_nothing_and_goes_on(
 
         setattr(studio, when, kill)
         running.start()
-        running.join(30)
+        running.join(120)
         assert running.exitcode == -signal.SIGKILL, (when, method, part)
         studio.before = studio.after = lambda asked: None
         assert {number: studio.predictions[number] for number in theirs} == kept
@@ -734,7 +734,7 @@ def test_ctrl_c_ends_it_and_says_what_was_done(
 
     studio.before = interrupt
     running.start()
-    running.join(30)
+    running.join(120)
     said = output.read_text()
     assert running.exitcode == 1  # by a KeyboardInterrupt, of which `cli.main` makes the status 130
     assert "then ended by Ctrl-C" in said and "Run the same command again" in said

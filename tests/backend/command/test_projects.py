@@ -7,7 +7,6 @@ import pytest
 from backend.command import cli
 from backend.command.projects import known_projects
 from backend.serving.http.app import create_app
-from backend.serving.read_back import LOOK_EVERY_S
 from backend.serving.store import Store
 from backend.settings import LabelStudioSettings, Settings
 from ovdiff.vocabulary import Category
@@ -92,7 +91,7 @@ def test_a_running_service_forgets_it_too(settings: Settings, store: Store) -> N
     try:
         assert set(service.status()["projects"]) == {UID, OTHER_UID}
         assert run("forget", "3") == 0
-        assert eventually(lambda: set(service.status()["projects"]) == {OTHER_UID}, timeout_s=3 * LOOK_EVERY_S)
+        assert eventually(lambda: set(service.status()["projects"]) == {OTHER_UID})
         assert eventually(lambda: store.marks().forgotten == frozenset())
     finally:
         service.stop()
@@ -109,7 +108,7 @@ def test_a_running_service_writes_its_projects_into_a_new_state_file(settings: S
     service = create_app(replace(settings), FakeEngine(settings.bank_dir)).extensions["ovdiff"]
     try:
         settings.state_file.unlink()
-        assert eventually(lambda: set(store.label_configs()) == {UID, OTHER_UID}, timeout_s=3 * LOOK_EVERY_S)
+        assert eventually(lambda: set(store.label_configs()) == {UID, OTHER_UID})
     finally:
         service.stop()
 

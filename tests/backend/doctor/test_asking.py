@@ -47,13 +47,13 @@ def test_lists_and_pages_hold_objects(body: object) -> None:
     assert Reply(200, body).objects() == [{"id": 1}]
 
 
-@pytest.mark.timeout(20)  # without the deadline it would wait for ever
+@pytest.mark.timeout(60)  # without the deadline it would wait for ever
 def test_a_server_that_drips_or_is_silent_is_given_up(asker_of: Callable[..., Asker]) -> None:
     def drip(victim: Victim) -> None:
         victim.drip(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 10_000)
 
     def silent(victim: Victim) -> None:
-        victim.over.wait(15)
+        victim.over.wait(50)
 
     for behave in (drip, silent):
         with hostile_server(behave) as hostile:

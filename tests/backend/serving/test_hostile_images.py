@@ -12,6 +12,7 @@ from ovdiff.vocabulary import Category
 from tests.fakes.engine import FakeEngine
 from tests.fakes.fixtures import MakeApp
 from tests.fakes.hostile_server import Victim, hostile_server
+from tests.fakes.waiting import SLACK_S
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><BrushLabels name="label" toName="image">'
@@ -49,7 +50,7 @@ def test_as_many_dripping_images_as_there_are_places_hold_nobody_up_for_long(
         f"{server.url} took longer than {LIMIT_S} s, redirects included (OVDIFF_IMAGE_TIMEOUT_S)."
     }
     assert good["result"]
-    assert took_s < LIMIT_S + 5.0
+    assert took_s < LIMIT_S + SLACK_S
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from backend.sources.transport import Request
 from tests.fakes.hostile_server import Victim, hostile_server
 from tests.fakes.label_studio import LEGACY_TOKEN, PERSONAL_TOKEN, FakeLabelStudio, running
 from tests.fakes.transport import FakeTransport, answer, offline_fetcher
+from tests.fakes.waiting import SLACK_S
 
 LIMITS = ImageSettings(connect_timeout_s=0.5, image_timeout_s=2.0)
 
@@ -293,22 +294,20 @@ def test_the_time_that_is_left_of_a_request_is_named(label_studio: FakeLabelStud
         fetcher(label_studio).fetch("/data/slow/a.png", within_s=within_s)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_redirects_that_dawdle_end_at_the_deadline() -> None:
     def dawdle(victim: Victim) -> None:
-        victim.over.wait(0.1)
+        victim.over.wait(0.4)
         victim.send(b"HTTP/1.1 302 Found\r\nLocation: /b.png\r\nContent-Length: 0\r\n\r\n")
 
     with hostile_server(dawdle) as server:
-        limits = replace(LIMITS, private_image_hosts=(server.host_and_port,), image_timeout_s=0.35, max_redirects=20)
-        started_s = time.monotonic()
-        with pytest.raises(ImageFetchError, match=r"took longer than 0\.35 s, redirects included"):
+        limits = replace(LIMITS, private_image_hosts=(server.host_and_port,), image_timeout_s=1.5, max_redirects=20)
+        with pytest.raises(ImageFetchError, match=r"took longer than 1\.5 s, redirects included"):
             fetcher(FakeLabelStudio(url="http://ls"), limits).fetch(server.url)
-    assert time.monotonic() - started_s < 1.5
     assert 2 <= len(server.requests) <= 4
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_a_redirect_whose_body_never_ends_is_followed(label_studio: FakeLabelStudio) -> None:
     def redirect(victim: Victim) -> None:
         location = f"Location: {label_studio.url}/public/a.png\r\n".encode()
@@ -322,7 +321,7 @@ def test_a_redirect_whose_body_never_ends_is_followed(label_studio: FakeLabelStu
     assert server.sent_bytes < 20 * 2**20  # what sockets hold
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_a_dripping_exchange_of_tokens_counts_too() -> None:
     def drip(victim: Victim) -> None:
         victim.send(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -344,7 +343,7 @@ def test_a_dripping_exchange_of_tokens_counts_too() -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert time.monotonic() - started_s < 1.5
+        assert time.monotonic() - started_s < SLACK_S
     assert len(failures) == 4
     assert all(str(failure).startswith("cannot fetch http://127.0.0.1:") for failure in failures)
     assert all("token" in str(failure) for failure in failures)
@@ -402,7 +401,7 @@ def test_a_slow_server_is_given_up(label_studio: FakeLabelStudio) -> None:
         fetcher(label_studio, replace(LIMITS, image_timeout_s=0.3)).fetch("/data/slow/a.png")
 
 
-@pytest.mark.timeout(20)  # without the limit it would wait forever
+@pytest.mark.timeout(60)  # without the limit it would wait forever
 def test_a_server_that_never_answers_is_given_up(label_studio: FakeLabelStudio) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.png"

@@ -14,6 +14,7 @@ from backend.sources.web_url import WebUrl
 from tests.fakes.hostile_server import Behaviour, Victim, hostile_server
 from tests.fakes.label_studio import LEGACY_TOKEN, PERSONAL_TOKEN, PROJECT_UID, FakeLabelStudio, jwt
 from tests.fakes.transport import FakeTransport, answer
+from tests.fakes.waiting import SLACK_S
 
 
 def client(fake: FakeLabelStudio, token: str) -> LabelStudioClient:
@@ -106,7 +107,7 @@ def test_owns_compares_scheme_host_and_port(url: str, owned: bool) -> None:
     assert LabelStudioClient(LabelStudioSettings(url="http://labels.example.org")).owns(WebUrl.parse(url)) is owned
 
 
-@pytest.mark.timeout(20)  # without the limit it would wait forever
+@pytest.mark.timeout(60)  # without the limit it would wait forever
 def test_a_label_studio_that_accepts_and_never_answers_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -133,7 +134,7 @@ def drip_body(victim: Victim) -> None:
     victim.drip(b" " * 1000)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("behave", [drip_headers, drip_body])
 def test_a_label_studio_that_drips_is_given_up(behave: Behaviour) -> None:
     started_s = time.monotonic()
@@ -141,7 +142,7 @@ def test_a_label_studio_that_drips_is_given_up(behave: Behaviour) -> None:
         settings = LabelStudioSettings(url=f"http://{server.host_and_port}", api_key=LEGACY_TOKEN)
         with pytest.raises(LabelStudioSlowError, match="no time was left"):
             LabelStudioClient(settings, answer_within_s=0.3).project(1)
-    assert time.monotonic() - started_s < 1.5
+    assert time.monotonic() - started_s < SLACK_S
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_an_address_that_cannot_be_asked_is_named() -> None:
 def test_a_token_that_another_thread_exchanges_is_not_waited_for_beyond_the_deadline() -> None:
     with hostile_server(drip_body) as server:
         settings = LabelStudioSettings(url=f"http://{server.host_and_port}", api_key=PERSONAL_TOKEN)
-        personal = LabelStudioClient(settings, answer_within_s=2.0)
+        personal = LabelStudioClient(settings, answer_within_s=20.0)
 
         def exchange() -> None:
             with contextlib.suppress(LabelStudioAPIError):
@@ -201,5 +202,5 @@ def test_a_token_that_another_thread_exchanges_is_not_waited_for_beyond_the_dead
         started_s = time.monotonic()
         with pytest.raises(LabelStudioSlowError, match="access token, and did not answer in time"):
             personal.authorization(Deadline.within(0.1))
-        assert time.monotonic() - started_s < 1.0
+        assert time.monotonic() - started_s < SLACK_S
     exchanging.join()

@@ -25,6 +25,7 @@ from backend.sources.transport import (
 )
 from backend.sources.web_url import WebUrl
 from tests.fakes.hostile_server import Behaviour, Victim, hostile_server
+from tests.fakes.waiting import SLACK_S
 
 LIMIT_S = 0.3
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -63,10 +64,10 @@ def drip(start: bytes, rest: bytes) -> Behaviour:
 
 
 def silent(victim: Victim) -> None:
-    victim.over.wait(5.0)
+    victim.over.wait(30.0)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "behave",
     [
@@ -88,16 +89,16 @@ def test_whatever_drips_ends_at_the_deadline(behave: Behaviour) -> None:
     started_s = time.monotonic()
     with hostile_server(behave) as server, pytest.raises(NoAnswerError):
         fetch(server.url)
-    assert time.monotonic() - started_s < LIMIT_S + 1.5
+    assert time.monotonic() - started_s < LIMIT_S + SLACK_S
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("first", [b"", b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc"], ids=["silence", "a hello that drips"])
 def test_a_tls_handshake_that_never_ends_is_given_up(first: bytes) -> None:
     started_s = time.monotonic()
     with hostile_server(drip(first, b"\x03") if first else silent) as server, pytest.raises(NoAnswerError):
         fetch(f"https://{server.host_and_port}/a.png")
-    assert time.monotonic() - started_s < LIMIT_S + 1.5
+    assert time.monotonic() - started_s < LIMIT_S + SLACK_S
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_a_packed_bomb_is_unpacked_piece_by_piece(encoding: str) -> None:
     assert peak_bytes < 8 * MIB
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_a_redirect_without_end_is_not_read() -> None:
     def behave(victim: Victim) -> None:
         victim.send(b"HTTP/1.1 302 Found\r\nLocation: /b.png\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -301,15 +302,15 @@ def test_a_line_break_in_a_header_is_not_sent() -> None:
             pytest.fail("it was sent")
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_a_name_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: over.wait(10.0) and [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: over.wait(30.0) and [])
     started_s = time.monotonic()
     with pytest.raises(NoAnswerError, match="TimeoutError"):
         fetch("http://images.example.org/a.png")
     over.set()
-    assert time.monotonic() - started_s < LIMIT_S + 1.5
+    assert time.monotonic() - started_s < LIMIT_S + SLACK_S
 
 
 @pytest.mark.parametrize("host", ["nobody.invalid", "a_b-.invalid"])

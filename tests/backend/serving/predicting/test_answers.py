@@ -313,7 +313,7 @@ def test_who_waits_until_the_time_is_over_has_no_result_and_began_nothing() -> N
     predictor = ScriptedPredictor(during=during)
     asked = Answers(predictor, replace(LIMITS, prediction_slots=1))
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(asked.predictions, "7.1", [{"id": 1}], snapshot_at(time.monotonic(), 0.2))
+        first = pool.submit(asked.predictions, "7.1", [{"id": 1}], snapshot_at(time.monotonic(), 60.0))
         assert began.wait(10)
         late = asked.predictions("7.1", [{"id": 2}], snapshot_at(time.monotonic(), 0.2))
         go_on.set()
