@@ -21,6 +21,7 @@
      ├── ClusterError               machines that should help cannot be reached, were lost, or differ from this one
      └── BankError                  the prototype store cannot be read or written
           ├── BankCorruptError      a stored file does not match its card
+          ├── CurationError         what people changed of a category's support images cannot be read or applied
           └── MissingPrototypesError  a category of the vocabulary has no prototypes yet
 
 Messages say what was wrong, the value, and what to do next.
@@ -34,6 +35,7 @@ __all__ = [
     "BankCorruptError",
     "BankError",
     "ClusterError",
+    "CurationError",
     "DatasetError",
     "DeviceError",
     "DeviceMemoryError",
@@ -173,6 +175,10 @@ class BankCorruptError(BankError):
             f"Prototype file {path} is damaged: {reason}. Remove it, or build its category again "
             f"(building overwrites it); other categories are not touched."
         )
+
+
+class CurationError(BankError):
+    """What people changed of one category's support images cannot be read or applied; other categories are whole."""
 
 
 class MissingPrototypesError(BankError):

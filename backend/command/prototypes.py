@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -19,13 +20,13 @@ from ovdiff.bank.support_store import SupportStore
 from ovdiff.engines import SegmentationEngine
 from ovdiff.engines.building import DrawsAhead, HasAnchors, JudgesWords, SharesBuilding
 from ovdiff.engines.contract import Builder
-from ovdiff.errors import SupportError, VocabularyError
+from ovdiff.errors import CurationError, SupportError, VocabularyError
 from ovdiff.vocabulary import Category, Vocabulary
 
 if TYPE_CHECKING:
     from backend.command.on_ray import OnRay
 
-CATEGORY_ERRORS = (SupportError, VocabularyError)
+CATEGORY_ERRORS = (CurationError, SupportError, VocabularyError)
 """Errors that concern one category alone: after them the other categories are still built."""
 
 
@@ -51,11 +52,12 @@ def build_prototypes(categories: Sequence[Category], engine: SegmentationEngine,
     Raises:
         RequestError, OVDiffError: for the reasons that `build_missing` names.
     """
-    ready = [category for category in categories if engine.has(category)]
+    failed: dict[Category, str] = {}
+    lacking = _lacking(categories, engine, failed)
+    ready = [category for category in categories if category not in lacking and category not in failed]
     for category in ready:
         word = _word(engine.judge(category)) if isinstance(engine, JudgesWords) else ""
         say(f"{category.name}: ready, {_shown_key(category, engine)}{word}")
-    failed: dict[Category, str] = {}
     try:
         build_missing(categories, engine, failed, ray)
     finally:
@@ -63,14 +65,17 @@ def build_prototypes(categories: Sequence[Category], engine: SegmentationEngine,
 
 
 def _as_json(category: Category, engine: Builder, was_ready: bool, error: str | None) -> dict[str, object]:
-    """Return what became of a category that was asked for."""
-    judgement = engine.judgement(category) if isinstance(engine, JudgesWords) and engine.has(category) else None
+    """Return what became of a category that was asked for; without its curation nobody knows its key."""
+    key, is_ready = "", False
+    with suppress(CurationError):
+        key, is_ready = engine.category_key(category), engine.has(category)
+    judgement = engine.judgement(category) if isinstance(engine, JudgesWords) and is_ready else None
     return {
         "category": category.name,
         "prompts": category.phrases,
-        "key": engine.category_key(category),
+        "key": key,
         "was_ready": was_ready,
-        "is_ready": engine.has(category),
+        "is_ready": is_ready,
         "word": word_state(judgement),
         "judgement": judgement,
         "error": error or "",
@@ -124,7 +129,7 @@ def build_missing(
     Args:
         categories: what the bank should have.
         engine: what makes prototypes.
-        failed: gets the reason for each category that could not be built.
+        failed: gets the reason for each category that could not be built; those in it are not tried.
         ray: the cluster on which engines like this one make them, side by side.
 
     Raises:
@@ -132,8 +137,9 @@ def build_missing(
         OVDiffError: nothing can be built, because a model is missing or the bank is not writable. Prototypes that were
             finished before are kept.
     """
-    missing = [category for category in categories if not engine.has(category)]
     failed = {} if failed is None else failed
+    missing = _lacking([each for each in categories if each not in failed], engine, failed)
+    wanted = len(missing) + len(failed)
     with progress_bar(len(missing), "category") as bar:
         done = dict.fromkeys(missing, 0.0)
 
@@ -154,7 +160,20 @@ def build_missing(
             report(category, "done", 1.0)
     if failed:
         names = ", ".join(category.name for category in failed)
-        raise RequestError(f"{len(failed)} of {len(missing)} categories could not be built: {names}.")
+        raise RequestError(f"{len(failed)} of {wanted} categories could not be built: {names}.")
+
+
+def _lacking(categories: Sequence[Category], engine: Builder, failed: MutableMapping[Category, str]) -> list[Category]:
+    """Return the categories that the bank lacks; of those whose curation cannot be read, tell it and note it."""
+    lacking = []
+    for category in categories:
+        try:
+            if not engine.has(category):
+                lacking.append(category)
+        except CurationError as error:
+            failed[category] = str(error)
+            complain(f"{category.name}: {error}")
+    return lacking
 
 
 def _groups(categories: Sequence[Category], engine: Builder) -> Iterator[list[Category]]:

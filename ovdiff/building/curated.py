@@ -13,7 +13,7 @@ from ovdiff.bank.support import SupportImage, SupportSet
 from ovdiff.curation.curation import Curation, Exemplar
 from ovdiff.curation.exemplars import pictures_to_exemplar
 from ovdiff.curation.pictures import PictureStore
-from ovdiff.errors import BankError
+from ovdiff.errors import CurationError
 from ovdiff.presets import Preset
 
 Places = dict[str, NDArray[np.bool_]]
@@ -38,7 +38,7 @@ def curate(drawn: SupportSet, curation: Curation, pictures: PictureStore, preset
         preset: the number and size of drawn images, and whether backgrounds are eroded.
 
     Raises:
-        BankError: an exemplar or a ban is not stored, or is of another size than support images.
+        CurationError: an exemplar or a ban is not stored, or is of another size than support images.
     """
     if not curation.identity():
         return drawn
@@ -66,10 +66,10 @@ def _exemplar_image(exemplar: Exemplar, number: int, pictures: PictureStore, pre
     try:
         found = pictures_to_exemplar(pictures.get(exemplar.pictures, what))
     except KeyError as error:
-        raise BankError(f"{what} has no picture {error}. Remove it (ovdiff prototypes remove-exemplar).") from error
+        raise CurationError(f"{what} has no picture {error}. Remove it (ovdiff prototypes remove-exemplar).") from error
     size_px = preset.generation.size_px
     if found.image.shape != (size_px, size_px, 3):
-        raise BankError(f"{what} is of {found.image.shape} pixels, expected {size_px} x {size_px}. Add it anew.")
+        raise CurationError(f"{what} is of {found.image.shape} pixels, expected {size_px} x {size_px}. Add it anew.")
     background, settings = found.surroundings, preset.support
     if settings.erode_background:
         from scipy import ndimage  # not above: without the extras, torch is what people must hear of first
@@ -98,7 +98,7 @@ def _without_places(item: SupportImage, places: NDArray[np.bool_] | None) -> Sup
     if places is None:
         return item
     if places.shape != item.background.shape:
-        raise BankError(
+        raise CurationError(
             f"A ban of image {item.number} is of {places.shape} pixels, and the image of {item.background.shape}. "
             "Unban it (ovdiff prototypes unban)."
         )

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ovdiff.errors import BankError
+from ovdiff.errors import BankError, CurationError
 from ovdiff.storage import place
 from ovdiff.storage.files import delete_left_overs
 from ovdiff.storage.sealed import keep_sealed, read_sealed
@@ -63,18 +63,18 @@ class PictureStore:
             what: what they are, for messages: "The exemplar 'boat.jpg'".
 
         Raises:
-            BankError: they are not stored, or what is stored is something else.
+            CurationError: they are not stored, or what is stored is something else.
         """
         files = read_sealed(self.folder / address, _DAMAGED)
         advice = f"Bring back {self.folder / address}, or take them out of the curation"
         if files is None:
-            raise BankError(f"{what} is not in the bank, or its pictures are damaged. {advice}.")
+            raise CurationError(f"{what} is not in the bank, or its pictures are damaged. {advice}.")
         try:
             found = files_to_pictures(files, what)
         except BankError as error:
-            raise BankError(f"{error} {advice}.") from error
+            raise CurationError(f"{error} {advice}.") from error
         if address_of(found) != address:
-            raise BankError(f"{what} has other pixels than its address says. {advice}.")
+            raise CurationError(f"{what} has other pixels than its address says. {advice}.")
         return found
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from ovdiff.curation.curation import UNCURATED, Curation
 from ovdiff.curation.pictures import PictureStore
 from ovdiff.curation.text import curation_to_toml, toml_to_curation
-from ovdiff.errors import BankError
+from ovdiff.errors import BankError, CurationError
 from ovdiff.storage import place
 from ovdiff.storage.files import delete_left_overs, locked, write_whole
 from ovdiff.storage.stamps import Stamp, stamps_of
@@ -38,13 +38,13 @@ class CurationStore:
         A file is read again only if it has changed on disk, so this costs microseconds.
 
         Raises:
-            BankError: the file cannot be read as a curation.
+            CurationError: the file cannot be read as a curation.
         """
         path = self._path(support_key)
         try:
             stamp = self._stamps.of(path)
         except OSError as error:
-            raise BankError(f"The curation {path} cannot be read: {error}.") from error
+            raise CurationError(f"The curation {path} cannot be read: {error}.") from error
         if stamp is None:
             return UNCURATED
         known = self._read.get(support_key)
@@ -57,7 +57,8 @@ class CurationStore:
         """Replace the curation of a support key by what a function makes of it, under the folder's lock; return it.
 
         Raises:
-            BankError: the file cannot be read as a curation, or the folder cannot be written.
+            CurationError: the file cannot be read as a curation.
+            BankError: the folder cannot be written.
         """
         path = self._path(support_key)
         try:
@@ -79,7 +80,7 @@ class CurationStore:
 
         Raises:
             OSError: the folder cannot be written.
-            BankError: the file cannot be read as a curation.
+            CurationError: the file cannot be read as a curation.
         """
         path = self._path(support_key)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +94,7 @@ class CurationStore:
         """Return all curations by their support keys, sorted.
 
         Raises:
-            BankError: a file cannot be read as a curation.
+            CurationError: a file cannot be read as a curation.
         """
         return {path.stem: self.of(path.stem) for path in sorted(self.folder.glob("*.toml"))}
 
@@ -107,5 +108,7 @@ def _read(path: Path) -> Curation:
     except FileNotFoundError:  # It was deleted this very moment.
         return UNCURATED
     except (OSError, ValueError) as error:
-        raise BankError(f"The curation {path} cannot be read: {error}. Correct it, or delete it to undo it.") from error
+        raise CurationError(
+            f"The curation {path} cannot be read: {error}. Correct it, or delete it to undo it."
+        ) from error
     return toml_to_curation(text, str(path))

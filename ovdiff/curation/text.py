@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ovdiff.curation.curation import ADDRESS, Curation
-from ovdiff.errors import BankError, PresetError
+from ovdiff.errors import CurationError, PresetError
 from ovdiff.presets.mapping import build
 from ovdiff.presets.text import toml_value
 
@@ -41,16 +41,16 @@ def toml_to_curation(text: str, where: str) -> Curation:
         where: the file, for messages.
 
     Raises:
-        BankError: the text is no TOML, has an unknown key or an impossible value; the message names it.
+        CurationError: the text is no TOML, has an unknown key or an impossible value; the message names it.
     """
     try:
         read = build(_File, tomllib.loads(text), f"The curation {where}", {})
     except tomllib.TOMLDecodeError as error:
-        raise BankError(f"The curation {where} is no TOML: {error}. {_ADVICE}") from error
+        raise CurationError(f"The curation {where} is no TOML: {error}. {_ADVICE}") from error
     except PresetError as error:
-        raise BankError(f"{error} {_ADVICE}") from error
+        raise CurationError(f"{error} {_ADVICE}") from error
     if fault := _fault(read):
-        raise BankError(f"The curation {where}: {fault}. {_ADVICE}")
+        raise CurationError(f"The curation {where}: {fault}. {_ADVICE}")
     return Curation(**{field.name: getattr(read, field.name) for field in fields(Curation)})
 
 

@@ -22,6 +22,7 @@ from backend.errors import RequestError, UsageError
 from converters.console import answering
 from ovdiff.bank import Bank
 from ovdiff.bank.judgement import ADVICE
+from ovdiff.curation.store import CurationStore
 from ovdiff.errors import BankError, VocabularyError, WeightsError
 from ovdiff.vocabulary import Category, Vocabulary
 from tests.fakes.engine import DrawingAheadEngine, FakeEngine
@@ -51,6 +52,36 @@ def test_only_missing_prototypes_are_built(engine: FakeEngine, capsys: pytest.Ca
     ready, built = capsys.readouterr().out.splitlines()
     assert ready == f"red: ready, {engine.category_key(Category('red'))[:12]}"
     assert built.startswith("blue: built in 0.")
+
+
+class EngineOfCurations(FakeEngine):
+    """An engine in whose keys are the curations beside the bank, as in `ovdiff.bank.recipe`."""
+
+    def category_key(self, category: Category) -> str:
+        CurationStore(self.folder).of(category.name)
+        return super().category_key(category)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_one_category_whose_curation_cannot_be_read_is_told_and_the_others_are_built(
+    tmp_path: Path, as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = EngineOfCurations(tmp_path / "bank")
+    (tmp_path / "bank/curations").mkdir(parents=True)
+    (tmp_path / "bank/curations/red.toml").write_text("format = ")
+    with (
+        answering(as_json=as_json),
+        pytest.raises(RequestError, match=r"^1 of 2 categories could not .* built: red\.$"),
+    ):
+        build_prototypes(read_categories("red, blue").categories, engine)
+    said = capsys.readouterr()
+    assert engine.built == ["blue"] and said.err.startswith("ovdiff: red: The curation ")
+    if as_json:
+        found = json.loads(said.out)
+        assert [(each["key"] == "", each["is_ready"], each["error"] == "") for each in found] == [
+            (True, False, False),
+            (False, True, True),
+        ]
 
 
 def test_categories_are_drawn_together_where_the_engine_does_so(
