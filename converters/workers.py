@@ -1,7 +1,8 @@
 """A function applied to many items by several processes, in order: the results are those of one process.
 
 Each item and each result is pickled, some hundred items at most are under way, and the processes end with the caller:
-with its last result, with its error, with Ctrl-C, and when it is killed.
+with its last result, with its error, with Ctrl-C, and when it is killed. After Ctrl-C nobody waits long for a process
+or a thread (`thread_pool`) that waits for a server.
 """
 
 import multiprocessing
@@ -11,7 +12,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
@@ -23,6 +24,8 @@ from converters.errors import WorkersError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+ENDING_S = 0.5
+"""After Ctrl-C threads and processes have so long to end by themselves: one of them may be waiting for a server."""
 _ITEMS_AT_ONCE = 4  # a message for each item would cost as much as a small item itself
 _CHUNKS_AHEAD = 3  # for each worker; what is ahead is in memory
 
@@ -66,6 +69,13 @@ class WorkerPool(ProcessPoolExecutor):
         with _interrupts_wait():
             return super().submit(function, *given, **named)
 
+    def end(self) -> None:
+        """End the processes, and those that are at work after a moment: what they do is nobody's any more."""
+        working = list((self._processes or {}).values())
+        if not ends_in_time(self):
+            for process in working:
+                process.terminate()
+
 
 @contextmanager
 def worker_pool(
@@ -90,8 +100,42 @@ def worker_pool(
             f"expected {workers} processes to finish their work, got one that ended before: most likely the memory was "
             "full; name fewer with --workers"
         ) from error
+    except KeyboardInterrupt:
+        pool.end()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def thread_pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool of threads for the time of a block; calls that did not begin are given up with it.
+
+    Those that did are waited for. After Ctrl-C, and where nobody takes their results any more, they are not: one may
+    wait for a server.
+
+    Args:
+        threads: how many at most.
+        name: what their names begin with.
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    try:
+        yield pool
+    except (GeneratorExit, KeyboardInterrupt, SystemExit):
+        ends_in_time(pool)
+        raise
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown(cancel_futures=True)
+
+
+def ends_in_time(pool: Executor) -> bool:
+    """Begin no call of a pool any more, and say whether those that were begun ended within `ENDING_S`."""
+    ending = threading.Thread(target=partial(pool.shutdown, cancel_futures=True), name="ovdiff-ending", daemon=True)
+    ending.start()
+    ending.join(ENDING_S)
+    return not ending.is_alive()
 
 
 def in_order(

@@ -81,8 +81,11 @@ import argparse
 import logging
 import os
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import converters.cli
 from backend import __version__
@@ -116,6 +119,7 @@ from backend.logs import log_to
 from backend.settings import read_settings
 from converters.console import Parser, add_answer_options, answering, show_examples
 from converters.errors import ConverterError
+from converters.workers import ENDING_S
 from ovdiff.errors import MissingExtraError, OVDiffError, PlanError, PresetError, VocabularyError
 from ovdiff.extras import naming_the_extra
 
@@ -126,8 +130,18 @@ _WITHOUT_ANSWER = ("ovdiff serve", "ovdiff completion")  # the one runs until it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit status; errors are one line on stderr."""
-    options = _parser().parse_args(arguments)
+    """Run one command and return the exit status; errors are one line on stderr.
+
+    Args:
+        arguments: those of the command; ``None`` are the process's own, which Ctrl-C then ends at once.
+    """
+    status = _status(_parser().parse_args(arguments))
+    if status == INTERRUPTED and arguments is None:
+        _end_at_once()
+    return status
+
+
+def _status(options: argparse.Namespace) -> int:
     try:
         with answering(as_json=getattr(options, "json", False), quiet=options.quiet):
             return _run(options)
@@ -141,7 +155,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(error)
         return FAILED
     except KeyboardInterrupt:
+        complain("ended by Ctrl-C; what was finished is kept.")
         return INTERRUPTED
+
+
+def _end_at_once() -> None:
+    """End the process without those of its threads that wait, perhaps a minute, for a server that does not answer."""
+    waiting = [each for each in threading.enumerate() if each is not threading.current_thread() and not each.daemon]
+    until_s = time.monotonic() + ENDING_S
+    for each in waiting:
+        each.join(max(0.0, until_s - time.monotonic()))
+    if not any(each.is_alive() for each in waiting):
+        return  # Python ends as ever.
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(INTERRUPTED)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from contextvars import copy_context
 from types import TracebackType
 from typing import Generic, NamedTuple, Self, TypeVar, cast
 
+from converters.workers import thread_pool
 from ovdiff.storage.patience import context_until
 
 Item = TypeVar("Item")
@@ -59,7 +60,7 @@ def begin_ahead(
     """Yield items in their order, each begun and perhaps not done; up to ``most`` further items are begun meanwhile.
 
     An error of ``items`` itself comes after the items before it. When it is closed early, or by Ctrl-C, nothing more is
-    begun, and no storage that is away is asked again.
+    begun, no storage that is away is asked again, and none that does not answer is waited for.
 
     Args:
         items: what is worked on.
@@ -73,7 +74,7 @@ def begin_ahead(
     over = over or threading.Event()
     waiting: deque[Begun[Item, Made]] = deque()
     left = iter(items)
-    with ThreadPoolExecutor(min(threads, max(1, most)), thread_name_prefix="ovdiff-ahead") as pool:
+    with thread_pool(min(threads, max(1, most)), "ovdiff-ahead") as pool:
         try:
             try:
                 for item in left:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from backend.sources.images import ImageSource
 from backend.sources.task_import import TaskImport
 from converters.console import answer
 from converters.files.redaction import without_secrets
-from converters.workers import in_order
+from converters.workers import in_order, thread_pool
 from ovdiff.engines import SegmentationEngine
 from ovdiff.errors import StorageError
 
@@ -212,14 +212,12 @@ class _Run:
             self._say(ended, time.monotonic() - began_s)
 
     def _work(self, threads: int) -> None:
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="ovdiff-prelabel")
-
         def submitted(found: tuple[Row, str]) -> Future[Answer]:
             row, address = found
             self._fetching.rows[row.number] = row
             return pool.submit(self._predictor.predict, self._task(row, address), self._snapshot)
 
-        try:
+        with thread_pool(threads, "ovdiff-prelabel") as pool:
             for (row, address), made in in_order(submitted, self._new(), AHEAD * threads):
                 del self._fetching.rows[row.number]
                 if self._fetching.away is not None:
@@ -228,8 +226,6 @@ class _Run:
                 if row.number % TOLD_EVERY == 0:
                     notice(f"row {row.number}: {self._importing.imported} tasks imported")
             self._importing.flush()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
     def _new(self) -> Iterator[tuple[Row, str]]:
         """Yield the rows that are no tasks, with their addresses."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -61,7 +62,8 @@ def build_prototypes(categories: Sequence[Category], engine: SegmentationEngine,
     try:
         build_missing(categories, engine, failed, ray)
     finally:
-        answer([_as_json(category, engine, category in ready, failed.get(category)) for category in categories])
+        if not isinstance(sys.exception(), KeyboardInterrupt):  # Then nobody waits for the bank's storage any more.
+            answer([_as_json(category, engine, category in ready, failed.get(category)) for category in categories])
 
 
 def _as_json(category: Category, engine: Builder, was_ready: bool, error: str | None) -> dict[str, object]:
@@ -140,7 +142,7 @@ def build_missing(
     failed = {} if failed is None else failed
     missing = _lacking([each for each in categories if each not in failed], engine, failed)
     wanted = len(missing) + len(failed)
-    with progress_bar(len(missing), "category") as bar:
+    with progress_bar(len(missing), "category") as bar, _telling_how_to_go_on():
         done = dict.fromkeys(missing, 0.0)
 
         def report(category: Category, stage: str, fraction: float) -> None:
@@ -161,6 +163,16 @@ def build_missing(
     if failed:
         names = ", ".join(category.name for category in failed)
         raise RequestError(f"{len(failed)} of {wanted} categories could not be built: {names}.")
+
+
+@contextmanager
+def _telling_how_to_go_on() -> Iterator[None]:
+    """After Ctrl-C say what a second call does."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        complain("Finished prototypes and support images are stored: the same command goes on with the others.")
+        raise
 
 
 def _lacking(categories: Sequence[Category], engine: Builder, failed: MutableMapping[Category, str]) -> list[Category]:

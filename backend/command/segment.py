@@ -134,6 +134,9 @@ def segment_images(
                     bar.set_description(job.name)
                     behind.do(partial(write, job, done))
                     bar.update()
+    except KeyboardInterrupt:
+        complain("Give the images that are not done alone, or all of them: results are then written anew.")
+        raise
     finally:
         _finish(plan, totals, datasets, told)
     if totals.failed:

@@ -21,6 +21,7 @@ import logging
 import os
 import secrets
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ from ovdiff.storage.stored_path import StoredPath
 LASTS_S = 60.0
 """How long a lease outlives a holder that is gone: longer than a machine is usually held up, shorter than a build."""
 _LONGEST_LOOK_S = 2.0
+_INTERRUPTED_S = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -96,8 +98,19 @@ class Lease:
             )
 
     def release(self) -> None:
-        """Let others have it. A storage that is away keeps the file, which then ends by itself."""
+        """Let others have it. A storage that is away keeps the file, which then ends by itself.
+
+        After Ctrl-C a storage that does not answer is waited for no longer than `_INTERRUPTED_S`.
+        """
         self._ended.set()
+        if isinstance(sys.exception(), KeyboardInterrupt):
+            releasing = threading.Thread(target=self._release, name="ovdiff-lease", daemon=True)
+            releasing.start()
+            releasing.join(_INTERRUPTED_S)
+        else:
+            self._release()
+
+    def _release(self) -> None:
         self._thread.join()
         try:
             if not isinstance(self._path, Path):

@@ -3,11 +3,13 @@
 import functools
 import itertools
 import json
+import multiprocessing
 import os
 import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -19,7 +21,7 @@ from benchmarks.converters_speed import write_export
 from converters.cli import main
 from converters.console import INTERRUPTED
 from converters.errors import WorkersError
-from converters.workers import ordered_map
+from converters.workers import ordered_map, thread_pool, worker_pool
 from tests.fakes.signals import terminal_signals
 
 SETTLE_S = 30.0
@@ -29,6 +31,29 @@ _READ_AT_ONCE = 1 << 20  # characters: the reader of JSON waits for so many
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_the_order_of_the_items(workers: int) -> None:
     assert list(ordered_map(partial(pow, 2), range(30), workers)) == [2**i for i in range(30)]
+
+
+def test_ctrl_c_waits_for_no_thread_that_waits_for_a_server() -> None:
+    silent = threading.Event()
+    with pytest.raises(KeyboardInterrupt), thread_pool(1, "waiting") as pool:
+        call, next_one = pool.submit(silent.wait, 20), pool.submit(silent.wait, 20)
+        raise KeyboardInterrupt
+    assert not call.done() and next_one.cancelled()
+    silent.set()
+    with pytest.raises(KeyError), thread_pool(1, "waiting") as pool:
+        call = pool.submit(time.sleep, 0.1)
+        raise KeyError
+    assert call.done()
+
+
+def test_ctrl_c_waits_for_no_process_that_waits_for_a_server() -> None:
+    with pytest.raises(KeyboardInterrupt), worker_pool(1) as pool:
+        pool.submit(abs, 1).result()
+        (process,) = multiprocessing.active_children()
+        pool.submit(time.sleep, 20)
+        raise KeyboardInterrupt
+    process.join(10)
+    assert process.exitcode == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +30,7 @@ from backend.serving.prelabelling.storing import Made, Storing
 from backend.sources.stored_predictions import StoredPredictions, in_requests
 from backend.sources.task_filter import ALL_TASKS, TaskFilter, with_ids
 from backend.sources.task_pages import count_tasks
+from converters.workers import thread_pool
 
 TASKS_AHEAD = 16  # tasks whose images are on their way, before their turn
 SECOND_TRIES = 1000  # tasks that failed and are tried once more at the end: a server may have been away for a moment
@@ -177,23 +179,20 @@ class Run:
             LabelStudioAPIError: Label Studio refused, or did not answer for long. What was stored is stored.
         """
         self._listener, work, orders = listener, self._work, self._orders
-        pool = ThreadPoolExecutor(work.threads, thread_name_prefix="ovdiff-prelabel")
-        running = _Running(pool)
-        try:
-            for only in orders.only:
-                self._go(only, running)
-            failed, running.second_try = running.second_try or {}, None
-            if self._is_enough():
-                for task, reason in failed.items():
-                    self._note_failure(task, reason)
-                failed = {}
-            for some in in_requests(list(failed)):
-                self._go(with_ids(some), running)
-        except _ChangedError as change:
-            self.outcome.changed = str(change)
-        finally:
-            work.ahead.close()
-            pool.shutdown(wait=True, cancel_futures=True)
+        with thread_pool(work.threads, "ovdiff-prelabel") as pool, closing(work.ahead):
+            running = _Running(pool)
+            try:
+                for only in orders.only:
+                    self._go(only, running)
+                failed, running.second_try = running.second_try or {}, None
+                if self._is_enough():
+                    for task, reason in failed.items():
+                        self._note_failure(task, reason)
+                    failed = {}
+                for some in in_requests(list(failed)):
+                    self._go(with_ids(some), running)
+            except _ChangedError as change:
+                self.outcome.changed = str(change)
 
     def _ask_count(self, only: TaskFilter) -> int:
         return self._work.patience.ask(lambda: count_tasks(self._work.stored.client, self._work.stored.project, only))

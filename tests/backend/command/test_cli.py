@@ -6,6 +6,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -234,7 +235,9 @@ def test_wrong_settings_are_wrong_use(monkeypatch: pytest.MonkeyPatch, capsys: p
     )
 
 
-def test_interrupting_is_no_failure(monkeypatch: pytest.MonkeyPatch, scene: Path) -> None:
+def test_interrupting_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -242,6 +245,29 @@ def test_interrupting_is_no_failure(monkeypatch: pytest.MonkeyPatch, scene: Path
     assert cli.main(["serve"]) == 130
     monkeypatch.setattr(FakeEngine, "segment", interrupt)
     assert cli.main(["segment", "scene.png", "--categories", "red"]) == 130
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        "ovdiff: Give the images that are not done alone, or all of them: results are then written anew.",
+        "ovdiff: ended by Ctrl-C; what was finished is kept.",
+    ]
+
+
+def test_a_process_that_was_interrupted_waits_for_none_of_its_threads(
+    monkeypatch: pytest.MonkeyPatch, scene: Path
+) -> None:
+    silent, ended = threading.Event(), list[int]()
+    monkeypatch.setattr("os._exit", ended.append)
+    monkeypatch.setattr("sys.argv", ["ovdiff", "segment", "scene.png", "--categories", "red"])
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FakeEngine, "segment", interrupt)
+    assert cli.main() == 130 and ended == []
+    waiting = threading.Thread(target=silent.wait, args=(20,))
+    waiting.start()
+    assert cli.main() == 130 and ended == [130]
+    silent.set()
+    waiting.join()
 
 
 def test_a_taken_port_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import cycle
+from itertools import count, cycle
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -717,6 +717,26 @@ def test_a_run_that_is_killed_at_any_moment_loses_nothing_and_goes_on(
     assert {number: studio.predictions[number] for number in theirs} == kept
     for task in studio.tasks:
         assert studio.versions(task).count(version) == 1 and OLD not in studio.versions(task)
+
+
+def test_ctrl_c_waits_for_no_image_of_a_server_that_says_nothing(
+    studio: ProjectStudio, settings: Settings, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    studio.add_tasks(3)
+    silent, answered, images = threading.Event(), list[bool](), count()
+
+    def interrupt(asked: Asked) -> Fault | None:
+        if asked.path.startswith("/data/"):
+            if next(images) == 0:  # one Ctrl-C, however many are on their way
+                os.kill(os.getpid(), signal.SIGINT)
+            answered.append(silent.wait(20))
+        return None
+
+    studio.before = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, engine)
+    assert answered == [] and "Run the same command again" in capsys.readouterr().out
+    silent.set()
 
 
 def test_ctrl_c_ends_it_and_says_what_was_done(

@@ -84,6 +84,19 @@ def test_one_category_whose_curation_cannot_be_read_is_told_and_the_others_are_b
         ]
 
 
+def test_ctrl_c_asks_the_bank_for_nothing_more_and_tells_how_to_go_on(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        monkeypatch.setattr(engine, "has", lambda _: pytest.fail("its storage may be what was waited for"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "build", interrupt)
+    with answering(as_json=True), pytest.raises(KeyboardInterrupt):
+        build_prototypes(read_categories("red, blue").categories, engine)
+    assert capsys.readouterr().err.endswith("are stored: the same command goes on with the others.\n")
+
+
 def test_categories_are_drawn_together_where_the_engine_does_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

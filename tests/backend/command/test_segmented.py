@@ -95,7 +95,26 @@ def test_ctrl_c_does_not_wait_for_a_storage_that_is_away(engine: TogetherEngine)
             waited_for.set()
     assert said and all(each.endswith("cannot be read: away. It is not asked again.") for each in said)
     assert len(said) < 11, "what had not begun is not begun"
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ovdiff-ahead")]
+    for thread in threading.enumerate():
+        if thread.name.startswith("ovdiff-ahead"):
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def test_ctrl_c_does_not_wait_for_a_server_that_says_nothing(engine: TogetherEngine) -> None:
+    silent, answered = threading.Event(), list[bool]()
+
+    def fetch(item: int) -> bytes:
+        if item == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        answered.append(item < 1 or silent.wait(20))
+        return picture(item)
+
+    with pytest.raises(KeyboardInterrupt):
+        for _ in segmented(range(12), reading(fetch), WORDS, FakeEngine(engine.folder)):
+            pass
+    assert answered == [True], "the images that are on their way are not waited for"
+    silent.set()
 
 
 def test_images_are_decoded_and_segmented_together_as_far_as_their_pixels_fit(engine: TogetherEngine) -> None:

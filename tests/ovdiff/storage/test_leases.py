@@ -171,6 +171,20 @@ def test_a_holder_learns_that_its_lease_was_taken_and_leaves_the_next_one_alone(
     assert "was taken over, for it was not written for" in caplog.text
 
 
+def test_after_ctrl_c_a_storage_that_says_nothing_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent, answered = threading.Event(), list[bool]()
+    monkeypatch.setattr("ovdiff.storage.leases.delete", lambda *_: answered.append(silent.wait(20)))
+    with pytest.raises(KeyboardInterrupt), Leases(tmp_path).held("work"):
+        raise KeyboardInterrupt
+    assert answered == []
+    silent.set()
+    with pytest.raises(KeyError), Leases(tmp_path).held("other"):
+        raise KeyError
+    assert len(answered) == 2
+
+
 def test_a_holder_that_was_killed_on_this_machine_is_seen_at_once(tmp_path: Path) -> None:
     program = (
         "import os, signal\nfrom pathlib import Path\nfrom ovdiff.storage.leases import Leases\n"
