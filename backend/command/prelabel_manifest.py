@@ -28,10 +28,12 @@ from backend.settings import ImageSettings, Settings
 from backend.sources.images import ImageSource
 from backend.sources.task_import import TaskImport
 from converters.console import answer
+from converters.files.image_files import image_address
 from converters.files.redaction import without_secrets
 from converters.workers import in_order, thread_pool
 from ovdiff.engines import SegmentationEngine
 from ovdiff.errors import StorageError
+from ovdiff.storage.stored_path import StoredPath
 
 if TYPE_CHECKING:
     from backend.command.on_ray import OnRay
@@ -63,9 +65,9 @@ class Addressing:
         if "://" in row.image:
             return row.image
         if self.prefix:
-            return self.prefix + row.image
+            return image_address(row.image, self.prefix)
         if "://" in self.images.folder:
-            return f"{self.images.folder.rstrip('/')}/{row.image.lstrip('/')}"
+            return str(StoredPath(self.images.folder.rstrip("/")) / row.image)
         raise RequestError(
             "Label Studio reads no file of this machine; say with --image-root what precedes the path in the tasks, "
             "such as s3://bucket/photos/ or /data/local-files/?d=photos/"

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from backend.command.manifest.image_identity import image_identity
+from backend.command.manifest.seen import Seen
 from backend.errors import LabelStudioRefusedError
 from backend.serving.prelabelling.patience import Patience
 from backend.serving.prelabelling.storing import Batch
 from backend.sources.task_import import TaskImport
-from converters.files.redaction import without_secrets
 
 NOT_TAKEN = "Label Studio did not take the task, and says only in its log why."
 
@@ -50,18 +50,19 @@ class AddressSet:
 
     def __init__(self) -> None:
         """Hold none yet."""
-        self._seen = sqlite3.connect("")  # a file of the system's temporary folder, which goes with the connection
-        self._seen.execute("PRAGMA synchronous = OFF")
-        self._seen.execute("PRAGMA journal_mode = OFF")
-        self._seen.execute("CREATE TABLE seen (image BLOB PRIMARY KEY) WITHOUT ROWID")
+        self._seen = Seen()
 
     def add(self, address: str) -> bool:
-        """Hold an address; return whether it is new."""
-        return bool(self._seen.execute("INSERT OR IGNORE INTO seen VALUES (?)", (_hash(address),)).rowcount)
+        """Hold an address; return whether it is new.
+
+        Raises:
+            RequestError: the temporary folder has no room for it.
+        """
+        return self._seen.add(_hash(address)) is None
 
     def __contains__(self, address: str) -> bool:
-        """Return whether an address is held."""
-        return self._seen.execute("SELECT 1 FROM seen WHERE image = ?", (_hash(address),)).fetchone() is not None
+        """Say whether the image of an address is held."""
+        return _hash(address) in self._seen
 
 
 class KnownImages(AddressSet):
@@ -162,4 +163,4 @@ class Importing:
 
 
 def _hash(address: str) -> bytes:
-    return hashlib.sha256(without_secrets(address).encode("utf-8", "surrogatepass")).digest()[:16]
+    return hashlib.sha256(image_identity(address).encode("utf-8", "surrogatepass")).digest()[:16]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from backend import __version__
 from backend.command.coco_file import coco_categories, masks_of
+from backend.command.manifest.image_identity import image_name
 from backend.command.manifest.rows import BadRow, Batch, Row
 from backend.command.one_image import IMAGE_ERRORS, what_is_shown
 from backend.command.plan import Wanted
@@ -169,7 +170,7 @@ class Making:
         first = row.number * MASKS_A_ROW
         annotations = [mask.annotation(first + number, row.image_id) for number, mask in enumerate(found)]
         height, width = looked.segmentation.label_map.shape
-        entry: JsonObject = {"id": row.image_id, "file_name": without_secrets(row.image)}
+        entry: JsonObject = {"id": row.image_id, "file_name": image_name(row.image)}
         entry |= {"width": width, "height": height}
         if row.row_id:
             entry["row_id"] = row.row_id

@@ -14,13 +14,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+from backend.command.manifest.image_identity import without_signature
+from backend.command.manifest.seen import Seen
 from converters.files.redaction import without_secrets
 
 MOST_ID = 2**53 - 1  # exact in every reader of JSON
@@ -107,10 +108,7 @@ class RowMaker:
         """Start before the first row."""
         self._columns = columns
         self._has_numbers: bool | None = None
-        self._seen = sqlite3.connect("")  # a file of the system's temporary folder, which goes with the connection
-        self._seen.execute("PRAGMA synchronous = OFF")
-        self._seen.execute("PRAGMA journal_mode = OFF")
-        self._seen.execute("CREATE TABLE seen (id INTEGER PRIMARY KEY, number INTEGER NOT NULL)")
+        self._seen = Seen()
 
     def close(self) -> None:
         """Forget the ids that were seen."""
@@ -122,6 +120,9 @@ class RowMaker:
         Args:
             number: the number of the row, from 1.
             said: what the manifest says: a mapping, or `Unreadable`.
+
+        Raises:
+            RequestError: the temporary folder has no room for the ids.
         """
         if isinstance(said, Unreadable):
             return BadRow(number, said.value, said.reason)
@@ -160,16 +161,9 @@ class RowMaker:
                 f"expected a whole number from 0 to {MOST_ID} under {self._columns.id!r}, as in the first row; give "
                 "each row one, or name another column with --id-column",
             )
-        if (earlier := self._seen_before(whole, number)) is not None:
+        if (earlier := self._seen.add(whole, number)) is not None:
             raise _UnusableError(given, f"row {earlier} has this id already; give each row an id of its own")
         return whole, ""
-
-    def _seen_before(self, whole: int, number: int) -> int | None:
-        """Note the id of a row, and return the number of an earlier row that has it."""
-        if self._seen.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (whole, number)).rowcount:
-            return None
-        found: tuple[int] = self._seen.execute("SELECT number FROM seen WHERE id = ?", (whole,)).fetchone()
-        return found[0]
 
     def _carried(self, said: Mapping[str, Any]) -> dict[str, Any]:
         wanted = self._columns.carried
@@ -271,7 +265,7 @@ class Batch:
         for row in self.rows:
             part = dict(vars(row))
             if isinstance(row, Row):
-                part["image"] = without_secrets(row.image)
+                part["image"] = without_signature(row.image)
                 if source := source_of(row):
                     part["source"] = source
             parts.append(part)

@@ -24,6 +24,7 @@ from backend.serving.prelabelling.patience import Patience
 from backend.settings import LabelStudioSettings, Settings
 from backend.sources.task_import import TaskImport
 from converters.console import answering
+from converters.files.image_files import image_file_name
 from ovdiff.errors import StorageError
 from tests.fakes.engine import FakeEngine
 from tests.fakes.label_studio import LEGACY_TOKEN
@@ -249,7 +250,10 @@ def test_an_address_is_that_of_the_task_whatever_its_signature(tmp_path: Path, s
     assert of(Row(1, "s3://b/a.png", 1)) == "s3://b/a.png"
     stored: Any = "s3://b/photos"
     assert addressing_of(stored, "", manifest, settings).of(Row(1, "deep/a.png", 1)) == "s3://b/photos/deep/a.png"
+    quoted = addressing_of(Path("photos"), ROOT, manifest, settings).of(Row(1, "a+b & c#1.png", 1))
+    assert quoted == f"{ROOT}a%2Bb%20%26%20c%231.png" and image_file_name(quoted) == "photos/a+b & c#1.png"
     held = AddressSet()
+    assert held.add("https://h/i?key=a.jpg") and held.add("https://h/i?key=b.jpg")
     assert held.add("https://h/a.png?X-Amz-Signature=1") and not held.add("https://h/a.png?X-Amz-Signature=2")
     assert "https://h/a.png?X-Amz-Signature=3" in held and "https://h/b.png" not in held
 

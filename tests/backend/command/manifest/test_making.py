@@ -95,7 +95,13 @@ def test_no_secret_of_an_address_is_stored(tmp_path: Path) -> None:
     assert dataset["info"]["left_out"] == [
         {"number": 1, "value": "s3://...@b/a.png", "reason": "s3://...@b/a.png cannot be read."}
     ]
-    assert [image["file_name"] for image in dataset["images"]] == ["https://h/a.png?..."]
+    assert [image["file_name"] for image in dataset["images"]] == ["https://h/a.png"]
+
+
+def test_images_that_a_key_names_have_names_of_their_own(tmp_path: Path) -> None:
+    rows = [Row(number, f"https://h/i?key=cats/{number}.jpg", number) for number in (1, 2)]
+    dataset = make_shard(Batch(0, 1, rows), making(tmp_path))
+    assert [image["file_name"] for image in dataset["images"]] == [row.image for row in rows]
 
 
 def test_options_shape_the_masks_as_they_do_for_a_folder(tmp_path: Path) -> None:
