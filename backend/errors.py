@@ -93,6 +93,10 @@ class LabelStudioSlowError(LabelStudioAPIError):
     """Label Studio failed (5xx) or took too long; a request for less may be answered."""
 
 
+class LabelStudioTimeoutError(LabelStudioSlowError):
+    """Label Studio took too long for us, or for a proxy before it (504): it may still be at work on the request."""
+
+
 class LabelStudioDownError(LabelStudioAPIError):
     """Nothing answers at Label Studio's address, or the connection broke; a later request may be answered."""
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import Executor, Future
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -199,11 +202,11 @@ class _Run:
         began_s, ended = time.monotonic(), "by an error"
         try:
             self._patience.ask(self._known.look)
-            if self._wishes.dry_run:
-                for _ in self._new():
-                    pass
-            else:
-                self._work(threads)
+            with closing(self._new()) as new:
+                if self._wishes.dry_run:
+                    deque(islice(new, self._wishes.limit), maxlen=0)
+                else:
+                    self._work(new, threads)
             ended = ""
         except KeyboardInterrupt:
             ended = "by Ctrl-C"
@@ -213,29 +216,36 @@ class _Run:
         finally:
             self._say(ended, time.monotonic() - began_s)
 
-    def _work(self, threads: int) -> None:
+    def _work(self, new: Iterator[tuple[Row, str]], threads: int) -> None:
+        """Import until the limit is reached: in place of rows that fail come others."""
+        limit = self._wishes.limit
+        with thread_pool(threads, "ovdiff-prelabel") as pool:
+            while limit is None or self._importing.imported < limit:
+                before = self.counts.new
+                self._predict(islice(new, None if limit is None else limit - self._importing.imported), pool, threads)
+                self._importing.flush()
+                if limit is None or self.counts.new == before:
+                    return
+
+    def _predict(self, new: Iterator[tuple[Row, str]], pool: Executor, threads: int) -> None:
         def submitted(found: tuple[Row, str]) -> Future[Answer]:
             row, address = found
             self._fetching.rows[row.number] = row
             return pool.submit(self._predictor.predict, self._task(row, address), self._snapshot)
 
-        with thread_pool(threads, "ovdiff-prelabel") as pool:
-            for (row, address), made in in_order(submitted, self._new(), AHEAD * threads):
-                del self._fetching.rows[row.number]
-                if self._fetching.away is not None:
-                    raise self._fetching.away
-                self._take(row, address, made)
-                if row.number % TOLD_EVERY == 0:
-                    notice(f"row {row.number}: {self._importing.imported} tasks imported")
-            self._importing.flush()
+        for (row, address), made in in_order(submitted, new, AHEAD * threads):
+            del self._fetching.rows[row.number]
+            if self._fetching.away is not None:
+                raise self._fetching.away
+            self._take(row, address, made)
+            if row.number % TOLD_EVERY == 0:
+                notice(f"row {row.number}: {self._importing.imported} tasks imported")
 
-    def _new(self) -> Iterator[tuple[Row, str]]:
+    def _new(self) -> Generator[tuple[Row, str]]:
         """Yield the rows that are no tasks, with their addresses."""
         maker = RowMaker(self._manifest.columns)
         try:
             for number, said in self._manifest.read():
-                if self._wishes.limit is not None and self.counts.new >= self._wishes.limit:
-                    return
                 self.counts.rows += 1
                 row = maker.row(number, said)
                 if isinstance(row, BadRow):

@@ -27,6 +27,7 @@ from backend.errors import (
     LabelStudioDownError,
     LabelStudioRefusedError,
     LabelStudioSlowError,
+    LabelStudioTimeoutError,
     NoAnswerError,
     NoSuchProjectError,
 )
@@ -42,6 +43,7 @@ RENEW_BEFORE_S = 30.0  # an access token must outlive the download that uses it
 DEFAULT_LIFETIME_S = 300.0  # of an access token without dates; Label Studio 1.23.2 gives its tokens this lifetime
 ANSWER_WITHIN_S = 10.0  # Label Studio 1.23.2 answers for a project in well under a second
 MOST_ANSWER_BYTES = 32 * 2**20  # a project's JSON holds its label config three times over
+GATEWAY_TIMEOUTS = (504, 524)  # of proxies: the server behind may still be at work
 MOST_REASON_BYTES = 64 * 1024  # of a refusal, which repeats what it refuses
 REASON_CHARACTERS = 300
 
@@ -260,7 +262,7 @@ class LabelStudioClient:
                 data = read_body(answer, most_bytes)
         except NoAnswerError as error:
             if deadline.has_passed:
-                raise LabelStudioSlowError(_unanswered(url, "no time was left")) from error
+                raise LabelStudioTimeoutError(_unanswered(url, "no time was left")) from error
             raise LabelStudioDownError(_unanswered(url, str(error))) from error
         if data is None:
             raise LabelStudioSlowError(f"Label Studio answered with more than {most_bytes} bytes at {url.shown}.")
@@ -298,7 +300,9 @@ def _require_success(answer: urllib3.HTTPResponse, url: WebUrl) -> None:
     if status in (400, 413):
         reason = _reason(read_body(answer, MOST_REASON_BYTES) or b"")
         raise LabelStudioRefusedError(f"Label Studio answered {status} at {url.shown}{reason}.")
-    kind = LabelStudioSlowError if status >= 500 else LabelStudioAPIError
+    kind: type[LabelStudioAPIError] = LabelStudioSlowError if status >= 500 else LabelStudioAPIError
+    if status in GATEWAY_TIMEOUTS:
+        kind = LabelStudioTimeoutError
     raise kind(f"Label Studio answered {status} at {url.shown}.")
 
 

@@ -1,7 +1,9 @@
-"""Rows become tasks of a project, with their predictions: in batches, none twice, whatever ends the run.
+"""Rows become tasks of a project, with their predictions, in batches.
 
 Label Studio itself is the record of what is done: a row whose image's address is that of a task is done. So a run that
-was killed goes on where it was. Addresses are compared without signatures, and wait on the disk as hashes.
+was killed goes on where it was, and makes no task twice. Only an import that Label Studio goes on with after the last
+look at it can do that: Label Studio does not tell of it. Addresses are compared without signatures, and wait on the
+disk as hashes.
 
 Tested by tests/backend/command/test_prelabel_manifest.py.
 """
@@ -16,10 +18,12 @@ from typing import Any
 
 from backend.command.manifest.image_identity import image_identity
 from backend.command.manifest.seen import Seen
-from backend.errors import LabelStudioRefusedError
+from backend.errors import LabelStudioAPIError, LabelStudioRefusedError, LabelStudioTimeoutError
 from backend.serving.prelabelling.patience import Patience
 from backend.serving.prelabelling.storing import Batch
-from backend.sources.task_import import TaskImport
+from backend.sources.task_import import IMPORT_WITHIN_S, TaskImport
+
+FIRST_LOOK_S, LAST_LOOK_S = 1.0, 15.0  # between two looks for tasks of an import that was given up
 
 NOT_TAKEN = "Label Studio did not take the task, and says only in its log why."
 
@@ -147,6 +151,26 @@ class Importing:
             else:
                 self._failed(task.number, task.address, refused.get(task.number, NOT_TAKEN))
 
+    def _wait_for(self, tasks: list[NewTask]) -> None:
+        """Wait for tasks that Label Studio may still be importing: what is sent again then is there twice.
+
+        Raises:
+            LabelStudioAPIError: they do not appear for as long as an import may take, or Label Studio does not answer.
+        """
+        waited_s, pause_s = 0.0, FIRST_LOOK_S
+        while True:
+            self._patience.ask(self._known.look)
+            if not (left := [task for task in tasks if task.address not in self._known]):
+                return
+            if waited_s >= IMPORT_WITHIN_S:
+                raise LabelStudioAPIError(
+                    f"Label Studio took too long to import tasks, and {len(left)} of {len(tasks)} did not appear for "
+                    f"{waited_s:.0f} s. They are not sent again, because it may still be at work on them."
+                )
+            self._patience.wait(pause_s)
+            waited_s += pause_s
+            pause_s = min(2 * pause_s, LAST_LOOK_S)
+
     def _send(self, tasks: list[NewTask], refused: dict[int, str]) -> None:
         """Send tasks; where one is refused, Label Studio takes none, so the others are sent without it."""
         if not tasks:
@@ -160,6 +184,8 @@ class Importing:
             half = len(tasks) // 2
             self._send(tasks[:half], refused)
             self._send(tasks[half:], refused)
+        except LabelStudioTimeoutError:
+            self._wait_for(tasks)
 
 
 def _hash(address: str) -> bytes:

@@ -49,6 +49,10 @@ class Patience:
         self._stopping = threading.Event() if stopping is None else stopping
         self._sleep = self._stopping.wait if sleep is None else sleep
 
+    def wait(self, seconds: float) -> None:
+        """Wait, or until all is to end."""
+        self._sleep(seconds)
+
     def ask(self, request: Callable[[], Found]) -> Found:
         """Return what a request finds. It must be one that may be sent twice.
 

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -130,6 +131,45 @@ def test_an_import_whose_answer_is_lost_is_not_sent_again(
     assert images(studio) == whole()
 
 
+@pytest.mark.parametrize("answered", [None, 504])
+def test_an_import_that_takes_too_long_is_waited_for_and_not_sent_again(
+    studio: ProjectStudio, push: Pushing, answered: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.sources.task_import.IMPORT_WITHIN_S", 0.3)
+    monkeypatch.setattr("backend.command.manifest.importing.FIRST_LOOK_S", 0.05)
+    late = [Fault(answered)]
+    imported: list[Any] = []
+
+    def take_long(asked: Asked) -> Fault | None:
+        """Import the first tasks when they were looked for twice since the client or a proxy gave up."""
+        if asked.path == IMPORT and late:
+            imported.append(asked)
+            if answered is None:
+                time.sleep(0.4)
+            return late.pop()
+        if imported and asked.path == "/api/tasks":
+            imported.append(None)
+            if len(imported) == 3:
+                studio.answer(imported[0])
+                imported.clear()
+        return None
+
+    studio.before = take_long
+    assert push()["imported"] == 47 and not late and not imported
+    assert images(studio) == whole() and studio.count("POST", IMPORT) == 3
+
+
+def test_an_import_that_does_not_appear_ends_the_run_and_is_not_sent_again(
+    studio: ProjectStudio, push: Pushing, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("backend.command.manifest.importing.IMPORT_WITHIN_S", 0.1)
+    monkeypatch.setattr("backend.command.manifest.importing.FIRST_LOOK_S", 0.05)
+    studio.before = lambda asked: Fault(504) if asked.path == IMPORT else None
+    with pytest.raises(LabelStudioAPIError, match=r"20 of 20 did not appear .* not sent again.*Run the same command"):
+        push(ends=None)
+    assert studio.count("POST", IMPORT) == 1
+
+
 def test_a_run_that_was_ended_between_an_import_and_its_look_goes_on(
     studio: ProjectStudio, push: Pushing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +274,15 @@ def test_a_label_studio_that_stays_away_ends_the_run_in_words(
 def test_only_so_many_rows_are_imported(studio: ProjectStudio, push: Pushing) -> None:
     assert push(ends=None, limit=3)["imported"] == 3
     assert push(ends=None, limit=3)["already_tasks"] == 3 and len(studio.tasks) == 6
+
+
+def test_rows_that_fail_do_not_count_for_the_limit(studio: ProjectStudio, push: Pushing, rows: Path) -> None:
+    for number in (1, 2, 3):
+        (rows.parent / f"{number}.png").write_bytes(b"broken")
+    found = push(limit=3)
+    assert (found["imported"], found["failed"]) == (3, 3)
+    assert images(studio) == Counter(f"{ROOT}{number}.png" for number in (4, 5, 6))
+    assert push(ends=None, dry_run=True, limit=2)["new"] == 2
 
 
 def test_what_label_studio_cannot_read_is_no_task(studio: ProjectStudio, push: Pushing) -> None:
