@@ -41,6 +41,7 @@ from backend.sources.images import ImageSource
 from backend.sources.label_studio import TOKEN_ADVICE, LabelStudioClient
 from ovdiff.engines import SegmentationEngine
 from ovdiff.engines.building import HasAnchors
+from ovdiff.errors import OVDiffError
 from ovdiff.vocabulary import Category
 
 logger = logging.getLogger(__name__)
@@ -115,6 +116,7 @@ class Service:
             self._projects, label_studio, images, predictor.segmentations, snapshot=self._snapshot, clock_s=clock_s
         )
         """Shows a task to a person as the service sees it."""
+        self._told_versions: dict[str, str] = {}  # what /setup answered last, by project
         self._requests = Limit(settings.server.prediction_requests, "requests for predictions")
         self._clicks = Limit(settings.server.click_requests, "clicks")
 
@@ -219,16 +221,27 @@ class Service:
             schema: the label config of the project.
             extra_params: the JSON that was entered when the backend was connected; it is not used.
 
+        While the model version cannot be told, such as because the bank's storage is away, the answer is the last one:
+        after an error Label Studio asks this backend for no prediction any more.
+
         Raises:
             UnusableLabelConfigError: no vocabulary can be made from the label config.
+            OVDiffError: the model version cannot be told, and none was told before.
         """
         if extra_params:
             logger.info("Project %s: extra_params are not used by this backend.", project)
         labelling = self._projects.setup(project, schema)
-        version = self._version(labelling, self._precompute.ready(labelling.categories))
+        warnings = _warnings(labelling)
+        try:
+            version = self._version(labelling, self._precompute.ready(labelling.categories))
+        except OVDiffError as error:
+            if project not in self._told_versions:
+                raise
+            version, warnings = self._told_versions[project], [*warnings, str(error)]
+            logger.warning("Project %s: its last model version is kept: %s", project, error)
+        self._told_versions[project] = version
         with tolerating_store_errors():
             self._store.save_model_version(project, version)
-        warnings = _warnings(labelling)
         return {"model_version": version} | ({"warnings": warnings} if warnings else {})
 
     def version_of(self, label_config: str) -> str:
@@ -259,12 +272,14 @@ class Service:
         with self._requests if context is None else self._clicks:
             try:
                 labelling = self._projects.of_prediction(project, label_config)
-            except UnusableLabelConfigError as error:
+                if context is None:
+                    self._precompute.wait(labelling.categories, self._settings.prediction.wait_for_prototypes_s)
+                snapshot = self._snapshot(labelling, asked_s)
+            except (UnusableLabelConfigError, OVDiffError) as error:  # such as: the bank's storage is away
                 return self._answers.refusals(project, tasks, BASE_VERSION, str(error), asked_s)
             if context is not None:
-                return self._answers.clicks(project, tasks, context, self._snapshot(labelling, asked_s))
-            self._precompute.wait(labelling.categories, self._settings.prediction.wait_for_prototypes_s)
-            return self._answers.predictions(project, tasks, self._snapshot(labelling, asked_s))
+                return self._answers.clicks(project, tasks, context, snapshot)
+            return self._answers.predictions(project, tasks, snapshot)
 
     def event(self, action: str, data: Mapping[str, Any]) -> dict[str, str]:
         """Record an event of Label Studio. This is quick, because a person waits for it.
@@ -359,11 +374,15 @@ class Service:
         labelling = state.labelling
         if labelling is None:
             return {"error": state.error, "warnings": [], "model_version": None, "counts": {}, "categories": []}
-        statuses = self._precompute.statuses(labelling.categories)
+        statuses, error, version = self._precompute.statuses(labelling.categories), state.error, None
+        try:
+            version = self._version(labelling, self._precompute.ready(labelling.categories))
+        except OVDiffError as fault:
+            error = error or str(fault)
         return {
-            "error": state.error,
+            "error": error,
             "warnings": _warnings(labelling),
-            "model_version": self._version(labelling, self._precompute.ready(labelling.categories)),
+            "model_version": version,
             "counts": Counter(status.state for status in statuses.values()),
             "categories": [
                 {

@@ -13,6 +13,7 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 
 from backend.errors import BusyError, RequestError
+from ovdiff.errors import OVDiffError
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ _WHAT_THIS_IS = (  # a person who opens the backend's address in a browser reads
 
 
 def add_error_answers(app: Flask) -> None:
-    """Have every exception answered: what the caller can mend by its message, what is a bug by a number in the log."""
+    """Have every exception answered: what a person can mend by its message, what is a bug by a number in the log."""
 
     @app.errorhandler(RequestError)
     def unusable(error: RequestError) -> Response:
@@ -37,6 +38,11 @@ def add_error_answers(app: Flask) -> None:
         response = error_answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         response.headers["Retry-After"] = "10"
         return response
+
+    @app.errorhandler(OVDiffError)
+    def cannot_now(error: OVDiffError) -> Response:
+        logger.error("%s %s: %s", request.method, request.path, error)
+        return error_answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
 
     @app.errorhandler(NotFound)
     def not_found(error: NotFound) -> Response:

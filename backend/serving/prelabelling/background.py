@@ -2,6 +2,7 @@
 
 A project's turn comes when each of its categories has prototypes or failed, and again when its model version changes,
 or when Label Studio says that it has new tasks. What is done is read from Label Studio, so a restart costs a look.
+Tasks that failed are tried again without the others, after pauses that double.
 Before each task it waits until no request for predictions and no click is in the service. What it has begun is
 finished: one task, or on a device with the option ``together`` those that make full groups. Their images wait for room
 in memory until nobody else waits for it.
@@ -27,12 +28,14 @@ from backend.serving.prelabelling.ahead import FetchedAhead
 from backend.serving.prelabelling.outcome import Outcome
 from backend.serving.prelabelling.patience import Patience
 from backend.serving.prelabelling.run import Listener, Orders, Run, Work, lock_project
+from backend.serving.preparing.failures import unexpected
 from backend.serving.preparing.standing import Standing
 from backend.serving.projects import id_of
 from backend.serving.vocabulary import Labelling, read_labelling
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import LabelStudioClient
-from backend.sources.stored_predictions import StoredPredictions
+from backend.sources.stored_predictions import StoredPredictions, in_requests
+from backend.sources.task_filter import ALL_TASKS, with_ids
 from ovdiff.engines.segmenting import LoadsModels
 from ovdiff.errors import OVDiffError
 from ovdiff.vocabulary import Category
@@ -42,6 +45,7 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY_S = 5.0  # for a project that is due; a look asks the bank for the categories of each project
 PAUSE_S = 60.0  # between two runs over one project: anybody can send an event that says that tasks were added
 YIELD_S = 0.05  # how soon it is noticed that nobody asks for anything any more
+LONGEST_PAUSE_S = 6 * 3600.0  # between two tries of tasks that fail: an image may come back, or never
 
 
 OFF: Mapping[str, Any] = {"on": False, "running": None, "last": {}}
@@ -80,7 +84,10 @@ class _Record:
         done: the model version of the last run that went through all tasks; "" if there was none.
         is_asked_for: whether something happened since that a run should look at.
         not_before_s: the earliest moment of the next run.
-        failed: the tasks that had no prediction after the last run that went through all tasks.
+        failed: the tasks that had no prediction after the last run.
+        failed_at_s: when a run over these tasks alone is due.
+        failed_runs: how often they were tried again.
+        tried: the model version under which they were tried.
         tidy_at_s: when a run is due because what was replaced is old enough to be deleted.
         last: what became of the last run, as /status tells it.
     """
@@ -89,8 +96,22 @@ class _Record:
     is_asked_for: bool = False
     not_before_s: float = -math.inf
     failed: frozenset[int] = frozenset()
+    failed_at_s: float = math.inf
+    failed_runs: int = 0
+    tried: str = ""
     tidy_at_s: float = math.inf
     last: dict[str, Any] | None = None
+
+    def note_failed(self, outcome: Outcome, now_s: float, retry_s: float, *, is_whole: bool) -> None:
+        """Note which tasks failed, and when they are tried again; more tasks than an outcome keeps, with all others."""
+        are_too_many = len(outcome.failed) < outcome.failures
+        is_again = not is_whole or (are_too_many and self.tried == outcome.version)
+        self.failed_runs = self.failed_runs + 1 if is_again else 0
+        pause_s = min(retry_s * 2.0 ** min(self.failed_runs, 30), max(retry_s, LONGEST_PAUSE_S))
+        self.failed, self.tried = frozenset(outcome.failed), outcome.version
+        self.failed_at_s = now_s + pause_s if self.failed else math.inf
+        if are_too_many:
+            self.done, self.not_before_s, self.failed_at_s = "", now_s + pause_s, math.inf
 
 
 class _NotReadyError(Exception):
@@ -166,7 +187,10 @@ class Background:
             self._stopping.wait(LOOK_EVERY_S)
 
     def _due(self) -> str | None:
-        """Return the project whose last run is longest ago, of those that are due; None if none is."""
+        """Return the project whose last run is longest ago, of those that are due; None if none is.
+
+        A project that cannot be looked at, such as because the bank's storage is away, keeps no other one waiting.
+        """
         labellings, now_s = self._office.labellings(), self._clock_s()
         with self._lock:
             self._records = {uid: self._records.get(uid) or _Record() for uid in labellings}
@@ -174,30 +198,48 @@ class Background:
         for uid, record in waiting:
             if now_s < record.not_before_s or id_of(uid) is None:
                 continue
-            standing = self._office.standing(labellings[uid].categories)
-            if standing.pending or not standing.ready:
-                continue
-            is_wanted = record.is_asked_for or now_s >= record.tidy_at_s
-            if is_wanted or record.done != self._basis.version(labellings[uid], standing.ready):
-                return uid
+            try:
+                if self._is_due(record, labellings[uid], now_s):
+                    return uid
+            except (BackendError, OVDiffError) as error:
+                self._put_off(uid, record, str(error))
+            except Exception as error:  # an engine may come from another package
+                logger.exception("Looking at project %s failed unexpectedly.", uid)
+                self._put_off(uid, record, unexpected(error))
         return None
 
-    def _predict(self, uid: str) -> None:
-        record = self._records[uid]
+    def _is_due(self, record: _Record, labelling: Labelling, now_s: float) -> bool:
+        standing = self._office.standing(labelling.categories)
+        if standing.pending or not standing.ready:
+            return False
+        if record.is_asked_for or now_s >= min(record.tidy_at_s, record.failed_at_s):
+            return True
+        return record.done != self._basis.version(labelling, standing.ready)
+
+    def _put_off(self, uid: str, record: _Record, reason: str) -> None:
+        """Look at a project again after a while, and say why."""
+        logger.warning("Project %s cannot be looked at: %s", uid, reason)
         with self._lock:
+            record.not_before_s = self._clock_s() + self._basis.settings.prediction.retry_failed_after_s
+            record.last = {**(record.last or {}), "at": _now(), "ended": reason}
+
+    def _predict(self, uid: str) -> None:
+        """Predict a project: all tasks that lack a prediction, or those that failed, where nothing else is due."""
+        record, run, ended, is_ready = self._records[uid], None, "", True
+        with self._lock:
+            is_whole = record.is_asked_for or self._clock_s() >= record.tidy_at_s or not record.failed
             record.is_asked_for = False
-        outcome, ended, is_ready = None, "", True
         try:
             lock = lock_project(self._basis.settings.data_dir, uid)
             try:
-                after_s = self._basis.settings.prediction.delete_replaced_after_s
-                run = Run(self._make_work(uid), Orders(delete_after_s=after_s))
-                outcome = run.outcome
+                work = self._make_work(uid)
+                is_whole = is_whole or record.done != work.snapshot().version
+                run = Run(work, self._orders(() if is_whole else record.failed))
                 with self._lock:
-                    self._running = uid, outcome
+                    self._running = uid, run.outcome
                 run.count()
                 run.run(Listener(turn=partial(self._wait_for_turn, uid), failed=partial(self._failed, uid)))
-                ended = outcome.changed
+                ended = run.outcome.changed
             finally:
                 lock.release()
         except LockedError as error:
@@ -208,31 +250,48 @@ class Background:
             ended = "It was ended."
         except (BackendError, OVDiffError) as error:
             ended = str(error)
-        if not ended and outcome is not None:
-            for task in record.failed.difference(outcome.failed):
-                self._office.note_failure(uid, task, None)
-            record.failed = frozenset(outcome.failed)
-        if not ended and outcome is not None and outcome.failures:
-            ended = f"{outcome.failures} tasks have no prediction; /status lists the reasons under failed_tasks."
-        self._note(uid, record, outcome, ended, is_ready=is_ready)
+        except Exception as error:  # an engine may come from another package
+            logger.exception("Predicting project %s failed unexpectedly.", uid)
+            ended = unexpected(error)
+        self._note(uid, record, None if run is None else run.outcome, ended, is_ready=is_ready, is_whole=is_whole)
 
-    def _note(self, uid: str, record: _Record, outcome: Outcome | None, ended: str, *, is_ready: bool) -> None:
+    def _orders(self, failed: Collection[int]) -> Orders:
+        """Return the orders of a run over some tasks, or over all if there are none."""
+        after_s = self._basis.settings.prediction.delete_replaced_after_s
+        only = tuple(with_ids(some) for some in in_requests(sorted(failed))) or (ALL_TASKS,)
+        return Orders(delete_after_s=after_s, only=only)
+
+    def _note(
+        self, uid: str, record: _Record, outcome: Outcome | None, ended: str, *, is_ready: bool, is_whole: bool
+    ) -> None:
         """Note what became of a run, and when the next one may begin: soon, if it waited for nothing but us."""
-        retry_s = self._basis.settings.prediction.retry_failed_after_s
+        settings, now_s = self._basis.settings.prediction, self._clock_s()
         counts = {} if outcome is None else _counts(outcome)
+        at_end = None if ended else outcome
+        if at_end is not None:
+            for task in record.failed.difference(at_end.failed):
+                self._office.note_failure(uid, task, None)
+            if at_end.failures:
+                ended = f"{at_end.failures} tasks have no prediction; /status lists the reasons under failed_tasks."
         if ended:
             logger.warning("Project %s was not predicted to its end: %s", uid, ended)
         else:
             logger.info("Project %s is predicted: %s", uid, counts)
         with self._lock:
             self._running = None
-            record.not_before_s = self._clock_s() + (retry_s if ended and is_ready else PAUSE_S)
-            after_s = self._basis.settings.prediction.delete_replaced_after_s
-            is_waiting = outcome is not None and outcome.waiting > 0
-            record.tidy_at_s = self._clock_s() + max(after_s, retry_s) if is_waiting else math.inf
-            record.done = outcome.version if outcome is not None and not ended else ""
-            at = datetime.now(UTC).isoformat(timespec="seconds")
-            record.last = {"at": at, "ended": ended, **counts}
+            record.not_before_s = now_s + (settings.retry_failed_after_s if at_end is None and is_ready else PAUSE_S)
+            if is_whole:
+                record.done = "" if at_end is None else at_end.version
+                record.tidy_at_s = math.inf
+            if outcome is not None and outcome.waiting:
+                after_s = max(settings.delete_replaced_after_s, settings.retry_failed_after_s)
+                record.tidy_at_s = min(record.tidy_at_s, now_s + after_s)
+            if at_end is not None:
+                record.note_failed(at_end, now_s, settings.retry_failed_after_s, is_whole=is_whole)
+            elif not is_whole:
+                record.failed_at_s = record.not_before_s
+            counts = counts if is_whole else _with_again(record.last or {}, counts)
+            record.last = {**counts, "at": _now(), "ended": ended}
 
     def _failed(self, uid: str, task: int, reason: str) -> None:
         logger.warning("Project %s, task %s has no prediction: %s", uid, task, reason)
@@ -288,6 +347,24 @@ class Background:
 
 
 def _counts(outcome: Outcome) -> dict[str, Any]:
-    counts = outcome.to_json()
-    names = ("model_version", "tasks", "looked_at", "predicted", "up_to_date", "removed", "removed_later", "failures")
-    return {name: counts[name] for name in names}
+    """Return the counts of a run for /status; not the reasons, which the run may add to meanwhile."""
+    return {
+        "model_version": outcome.version,
+        "tasks": outcome.in_all,
+        "looked_at": outcome.looked_at,
+        "predicted": outcome.predicted,
+        "up_to_date": outcome.plans["up to date"],
+        "removed": outcome.removed,
+        "removed_later": outcome.waiting,
+        "failures": outcome.failures,
+    }
+
+
+def _with_again(last: Mapping[str, Any], counts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is told of all tasks of a project, after those that had failed were tried again."""
+    predicted = last.get("predicted", 0) + counts.get("predicted", 0)
+    return {**last, "predicted": predicted, "failures": counts.get("failures", last.get("failures", 0))}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

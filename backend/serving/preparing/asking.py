@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from backend.serving.preparing.failures import unexpected
 from ovdiff.engines.building import SharesBuilding
 from ovdiff.engines.contract import Builder
 from ovdiff.errors import OVDiffError
@@ -36,7 +37,7 @@ def ask(builder: Builder, category: Category) -> Answer:
         return Answer(error=str(error))
     except Exception as error:  # An engine may come from another package; the worker must outlive its mistakes.
         logger.exception("Asking for the category %r failed unexpectedly.", category.name)
-        return Answer(error=f"unexpected {type(error).__name__}; the service's log has the details")
+        return Answer(error=unexpected(error))
 
 
 def is_built_elsewhere(builder: Builder, category: Category) -> bool:

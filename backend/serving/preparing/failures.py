@@ -28,6 +28,11 @@ def is_of_all(error: Exception) -> bool:
     return isinstance(error, _FAULTS_OF_ALL) or isinstance(error.__cause__, OSError)
 
 
+def unexpected(error: Exception) -> str:
+    """Return the reason for people of what nobody foresaw: an engine may come from another package."""
+    return f"unexpected {type(error).__name__}; the service's log has the details"
+
+
 @dataclass(frozen=True)
 class Failures:
     """Makes the status of what failed.

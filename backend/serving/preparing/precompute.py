@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from backend.serving.preparing.asking import Answer, ask, is_built_elsewhere
-from backend.serving.preparing.failures import Failures, is_of_all
+from backend.serving.preparing.failures import Failures, is_of_all, unexpected
 from backend.serving.preparing.standing import UNWANTED, Standing, Status
 from backend.serving.preparing.turns import Turns
 from backend.serving.preparing.words import Words
@@ -176,7 +176,12 @@ class Precompute:
     def failed_for_all(self) -> str:
         """Why no category can be built at the moment, such as weights that are missing; "" if nothing is known."""
         with self._changed:
+            if self._all_failed is None and self._has_died():
+                return "the thread that builds categories has ended, the service's log says why; restart the service"
             return self._all_failed.reason if self._all_failed is not None else ""
+
+    def _has_died(self) -> bool:
+        return self._thread is not None and not self._thread.is_alive() and not self._stopping
 
     def _expected_s(self, categories: Iterable[Category]) -> float:
         """Return how long the open ones of the categories will take at least; 0 before the first build was measured.
@@ -206,13 +211,14 @@ class Precompute:
         answers |= {category: ask(self._builder, category) for category in vanished}
         with self._changed:
             self._reopen(category for category in vanished if self._has_vanished(category, answers[category]))
-            return {category: (answer, self._status(category, answer)) for category, answer in answers.items()}
+            return {category: (answer, self._settled_status(category, answer)) for category, answer in answers.items()}
 
     def _has_vanished(self, category: Category, answer: Answer) -> bool:
         settled = self._turns.is_wanted(category) and not self._turns.is_open(category)
         return settled and category not in self._failed and not answer.has and not answer.error
 
-    def _status(self, category: Category, answer: Answer) -> Status:
+    def _settled_status(self, category: Category, answer: Answer) -> Status:
+        """Return the status that follows from what the bank said; a category that it has is settled by that."""
         if answer.error:
             return Status("failed", reason=answer.error)
         if self._building is not None and self._building[0] == answer.key:
@@ -254,23 +260,33 @@ class Precompute:
     def _work(self) -> None:
         while (turn := self._next_turn()) is not None:
             project_uid, category = turn
-            if project_uid is None:
-                self._words.judge(category)
-                continue
-            answer = ask(self._builder, category)
-            if answer.has or answer.error:
-                failure = self._failures.unaskable(answer.error) if answer.error else None
-                if failure is not None:
-                    self._failures.log(f"Category {category.name!r}", failure)
+            try:
+                if project_uid is None:
+                    self._words.judge(category)
+                else:
+                    self._take_turn(project_uid, category)
+            except Exception as error:  # An engine may come from another package; the worker must outlive its mistakes.
+                logger.exception("Preparing the category %r failed unexpectedly.", category.name)
                 with self._changed:
-                    self._settle(category, failure)
-            elif category not in self._put_off and is_built_elsewhere(self._builder, category):
-                self._put_off.add(category)  # Once all are, there is nothing but to wait for one.
-                with self._changed:
-                    self._turns.put_off(category)
-            else:
-                self._put_off.clear()
-                self._build(project_uid, category, answer.key)
+                    self._building = None
+                    self._settle(category, self._failures.of_build(unexpected(error)))
+
+    def _take_turn(self, project_uid: str, category: Category) -> None:
+        """Look whether the bank has a category, and build it if nobody does."""
+        answer = ask(self._builder, category)
+        if answer.has or answer.error:
+            failure = self._failures.unaskable(answer.error) if answer.error else None
+            if failure is not None:
+                self._failures.log(f"Category {category.name!r}", failure)
+            with self._changed:
+                self._settle(category, failure)
+        elif category not in self._put_off and is_built_elsewhere(self._builder, category):
+            self._put_off.add(category)  # Once all are, there is nothing but to wait for one.
+            with self._changed:
+                self._turns.put_off(category)
+        else:
+            self._put_off.clear()
+            self._build(project_uid, category, answer.key)
 
     def _next_turn(self) -> tuple[str | None, Category] | None:
         """Wait until a category is open or a failure is due again; return the next turn, or None at the end.
@@ -330,7 +346,7 @@ class Precompute:
             failure = self._failures.of_build(str(error), alone=of_all)
         except Exception as error:
             logger.exception("Building %r failed unexpectedly.", category.name)
-            failure = self._failures.of_build(f"unexpected {type(error).__name__}; the service's log has the details")
+            failure = self._failures.of_build(unexpected(error))
         if failure is not None:
             whose = "Every category" if of_all else f"Category {category.name!r}"
             self._failures.log(whose, failure)

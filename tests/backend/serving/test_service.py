@@ -11,6 +11,7 @@ import pytest
 from backend.errors import BusyError, SettingsError, UnusableLabelConfigError
 from backend.serving.service import Service
 from backend.settings import OutputSettings, PredictionSettings, ServerSettings, Settings
+from ovdiff.errors import StorageError
 from ovdiff.learning.annotation import Annotation
 from ovdiff.vocabulary import Vocabulary
 from tests.fakes.engine import FakeEngine
@@ -613,3 +614,29 @@ def test_a_service_that_loads_and_builds_ends_within_the_time_that_docker_gives(
     took_s = time.monotonic() - begun_s
     go_on.set()
     assert took_s < 10.0
+
+
+def test_while_the_storage_is_away_nothing_is_an_internal_error(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_app(settings, engine).test_client()
+    known = {"project": PROJECT_UID, "schema": RED_BLUE}
+    before = client.post("/setup", json=known).get_json()["model_version"]
+
+    def away() -> str:
+        raise StorageError("s3://b/bank cannot be listed: no route.", is_away=True)
+
+    monkeypatch.setattr(engine, "fingerprint", away)
+    again = client.post("/setup", json=known)
+    assert again.status_code == 200 and again.get_json()["model_version"] == before, (
+        "else no task is predicted any more"
+    )
+    assert again.get_json()["warnings"] == ["s3://b/bank cannot be listed: no route."]
+    body = {"project": PROJECT_UID, "label_config": RED_BLUE, "tasks": [task(1), task(2)]}
+    for context in ({}, {"params": {"context": {"result": []}}}):
+        found = client.post("/predict", json=body | context).get_json()["results"]
+        assert [item["error"] for item in found] == ["s3://b/bank cannot be listed: no route."] * 2
+    (project,) = client.get("/status").get_json()["projects"].values()
+    assert (project["error"], project["model_version"]) == ("s3://b/bank cannot be listed: no route.", None)
+    unknown = client.post("/setup", json=known | {"project": "2.6"})
+    assert unknown.status == "503 s3://b/bank cannot be listed: no route."

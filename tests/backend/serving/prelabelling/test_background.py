@@ -1,8 +1,9 @@
 """The service that predicts whole projects by itself, over a small HTTP server in Label Studio's place."""
 
+import math
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,15 @@ import pytest
 
 from backend.errors import SettingsError
 from backend.serving.http.app import create_app
-from backend.serving.prelabelling.run import lock_project
+from backend.serving.predicting.basis import Basis
+from backend.serving.prelabelling.background import LONGEST_PAUSE_S, _counts, _Record
+from backend.serving.prelabelling.outcome import Outcome
+from backend.serving.prelabelling.run import Run, lock_project
 from backend.serving.service import Service
+from backend.serving.vocabulary import Labelling
 from backend.settings import LabelStudioSettings, PredictionSettings, Settings
+from ovdiff.errors import StorageError
+from ovdiff.vocabulary import Category
 from tests.fakes.engine import FakeEngine, TogetherEngine
 from tests.fakes.label_studio import LEGACY_TOKEN, PROJECT_UID
 from tests.fakes.project_studio import CONFIG, Asked, Fault, ProjectStudio, running_project
@@ -270,10 +277,80 @@ def test_a_task_that_failed_is_told_and_tried_again(studio: ProjectStudio, start
     (failed,) = service.status()["failed_tasks"]
     assert (failed["project"], failed["task"]) == (PROJECT_UID, 3) and "answered 404" in failed["reason"]
     assert sorted(each["task"] for each in studio.predictions.values()) == [1, 2, 4, 5]
+    begun = len(studio.requests)
+    fetched = studio.count("GET", "/data/upload/1/3.png")
+    assert eventually(lambda: studio.count("GET", "/data/upload/1/3.png") >= fetched + 4)
+    read = [each.query["query"] for each in studio.requests[begun:] if each.path == "/api/tasks"]
+    assert len(read) >= 2 and all('"included": [3]' in each for each in read), "the other tasks are not read again"
+    assert last(service).items() >= {"tasks": 5, "predicted": 4, "failures": 1}.items()
     studio.images = {}
     assert eventually(lambda: versions(studio) == [[service.setup(PROJECT_UID, CONFIG)["model_version"]]] * 5)
     assert eventually(lambda: last(service).get("ended") == "")
-    assert service.status()["failed_tasks"] == []
+    assert service.status()["failed_tasks"] == [] and last(service).get("predicted") == 5
+
+
+def test_tasks_that_fail_again_and_again_are_tried_after_pauses_that_double() -> None:
+    record, outcome = _Record(), Outcome("v1")
+    outcome.note_failure(3, "no picture")
+    for number, pause_s in enumerate((300.0, 600.0, 1200.0)):
+        record.note_failed(outcome, 1000.0, 300.0, is_whole=not number)
+        assert (record.failed, record.failed_at_s) == ({3}, 1000.0 + pause_s)
+    for _ in range(1100):
+        record.note_failed(outcome, 0.0, 300.0, is_whole=False)
+    assert record.failed_at_s == LONGEST_PAUSE_S
+    record.note_failed(Outcome("v1"), 0.0, 300.0, is_whole=False)
+    assert record.failed_at_s == math.inf
+
+
+def test_more_failures_than_are_kept_are_tried_again_with_all_other_tasks() -> None:
+    record, outcome = _Record(done="v1"), Outcome("v1", failed={3: "no picture"}, failures=2)
+    for pause_s in (300.0, 600.0):
+        record.note_failed(outcome, 1000.0, 300.0, is_whole=True)
+        assert (record.done, record.not_before_s, record.failed_at_s) == ("", 1000.0 + pause_s, math.inf)
+
+
+def test_a_mistake_in_a_run_ends_it_in_words_and_is_not_repeated_at_once(
+    studio: ProjectStudio, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistake(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "run", mistake)
+        service = start()
+        service.setup(PROJECT_UID, CONFIG)
+        said = "unexpected RuntimeError; the service's log has the details"
+        assert eventually(lambda: last(service).get("ended") == said)
+        assert service.status()["prelabelling"]["running"] is None
+    assert eventually(lambda: last(service).get("predicted") == 5)
+
+
+def test_a_project_that_cannot_be_looked_at_keeps_no_other_one_waiting(
+    studio: ProjectStudio, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = Basis.version
+
+    def away(basis: Basis, labelling: Labelling, ready: Mapping[Category, str]) -> str:
+        if any(category.name == "green" for category in labelling.categories):
+            raise StorageError("s3://b/bank cannot be listed: no route.", is_away=True)
+        return version(basis, labelling, ready)
+
+    service = start()
+    monkeypatch.setattr(Basis, "version", away)
+    with pytest.raises(StorageError):
+        service.setup("0.1600000000", CONFIG.replace("blue", "green"))
+    service.setup(PROJECT_UID, CONFIG)
+    assert eventually(lambda: last(service).get("predicted") == 5)
+    told = service.status()["prelabelling"]["last"]["0.1600000000"]
+    assert told["ended"] == "s3://b/bank cannot be listed: no route."
+
+
+def test_the_reasons_of_a_run_may_grow_while_its_counts_are_read() -> None:
+    class Growing(dict[int, str]):
+        def items(self) -> Any:
+            raise RuntimeError("dictionary changed size during iteration")
+
+    assert _counts(Outcome("v1", failed=Growing({3: "no picture"}), failures=1))["failures"] == 1
 
 
 def test_a_label_config_that_only_label_studio_has_is_read_and_prepared_first(

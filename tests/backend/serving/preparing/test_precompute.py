@@ -693,6 +693,33 @@ def test_the_worker_outlives_whatever_an_engine_raises(
     assert states(precompute, RED, BLUE) == ["ready", "ready"]
 
 
+def test_the_worker_outlives_what_an_engine_raises_besides_builds(tmp_path: Path) -> None:
+    class Broken(FakeEngine):
+        def being_built(self, category: Category) -> str | None:
+            raise RuntimeError("an engine of another package")
+
+    precompute = Precompute(Broken(tmp_path), retry_failed_after_s=300.0)
+    precompute.start()
+    try:
+        precompute.want("1", [RED])
+        precompute.wait([RED], TIMEOUT_S)
+        assert precompute.status(RED).reason.startswith("unexpected RuntimeError")
+        assert not precompute.failed_for_all
+    finally:
+        precompute.stop()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_has_died_is_told(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    precompute = Precompute(engine, retry_failed_after_s=1.0)
+    assert not precompute.failed_for_all, "it was not started yet"
+    monkeypatch.setattr(precompute, "_next_turn", lambda: 1 / 0)
+    precompute.start()
+    assert eventually(lambda: "has ended, the service's log says why" in precompute.failed_for_all)
+    precompute.stop()
+    assert not precompute.failed_for_all
+
+
 class SharedEngine(FakeEngine):
     """An engine on a bank where others build, too."""
 
