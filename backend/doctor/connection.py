@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from backend.doctor.asking import Asker, Reply
 from backend.doctor.findings import Finding
@@ -26,6 +27,10 @@ CONNECT_ADVICE = "Connect it: in the project, Settings, Model, Connect model, wi
 ADDRESS_ADVICE = (
     "Label Studio refuses addresses inside a network: start it with ML_BLOCK_LOCAL_IP=false and "
     "SSRF_PROTECTION_ENABLED=false (only on a network that you trust), then connect again."
+)
+DOTLESS_ADVICE = (
+    "Label Studio makes no webhook for the name {host!r}, which has no dot: connect the backend by an IP address, or "
+    "by a name with a dot, such as {host}.internal."
 )
 WEBHOOK_ADVICE = (
     "Set SSRF_PROTECTION_ENABLED=false for Label Studio, remove the model in the project's settings and connect it "
@@ -99,7 +104,10 @@ def check_webhook(asker: Asker, project: int, url: str) -> Finding:
         return Finding(name, "ok", f"{shown(wanted)} is told of changes")
     what = "is switched off" if found else "is missing"
     said = f"the webhook for {shown(wanted)} {what}: label edits and annotations are noticed late"
-    return Finding(name, "warning", said, WEBHOOK_ADVICE.format(url=shown(wanted)))
+    host = urlsplit(wanted).hostname or ""
+    if "." in host or ":" in host or host == "localhost":
+        return Finding(name, "warning", said, WEBHOOK_ADVICE.format(url=shown(wanted)))
+    return Finding(name, "warning", said, DOTLESS_ADVICE.format(host=host))
 
 
 def shown(url: str) -> str:

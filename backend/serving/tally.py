@@ -11,10 +11,10 @@ Key = tuple[str, ...]
 class Tally:
     """Counts by a short tuple of words. Threads may share it."""
 
-    def __init__(self) -> None:
-        """Count nothing yet."""
+    def __init__(self, *begun: Key) -> None:
+        """Count nothing yet. Keys that are ``begun`` are there with 0, so that Prometheus sees their first count."""
         self._lock = threading.Lock()
-        self._counts: Counter[Key] = Counter()
+        self._counts: Counter[Key] = Counter(dict.fromkeys(begun, 0))
 
     def add(self, key: Key, count: int = 1) -> None:
         """Add to a count."""

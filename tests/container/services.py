@@ -24,6 +24,8 @@ import yaml
 from tests.container.stages import ROOT, Rehearsal, RehearsalError, Stage, command_inside, debian, inside, run_inside
 
 COMPOSE: Mapping[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+BACKEND = "http://ovdiff.internal:9090"
+"""By which Label Studio is to reach the backend, says compose.yaml."""
 ADDRESSES = {"database": "172.28.0.2", "label-studio": "172.28.0.3", "ovdiff": "172.28.0.4"}
 """Of the private range from which Docker takes the addresses of a network."""
 SUITES = {"15": "bookworm", "17": "trixie"}

@@ -51,7 +51,7 @@ def test_a_stage_takes_the_steps_of_those_that_it_begins_with_and_copies_from(
     assert stage.environment["PATH"].startswith("/opt/ovdiff/bin:/usr/local/bin")
     commands = [command[-1].split()[:2] for _, command in recorded]
     assert commands == [["useradd", "--create-home"], ["pip", "install"], ["uv", "venv"], ["uv", "pip"]]
-    assert (tmp_path / "runs" / "source" / "source" / "ovdiff" / "engine.py").is_file()
+    assert (tmp_path / "runs" / "source" / "source" / "ovdiff" / "errors.py").is_file()
 
 
 def test_the_context_is_what_docker_would_send(tmp_path: Path) -> None:

@@ -10,17 +10,22 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
+from backend.errors import ImageSourceError
 from backend.serving.predicting.failures import Failures
 from backend.serving.predicting.given import STORING_S, GivenResults
 from backend.serving.predicting.pace import Pace
 from backend.serving.predicting.places import Places
-from backend.serving.predicting.predictions import Answer, Item, Predictor, Snapshot, Task, task_id, unanswered
+from backend.serving.predicting.predictions import Answer, Item, Kind, Predictor, Snapshot, Task, task_id, unanswered
 from backend.serving.tally import Tally
 from backend.settings import PredictionSettings
 
 logger = logging.getLogger(__name__)
+
+_OUTCOMES = tuple((what, kind) for what in ("task", "click") for kind in get_args(Kind))
+_ERRORS = tuple(("error", error.__name__) for error in ImageSourceError.__subclasses__())
+"""The errors that are known to make tasks fail; any other is counted from the first one on."""
 
 
 class Answers:
@@ -41,7 +46,7 @@ class Answers:
         self._pace = Pace()
         self._given = GivenResults(clock_s)
         self.failures = Failures(settings.failure_rows)
-        self.tally = Tally()
+        self.tally = Tally(*_OUTCOMES, *_ERRORS)
 
     def predictions(self, project: str, tasks: Sequence[Task], snapshot: Snapshot) -> list[Item]:
         """Return one item for each task."""

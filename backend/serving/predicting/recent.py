@@ -35,6 +35,7 @@ from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category, Vocabulary
 
 MOST_ADDRESSES = 10_000
+_ORIGINS = (("computed",), ("remembered",), ("fetched again, the same",), ("stored prediction",))
 
 Prepared = tuple[tuple[Category, str], ...]
 """Categories in the order of the label ids, each with the key of its prototypes."""
@@ -143,7 +144,7 @@ class RecentSegmentations:
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
         self._kept_bytes = 0
         self._running: dict[Hashable, _Running] = {}
-        self.tally = Tally()
+        self.tally = Tally(*_ORIGINS)
 
     def of(
         self, address: ImageAddress, prepared: Mapping[Category, str], *, since_s: float, until_s: float = math.inf

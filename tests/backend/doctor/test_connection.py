@@ -122,3 +122,10 @@ def test_the_webhook(rows: list[dict[str, Any]], state: str, said: str, server: 
     found = check_webhook(asker, 3, f"{OURS}/")
     assert found.state == state and said in found.found
     assert (f"{OURS}/webhook" in found.advice) == (state != "ok")
+
+
+@pytest.mark.parametrize("url", ["http://ovdiff:9090", "http://ovdiff.internal:9090", "http://[fd00::1]:9090"])
+def test_a_name_without_a_dot_is_why_there_is_no_webhook(url: str, server: ScriptedServer, asker: Asker) -> None:
+    server.answers["GET /api/webhooks/"] = (200, [])
+    found = check_webhook(asker, 3, url)
+    assert found.state == "warning" and ("such as ovdiff.internal" in found.advice) == (url == "http://ovdiff:9090")

@@ -12,3 +12,9 @@ def test_counts_of_several_threads_add_up() -> None:
     assert counts == {("a", "b"): 4000, ("a",): 5}
     counts.clear()
     assert tally.counts()
+
+
+def test_what_is_begun_is_there_before_it_is_counted() -> None:
+    tally = Tally(("a",), ("b",))
+    tally.add(("b",))
+    assert tally.counts() == {("a",): 0, ("b",): 1}
