@@ -18,6 +18,7 @@ from converters.files.redaction import without_secrets
 LINE_EVERY_S = 10.0  # often enough to see that a run lives, and few lines in the log of an hour's run
 _BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 _RATED_BAR = _BAR + ", {rate_fmt}"
+_COUNTED = "{desc}{n:.0f} {unit}s, {elapsed}, {rate_fmt}"
 
 
 def say(text: str) -> None:
@@ -38,7 +39,13 @@ def complain(text: object) -> None:
 
 
 class Progress(Protocol):
-    """The part of tqdm's bar that the commands use."""
+    """The part of tqdm's bar that the commands use.
+
+    Attributes:
+        initial: how much of what is done was done by an earlier run, which says nothing about the time left.
+    """
+
+    initial: float
 
     @property
     def n(self) -> float:
@@ -62,7 +69,7 @@ class ProgressLines:
 
     def __init__(
         self,
-        total: float,
+        total: float | None,
         unit: str,
         stream: TextIO,
         *,
@@ -72,13 +79,13 @@ class ProgressLines:
         """Start where an earlier run ended.
 
         Args:
-            total: how much is to be done.
+            total: how much is to be done; None if nobody knows.
             unit: what is counted, such as "image"; "" if the total is a share and no number of things.
             stream: where the lines go, at most one in `LINE_EVERY_S`.
             initial: how much an earlier run has done.
             clock_s: the present moment in seconds.
         """
-        self.n = self._initial = float(initial)
+        self.n = self.initial = float(initial)
         self._total, self._unit, self._stream, self._clock_s = total, unit, stream, clock_s
         self._what = ""
         self._started_s = self._said_s = clock_s()
@@ -93,17 +100,21 @@ class ProgressLines:
         now_s = self._clock_s()
         if now_s - self._said_s >= LINE_EVERY_S:
             self._said_s = now_s
-            share = self.n / self._total if self._total else 1.0
             taken_s = now_s - self._started_s
-            self._stream.write(f"ovdiff: {self._what}: {share:.0%}, {taken_s:.0f} s{self._pace(taken_s)}\n")
+            self._stream.write(f"ovdiff: {self._what}: {self._done()}, {taken_s:.0f} s{self._pace(taken_s)}\n")
             self._stream.flush()
+
+    def _done(self) -> str:
+        if self._total is None:
+            return f"{self.n:.0f} {self._unit}s"
+        return f"{self.n / self._total if self._total else 1.0:.0%}"
 
     def _pace(self, taken_s: float) -> str:
         """Return the time left and the rate, as far as both can be told."""
-        done = self.n - self._initial
-        if done <= 0 or self.n >= self._total:
+        done = self.n - self.initial
+        if done <= 0 or (self._total is not None and self.n >= self._total):
             return ""
-        left = f", about {taken_s * (self._total - self.n) / done:.0f} s left"
+        left = "" if self._total is None else f", about {taken_s * (self._total - self.n) / done:.0f} s left"
         if not self._unit:
             return left
         rate = done / taken_s
@@ -115,7 +126,7 @@ class NoProgress:
 
     def __init__(self, initial: float = 0.0) -> None:
         """Start where an earlier run ended."""
-        self.n = float(initial)
+        self.n = self.initial = float(initial)
 
     def set_description(self, desc: str | None = None, refresh: bool | None = True) -> None:
         """Say nothing."""
@@ -126,11 +137,11 @@ class NoProgress:
 
 
 @contextmanager
-def progress_bar(total: float, unit: str = "", initial: float = 0.0) -> Iterator[Progress]:
+def progress_bar(total: float | None, unit: str = "", initial: float = 0.0) -> Iterator[Progress]:
     """Show a progress bar on stderr, with log lines above it; where stderr is no terminal, a line now and then.
 
     Args:
-        total: how much is to be done.
+        total: how much is to be done; None if nobody knows, so that the rate is told and no time left.
         unit: what is counted, such as "image": the rate is then told beside the time left. "" if the total is a share.
         initial: how much an earlier run has done, which says nothing about the time left.
     """
@@ -143,7 +154,7 @@ def progress_bar(total: float, unit: str = "", initial: float = 0.0) -> Iterator
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    shape = _RATED_BAR if unit else _BAR
+    shape = _COUNTED if total is None else _RATED_BAR if unit else _BAR
     with (
         logging_redirect_tqdm(),
         tqdm(total=total, initial=initial, unit=unit, bar_format=shape, file=sys.stderr, leave=False) as bar,

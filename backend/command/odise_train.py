@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from backend.command.console import Progress, complain, notice, progress_bar, say
+from backend.command.console import NoProgress, Progress, complain, notice, progress_bar, say
 from backend.command.odise_captions import Captions, read_captions
 from backend.command.odise_curve_picture import draw_curve
 from backend.command.odise_images import (
@@ -370,20 +370,10 @@ class _Training:
     def _bar(self, total: float, unit: str = "", initial: float = 0.0) -> Iterator[Progress]:
         """Show a progress bar, in the first process alone."""
         if process_number():
-            yield _NoBar()
+            yield NoProgress()
             return
         with progress_bar(total, unit, initial) as bar:
             yield bar
-
-
-class _NoBar:
-    n = 0.0
-
-    def set_description(self, desc: str | None = None, refresh: bool | None = True) -> None:
-        pass
-
-    def update(self, n: float | None = 1) -> None:
-        pass
 
 
 def _advance(bar: Progress, *, whole: bool = True) -> Callable[[str, float], None]:

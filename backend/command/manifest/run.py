@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from backend import __version__
-from backend.command.console import complain, notice, say
+from backend.command.console import Progress, complain, notice, progress_bar, say
 from backend.command.manifest.making import Making, RowResult, shard_of
 from backend.command.manifest.reading import Manifest
 from backend.command.manifest.rows import BadRow, Batch, RowMaker, batches
@@ -105,8 +105,11 @@ def segment_manifest(
     try:
         found = batches(orders.manifest.read(), maker, orders.shard_rows)
         items = _items(found, there, orders, making)
-        with working(items, making, engine, elsewhere) as results:
-            for batch, info, is_new in _shards(results, orders, making):
+        with (
+            progress_bar(orders.manifest.count(), "row") as bar,
+            working(items, making, engine, elsewhere) as results,
+        ):
+            for batch, info, is_new in _shards(_told(results, bar, orders.folder), orders, making):
                 counts.add(batch, info, is_new)
                 index.add(orders.folder.name(batch.index), info)
         finished = True
@@ -157,6 +160,16 @@ def _items(found: Iterable[Batch], there: frozenset[int], orders: Orders, making
             yield Item(batch, None, info)
         else:
             yield from (Item(batch, row) for row in batch.rows)
+
+
+def _told(results: Results, bar: Progress, folder: ShardFolder) -> Results:
+    """Yield results, and tell how far they are; the rows of a shard that is kept took no time."""
+    for item, result in results:
+        bar.set_description(folder.name(item.batch.index), refresh=False)
+        if item.kept is not None:
+            bar.initial += len(item.batch.rows)
+        bar.update(1 if item.kept is None else len(item.batch.rows))
+        yield item, result
 
 
 def _shards(results: Results, orders: Orders, making: Making) -> Iterator[tuple[Batch, Json, bool]]:

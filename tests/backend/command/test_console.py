@@ -102,6 +102,19 @@ def test_what_an_earlier_run_did_is_no_part_of_the_rate_of_this_one() -> None:
     assert stream.getvalue() == "ovdiff: a: 90%, 10 s, about 990 s left, 1.00 step/s\n"
 
 
+def test_without_a_known_end_the_rate_is_told_and_no_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, now_s = io.StringIO(), iter([0.0, 10.0])
+    lines = ProgressLines(None, "row", stream, initial=7, clock_s=lambda: next(now_s))
+    lines.set_description("a")
+    lines.update(20)
+    assert stream.getvalue() == "ovdiff: a: 27 rows, 10 s, 2.00 row/s\n"
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress_bar(None, "row") as bar:
+        bar.update(2)
+        bar.set_description("a")
+    assert re.search(r"a: 2 rows, \d\d:\d\d, +[\d.?]+ ?row/s", sys.stderr.getvalue())
+
+
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_bar_goes_on_where_an_earlier_run_ended(

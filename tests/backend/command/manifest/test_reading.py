@@ -137,6 +137,23 @@ def test_a_table_without_the_library_names_the_extra(tmp_path: Path, monkeypatch
         said(tmp_path / "rows.parquet")
 
 
+def test_the_number_of_rows_is_known_where_that_costs_little(tmp_path: Path) -> None:
+    (tmp_path / "lines").mkdir()
+    (tmp_path / "lines/a.jsonl").write_text('{"image": "a.png"}\n{"image": "b.png"}')
+    (tmp_path / "lines/b.jsonl").write_text('{"image": "c.png"}\n')
+    parquet.write_table(pyarrow.Table.from_pydict({"image": ["a.png"] * 5}), tmp_path / "rows.parquet")
+    (tmp_path / "coco.json").write_text('{"images": []}')
+    stored = image_path("memory://counted/rows.jsonl")
+    stored.write_text("{}\n")
+    named = [
+        tmp_path / "lines",
+        tmp_path / "rows.parquet",
+        tmp_path / "coco.json",
+        stored,
+    ]
+    assert [open_manifest(path, Columns()).count() for path in named] == [3, 5, None, None]
+
+
 def test_the_files_of_a_folder_are_one_manifest(tmp_path: Path) -> None:
     for name, row in (("b.jsonl", ROWS[1]), ("a.jsonl", ROWS[0])):
         (tmp_path / name).write_text(json.dumps(row))
@@ -243,6 +260,7 @@ def test_the_tasks_of_a_project_are_rows() -> None:
         client = LabelStudioClient(LabelStudioSettings(url=studio.url, api_key=LEGACY_TOKEN))
         manifest = project_manifest(client, 1, "image", Columns(id="other"))
         found = list(manifest.read())
+        assert manifest.count() == 3
     assert manifest.columns == Columns("image", "id")
     assert found == [(n, {"image": f"/data/upload/1/{n}.png", "id": n}) for n in (1, 2, 3)]
 

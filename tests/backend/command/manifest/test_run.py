@@ -8,6 +8,7 @@ import shutil
 import signal
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from backend.command import cli
+from backend.command.console import NoProgress
 from backend.command.manifest import shards
 from backend.command.manifest.run import AGAIN, MENDED, _Index
 from backend.errors import LabelStudioDownError, RequestError
@@ -105,6 +107,24 @@ def test_a_second_run_keeps_every_shard_and_changes_no_byte(
         shutil.rmtree(out)
         segment(manifest, out, "--format", form)
         assert files(out) == before
+
+
+def test_the_rate_and_the_time_left_are_told_without_the_rows_of_an_earlier_run(
+    manifest: Path, tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars = list[NoProgress]()
+
+    @contextmanager
+    def bar(total: float | None, unit: str) -> Iterator[NoProgress]:
+        assert (total, unit) == (12, "row")
+        bars.append(NoProgress())
+        yield bars[-1]
+
+    monkeypatch.setattr("backend.command.manifest.run.progress_bar", bar)
+    segment(manifest, tmp_path / "out")
+    (tmp_path / "out/shard-000001.json").unlink()
+    segment(manifest, tmp_path / "out")
+    assert [(bar.n, bar.initial) for bar in bars] == [(12, 0), (12, 8)]
 
 
 @pytest.mark.parametrize("too_many", [False, True])
