@@ -79,6 +79,10 @@ class Step:
     parts: tuple[PartEvidence, ...] = ()
 
 
+_New = tuple[str, EncodedImage]
+"""An encoding that the store lacks, in the machine's memory, with its key there."""
+
+
 class ImageSegmenter:
     """Segments images with the prototypes of a bank. Safe for several threads; the models run under their own lock."""
 
@@ -110,10 +114,13 @@ class ImageSegmenter:
             DeviceMemoryError: not even one window fits into the device's memory.
         """
         require_image(image)
-        key = image_key(image)
-        with self.parts.models.lock:  # Held throughout: when it is released, a build may hold it for a batch of images.
-            self.tables.require(vocabulary)  # First, so that missing categories are named before the long part.
-            return self._match(self._encode(image, key), vocabulary)
+        key, new = image_key(image), list[_New]()
+        try:
+            with self.parts.models.lock:  # Held throughout: when it is free, a build may hold it for a batch of images.
+                self.tables.require(vocabulary)  # First, so that missing categories are named before the long part.
+                return self._match(self._encode(image, key, new), vocabulary)
+        finally:
+            self._store(new)
 
     def prepared(self, image: NDArray[np.uint8], *, keep: bool = False) -> Prepared:
         """Return an image as `segment_together` takes it; no model runs, and any thread may ask.
@@ -184,7 +191,11 @@ class ImageSegmenter:
             DeviceMemoryError: not even one window fits into the device's memory.
         """
         require_image(image)
-        return self._encode(image, image_key(image)).on_the_cpu()
+        key, new = image_key(image), list[_New]()
+        with self.parts.models.lock:
+            encoded = self._encode(image, key, new)
+        self._store(new)
+        return encoded.on_the_cpu()
 
     def label(self, encoded: EncodedImage, vocabulary: Vocabulary, *, lessons: bool = True) -> Segmentation:
         """Match an encoded image with a vocabulary's prototypes (Eq. 4). Only CLIP may look at parts of the image.
@@ -367,14 +378,20 @@ class ImageSegmenter:
             added = match.lessons.images.cosines(embedding[None], range(1, len(words) + 1))[0]
         return presence(embedding, words, self.parts.texts, preset.prefilter.template, added)[: competition.asked]
 
-    def _encode(self, image: NDArray[np.uint8], key: str) -> EncodedImage:
-        with self.parts.models.lock:
-            encoded = self._known(key)
-            if encoded is None:
-                encoded = encode_image(self.parts, image)
-                self._stored_encodings.put(self._stored_key(key), encoded)
-                self._encodings.put(key, encoded)  # A copy, if this is on the device, where it is matched next.
-            return encoded
+    def _encode(self, image: NDArray[np.uint8], key: str, new: list[_New]) -> EncodedImage:
+        """Return an image's encoding; one that is to be stored is added to `new`. Call it under the models' lock."""
+        encoded = self._known(key)
+        if encoded is None:
+            encoded = encode_image(self.parts, image)
+            kept = encoded.on_the_cpu()  # A copy, if this is on the device, where it is matched next.
+            self._encodings.put(key, kept)
+            new.append((self._stored_key(key), kept))
+        return encoded
+
+    def _store(self, new: Sequence[_New]) -> None:
+        """Write encodings to the disk. Call it without the models' lock, so that nobody else waits for the disk."""
+        for key, encoded in new:
+            self._stored_encodings.put(key, encoded)
 
     def _known(self, key: str) -> EncodedImage | None:
         """Return the encoding of an image from memory or from the disk. Call it under the models' lock."""

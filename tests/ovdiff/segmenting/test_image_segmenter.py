@@ -1,5 +1,6 @@
 """What the segmenting half keeps of an image between runs; the rest is tested by test_halves.py and test_engine.py."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,8 @@ from ovdiff.engine import Engine
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.segmenting import image_segmenter
+from ovdiff.segmenting.encoding import EncodedImage
+from ovdiff.segmenting.encoding_store import EncodingStore
 from ovdiff.segmenting.image_segmenter import ImageSegmenter
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.vocabulary import Vocabulary
@@ -64,6 +67,27 @@ def test_the_level_in_memory_stays_in_front(
     for path in (fresh.folder / "encodings").iterdir():
         path.unlink()
     assert engine.encode(image) is first and len(encoded_images) == 1
+
+
+def test_others_use_the_models_while_an_encoding_is_written(
+    preset: Preset, fresh: Bank, models: LoadedModels, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = list[bool]()
+
+    def use() -> None:
+        with models.lock:
+            pass
+
+    def write(store: EncodingStore, key: str, encoded: EncodedImage) -> None:
+        other = threading.Thread(target=use)
+        other.start()
+        other.join(5)
+        used.append(not other.is_alive())
+
+    monkeypatch.setattr(EncodingStore, "put", write)
+    _engine(preset, fresh, models).segment(image, WORDS)
+    _engine(preset, fresh, models).encode(image)
+    assert used == [True, True]
 
 
 @pytest.mark.parametrize(
