@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
@@ -41,21 +42,64 @@ def personal_token(session: Session) -> str:
     return str(session.maker.api.call("POST", "/api/token/")["token"])
 
 
-@pytest.fixture
-def browser(tmp_path: Path, skip_for_want_of: Callable[[str], None]) -> Iterator[webdriver.Chrome]:
-    """A headless Chromium with a fresh profile, confined to loopback; Debian's, never a download."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
+@pytest.fixture(scope="session")
+def chromium(
+    tmp_path_factory: pytest.TempPathFactory, skip_for_want_of: Callable[[str], None]
+) -> Iterator[webdriver.Chrome]:
+    """A headless Chromium for all tests, confined to loopback; Debian's, never a download. Its start takes 2 s."""
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if binary is None or driver is None:
         skip_for_want_of("Chromium and its driver are not installed: `make chromium` can, as root on Debian.")
     options = webdriver.ChromeOptions()
-    options.binary_location = str(chromium)
-    for flag in (*_FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+    options.binary_location = str(binary)
+    for flag in (*_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
         options.add_argument(flag)
     chrome = webdriver.Chrome(options=options, service=Service(str(driver)))
     try:
         yield chrome
     finally:
         chrome.quit()
+
+
+@pytest.fixture
+def browser(chromium: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
+    """The Chromium with one new tab, which nobody is logged in to; of earlier tests it has the cache alone."""
+    _forget(chromium, set())  # a page that was closed may have had an answer on its way, with a cookie
+    try:
+        yield chromium
+    finally:
+        seen = _visited(chromium)
+        _only_a_new_tab(chromium)
+        _forget(chromium, seen)
+
+
+def _visited(browser: webdriver.Chrome) -> set[str]:
+    """Return the origins of all pages that the tabs have shown."""
+    addresses = []
+    for tab in browser.window_handles:
+        browser.switch_to.window(tab)
+        addresses += [each["url"] for each in browser.execute_cdp_cmd("Page.getNavigationHistory", {})["entries"]]
+    parts = map(urlsplit, addresses)
+    return {f"{each.scheme}://{each.netloc}" for each in parts if each.scheme == "http"}
+
+
+def _only_a_new_tab(browser: webdriver.Chrome) -> None:
+    """Close all tabs, with what is emulated in them, and leave a new one."""
+    old = browser.window_handles
+    browser.switch_to.new_window("tab")
+    new = browser.current_window_handle
+    for tab in old:
+        browser.switch_to.window(tab)
+        browser.close()
+    browser.switch_to.window(new)
+
+
+def _forget(browser: webdriver.Chrome, origins: set[str]) -> None:
+    """Delete all cookies, what the pages of some origins have stored, and what was written to the console."""
+    browser.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    for origin in origins:
+        browser.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+    browser.get_log("browser")
 
 
 @pytest.fixture
