@@ -8,9 +8,6 @@ Studio's API, from the browser, and from the backend's files.
 """
 
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,8 +38,8 @@ from tests.end_to_end.editor import (
 )
 from tests.end_to_end.label_studio_settings import add_label, connect_model
 from tests.end_to_end.page import TIMEOUT_S, label_states, press_words, shown, wait_for_pictures, wait_for_text
-from tests.end_to_end.prelabelling import prelabel, use_settings_of, versions
-from tests.end_to_end.walk import CONFIG, KEYS, LARGE_PX, NAMES, SMALL_PX, Labels, Walk, scenes
+from tests.end_to_end.prelabelling import prelabel, use_settings_of
+from tests.end_to_end.walk import CONFIG, KEYS, NAMES, SCENES, SIZE_PX, Labels, Walk
 from tests.fakes.waiting import eventually
 
 pytestmark = [
@@ -58,16 +55,15 @@ Known = tuple[tuple[Any, ...], Labels]
 
 _CURATED, _LEFT_OUT = "boat", 0
 _ADDED = "fish"
-_BRUSH_PX = 9  # of an image of LARGE_PX, by Label Studio's default
+_BRUSH_PX = 9  # of an image of SIZE_PX, by Label Studio's default
 
 
 @pytest.fixture
 def walk(session: Session, browser: webdriver.Chrome, tmp_path: Path) -> Iterator[Walk]:
     """A project that no backend knows, a backend of its own that has built nothing, and a person who is logged in."""
-    api, (large, small) = session.maker.api, scenes()
-    images = [*write_images(large, tmp_path, LARGE_PX), *write_images(small, tmp_path, SMALL_PX)]
+    api = session.maker.api
     project = api.create_project("Harbour", CONFIG)
-    for image in images:  # one by one, so that the tasks are in this order
+    for image in write_images(SCENES, tmp_path, SIZE_PX):  # one by one, so that the tasks are in this order
         api.upload_images(project, [image])
     settings = {"PYTHONPATH": str(ROOT), "OVDIFF_DELETE_REPLACED_AFTER_S": "0"}
     with ProcessGroups() as groups:
@@ -79,12 +75,13 @@ def walk(session: Session, browser: webdriver.Chrome, tmp_path: Path) -> Iterato
 
 
 @pytest.fixture
-def environment(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    return use_settings_of(walk.backend, walk.session.label_studio, monkeypatch)
+def settings_of_backend(walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_settings_of(walk.backend, walk.session.label_studio, monkeypatch)
 
 
+@pytest.mark.usefixtures("settings_of_backend")
 def test_from_connecting_to_a_new_label(
-    walk: Walk, environment: dict[str, str], capsys: pytest.CaptureFixture[str], take_picture: TakePicture
+    walk: Walk, capsys: pytest.CaptureFixture[str], take_picture: TakePicture
 ) -> None:
     def run(*words: str) -> dict[str, Any]:
         return prelabel(walk.project, capsys, *words)
@@ -92,15 +89,15 @@ def test_from_connecting_to_a_new_label(
     browser = walk.browser
     connect_model(browser, walk.session, walk.project, walk.backend.url)
     progress_is_seen(walk)
-    a_killed_run_goes_on(walk, environment, run)
+    assert run()["predicted"] == len(walk.tasks)
     version = walk.version()
     first = walk.contents(version)
-    masks_are_seen(walk, walk.large[1], take_picture)
+    masks_are_seen(walk, walk.tasks[1], take_picture)
 
     a_change_is_previewed_and_applied(walk, run, take_picture)
-    corrected, applied = walk.large[-1], walk.version()
+    corrected, applied = walk.tasks[-1], walk.version()
     contents = walk.contents(applied)
-    known = {task: (contents[task.id], walk.labels(task)) for task in walk.large}
+    known = {task: (contents[task.id], walk.labels(task)) for task in walk.tasks}
     annotation = corrected_by_the_brush(walk, corrected)
     lesson_arrives(walk, corrected, take_picture)
     others_change(walk, corrected, known, run)
@@ -115,7 +112,7 @@ def test_from_connecting_to_a_new_label(
     assert walk.contents(version, but=corrected) == {task: first[task] for task in first if task != corrected.id}
 
     a_new_label_computes_only_itself(walk, _ADDED, take_picture)
-    a_click_becomes_a_mask(walk, walk.large[0])
+    a_click_becomes_a_mask(walk, walk.tasks[0])
 
 
 def progress_is_seen(walk: Walk) -> None:
@@ -137,25 +134,6 @@ def progress_is_seen(walk: Walk) -> None:
     assert label_states(browser) == dict.fromkeys(NAMES, "ready")
 
 
-def a_killed_run_goes_on(walk: Walk, environment: dict[str, str], run: Prelabel) -> None:
-    """Kill a run over the project after it has stored some predictions, and run it again."""
-    count = len(walk.tasks)
-    command = [sys.executable, "-m", "backend.command.cli", "prelabel", "--project", str(walk.project)]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as running:
-        has_begun = eventually(lambda: _predictions(walk) > 0, TIMEOUT_S)
-        running.send_signal(signal.SIGKILL)
-    assert has_begun
-    left = versions(walk.api, walk.project)
-    done = sum(bool(each) for each in left.values())
-    assert 0 < done < count, "killed in the middle"
-    assert all(len(each) <= 1 for each in left.values())
-    assert run()["predicted"] == count - done
-
-
-def _predictions(walk: Walk) -> int:
-    return int(walk.api.call("GET", f"/api/projects/{walk.project}")["total_predictions_number"])
-
-
 def masks_are_seen(walk: Walk, task: StoredTask, take_picture: TakePicture) -> None:
     """Open a task in the editor: each label's colour lies on its mask, and the tab names the version."""
     walk.open(task)
@@ -174,7 +152,7 @@ def _tabs(walk: Walk) -> str:
 
 def a_change_is_previewed_and_applied(walk: Walk, run: Prelabel, take_picture: TakePicture) -> None:
     """Leave a support image out after a look at what that changes; predictions then change by what was told."""
-    browser, task, version = walk.browser, walk.large[0], walk.version()
+    browser, task, version = walk.browser, walk.tasks[0], walk.version()
     before = walk.labels(task)
     browser.get(walk.backend.url)
     press_words(browser, _CURATED)
@@ -207,7 +185,7 @@ def corrected_by_the_brush(walk: Walk, task: StoredTask) -> list[dict[str, Any]]
     draw(walk.browser, strokes(missed))
     press(walk.browser, "[data-testid=bottombar-submit-button]")
     (drawn,) = [each for each in submitted(walk, task) if each["origin"] == "manual"]
-    mask = brush_rle_to_mask(drawn["value"]["rle"], (LARGE_PX, LARGE_PX))
+    mask = brush_rle_to_mask(drawn["value"]["rle"], (SIZE_PX, SIZE_PX))
     assert drawn["value"]["brushlabels"] == ["sky"]
     assert np.mean(mask[missed]) > 0.5
     assert np.mean(walk.truth(task, "sky")[mask]) > 0.9
@@ -316,10 +294,10 @@ def a_click_becomes_a_mask(walk: Walk, task: StoredTask) -> None:
     type_keys(browser, KEYS["boat"])
     press(browser, SMART_POINT)
     truth = walk.truth(task, "boat")
-    y, x = (float(np.mean(places)) / LARGE_PX for places in np.nonzero(truth))
+    y, x = (float(np.mean(places)) / SIZE_PX for places in np.nonzero(truth))
     click_at(browser, x, y)
     press(browser, "[data-testid=bottombar-accept-suggestions-button]")
     press(browser, "[data-testid=bottombar-submit-button]")
     (boat,) = [each for each in submitted(walk, task) if each["value"].get("brushlabels") == ["boat"]]
-    mask = brush_rle_to_mask(boat["value"]["rle"], (LARGE_PX, LARGE_PX))
+    mask = brush_rle_to_mask(boat["value"]["rle"], (SIZE_PX, SIZE_PX))
     assert (mask & truth).sum() / (mask | truth).sum() > 0.8

@@ -20,10 +20,9 @@ from tests.end_to_end.editor import REGION, SETTLE_S, show_task, wait_for
 from tests.end_to_end.seen_masks import seen_labels, shown_image
 from tests.fakes.waiting import eventually
 
-LARGE = (26, 22, 42, 73, 82)
-SMALL = (11, 18, 24, 32, 38, 55, 60, 63, 67, 72, 81, 83, 91, 92, 98, 108, 110, 114, 115, 118, 120, 128, 139, 152)
-"""Scenes with water: some that are looked at, and so many more that a run of `prelabel` can be killed in the middle."""
-LARGE_PX, SMALL_PX = 512, 96
+SCENES = tuple(map(DemoScene, (26, 22, 42, 73, 82)))
+"""Scenes with water."""
+SIZE_PX = 512
 COLOURS = {"boat": "#e6194b", "water": "#7a1fd6", "sky": "#00c27a"}
 """The labels, in colours that the scenes do not have, so that they are told apart in a screenshot."""
 NAMES = tuple(COLOURS)
@@ -45,7 +44,7 @@ Labels = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Walk:
-    """Where the walk is: the browser, both servers, and the project with its tasks, the large ones first."""
+    """Where the walk is: the browser, both servers, and the project with its tasks."""
 
     browser: webdriver.Chrome
     session: Session
@@ -56,10 +55,6 @@ class Walk:
     @property
     def api(self) -> LabelStudioApi:
         return self.session.maker.api
-
-    @property
-    def large(self) -> tuple[StoredTask, ...]:
-        return self.tasks[: len(LARGE)]
 
     def version(self) -> str:
         """Return the model version that the backend answers to Label Studio now."""
@@ -73,13 +68,13 @@ class Walk:
         return {task: (one["result"], one["score"]) for task, (one,) in found.items()}
 
     def labels(self, task: StoredTask) -> Labels:
-        """Return the label map of the newest prediction of a large task."""
+        """Return the label map of the newest prediction of a task."""
         (stored,) = read_predictions(self.api, self.project, [task])
-        return label_map(stored.predictions[-1].regions, NAMES, (LARGE_PX, LARGE_PX))
+        return label_map(stored.predictions[-1].regions, NAMES, (SIZE_PX, SIZE_PX))
 
     def truth(self, task: StoredTask, name: str) -> NDArray[np.bool_]:
-        """Return where a label truly is in a large task."""
-        return _scene(task).render(LARGE_PX).mask(name)
+        """Return where a label truly is in a task."""
+        return _scene(task).render(SIZE_PX).mask(name)
 
     def open(self, task: StoredTask) -> None:
         """Open a task in the editor, and wait for its regions."""
@@ -88,11 +83,11 @@ class Walk:
 
     def seen(self, task: StoredTask, labels: Labels) -> Labels:
         """Return the labels that are seen in the editor, as soon as most of them are those of a label map."""
-        image = _scene(task).render(LARGE_PX).image
+        image = _scene(task).render(SIZE_PX).image
         found: list[Labels] = []
 
         def is_shown() -> bool:
-            picture = shown_image(self.browser, (LARGE_PX, LARGE_PX))
+            picture = shown_image(self.browser, (SIZE_PX, SIZE_PX))
             if picture is not None:
                 found.append(seen_labels(picture, image, _COLOURS_RGB).astype(np.int32))
             return bool(found) and float(np.mean(found[-1] == labels)) > 0.9
@@ -109,10 +104,5 @@ class Walk:
         return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def scenes() -> tuple[list[DemoScene], list[DemoScene]]:
-    """Return the scenes of the large tasks, and those of the small ones."""
-    return [DemoScene(number) for number in LARGE], [DemoScene(number, things=1) for number in SMALL]
-
-
 def _scene(task: StoredTask) -> DemoScene:
-    return next(scene for scene in scenes()[0] if scene.file_name == task.file_name)
+    return next(scene for scene in SCENES if scene.file_name == task.file_name)
