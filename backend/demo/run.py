@@ -14,7 +14,7 @@ Predictions of the first engine that are there already stay beside those of the 
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from backend.demo.console import standard_console
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.cache,
         label_studio_port=options.port,
         backend_port=options.backend_port,
-        backend_settings=ENGINES[options.engine],
+        backend_settings=_backend_settings(options.engine, options.preset),
         anchors_at_once=options.engine == FIRST,
     )
     console = standard_console()
@@ -82,6 +82,11 @@ def make_demo(session: Session, scenes: Sequence[DemoScene], folder: Path, size_
     return project
 
 
+def _backend_settings(engine: str, preset: Path | None) -> Mapping[str, str]:
+    own = ENGINES[engine]
+    return own if preset is None else {**own, "OVDIFF_PRESET": str(preset.absolute())}
+
+
 def _welcome(session: Session, project: int, outcome: Outcome, hint: str) -> str:
     login = session.label_studio.login
     return (
@@ -110,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--backend-port", type=int, default=9090, help="port of the backend, if it is free (%(default)s)"
     )
+    parser.add_argument("--preset", type=Path, metavar="FILE", help="use this preset in the place of the engine's own")
     parser.add_argument("--steps", type=Path, metavar="FILE", help="write the seconds of each step as JSON")
     return parser
 

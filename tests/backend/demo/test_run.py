@@ -161,3 +161,9 @@ def test_the_engine_that_was_asked_for_predicts(
     assert servers.settings is not None and servers.settings.backend_settings == ENGINES[engine]
     assert servers.settings.anchors_at_once == (engine == "ovdiff")
     assert hint in capsys.readouterr().out
+
+
+def test_a_preset_of_ones_own_takes_the_place_of_the_engines(servers: _Servers, tmp_path: Path) -> None:
+    assert run.main([*ARGUMENTS, "--engine", "odise", "--preset", str(tmp_path / "mine.toml")]) == 0
+    expected = {**ENGINES["odise"], "OVDIFF_PRESET": str(tmp_path / "mine.toml")}
+    assert servers.settings is not None and servers.settings.backend_settings == expected
