@@ -74,10 +74,8 @@ class Service:
                 to be predicted or all annotations to teach, but there is no token.
         """
         self._basis = Basis(settings, engine, clock_s, remote)
-        self._settings = settings
-        self._engine = engine
-        self._store = store
-        self._folder = folder
+        self._settings, self._engine = settings, engine
+        self._store, self._folder = store, folder
         self._images, self._label_studio = images, label_studio
         self._clock_s = clock_s
         retry_s = settings.prediction.retry_failed_after_s
