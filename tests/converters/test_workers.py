@@ -24,7 +24,7 @@ from converters.errors import WorkersError
 from converters.workers import ordered_map, thread_pool, worker_pool
 from tests.fakes.signals import terminal_signals
 
-SETTLE_S = 30.0
+SETTLE_S = 120.0
 _READ_AT_ONCE = 1 << 20  # characters: the reader of JSON waits for so many
 
 
@@ -175,16 +175,20 @@ def group_of(group: int) -> list[int]:
 
 
 def is_idle(group: int) -> bool:
-    """Tell whether no process of a group computes for a while."""
-    before = _ticks(group)
+    """Tell whether all processes of a group sleep and none computes for a while.
+
+    On a busy machine a process that would compute gets no processor for seconds; it does not sleep, though.
+    """
+    before = _states_and_ticks(group)
     time.sleep(0.5)
-    return _ticks(group) == before
+    return _states_and_ticks(group) == before and {state for state, *_ in before} == {"S"}
 
 
-def _ticks(group: int) -> list[list[str]]:
-    """Return the processor time of each process of a group, in user and in system mode."""
+def _states_and_ticks(group: int) -> list[list[str]]:
+    """Return the state of each process of a group, and its processor time in user and in system mode."""
     stats = (Path(f"/proc/{number}/stat").read_text() for number in sorted(group_of(group)))
-    return [stat.rpartition(")")[2].split()[11:13] for stat in stats]
+    fields = [stat.rpartition(")")[2].split() for stat in stats]
+    return [[each[0], *each[11:13]] for each in fields]
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

@@ -18,7 +18,7 @@ from tests.fakes.engine import DrawingAheadEngine, FakeEngine
 from tests.fakes.waiting import eventually
 
 RED, BLUE, GREEN = Category("red"), Category("blue"), Category("green")
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 
 @pytest.fixture
@@ -413,7 +413,7 @@ def test_a_failed_category_holds_nobody_up_while_it_is_tried_again(tmp_path: Pat
     assert standing.failed == {RED: "building: generating, 50%"}
     waiter = threading.Thread(target=precompute.wait, args=([RED], 60.0), daemon=True)
     waiter.start()
-    waiter.join(5)
+    waiter.join(30)
     assert not waiter.is_alive()
     engine.gate.set()
     precompute.stop()
@@ -653,7 +653,7 @@ def test_stopping_releases_those_who_wait(precompute: Precompute, engine: FakeEn
     waiter = threading.Thread(target=precompute.wait, args=([RED], 60.0), daemon=True)
     waiter.start()
     precompute.stop(timeout_s=0.1)
-    waiter.join(5)
+    waiter.join(30)
     assert not waiter.is_alive()
 
 
@@ -673,7 +673,7 @@ def test_a_bank_that_cannot_be_read_for_a_while_does_not_end_the_worker(
     assert "Permission denied" in precompute.status(RED).reason
     readable.set()
     precompute.want("1", [RED])
-    precompute.wait([RED], 1.0)
+    precompute.wait([RED], TIMEOUT_S)
     assert engine.built == ["red"]
 
 
