@@ -16,7 +16,7 @@ from backend.command.prototypes import build_missing, say_missing_anchors
 from backend.command.task_query import read_query
 from backend.errors import LabelStudioAPIError, LockedError, RequestError, UsageError
 from backend.serving.predicting.basis import Basis
-from backend.serving.predicting.predictions import Snapshot
+from backend.serving.predicting.predictions import Predictor, Snapshot
 from backend.serving.predicting.together import Gathering
 from backend.serving.prelabelling.ahead import FetchedAhead
 from backend.serving.prelabelling.outcome import Outcome
@@ -97,23 +97,34 @@ def prelabel_project(
     categories = project.categories()
     only = (ALL_TASKS,) if wishes.query is None else read_query(wishes.query, project.client, wishes.project)
     with project.prepared(categories, wishes, ray):
-        loading = project.basis.worker
-        ahead, gathering = FetchedAhead(_fetcher(wishes, project.client, settings.images)), Gathering(engine)
+        predicting = project.predicting(_fetcher(wishes, project.client, settings.images), ray)
         work = Work(
             stored=StoredPredictions(project.client, wishes.project),
-            predictor=project.basis.predictor(ImageSource(ahead), remembers=False, gathering=gathering),
             snapshot=project.all_ready if wishes.dry_run else project.as_it_is,
-            ahead=ahead,
             patience=patience or Patience(),
-            load=loading.load_models if isinstance(loading, LoadsModels) else tuple,
-            threads=max(settings.prediction.prediction_slots, gathering.threads)
-            if ray is None
-            else AT_ONCE * ray.workers(engine),
+            **vars(predicting),
         )
         delete_after_s = settings.prediction.delete_replaced_after_s
         orders = Orders(wishes.choice, only, wishes.limit, wishes.dry_run, delete_after_s)
         outcome = _run(work, orders, wishes)
     _require_whole(outcome, project)
+
+
+@dataclass(frozen=True)
+class Predicting:
+    """What predicts the images of a run.
+
+    Attributes:
+        predictor: makes predictions, of images that come through `ahead`.
+        ahead: fetches the images of the next predictions.
+        load: loads the models; what fails for all images fails here.
+        threads: how many predictions are at work at once.
+    """
+
+    predictor: Predictor
+    ahead: FetchedAhead
+    load: Callable[[], object]
+    threads: int
 
 
 @dataclass
@@ -157,6 +168,18 @@ class ProjectAtWork:
             if not wishes.dry_run:
                 self._build(categories, wishes, ray)
             yield
+
+    def predicting(self, fetcher: FetchesImages, ray: OnRay | None) -> Predicting:
+        """Return what predicts the images that a fetcher brings, here or on a cluster; no model loads yet."""
+        engine, worker, ahead = self.basis.engine, self.basis.worker, FetchedAhead(fetcher)
+        gathering = Gathering(engine)
+        slots = self.settings.prediction.prediction_slots
+        return Predicting(
+            predictor=self.basis.predictor(ImageSource(ahead), remembers=False, gathering=gathering),
+            ahead=ahead,
+            load=worker.load_models if isinstance(worker, LoadsModels) else tuple,
+            threads=max(slots, gathering.threads) if ray is None else AT_ONCE * ray.workers(engine),
+        )
 
     def _build(self, categories: Sequence[Category], wishes: Wishes, ray: OnRay | None) -> None:
         engine = self.basis.engine

@@ -23,19 +23,18 @@ from backend.command.manifest.images import ImagesOfRows
 from backend.command.manifest.importing import AddressSet, Importing, KnownImages, NewTask
 from backend.command.manifest.reading import Manifest
 from backend.command.manifest.rows import BadRow, Row, RowMaker
-from backend.command.prelabel import AT_ONCE, MOST_LINES, ProjectAtWork, Wishes
+from backend.command.prelabel import MOST_LINES, Predicting, ProjectAtWork, Wishes
 from backend.errors import ImageFetchError, LabelStudioAPIError, RequestError, UsageError
-from backend.serving.predicting.predictions import Answer, Predictor, Snapshot
+from backend.serving.predicting.predictions import Answer, Snapshot
+from backend.serving.prelabelling.faults import Faults
 from backend.serving.prelabelling.patience import Patience
 from backend.settings import ImageSettings, Settings
-from backend.sources.images import ImageSource
 from backend.sources.task_import import TaskImport
 from converters.console import answer
 from converters.files.image_files import image_address
 from converters.files.redaction import without_secrets
 from converters.workers import in_order, thread_pool
 from ovdiff.engines import SegmentationEngine
-from ovdiff.errors import StorageError
 from ovdiff.storage.stored_path import StoredPath
 
 if TYPE_CHECKING:
@@ -84,7 +83,6 @@ class _Fetching:
         self._images = images
         self.limits: ImageSettings = images.fetcher.limits
         self.rows: dict[int, Row] = {}
-        self.away: StorageError | None = None
 
     @property
     def clock_s(self) -> Callable[[], float]:
@@ -92,11 +90,9 @@ class _Fetching:
 
     def fetch(self, reference: str, *, task_id: int | None = None, within_s: float = math.inf) -> bytes:
         assert task_id is not None, "rows have numbers"
-        try:
-            return self._images.bytes_of(self.rows[task_id])
-        except StorageError as error:  # no fault of the row: the run ends
-            self.away = error
-            raise ImageFetchError(str(error)) from error
+        if (row := self.rows.get(task_id)) is None:
+            raise ImageFetchError("the row is not at work any more.")
+        return self._images.bytes_of(row)
 
 
 @dataclass
@@ -143,9 +139,9 @@ def import_manifest(
 
     Raises:
         UsageError: the project does not show one image a task, or prototypes are missing that may not be made.
-        RequestError: rows are no tasks in the end, each was reported; or the project changed meanwhile.
+        RequestError: rows are no tasks in the end, each was reported; the project changed meanwhile; or rows fail by
+            what would meet all others, too, such as a storage that is away for too long.
         LabelStudioAPIError: Label Studio refused, or did not answer for long.
-        StorageError: the storage of the images is away for too long.
         OVDiffError: a model cannot be loaded.
     """
     project = ProjectAtWork.of(wishes, settings, engine, ray)
@@ -153,12 +149,10 @@ def import_manifest(
     image_name = _image_name(project.all_ready())
     with project.prepared(categories, wishes, ray):
         fetching = _Fetching(addressing.images)
-        threads = settings.prediction.prediction_slots if ray is None else AT_ONCE * ray.workers(engine)
-        predictor = project.basis.predictor(ImageSource(fetching), remembers=False)
-        snapshot = project.all_ready() if wishes.dry_run else project.as_it_is()
+        predicting = project.predicting(fetching, ray)
         tasks = TaskImport(project.client, wishes.project, image_name)
-        run = _Run(wishes, manifest, addressing, project, snapshot, predictor, fetching, tasks, patience or Patience())
-        run.run(threads)
+        run = _Run(wishes, manifest, addressing, project, predicting, fetching, tasks, patience or Patience())
+        run.run()
     if run.counts.failures:
         raise RequestError(
             f"{run.counts.failures} of {run.counts.rows} rows are no tasks; they are named above. {AGAIN}"
@@ -185,19 +179,20 @@ class _Run:
         manifest: Manifest,
         addressing: Addressing,
         project: ProjectAtWork,
-        snapshot: Snapshot,
-        predictor: Predictor,
+        predicting: Predicting,
         fetching: _Fetching,
         tasks: TaskImport,
         patience: Patience,
     ) -> None:
         self._wishes, self._manifest, self._addressing = wishes, manifest, addressing
-        self._project, self._snapshot, self._predictor = project, snapshot, predictor
+        self._project, self._predicting, self._faults = project, predicting, Faults()
+        self._snapshot = project.all_ready() if wishes.dry_run else project.as_it_is()
+        self._is_loaded = False
         self._fetching, self._patience, self._image_name = fetching, patience, tasks.image_name
         self.counts, self._known, self._claimed = _Counts(), KnownImages(tasks), AddressSet()
         self._importing = Importing(tasks, self._known, patience, self._check, self.counts.fail)
 
-    def run(self, threads: int) -> None:
+    def run(self) -> None:
         """Make tasks until no row is left or the limit is reached; what was done is said whatever ends the run."""
         began_s, ended = time.monotonic(), "by an error"
         try:
@@ -206,7 +201,7 @@ class _Run:
                 if self._wishes.dry_run:
                     deque(islice(new, self._wishes.limit), maxlen=0)
                 else:
-                    self._work(new, threads)
+                    self._work(new)
             ended = ""
         except KeyboardInterrupt:
             ended = "by Ctrl-C"
@@ -216,27 +211,36 @@ class _Run:
         finally:
             self._say(ended, time.monotonic() - began_s)
 
-    def _work(self, new: Iterator[tuple[Row, str]], threads: int) -> None:
+    def _work(self, new: Iterator[tuple[Row, str]]) -> None:
         """Import until the limit is reached: in place of rows that fail come others."""
-        limit = self._wishes.limit
-        with thread_pool(threads, "ovdiff-prelabel") as pool:
-            while limit is None or self._importing.imported < limit:
+        limit, importing = self._wishes.limit, self._importing
+        with thread_pool(self._predicting.threads, "ovdiff-prelabel") as pool, closing(self._predicting.ahead):
+            while limit is None or importing.imported < limit:
                 before = self.counts.new
-                self._predict(islice(new, None if limit is None else limit - self._importing.imported), pool, threads)
-                self._importing.flush()
+                try:
+                    self._predict(islice(new, None if limit is None else limit - importing.imported), pool)
+                except RequestError:
+                    importing.flush()
+                    raise
+                importing.flush()
                 if limit is None or self.counts.new == before:
                     return
 
-    def _predict(self, new: Iterator[tuple[Row, str]], pool: Executor, threads: int) -> None:
+    def _predict(self, new: Iterator[tuple[Row, str]], pool: Executor) -> None:
+        ahead, predictor = self._predicting.ahead, self._predicting.predictor
+
         def submitted(found: tuple[Row, str]) -> Future[Answer]:
             row, address = found
+            if not self._is_loaded:
+                self._predicting.load()
+                self._is_loaded = True
             self._fetching.rows[row.number] = row
-            return pool.submit(self._predictor.predict, self._task(row, address), self._snapshot)
+            ahead.soon(address, row.number)
+            return pool.submit(predictor.predict, self._task(row, address), self._snapshot)
 
-        for (row, address), made in in_order(submitted, new, AHEAD * threads):
+        for (row, address), made in in_order(submitted, new, AHEAD * self._predicting.threads):
+            ahead.forget(address, row.number)
             del self._fetching.rows[row.number]
-            if self._fetching.away is not None:
-                raise self._fetching.away
             self._take(row, address, made)
             if row.number % TOLD_EVERY == 0:
                 notice(f"row {row.number}: {self._importing.imported} tasks imported")
@@ -265,8 +269,11 @@ class _Run:
             maker.close()
 
     def _take(self, row: Row, address: str, made: Answer) -> None:
-        if made.kind != "answered":
+        is_made = made.kind == "answered"
+        if not is_made:
             self.counts.fail(row.number, without_secrets(row.image), made.item["error"])
+        self._faults.note(made)
+        if not is_made:
             return
         wanted = ("result", "score", "model_version")
         prediction: dict[str, Any] = {key: made.item[key] for key in wanted if key in made.item}

@@ -33,7 +33,7 @@ from backend.serving.predicting.stored import PredictionStore
 from backend.serving.vocabulary import Labelling, Output
 from backend.settings import OutputSettings
 from converters.label_studio.label_config import ImageTag
-from ovdiff.errors import OVDiffError
+from ovdiff.errors import ClusterError, ImageError, OVDiffError, StorageError, WeightsError
 from ovdiff.segmentation import Segmentation
 from ovdiff.vocabulary import Category
 
@@ -48,6 +48,10 @@ Kind = Literal["answered", "not ready", "failed", "no time", "given to another r
 """What became of a task: a final answer, or the reason why there is none."""
 
 
+Reach = Literal["task", "perhaps all", "all"]
+"""Which tasks an error concerns: one; all, such as lost weights; or one that may have to do with the task."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """The item of one task, and what became of the task.
@@ -56,11 +60,13 @@ class Answer:
         item: what Label Studio gets.
         kind: what became of the task.
         error: the kind of error that made the task fail, such as "ImageFetchError", which is counted; "" without one.
+        reach: which tasks that error concerns.
     """
 
     item: Item
     kind: Kind
     error: str = field(default="", compare=False)
+    reach: Reach = field(default="task", compare=False)
 
 
 @dataclass(frozen=True)
@@ -123,23 +129,24 @@ class Predictor:
             self.segmentations.tally.add(("stored prediction",))
             return Answer(item, "answered")
 
-        return _guarded(task, look_up, lambda _reason, _kind: None)  # `predict` tells the reason
+        return _guarded(task, look_up, lambda _reason, _error: None)  # `predict` tells the reason
 
     def predict(self, task: Task, snapshot: Snapshot) -> Answer:
         """Return the item of one task, with all regions of its images; never raises."""
         if not self._may_answer(snapshot):
             return unanswered(snapshot.version, "not ready", f"Not every category is ready: {snapshot.missing}.")
 
-        def refuse(reason: str, kind: str) -> Answer:
-            return replace(unanswered(snapshot.version, "failed", reason), error=kind)
+        def refuse(reason: str, error: Exception) -> Answer:
+            failed = unanswered(snapshot.version, "failed", reason)
+            return replace(failed, error=type(error).__name__, reach=_reach(error))
 
         return _guarded(task, lambda: Answer(self._kept(task, snapshot), "answered"), refuse)
 
     def answer_click(self, task: Task, context: Mapping[str, Any], snapshot: Snapshot) -> Answer:
         """Return an item with the mask that a click or a rectangle asks for; never raises."""
 
-        def refuse(reason: str, kind: str) -> Answer:
-            return Answer(_item([], None, snapshot.version) | {"error": reason}, "failed", kind)
+        def refuse(reason: str, error: Exception) -> Answer:
+            return Answer(_item([], None, snapshot.version) | {"error": reason}, "failed", type(error).__name__)
 
         return _guarded(task, lambda: self._answer_click(task, read_prompt(context), snapshot), refuse)
 
@@ -217,16 +224,22 @@ def unanswered(version: str, kind: Kind, reason: str) -> Answer:
     return Answer({"model_version": version, "error": reason}, kind)
 
 
-def _guarded(task: Task, answer: Callable[[], Found], refuse: Callable[[str, str], Found]) -> Found:
-    """Return the answer that `answer` makes, or what `refuse` makes of the error that it raised: of reason and kind."""
+def _guarded(task: Task, answer: Callable[[], Found], refuse: Callable[[str, Exception], Found]) -> Found:
+    """Return the answer that `answer` makes, or what `refuse` makes of the error that it raised and its reason."""
     try:
         return answer()
     except (ImageSourceError, OVDiffError, RequestError) as error:
-        return refuse(str(error), type(error).__name__)
+        return refuse(str(error), error)
     except Exception as error:
         logger.exception("Task %r failed unexpectedly.", task_id(task))
-        kind = type(error).__name__
-        return refuse(f"Unexpected {kind}; the service's log has the details.", kind)
+        return refuse(f"Unexpected {type(error).__name__}; the service's log has the details.", error)
+
+
+def _reach(error: Exception) -> Reach:
+    if isinstance(error, ImageSourceError | ImageError | RequestError):
+        return "task"
+    is_away = isinstance(error, StorageError) and error.is_away
+    return "all" if is_away or isinstance(error, ClusterError | WeightsError) else "perhaps all"
 
 
 def _not_ready(prompt: Prompt, snapshot: Snapshot) -> str:

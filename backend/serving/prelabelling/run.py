@@ -13,16 +13,18 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from backend.errors import RequestError
 from backend.serving.lock_file import LockFile
 from backend.serving.predicting.predictions import Answer, Predictor, Snapshot
 from backend.serving.prelabelling.ahead import FetchedAhead
+from backend.serving.prelabelling.faults import Faults
 from backend.serving.prelabelling.outcome import Outcome
 from backend.serving.prelabelling.patience import Patience, bare_pages
 from backend.serving.prelabelling.plans import ANY_AGE, BareTask, Choice, Plan, plan_tasks
@@ -158,7 +160,7 @@ class Run:
         """Ask nothing yet, but for the snapshot that says which version the predictions will have."""
         self._work, self._orders, self._listener = work, orders, Listener()
         self._snapshot = work.snapshot()
-        self.outcome = Outcome(self._snapshot.version)
+        self.outcome, self._faults = Outcome(self._snapshot.version), Faults()
         self._storing = Storing(
             work.stored, work.patience, self.outcome, self._check, self._note_failure, before=self._before
         )
@@ -177,6 +179,7 @@ class Run:
 
         Raises:
             LabelStudioAPIError: Label Studio refused, or did not answer for long. What was stored is stored.
+            RequestError: tasks fail by what would meet all others, too.
         """
         self._listener, work, orders = listener, self._work, self._orders
         with thread_pool(work.threads, "ovdiff-prelabel") as pool, closing(work.ahead):
@@ -291,6 +294,11 @@ class Run:
         answer = future.result()
         for image in self._work.predictor.images(plan.task, self._snapshot):
             self._work.ahead.forget(image.reference, image.task)
+        try:
+            self._faults.note(answer)
+        except RequestError:
+            self._give_up({**(running.second_try or {}), plan.id: answer.item["error"]})
+            raise
         if answer.kind == "answered":
             self._storing.add(Made(plan, answer.item), self._work.clock_s())
         elif running.second_try is not None and len(running.second_try) < SECOND_TRIES:
@@ -299,6 +307,12 @@ class Run:
         else:
             self._note_failure(plan.id, answer.item["error"])
         self._listener.looked_at()
+
+    def _give_up(self, failed: Mapping[int, str]) -> None:
+        """Store what is made, and note the tasks that are not tried again."""
+        for task, reason in failed.items():
+            self._note_failure(task, reason)
+        self._storing.flush()
 
     def _note_failure(self, task: int, reason: str) -> None:
         self.outcome.note_failure(task, reason)

@@ -19,7 +19,7 @@ import pytest
 
 from backend.command import cli
 from backend.command.arguments import prelabel as arguments
-from backend.command.prelabel import Wishes, prelabel_project
+from backend.command.prelabel import AGAIN, Wishes, prelabel_project
 from backend.errors import LabelStudioAPIError, RequestError, UsageError
 from backend.serving.http.app import create_app
 from backend.serving.predicting.basis import Basis
@@ -30,7 +30,7 @@ from backend.serving.service import Service
 from backend.serving.vocabulary import read_labelling
 from backend.settings import LabelStudioSettings, PredictionSettings, Settings
 from converters.console import answering
-from ovdiff.errors import WeightsError
+from ovdiff.errors import ClusterError, WeightsError
 from ovdiff.vocabulary import Category
 from tests.fakes.engine import FakeEngine, TogetherEngine
 from tests.fakes.label_studio import LEGACY_TOKEN, PROJECT_UID
@@ -390,6 +390,32 @@ def test_an_image_that_cannot_be_had_is_told_and_left(
     assert "task 4: 10 bytes that start with 'no picture'" in said and "task 5: The task's data has" in said
     assert len(studio.predictions) == 38 and old in studio.predictions
     assert studio.count("GET", "/data/upload/1/3.png") == 2  # once more at the end, and not more often
+
+
+@pytest.mark.parametrize(
+    ("error", "most", "said"),
+    [
+        (ClusterError("The head does not answer."), 20, "^The head does not answer. Every other image would fail, too"),
+        (RuntimeError("CUDA error"), 35, "^10 images in a row failed, .* The last one: Unexpected RuntimeError"),
+    ],
+)
+def test_what_would_meet_every_task_ends_it(
+    studio: ProjectStudio, settings: Settings, engine: FakeEngine, error: Exception, most: int, said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    studio.add_tasks(100)
+    attempts = count()
+
+    def fail() -> None:
+        if next(attempts) >= 3:
+            raise error
+
+    engine.on_segment = fail
+    with pytest.raises(RequestError, match=said):
+        run(settings, engine)
+    assert next(attempts) <= most and studio.count("GET", "/data/upload") < 50
+    assert len(studio.predictions) == 3, "what was made before is stored"
+    assert AGAIN in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("strict", [True, False])

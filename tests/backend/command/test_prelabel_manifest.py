@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from backend.sources.task_import import TaskImport
 from converters.console import answering
 from converters.files.image_files import image_file_name
 from ovdiff.errors import StorageError
-from tests.fakes.engine import FakeEngine
+from tests.fakes.engine import FakeEngine, TogetherEngine
 from tests.fakes.label_studio import LEGACY_TOKEN
 from tests.fakes.pictures import GREY, encoded, red_and_blue
 from tests.fakes.project_studio import CONFIG, Asked, Fault, ProjectStudio, running_project
@@ -144,9 +145,10 @@ def test_an_import_that_takes_too_long_is_waited_for_and_not_sent_again(
         """Import the first tasks when they were looked for twice since the client or a proxy gave up."""
         if asked.path == IMPORT and late:
             imported.append(asked)
+            fault = late.pop()
             if answered is None:
                 time.sleep(0.4)
-            return late.pop()
+            return fault
         if imported and asked.path == "/api/tasks":
             imported.append(None)
             if len(imported) == 3:
@@ -193,7 +195,7 @@ _KILLED = """
 import os, signal, sys
 from backend.command import cli
 from backend.sources.task_import import TaskImport
-from tests.fakes.engine import FakeEngine
+from tests.fakes.engine import FakeEngine, TogetherEngine
 
 add = TaskImport.add
 def killing(self, tasks):
@@ -248,13 +250,31 @@ def test_a_storage_that_is_away_ends_the_run_and_is_no_fault_of_a_row(
 
     def away(self: ImagesOfRows, row: Any) -> bytes:
         if row.number == 30:
-            raise StorageError("s3://bucket is away")
+            raise StorageError("s3://bucket is away.", is_away=True)
         return usual(self, row)
 
     with monkeypatch.context() as patched:
         patched.setattr(ImagesOfRows, "bytes_of", away)
-        assert push(ends=StorageError)["interrupted"] == "by an error"
+        assert push()["interrupted"] == "by an error"
+    assert 20 <= len(studio.tasks) < 30, "what was made before is imported"
     assert push()["failed"] == 2 and images(studio) == whole()
+
+
+def test_images_are_segmented_together_and_fetched_ahead(
+    studio: ProjectStudio, rows: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, fetched_by = ImagesOfRows.bytes_of, set[str]()
+
+    def note(self: ImagesOfRows, row: Row) -> bytes:
+        fetched_by.add(threading.current_thread().name)
+        return usual(self, row)
+
+    monkeypatch.setattr(ImagesOfRows, "bytes_of", note)
+    manifest, engine = open_manifest(rows, Columns(id="")), TogetherEngine(settings.bank_dir)
+    with pytest.raises(RequestError, match="2 of 50 rows are no tasks"):
+        import_manifest(Wishes(1), manifest, addressing_of(None, ROOT, manifest, settings), settings, engine)
+    assert max(engine.groups) > 1 and "ovdiff-ahead" in fetched_by
+    assert images(studio) == whole()
 
 
 def test_a_label_studio_that_stays_away_ends_the_run_in_words(
