@@ -20,6 +20,9 @@ from tests.fakes.project_studio import ProjectStudio, running_project
 CONFIG = """<View><Image name="image" value="$image"/><BrushLabels name="brush" toName="image">
 <Label value="boat"/></BrushLabels></View>"""
 
+ONE = ["--ray-workers", "1"]
+"""For commands whose results have no order, or the one of `converters.workers.in_order`: each worker starts in 5 s."""
+
 
 @pytest.fixture
 def scenes(here: Path) -> list[Any]:
@@ -68,7 +71,7 @@ def test_lessons_are_those_of_one_process(
     Path("config.xml").write_text(CONFIG.replace("Brush", "Polygon").replace("brush", "shape"))
     command = ["learn", "export.json", "--label-config", "config.xml", "--images", ".", "--json"]
     told = []
-    for bank, ray in (("one", []), ("two", [*on_ray, "--ray-workers", "2"])):
+    for bank, ray in (("one", []), ("two", [*on_ray, *ONE])):
         shutil.copytree("data/bank", f"{bank}/bank")
         assert cli.main([*command, "--bank", f"{bank}/bank", *ray]) == 0
         told.append(json.loads(capsys.readouterr().out))
@@ -90,7 +93,7 @@ def test_predictions_are_those_of_one_process(
     with running_project(studio):
         monkeypatch.setenv("LABEL_STUDIO_API_KEY", LEGACY_TOKEN)
         monkeypatch.setenv("LABEL_STUDIO_URL", studio.url)
-        for ray in ([], [*on_ray, "--ray-workers", "2"]):
+        for ray in ([], [*on_ray, *ONE]):
             assert cli.main(["prelabel", "--project", "1", "--json", *ray]) == 0
             assert json.loads(capsys.readouterr().out)["predicted"] == 3
             found = sorted(studio.predictions.values(), key=lambda each: each["task"])
