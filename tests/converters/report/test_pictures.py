@@ -52,10 +52,10 @@ def test_holes_are_outlined_too() -> None:
 
 @pytest.mark.slow
 def test_large_images_and_noise_stay_small() -> None:
-    noise = np.random.default_rng(0).random((1500, 2000)) > 0.5
+    noise = np.random.default_rng(0).random((750, 1000)) > 0.5
     item = correction(corrected([region("a", noise)], [region("a", ~noise)]))
     large = Correction(
-        ImageRecord(1, "a.png", "image", size_hw=(1500, 2000)), item.annotation, item.prediction, item.pairs
+        ImageRecord(1, "a.png", "image", size_hw=(750, 1000)), item.annotation, item.prediction, item.pairs
     )
     picture = picture_of(large, None)
     assert fromstring(picture.svg).get("viewBox") == f"0 0 {PICTURE_PX} 480"
