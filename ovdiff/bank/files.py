@@ -188,7 +188,12 @@ class Bank:
             raise BankError(f"The card of prototype set {key} cannot be written to {self.folder}: {error}.") from error
 
     def remove(self, key: str) -> None:
-        """Delete a set. If there is no set of this key, do nothing."""
+        """Delete a set. If there is no set of this key, do nothing.
+
+        Raises:
+            OSError: a file of this machine cannot be deleted.
+            StorageError: the storage refuses, or is away for too long.
+        """
         card, tensors = self._card(key), self._tensors(key)
         self._verified.pop(key, None)
         if not self.folder.is_dir():

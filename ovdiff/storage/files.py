@@ -14,7 +14,7 @@ from typing import cast
 from converters.files import atomic, folder_lock
 from ovdiff.errors import StorageError
 from ovdiff.storage.leases import Lease, Leases
-from ovdiff.storage.stored_path import StoredPath
+from ovdiff.storage.stored_path import WHOLE_PUTS, StoredPath
 
 _locks: ContextVar[Mapping[str, Lease]] = ContextVar("locks", default=MappingProxyType({}))
 """The folders of storages that this thread has locked."""
@@ -56,13 +56,23 @@ def _write_under(locks: Sequence[Lease], stored: StoredPath, data: bytes) -> Non
 
 
 def delete_left_overs(folder: Path) -> None:
-    """Delete what killed processes left half written, where a put is not whole by itself.
+    """Delete what killed processes left half written an hour ago or earlier, where a put is not whole by itself.
+
+    The cost is one listing of the folder; none where puts are whole.
 
     Raises:
         StorageError: a storage refuses, or is away for too long.
     """
     if isinstance(folder, Path):
         atomic.delete_left_overs(folder)
+        return
+    stored = cast(StoredPath, folder)
+    if stored.protocol in WHOLE_PUTS:
+        return
+    before_ns = (time.time() - atomic.LEFT_OVER_S) * 1e9
+    for path, status in stored.listed().items():
+        if atomic.is_partial(path.name) and 0 < status.st_mtime_ns < before_ns:  # 0: the storage does not say when
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

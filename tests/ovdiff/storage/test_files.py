@@ -1,3 +1,4 @@
+import os
 import threading
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 from ovdiff.errors import StorageError
 from ovdiff.storage import place
 from ovdiff.storage.conditional import read_version, replace
-from ovdiff.storage.files import delete_folder, locked, write_whole
+from ovdiff.storage.files import delete_folder, delete_left_overs, locked, write_whole
 from ovdiff.storage.leases import LeaseState
 from ovdiff.storage.sealed import keep_sealed, read_sealed
 from ovdiff.storage.stored_path import StoredPath
@@ -21,6 +22,27 @@ def test_a_file_is_replaced_and_leaves_nothing_beside_it(folder: Path) -> None:
     for data in (b"1", b"2"):
         write_whole(folder / "a.json", data)
     assert (folder / "a.json").read_bytes() == b"2" and [path.name for path in folder.iterdir()] == ["a.json"]
+
+
+def test_what_a_killed_process_left_where_puts_are_not_whole_is_deleted_after_an_hour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = place(f"local://{tmp_path}/bank", 0.0)
+    write_whole(stored / "a.json", b"1")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fsspec.implementations.local.LocalFileSystem.mv", die)
+        for name in ("old.json", "new.json"):
+            with pytest.raises(KeyboardInterrupt):
+                write_whole(stored / name, b"half")
+    old, new = (next((tmp_path / "bank").glob(f".{name}.*.partial")) for name in ("old.json", "new.json"))
+    for path in (old, tmp_path / "bank/a.json"):
+        os.utime(path, (1, 1))
+    delete_left_overs(stored)
+    assert sorted(path.name for path in (tmp_path / "bank").iterdir()) == sorted(["a.json", new.name])
 
 
 def test_a_locked_folder_is_one_holders_at_a_time(folder: Path) -> None:
