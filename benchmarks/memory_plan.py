@@ -19,6 +19,7 @@ from torch import Tensor
 from benchmarks.cost_stages import Stage, stages, used_extractors
 from benchmarks.full_size_models import FullSizeParts, full_size_parts, weights_of
 from benchmarks.memory_trace import MIB, Cost, MemoryTrace, PretendedGpu, cost_of, peak_mib_of
+from benchmarks.remembered_shapes import RememberedShapes
 from ovdiff.models.memory import RESERVE_MIB, Work, items_that_fit
 from ovdiff.presets import Preset
 from ovdiff.presets.needs import feature_settings
@@ -69,7 +70,7 @@ class Card:
 @contextmanager
 def pretended_card(total_gib: float) -> Iterator[MemoryTrace]:
     """Let the product ask a card of a size for its memory while it runs on "meta"; yield what it uses."""
-    with torch.inference_mode(), MemoryTrace() as trace:
+    with torch.inference_mode(), RememberedShapes(), MemoryTrace() as trace:
         card = Card(total_gib * 1024, trace)
         with mock.patch("ovdiff.models.memory.memory_of", lambda _device: card), PretendedGpu():
             yield trace

@@ -26,6 +26,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.remembered_shapes import RememberedShapes
+
 MIB = 1 << 20
 _ALLOCATION_BYTES = 512  # the CUDA caching allocator's unit
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
@@ -145,7 +147,7 @@ def cost_of(
         device_type: where memory is counted.
         learning: whether the work needs gradients; else it runs in inference mode.
     """
-    with FlopCounterMode(display=False) as flops:
+    with RememberedShapes(), FlopCounterMode(display=False) as flops:
         trace, before = _watched(work, held, device_type, learning)
     return Cost((trace.peak_bytes - before) / MIB, flops.get_total_flops() / 2e9, trace.moved_bytes)
 
@@ -154,7 +156,8 @@ def peak_mib_of(
     work: Callable[[], object], held: Iterable[Tensor] = (), device_type: str = "meta", *, learning: bool = False
 ) -> float:
     """Return the peak of :func:`cost_of` alone, in three quarters of the time."""
-    trace, before = _watched(work, held, device_type, learning)
+    with RememberedShapes():
+        trace, before = _watched(work, held, device_type, learning)
     return (trace.peak_bytes - before) / MIB
 
 
