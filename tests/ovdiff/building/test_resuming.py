@@ -38,7 +38,13 @@ def build(moment, left):
             os.kill(os.getpid(), signal.SIGKILL)
 
     sync = os.fsync
-    os.fsync = lambda handle: (sync(handle), die("writing"))
+
+    def synced(handle):
+        sync(handle)
+        if "/support" in os.readlink(f"/proc/self/fd/{handle}"):  # and no lease's, which are written as time goes by
+            die("writing")
+
+    os.fsync = synced
     engine = Engine(mapping_to_preset(json.loads(preset), "test"), Bank(Path(folder)))
     engine.build(Category("boat", tuple(json.loads(prompts))), die)
 
