@@ -89,13 +89,13 @@ def test_attention_that_learns_keeps_no_matrix_of_all_pairs_either() -> None:
 
 def test_the_peak_of_a_real_small_unet_is_what_the_profiler_sees(tmp_path: Path) -> None:
     unet = build_unet(SD_15, shrink=8).requires_grad_(False)
-    latents, text = torch.zeros(2, 4, 64, 64), torch.zeros(2, 77, 96)
+    latents, text = torch.zeros(2, 4, 32, 32), torch.zeros(2, 77, 96)
 
     def work() -> None:
         unet(latents, 200, encoder_hidden_states=text)
 
     traced = cost_of(work, [*unet.parameters(), latents, text], "cpu").peak_mib
-    assert traced == pytest.approx(profiled_peak_mib(work, tmp_path / "trace.json"), rel=0.03)
+    assert traced == pytest.approx(profiled_peak_mib(work, tmp_path / "trace.json"), rel=0.01)
 
 
 def test_the_pretended_gpu_takes_what_a_real_run_takes() -> None:
