@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backend.command.addresses import ImagesBelow
+from backend.command.complaints import Complaints
 from backend.command.console import complain, progress_bar, say
 from backend.command.prototypes import build_missing, say_missing_anchors
 from backend.command.task_query import read_query
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 AT_ONCE = 3  # tasks at work for each engine of a cluster: one segments, one has arrived, one becomes regions here
 AGAIN = "Run the same command again: it goes on with the tasks that have no prediction."
-MOST_LINES = 20  # of tasks that failed; --json has a thousand
 
 
 @dataclass(frozen=True)
@@ -257,10 +257,11 @@ def _run(work: Work, orders: Orders, wishes: Wishes) -> Outcome:
     """Run, with progress; what was done is said whatever ends the run."""
     started_s = time.monotonic()
     run, ended = Run(work, orders), "by an error"
+    failed = Complaints("Further tasks without a prediction are counted; --json names them.")
     try:
         with progress_bar(run.count(), "task") as bar:
             bar.set_description(f"project {wishes.project}")
-            run.run(Listener(looked_at=bar.update, failed=_Complaints()))
+            run.run(Listener(bar.update, failed=lambda task, reason: failed.add(f"task {task}: {reason}")))
         ended = ""
     except KeyboardInterrupt:
         ended = "by Ctrl-C"
@@ -270,20 +271,6 @@ def _run(work: Work, orders: Orders, wishes: Wishes) -> Outcome:
     finally:
         _say(run.outcome, wishes, ended, time.monotonic() - started_s)
     return run.outcome
-
-
-class _Complaints:
-    """Names tasks that have no prediction, the first ones of them."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def __call__(self, task: int, reason: str) -> None:
-        self._count += 1
-        if self._count <= MOST_LINES:
-            complain(f"task {task}: {reason}")
-        elif self._count == MOST_LINES + 1:
-            complain("Further tasks without a prediction are counted; --json names them.")
 
 
 def _say(outcome: Outcome, wishes: Wishes, ended: str, seconds: float) -> None:

@@ -18,12 +18,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backend.command.console import complain, notice, say
+from backend.command.complaints import Complaints
+from backend.command.console import notice, say
 from backend.command.manifest.images import ImagesOfRows
 from backend.command.manifest.importing import AddressSet, Importing, KnownImages, NewTask
 from backend.command.manifest.reading import Manifest
 from backend.command.manifest.rows import BadRow, Row, RowMaker
-from backend.command.prelabel import MOST_LINES, Predicting, ProjectAtWork, Wishes
+from backend.command.prelabel import Predicting, ProjectAtWork, Wishes
 from backend.errors import ImageFetchError, LabelStudioAPIError, RequestError, UsageError
 from backend.serving.predicting.predictions import Answer, Snapshot
 from backend.serving.prelabelling.faults import Faults
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from backend.command.on_ray import OnRay
 
 AHEAD = 4  # rows at work or waiting for each thread
-MOST_TOLD = 1000
 TOLD_EVERY = 100
 AGAIN = "Run the same command again: it goes on with the rows whose images are no tasks."
 
@@ -102,18 +102,13 @@ class _Counts:
     rows: int = 0
     already: int = 0
     new: int = 0
-    failures: int = 0
-    told: list[dict[str, Any]] = field(default_factory=list)
+    failed: Complaints = field(
+        default_factory=lambda: Complaints("Further rows that are no tasks are counted; --json names them.")
+    )
 
     def fail(self, number: int, image: str, reason: str) -> None:
         """Count a row that is no task in the end, and name the first ones."""
-        self.failures += 1
-        if self.failures <= MOST_LINES:
-            complain(f"row {number}, {image}: {reason}")
-        elif self.failures == MOST_LINES + 1:
-            complain("Further rows that are no tasks are counted; --json names them.")
-        if len(self.told) < MOST_TOLD:
-            self.told.append({"row": number, "image": image, "reason": reason})
+        self.failed.add(f"row {number}, {image}: {reason}", {"row": number, "image": image, "reason": reason})
 
 
 def import_manifest(
@@ -153,9 +148,9 @@ def import_manifest(
         tasks = TaskImport(project.client, wishes.project, image_name)
         run = _Run(wishes, manifest, addressing, project, predicting, fetching, tasks, patience or Patience())
         run.run()
-    if run.counts.failures:
+    if run.counts.failed.count:
         raise RequestError(
-            f"{run.counts.failures} of {run.counts.rows} rows are no tasks; they are named above. {AGAIN}"
+            f"{run.counts.failed.count} of {run.counts.rows} rows are no tasks; they are named above. {AGAIN}"
         )
 
 
@@ -295,17 +290,17 @@ class _Run:
     def _say(self, ended: str, seconds: float) -> None:
         counts, wishes, version = self.counts, self._wishes, self._snapshot.version
         done = {"rows": counts.rows, "already_tasks": counts.already, "new": counts.new}
-        done |= {"imported": self._importing.imported, "failed": counts.failures}
+        done |= {"imported": self._importing.imported, "failed": counts.failed.count}
         head = {"project": wishes.project, "manifest": self._manifest.name, "dry_run": wishes.dry_run}
-        answer({**head, "interrupted": ended, "model_version": version, **done, "failed_rows": counts.told})
+        answer({**head, "interrupted": ended, "model_version": version, **done, "failed_rows": counts.failed.told})
         say(f"project {wishes.project}, model version {version}")
         say(f"rows: {counts.rows}{f', then ended {ended}' if ended else ''}, of which tasks already: {counts.already}")
         if wishes.dry_run:
             say(f"would be imported with a prediction: {counts.new}")
         else:
             say(f"imported with a prediction: {self._importing.imported}, in {seconds:.0f} s")
-        if counts.failures:
-            say(f"no tasks in the end: {counts.failures}")
+        if counts.failed.count:
+            say(f"no tasks in the end: {counts.failed.count}")
         if ended:
             say(AGAIN)
 

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from backend.command.manifest.image_identity import image_identity
 from backend.command.manifest.seen import Seen
-from backend.errors import LabelStudioAPIError, LabelStudioRefusedError, LabelStudioTimeoutError
+from backend.errors import LabelStudioAPIError, LabelStudioTimeoutError
 from backend.serving.prelabelling.patience import Patience
-from backend.serving.prelabelling.storing import Batch
+from backend.serving.prelabelling.storing import Batch, send_halves
 from backend.sources.task_import import IMPORT_WITHIN_S, TaskImport
 
 FIRST_LOOK_S, LAST_LOOK_S = 1.0, 15.0  # between two looks for tasks of an import that was given up
@@ -141,7 +141,8 @@ class Importing:
 
         def attempt() -> None:
             self._known.look()  # Somebody may have imported them, or the answer to an earlier attempt was lost.
-            self._send([task for task in batch if task.address not in self._known], refused)
+            new = [task for task in batch if task.address not in self._known]
+            send_halves(new, self._send, lambda task, reason: refused.update({task.number: reason}))
 
         self._patience.ask(attempt)
         self._patience.ask(self._known.look)
@@ -151,7 +152,7 @@ class Importing:
             else:
                 self._failed(task.number, task.address, refused.get(task.number, NOT_TAKEN))
 
-    def _wait_for(self, tasks: list[NewTask]) -> None:
+    def _wait_for(self, tasks: Sequence[NewTask]) -> None:
         """Wait for tasks that Label Studio may still be importing: what is sent again then is there twice.
 
         Raises:
@@ -171,19 +172,9 @@ class Importing:
             waited_s += pause_s
             pause_s = min(2 * pause_s, LAST_LOOK_S)
 
-    def _send(self, tasks: list[NewTask], refused: dict[int, str]) -> None:
-        """Send tasks; where one is refused, Label Studio takes none, so the others are sent without it."""
-        if not tasks:
-            return
+    def _send(self, tasks: Sequence[NewTask]) -> None:
         try:
             self._tasks.add([task.body() for task in tasks])
-        except LabelStudioRefusedError as error:
-            if len(tasks) == 1:
-                refused[tasks[0].number] = str(error)
-                return
-            half = len(tasks) // 2
-            self._send(tasks[:half], refused)
-            self._send(tasks[half:], refused)
         except LabelStudioTimeoutError:
             self._wait_for(tasks)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from backend import __version__
+from backend.command.complaints import Complaints
 from backend.command.console import Progress, complain, notice, progress_bar, say
 from backend.command.manifest.making import Making, RowResult, shard_of
 from backend.command.manifest.reading import Manifest
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from backend.command.on_processes import Segmenters
     from backend.command.on_ray import OnRay
 
-MOST_LINES = 20  # of rows without a result; the index has all of them, and --json a thousand
-MOST_TOLD = 1000
 AGAIN = "Run the same command again: finished shards stay, and it goes on with the others."
 MENDED = "Finished shards stay: when that is mended, the same command goes on with the others."
 FEWEST_ROWS = 10  # of which none can be segmented, before a run ends: then something else is wrong than these rows
@@ -229,7 +228,9 @@ class _Counts:
     kept: int = 0
     sums: Counter[str] = field(default_factory=Counter)
     categories: dict[str, list[int]] = field(default_factory=dict)
-    told: list[Json] = field(default_factory=list)
+    left_out: Complaints = field(
+        default_factory=lambda: Complaints("Further rows without a result are counted; the index names them.")
+    )
 
     def add(self, batch: Batch, info: Json, is_new: bool) -> None:
         """Count a shard, and name its rows that have no result."""
@@ -241,12 +242,7 @@ class _Counts:
             before = self.categories.get(name, [0, 0, 0])
             self.categories[name] = [old + new for old, new in zip(before, counts, strict=True)]
         for row in info["left_out"]:
-            if len(self.told) < MOST_LINES:
-                complain(f"row {row['number']}, {row['value']}: {row['reason']}")
-            elif len(self.told) == MOST_LINES:
-                complain("Further rows without a result are counted; the index names them.")
-            if len(self.told) < MOST_TOLD:
-                self.told.append(row)
+            self.left_out.add(f"row {row['number']}, {row['value']}: {row['reason']}", row)
 
 
 class _Index:
@@ -307,7 +303,7 @@ def _tell(orders: Orders, making: Making, counts: _Counts, finished: bool, next_
                 name: {"images": found[0], "annotations": found[1], "area_px": found[2]}
                 for name, found in counts.categories.items()
             },
-            "rows_left_out": counts.told,
+            "rows_left_out": counts.left_out.told,
         }
     )
 

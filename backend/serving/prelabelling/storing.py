@@ -80,6 +80,29 @@ class Batch(Generic[Item]):
         return taken
 
 
+def send_halves(
+    items: Sequence[Item], send: Callable[[Sequence[Item]], object], refused: Callable[[Item, str], object]
+) -> None:
+    """Send items in one request; where one is refused, Label Studio takes none, so halves are sent without it.
+
+    Args:
+        items: what is to be sent; nothing is sent where there is none.
+        send: sends some of them, and raises LabelStudioRefusedError where one is refused.
+        refused: called with an item that is refused by itself, and the reason.
+    """
+    if not items:
+        return
+    try:
+        send(items)
+    except LabelStudioRefusedError as error:
+        if len(items) == 1:
+            refused(items[0], str(error))
+            return
+        half = len(items) // 2
+        send_halves(items[:half], send, refused)
+        send_halves(items[half:], send, refused)
+
+
 class Storing:
     """Stores predictions by the batch. For one thread."""
 
@@ -177,7 +200,11 @@ class Storing:
             there = self._stored.with_version(tasks, version)
             new = [made for made in batch if made.plan.id not in there and made.plan.id not in refused]
             sent.update(made.plan.id for made in new)
-            self._send(new, refused)
+            send_halves(
+                new,
+                lambda some: self._stored.add([made.body() for made in some]),
+                lambda made, reason: refused.update({made.plan.id: reason}),
+            )
 
         self._patience.ask(attempt)
         there = self._patience.ask(lambda: self._stored.with_version(tasks, version))
@@ -189,20 +216,6 @@ class Storing:
         self._outcome.predicted += len(there & sent)
         self._outcome.stored_meanwhile += len(there - sent)
         return there
-
-    def _send(self, new: Sequence[Made], refused: dict[int, str]) -> None:
-        """Send predictions; where one is refused, Label Studio takes none, so the others are sent without it."""
-        if not new:
-            return
-        try:
-            self._stored.add([made.body() for made in new])
-        except LabelStudioRefusedError as error:
-            if len(new) == 1:
-                refused[new[0].plan.id] = str(error)
-                return
-            half = len(new) // 2
-            self._send(new[:half], refused)
-            self._send(new[half:], refused)
 
     def _drop_repeated(self, tasks: Sequence[int], version: str) -> None:
         """Delete what was stored twice: by a request whose answer was lost, and by the one that was sent after it."""
