@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -41,16 +41,42 @@ logger = logging.getLogger(__name__)
 Found = TypeVar("Found")
 
 _LOOK_S = 0.5
+_ENDING_S = 5.0
+"""How long a request waits for the engines of a lost connection to end; nothing is connected before."""
 
 
 @dataclass(frozen=True)
 class Pools:
-    """What is connected: engines that segment, engines that build, and where builds tell how far they are."""
+    """What is connected: engines that segment, engines that build, and where builds tell how far they are.
+
+    `ahead` are the builds that were begun: the one that is waited for, and those of the categories that come next.
+    """
 
     segmenters: RayPool
     builders: RayPool
     board: RayBoard
     ending: ExitStack
+    ahead: dict[Category, Future[float]] = field(default_factory=dict)
+
+    def begun(self, category: Category) -> Future[float]:
+        """Return the build of a category, after beginning it if need be."""
+        found = self.ahead.get(category)
+        if found is None:
+            self.board.begin(category)
+            found = self.ahead[category] = self.builders.submit(build_category, category, self.board)
+        return found
+
+    def give_up(self, category: Category) -> None:
+        """Let a build end at its next stage; what was drawn is kept."""
+        self.board.give_up(category)
+        if (future := self.ahead.pop(category, None)) is not None:
+            future.cancel()
+
+    def end(self) -> None:
+        """End the engines and leave the cluster. This waits until builds have ended, each at its next stage."""
+        for category in list(self.ahead):
+            self.give_up(category)
+        self.ending.close()
 
 
 class EnginesOnRay:
@@ -79,7 +105,7 @@ class EnginesOnRay:
         self._connect = connect or connect_to_cluster
         self._lock = threading.Lock()
         self._pools: Pools | None = None
-        self._ahead: dict[Category, Future[float]] = {}
+        self._ending: threading.Thread | None = None
         self._stopped = False
 
     def category_key(self, category: Category) -> str:
@@ -111,23 +137,20 @@ class EnginesOnRay:
             OVDiffError: the category cannot be built.
         """
         pools = self._connected()
-        for each in (category, *self._next(pools, category)):
-            if each not in self._ahead:
-                pools.board.begin(each.name)
-                self._ahead[each] = pools.builders.submit(build_category, each, pools.board)
-        future = self._ahead[category]
         try:
+            future = pools.begun(category)
+            for each in self._next(pools, category):
+                pools.begun(each)
             while not wait([future], timeout=_LOOK_S).done:
-                stage = pools.board.stages().get(category.name)
+                stage = pools.board.stages().get(category)
                 if stage is not None and progress is not None:
                     progress(*stage)
             self._result(pools, future)
         except BaseException:
-            pools.board.give_up(category.name)  # nobody wants it, or the service ends
-            future.cancel()
+            pools.give_up(category)  # nobody wants it, or the service ends
             raise
         finally:
-            self._ahead.pop(category, None)
+            pools.ahead.pop(category, None)
 
     def judgement(self, category: Category) -> Judgement | None:
         """Return the stored judgement of a category; no model loads."""
@@ -154,15 +177,20 @@ class EnginesOnRay:
         with self._lock:
             self._stopped, pools, self._pools = True, self._pools, None
         if pools is not None:
-            for category in list(self._ahead):
-                pools.board.give_up(category.name)
-            pools.ending.close()
+            pools.end()
+        if self._ending is not None:
+            self._ending.join(_ENDING_S)
 
     def _next(self, pools: Pools, category: Category) -> list[Category]:
-        """Return categories that idle engines may build already: those whose turn comes next."""
-        room = pools.builders.workers - 1 - sum(each != category for each in self._ahead)
-        queued = [each for each in self.queue() if each != category and each not in self._ahead]
-        return queued[: max(0, room)]
+        """Return categories that idle engines may build already: those whose turn comes next.
+
+        Builds whose categories nobody wants any more are given up.
+        """
+        queued = [each for each in self.queue() if each != category]
+        for each in [each for each in pools.ahead if each != category and each not in queued]:
+            pools.give_up(each)
+        room = pools.builders.workers - sum(not future.done() for future in pools.ahead.values())
+        return [each for each in queued if each not in pools.ahead][: max(0, room)]
 
     def _asked(self, submit: Callable[[Pools], Future[Found]]) -> Found:
         pools = self._connected()
@@ -171,26 +199,31 @@ class EnginesOnRay:
     def _result(self, pools: Pools, future: Future[Found]) -> Found:
         try:
             return future.result()
-        except ClusterError as error:
-            if pools.segmenters.is_broken or pools.builders.is_broken:
+        except Exception as error:
+            if pools.segmenters.is_broken or pools.builders.is_broken:  # lost, or its workers did not start
                 self._disconnect(pools)
-                logger.error("The Ray cluster is lost: %s", error)
+                logger.error("The engines on the Ray cluster are given up: %s", error)
             raise
 
     def _connected(self) -> Pools:
+        if (ending := self._ending) is not None:
+            ending.join(_ENDING_S)
         with self._lock:
             if self._stopped:
                 raise ClusterError("The service ends; nothing is sent to the Ray cluster any more.")
+            if self._ending is not None and self._ending.is_alive():
+                raise ClusterError("The engines of a lost connection to the Ray cluster are ending. Ask again later.")
             if self._pools is None:
                 self._pools = self._connect(self)
             return self._pools
 
     def _disconnect(self, pools: Pools) -> None:
+        """End what is connected, in a thread of its own: nobody waits for the builds that run there."""
         with self._lock:
             if self._pools is pools:
                 self._pools = None
-                self._ahead.clear()
-                pools.ending.close()
+                self._ending = threading.Thread(target=pools.end, name="ovdiff-ray-end", daemon=True)
+                self._ending.start()
 
 
 def connect_to_cluster(engines: EnginesOnRay) -> Pools:

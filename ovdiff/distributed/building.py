@@ -24,22 +24,20 @@ def build_on(
         categories: what to build.
         report: is told of stages.
     """
-    by_name = {category.name: category for category in categories}
     waiting = {pool.submit(build_category, category, board): category for category in categories}
     try:
         while waiting:
             for future in wait(waiting, timeout=_LOOK_S, return_when=FIRST_COMPLETED).done:
                 category = waiting.pop(future)
-                by_name.pop(category.name, None)
                 error = future.exception()
                 if error is not None and not isinstance(error, Exception):
                     raise error
                 yield category, future.result() if error is None else error
-            for name, (stage, fraction) in board.stages().items():
-                if name in by_name:
-                    report(by_name[name], stage, fraction)
+            for category, (stage, fraction) in board.stages().items():
+                if category in waiting.values():
+                    report(category, stage, fraction)
     finally:
         for future in waiting:
             future.cancel()
         for category in waiting.values():
-            board.give_up(category.name)
+            board.give_up(category)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
 from ovdiff.engines import EnginePreset, SegmentationEngine, make_engine
+from ovdiff.engines.building import HasAnchors
 from ovdiff.engines.segmenting import FindsInstances, LoadsModels
 from ovdiff.errors import ClusterError
 from ovdiff.segmentation import Segmentation
@@ -33,7 +34,7 @@ class EngineSpec:
         preset: the preset.
         bank: the bank, at a place that all machines see.
         device: torch's name of the device.
-        fingerprint: that of the caller's engine; "" accepts any.
+        fingerprint: that of the caller's engine, whatever its bank holds; "" accepts any.
         maker: makes the engine from preset, bank and device.
     """
 
@@ -51,7 +52,7 @@ class EngineSpec:
             OVDiffError: it cannot be made.
         """
         engine = self.maker(self.preset, self.bank, self.device)
-        if self.fingerprint and engine.fingerprint() != self.fingerprint:
+        if self.fingerprint and _fingerprint(engine) != self.fingerprint:
             raise ClusterError(
                 f"The machine {socket.gethostname()} has other weights of the preset {self.preset.name!r} or another "
                 "version of ovdiff than the one where the command runs, so its masks would differ. Install the same "
@@ -62,7 +63,12 @@ class EngineSpec:
 
 def spec_of(engine: SegmentationEngine, bank: Bank, device: str) -> EngineSpec:
     """Return the spec of an engine for workers of a cluster, which show each process its own GPU as the first one."""
-    return EngineSpec(engine.preset, bank, device.partition(":")[0], engine.fingerprint())
+    return EngineSpec(engine.preset, bank, device.partition(":")[0], _fingerprint(engine))
+
+
+def _fingerprint(engine: SegmentationEngine) -> str:
+    """Return the fingerprint of code, preset and weights. Anchors may be built while workers start."""
+    return engine.fingerprint_without_anchors() if isinstance(engine, HasAnchors) else engine.fingerprint()
 
 
 def start_engine(spec: EngineSpec, threads: int, loads: bool) -> None:
@@ -95,7 +101,7 @@ def engine_here() -> SegmentationEngine:
 class Board(Protocol):
     """Where a build tells how far it is; `ovdiff.distributed.progress` has the one of a cluster."""
 
-    def note(self, name: str, stage: str, fraction: float) -> bool:
+    def note(self, category: Category, stage: str, fraction: float) -> bool:
         """Note a stage and the fraction done; return whether to go on."""
         ...
 
@@ -122,7 +128,7 @@ def build_category(category: Category, board: Board, clock_s: Callable[[], float
     def report(stage: str, fraction: float) -> None:
         if clock_s() - told_s[0] >= _REPORT_S:
             told_s[0] = clock_s()
-            if not board.note(category.name, stage, fraction):
+            if not board.note(category, stage, fraction):
                 raise GivenUpError(category.name)
 
     engine_here().build(category, report)

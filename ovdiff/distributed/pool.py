@@ -116,7 +116,7 @@ class RayPool(Executor):
         self._hands: list[_Hand] = []
         self._failed_starts = 0
         self._broken: BaseException | None = None
-        self._closing = threading.Event()
+        self._closing, self._submitting = threading.Event(), threading.Lock()
         self._connection = 0
         self.figures = PoolFigures()
         self._thread = threading.Thread(target=self._serve, name="ovdiff-ray-pool", daemon=True)
@@ -136,20 +136,22 @@ class RayPool(Executor):
         """Have a function called by a worker; its steps run apart if it is a :class:`Stages` and the placement says so.
 
         Raises:
-            RuntimeError: the pool was shut down.
+            ClusterError: the pool was shut down.
         """
-        if self._closing.is_set():
-            raise RuntimeError("cannot schedule new futures after shutdown")
         call = _Call(partial(function, **named) if named else function, given, Future())
-        self._events.put(partial(self._waiting.append, call))
+        with self._submitting:  # after the pool's thread has ended, nobody would ever do the call
+            if self._closing.is_set():
+                raise ClusterError("The connection to the Ray cluster was ended. Do the same again: it connects anew.")
+            self._events.put(partial(self._waiting.append, call))
         return call.future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers after their calls; with ``cancel_futures`` calls that did not begin are given up."""
-        if cancel_futures:
-            self._events.put(self._cancel)
-        self._closing.set()
-        self._events.put(lambda: None)
+        with self._submitting:
+            if cancel_futures:
+                self._events.put(self._cancel)
+            self._closing.set()
+            self._events.put(lambda: None)
         if wait:
             self._thread.join()
 

@@ -9,33 +9,37 @@ from typing import Any
 
 from ovdiff.distributed.cluster import Cluster
 from ovdiff.distributed.engine_worker import Board
+from ovdiff.vocabulary import Category
 
 _ANSWER_S = 5.0
 
 
 class Notes:
-    """The actor's own class: the last stage of each build, and the builds that are not wanted any more."""
+    """The actor's own class: the last stage of each build, and the builds that are not wanted any more.
+
+    A build is known by its category and not by the name alone: two projects may mean different things by one name.
+    """
 
     def __init__(self) -> None:
         """Know of nothing."""
-        self._stages: dict[str, tuple[str, float]] = {}
-        self._given_up: set[str] = set()
+        self._stages: dict[Category, tuple[str, float]] = {}
+        self._given_up: set[Category] = set()
 
-    def note(self, name: str, stage: str, fraction: float) -> bool:
+    def note(self, category: Category, stage: str, fraction: float) -> bool:
         """Note a stage and the fraction done; return whether to go on."""
-        self._stages[name] = stage, fraction
-        return name not in self._given_up
+        self._stages[category] = stage, fraction
+        return category not in self._given_up
 
-    def give_up(self, name: str) -> None:
+    def give_up(self, category: Category) -> None:
         """Have a build end at its next stage."""
-        self._given_up.add(name)
+        self._given_up.add(category)
 
-    def begin(self, name: str) -> None:
+    def begin(self, category: Category) -> None:
         """Forget what is known of a build."""
-        self._given_up.discard(name)
-        self._stages.pop(name, None)
+        self._given_up.discard(category)
+        self._stages.pop(category, None)
 
-    def stages(self) -> dict[str, tuple[str, float]]:
+    def stages(self) -> dict[Category, tuple[str, float]]:
         """Return the last stage and fraction of each build."""
         return dict(self._stages)
 
@@ -47,21 +51,21 @@ class RayBoard(Board):
         """Take the actor's handle."""
         self._actor = actor
 
-    def note(self, name: str, stage: str, fraction: float) -> bool:
+    def note(self, category: Category, stage: str, fraction: float) -> bool:
         """Note a stage and the fraction done; return whether to go on."""
-        return bool(self._asked("note", True, name, stage, fraction))
+        return bool(self._asked("note", True, category, stage, fraction))
 
-    def give_up(self, name: str) -> None:
+    def give_up(self, category: Category) -> None:
         """Have a build end at its next stage."""
-        self._asked("give_up", None, name)
+        self._asked("give_up", None, category)
 
-    def begin(self, name: str) -> None:
+    def begin(self, category: Category) -> None:
         """Forget what is known of a build."""
-        self._asked("begin", None, name)
+        self._asked("begin", None, category)
 
-    def stages(self) -> dict[str, tuple[str, float]]:
+    def stages(self) -> dict[Category, tuple[str, float]]:
         """Return the last stage and fraction of each build."""
-        found: dict[str, tuple[str, float]] = self._asked("stages", {})
+        found: dict[Category, tuple[str, float]] = self._asked("stages", {})
         return found
 
     def _asked(self, method: str, otherwise: Any, *given: Any) -> Any:

@@ -91,8 +91,14 @@ class Halves:
         Lessons are not in it: see `Engine.lessons_version`.
         """
         try:
-            anchors = self._segmenter.anchors.ready()
-            return self._segmenter.fingerprint + ("-anchors" if anchors else "")
+            return self.fingerprint_without_anchors() + ("-anchors" if self._segmenter.anchors.ready() else "")
+        except WeightsError:
+            return self.preset.fingerprint()
+
+    def fingerprint_without_anchors(self) -> str:
+        """Return a hex hash of the preset and the weights, whether or not the bank has the anchors."""
+        try:
+            return self._segmenter.fingerprint
         except WeightsError:
             return self.preset.fingerprint()
 

@@ -100,6 +100,10 @@ class HasAnchors(Protocol):
         """Return the words that compete for pixels; they do as soon as prototypes of all of them are made."""
         ...
 
+    def fingerprint_without_anchors(self) -> str:
+        """Return the fingerprint that the engine has while prototypes of some anchors are missing."""
+        ...
+
     def anchors_aside(self, vocabulary: Vocabulary) -> tuple[tuple[str, str], ...]:
         """Return the anchors that step aside for a vocabulary, each with the asked name that means the same.
 

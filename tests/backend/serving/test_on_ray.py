@@ -21,7 +21,7 @@ from ovdiff.bank import Bank
 from ovdiff.distributed import engine_worker
 from ovdiff.distributed.engine_worker import use_engine
 from ovdiff.engines import load_any_preset, make_engine
-from ovdiff.errors import ClusterError, SupportError
+from ovdiff.errors import ClusterError, SupportError, WeightsError
 from ovdiff.tinyworld.world import render, sample_scene
 from ovdiff.vocabulary import Category, Vocabulary
 from tests.fakes.engine import FakeEngine
@@ -31,7 +31,7 @@ from tests.fakes.pictures import encoded, red_and_blue
 from tests.fakes.waiting import eventually
 from tests.ovdiff.distributed.test_building import Told
 
-RED, BLUE, GREEN = Category("red"), Category("blue"), Category("green")
+RED, BLUE, GREEN, WHITE = map(Category, ("red", "blue", "green", "white"))
 RED_BLUE = """<View><Image name="image" value="$image"/><BrushLabels name="b" toName="image">
 <Label value="red"/><Label value="blue"/></BrushLabels></View>"""
 
@@ -121,7 +121,7 @@ def test_the_next_categories_are_built_beside_the_first(engines: EnginesOnRay, e
     told: list[str] = []
 
     def progress(stage: str, _fraction: float) -> None:
-        assert eventually(lambda: set(elsewhere.board.stages()) == {"red", "blue"}), "both are begun"
+        assert eventually(lambda: set(elsewhere.board.stages()) == {RED, BLUE}), "both are begun"
         told.append(stage)
         elsewhere.there.gate.set()  # type: ignore[union-attr]
 
@@ -152,7 +152,7 @@ def test_a_build_that_is_given_up_ends_there(engines: EnginesOnRay, elsewhere: E
     elsewhere.there.gate = threading.Event()
     with pytest.raises(NobodyWantsItError):
         engines.build(RED, progress)
-    assert not elsewhere.board.note("red", "drawing", 0.5), "the worker is told at its next stage"
+    assert not elsewhere.board.note(RED, "drawing", 0.5), "the worker is told at its next stage"
     elsewhere.there.gate.set()
 
 
@@ -166,9 +166,67 @@ def test_a_lost_cluster_is_told_and_connected_anew(engines: EnginesOnRay, elsewh
     use_engine(type("Lost", (), {"segment": lost})())
     with pytest.raises(ClusterError, match="does not answer any more"):
         engines.segment(red_and_blue(), Vocabulary((RED,)), objects=False)
-    assert (elsewhere.connections, elsewhere.ended) == (1, 1)
+    assert elsewhere.connections == 1 and eventually(lambda: elsewhere.ended == 1)
     engines.load_models()
     assert elsewhere.connections == 2
+
+
+def test_workers_that_could_not_start_are_tried_anew_whatever_was_wrong(
+    engines: EnginesOnRay, elsewhere: Elsewhere
+) -> None:
+    def missing(_engine: object) -> Any:
+        elsewhere.pools.segmenters.is_broken = True
+        raise WeightsError("The weights are not there yet.")
+
+    engines._connected()
+    use_engine(type("Late", (), {"fingerprint": missing})())
+    with pytest.raises(WeightsError):
+        engines.load_models()
+    engines.load_models()
+    assert elsewhere.connections == 2
+
+
+def test_nobody_waits_for_builds_of_a_lost_connection_to_end(
+    engines: EnginesOnRay, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_ray, "_ENDING_S", 0.05)
+    pools, may_end = engines._connected(), threading.Event()
+    pools.ending.callback(may_end.wait, 10.0)
+    pools.segmenters.is_broken = True  # type: ignore[misc]
+
+    def lost(*_given: object) -> Any:
+        raise ClusterError("The head of the Ray cluster does not answer any more.")
+
+    use_engine(type("Lost", (), {"fingerprint": lost})())
+    with pytest.raises(ClusterError, match="does not answer any more"):
+        engines.load_models()
+    with pytest.raises(ClusterError, match=r"are ending\. Ask again later"):
+        engines.load_models()
+    may_end.set()
+    assert eventually(lambda: elsewhere.ended == 1)
+    engines.load_models()
+    assert elsewhere.connections == 2
+
+
+def test_builds_ahead_that_nobody_wants_any_more_make_room_for_others(
+    engines: EnginesOnRay, elsewhere: Elsewhere
+) -> None:
+    engines.queue = lambda: [RED, BLUE]
+    engines.build(RED)
+    assert elsewhere.pools.ahead.keys() == {BLUE}
+    engines.queue = lambda: [GREEN, WHITE]  # the project of the others is deleted
+    engines.build(GREEN)
+    assert elsewhere.pools.ahead.keys() == {WHITE}
+    elsewhere.pools.builders.shutdown()
+    assert {"red", "green", "white"} <= set(elsewhere.there.built)
+
+
+def test_a_build_that_is_given_up_ends_no_other_one_of_its_name(engines: EnginesOnRay, elsewhere: Elsewhere) -> None:
+    engines.build(Category("boat", ("red",)))
+    elsewhere.pools.give_up(Category("boat", ("red",)))
+    assert not elsewhere.board.note(Category("boat", ("red",)), "drawing", 0.5)
+    assert elsewhere.board.note(Category("boat", ("blue",)), "drawing", 0.5)
+    assert len(elsewhere.board.stages()) == 2, "each has its own progress"
 
 
 def test_nothing_is_sent_after_the_end(engines: EnginesOnRay) -> None:

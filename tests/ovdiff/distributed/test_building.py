@@ -60,17 +60,17 @@ def test_builds_that_are_left_are_given_up(tmp_path: Path) -> None:
         found = build_on(pool, board, [RED, BLUE], lambda *_: None)
         next(found)
         found.close()  # type: ignore[attr-defined]
-    assert not board.note("blue", "drawing", 0.5) or not board.note("red", "drawing", 0.5)
+    assert not board.note(BLUE, "drawing", 0.5) or not board.note(RED, "drawing", 0.5)
 
 
 def test_the_board_of_a_cluster(ray_cluster: Cluster) -> None:
     board = board_on_cluster(ray_cluster)
-    assert board.note("red", "drawing", 0.25)
-    assert board.stages() == {"red": ("drawing", 0.25)}
-    board.give_up("red")
-    assert not board.note("red", "drawing", 0.5)
-    board.begin("red")
-    assert board.stages() == {} and board.note("red", "drawing", 0.0)
+    assert board.note(RED, "drawing", 0.25)
+    assert board.stages() == {RED: ("drawing", 0.25)}
+    board.give_up(RED)
+    assert not board.note(RED, "drawing", 0.5)
+    board.begin(RED)
+    assert board.stages() == {} and board.note(RED, "drawing", 0.0)
 
 
 def test_builds_go_on_without_the_board(ray_cluster: Cluster) -> None:
@@ -79,5 +79,5 @@ def test_builds_go_on_without_the_board(ray_cluster: Cluster) -> None:
     board = board_on_cluster(ray_cluster)
     board.stages()
     ray.kill(board._actor)
-    assert board.note("red", "drawing", 0.25)
+    assert board.note(RED, "drawing", 0.25)
     assert board.stages() == {}

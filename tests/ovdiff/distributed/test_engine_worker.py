@@ -31,11 +31,11 @@ def no_engine() -> Iterator[None]:
 
 class Board:
     def __init__(self, *, goes_on: bool = True) -> None:
-        self.notes: list[tuple[str, str, float]] = []
+        self.notes: list[tuple[Category, str, float]] = []
         self._goes_on = goes_on
 
-    def note(self, name: str, stage: str, fraction: float) -> bool:
-        self.notes.append((name, stage, fraction))
+    def note(self, category: Category, stage: str, fraction: float) -> bool:
+        self.notes.append((category, stage, fraction))
         return self._goes_on
 
 
@@ -54,6 +54,15 @@ def test_a_machine_with_other_weights_is_refused(tmp_path: Path) -> None:
         spec.make()
 
 
+def test_a_worker_may_start_after_the_anchors_were_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bank = Bank(tmp_path)
+    engine = make_engine(load_any_preset("tinyworld"), bank, "cpu")
+    spec, before = spec_of(engine, bank, "cpu"), engine.fingerprint()
+    monkeypatch.setattr(Bank, "has", lambda _bank, _key: True)
+    assert engine.fingerprint() != before, "masks differ, so whatever keeps them is told"
+    assert spec.make().fingerprint() == engine.fingerprint()
+
+
 def test_models_are_loaded_at_once_where_they_are_wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     loaded: list[str] = []
     monkeypatch.setattr("ovdiff.engine.Engine.load_models", lambda _engine: loaded.append("loaded"))
@@ -70,7 +79,7 @@ def test_a_build_tells_its_stages_but_not_too_often(tmp_path: Path) -> None:
     moments = iter([0.0, *([0.0] * 50), 5.0])
     assert build_category(Category("red"), board, lambda: next(moments, 5.0)) >= 0.0
     assert engine.built == ["red"]
-    assert len(board.notes) == 1 and board.notes[0][0] == "red"
+    assert len(board.notes) == 1 and board.notes[0][0] == Category("red")
 
 
 def test_a_build_that_nobody_wants_any_more_ends_at_its_next_stage(tmp_path: Path) -> None:

@@ -246,6 +246,25 @@ def test_work_that_was_given_up_already_is_no_fault_of_a_lost_cluster(caplog: py
     assert given_up.cancelled() and not caplog.records
 
 
+def test_a_call_that_comes_while_the_pool_ends_is_done_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster("head:6379", (), Waiting(wait_s=0.0))
+    cluster.is_joined = False
+    pool = RayPool(cluster, Placement(1, cpus=0))
+    is_set, ending = pool._closing.is_set, threading.Thread(target=pool.shutdown, kwargs={"cancel_futures": True})
+
+    def looked() -> bool:
+        """Let the pool be ended right after the caller has looked whether it was."""
+        found = is_set()
+        if threading.current_thread() is threading.main_thread() and not ending.ident:
+            ending.start()
+            ending.join(0.3)
+        return found
+
+    monkeypatch.setattr(pool._closing, "is_set", looked)
+    future = pool.submit(abs, -1)
+    assert wait([future], 10.0).done, "else whoever waits for it waits for ever"
+
+
 def _note_slowly(folder: Path, item: int) -> tuple[int, list[int]]:
     time.sleep(0.1)
     with (folder / str(item)).open("a") as file:
@@ -260,7 +279,7 @@ def test_work_that_did_not_begin_can_be_given_up(ray_cluster: Cluster) -> None:
     pool.shutdown(cancel_futures=True)
     assert sum(future.cancelled() for future in futures) >= 15
     assert all(future.done() for future in futures)
-    with pytest.raises(RuntimeError, match="after shutdown"):
+    with pytest.raises(ClusterError, match="was ended"):
         pool.submit(abs, 1)
 
 
