@@ -4,9 +4,10 @@
 
     batch = min(wanted, (min(free, budget - used) - reserve) / per item)
 
-On a CPU the batch has the size that the preset asks for, because the machine's memory is not rationed. How much an
-item takes is a field of the preset, traced by ``benchmarks/full_size_cost.py``. A wrong value there costs time, but
-not the run, because a batch that does not fit is halved.
+On a CPU the batch has the size that the preset asks for: another size changes the last bits of features, so an image
+would get other masks on a busy machine (docs/presets.md tells what helps where memory is short). How much an item takes
+is a field of the preset, traced by ``benchmarks/full_size_cost.py``. A wrong value there costs time, but not the run,
+because a batch that does not fit is halved.
 """
 
 import gc

@@ -5,7 +5,9 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 
+from backend.settings import ImageSettings
 from benchmarks.cost_stages import stages
 from benchmarks.full_size_models import FullSizeParts, full_size_parts, weights_of
 from benchmarks.memory_plan import PlannedStage, load_everything, plan, preset_mib, pretended_card
@@ -13,8 +15,10 @@ from benchmarks.memory_trace import MIB, peak_mib_of
 from ovdiff import load_preset
 from ovdiff.building.generation.diffusion import DrawingBatch
 from ovdiff.errors import DeviceMemoryError
+from ovdiff.models.device_images import resize_lanczos
 from ovdiff.models.memory import RESERVE_MIB
 from ovdiff.segmenting.encoding import encode_image
+from ovdiff.segmenting.windows import working_size_hw
 
 SMALL_CARD_GIB = 4.75
 
@@ -60,6 +64,17 @@ def test_sampling_as_a_whole_takes_no_more_than_its_stages() -> None:
     peak_mib = peak_mib_of(lambda: generator.generate(batch), weights_of(parts))
     (step,) = (stage for stage in planned("paper") if stage.stage == "denoising step with attribution")
     assert peak_mib == pytest.approx(step.own_mib * len(batch.numbers) / step.batch, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["paper", "fast"])
+def test_the_photographs_of_a_group_are_resized_within_the_reserve(name: str) -> None:
+    """Threads resize them beside the models, which leave the reserve free. docs/gpu.md says what larger groups take."""
+    size_hw = 3000, 4000
+    photograph = torch.zeros((*size_hw, 3), dtype=torch.uint8, device="meta")
+    working_hw = working_size_hw(size_hw, load_preset(name).windows)
+    peak_mib = peak_mib_of(lambda: resize_lanczos(photograph.clone(), working_hw))
+    together = ImageSettings.pixels_at_once // (size_hw[0] * size_hw[1])
+    assert 130 < peak_mib < 140 and together >= 2 and together * peak_mib < RESERVE_MIB
 
 
 @pytest.mark.parametrize(("section", "gib"), [("build_gib", 3.0), ("segment_gib", 3.0)])
