@@ -197,6 +197,8 @@ def services(runs: Path, folder: Path) -> dict[str, Service]:
     """Return the services of compose.yaml in the order in which they start; needs the network for what is missing."""
     made = {"database": database(runs), "label-studio": label_studio(runs), "ovdiff": ovdiff(runs)}
     stops = {"database": signal.SIGINT}
+    for name in made:
+        (folder / f"{name}.log").unlink(missing_ok=True)
     return {
         name: Service(name, with_secrets(stage, name, folder), folder / f"{name}.log", stops.get(name, signal.SIGTERM))
         for name, stage in made.items()
