@@ -50,7 +50,9 @@ def test_ctrl_c_waits_for_no_process_that_waits_for_a_server() -> None:
     with pytest.raises(KeyboardInterrupt), worker_pool(1) as pool:
         pool.submit(abs, 1).result()
         (process,) = multiprocessing.active_children()
-        pool.submit(time.sleep, 20)
+        call = pool.submit(time.sleep, 20)
+        while not call.running():  # Before that it would be cancelled.
+            time.sleep(0.01)
         raise KeyboardInterrupt
     process.join(10)
     assert process.exitcode == -signal.SIGTERM
