@@ -7,8 +7,28 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
+_FORKING = """
+import os, sys, traceback
+import torch
+import diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion
+torch.set_num_threads(1)  # and no work before the forks: a fork copies no other thread
+for program in sys.argv[2:]:
+    child = os.fork()
+    if not child:
+        try:
+            exec(program, {"__name__": "__main__"})
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        sys.stdout.flush()
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        sys.exit(1)
+"""
+
 _SMALL = """
 import json, sys
+assert not any(name.partition(".")[0] == "ovdiff" for name in sys.modules)
 from dataclasses import replace
 from pathlib import Path
 sys.modules["ovdiff.{other}"] = None  # importing it raises ImportError
@@ -43,17 +63,17 @@ print(json.dumps([np.unique(found.label_map).tolist(), found.label_map.shape[0]]
 """
 
 
-def _run(program: str, other: str, folder: Path) -> list[object]:
-    text = _SMALL.format(other=other) + program
+def _run(folder: Path, *programs: str) -> list[list[object]]:
+    """Run programs one after the other, each in a process that has the libraries and nothing of ours."""
     run = subprocess.run(
-        [sys.executable, "-c", text, str(folder)], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", _FORKING, str(folder), *programs], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr[-2000:]
-    found: list[object] = json.loads(run.stdout.splitlines()[-1])
-    return found
+    return [json.loads(line) for line in run.stdout.splitlines() if line.startswith("[")]
 
 
 def test_each_half_runs_without_the_other(tmp_path: Path) -> None:
-    assert _run(_BUILD, "segmenting", tmp_path) == [2, 2]
-    labels, side = _run(_SEGMENT, "building", tmp_path)
+    build, segment = _SMALL.format(other="segmenting") + _BUILD, _SMALL.format(other="building") + _SEGMENT
+    built, (labels, side) = _run(tmp_path, build, segment)
+    assert built == [2, 2]
     assert isinstance(labels, list) and set(labels) <= {0, 1, 2} and max(labels) > 0 and side == 96
