@@ -71,10 +71,11 @@ class WorkerPool(ProcessPoolExecutor):
 
     def end(self) -> None:
         """End the processes, and those that are at work after a moment: what they do is nobody's any more."""
-        working = list((self._processes or {}).values())
-        if not ends_in_time(self):
+        working, ending = list((self._processes or {}).values()), _ending(self)
+        if ending.is_alive():
             for process in working:
                 process.terminate()
+            ending.join()
 
 
 @contextmanager
@@ -122,7 +123,7 @@ def thread_pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
     try:
         yield pool
     except (GeneratorExit, KeyboardInterrupt, SystemExit):
-        ends_in_time(pool)
+        _ending(pool)
         raise
     except BaseException:
         pool.shutdown(cancel_futures=True)
@@ -130,12 +131,12 @@ def thread_pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
     pool.shutdown(cancel_futures=True)
 
 
-def ends_in_time(pool: Executor) -> bool:
-    """Begin no call of a pool any more, and say whether those that were begun ended within `ENDING_S`."""
+def _ending(pool: Executor) -> threading.Thread:
+    """Begin no call of a pool any more; return, after `ENDING_S` at most, the thread that waits for its last ones."""
     ending = threading.Thread(target=partial(pool.shutdown, cancel_futures=True), name="ovdiff-ending", daemon=True)
     ending.start()
     ending.join(ENDING_S)
-    return not ending.is_alive()
+    return ending
 
 
 def in_order(
