@@ -2,7 +2,10 @@
 
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,13 +23,14 @@ WITHOUT = {"include_dashboard": False, "include_log_monitor": False, "no_monitor
 
 
 def started_node(nodes: Any, **options: Any) -> Any:
-    """Add a node. Ray gives one up that takes longer than 30 s, as it may on a busy machine: then it is tried again."""
+    """Add a node. Ray gives one up that takes long, as it may on a busy machine: then it is tried again."""
     import psutil
 
     for last in (False, False, True):
         before = set(psutil.Process().children())
         try:
-            return nodes.add_node(object_store_memory=STORE_BYTES, **options)
+            with _patience():
+                return nodes.add_node(object_store_memory=STORE_BYTES, **options)
         except Exception as error:
             for left in set(psutil.Process().children()) - before:  # or they keep the machine busy
                 left.kill()
@@ -72,6 +76,17 @@ def _computes_while_it_is_stopped(process: "psutil.Process") -> bool:
     if not computes:
         process.resume()
     return computes
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Let Ray wait three times as long for a node as the 30 s that it has no option for: its clock is slower."""
+    from ray._private import node
+
+    slower = SimpleNamespace(**{**vars(time), "monotonic": lambda: time.monotonic() / 3})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(node, "time", slower)
+        yield
 
 
 class MortalHead:

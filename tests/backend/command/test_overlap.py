@@ -7,7 +7,7 @@ import pytest
 
 from backend.command.overlap import Behind, begin_ahead, grouped, outcomes
 
-SOON_S = 10.0
+SOON_S = 60.0
 
 
 def test_outcomes_come_in_the_order_of_the_items_whichever_is_made_first() -> None:

@@ -287,14 +287,14 @@ def test_images_are_read_ahead_and_results_are_written_behind(
 
     def writing(data: bytes, path: Path) -> None:
         if path.name == "a.overlay.png":
-            assert segmented_second.wait(10)  # The first is written while the second is segmented, or after it.
+            assert segmented_second.wait(60)  # The first is written while the second is segmented, or after it.
         write(data, path)
 
     def segmenting() -> None:
         if engine.segmented:
             segmented_second.set()
         else:
-            assert read.wait(10)  # The second is read while the first is segmented.
+            assert read.wait(60)  # The second is read while the first is segmented.
 
     monkeypatch.setattr(segment, "read_bytes", reading)
     monkeypatch.setattr(segment, "write_picture", writing)

@@ -62,7 +62,7 @@ def test_what_has_arrived_is_segmented_while_a_later_image_is_on_its_way(engine:
     arrives = threading.Event()
 
     def fetch(item: int) -> bytes:
-        assert item < 12 or arrives.wait(10)
+        assert item < 12 or arrives.wait(60)
         return picture(item)
 
     found = segmented(range(13), reading(fetch), WORDS, engine)
@@ -82,7 +82,7 @@ def test_ctrl_c_does_not_wait_for_a_storage_that_is_away(engine: TogetherEngine)
     def fetch(item: int) -> bytes:
         if item == 0:
             return picture(item)
-        assert waited_for.wait(10)
+        assert waited_for.wait(60)
         try:
             return patiently(away, f"{item} cannot be read", 20.0)
         except StorageError as error:
@@ -97,7 +97,7 @@ def test_ctrl_c_does_not_wait_for_a_storage_that_is_away(engine: TogetherEngine)
     assert len(said) < 11, "what had not begun is not begun"
     for thread in threading.enumerate():
         if thread.name.startswith("ovdiff-ahead"):
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
 
 

@@ -140,7 +140,7 @@ def test_pages_take_only_their_share_of_the_threads(
 
     def held(category: Category) -> Judgement | None:
         waiting.release()
-        gate.wait(10)
+        gate.wait(60)
         return whole(category)
 
     page = f"/page/category?project={PROJECT_UID}&name=red"
@@ -149,7 +149,7 @@ def test_pages_take_only_their_share_of_the_threads(
     with ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(lambda: app.test_client().get(page).status_code) for _ in range(2)]
         try:
-            assert all(waiting.acquire(timeout=10) for _ in asked)
+            assert all(waiting.acquire(timeout=60) for _ in asked)
             browser = app.test_client()
             for path in (page, "/page/projects/1/tasks", "/page/category/support.png"):
                 turned_away = browser.get(path)
@@ -160,6 +160,6 @@ def test_pages_take_only_their_share_of_the_threads(
             assert browser.post("/setup", json={"project": PROJECT_UID, "schema": CONFIG}).status_code == 200
         finally:
             gate.set()
-        assert [future.result(10) for future in asked] == [200, 200]
+        assert [future.result(60) for future in asked] == [200, 200]
     answers = [app.test_client().get(path).status_code for path in ("/page/category?project=9", page) * 3]
     assert answers == [400, 200] * 3, "everybody gives the place back, also who is refused"

@@ -205,7 +205,7 @@ def test_a_background_is_not_ruled_out_if_the_label_changes_before_its_turn(
 ) -> None:
     gate = threading.Event()
     found = engine.curator.backgrounds(RED)
-    monkeypatch.setattr(engine.curator, "backgrounds", lambda _category: gate.wait(10) and found)
+    monkeypatch.setattr(engine.curator, "backgrounds", lambda _category: gate.wait(60) and found)
     change(browser, "look-for-background")
     assert change(browser, "ban", number="1", key=engine.category_key(RED)).status_code == 303
     engine.curator.reject(RED, [1])
@@ -221,7 +221,7 @@ def test_a_second_wish_while_one_waits_is_refused_and_the_same_twice_is_one(
 ) -> None:
     gate = threading.Event()
     found = engine.curator.backgrounds(RED)
-    monkeypatch.setattr(engine.curator, "backgrounds", lambda _category: gate.wait(10) and found)
+    monkeypatch.setattr(engine.curator, "backgrounds", lambda _category: gate.wait(60) and found)
     change(browser, "look-for-background")
     key = engine.category_key(RED)
     assert [change(browser, "ban", number="1", key=key).status_code for _ in range(2)] == [303, 303]

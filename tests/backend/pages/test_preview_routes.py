@@ -130,7 +130,7 @@ def test_a_second_look_while_one_goes_on_is_refused_so_nobody_applies_anothers_c
     browser: FlaskClient, engine: CuratingEngine
 ) -> None:
     gate = threading.Event()
-    engine.on_segment = lambda: gate.wait(10)
+    engine.on_segment = lambda: gate.wait(60)
     assert [post(browser, "/page/preview", change="reject", number="0").status_code for _ in range(2)] == [303, 303]
     answer = post(browser, "/page/preview", change="reject", number="1")
     assert answer.status_code == 503 and "is still to be finished" in words(answer.text)

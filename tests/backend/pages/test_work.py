@@ -14,7 +14,7 @@ def state(work: Work, about: str) -> str | None:
 
 def test_work_waits_runs_and_leaves_its_result() -> None:
     work, gate = Work(), threading.Event()
-    work.start("a", "A", lambda: gate.wait(10))
+    work.start("a", "A", lambda: gate.wait(60))
     work.start("b", "B", lambda: "done")
     assert eventually(lambda: state(work, "a") == "running")
     assert state(work, "b") == "waiting"
@@ -28,7 +28,7 @@ def test_work_waits_runs_and_leaves_its_result() -> None:
 
 def test_another_wish_about_what_is_going_on_is_refused_in_words() -> None:
     work, gate, begun = Work(), threading.Event(), []
-    work.start("a", "One thing", lambda: gate.wait(10), what=1)
+    work.start("a", "One thing", lambda: gate.wait(60), what=1)
     work.start("a", "One thing", lambda: begun.append("again"), what=1)
     for title, what in (("Another thing", 1), ("One thing", 2)):
         with pytest.raises(BusyError, match=f"'{title}' was not begun: 'One thing' is still to be finished. Wait"):
@@ -42,7 +42,7 @@ def test_another_wish_about_what_is_going_on_is_refused_in_words() -> None:
 def test_what_is_going_on_is_not_begun_twice() -> None:
     work, gate, begun = Work(), threading.Event(), []
     for number in (1, 2):
-        work.start("a", "A", lambda number=number: begun.append(number) or gate.wait(10))
+        work.start("a", "A", lambda number=number: begun.append(number) or gate.wait(60))
     work.forget("a")
     assert state(work, "a") in ("waiting", "running"), "what goes on is not forgotten"
     gate.set()
@@ -71,7 +71,7 @@ def test_only_so_much_is_remembered_and_only_so_much_may_wait() -> None:
     work, gate = Work(most=2), threading.Event()
     work.start("a", "A", lambda: None)
     assert eventually(lambda: state(work, "a") == "done")
-    work.start("b", "B", lambda: gate.wait(10))
+    work.start("b", "B", lambda: gate.wait(60))
     work.start("c", "C", lambda: None)
     assert state(work, "a") is None, "the oldest that is finished gives way"
     with pytest.raises(BusyError, match="2 other changes wait"):

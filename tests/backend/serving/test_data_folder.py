@@ -42,7 +42,7 @@ def test_a_second_backend_on_a_data_folder_does_not_start(tmp_path: Path) -> Non
         told = rf"DataFolderError: Another backend \(process {first.pid} on \S+\) uses the data folder {tmp_path}\."
         assert re.search(told, errors)
         first.send_signal(signal.SIGKILL)  # which leaves no time to tidy up
-        first.wait(10)
+        first.wait(60)
         with backend(tmp_path) as third:
             assert third.stdout is not None
             assert third.stdout.readline() == "started\n"

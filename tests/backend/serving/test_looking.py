@@ -92,5 +92,5 @@ def test_whoever_waits_too_long_for_a_turn_is_sent_away(project: Service) -> Non
     with ThreadPoolExecutor(1) as other, looking._place.place(until_s=float("inf")) as has_place:
         assert has_place
         with pytest.raises(BusyError, match="Load this one again in a moment"):
-            other.submit(look).result(10)
+            other.submit(look).result(60)
     assert looking.people == 0

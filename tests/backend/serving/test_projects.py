@@ -17,7 +17,7 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.waiting import eventually
 
 UID = "7.1795200099"
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 
 def config(*labels: str) -> str:

@@ -199,7 +199,7 @@ def test_the_thread_outlives_what_nobody_expected(
     with monkeypatch.context() as patched:
         patched.setattr(world.read_back, "ask_about_quiet", fail)
         world.read_back.start(world.projects)
-        assert failed.wait(10)
+        assert failed.wait(60)
     world.read_back.soon(1)
     assert eventually(lambda: world.labels(PROJECT_UID) == ["red"])
     assert "ZeroDivisionError" in caplog.text

@@ -24,7 +24,7 @@ class LoadingEngine(FakeEngine):
     loaded: int = 0
 
     def load_models(self) -> None:
-        self.loading.wait(10)
+        self.loading.wait(60)
         if self.errors:
             self.loading.clear()  # the next try waits until the test has seen this one fail
             raise self.errors.pop(0)
@@ -122,16 +122,16 @@ def test_a_disk_that_hangs_holds_one_probe(
 
     def hang(_store: Store) -> None:
         hanging.set()
-        goes_on.wait(10)
+        goes_on.wait(60)
 
     readiness = make(FakeEngine(tmp_path))
     monkeypatch.setattr(Store, "check", hang)
     first = threading.Thread(target=readiness.missing)
     first.start()
-    assert hanging.wait(10)
+    assert hanging.wait(60)
     assert readiness.missing() == {"bank": "not looked at yet"}
     goes_on.set()
-    first.join(10)
+    first.join(60)
     assert readiness.missing() == {}
 
 

@@ -340,7 +340,7 @@ def held(engine: FakeEngine) -> tuple[threading.Event, threading.Event]:
 
     def hold() -> None:
         waits.set()
-        go_on.wait(10)
+        go_on.wait(60)
 
     engine.on_segment = hold
     return waits, go_on
@@ -355,7 +355,7 @@ def test_beyond_three_quarters_of_the_threads_predictions_are_turned_away_and_cl
     with ThreadPoolExecutor(7) as pool:
         asked = [pool.submit(service.predict, PROJECT_UID, [task(number)], RED_BLUE) for number in range(6)]
         try:
-            assert waits.wait(10)
+            assert waits.wait(60)
             assert eventually(lambda: service._requests.in_use == service._settings.server.prediction_requests)
             with pytest.raises(BusyError, match=r"6 requests for predictions are .*OVDIFF_THREADS"):
                 service.predict(PROJECT_UID, [task(9)], RED_BLUE)
@@ -365,8 +365,8 @@ def test_beyond_three_quarters_of_the_threads_predictions_are_turned_away_and_cl
                 service.predict(PROJECT_UID, [task(9)], RED_BLUE, click(25, 50))
         finally:
             go_on.set()
-        assert [labels(future.result(10)[0]) for future in asked] == [["blue", "red"]] * 6
-        assert labels(click_on.result(10)[0]) == ["red"]
+        assert [labels(future.result(60)[0]) for future in asked] == [["blue", "red"]] * 6
+        assert labels(click_on.result(60)[0]) == ["red"]
     assert labels(service.predict(PROJECT_UID, [task(9)], RED_BLUE)[0]) == ["blue", "red"]
 
 
@@ -378,12 +378,12 @@ def test_a_second_identical_request_does_no_second_work_and_one_of_the_two_has_t
     waits, go_on = held(engine)
     with ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(service.predict, PROJECT_UID, [task()], RED_BLUE) for _ in range(2)]
-        assert waits.wait(10)
+        assert waits.wait(60)
         assert eventually(lambda: service._requests.in_use == 2)
         go_on.set()
         done, _ = wait(asked, return_when=FIRST_COMPLETED)
         assert ["result" in future.result()[0] for future in done] == [True]
-        items = [future.result(10)[0] for future in asked]
+        items = [future.result(60)[0] for future in asked]
     assert sorted("result" in item for item in items) == [False, True]
     assert engine.segmented == 1
     assert "/data/upload/1/picture.png" in label_studio.paths()
@@ -404,7 +404,7 @@ def test_a_request_that_waits_for_prototypes_holds_no_place(
             assert not early.done()
         finally:
             engine.gate.set()
-        assert early.result(10)[0]["result"] == []
+        assert early.result(60)[0]["result"] == []
 
 
 def test_every_image_of_a_task_is_predicted(service: Service, label_studio: FakeLabelStudio) -> None:

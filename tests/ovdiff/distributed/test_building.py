@@ -1,5 +1,6 @@
 """Categories built side by side, and how far they are: with threads for workers, and once on the cluster."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -46,11 +47,16 @@ def test_each_category_comes_with_its_seconds_or_its_error(tmp_path: Path) -> No
 
 def test_stages_are_reported_while_a_build_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building, "_LOOK_S", 0.01)
-    use_engine(FakeEngine(tmp_path, build_seconds=0.3))
-    reported: list[tuple[str, str]] = []
+    go_on, reported = threading.Event(), list[tuple[str, str]]()
+    use_engine(FakeEngine(tmp_path, gate=go_on))
+
+    def report(category: Category, stage: str, _fraction: float) -> None:
+        reported.append((category.name, stage))
+        go_on.set()
+
     with ThreadPoolExecutor(1) as pool:
-        list(build_on(pool, Told(), [RED], lambda category, stage, _: reported.append((category.name, stage))))
-    assert reported and {name for name, _ in reported} == {"red"}
+        list(build_on(pool, Told(), [RED], report))
+    assert reported[0] == ("red", "generating") and {name for name, _ in reported} == {"red"}
 
 
 def test_builds_that_are_left_are_given_up(tmp_path: Path) -> None:

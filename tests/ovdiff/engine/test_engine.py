@@ -1,7 +1,6 @@
 import logging
 import shutil
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -31,6 +30,7 @@ from ovdiff.segmenting.segmenter import class_scores
 from ovdiff.vocabulary import Category, Vocabulary
 from ovdiff.vocabulary.kind_table import STUFF_NAMES
 from ovdiff.vocabulary.kinds import NearestKinds
+from tests.fakes.waiting import eventually
 
 BOAT, WATER, FISH = Category("boat"), Category("water"), Category("red fish")
 VOCABULARY = Vocabulary((BOAT, WATER, FISH))
@@ -412,15 +412,16 @@ def test_a_prediction_waits_for_one_batch_of_a_build_and_not_for_one_a_step(
     engine: Engine, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches, running, stop, waited = 0, threading.Event(), threading.Event(), []
-    fresh = Engine(engine.preset, engine.bank)  # with a lock of its own: where it breaks, the other tests have theirs
+    fresh = Engine(engine.preset, engine.bank)
+    lock = fresh._models.lock
 
     def build() -> None:
         nonlocal batches
         while not stop.is_set():
-            with fresh._models.lock:
+            with lock:
                 batches += 1
                 running.set()
-                time.sleep(0.01)
+                assert eventually(lambda: bool(lock._waiting) or stop.is_set()), "the prediction asks"
 
     def scores(*arguments: Any, **named: Any) -> Any:
         waited.append(batches - asked)  # the models are done with; counted once an extractor and batch of windows
@@ -430,13 +431,13 @@ def test_a_prediction_waits_for_one_batch_of_a_build_and_not_for_one_a_step(
     builder = threading.Thread(target=build, daemon=True)
     builder.start()
     try:
-        assert running.wait(10)
+        assert running.wait(60)
         asked = batches
         _run_at_once([partial(fresh.segment, np.roll(image, 1, axis=1), VOCABULARY)])
     finally:
         stop.set()
-    builder.join(10)
-    assert waited[0] <= 2  # the batch in the works, and one that may begin before this thread gets to ask
+    builder.join(60)
+    assert waited[0] <= 1  # one that begins when the models are done with
 
 
 def test_scores_that_do_not_fit_into_memory_are_an_error_that_says_so(

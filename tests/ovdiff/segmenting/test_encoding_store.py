@@ -262,7 +262,7 @@ def test_what_is_kept_soon_is_kept_and_whoever_catches_up_waits(
     put = store.put
 
     def slow(key: str, encoded: EncodedImage) -> None:
-        assert go.wait(10)
+        assert go.wait(60)
         put(key, encoded)
 
     monkeypatch.setattr(store, "put", slow)

@@ -84,7 +84,7 @@ def test_a_storage_that_is_silent_is_not_waited_for_where_a_list_is_known(monkey
     kind: Any = type(folder.fs_and_path()[0])
     list_folder = kind.ls
     monkeypatch.setattr("ovdiff.storage.stamps.ANSWER_S", 0.05)
-    monkeypatch.setattr(kind, "ls", lambda *a, **k: may_answer.wait(10) and list_folder(*a, **k))
+    monkeypatch.setattr(kind, "ls", lambda *a, **k: may_answer.wait(60) and list_folder(*a, **k))
     write_whole(folder / "b", b"1")
     now_s = FRESH_S
     assert stamps.of(folder / "b") is None, "the last list holds"

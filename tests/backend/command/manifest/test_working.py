@@ -28,7 +28,7 @@ class Fetching:
     def bytes_of(self, row: Row) -> bytes:
         self.asked.append(row.number)
         if row.number == 1:
-            assert self.first_may_go.wait(10)
+            assert self.first_may_go.wait(60)
         if row.number == 50:
             raise ImageFetchError("no")
         return PICTURE

@@ -135,7 +135,7 @@ class CurvedEngine(LearningEngine):
 
     def learning_curve(self, vocabulary: Vocabulary) -> tuple[CurvePoint, ...]:
         if self.gate is not None:
-            self.gate.wait(10)
+            self.gate.wait(60)
         self.asked = vocabulary
         return (
             CurvePoint(1, {"clip": RightShares(0.7, 0.7, False)}),

@@ -184,7 +184,7 @@ def test_one_person_looks_at_a_time_and_few_wait(
         assert "Load this one again in a moment." in words(answer.text)
         assert len(engine.explained) == 1
         gate.set()
-        assert [each.result(10) for each in waiting] == [200] * 4
+        assert [each.result(60) for each in waiting] == [200] * 4
     assert browser.get(TASK).status_code == 200, "the places are free again"
 
 

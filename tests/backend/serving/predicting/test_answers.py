@@ -258,18 +258,18 @@ def test_a_request_for_one_task_passes_a_long_one_after_a_task() -> None:
     def during(number: int) -> None:
         if number == 1:
             first_began.set()
-            go_on.wait(10)
+            go_on.wait(60)
 
     predictor = ScriptedPredictor(during=during)
     asked = answers(predictor, prediction_slots=1)
     with ThreadPoolExecutor(2) as pool:
         retrieve = pool.submit(asked.predictions, "7.1", tasks(20), SNAPSHOT)
-        assert first_began.wait(10)
+        assert first_began.wait(60)
         opened = pool.submit(asked.predictions, "8.1", [{"id": 77}], SNAPSHOT)
         assert eventually(lambda: len(asked._places._waiting) == 1)
         go_on.set()
-        assert "result" in opened.result(10)[0]
-        assert all("result" in item for item in retrieve.result(10))
+        assert "result" in opened.result(60)[0]
+        assert all("result" in item for item in retrieve.result(60))
     assert predictor.began.index(77) <= 2
 
 
@@ -279,14 +279,14 @@ def test_a_click_does_not_wait_behind_predictions() -> None:
     def during(number: int) -> None:
         if number == 1:
             began.set()
-            go_on.wait(10)
+            go_on.wait(60)
 
     predictor = ScriptedPredictor(during=during)
     asked = answers(predictor, prediction_slots=1)
     with ThreadPoolExecutor(2) as pool:
         retrieve = pool.submit(asked.predictions, "7.1", tasks(1), SNAPSHOT)
         try:
-            assert began.wait(10)
+            assert began.wait(60)
             click = pool.submit(asked.clicks, "7.1", [{"id": 2}], {}, SNAPSHOT)
             assert "result" in click.result(5)[0]
             assert not retrieve.done()
@@ -308,15 +308,15 @@ def test_who_waits_until_the_time_is_over_has_no_result_and_began_nothing() -> N
 
     def during(number: int) -> None:
         began.set()
-        go_on.wait(10)
+        go_on.wait(60)
 
     predictor = ScriptedPredictor(during=during)
     asked = Answers(predictor, replace(LIMITS, prediction_slots=1))
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(asked.predictions, "7.1", [{"id": 1}], snapshot_at(time.monotonic(), 60.0))
-        assert began.wait(10)
+        assert began.wait(60)
         late = asked.predictions("7.1", [{"id": 2}], snapshot_at(time.monotonic(), 0.2))
         go_on.set()
-        assert "result" in first.result(10)[0]
+        assert "result" in first.result(60)[0]
     assert predictor.began == [1]
     assert late[0]["error"] == "No time was left in this request; ask again."

@@ -227,7 +227,7 @@ def held(desk: Desk) -> tuple[threading.Event, threading.Event]:
 
     def hold() -> None:
         waits.set()
-        go_on.wait(10)
+        go_on.wait(60)
 
     desk.engine.on_segment = hold
     return waits, go_on
@@ -238,11 +238,11 @@ def test_two_at_the_same_time_share_one_computation(desk: Desk, counted: type[Co
     waits, go_on = held(desk)
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(memory.of, HERE, BOTH, since_s=ALWAYS)
-        assert waits.wait(10)
+        assert waits.wait(60)
         others = [pool.submit(memory.of, HERE, BOTH, since_s=ALWAYS) for _ in range(3)]
         assert eventually(lambda: counted.waiting == 3)
         go_on.set()
-        results = [future.result(10).label_map for future in (first, *others)]
+        results = [future.result(60).label_map for future in (first, *others)]
     assert (len(desk.images.asked), desk.engine.segmented) == (1, 1)
     assert all(np.array_equal(results[0], other) for other in results)
 
@@ -259,13 +259,13 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept(desk: Desk, counted: type
     desk.engine.on_segment = fail
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(memory.of, HERE, BOTH, since_s=ALWAYS)
-        assert waits.wait(10)
+        assert waits.wait(60)
         second = pool.submit(memory.of, HERE, BOTH, since_s=ALWAYS)
         assert eventually(lambda: counted.waiting == 1)
         go_on.set()
         for future in (first, second):
             with pytest.raises(MemoryError, match="no room"):
-                future.result(10)
+                future.result(60)
     desk.engine.on_segment = lambda: None
     assert memory.of(HERE, BOTH, since_s=NEVER).label_map.any()
 
@@ -287,7 +287,7 @@ def test_who_has_more_time_than_the_other_tries_again_where_the_other_s_image_wa
     desk.engine.on_segment = cut_off
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(memory.of, HERE, BOTH, since_s=ALWAYS, until_s=1001.0)
-        assert waits.wait(10)
+        assert waits.wait(60)
         second = pool.submit(memory.of, HERE, BOTH, since_s=ALWAYS, until_s=until_s)
         assert eventually(lambda: counted.waiting == 1)
         go_on.set()
@@ -318,7 +318,7 @@ def test_a_failure_leaves_nothing_in_memory(desk: Desk, counted: type[CountedFut
     gc.disable()
     try:
         with in_background(ask):
-            assert waits.wait(10)
+            assert waits.wait(60)
             with in_background(ask):
                 assert eventually(lambda: counted.waiting == 1)
                 go_on.set()

@@ -29,7 +29,7 @@ class Images:
 
     def is_still(self, belief: Belief) -> bool:
         self.asked.append(belief.address.task)
-        assert self.may_go_on.wait(10)
+        assert self.may_go_on.wait(60)
         if self.fails:
             raise ImageFetchError("it answered 404")
         return self.contents.get(belief.address.task, "old") == belief.signs

@@ -161,13 +161,13 @@ def test_it_comes_at_once_while_the_models_and_all_places_are_taken(
 
     def segmenting() -> None:
         at_work.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
 
     engine.on_segment = segmenting
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(predict, service, {**OTHER, "id": number}) for number in (8, 9)]
         try:
-            assert at_work.wait(10)
+            assert at_work.wait(60)
             assert pool.submit(lambda: None) and predict(service) == first
             assert not any(each.done() for each in waiting)
         finally:

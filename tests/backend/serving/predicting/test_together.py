@@ -20,7 +20,7 @@ from tests.fakes.engine import FakeEngine, TogetherEngine
 from tests.fakes.pictures import red_and_blue
 
 WORDS = Vocabulary([Category("red"), Category("blue")])
-SOON_S = 10.0
+SOON_S = 60.0
 
 
 @pytest.fixture

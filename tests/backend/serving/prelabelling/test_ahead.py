@@ -26,7 +26,7 @@ class Server:
 
     def fetch(self, reference: str, *, task_id: int | None = None, within_s: float = math.inf) -> bytes:
         self.asked.append(reference)
-        assert self.open.wait(10)
+        assert self.open.wait(60)
         if reference == "gone":
             raise ImageFetchError("gone answered 404.")
         if reference == "away":

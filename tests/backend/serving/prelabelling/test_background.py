@@ -124,7 +124,7 @@ def test_a_changed_label_config_predicts_it_anew(studio: ProjectStudio, start: S
 
 def test_a_replaced_prediction_is_deleted_later(studio: ProjectStudio, settings: Settings, engine: FakeEngine) -> None:
     """Nothing else happens in the project meanwhile."""
-    later = replace(settings, prediction=replace(settings.prediction, delete_replaced_after_s=1.0))
+    later = replace(settings, prediction=replace(settings.prediction, delete_replaced_after_s=4.0))
     service: Service = create_app(later, engine).extensions["ovdiff"]
     try:
         old = studio.predict(1, "ovdiff-0.0.9+0123456789")
@@ -166,7 +166,7 @@ def test_it_waits_while_somebody_wants_a_prediction(studio: ProjectStudio, engin
     def segmenting() -> None:
         if threading.current_thread().name == "request":
             at_work.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
 
     # Otherwise all tasks may be predicted before the request comes.
     studio.before = lambda asked: Fault(503) if asked.path == "/api/tasks" and not at_work.is_set() else None
@@ -179,7 +179,7 @@ def test_it_waits_while_somebody_wants_a_prediction(studio: ProjectStudio, engin
     task = {"id": 99, "data": {"image": "/data/upload/1/99.png"}}
     request = threading.Thread(target=service.predict, args=(PROJECT_UID, [task], CONFIG), name="request")
     request.start()
-    assert at_work.wait(10)
+    assert at_work.wait(60)
     assert eventually(lambda: service.status()["prelabelling"]["running"] is not None)
     assert not eventually(lambda: engine.segmented > 0 or bool(studio.predictions), timeout_s=0.3)
     go_on.set()
@@ -206,7 +206,7 @@ class Shared:
         self.order.append("request" if is_request else "background")
         now, wait_for = (self.at_work, self.may_end) if is_request else (self.begun, self.go_on)
         now.set()
-        assert wait_for.wait(10)
+        assert wait_for.wait(60)
 
     def end(self) -> None:
         self.go_on.set()
@@ -221,9 +221,9 @@ def test_a_request_waits_for_what_is_begun_and_not_for_what_waits_for_a_thread(
     studio.add_tasks(13)
     shared = Shared(settings)
     try:
-        assert shared.begun.wait(10) and eventually(lambda: shared.engine.kept >= 6)  # as many as there are threads
+        assert shared.begun.wait(60) and eventually(lambda: shared.engine.kept >= 6)  # as many as there are threads
         shared.request.start()
-        assert shared.at_work.wait(10)
+        assert shared.at_work.wait(60)
         shared.go_on.set()
         assert not eventually(lambda: len(shared.order) > 1 + 6, timeout_s=0.3)
         shared.may_end.set()
@@ -238,11 +238,11 @@ def test_a_request_overtakes_images_of_the_background_that_wait_for_room(
     shared = Shared(replace(settings, images=replace(settings.images, pixels_at_once=1)))
     waiting = shared.service.images.room._waiting
     try:
-        assert shared.begun.wait(10)
+        assert shared.begun.wait(60)
         shared.request.start()
         assert eventually(lambda: bool(waiting))
         shared.go_on.set()
-        assert shared.at_work.wait(10)
+        assert shared.at_work.wait(60)
         assert shared.order == ["background", "request"]
     finally:
         shared.end()
@@ -393,7 +393,7 @@ def test_it_ends_with_the_service_while_label_studio_is_away(studio: ProjectStud
     studio.before = before
     service = start()
     service.setup(PROJECT_UID, CONFIG)
-    assert asked.wait(10)
+    assert asked.wait(60)
     service.stop()
     assert not any(thread.name == "ovdiff-background" for thread in threading.enumerate())
 

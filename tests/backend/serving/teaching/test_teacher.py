@@ -258,13 +258,13 @@ def test_all_annotations_go_page_by_page_and_a_restart_goes_on(
     def before(asked: Asked) -> Fault | None:
         if asked.path == "/data/upload/1/2.png":
             at_second.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
         return None
 
     studio.before = before
     first = start()
     first.train(1)
-    assert at_second.wait(10)
+    assert at_second.wait(60)
     assert learning(first)["running"] == {"project": PROJECT_UID, "done": 1, "tasks": 3}
     first.stop()
     go_on.set()
@@ -411,12 +411,12 @@ def test_it_gives_way_to_predictions(studio: ProjectStudio, engine: LearningEngi
     def segmenting() -> None:
         if threading.current_thread().name == "request":
             at_work.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
 
     engine.on_segment = segmenting
     request = threading.Thread(target=service.predict, args=(PROJECT_UID, [studio.tasks[2]], LEARNING), name="request")
     request.start()
-    assert at_work.wait(10)
+    assert at_work.wait(60)
     annotate(studio, 1, 11)
     tell(service, "ANNOTATION_CREATED", 11)
     assert not eventually(lambda: studio.count("GET", "/api/annotations/") > 0, timeout_s=0.3)
