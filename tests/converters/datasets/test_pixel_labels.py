@@ -27,6 +27,7 @@ def test_the_list_of_ade20k_has_its_150_names() -> None:
     assert (labels.values_of("background"), labels.by_colour) == ({0}, {})
 
 
+@pytest.mark.slow
 def test_the_lists_of_cityscapes_agree_with_torchvision() -> None:
     classes = pytest.importorskip("torchvision.datasets").Cityscapes.classes
     everything, trained = read_label_list("cityscapes"), read_label_list("cityscapes_train_ids")
