@@ -15,6 +15,7 @@
     │   ├── NoSuchProjectError   it has no such project, or none that the token's user may see
     │   ├── NoSuchTaskError      the project has no such task
     │   ├── LabelStudioSlowError it failed or was too slow; asked for less, it may answer
+    │   │   └── LabelStudioTimeoutError  it, or a proxy before it, took too long; it may still be at work
     │   ├── LabelStudioDownError nothing answers at its address
     │   └── LabelStudioRefusedError  it does not take what was sent to it
     ├── NoAnswerError            a server could not be reached, broke off or took too long; whoever asked it says which
