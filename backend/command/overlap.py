@@ -165,7 +165,11 @@ class Behind:
     def do(self, work: Callable[[], object]) -> None:
         """Take a piece of work, as soon as there is room."""
         self._room.acquire()
-        self._raise()
+        try:
+            self._raise()
+        except BaseException:
+            self._room.release()
+            raise
         self._pool.submit(copy_context().run, self._run, work)
 
     def _run(self, work: Callable[[], object]) -> None:

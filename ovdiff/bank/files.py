@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ovdiff.bank.card import Card, card_to_json, json_to_card
 from ovdiff.bank.judgement import Judgement
-from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
+from ovdiff.bank.prototypes import KINDS, FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.errors import BankCorruptError, BankError
 from ovdiff.extras import naming_the_extra
 from ovdiff.storage import is_stored, place
@@ -156,7 +156,7 @@ class Bank:
         """Check that bytes are the arrays of a card.
 
         Raises:
-            BankCorruptError: they are not; the message names the path.
+            BankCorruptError: they are not, or are no prototypes; the message names the path.
         """
         with naming_the_extra("ovdiff.Bank"):
             from safetensors import SafetensorError
@@ -263,13 +263,22 @@ def _pack(prototypes: PrototypeSet) -> dict[str, NDArray[Any]]:
 
 def _unpack(arrays: Mapping[str, NDArray[Any]]) -> PrototypeSet:
     names = sorted({name.split(".")[0] for name in arrays})
-    return PrototypeSet(
-        {name: FeatureSpacePrototypes(*(_unpack_side(arrays, f"{name}.{side}") for side in _SIDES)) for name in names}
-    )
+    return PrototypeSet({name: _unpack_space(arrays, name) for name in names})
+
+
+def _unpack_space(arrays: Mapping[str, NDArray[Any]], name: str) -> FeatureSpacePrototypes:
+    sides = [_unpack_side(arrays, f"{name}.{side}") for side in _SIDES]
+    if len({side.vectors.shape[1] for side in sides if len(side.vectors)}) > 1:
+        raise ValueError(f"foreground and background of {name} have vectors of different dimensions")
+    return FeatureSpacePrototypes(*sides)
 
 
 def _unpack_side(arrays: Mapping[str, NDArray[Any]], prefix: str) -> Prototypes:
     vectors, kinds, images = (arrays[f"{prefix}.{field}"] for field in _FIELDS)
-    if vectors.ndim != 2 or not len(vectors) == len(kinds) == len(images):
+    if vectors.ndim != 2 or not vectors.shape[:1] == kinds.shape == images.shape:
         raise ValueError(f"{prefix} has arrays of different lengths")
+    if vectors.dtype.kind != "f" or not np.isfinite(vectors).all():
+        raise ValueError(f"the vectors of {prefix} are not all numbers")
+    if kinds.dtype.kind not in "iu" or images.dtype.kind != "i" or not np.isin(kinds, range(len(KINDS))).all():
+        raise ValueError(f"{prefix} has a kind of prototype that there is not; there are {', '.join(KINDS)}")
     return Prototypes(vectors.astype(np.float32), kinds, images)

@@ -30,7 +30,7 @@ from ovdiff.building.steps import (
 )
 from ovdiff.curation.curation import Curation
 from ovdiff.curation.store import CurationStore
-from ovdiff.errors import BankError
+from ovdiff.errors import BankError, OVDiffError
 from ovdiff.models.licences import weights_licences
 from ovdiff.presets.needs import judges_words
 from ovdiff.storage.leases import Lease, Leases
@@ -191,7 +191,10 @@ class CategoryBuilder:
             library_versions=library_versions(),
         )
         self.bank.save(recipe.key, prototypes, card.of_recipe(recipe))
-        self.judge(category)  # After the set is stored: if CLIP fails, nothing else is lost.
+        try:
+            self.judge(category)
+        except OVDiffError as error:  # The set is stored, and it is judged whenever somebody asks for its judgement.
+            _log.warning("%r is built, and not judged yet: %s", category.name, error)
 
     @contextmanager
     def _turn(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ovdiff.bank.background import BackgroundPrototype
 from ovdiff.bank.card import Card
 from ovdiff.bank.differences import card_differences
+from ovdiff.bank.support import SupportSet
 from ovdiff.building.backgrounds import background_prototypes
 from ovdiff.building.category_builder import CategoryBuilder
 from ovdiff.building.curated import place_name, stored_places
@@ -195,8 +196,7 @@ class Curator:
             WeightsError: an extractor's model cannot be loaded.
             DeviceMemoryError: not even one image fits into the device's memory.
         """
-        prototypes = self._builder.bank.load(self._recipes.prototypes(category).key)
-        return background_prototypes(self._builder.parts, self._builder.support_set(category), prototypes)
+        return self._backgrounds(category, self._builder.support_set(category))
 
     def ban(self, category: Category, number: int, why: str = "", into: str = "") -> Curation:
         """Make the places of a background prototype background no more, and return the new curation.
@@ -214,7 +214,8 @@ class Curator:
             SupportError: there is no such background prototype; the message names those that there are.
             BankError, WeightsError, DeviceMemoryError: as `backgrounds` raises them.
         """
-        return self._ban(category, self._background(category, number), why, into)
+        support = self._builder.support_set(category)
+        return self._ban(category, self._background(category, support, number), support, why, into)
 
     def unban(self, category: Category, which: int | str) -> Curation:
         """Lift a ban, and return the new curation.
@@ -250,8 +251,9 @@ class Curator:
         """
         if self._recipes.support(into).key == self._recipes.support(category).key:
             raise SupportError(f"{into.name!r} has the phrases of {category.name!r}; promote it to another category.")
-        found = self._background(category, number)
-        exemplars = self._promoted(category, found)
+        support = self._builder.support_set(category)
+        found = self._background(category, support, number)
+        exemplars = self._promoted(category, found, support)
         if not exemplars:
             raise SupportError(
                 f"The places of background {number} of {category.name!r} cover less than {_LEAST_SHARE:.0%} of each "
@@ -265,7 +267,7 @@ class Curator:
             return replace(now, draw=now.draw and not alone)
 
         new = self._change(into, with_exemplars)
-        self._ban(category, found, "", into.name)  # Last: if this fails, promoting again changes nothing else.
+        self._ban(category, found, support, "", into.name)  # Last: if this fails, promoting again changes nothing else.
         return new
 
     def demote(self, category: Category, which: str, into: Category) -> Curation:
@@ -307,23 +309,30 @@ class Curator:
         """
         return self._change(category, lambda _now: curation)
 
-    def _background(self, category: Category, number: int) -> BackgroundPrototype:
-        found = {item.number: item for item in self.backgrounds(category)}
+    def _backgrounds(self, category: Category, support: SupportSet) -> tuple[BackgroundPrototype, ...]:
+        """Return the background prototypes, with their places in a support set that somebody may change meanwhile."""
+        prototypes = self._builder.bank.load(self._recipes.prototypes(category).key)
+        return background_prototypes(self._builder.parts, support, prototypes)
+
+    def _background(self, category: Category, support: SupportSet, number: int) -> BackgroundPrototype:
+        found = {item.number: item for item in self._backgrounds(category, support)}
         if number not in found:
             are = f"there are {_listed(found)}" if found else "it has none"
             raise SupportError(f"{category.name!r} has no background prototype {number}; {are}.")
         return found[number]
 
-    def _ban(self, category: Category, found: BackgroundPrototype, why: str, into: str) -> Curation:
-        names = {item.number: place_name(item) for item in self._builder.support_set(category).images}
+    def _ban(
+        self, category: Category, found: BackgroundPrototype, support: SupportSet, why: str, into: str
+    ) -> Curation:
+        names = {item.number: place_name(item) for item in support.images}
         places = {names[number]: mask for number, mask in found.places.items()}
         address = self._curations.pictures.keep(stored_places(places))
         ban = Ban(address, found.extractor, found.kind, round(found.share, 4), why, into, self._day())
         return self._change(category, lambda now: now.banning(ban))
 
-    def _promoted(self, category: Category, found: BackgroundPrototype) -> list[Exemplar]:
+    def _promoted(self, category: Category, found: BackgroundPrototype, support: SupportSet) -> list[Exemplar]:
         exemplars = []
-        for item in self._builder.support_set(category).images:
+        for item in support.images:
             places = found.places.get(item.number, np.zeros_like(item.foreground))
             if places.mean() < _LEAST_SHARE:
                 continue

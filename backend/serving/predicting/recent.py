@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.errors import ImageSourceError
+from backend.errors import ImageSourceError, ImageWaitError
 from backend.serving.on_ray import EnginesOnRay
 from backend.serving.predicting.together import Gathering
 from backend.serving.tally import Tally
@@ -102,10 +102,26 @@ class _Kept:
 
 
 class _Running(NamedTuple):
-    """A computation that is going on, and the moment at which its image must have arrived."""
+    """A computation that is going on, when it began to fetch its image, and when that must have arrived."""
 
     future: Future[Segmentation]
+    begun_s: float
     until_s: float
+
+    def result(self, left_s: float) -> Segmentation:
+        """Return the segmentation when it is there.
+
+        Raises:
+            ImageWaitError: it takes longer than `left_s`.
+            Exception: whatever ended the computation.
+        """
+        try:
+            return self.future.result(None if left_s == math.inf else max(0.0, left_s))
+        except TimeoutError as error:
+            text = "Another request segments this image, and took longer than this one could wait."
+            raise ImageWaitError(text) from error
+        finally:
+            del self  # see `RecentSegmentations._run`
 
 
 class RecentSegmentations:
@@ -155,7 +171,8 @@ class RecentSegmentations:
             address: where the image is.
             prepared: the categories in the order of the label ids, each with the key of its prototypes.
             since_s: the image must have been fetched after this moment, and not before the settings' `remember_s`.
-            until_s: an image that is fetched must have arrived at this moment.
+            until_s: an image that is fetched must have arrived at this moment; another thread that segments the same
+                image is waited for no longer either.
 
         Raises:
             ImageSourceError: the image may not or cannot be fetched, is too large, or is not a picture.
@@ -168,16 +185,20 @@ class RecentSegmentations:
                 found = self._look_up(address, asked, since_s)
                 running = self._running.get(call)
                 if found is None and running is None:
-                    self._running[call] = _Running(Future(), until_s)
+                    self._running[call] = _Running(Future(), self._clock_s(), until_s)
             if found is not None:
                 self.tally.add(("remembered",))
                 return found.segmentation()
             if running is None:
                 return self._run(call, lambda: self._compute(address, asked, until_s))
+            is_of_now = running.begun_s >= since_s
             try:
-                return running.future.result()
-            except ImageSourceError:
-                if until_s <= running.until_s:
+                segmentation = running.result(until_s - self._clock_s())
+                if is_of_now:
+                    return segmentation
+                # Else its image may be an older one. It is fetched anew, and the same pixels are not segmented again.
+            except ImageSourceError as error:
+                if isinstance(error, ImageWaitError) or (is_of_now and until_s <= running.until_s):
                     raise  # else perhaps only the other's image was cut off, which had less time
             finally:
                 del running  # see `_run`

@@ -142,3 +142,21 @@ def test_the_block_s_own_error_is_not_hidden_by_the_work_s() -> None:
     with pytest.raises(KeyboardInterrupt), Behind(2) as behind:
         behind.do(lambda: 1 / 0)
         raise KeyboardInterrupt
+
+
+def test_who_goes_on_after_an_error_behind_is_told_it_again_and_waits_for_nothing() -> None:
+    def fail() -> None:
+        raise OSError("the disk is full")
+
+    def give(behind: Behind) -> None:
+        with pytest.raises(OSError, match="the disk is full"):
+            behind.do(lambda: None)
+
+    with pytest.raises(OSError, match="the disk is full"), Behind(1) as behind:
+        behind.do(fail)
+        giving = [threading.Thread(target=give, args=(behind,), daemon=True) for _ in range(2)]
+        for each in giving:
+            each.start()
+        for each in giving:
+            each.join(SOON_S)
+            assert not each.is_alive()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from ovdiff.bank.card import Card
-from ovdiff.bank.files import Bank
+from ovdiff.bank.files import Bank, _pack
 from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.prototypes import FeatureSpacePrototypes, Prototypes, PrototypeSet
 from ovdiff.bank.recipe import SCHEMA_VERSION
@@ -218,3 +218,26 @@ def test_other_files_in_the_folder_are_no_sets(tmp_path: Path) -> None:
     (tmp_path / "notes.json").write_text("{}")
     (tmp_path / f"{KEY}.json").write_text("{}")
     assert Bank(tmp_path).keys() == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong", "told"),
+    [
+        ("vectors", np.full((3, 4), np.nan, np.float16), "not all numbers"),
+        ("vectors", np.zeros((3, 4), np.int32), "not all numbers"),
+        ("vectors", np.zeros((3, 5), np.float16), "of different dimensions"),
+        ("kinds", np.full(3, 200, np.uint8), "a kind of prototype that there is not; there are class, instance, part"),
+        ("images", np.zeros((3, 1), np.int32), "of different lengths"),
+    ],
+)
+def test_arrays_that_match_their_card_and_are_no_prototypes_are_refused(
+    field: str, wrong: np.ndarray, told: str
+) -> None:
+    """An archive from elsewhere may hold anything."""
+    from safetensors.numpy import save
+
+    arrays = _pack(PrototypeSet({"clip": FeatureSpacePrototypes(_side(3), _side(3))}))
+    good, bad = save(arrays), save({**arrays, f"clip.foreground.{field}": wrong})
+    Bank.check(good, Card(sha256=hashlib.sha256(good).hexdigest()), Path("there"))
+    with pytest.raises(BankCorruptError, match=told):
+        Bank.check(bad, Card(sha256=hashlib.sha256(bad).hexdigest()), Path("there"))

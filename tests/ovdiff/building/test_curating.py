@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ovdiff.bank import Bank
+from ovdiff.bank.background import BackgroundPrototype
 from ovdiff.building.curating import Curator
 from ovdiff.engine import Engine
 from ovdiff.engines.curating import Curates
@@ -205,3 +206,26 @@ def test_a_broken_curation_stops_and_does_not_count_as_none(engine: Engine) -> N
     for act in (engine.category_key, engine.has, engine.build, engine.support_set):
         with pytest.raises(BankError, match=r"unknown field 'rejected\[0\]\.nummer'"):
             act(BOAT)
+
+
+@pytest.mark.parametrize("verb", ["ban", "promote"])
+def test_a_support_set_that_changes_while_the_extractors_run_moves_no_places(
+    engine: Engine, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody rejects an image meanwhile; the places are those of the images that were looked at."""
+    curator, before = engine.curator, engine.support_set(BOAT)
+    places = {item.number: np.ones_like(item.foreground) for item in before.images}
+    found = BackgroundPrototype(0, "clip", "class", 1.0, places)
+
+    def meanwhile(*_: object) -> tuple[BackgroundPrototype, ...]:
+        curator.reject(BOAT, [1])
+        return (found,)
+
+    monkeypatch.setattr("ovdiff.building.curating.background_prototypes", meanwhile)
+    if verb == "ban":
+        curator.ban(BOAT, 0)
+    else:
+        assert len(curator.promote(BOAT, 0, FISH).exemplars) == len(before.images)
+    (ban,) = curator.curation(BOAT).bans
+    assert len(curator._curations.pictures.get(ban.places, "The ban")) == len(before.images)
+    assert curator.curation(BOAT).rejected_numbers() == {1}

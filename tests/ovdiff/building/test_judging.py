@@ -10,6 +10,7 @@ from ovdiff.bank import Bank
 from ovdiff.building.judging import judge_images, judge_vectors
 from ovdiff.building.parts import BuildingParts
 from ovdiff.engine import Engine
+from ovdiff.errors import WeightsError
 from ovdiff.models.anchor_texts import Anchors
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset, load_preset
@@ -123,3 +124,18 @@ def test_without_stored_images_or_without_clip_a_word_is_not_judged(
     without_clip = Engine(blind, Bank(tmp_path))
     without_clip.build("boat")
     assert without_clip.judge("boat") is None and without_clip.judgement("boat") is None
+
+
+def test_a_set_that_could_not_be_judged_is_built_all_the_same(
+    judging: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing(*_: object) -> None:
+        raise WeightsError("CLIP is not there yet.")
+
+    engine = Engine(judging, Bank(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setattr("ovdiff.building.category_builder.judge_images", missing)
+        engine.build("boat")
+    assert "'boat' is built, and not judged yet: CLIP is not there yet." in caplog.text
+    assert engine.has("boat") and engine.judgement("boat") is None
+    assert engine.judge("boat") is not None

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backend.errors import ImageDecodeError, ImageFetchError
+from backend.errors import ImageDecodeError, ImageFetchError, ImageWaitError
 from backend.serving.predicting.recent import ImageAddress, RecentSegmentations
 from backend.settings import PredictionSettings
 from ovdiff.engines.learning import Learns
@@ -237,9 +237,9 @@ def test_two_at_the_same_time_share_one_computation(desk: Desk, counted: type[Co
     memory = desk.memory(remember_bytes=0)
     waits, go_on = held(desk)
     with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(memory.of, HERE, BOTH, since_s=ALWAYS)
+        first = pool.submit(memory.of, HERE, BOTH, since_s=desk.now_s)
         assert waits.wait(60)
-        others = [pool.submit(memory.of, HERE, BOTH, since_s=ALWAYS) for _ in range(3)]
+        others = [pool.submit(memory.of, HERE, BOTH, since_s=desk.now_s) for _ in range(3)]
         assert eventually(lambda: counted.waiting == 3)
         go_on.set()
         results = [future.result(60).label_map for future in (first, *others)]
@@ -258,9 +258,9 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept(desk: Desk, counted: type
 
     desk.engine.on_segment = fail
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(memory.of, HERE, BOTH, since_s=ALWAYS)
+        first = pool.submit(memory.of, HERE, BOTH, since_s=desk.now_s)
         assert waits.wait(60)
-        second = pool.submit(memory.of, HERE, BOTH, since_s=ALWAYS)
+        second = pool.submit(memory.of, HERE, BOTH, since_s=desk.now_s)
         assert eventually(lambda: counted.waiting == 1)
         go_on.set()
         for future in (first, second):
@@ -286,9 +286,9 @@ def test_who_has_more_time_than_the_other_tries_again_where_the_other_s_image_wa
 
     desk.engine.on_segment = cut_off
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(memory.of, HERE, BOTH, since_s=ALWAYS, until_s=1001.0)
+        first = pool.submit(memory.of, HERE, BOTH, since_s=desk.now_s, until_s=1001.0)
         assert waits.wait(60)
-        second = pool.submit(memory.of, HERE, BOTH, since_s=ALWAYS, until_s=until_s)
+        second = pool.submit(memory.of, HERE, BOTH, since_s=desk.now_s, until_s=until_s)
         assert eventually(lambda: counted.waiting == 1)
         go_on.set()
         assert isinstance(first.exception(10), ImageFetchError)
@@ -312,7 +312,7 @@ def test_a_failure_leaves_nothing_in_memory(desk: Desk, counted: type[CountedFut
 
     def ask() -> None:
         with suppress(ImageDecodeError):
-            memory.of(HERE, BOTH, since_s=ALWAYS)
+            memory.of(HERE, BOTH, since_s=desk.now_s)
 
     desk.engine.on_segment = fail
     gc.disable()
@@ -399,3 +399,25 @@ def test_an_image_is_opened_beside_its_segmentation_which_is_kept(desk: Desk) ->
         pass
     assert desk.engine.segmented == 1
     assert desk.images.asked == [HERE.reference] * 2, "its pixels are wanted, so it is fetched"
+
+
+def test_who_asks_for_an_image_of_now_gets_none_that_was_fetched_before(desk: Desk) -> None:
+    """The image is replaced while the old one is segmented, and only then somebody opens the task."""
+    memory, began, go_on = desk.memory(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        began.set()
+        assert go_on.wait(60)
+
+    desk.engine.on_segment = hold
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(memory.of, HERE, BOTH, since_s=desk.now_s)
+        assert began.wait(60)
+        desk.images.at[HERE.reference] = red_and_blue()[:, ::-1].copy()
+        desk.now_s += 5.0
+        second = pool.submit(memory.of, HERE, BOTH, since_s=desk.now_s)
+        with pytest.raises(ImageWaitError, match="took longer than this one could wait"):
+            memory.of(HERE, BOTH, since_s=0.0, until_s=desk.now_s)
+        go_on.set()
+        assert np.array_equal(first.result(60).label_map[:, ::-1], second.result(10).label_map)
+    assert len(desk.images.asked) == 2 and desk.engine.segmented == 2
