@@ -190,7 +190,7 @@ class Service:
             self._background.start()
 
     def stop(self) -> None:
-        """End the background threads, in at most twice `STOP_S`. A running build ends after the batch it is at."""
+        """End the background threads, in at most twice `STOP_S`. A running build ends after the step it is at."""
         self._precompute.stop(timeout_s=0.0)  # told first: its batch may end while the models are waited for
         ends_s = time.monotonic() + 2 * STOP_S
         self._teacher.stop(timeout_s=0.0)

@@ -24,7 +24,7 @@ class Card:
         phrases: the texts that were drawn.
         parameters: the preset's settings that shape prototypes, by table.
         models: how each model computes and what its weights are, by the model's name.
-        parts: the version of each extractor and proposal source whose version is above 1.
+        parts: as in the recipe: the package and version of each extractor and proposal source in use.
         image_seeds: the seed of each support image's noise.
         images_with_foreground: how many support images show the category.
         refused_images: how many drawings were refused as unsafe.

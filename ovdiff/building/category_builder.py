@@ -70,7 +70,7 @@ class CategoryBuilder:
         """Draw the missing support images of several categories, which share batches, so that `build` finds them.
 
         Left out are categories that are drawn, or that another builder draws just now. Finished batches are kept, so a
-        call that is given up between two batches has lost nothing.
+        call that is given up has lost nothing but the batch in hand.
 
         Args:
             to_draw: what will be built next, as `to_draw` tells it.

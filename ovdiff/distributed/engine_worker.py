@@ -107,7 +107,7 @@ class Board(Protocol):
 
 
 class GivenUpError(Exception):
-    """A build ended between two batches because the caller does not want it any more; what was drawn is kept."""
+    """A build ended because the caller does not want it any more; what was drawn in whole batches is kept."""
 
 
 def build_category(category: Category, board: Board, clock_s: Callable[[], float] = time.monotonic) -> float:

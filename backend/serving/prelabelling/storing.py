@@ -26,7 +26,7 @@ from backend.sources.stored_predictions import StoredPrediction, StoredPredictio
 
 MOST_PREDICTIONS, MOST_BYTES = 20, 4 * 2**20  # of one request; a kill costs at most so much work
 TIDIED_AT_ONCE = 20  # tasks: between reading what they have and the last deletion few seconds pass
-MOST_SECONDS = 10.0  # until a prediction is stored; looked at when the next one is made, however long that takes
+MOST_SECONDS = 10.0  # a prediction that waits for so long is stored, as soon as the next one is made
 
 Item = TypeVar("Item")
 

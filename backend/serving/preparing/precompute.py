@@ -94,7 +94,7 @@ class Precompute:
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Ask the worker to end after the batch it is at, and wait for it, at most `timeout_s`."""
+        """Ask the worker to end after the step it is at, and wait for it, at most `timeout_s`."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -339,7 +339,7 @@ class Precompute:
             if not self._builder.has(category):  # would be built again at once, and again
                 failure = self._failures.of_build("it was built, but the bank does not have it; is the folder shared?")
         except _StoppedError:
-            self._leave_open(f"Category {category.name!r}: given up between two batches.")
+            self._leave_open(f"Category {category.name!r}: given up; what was drawn in whole batches is kept.")
             return
         except (OVDiffError, OSError) as error:
             of_all = is_of_all(error)
@@ -397,7 +397,7 @@ class Precompute:
             self._building = None
 
     def _report(self, category: Category, stage: str, fraction: float) -> None:
-        """Note how far the build is. The engine calls this between batches, so a build that is given up ends here."""
+        """Note how far the build is. The engine calls this at each step, so a build that is given up ends here."""
         with self._changed:
             if self._stopping or not self._turns.is_wanted(category):
                 raise _StoppedError
