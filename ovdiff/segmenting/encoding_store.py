@@ -64,9 +64,14 @@ class EncodingStore:
         self._waiting, self._writing = 0, ThreadPoolExecutor(1, "ovdiff-encodings")
         self._written = self._max_bytes  # since the folder was last looked at, in bytes; the first time it is
 
+    @property
+    def keeps(self) -> bool:
+        """Whether encodings are kept at all."""
+        return self._max_bytes > 0
+
     def get(self, key: str) -> EncodedImage | None:
         """Return the encoding of a key and mark it as used; ``None`` if it is not stored whole. Reads no other file."""
-        if not self._max_bytes:
+        if not self.keeps:
             return None
         path = self._path(key)
         try:
@@ -91,7 +96,7 @@ class EncodingStore:
 
         Cost: the writing of all its bytes, until they are on the disk.
         """
-        if not self._max_bytes or self._has(key):
+        if not self.keeps or self._has(key):
             return
         if encoded.size_bytes() > self._max_bytes:
             needed = math.ceil(encoded.size_bytes() / (1 << 20))
@@ -108,7 +113,7 @@ class EncodingStore:
 
         This returns at once and raises nothing; :meth:`catch_up` waits. A process that ends waits for what was given.
         """
-        if not self._max_bytes:
+        if not self.keeps:
             return
         self._count_waiting(1)
         try:

@@ -383,9 +383,9 @@ class ImageSegmenter:
         encoded = self._known(key)
         if encoded is None:
             encoded = encode_image(self.parts, image)
-            kept = encoded.on_the_cpu()  # A copy, if this is on the device, where it is matched next.
-            self._encodings.put(key, kept)
-            new.append((self._stored_key(key), kept))
+            self._encodings.put(key, encoded)  # A copy, if this is on the device, where it is matched next.
+            if self._stored_encodings.keeps:
+                new.append((self._stored_key(key), encoded.on_the_cpu()))
         return encoded
 
     def _store(self, new: Sequence[_New]) -> None:

@@ -15,7 +15,9 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from backend.command import cli
 from backend.command.arguments import prelabel as arguments
@@ -31,7 +33,8 @@ from backend.serving.vocabulary import read_labelling
 from backend.settings import LabelStudioSettings, PredictionSettings, Settings
 from converters.console import answering
 from ovdiff.errors import ClusterError, WeightsError
-from ovdiff.vocabulary import Category
+from ovdiff.segmentation import Segmentation
+from ovdiff.vocabulary import Category, Vocabulary
 from tests.fakes.engine import FakeEngine, TogetherEngine
 from tests.fakes.label_studio import LEGACY_TOKEN, PROJECT_UID
 from tests.fakes.pictures import encoded, red_and_blue
@@ -401,16 +404,19 @@ def test_an_image_that_cannot_be_had_is_told_and_left(
 )
 def test_what_would_meet_every_task_ends_it(
     studio: ProjectStudio, settings: Settings, engine: FakeEngine, error: Exception, most: int, said: str,
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     studio.add_tasks(100)
-    attempts = count()
+    studio.images = dict.fromkeys((f"/data/upload/1/{task}.png" for task in (1, 2, 3)), encoded(red_and_blue()[:8]))
+    attempts, segment = count(), engine.segment
 
-    def fail() -> None:
-        if next(attempts) >= 3:
-            raise error
+    def segment_or_fail(image: NDArray[np.uint8], vocabulary: Vocabulary) -> Segmentation:
+        next(attempts)
+        if len(image) == 8:
+            return segment(image, vocabulary)
+        raise error
 
-    engine.on_segment = fail
+    monkeypatch.setattr(engine, "segment", segment_or_fail)
     with pytest.raises(RequestError, match=said):
         run(settings, engine)
     assert next(attempts) <= most and studio.count("GET", "/data/upload") < 50
