@@ -110,10 +110,10 @@ def worker_pool(
 
 @contextmanager
 def thread_pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of threads for the time of a block; calls that did not begin are given up with it.
+    """Yield a pool of threads for the time of a block. At its end all calls are waited for: somebody may want them.
 
-    Those that did are waited for. After Ctrl-C, and where nobody takes their results any more, they are not: one may
-    wait for a server.
+    After an error in the block, calls that did not begin are given up, and those that did are waited for. After Ctrl-C,
+    and where nobody takes their results any more, none is waited for: it may wait for a server.
 
     Args:
         threads: how many at most.
@@ -128,7 +128,7 @@ def thread_pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
     except BaseException:
         pool.shutdown(cancel_futures=True)
         raise
-    pool.shutdown(cancel_futures=True)
+    pool.shutdown()
 
 
 def _ending(pool: Executor) -> threading.Thread:

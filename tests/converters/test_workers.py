@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +45,21 @@ def test_ctrl_c_waits_for_no_thread_that_waits_for_a_server() -> None:
         call = pool.submit(time.sleep, 0.1)
         raise KeyError
     assert call.done()
+
+
+def test_a_block_that_ends_by_itself_waits_for_all_calls() -> None:
+    """Whoever was handed a call may still want it, such as the next of two pools that read ahead."""
+
+    def stay_until_the_end() -> str:
+        with suppress(RuntimeError):  # An ended pool takes no call any more.
+            while True:
+                pool.submit(abs, 1)
+                time.sleep(0.01)
+        return "ended"
+
+    with thread_pool(1, "waiting") as pool:
+        calls = [pool.submit(stay_until_the_end), pool.submit(abs, -1)]
+    assert [call.result(0) for call in calls] == ["ended", 1]
 
 
 def test_ctrl_c_waits_for_no_process_that_waits_for_a_server() -> None:

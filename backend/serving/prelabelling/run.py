@@ -196,6 +196,8 @@ class Run:
                     self._go(with_ids(some), running)
             except _ChangedError as change:
                 self.outcome.changed = str(change)
+                for _, future in running.working:  # Its prediction would have the version of before.
+                    future.cancel()
 
     def _ask_count(self, only: TaskFilter) -> int:
         return self._work.patience.ask(lambda: count_tasks(self._work.stored.client, self._work.stored.project, only))
