@@ -80,6 +80,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -160,16 +161,20 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _end_at_once() -> None:
-    """End the process without those of its threads that wait, perhaps a minute, for a server that does not answer."""
+    """End the process without those of its threads that wait, perhaps a minute, for a server that does not answer.
+
+    Another Ctrl-C ends it on the spot, also while Python itself ends.
+    """
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
     waiting = [each for each in threading.enumerate() if each is not threading.current_thread() and not each.daemon]
     until_s = time.monotonic() + ENDING_S
     for each in waiting:
         each.join(max(0.0, until_s - time.monotonic()))
     if not any(each.is_alive() for each in waiting):
         return  # Python ends as ever.
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
     os._exit(INTERRUPTED)
 
 

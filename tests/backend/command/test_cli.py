@@ -3,11 +3,13 @@ import json
 import logging
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -268,6 +270,29 @@ def test_a_process_that_was_interrupted_waits_for_none_of_its_threads(
     assert cli.main() == 130 and ended == [130]
     silent.set()
     waiting.join()
+
+
+def test_a_second_ctrl_c_ends_the_process_without_a_traceback(monkeypatch: pytest.MonkeyPatch, scene: Path) -> None:
+    silent, ended = threading.Event(), list[int]()
+    monkeypatch.setattr("os._exit", ended.append)
+    monkeypatch.setattr("sys.argv", ["ovdiff", "segment", "scene.png", "--categories", "red"])
+
+    class Waiting(threading.Thread):
+        def join(self, timeout: float | None = None) -> None:
+            signal.raise_signal(signal.SIGINT)
+            super().join(timeout)
+
+    waiting = Waiting(target=silent.wait, args=(20,))
+
+    def interrupt(*_: object, **__: object) -> None:
+        waiting.start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FakeEngine, "segment", interrupt)
+    with suppress(KeyboardInterrupt):  # which would end the tests
+        assert cli.main() == 130
+    silent.set()
+    assert ended == [130, 130]  # by the second Ctrl-C, and by the end of the wait, which comes in a test alone
 
 
 def test_a_taken_port_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
