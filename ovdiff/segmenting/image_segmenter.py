@@ -118,9 +118,12 @@ class ImageSegmenter:
         try:
             with self.parts.models.lock:  # Held throughout: when it is free, a build may hold it for a batch of images.
                 self.tables.require(vocabulary)  # First, so that missing categories are named before the long part.
-                return self._match(self._encode(image, key, new), vocabulary)
-        finally:
+                found = self._match(self._encode(image, key, new), vocabulary)
+        except Exception:  # and not Ctrl-C: whoever presses it does not wait for the disk
             self._store(new)
+            raise
+        self._store(new)
+        return found
 
     def prepared(self, image: NDArray[np.uint8], *, keep: bool = False) -> Prepared:
         """Return an image as `segment_together` takes it; no model runs, and any thread may ask.

@@ -13,6 +13,7 @@ import torch
 from ovdiff.bank import Bank
 from ovdiff.bank.recipe import Recipes
 from ovdiff.engine import Engine
+from ovdiff.errors import DeviceMemoryError
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.segmenting import image_segmenter
@@ -88,6 +89,25 @@ def test_others_use_the_models_while_an_encoding_is_written(
     _engine(preset, fresh, models).segment(image, WORDS)
     _engine(preset, fresh, models).encode(image)
     assert used == [True, True]
+
+
+@pytest.mark.parametrize(("error", "stored"), [(KeyboardInterrupt(), 0), (DeviceMemoryError("full"), 1)])
+def test_an_encoding_whose_matching_fails_is_stored_but_not_after_ctrl_c(
+    preset: Preset,
+    fresh: Bank,
+    models: LoadedModels,
+    image: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    stored: int,
+) -> None:
+    def match(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ImageSegmenter, "_match", match)
+    with pytest.raises(type(error)):
+        _engine(preset, fresh, models).segment(image, WORDS)
+    assert len(list((fresh.folder / "encodings").glob("*.safetensors"))) == stored
 
 
 @pytest.mark.parametrize(
