@@ -1,7 +1,8 @@
 """Addresses in messages and in stored results, without what gives access: users, passwords and signatures.
 
 All that commands print and all that is logged goes through `without_secrets` at its outlet; what is stored in files
-goes through it where it is written.
+goes through it where it is written. A line may be of any length, so no pattern may go through the rest of a text again
+from each of many places: the time that this takes grows as the text does.
 
 s3://AKIA:se/cret@bucket/a.png                  s3://...@bucket/a.png
 https://host/a.png?X-Amz-Signature=5f2c&e=1     https://host/a.png?...
@@ -11,34 +12,40 @@ https://host/image?token=5f2c&id=7              https://host/image?token=...&id=
 import re
 from collections.abc import Callable
 
-_USER = re.compile(
-    r"(?<!\babfs)(?<!\babfss)(?<!\baz)(?<!\bwasb)(?<!\bwasbs)://[^/\s]*@|://[^/\s]*:[^/\s]*@|\bhttps?:/[^/\s]+@",
-    re.IGNORECASE,
-)
-"""Azure's container@account is no user. A path that was made of an address has lost a slash."""
+_USER = re.compile(r"(?:\b(abfss?|az|wasbs?))?(://)([^/\s]*)@|(\bhttps?:/)[^/\s]+@", re.IGNORECASE)
+"""What looks like a user, up to the last "@" before the path. A path that was made of an address has lost a slash."""
+_UP_TO_THE_LAST_AT = re.compile(r"(?<!\S)\S*@")
 _USER_WITH_SLASH = re.compile(
-    r"(?:(?<=\bs3)|(?<=\bs3a))://[^/:@\s]+:\S*@|://[^/:@\s]+:(?!\d+(?:[/?#:,;.)'\"\s]|$))\S*@", re.IGNORECASE
+    r"(?:(?<=\bs3)|(?<=\bs3a))://[^/:@\s]+:|://(?!\[[\da-f:.]+\])[^/:@\s]+:(?!\d+(?:[/?#:,;.)'\"\s]|$))", re.IGNORECASE
 )
-"""S3's secret keys may hold a slash. A number after the colon is a port, which S3's addresses lack."""
-_SIGNED = re.compile(
-    r"\?(?=(?:[^\s'\"]*&)?(?:[\w.-]*[_.-])?(?:sig|signature|accesskeyid|awsaccesskeyid)=)[^\s'\"]*", re.IGNORECASE
+"""Where a user begins whose password may hold a slash, as S3's secret keys do. A number after the colon is a port,
+which S3's addresses lack, and colons in brackets belong to the number of a host."""
+_QUERY = re.compile(r"\?[^\s'\"]*")
+_SIGNATURE = re.compile(
+    r"([?&]|\\u0026)(?:amp;)?(?:[\w.-]*[_.-])?(?:sig|signature|accesskeyid|awsaccesskeyid)=", re.IGNORECASE
 )
 _SECRET = re.compile(
-    r"([?&](?:[\w.-]*[_.-])?(?:token|credential|secret|password|apikey|key)=)([^\s'\"&]*)", re.IGNORECASE
+    r"((?:[?&]|\\u0026)(?:amp;)?(?:[\w.-]*[_.-])?(?:token|credential|secret|password|apikey|key)=)([^\s'\"&]*)",
+    re.IGNORECASE,
 )
-_IMAGE_KEY = re.compile(
-    r".*(?<!api)(?<!api[_.-])key=[^?]*\.(?:jpe?g|png|webp|bmp|tiff?|gif|avif)[.,:;)]*", re.IGNORECASE
+"""HTML writes & as "&amp;", and some servers' JSON writes it as "\\u0026"."""
+_MAY_NAME_AN_OBJECT = re.compile(r"(?<!api)(?<!api[_.-])key=$", re.IGNORECASE)
+_IMAGE = re.compile(
+    r"(?:[^?#,;<>|\\()]|\([^?#,;<>|\\()]*\))*\.(?:jpe?g|png|webp|bmp|tiff?|gif|avif)[.,:;)]*", re.IGNORECASE
 )
-"""A key that ends as the name of an image does: many servers of images call an object's name so."""
+"""The name of an image, perhaps with the punctuation of a sentence behind it. A name of an image that stands behind a
+character such as a comma may belong to another address."""
 
 
 def without_user(text: str) -> str:
     """Return an address, or a text with addresses, without users and passwords."""
-    return _USER_WITH_SLASH.sub("://...@", _USER.sub(_without_user, text))
+    return _UP_TO_THE_LAST_AT.sub(_without_user_with_slash, _USER.sub(_without_user, text))
 
 
 def without_secrets(text: str, hide: Callable[[str], str] = lambda _secret: "...") -> str:
     """Return an address, or a text with addresses, without users, passwords, and queries that hold a signature.
+
+    A parameter `key` that ends as the name of an image does is shown: many servers of images call an object's name so.
 
     Two addresses may look the same then: nothing is to be told apart by what this returns.
 
@@ -48,11 +55,26 @@ def without_secrets(text: str, hide: Callable[[str], str] = lambda _secret: "...
     """
 
     def hidden(found: re.Match[str]) -> str:
-        return found[0] if _IMAGE_KEY.fullmatch(found[0]) else f"{found[1]}{hide(found[2])}"
+        name, value = found.groups()
+        names_an_image = _MAY_NAME_AN_OBJECT.search(name) and _IMAGE.fullmatch(value)
+        return found[0] if names_an_image else f"{name}{hide(value)}"
 
-    return _SECRET.sub(hidden, _SIGNED.sub("?...", without_user(text)))
+    return _SECRET.sub(hidden, _QUERY.sub(_without_signature, without_user(text)))
 
 
 def _without_user(found: re.Match[str]) -> str:
-    scheme, slashes, _ = re.split("(//?)", found[0], maxsplit=1)
-    return f"{scheme}{slashes}...@"
+    azure, slashes, user, one_slash = found.groups()
+    if azure and ":" not in user:  # container@account
+        return found[0]
+    return f"{one_slash or (azure or '') + slashes}...@"
+
+
+def _without_user_with_slash(found: re.Match[str]) -> str:
+    begins = _USER_WITH_SLASH.search(found[0])
+    return f"{found[0][: begins.start()]}://...@" if begins else found[0]
+
+
+def _without_signature(query: re.Match[str]) -> str:
+    """Cut a query with a signature: all of it, or from the question mark in it that stands before the signature."""
+    begins = [found.start() if found[1] == "?" else 0 for found in _SIGNATURE.finditer(query[0])]
+    return f"{query[0][: min(begins)]}?..." if begins else query[0]
