@@ -138,13 +138,13 @@ def _add_routes(app: Flask, service: Service) -> None:
     @app.post("/setup")
     def setup() -> Response:
         body = bodies.json_object()
-        project, schema = bodies.text(body, "project"), bodies.text(body, "schema")
+        project, schema = bodies.project(body), bodies.text(body, "schema")
         return jsonify(service.setup(project, schema, body.get("extra_params")))
 
     @app.post("/predict")
     def predict() -> Response:
         body = bodies.json_object()
-        project, label_config = bodies.text(body, "project"), bodies.text(body, "label_config")
+        project, label_config = bodies.project(body), bodies.text(body, "label_config")
         return jsonify(results=service.predict(project, bodies.tasks(body), label_config, bodies.context(body)))
 
     @app.post("/webhook")

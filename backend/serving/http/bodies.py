@@ -22,6 +22,9 @@ takes some 100 bytes, and Python's collector of garbage looks through all of the
 PAGES = "/page/"
 """Below this path are the pages for people: `backend.pages`."""
 
+PROJECT_CHARACTERS = 200
+"""Label Studio's name of a project, "<id>.<created at>", has some 20. Each request's line in the log begins with it."""
+
 _WHOLE_BODIES = frozenset({"/setup", "/predict"})
 
 
@@ -86,6 +89,21 @@ def text(body: Mapping[str, Any], key: str) -> str:
     if not is_unicode(value):
         raise RequestError(f"The body's {key!r} holds half of a surrogate pair, which is no character: {shown(value)}.")
     return value
+
+
+def project(body: Mapping[str, Any]) -> str:
+    """Return the name of the project that a body is about.
+
+    Raises:
+        RequestError: it is no text, or longer than `PROJECT_CHARACTERS`.
+    """
+    name = text(body, "project")
+    if len(name) > PROJECT_CHARACTERS:
+        raise RequestError(
+            f"The body's 'project' has {len(name)} characters, more than {PROJECT_CHARACTERS}: {shown(name)}. "
+            "Send the name that Label Studio gives the project, '<id>.<created at>'."
+        )
+    return name
 
 
 def tasks(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:

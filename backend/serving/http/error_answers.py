@@ -18,6 +18,7 @@ from ovdiff.errors import OVDiffError
 logger = logging.getLogger(__name__)
 
 REASON_CHARACTERS = 300
+PATH_CHARACTERS = 100
 _WHAT_THIS_IS = (  # a person who opens the backend's address in a browser reads it
     "This is an ML backend: give Label Studio its address in the project's Settings > Model. "
     "A person may look at /, a program at /health, /ready, /status and /metrics."
@@ -29,30 +30,32 @@ def add_error_answers(app: Flask) -> None:
 
     @app.errorhandler(RequestError)
     def unusable(error: RequestError) -> Response:
-        logger.warning("%s %s: %s", request.method, request.path, error)
+        logger.warning("%s: %s", _asked(), error)
         return error_answer(HTTPStatus.BAD_REQUEST, str(error))
 
     @app.errorhandler(BusyError)
     def busy(error: BusyError) -> Response:
-        logger.warning("%s %s: %s", request.method, request.path, error)
+        logger.warning("%s: %s", _asked(), error)
         response = error_answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         response.headers["Retry-After"] = "10"
         return response
 
     @app.errorhandler(OVDiffError)
     def cannot_now(error: OVDiffError) -> Response:
-        logger.error("%s %s: %s", request.method, request.path, error)
+        logger.error("%s: %s", _asked(), error)
         return error_answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
 
     @app.errorhandler(NotFound)
     def not_found(error: NotFound) -> Response:
-        return error_answer(HTTPStatus.NOT_FOUND, f"There is nothing at {request.path[:100]}. {_WHAT_THIS_IS}")
+        return error_answer(
+            HTTPStatus.NOT_FOUND, f"There is nothing at {request.path[:PATH_CHARACTERS]}. {_WHAT_THIS_IS}"
+        )
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> Response:
         most = app.config["MAX_CONTENT_LENGTH"]
         message = f"The body has {request.content_length} bytes, more than {most} (OVDIFF_MAX_BODY_BYTES)."
-        logger.warning("%s %s: %s", request.method, request.path, message)
+        logger.warning("%s: %s", _asked(), message)
         return error_answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
 
     @app.errorhandler(HTTPException)
@@ -62,7 +65,7 @@ def add_error_answers(app: Flask) -> None:
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
         number = uuid.uuid4().hex[:8]
-        logger.error("Error %s in %s %s", number, request.method, request.path, exc_info=error)
+        logger.error("Error %s in %s", number, _asked(), exc_info=error)
         return error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, f"Internal error {number}; the service's log has it.")
 
 
@@ -72,3 +75,8 @@ def error_answer(status: int, message: str, **fields: object) -> Response:
     reason = "".join(character if " " <= character <= "~" else " " for character in message)
     response.status = f"{int(status)} {reason[:REASON_CHARACTERS]}"
     return response
+
+
+def _asked() -> str:
+    """Return what was asked for, as a line of the log has it: a path is as long as the client likes."""
+    return f"{request.method} {request.path[:PATH_CHARACTERS]}"

@@ -48,6 +48,17 @@ def test_a_text_must_be_one() -> None:
         bodies.text({"a": "x\ud800"}, "a")
 
 
+def test_a_project_has_a_short_name() -> None:
+    longest = "1." + "é" * (bodies.PROJECT_CHARACTERS - 2)
+    assert bodies.project({"project": longest}) == longest
+    with pytest.raises(
+        RequestError, match=r"'project' has 201 characters, more than 200: '1\.é+\.\.\.é+'\. Send the name"
+    ):
+        bodies.project({"project": longest + "é"})
+    with pytest.raises(RequestError, match=r"The body has 7 for 'project', expected a text\."):
+        bodies.project({"project": 7})
+
+
 def test_a_deep_value_is_shown_without_its_depth() -> None:
     deep: list[Any] = []
     for _ in range(5000):

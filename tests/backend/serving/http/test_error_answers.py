@@ -2,7 +2,7 @@ import pytest
 from flask import Flask, request
 
 from backend.errors import BusyError, RequestError
-from backend.serving.http.error_answers import REASON_CHARACTERS, add_error_answers
+from backend.serving.http.error_answers import PATH_CHARACTERS, REASON_CHARACTERS, add_error_answers
 
 
 @pytest.fixture
@@ -55,6 +55,16 @@ def test_a_bug_is_answered_by_a_number_that_the_log_has(failing: Flask, caplog: 
     assert response.status_code == 500
     assert f"Error {number} in GET /bug" in caplog.text
     assert "secret" not in response.get_data(as_text=True)
+
+
+@pytest.mark.parametrize("kind", ["unusable", "busy", "bug"])
+def test_a_long_path_does_not_make_a_long_line_in_the_log(
+    failing: Flask, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing.add_url_rule("/x/<path:rest>", view_func=lambda rest: failing.view_functions["fail"](kind))
+    failing.test_client().get("/x/" + "a" * 5000)
+    (line,) = caplog.messages
+    assert "GET /x/aaa" in line and len(line) < PATH_CHARACTERS + 40
 
 
 def test_a_long_message_does_not_make_a_long_status_line(failing: Flask) -> None:
