@@ -20,11 +20,16 @@ from ovdiff.errors import StorageError
 from ovdiff.storage.stored_path import StoredPath, StoredStatus
 
 FRESH_S = 2.0
-"""How long a list of a storage's files is used: what another machine changed is seen that much later."""
+"""How long a list of a storage's files is used: what another machine changed is seen that much later.
+
+Where the storage takes longer than `ANSWER_S` to list them, it is seen later still: when the answer is looked for.
+"""
 AWAY_S = 15.0
 """How long the last list is used further when the storage cannot be asked."""
 ANSWER_S = 0.8
 """How long a new list is waited for where there is an older one: a service asks for the lists of three folders."""
+LATE_S = 4.0
+"""How long after its question a list still counts as new: it may be as old as the question."""
 
 _log = logging.getLogger(__name__)
 _shared: dict[Path, "Stamps"] = {}
@@ -48,6 +53,7 @@ class Stamps:
         self._listed: dict[str, Stamp] | None = None
         self._until_s = -1.0
         self._asking: Future[_Listed] | None = None
+        self._asked_s = -1.0
         self._own: set[str] = set()  # what this process has changed since the folder was listed
 
     def __reduce__(self) -> tuple[Callable[[Path], "Stamps"], tuple[Path]]:
@@ -110,8 +116,9 @@ class Stamps:
             return self._note(folder.listed())
         if self._clock_s() < self._until_s:
             return self._listed
+        self._take_late_answer()
         if self._asking is None:
-            self._asking = _asked(StoredPath(folder.address, patience_s=0.0).listed)
+            self._asking, self._asked_s = _asked(StoredPath(folder.address, patience_s=0.0).listed), self._clock_s()
         asking, self._asking = self._asking, None
         try:
             return self._note(asking.result(ANSWER_S))
@@ -121,6 +128,18 @@ class Stamps:
             _log.warning("What was last seen is used for %g s more: %s", AWAY_S, error)
             self._until_s = self._clock_s() + AWAY_S
         return self._listed
+
+    def _take_late_answer(self) -> None:
+        """Take an answer that came while nobody looked, so that the storage is asked anew. Under the lock.
+
+        It is kept for now: it is newer than the last list, and a storage that is always slow gives no better one.
+        """
+        asking = self._asking
+        if asking is None or not asking.done() or self._clock_s() - self._asked_s <= LATE_S:
+            return
+        self._asking = None
+        if asking.exception() is None:
+            self._note(asking.result())
 
     def _note(self, listed: _Listed) -> dict[str, Stamp]:
         self._listed = {file.name: _stamp(status) for file, status in listed.items()}

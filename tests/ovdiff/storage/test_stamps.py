@@ -94,6 +94,57 @@ def test_a_storage_that_is_silent_is_not_waited_for_where_a_list_is_known(monkey
     assert stamps.of(folder / "b") is not None, "the answer is taken when it comes"
 
 
+def test_an_answer_that_nobody_looked_at_for_long_does_not_count_as_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, given = 0.0, threading.Event()
+    folder: Any = place("memory://quiet/bank")
+    stamps = Stamps(folder, clock_s=lambda: now_s)
+    write_whole(folder / "a", b"1")
+    assert stamps.names() == ["a"]
+    kind: Any = type(folder.fs_and_path()[0])
+    list_folder, may_answer = kind.ls, threading.Event()
+
+    def late(*asked: Any, **more: Any) -> Any:
+        found = list_folder(*asked, **more)
+        may_answer.wait(60)
+        return found
+
+    with monkeypatch.context() as slow:
+        slow.setattr("ovdiff.storage.stamps.ANSWER_S", 0.05)
+        slow.setattr(kind, "ls", late)
+        now_s = FRESH_S
+        assert stamps.names() == ["a"]
+        asking = stamps._asking
+        assert asking is not None
+        asking.add_done_callback(lambda _: given.set())
+        may_answer.set()
+        assert given.wait(60)
+    write_whole(folder / "b", b"1")  # by another machine
+    now_s = 36_000.0
+    assert stamps.names() == ["a", "b"]
+
+
+def test_a_storage_that_is_always_slow_is_seen_with_its_last_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    folder: Any = place("memory://slow/bank")
+    stamps = Stamps(folder, clock_s=lambda: now_s)
+    write_whole(folder / "a", b"1")
+    assert stamps.names() == ["a"]
+    kind: Any = type(folder.fs_and_path()[0])
+    list_folder, may_answer = kind.ls, threading.Event()
+    monkeypatch.setattr("ovdiff.storage.stamps.ANSWER_S", 0.05)
+    monkeypatch.setattr(kind, "ls", lambda *a, **k: may_answer.wait(60) and list_folder(*a, **k))
+    write_whole(folder / "b", b"1")
+    now_s = FRESH_S
+    assert stamps.names() == ["a"]
+    may_answer.set()
+    assert stamps._asking is not None
+    stamps._asking.result(60)
+    may_answer.clear()
+    now_s += 100 * FRESH_S
+    assert stamps.names() == ["a", "b"], "the answer to the first question; that to the second is not there yet"
+    may_answer.set()
+
+
 def test_a_process_has_one_list_of_a_folder_in_a_storage(tmp_path: Path) -> None:
     assert stamps_of(place("s3://bucket/bank")) is stamps_of(place("s3://bucket/bank"))
     assert stamps_of(tmp_path) is not stamps_of(tmp_path)
