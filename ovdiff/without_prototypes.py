@@ -18,7 +18,7 @@ class FingerprintedPreset(Protocol):
 
 
 class WithoutPrototypes(ABC):
-    """The preparing half of an engine (:class:`ovdiff.engines.Builder`) that has nothing to prepare."""
+    """The preparing half of an engine (:class:`ovdiff.engines.contract.Builder`) that has nothing to prepare."""
 
     preset: FingerprintedPreset
 

@@ -187,9 +187,11 @@ class EnginesOnRay:
         Builds whose categories nobody wants any more are given up.
         """
         queued = [each for each in self.queue() if each != category]
-        for each in [each for each in pools.ahead if each != category and each not in queued]:
+        ahead = dict(pools.ahead)  # another thread may end a lost connection, and its builds, meanwhile
+        for each in [each for each in ahead if each != category and each not in queued]:
             pools.give_up(each)
-        room = pools.builders.workers - sum(not future.done() for future in pools.ahead.values())
+            del ahead[each]
+        room = pools.builders.workers - sum(not future.done() for future in ahead.values())
         return [each for each in queued if each not in pools.ahead][: max(0, room)]
 
     def _asked(self, submit: Callable[[Pools], Future[Found]]) -> Found:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -219,6 +219,25 @@ def test_builds_ahead_that_nobody_wants_any_more_make_room_for_others(
     assert elsewhere.pools.ahead.keys() == {WHITE}
     elsewhere.pools.builders.shutdown()
     assert {"red", "green", "white"} <= set(elsewhere.there.built)
+
+
+def test_builds_may_end_while_the_next_ones_are_chosen(engines: EnginesOnRay) -> None:
+    """A lost connection is ended in a thread of its own, which takes the builds away."""
+    pools = engines._connected()
+
+    class Ending(Category):
+        def __ne__(self, other: object) -> bool:
+            pools.ahead.pop(BLUE, None)
+            return self is not other
+
+    class Ended(Future[float]):
+        def done(self) -> bool:
+            pools.ahead.pop(GREEN, None)
+            return True
+
+    pools.ahead.update({Ending("red"): Future(), BLUE: Future(), WHITE: Ended(), GREEN: Future()})
+    engines.queue = lambda: [WHITE, GREEN]
+    assert engines._next(pools, RED) == [GREEN]
 
 
 def test_a_build_that_is_given_up_ends_no_other_one_of_its_name(engines: EnginesOnRay, elsewhere: Elsewhere) -> None:
