@@ -259,7 +259,7 @@ class Background:
         """Return the orders of a run over some tasks, or over all if there are none."""
         after_s = self._basis.settings.prediction.delete_replaced_after_s
         only = tuple(with_ids(some) for some in in_requests(sorted(failed))) or (ALL_TASKS,)
-        return Orders(delete_after_s=after_s, only=only)
+        return Orders(delete_after_s=after_s, only=only, are_retried=bool(failed))
 
     def _note(
         self, uid: str, record: _Record, outcome: Outcome | None, ended: str, *, is_ready: bool, is_whole: bool

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -115,6 +115,7 @@ class Orders:
         limit: how many tasks are predicted at most; None for all.
         dry: whether only is counted what would be done.
         delete_after_s: how long after a prediction was replaced it is deleted; until then somebody may have it open.
+        are_retried: whether all of these tasks failed in an earlier run; then failures in a row do not end this one.
     """
 
     choice: Choice = field(default_factory=Choice)
@@ -122,6 +123,7 @@ class Orders:
     limit: int | None = None
     dry: bool = False
     delete_after_s: float = 0.0
+    are_retried: bool = False
 
 
 @dataclass
@@ -132,25 +134,22 @@ class _Running:
         pool: the threads that predict.
         upcoming: tasks whose images are on their way.
         working: tasks that the threads have, in the order in which they were begun.
-        second_try: tasks that failed and are to be tried once more, with the reasons; None while that is done.
+        second_try: tasks that failed and whose second try is not done yet, with the reasons.
+        is_first: whether the tasks were not tried before.
         is_loaded: whether the models are loaded.
     """
 
     pool: ThreadPoolExecutor
     upcoming: deque[Plan] = field(default_factory=deque)
     working: deque[tuple[Plan, Future[Answer]]] = field(default_factory=deque)
-    second_try: dict[int, str] | None = field(default_factory=dict)
+    second_try: dict[int, str] = field(default_factory=dict)
+    is_first: bool = True
     is_loaded: bool = False
 
     @property
     def under_way(self) -> int:
         """How many tasks are begun or about to be, without those whose predictions wait to be stored."""
         return len(self.upcoming) + len(self.working)
-
-    @property
-    def is_first(self) -> bool:
-        """Whether the tasks were not tried before."""
-        return self.second_try is not None
 
 
 class Run:
@@ -160,7 +159,7 @@ class Run:
         """Ask nothing yet, but for the snapshot that says which version the predictions will have."""
         self._work, self._orders, self._listener = work, orders, Listener()
         self._snapshot = work.snapshot()
-        self.outcome, self._faults = Outcome(self._snapshot.version), Faults()
+        self.outcome, self._faults = Outcome(self._snapshot.version), Faults(are_retried=orders.are_retried)
         self._storing = Storing(
             work.stored, work.patience, self.outcome, self._check, self._note_failure, before=self._before
         )
@@ -187,17 +186,14 @@ class Run:
             try:
                 for only in orders.only:
                     self._go(only, running)
-                failed, running.second_try = running.second_try or {}, None
-                if self._is_enough():
-                    for task, reason in failed.items():
-                        self._note_failure(task, reason)
-                    failed = {}
-                for some in in_requests(list(failed)):
-                    self._go(with_ids(some), running)
+                self._try_again(running)
             except _ChangedError as change:
                 self.outcome.changed = str(change)
                 for _, future in running.working:  # Its prediction would have the version of before.
                     future.cancel()
+            finally:  # whatever ends the run: these tasks have no prediction
+                for task, reason in running.second_try.items():
+                    self._note_failure(task, reason)
 
     def _ask_count(self, only: TaskFilter) -> int:
         return self._work.patience.ask(lambda: count_tasks(self._work.stored.client, self._work.stored.project, only))
@@ -211,6 +207,14 @@ class Run:
             if len(running.upcoming) > TASKS_AHEAD:
                 self._begin(running)
         self._finish(running)
+
+    def _try_again(self, running: _Running) -> None:
+        """Work once more through the tasks that failed, until the limit is reached."""
+        running.is_first, self._faults = False, Faults(are_retried=True)
+        for some in in_requests(list(running.second_try)):
+            self._go(with_ids(some), running)
+        if not self._is_enough():
+            running.second_try.clear()  # what is left was deleted meanwhile
 
     def _finish(self, running: _Running) -> None:
         """Wait until all that is under way is stored or failed."""
@@ -234,6 +238,7 @@ class Run:
                 if running.is_first:
                     self.outcome.note_plan(plan, is_dry=self._orders.dry)
                 if self._orders.dry or not plan.predicts:
+                    running.second_try.pop(plan.id, None)
                     self._listener.looked_at()
                 else:
                     yield plan
@@ -296,25 +301,20 @@ class Run:
         answer = future.result()
         for image in self._work.predictor.images(plan.task, self._snapshot):
             self._work.ahead.forget(image.reference, image.task)
+        running.second_try.pop(plan.id, None)
+        if answer.kind == "answered":
+            self._storing.add(Made(plan, answer.item), self._work.clock_s())
+        elif running.is_first and len(running.second_try) < SECOND_TRIES:
+            running.second_try[plan.id] = answer.item["error"]
+        else:
+            self._note_failure(plan.id, answer.item["error"])
         try:
             self._faults.note(answer)
         except RequestError:
-            self._give_up({**(running.second_try or {}), plan.id: answer.item["error"]})
+            self._storing.flush()  # what was made before is stored
             raise
-        if answer.kind == "answered":
-            self._storing.add(Made(plan, answer.item), self._work.clock_s())
-        elif running.second_try is not None and len(running.second_try) < SECOND_TRIES:
-            running.second_try[plan.id] = answer.item["error"]
-            return
-        else:
-            self._note_failure(plan.id, answer.item["error"])
-        self._listener.looked_at()
-
-    def _give_up(self, failed: Mapping[int, str]) -> None:
-        """Store what is made, and note the tasks that are not tried again."""
-        for task, reason in failed.items():
-            self._note_failure(task, reason)
-        self._storing.flush()
+        if plan.id not in running.second_try:
+            self._listener.looked_at()
 
     def _note_failure(self, task: int, reason: str) -> None:
         self.outcome.note_failure(task, reason)

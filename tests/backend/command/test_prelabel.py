@@ -424,6 +424,47 @@ def test_what_would_meet_every_task_ends_it(
     assert AGAIN in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("this image crashes"), "^20 of 40 tasks have no prediction; they are named above"),
+        (ClusterError("The head does not answer."), "^The head does not answer. Every other image would fail, too"),
+    ],
+)
+def test_tasks_that_fail_twice_are_all_counted_and_named(
+    studio: ProjectStudio, settings: Settings, engine: FakeEngine, error: Exception, said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Others were predicted between them; in the second tries they follow each other, and that ends no run."""
+    studio.add_tasks(40)
+    attempts = count()
+
+    def fail() -> None:
+        attempt = next(attempts)
+        if attempt >= 40:
+            raise error
+        if attempt % 2:
+            raise RuntimeError("this image crashes")
+
+    engine.on_segment = fail
+    with answering(as_json=True), pytest.raises(RequestError, match=said):
+        run(settings, engine)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["predicted"], found["failures"], len(found["failed"])) == (20, 20, 20)
+
+
+def test_tasks_that_failed_are_named_where_something_else_ends_the_run(
+    studio: ProjectStudio, settings: Settings, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    studio.add_tasks(2)
+    studio.images = {"/data/upload/1/1.png": None}
+    studio.before = lambda asked: Fault(403) if asked.method == "POST" else None
+    with answering(as_json=True), pytest.raises(LabelStudioAPIError):
+        run(settings, engine)
+    found = json.loads(capsys.readouterr().out)
+    assert [each["task"] for each in found["failed"]] == [1]
+
+
 @pytest.mark.parametrize("strict", [True, False])
 def test_a_prediction_that_label_studio_does_not_take_hides_no_other(
     studio: ProjectStudio, settings: Settings, engine: FakeEngine, strict: bool, capsys: pytest.CaptureFixture[str]

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,35 @@ def test_a_task_that_failed_is_told_and_tried_again(studio: ProjectStudio, start
     assert eventually(lambda: versions(studio) == [[service.setup(PROJECT_UID, CONFIG)["model_version"]]] * 5)
     assert eventually(lambda: last(service).get("ended") == "")
     assert service.status()["failed_tasks"] == [] and last(service).get("predicted") == 5
+
+
+def test_many_tasks_that_fail_are_tried_again_without_the_others(
+    studio: ProjectStudio, settings: Settings, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only in the first run are there others between them; in a row they end no run before its last task."""
+    studio.add_tasks(25)
+    runs: list[tuple[int | None, bool]] = []
+    note_failed = _Record.note_failed
+
+    def noted(record: _Record, outcome: Outcome, now_s: float, retry_s: float, *, is_whole: bool) -> None:
+        note_failed(record, outcome, now_s, retry_s, is_whole=is_whole)
+        runs.append((outcome.in_all, is_whole))
+
+    def crash() -> None:
+        if len(runs) or next(attempts) % 2 or len(studio.predictions) == 15:
+            raise RuntimeError("this image crashes")
+
+    attempts = count()
+    monkeypatch.setattr(_Record, "note_failed", noted)
+    engine.on_segment = crash
+    service: Service = create_app(settings, engine).extensions["ovdiff"]
+    try:
+        service.setup(PROJECT_UID, CONFIG)
+        assert eventually(lambda: len(runs) >= 3)
+        assert runs[:3] == [(30, True), (15, False), (15, False)]
+        assert last(service).items() >= {"tasks": 30, "predicted": 15, "failures": 15}.items()
+    finally:
+        service.stop()
 
 
 def test_tasks_that_fail_again_and_again_are_tried_after_pauses_that_double() -> None:

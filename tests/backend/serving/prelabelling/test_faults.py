@@ -27,6 +27,14 @@ def test_so_many_failures_in_a_row_end_a_run() -> None:
         faults.note(failed("perhaps all"))
 
 
+def test_tasks_that_failed_before_may_fail_in_a_row_again() -> None:
+    faults = Faults(are_retried=True)
+    for _ in range(3 * MOST_IN_A_ROW):
+        faults.note(failed("perhaps all"))
+    with pytest.raises(RequestError, match="Every other image would fail, too"):
+        faults.note(failed("all"))
+
+
 def test_what_surely_meets_all_ends_a_run_at_once() -> None:
     with pytest.raises(RequestError, match=r"^The GPU is gone\. Every other image would fail, too, so the run ends\.$"):
         Faults().note(failed("all"))
