@@ -72,9 +72,12 @@ class WorkerPool(ProcessPoolExecutor):
     def end(self) -> None:
         """End the processes, and those that are at work after a moment: what they do is nobody's any more."""
         working, ending = list((self._processes or {}).values()), _ending(self)
-        if ending.is_alive():
-            for process in working:
-                process.terminate()
+        try:
+            ending.join(ENDING_S)
+        finally:  # after another Ctrl-C, too
+            if ending.is_alive():
+                for process in working:
+                    process.terminate()
             ending.join()
 
 
@@ -123,7 +126,7 @@ def thread_pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
     try:
         yield pool
     except (GeneratorExit, KeyboardInterrupt, SystemExit):
-        _ending(pool)
+        _ending(pool).join(ENDING_S)
         raise
     except BaseException:
         pool.shutdown(cancel_futures=True)
@@ -132,10 +135,9 @@ def thread_pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
 
 
 def _ending(pool: Executor) -> threading.Thread:
-    """Begin no call of a pool any more; return, after `ENDING_S` at most, the thread that waits for its last ones."""
+    """Begin no call of a pool any more; return the thread that waits for its last ones."""
     ending = threading.Thread(target=partial(pool.shutdown, cancel_futures=True), name="ovdiff-ending", daemon=True)
     ending.start()
-    ending.join(ENDING_S)
     return ending
 
 

@@ -62,7 +62,17 @@ def test_a_block_that_ends_by_itself_waits_for_all_calls() -> None:
     assert [call.result(0) for call in calls] == ["ended", 1]
 
 
-def test_ctrl_c_waits_for_no_process_that_waits_for_a_server() -> None:
+@pytest.mark.parametrize("again", [False, True])
+def test_ctrl_c_waits_for_no_process_that_waits_for_a_server(again: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is pressed again while the processes have their moment to end."""
+
+    def join(ending: threading.Thread, timeout: float | None = None) -> None:
+        if again and ending.name == "ovdiff-ending" and timeout is not None:
+            raise KeyboardInterrupt
+        wait(ending, timeout)
+
+    wait = threading.Thread.join
+    monkeypatch.setattr(threading.Thread, "join", join)
     with pytest.raises(KeyboardInterrupt), worker_pool(1) as pool:
         pool.submit(abs, 1).result()
         (process,) = multiprocessing.active_children()
