@@ -84,7 +84,7 @@ class _Record:
         done: the model version of the last run that went through all tasks; "" if there was none.
         is_asked_for: whether something happened since that a run should look at.
         not_before_s: the earliest moment of the next run.
-        failed: the tasks that had no prediction after the last run.
+        failed: the tasks that had no prediction after the last run, or failed in one that was ended since.
         failed_at_s: when a run over these tasks alone is due.
         failed_runs: how often they were tried again.
         tried: the model version under which they were tried.
@@ -290,6 +290,8 @@ class Background:
                 record.note_failed(at_end, now_s, settings.retry_failed_after_s, is_whole=is_whole)
             elif not is_whole:
                 record.failed_at_s = record.not_before_s
+            if at_end is None and outcome is not None:  # a later run tells when these have a prediction
+                record.failed = record.failed.union(outcome.failed)
             counts = counts if is_whole else _with_again(record.last or {}, counts)
             record.last = {**counts, "at": _now(), "ended": ended}
 

@@ -269,6 +269,19 @@ def test_a_label_studio_that_refuses_is_told_and_asked_again(studio: ProjectStud
     assert eventually(lambda: last(service).get("predicted") == 5)
 
 
+def test_a_task_that_failed_in_a_run_that_was_ended_is_told_until_it_has_a_prediction(
+    studio: ProjectStudio, start: Start
+) -> None:
+    studio.images = {"/data/upload/1/3.png": None}
+    studio.before = lambda asked: Fault(403) if asked.method == "POST" else None
+    service = start()
+    service.setup(PROJECT_UID, CONFIG)
+    assert eventually(lambda: [each["task"] for each in service.status()["failed_tasks"]] == [3])
+    studio.images, studio.before = {}, lambda asked: None
+    assert eventually(lambda: last(service).get("predicted") == 5)
+    assert service.status()["failed_tasks"] == []
+
+
 def test_a_task_that_failed_is_told_and_tried_again(studio: ProjectStudio, start: Start) -> None:
     studio.images = {"/data/upload/1/3.png": None}
     service = start()
