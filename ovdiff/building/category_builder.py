@@ -274,7 +274,7 @@ class CategoryBuilder:
         if support is None:
             raise BankError(
                 f"The support images of {category.name!r} are not in {self.store.folder}, or not all of them. "
-                f"Remove the category's prototypes, if there are any, and build it again."
+                f"Build its category first; if it has prototypes already, remove them before that."
             )
         return curate(support, curation, self.curations.pictures, self.parts.preset)
 

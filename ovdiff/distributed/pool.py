@@ -358,7 +358,9 @@ class RayPool(Executor):
     def _cancel(self) -> None:
         while self._waiting:
             call = self._waiting.popleft()
-            if not call.future.cancel():
+            if call.future.cancel():
+                call.future.set_running_or_notify_cancel()  # else whoever is in `wait` for it stays there
+            else:
                 call.future.set_exception(ClusterError("The work was given up before it was done."))
 
     def _end(self) -> None:

@@ -53,7 +53,7 @@ def test_a_stored_support_set_is_shown_without_loading_a_model(engine: Engine) -
 
 
 def test_images_that_are_not_there_say_what_to_do(engine: Engine) -> None:
-    with pytest.raises(BankError, match=r"support images of 'fish' are not in .*support.*build it again"):
+    with pytest.raises(BankError, match=r"of 'fish' are not in .*support.*Build its category first; if it has"):
         engine.support_set(Category("fish"))
 
 

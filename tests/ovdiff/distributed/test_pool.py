@@ -265,6 +265,16 @@ def test_a_call_that_comes_while_the_pool_ends_is_done_or_refused(monkeypatch: p
     assert wait([future], 10.0).done, "else whoever waits for it waits for ever"
 
 
+def test_whoever_waits_for_work_hears_that_it_was_given_up() -> None:
+    """The executors of Python cancel without telling `wait`, which then never ends."""
+    cluster = Cluster("head:6379", (), Waiting(wait_s=0.0))
+    cluster.is_joined = False
+    pool = RayPool(cluster, Placement(1, cpus=0))
+    future = pool.submit(abs, -1)
+    pool.shutdown(cancel_futures=True)
+    assert wait([future], 10.0).done and future.cancelled()
+
+
 def _note_slowly(folder: Path, item: int) -> tuple[int, list[int]]:
     time.sleep(0.1)
     with (folder / str(item)).open("a") as file:
