@@ -39,8 +39,7 @@ from converters.selection import (
 )
 
 ANNOTATIONS_NAME, IMAGES_NAME, SETS_NAME = "Annotations", "JPEGImages", "ImageSets/Main"
-
-# What no XML 1.0 file can hold, not even as a reference.
+_DECIMALS = 3  # of a box's edges in pixels: as percent and back, 100 becomes 99.99999999999999
 
 
 def write_voc(
@@ -94,8 +93,9 @@ def box_of(region: Region) -> tuple[int, int, int, int]:
     """Return xmin, ymin, xmax, ymax of the pixels that a region touches, counted from 1, the last ones included."""
     x, y, width, height = region.box_xywh or coco_rle_bbox_xywh(region.rle)
     rows, columns = region.size_hw
-    xmin, ymin = max(1, math.floor(x) + 1), max(1, math.floor(y) + 1)
-    return xmin, ymin, min(columns, math.ceil(x + width)), min(rows, math.ceil(y + height))
+    left, top, right, bottom = (round(edge, _DECIMALS) for edge in (x, y, x + width, y + height))
+    xmin, ymin = max(1, math.floor(left) + 1), max(1, math.floor(top) + 1)
+    return xmin, ymin, min(columns, math.ceil(right)), min(rows, math.ceil(bottom))
 
 
 def _annotation(image: SelectedImage, ids: Mapping[str, int], tally: Tally) -> Element:

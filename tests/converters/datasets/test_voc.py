@@ -62,6 +62,12 @@ def test_a_drawn_box_covers_every_pixel_it_touches_and_stays_in_the_image() -> N
     assert box_of(region(np.ones(SIZE_HW, dtype=np.bool_))) == (1, 1, 30, 20)
 
 
+def test_a_box_that_comes_back_from_percent_is_no_pixel_larger() -> None:
+    below, above = 99.99999999999999, 6.000000000000001  # of 100 px in 1920, and of 1 + 5 px in 480
+    large = region(np.ones((480, 1920), dtype=np.bool_), box_xywh=(below, 1.0, 20.0, above - 1))
+    assert box_of(large) == (101, 2, 120, 6)
+
+
 def test_images_are_copied_beside(tmp_path: Path) -> None:
     (tmp_path / "in/deep").mkdir(parents=True)
     Image.new("RGB", SIZE_HW[::-1]).save(tmp_path / "in/deep/a.png")
