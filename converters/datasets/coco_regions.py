@@ -15,7 +15,14 @@ from pycocotools import mask as coco_mask
 from converters.datasets.coco import MAX_OUTLINE_PX
 from converters.datasets.coco_details import details_of, score_of
 from converters.datasets.coco_index import CocoIndex, coco_id
-from converters.encodings.coco_rle import CocoRLE, box_to_coco_rle, coco_rle_area, coco_rle_to_mask, mask_to_coco_rle
+from converters.encodings.coco_rle import (
+    CocoRLE,
+    box_in_image,
+    box_to_coco_rle,
+    coco_rle_area,
+    coco_rle_to_mask,
+    mask_to_coco_rle,
+)
 from converters.encodings.polygons import outline_length_px
 from converters.errors import CocoError, ConverterError
 from converters.files.json_values import Json, finite_number
@@ -126,12 +133,7 @@ def _box(values: Any, size_hw: tuple[int, int]) -> tuple[float, float, float, fl
     numbers = [number for value in values if (number := finite_number(value)) is not None]
     if len(values) != 4 or len(numbers) != 4 or min(numbers[2:]) <= 0:
         raise CocoError(f"expected a box as [x, y, width, height] in pixels, got {values!r:.60}")
-    x, y, width, height = numbers
-    left, right = (min(max(value, 0.0), float(size_hw[1])) for value in (x, x + width))
-    top, bottom = (min(max(value, 0.0), float(size_hw[0])) for value in (y, y + height))
-    if (left, right, top, bottom) == (x, x + width, y, y + height):
-        return x, y, width, height
-    return left, top, right - left, bottom - top
+    return box_in_image(numbers, size_hw)
 
 
 def _rle(segmentation: Any, size_hw: tuple[int, int], faults: list[str]) -> CocoRLE:

@@ -81,6 +81,21 @@ def box_to_coco_rle(box_xywh: Sequence[float], size_hw: tuple[int, int]) -> Coco
     return _borders_to_coco_rle(np.array(runs, dtype=np.int64).ravel(), size_hw)
 
 
+def box_in_image(box_xywh: Sequence[float], size_hw: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the part of a box that lies in its image, [x, y, width, height]; a box inside keeps its digits.
+
+    Args:
+        box_xywh: a corner and the sides in pixels; with a negative side the corner is not the upper left one.
+        size_hw: height and width of the image.
+    """
+    x, y, width, height = box_xywh
+    if x >= 0 and y >= 0 and width >= 0 and height >= 0 and x + width <= size_hw[1] and y + height <= size_hw[0]:
+        return x, y, width, height
+    left, right = sorted(min(max(edge, 0.0), float(size_hw[1])) for edge in (x, x + width))
+    top, bottom = sorted(min(max(edge, 0.0), float(size_hw[0])) for edge in (y, y + height))
+    return left, top, right - left, bottom - top
+
+
 def label_map_to_coco_rles(label_map: npt.NDArray[np.integer]) -> dict[int, CocoRLE]:
     """Encode each label of a label map as COCO's compressed RLE; background (0) is left out.
 

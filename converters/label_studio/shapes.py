@@ -18,6 +18,7 @@ import numpy as np
 
 from converters.encodings.bitmask import data_url_to_mask
 from converters.encodings.brush import brush_rle_to_mask
+from converters.encodings.coco_rle import box_in_image
 from converters.encodings.masks import Mask
 from converters.encodings.polygons import Polygon, polygons_to_mask
 from converters.errors import LabelStudioFormatError
@@ -59,11 +60,13 @@ def shape_of(result: Json) -> Json:
 
 
 def upright_box(value: Json, size_hw: tuple[int, int]) -> tuple[float, float, float, float] | None:
-    """Return [x, y, width, height] in pixels if the value is a rectangle that is not turned, else None."""
+    """Return [x, y, width, height] in pixels if the value is a rectangle that is not turned, else None.
+
+    What sticks out of the image is cut off: readers of datasets refuse a box that does, and some of them its image.
+    """
     if shape_reader({"value": value}) is not _rectangle or finite_number(value.get("rotation", 0)) != 0:
         return None
-    x, y, width, height = _pixels(value, ("x", "y", "width", "height"), size_hw)
-    return x, y, width, height
+    return box_in_image(_pixels(value, ("x", "y", "width", "height"), size_hw), size_hw)
 
 
 def _brush(value: Json, size_hw: tuple[int, int]) -> Shape:

@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
 from converters.encodings.coco_rle import (
+    box_in_image,
     box_to_coco_rle,
     coco_rle_area,
     coco_rle_bbox_xywh,
@@ -118,6 +119,12 @@ def test_each_label_of_a_map_is_encoded_as_its_mask_would_be(label_map: np.ndarr
 def test_the_intersection_is_that_of_the_masks(first: np.ndarray, second: np.ndarray) -> None:
     shared = coco_rle_intersection(mask_to_coco_rle(first), mask_to_coco_rle(second))
     assert shared == np.count_nonzero(first & second)
+
+
+def test_a_box_is_cut_at_the_borders_of_its_image_and_stands_on_its_feet() -> None:
+    assert box_in_image((1.1, 2.2, 3.3, 4.4), (20, 30)) == (1.1, 2.2, 3.3, 4.4)
+    assert box_in_image((-1.5, 18.0, 40.0, 5.0), (20, 30)) == (0.0, 18.0, 30.0, 2.0)
+    assert box_in_image((9.0, 8.0, -4.0, -6.0), (20, 30)) == (5.0, 2.0, 4.0, 6.0)
 
 
 def test_an_intersection_of_two_sizes_is_refused() -> None:

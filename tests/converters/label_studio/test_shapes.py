@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from converters.encodings.bitmask import mask_to_data_url
 from converters.encodings.brush import mask_to_brush_rle
 from converters.errors import ConverterError
-from converters.label_studio.shapes import shape_reader
+from converters.label_studio.shapes import shape_reader, upright_box
 
 SIZE_HW = (60, 80)
 DISC = np.hypot(*(np.indices(SIZE_HW) - np.array([30, 40])[:, None, None])) < 20
@@ -53,6 +53,14 @@ def test_a_rectangle_turns_clockwise_about_its_top_left_corner() -> None:
 def test_turning_keeps_the_area(rotation: float) -> None:
     value = {"x": 50, "y": 50, "width": 25, "height": 25, "rotation": rotation}
     assert read(value).sum() == pytest.approx(20 * 15, rel=0.12)
+
+
+def test_the_box_of_a_rectangle_stays_in_its_image_and_has_no_negative_side() -> None:
+    inside = {"x": 12.5, "y": 50, "width": 50, "height": 25, "rotation": 0}
+    assert upright_box(inside, SIZE_HW) == (10, 30, 40, 15)
+    assert upright_box({**inside, "x": -10, "width": 200}, SIZE_HW) == (0, 30, 80, 15)
+    assert upright_box({**inside, "x": 62.5, "width": -50}, SIZE_HW) == (10, 30, 40, 15)
+    assert upright_box({**inside, "rotation": 1}, SIZE_HW) is None
 
 
 def test_rotation_may_be_missing() -> None:
