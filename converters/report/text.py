@@ -49,8 +49,8 @@ DEFINITIONS = (
     (
         "Worth correcting",
         "A predicted region whose label people kept, and at least half of its shape (IoU of 0.5 or more). Where hiding "
-        "regions below a score is advised: `ovdiff serve` has no setting for that yet; the Data Manager of Label "
-        "Studio sorts tasks by the score of their prediction.",
+        'regions below a score is advised: OVDIFF_MIN_SCORE hides them in the backend, threshold="..." in the label '
+        "config those of one label, and `convert --predictions --min-score` leaves them out of a dataset.",
     ),
     (
         "Pixels set right",

@@ -5,6 +5,7 @@ import pytest
 from converters.corrections.pairs import NOT_IN_EXPORT, find_corrections
 from converters.records import Annotation, ImageRecord
 from converters.report.text import (
+    DEFINITIONS,
     NOTHING,
     WHERE_PREDICTIONS_ARE,
     counted,
@@ -128,3 +129,7 @@ def test_thresholds_are_said_or_their_absence() -> None:
         "No score is so low that its regions cost more than they save: hide none. No score is so high that samples of "
         "its regions would be enough: look at all."
     )
+
+
+def test_the_definitions_name_the_settings_that_the_advice_names() -> None:
+    assert "OVDIFF_MIN_SCORE" in dict(DEFINITIONS)["Worth correcting"]
