@@ -3,6 +3,7 @@
 A file name here is relative, with "/" between folders, as COCO's `file_name` has it.
 """
 
+import base64
 import re
 import struct
 from collections.abc import Callable
@@ -26,6 +27,9 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".g
 
 _EXIF_ORIENTATION = 0x0112
 _UPLOAD_PREFIX = re.compile(r"((?:^|.*/))[0-9a-f]{8}-(?=[^/]+$)")
+_LINK_TO_STORAGE = re.compile(
+    r"(?:https?:/)?/(?:[^?]*/)?(?:tasks|projects)/[0-9]+/(?:resolve|presign)/\?fileuri=([^&]+)"
+)
 _ASKED_FOR = ("/", "http://", "https://")
 _TO_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -48,10 +52,13 @@ def image_file_name(address: str, image_root: str = "") -> str:
     'imgs/cat.png'
     >>> image_file_name("s3://bucket/a/cat.png", image_root="s3://bucket/")
     'a/cat.png'
+    >>> image_file_name("/tasks/5/resolve/?fileuri=czM6Ly9idWNrZXQvYS9jYXQucG5n", image_root="s3://bucket/")
+    'a/cat.png'
 
     Raises:
         ImageFileError: the address does not begin with `image_root`, or is no URL.
     """
+    address = _stored_address(address)
     if image_root:
         if not address.startswith(image_root):
             raise ImageFileError(f"expected an image address that begins with {image_root!r}, got {address!r}")
@@ -64,6 +71,21 @@ def image_file_name(address: str, image_root: str = "") -> str:
         return parse_qs(parts.query).get("d", [address])[0].lstrip("/")
     _, is_upload, after = parts.path.partition("/data/upload/")
     return unquote(after.partition("/")[2] if is_upload else parts.path).lstrip("/")
+
+
+def _stored_address(address: str) -> str:
+    """Return the address in a storage for which Label Studio gave a link of its own; any other address as it is.
+
+    Tasks of the API hold such links, `/tasks/5/resolve/?fileuri=` and the address in Base64, unless it was asked for
+    tasks with `resolve_uri=false`.
+    """
+    found = _LINK_TO_STORAGE.fullmatch(address)
+    if found is None:
+        return address
+    try:
+        return base64.urlsafe_b64decode(unquote(found[1])).decode()
+    except ValueError:  # not its own after all
+        return address
 
 
 def image_address(name: str, image_root: str = "") -> str:
@@ -160,7 +182,7 @@ def upright_image(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             require_size((image.height, image.width))
-            return turn_upright(image).convert("RGB")
+            return to_rgb(turn_upright(image))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageFileError(f"{path.name!r} is no image that can be read: {error}") from error
 

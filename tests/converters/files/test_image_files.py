@@ -4,6 +4,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,9 @@ ADDRESSES = [
     ("s3://bucket/a/cat.png", "", "a/cat.png"),
     ("s3://bucket/a/cat.png", "s3://bucket/a", "cat.png"),
     ("https://example.com/pets/cat.png?size=9", "", "pets/cat.png"),
+    ("/tasks/5/resolve/?fileuri=czM6Ly9idWNrZXQvYS9jYXQucG5n", "", "a/cat.png"),
+    ("http://host/ls/projects/5/presign/?fileuri=Z3M6Ly9iLz8_LnBuZw%3D%3D", "gs://b/", "??.png"),
+    ("/tasks/5/resolve/?fileuri=a", "", "tasks/5/resolve/"),
     ("cat.png", "", "cat.png"),
     ("cat #1.png", "", "cat #1.png"),
 ]
@@ -134,6 +138,13 @@ def test_a_png_may_tell_its_orientation_after_its_pixels(tmp_path: Path) -> None
     data = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(data[:-12] + chunk + data[-12:])  # the last 12 bytes are IEND
     assert upright_image(tmp_path / "a.png").size == (2, 4)
+
+
+def test_16_bits_and_transparency_look_as_on_a_page(tmp_path: Path) -> None:
+    Image.fromarray(np.full((2, 3), 0x8080, np.uint16)).save(tmp_path / "grey.png")
+    Image.new("RGBA", (3, 2), (200, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert upright_image(tmp_path / "grey.png").getpixel((0, 0)) == (128, 128, 128)
+    assert upright_image(tmp_path / "clear.png").getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
