@@ -26,6 +26,12 @@ OTHER_SIZE = "region that states another image size"
 NO_REGION_LEFT = "image of which every region was left out"
 """The reason to leave out an image: without a region it would say that there is nothing to see in it."""
 
+SHARED_NAME = "images with the file name of another image: give --image-root what all addresses begin with"
+"""The note on images that are written, and that no reader of the dataset can tell apart."""
+
+OTHER_FILE_SIZE = "images whose files are of another size than their regions state: `validate --images` names them"
+"""The note on images that are written, whose masks and boxes do not fit their files."""
+
 Detail = Literal["iscrowd", "keypoints", "answers"]
 """What a region may carry beside its shape, labels and score."""
 
@@ -212,6 +218,7 @@ def select_images(
         categories: the labels that the dataset can hold (None: any).
     """
     numbers: dict[str, int] = {}
+    names: dict[str, int] = {}
     for record in records:
         tally.images_in += 1
         number = numbers.setdefault(record.image, tally.images_in)
@@ -236,6 +243,9 @@ def select_images(
         if size_hw is None:
             tally.leave_out(UNKNOWN_SIZE, f"task {record.task_id}: {name}")
             continue
+        tally.note(SHARED_NAME, int(names.setdefault(name, number) != number))
+        actual_hw = size_of(name) if size_of and regions else None
+        tally.note(OTHER_FILE_SIZE, int(actual_hw not in (None, size_hw)))
         regions = tuple(_above_thresholds(regions, selection.thresholds, tally))
         chosen = tuple(part for region in regions for part in _parts_of(region, selection, tally))
         image = SelectedImage(number, record.task_id, name, size_hw, chosen, lost)

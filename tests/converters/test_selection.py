@@ -11,6 +11,8 @@ from converters.errors import RecordError
 from converters.records import Annotation, ImageRecord, Keypoint, LeftOut, Prediction, Region
 from converters.selection import (
     NO_THRESHOLDS,
+    OTHER_FILE_SIZE,
+    SHARED_NAME,
     SelectedImage,
     Selection,
     Tally,
@@ -267,3 +269,22 @@ def test_thresholds_of_unknown_labels_are_refused_with_what_was_perhaps_meant() 
 def test_thresholds_that_can_hide_nothing_are_none() -> None:
     assert not NO_THRESHOLDS and not Thresholds(0, {"cat": 0.0})
     assert Thresholds(0.1) and Thresholds(0, {"cat": 0.1})
+
+
+def test_images_of_one_file_name_are_noted() -> None:
+    addresses = ("https://host/image?id=1", "https://host/image?id=2", "https://host/image?id=1")
+    records = [replace(RECORD, image=address) for address in addresses]
+    whole = [address.removeprefix("https://host/") for address in addresses]
+    for root, names, times in (("", ["image"] * 3, 1), ("https://host/", whole, 0)):
+        tally = Tally()
+        images = list(select_images(records, Selection(image_root=root), None, tally))
+        assert [image.file_name for image in images] == names
+        assert tally.counts().notes == ({SHARED_NAME: times} if times else {})
+
+
+def test_images_whose_files_are_of_another_size_than_their_regions_state_are_noted() -> None:
+    for size_hw, times in (((4, 6), 0), ((6, 4), 1), (None, 0)):
+        tally = Tally()
+        (image,) = select_images([RECORD], Selection(), {"a.png": size_hw}.get, tally)
+        assert image.size_hw == (4, 6)
+        assert tally.counts().notes == ({OTHER_FILE_SIZE: times} if times else {})
