@@ -19,6 +19,7 @@ region in the export is compared with that one:
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
@@ -31,7 +32,7 @@ from converters.datasets.coco_reader import stated_size
 from converters.datasets.coco_regions import is_box_alone, read_regions
 from converters.encodings.coco_rle import CocoRLE, mask_to_coco_rle
 from converters.encodings.masks import MAX_PIXELS
-from converters.errors import CocoError, ConverterError
+from converters.errors import CocoError, ConverterError, ImageFileError
 from converters.files.image_files import image_file_name
 from converters.files.json_values import Json, JsonObject
 from converters.label_studio.categories import categories_of
@@ -146,6 +147,9 @@ class _Update:
             self._tally.leave_out("image that was in the export before", where)
         elif image.size_hw[0] * image.size_hw[1] > self._max_pixels:
             self._tally.leave_out("image that is too large", where)
+        elif not all(region.id for region in image.regions):
+            what = "image whose regions have no ids to find annotations by: export JSON, not JSON_MIN"
+            self._tally.leave_out(what, where)
         else:
             self._done.add(key)
             self._tally.images_out += 1
@@ -184,10 +188,13 @@ class _Update:
     def _shown(self, image: SelectedImage, image_id: ImageId) -> tuple[list[_Shown], int]:
         """Return an image's original regions as Label Studio showed them, and the number of those it could not show."""
         found = read_regions(self._by_image[image_id], image.size_hw, self._index, f"image {image_id}")
+        labels = {region.id: region.labels for region in image.regions}
         shown = []
         unread = len(found.left_out)
         for region in found.regions:
             given = self._given(region)
+            if not given and region.id in labels:  # a label of the config was renamed after the import
+                given = self._given(replace(region, labels=labels[region.id]))
             if given:
                 shown.append(_Shown(region, found.sources[region.id], given))
             else:
@@ -320,6 +327,14 @@ def _images_by_name(images: Mapping[ImageId, Json]) -> dict[str, ImageId]:
     # As the address of a task, "a%20b.jpg" or a URL comes back in other words; no two may do so in the same.
     in_other_words: dict[str, list[ImageId]] = {}
     for name, keys in by_name.items():
-        for other in {unquote(name).lstrip("/"), image_file_name(name)}:
+        for other in _in_other_words(name):
             in_other_words.setdefault(other, []).extend(keys)
     return {name: keys[0] for names in (in_other_words, by_name) for name, keys in names.items() if len(keys) == 1}
+
+
+def _in_other_words(name: str) -> set[str]:
+    """Return the names by which an image may come back, if its file name was the address of a task."""
+    names = {unquote(name).lstrip("/")}
+    with suppress(ImageFileError):  # as "http://[", which is no address
+        names.add(image_file_name(name))
+    return names

@@ -224,6 +224,34 @@ def test_strange_images_are_left_out_with_the_reason() -> None:
     }
 
 
+@pytest.mark.parametrize("kind", ["BrushLabels", "BitmaskLabels"])
+def test_a_label_that_was_renamed_after_the_import_changes_the_category_alone(kind: str) -> None:
+    tasks = json.loads(json.dumps(opened(ORIGINAL, config_of(ORIGINAL, kind))).replace('["car"]', '["auto"]'))
+    renamed = parse_label_config(label_config_for(coco_categories(ORIGINAL), kind).replace('"car"', '"auto"'))
+    updated, counts = closed(ORIGINAL, tasks, renamed)
+    assert updated["categories"][2:] == [{"id": 19, "name": "auto", "supercategory": ""}]
+    assert by_id(updated) == {**by_id(ORIGINAL), 17: {**by_id(ORIGINAL)[17], "category_id": 19}}
+    assert "annotations added" not in counts.notes
+
+
+def test_regions_that_came_back_without_their_ids_replace_nothing() -> None:
+    config = config_of(ORIGINAL)
+    tasks = opened(ORIGINAL, config)
+    for found in task_of(tasks, "5.jpg")["annotations"][0]["result"]:
+        del found["id"]  # as JSON_MIN gives it
+    updated, counts = closed(ORIGINAL, tasks, config)
+    assert updated == ORIGINAL
+    assert counts.left_out == {
+        "image whose regions have no ids to find annotations by: export JSON, not JSON_MIN": 1
+    }  # fmt: skip
+
+
+def test_a_name_that_is_no_address_stops_nothing() -> None:
+    odd = {**ORIGINAL, "images": [*ORIGINAL["images"], {"id": 7, "file_name": "http://[::1/a.png"}]}
+    config = config_of(ORIGINAL)
+    assert closed(odd, opened(ORIGINAL, config), config)[0] == odd
+
+
 def test_contradictions_are_refused() -> None:
     with pytest.raises(CocoError, match="expected one annotation an image to write back, got every_annotator"):
         closed(ORIGINAL, [], config_of(ORIGINAL), every_annotator=True)
