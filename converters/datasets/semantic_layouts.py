@@ -123,5 +123,5 @@ def _if_there(path: Path) -> Path | None:
 
 def _pngs(folder: Path) -> list[tuple[str, Path]]:
     """Return the names and paths of the PNGs below a folder, in order; none if there is no folder."""
-    found = (path for path in folder.rglob("*.png") if path.is_file())
+    found = (path for path in folder.rglob("*") if path.suffix.lower() == ".png" and path.is_file())
     return sorted((path.relative_to(folder).as_posix(), path) for path in found)

@@ -320,7 +320,7 @@ class _Task:
                 f"expected a control of the config {[c.name for c in config.controls]}, got {names['from_name']!r:.60}"
             )
             yield self._finding("unknown-control", what, "The result is dropped: correct from_name, or the config.")
-        if control and names["to_name"] and names["to_name"] not in control.to_name.split(","):
+        if control and names["to_name"] and names["to_name"] not in map(str.strip, control.to_name.split(",")):
             what = f"expected to_name {control.to_name!r} of the control {control.name!r}, got {names['to_name']!r:.60}"
             yield self._finding("unknown-control", what, "The result is dropped: correct to_name, or the config.")
         return control

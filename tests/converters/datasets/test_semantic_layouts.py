@@ -19,6 +19,7 @@ def make(folder: Path, *names: str) -> None:
     [
         ("", "masks/a/cat.png", "a/cat.jpg"),
         ("names.txt", "a/cat.png", "a/cat.jpg"),
+        ("names.txt", "a/cat.PNG", "a/cat.jpg"),
         ("voc", "masks/cat.png", "cat.jpg"),
         ("voc", "SegmentationClass/1.png", "JPEGImages/1.jpg"),
         ("voc", "VOC2012/SegmentationClass/1.png", "JPEGImages/1.jpg"),

@@ -259,6 +259,14 @@ def test_damaged_tasks_never_crash(data: st.DataObject) -> None:
     assert all(finding.kind in KINDS for finding in findings(damaged))
 
 
+def test_the_names_in_to_name_may_stand_apart() -> None:
+    apart = parse_label_config(
+        '<View><Image name="image" value="$image"/><Image name="other" value="$image"/>'
+        '<BrushLabels name="brush" toName="other, image"><Label value="cat"/></BrushLabels></View>'
+    )
+    assert list(validate_tasks([task(brush())], Expectations(apart), Seen())) == []
+
+
 def test_a_label_config_is_looked_at_too() -> None:
     config = parse_label_config(
         '<View><Image name="image" value="$image"/><BrushLabels name="brush" toName="image">'
