@@ -6,8 +6,9 @@ A file name here is relative, with "/" between folders, as COCO's `file_name` ha
 import base64
 import re
 import struct
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import numpy as np
@@ -27,6 +28,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".g
 
 _EXIF_ORIENTATION = 0x0112
 _UPLOAD_PREFIX = re.compile(r"((?:^|.*/))[0-9a-f]{8}-(?=[^/]+$)")
+_NOT_OF_UPLOADS = re.compile(r"[^-\w.]")
 _LINK_TO_STORAGE = re.compile(
     r"(?:https?:/)?/(?:[^?]*/)?(?:tasks|projects)/[0-9]+/(?:resolve|presign)/\?fileuri=([^&]+)"
 )
@@ -132,18 +134,55 @@ def names_of_upload(name: str) -> tuple[str, str]:
 def find_image_file(folder: Path, name: str) -> Path | None:
     """Return the path of an image by its name in a folder, None if there is no such file or it lies outside the folder.
 
-    Label Studio puts eight digits and a dash in front of the names of uploaded files. A file whose name lacks them is
-    found, too.
+    Label Studio puts eight digits and a dash in front of the names of uploaded files, and leaves letters, digits and
+    ".", "-", "_" of them alone: "cat (1).png" becomes "1f2e3d4c-cat_1.png". The file is found under the name that it
+    had before, too, unless another file of its folder would have been given the same name.
     """
     root = folder.resolve()
-    for candidate in names_of_upload(name):
-        try:
-            path = (root / candidate).resolve()
-            if path.is_relative_to(root) and path.is_file():
-                return path
-        except (OSError, ValueError):  # a name of a thousand letters, a NUL
-            continue
-    return None
+    return next(filter(None, (_file_inside(root, each) for each in _possible_names(root, name))), None)
+
+
+def _possible_names(root: Path, name: str) -> Iterator[str]:
+    """Yield the names that an image may have in a folder, as they are asked for: the last one takes a listing."""
+    given, before = names_of_upload(name)
+    yield given
+    if before != given:
+        yield before
+        original = _name_before_upload(root, PurePosixPath(before))
+        yield from () if original is None else [original]
+
+
+def _file_inside(root: Path, name: str) -> Path | None:
+    try:
+        path = (root / name).resolve()
+        return path if path.is_relative_to(root) and path.is_file() else None
+    except (OSError, ValueError):  # a name of a thousand letters, a NUL
+        return None
+
+
+def _name_before_upload(root: Path, uploaded: PurePosixPath) -> str | None:
+    """Return the name of the one file of which an upload would have made a name; None if there is none."""
+    folder = root / uploaded.parent
+    if ".." in uploaded.parts:
+        return None
+    try:
+        original = _names_by_upload(folder, folder.stat().st_mtime_ns).get(uploaded.name)
+    except (OSError, ValueError):  # no such folder
+        return None
+    return None if original is None else str(uploaded.with_name(original))
+
+
+@lru_cache(maxsize=4)
+def _names_by_upload(folder: Path, _changed_ns: int) -> dict[str, str | None]:
+    """Return the names in a folder by what an upload would make of them; None where it would make one of several.
+
+    Label Studio's part of it is Django's `get_valid_filename`.
+    """
+    found: dict[str, str | None] = {}
+    for path in folder.iterdir():
+        uploaded = _NOT_OF_UPLOADS.sub("", path.name.strip().replace(" ", "_"))
+        found[uploaded] = None if uploaded in found else path.name
+    return found
 
 
 def turn_upright(image: Image.Image) -> Image.Image:

@@ -110,6 +110,23 @@ def test_a_file_is_found_under_its_name_or_without_the_upload_s_prefix(tmp_path:
     assert find_image_file(tmp_path, "1f2e3d4c-cow.png") == tmp_path / "1f2e3d4c-cow.png"
 
 
+def test_a_file_is_found_under_the_name_that_an_upload_made_of_it(tmp_path: Path) -> None:
+    for name in ("my cat (1).png", "größe #2.png", "a b.png", "a_b&.png", "c d.png"):
+        (tmp_path / name).touch()
+    for uploaded, name in (
+        ("1f2e3d4c-my_cat_1.png", "my cat (1).png"),
+        ("1f2e3d4c-größe_2.png", "größe #2.png"),
+        ("1f2e3d4c-a_b.png", None),  # it may be either of two
+        ("c_d.png", None),  # no upload
+        ("../1f2e3d4c-c_d.png", None),
+    ):
+        assert find_image_file(tmp_path, uploaded) == (tmp_path / name if name else None)
+    (tmp_path / ("x" * 255)).touch()
+    assert find_image_file(tmp_path, "1f2e3d4c-" + "x" * 255) == tmp_path / ("x" * 255)
+    (tmp_path / "new one.png").touch()
+    assert find_image_file(tmp_path, "1f2e3d4c-new_one.png") == tmp_path / "new one.png"
+
+
 @pytest.mark.parametrize("name", ["none.png", "pets", "../outside.png", "/etc/hostname", "a\0b", "x" * 5000, ""])
 def test_what_is_no_file_of_the_folder_is_not_found(tmp_path: Path, name: str) -> None:
     (tmp_path / "images" / "pets").mkdir(parents=True)
