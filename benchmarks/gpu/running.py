@@ -1,7 +1,7 @@
 """Groups of measurements run in processes of their own, so that one that crashes or hangs takes no other with it.
 
 A process writes down each measurement as soon as it is made, and which one it has begun. If it ends before its time,
-the measurement that it had begun has failed, and another process goes on with the rest::
+or the measurement takes too long, the measurement has failed, and another process goes on with the rest::
 
     WORK/results/GROUP.json   {"whole image": {"found": {...}, "seconds": 3.2}, "PAMR": {"failed": "...", ...}}
 
@@ -11,11 +11,13 @@ machine it was measured, and whether all was tiny.
 
 import json
 import logging
+import math
 import multiprocessing
 import os
+import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,13 @@ NOT_REACHED: Results = {"not_reached": "no time was left for it"}
 _log = logging.getLogger(__name__)
 _PRELOADED = ["benchmarks.gpu.groups"]
 _END_S = 20.0
+_LOOK_EVERY_S = 1.0
+_LONGEST_S = 300.0
+"""Of a measurement: one that hangs is ended, so that the others have their time."""
+_UNTIL_THE_END = ("training",)
+"""Groups whose measurements end by themselves when the call does."""
+_LOST = 70
+"""The exit status of a process that cannot use the GPU any more."""
 _MOST_ERROR = 4000
 
 
@@ -65,14 +74,27 @@ def run_groups(call: Call) -> dict[str, Results]:
     deadline = time.monotonic() + 60 * call.minutes
     (call.work / "results").mkdir(parents=True, exist_ok=True)
     call.out.mkdir(parents=True, exist_ok=True)
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(_PRELOADED)  # the libraries are imported once, and not by each process
+    processes = processes_for(call.device)
     for group in call.groups:
         path = _path(call, group)
         if call.again:
             path.unlink(missing_ok=True)
         _run_group(processes, call, group, deadline)
     return {path.stem: _read(path) for path in sorted((call.work / "results").glob("*.json"))}
+
+
+def processes_for(device: str) -> Any:
+    """Return what starts processes that may use a device.
+
+    A process that was forked from one in which torch has asked whether there is a GPU cannot use it ("Cannot
+    re-initialize CUDA in forked subprocess"), and diffusers asks when it is imported. So for a GPU each process imports
+    the libraries anew; for a CPU they are imported once.
+    """
+    if device == "cuda":
+        return multiprocessing.get_context("spawn")
+    forking = multiprocessing.get_context("forkserver")
+    forking.set_forkserver_preload(_PRELOADED)
+    return forking
 
 
 def unfinished(groups: Mapping[str, Results], names: Sequence[str]) -> list[str]:
@@ -87,42 +109,61 @@ def unfinished(groups: Mapping[str, Results], names: Sequence[str]) -> list[str]
 
 def _run_group(processes: Any, call: Call, group: str, deadline: float) -> None:
     """Run a group's measurements; after a process that ended early, another one goes on."""
-    _forget_failures(_path(call, group))
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            _log.warning("%s: no time is left for it", group)
-            return
+    path = _path(call, group)
+    _forget_failures(path)
+    while (left := deadline - time.monotonic()) > 0:
         _log.info("%s: begun, %.1f minutes left", group, left / 60)
-        process = processes.Process(target=measure_group, args=(call, group, left))
+        process = processes.Process(target=measure_group, args=(call, group, deadline))
         process.start()
-        process.join(left + _END_S)
-        if process.is_alive():
-            process.kill()
-            process.join()
-        path = _path(call, group)
+        why = _ended(process, path, deadline, math.inf if group in _UNTIL_THE_END else _LONGEST_S)
         results = _read(path)
         begun = [name for name, entry in results.items() if entry == {"begun": True}]
         for name in begun:
-            over = time.monotonic() >= deadline
-            why = "the call's time was over" if over else f"its process ended with exit code {process.exitcode}"
-            results[name] = {"failed": why}
-            _log.error("%s, %s: %s", group, name, why)
-        if not begun and process.exitcode and NOT_REACHED in results.values():
-            results["group"] = {"failed": f"its process ended with exit code {process.exitcode}"}
+            results[name] = {"failed": why} if why else NOT_REACHED
+            _log.error("%s, %s: %s", group, name, why or "the call's time was over")
+        is_left, goes_on = NOT_REACHED in results.values(), bool(begun) or process.exitcode == _LOST
+        if is_left and not goes_on and process.exitcode:
+            results["group"] = {"failed": why}
         _write(path, results)
-        if not begun:
+        if not (is_left and goes_on):
             return
+    _log.warning("%s: no time is left for it", group)
 
 
-def measure_group(call: Call, group: str, seconds: float) -> None:
-    """Make a group's measurements that are not made yet, in this process, and write down each."""
+def _ended(process: Any, path: Path, deadline: float, longest_s: float) -> str:
+    """Wait until a process has ended, or end it; return what is to be said of a measurement that it had begun.
+
+    It is ended when its time is over, of which "" is said, and when one measurement takes too long.
+    """
+    begun, since = "", time.monotonic()
+    while True:
+        process.join(_LOOK_EVERY_S)
+        now = time.monotonic()
+        if not process.is_alive():
+            return "" if now >= deadline else f"its process ended with exit code {process.exitcode}"
+        name = next((name for name, entry in _read(path).items() if entry == {"begun": True}), "")
+        if name != begun:
+            begun, since = name, now
+        if now >= deadline + _END_S or (begun and now - since > longest_s):
+            process.kill()
+            process.join()
+            return "" if now >= deadline else f"it took longer than {longest_s / 60:.0f} minutes"
+
+
+def measure_group(call: Call, group: str, deadline: float) -> None:
+    """Make a group's measurements that are not made yet, in this process, and write down each.
+
+    Args:
+        call: what is asked for.
+        group: the group's name.
+        deadline: when to end, by ``time.monotonic``, which counts alike in all processes of a machine.
+    """
+    os.environ["HF_HUB_OFFLINE"] = "1"  # whatever asks for a network fails at once; read when the library is imported
     from benchmarks.gpu.context import Context
     from benchmarks.gpu.groups import GROUPS
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
-    os.environ["HF_HUB_OFFLINE"] = "1"  # whatever asks for a network fails at once, and not after minutes
-    path, deadline = _path(call, group), time.monotonic() + seconds
+    path = _path(call, group)
     context = Context(call.device, call.tiny, call.out, call.work, deadline, call.train_minutes)
     _one_thread_on_a_cpu(call.device)
     try:
@@ -139,15 +180,40 @@ def measure_group(call: Call, group: str, seconds: float) -> None:
         if context.seconds_left() <= 0:
             return
         _write(path, {**results, name: {"begun": True}})
-        begun = time.monotonic()
-        try:
-            entry: Results = {"found": measure()}
-        except Exception as error:  # noqa: BLE001
-            entry = _failure(error)
-            _log.error("%s, %s failed: %s", group, name, error)
-        entry |= {"seconds": round(time.monotonic() - begun, 2), "machine": call.machine, "tiny": call.tiny}
-        _log.info("%s, %s: %.1f s", group, name, entry["seconds"])
+        entry = _measured(call, f"{group}, {name}", measure)
         _write(path, {**results, name: entry})
+        if "failed" in entry and call.device == "cuda":
+            _require_gpu()
+
+
+def _measured(call: Call, name: str, measure: Callable[[], Results]) -> Results:
+    """Return the entry of a measurement that is made now."""
+    begun = time.monotonic()
+    try:
+        entry: Results = {"found": measure()}
+    except Exception as error:  # noqa: BLE001
+        entry = _failure(error)
+        _log.error("%s failed: %s", name, error)
+    entry |= {"seconds": round(time.monotonic() - begun, 2), "machine": call.machine, "tiny": call.tiny}
+    _log.info("%s: %.1f s", name, entry["seconds"])
+    return entry
+
+
+def _require_gpu() -> None:
+    """End this process if the GPU is lost to it; else give back the memory that a failure left.
+
+    After some errors of a kernel, such as an illegal access, every further call of CUDA in the same process fails.
+    """
+    import torch
+
+    from benchmarks.cost_seconds import release
+
+    try:
+        torch.cuda.synchronize()
+        release("cuda")
+    except RuntimeError as error:
+        _log.error("the GPU is lost to this process, and another one goes on: %s", error)
+        sys.exit(_LOST)
 
 
 def _one_thread_on_a_cpu(device: str) -> None:

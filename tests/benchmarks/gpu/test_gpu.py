@@ -237,22 +237,53 @@ def test_a_crash_at_the_start_of_a_group_keeps_what_earlier_calls_found(
     assert found["good"]["found"] == {"n": 1} and found["group"]["failed"] == "OSError: no device"
 
 
-def _sleep(_call: object, _group: str, _seconds: float) -> None:
-    path = running._path(_call, _group)  # type: ignore[arg-type]
-    running._write(path, {"slow": {"begun": True}})
+def _sleep(call: running.Call, group: str, _deadline: float) -> None:
+    running._write(running._path(call, group), {"slow": {"begun": True}})
     time.sleep(600)
 
 
-@pytest.mark.slow
-def test_a_real_process_that_hangs_is_ended_when_its_time_is_over(
-    call: running.Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def sleeping(call: running.Call, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Real processes whose one measurement never ends."""
+    monkeypatch.setattr(running, "_LOOK_EVERY_S", 0.05)
     monkeypatch.setattr(running, "_END_S", 0.2)
-    processes = multiprocessing.get_context("fork")
     monkeypatch.setattr(running, "measure_group", _sleep)
     (call.work / "results").mkdir(parents=True)
-    running._run_group(processes, call, "made", time.monotonic() + 3.0)
-    assert running._read(running._path(call, "made")) == {"slow": {"failed": "the call's time was over"}}
+    return multiprocessing.get_context("fork")
+
+
+def test_a_real_process_is_ended_when_its_time_is_over(call: running.Call, sleeping: Any) -> None:
+    running._run_group(sleeping, call, "made", time.monotonic() + 0.5)
+    assert running._read(running._path(call, "made")) == {"slow": running.NOT_REACHED}
+
+
+def test_a_measurement_that_takes_too_long_is_ended_so_that_others_have_their_time(
+    call: running.Call, sleeping: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_LONGEST_S", 0.3)
+    running._run_group(sleeping, call, "made", time.monotonic() + 600)
+    assert running._read(running._path(call, "made")) == {"slow": {"failed": "it took longer than 0 minutes"}}
+
+
+def test_where_a_failure_took_the_gpu_along_another_process_goes_on(
+    call: running.Call, in_this_process: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an illegal access, every further call of CUDA in the same process raises the same error."""
+    import torch
+
+    fault = RuntimeError("CUDA error: an illegal memory access was encountered")
+    lost = [True]
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: _raise(fault) if lost.pop() else None)
+    in_this_process |= {"bad": lambda: _raise(fault), "good": dict}
+    found = running.run_groups(replace(call, device="cuda"))["made"]
+    assert "illegal memory access" in found["bad"]["failed"] and found["good"]["found"] == {}
+    assert not lost
+
+
+def test_processes_that_use_a_gpu_are_not_forked() -> None:
+    """Torch refuses a GPU to a process that was forked after torch, or diffusers at its import, asked for one."""
+    assert running.processes_for("cuda").get_start_method() == "spawn"
+    assert running.processes_for("cpu").get_start_method() == "forkserver"
 
 
 # ---------------------------------------------------------------- goals
