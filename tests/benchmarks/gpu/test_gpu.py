@@ -1,10 +1,10 @@
 """`make gpu` at small sizes on the CPU: every stage runs, and what fails or ends early takes nothing else along."""
 
 import json
-import logging
 import multiprocessing
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from benchmarks.gpu import running
 from benchmarks.gpu.goals import GOALS, judged, with_whole_floors
 from benchmarks.gpu.options import ON_A_CPU
 
+ROOT = Path(__file__).parents[3]
+
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -24,8 +26,12 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def status(out: Path) -> int:
-    """The exit status of one call that does all of it."""
-    return command.main(["--out", str(out), "--tiny", "--device", "cpu", "--minutes", "9"])
+    """The exit status of one call that does all of it.
+
+    It is a process of its own: this one may have a server of forks already, which has imported other things.
+    """
+    call = [sys.executable, "-m", "benchmarks.gpu", "--out", str(out), "--tiny", "--device", "cpu", "--minutes", "9"]
+    return subprocess.run(call, cwd=ROOT, check=False).returncode
 
 
 @pytest.fixture(scope="module")
@@ -96,42 +102,14 @@ def call(tmp_path: Path) -> running.Call:
     return running.Call(("made",), tmp_path / "out", tmp_path / "work", "cpu", tiny=True, minutes=0.5)
 
 
-class Here:
-    """Runs what a process would run, in this one; what would end it ends the call."""
-
-    def __init__(self, target: Any, args: Any) -> None:
-        self._target, self._args, self.exitcode = target, args, 0
-
-    def start(self) -> None:
-        try:
-            self._target(*self._args)
-        except SystemExit as error:
-            self.exitcode = error.code
-
-    def join(self, timeout: float | None = None) -> None: ...
-
-    def is_alive(self) -> bool:
-        return False
-
-    def kill(self) -> None: ...
-
-
-class Processes:
-    Process = Here
-
-    def set_forkserver_preload(self, _modules: object) -> None: ...
-
-
 @pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """A group "made" of the measurements that a test puts into it."""
+def made(in_this_process: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A group "made" of the measurements that a test puts into it, which are made in this process."""
     from benchmarks.gpu import groups
 
-    made: dict[str, Any] = {}
-    monkeypatch.setitem(groups.GROUPS, "made", lambda _context: made)
-    monkeypatch.setattr(multiprocessing, "get_context", lambda _method: Processes())
-    monkeypatch.setattr(logging, "basicConfig", lambda **_given: None)  # a process of its own would change its own
-    yield made
+    measurements: dict[str, Any] = {}
+    monkeypatch.setitem(groups.GROUPS, "made", lambda _context: measurements)
+    return measurements
 
 
 def _raise(error: BaseException) -> Any:
@@ -140,28 +118,24 @@ def _raise(error: BaseException) -> Any:
 
 @pytest.mark.slow
 def test_a_measurement_that_fails_is_written_down_and_the_others_go_on(
-    call: running.Call, in_this_process: dict[str, Any]
+    call: running.Call, made: dict[str, Any]
 ) -> None:
-    in_this_process |= {"bad": lambda: _raise(ValueError("no kernel")), "good": lambda: {"seconds": 1.0}}
+    made |= {"bad": lambda: _raise(ValueError("no kernel")), "good": lambda: {"seconds": 1.0}}
     found = running.run_groups(call)["made"]
     assert found["bad"]["failed"] == "ValueError: no kernel" and "_raise" in found["bad"]["where"]
     assert found["good"]["found"] == {"seconds": 1.0}
 
 
 @pytest.mark.slow
-def test_what_ends_its_process_has_failed_and_another_process_goes_on(
-    call: running.Call, in_this_process: dict[str, Any]
-) -> None:
-    in_this_process |= {"before": dict, "crash": lambda: _raise(SystemExit(-11)), "after": lambda: {"n": 2}}
+def test_what_ends_its_process_has_failed_and_another_process_goes_on(call: running.Call, made: dict[str, Any]) -> None:
+    made |= {"before": dict, "crash": lambda: _raise(SystemExit(-11)), "after": lambda: {"n": 2}}
     found = running.run_groups(call)["made"]
     assert found["crash"] == {"failed": "its process ended with exit code -11"}
     assert found["after"]["found"] == {"n": 2}
 
 
 @pytest.mark.slow
-def test_what_was_found_is_kept_and_what_failed_is_tried_again(
-    call: running.Call, in_this_process: dict[str, Any]
-) -> None:
+def test_what_was_found_is_kept_and_what_failed_is_tried_again(call: running.Call, made: dict[str, Any]) -> None:
     counts = {"good": 0, "bad": 0, "paused": 0}
 
     def count(name: str, found: Any) -> Any:
@@ -171,7 +145,7 @@ def test_what_was_found_is_kept_and_what_failed_is_tried_again(
 
         return measure
 
-    in_this_process |= {
+    made |= {
         "good": count("good", dict),
         "bad": count("bad", lambda: _raise(OSError("full"))),
         "paused": count("paused", lambda: {"finished": False}),
@@ -183,7 +157,7 @@ def test_what_was_found_is_kept_and_what_failed_is_tried_again(
 
 @pytest.mark.slow
 def test_what_no_time_was_left_for_is_told_and_the_next_call_makes_it(
-    call: running.Call, in_this_process: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    call: running.Call, made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
@@ -192,7 +166,7 @@ def test_what_no_time_was_left_for_is_told_and_the_next_call_makes_it(
         clock[0] += 60 * call.minutes
         return {"n": 1}
 
-    in_this_process |= {"long": long, "late": lambda: {"n": 2}}
+    made |= {"long": long, "late": lambda: {"n": 2}}
     first = running.run_groups(call)
     assert first["made"]["late"] == running.NOT_REACHED and first["made"]["long"]["found"] == {"n": 1}
     assert running.unfinished(first, ("made",)) == ["made: late"]
@@ -200,8 +174,8 @@ def test_what_no_time_was_left_for_is_told_and_the_next_call_makes_it(
     assert second["made"]["late"]["found"] == {"n": 2} and running.unfinished(second, ("made",)) == []
 
 
-def test_a_group_that_no_time_was_left_for_is_told(call: running.Call, in_this_process: dict[str, Any]) -> None:
-    in_this_process |= {"good": dict}
+def test_a_group_that_no_time_was_left_for_is_told(call: running.Call, made: dict[str, Any]) -> None:
+    made |= {"good": dict}
     found = running.run_groups(replace(call, minutes=0.0))
     assert found == {"made": {"group": running.NOT_REACHED}} and running.unfinished(found, ("made",)) == ["made: group"]
     assert running.unfinished({"made": {"paused": {"found": {"finished": False}}}}, ("made",)) == ["made: paused"]
@@ -226,11 +200,11 @@ def test_a_call_has_some_minutes(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_a_crash_at_the_start_of_a_group_keeps_what_earlier_calls_found(
-    call: running.Call, in_this_process: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    call: running.Call, made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from benchmarks.gpu import groups
 
-    in_this_process |= {"good": lambda: {"n": 1}}
+    made |= {"good": lambda: {"n": 1}}
     running.run_groups(call)
     monkeypatch.setitem(groups.GROUPS, "made", lambda _context: _raise(OSError("no device")))
     found = running.run_groups(call)["made"]

@@ -49,6 +49,7 @@ def test_results_whose_kind_nobody_wrote_down_are_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_this_process")
 def test_a_full_size_call_refuses_the_folder_of_a_tiny_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--out", str(tmp_path), "--device", "cpu", "--stage", "machine", "--minutes"]
     assert command.main([*arguments, "5", "--tiny"]) == 0
