@@ -10,6 +10,8 @@ no part of the sky. Regions that were accepted as they were belong to neither.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from converters.corrections.pairs import RegionPair
 from converters.encodings.coco_rle import coco_rle_area, coco_rle_bbox_xywh, coco_rle_intersection
 from converters.records import Region
@@ -36,7 +38,7 @@ class Regrouping:
 def find_regroupings(pairs: Sequence[RegionPair]) -> tuple[Regrouping, ...]:
     """Return the splits, then the merges, among the regions of one correction.
 
-    The time grows with the predicted times the annotated regions that were not accepted.
+    Run lengths are compared where boxes overlap; boxes are compared with all others of the same labels, at once.
     """
     predicted = _not_accepted([(pair.predicted, pair) for pair in pairs])
     annotated = _not_accepted([(pair.annotated, pair) for pair in pairs])
@@ -53,12 +55,25 @@ class _Placed:
     area_px: int
     box_xywh: tuple[float, ...]
 
-    def shared_px(self, other: "_Placed") -> int:
-        x, y, width, height = self.box_xywh
-        left, top, wide, high = other.box_xywh
-        if x >= left + wide or left >= x + width or y >= top + high or top >= y + height:
-            return 0
-        return coco_rle_intersection(self.region.rle, other.region.rle)
+    @property
+    def labels(self) -> frozenset[str]:
+        return frozenset(self.region.labels)
+
+
+class _Alike:
+    """Regions of the same labels, with their boxes, (n, 4)."""
+
+    def __init__(self, members: Sequence[_Placed]) -> None:
+        self._members = members
+        self._boxes = np.array([member.box_xywh for member in members])
+
+    def sharing(self, whole: _Placed) -> list[tuple[_Placed, int]]:
+        """Return the members that may share pixels with a region, each with how many, in their order."""
+        x, y, width, height = self._boxes.T
+        left, top, wide, high = whole.box_xywh
+        near = (x < left + wide) & (left < x + width) & (y < top + high) & (top < y + height)
+        some = [self._members[place] for place in np.flatnonzero(near)]
+        return [(part, coco_rle_intersection(part.region.rle, whole.region.rle)) for part in some]
 
 
 def _not_accepted(sides: Sequence[tuple[Region | None, RegionPair]]) -> list[_Placed]:
@@ -71,10 +86,13 @@ def _not_accepted(sides: Sequence[tuple[Region | None, RegionPair]]) -> list[_Pl
 
 def _wholes(wholes: Sequence[_Placed], parts: Sequence[_Placed]) -> list[tuple[Region, tuple[Region, ...]]]:
     """Return the regions that are made up of several of the other regions, each with these."""
+    by_labels: dict[frozenset[str], list[_Placed]] = {}
+    for part in parts:
+        by_labels.setdefault(part.labels, []).append(part)
+    alike = {labels: _Alike(members) for labels, members in by_labels.items() if len(members) > 1}
     found = []
-    for whole in wholes if len(parts) > 1 else ():
-        alike = [part for part in parts if set(part.region.labels) == set(whole.region.labels)]
-        shared = [(part, part.shared_px(whole)) for part in alike]
+    for whole in wholes:
+        shared = alike[whole.labels].sharing(whole) if whole.labels in alike else []
         inside = [(part, pixels) for part, pixels in shared if 2 * pixels > part.area_px]
         if len(inside) > 1 and 2 * sum(pixels for _, pixels in inside) > whole.area_px:
             found.append((whole.region, tuple(part.region for part, _ in inside)))
