@@ -107,7 +107,7 @@ def regions_to_label_map(regions: Sequence[LabelledRegion], size_hw: tuple[int, 
 def regions_to_label_runs(regions: Sequence[LabelledRegion], size_hw: tuple[int, int]) -> LabelRuns:
     """Give each run of pixels the label of one region, by the rule in this module's docstring.
 
-    The time grows with the number of runs of all regions, not with the pixels.
+    The time grows with the number of runs in the columns of each region, not with the pixels.
 
     Raises:
         MaskError: a region is of another size.
@@ -122,20 +122,28 @@ def regions_to_label_runs(regions: Sequence[LabelledRegion], size_hw: tuple[int,
     contested = np.zeros(labels.size, dtype=np.bool_)
     hidden = []
     for position in _by_precedence([(item.score, coco_rle_area(item.rle)) for item in regions]):
-        covered, label = _covered(edges, *runs[position]), regions[position].label
-        contested |= covered & (labels != 0) & (labels != label)
-        labels[covered & (labels == 0)] = label
-        if not (labels[covered] == label).any():
+        stretches, covered = _covered(edges, *runs[position])
+        there, label = labels[stretches], regions[position].label
+        contested[stretches] |= covered & (there != 0) & (there != label)
+        there[covered & (there == 0)] = label
+        if not (there[covered] == label).any():
             hidden.append(position)
     return LabelRuns(size_hw, edges[1:], labels, int(lengths[contested].sum()), tuple(sorted(hidden)))
 
 
-def _covered(edges: _Positions, starts: _Positions, ends: _Positions) -> npt.NDArray[np.bool_]:
-    """Tell which of the stretches between `edges` lie in a run; each start and end is an edge."""
-    steps = np.zeros(edges.size, dtype=np.int8)
-    steps[np.searchsorted(edges, starts)] += 1
-    steps[np.searchsorted(edges, ends)] -= 1
-    return np.cumsum(steps[:-1], dtype=np.int8) > 0
+def _covered(edges: _Positions, starts: _Positions, ends: _Positions) -> tuple[slice, npt.NDArray[np.bool_]]:
+    """Return the stretches between `edges` from the first run to the last, and which of them lie in a run.
+
+    Each start and end is an edge.
+    """
+    begun, ended = np.searchsorted(edges, starts), np.searchsorted(edges, ends)
+    if not begun.size:
+        return slice(0, 0), np.zeros(0, dtype=np.bool_)
+    first, last = int(begun[0]), int(ended[-1])
+    steps = np.zeros(last - first + 1, dtype=np.int8)
+    steps[begun - first] += 1
+    steps[ended - first] -= 1
+    return slice(first, last), np.cumsum(steps[:-1], dtype=np.int8) > 0
 
 
 def _by_precedence(scores_and_areas: Sequence[tuple[float | None, int]]) -> list[int]:
