@@ -140,9 +140,17 @@ def coco_rle_to_mask(rle: Mapping[str, Any], *, max_pixels: int = MAX_PIXELS) ->
         CocoRLEError: a key is missing, the counts are no counts, or they do not fill the image exactly.
         MaskError: `size` is no size, or has more than `max_pixels`.
     """
-    (height, width), counts = _checked(rle, max_pixels)
-    inside = np.arange(counts.size) % 2 == 1
-    return np.ascontiguousarray(np.repeat(inside, counts).reshape(width, height).T)
+    size_hw, counts = _checked(rle, max_pixels)
+    starts, ends = _runs(counts)
+    mask = np.zeros(size_hw, dtype=np.bool_)
+    if starts.size:  # the columns beside the mask are background already
+        height = size_hw[0]
+        left, right = int(starts[0]) // height, (int(ends[-1]) - 1) // height + 1
+        edges = np.stack((starts, ends), axis=1).ravel() - left * height
+        lengths = np.diff(edges, prepend=0, append=(right - left) * height)
+        inside = np.arange(lengths.size) % 2 == 1
+        mask[:, left:right] = np.repeat(inside, lengths).reshape(right - left, height).T
+    return mask
 
 
 def coco_rle_runs(rle: CocoRLE, *, max_pixels: int = MAX_PIXELS) -> tuple[_Counts, _Counts]:
@@ -150,7 +158,10 @@ def coco_rle_runs(rle: CocoRLE, *, max_pixels: int = MAX_PIXELS) -> tuple[_Count
 
     The errors are those of `coco_rle_to_mask`.
     """
-    _, counts = _checked(rle, max_pixels)
+    return _runs(_checked(rle, max_pixels)[1])
+
+
+def _runs(counts: _Counts) -> tuple[_Counts, _Counts]:
     edges = np.cumsum(counts)
     starts, ends = edges[:-1:2], edges[1::2]
     return starts[starts < ends], ends[starts < ends]

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from converters.encodings.masks import MAX_PIXELS, Mask, require_mask, require_size
+from converters.encodings.masks import MAX_PIXELS, Mask, mask_box, require_size
 from converters.errors import PolygonError
 
 Polygon: TypeAlias = npt.NDArray[np.float64]
@@ -43,12 +43,13 @@ def mask_to_polygons(mask: Mask, tolerance_px: float = 1.0, max_vertices: int | 
         MaskError: `mask` is no (H, W) bool array.
         PolygonError: `tolerance_px` is negative, or `max_vertices` is less than 3.
     """
-    require_mask(mask)
+    rows, columns = mask_box(mask)
     if tolerance_px < 0 or (max_vertices is not None and max_vertices < 3):
         raise PolygonError(
             f"expected tolerance_px of 0 or more and max_vertices of 3 or more, got {tolerance_px} and {max_vertices}"
         )
-    return [_simplify(ring, tolerance_px, max_vertices) for ring in _outer_rings(mask)]
+    corner = np.array((columns.start, rows.start), dtype=np.float64)
+    return [_simplify(ring + corner, tolerance_px, max_vertices) for ring in _outer_rings(mask[rows, columns])]
 
 
 def _outer_rings(mask: Mask) -> Iterator[Polygon]:

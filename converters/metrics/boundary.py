@@ -15,7 +15,7 @@ from collections.abc import Collection
 import numpy as np
 import numpy.typing as npt
 
-from converters.encodings.masks import Mask, require_mask
+from converters.encodings.masks import Mask, mask_box
 from converters.errors import EvaluationError
 
 DILATION_RATIO = 0.02
@@ -29,12 +29,9 @@ def boundary_width_px(size_hw: tuple[int, int], dilation_ratio: float = DILATION
 
 def mask_to_boundary(mask: Mask, width_px: int) -> Mask:
     """Return the pixels of a (H, W) mask that are at most `width_px` from its outline (chessboard distance)."""
-    require_mask(mask)
+    box = mask_box(mask)  # around it nothing is True, so its box is as good as the whole image
     boundary = np.zeros_like(mask)
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if rows.size:  # around it nothing is True, so its box is as good as the whole image, and smaller
-        box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        boundary[box] = mask[box] & ~_eroded(mask[box], width_px)
+    boundary[box] = mask[box] & ~_eroded(mask[box], width_px)
     return boundary
 
 

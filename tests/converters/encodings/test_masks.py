@@ -12,11 +12,13 @@ from converters.encodings.masks import (
     fill_holes,
     has_holes,
     label_parts,
+    mask_box,
     mask_iou,
     part_boxes_xywh,
     remove_small_parts,
     split_parts,
 )
+from converters.encodings.polygons import mask_to_polygons
 from converters.errors import MaskError
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=24))
@@ -76,6 +78,25 @@ def test_holes_are_filled_as_scipy_fills_them(mask: np.ndarray) -> None:
     filled = ndimage.binary_fill_holes(mask)
     assert np.array_equal(fill_holes(mask), filled)
     assert has_holes(mask) == (filled != mask).any()
+
+
+@given(masks)
+def test_a_box_holds_all_pixels_of_a_mask_and_no_empty_side(mask: np.ndarray) -> None:
+    box = mask_box(mask)
+    assert mask[box].sum() == mask.sum()
+    assert all(mask[box].any(axis=axis).all() for axis in (0, 1))
+
+
+def test_a_small_object_takes_no_memory_of_its_large_image() -> None:
+    mask = np.zeros((2000, 2000), dtype=np.bool_)
+    mask[990:1010, 700:720] = True
+    tracemalloc.start()
+    try:
+        assert not has_holes(mask)
+        assert [len(ring) for ring in mask_to_polygons(mask)] == [4]
+        assert tracemalloc.get_traced_memory()[1] < mask.nbytes / 10
+    finally:
+        tracemalloc.stop()
 
 
 def test_only_small_holes_and_parts_go() -> None:
