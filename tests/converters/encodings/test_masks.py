@@ -82,9 +82,9 @@ def test_holes_are_filled_as_scipy_fills_them(mask: np.ndarray) -> None:
 
 @given(masks)
 def test_a_box_holds_all_pixels_of_a_mask_and_no_empty_side(mask: np.ndarray) -> None:
-    box = mask_box(mask)
-    assert mask[box].sum() == mask.sum()
-    assert all(mask[box].any(axis=axis).all() for axis in (0, 1))
+    inside = mask[mask_box(mask)]
+    assert inside.sum() == mask.sum()
+    assert all(side.any() for side in (inside[:1], inside[-1:], inside[:, :1], inside[:, -1:]) if mask.any())
 
 
 def test_a_small_object_takes_no_memory_of_its_large_image() -> None:
