@@ -13,7 +13,7 @@ from PIL import Image
 
 from converters.corrections.pairs import Correction, RegionPair
 from converters.corrections.splits import find_regroupings
-from converters.encodings.masks import Mask, fill_holes, remove_small_parts
+from converters.encodings.masks import Mask, fill_holes, mask_box, remove_small_parts
 from converters.encodings.polygons import mask_to_polygons
 from converters.errors import ImageFileError
 from converters.files.image_files import find_image_file, image_file_name, upright_image
@@ -104,13 +104,16 @@ def _shapes(pair: RegionPair, scale: float) -> str:
 def _outline(mask: Mask, scale: float) -> str:
     """Return the outlines of a mask's parts and holes as SVG path data, in shown pixels."""
     smallest = max(1, round(_SMALLEST_PART_PX / scale**2))
-    parts = remove_small_parts(mask, smallest)
+    rows, columns = mask_box(mask)
+    corner = (columns.start, rows.start)
+    parts = remove_small_parts(mask[rows, columns], smallest)
     holes = remove_small_parts(fill_holes(parts) & ~parts, smallest)
     tolerance_px = 0.5 / scale
     rings = [
         ring for shape in (parts, holes) if shape.any() for ring in mask_to_polygons(shape, tolerance_px, _MAX_VERTICES)
     ]
-    return "".join("M" + " ".join(f"{x:.1f},{y:.1f}" for x, y in (ring * scale).tolist()) + "Z" for ring in rings)
+    shown = (((ring + corner) * scale).tolist() for ring in rings)
+    return "".join("M" + " ".join(f"{x:.1f},{y:.1f}" for x, y in ring) + "Z" for ring in shown)
 
 
 def changes_of(item: Correction) -> list[str]:

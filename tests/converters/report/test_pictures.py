@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import tracemalloc
 from pathlib import Path
 from xml.etree.ElementTree import fromstring
 
@@ -48,6 +49,18 @@ def test_holes_are_outlined_too() -> None:
     item = correction(corrected([region("a", ring)], [region("a", ring)]))
     (after,) = [p for p in fromstring(picture_of(item, None).svg).iter("path") if p.get("class") == "after"]
     assert (after.get("d") or "").count("M") == 2
+
+
+def test_a_small_region_takes_no_memory_of_its_large_image_but_its_mask() -> None:
+    small = np.zeros((2000, 2000), dtype=np.bool_)
+    small[1000:1040, 500:540] = True
+    item = correction(corrected([region("a", small)], [region("a", small)]))
+    tracemalloc.start()
+    try:
+        assert 'd="M160.0,320.0 172.8,320.0 172.8,332.8 160.0,332.8Z"' in picture_of(item, None).svg
+        assert tracemalloc.get_traced_memory()[1] < 3 * small.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.slow
