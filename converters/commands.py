@@ -54,7 +54,7 @@ from converters.label_studio.config_for import Extras, Needs, answer_names, labe
 from converters.label_studio.findings import Finding
 from converters.label_studio.label_config import LabelConfig, parse_label_config, read_label_config
 from converters.label_studio.reader import Wanted, read_export
-from converters.label_studio.tasks import marked_as, write_tasks
+from converters.label_studio.tasks import LARGEST_IMPORT_BYTES, marked_as, write_tasks
 from converters.label_studio.validate import Expectations, Seen, validate_config, validate_file
 from converters.records import DatasetCategory, ImageRecord
 from converters.report.advice import what_to_do
@@ -239,6 +239,11 @@ def _import(
     if options.label_config_out:
         with new_file(options.label_config_out) as file:
             file.write(label_config_for(categories, options.control, extras=needs.of(offered)))
+    if (size := options.out.stat().st_size) >= LARGEST_IMPORT_BYTES:
+        say(
+            f"Label Studio refuses files of {LARGEST_IMPORT_BYTES} bytes or more, and {options.out} has {size}: start "
+            f"Label Studio with DATA_UPLOAD_MAX_MEMORY_SIZE={size + 1}, or import the tasks in several files."
+        )
     return _written(counts, options.out, others=[options.label_config_out] if options.label_config_out else ())
 
 

@@ -34,6 +34,10 @@ WRITABLE_TAGS = ("BrushLabels", "BitmaskLabels", "PolygonLabels", "RectangleLabe
 """The control tags that regions can be written for; the first two keep every pixel."""
 
 
+LARGEST_IMPORT_BYTES = 250 << 20
+"""Label Studio 1.23.2 refuses a file of tasks of so many bytes, unless its DATA_UPLOAD_MAX_MEMORY_SIZE is larger."""
+
+
 def records_to_tasks(records: Iterable[ImageRecord], config: LabelConfig, *, workers: int = 1) -> Iterator[JsonObject]:
     """Convert records to tasks for import, one at a time.
 

@@ -92,6 +92,20 @@ def test_an_import_brings_a_label_config_that_fits(tmp_path: Path) -> None:
     assert {item["model_version"] for task in tasks for item in task["predictions"]} == {"imported"}
 
 
+def test_a_file_that_label_studio_refuses_for_its_size_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = import_options(coco_file(tmp_path), tmp_path / "tasks.json")
+    commands.import_coco(tasks)
+    assert "refuses" not in capsys.readouterr().out
+    size = tasks.out.stat().st_size
+    monkeypatch.setattr(commands, "LARGEST_IMPORT_BYTES", size)
+    commands.import_coco(tasks)
+    said = capsys.readouterr().out
+    assert f"Label Studio refuses files of {size} bytes or more, and {tasks.out} has {size}: start" in said
+    assert f"DATA_UPLOAD_MAX_MEMORY_SIZE={size + 1}, or" in said
+
+
 def test_a_yolo_import_needs_the_images(tmp_path: Path) -> None:
     commands.convert_yolo(convert_options(tmp_path / "yolo"))
     (tmp_path / "yolo" / "images").rmdir()
