@@ -116,7 +116,7 @@ def variants(
     Raises:
         EvaluationError: a name is no row's and no family's.
     """
-    found: list[Variant] = []
+    found, values = list[Variant](), list[dict[str, Any]]()
     left_out: list[LeftOut] = []
     for row in _chosen(wanted):
         try:
@@ -126,8 +126,9 @@ def variants(
         except PresetError as error:
             left_out.append(LeftOut(row.name, str(error)))
             continue
-        same = next((each.row.name for each in found if _same(each.preset, variant)), "")
-        found.append(Variant(row, variant, same))
+        own = preset_to_mapping(variant) | {"name": ""}
+        found.append(Variant(row, variant, found[values.index(own)].row.name if own in values else ""))
+        values.append(own)
     return tuple(found), tuple(left_out)
 
 
@@ -172,10 +173,6 @@ def _require_usual(row: Row, preset: EnginePreset) -> None:
     asked = row.changes["generation"]["images"]
     if usual is not None and asked > _MOST_IMAGES * usual:
         raise PresetError(f"it draws {asked} images a category, and the preset {usual}; name it with --rows to have it")
-
-
-def _same(one: EnginePreset, other: EnginePreset) -> bool:
-    return preset_to_mapping(one) | {"name": ""} == preset_to_mapping(other) | {"name": ""}
 
 
 def _missing(fields: Mapping[str, Any], changes: Changes, path: str = "") -> str:
