@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 
+from ovdiff.garbage import without_searches_for_garbage
 from ovdiff.models.clip import Clip, OpenClip, TransformersClip
 from ovdiff.models.devices import DeviceOptions, computable, split_device
 from ovdiff.models.fair_lock import FairLock
@@ -128,7 +129,7 @@ class LoadedModels:
         if key not in self._loaded:
             # Said before it is done, because a hub that cannot be reached takes half a minute.
             _log.info("Loading %s from %s.", what, settings.source)
-            with errors_of_loading(settings, what), _quietly():
+            with errors_of_loading(settings, what), _quietly(), without_searches_for_garbage():
                 self._loaded[key] = load()
         loaded: T = self._loaded[key]
         return loaded
@@ -181,8 +182,9 @@ def arranged(pipeline: StableDiffusionPipeline, options: DeviceOptions) -> Stabl
 
 def _import_speakers(*libraries: str) -> None:
     """Import libraries ahead of a model's loading, so that :func:`_quietly` finds them."""
-    for library in libraries:
-        import_module(_LOGGING[library])
+    with without_searches_for_garbage():
+        for library in libraries:
+            import_module(_LOGGING[library])
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from typing import Any
 
 from ovdiff.errors import MissingExtraError, OVDiffError, PresetError
 from ovdiff.extras import naming_the_extra
+from ovdiff.garbage import without_searches_for_garbage
 from ovdiff.presets.added import AddedThings
 from ovdiff.presets.model_settings import CheckpointSettings, ModelSettings
 
@@ -102,7 +103,7 @@ class Part:
             PresetError: there is no such module or function, or the module needs another package.
         """
         try:
-            with naming_the_extra(purpose):
+            with naming_the_extra(purpose), without_searches_for_garbage():
                 found: Callable[..., Any] = resolve_name(self.make)
         except MissingExtraError:
             raise

@@ -27,7 +27,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {  # The top floor first. A lit
         ("vocabulary", "tinyworld", "segmentation"),
         ("region_scores",),
         ("presets", "images", "storage", "planning"),
-        ("extras",),
+        ("extras", "garbage"),
         ("errors",),
     ),
     "converters": (
@@ -64,6 +64,7 @@ SEEN_BY_A_HALF = {
     "presets",
     "vocabulary",
     "extras",
+    "garbage",
     "images",
     "storage",
     "errors",
