@@ -76,8 +76,13 @@ def detail_keys(region: Region, names: Sequence[str]) -> JsonObject:
         keys["keypoints"] = [value for triple in triples for value in triple]
         keys["num_keypoints"] = sum(triple[2] > 0 for triple in triples)
     if region.answers:
-        keys["attributes"] = {name: texts[0] if len(texts) == 1 else [*texts] for name, texts in region.answers.items()}
+        keys["attributes"] = attributes_of(region.answers)
     return keys
+
+
+def attributes_of(answers: Mapping[str, Sequence[str]]) -> JsonObject:
+    """Return answers as the attributes of an annotation: a text, or a list of several."""
+    return {name: texts[0] if len(texts) == 1 else [*texts] for name, texts in answers.items()}
 
 
 def _triple(point: Keypoint | None) -> tuple[float, float, int]:

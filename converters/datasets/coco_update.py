@@ -21,12 +21,13 @@ region in the export is compared with that one:
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 
 from converters.datasets.coco import CocoDataset, CocoOptions, CocoShape, CocoShapes
-from converters.datasets.coco_details import detail_keys
+from converters.datasets.coco_details import attributes_of, detail_keys
 from converters.datasets.coco_index import ImageId, coco_id, index_coco
 from converters.datasets.coco_reader import stated_size
 from converters.datasets.coco_regions import is_box_alone, read_regions
@@ -99,11 +100,15 @@ class _Shown:
 
 @dataclass(frozen=True)
 class _Change:
-    """A region that came back changed, and whether its shape and its details did."""
+    """What of a region changed; of its answers those that did, as they are now, None for one that is gone."""
 
-    region: Region
     shape: bool
-    details: bool
+    crowd: bool
+    keypoints: bool
+    answers: Mapping[str, tuple[str, ...] | None]
+
+    def __bool__(self) -> bool:
+        return bool(self.shape or self.crowd or self.keypoints or self.answers)
 
 
 class _Update:
@@ -219,22 +224,27 @@ class _Update:
         same_shape = sorted((r.id, r.rle["counts"]) for r in regions) == sorted(
             (g.id, g.rle["counts"]) for g in item.given
         )
-        same_details = _details(regions) == _details(item.given)
         labels = tuple(dict.fromkeys(label for region in regions for label in region.labels))
-        if same_shape and same_details and set(labels) == set(item.region.labels):
+        change = _Change(
+            shape=not same_shape,
+            crowd=_is_crowd(regions) != _is_crowd(item.given),
+            keypoints=_points(regions) != _points(item.given),
+            answers=_changed_answers(item.given, regions),
+        )
+        if change or set(labels) != set(item.region.labels):
+            self._rewrite(item.annotations, replace(_joined(regions), labels=labels), change, image_id)
+        else:
             self._tally.note("annotations that stay as they were", len(item.annotations))
-            return
-        change = _Change(_joined(regions), shape=not same_shape, details=not same_details)
-        self._rewrite(item.annotations, labels, change, image_id)
 
     def _rewrite(
         self,
         annotations: Sequence[Json],
-        labels: Sequence[str],
+        region: Region,
         change: _Change,
         image_id: ImageId,
     ) -> None:
-        """Give each label one of the annotations; delete annotations without a label, add missing ones."""
+        """Give each label of a region one of its annotations; delete those without a label, add missing ones."""
+        labels = region.labels
         free = {self._name_of(annotation): annotation for annotation in annotations}
         kept = {label: free.pop(label) for label in labels if label in free}
         missing = [label for label in labels if label not in kept]
@@ -243,8 +253,8 @@ class _Update:
                 kept[label] = free.pop(next(iter(free)))
                 missing.remove(label)
         for label, annotation in kept.items():
-            keys = self._new_shape(change.region, annotation) if change.shape else {}
-            keys |= self._new_details(change.region, label) if change.details else {}
+            keys = self._new_shape(region, annotation) if change.shape else {}
+            keys |= _changed_details(change, self._new_details(region, label), annotation)
             category_id = annotation["category_id"] if self._name_of(annotation) == label else self._ids[label]
             new = {**annotation, "category_id": category_id, **keys}
             if new != annotation:
@@ -252,7 +262,7 @@ class _Update:
             self._tally.note("annotations changed", int(new != annotation))
         self._replaced |= {id(annotation): None for annotation in free.values()}
         self._tally.note("annotations removed", len(free))
-        self._tally.note("annotations added", self._add_new(missing, change.region, image_id))
+        self._tally.note("annotations added", self._add_new(missing, region, image_id))
 
     def _add_new(self, labels: Sequence[str], region: Region, image_id: ImageId) -> int:
         """Add an annotation for each label that is a category; return how many were added."""
@@ -296,11 +306,33 @@ def _joined(regions: Sequence[Region]) -> Region:
     return replace(regions[0], rle=rle, polygon=None, box_xywh=None)
 
 
-def _details(regions: Sequence[Region]) -> tuple[object, ...]:
-    """Return what regions carry beside shape and labels, to be compared."""
-    points = [(p.name, round(p.x, 2), round(p.y, 2), p.is_hidden) for region in regions for p in region.keypoints]
-    answers = [(name, texts) for region in regions for name, texts in region.answers.items()]
-    return any(region.is_crowd for region in regions), sorted(points), sorted(answers)
+def _changed_details(change: _Change, new: Mapping[str, Any], annotation: Json) -> JsonObject:
+    """Return the new keys of the details that changed; an attribute that did not change keeps its value, as false."""
+    points = {key: value for key, value in new.items() if key not in ("iscrowd", "attributes")}
+    given = annotation.get("attributes")
+    values = given.items() if isinstance(given, Mapping) else ()
+    kept = {name: value for name, value in values if change.answers.get(name, ()) is not None}
+    answers = {name: texts for name, texts in change.answers.items() if texts is not None}
+    return {
+        **({"iscrowd": new["iscrowd"]} if change.crowd else {}),
+        **(points if change.keypoints else {}),
+        **({"attributes": kept | attributes_of(answers)} if change.answers else {}),
+    }
+
+
+def _is_crowd(regions: Sequence[Region]) -> bool:
+    return any(region.is_crowd for region in regions)
+
+
+def _points(regions: Sequence[Region]) -> list[tuple[str, float, float, bool]]:
+    return sorted((p.name, round(p.x, 2), round(p.y, 2), p.is_hidden) for region in regions for p in region.keypoints)
+
+
+def _changed_answers(before: Sequence[Region], after: Sequence[Region]) -> dict[str, tuple[str, ...] | None]:
+    """Return the answers that changed, as they are now; None for one that is gone."""
+    sides = (before, after)
+    old, new = ({name: texts for each in side for name, texts in each.answers.items()} for side in sides)
+    return {name: new.get(name) for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)}
 
 
 def _new_categories(

@@ -96,6 +96,21 @@ def test_corrected_details_are_written_back() -> None:
     assert shape["value"]["format"] == "rle"
 
 
+def test_a_corrected_attribute_leaves_the_others_and_all_else_as_they_were() -> None:
+    held = {"state": "wet", "occluded": False, "angle": 0.5, "ids": {"a": 1}, "gone": "x"}
+    original = dataset(keypoints=[3, 4, 2, 0, 0, 0, 5.5, 6, 1], attributes=held)
+    del original["annotations"][0]["iscrowd"]
+    config = config_of(original)
+    (task,) = records_to_tasks(coco_to_records(original), config)
+    results = [result for result in task["annotations"][0]["result"] if result["from_name"] != "gone"]
+    (state,) = [result for result in results if result["from_name"] == "state"]
+    state["value"] = {"text": ["dry"]}
+    corrected = {**task, "annotations": [{"result": results}]}
+    updated, _ = update_coco(original, tasks_to_records([corrected], config), config)
+    kept = {"state": "dry", "occluded": False, "angle": 0.5, "ids": {"a": 1}}
+    assert updated["annotations"] == [{**original["annotations"][0], "attributes": kept}]
+
+
 FAULTS = [
     ({"keypoints": [1, 2, 2]}, UNFIT_KEYPOINTS),
     ({"keypoints": [1, 2, "x"] * 3}, UNFIT_KEYPOINTS),
