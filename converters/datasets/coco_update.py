@@ -193,13 +193,16 @@ class _Update:
     def _shown(self, image: SelectedImage, image_id: ImageId) -> tuple[list[_Shown], int]:
         """Return an image's original regions as Label Studio showed them, and the number of those it could not show."""
         found = read_regions(self._by_image[image_id], image.size_hw, self._index, f"image {image_id}")
-        labels = {region.id: region.labels for region in image.regions}
+        back = {region.id: region for region in image.regions}
         shown = []
         unread = len(found.left_out)
         for region in found.regions:
-            given = self._given(region)
-            if not given and region.id in labels:  # a label of the config was renamed after the import
-                given = self._given(replace(region, labels=labels[region.id]))
+            came = back.get(region.id)
+            # The config may have changed since the import: by a control more, or by another name of the label.
+            control = "" if came is None else came.control
+            given = self._given(replace(region, control=control))
+            if not given and came is not None:
+                given = self._given(replace(region, control=control, labels=came.labels))
             if given:
                 shown.append(_Shown(region, found.sources[region.id], given))
             else:

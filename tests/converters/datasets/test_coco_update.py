@@ -234,6 +234,14 @@ def test_a_label_that_was_renamed_after_the_import_changes_the_category_alone(ki
     assert "annotations added" not in counts.notes
 
 
+def test_a_control_that_was_added_after_the_import_changes_nothing() -> None:
+    tasks = opened(ORIGINAL, config_of(ORIGINAL))
+    xml = label_config_for(coco_categories(ORIGINAL))
+    brush = xml[xml.index("  <BrushLabels") : xml.index("  <KeyPointLabels")]
+    polygon = brush.replace("BrushLabels", "PolygonLabels").replace('name="label"', 'name="polygon"')
+    assert closed(ORIGINAL, tasks, parse_label_config(xml.replace(brush, polygon + brush)))[0] == ORIGINAL
+
+
 def test_regions_that_came_back_without_their_ids_replace_nothing() -> None:
     config = config_of(ORIGINAL)
     tasks = opened(ORIGINAL, config)
