@@ -96,25 +96,34 @@ def box_in_image(box_xywh: Sequence[float], size_hw: tuple[int, int]) -> tuple[f
     return left, top, right - left, bottom - top
 
 
-def label_map_to_coco_rles(label_map: npt.NDArray[np.integer]) -> dict[int, CocoRLE]:
+def label_map_to_coco_rles(
+    label_map: npt.NDArray[np.integer], size_hw: tuple[int, int] | None = None, corner: tuple[int, int] = (0, 0)
+) -> dict[int, CocoRLE]:
     """Encode each label of a label map as COCO's compressed RLE; background (0) is left out.
 
     The time grows with the number of runs in the map, not with the number of labels.
 
     Args:
         label_map: (H, W) integers.
+        size_hw: height and width of the image if the map is of a part of it, around which there is background.
+        corner: the row and the column of that part's first pixel in the image.
 
     Returns:
         The pixels of each label that occurs, by label, in increasing order of the labels.
     """
+    (top, left), (height, width) = corner, size_hw or label_map.shape
+    if label_map.shape[0] < height:  # a row of background below ends each run with its column
+        label_map = np.pad(label_map, ((0, 1), (0, 0)))
     flat = label_map.ravel(order="F")
     starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
     ends = np.concatenate((starts[1:], [flat.size]))
     values = flat[starts]
     order = np.argsort(values, kind="stable")
     labels, first = np.unique(values[order], return_index=True)
+    in_column, in_row = np.divmod(np.stack((starts, ends), axis=1), label_map.shape[0])
+    borders = (in_column + left) * height + in_row + top
     return {
-        int(label): _borders_to_coco_rle(np.stack((starts[runs], ends[runs]), axis=1).ravel(), label_map.shape)
+        int(label): _borders_to_coco_rle(borders[runs].ravel(), (height, width))
         for label, runs in zip(labels, np.split(order, first[1:]), strict=True)
         if label != 0
     }

@@ -7,10 +7,9 @@ touch: boats side by side stay one part, and a boat behind a mast becomes two.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from converters.encodings.coco_rle import CocoRLE, coco_rle_to_mask, label_map_to_coco_rles, mask_to_coco_rle
-from converters.encodings.masks import label_parts
+from converters.encodings.masks import label_parts, mask_box
 
 
 @dataclass(frozen=True)
@@ -34,15 +33,20 @@ def coco_rle_to_parts(rle: CocoRLE, min_area_px: int = 0) -> Parts:
     The mask is decoded whole; the time does not grow with the number of parts.
     """
     height, width = rle["size"]
-    labels, count = label_parts(coco_rle_to_mask(rle, max_pixels=height * width))
+    mask = coco_rle_to_mask(rle, max_pixels=height * width)
+    rows, columns = mask_box(mask)
+    if not rows.stop:
+        return Parts(None, (), 0)
+    corner = (rows.start, columns.start)
+    labels, count = label_parts(mask[rows, columns])
     is_large = np.bincount(labels.ravel(), minlength=count + 1) >= max(1, min_area_px)
     is_large[0] = False
     kept = int(is_large.sum())
-    if kept == count:
-        return Parts(rle if count else None, (rle,) if count == 1 else _encoded(labels), 0)
+    if kept == count == 1:
+        return Parts(rle, (rle,), 0)
     labels *= is_large[labels]
-    return Parts(mask_to_coco_rle(labels > 0) if kept else None, _encoded(labels), count - kept)
-
-
-def _encoded(labels: npt.NDArray[np.int32]) -> tuple[CocoRLE, ...]:
-    return tuple(label_map_to_coco_rles(labels).values())
+    parts = tuple(label_map_to_coco_rles(labels, (height, width), corner).values())
+    if kept == count:
+        return Parts(rle, parts, 0)
+    mask[rows, columns] = labels > 0
+    return Parts(mask_to_coco_rle(mask) if kept else None, parts, count - kept)

@@ -127,6 +127,13 @@ def test_a_box_is_cut_at_the_borders_of_its_image_and_stands_on_its_feet() -> No
     assert box_in_image((9.0, 8.0, -4.0, -6.0), (20, 30)) == (5.0, 2.0, 4.0, 6.0)
 
 
+@given(arrays(np.int32, array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.integers(0, 3)), st.data())
+def test_a_map_of_a_part_of_an_image_is_encoded_as_the_whole_would_be(part: np.ndarray, data: st.DataObject) -> None:
+    top, left, below, beside = (data.draw(st.integers(0, 3)) for _ in range(4))
+    whole = np.pad(part, ((top, below), (left, beside)))
+    assert label_map_to_coco_rles(part, whole.shape, (top, left)) == label_map_to_coco_rles(whole)
+
+
 def test_an_intersection_of_two_sizes_is_refused() -> None:
     with pytest.raises(CocoRLEError, match=r"expected two RLEs of one size, got \[5, 7\] and \[7, 5\]"):
         coco_rle_intersection(mask_to_coco_rle(np.ones((5, 7), bool)), mask_to_coco_rle(np.ones((7, 5), bool)))

@@ -1,5 +1,7 @@
 """Parts of run lengths against the parts of their masks, and what is too small."""
 
+import tracemalloc
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,3 +37,16 @@ def test_a_thousand_parts_take_one_pass() -> None:
     found = coco_rle_to_parts(mask_to_coco_rle(mask))
     assert len(found.parts) == 2500
     assert {coco_rle_area(part) for part in found.parts} == {1}
+
+
+def test_small_parts_take_no_memory_of_their_large_image_but_its_mask() -> None:
+    mask = np.zeros((2000, 2000), dtype=np.bool_)
+    mask[990:1010, 700:720] = mask[1100:1110, 700:720] = mask[990, 730] = True
+    rle = mask_to_coco_rle(mask)
+    tracemalloc.start()
+    try:
+        found = coco_rle_to_parts(rle, 2)
+        assert [coco_rle_area(part) for part in (*found.parts, found.whole or rle)] == [400, 200, 600]
+        assert tracemalloc.get_traced_memory()[1] < 2 * mask.nbytes
+    finally:
+        tracemalloc.stop()
