@@ -49,7 +49,7 @@ from converters.datasets.yolo_reader import read_yolo, yolo_to_records
 from converters.errors import EvaluationError, OutputError, RecordError
 from converters.files.image_files import SizeLookup, folder_sizes
 from converters.files.output import JsonList, new_file, write_json
-from converters.label_studio.categories import categories_of
+from converters.label_studio.categories import MASK_KINDS, categories_of
 from converters.label_studio.config_for import Extras, Needs, answer_names, label_config_for
 from converters.label_studio.findings import Finding
 from converters.label_studio.label_config import LabelConfig, parse_label_config, read_label_config
@@ -167,6 +167,11 @@ def _export(options: Namespace) -> tuple[Iterator[ImageRecord], tuple[DatasetCat
     if options.predictions:
         wanted = Wanted("none", "newest")
     categories = categories_of(config)
+    if not categories:
+        raise RecordError(
+            f"{options.label_config}: expected labels of a control that marks areas ({', '.join(MASK_KINDS)}), got "
+            "none; labels of keypoints, and labels that each task brings along, are no categories"
+        )
     thresholds_of(options).require_known([category.name for category in categories])
     return read_export(options.export, config, wanted=wanted, workers=options.workers), categories
 

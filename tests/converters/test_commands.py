@@ -92,6 +92,16 @@ def test_an_import_brings_a_label_config_that_fits(tmp_path: Path) -> None:
     assert {item["model_version"] for task in tasks for item in task["predictions"]} == {"imported"}
 
 
+def test_a_label_config_without_areas_is_said_to_be_one(tmp_path: Path) -> None:
+    config = tmp_path / "points.xml"
+    config.write_text(
+        '<View><Image name="image" value="$image"/><KeyPointLabels name="point" toName="image"><Label value="nose"/>'
+        "</KeyPointLabels></View>"
+    )
+    with pytest.raises(RecordError, match=r"points\.xml: expected labels of a control that marks areas \(brushlabels"):
+        commands.convert_csv(convert_options(tmp_path / "out.csv", label_config=config))
+
+
 def test_a_file_that_label_studio_refuses_for_its_size_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
