@@ -51,9 +51,17 @@ class Context:
         return self.deadline - time.monotonic()
 
     def preset(self, name: str) -> Preset:
-        """Return a preset as it is measured: no image is refused, for the check of random weights is chance."""
+        """Return a preset as it is measured.
+
+        No image is refused, for the check of random weights is chance. No encoding is kept on the disk, where another
+        engine would find it, and would be timed at reading.
+        """
         preset = load_preset(name)
-        preset = replace(preset, safety=replace(preset.safety, max_redraws=0, margin=10.0))
+        preset = replace(
+            preset,
+            safety=replace(preset.safety, max_redraws=0, margin=10.0),
+            cache=replace(preset.cache, disk_mib=0),
+        )
         return _tiny(preset) if self.tiny else preset
 
     def parts(self, name: str) -> FullSizeParts:

@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ovdiff.bank import Bank
 from ovdiff.bank.lesson_store import lessons_beside
@@ -268,16 +269,16 @@ class ImageSegmenter:
         Raises:
             WeightsError: CLIP, which embeds the categories' names, cannot be loaded.
         """
-        preset = self.parts.preset
-        if encoded.embedding is None or not preset.prefilter.enabled:
+        preset, embedding = self.parts.preset, self._embedding(encoded)
+        if embedding is None or not preset.prefilter.enabled:
             return None
         stuff = self.kinds.stuff(vocabulary)
         things = [index for index in range(len(vocabulary.categories)) if index not in stuff]
         phrased = [with_phrase(vocabulary.categories[index], preset.generation.phrases) for index in things]
         added = None
         if learned is not None:
-            added = learned.cosines(encoded.embedding[None], [index + 1 for index in things])[0]
-        return things, choose(encoded.embedding, phrased, self.parts.texts, preset.prefilter, added)
+            added = learned.cosines(embedding[None], [index + 1 for index in things])[0]
+        return things, choose(embedding, phrased, self.parts.texts, preset.prefilter, added)
 
     @property
     def encoding_key(self) -> str:
@@ -371,7 +372,7 @@ class ImageSegmenter:
 
     def _presence(self, match: "Match") -> tuple[float, ...]:
         """Return CLIP's share of each asked category in the whole image; () if it was encoded without CLIP."""
-        preset, competition, embedding = self.parts.preset, match.competition, match.encoded.embedding
+        preset, competition, embedding = self.parts.preset, match.competition, self._embedding(match.encoded)
         if embedding is None:
             return ()
         words = [with_phrase(each, preset.generation.phrases).phrases for each in competition.vocabulary.categories]
@@ -380,6 +381,10 @@ class ImageSegmenter:
         if match.lessons is not None and match.lessons.images is not None:
             added = match.lessons.images.cosines(embedding[None], range(1, len(words) + 1))[0]
         return presence(embedding, words, self.parts.texts, preset.prefilter.template, added)[: competition.asked]
+
+    def _embedding(self, encoded: EncodedImage) -> Tensor | None:
+        """Return CLIP's vector of an image where its texts are; that of a stored encoding comes from the CPU."""
+        return None if encoded.embedding is None else encoded.embedding.to(self.parts.models.device)
 
     def _encode(self, image: NDArray[np.uint8], key: str, new: list[_New]) -> EncodedImage:
         """Return an image's encoding; one that is to be stored is added to `new`. Call it under the models' lock."""

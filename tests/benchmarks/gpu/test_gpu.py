@@ -79,12 +79,13 @@ def test_the_goals_stand_beside_what_was_measured(told: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_each_option_of_a_device_stands_beside_the_device_without_it(told: dict[str, Any]) -> None:
+def test_each_option_of_a_device_stands_beside_the_device_without_it(told: dict[str, Any], out: Path) -> None:
     options = {what: entry["found"] for what, entry in told["groups"]["options"].items()}
     assert list(options) == [f"fast, cpu{option}" for option in ON_A_CPU]
     for found in options.values():
         assert found["image_seconds"] > 0 and found["without_it"]["category_seconds"] > 0
         assert found["pixels_that_differ"] < 0.02
+    assert list(out.glob("work/bank-fast/*")) and not list(out.glob("work/bank-fast/encodings"))  # Images are encoded.
 
 
 @pytest.mark.slow
