@@ -18,7 +18,8 @@
 
 `pycocotools.mask.decode({"size": row["size"], "counts": row["counts"]})` is the mask. An image in which nothing was
 found has one row, in which all columns from `annotation_id` to `score` are null. The table's metadata hold, under
-`ovdiff`, the categories and the `info` of the COCO file. One version of pyarrow makes the same bytes of one COCO file.
+`ovdiff`, the categories and the `info` of the COCO file. Its pages have checksums, so that a damaged mask is not taken
+for another one. One version of pyarrow makes the same bytes of one COCO file.
 
 pyarrow is imported when a table is read or written; the extra `ovdiff[ray]` brings it.
 """
@@ -27,7 +28,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
 from typing import Any, BinaryIO
 
 from converters.errors import CocoError
@@ -49,7 +52,7 @@ def coco_to_rle_table(dataset: Json) -> bytes:
     schema = _schema(pyarrow).with_metadata({METADATA: json.dumps(said, ensure_ascii=False).encode()})
     table = pyarrow.Table.from_pylist(list(_rows(dataset)), schema=schema)
     written = io.BytesIO()
-    parquet.write_table(table, written, compression="zstd")
+    parquet.write_table(table, written, compression="zstd", write_page_checksum=True)
     return written.getvalue()
 
 
@@ -77,7 +80,7 @@ def rle_table_to_coco(file: BinaryIO) -> tuple[JsonObject, Iterator[tuple[JsonOb
     A few rows are in memory at a time; the file is read while the images are taken.
 
     Raises:
-        CocoError: the file is no such table, or pyarrow is not installed.
+        CocoError: the file is no such table, or pyarrow is not installed; while the images are taken, it is damaged.
     """
     table = _opened(file)
     return _head(table), _images(table)
@@ -154,10 +157,8 @@ def _schema(pyarrow: Any) -> Any:
 
 def _opened(file: BinaryIO) -> Any:
     pyarrow, parquet = _pyarrow()
-    try:
-        table = parquet.ParquetFile(file, pre_buffer=False)
-    except pyarrow.ArrowException as error:
-        raise CocoError(f"expected a Parquet file of masks: {error}") from error
+    with _damage_told():
+        table = parquet.ParquetFile(file, pre_buffer=False, page_checksum_verification=True)
     missing = sorted(set(_schema(pyarrow).names) - set(table.schema_arrow.names))
     if missing:
         raise CocoError(f"expected a Parquet file of masks, got one without the columns {', '.join(missing)}")
@@ -168,7 +169,10 @@ def _head(table: Any) -> JsonObject:
     said = (table.schema_arrow.metadata or {}).get(METADATA)
     if said is None:
         raise CocoError("expected a Parquet file of masks with the categories in its metadata, got none under 'ovdiff'")
-    head: JsonObject = json.loads(said)
+    try:
+        head: JsonObject = json.loads(said)
+    except ValueError as error:
+        raise CocoError(f"expected a Parquet file of masks with JSON in its metadata: {error}") from error
     return head
 
 
@@ -186,9 +190,28 @@ def _images(table: Any) -> Iterator[tuple[JsonObject, list[JsonObject]]]:
         yield image, annotations
 
 
-def _read_rows(table: Any) -> Iterable[JsonObject]:
-    for batch in table.iter_batches(_ROWS_AT_ONCE, use_threads=False):
-        yield from batch.to_pylist()
+def _read_rows(table: Any) -> Iterator[JsonObject]:
+    batches = table.iter_batches(_ROWS_AT_ONCE, use_threads=False)
+    wanted, read = table.metadata.num_rows, 0
+    while read < wanted:
+        with _damage_told():
+            rows = [row for batch in islice(batches, 1) for row in batch.to_pylist()]
+        if not rows:
+            raise CocoError(f"expected a Parquet file with the {wanted} rows that it announces, got {read}")
+        read += len(rows)
+        yield from rows
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    """Tell what pyarrow says of a damaged file, or of one that is no Parquet file, as a CocoError."""
+    pyarrow, _ = _pyarrow()
+    try:
+        yield
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's own
+            raise
+        raise CocoError(f"expected a Parquet file of masks, and an intact one: {error}") from error
 
 
 def _image(row: Json) -> JsonObject:

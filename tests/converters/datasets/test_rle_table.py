@@ -92,7 +92,7 @@ def test_what_is_no_such_table_is_said() -> None:
     polygons = {**DATASET, "annotations": [{**annotation(1, 7, 1), "segmentation": [[0, 0, 1, 1, 2, 0]]}]}
     with pytest.raises(CocoError, match=r"annotation 1: expected a compressed RLE, got \[\[0, .*write the COCO file"):
         coco_to_rle_table(polygons)
-    with pytest.raises(CocoError, match="expected a Parquet file of masks: "):
+    with pytest.raises(CocoError, match="expected a Parquet file of masks, and an intact one: "):
         read_rle_table_head(io.BytesIO(b"no table"))
     table = parquet.read_table(io.BytesIO(coco_to_rle_table(DATASET)))
     for changed, message in (
@@ -103,6 +103,21 @@ def test_what_is_no_such_table_is_said() -> None:
         parquet.write_table(changed, written)
         with pytest.raises(CocoError, match=message):
             rle_table_to_coco(written)
+
+
+def test_a_damaged_table_is_refused_and_no_mask_is_taken_for_another() -> None:
+    data = coco_to_rle_table(DATASET)
+    whole = back(data)
+    pages = range(4, len(data) - 8 - int.from_bytes(data[-8:-4], "little"), 5)  # between the mark and the footer
+    refused = 0
+    for place in pages:
+        damaged = bytearray(data)
+        damaged[place] ^= 1
+        try:
+            assert back(bytes(damaged))["annotations"] == whole["annotations"]
+        except CocoError:
+            refused += 1
+    assert refused > len(pages) / 2
 
 
 def test_without_pyarrow_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
