@@ -20,7 +20,8 @@ from ovdiff.explaining.votes import sums, votes_at
 from ovdiff.segmentation import PartEvidence
 from ovdiff.segmenting.anchors import Competition
 from ovdiff.segmenting.encoding import EncodedImage
-from ovdiff.segmenting.image_segmenter import PART_CHECK, ImageSegmenter
+from ovdiff.segmenting.image_segmenter import ImageSegmenter
+from ovdiff.segmenting.steps import PART_CHECK
 from ovdiff.vocabulary import Vocabulary
 
 _MOST_SOURCES = 16

@@ -24,7 +24,7 @@ from ovdiff.explaining.taught import (
 from ovdiff.explaining.votes import cells_at, vote_counts, windows_of
 from ovdiff.segmentation import PartEvidence
 from ovdiff.segmenting.encoding import EncodedImage
-from ovdiff.segmenting.image_segmenter import ImageSegmenter, Match
+from ovdiff.segmenting.image_segmenter import ImageSegmenter
 from ovdiff.segmenting.lessons.examples import Groups, Words, taught_cells
 from ovdiff.segmenting.lessons.model import LessonModel
 from ovdiff.segmenting.lessons.scores import competing_rows, log_shares
@@ -32,6 +32,7 @@ from ovdiff.segmenting.matching import ScoreMaps
 from ovdiff.segmenting.origins import NOT_STORED, RowOrigins
 from ovdiff.segmenting.part_check import check_parts
 from ovdiff.segmenting.segmenter import PrototypeTable
+from ovdiff.segmenting.steps import Match
 
 _MOST_ALIKE = 3
 

@@ -7,9 +7,10 @@ from torch import Tensor
 from ovdiff.explaining.explanation import Removal, RemovalRule
 from ovdiff.explaining.votes import sums, votes_at
 from ovdiff.presets.segmenting_settings import PrefilterSettings
-from ovdiff.segmenting.image_segmenter import ImageSegmenter, Match
+from ovdiff.segmenting.image_segmenter import ImageSegmenter
 from ovdiff.segmenting.matching import voting_classes
 from ovdiff.segmenting.prefilter import Choice, first_bar
+from ovdiff.segmenting.steps import Match
 
 
 def removals(segmenter: ImageSegmenter, match: Match, weights: Tensor) -> tuple[Removal, ...]:

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from ovdiff.explaining.explanation import Stage
 from ovdiff.presets.segmenting_settings import RefineSettings
-from ovdiff.segmenting.image_segmenter import PART_CHECK, ImageSegmenter, Match, Step
+from ovdiff.segmenting.image_segmenter import ImageSegmenter
 from ovdiff.segmenting.matching import ScoreMaps, without_anchors
 from ovdiff.segmenting.refine import clean_up
 from ovdiff.segmenting.segmenter import decide
+from ovdiff.segmenting.steps import PART_CHECK, Match, Step
 
 
 @dataclass(frozen=True)

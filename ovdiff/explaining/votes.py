@@ -12,9 +12,9 @@ from ovdiff.explaining.explanation import Nearest, Prototype, Vote
 from ovdiff.explaining.places import shrink
 from ovdiff.presets import Preset
 from ovdiff.segmenting.encoding import EncodedImage
-from ovdiff.segmenting.image_segmenter import Match
 from ovdiff.segmenting.matching import voting_classes
 from ovdiff.segmenting.segmenter import PrototypeTable, class_scores_with_rows
+from ovdiff.segmenting.steps import Match
 from ovdiff.segmenting.windows import Window
 
 

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from ovdiff.bank.support import SupportImage
 from ovdiff.segmenting.encoding import encode_image
-from ovdiff.segmenting.image_segmenter import ImageSegmenter, Step
+from ovdiff.segmenting.image_segmenter import ImageSegmenter
 from ovdiff.segmenting.part_check import cut_crop
 from ovdiff.segmenting.parts import SegmentingParts
+from ovdiff.segmenting.steps import Step
 from ovdiff.vocabulary import Category, Vocabulary, with_phrase
 
 SHARPNESS = 80.0

@@ -5,7 +5,7 @@ Tested alone by tests/ovdiff/test_halves.py, and through the engine by tests/ovd
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -22,63 +22,24 @@ from ovdiff.models.weights import weights_identity
 from ovdiff.presets.mapping import digest
 from ovdiff.presets.needs import models_of
 from ovdiff.region_scores import RegionScoring
-from ovdiff.segmentation import PartEvidence, Segmentation
-from ovdiff.segmenting.anchors import Anchors, Competition
+from ovdiff.segmentation import Segmentation
+from ovdiff.segmenting.anchors import Anchors
 from ovdiff.segmenting.category_kinds import CategoryKinds
 from ovdiff.segmenting.encoding import EncodedImage, EncodingCache, encode_image, encode_images
 from ovdiff.segmenting.encoding_store import EncodingStore
 from ovdiff.segmenting.instances import find_instances, reduced
 from ovdiff.segmenting.lessons.discriminant import LearnedViews
 from ovdiff.segmenting.lessons.in_force import Lessons
-from ovdiff.segmenting.lessons.model import LessonModel
 from ovdiff.segmenting.lessons.scores import with_lessons
-from ovdiff.segmenting.matching import ScoreMaps, label_pixels, refined, score_maps
+from ovdiff.segmenting.matching import label_pixels, refined, score_maps
 from ovdiff.segmenting.part_check import check_parts, leave_uncertain_stuff
 from ovdiff.segmenting.parts import SegmentingParts
 from ovdiff.segmenting.prefilter import Choice, choose
 from ovdiff.segmenting.prepared import Prepared, prepare
 from ovdiff.segmenting.presence import presence
-from ovdiff.segmenting.tables import Tables, VocabularyTables
+from ovdiff.segmenting.steps import PART_CHECK, Match, Step
+from ovdiff.segmenting.tables import VocabularyTables
 from ovdiff.vocabulary import Vocabulary, with_phrase
-
-PART_CHECK = "part check"
-"""The name of the step in which CLIP looks at parts."""
-
-
-@dataclass(frozen=True)
-class Match:
-    """An image, and what competes for its pixels.
-
-    Attributes:
-        encoded: the encoded image.
-        competition: the asked words and the anchors.
-        tables: the prototypes of both, by the extractor's name.
-        candidates: the indices of the words that the prefilter left, ascending.
-        lessons: what the lessons in force say; ``None`` if there are none.
-    """
-
-    encoded: EncodedImage
-    competition: Competition
-    tables: Tables
-    candidates: list[int]
-    lessons: LessonModel | None = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """The score maps of an image after one step.
-
-    Attributes:
-        name: the step: "votes" (Eq. 4), and then, where there are any or the preset has them, "lessons", "PAMR", "part
-            check", "uncertain stuff".
-        maps: the score maps after it.
-        parts: what CLIP saw in the parts of things, as soon as it looked.
-    """
-
-    name: str
-    maps: ScoreMaps
-    parts: tuple[PartEvidence, ...] = ()
-
 
 _New = tuple[str, EncodedImage]
 """An encoding that the store lacks, in the machine's memory, with its key there."""
@@ -301,7 +262,7 @@ class ImageSegmenter:
         weights = {name: weights_identity(given[name]) for name in models_of(preset, "segmenting")}
         return digest([preset.fingerprint(), weights])
 
-    def match(self, encoded: EncodedImage, vocabulary: Vocabulary, *, lessons: bool = True) -> "Match":
+    def match(self, encoded: EncodedImage, vocabulary: Vocabulary, *, lessons: bool = True) -> Match:
         """Return what competes for the pixels of an image. Call it inside ``with parts.models.lock``.
 
         Args:
@@ -322,7 +283,7 @@ class ImageSegmenter:
         learned = None if model is None else model.images
         return Match(encoded, competition, tables, self.candidates(encoded, competition.vocabulary, learned), model)
 
-    def steps(self, match: "Match") -> Iterator["Step"]:
+    def steps(self, match: Match) -> Iterator[Step]:
         """Yield the score maps of an image after each step that changes them; the last ones decide.
 
         Call it inside ``with parts.models.lock``: score maps take the device's memory, and batches are given what they
@@ -350,7 +311,7 @@ class ImageSegmenter:
             yield Step(PART_CHECK, maps, seen)
             yield Step("uncertain stuff", leave_uncertain_stuff(maps, stuff, preset.part_check), seen)
 
-    def segmentation(self, match: "Match", last: "Step", vocabulary: Vocabulary) -> Segmentation:
+    def segmentation(self, match: Match, last: Step, vocabulary: Vocabulary) -> Segmentation:
         """Return the segmentation by the last step. Call it inside ``with parts.models.lock``.
 
         Raises:
@@ -370,7 +331,7 @@ class ImageSegmenter:
             last = step
         return self.segmentation(match, last, vocabulary)
 
-    def _presence(self, match: "Match") -> tuple[float, ...]:
+    def _presence(self, match: Match) -> tuple[float, ...]:
         """Return CLIP's share of each asked category in the whole image; () if it was encoded without CLIP."""
         preset, competition, embedding = self.parts.preset, match.competition, self._embedding(match.encoded)
         if embedding is None:

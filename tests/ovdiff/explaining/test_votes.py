@@ -11,8 +11,8 @@ from ovdiff.engine import Engine
 from ovdiff.explaining.explanation import Nearest, Vote
 from ovdiff.explaining.places import pixel_weights, place_mask
 from ovdiff.explaining.votes import sums, votes_at
-from ovdiff.segmenting.image_segmenter import Match
 from ovdiff.segmenting.matching import score_maps
+from ovdiff.segmenting.steps import Match
 from tests.ovdiff.explaining.conftest import ASKED, variant
 
 CPU = torch.device("cpu")

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from ovdiff.forecasting.looks import asked_scores, resized, shares, surroundings
-from ovdiff.segmenting.image_segmenter import Step
 from ovdiff.segmenting.matching import ScoreMaps
+from ovdiff.segmenting.steps import Step
 
 
 def test_anchors_count_as_background_and_words_that_the_prefilter_removed_have_no_score() -> None:

@@ -17,11 +17,11 @@ from ovdiff.explaining.places import pixel_weights, place_mask
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
 from ovdiff.segmenting.encoding import EncodedImage, WindowFeatures
-from ovdiff.segmenting.image_segmenter import PART_CHECK
 from ovdiff.segmenting.lessons.discriminant import Discriminant, LearnedViews
 from ovdiff.segmenting.lessons.examples import Groups, Words
 from ovdiff.segmenting.lessons.model import LessonModel, Report
 from ovdiff.segmenting.part_check import redecide
+from ovdiff.segmenting.steps import PART_CHECK
 from ovdiff.segmenting.windows import Window
 from tests.ovdiff.learning.conftest import WORDS, annotation, scene
 
