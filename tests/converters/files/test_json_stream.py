@@ -86,6 +86,13 @@ def test_a_task_without_end_is_refused(tmp_path: Path) -> None:
         list(read_json_array(path, max_element_characters=1_000_000))
 
 
+def test_a_task_of_two_hundred_rough_masks_is_read(tmp_path: Path) -> None:
+    masks = 200 * 559_000  # characters: of 12 million pixels each, predicted and annotated
+    path = tmp_path / "export.json"
+    path.write_text(f'["{"a" * masks}"]', encoding="utf-8")
+    assert [len(task) for task in read_json_array(path)] == [masks]
+
+
 def test_a_long_array_needs_the_memory_of_a_short_one(tmp_path: Path) -> None:
     path = tmp_path / "export.json"
     element = json.dumps({"rle": [255] * 20_000})
