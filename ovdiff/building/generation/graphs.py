@@ -17,6 +17,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -75,20 +76,46 @@ class CudaRecord:
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, run: Run, inputs: dict[str, Tensor]) -> Recorded:
-        """Run the step twice, as libraries set themselves up in the first runs, and then record it."""
-        aside: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(_WARM_UP):
-                run(inputs)
-        torch.cuda.current_stream().wait_stream(aside)
-        torch.cuda.synchronize()
-        torch.cuda.empty_cache()
-        before = torch.cuda.memory_reserved()
+        """Run the step twice, as libraries set themselves up in the first runs, and then record it.
+
+        Raises:
+            OutOfMemoryError: the device has no room for the step, or for another beside it.
+        """
+        with torch.cuda.device(next(iter(inputs.values())).device):
+            here, aside = torch.cuda.current_stream(), _aside(torch.cuda.current_device())
+            aside.wait_stream(here)
+            with torch.cuda.stream(aside):
+                for _ in range(_WARM_UP):
+                    run(inputs)
+            here.wait_stream(aside)
+            torch.cuda.synchronize()
+            torch.cuda.empty_cache()
+            before = torch.cuda.memory_reserved()
+            graph, results = self._captured(run, inputs, aside)
+            return Recorded(inputs, results, graph.replay, (torch.cuda.memory_reserved() - before) / _MIB)
+
+    def _captured(
+        self, run: Run, inputs: dict[str, Tensor], stream: torch.cuda.Stream
+    ) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...]]:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            results = run(inputs)
-        return Recorded(inputs, results, graph.replay, (torch.cuda.memory_reserved() - before) / _MIB)
+        try:
+            # Before torch 2.15 a capture that cannot be ended leaves its stream the current one; this block does not.
+            with (
+                torch.cuda.stream(torch.cuda.current_stream()),
+                torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"),
+            ):
+                results = run(inputs)
+        except RuntimeError as error:
+            if isinstance(error.__context__, torch.OutOfMemoryError):  # of which the capture could not be ended
+                raise error.__context__ from None
+            raise
+        return graph, results
+
+
+@cache
+def _aside(_device: int) -> torch.cuda.Stream:
+    """Return the stream of a device on which steps are recorded: cuBLAS keeps 32 MiB for each that it has met."""
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
 
 class StepGraphs:

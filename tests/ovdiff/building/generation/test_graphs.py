@@ -6,7 +6,10 @@ host's memory.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,9 +22,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks import architectures
+from ovdiff.building.generation import graphs as generation_graphs
 from ovdiff.building.generation.attribution import AttributionRecorder, Tokens
 from ovdiff.building.generation.diffusion import DrawingBatch, Generated, SupportGenerator
-from ovdiff.building.generation.graphs import MOST_GRAPHS, Recorded, Run, StepGraphs
+from ovdiff.building.generation.graphs import MOST_GRAPHS, CudaRecord, Recorded, Run, StepGraphs
 from ovdiff.models import memory
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.presets import Preset
@@ -207,3 +211,82 @@ def test_meta_a_step_that_waits_or_reads_the_host_is_noticed(
     }
     with pytest.raises((AssertionError, DataDependentOutputException)), OnDeviceAlone():
         faults[fault](inputs)
+
+
+class OlderCuda:
+    """What `CudaRecord` asks of torch.cuda, as torch before 2.15 does it: an error ends the capture badly."""
+
+    def __init__(self) -> None:
+        self.current, self.streams, self.captured_in = "main", list[str](), list[str]()
+
+    def stream_of_its_own(self) -> Any:
+        self.streams.append(f"stream {len(self.streams)}")
+        return SimpleNamespace(name=self.streams[-1], wait_stream=lambda _: None)
+
+    @contextmanager
+    def stream(self, stream: Any) -> Iterator[None]:
+        before, self.current = self.current, stream.name
+        try:
+            yield
+        finally:
+            self.current = before
+
+    @contextmanager
+    def graph(self, _graph: Any, *, pool: Any, stream: Any, capture_error_mode: str) -> Iterator[None]:
+        assert capture_error_mode == "thread_local"  # Other threads prepare images meanwhile.
+        before, self.current = self.current, stream.name
+        self.captured_in.append(stream.name)
+        try:
+            yield
+        except torch.OutOfMemoryError:  # torch calls `capture_end`, which fails, before it leaves the stream
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")  # noqa: B904
+        self.current = before
+
+
+@pytest.fixture
+def older_cuda(monkeypatch: pytest.MonkeyPatch) -> OlderCuda:
+    cuda = OlderCuda()
+    stand_ins: dict[str, Any] = {
+        "device": lambda _: nullcontext(),
+        "current_device": lambda: 0,
+        "current_stream": lambda: SimpleNamespace(name=cuda.current, wait_stream=lambda _: None),
+        "Stream": cuda.stream_of_its_own,
+        "stream": cuda.stream,
+        "graph": cuda.graph,
+        "CUDAGraph": lambda: SimpleNamespace(replay=lambda: None),
+        "graph_pool_handle": lambda: (0, 1),
+        "synchronize": lambda: None,
+        "empty_cache": lambda: None,
+        "memory_reserved": lambda: 0,
+    }
+    for name, stand_in in stand_ins.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    monkeypatch.setattr(generation_graphs, "_aside", cache(generation_graphs._aside.__wrapped__))
+    return cuda
+
+
+def test_all_steps_are_recorded_on_one_stream(older_cuda: OlderCuda) -> None:
+    ran: list[str] = []
+
+    def run(_at: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        ran.append(older_cuda.current)
+        return ()
+
+    for _ in range(3):
+        CudaRecord()(run, {"sample": torch.zeros(1)})
+    assert ran == ["stream 0"] * 9 and older_cuda.current == "main"
+    assert older_cuda.streams == ["stream 0"] and older_cuda.captured_in == ["stream 0"] * 3
+
+
+def test_a_step_without_room_says_so_and_leaves_the_stream(older_cuda: OlderCuda) -> None:
+    runs = [0]
+
+    def run(_at: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        runs[0] += 1
+        if runs[0] == 3:
+            raise torch.OutOfMemoryError("no room")
+        return ()
+
+    with pytest.raises(torch.OutOfMemoryError, match="no room"):
+        CudaRecord()(run, {"sample": torch.zeros(1)})
+    assert older_cuda.current == "main"
