@@ -7,7 +7,8 @@ read. In what Label Studio 1.23.2 sends (`tests/contracts/requests/webhook_*.jso
     ANNOTATION_CREATED, ANNOTATION_UPDATED   `annotation.id` is within the first 60 bytes, `project.id` and
                                              `annotation.parent_prediction` stand behind the regions
     ANNOTATIONS_DELETED, TASKS_DELETED       the ids of a list are in its order, `project.id` stands behind the list
-    TASKS_CREATED                            each task's id stands before its data, `project.id` behind the list
+    TASKS_CREATED                            each task's id stands before its data and its project's behind it,
+                                             `project.id` behind the list
 
 So PROJECT_UPDATED and START_TRAINING are always understood. Of a long annotation the id is kept; what stands behind its
 regions is asked of Label Studio by that id. Of a long list the first ids are kept; where `project.id` is missing, there
@@ -71,16 +72,29 @@ def _mend(text: str, *, is_cut: bool) -> str:
 
 
 def event_ids(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the ids that an event names, such as `project`, `task`, `annotation` and `parent_prediction`."""
+    """Return the ids that an event names, such as `project`, `task`, `annotation` and `parent_prediction`.
+
+    Of a list of tasks whose `project` was cut off, `project_of_tasks` is the project that its tasks name.
+    """
     ids: dict[str, Any] = {key: number for key in ("project", "task", "annotation") if (number := _id(data.get(key)))}
     for key in ("tasks", "annotations"):
         parts = data.get(key)
         if isinstance(parts, list):
             ids[key] = [number for part in parts[:MAX_IDS] if (number := _id(part))]
+    if "project" not in ids and (number := _project_of(data.get("tasks"))):
+        ids["project_of_tasks"] = number
     annotation = data.get("annotation")
     if isinstance(annotation, Mapping) and (number := _number(annotation.get("parent_prediction"))):
         ids["parent_prediction"] = number
     return ids
+
+
+def _project_of(tasks: object) -> int | None:
+    """Return the project of the first task that names one; None if none does."""
+    parts = tasks if isinstance(tasks, list) else []
+    return next(
+        (number for part in parts if isinstance(part, Mapping) and (number := _number(part.get("project")))), None
+    )
 
 
 def _id(part: object) -> int | None:

@@ -294,8 +294,8 @@ class Service:
         if action == "PROJECT_UPDATED" and "project" in details:
             self._read_back.soon(details["project"])
             detail = "the label config will be read from Label Studio"
-        if action == "TASKS_CREATED" and "project" in details and self._background is not None:
-            self._background.soon(details["project"])
+        if action == "TASKS_CREATED" and self._background is not None:
+            self._background.soon(details.get("project", details.get("project_of_tasks")))
         with tolerating_store_errors():
             detail = self._teacher.hear(action, details) or detail
         return {"status": "recorded"} | ({"detail": detail} if detail else {})

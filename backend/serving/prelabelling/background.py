@@ -162,11 +162,14 @@ class Background:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
-    def soon(self, project_id: int) -> None:
-        """Have a known project looked at again, such as because tasks were added. This returns at once."""
+    def soon(self, project_id: int | None) -> None:
+        """Have a known project looked at again, such as because tasks were added. This returns at once.
+
+        None stands for all of them: an event need not say which one it is about.
+        """
         with self._lock:
             for uid, record in self._records.items():
-                record.is_asked_for |= id_of(uid) == project_id
+                record.is_asked_for |= project_id in (None, id_of(uid))
 
     def status(self) -> dict[str, Any]:
         """Return what is at work and what became of each project, as a JSON object."""

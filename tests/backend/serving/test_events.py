@@ -29,6 +29,13 @@ def test_lists_of_tasks_and_annotations() -> None:
     }
 
 
+def test_tasks_name_their_project_where_the_event_was_cut_off_before_it() -> None:
+    tasks = [{"id": 5}, {"id": 6, "project": 3}, {"id": 7, "project": 4}]
+    assert event_ids({"tasks": tasks}) == {"tasks": [5, 6, 7], "project_of_tasks": 3}
+    assert event_ids({"tasks": tasks, "project": {"id": 3}}) == {"tasks": [5, 6, 7], "project": 3}
+    assert event_ids({"tasks": [None, {"project": "3"}, {"project": {"id": 3}}]}) == {"tasks": []}
+
+
 @pytest.mark.parametrize(
     "event",
     [

@@ -1,5 +1,6 @@
 """The service that predicts whole projects by itself, over a small HTTP server in Label Studio's place."""
 
+import json
 import math
 import os
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from backend.errors import SettingsError
+from backend.serving.events import EVENT_BYTES, read_head
 from backend.serving.http.app import create_app
 from backend.serving.predicting.basis import Basis
 from backend.serving.prelabelling.background import LONGEST_PAUSE_S, _counts, _Record
@@ -145,6 +147,20 @@ def test_new_tasks_are_predicted_when_label_studio_tells_of_them(studio: Project
     studio.add_tasks(2)
     for project in (7, 1):  # the event is believed in nothing: an unknown project is not looked at
         service.event("TASKS_CREATED", {"project": {"id": project}, "tasks": [{"id": 6}]})
+    assert eventually(lambda: all(len(each) == 1 for each in versions(studio)))
+
+
+@pytest.mark.parametrize("characters", [200, 20_000], ids=["many tasks", "a large task"])
+def test_an_import_whose_event_is_cut_off_before_its_project_is_predicted_too(
+    studio: ProjectStudio, start: Start, characters: int
+) -> None:
+    service = start()
+    service.setup(PROJECT_UID, CONFIG)
+    assert eventually(lambda: last(service).get("predicted") == 5)
+    studio.add_tasks(2)
+    tasks = [{"id": number, "data": {"image": "x" * characters}, "project": 1} for number in range(6, 106)]
+    event = json.dumps({"action": "TASKS_CREATED", "tasks": tasks, "project": {"id": 1}}).encode()
+    service.event("TASKS_CREATED", read_head(event[:EVENT_BYTES]))
     assert eventually(lambda: all(len(each) == 1 for each in versions(studio)))
 
 
