@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from flask import request
 
 from backend.errors import RequestError
+from backend.pages.form_tokens import FIELD
 from backend.pages.uploads import UploadedObject
 from backend.sources.pixel_room import PixelRoom
 from ovdiff.curation.curation import Curation
@@ -55,8 +56,11 @@ def asked_number(field: str = "number") -> int:
 
 
 def asked_fields() -> frozenset[tuple[str, str]]:
-    """Return all that the form says, without its files, by which the same wish is known when it comes twice."""
-    return frozenset(request.form.items(multi=True))
+    """Return all that the form says, by which the same wish is known when it comes twice, also from two people.
+
+    Its files and its token are left out.
+    """
+    return frozenset((name, value) for name, value in request.form.items(multi=True) if name != FIELD)
 
 
 def _numbers() -> list[int]:

@@ -4,23 +4,26 @@
     GET  /page/preview?...           what it would do, as soon as that is known
     GET  /page/preview.png?...       one of its pictures
     POST /page/preview/again         look at the same change on another task
-    POST /page/preview/apply         put it in force; again: take it back
+    POST /page/preview/apply         act=apply: put it in force; act=undo: take it back
 
-A label has one preview at a time. It is made outside the request (`backend.pages.work`).
+A label has one preview at a time. It is made outside the request (`backend.pages.work`). A form says in `seen` which
+preview its page showed, because somebody else may have had another change looked at since.
 """
 
 from __future__ import annotations
 
+import threading
 import uuid
 from dataclasses import replace
 from http import HTTPStatus
 
-from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 
-from backend.errors import RequestError
+from backend.errors import NothingThereError, RequestError
 from backend.pages.asked_changes import asked_fields, asked_number
 from backend.pages.category_routes import CategoryPages, picture
-from backend.pages.preview import PICTURES, Asked, Preview, applied, make_preview
+from backend.pages.preview import PICTURES, Asked, applied, make_preview
+from backend.pages.work import Piece
 from ovdiff.vocabulary import Category
 
 TRIAL = "trial"
@@ -29,7 +32,20 @@ TRIAL = "trial"
 
 def add_preview_pages(pages: Blueprint, shared: CategoryPages) -> None:
     """Add the routes."""
-    started = uuid.uuid4().hex[:8]  # numbers of pieces of work begin anew with each process, and browsers keep pictures
+    started = uuid.uuid4().hex[:8]  # numbers of pieces of work begin anew with each process, and browsers keep pages
+    applying = threading.Lock()
+
+    def shown(piece: Piece) -> str:
+        """Return the name of a preview, which no other one has."""
+        return f"{started}-{piece.number}"
+
+    def require_seen() -> None:
+        """Refuse a form of a page that showed another preview than the present one."""
+        if request.form.get("seen", "") != shown(_done(shared)):
+            raise RequestError(
+                "Nothing was changed: another change of this label was looked at since the page was loaded. Open the "
+                "preview again and look at that one, or choose your change once more."
+            )
 
     @pages.post("/page/preview")
     def look_at_change() -> Response:
@@ -39,7 +55,8 @@ def add_preview_pages(pages: Blueprint, shared: CategoryPages) -> None:
 
     @pages.post("/page/preview/again")
     def look_again() -> Response:
-        asked, _, is_applied = _done(shared)
+        require_seen()
+        asked, _, is_applied = _done(shared).result
         if is_applied:
             raise RequestError("The change is in force, so there is no before. Undo it first.")
         return _look(shared, replace(asked, task=_asked_task()))
@@ -57,26 +74,29 @@ def add_preview_pages(pages: Blueprint, shared: CategoryPages) -> None:
             seen=seen,
             is_applied=is_applied,
             titles=PICTURES,
-            started=started,
+            shown="" if piece is None else shown(piece),
         )
 
     @pages.get("/page/preview.png")
     def preview_picture() -> Response:
-        _, seen, _ = _done(shared)
+        _, seen, _ = _done(shared).result
         number = asked_number()
         return picture(seen.pictures[number] if 0 <= number < len(seen.pictures) else None)
 
     @pages.post("/page/preview/apply")
     def apply() -> Response:
         project, category = shared.asked()
-        asked, seen, is_applied = _done(shared)
-        if asked.category != category:
-            raise RequestError(
-                f"Nothing was changed: the label config says other words of {category.name!r} now than when this was "
-                "looked at. Look at the change again."
-            )
-        after = applied(shared.service, asked, seen)
-        shared.work.put(_about(project, category), (asked, after, not is_applied))
+        with applying:
+            require_seen()
+            asked, seen, is_applied = _done(shared).result
+            if asked.category != category:
+                raise RequestError(
+                    f"Nothing was changed: the label config says other words of {category.name!r} now than when this "
+                    "was looked at. Look at the change again."
+                )
+            if is_applied == (request.form.get("act", "") == "undo"):  # else somebody pressed twice
+                after = applied(shared.service, asked, seen)
+                shared.work.put(_about(project, category), (asked, after, not is_applied))
         return _to_page(project, category)
 
 
@@ -110,14 +130,20 @@ def _look(shared: CategoryPages, asked: Asked) -> Response:
     return _to_page(asked.project, asked.category)
 
 
-def _done(shared: CategoryPages) -> tuple[Asked, Preview, bool]:
-    """Return what was asked, the preview that was made of it, and whether it is applied; 404 if there is none."""
+def _done(shared: CategoryPages) -> Piece:
+    """Return the preview that is done; its result is what was asked, a `Preview` of it, and whether it is applied.
+
+    Raises:
+        NothingThereError: there is none.
+    """
     project, category = shared.asked()
     piece = shared.work.of(_about(project, category))
     if piece is None or piece.state != "done":
-        abort(HTTPStatus.NOT_FOUND)
-    done: tuple[Asked, Preview, bool] = piece.result
-    return done
+        raise NothingThereError(
+            f"No change of {category.name!r} was looked at, or that is not finished. Look at the change on the label's "
+            "page."
+        )
+    return piece
 
 
 def _about(project: str, category: Category) -> tuple[str, str, str]:

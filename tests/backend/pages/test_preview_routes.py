@@ -56,6 +56,17 @@ def page(browser: FlaskClient) -> str:
     return browser.get("/page/preview", query_string=ABOUT).text
 
 
+def hidden(browser: FlaskClient, path: str) -> dict[str, str]:
+    """Return what a form of the preview's page says by itself."""
+    form = page(browser).partition(f'action="{path}"')[2].partition("</form>")[0]
+    return dict(re.findall(r'name="(seen|act)" value="([^"]+)"', form))
+
+
+def press(browser: FlaskClient, path: str, **fields: str) -> TestResponse:
+    """Press the button of a form of the preview's page."""
+    return post(browser, path, **hidden(browser, path), **fields)
+
+
 def looked(browser: FlaskClient, text: str) -> str:
     """Return the page as soon as it shows a text."""
     assert eventually(lambda: text in words(page(browser))), words(page(browser))
@@ -81,19 +92,45 @@ def test_a_change_is_seen_before_it_is_in_force_applied_and_undone(
     in_colour = np.abs(before - (image + ImageColor.getrgb("#0a1e32")) / 2).max(axis=2) <= 1
     assert np.mean(in_colour) > 0.1, "what is red before is tinted in the label's colour"
 
-    post(browser, "/page/preview/again", task="8")
+    press(browser, "/page/preview/again", task="8")
     assert "It is task 8" in words(looked(browser, "It is task 8"))
     built = len(engine.built)
-    assert post(browser, "/page/preview/apply").status_code == 303
+    assert press(browser, "/page/preview/apply").status_code == 303
     (curation,) = engine.curator.curations.values()
     assert (curation.rejected_numbers(), curation.reason(0)) == ({0}, "blurred")
     assert "Applied" in words(page(browser)) and "Undo" in words(page(browser))
-    assert "Undo it first." in words(post(browser, "/page/preview/again", task="3").text)
+    mark = hidden(browser, "/page/preview/apply")["seen"]
+    assert "Undo it first." in words(post(browser, "/page/preview/again", seen=mark, task="3").text)
     browser.get("/status")
     assert len(engine.built) == built, "what the draft built is what is in force"
-    post(browser, "/page/preview/apply")
+    press(browser, "/page/preview/apply")
     assert next(iter(engine.curator.curations.values())).identity() == {}
     assert "Applied" not in words(page(browser)) and "Apply" in words(page(browser))
+
+
+def test_who_presses_twice_applies_once_and_undoes_once(browser: FlaskClient, engine: CuratingEngine) -> None:
+    post(browser, "/page/preview", change="reject", number="0")
+    looked(browser, "would get another label")
+    for act, numbers in (("apply", {0}), ("undo", set())):
+        form = hidden(browser, "/page/preview/apply")
+        assert form["act"] == act
+        for _ in range(2):
+            assert post(browser, "/page/preview/apply", **form).status_code == 303
+            assert next(iter(engine.curator.curations.values())).rejected_numbers() == numbers
+
+
+def test_a_change_that_somebody_else_had_looked_at_is_not_applied_by_an_older_page(
+    browser: FlaskClient, engine: CuratingEngine
+) -> None:
+    post(browser, "/page/preview", change="reject", number="0")
+    looked(browser, "would get another label")
+    older = hidden(browser, "/page/preview/apply")
+    post(browser, "/page/preview", change="reject", number="1")
+    looked(browser, "Nothing of this image would change")
+    for path, fields in (("/page/preview/apply", older), ("/page/preview/again", older | {"task": "8"})):
+        answer = post(browser, path, **fields)
+        assert answer.status_code == 400 and "another change of this label was looked at since" in words(answer.text)
+    assert engine.curator.curations == {}
 
 
 def test_a_change_that_changes_nothing_on_this_image_says_so(browser: FlaskClient) -> None:
@@ -105,7 +142,7 @@ def test_what_somebody_else_changed_meanwhile_is_not_overwritten(browser: FlaskC
     post(browser, "/page/preview", change="reject", number="0")
     looked(browser, "would get another label")
     post(browser, "/page/category/reject", number="1")
-    answer = post(browser, "/page/preview/apply")
+    answer = press(browser, "/page/preview/apply")
     assert answer.status_code == 400
     assert "'red' was changed since this was looked at, so nothing was done." in words(answer.text)
     assert next(iter(engine.curator.curations.values())).rejected_numbers() == {1}
@@ -121,7 +158,7 @@ def test_a_look_at_images_of_other_words_is_refused_and_nothing_of_it_is_applied
     browser.post("/setup", json={"project": PROJECT_UID, "schema": other})
     answer = post(browser, "/page/preview", change="reject", number="0", drawn=old)
     assert answer.status_code == 400 and "the page is old" in words(answer.text)
-    answer = post(browser, "/page/preview/apply")
+    answer = press(browser, "/page/preview/apply")
     assert answer.status_code == 400 and "says other words of 'red' now" in words(answer.text)
     assert engine.curator.curations == {}
 
@@ -136,6 +173,16 @@ def test_a_second_look_while_one_goes_on_is_refused_so_nobody_applies_anothers_c
     assert answer.status_code == 503 and "is still to be finished" in words(answer.text)
     gate.set()
     assert "red background 12.50 %" in words(looked(browser, "would get another label"))
+
+
+def test_two_people_who_want_the_same_look_wait_for_the_same(browser: FlaskClient, engine: CuratingEngine) -> None:
+    gate, other = threading.Event(), browser.application.test_client()
+    engine.on_segment = lambda: gate.wait(60)
+    assert [post(each, "/page/preview", change="reject", number="0").status_code for each in (browser, other)] == [
+        303,
+        303,
+    ]
+    gate.set()
 
 
 def test_a_look_at_a_background_of_an_old_page_is_refused(browser: FlaskClient, engine: CuratingEngine) -> None:
@@ -154,7 +201,7 @@ def test_prompts_on_trial_are_seen_too_and_are_taken_in_the_label_config(browser
     shown = looked(browser, "red background")
     assert f'href="/page/take?project={PROJECT_UID}&amp;name=red">Take them</a>' in shown
     assert "/page/preview/apply" not in shown
-    assert post(browser, "/page/preview/apply").status_code == 400
+    assert press(browser, "/page/preview/apply").status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -181,7 +228,7 @@ def test_what_fails_while_it_is_looked_at_is_told_on_the_page(
     looked(browser, "failed 'red' has no drawn image 7; there are 0, 1.")
     post(browser, "/page/preview", change="reject", number="0", task="9")
     looked(browser, "failed Project 1 has no task 9, or it was deleted.")
-    assert post(browser, "/page/preview/apply").status_code == 404
+    assert press(browser, "/page/preview/apply").status_code == 404
     label_studio.tasks = []
     post(browser, "/page/preview", change="reject", number="0")
     looked(browser, "failed Project 1 has no task to look at. Import one.")
