@@ -9,11 +9,12 @@ of a form with a token (`backend.pages.form_tokens`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from http import HTTPStatus
 
 from flask import Blueprint, Flask, Response, g, make_response, render_template, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from backend.errors import BackendError, BusyError, LabelStudioAPIError, NoSuchTaskError, NothingThereError
 from backend.pages import overview as shown
@@ -108,6 +109,16 @@ def _add_frame(pages: Blueprint, tokens: FormTokens, settings: Settings) -> None
     def refused(error: Exception) -> Response:
         return _error_page(_status_of(error), str(error))
 
+    @pages.errorhandler(RequestEntityTooLarge)
+    def too_large(_: RequestEntityTooLarge) -> Response:
+        size, most = request.content_length or 0, settings.server.max_body_bytes
+        why = (
+            f"the form has {size} bytes, more than {most} (OVDIFF_MAX_BODY_BYTES)"
+            if size > most
+            else "a field is too long"
+        )
+        return _error_page(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Nothing was changed: {why}.", asked=request.args)
+
     @pages.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
         return _error_page(HTTPStatus(error.code or 500), error.description or error.name)
@@ -134,5 +145,11 @@ def _status_of(error: Exception) -> HTTPStatus:
     return HTTPStatus.BAD_GATEWAY if isinstance(error, LabelStudioAPIError) else HTTPStatus.BAD_REQUEST
 
 
-def _error_page(status: HTTPStatus, message: str) -> Response:
-    return make_response(render_template("page/error.html", title=status.phrase, message=message), status)
+def _error_page(status: HTTPStatus, message: str, asked: Mapping[str, str] | None = None) -> Response:
+    """Return a page that says what is wrong, with a way back to the label that was asked about.
+
+    `asked` is what the request says (None: its form too, which must be one that can be read).
+    """
+    about = request.values if asked is None else asked
+    page = render_template("page/error.html", title=status.phrase, message=message, about=about)
+    return make_response(page, status)

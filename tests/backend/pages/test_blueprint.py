@@ -163,3 +163,17 @@ def test_pages_take_only_their_share_of_the_threads(
         assert [future.result(60) for future in asked] == [200, 200]
     answers = [app.test_client().get(path).status_code for path in ("/page/category?project=9", page) * 3]
     assert answers == [400, 200] * 3, "everybody gives the place back, also who is refused"
+
+
+@pytest.mark.parametrize(
+    ("most_bytes", "said"), [(3000, "the form has 9"), (2**31, "a field is too long")], ids=["the form", "a field"]
+)
+def test_a_form_that_is_too_large_is_refused_on_a_page(
+    make_app: MakeApp, settings: Settings, engine: FakeEngine, most_bytes: int, said: str
+) -> None:
+    limited = replace(settings, server=ServerSettings(max_body_bytes=most_bytes))
+    browser = make_app(limited, engine, add_pages=add_pages).test_client()
+    form = {"why": "x" * 900_000}
+    answer = browser.post("/page/category/reject", data=form, content_type="multipart/form-data")
+    assert answer.status_code == 413
+    assert f"Nothing was changed: {said}" in words(answer.text)
