@@ -73,6 +73,10 @@ class _Access:
     expires_at_s: float
 
 
+class _UnauthorizedError(LabelStudioAPIError):
+    """Label Studio does not know the token, and has done nothing."""
+
+
 class LabelStudioClient:
     """Requests to one Label Studio as one user. Threads may share it."""
 
@@ -231,11 +235,15 @@ class LabelStudioClient:
             raise LabelStudioAPIError(
                 f"LABEL_STUDIO_API_KEY is not set, so Label Studio cannot be asked for a project. {TOKEN_ADVICE}"
             )
-        deadline = self._deadline(answer_within_s)
-        headers = self.authorization(deadline)
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        return self._ask(Request(self._url(target), method, headers, body), deadline, most_bytes)
+        url, deadline = self._url(target), self._deadline(answer_within_s)
+        kind = {} if body is None else {"Content-Type": "application/json"}
+        try:
+            return self._ask(Request(url, method, self.authorization(deadline) | kind, body), deadline, most_bytes)
+        except _UnauthorizedError:
+            if self.token_kind != "personal":
+                raise
+        self.forget_access()  # it ended sooner than our clock says, as while this machine slept
+        return self._ask(Request(url, method, self.authorization(deadline) | kind, body), deadline, most_bytes)
 
     def _exchange(self, deadline: Deadline) -> _Access:
         url = self._url("/api/token/refresh/")
@@ -294,7 +302,8 @@ def _require_success(answer: urllib3.HTTPResponse, url: WebUrl) -> None:
             f"Label Studio redirects {url.shown} to {location!r}. Set LABEL_STUDIO_URL to its address there."
         )
     if status in (401, 403):
-        raise LabelStudioAPIError(f"Label Studio refused the token at {url.shown} ({status}). {TOKEN_ADVICE}")
+        refused = _UnauthorizedError if status == 401 else LabelStudioAPIError
+        raise refused(f"Label Studio refused the token at {url.shown} ({status}). {TOKEN_ADVICE}")
     if status == 404 and _is_json(answer):  # the 404 of another server says nothing of the project
         raise NoSuchProjectError(f"Label Studio answered 404 at {url.shown}. {PROJECT_ADVICE}")
     if status in (400, 413):

@@ -63,6 +63,30 @@ def test_a_project_is_read(label_studio: FakeLabelStudio, token: str) -> None:
     assert client(label_studio, token).project(1) == Project(PROJECT_UID, "<View/>")
 
 
+def test_an_access_token_that_ended_early_is_renewed_and_the_request_is_sent_again(
+    label_studio: FakeLabelStudio,
+) -> None:
+    personal = client(label_studio, PERSONAL_TOKEN)
+    label_studio.label_config = "<View/>"
+    personal.project(1)
+    label_studio.access_tokens.append("another one")  # so the first one is refused, as after this machine slept
+    assert personal.project(1) == Project(PROJECT_UID, "<View/>")
+    personal.patch("/api/projects/1/", {"label_config": "<View></View>"})
+    assert label_studio.label_config == "<View></View>"
+    assert label_studio.paths().count("/api/token/refresh/") == 2
+
+
+def test_a_token_that_stays_refused_is_told_after_one_more_try(label_studio: FakeLabelStudio) -> None:
+    personal, legacy = client(label_studio, PERSONAL_TOKEN), client(label_studio, "0" * 40)
+    personal.authorization()
+    label_studio.admits = lambda _authorization: False  # type: ignore[method-assign]
+    for asked, times in ((personal, 2), (legacy, 1)):
+        label_studio.requests.clear()
+        with pytest.raises(LabelStudioAPIError, match=r"refused the token at .* \(401\)"):
+            asked.project(1)
+        assert label_studio.paths().count("/api/projects/1/") == times
+
+
 @pytest.mark.parametrize(
     ("token", "content_type"),
     [(LEGACY_TOKEN, "text/html"), (PERSONAL_TOKEN, "text/html"), (PERSONAL_TOKEN, "application/json")],
