@@ -31,7 +31,7 @@ class Memory:
         waits: what each project waits for.
         running: the project that is read as a whole.
         problem: what ended the last round early.
-        missed_problem: why annotations of which no event told could not be looked after the last time.
+        missed_problems: why annotations of which no event told could not be looked after the last time, by project.
     """
 
     heard_s: tuple[float, float] = (math.inf, -math.inf)
@@ -40,4 +40,4 @@ class Memory:
     waits: dict[str, str] = field(default_factory=dict)
     running: Progress | None = None
     problem: str = ""
-    missed_problem: str = ""
+    missed_problems: dict[str, str] = field(default_factory=dict)

@@ -160,7 +160,8 @@ class Teacher:
         learning = self._projects.learning()
         with self._lock:
             memory = self._memory
-            problem, waits = memory.problem or memory.missed_problem, dict(memory.waits)
+            missed = (problem for uid, problem in memory.missed_problems.items() if uid in learning)
+            problem, waits = memory.problem or next(missed, ""), dict(memory.waits)
             running = None if memory.running is None else asdict(memory.running)
         try:
             rows, counts = self._notes.to_read(), self._notes.counts()
@@ -223,8 +224,10 @@ class Teacher:
             memory.not_before_s = {
                 key: at_s for key, at_s in memory.not_before_s.items() if key in kept or at_s > now_s
             }
+            if ready or not rows:
+                memory.problem = ""
             if ready:
-                memory.problem, memory.waits = "", self._projects.waiting()
+                memory.waits = self._projects.waiting()
         if memory.waits and len(memory.waits) == len(self._projects.learning()):  # Label Studio need not be asked
             for row in ready:
                 self._later(row, WAIT_S)
@@ -266,7 +269,8 @@ class Teacher:
                 if not isinstance(error, BackendError | OVDiffError):
                     logger.exception("Looking after annotations failed unexpectedly.")
                 logger.warning("Project %s: annotations are looked after in %g s: %s", uid, self._retry_s, error)
-                self._memory.missed_problem = str(error)
+                with self._lock:
+                    self._memory.missed_problems[uid] = str(error)
                 self._missed.later(uid, self._retry_s)
 
     def _learn_missed(self, uid: str) -> None:
@@ -280,7 +284,9 @@ class Teacher:
                     self._teach(each.project, each.task, anew=False)
         finally:
             self._tell(None)
-        self._memory.missed_problem = ""
+        with self._lock:
+            self._memory.missed_problems.pop(uid, None)
+            self._memory.waits.pop(uid, None)
         self._missed.later(uid, EVERY_S)
 
     def _later(self, row: ToRead, seconds: float, problem: str = "") -> None:

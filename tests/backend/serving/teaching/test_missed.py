@@ -12,9 +12,10 @@ import pytest
 from backend.serving.http.app import create_app
 from backend.serving.service import Service
 from backend.serving.store import Store
-from backend.serving.teaching.learning_projects import LearningProjects
+from backend.serving.teaching.learning_projects import LearningProjects, NotYetError
 from backend.serving.teaching.missed import EVERY_S, MissedAnnotations
 from backend.serving.teaching.notes import Notes
+from backend.serving.teaching.tasks import LearningProject
 from backend.settings import Settings
 from tests.backend.command.learning_export import RED, annotation, region
 from tests.fakes.label_studio import PROJECT_UID
@@ -229,3 +230,21 @@ def test_each_project_is_due_at_the_start_and_once_a_day_and_when_it_learns_agai
     assert missed.due() == ["2.5"]
     projects.learn["1.5"] = None
     assert missed.due() == ["2.5", "1.5"]
+
+
+def test_what_a_look_waited_for_is_told_no_more_once_it_went_well(
+    studio: ProjectStudio, engine: LearningEngine, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, waits = LearningProjects.project, True
+
+    def project(projects: LearningProjects, number: int) -> LearningProject | None:
+        if waits:
+            raise NotYetError(PROJECT_UID, "the prototypes of red")
+        return whole(projects, number)
+
+    monkeypatch.setattr(LearningProjects, "project", project)
+    service = start()
+    assert eventually(lambda: learning(service)["projects"][PROJECT_UID]["waits_for"] == "the prototypes of red")
+    waits = False
+    assert eventually(lambda: sources(engine) == THREE and learning(service)["running"] is None)
+    assert eventually(lambda: learning(service)["projects"][PROJECT_UID]["waits_for"] == "")

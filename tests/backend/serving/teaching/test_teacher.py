@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from backend.errors import SettingsError
+from backend.errors import SettingsError, StoreError
 from backend.serving.http.app import create_app
 from backend.serving.preparing.standing import Standing
 from backend.serving.service import Service
 from backend.serving.store import Store
-from backend.serving.teaching.notes import Notes
+from backend.serving.teaching.notes import Notes, ToRead
 from backend.serving.teaching.teacher import Teacher
 from backend.serving.vocabulary import Labelling, read_labelling
 from backend.settings import LabelStudioSettings, Settings
@@ -387,6 +387,25 @@ def test_a_label_studio_that_is_down_is_asked_again_and_nothing_is_lost(
     studio.before = lambda asked: None
     assert eventually(idle(service)) and sources(engine.lessons) == [("1", "11")]
     assert learning(service)["problem"] == ""
+
+
+def test_a_state_file_that_could_not_be_read_for_a_moment_is_no_problem_any_more(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, asked, is_locked = Notes.to_read, [], True
+
+    def to_read(notes: Notes) -> list[ToRead]:
+        asked.append(threading.current_thread().name)
+        if is_locked:
+            raise StoreError("It is locked.")
+        return whole(notes)
+
+    monkeypatch.setattr(Notes, "to_read", to_read)
+    service = start()
+    assert eventually(lambda: asked.count("ovdiff-teacher") >= 2)
+    assert learning(service)["problem"] == "It is locked."
+    is_locked = False
+    assert eventually(lambda: learning(service)["problem"] == "")
 
 
 def test_an_image_that_cannot_be_had_is_tried_again_and_then_refused(
