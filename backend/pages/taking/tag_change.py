@@ -93,16 +93,17 @@ def make_change(service: Service, project: str, change: TagChange) -> None:
     Raises:
         LabelStudioAPIError: Label Studio refused, did not answer, or keeps another text; the message says which.
     """
-    path = f"/api/projects/{change.number}/"
+    path, is_taken = f"/api/projects/{change.number}/", False
     try:
         service.label_studio.patch(path, {"label_config": change.config})
+        is_taken = True
         stored = service.label_studio.project(change.number).label_config
-    except (LabelStudioSlowError, LabelStudioDownError) as error:
-        service.read_soon(project)
-        raise LabelStudioAPIError(
-            f"{error} So it is not known whether {change.label!r} was changed. Look at the label config there."
-        ) from error
     except LabelStudioAPIError as error:
+        if is_taken or isinstance(error, LabelStudioSlowError | LabelStudioDownError):
+            service.read_soon(project)
+            raise LabelStudioAPIError(
+                f"{error} So it is not known whether {change.label!r} was changed. Look at the label config there."
+            ) from error
         raise LabelStudioAPIError(
             f"Nothing was changed: {error} Or set the attribute yourself, in Label Studio's settings of the project."
         ) from error

@@ -5,8 +5,10 @@ import html
 import pytest
 from flask.testing import FlaskClient
 
+from backend.errors import LabelStudioAPIError
 from backend.pages.blueprint import add_pages
 from backend.settings import LabelStudioSettings, Settings
+from backend.sources.label_studio import LabelStudioClient, Project
 from tests.backend.pages.conftest import words
 from tests.backend.pages.taking.conftest import ABOUT, CONFIG, TAKEN, post, seen, try_prompts
 from tests.fakes.curating_engine import CuratingEngine
@@ -98,6 +100,24 @@ def test_a_refusal_of_label_studio_is_told(
     assert said in words(answer.text)
     assert label_studio.label_config == CONFIG
     assert "On trial: red boat; ship" in label_page(browser)
+
+
+def test_what_fails_after_label_studio_took_it_does_not_say_that_nothing_was_changed(
+    browser: FlaskClient, label_studio: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try_prompts(browser)
+    mark, whole = seen(browser), LabelStudioClient.project
+
+    def project(client: LabelStudioClient, number: int) -> Project:
+        if label_studio.label_config == TAKEN:
+            raise LabelStudioAPIError("Label Studio refused the token (403).")
+        return whole(client, number)
+
+    monkeypatch.setattr(LabelStudioClient, "project", project)
+    answer = post(browser, "/page/take", seen=mark)
+    assert answer.status_code == 502 and label_studio.label_config == TAKEN
+    assert "(403). So it is not known whether 'red' was changed." in words(answer.text)
+    assert "Nothing was changed" not in words(answer.text)
 
 
 def test_without_a_trial_or_a_token_nothing_can_be_taken(
