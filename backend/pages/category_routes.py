@@ -83,9 +83,9 @@ class CategoryPages:
                 return project, category
         raise RequestError(f"The label config in force of project {project[:60]!r} has no label {name[:60]!r}.")
 
-    def _labels(self) -> set[tuple[str, str]]:
+    def _labels(self) -> dict[tuple[str, str], Category]:
         found = self.service.labellings().items()
-        return {(project, category.name) for project, labelling in found for category in labelling.categories}
+        return {(project, category.name): category for project, labelling in found for category in labelling.categories}
 
     def curator(self) -> CategoryCurator:
         """Return what changes categories.
@@ -217,7 +217,7 @@ def _add_page(pages: Blueprint, shared: CategoryPages) -> None:
     @pages.get("/page/category")
     def category() -> str:
         project, asked = shared.asked()
-        shared.trials.drop_gone()
+        shared.trials.drop_over()
         service, tried = shared.service, shared.trials.of(project, asked.name)
         about = shared.background_work(asked)
         found = shared.work.of(about)

@@ -7,7 +7,7 @@ drawn for it stays in the bank, so that prompts that are then written into the l
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 
 from backend.errors import RequestError
 from backend.serving.preparing.precompute import Precompute
@@ -20,12 +20,12 @@ MOST = 8
 class Trials:
     """The prompts that are being tried, at most one trial for each label of a project. Threads may share it."""
 
-    def __init__(self, precompute: Precompute, labels: Callable[[], Collection[tuple[str, str]]]) -> None:
+    def __init__(self, precompute: Precompute, labels: Callable[[], Mapping[tuple[str, str], Category]]) -> None:
         """Know no trial yet.
 
         Args:
             precompute: builds what is tried.
-            labels: gives the labels that there are, each with its project's uid before its name.
+            labels: gives the label of each project's uid and label's name that there are.
         """
         self._precompute, self._labels = precompute, labels
         self._lock = threading.Lock()
@@ -49,7 +49,7 @@ class Trials:
         tried = Category(category.name, phrases, category.kind)
         if tried.phrases == category.phrases:
             raise RequestError(f"{category.name!r} is drawn from {'; '.join(phrases)!r} already; write another phrase.")
-        self.drop_gone()
+        self.drop_over()
         with self._lock:
             if (project, category.name) not in self._trials and len(self._trials) >= MOST:
                 raise RequestError(f"{MOST} labels are being tried with other prompts. End one of these trials first.")
@@ -69,12 +69,14 @@ class Trials:
         if ended is not None:
             self._precompute.forget(_turns_of(project, name))
 
-    def drop_gone(self) -> None:
-        """End the trials of labels that were removed or renamed, and those of projects that are gone."""
+    def drop_over(self) -> None:
+        """End the trials of labels and projects that are gone, and those whose prompts the label config says by now."""
         with self._lock:
-            tried = set(self._trials)
-        if tried:
-            for project, name in tried.difference(self._labels()):
+            tried = dict(self._trials)
+        labels = self._labels() if tried else {}
+        for (project, name), trial in tried.items():
+            label = labels.get((project, name))
+            if label is None or label.phrases == trial.phrases:
                 self.end(project, name)
 
 

@@ -19,8 +19,8 @@ def engine(tmp_path: Path) -> FakeEngine:
     return FakeEngine(tmp_path / "bank")
 
 
-def labels() -> list[tuple[str, str]]:
-    return [("1.2", name) for name in ("red", *map(str, range(MOST)))]
+def labels() -> dict[tuple[str, str], Category]:
+    return {("1.2", name): Category(name) for name in ("red", *map(str, range(MOST)))}
 
 
 @pytest.fixture
@@ -70,10 +70,21 @@ def test_what_cannot_be_tried_is_refused(precompute: Precompute) -> None:
 
 
 def test_trials_of_labels_that_are_gone_end_and_make_room(precompute: Precompute) -> None:
-    there = {("1.2", str(number)) for number in range(MOST)}
+    there = {("1.2", str(number)): Category(str(number)) for number in range(MOST)}
     trials = Trials(precompute, lambda: there)
     tried = [trials.start("1.2", Category(str(number)), "x") for number in range(MOST)]
-    there = {("1.2", "0"), ("3.4", "1")}  # all others were renamed
+    there = {("1.2", "0"): Category("0"), ("3.4", "1"): Category("1")}  # all others were renamed
     second = trials.start("3.4", Category("1"), "x")
     assert (trials.of("1.2", "0"), trials.of("3.4", "1")) == (tried[0], second)
     assert [trials.of("1.2", str(number)) for number in range(1, MOST)] == [None] * (MOST - 1)
+
+
+def test_a_trial_is_over_once_the_label_config_says_its_prompts(precompute: Precompute) -> None:
+    there = labels()
+    trials = Trials(precompute, lambda: there)
+    tried, other = trials.start("1.2", RED, "a; b"), trials.start("1.2", Category("0"), "x")
+    there["1.2", "red"] = Category("red", ("a", "b"))  # a person wrote them there
+    there["1.2", "0"] = Category("0", ("y",))
+    trials.drop_over()
+    assert (trials.of("1.2", "red"), trials.of("1.2", "0")) == (None, other)
+    assert precompute.status(tried).state == "unwanted"
