@@ -8,6 +8,7 @@ POST /page/projects/<number>/candidates/start     the same
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -35,7 +36,7 @@ class Searches:
 
     def __init__(self, service: Service, work: Work) -> None:
         """Search nothing yet."""
-        self._service, self.work = service, work
+        self._service, self.work, self._starting = service, work, threading.Lock()
         self._searches: dict[tuple[str, str], TaskSearch] = {}
 
     def can(self, kind: str) -> bool:
@@ -54,12 +55,13 @@ class Searches:
             BusyError: too many searches wait.
         """
         about, _ = (kind, project.uid), project.usable
-        piece = self.work.of(about)
-        if piece is not None and piece.is_open:
-            return
-        search = TaskSearch(self._service.looking, project, only_open=kind == "next")
-        self.work.start(about, TITLES[kind], self._act(kind, search))
-        self._searches[about] = search
+        with self._starting:  # of two at once the second search would be shown, and would never run
+            piece = self.work.of(about)
+            if piece is not None and piece.is_open:
+                return
+            search = TaskSearch(self._service.looking, project, only_open=kind == "next")
+            self.work.start(about, TITLES[kind], self._act(kind, search))
+            self._searches[about] = search
 
     def _act(self, kind: str, search: TaskSearch) -> Callable[[], object]:
         engine = self._service.engine

@@ -2,12 +2,18 @@
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from flask.testing import FlaskClient
 
 from backend.pages.blueprint import add_pages
+from backend.pages.searches import routes
+from backend.pages.searches.task_search import TaskSearch
+from backend.pages.work import Piece, Work
+from backend.serving.service import Service
 from backend.settings import Settings
 from tests.backend.pages.conftest import HTML, words
 from tests.backend.pages.searches.conftest import AddTask
@@ -62,6 +68,33 @@ def test_a_search_goes_on_outside_the_request_and_is_ended_with_what_was_found(
     assert "Task 1 1.png unsure of red/blue; nobody has confirmed red red Annotate" in said
     assert "/projects/1/data?task=1" in browser.get(NEXT, headers=HTML).text
     assert engine.looked == 1
+
+
+def test_of_two_presses_at_once_the_search_that_runs_is_shown(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, made, ran, gate = threading.Barrier(2), [], [], threading.Event()
+
+    class Slow(Work):
+        def of(self, about: Hashable) -> Piece | None:
+            found = super().of(about)
+            with suppress(threading.BrokenBarrierError):  # if they come one after the other, as they should
+                both.wait(0.5)
+            return found
+
+    monkeypatch.setattr(routes, "find_next_tasks", lambda search, _engine: ran.append(search) or gate.wait(60))
+    monkeypatch.setattr(
+        routes, "TaskSearch", lambda *given, **named: made.append(TaskSearch(*given, **named)) or made[-1]
+    )
+    searches, project = routes.Searches(service, Slow()), service.looking.project(1)
+    with ThreadPoolExecutor(2) as pool:
+        for press in [pool.submit(searches.start, "next", project) for _ in range(2)]:
+            press.result(60)
+    try:
+        assert eventually(lambda: len(ran) == 1)
+        assert made == ran == [searches.of("next", project)]
+    finally:
+        gate.set()
 
 
 def test_failures_are_told_with_their_tasks(browser: FlaskClient, add_task: AddTask) -> None:
