@@ -52,7 +52,7 @@ def check_label_config(project: int, label_config: str, max_categories: int) -> 
         return Finding(name, "failed", str(error), advice), None
     labels = f"{len(labelling.categories)} labels"
     if labelling.unread:
-        return Finding(name, "warning", f"{labels}; {labelling.unread[0]}", "Correct the attribute."), labelling
+        return Finding(name, "warning", f"{labels}; {labelling.unread[0].what}", labelling.unread[0].advice), labelling
     return Finding(name, "ok", labels), labelling
 
 

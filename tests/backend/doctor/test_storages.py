@@ -32,7 +32,9 @@ def test_label_configs() -> None:
     found, read = check_label_config(3, CONFIG.format(more=""), 9)
     assert found.state == "ok" and "1 label" in found.found and read == labelling()
     warned, read = check_label_config(3, CONFIG.format(more=' promts="a boat"'), 9)
-    assert warned.state == "warning" and "promts" in warned.found and read is not None
+    assert (warned.state, read is None) == ("warning", False)
+    assert warned.found == "1 labels; promts=\"a boat\" of the label 'boat' of <brushlabels name='b'> is not read"
+    assert warned.advice == 'Write prompts="a boat".'
     failed, read = check_label_config(3, "<View/>", 9)
     assert failed.state == "failed" and failed.advice and read is None
 
