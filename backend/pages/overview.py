@@ -195,6 +195,9 @@ def _notices(status: Entry) -> Iterator[Notice]:
                 yield Notice("problem", what, category["reason"], uid, category["name"])
             if category["advice"]:
                 yield Notice("advice", what, category["advice"], uid, category["name"])
+    if problem := status["learning"]["obstacle"] or status["learning"]["problem"]:
+        yield Notice("problem", "Learning from annotations", problem)
+    yield from _background_notices(status["prelabelling"])
     if advice := status["anchors"]["advice"]:
         built, words = status["anchors"]["built"], status["anchors"]["words"]
         yield Notice(
@@ -202,3 +205,11 @@ def _notices(status: Entry) -> Iterator[Notice]:
             "Anchors",
             f"{built} of {words} are made. Until all are, labels are painted where another word would fit: {advice}.",
         )
+
+
+def _background_notices(prelabelling: Entry) -> Iterator[Notice]:
+    """Yield why the last runs that predicted whole projects by themselves did not go to their end."""
+    going = (prelabelling["running"] or {}).get("project")
+    for uid, last in prelabelling["last"].items():
+        if last["ended"] and uid != going:
+            yield Notice("advice", f"{project_name(uid)}, predictions in the background", last["ended"])

@@ -35,7 +35,8 @@ def project(
 
 def status(projects: dict[str, object], **fields: object) -> dict[str, object]:
     anchors = {"words": 2, "built": 2, "advice": ""}
-    return {"missing": {}, "queue": [], "anchors": anchors, "failed_tasks": [], "projects": projects} | fields
+    idle = {"prelabelling": {"running": None, "last": {}}, "learning": {"obstacle": "", "problem": ""}}
+    return {"missing": {}, "queue": [], "anchors": anchors, "failed_tasks": [], "projects": projects} | idle | fields
 
 
 def test_the_figures_count_all_projects() -> None:
@@ -167,3 +168,23 @@ def test_code_is_marked_and_everything_is_escaped() -> None:
 def test_an_option_is_not_broken_behind_its_dashes() -> None:
     whole = '<span class="whole">--anchors=&lt;a-b&gt;</span>'
     assert with_code("run `build-it --anchors=<a-b>` --once") == f"run <code>build-it {whole}</code> --once"
+
+
+def test_why_nothing_is_learned_and_why_the_background_ended_early_is_told() -> None:
+    projects = {"1.2": project(CATEGORY), "3.4": project(CATEGORY), "5.6": project(CATEGORY)}
+    refused = {"ended": "Label Studio refused the token."}
+    last = {"1.2": refused, "3.4": {"ended": ""}, "5.6": refused}
+    found = overview(
+        status(
+            projects,
+            learning={"obstacle": "", "problem": "It does not answer."},
+            prelabelling={"running": {"project": "5.6"}, "last": last},
+        )
+    )
+    assert [(notice.level, notice.where, notice.text) for notice in found.notices] == [
+        ("problem", "Learning from annotations", "It does not answer."),
+        ("advice", "Project 1, predictions in the background", "Label Studio refused the token."),
+    ]
+    assert found.verdict.level == "problem"
+    hindered = overview(status(projects, learning={"obstacle": "No token is set.", "problem": ""}))
+    assert [notice.text for notice in hindered.notices] == ["No token is set."]
