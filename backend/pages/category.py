@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from backend.pages.pictures import Kept
 from converters.label_studio.label_tag import attribute_text
@@ -150,11 +149,6 @@ def prompts_attribute(prompts: Sequence[str]) -> str:
     threshold, an alias or a hotkey.
     """
     return attribute_text(PROMPTS, "; ".join(prompts))
-
-
-def entry_of(project: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return what /status says of a label of a project."""
-    return next((entry for entry in project["categories"] if entry["name"] == name), {})
 
 
 def _view(key: str, support: SupportSet) -> SupportView:

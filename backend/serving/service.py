@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -18,6 +17,7 @@ from backend.errors import RequestError, SettingsError, UnusableLabelConfigError
 from backend.serving.data_folder import DataFolder
 from backend.serving.events import ACTION_CHARACTERS, event_ids
 from backend.serving.figures import Figures
+from backend.serving.label_status import LabelStatus, warnings_of
 from backend.serving.limit import Limit
 from backend.serving.looking import Looking
 from backend.serving.on_ray import EnginesOnRay
@@ -27,8 +27,7 @@ from backend.serving.predicting.predictions import Item, Snapshot, Task
 from backend.serving.prelabelling.background import OFF, Background
 from backend.serving.preparing.precompute import Precompute
 from backend.serving.preparing.standing import Standing
-from backend.serving.preparing.words import kind_fields, word_fields
-from backend.serving.projects import Projects, ProjectState, id_of, tolerating_store_errors
+from backend.serving.projects import Projects, id_of, tolerating_store_errors
 from backend.serving.read_back import ReadBack
 from backend.serving.readiness import Readiness
 from backend.serving.store import Store
@@ -40,7 +39,6 @@ from backend.settings import PredictionSettings, Settings
 from backend.sources.images import ImageSource
 from backend.sources.label_studio import TOKEN_ADVICE, LabelStudioClient
 from ovdiff.engines import SegmentationEngine
-from ovdiff.engines.building import HasAnchors
 from ovdiff.errors import OVDiffError
 from ovdiff.vocabulary import Category
 
@@ -90,6 +88,7 @@ class Service:
             ask_about=lambda uid: self._read_back.soon(id_of(uid)),
             clock_s=clock_s,
         )
+        self._labels = LabelStatus(engine, self._precompute, self._basis.version)
         noted_images, self._predictions = self._basis.stored_images(images)
         predictor = self._basis.predictor(noted_images, store=self._predictions)
         self._segmentations = predictor.segmentations
@@ -132,6 +131,10 @@ class Service:
         """Return the content of the label config that is in force for each project that has a usable one."""
         states = self._projects.states().items()
         return {uid: state.labelling for uid, state in states if state.labelling is not None}
+
+    def label_status(self, category: Category) -> dict[str, Any]:
+        """Return, as /status says it, how far one label is."""
+        return self._labels.of_label(category)
 
     def standing(self, categories: Collection[Category]) -> Standing:
         """Return which categories are ready, which are still to be built, and which failed."""
@@ -229,7 +232,7 @@ class Service:
         if extra_params:
             logger.info("Project %s: extra_params are not used by this backend.", project)
         labelling = self._projects.setup(project, schema)
-        warnings = _warnings(labelling)
+        warnings = warnings_of(labelling)
         try:
             version = self._version(labelling, self._precompute.ready(labelling.categories))
         except OVDiffError as error:
@@ -325,7 +328,7 @@ class Service:
         return Figures(
             requests={"predictions": self._requests.in_use, "clicks": self._clicks.in_use},
             answers=self._answers.tally.counts(),
-            failed_tasks=len(self._answers.failures.newest_first()),
+            failed_tasks=len(self._failed_tasks()),
             segmentations=segmentations.tally.counts(),
             remembered_bytes=segmentations.kept_bytes,
             queue=len(self._precompute.queue()),
@@ -337,65 +340,26 @@ class Service:
 
     def status(self) -> dict[str, Any]:
         """Return, as a JSON object, the state of the categories of each project, and the tasks that failed last."""
-        projects = {uid: self._project_status(state) for uid, state in self._projects.states().items()}
+        projects = {uid: self._labels.of_project(state) for uid, state in self._projects.states().items()}
         return {
             "version": BASE_VERSION,
             "engine": self._engine.preset.engine,
             "preset": self._engine.preset.name,
             "missing": self._readiness.missing(),
             "built": list(self._precompute.built),
-            "queue": self._queue_status(projects),
-            "anchors": self._anchors_status(),
+            "queue": self._labels.queue(projects),
+            "anchors": self._labels.anchors(),
             "prelabelling": OFF if self._background is None else self._background.status(),
             "learning": self._teacher.status(),
-            "failed_tasks": self._answers.failures.newest_first(),
+            "failed_tasks": self._failed_tasks(),
             "stores": [asdict(size) for size in self._stores.sizes()],
             "projects": projects,
         }
 
-    def _queue_status(self, projects: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
-        """Return which category of which project is built next, and so on; what is being built is not among them."""
-        states = {
-            (uid, entry["name"]): entry["state"] for uid, each in projects.items() for entry in each["categories"]
-        }
-        turns = ((uid, category.name) for uid, category in self._precompute.queue())
-        return [{"project": uid, "category": name} for uid, name in turns if states.get((uid, name)) == "queued"]
-
-    def _anchors_status(self) -> dict[str, Any]:
-        """Return how many anchors the preset has, and how many are built; they compete once all of them are."""
-        anchors = self._engine.anchors() if isinstance(self._engine, HasAnchors) else ()
-        built = sum(self._engine.has(anchor) for anchor in anchors)
-        advice = "" if built == len(anchors) else "run `ovdiff prototypes build --anchors` once"
-        return {"words": len(anchors), "built": built, "advice": advice}
-
-    def _project_status(self, state: ProjectState) -> dict[str, Any]:
-        labelling = state.labelling
-        if labelling is None:
-            return {"error": state.error, "warnings": [], "model_version": None, "counts": {}, "categories": []}
-        statuses, error, version = self._precompute.statuses(labelling.categories), state.error, None
-        try:
-            version = self._version(labelling, self._precompute.ready(labelling.categories))
-        except OVDiffError as fault:
-            error = error or str(fault)
-        return {
-            "error": error,
-            "warnings": _warnings(labelling),
-            "model_version": version,
-            "counts": Counter(status.state for status in statuses.values()),
-            "categories": [
-                {
-                    "name": category.name,
-                    "prompts": list(category.phrases),
-                    **kind_fields(self._engine, category),
-                    "state": status.state,
-                    "stage": status.stage,
-                    "progress": status.progress,
-                    "reason": status.reason,
-                    **word_fields(self._engine, category),
-                }
-                for category, status in statuses.items()
-            ],
-        }
+    def _failed_tasks(self) -> list[dict[str, Any]]:
+        """Return the tasks that failed last, without those of projects that are forgotten."""
+        known = self._projects.states()
+        return [failed for failed in self._answers.failures.newest_first() if failed["project"] in known]
 
     def _version(self, labelling: Labelling, ready: Mapping[Category, str]) -> str:
         return self._basis.version(labelling, ready)
@@ -411,8 +375,3 @@ def _require_token(settings: PredictionSettings, label_studio: LabelStudioClient
     for name, wanted in (("OVDIFF_PRELABEL", settings.prelabel), ("OVDIFF_LEARN", settings.learn)):
         if wanted and not label_studio.has_token:
             raise SettingsError(f"{name}=yes needs LABEL_STUDIO_API_KEY, which is not set. {TOKEN_ADVICE}")
-
-
-def _warnings(labelling: Labelling) -> list[str]:
-    """Return what a person should mend in a label config that can be used."""
-    return [unread.text() for unread in labelling.unread]

@@ -125,6 +125,10 @@ class Precompute:
         """Return how far the prototypes of each category are. The bank is asked for each of them."""
         return {category: status for category, (_, status) in self._ask_all(categories).items()}
 
+    def look(self, categories: Iterable[Category]) -> dict[Category, tuple[str, Status]]:
+        """Return for each category the key of its prototypes, and how far they are. The bank is asked for each."""
+        return {category: (answer.key, status) for category, (answer, status) in self._ask_all(categories).items()}
+
     def ready(self, categories: Iterable[Category]) -> dict[Category, str]:
         """Return the categories whose prototypes exist, each with the key of its prototypes."""
         return self.standing(categories).ready

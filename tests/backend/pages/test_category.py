@@ -10,7 +10,6 @@ from backend.pages.category import (
     background_rows,
     changes,
     curation_of,
-    entry_of,
     prompts_attribute,
     support_view,
 )
@@ -131,9 +130,3 @@ def test_why_there_is_nothing_to_see_is_not_kept(tmp_path: Path) -> None:
     assert support_view(engine, RED, kept).trouble
     engine.build(RED)
     assert len(support_view(engine, RED, kept).cards) == 2
-
-
-def test_the_entry_of_a_label_is_found_by_its_name() -> None:
-    project = {"categories": [{"name": "red", "state": "ready"}]}
-    assert entry_of(project, "red")["state"] == "ready"
-    assert entry_of(project, "blue") == {}

@@ -103,6 +103,16 @@ def test_the_page_shows_the_label_and_its_images(browser: FlaskClient) -> None:
     assert 'dark/blue & "so" State ready' in words(page(browser, **name))
 
 
+def test_the_page_of_a_label_asks_the_bank_for_no_other_label(
+    browser: FlaskClient, engine: CuratingEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert eventually(lambda: browser.get("/status").get_json()["projects"][PROJECT_UID]["counts"] == {"ready": 2})
+    asked, whole = [], engine.has
+    monkeypatch.setattr(engine, "has", lambda category: asked.append(category.name) or whole(category))
+    assert "State ready" in words(page(browser))
+    assert set(asked) == {"red"}
+
+
 def test_an_image_is_left_out_and_taken_back(browser: FlaskClient, engine: CuratingEngine) -> None:
     answer = change(browser, "reject", number=["0", "1"], why=" blurred \n and small")
     assert answer.status_code == 303

@@ -205,6 +205,15 @@ def test_a_failing_task_does_not_touch_the_others(service: Service, label_studio
     assert [row["task"] for row in service.status()["failed_tasks"]] == [None, 5, 4, 3]
 
 
+def test_tasks_of_a_forgotten_project_are_no_failures_any_more(service: Service) -> None:
+    wait_until_ready(service, PROJECT_UID, RED_BLUE)
+    service.predict(PROJECT_UID, [{"id": 3, "data": {}}], RED_BLUE)
+    assert [row["task"] for row in service.status()["failed_tasks"]] == [3]
+    service._projects.forget(PROJECT_UID)
+    assert service.status()["failed_tasks"] == []
+    assert service.figures().failed_tasks == 0
+
+
 def test_an_unexpected_failure_shows_no_details(
     service: Service, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
