@@ -16,6 +16,7 @@ so is a change. Everything works on run lengths; no mask is decoded here.
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Literal
 
@@ -190,16 +191,27 @@ def _replaced_prediction(annotation: Annotation, predictions: Sequence[Predictio
     """Return the prediction that an annotation names, or, if it names none, the prediction that its regions point at.
 
     The name comes first, because a newer prediction may have regions of the same ids without being the corrected one.
+    Label Studio forgets the name of a prediction that is deleted; one that was made after the annotation was last
+    changed is not it.
     """
     if annotation.parent_prediction is not None:
         named = str(annotation.parent_prediction)
         return next((prediction for prediction in predictions if str(prediction.id) == named), None)
+    predictions = [each for each in predictions if not _is_later(each.created_at, annotation.updated_at)]
     ids = {region.id for region in annotation.regions if region.id}
     shared = [len(ids & {region.id for region in prediction.regions}) for prediction in predictions]
     if any(shared):  # of equals the newest
         alike = [prediction for prediction, count in zip(predictions, shared, strict=True) if count == max(shared)]
         return newest(alike)
     return newest(predictions) if any(map(_was_predicted, annotation.regions)) else None
+
+
+def _is_later(time: str, other: str) -> bool:
+    """Tell whether a time (ISO 8601) is known to be later than another."""
+    try:
+        return datetime.fromisoformat(time) > datetime.fromisoformat(other)
+    except (TypeError, ValueError):  # one is unknown, or of one alone the time zone is known
+        return False
 
 
 def _says_it_replaced_one(annotation: Annotation) -> bool:

@@ -1,5 +1,6 @@
 """Which prediction an annotation replaced, and what became of each of its regions."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -159,6 +160,16 @@ def test_without_a_parent_the_ids_point_at_it_and_then_the_origin() -> None:
     by_origin = Annotation(1, (region("z", origin="prediction"),))
     assert found(by_origin, prediction(5), prediction(6)) == 6
     assert found(by_origin) == "prediction that is not in the export"
+
+
+def test_a_prediction_that_was_made_after_the_annotation_is_not_what_it_corrected() -> None:
+    corrected = Annotation(1, (region("a", origin="prediction"),), updated_at="2026-03-01T10:00:00Z")
+    before = prediction(5, region("a"), created_at="2026-03-01T09:59:59.5Z")
+    after = prediction(6, region("a"), created_at="2026-03-01T10:00:00.5Z")
+    assert found(corrected, before, after) == 5
+    assert found(corrected, after) == "prediction that is not in the export"
+    assert found(corrected, prediction(7, region("a"), created_at="2026-03-02T10:00:00")) == 7  # without a time zone
+    assert found(replace(corrected, parent_prediction=6), before, after) == 6
 
 
 def test_what_was_drawn_from_nothing_is_compared_only_where_that_is_wanted() -> None:
