@@ -23,7 +23,7 @@ from typing import Any, Literal, Protocol, cast, get_args
 
 from pycocotools import mask as coco_mask
 
-from converters.datasets.coco_details import category_entry, detail_keys
+from converters.datasets.coco_details import UNHELD_KEYPOINT, category_entry, detail_keys, unheld_keypoints
 from converters.encodings.coco_rle import CocoRLE, coco_rle_area, coco_rle_bbox_xywh, coco_rle_to_mask
 from converters.encodings.masks import Mask, has_holes, mask_iou
 from converters.encodings.polygons import Polygon, mask_to_polygons, outline_length_px
@@ -238,6 +238,8 @@ def _convert(
             if only_results and region.score is None:
                 tally.leave_out("region without a score", f"task {image.task_id}, region {region.id!r}")
                 continue
+            for _ in range(unheld_keypoints(region, points[category_id])):
+                tally.leave_out(UNHELD_KEYPOINT, f"task {image.task_id}, region {region.id!r}")
             shape = shapes.of(region)
             tally.regions_out += 1
             annotation = {

@@ -16,6 +16,7 @@ from converters.datasets.coco_index import coco_id
 from converters.files.json_values import Json, JsonObject, finite_number
 from converters.records import DatasetCategory, Keypoint, Region
 
+UNHELD_KEYPOINT = 'keypoint that no <KeyPointLabels keypointsOf="the region\'s label"> names, or that it has twice'
 UNKNOWN_KEY = "key of an annotation that a region cannot hold"
 UNFIT_KEYPOINTS = "keypoints that do not fit their category"
 UNFIT_SCORE = "score that is no number"
@@ -78,6 +79,11 @@ def detail_keys(region: Region, names: Sequence[str]) -> JsonObject:
     if region.answers:
         keys["attributes"] = attributes_of(region.answers)
     return keys
+
+
+def unheld_keypoints(region: Region, names: Sequence[str]) -> int:
+    """Return how many keypoints of a region have no place among its category's names, or share one with another."""
+    return len(region.keypoints) - len({point.name for point in region.keypoints} & set(names))
 
 
 def attributes_of(answers: Mapping[str, Sequence[str]]) -> JsonObject:

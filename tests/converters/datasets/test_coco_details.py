@@ -12,6 +12,7 @@ from converters.datasets.coco_details import (
     UNFIT_ATTRIBUTE,
     UNFIT_KEYPOINTS,
     UNFIT_SCORE,
+    UNHELD_KEYPOINT,
     UNKNOWN_KEY,
     attribute_names,
     details_of,
@@ -109,6 +110,29 @@ def test_a_corrected_attribute_leaves_the_others_and_all_else_as_they_were() -> 
     updated, _ = update_coco(original, tasks_to_records([corrected], config), config)
     kept = {"state": "dry", "occluded": False, "angle": 0.5, "ids": {"a": 1}}
     assert updated["annotations"] == [{**original["annotations"][0], "attributes": kept}]
+
+
+@pytest.mark.parametrize(
+    ("control", "left_out"), [("", {UNHELD_KEYPOINT: 3}), ('keypointsOf="cat" ', {UNHELD_KEYPOINT: 1})]
+)
+def test_keypoints_of_no_category_are_counted(control: str, left_out: dict[str, int]) -> None:
+    config = parse_label_config(
+        '<View><Image name="image" value="$image"/><RectangleLabels name="box" toName="image"><Label value="cat"/>'
+        f'</RectangleLabels><KeyPointLabels {control}name="point" toName="image"><Label value="nose"/>'
+        '<Label value="tail"/></KeyPointLabels></View>'
+    )
+    on = {"to_name": "image", "original_width": 30, "original_height": 20}
+    shape = {"x": 10, "y": 10, "width": 50, "height": 50}
+    results = [
+        {**on, "id": "c", "from_name": "box", "type": "rectanglelabels", "value": shape | {"rectanglelabels": ["cat"]}}
+    ]
+    for name in ("nose", "tail", "tail"):
+        point = {"x": 20, "y": 20, "width": 1, "keypointlabels": [name]}
+        results.append({**on, "parentID": "c", "from_name": "point", "type": "keypointlabels", "value": point})
+    task = {"id": 1, "data": {"image": "a.png"}, "annotations": [{"id": 1, "result": results}]}
+    written, counts = records_to_coco(tasks_to_records([task], config), categories_of(config))
+    assert counts.left_out == left_out
+    assert written["annotations"][0].get("num_keypoints") == (2 if control else None)
 
 
 FAULTS = [
