@@ -113,9 +113,20 @@ def answer(values: Any) -> None:
     Dataclasses become objects, paths become text, and what is not a number, such as an IoU of nothing, becomes null.
     """
     if is_json():
-        readable = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
-        text = json.dumps(_in_json(values), indent=2, ensure_ascii=not readable, allow_nan=False)
-        sys.stdout.write(f"{text}\n")
+        sys.stdout.write(f"{_json_text(_in_json(values))}\n")
+
+
+def _json_text(values: Any) -> str:
+    """Return values as JSON. Letters are escaped if stdout lacks them, or if there is half of one in a file's name."""
+    escaped = json.dumps(values, indent=2, allow_nan=False)
+    if (sys.stdout.encoding or "utf-8").lower().replace("-", "") != "utf8":
+        return escaped
+    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return escaped
+    return text
 
 
 def answer_list(text: Iterator[str]) -> None:

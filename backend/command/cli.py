@@ -145,19 +145,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _status(options: argparse.Namespace) -> int:
     try:
         with answering(as_json=getattr(options, "json", False), quiet=options.quiet):
-            return _run(options)
+            status = _run(options)
+        sys.stdout.flush()  # What cannot be written is an error of the command, and is not said by Python at its end.
+        return status
     except (SettingsError, UsageError, PlanError, PresetError, VocabularyError, MissingExtraError) as error:
         complain(error)
         return WRONG_USE
     except BrokenPipeError:  # `| head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        _give_stdout_up()
         return FAILED
     except (BackendError, OVDiffError, ConverterError, OSError) as error:
+        _give_stdout_up()
         complain(error)
         return FAILED
     except KeyboardInterrupt:
         complain("ended by Ctrl-C; what was finished is kept.")
         return INTERRUPTED
+
+
+def _give_stdout_up() -> None:
+    """Drop what stdout does not take, as on a full disk, or Python complains of it once more when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end_at_once() -> None:

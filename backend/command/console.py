@@ -170,12 +170,15 @@ def ask(question: str) -> bool:
     """
     if is_json() or not sys.stdin.isatty():
         raise UsageError(f"{question} Nobody is there to answer; say it with --yes.")
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    sys.stderr.write(f"{question} [y/N] ")  # stdout may be a file
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")  # "" after Ctrl-D
 
 
 def _write(text: str, stream: TextIO) -> None:
-    """Write a line above the progress bar, if there is one."""
-    text = without_secrets(text)
+    """Write a line above the progress bar, if there is one; letters that the stream lacks are written as escapes."""
+    encoding = stream.encoding or "utf-8"
+    text = without_secrets(text).encode(encoding, "backslashreplace").decode(encoding)
     try:
         from tqdm import tqdm
     except ModuleNotFoundError:  # the distribution without an extra: the converters' commands show no bar

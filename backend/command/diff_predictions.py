@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from backend.command.arguments.shared import require_bank
 from backend.command.change_picture import MostChanged
 from backend.command.console import complain, progress_bar, say
 from backend.command.files import write_png
@@ -56,7 +57,7 @@ def with_changes(base: Given, changes: Sequence[str], patience_s: float = PATIEN
         patience_s: for how many seconds a bank's storage that is away is asked again.
 
     Raises:
-        UsageError: a text is of another form, or removes a word that is not there.
+        UsageError: a text is of another form, removes a word that is not there, or names a file as a bank.
         VocabularyError: a list of categories names none, a blank one, or the same one twice.
     """
     for text in changes:
@@ -66,7 +67,7 @@ def with_changes(base: Given, changes: Sequence[str], patience_s: float = PATIEN
         if name == "preset":
             base = replace(base, preset=value)
         elif name == "bank":
-            base = replace(base, bank=place(value, patience_s))
+            base = replace(base, bank=require_bank("bank", place(value, patience_s)))
         elif name == "categories":
             base = replace(base, categories=read_categories(value))
         else:

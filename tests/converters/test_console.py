@@ -82,6 +82,13 @@ def test_with_json_stdout_holds_one_document_and_without_it_text(capsys: pytest.
     assert capsys.readouterr().out == ""
 
 
+def test_a_name_that_is_no_text_is_escaped_in_json(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """A file's name may be of any bytes; the answer ended in a traceback."""
+    with answering(as_json=True):
+        answer({"image": Path("caf\udce9.png"), "word": "café"})
+    assert json.loads(capsysbinary.readouterr().out) == {"image": "caf\udce9.png", "word": "café"}
+
+
 def test_json_stays_json_where_the_terminal_lacks_letters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     with answering(as_json=True):

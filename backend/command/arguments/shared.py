@@ -150,6 +150,29 @@ def bank_of(options: argparse.Namespace, settings: Settings) -> Bank:
 
 
 def bank_folder(options: argparse.Namespace, settings: Settings) -> Path:
-    """Return the place of the bank that the options or else the settings name."""
+    """Return the place of the bank that the options or else the settings name.
+
+    Raises:
+        UsageError: a file lies there.
+    """
     given: Path | None = options.bank
-    return settings.bank_dir if given is None else given
+    if given is not None:
+        return require_bank("--bank", given)
+    return require_bank("OVDIFF_BANK", settings.bank_dir)
+
+
+def require_bank(option: str, bank: Path) -> Path:
+    """Return the place of a bank, unless a file lies there.
+
+    Args:
+        option: what gave the place, as in "--bank".
+        bank: the place.
+
+    Raises:
+        UsageError: a file lies there.
+    """
+    from ovdiff.storage import is_stored
+
+    if not is_stored(bank) and bank.is_file():  # a storage is not asked for that
+        raise UsageError(f"{option} is {str(bank)!r}, a file; expected the folder of a bank, or a name for a new one.")
+    return bank

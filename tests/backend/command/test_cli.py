@@ -1,6 +1,7 @@
 import argparse
 import json
 import logging
+import os
 import re
 import shlex
 import signal
@@ -387,6 +388,33 @@ def test_looking_things_up_needs_no_torch(arguments: list[str]) -> None:
     assert run.stdout
     assert {"torch", "diffusers", "transformers", "sklearn", "flask"} & set(run.stderr.split()) == set()
     assert "numpy" in run.stderr.split()
+
+
+def test_a_file_is_no_bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was said to hold no prototypes, or its leases could not be read."""
+    (tmp_path / "file").touch()
+    assert cli.main(["prototypes", "list", "--bank", "file"]) == cli.WRONG_USE
+    assert "--bank is 'file', a file; expected the folder of a bank" in capsys.readouterr().err
+    monkeypatch.setenv("OVDIFF_BANK", "file")
+    assert cli.main(["prototypes", "list"]) == cli.WRONG_USE
+    assert "OVDIFF_BANK is 'file', a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["list", "show"])
+def test_what_stdout_does_not_take_is_an_error(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A short result was refused when Python ended, which said so in its own words and with a status of its own."""
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdout", full)
+        assert cli.main(["presets", verb, *(["paper"] if verb == "show" else [])]) == cli.FAILED
+    assert capsys.readouterr().err == "ovdiff: [Errno 28] No space left on device\n"
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert cli.main(["projects", "list"]) == cli.FAILED
+    assert capsys.readouterr().err == ""
 
 
 def test_a_reader_that_has_seen_enough_is_no_complaint() -> None:

@@ -125,10 +125,25 @@ def test_a_bar_goes_on_where_an_earlier_run_ended(
         assert (bar.n, getattr(bar, "initial", 3)) == (3, 3)
 
 
-@pytest.mark.parametrize(("answer", "agreed"), [("y", True), (" Yes", True), ("", False), ("n", False)])
-def test_only_a_yes_is_a_yes(answer: str, agreed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", Terminal(f"{answer}\n"))
+@pytest.mark.parametrize(
+    ("answer", "agreed"), [("y\n", True), (" Yes\n", True), ("\n", False), ("n\n", False), ("", False)]
+)
+def test_only_a_yes_is_a_yes(
+    answer: str, agreed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-D is none, and ended in a traceback. The question is seen where stdout is a file, too."""
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
     assert ask("Remove it?") == agreed
+    assert capsys.readouterr() == ("", "Remove it? [y/N] ")
+
+
+def test_letters_that_a_stream_lacks_are_written_as_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A word of the vocabulary, or a file's name, ended the command in a traceback."""
+    for name, encoding, said in (("stdout", "latin-1", b"b\xe5t, \\u8239\n"), ("stdout", "utf-8", b"caf\\udce9.png\n")):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+        say("båt, 船" if encoding == "latin-1" else "caf\udce9.png")
+        sys.stdout.flush()
+        assert sys.stdout.buffer.getvalue() == said  # type: ignore[attr-defined]
 
 
 def test_a_program_that_wants_json_is_asked_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

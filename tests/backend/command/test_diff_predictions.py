@@ -39,6 +39,8 @@ def test_a_side_differs_by_its_changes(changes: list[str], expected: Given) -> N
 
 
 def test_the_storage_of_a_side_is_asked_again_for_as_long_as_is_set() -> None:
+    with pytest.raises(UsageError, match=f"bank is '{__file__}', a file; expected the folder of a bank"):
+        with_changes(SHARED, [f"bank={__file__}"])
     bank = with_changes(SHARED, ["bank=memory://other"], 7.0).bank
     assert vars(bank)["patience_s"] == 7.0
 
