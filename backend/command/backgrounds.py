@@ -10,11 +10,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from backend.command.console import say
 from backend.command.curation import say_changed
-from backend.command.files import write_png
+from backend.command.files import check_png_path, write_png
 from backend.command.named_category import curator_of, named_category
 from backend.command.support_sheet import TILE_PX, cut_out
 from backend.command.table import table
-from backend.errors import UsageError
 from converters.console import answer
 from ovdiff.bank import Bank
 from ovdiff.bank.background import BackgroundPrototype
@@ -42,8 +41,7 @@ def list_backgrounds(
         UsageError: as `named_category` raises it, or `out` is no name of a PNG file.
         OVDiffError: as `CategoryCurator.backgrounds` raises it.
     """
-    if out is not None and (out.suffix.lower() != ".png" or out.is_dir()):
-        raise UsageError(f"--out is {str(out)!r}; expected the name of a file that ends in .png.")
+    check_png_path("--out", out)
     category = named_category(which, bank, engine)
     found = [item for item in curator_of(engine).backgrounds(category) if everything or item.kind == "part"]
     rows = [

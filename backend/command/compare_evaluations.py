@@ -7,6 +7,7 @@ from pathlib import Path
 
 from backend.command.console import say
 from backend.command.evaluation.comparison_pages import comparison_text, comparison_to_html, comparison_to_markdown
+from backend.command.files import require_writable
 from backend.errors import RequestError, UsageError
 from converters.console import answer
 from converters.files.atomic import write_whole
@@ -23,7 +24,7 @@ def run_comparison(folders: Sequence[Path], out: Path | None = None) -> Comparis
         out: the HTML or Markdown file to write.
 
     Raises:
-        UsageError: there are fewer than two folders, or ``out`` is of another kind.
+        UsageError: there are fewer than two folders, or ``out`` is of another kind, or cannot be written.
         EvaluationError: the evaluations cannot be compared.
         RequestError: the file cannot be written.
     """
@@ -31,6 +32,8 @@ def run_comparison(folders: Sequence[Path], out: Path | None = None) -> Comparis
         raise UsageError("Compare which evaluations? Name the folders of two or more.")
     if out is not None and out.suffix.lower() not in _WRITERS:
         raise UsageError(f"--out {out}: expected a name that ends in .html or .md.")
+    if out is not None:
+        require_writable("--out", out)
     found = compare_evaluations(folders)
     if out is not None:
         try:

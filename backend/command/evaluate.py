@@ -13,6 +13,7 @@ from backend.command.evaluation.examples import Example, examples_of
 from backend.command.evaluation.markdown import result_to_markdown
 from backend.command.evaluation.page import result_to_html
 from backend.command.evaluation.words import MEASURES, interval_of, scope_sentence, upper_line_sentence
+from backend.command.files import require_writable
 from backend.command.prototypes import build_missing
 from backend.command.table import table
 from backend.errors import RequestError, UsageError
@@ -28,7 +29,7 @@ from ovdiff.evaluation.catalogue import dataset_kind, dataset_names
 from ovdiff.evaluation.dataset import Dataset
 from ovdiff.evaluation.published import published_beside
 from ovdiff.evaluation.ranking import ranked_images
-from ovdiff.evaluation.records import Records
+from ovdiff.evaluation.records import Records, require_no_other_run
 from ovdiff.evaluation.result import Result, result_of
 from ovdiff.evaluation.run import Failure, OpenPool, Protocol, Work, evaluate, run_identity
 from ovdiff.evaluation.shared_work import words_of
@@ -128,11 +129,14 @@ def run_evaluation(plan: EvaluationPlan, opened: Opened | None = None, ray: OnRa
 
     Raises:
         KeyboardInterrupt: somebody pressed Ctrl-C.
+        UsageError: nothing can be written into the plan's folder.
         RequestError: some images could not be evaluated; each was reported, and the others' result is written.
+        EvaluationError: the folder holds another evaluation, or cannot be used.
         OVDiffError: the dataset cannot be read, or prototypes cannot be made.
     """
     opened = opened or open_evaluation(plan)
     dataset, engine = opened.dataset, opened.engine
+    _require_folder(plan, opened)
     build_missing(words_of(engine, dataset.vocabulary), engine, ray=ray)
     images = dataset.images if plan.limit is None else dataset.images[: plan.limit]
     work = Work(lambda: engine, lambda: dataset, plan.protocol)
@@ -171,6 +175,14 @@ def run_evaluation(plan: EvaluationPlan, opened: Opened | None = None, ray: OnRa
         raise interrupted
     _complain_of(failed)
     return result
+
+
+def _require_folder(plan: EvaluationPlan, opened: Opened) -> None:
+    """Refuse a folder that the result cannot go into, before prototypes are made for hours."""
+    require_writable("--out", plan.out / MARKDOWN)
+    known = run_identity(opened.engine, opened.dataset, plan.protocol)
+    del known["engine"]  # its state changes as prototypes are made, for words may be anchors
+    require_no_other_run(plan.out, known)
 
 
 def _write(result: Result, examples: Sequence[Example], out: Path) -> None:

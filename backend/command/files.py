@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin
@@ -46,17 +47,40 @@ def write_picture(data: bytes, path: Path) -> None:
 
 
 def check_png_path(option: str, path: Path | None) -> None:
-    """Refuse a path that is not the name of a PNG file, before any work is done for the picture.
+    """Refuse a path that is not the name of a PNG file, or cannot be written, before work is done for the picture.
 
     Args:
         option: the option that gave the path, as in "--picture".
         path: the path; ``None`` where no picture is wanted.
 
     Raises:
-        UsageError: the path does not end in .png, or is a folder.
+        UsageError: the path does not end in .png, is a folder, or nothing can be written there.
     """
-    if path is not None and (path.suffix.lower() != ".png" or path.is_dir()):
+    if path is None:
+        return
+    if path.suffix.lower() != ".png" or path.is_dir():
         raise UsageError(f"{option} is {str(path)!r}; expected the name of a file that ends in .png.")
+    require_writable(option, path)
+
+
+def require_writable(option: str, path: Path) -> None:
+    """Refuse a place in which nothing can be written, before hours of work are done for it.
+
+    Args:
+        option: the option that gave the path, as in "--picture".
+        path: a file or a folder that is to be written. Folders above it may be missing.
+
+    Raises:
+        UsageError: no file can be made in the nearest folder above it that is there.
+    """
+    above = next(each for each in path.absolute().parents if each.exists())
+    try:
+        tempfile.TemporaryFile(dir=above).close()  # it has no name that anybody sees
+    except OSError as error:
+        raise UsageError(
+            f"{option} is {str(path)!r}, and nothing can be written in {str(above)!r}: {error.strerror or error}. Name "
+            "another place."
+        ) from error
 
 
 def is_own_picture(path: Path) -> bool:

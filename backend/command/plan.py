@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from backend.command.addresses import files_below, looking_at
-from backend.command.files import is_own_picture
+from backend.command.files import is_own_picture, require_writable
 from backend.errors import UsageError
 from converters.selection import NO_THRESHOLDS, Thresholds
 from ovdiff.storage import is_stored
@@ -115,8 +115,8 @@ def make_plan(inputs: Sequence[Path], wanted: Wanted) -> Plan:
     """Find the images of a run and choose the paths of their results; nothing is written.
 
     Raises:
-        UsageError: an input does not exist, a folder holds no image, or a result would overwrite another result, an
-            image of the run, or a file outside the folder of the results.
+        UsageError: an input does not exist, a folder holds no image, a result cannot be written where it is to go, or
+            would overwrite another result, an image of the run, or a file outside the folder of the results.
     """
     _check_out(inputs, wanted)
     left_out: Counter[str] = Counter()
@@ -127,6 +127,7 @@ def make_plan(inputs: Sequence[Path], wanted: Wanted) -> Plan:
     _refuse_clashes(jobs, wanted.coco)
     if wanted.out is not None:
         _refuse_escapes(jobs, wanted.out)
+    _require_places(jobs, wanted)
     return Plan(jobs, wanted, dict(left_out))
 
 
@@ -261,6 +262,15 @@ def _refuse_escapes(jobs: Sequence[Job], out: Path) -> None:
     for path in (path for job in jobs for path in job.written):
         if path != out and not _is_in(path.parent, out):
             raise UsageError(f"{path} lies behind a link that leads out of {out}; nothing is written there.")
+
+
+def _require_places(jobs: Sequence[Job], wanted: Wanted) -> None:
+    """Refuse places in which nothing can be written: masks of hours would be lost, and the first picture fails."""
+    pictures = [path for job in jobs[:1] for path in job.written]
+    places = (("--out", pictures[0] if pictures else None), ("--coco", wanted.coco), ("--panoptic", wanted.panoptic))
+    for option, path in places:
+        if path is not None:
+            require_writable(option, path)
 
 
 def _is_in(path: Path, folder: Path) -> bool:

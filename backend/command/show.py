@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from backend.command.console import say
-from backend.command.files import write_png
+from backend.command.files import check_png_path, write_png
 from backend.command.refusals import cannot
 from backend.command.stored_sets import StoredSet, find_sets
 from backend.command.support_sheet import draw_support_sheet, shown_images
@@ -54,8 +54,7 @@ def show_prototypes(
     """
     if not isinstance(engine, HasSupportSets):
         raise cannot(engine, "keeps no support images, so there is nothing to show")
-    if out is not None and (out.suffix.lower() != ".png" or out.is_dir()):
-        raise UsageError(f"--out is {str(out)!r}; expected the name of a file that ends in .png.")
+    check_png_path("--out", out)
     made = _made_by(engine, bank, find_sets(bank, which))
     asking = _projects_by_key(engine, projects or {})
     if len(made) > 1:

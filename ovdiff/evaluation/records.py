@@ -98,6 +98,21 @@ class Records:
                 os.truncate(path, whole_bytes)
 
 
+def require_no_other_run(folder: Path, run: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds another run, by what is known of this one before it begins; nothing is written.
+
+    Args:
+        folder: where the lines are, or are to come.
+        run: a part of what `Records` is opened with.
+
+    Raises:
+        EvaluationError: the folder holds another run.
+    """
+    path = folder / RUN
+    if path.is_file():
+        _refuse_other(path, json.loads(json.dumps(run)), _earlier(path), run)
+
+
 def read_records(folder: Path, images: Sequence[str] | None = None) -> Iterator[ImageFigures]:
     """Yield the figures of a folder that nobody writes to any more, in the order of ``images``, or of the lines.
 
@@ -150,12 +165,20 @@ def _require_same(path: Path, run: Mapping[str, Any]) -> None:
     if not path.exists():
         write_whole(path, json.dumps(run, indent=1).encode())
         return
+    earlier = _earlier(path)
+    _refuse_other(path, run, earlier, {**run, **earlier})
+
+
+def _earlier(path: Path) -> Mapping[str, Any]:
     try:
-        earlier = json.loads(path.read_bytes())
+        found: Mapping[str, Any] = json.loads(path.read_bytes())
     except ValueError as error:
         raise EvaluationError(f"{str(path)!r} is damaged: {error}. Name another folder.") from error
-    if earlier != run:
-        other = [name for name in {**run, **earlier} if run.get(name) != earlier.get(name)]
+    return found
+
+
+def _refuse_other(path: Path, run: Mapping[str, Any], earlier: Mapping[str, Any], names: Iterable[str]) -> None:
+    if other := [name for name in names if run.get(name) != earlier.get(name)]:
         raise EvaluationError(
             f"The folder {str(path.parent)!r} holds another evaluation: its {', '.join(sorted(other))} differ. Name "
             "another folder, or delete this one."

@@ -17,11 +17,13 @@ from benchmarks.architectures import build_sam
 from converters.console import answering
 from ovdiff.bank import Bank
 from ovdiff.engines import load_any_preset
+from ovdiff.errors import EvaluationError
 from ovdiff.evaluation.catalogue import dataset_names
 from ovdiff.evaluation.dataset import Dataset, LabelledImage
 from ovdiff.evaluation.datasets.drawn import USUAL
 from ovdiff.evaluation.datasets.voc import VOC21
 from ovdiff.evaluation.result import read_result
+from ovdiff.evaluation.run import Protocol
 from ovdiff.presets import Preset
 from ovdiff.presets.preset import preset_to_mapping
 from tests.fakes.coloured_dataset import MakesEngine, Squares
@@ -49,6 +51,21 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluationPlan:
 
     monkeypatch.setattr(command, "make_evaluated", make)
     return EvaluationPlan(Squares(), FakePreset("fake"), tmp_path / "bank", "cpu", tmp_path / "out")
+
+
+def test_a_folder_that_the_result_cannot_go_into_is_refused_before_anything_is_built(
+    plan: EvaluationPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prototypes were made for hours, and then the folder was found to hold another evaluation."""
+    run_evaluation(replace(plan, limit=1))
+    plan.out.joinpath("file").touch()
+    monkeypatch.setattr(command, "build_missing", lambda *_, **__: pytest.fail("prototypes were made"))
+    for other, said in (
+        (replace(plan, protocol=Protocol((2,))), "holds another evaluation: its sizes differ"),
+        (replace(plan, out=plan.out / "file"), "nothing can be written in '.*/out/file'"),
+    ):
+        with pytest.raises((EvaluationError, UsageError), match=said):
+            run_evaluation(other)
 
 
 def test_a_preset_is_evaluated_and_the_result_is_written(

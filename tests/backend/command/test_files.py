@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from backend.command.files import is_own_picture, write_png
-from backend.errors import RequestError
+from backend.command.files import check_png_path, is_own_picture, require_writable, write_png
+from backend.errors import RequestError, UsageError
 
 RED = Image.new("RGB", (2, 2), "red")
 
@@ -39,6 +39,19 @@ def test_a_device_is_not_replaced_by_a_picture(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"Cannot write .*pipe: .*a device has this name: name a file"):
         write_png(RED, tmp_path / "pipe")
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_place_in_which_nothing_can_be_written_is_refused_beforehand(tmp_path: Path) -> None:
+    """It was noticed when hours of work were done, and their result was lost."""
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        UsageError, match=r"--out is '.*/file/a/b\.json', and nothing can be written in '.*/file': Not a dir"
+    ):
+        require_writable("--out", tmp_path / "file" / "a" / "b.json")
+    with pytest.raises(UsageError, match=r"--picture is '/proc/new/a\.png', and nothing can be written in '/proc': "):
+        check_png_path("--picture", Path("/proc/new/a.png"))
+    require_writable("--out", tmp_path / "new" / "folder" / "a.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_what_was_drawn_here_is_known_again(tmp_path: Path) -> None:

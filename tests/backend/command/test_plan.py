@@ -59,6 +59,16 @@ def test_a_coco_file_may_lie_in_the_folder_of_results_that_is_still_to_be_made(p
     assert make_plan([photos], Wanted(out=out, coco=out / "sub/masks.json")).coco == out / "sub/masks.json"
 
 
+def test_results_go_where_they_can_be_written(photos: Path, tmp_path: Path) -> None:
+    """The masks of a whole run were lost when its COCO file could not be written at the end."""
+    for option, wanted in (
+        ("--coco", Wanted(overlay=False, coco=Path("/proc/masks.json"))),
+        ("--panoptic", Wanted(overlay=False, panoptic=Path("/proc/new"))),
+        ("--out", Wanted(Path("/proc/pictures"))),
+    ):
+        assert f"{option} is '/proc/" in refusal([photos], wanted)
+
+
 def test_a_coco_file_alone_needs_no_folder(photos: Path, tmp_path: Path) -> None:
     plan = make_plan([photos], Wanted(overlay=False, coco=tmp_path / "masks.json"))
     assert [job.written for job in plan.jobs] == [(), (), ()]

@@ -13,7 +13,7 @@ import pytest
 
 from ovdiff.errors import EvaluationError
 from ovdiff.evaluation.figures import ImageFigures
-from ovdiff.evaluation.records import IMAGES, Records, read_records
+from ovdiff.evaluation.records import IMAGES, Records, read_records, require_no_other_run
 
 RUN = {"dataset": "squares", "sizes": [4]}
 
@@ -73,6 +73,15 @@ def test_another_run_is_refused_with_what_differs(tmp_path: Path) -> None:
         Records(tmp_path, {**RUN, "sizes": [8], "preset": {}})
     with Records(tmp_path, json.loads(json.dumps(RUN))) as records:
         assert "a" in records
+
+
+def test_another_run_is_refused_by_what_is_known_before_it_begins(tmp_path: Path) -> None:
+    require_no_other_run(tmp_path, RUN)
+    assert not list(tmp_path.iterdir())
+    written(tmp_path, "a")
+    require_no_other_run(tmp_path, {"sizes": RUN["sizes"]})
+    with pytest.raises(EvaluationError, match=r"holds another evaluation: its sizes differ"):
+        require_no_other_run(tmp_path, {"sizes": [8]})
 
 
 def test_a_damaged_run_is_refused(tmp_path: Path) -> None:
