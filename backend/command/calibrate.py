@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from backend.command.console import progress_bar, say
+from backend.command.files import require_writable
+from backend.command.preset_weights import base_for, require_no_base
 from backend.command.prototypes import build_missing
 from backend.command.refusals import cannot
 from backend.errors import RequestError, UsageError
@@ -36,12 +37,17 @@ def calibrate_preset(base: str, vocabulary: Vocabulary, engine: SegmentationEngi
         out: the file to write, NAME.toml.
 
     Raises:
-        UsageError: there are fewer than two words, the file is no .toml, or the engine keeps no support images.
-        RequestError: prototypes cannot be made, or the file cannot be written.
+        UsageError: there are fewer than two words; the file is no .toml, is one of the preset's own, or cannot be
+            written; or the engine keeps no support images.
+        RequestError: prototypes cannot be made, or the file could not be written in the end.
         OVDiffError: support images are not stored, or cannot be segmented.
     """
     if out.suffix != ".toml":
         raise UsageError(f"--out {out} must end with .toml, or no command would take it for a preset.")
+    if out.is_dir():
+        raise UsageError(f"--out {out} is a folder; expected the name of a file.")
+    require_no_base("--out", out, base)
+    require_writable("--out", out)
     if len(vocabulary.categories) < 2:
         raise UsageError("Name at least two words: a region's score says how likely it is no other word's.")
     if not isinstance(engine, CalibratedEngine):
@@ -61,7 +67,7 @@ def calibrate_preset(base: str, vocabulary: Vocabulary, engine: SegmentationEngi
     for kind, of_kind in of_kinds.items():
         say(_summary(kind, of_kind))
     try:
-        write_whole(out, f"base = {_string(base)}\n\n{scores_to_toml(fit_scores(regions))}".encode())
+        write_whole(out, f"base = {base_for(base, out)}\n\n{scores_to_toml(fit_scores(regions))}".encode())
     except OSError as error:
         raise RequestError(f"{out} cannot be written: {error}.") from error
     counted = {kind: {"regions": len(each), "right": _right(each)} for kind, each in of_kinds.items()}
@@ -79,7 +85,3 @@ def _summary(kind: str, regions: Sequence[JudgedRegion]) -> str:
 
 def _right(regions: Sequence[JudgedRegion]) -> int:
     return sum(region.is_right for region in regions)
-
-
-def _string(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)

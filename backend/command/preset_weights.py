@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from ovdiff.engines import EnginePreset, load_any_preset
 from ovdiff.models.fetching import fetch, require_reachable
 from ovdiff.models.files import BUILDING, SEGMENTING, ModelFiles, files_of
 from ovdiff.models.licences import weights_licences
+from ovdiff.presets.files import preset_files
 from ovdiff.presets.model_settings import CheckpointSettings
+from ovdiff.presets.text import toml_value
 
 
 def check_preset(name_or_file: str) -> None:
@@ -60,21 +62,48 @@ def fetch_preset(name_or_file: str, folder: Path | None) -> None:
 
     Raises:
         PresetError: there is no such preset, or it is not valid.
-        UsageError: the folder is a file.
+        UsageError: the folder is a file, or the preset file would replace the preset that it is made from.
         WeightsError: weights cannot be fetched, or a local source does not exist; what was fetched before is kept.
         RequestError: the preset file cannot be written.
     """
     preset = load_any_preset(name_or_file)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UsageError(f"--to is {str(folder)!r}, a file; expected a folder.")
+    file = None if folder is None else folder / f"{preset.name}.toml"
+    if file is not None:
+        require_no_base("--to", file, name_or_file)
     entries = files_of(preset, *BUILDING, *SEGMENTING)
     require_reachable(preset.name, entries)
     terms = {licence.model: licence.note for licence in weights_licences(preset)}
     places = dict(_fetched(entries, terms, folder))
-    file = None if folder is None else folder / f"{preset.name}.toml"
     if file is not None:
-        _write_preset(file, _local_preset(preset, name_or_file, places))
+        _write_preset(file, _local_preset(preset, name_or_file, places, file))
     answer({"preset": name_or_file, "places": places, "preset_file": file})
+
+
+def require_no_base(option: str, file: Path, preset: str) -> None:
+    """Refuse to write a preset into a file that it is read from: what was there would be lost, and be its own base.
+
+    Args:
+        option: the option that gave the file, or its folder, as in "--out".
+        file: the file that is to be written.
+        preset: the name or the file of the preset that becomes its base.
+
+    Raises:
+        UsageError: the preset, or one of its bases, is that file.
+        PresetError: the preset cannot be read.
+    """
+    if any(base.resolve() == file.resolve() for base in preset_files(preset)):
+        raise UsageError(
+            f"{option} would replace {str(file)!r}, which the preset {preset!r} is read from. Give another place with "
+            f"{option}."
+        )
+
+
+def base_for(preset: str, file: Path) -> str:
+    """Return the value of `base`, as TOML, by which a file names a preset: a path from the file's folder, or a name."""
+    is_file = bool(preset_files(preset))
+    return toml_value(os.path.relpath(preset, file.parent) if is_file else preset)
 
 
 def _write_preset(file: Path, text: str) -> None:
@@ -98,12 +127,12 @@ def _fetched(entries: Sequence[ModelFiles], terms: dict[str, str], folder: Path 
         yield from ((model, place) for model in entry.models)
 
 
-def _local_preset(preset: EnginePreset, base: str, places: dict[str, Path]) -> str:
-    """Return a preset file that differs from its base in nothing but the places of the weights."""
-    lines = [f"base = {json.dumps(base)}", f"name = {json.dumps(preset.name)}"]
+def _local_preset(preset: EnginePreset, base: str, places: dict[str, Path], file: Path) -> str:
+    """Return a preset file that differs from its base in the places of the weights alone, as seen from the file."""
+    lines = [f"base = {base_for(base, file)}", f"name = {toml_value(preset.name)}"]
     for model, place in places.items():
-        source = str(place) if place.is_absolute() else f"./{place}"
-        lines += ["", f"[models.{model}]", f"source = {json.dumps(source)}"]
+        source = f"./{os.path.relpath(place, file.parent)}"
+        lines += ["", f"[models.{model}]", f"source = {toml_value(source)}"]
     return "\n".join(lines) + "\n"
 
 

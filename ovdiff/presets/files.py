@@ -1,4 +1,8 @@
-"""Presets are read from files here: by name, by path, and on top of another preset with ``base = "..."``."""
+"""Presets are read from files here: by name, by path, and on top of another preset with ``base = "..."``.
+
+A base that is a file, and a source of weights that begins with a dot, are looked for in the folder of the file that
+names them, and then in the current folder; so a folder that holds a preset and its weights can be moved as a whole.
+"""
 
 import tomllib
 from collections.abc import Mapping
@@ -16,6 +20,7 @@ _BASELINES = "baselines"
 OVDIFF = "ovdiff"
 """The engine of a preset that names none."""
 
+_MOST_BASES = 8
 _OF_ONE_SOURCE = ("revision", "licence", "sha256", "variant", "adapter")
 
 
@@ -67,21 +72,73 @@ def preset_description(name_or_path: str | Path) -> str:
     return "\n".join(line.removeprefix("#").removeprefix(" ").rstrip() for line in comment)
 
 
+def preset_files(name_or_path: str | Path) -> tuple[Path, ...]:
+    """Return the files that a preset is read from: its own and those of its bases; none of them comes with the package.
+
+    Raises:
+        PresetError: one of them cannot be read, or they go round in a circle.
+    """
+    found: list[Path] = []
+    base: str | Path | None = name_or_path
+    while base is not None and not _is_packaged(base):
+        _require_no_circle(name_or_path, len(found))
+        found.append(Path(base))
+        base = _base(_tables(base), base)
+    return tuple(found)
+
+
 def _read_mapping(name_or_path: str | Path, depth: int) -> dict[str, Any]:
-    if depth > 8:
+    _require_no_circle(name_or_path, depth)
+    folder = Path(name_or_path).parent
+    mapping = with_word_lists(_tables(name_or_path), folder)
+    if "models" in mapping:
+        mapping["models"] = _with_places(mapping["models"], folder)
+    base = _base(mapping, name_or_path)
+    mapping.pop("base", None)
+    return mapping if base is None else _merge(_read_mapping(base, depth + 1), mapping)
+
+
+def _require_no_circle(name_or_path: str | Path, depth: int) -> None:
+    if depth > _MOST_BASES:
         raise PresetError(f"Preset {str(name_or_path)!r}: 'base' goes round in a circle.")
-    text = _read(name_or_path)
+
+
+def _tables(name_or_path: str | Path) -> dict[str, Any]:
     try:
-        mapping = tomllib.loads(text)
+        return tomllib.loads(_read(name_or_path))
     except tomllib.TOMLDecodeError as error:
         raise PresetError(f"Preset {str(name_or_path)!r} is not TOML: {error}.") from error
-    mapping = with_word_lists(mapping, Path(name_or_path).parent)
-    base = mapping.pop("base", None)
-    if base is None:
-        return mapping
+
+
+def _base(mapping: Mapping[str, Any], name_or_path: str | Path) -> str | None:
+    """Return the name or the path of a preset's base; ``None`` if it has none."""
+    base = mapping.get("base")
+    if base is None or (isinstance(base, str) and _is_packaged(base)):
+        return base
     if not isinstance(base, str):
         raise PresetError(f"Preset {str(name_or_path)!r}: base is {base!r}; expected a preset's name.")
-    return _merge(_read_mapping(base, depth + 1), mapping)
+    return _place(base, Path(name_or_path).parent)
+
+
+def _with_places(models: Any, folder: Path) -> Any:
+    """Return the table of models, or one under it, with each source that begins with a dot as it lies in a folder."""
+    if not isinstance(models, Mapping):
+        return models
+    found = {name: _with_places(value, folder) for name, value in models.items()}
+    source = found.get("source")
+    return {**found, "source": _place(source, folder)} if isinstance(source, str) and source.startswith(".") else found
+
+
+def _place(path: str, folder: Path) -> str:
+    """Return a path from a folder if something is there, else as it is; one that is relative begins with a dot."""
+    inside = folder / path
+    if not inside.exists():
+        return path
+    return str(inside) if inside.is_absolute() else f"./{inside}"
+
+
+def _is_packaged(name_or_path: str | Path) -> bool:
+    return any(str(name_or_path) in _names(folder) for folder in ("", _BASELINES))
 
 
 def _read(name_or_path: str | Path) -> str:

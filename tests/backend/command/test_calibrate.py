@@ -67,7 +67,42 @@ def test_what_cannot_be_calibrated_is_said_before_anything_is_built(engine: Kind
     assert engine.built == plain.built == []
 
 
-def test_a_file_that_cannot_be_written_is_said(engine: KindEngine, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="cannot be written"):
-        (tmp_path / "a file").touch()
+@pytest.mark.parametrize("out", ["mine.toml", "./other/../mine.toml", "base.toml"])
+def test_a_preset_is_not_written_over_itself_or_its_base(
+    engine: KindEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    """Its own fields were lost, and it became its own base, which no command could read any more."""
+    monkeypatch.chdir(tmp_path)
+    Path("other").mkdir()
+    Path("base.toml").write_text('base = "tinyworld"\nname = "base"\n')
+    Path("mine.toml").write_text('base = "base.toml"\nname = "mine"\n')
+    with pytest.raises(UsageError, match=r"--out would replace .*, which the preset 'mine.toml' is read from"):
+        calibrate_preset("mine.toml", WORDS, engine, Path(out))
+    assert engine.built == [] and load_any_preset("mine.toml").name == "mine"
+
+
+def test_a_base_is_found_from_any_folder(engine: KindEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text('base = "tinyworld"\nname = "mine"\n')
+    calibrate_preset("mine.toml", WORDS, engine, Path("fitted", "mine.toml"))
+    monkeypatch.chdir("/")
+    assert load_any_preset(tmp_path / "fitted" / "mine.toml").name == "mine"
+
+
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_built(
+    engine: KindEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a file").touch()
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(UsageError, match=r"nothing can be written in '.*/a file'"):
         calibrate_preset("tinyworld", WORDS, engine, tmp_path / "a file" / "mine.toml")
+    with pytest.raises(UsageError, match=r"folder\.toml is a folder; expected the name of a file"):
+        calibrate_preset("tinyworld", WORDS, engine, tmp_path / "folder.toml")
+    assert engine.built == []
+
+    def refuse(path: Path, _data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("backend.command.calibrate.write_whole", refuse)
+    with pytest.raises(RequestError, match=r"mine\.toml cannot be written: .*No space left"):
+        calibrate_preset("tinyworld", WORDS, engine, tmp_path / "mine.toml")

@@ -76,12 +76,41 @@ def test_a_folder_gets_a_preset_that_reads_from_it(
     assert path == Path(folder) / "fast.toml"
     (tmp_path / "mine.toml").write_bytes(data)
     local, fast = load_preset("mine.toml"), load_preset("fast")
-    prefix = folder if folder.startswith("/") else f"./{folder}"
-    assert local.models.generator.source == f"{prefix}/stable-diffusion-v1-5--stable-diffusion-v1-5"
-    assert local.models.generator.adapter and local.models.generator.adapter.source.startswith(prefix)
+    assert local.models.generator.source == "./stable-diffusion-v1-5--stable-diffusion-v1-5"
+    assert local.models.generator.adapter and local.models.generator.adapter.source.startswith("./")
     assert local.models.clip and local.models.clip.library == "open_clip"
     assert local.generation == fast.generation
     assert len(fetched) == 5
+
+
+def test_the_folder_of_the_weights_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its preset found the weights only where it had been made: on the machine without a network they were missing."""
+    fetched = tmp_path / "weights" / "clip"
+    monkeypatch.setattr(preset_weights, "require_reachable", lambda *_: None)
+    monkeypatch.setattr(preset_weights, "_fetched", lambda *_: [("clip", fetched.relative_to(tmp_path))])
+    fetched.mkdir(parents=True)
+    (tmp_path / "mine.toml").write_text('base = "fast"\nname = "mine"\n')
+    fetch_preset("mine.toml", Path("weights"))
+    for name in ("mine.toml", "weights"):
+        (tmp_path / "away").mkdir(exist_ok=True)
+        (tmp_path / name).rename(tmp_path / "away" / name)
+    clip = load_preset("away/weights/mine.toml").models.clip
+    assert clip is not None and clip.source == "./away/weights/clip"
+    assert load_preset(tmp_path / "away" / "weights" / "mine.toml").models.clip != clip  # by its whole path
+
+
+def test_the_preset_of_the_weights_replaces_none_that_it_is_made_from(
+    tmp_path: Path, fetched: list[tuple[str, Path | None]]
+) -> None:
+    """It became its own base, and what the file had said was lost."""
+    path = tmp_path / "weights" / "mine.toml"
+    path.parent.mkdir()
+    path.write_text('base = "fast"\nname = "mine"\n')
+    with pytest.raises(
+        UsageError, match=r"--to would replace 'weights/mine\.toml', which the preset 'weights/mine\.toml"
+    ):
+        fetch_preset("weights/mine.toml", Path("weights"))
+    assert not fetched and path.read_text().startswith('base = "fast"')
 
 
 def test_a_preset_that_needs_nothing_fetches_nothing(

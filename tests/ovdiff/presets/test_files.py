@@ -5,7 +5,7 @@ import pytest
 
 from ovdiff.errors import PresetError
 from ovdiff.presets import load_preset, preset_description, preset_names
-from ovdiff.presets.files import read_preset
+from ovdiff.presets.files import preset_files, read_preset
 
 
 def _write(folder: Path, text: str) -> Path:
@@ -43,6 +43,33 @@ def test_base_that_goes_in_a_circle_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     with pytest.raises(PresetError, match="circle"):
         load_preset(_write(tmp_path, f'base = "{path}"'))
+
+
+def test_a_base_lies_beside_the_file_that_names_it_or_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "base.toml").write_text('base = "tinyworld"\nname = "inner"\n')
+    (tmp_path / "base.toml").write_text('base = "tinyworld"\nname = "outer"\n')
+    path = _write(tmp_path / "inner", 'base = "base.toml"')
+    assert load_preset("inner/mine.toml").name == "inner"
+    assert preset_files(path) == (path, tmp_path / "inner" / "base.toml")
+    (tmp_path / "inner" / "base.toml").unlink()
+    assert load_preset("inner/mine.toml").name == "outer"
+    assert preset_files("tinyworld") == ()
+
+
+def test_weights_lie_beside_the_file_that_names_them_or_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "inner" / "lora").mkdir(parents=True)
+    tables = '[models.generator]\nsource = "hub/id"\n[models.generator.adapter]\nsource = "./lora"\n'
+    _write(tmp_path / "inner", f'base = "fast"\n{tables}[models.clip]\nsource = "./clip"\n')
+    models = load_preset("inner/mine.toml").models
+    assert models.generator.adapter and models.generator.adapter.source == "./inner/lora"
+    assert models.generator.source == "hub/id" and models.clip and models.clip.source == "./clip"
 
 
 def test_other_weights_lose_what_was_said_of_the_base_s(tmp_path: Path) -> None:
