@@ -14,6 +14,7 @@ items of the batch; "bytes" what the device's memory moves; "flops" multiplicati
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -112,10 +113,12 @@ class Measurement:
 
     def is_on(self, device: str) -> bool:
         """Say whether it was measured on a device of this name, such as "H100" for "NVIDIA H100 80GB HBM3"."""
-        named = self.device.lower().replace(" ", "")
-        if device.upper() == CPU:
-            return named.startswith("cpu")
-        return device.lower().replace(" ", "") in named and not named.startswith("cpu")
+        is_cpu = self.device.lower().lstrip().startswith("cpu")
+        if is_cpu or device.upper() == CPU:
+            return is_cpu and device.upper() == CPU
+        # A whole word, perhaps with spaces in it: an L40S is no L4, and a GeForce RTX 4090 is an RTX4090.
+        word = r"\s*".join(map(re.escape, "".join(device.split())))
+        return re.search(rf"(?<![^\W_]){word}(?![^\W_])", self.device, re.IGNORECASE) is not None
 
 
 def preset_costs(preset: str) -> PresetCosts:

@@ -114,10 +114,15 @@ def test_given_measurements_come_first(tmp_path: Path) -> None:
         ("NVIDIA GeForce RTX 4090", "RTX4090", True),
         ("cpu: AMD EPYC, 1 thread(s)", "CPU", True),
         ("cpu: an L4 of a kind", "L4", False),
+        ("NVIDIA L40S", "L4", False),
+        ("NVIDIA RTX A4000", "A40", False),
+        ("NVIDIA GH200 480GB", "H200", False),
+        ("NVIDIA A100-SXM4-80GB", "A100", True),
+        ("Tesla T4", "t4", True),
         ("NVIDIA H100 80GB HBM3", "CPU", False),
     ],
 )
-def test_a_device_is_known_by_a_part_of_its_name(device: str, name: str, expected: bool) -> None:
+def test_a_device_is_known_by_a_word_of_its_name(device: str, name: str, expected: bool) -> None:
     assert Measurement("s", "p", device, 1.0).is_on(name) is expected
 
 
