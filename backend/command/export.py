@@ -59,7 +59,7 @@ def export_project(
         raise UsageError(f"--out is {str(folder)!r}, a file; expected a folder for {EXPORT_NAME} and {CONFIG_NAME}.")
     config = client.project(project_id).label_config
     counts = _Counts()
-    with _folder_for(folder), _explained(project_id, counts):
+    with _explained(project_id, counts), _folder_for(folder):
         tasks = _collect(client, project_id, JsonList(folder), counts, clock_s)
         write_json(tasks, folder / EXPORT_NAME)
         with new_file(folder / CONFIG_NAME) as file:

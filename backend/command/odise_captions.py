@@ -67,13 +67,13 @@ def _of_coco(path: Path, text: str) -> list[tuple[str, str]]:
         return []
     try:
         names = {image["id"]: str(image["file_name"]) for image in dataset["images"]}
-        made = [(each["image_id"], str(each["caption"])) for each in dataset["annotations"]]
+        made = [(names.get(each["image_id"]), str(each["caption"])) for each in dataset["annotations"]]
     except (KeyError, TypeError) as error:
         raise UsageError(
             f"--captions {path}: expected COCO captions, with images of id and file_name and annotations of image_id "
             f"and caption; {type(error).__name__}: {error}."
         ) from error
-    return [(names[number], caption) for number, caption in made if number in names]
+    return [(name, caption) for name, caption in made if name is not None]
 
 
 def _of_lines(path: Path, text: str) -> list[tuple[str, str]]:

@@ -28,7 +28,7 @@ from converters import records
 from converters.datasets.coco_index import coco_categories
 from converters.datasets.panoptic import panoptic_to_records, read_panoptic
 from converters.encodings.overlaps import LabelledRegion, regions_to_label_map
-from converters.label_studio.label_config import LabelConfig, parse_label_config
+from converters.label_studio.label_config import LabelConfig, parse_label_config, read_label_config_text
 from converters.label_studio.own_attributes import skipped_labels
 from converters.label_studio.reader import Wanted, read_export
 from ovdiff.errors import LessonError, TrainingError
@@ -166,7 +166,7 @@ def source_of(
         return Source(path, categories, panoptic_to_records(dataset, pngs))
     if config_path is None:
         raise UsageError(f"{path} is an export of Label Studio: give its label config with --label-config.")
-    text = config_path.read_text("utf-8")
+    text = read_label_config_text(config_path)
     config: LabelConfig = parse_label_config(text)
     read = read_export(path, config, wanted=Wanted(predictions="none"))
     kinds = {control.name: control.kind for control in config.controls}

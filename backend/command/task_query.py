@@ -20,7 +20,7 @@ MOST_DIGITS = 18
 
 _IDS = re.compile(r"[\d\s,-]+", re.ASCII)
 _PART = re.compile(r"(\d+)\s*(?:-\s*(\d+))?", re.ASCII)
-_TAB = re.compile(r"(?:^|[?&])tab=(\d+)(?:&|#|$)", re.ASCII)
+_TAB = re.compile(r"(?:^|[?&])tab=(\d{1,18})(?:&|#|$)", re.ASCII)
 
 
 def read_query(text: str, client: LabelStudioClient, project: int) -> tuple[TaskFilter, ...]:

@@ -147,14 +147,26 @@ def read_label_config(path: Path) -> LabelConfig:
         LabelConfigError: the configuration cannot be used; see `parse_label_config`.
         OSError: the file cannot be opened.
     """
+    text = read_label_config_text(path)
+    try:
+        return parse_label_config(text)
+    except LabelConfigError as error:
+        raise LabelConfigError(f"{path}: {error}") from error
+
+
+def read_label_config_text(path: Path) -> str:
+    """Return the text of a labelling configuration from a file in UTF-8; what it says is not looked at.
+
+    Raises:
+        LabelConfigError: the file is too long, or not in UTF-8.
+        OSError: the file cannot be opened.
+    """
     if path.stat().st_size > MAX_CHARACTERS * _MAX_BYTES_PER_CHARACTER:
         raise LabelConfigError(f"{path}: expected at most {MAX_CHARACTERS} characters, got {path.stat().st_size} bytes")
     try:
-        return parse_label_config(path.read_text(encoding="utf-8-sig"))
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise LabelConfigError(f"{path}: expected XML in UTF-8, got other bytes: {error}") from error
-    except LabelConfigError as error:
-        raise LabelConfigError(f"{path}: {error}") from error
 
 
 def parse_label_config(xml: str) -> LabelConfig:

@@ -192,7 +192,7 @@ def _project(
     client = LabelStudioClient(settings.label_studio)
     config = client.project(options.project).label_config
     labelling = read_labelling(config, max_categories=settings.prediction.max_categories)
-    chosen = read_categories(options.categories) if options.categories else Vocabulary(labelling.categories)
+    chosen = Vocabulary(labelling.categories) if options.categories is None else read_categories(options.categories)
     name = options.image_column or labelling.outputs[0].image.data_key
     manifest = project_manifest(client, options.project, name, columns)
     if options.root is None:

@@ -78,6 +78,12 @@ def test_a_wrong_setting_is_named_and_nothing_is_written(
     assert list(Path().iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_made_is_named_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["export", "--project", "1", "--out", "/proc/here"]) == 1
+    error = capsys.readouterr().err
+    assert "The export of project 1 cannot be written: " in error and "'/proc/here'. Make room or name another" in error
+
+
 def test_a_project_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["export", "--project", "7"]) == 1
     error = capsys.readouterr().err

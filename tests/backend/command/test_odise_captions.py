@@ -31,6 +31,7 @@ def test_captions_of_coco_and_of_lines_are_found_by_the_image_s_name(tmp_path: P
         ('{"image": "a.jpg", "caption": "a"}\n{"image": "b.jpg"}', "line 2: expected"),
         ('{"image": 7, "caption": "a"}', "expected an image's name and sentences"),
         ('{"images": [{"id": 1}], "annotations": []}', "expected COCO captions"),
+        ('{"images": [], "annotations": [{"image_id": [4], "caption": "a"}]}', "expected COCO captions"),
         ("not JSON", "line 1: expected"),
     ],
 )

@@ -24,6 +24,7 @@ from backend.command.odise_images import (
 from backend.errors import UsageError
 from backend.settings import ImageSettings
 from converters.datasets.panoptic import segment_ids_to_rgb
+from converters.errors import LabelConfigError
 from ovdiff.errors import TrainingError
 from ovdiff.vocabulary import Category
 from tests.backend.command.learning_export import BLUE, RED, annotation, both, region, task, write_export
@@ -186,6 +187,9 @@ def test_an_export_needs_its_label_config_and_words_are_read(tmp_path: Path) -> 
     write_export(tmp_path, task(1, both(11)))
     with pytest.raises(UsageError, match="give its label config with --label-config"):
         source_of(tmp_path / "export.json", None, 100, {})
+    (tmp_path / "other.xml").write_text("<View/>", "utf-16")
+    with pytest.raises(LabelConfigError, match=r"other\.xml: expected XML in UTF-8, got other bytes"):
+        source_of(tmp_path / "export.json", tmp_path / "other.xml", 100, {})
     assert [coco_words(name) for name in ("sky-other-merged", "floor-wood", "door-stuff", "other")] == [
         "sky", "floor wood", "door", "other"
     ]  # fmt: skip

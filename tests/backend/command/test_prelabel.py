@@ -617,6 +617,7 @@ def test_a_task_without_readable_predictions_ends_it_in_words(
         ),
         ("tab=77", "has no tab 77"),
         ("tab=6", "is of project 2, not of 1"),
+        ("tab=" + "9" * 5000, "means no tasks"),
     ],
 )
 def test_a_query_that_means_nothing_is_named(

@@ -361,6 +361,8 @@ def test_a_project_is_a_manifest_with_its_labels_as_the_words(
         monkeypatch.setenv("LABEL_STUDIO_URL", studio.url)
         monkeypatch.setenv("LABEL_STUDIO_API_KEY", LEGACY_TOKEN)
         assert cli.main(["segment", "--project", "1", "--out", str(tmp_path / "out")]) == 0
+        # An empty list, as of a shell's variable that was not set, is a mistake and not the project's labels.
+        assert cli.main(["segment", "--project", "1", "--out", str(tmp_path / "no"), "--categories", ""]) == 2
     dataset = json.loads((tmp_path / "out/shard-000000.json").read_text())
     assert [category["name"] for category in dataset["categories"]] == ["red", "blue"]
     assert [image["id"] for image in dataset["images"]] == [1, 2, 3]
