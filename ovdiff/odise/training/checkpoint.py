@@ -32,14 +32,16 @@ class Checkpoint:
         Raises:
             TrainingError: see :meth:`read`.
         """
-        saved = self.read(torch.device("cpu"), mapped=True)
+        saved = self.read(mapped=True)
         return int(saved["step"]) if saved else 0
 
-    def read(self, device: torch.device, *, mapped: bool = False) -> dict[str, Any]:
-        """Return what was written; nothing if there is no file. Nothing is unpickled.
+    def read(self, *, mapped: bool = False) -> dict[str, Any]:
+        """Return what was written, on the CPU; nothing if there is no file. Nothing is unpickled.
+
+        An optimizer moves its means to its weights itself. Its counts of steps stay on the CPU, as in a new optimizer:
+        on a GPU each of them would be waited for in every step.
 
         Args:
-            device: where the tensors shall be.
             mapped: whether the tensors are read from the disk only when they are used.
 
         Raises:
@@ -49,7 +51,7 @@ class Checkpoint:
         if not self.path.exists():
             return {}
         try:
-            saved: dict[str, Any] = torch.load(self.path, map_location=device, weights_only=True, mmap=mapped)
+            saved: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True, mmap=mapped)
             key = dict(saved.get("key", {}))
             _ = [saved[part] for part in _PARTS]
         except Exception as error:  # The library raises its own errors, and those of pickle and zipfile.

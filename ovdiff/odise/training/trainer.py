@@ -232,7 +232,7 @@ class Trainer:
         plan, device = self.preset.training, next(self.head.parameters()).device
         optimizer = torch.optim.AdamW(self._groups(), lr=plan.learning_rate, betas=(0.9, 0.999))
         scaler = torch.amp.GradScaler(device.type, enabled=plan.autocast == "float16" and device.type == "cuda")
-        saved = self._file.read(device)
+        saved = self._file.read()
         if not saved:
             average = {key: value.detach().clone() for key, value in self.head.state_dict().items()}
             return _Course(optimizer, scaler, average)
@@ -240,7 +240,8 @@ class Trainer:
         optimizer.load_state_dict(saved["optimizer"])
         if saved.get("scaler"):
             scaler.load_state_dict(saved["scaler"])
-        return _Course(optimizer, scaler, saved["average"], int(saved["step"]))
+        average = {key: value.to(device) for key, value in saved["average"].items()}
+        return _Course(optimizer, scaler, average, int(saved["step"]))
 
     def _save(self) -> None:
         if process_number() == 0:

@@ -31,7 +31,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 def _averaged(model: Model, checkpoint: Path) -> Model:
     """Load a checkpoint's EMA weights."""
-    model.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
+    model.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu")["average"])
     return model.eval()
 
 

@@ -86,10 +86,13 @@ def train(name: str, model: nn.Module, step: Step, plan: Plan, runs: Path, place
     path, number, earlier_s = runs / f"{name}.pt", 0, 0.0
     delete_left_overs(runs, path.name)
     if path.exists():
-        saved = torch.load(path, weights_only=True, map_location=place.device)
+        # From the CPU, as the optimizer moves its means itself, but leaves its counts of steps where they are: on a GPU
+        # each would be waited for in every step.
+        saved = torch.load(path, weights_only=True, map_location="cpu")
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
-        average, number, earlier_s = saved["average"], saved["step"], saved.get("seconds", 0.0)
+        average = {key: value.to(place.device) for key, value in saved["average"].items()}
+        number, earlier_s = saved["step"], saved.get("seconds", 0.0)
     model.train()
     begun, first = time.monotonic(), number
     clock_s = place.seconds.get(name)

@@ -84,7 +84,14 @@ def test_a_finished_training_is_not_paused(model: nn.Linear, tmp_path: Path) -> 
     train("made", model, stepping(model, []), PLAN, tmp_path, Place(deadline=0.0))
 
 
-def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
+def places_of_loading(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note where checkpoints are read to."""
+    placed, load = list[str](), torch.load
+    monkeypatch.setattr(torch, "load", lambda *given, **how: placed.append(how["map_location"]) or load(*given, **how))
+    return placed
+
+
+def test_training_resumes_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(folder: Path, steps: int, total: int) -> torch.nn.Module:
         torch.manual_seed(0)
         model = torch.nn.Linear(3, 1)
@@ -104,7 +111,9 @@ def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", steps=-1, total=8)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "broken", steps=5, total=8)
+    placed = places_of_loading(monkeypatch)
     resumed = run(tmp_path / "broken", steps=-1, total=8)
+    assert placed == ["cpu"]  # A GPU would be waited for at each parameter's count of steps, in every step.
     assert torch.equal(whole.state_dict()["weight"], resumed.state_dict()["weight"])
 
 
