@@ -32,6 +32,7 @@ _NOT_OF_UPLOADS = re.compile(r"[^-\w.]")
 _LINK_TO_STORAGE = re.compile(
     r"(?:https?:/)?/(?:[^?]*/)?(?:tasks|projects)/[0-9]+/(?:resolve|presign)/\?fileuri=([^&]+)"
 )
+_IN_CLOUD = re.compile(r"(?!https?:|file:)[a-z][a-z0-9+.-]*://[^/]*/", re.IGNORECASE)  # there names stay as they are
 _ASKED_FOR = ("/", "http://", "https://")
 _TO_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -64,7 +65,10 @@ def image_file_name(address: str, image_root: str = "") -> str:
     if image_root:
         if not address.startswith(image_root):
             raise ImageFileError(f"expected an image address that begins with {image_root!r}, got {address!r}")
-        return unquote(address.removeprefix(image_root)).lstrip("/")
+        name = address.removeprefix(image_root)
+        return (name if _IN_CLOUD.match(address) else unquote(name)).lstrip("/")
+    if in_cloud := _IN_CLOUD.match(address):
+        return address[in_cloud.end() :].lstrip("/")
     try:
         parts = urlsplit(address, allow_fragments=False)  # a "#" in a path is part of a name
     except ValueError as error:
