@@ -34,6 +34,7 @@ LASTS_S = 3.0
 
 OTHER = """
 import json, os, signal, sys, threading, torch
+import diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion, transformers.models.clip.modeling_clip
 from ovdiff.bank import Bank
 from ovdiff.bank.recipe import Recipes
 from ovdiff.building.category_builder import CategoryBuilder

@@ -21,6 +21,7 @@ IMAGES, BATCH, STEPS = 6, 2, 2  # of two phrases: (0, 2), (4), (1, 3), (5)
 
 BUILDER = """
 import json, os, signal, sys, torch
+import diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion, transformers.models.clip.modeling_clip
 from pathlib import Path
 from ovdiff.bank import Bank
 from ovdiff.engine import Engine

@@ -75,6 +75,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
+import diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion, transformers.models.clip.modeling_clip
 from ovdiff.models.loaded import LoadedModels
 from ovdiff.odise.training import feature_store
 from ovdiff.odise.training.processes import joined
