@@ -32,7 +32,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,7 @@ Run = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
-    parser = Parser(prog="python -m converters", description="Label Studio's formats and the field's.")
-    add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
-    show_examples(parser, __doc__ or "")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
         sys.stdout.flush()
@@ -59,6 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return status
+
+
+@cache  # whoever calls the command line again and again in one process, as its tests do, builds it once
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m converters", description="Label Studio's formats and the field's.")
+    add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
+    show_examples(parser, __doc__ or "")
+    return parser
 
 
 def add_commands(subparsers: Any) -> None:

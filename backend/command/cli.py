@@ -87,6 +87,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 
 import converters.cli
 from backend import __version__
@@ -209,6 +210,7 @@ def _start_logging(level: str, form: str) -> None:
     warnings.filterwarnings("ignore", message="The `local_dir_use_symlinks` argument", category=UserWarning)
 
 
+@cache  # whoever calls the command line again and again in one process, as its tests do, builds it once
 def _parser() -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = Parser(prog="ovdiff", description="A project's own words, turned into masks.")
     parser.add_argument("--version", action="version", version=f"ovdiff {__version__}")
