@@ -37,7 +37,16 @@ from pathlib import Path
 from typing import Any
 
 from converters import commands, option_values
-from converters.console import FAILED, INTERRUPTED, Parser, add_answer_options, answering, complain, show_examples
+from converters.console import (
+    FAILED,
+    INTERRUPTED,
+    Parser,
+    add_answer_options,
+    answering,
+    complain,
+    describe_commands,
+    show_examples,
+)
 from converters.errors import ConverterError
 from converters.label_studio.tasks import WRITABLE_TAGS
 
@@ -62,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m converters", description="Label Studio's formats and the field's.")
     add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
+    describe_commands(parser)
     show_examples(parser, __doc__ or "")
     return parser
 
@@ -111,7 +121,7 @@ def _add_convert(subparsers: Any) -> None:
     convert = subparsers.add_parser("convert", help="convert a Label Studio export")
     formats = convert.add_subparsers(required=True, metavar="FORMAT")
 
-    coco = formats.add_parser("coco", help="to COCO instances")
+    coco = formats.add_parser("coco", help="convert to COCO instances")
     _add_export_arguments(coco, "the COCO file")
     _add_shape_arguments(coco)
     coco.add_argument("--polygons", action="store_true", help="polygons where a mask has no hole (default: RLE)")
@@ -126,29 +136,31 @@ def _add_convert(subparsers: Any) -> None:
     coco.add_argument("--allow-empty", action="store_true", help="write the file even without any annotation")
     _set_run(coco, commands.convert_coco)
 
-    panoptic = formats.add_parser("panoptic", help="to COCO panoptic: PNGs and a JSON")
+    panoptic = formats.add_parser("panoptic", help="convert to COCO panoptic: PNGs and a JSON")
     _add_export_arguments(panoptic, "a new folder")
     panoptic.add_argument(
         "--stuff", nargs="+", default=[], metavar="LABEL", help='stuff, beside labels with kind="stuff"'
     )
     _set_run(panoptic, commands.convert_panoptic)
 
-    semantic = formats.add_parser("semantic-png", help="to one indexed PNG an image and labels.json")
+    semantic = formats.add_parser("semantic-png", help="convert to one indexed PNG an image and labels.json")
     _add_export_arguments(semantic, "a new folder")
     semantic.add_argument("--ignore-label", metavar="LABEL", help="its regions become 255: pixels that do not count")
     _set_run(semantic, commands.convert_semantic_png)
 
-    yolo = formats.add_parser("yolo", help="to YOLO segmentation, or boxes, in Ultralytics' layout")
+    yolo = formats.add_parser("yolo", help="convert to YOLO segmentation, or boxes, in Ultralytics' layout")
     _add_export_arguments(yolo, "a new folder")
     _add_shape_arguments(yolo)
     yolo.add_argument("--boxes", action="store_true", help="the box of each region, for a detector (default: polygons)")
     _set_run(yolo, commands.convert_yolo)
 
-    voc = formats.add_parser("voc", help="to PASCAL VOC's XML: boxes alone, without shapes and scores")
+    voc = formats.add_parser("voc", help="convert to PASCAL VOC's XML: boxes alone, without shapes and scores")
     _add_export_arguments(voc, "a new folder")
     _set_run(voc, commands.convert_voc)
 
-    table = formats.add_parser("csv", help="to one CSV table: boxes, areas and scores of regions, without shapes")
+    table = formats.add_parser(
+        "csv", help="convert to one CSV table: boxes, areas and scores of regions, without shapes"
+    )
     _add_export_arguments(table, "the CSV file")
     _set_run(table, commands.convert_csv)
 
@@ -239,14 +251,14 @@ def _add_import(subparsers: Any) -> None:
     parser = subparsers.add_parser("import", help="turn a dataset into Label Studio tasks")
     formats = parser.add_subparsers(required=True, metavar="FORMAT")
 
-    coco = formats.add_parser("coco", help="COCO instances")
+    coco = formats.add_parser("coco", help="turn COCO instances into tasks")
     _add_import_arguments(coco, "the COCO file")
     coco.add_argument(
         "--images", type=option_values.folder, metavar="DIR", help="where the images are: sizes that the file lacks"
     )
     _set_run(coco, commands.import_coco)
 
-    panoptic = formats.add_parser("panoptic", help="COCO panoptic")
+    panoptic = formats.add_parser("panoptic", help="turn COCO panoptic into tasks")
     _add_import_arguments(panoptic, "the JSON, or the folder that `convert panoptic` made")
     panoptic.add_argument(
         "--masks", type=option_values.folder, metavar="DIR", help="PNGs (default: beside the JSON, named as it)"
@@ -256,7 +268,9 @@ def _add_import(subparsers: Any) -> None:
     )
     _set_run(panoptic, commands.import_panoptic)
 
-    semantic = formats.add_parser("semantic-png", help="label PNGs, also those of VOC, ADE20K and Cityscapes")
+    semantic = formats.add_parser(
+        "semantic-png", help="turn label PNGs into tasks, also those of VOC, ADE20K and Cityscapes"
+    )
     _add_import_arguments(semantic, "a folder with labels.json and masks/, or a dataset of --labels")
     semantic.add_argument(
         "--labels",
@@ -272,7 +286,7 @@ def _add_import(subparsers: Any) -> None:
     )
     _set_run(semantic, commands.import_semantic_png)
 
-    yolo = formats.add_parser("yolo", help="YOLO segmentation or boxes")
+    yolo = formats.add_parser("yolo", help="turn YOLO segmentation or boxes into tasks")
     _add_import_arguments(yolo, "a folder with images, labels and a YAML file of names, or that file")
     yolo.add_argument(
         "--images", type=option_values.folder, metavar="DIR", help="where the images are, if not in the folder"

@@ -42,6 +42,17 @@ def show_examples(parser: argparse.ArgumentParser, text: str) -> None:
                 show_examples(command, text)
 
 
+def describe_commands(parser: argparse.ArgumentParser) -> None:
+    """Begin the help of each command that has no description of its own with what the list of commands says of it."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            listed = {each.dest: each.help for each in action._choices_actions}
+            for name, command in action.choices.items():
+                if not command.description and (said := listed.get(name)):
+                    command.description = f"{said[0].upper()}{said[1:]}."
+                describe_commands(command)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser, and those of its commands, that tell wrong arguments without passwords and signatures of addresses."""
 

@@ -119,7 +119,7 @@ from backend.command.console import complain
 from backend.errors import BackendError, SettingsError, UsageError
 from backend.logs import log_to
 from backend.settings import read_settings
-from converters.console import Parser, add_answer_options, answering, show_examples
+from converters.console import Parser, add_answer_options, answering, describe_commands, show_examples
 from converters.errors import ConverterError
 from converters.workers import ENDING_S
 from ovdiff.errors import MissingExtraError, OVDiffError, PlanError, PresetError, VocabularyError
@@ -239,6 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     settings.add(commands)
     completion.add(commands, parser)
     of_converters = (converters.cli.__doc__ or "").replace("python -m converters", parser.prog)
+    describe_commands(parser)
     show_examples(parser, f"{__doc__}\n{of_converters}")
     for command in _own_commands(parser):
         if command.prog in _WITHOUT_ANSWER:

@@ -15,12 +15,30 @@ from converters.console import (
     answer,
     answering,
     complain,
+    describe_commands,
     say,
     say_counts,
     say_left_out,
     show_examples,
 )
 from converters.selection import Tally
+
+
+def test_the_help_of_a_command_begins_with_what_it_does() -> None:
+    """That of most commands was its options alone."""
+    parser = argparse.ArgumentParser(prog="tool")
+    commands = parser.add_subparsers()
+    inner = commands.add_parser("cut", help="cut or sew").add_subparsers()
+    for name, given in (
+        ("one", {"help": "cut one"}),
+        ("all", {"help": "cut all", "description": "All of them."}),
+        ("x", {}),
+    ):
+        inner.add_parser(name, **given)
+    describe_commands(parser)
+    said = {name: command.description for name, command in inner.choices.items()}
+    assert said == {"one": "Cut one.", "all": "All of them.", "x": None}
+    assert commands.choices["cut"].description == "Cut or sew."
 
 
 @dataclass

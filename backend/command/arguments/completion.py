@@ -20,7 +20,7 @@ def add(commands: Commands[argparse.ArgumentParser], parser: argparse.ArgumentPa
         help="print a script that completes commands and options in a shell",
         description="Print a script by which a shell completes commands and options at Tab.",
     )
-    completion.add_argument("shell", choices=SHELLS)
+    completion.add_argument("shell", choices=SHELLS, help="the shell that reads the script")
 
     def act(options: argparse.Namespace, _settings: Settings) -> None:
         import shtab

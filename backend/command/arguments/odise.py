@@ -28,7 +28,7 @@ def _add_convert(verbs: Commands[argparse.ArgumentParser]) -> None:
         description="Make a head of odise_label_coco_50e-b67d2efc.pth or odise_caption_coco_50e-853cc971.pth, "
         "which you have downloaded. They are NON-COMMERCIAL, under CC-BY-NC-SA-4.0, and so is the head.",
     )
-    convert.add_argument("checkpoint", type=Path, metavar="RELEASED.pth")
+    convert.add_argument("checkpoint", type=Path, metavar="RELEASED.pth", help="the released file")
     convert.add_argument("--preset", default="odise", metavar="NAME_OR_FILE", help="the architecture (default: odise)")
     convert.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder of the head")
     convert.add_argument(

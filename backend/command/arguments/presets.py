@@ -11,6 +11,8 @@ from pathlib import Path
 from backend.command.arguments.shared import CATEGORIES_FORM, CATEGORIES_HELP, Commands, add_engine_options, engine_of
 from backend.settings import Settings
 
+_PRESET = "the name of a preset that `list` lists, or a .toml file"
+
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command, or the commands of the group."""
@@ -19,13 +21,13 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     listing = verbs.add_parser("list", help="list the presets that come with ovdiff, and their weights")
     listing.set_defaults(act=_list_presets)
     show = verbs.add_parser("show", help="print a whole preset as TOML, with the licences of its weights")
-    show.add_argument("preset", metavar="NAME_OR_FILE")
+    show.add_argument("preset", metavar="NAME_OR_FILE", help=_PRESET)
     show.set_defaults(act=_show_preset)
     check = verbs.add_parser("check", help="say which of a preset's weights are on this machine, and what is missing")
-    check.add_argument("preset", metavar="NAME_OR_FILE")
+    check.add_argument("preset", metavar="NAME_OR_FILE", help=_PRESET)
     check.set_defaults(act=_check_preset)
     fetch = verbs.add_parser("fetch", help="fetch a preset's weights ahead of time, gigabytes for some presets")
-    fetch.add_argument("preset", metavar="NAME_OR_FILE")
+    fetch.add_argument("preset", metavar="NAME_OR_FILE", help=_PRESET)
     fetch.add_argument(
         "--to",
         type=Path,

@@ -337,6 +337,20 @@ def test_quiet_leaves_results_and_errors(
     assert [line for line in lines if "none.png" not in line and "could not be" not in line] == []
 
 
+def test_every_command_and_every_argument_says_what_it_does() -> None:
+    def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+        yield parser
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for inner in action.choices.values():
+                    yield from commands(inner)
+
+    for command in commands(cli._parser()):
+        assert command.description, command.prog
+        for action in command._actions:
+            assert action.help or isinstance(action, argparse._SubParsersAction), (command.prog, action.dest)
+
+
 def test_every_command_of_ours_may_be_quiet() -> None:
     parser = cli._parser()
     ours = [leaf for leaf in _leaves(parser) if leaf.get_default("act") is not None]
