@@ -9,8 +9,11 @@ TIMEOUT_S = 120.0
 
 
 def shown(browser: webdriver.Chrome) -> str:
-    """Return the text that the page shows now, in one look: an element may be replaced between two."""
-    return str(browser.execute_script("return document.getElementById('main').innerText"))
+    """Return the text that the page shows now, in one look: an element may be replaced between two.
+
+    While the next page is being loaded there may be none.
+    """
+    return str(browser.execute_script("return document.getElementById('main')?.innerText ?? ''"))
 
 
 def wait_for_text(browser: webdriver.Chrome, text: str) -> None:
