@@ -31,11 +31,19 @@ class ReadBack:
         self,
         label_studio: LabelStudioClient,
         *,
+        found: Callable[[str], object] = lambda _uid: None,
         clock_s: Callable[[], float] = time.monotonic,
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
-        """Ask nothing yet."""
-        self._label_studio = label_studio
+        """Ask nothing yet.
+
+        Args:
+            label_studio: what is asked.
+            found: called with the uid of a project that Label Studio has, after its label config was read.
+            clock_s: the present moment in seconds.
+            look_every_s: the time between two looks at the state file.
+        """
+        self._label_studio, self._found = label_studio, found
         self._clock_s = clock_s
         self._look_every_s = look_every_s
         self._changed = threading.Condition()
@@ -89,6 +97,7 @@ class ReadBack:
             for uid in known:
                 if uid in (found, str(project_id)):  # label-studio-ml shortens a uid to the id
                     projects.read_back(uid, project.label_config, order)
+                    self._found(uid)
         except NoSuchProjectError as error:
             logger.info("%s", error)
         except LabelStudioAPIError as error:

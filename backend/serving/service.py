@@ -15,6 +15,7 @@ from typing import Any
 from backend import __version__
 from backend.errors import RequestError, SettingsError, UnusableLabelConfigError
 from backend.serving.data_folder import DataFolder
+from backend.serving.deleted_tasks import clear_deleted
 from backend.serving.events import ACTION_CHARACTERS, event_ids
 from backend.serving.figures import Figures
 from backend.serving.label_status import LabelStatus, warnings_of
@@ -80,7 +81,7 @@ class Service:
         self._precompute = Precompute(self._basis.worker, retry_failed_after_s=retry_s)
         if remote is not None:
             remote.queue = lambda: [category for _, category in self._precompute.queue()]
-        self._read_back = ReadBack(label_studio, clock_s=clock_s)
+        self._read_back = ReadBack(label_studio, found=self._clear_deleted, clock_s=clock_s)
         self._projects = Projects(
             store,
             self._precompute,
@@ -293,15 +294,23 @@ class Service:
         with tolerating_store_errors():
             self._store.add_event(action, details)
         logger.info("Event %r %s", action, details)
-        detail = ""
-        if action == "PROJECT_UPDATED" and "project" in details:
-            self._read_back.soon(details["project"])
-            detail = "the label config will be read from Label Studio"
-        if action == "TASKS_CREATED" and self._background is not None:
-            self._background.soon(details.get("project", details.get("project_of_tasks")))
+        detail = self._have_read(action, details)
         with tolerating_store_errors():
             detail = self._teacher.hear(action, details) or detail
         return {"status": "recorded"} | ({"detail": detail} if detail else {})
+
+    def _have_read(self, action: str, ids: Mapping[str, Any]) -> str:
+        """Have read from Label Studio what an event says has changed; return what is told of that, "" for nothing."""
+        if action == "TASKS_CREATED" and self._background is not None:
+            self._background.soon(ids.get("project", ids.get("project_of_tasks")))
+        if action == "TASKS_DELETED":
+            for uid in self._projects.states():
+                if ids.get("project") in (None, id_of(uid)) and self._answers.failures.tasks(uid):
+                    self._read_back.soon(id_of(uid))
+        if action != "PROJECT_UPDATED" or "project" not in ids:
+            return ""
+        self._read_back.soon(ids["project"])
+        return "the label config will be read from Label Studio"
 
     def train(self, project: object) -> dict[str, str]:
         """Have all annotations of a project read from Label Studio, as a start-training click has it.
@@ -355,6 +364,9 @@ class Service:
             "stores": [asdict(size) for size in self._stores.sizes()],
             "projects": projects,
         }
+
+    def _clear_deleted(self, project: str) -> None:
+        clear_deleted(self._label_studio, project, self._answers.failures)
 
     def _failed_tasks(self) -> list[dict[str, Any]]:
         """Return the tasks that failed last, without those of projects that are forgotten."""

@@ -53,6 +53,11 @@ class Failures:
         with self._lock:
             return (project, task) in self._failures
 
+    def tasks(self, project: str) -> list[int]:
+        """Return the ids of a project's tasks that failed."""
+        with self._lock:
+            return [task for uid, task in self._failures if uid == project and task is not None]
+
     def newest_first(self) -> list[dict[str, object]]:
         """Return the failures as JSON objects, the newest first."""
         with self._lock:
