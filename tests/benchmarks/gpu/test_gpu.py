@@ -241,7 +241,7 @@ def test_a_measurement_that_takes_too_long_is_ended_so_that_others_have_their_ti
 
 
 def test_where_a_failure_took_the_gpu_along_another_process_goes_on(
-    call: running.Call, in_this_process: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    call: running.Call, made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After an illegal access, every further call of CUDA in the same process raises the same error."""
     import torch
@@ -249,7 +249,7 @@ def test_where_a_failure_took_the_gpu_along_another_process_goes_on(
     fault = RuntimeError("CUDA error: an illegal memory access was encountered")
     lost = [True]
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: _raise(fault) if lost.pop() else None)
-    in_this_process |= {"bad": lambda: _raise(fault), "good": dict}
+    made |= {"bad": lambda: _raise(fault), "good": dict}
     found = running.run_groups(replace(call, device="cuda"))["made"]
     assert "illegal memory access" in found["bad"]["failed"] and found["good"]["found"] == {}
     assert not lost
