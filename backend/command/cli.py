@@ -137,10 +137,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: those of the command; ``None`` are the process's own, which Ctrl-C then ends at once.
     """
+    _open_what_is_closed()
     status = _status(_parser().parse_args(arguments))
     if status == INTERRUPTED and arguments is None:
         _end_at_once()
     return status
+
+
+def _open_what_is_closed() -> None:
+    """Put nothing in the place of streams that the command was started without, as by `>&-`: Python has None there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - until Python ends
 
 
 def _status(options: argparse.Namespace) -> int:

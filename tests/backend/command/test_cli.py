@@ -431,6 +431,16 @@ def test_what_stdout_does_not_take_is_an_error(
     assert capsys.readouterr().err == ""
 
 
+def test_streams_that_are_closed_are_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ovdiff projects list >&-` ended in a traceback, and a question without a stdin."""
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert cli.main(["projects", "list"]) == 0
+    assert cli.main(["projects", "forget", "3"]) == cli.WRONG_USE
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        stream.close()
+
+
 def test_a_reader_that_has_seen_enough_is_no_complaint() -> None:
     command = [sys.executable, "-m", "backend.command.cli", "presets", "list"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
