@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from backend.command.console import say
+from backend.command.odise_out import CHECKPOINT, require_no_other_head
 from backend.errors import RequestError, UsageError
 from converters.console import answer
 from ovdiff.engines import load_any_preset
@@ -26,20 +27,21 @@ def convert(checkpoint: Path, preset_name: str, out: Path, labels: Path | None, 
         accepted: whether the user accepts the licence of the checkpoint.
 
     Raises:
-        UsageError: the licence is not accepted, or the preset is of another engine.
+        UsageError: the licence is not accepted, another head is in the folder, or the preset is of another engine.
         OVDiffError: the checkpoint or the labels cannot be read, or do not fit the preset.
         RequestError: the folder cannot be written.
     """
     say(f"The released weights of ODISE are under {LICENCE}. {licence_note(LICENCE)}.")
     if not accepted:
         raise UsageError("Read the licence, and give --accept-licence if you accept it. Nothing was read or written.")
+    require_no_other_head(out, CHECKPOINT, checkpoint.name)
     preset = load_any_preset(preset_name)
     if not isinstance(preset, OdisePreset):
         raise UsageError(f"The preset {preset_name!r} is of the engine {preset.engine!r}; give one of ODISE.")
     known = coco_labels() if labels is None else read_labels(labels)
     released = read_released(checkpoint)
     weights = released_to_head(released, preset)
-    made = {"from": checkpoint.name, "licence": LICENCE, "note": licence_note(LICENCE)}
+    made = {CHECKPOINT: checkpoint.name, "licence": LICENCE, "note": licence_note(LICENCE)}
     try:
         write_head(out, weights, HeadCard(known, architecture(preset), made))
     except OSError as error:

@@ -31,6 +31,7 @@ from backend.command.odise_images import (
     source_of,
 )
 from backend.command.odise_log import TrainingLog
+from backend.command.odise_out import DATA, named_folder, require_no_other_head
 from backend.command.odise_validation import Figures, validate
 from backend.errors import UsageError
 from backend.serving.teaching.taking import ReadImage
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from backend.command.on_ray import OnRay
 
 LOG, CURVE = "training.jsonl", "training.png"
+_DATA_DIGITS = 12  # of the hash of images and annotations, in the card of a head
 _LOGGED = 500
 """So many steps of a training are in its log."""
 
@@ -157,14 +159,6 @@ def _start_of(plan: Plan) -> Path | None:
     return folder
 
 
-def _out_of(plan: Plan) -> Path:
-    """Return the folder of the new head by a path that ends in its name."""
-    out = plan.out if plan.out.name not in ("", "..") else plan.out.resolve()
-    if not out.name:
-        raise UsageError(f"--out {plan.out} is the root of the disk. Give a folder for the head.")
-    return out
-
-
 def train_head(data: Data, plan: Plan, read: ReadImage, ray: OnRay | None = None) -> None:
     """Train a head, or continue a training that was interrupted, and say what was written.
 
@@ -181,7 +175,7 @@ def train_head(data: Data, plan: Plan, read: ReadImage, ray: OnRay | None = None
             the message says what, and what to do.
     """
     preset = preset_of(plan)
-    plan = replace(plan, out=_out_of(plan))
+    plan = replace(plan, out=named_folder(plan.out))
     _start_of(plan)  # Refused before anything is read.
     require_device(plan.device)
     with joined(device_name(plan.device)) as device:
@@ -215,6 +209,8 @@ class _Training:
         run = TrainingRun(self._preset, self._parts, labels, examples, key, folder, cache, _start_of(self._plan))
         with run.alone():
             begun = run.done()
+            if not begun:
+                require_no_other_head(self._plan.out, DATA, key[:_DATA_DIGITS])
             self._store(run)
             log = TrainingLog(self._plan.out / LOG, begun) if process_number() == 0 else None
             if begun:
@@ -228,7 +224,7 @@ class _Training:
                 "validation_images": len(validation),
                 "void": self._preset.loss.void,
                 "began_from": "" if self._plan.start is None else Path(self._plan.start).name,
-                "data": key[:12],
+                DATA: key[:_DATA_DIGITS],
             }
             self._train(run, log, validation, labels, facts, begun)
         if process_number() == 0:

@@ -12,6 +12,8 @@ from backend.command.arguments.ray import add_ray_options, ray_of
 from backend.command.arguments.shared import Commands, add_image_options, image_reader
 from backend.settings import Settings
 
+_OUT = "the folder of the head; a head that was made from something else is not replaced"
+
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the commands of the group."""
@@ -30,7 +32,7 @@ def _add_convert(verbs: Commands[argparse.ArgumentParser]) -> None:
     )
     convert.add_argument("checkpoint", type=Path, metavar="RELEASED.pth", help="the released file")
     convert.add_argument("--preset", default="odise", metavar="NAME_OR_FILE", help="the architecture (default: odise)")
-    convert.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder of the head")
+    convert.add_argument("--out", type=Path, required=True, metavar="FOLDER", help=_OUT)
     convert.add_argument(
         "--labels",
         type=Path,
@@ -83,7 +85,7 @@ def _add_train(verbs: Commands[argparse.ArgumentParser]) -> None:
         metavar="SHARE_OR_FILE",
         help="a share of the images, or other annotated images, to say how good the head is (default: 0.1; 0: none)",
     )
-    train.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder of the head")
+    train.add_argument("--out", type=Path, required=True, metavar="FOLDER", help=_OUT)
     train.add_argument(
         "--from", dest="start", metavar="FOLDER", help="a head to begin from; tinyworld:odise is the embedded one"
     )

@@ -51,6 +51,8 @@ def test_a_head_says_its_licence_and_its_labels(tmp_path: Path, preset: str) -> 
     assert len(card.labels) == 133 and "sky" in card.words()
     labels = tmp_path / "labels.txt"
     labels.write_text("thing\tcar, automobile\nstuff\tsky\n")
+    with pytest.raises(UsageError, match="holds a head that was made from something else"):
+        convert(labels, preset, tmp_path / "head", None, accepted=True)
     convert(tmp_path / "released.pth", preset, tmp_path / "other", labels, accepted=True)
     assert read_card(tmp_path / "other").words() == {"car", "automobile", "sky"}
 
