@@ -6,6 +6,7 @@ Every other command of README.md and of the pages in docs/ is parsed: it exists,
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,24 @@ def _commands(heading: str) -> list[list[str]]:
     return [words[1:] for words in lines if words[:1] == ["ovdiff"]]
 
 
-@pytest.mark.slow
-def test_the_python_finds_the_boat_of_the_drawn_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
+@pytest.fixture(scope="module")
+def after_the_python(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """The folder in which the README's Python ran, and its result."""
+    folder = tmp_path_factory.mktemp("python")
+    (folder / "examples").symlink_to(ROOT / "examples")
     names: dict[str, Any] = {}
-    exec(_block("From Python", "python"), names)
-    result = names["result"]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        exec(_block("From Python", "python"), names)
+    return folder, names["result"]
+
+
+@pytest.mark.slow
+def test_the_python_finds_the_boat_of_the_drawn_scene(
+    after_the_python: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, result = after_the_python
+    monkeypatch.chdir(folder)
     scene = render(sample_scene(242, "test", things=2), 256)
     assert np.array_equal(np.asarray(Image.open("examples/scene.png")), scene.image)
     assert result.names == ("boat", "sky", "water") == result.found
@@ -77,10 +89,14 @@ def test_three_commands_make_a_coco_file_and_an_evaluation(tmp_path: Path, monke
 
 @pytest.mark.slow
 def test_three_commands_explain_a_mask_and_change_the_next_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    after_the_python: tuple[Path, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """They use what the README's Python has built, as its page says that they do."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    shutil.copytree(after_the_python[0], tmp_path, symlinks=True, dirs_exist_ok=True)
     scene = render(sample_scene(242, "test", things=2), 256)
     _write_project(scene)
     explain, reject, learn = _commands("Why this mask, and how to change it")
