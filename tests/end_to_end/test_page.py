@@ -179,6 +179,9 @@ def test_the_pages_show_progress_by_themselves_and_a_word_is_changed_by_keyboard
     tab_to(browser, "Take it back")
     press(browser, Keys.ENTER)
     wait_for_text(browser, "Nothing: the label is as it was drawn.")
+    browser.execute_script("document.getElementById('live-background').dataset.live = 'busy'; look()")
+    calm = "return document.getElementById('live-background').dataset.live === ''"  # though nothing else changed in it
+    WebDriverWait(browser, TIMEOUT_S).until(lambda _: browser.execute_script(calm))
 
 
 def test_a_change_is_seen_on_an_image_before_it_is_applied_and_undone(

@@ -14,12 +14,15 @@ function isBeingUsed(part) {
 function replaceChanged(fresh) {
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.getElementById(part.id);
-    if (!other || other.innerHTML === part.innerHTML || isBeingUsed(part)) {
+    if (!other) {
+      continue;
+    }
+    part.dataset.live = other.dataset.live;
+    if (other.innerHTML === part.innerHTML || isBeingUsed(part)) {
       continue;
     }
     const focused = part.contains(document.activeElement) ? document.activeElement : null;
     part.replaceChildren(...other.cloneNode(true).childNodes);
-    part.dataset.live = other.dataset.live;
     if (focused) {
       const same = (each) => each.getAttribute("href") === focused.getAttribute("href") && each.textContent === focused.textContent;
       [...part.querySelectorAll("a, button")].find(same)?.focus();
